@@ -1,0 +1,34 @@
+"""Everything samgeo raises on purpose, under one root.
+
+A message says what is wrong, where, and what to do about it.
+"""
+
+__all__ = ["CheckpointError", "ModelError", "OptionError", "RasterError", "SamgeoError", "VectorError", "WindowError"]
+
+
+class SamgeoError(Exception):
+    """Root of every error that samgeo raises on purpose."""
+
+
+class OptionError(SamgeoError):
+    """An argument or an option has a value that cannot work."""
+
+
+class RasterError(SamgeoError):
+    """A raster cannot be opened, read, or understood."""
+
+
+class VectorError(SamgeoError):
+    """A vector file cannot be read or written."""
+
+
+class ModelError(SamgeoError):
+    """A model is unknown, cannot be had, or cannot run as asked."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint file is corrupt, unsafe, or not a model that samgeo knows."""
+
+
+class WindowError(SamgeoError):
+    """Windows of a raster could not be segmented."""

@@ -1,0 +1,1 @@
+"""Rasters, windows and vectors."""

@@ -1,0 +1,1 @@
+"""Looking at rasters and results."""

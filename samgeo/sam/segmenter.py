@@ -1,0 +1,85 @@
+"""The one door between samgeo and a promptable model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+__all__ = ["Segmenter"]
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """A promptable model: heavy ``embed`` once for a window, light ``decode`` for every prompt.
+
+    Coordinates are continuous pixels of the model's square input: the outer corner of the first pixel is (0, 0), its centre
+    (0.5, 0.5). Implementations may be called from several threads at once.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model's name, for provenance."""
+
+    @property
+    def digest(self) -> str:
+        """A digest of the weights: part of every cache key."""
+
+    @property
+    def input_size(self) -> int:
+        """Side ``S`` of the square input, in pixels."""
+
+    def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> Any:
+        """Encode a batch of windows.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (B, S, S, 3)
+            RGB.
+        sizes : ndarray of int, shape (B, 2), optional
+            True height and width of each image in its top left corner; what is right of it and below is padding.
+            All of it is image by default.
+
+        Returns
+        -------
+        embedding
+            Opaque; ``embedding[i]`` is the embedding of window ``i``, and ``len(embedding)`` is ``B``.
+        """
+
+    def decode(
+        self,
+        embedding: Any,
+        *,
+        points: NDArray[np.float32] | None = None,
+        labels: NDArray[np.int64] | None = None,
+        boxes: NDArray[np.float32] | None = None,
+        masks: NDArray[np.float32] | None = None,
+        multimask: bool = True,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Segment the prompts of one window.
+
+        Parameters
+        ----------
+        embedding
+            One window's: ``embed(images)[i]``.
+        points : ndarray, shape (P, N, 2), optional
+            x and y in input pixels, continuous.
+        labels : ndarray, shape (P, N), optional
+            1 foreground, 0 background, -1 padding. Needed with ``points``.
+        boxes : ndarray, shape (P, 4), optional
+            x0, y0, x1, y1 in input pixels, continuous.
+        masks : ndarray, shape (P, h, w), optional
+            Logits of an earlier answer, at this model's own low resolution.
+        multimask : bool, default True
+            Several candidates a prompt (part, object, group), or one.
+
+        Returns
+        -------
+        logits : tensor, shape (P, M, h, w)
+            Above 0 is foreground; ``h, w <= S``, and the frame covers the whole input.
+        predicted_iou : tensor, shape (P, M)
+            The model's own estimate of each mask's IoU.
+        """
