@@ -1,0 +1,195 @@
+"""Everything in a window: a mask for whatever lies under each point of a grid, gated as SAM's automatic mask generator does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.segment.masks import Mask
+from samgeo.segment.nms import box_nms
+from samgeo.segment.regions import fill_and_drop
+from samgeo.segment.upsample import masks_from_logits
+
+if TYPE_CHECKING:
+    import torch
+
+    from samgeo.sam.registry import Gates
+    from samgeo.sam.segmenter import Segmenter
+
+__all__ = ["Found", "automatic_masks", "embed_window"]
+
+POINTS_PER_BATCH = 64
+
+# One prompt at a time on the device: the other threads read, cut masks and vectorize meanwhile.
+_device = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One mask of one window.
+
+    Attributes
+    ----------
+    mask : Mask
+        In window pixels.
+    predicted_iou : float
+        The model's own estimate of the mask's IoU.
+    stability_score : float
+        Area at a stricter threshold over area at a looser one.
+    prompt : int
+        Which point of the window's points it answers.
+    """
+
+    mask: Mask
+    predicted_iou: float
+    stability_score: float
+    prompt: int
+
+
+def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, int]) -> Any:
+    """Encode one window of a raster.
+
+    Parameters
+    ----------
+    model : Segmenter
+        The model.
+    image : ndarray of uint8, shape (W, W, 3)
+        The window, padded with zeros at the right and bottom.
+    size : (int, int)
+        Height and width of what is really there, in pixels.
+
+    Returns
+    -------
+    embedding
+        One window's embedding, for ``model.decode``.
+    """
+    side, window = model.input_size, image.shape[0]
+    if side != window:
+        image, size = _resize(image, size, side)
+    with _device:
+        return model.embed(image[None], np.array([size], dtype=np.int64))[0]
+
+
+def automatic_masks(
+    model: Segmenter,
+    embedding: Any,
+    points: NDArray[np.float64],
+    *,
+    gates: Gates,
+    window: int,
+    size: tuple[int, int],
+) -> list[Found]:
+    """Segment whatever lies under each point.
+
+    The procedure is that of SAM's automatic mask generator on one crop: three masks a point; those whose predicted IoU or
+    stability is too low go; box non-maximum suppression by predicted IoU; optionally small holes are filled and small islands
+    dropped, and suppression runs again, preferring masks that this did not change.
+
+    Parameters
+    ----------
+    model : Segmenter
+        The model.
+    embedding
+        What `embed_window` gave.
+    points : ndarray, shape (P, 2)
+        x and y in window pixels, continuous.
+    gates : Gates
+        The thresholds.
+    window : int
+        Side of the window in pixels.
+    size : (int, int)
+        Height and width of what is really there.
+
+    Returns
+    -------
+    list of Found
+        By falling predicted IoU; equal ones in the order of their points.
+    """
+    found = [
+        one
+        for start, batch in _batches(points)
+        for one in _decode(model, embedding, start=start, points=batch, gates=gates, window=window, size=size)
+    ]
+    found = _suppress(found, [one.predicted_iou for one in found], gates.box_nms)
+    if gates.min_region_px > 0:
+        cleaned = [fill_and_drop(one.mask, gates.min_region_px) for one in found]
+        found = [
+            Found(mask, one.predicted_iou, one.stability_score, one.prompt)
+            for one, (mask, _) in zip(found, cleaned, strict=True)
+        ]
+        found = _suppress(found, [float(not changed) for _, changed in cleaned], gates.box_nms)
+    return sorted(found, key=lambda one: (-one.predicted_iou, one.prompt))
+
+
+def _batches(points: NDArray[np.float64]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    for start in range(0, len(points), POINTS_PER_BATCH):
+        yield start, points[start : start + POINTS_PER_BATCH].astype(np.float32)
+
+
+def _decode(
+    model: Segmenter,
+    embedding: Any,
+    *,
+    start: int,
+    points: NDArray[np.float32],
+    gates: Gates,
+    window: int,
+    size: tuple[int, int],
+) -> list[Found]:
+    """Decode one batch of points, gate by predicted IoU before anything is upsampled, then by stability."""
+    scaled = points[:, None] * np.float32(model.input_size / window)
+    labels = np.ones(scaled.shape[:2], dtype=np.int64)
+    with _device:
+        prompt, logits, predicted = _above(model, embedding, scaled, labels, gates.pred_iou)
+    upsampled = masks_from_logits(
+        logits,
+        input_size=model.input_size,
+        window=window,
+        size=size,
+        offset=gates.stability_offset,
+        min_stability=gates.stability,
+    )
+    return [
+        Found(mask, float(predicted[index]), score, start + int(prompt[index]))
+        for index, mask, score in zip(upsampled.index, upsampled.masks, upsampled.stability, strict=True)
+    ]
+
+
+def _above(
+    model: Segmenter, embedding: Any, points: NDArray[np.float32], labels: NDArray[np.int64], min_iou: float
+) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64]]:
+    """Return prompt, logits and predicted IoU of every candidate that passes, by prompt then token."""
+    gated = getattr(model, "decode_gated", None)
+    if gated is not None:
+        prompt, _, logits, predicted = gated(embedding, points=points, labels=labels, min_iou=min_iou)
+        return np.asarray(prompt), logits, np.asarray(predicted, dtype=np.float64)
+    logits, predicted = model.decode(embedding, points=points, labels=labels)
+    scores = predicted.float().cpu().numpy().astype(np.float64)
+    prompt, token = np.nonzero(scores > min_iou)
+    return prompt, logits[prompt, token], scores[prompt, token]
+
+
+def _suppress(found: list[Found], scores: list[float], threshold: float) -> list[Found]:
+    if not found:
+        return found
+    rects = [one.mask.rect for one in found]
+    # The reference's boxes end at the last pixel, not past it; its suppression is repeated to the letter.
+    boxes = np.array([(rect.x0, rect.y0, rect.x1 - 1, rect.y1 - 1) for rect in rects], dtype=np.float64)
+    return [found[index] for index in box_nms(boxes, np.array(scores), threshold)]
+
+
+def _resize(image: NDArray[np.uint8], size: tuple[int, int], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Resample the real part of a window so that the window's side becomes ``side``; pad with zeros again."""
+    from PIL import Image
+
+    window = image.shape[0]
+    height, width = (max(int(length * side / window + 0.5), 1) for length in size)
+    real = Image.fromarray(image[: size[0], : size[1]]).resize((width, height), Image.Resampling.BILINEAR)
+    padded = np.zeros((side, side, 3), dtype=np.uint8)
+    padded[:height, :width] = np.asarray(real)
+    return padded, (height, width)

@@ -1,0 +1,191 @@
+"""One object again from the pieces that windows saw, streaming down the rows of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.segment.masks import Mask, intersection_area, union
+
+__all__ = ["MERGE_IOU", "Piece", "Segment", "merge", "place"]
+
+MERGE_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A mask as one window saw it.
+
+    Attributes
+    ----------
+    mask : Mask
+        In raster pixels.
+    predicted_iou, stability_score : float
+        The model's estimate and the mask's stability.
+    window : (int, int)
+        Row and column of the window in the lattice.
+    rank : int
+        Its place among the window's masks, best first.
+    cut : bool
+        Whether the window's edge may have cut it.
+    """
+
+    mask: Mask
+    predicted_iou: float
+    stability_score: float
+    window: tuple[int, int]
+    rank: int
+    cut: bool
+
+    @property
+    def order(self) -> tuple[float, tuple[int, int], int]:
+        """Best first: predicted IoU, then window, then place in it. A total order."""
+        return -self.predicted_iou, self.window, self.rank
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One whole object of the raster.
+
+    Attributes
+    ----------
+    mask : Mask
+        In raster pixels.
+    predicted_iou, stability_score : float
+        Of the piece that stands for it, or the mean over its pieces weighted by their areas.
+    """
+
+    mask: Mask
+    predicted_iou: float
+    stability_score: float
+
+
+def merge(
+    rows: Iterable[Mapping[int, Sequence[Piece]]], lattice: Lattice, *, min_iou: float = MERGE_IOU
+) -> Iterator[list[Segment]]:
+    """Join the pieces of one object, row of windows by row of windows.
+
+    Two pieces from neighbouring windows are the same object when their IoU reaches ``min_iou`` over the pixels where both
+    are known: a cut piece is known inside its own window alone, a complete one everywhere. Components of that relation are
+    objects. If a component has complete members, the best one stands for it; if all are cut, their union does.
+
+    A component is given out as soon as no unread window can touch it: memory holds the pieces along the last row alone.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        For each row of windows, from the top, the pieces of each column.
+    lattice : Lattice
+        The windows.
+    min_iou : float, default 0.5
+        When two pieces are the same object.
+
+    Yields
+    ------
+    list of Segment
+        The objects that closed with this row, from top to bottom, then left to right.
+    """
+    components: list[list[Piece]] = []
+    above: Mapping[int, Sequence[Piece]] = {}
+    for row, pieces in enumerate(rows):
+        groups = _Groups(components, pieces)
+        for column in sorted(pieces):
+            neighbours = [pieces.get(column - 1, ()), *(above.get(column + step, ()) for step in (-1, 0, 1))]
+            for other in neighbours:
+                groups.join(_same(pieces[column], other, lattice, min_iou))
+        closed, components = groups.split(row, lattice)
+        yield _segments(closed)
+        above = pieces
+    if components:
+        yield _segments(components)
+
+
+class _Groups:
+    """Union-find over the open components and one more row of pieces."""
+
+    def __init__(self, components: list[list[Piece]], row: Mapping[int, Sequence[Piece]]) -> None:
+        self._members: list[list[Piece]] = [*components, *([piece] for pieces in row.values() for piece in pieces)]
+        self._parent = list(range(len(self._members)))
+        self._of = {id(piece): index for index, members in enumerate(self._members) for piece in members}
+
+    def join(self, pairs: Iterable[tuple[Piece, Piece]]) -> None:
+        for one, other in pairs:
+            low, high = sorted((self._root(self._of[id(one)]), self._root(self._of[id(other)])))
+            self._parent[high] = low
+
+    def split(self, row: int, lattice: Lattice) -> tuple[list[list[Piece]], list[list[Piece]]]:
+        """Return the components that are closed after this row, and those that the next row may touch."""
+        merged: dict[int, list[Piece]] = {}
+        for index, members in enumerate(self._members):
+            merged.setdefault(self._root(index), []).extend(members)
+        next_top = lattice.rect(row + 1, 0).y0 if row + 1 < lattice.rows else None
+        closed, open_ = [], []
+        for members in merged.values():
+            touched = next_top is not None and any(
+                piece.window[0] == row and piece.mask.rect.y1 > next_top for piece in members
+            )
+            (open_ if touched else closed).append(members)
+        return closed, open_
+
+    def _root(self, index: int) -> int:
+        while self._parent[index] != index:
+            self._parent[index] = index = self._parent[self._parent[index]]
+        return index
+
+
+def _same(pieces: Sequence[Piece], others: Sequence[Piece], lattice: Lattice, min_iou: float) -> Iterator[tuple[Piece, Piece]]:
+    """Return the pairs, one from each window, that are the same object."""
+    if not pieces or not others:
+        return
+    here, there = lattice.rect(*pieces[0].window), lattice.rect(*others[0].window)
+    boxes, other_boxes = _boxes(pieces), _boxes(others)
+    low = np.maximum(boxes[:, None, :2], other_boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], other_boxes[None, :, 2:])
+    for index, other_index in np.argwhere((low < high).all(axis=2)):
+        one, other = pieces[index], others[other_index]
+        if _known_iou(one, here, other, there) >= min_iou:
+            yield one, other
+
+
+def _known_iou(one: Piece, here: Rect, other: Piece, there: Rect) -> float:
+    """IoU over the pixels where both pieces are known."""
+    a = one.mask.clip(there) if other.cut else one.mask
+    b = other.mask.clip(here) if one.cut else other.mask
+    area_a, area_b = a.area, b.area
+    if not area_a or not area_b:
+        return 0.0
+    shared = intersection_area(a, b)
+    return shared / (area_a + area_b - shared)
+
+
+def _boxes(pieces: Sequence[Piece]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    rects = (piece.mask.rect for piece in pieces)
+    return np.array([(rect.x0, rect.y0, rect.x1, rect.y1) for rect in rects], dtype=np.int64)
+
+
+def _segments(components: Iterable[list[Piece]]) -> list[Segment]:
+    return sorted((_whole(members) for members in components), key=place)
+
+
+def _whole(members: list[Piece]) -> Segment:
+    members = sorted(members, key=lambda piece: piece.order)
+    complete = [piece for piece in members if not piece.cut]
+    if complete or len(members) == 1:
+        best = (complete or members)[0]
+        return Segment(best.mask, best.predicted_iou, best.stability_score)
+    areas = [piece.mask.area for piece in members]
+    return Segment(
+        union([piece.mask for piece in members]),
+        float(np.average([piece.predicted_iou for piece in members], weights=areas)),
+        float(np.average([piece.stability_score for piece in members], weights=areas)),
+    )
+
+
+def place(segment: Segment) -> tuple[int, int, int, int, float, bytes]:
+    """Sort key: where on the raster an object lies, from top to bottom, then left to right. A total order."""
+    rect = segment.mask.rect
+    return rect.y0, rect.x0, rect.y1, rect.x1, -segment.predicted_iou, blake2b(segment.mask.runs.tobytes()).digest()

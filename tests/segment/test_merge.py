@@ -1,0 +1,88 @@
+"""Pieces that windows saw become whole objects."""
+
+import numpy as np
+import pytest
+
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.segment.masks import Mask
+from samgeo.segment.merge import Piece, merge
+
+LATTICE = Lattice((100, 180), window=100, overlap=20)
+
+
+def block(rect: Rect) -> Mask:
+    return Mask.from_array(np.ones(rect.shape, dtype=bool), rect.x0, rect.y0)
+
+
+def piece(rect: Rect, column: int, *, cut: bool, iou: float = 0.9, rank: int = 0) -> Piece:
+    return Piece(block(rect), iou, 0.95, (0, column), rank, cut)
+
+
+def merged(*pieces: Piece) -> list:
+    row = {column: [one for one in pieces if one.window[1] == column] for column in (0, 1)}
+    return [segment for closed in merge([row], LATTICE) for segment in closed]
+
+
+def test_the_lattice_of_these_tests_has_two_windows_that_share_columns_80_to_100() -> None:
+    assert LATTICE.rect(0, 0) & LATTICE.rect(0, 1) == Rect(80, 0, 100, 100)
+    assert (LATTICE.rows, LATTICE.columns) == (1, 2)
+
+
+def test_two_views_of_a_complete_object_are_one_and_the_better_stands() -> None:
+    seen = piece(Rect(82, 10, 98, 40), 0, cut=False, iou=0.8), piece(Rect(82, 10, 97, 40), 1, cut=False, iou=0.9)
+    (segment,) = merged(*seen)
+    assert segment.mask == seen[1].mask
+    assert segment.predicted_iou == 0.9
+
+
+def test_a_complete_view_stands_for_a_cut_one_of_higher_score() -> None:
+    cut, whole = piece(Rect(85, 10, 100, 40), 0, cut=True, iou=0.99), piece(Rect(85, 10, 120, 40), 1, cut=False, iou=0.6)
+    (segment,) = merged(cut, whole)
+    assert segment.mask == whole.mask
+
+
+def test_cut_views_alone_are_united_and_their_scores_weighted_by_area() -> None:
+    left, right = piece(Rect(0, 10, 100, 20), 0, cut=True, iou=0.6), piece(Rect(80, 10, 180, 20), 1, cut=True, iou=0.8)
+    (segment,) = merged(left, right)
+    assert segment.mask == block(Rect(0, 10, 180, 20))
+    assert segment.predicted_iou == pytest.approx(0.7)
+
+
+def test_neighbours_that_touch_in_the_shared_strip_stay_two() -> None:
+    one, other = piece(Rect(81, 10, 99, 30), 0, cut=False), piece(Rect(81, 30, 99, 50), 1, cut=False)
+    assert [segment.mask for segment in merged(one, other)] == [one.mask, other.mask]
+
+
+def test_a_part_complete_in_the_strip_is_not_the_whole_that_reaches_out_of_it() -> None:
+    """Both look alike inside the strip, but a complete mask is known everywhere: there is nothing of it to the left."""
+    whole, part = piece(Rect(20, 10, 96, 40), 0, cut=False), piece(Rect(84, 10, 96, 40), 1, cut=False)
+    assert len(merged(whole, part)) == 2
+
+
+def test_a_tie_goes_to_the_earlier_window() -> None:
+    one, other = piece(Rect(82, 10, 98, 40), 0, cut=False), piece(Rect(82, 10, 98, 39), 1, cut=False)
+    (segment,) = merged(other, one)
+    assert segment.mask == one.mask
+
+
+def test_a_component_is_given_out_once_no_later_row_can_touch_it() -> None:
+    lattice = Lattice((260, 100), window=100, overlap=20)
+
+    def tall(rect: Rect, row: int, *, cut: bool) -> Piece:
+        return Piece(block(rect), 0.9, 0.95, (row, 0), 0, cut)
+
+    rows = [
+        {0: [tall(Rect(0, 0, 10, 50), 0, cut=False), tall(Rect(50, 70, 60, 100), 0, cut=True)]},
+        {0: [tall(Rect(50, 80, 60, 180), 1, cut=True)]},
+        {0: [tall(Rect(50, 160, 60, 250), 2, cut=True)]},
+    ]
+    closed = list(merge(rows, lattice))
+    assert [[segment.mask for segment in some] for some in closed] == [
+        [block(Rect(0, 0, 10, 50))],
+        [],
+        [block(Rect(50, 70, 60, 250))],
+    ]
+
+
+def test_no_pieces_give_no_objects() -> None:
+    assert [len(closed) for closed in merge([{0: [], 1: []}], LATTICE)] == [0]
