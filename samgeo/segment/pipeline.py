@@ -5,24 +5,20 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, replace
 from itertools import islice
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from samgeo.errors import OptionError, SamgeoError, WindowError
-from samgeo.geo.grid import Lattice, Rect
-from samgeo.segment.masks import Mask
-from samgeo.segment.merge import MERGE_IOU, Piece, Segment, merge, place
+from samgeo.errors import OptionError
+from samgeo.geo.grid import Lattice
+from samgeo.geo.prompts import to_pixels
+from samgeo.segment.frame import to_frame
+from samgeo.segment.merge import MERGE_IOU, Piece, merge
 from samgeo.segment.schedule import run_ordered
+from samgeo.segment.window import ModelReference, Plan, segment_window
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    import shapely
     from distributed import Client
 
     from samgeo.geo.raster import Raster
@@ -30,30 +26,6 @@ if TYPE_CHECKING:
     from samgeo.sam.segmenter import Segmenter
 
 __all__ = ["segment"]
-
-ATTEMPTS = 2
-VECTORIZE_BATCH = 256
-
-# A mask that ends within one cell of a model's low-resolution logits from the edge may well go on behind it.
-EDGE_PX = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that a worker needs to segment a window, besides the raster and the model."""
-
-    lattice: Lattice
-    gates: Gates
-    aoi_px: shapely.Geometry | None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelReference:
-    """A model by name: what travels to other processes, which load it once each."""
-
-    name: str
-    device: str
-    dtype: str
 
 
 def segment(
@@ -154,7 +126,7 @@ def segment(
     if output is not None:
         check_output(output, overwrite=overwrite)
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata)
-    aoi_px = None if aoi is None else _aoi_px(aoi, raster)
+    aoi_px = None if aoi is None else to_pixels(aoi, raster.geobox, name=raster.name)
     segmenter = load_model(model, device=device, dtype=dtype)
     gates = _gates(default_gates(segmenter), points_per_side, pred_iou, stability)
     window = segmenter.input_size if window is None else window
@@ -176,92 +148,11 @@ def segment(
         "max_area": None if math.isinf(max_area) else max_area,
         "aoi": None if aoi_px is None else aoi_px.wkt,
     }
-    result = _frame(segments, raster, min_area, max_area)
+    result = to_frame(segments, raster.geobox, min_area=min_area, max_area=max_area)
     result.attrs["samgeo"] = _provenance(raster, segmenter, options)
     if output is not None:
         write_vectors(result, output, overwrite=overwrite, provenance=result.attrs["samgeo"])
     return result
-
-
-def segment_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan, index: tuple[int, int]) -> list[Piece]:
-    """Segment one window; nothing is encoded where no point of its core has data and lies in the area of interest.
-
-    Raises
-    ------
-    WindowError
-        If it cannot be read or computed, after a second attempt.
-    """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return _segment_window(raster, _load(model) if isinstance(model, ModelReference) else model, plan, index)
-        except (SamgeoError, OSError, RuntimeError, MemoryError) as error:
-            if attempt == ATTEMPTS:
-                rect = plan.lattice.rect(*index)
-                raise WindowError(
-                    f"the window at row {index[0]}, column {index[1]} of {raster.name} (pixels x {rect.x0} to {rect.x1}, "
-                    f"y {rect.y0} to {rect.y1}) failed {ATTEMPTS} times: {error}"
-                ) from error
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _segment_window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]) -> list[Piece]:
-    from samgeo.segment.automatic import automatic_masks, embed_window
-
-    lattice = plan.lattice
-    rect = lattice.rect(*index)
-    frame = Rect(0, 0, lattice.shape[1], lattice.shape[0])
-    points = lattice.points(*index, plan.gates.points_per_side)
-    if plan.aoi_px is not None:
-        points = _inside(points, plan.aoi_px)
-    if not len(points):
-        return []
-    # One pixel more on every side tells which edges of the window have data behind them.
-    grown = Rect(rect.x0 - 1, rect.y0 - 1, rect.x1 + 1, rect.y1 + 1)
-    pixels, known = raster.read(grown)
-    image, valid = np.ascontiguousarray(pixels[1:-1, 1:-1]), known[1:-1, 1:-1]
-    column, row = (points - (rect.x0, rect.y0)).astype(np.int64).T
-    points = points[valid[row, column]] - (rect.x0, rect.y0)
-    if not len(points):
-        return []
-    size = (rect & frame).shape
-    embedding = embed_window(model, image, size)
-    found = automatic_masks(model, embedding, points, gates=plan.gates, window=lattice.window, size=size)
-    masks = [one.mask for one in found]
-    if not valid[: size[0], : size[1]].all():
-        valid_mask = Mask.from_array(valid)
-        masks = [mask & valid_mask for mask in masks]
-    return [
-        Piece(mask.shift(rect.x0, rect.y0), one.predicted_iou, one.stability_score, index, rank, _is_cut(mask, known))
-        for rank, (one, mask) in enumerate(zip(found, masks, strict=True))
-        if not mask.is_empty
-    ]
-
-
-def _is_cut(mask: Mask, known: NDArray[np.bool_]) -> bool:
-    """Whether a mask comes close to an edge of its window behind which the raster has data.
-
-    ``known`` is the validity of the window grown by one pixel on every side.
-    """
-    y, start, stop = mask.runs.T
-    side = known.shape[0] - 2
-    left, right = known[y[start < EDGE_PX] + 1, 0], known[y[stop > side - EDGE_PX] + 1, -1]
-    if left.any() or right.any():
-        return True
-    over, under = mask.clip(Rect(0, 0, side, EDGE_PX)), mask.clip(Rect(0, side - EDGE_PX, side, side))
-    return any(known[row, start + 1 : stop + 1].any() for row, part in ((0, over), (-1, under)) for _, start, stop in part.runs)
-
-
-def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np.float64]:
-    import shapely
-
-    return points[shapely.contains_xy(aoi_px, points)]
-
-
-@lru_cache(maxsize=2)
-def _load(reference: ModelReference) -> Segmenter:
-    from samgeo.sam.registry import load_model
-
-    return load_model(reference.name, device=reference.device, dtype=reference.dtype)
 
 
 def _rows(
@@ -279,60 +170,6 @@ def _rows(
         windows = iter(bar)
         for _ in range(lattice.rows):
             yield dict(enumerate(islice(windows, lattice.columns)))
-
-
-def _frame(segments: Iterator[Segment], raster: Raster, min_area: float, max_area: float) -> gpd.GeoDataFrame:
-    """Vectorize objects as they close; put them in the order of their places."""
-    import geopandas as gpd
-    import shapely
-
-    from samgeo.geo.area import area_m2
-    from samgeo.segment.vectorize import georeference, polygons
-
-    records: list[tuple[Any, ...]] = []
-    while batch := list(islice(segments, VECTORIZE_BATCH)):
-        for one, geometry in zip(batch, polygons([one.mask for one in batch]), strict=True):
-            records.append((place(one), one.predicted_iou, one.stability_score, geometry))
-    records.sort(key=itemgetter(0))
-    _, predicted_iou, stability_score, geometry_px = zip(*records, strict=True) if records else ((), (), (), ())
-    in_pixels = np.array(geometry_px, dtype=object)
-    geometry = georeference(in_pixels, raster.geobox.affine)
-    crs = raster.geobox.crs
-    area = shapely.area(in_pixels) if crs is None else area_m2(geometry, crs)
-    columns = {
-        "predicted_iou": np.array(predicted_iou, dtype=np.float64),
-        "stability_score": np.array(stability_score, dtype=np.float64),
-        "area_px" if crs is None else "area_m2": area,
-    }
-    frame = gpd.GeoDataFrame(columns, geometry=geometry, crs=None if crs is None else crs.proj)
-    return frame[(area >= min_area) & (area <= max_area)].reset_index(drop=True)
-
-
-def _aoi_px(aoi: Any, raster: Raster) -> shapely.Geometry:
-    """Read an area of interest into raster pixels."""
-    import shapely
-    from shapely.affinity import affine_transform
-
-    from samgeo.geo.vectors import read_vectors
-
-    if isinstance(aoi, shapely.Geometry):
-        area = aoi
-    else:
-        crs = raster.geobox.crs
-        area = shapely.union_all(read_vectors(aoi, crs=None if crs is None else crs.proj).geometry.to_numpy())
-    area_px = affine_transform(area, (~raster.geobox.affine).to_shapely())
-    height, width = raster.shape
-    if not area_px.intersects(shapely.box(0, 0, width, height)):
-        raise OptionError(
-            f"the area of interest does not meet {raster.name}: it covers {_bounds(area)} and the raster "
-            f"{_bounds(raster.geobox.extent.geom)} in the raster's CRS. Check its CRS, and that it is of the same place."
-        )
-    shapely.prepare(area_px)
-    return area_px
-
-
-def _bounds(geometry: shapely.Geometry) -> str:
-    return "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*geometry.bounds) if not geometry.is_empty else "nothing"
 
 
 def _gates(gates: Gates, points_per_side: int | None, pred_iou: float | None, stability: float | None) -> Gates:

@@ -1,0 +1,128 @@
+"""One window of a raster: read it, embed it, segment what lies under its points, and say what its edges cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import SamgeoError, WindowError
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.segment.masks import Mask
+from samgeo.segment.merge import Piece
+
+if TYPE_CHECKING:
+    import shapely
+
+    from samgeo.geo.raster import Raster
+    from samgeo.sam.registry import Gates
+    from samgeo.sam.segmenter import Segmenter
+
+__all__ = ["ModelReference", "Plan", "segment_window"]
+
+ATTEMPTS = 2
+
+# A mask that ends within one cell of a model's low-resolution logits from the edge may well go on behind it.
+EDGE_PX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a worker needs to segment a window, besides the raster and the model."""
+
+    lattice: Lattice
+    gates: Gates
+    aoi_px: shapely.Geometry | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReference:
+    """A model by name: what travels to other processes, which load it once each."""
+
+    name: str
+    device: str
+    dtype: str
+
+
+def segment_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan, index: tuple[int, int]) -> list[Piece]:
+    """Segment one window; nothing is encoded where no point of its core has data and lies in the area of interest.
+
+    Raises
+    ------
+    WindowError
+        If it cannot be read or computed, after a second attempt.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _segment_window(raster, _load(model) if isinstance(model, ModelReference) else model, plan, index)
+        except (SamgeoError, OSError, RuntimeError, MemoryError) as error:
+            if attempt == ATTEMPTS:
+                rect = plan.lattice.rect(*index)
+                raise WindowError(
+                    f"the window at row {index[0]}, column {index[1]} of {raster.name} (pixels x {rect.x0} to {rect.x1}, "
+                    f"y {rect.y0} to {rect.y1}) failed {ATTEMPTS} times: {error}"
+                ) from error
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _segment_window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]) -> list[Piece]:
+    from samgeo.segment.automatic import automatic_masks, embed_window
+
+    lattice = plan.lattice
+    rect = lattice.rect(*index)
+    frame = Rect(0, 0, lattice.shape[1], lattice.shape[0])
+    points = lattice.points(*index, plan.gates.points_per_side)
+    if plan.aoi_px is not None:
+        points = _inside(points, plan.aoi_px)
+    if not len(points):
+        return []
+    # One pixel more on every side tells which edges of the window have data behind them.
+    grown = Rect(rect.x0 - 1, rect.y0 - 1, rect.x1 + 1, rect.y1 + 1)
+    pixels, known = raster.read(grown)
+    image, valid = np.ascontiguousarray(pixels[1:-1, 1:-1]), known[1:-1, 1:-1]
+    column, row = (points - (rect.x0, rect.y0)).astype(np.int64).T
+    points = points[valid[row, column]] - (rect.x0, rect.y0)
+    if not len(points):
+        return []
+    size = (rect & frame).shape
+    embedding = embed_window(model, image, size)
+    found = automatic_masks(model, embedding, points, gates=plan.gates, window=lattice.window, size=size)
+    masks = [one.mask for one in found]
+    if not valid[: size[0], : size[1]].all():
+        valid_mask = Mask.from_array(valid)
+        masks = [mask & valid_mask for mask in masks]
+    return [
+        Piece(mask.shift(rect.x0, rect.y0), one.predicted_iou, one.stability_score, index, rank, _is_cut(mask, known))
+        for rank, (one, mask) in enumerate(zip(found, masks, strict=True))
+        if not mask.is_empty
+    ]
+
+
+def _is_cut(mask: Mask, known: NDArray[np.bool_]) -> bool:
+    """Whether a mask comes close to an edge of its window behind which the raster has data.
+
+    ``known`` is the validity of the window grown by one pixel on every side.
+    """
+    y, start, stop = mask.runs.T
+    side = known.shape[0] - 2
+    left, right = known[y[start < EDGE_PX] + 1, 0], known[y[stop > side - EDGE_PX] + 1, -1]
+    if left.any() or right.any():
+        return True
+    over, under = mask.clip(Rect(0, 0, side, EDGE_PX)), mask.clip(Rect(0, side - EDGE_PX, side, side))
+    return any(known[row, start + 1 : stop + 1].any() for row, part in ((0, over), (-1, under)) for _, start, stop in part.runs)
+
+
+def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np.float64]:
+    import shapely
+
+    return points[shapely.contains_xy(aoi_px, points)]
+
+
+@lru_cache(maxsize=2)
+def _load(reference: ModelReference) -> Segmenter:
+    from samgeo.sam.registry import load_model
+
+    return load_model(reference.name, device=reference.device, dtype=reference.dtype)
