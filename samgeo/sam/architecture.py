@@ -1,0 +1,188 @@
+"""What distinguishes one SAM 1 model from another, and how it is read off the shapes of a checkpoint's tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from samgeo.errors import CheckpointError
+
+__all__ = ["VIT_B", "VIT_H", "VIT_L", "Architecture"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The sizes of a SAM 1 model.
+
+    Attributes
+    ----------
+    width, depth, heads, mlp_width : int
+        Of the image encoder's vision transformer.
+    global_blocks : tuple of int
+        Indices of the blocks that attend to the whole grid; the others attend within windows.
+    window : int
+        Side of a window in patches; 0 when every block is global.
+    patch, grid : int
+        Side of a patch in pixels, and of the grid in patches.
+    relative_positions, qkv_bias : bool
+        Whether attention has decomposed relative positions, and its projections a bias.
+    prompt_width : int
+        Channels of the embedding, the prompts and the decoder.
+    mask_channels : int
+        Channels in the middle of the mask prompt's convolutions.
+    decoder_depth, decoder_heads, decoder_mlp_width, decoder_inner_width : int
+        Of the two-way transformer; the inner width is that of attention between tokens and image.
+    mask_tokens : int
+        One for the single mask and one for each of several.
+    iou_depth, iou_width : int
+        Layers and hidden units of the IoU head.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    mlp_width: int
+    global_blocks: tuple[int, ...]
+    window: int = 14
+    patch: int = 16
+    grid: int = 64
+    relative_positions: bool = True
+    qkv_bias: bool = True
+    prompt_width: int = 256
+    mask_channels: int = 16
+    decoder_depth: int = 2
+    decoder_heads: int = 8
+    decoder_mlp_width: int = 2048
+    decoder_inner_width: int = 128
+    mask_tokens: int = 4
+    iou_depth: int = 3
+    iou_width: int = 256
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.grid * self.patch
+
+    def to_json(self) -> str:
+        """Return the sizes as a JSON object, which can serve as the hints of ``from_shapes``."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_shapes(cls, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Architecture:
+        """Read the sizes off the shapes of tensors that have the official names.
+
+        The number of heads follows from the width of the relative positions, and global blocks from their length. What no
+        tensor tells is taken from ``hints``: the heads of the decoder (8 by default), and, for a model without relative
+        positions, ``heads``, ``window`` and ``global_blocks``.
+
+        Parameters
+        ----------
+        shapes : mapping of str to tuple of int
+            Names as in the official checkpoints.
+        hints : mapping, optional
+            Sizes by the name of the attribute.
+
+        Raises
+        ------
+        CheckpointError
+            If a tensor that tells a size is missing or has an impossible shape.
+        """
+        hints = hints or {}
+        decoder_heads = _whole(hints, "decoder_heads") if "decoder_heads" in hints else 8
+        depth = _count(shapes, "image_encoder.blocks.{}.norm1.weight")
+        width, _, patch, _ = _shape(shapes, "image_encoder.patch_embed.proj.weight", 4)
+        _, grid, _, _ = _shape(shapes, "image_encoder.pos_embed", 4)
+        layer = "mask_decoder.transformer.layers.0."
+        inner, prompt_width = _shape(shapes, layer + "cross_attn_token_to_image.q_proj.weight", 2)
+        return cls(
+            width=width,
+            depth=depth,
+            mlp_width=_shape(shapes, "image_encoder.blocks.0.mlp.lin1.weight", 2)[0],
+            patch=patch,
+            grid=grid,
+            **_attention(shapes, width, depth, grid, hints),
+            qkv_bias="image_encoder.blocks.0.attn.qkv.bias" in shapes,
+            prompt_width=prompt_width,
+            mask_channels=_shape(shapes, "prompt_encoder.mask_downscaling.3.weight", 4)[0],
+            decoder_depth=_count(shapes, "mask_decoder.transformer.layers.{}.norm1.weight"),
+            decoder_heads=_divisor(decoder_heads, inner, "the decoder"),
+            decoder_mlp_width=_shape(shapes, layer + "mlp.lin1.weight", 2)[0],
+            decoder_inner_width=inner,
+            mask_tokens=_shape(shapes, "mask_decoder.mask_tokens.weight", 2)[0],
+            iou_depth=_count(shapes, "mask_decoder.iou_prediction_head.layers.{}.weight"),
+            iou_width=_shape(shapes, "mask_decoder.iou_prediction_head.layers.0.weight", 2)[0],
+        )
+
+
+def _attention(shapes: Shapes, width: int, depth: int, grid: int, hints: Mapping[str, Any]) -> dict[str, Any]:
+    name = "image_encoder.blocks.{}.attn.rel_pos_h"
+    if name.format(0) not in shapes:
+        missing = [key for key in ("heads", "window", "global_blocks") if key not in hints]
+        if missing:
+            raise CheckpointError(
+                f"the image encoder has no relative positions, so its tensors do not tell {', '.join(missing)}; "
+                "keep the config.json that was published with the weights beside them."
+            )
+        return {
+            "heads": _divisor(_whole(hints, "heads"), width, "the image encoder"),
+            "window": _whole(hints, "window"),
+            "global_blocks": tuple(i for i in range(depth) if i in hints["global_blocks"]),
+            "relative_positions": False,
+        }
+    tables = [_shape(shapes, name.format(i), 2) for i in range(depth)]
+    head_width = tables[0][1]
+    if head_width == 0 or width % head_width:
+        raise CheckpointError(f"relative positions of width {head_width} do not divide an image encoder of width {width}.")
+    spans = [(length + 1) // 2 for length, _ in tables]
+    windows = {span for span in spans if span != grid}
+    if len(windows) > 1:
+        raise CheckpointError(
+            f"the image encoder attends within windows of {sorted(windows)} patches on a grid of {grid}; one size is expected. "
+            "A model that was adapted to another image size must have its relative positions resized too."
+        )
+    return {
+        "heads": width // head_width,
+        "window": windows.pop() if windows else 0,
+        "global_blocks": tuple(i for i, span in enumerate(spans) if span == grid),
+        "relative_positions": True,
+    }
+
+
+def _shape(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
+    if name not in shapes:
+        raise CheckpointError(f"tensor {name} is missing: this is not a whole SAM 1 checkpoint.")
+    shape = tuple(shapes[name])
+    if len(shape) != dimensions:
+        raise CheckpointError(f"tensor {name} has shape {shape}, not {dimensions} dimensions.")
+    return shape
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    count = 0
+    while pattern.format(count) in shapes:
+        count += 1
+    if not count:
+        raise CheckpointError(f"tensor {pattern.format(0)} is missing: this is not a whole SAM 1 checkpoint.")
+    return count
+
+
+def _whole(hints: Mapping[str, Any], name: str) -> int:
+    value = hints[name]
+    if not isinstance(value, int) or value < 0:
+        raise CheckpointError(f"the configuration recorded with the weights says {name} is {value!r}; a number is expected.")
+    return value
+
+
+def _divisor(heads: int, width: int, where: str) -> int:
+    if heads < 1 or width % heads:
+        raise CheckpointError(f"{heads} attention heads do not divide {where}'s width of {width}.")
+    return heads
+
+
+VIT_B = Architecture(width=768, depth=12, heads=12, mlp_width=3072, global_blocks=(2, 5, 8, 11))
+VIT_L = Architecture(width=1024, depth=24, heads=16, mlp_width=4096, global_blocks=(5, 11, 17, 23))
+VIT_H = Architecture(width=1280, depth=32, heads=16, mlp_width=5120, global_blocks=(7, 15, 23, 31))

@@ -1,0 +1,172 @@
+"""SAM's mask decoder: tokens and image attend to each other, then each mask token paints its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from samgeo.sam.architecture import Architecture
+from samgeo.sam.encoder import ChannelNorm, Mlp
+
+__all__ = ["MaskDecoder"]
+
+
+class MaskDecoder(nn.Module):
+    """Image embedding and prompt tokens to masks and their predicted IoU.
+
+    The heads that predict IoU and paint masks stay in float32, see ``keep_heads_exact``.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The sizes. Parameters have the names of the official checkpoints.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        width = a.prompt_width
+        self.iou_token = nn.Embedding(1, width)
+        self.mask_tokens = nn.Embedding(a.mask_tokens, width)
+        self.transformer = TwoWayTransformer(architecture)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(width, width // 4, 2, stride=2),
+            ChannelNorm(width // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(width // 4, width // 8, 2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(Head([width, width, width, width // 8]) for _ in range(a.mask_tokens))
+        self.iou_prediction_head = Head([width, *[a.iou_width] * (a.iou_depth - 1), a.mask_tokens])
+
+    def keep_heads_exact(self) -> None:
+        """Put the IoU head and the painting heads in float32, after the model was put in another type."""
+        self.iou_prediction_head.float()
+        self.output_hypernetworks_mlps.float()
+
+    def forward(self, image: Tensor, positions: Tensor, prompts: Tensor, kept: slice) -> tuple[Tensor, Tensor]:
+        """Decode the prompts of one window.
+
+        Parameters
+        ----------
+        image : tensor, shape (1 or P, C, g, g)
+            Embedding plus dense prompt; one for all prompts where they share it.
+        positions : tensor, shape (g * g, C)
+            Encoded centres of the embedding's cells.
+        prompts : tensor, shape (P, T, C)
+            Prompt tokens.
+        kept : slice
+            Which of the mask tokens to answer for.
+
+        Returns
+        -------
+        logits : tensor of float32, shape (P, M, 4 * g, 4 * g)
+        predicted_iou : tensor of float32, shape (P, M)
+        """
+        P, grid = len(prompts), image.shape[-1]
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(P, -1, -1)
+        tokens, cells = self.transformer(image.flatten(2).transpose(1, 2), positions, torch.cat([own, prompts], dim=1))
+        tokens = tokens.float()
+        fine = self.output_upscaling(cells.transpose(1, 2).reshape(P, -1, grid, grid))
+        wanted = range(*kept.indices(self.mask_tokens.num_embeddings))
+        weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in wanted], dim=1)
+        logits = (weights @ fine.float().flatten(2)).view(P, -1, *fine.shape[2:])
+        return logits, self.iou_prediction_head(tokens[:, 0])[:, kept]
+
+
+class TwoWayTransformer(nn.Module):
+    """Tokens attend to the image and the image to the tokens."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TwoWayLayer(architecture, first=i == 0) for i in range(architecture.decoder_depth))
+        self.final_attn_token_to_image = CrossAttention(architecture, architecture.decoder_inner_width)
+        self.norm_final_attn = nn.LayerNorm(architecture.prompt_width)
+
+    def forward(self, cells: Tensor, positions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens ``(P, T, C)`` and cells ``(P, g * g, C)`` for cells ``(1 or P, g * g, C)``."""
+        queries = tokens
+        for layer in self.layers:
+            queries, cells = layer(queries, cells, tokens, positions)
+        attended = self.final_attn_token_to_image(queries + tokens, cells + positions, cells)
+        return self.norm_final_attn(queries + attended), cells
+
+
+class TwoWayLayer(nn.Module):
+    """Self-attention of tokens, tokens to image, an MLP on tokens, image to tokens."""
+
+    def __init__(self, architecture: Architecture, *, first: bool) -> None:
+        super().__init__()
+        width, inner = architecture.prompt_width, architecture.decoder_inner_width
+        self.first = first
+        self.self_attn = CrossAttention(architecture, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.cross_attn_token_to_image = CrossAttention(architecture, inner)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width, architecture.decoder_mlp_width, nn.ReLU())
+        self.norm3 = nn.LayerNorm(width)
+        self.cross_attn_image_to_token = CrossAttention(architecture, inner)
+        self.norm4 = nn.LayerNorm(width)
+
+    def forward(self, queries: Tensor, cells: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return new queries and cells; ``tokens`` are the queries' positions and ``positions`` the cells'."""
+        if self.first:
+            queries = self.self_attn(queries, queries, queries)
+        else:
+            placed = queries + tokens
+            queries = queries + self.self_attn(placed, placed, queries)
+        queries = self.norm1(queries)
+        placed_cells = cells + positions
+        queries = self.norm2(queries + self.cross_attn_token_to_image(queries + tokens, placed_cells, cells))
+        queries = self.norm3(queries + self.mlp(queries))
+        cells = self.norm4(cells + self.cross_attn_image_to_token(placed_cells, queries + tokens, queries))
+        return queries, cells
+
+
+class CrossAttention(nn.Module):
+    """Attention of queries to keys, projected to ``inner`` channels.
+
+    Either side may have a batch of one where the other has P: its projections are then computed once for all prompts.
+    """
+
+    def __init__(self, architecture: Architecture, inner: int) -> None:
+        super().__init__()
+        width = architecture.prompt_width
+        self.heads = architecture.decoder_heads
+        self.q_proj = nn.Linear(width, inner)
+        self.k_proj = nn.Linear(width, inner)
+        self.v_proj = nn.Linear(width, inner)
+        self.out_proj = nn.Linear(inner, width)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Return a tensor of the shape of ``queries``, its batch that of the larger side."""
+        batch = max(len(queries), len(keys))
+        q, k, v = (
+            self._heads(projection(x)).expand(batch, -1, -1, -1)
+            for projection, x in ((self.q_proj, queries), (self.k_proj, keys), (self.v_proj, values))
+        )
+        attended = functional.scaled_dot_product_attention(q, k, v)
+        y: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return y
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class Head(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(..., widths[-1])`` for ``(..., widths[0])``."""
+        for layer in self.layers[:-1]:
+            x = functional.relu(layer(x))
+        y: Tensor = self.layers[-1](x)
+        return y

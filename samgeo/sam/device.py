@@ -1,0 +1,83 @@
+"""Where a model runs, and in which floating-point type."""
+
+from __future__ import annotations
+
+import torch
+
+from samgeo.errors import ModelError, OptionError
+
+__all__ = ["DTYPES", "resolve_device", "resolve_dtype"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """Return the device to run on.
+
+    Parameters
+    ----------
+    device : str or torch.device, default "auto"
+        "cpu", "cuda", "cuda:1", "mps", or "auto": the first of CUDA, MPS and CPU that this machine has.
+
+    Raises
+    ------
+    OptionError
+        If it is not the name of a device.
+    ModelError
+        If this machine, or this build of torch, does not have it.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise OptionError(f"device {device!r} is not known; give auto, cpu, cuda, cuda:1 or mps.") from error
+    if chosen.type == "cpu":
+        return chosen
+    if chosen.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (chosen.index or 0) < count:
+            return chosen
+        raise ModelError(
+            f"device {str(device)!r} is not here: torch {torch.__version__} sees {count} CUDA devices. "
+            "Use device='cpu' or 'auto', or install a driver and a build of torch with CUDA."
+        )
+    if chosen.type == "mps":
+        if torch.backends.mps.is_available():
+            return chosen
+        raise ModelError("device 'mps' is not here: it needs Apple silicon and macOS 12.3. Use device='cpu' or 'auto'.")
+    raise OptionError(f"device {str(device)!r} is not supported; give auto, cpu, cuda, cuda:1 or mps.")
+
+
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the floating-point type to run in.
+
+    Parameters
+    ----------
+    dtype : str or torch.dtype
+        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere.
+    device : torch.device
+        Where the model will run.
+
+    Raises
+    ------
+    OptionError
+        If it is another type.
+    ModelError
+        If the device does not compute in bfloat16.
+    """
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" and _cuda_has_bfloat16(device) else torch.float32
+    chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if chosen is None or chosen not in DTYPES.values():
+        raise OptionError(f"dtype {str(dtype)!r} is not supported; give auto, {' or '.join(DTYPES)}.")
+    if chosen is torch.bfloat16 and device.type == "cuda" and not _cuda_has_bfloat16(device):
+        raise ModelError(f"{torch.cuda.get_device_name(device)} does not compute in bfloat16; use dtype='float32' or 'auto'.")
+    return chosen
+
+
+def _cuda_has_bfloat16(device: torch.device) -> bool:
+    # torch.cuda.is_bf16_supported() also says yes to slow emulation, and only knows the current device.
+    return torch.cuda.get_device_capability(device) >= (8, 0)

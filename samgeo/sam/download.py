@@ -1,0 +1,259 @@
+"""Weights from the network to this machine: resumed, verified, atomic, and never when offline.
+
+Environment variables: ``SAMGEO_MODELS`` (folders with files that are already there), ``SAMGEO_HOME`` (where downloads are
+kept), ``SAMGEO_OFFLINE`` or ``HF_HUB_OFFLINE`` (refuse to use the network).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from http.client import HTTPException, HTTPResponse
+from ipaddress import ip_address
+from pathlib import Path
+from ssl import SSLError
+from typing import IO, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+
+from samgeo.errors import ModelError
+
+__all__ = ["cache_folder", "fetch", "fetch_from_hub", "find", "is_offline"]
+
+CHUNK_BYTES = 1 << 20
+TIMEOUT_S = 30
+# A connection that is cut is taken up again where it was; each time that brings nothing counts.
+FRUITLESS_TRIES = 3
+RANGE_NOT_SATISFIABLE, PARTIAL_CONTENT = 416, 206
+
+
+class _CutError(Exception):
+    """The connection ended before the file did."""
+
+
+NETWORK_ERRORS = (HTTPException, URLError, SSLError, TimeoutError, ConnectionError, _CutError)
+
+
+def is_offline() -> bool:
+    """Return whether the environment forbids the network."""
+    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in ("SAMGEO_OFFLINE", "HF_HUB_OFFLINE"))
+
+
+def cache_folder() -> Path:
+    """Return the folder that downloads are kept in: ``SAMGEO_HOME``, or ``samgeo`` in the platform's cache folder."""
+    given = os.environ.get("SAMGEO_HOME")
+    if given:
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "samgeo"
+
+
+def find(file: str) -> Path | None:
+    """Return where a file is on this machine: in a folder of ``SAMGEO_MODELS``, or downloaded before; None if nowhere.
+
+    Raises
+    ------
+    ModelError
+        If ``SAMGEO_MODELS`` names something that is not a folder.
+    """
+    folders = [Path(name).expanduser() for name in os.environ.get("SAMGEO_MODELS", "").split(os.pathsep) if name]
+    absent = [folder for folder in folders if not folder.is_dir()]
+    if absent:
+        raise ModelError(f"SAMGEO_MODELS names {absent[0]}, which is not a folder; correct it or unset it.")
+    places = [folder / file for folder in [*folders, cache_folder() / "models"]]
+    return next((place for place in places if place.is_file()), None)
+
+
+def fetch(urls: Sequence[str], file: str, *, sha256: str, size_bytes: int | None = None) -> Path:
+    """Download a file into the cache, or find it there.
+
+    What arrived of an interrupted download is kept beside it and taken up again. Of several processes that want the same
+    file one downloads, and the others wait for it.
+
+    Parameters
+    ----------
+    urls : sequence of str
+        Where the file is, tried in order. Only https, and http on the loopback interface.
+    file : str
+        Name to give it.
+    sha256 : str
+        Digest that it must have, or the beginning of one.
+    size_bytes : int, optional
+        Its size, where the server does not tell.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ModelError
+        If the network is forbidden or fails, or what arrives is not the file; the message says where to put the file by
+        hand.
+    """
+    from filelock import FileLock
+
+    target = cache_folder() / "models" / file
+    if target.is_file():
+        return target
+    if is_offline():
+        raise ModelError(
+            f"{file} is not on this machine, and SAMGEO_OFFLINE or HF_HUB_OFFLINE forbids to download it. Unset it. "
+            f"{_by_hand(urls, target)}"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(file + ".lock")):
+            if not target.is_file():
+                _fetch_first(urls, target, sha256, size_bytes)
+    except OSError as error:
+        raise ModelError(
+            f"{file} could not be written to {target.parent} ({error}); make room, or set SAMGEO_HOME to another folder."
+        ) from error
+    return target
+
+
+def fetch_from_hub(repository: str) -> Path:
+    """Return ``model.safetensors`` of a repository on the Hugging Face hub, with its ``config.json`` beside it.
+
+    Raises
+    ------
+    ModelError
+        If the repository or its file does not exist or cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        hf_hub_download(repository, "config.json", local_files_only=is_offline())
+        return Path(hf_hub_download(repository, "model.safetensors", local_files_only=is_offline()))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"hf://{repository} cannot be had ({reason}). Check the name and the connection, or get the repository by other "
+            "means and give the path of its folder."
+        ) from error
+
+
+def _fetch_first(urls: Sequence[str], target: Path, sha256: str, size_bytes: int | None) -> None:
+    failures = []
+    for url in urls:
+        try:
+            _download(url, target, sha256, size_bytes)
+        except (ModelError, *NETWORK_ERRORS) as error:
+            failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
+        else:
+            return
+    raise ModelError(
+        f"{target.name} could not be downloaded ({'; '.join(failures)}). Try again: what arrived is kept. "
+        f"{_by_hand(urls, target)}"
+    )
+
+
+def _by_hand(urls: Sequence[str], target: Path) -> str:
+    folder = os.environ.get("SAMGEO_MODELS", "").split(os.pathsep)[0] or target.parent
+    return f"Or get it from {urls[0]} by other means and put it at {Path(folder) / target.name}."
+
+
+def _download(url: str, target: Path, sha256: str, size_bytes: int | None) -> None:
+    part = target.with_name(target.name + ".part")
+    resumed = part.exists()
+    _complete(url, part, size_bytes)
+    with part.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(sha256.lower()):
+        part.unlink()
+        if not resumed:
+            raise ModelError(f"what arrived has sha256 {digest[:12]}..., not {sha256[:12]}...: it is not the file it should be")
+        # The beginning may be of another version of the file, or damaged: once more from the start.
+        _download(url, target, sha256, size_bytes)
+        return
+    part.replace(target)
+
+
+def _complete(url: str, part: Path, size_bytes: int | None) -> None:
+    """Append to ``part`` until the file is whole, taking up cut connections."""
+    fruitless = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _append(url, part, size_bytes)
+        except HTTPError:
+            raise
+        except NETWORK_ERRORS:
+            arrived = part.stat().st_size if part.exists() else 0
+            fruitless = 0 if arrived > before else fruitless + 1
+            if fruitless == FRUITLESS_TRIES:
+                raise
+        else:
+            return
+
+
+def _append(url: str, part: Path, size_bytes: int | None) -> None:
+    start = part.stat().st_size if part.exists() else 0
+    request = Request(url, headers={"User-Agent": "samgeo", "Accept-Encoding": "identity"})  # noqa: S310  _opener checks it
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        response = _opener(url).open(request, timeout=TIMEOUT_S)
+    except HTTPError as error:
+        with error:
+            if start and error.code == RANGE_NOT_SATISFIABLE:
+                return  # nothing is left to ask for: the digest decides whether it is whole
+            raise
+    with response:
+        if response.status != PARTIAL_CONTENT:
+            start = 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else size_bytes
+        with part.open("ab" if start else "wb") as file:
+            _copy(response, file, start, total)
+    if total is not None and part.stat().st_size < total:
+        raise _CutError(f"the connection ended after {part.stat().st_size} of {total} bytes")
+
+
+def _copy(response: HTTPResponse, file: IO[bytes], start: int, total: int | None) -> None:
+    from tqdm import tqdm
+
+    name = Path(file.name).name.removesuffix(".part")
+    with tqdm(desc=name, initial=start, total=total, unit="B", unit_scale=True, disable=None, file=sys.stderr) as bar:
+        while chunk := response.read(CHUNK_BYTES):
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+class _CheckedRedirects(HTTPRedirectHandler):
+    """Follows redirects to where a download may come from, and nowhere else."""
+
+    def redirect_request(  # noqa: PLR0917  the signature is urllib's
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        _check(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener(url: str) -> OpenerDirector:
+    _check(url)
+    local = urlsplit(url).scheme == "http"
+    return build_opener(_CheckedRedirects(), *([ProxyHandler({})] if local else []))
+
+
+def _check(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+        raise ModelError(f"{url} is refused: weights are downloaded over https alone")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,113 @@
+"""SAM's prompt encoder: points, boxes and masks to what the decoder attends to."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from samgeo.sam.architecture import Architecture
+from samgeo.sam.encoder import ChannelNorm
+
+__all__ = ["PromptEncoder"]
+
+BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = range(4)
+
+
+class FourierPositions(nn.Module):
+    """Positions as sines and cosines of random frequencies (Tancik et al., 2020)."""
+
+    positional_encoding_gaussian_matrix: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.zeros(2, features))
+
+    def forward(self, position: Tensor) -> Tensor:
+        """Encode x and y from 0 to 1, shape ``(..., 2)``, as ``(..., 2 * features)``."""
+        phase = 2 * math.pi * ((2 * position - 1) @ self.positional_encoding_gaussian_matrix)
+        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+
+class PromptEncoder(nn.Module):
+    """Prompts to tokens and to a dense map.
+
+    It stays in float32 whatever the rest of the model runs in: in bfloat16 a coordinate may be off by a whole pixel.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The sizes. Parameters have the names of the official checkpoints.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        width, channels = architecture.prompt_width, architecture.mask_channels
+        self.grid = architecture.grid
+        self.input_size = architecture.input_size
+        self.pe_layer = FourierPositions(width // 2)
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
+        self.not_a_point_embed = nn.Embedding(1, width)
+        self.no_mask_embed = nn.Embedding(1, width)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv2d(1, channels // 4, 2, stride=2),
+            ChannelNorm(channels // 4),
+            nn.GELU(),
+            nn.Conv2d(channels // 4, channels, 2, stride=2),
+            ChannelNorm(channels),
+            nn.GELU(),
+            nn.Conv2d(channels, width, 1),
+        )
+
+    def tokens(self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None) -> list[Tensor]:
+        """Encode points and boxes.
+
+        Parameters
+        ----------
+        points : tensor, shape (P, N, 2), optional
+            x and y in input pixels, continuous: the centre of the first pixel is (0.5, 0.5).
+        labels : tensor, shape (P, N), optional
+            1 foreground, 0 background, -1 padding.
+        boxes : tensor, shape (P, 4), optional
+            x0, y0, x1, y1.
+
+        Returns
+        -------
+        list of tensor, shape (P, T, C)
+            One for each kind of prompt. Points without a box are followed by a padding token, as SAM was trained.
+        """
+        found = []
+        if points is not None and labels is not None:
+            found.append(self._points(points, labels))
+            if boxes is None:
+                found.append(self.not_a_point_embed.weight.expand(len(points), 1, -1))
+        if boxes is not None:
+            corners = self.pe_layer(boxes.view(-1, 2, 2) / self.input_size)
+            types = torch.cat([self._type(TOP_LEFT), self._type(BOTTOM_RIGHT)])
+            found.append(corners + types)
+        return found
+
+    def dense(self, masks: Tensor | None) -> Tensor:
+        """Encode masks, ``(P, 4 * grid, 4 * grid)`` logits, as ``(P, C, grid, grid)``; without masks, as ``(1, C, 1, 1)``."""
+        if masks is None:
+            return self.no_mask_embed.weight.view(1, -1, 1, 1)
+        maps: Tensor = self.mask_downscaling(masks[:, None])
+        return maps
+
+    def grid_positions(self) -> Tensor:
+        """Return the encoded centre of each cell of the embedding, ``(grid * grid, C)``."""
+        centre = (torch.arange(self.grid, device=self.no_mask_embed.weight.device, dtype=torch.float32) + 0.5) / self.grid
+        y, x = torch.meshgrid(centre, centre, indexing="ij")
+        encoded: Tensor = self.pe_layer(torch.stack([x, y], dim=-1)).flatten(0, 1)
+        return encoded
+
+    def _points(self, points: Tensor, labels: Tensor) -> Tensor:
+        kind = labels[..., None]
+        encoded = self.pe_layer(points / self.input_size)
+        encoded = encoded + torch.where(kind == 1, self._type(FOREGROUND), self._type(BACKGROUND))
+        return torch.where(kind == -1, self.not_a_point_embed.weight, encoded)
+
+    def _type(self, kind: int) -> Tensor:
+        weight: Tensor = self.point_embeddings[kind].get_parameter("weight")
+        return weight
