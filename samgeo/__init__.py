@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from samgeo.errors import SamgeoError
     from samgeo.geo.raster import Raster
     from samgeo.map.display import show
-    from samgeo.sam import registry as models
-    from samgeo.sam.registry import load_model
+    from samgeo.sam.registry import load_model, models
     from samgeo.segment.pipeline import segment as segment
 
 __version__ = "0.1.0"
@@ -25,7 +24,7 @@ _HOMES = {
     "Raster": ("samgeo.geo.raster", "Raster"),
     "SamgeoError": ("samgeo.errors", "SamgeoError"),
     "load_model": ("samgeo.sam.registry", "load_model"),
-    "models": ("samgeo.sam.registry", None),
+    "models": ("samgeo.sam.registry", "models"),
     "segment": ("samgeo.segment", None),  # a package that can be called: see samgeo/segment/__init__.py
     "show": ("samgeo.map.display", "show"),
 }
