@@ -1,24 +1,242 @@
-"""Masks as runs: rows of foreground in raster pixels, never a full frame."""
+"""Masks as runs: rows of foreground in raster pixels, never a full frame.
+
+Set operations order every run on one line: pixel ``(y, x)`` stands at ``y * 2**32 + (x + 2**31)``. With a row wider than any
+int32 span, runs of different rows never meet on the line, and no int32 coordinate overflows int64.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Mask"]
+from samgeo.errors import OptionError
+from samgeo.geo.grid import Rect
+
+__all__ = ["Mask", "intersection_area", "iou", "union"]
+
+_ROW_BITS = 32
+_ROW = 1 << _ROW_BITS
+_HALF = 1 << (_ROW_BITS - 1)
+_INT32 = np.iinfo(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
     """A set of pixels as runs along rows.
 
+    Two masks are equal when they hold the same pixels. ``a & b`` holds the pixels of both.
+
     Attributes
     ----------
     runs : ndarray of int32, shape (N, 3)
         ``(y, x_start, x_stop)`` with ``x_stop`` exclusive, sorted by ``y`` then ``x_start``; runs of a row neither overlap
         nor touch, so that equal sets of pixels have equal runs. Coordinates are raster pixels and may be any int32.
+
+    Raises
+    ------
+    OptionError
+        If ``runs`` has another dtype or shape. Their order is the caller's promise and is not checked.
     """
 
     runs: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        if self.runs.dtype != np.int32 or self.runs.ndim != 2 or self.runs.shape[1] != 3:
+            raise OptionError(
+                f"runs of a mask are {self.runs.dtype} of shape {self.runs.shape}; "
+                "give int32 of shape (N, 3), or use Mask.from_array."
+            )
+
+    @classmethod
+    def from_array(cls, array: NDArray[np.bool_], x0: int = 0, y0: int = 0) -> Mask:
+        """Make a mask of a boolean array.
+
+        Parameters
+        ----------
+        array : ndarray of bool, shape (h, w)
+            True is foreground.
+        x0, y0 : int, default 0
+            Where the array's first pixel lies in the raster, in pixels.
+
+        Returns
+        -------
+        Mask
+
+        Raises
+        ------
+        OptionError
+            If ``array`` is not boolean or not two-dimensional.
+        """
+        if array.dtype != np.bool_ or array.ndim != 2:
+            raise OptionError(f"a mask's array is {array.dtype} of shape {array.shape}; give bool of shape (height, width).")
+        height, width = array.shape
+        # A column of background on either side ends every run in its own row, so that starts and stops alternate.
+        padded = np.zeros((height, width + 2), dtype=np.bool_)
+        padded[:, 1:-1] = array
+        flat = padded.ravel()
+        changes = np.flatnonzero(flat[1:] != flat[:-1])
+        y, x_start = np.divmod(changes[0::2], width + 2)
+        runs = np.empty((len(y), 3), dtype=np.int32)
+        runs[:, 0] = y + y0
+        runs[:, 1] = x_start + x0
+        runs[:, 2] = x_start + (changes[1::2] - changes[0::2]) + x0
+        return cls(runs)
+
+    def to_array(self, rect: Rect) -> NDArray[np.bool_]:
+        """Draw the part of the mask that lies in a rectangle.
+
+        Parameters
+        ----------
+        rect : Rect
+            The frame, in raster pixels.
+
+        Returns
+        -------
+        ndarray of bool, shape ``rect.shape``
+            True is foreground.
+        """
+        height, width = rect.shape
+        runs = self.clip(rect).runs.astype(np.int64)
+        bounds = ((runs[:, :1] - rect.y0) * width + runs[:, 1:] - rect.x0).ravel()
+        lengths = np.diff(bounds, prepend=0, append=height * width)
+        values = np.zeros(len(lengths), dtype=np.bool_)
+        values[1::2] = True
+        return np.repeat(values, lengths).reshape(height, width)
+
+    @property
+    def rect(self) -> Rect:
+        """The smallest rectangle that holds the mask; ``Rect(0, 0, 0, 0)`` when it is empty."""
+        if self.is_empty:
+            return Rect(0, 0, 0, 0)
+        y, start, stop = self.runs.T
+        return Rect(int(start.min()), int(y[0]), int(stop.max()), int(y[-1]) + 1)
+
+    @property
+    def area(self) -> int:
+        """Pixels of foreground."""
+        return int(np.subtract(self.runs[:, 2], self.runs[:, 1], dtype=np.int64).sum())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no pixel."""
+        return len(self.runs) == 0
+
+    def clip(self, rect: Rect) -> Mask:
+        """Return the part that lies in ``rect`` (raster pixels)."""
+        low, high = np.searchsorted(self.runs[:, 0], (rect.y0, rect.y1))
+        runs = self.runs[low : max(low, high)]
+        start, stop = np.maximum(runs[:, 1], rect.x0), np.minimum(runs[:, 2], rect.x1)
+        inside = start < stop
+        return Mask(np.stack([runs[inside, 0], start[inside], stop[inside]], axis=1).astype(np.int32, copy=False))
+
+    def shift(self, dx: int, dy: int) -> Mask:
+        """Move the mask ``dx`` pixels to the right and ``dy`` down.
+
+        Raises
+        ------
+        OptionError
+            If a coordinate would leave the range of int32.
+        """
+        rect = self.rect
+        if min(rect.x0 + dx, rect.y0 + dy) < _INT32.min or max(rect.x1 + dx, rect.y1 + dy) > _INT32.max:
+            raise OptionError(f"moving a mask at {rect} by ({dx}, {dy}) leaves the int32 range of pixel coordinates.")
+        return self if self.is_empty else Mask((self.runs + np.array([dy, dx, dx])).astype(np.int32))
+
+    def __and__(self, other: Mask) -> Mask:
+        return _covered((self, other), times=2)
+
+    def __eq__(self, other: object) -> bool:
+        return np.array_equal(self.runs, other.runs) if isinstance(other, Mask) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.runs.tobytes())
+
+
+def intersection_area(a: Mask, b: Mask) -> int:
+    """Count the pixels that two masks share.
+
+    The covered length of ``a`` up to a place on the line is a cumulative sum; each run of ``b`` shares with ``a`` what that
+    sum gains from its start to its stop.
+
+    Parameters
+    ----------
+    a, b : Mask
+        In the same raster pixels.
+
+    Returns
+    -------
+    int
+        Pixels in both.
+    """
+    if a.is_empty or b.is_empty:
+        return 0
+    start, stop = _line(a.runs)
+    length = stop - start
+    before = np.cumsum(length) - length
+    places = np.stack(_line(b.runs))
+    index = np.searchsorted(start, places, side="right") - 1
+    run = np.maximum(index, 0)
+    covered = np.where(index < 0, 0, before[run] + np.minimum(places - start[run], length[run]))
+    return int((covered[1] - covered[0]).sum())
+
+
+def iou(a: Mask, b: Mask) -> float:
+    """Intersection over union of two masks, 0.0 when both are empty.
+
+    Parameters
+    ----------
+    a, b : Mask
+        In the same raster pixels.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+    """
+    shared = intersection_area(a, b)
+    total = a.area + b.area - shared
+    return shared / total if total else 0.0
+
+
+def union(masks: Iterable[Mask]) -> Mask:
+    """Return the pixels that any of the masks holds.
+
+    Parameters
+    ----------
+    masks : iterable of Mask
+        In the same raster pixels; none gives the empty mask.
+
+    Returns
+    -------
+    Mask
+    """
+    return _covered(masks, times=1)
+
+
+def _covered(masks: Iterable[Mask], times: int) -> Mask:
+    """Return the pixels that at least ``times`` of the masks hold."""
+    runs = [mask.runs for mask in masks if not mask.is_empty]
+    if len(runs) < times:
+        return Mask(np.empty((0, 3), dtype=np.int32))
+    if len(runs) == 1:
+        return Mask(runs[0])
+    start, stop = _line(np.concatenate(runs))
+    places = np.concatenate([start, stop])
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    depth = np.cumsum(np.where(order < len(start), 1, -1))
+    # The depth past a place counts everything that starts or stops there: runs that touch become one, and no run has length 0.
+    last = np.append(places[1:] != places[:-1], True)
+    places, inside = places[last], depth[last] >= times
+    changes = places[np.diff(inside, prepend=False)]
+    y, x_start = np.divmod(changes[0::2], _ROW)
+    x_stop = changes[1::2] - y * _ROW
+    return Mask(np.stack([y, x_start - _HALF, x_stop - _HALF], axis=1).astype(np.int32))
+
+
+def _line(runs: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    row = runs[:, 0].astype(np.int64) * _ROW + _HALF
+    return row + runs[:, 1], row + runs[:, 2]
