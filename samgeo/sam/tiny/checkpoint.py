@@ -1,0 +1,107 @@
+"""Reading the bundled network from its file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from samgeo.errors import CheckpointError
+from samgeo.sam.device import resolve_device, resolve_dtype
+from samgeo.sam.tiny.model import Tiny
+from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
+
+__all__ = ["load_tiny"]
+
+ARCHITECTURE = "samgeo-tiny"
+
+
+def load_tiny(
+    path: str | Path | None = None,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+) -> Tiny:
+    """Load the bundled model, or another of its architecture.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        A safetensors file whose header says ``architecture: samgeo-tiny`` and gives the sizes; the packaged one by default.
+    device : str or torch.device, default "auto"
+        "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
+    dtype : str or torch.dtype, default "auto"
+        "float32", "bfloat16", or "auto": float32 on every device, for the network is too small to gain from less.
+
+    Returns
+    -------
+    Tiny
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, corrupt, or holds something else.
+    OptionError, ModelError
+        If the device or the type is unknown or cannot be had.
+    """
+    on = resolve_device(device)
+    precision = torch.float32 if dtype == "auto" else resolve_dtype(dtype, on)
+    if path is None:
+        with as_file(files("samgeo.sam") / "weights" / "tiny.safetensors") as packaged:
+            return _load(packaged, on, precision)
+    return _load(Path(path), on, precision)
+
+
+def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not there; give the path of a safetensors file, or none for the bundled model.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors file, or is damaged ({error}); fetch or export it again."
+        ) from error
+    network = TinyNetwork(_config(path, header))
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in state.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise CheckpointError(
+            f"{path}: {len(wrong)} tensors do not fit the sizes in its header, {wrong[0]} first: "
+            f"{_shape(found, wrong[0])} in the file, {_shape(expected, wrong[0])} expected. Export it again."
+        )
+    if not_finite := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
+        raise CheckpointError(f"{path}: {not_finite[0]} holds numbers that are not finite; use an earlier export.")
+    network.load_state_dict(state)
+    return Tiny(network, digest=digest, device=device, dtype=dtype)
+
+
+def _config(path: Path, header: dict[str, str]) -> TinyConfig:
+    if header.get("architecture") != ARCHITECTURE:
+        raise CheckpointError(
+            f"{path} is not of architecture {ARCHITECTURE} (its header says {header.get('architecture')!r}); "
+            "load it by samgeo.load_model, which tells architectures apart."
+        )
+    names = sorted(field.name for field in fields(TinyConfig))
+    try:
+        given: dict[str, Any] = json.loads(header["config"])
+        sizes = {name: tuple(map(int, value)) if isinstance(value, list) else int(value) for name, value in given.items()}
+        # A size that is no number, or a name too many or too few, raises here; wrong sizes do not fit the tensors.
+        return TinyConfig(**sizes)  # type: ignore[arg-type]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the config in its header cannot be read ({error!r}); it is JSON with {', '.join(names)}. Export it again."
+        ) from error
+
+
+def _shape(shapes: dict[str, torch.Size], name: str) -> str:
+    return str(tuple(shapes[name])) if name in shapes else "nothing"

@@ -1,0 +1,161 @@
+"""The light half of the bundled network, up to the predicted IoU: tokens and image attend to each other.
+
+Image-side projections of the attention are absorbed into the few tokens: with weights ``A`` and ``B``, ``(x A)(t B)^T`` is
+``x (t B A^T)^T``, which never makes a projection of every pixel for every prompt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from samgeo.sam.tiny.layers import DepthwiseConv, perceptron
+from samgeo.sam.tiny.prompts import Prompted, Window
+
+__all__ = ["Decoded", "Decoder"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """What the decoder made of ``P`` prompts.
+
+    Attributes
+    ----------
+    tokens : tensor, shape (P, M, C)
+        One for each candidate mask: the single mask, then the candidates of an ambiguous prompt.
+    image : tensor, shape (P, pixels, C)
+        The window at stride 16 as each prompt sees it.
+    predicted_iou : tensor of float32, shape (P, M)
+        From 0 to 1.
+    """
+
+    tokens: Tensor
+    image: Tensor
+    predicted_iou: Tensor
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.heads, self.width = heads, width
+        self.query, self.key, self.value = (nn.Linear(width, inner) for _ in range(3))
+        self.output = nn.Linear(inner, width)
+
+    def split(self, projected: Tensor) -> Tensor:
+        """Return ``(P, heads, T, C / heads)``."""
+        prompts, tokens, _ = projected.shape
+        return projected.view(prompts, tokens, self.heads, -1).transpose(1, 2)
+
+    def split_weight(self, layer: nn.Linear) -> Tensor:
+        """Return ``(heads, C / heads, width)``."""
+        return layer.weight.view(self.heads, -1, self.width)
+
+
+class SelfAttention(_Attention):
+    """Tokens attend to tokens."""
+
+    def forward(self, placed: Tensor, tokens: Tensor) -> Tensor:
+        """Attend from and to ``placed`` tokens; what is read is ``tokens``; all ``(P, T, C)``."""
+        query, key, value = self.query(placed), self.key(placed), self.value(tokens)
+        read = functional.scaled_dot_product_attention(self.split(query), self.split(key), self.split(value))
+        out: Tensor = self.output(read.transpose(1, 2).flatten(2))
+        return out
+
+
+class TokensToImage(_Attention):
+    """Tokens attend to the image."""
+
+    def forward(self, placed: Tensor, placed_image: Tensor, image: Tensor) -> Tensor:
+        """Attend from ``(P, T, C)`` tokens to ``(P, pixels, C)``; the key's bias shifts a whole row and cancels."""
+        query = self.split(self.query(placed))
+        scale = query.shape[-1] ** -0.5
+        absorbed = (query @ (self.split_weight(self.key) * scale)).flatten(1, 2)
+        attention = torch.softmax(absorbed @ placed_image.transpose(1, 2), dim=-1)
+        read = (attention @ image).view(len(image), self.heads, -1, self.width)
+        value = read @ self.split_weight(self.value).transpose(1, 2) + self.value.bias.view(self.heads, 1, -1)
+        out: Tensor = self.output(value.transpose(1, 2).flatten(2))
+        return out
+
+
+class ImageToTokens(_Attention):
+    """The image attends to the tokens."""
+
+    def forward(self, image: Tensor, placed_image: Tensor, placed: Tensor, tokens: Tensor) -> Tensor:
+        """Return ``(P, pixels, C)``: ``image`` plus what it read."""
+        key, value = self.split(self.key(placed)), self.split(self.value(tokens))
+        key = key * key.shape[-1] ** -0.5
+        absorbed = (key @ self.split_weight(self.query)).flatten(1, 2)
+        bias = (key * self.query.bias.view(self.heads, 1, -1)).sum(-1).flatten(1, 2)
+        scores = torch.baddbmm(bias[..., None], absorbed, placed_image.transpose(1, 2))
+        # Heads and tokens come before pixels: a softmax over the few tokens then runs along all pixels at once.
+        attention = torch.softmax(scores.view(*key.shape[:3], -1), dim=2).flatten(1, 2)
+        weight = self.output.weight.view(self.width, self.heads, -1).permute(1, 2, 0)
+        # A head's attention sums to 1, so that its share of the bias may ride on the values.
+        spread = (value @ weight + self.output.bias / self.heads).flatten(1, 2)
+        return torch.baddbmm(image, attention.transpose(1, 2), spread)
+
+
+class _TwoWayBlock(nn.Module):
+    """Tokens read each other and the image, then the image reads the tokens and its neighbourhood."""
+
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.among_tokens = SelfAttention(width, heads, width)
+        self.tokens_to_image = TokensToImage(width, heads, width // 2)
+        self.image_to_tokens = ImageToTokens(width, heads, width // 2)
+        self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.norm_tokens = nn.LayerNorm(width)
+        self.norm_read = nn.LayerNorm(width)
+        self.norm_perceptron = nn.LayerNorm(width)
+        self.norm_image = nn.LayerNorm(width)
+        self.neighbourhood = DepthwiseConv(width, 3)
+
+    def forward(self, tokens: Tensor, image: Tensor, positions: Tensor, image_positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the tokens and the image, each of the shape it had."""
+        tokens = self.norm_tokens(tokens + self.among_tokens(tokens + positions, tokens))
+        placed_image = image + image_positions
+        tokens = self.norm_read(tokens + self.tokens_to_image(tokens + positions, placed_image, image))
+        tokens = self.norm_perceptron(tokens + self.perceptron(tokens))
+        image = self.image_to_tokens(image, placed_image, tokens + positions, tokens)
+        side = round(image.shape[1] ** 0.5)
+        grid = image.view(len(image), side, side, -1)
+        return tokens, self.norm_image(grid + self.neighbourhood(grid)).flatten(1, 2)
+
+
+class Decoder(nn.Module):
+    """Prompts and a window to mask tokens and their predicted IoU.
+
+    Parameters
+    ----------
+    width : int
+        Of a token and of a stride-16 pixel.
+    heads, depth, hidden : int
+        Of the attention, of the stack of two-way blocks, and of their perceptrons.
+    masks : int
+        Candidates a prompt, the single mask included.
+    """
+
+    def __init__(self, width: int, *, heads: int, depth: int, hidden: int, masks: int) -> None:
+        super().__init__()
+        self.outputs = nn.Embedding(1 + masks, width)
+        self.blocks = nn.ModuleList(_TwoWayBlock(width, heads, hidden) for _ in range(depth))
+        self.last_read = TokensToImage(width, heads, width // 2)
+        self.norm = nn.LayerNorm(width)
+        self.iou = perceptron(width, width, masks)
+
+    def forward(self, window: Window, prompted: Prompted) -> Decoded:
+        """Decode prompts of one window."""
+        dtype = self.outputs.weight.dtype
+        outputs = self.outputs.weight.expand(len(prompted.tokens), -1, -1)
+        tokens = torch.cat([outputs, prompted.tokens.to(dtype)], dim=1)
+        positions = torch.cat([torch.zeros_like(outputs), prompted.positions.to(dtype)], dim=1)
+        image_positions = window.positions.to(dtype)
+        image = window.features.stride16.flatten(1, 2) + prompted.maps16.to(dtype)
+        for block in self.blocks:
+            tokens, image = block(tokens, image, positions, image_positions)
+        tokens = self.norm(tokens + self.last_read(tokens + positions, image + image_positions, image))
+        predicted_iou = torch.sigmoid(self.iou(tokens[:, 0]).float())
+        return Decoded(tokens[:, 1 : len(self.outputs.weight)], image, predicted_iou)

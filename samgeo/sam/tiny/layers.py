@@ -1,0 +1,112 @@
+"""What the halves of the bundled network share: channel-last layers and the nested order of pixels.
+
+Activations are channel-last, so that a 1 x 1 convolution is a ``Linear`` and a 2 x 2 convolution with stride 2 is a
+``Linear`` over the four pixels of a cell.
+
+*Nested order* lists the pixels of a stride-4 grid cell by cell: first the stride-16 cell, row by row, then the stride-8 cell
+in it, then the pixel in that. Merging 2 x 2 pixels and splitting them again are then views, where row order would copy.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["DepthwiseConv", "DepthwiseResidual", "nest", "perceptron", "sample_bilinear", "unnest"]
+
+
+class DepthwiseConv(nn.Conv2d):
+    """A convolution of each channel by itself over ``(B, H, W, C)``, with zeros past the edge."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return ``(B, H, W, C)``; the permutations make a channels-last tensor of it and copy nothing."""
+        return super().forward(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class DepthwiseResidual(nn.Module):
+    """``x + mix(relu(norm(depthwise(x))))`` over ``(B, H, W, C)``."""
+
+    def __init__(self, channels: int, kernel: int = 5) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseConv(channels, kernel)
+        self.norm = nn.LayerNorm(channels)
+        self.mix = nn.Linear(channels, channels)
+
+    def hidden(self, pixels: Tensor) -> Tensor:
+        """Return what ``mix`` mixes, for callers that fold ``mix`` into a later product."""
+        return functional.relu(self.norm(self.depthwise(pixels)))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return a tensor of the same shape."""
+        mixed: Tensor = pixels + self.mix(self.hidden(pixels))
+        return mixed
+
+
+def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Return a network of two hidden layers."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
+def nest(pixels: Tensor, levels: int) -> Tensor:
+    """Order the pixels of a grid cell by cell.
+
+    Parameters
+    ----------
+    pixels : tensor, shape (B, H, W, ...)
+        In rows; ``H`` and ``W`` are multiples of ``2 ** levels``.
+    levels : int
+        How often 2 x 2 cells were divided: 2 for the stride-4 grid, 1 for the stride-8 grid.
+
+    Returns
+    -------
+    tensor, shape (B, H * W, ...)
+    """
+    batch, height, width, *rest = pixels.shape
+    side = 2**levels
+    split = pixels.reshape(batch, height // side, *[2] * levels, width // side, *[2] * levels, *rest)
+    axes = [axis for level in range(levels + 1) for axis in (1 + level, 2 + levels + level)]
+    tail = range(3 + 2 * levels, split.ndim)
+    return split.permute(0, *axes, *tail).reshape(batch, height * width, *rest)
+
+
+def unnest(pixels: Tensor, levels: int) -> Tensor:
+    """Undo `nest` for a square grid: ``(B, S * S, ...)`` to ``(B, S, S, ...)``."""
+    batch, count, *rest = pixels.shape
+    size = round(count**0.5)
+    cells = size // 2**levels
+    split = pixels.reshape(batch, cells, cells, *[2] * 2 * levels, *rest)
+    rows, columns = range(1, 2 + 2 * levels, 2), range(2, 3 + 2 * levels, 2)
+    tail = range(3 + 2 * levels, split.ndim)
+    return split.permute(0, *rows, *columns, *tail).reshape(batch, size, size, *rest)
+
+
+def sample_bilinear(pixels: Tensor, xy: Tensor, stride: int) -> Tensor:
+    """Interpolate a feature map at points, with the border repeated outside.
+
+    Parameters
+    ----------
+    pixels : tensor, shape (H, W, C)
+    xy : tensor, shape (P, N, 2)
+        Continuous pixels of the window.
+    stride : int
+        Window pixels to a feature pixel.
+
+    Returns
+    -------
+    tensor, shape (P, N, C)
+    """
+    height, width, channels = pixels.shape
+    limit = torch.tensor([width - 1, height - 1], device=xy.device, dtype=xy.dtype)
+    at = torch.minimum((xy / stride - 0.5).clamp(min=0), limit)
+    low = at.floor()
+    high = torch.minimum(low + 1, limit).long()
+    right, below = (at - low).unbind(-1)
+    (x0, y0), (x1, y1) = low.long().unbind(-1), high.unbind(-1)
+    flat = pixels.reshape(-1, channels)
+    top = torch.lerp(flat[y0 * width + x0], flat[y0 * width + x1], right[..., None])
+    bottom = torch.lerp(flat[y1 * width + x0], flat[y1 * width + x1], right[..., None])
+    return torch.lerp(top, bottom, below[..., None])

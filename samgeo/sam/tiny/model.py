@@ -1,0 +1,258 @@
+"""The bundled network behind the one door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samgeo.errors import OptionError
+from samgeo.sam.model import Prompts
+from samgeo.sam.tiny.decoder import Decoded
+from samgeo.sam.tiny.encoder import Features
+from samgeo.sam.tiny.network import TinyNetwork
+from samgeo.sam.tiny.prompts import Prompted, Window
+
+__all__ = ["Tiny"]
+
+# Prompts decoded and drawn at once. Activations of more would leave the processor's cache; fewer spend their time in calls.
+DECODE_AT_ONCE = 16
+DRAW_AT_ONCE = 4
+# A GPU wants many at once: a prompt needs about 20 MB.
+GPU_AT_ONCE = 128
+
+
+class Tiny:
+    """The bundled model as a ``Segmenter``, on any device.
+
+    It holds no state between calls and may be called from several threads at once. A prompt's answer does not depend on the
+    prompts decoded with it.
+
+    Parameters
+    ----------
+    network : TinyNetwork
+        With its weights, in float32. It is moved and converted in place.
+    digest : str
+        Of the weights. In bfloat16 the type is appended to it, because rounded weights are other weights.
+    device : torch.device, default cpu
+        Where to run.
+    dtype : torch.dtype, default torch.float32
+        What the encoder, the attention and the upscaler compute in. Coordinates, prompt maps, predicted IoU and logits are
+        always float32.
+    """
+
+    def __init__(
+        self,
+        network: TinyNetwork,
+        *,
+        digest: str,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.name = "tiny"
+        self.digest = digest if dtype is torch.float32 else f"{digest}-{str(dtype).removeprefix('torch.')}"
+        self.input_size = network.config.input_size
+        self.device = device or torch.device("cpu")
+        self.dtype = dtype
+        self.network = network.to(self.device).eval().requires_grad_(requires_grad=False)
+        for part in (self.network.encoder, self.network.decoder, self.network.upscaler):
+            part.to(dtype)
+
+    @torch.inference_mode()
+    def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> Features:
+        """Encode a batch of windows.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (B, S, S, 3)
+            RGB.
+        sizes : ndarray of int, shape (B, 2), optional
+            True height and width of each image in its top left corner; what is right of it and below is padding, whatever
+            it holds, and is read as zeros. All of it is image by default.
+
+        Returns
+        -------
+        Features
+            About 5.5 MB a window in float32.
+
+        Raises
+        ------
+        OptionError
+            If the arrays have another type or shape.
+        """
+        images = np.asarray(images)
+        side = self.input_size
+        if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3) or not len(images):
+            raise OptionError(
+                f"{self.name} encodes uint8 images of shape (B, {side}, {side}, 3), not {images.dtype} of {images.shape}; "
+                "resize or pad the windows."
+            )
+        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(self.device)
+        if sizes is not None:
+            height, width = _true_sizes(sizes, len(images), side).to(self.device).unbind(1)
+            index = torch.arange(side, device=self.device)
+            real = (index[:, None] < height[:, None, None]) & (index < width[:, None, None])
+            pixels = pixels * real[..., None]
+        return self.network.encode(pixels.to(self.dtype))
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        embedding: Features,
+        *,
+        points: NDArray[np.float32] | None = None,
+        labels: NDArray[np.int64] | None = None,
+        boxes: NDArray[np.float32] | None = None,
+        masks: NDArray[np.float32] | None = None,
+        multimask: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Segment the prompts of one window; see ``Segmenter.decode``.
+
+        Padding points are dropped before the network sees them. One click is ambiguous and wants ``multimask``; several
+        clicks, a box or an earlier mask want the single mask.
+
+        Returns
+        -------
+        logits : tensor of float32, shape (P, 3 or 1, S / 4, S / 4)
+            The three candidates with ``multimask``, the single mask without.
+        predicted_iou : tensor of float32, shape (P, 3 or 1)
+
+        Raises
+        ------
+        OptionError
+            If there is no prompt, or the prompts do not fit each other or the model.
+        """
+        prompts = self._prompts(embedding, points, labels, boxes, masks)
+        kept = self._kept(multimask)
+        low = self.input_size // 4
+        logits = torch.empty(len(prompts), len(kept), low, low, device=self.device)
+        predicted_iou = torch.empty(len(prompts), len(kept), device=self.device)
+        window = self.network.window(embedding)
+        for rows, prompted, decoded in self._decoded(window, prompts):
+            predicted_iou[rows] = decoded.predicted_iou[:, kept.start : kept.stop]
+            for part in self._parts(torch.arange(len(rows), device=self.device), DRAW_AT_ONCE):
+                logits[rows[part]] = self.network.draw(window, prompted, decoded, kept, part)
+        return logits, predicted_iou
+
+    @torch.inference_mode()
+    def decode_gated(
+        self,
+        embedding: Features,
+        *,
+        points: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        min_iou: float,
+        multimask: bool = True,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor, NDArray[np.float32]]:
+        """Segment points, drawing only the candidates whose predicted IoU is above a threshold.
+
+        The predicted IoU is known before a mask is drawn, and drawing is more than half of the work. The answers equal those of
+        `decode`.
+
+        Parameters
+        ----------
+        embedding : Features
+            One window's: ``embed(images)[i]``.
+        points : ndarray, shape (P, N, 2)
+            x and y in input pixels, continuous.
+        labels : ndarray, shape (P, N)
+            1 foreground, 0 background, -1 padding.
+        min_iou : float
+            Candidates of a predicted IoU up to this one are left out.
+        multimask : bool, default True
+            Three candidates a prompt, or one.
+
+        Returns
+        -------
+        prompt : ndarray of int64, shape (K,)
+            The prompt of each candidate that passes, in ascending order.
+        token : ndarray of int64, shape (K,)
+            Which of the prompt's candidates it is, as in the second axis of what `decode` returns; ascending in a prompt.
+        logits : tensor of float32, shape (K, S / 4, S / 4)
+        predicted_iou : ndarray of float32, shape (K,)
+
+        Raises
+        ------
+        OptionError
+            If the prompts do not fit each other.
+        """
+        prompts = self._prompts(embedding, points, labels, None, None)
+        kept = self._kept(multimask)
+        window = self.network.window(embedding)
+        prompt, token, logits, predicted_iou = [], [], [], []
+        for rows, prompted, decoded in self._decoded(window, prompts):
+            scores = decoded.predicted_iou[:, kept.start : kept.stop]
+            passing = scores > min_iou
+            for part in self._parts(passing.any(1).nonzero()[:, 0], DRAW_AT_ONCE):
+                row, column = passing[part].nonzero(as_tuple=True)
+                drawn = self.network.draw(window, prompted, decoded, kept, part)
+                prompt.append(rows[part[row]])
+                token.append(column)
+                logits.append(drawn[row, column])
+                predicted_iou.append(scores[part[row], column])
+        if not prompt:
+            low = self.input_size // 4
+            return _no_index(), _no_index(), torch.empty(0, low, low, device=self.device), np.empty(0, dtype=np.float32)
+        index = torch.cat(prompt)
+        order = torch.argsort(index, stable=True)
+        arrays = (torch.cat(part)[order].cpu().numpy() for part in (prompt, token, predicted_iou))
+        found, candidates, scores_found = arrays
+        return found, candidates, torch.cat(logits)[order], scores_found
+
+    def _prompts(self, embedding: Features, points: Any, labels: Any, boxes: Any, masks: Any) -> Prompts:
+        if len(embedding) != 1:
+            raise OptionError(f"decode takes one window's embedding, not {len(embedding)}; give embedding[i].")
+        return Prompts.of(points, labels, boxes, masks, low=self.input_size // 4, device=self.device)
+
+    def _kept(self, multimask: bool) -> range:
+        return range(1, self.network.config.masks) if multimask else range(1)
+
+    def _parts(self, index: Tensor, on_cpu: int) -> Iterator[Tensor]:
+        step = on_cpu if self.device.type == "cpu" else GPU_AT_ONCE
+        return (index[at : at + step] for at in range(0, len(index), step))
+
+    def _decoded(self, window: Window, prompts: Prompts) -> Iterator[tuple[Tensor, Prompted, Decoded]]:
+        """Decode prompts part by part as far as the predicted IoU, those with equally many points together."""
+        for rows, points, labels in _without_padding(prompts):
+            for part in self._parts(torch.arange(len(rows), device=self.device), DECODE_AT_ONCE):
+                chosen = rows[part]
+                given = (None if array is None else array[part] for array in (points, labels))
+                rest = (None if array is None else array[chosen] for array in (prompts.boxes, prompts.masks))
+                yield chosen, *self.network.decode(window, *given, *rest)
+
+
+def _without_padding(prompts: Prompts) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """Group prompts by how many points they have: their rows, and points and labels without padding.
+
+    Padding would take part in the attention, so that a prompt's answer would depend on the longest prompt beside it.
+    """
+    if prompts.points is None or prompts.labels is None:
+        if len(prompts):
+            device = next(value.device for value in (prompts.boxes, prompts.masks) if value is not None)
+            yield torch.arange(len(prompts), device=device), None, None
+        return
+    labels = prompts.labels.long()
+    counts = (labels >= 0).sum(1)
+    first = torch.argsort(labels < 0, dim=1, stable=True)
+    for count in sorted(set(counts.tolist())):
+        rows = (counts == count).nonzero()[:, 0]
+        if count == 0:
+            yield rows, None, None
+            continue
+        columns = first[rows, :count]
+        yield rows, prompts.points[rows].take_along_dim(columns[..., None], 1), labels[rows].take_along_dim(columns, 1)
+
+
+def _true_sizes(sizes: NDArray[np.int64], count: int, side: int) -> Tensor:
+    true = np.asarray(sizes)
+    if true.shape != (count, 2) or true.dtype.kind not in "iu" or true.min() < 1 or true.max() > side:
+        raise OptionError(f"sizes must be {count} pairs of height and width from 1 to {side}, not {true.tolist()}.")
+    return torch.from_numpy(true.astype(np.int64))
+
+
+def _no_index() -> NDArray[np.int64]:
+    return np.empty(0, dtype=np.int64)

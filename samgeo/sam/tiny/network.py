@@ -1,0 +1,96 @@
+"""The bundled network: its parts put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from samgeo.sam.tiny.decoder import Decoded, Decoder
+from samgeo.sam.tiny.encoder import Features, ImageEncoder
+from samgeo.sam.tiny.prompts import Prompted, PromptEncoder, Window
+from samgeo.sam.tiny.upscaler import Upscaler
+
+__all__ = ["TinyConfig", "TinyNetwork"]
+
+
+@dataclass(frozen=True, slots=True)
+class TinyConfig:
+    """The sizes of a network; a weights file carries them in its header.
+
+    Attributes
+    ----------
+    channels : (int, int, int)
+        Of the feature pyramid at strides 16, 8 and 4; the first is the width of a token too.
+    similarity : (int, int, int)
+        Of the unit vectors at strides 16, 8 and 4.
+    maps : (int, int)
+        Of the prompt maps at strides 4 and 8.
+    heads, depth, hidden : int
+        Of the two-way attention.
+    masks : int
+        Candidates a prompt: the single mask, then those of an ambiguous click.
+    input_size : int
+        Side of a window in pixels, a multiple of 32.
+    """
+
+    channels: tuple[int, int, int] = (128, 64, 32)
+    similarity: tuple[int, int, int] = (32, 24, 16)
+    maps: tuple[int, int] = (16, 32)
+    heads: int = 4
+    depth: int = 2
+    hidden: int = 256
+    masks: int = 4
+    input_size: int = 512
+
+
+class TinyNetwork(nn.Module):
+    """A promptable network for overhead imagery on small machines: 2.6 million parameters.
+
+    Parameters
+    ----------
+    config : TinyConfig
+        The sizes.
+    """
+
+    def __init__(self, config: TinyConfig) -> None:
+        super().__init__()
+        width = config.channels[0]
+        self.config = config
+        self.encoder = ImageEncoder(config.channels, config.similarity)
+        self.prompts = PromptEncoder(width, sum(config.channels), config.maps)
+        self.decoder = Decoder(width, heads=config.heads, depth=config.depth, hidden=config.hidden, masks=config.masks)
+        self.upscaler = Upscaler(config.channels, config.maps, config.masks)
+
+    def encode(self, images: Tensor) -> Features:
+        """Encode ``(B, S, S, 3)`` images of 0 to 255, padded with zeros at the right and below."""
+        features: Features = self.encoder(images)
+        return features
+
+    def window(self, features: Features) -> Window:
+        """Prepare one window for any number of prompts."""
+        return self.prompts.window(features)
+
+    def decode(
+        self,
+        window: Window,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> tuple[Prompted, Decoded]:
+        """Decode prompts as far as the predicted IoU; see `PromptEncoder.forward`."""
+        prompted = self.prompts(window, points, labels, boxes, masks)
+        return prompted, self.decoder(window, prompted)
+
+    def draw(self, window: Window, prompted: Prompted, decoded: Decoded, masks: range, rows: Tensor | slice) -> Tensor:
+        """Draw candidates ``masks`` of the prompts ``rows``: logits of shape (rows, len(masks), S / 4, S / 4)."""
+        dtype = decoded.image.dtype
+        logits: Tensor = self.upscaler(
+            decoded.image[rows],
+            decoded.tokens[rows],
+            masks,
+            pyramid=(window.stride8, window.stride4),
+            maps=(prompted.maps8[rows].to(dtype), prompted.maps4[rows].to(dtype)),
+        )
+        return logits
