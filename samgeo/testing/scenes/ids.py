@@ -1,0 +1,264 @@
+"""Exact scenes for merging: arrays of object ids, and rasters whose pixels carry them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+
+__all__ = ["decode_ids", "encode_ids", "road", "scattered", "touching_grid"]
+
+MAX_ID = 2**24 - 1
+_GAP = 2  # between scattered objects, in pixels: they do not touch even diagonally
+_TRIES = 60  # random places tried for an object before the scene is laid out in cells instead
+
+
+def encode_ids(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Write object ids into the colours of an image, so that a raster's pixels carry them.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+        Ids from 0 to 2**24 - 1.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        ``id = red + 256 * green + 65536 * blue``.
+
+    Raises
+    ------
+    OptionError
+        If an id does not fit.
+    """
+    ids = np.asarray(labels)
+    if ids.dtype.kind not in "iu" or ids.ndim != 2:
+        raise OptionError(f"labels are {ids.dtype} of shape {ids.shape}; give integers of shape (H, W).")
+    if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
+        raise OptionError(f"labels run from {ids.min()} to {ids.max()}; three bytes hold ids from 0 to {MAX_ID}.")
+    return np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
+
+
+def decode_ids(image: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Read the object ids that `encode_ids` wrote.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (..., H, W, 3)
+
+    Returns
+    -------
+    ndarray of int32, shape (..., H, W)
+
+    Raises
+    ------
+    OptionError
+        If the image is not uint8 with three bands.
+    """
+    if image.dtype != np.uint8 or image.ndim < 3 or image.shape[-1] != 3:
+        raise OptionError(f"the image is {image.dtype} of shape {image.shape}; give uint8 of shape (H, W, 3).")
+    red, green, blue = (image[..., band].astype(np.int32) for band in range(3))
+    return red | (green << 8) | (blue << 16)
+
+
+def scattered(
+    n: int, shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, min_size: int = 40, max_size: int = 90
+) -> NDArray[np.int32]:
+    """Scatter rectangles, discs and L shapes that do not touch each other.
+
+    Parameters
+    ----------
+    n : int
+        Objects: exactly as many, with ids 1 to ``n``.
+    shape : (int, int), default (1024, 1024)
+        Height and width in pixels.
+    seed : int, default 0
+        Which scene.
+    min_size, max_size : int, default 40 and 90
+        Sides of an object's box in pixels; the arms of an L are at least half of ``min_size`` wide. Where objects of random
+        size find no room any more, they are laid out in cells, and are as large as their cells allow.
+
+    Returns
+    -------
+    ndarray of int32, shape (H, W)
+        Ids; 0 is background.
+
+    Raises
+    ------
+    OptionError
+        If ``n`` objects of ``min_size`` do not fit.
+    """
+    if not 1 < min_size <= max_size:
+        raise OptionError(f"min_size is {min_size} and max_size is {max_size}; give 2 <= min_size <= max_size.")
+    if not 0 <= n <= MAX_ID:
+        raise OptionError(f"n is {n}; give a number of objects from 0 to {MAX_ID}.")
+    rng = np.random.default_rng([seed, 1])
+    boxes = _random_boxes(rng, n, shape, min_size, max_size)
+    if len(boxes) < n:
+        boxes = _boxes_in_cells(rng, n, shape, min_size, max_size)
+    labels = np.zeros(shape, dtype=np.int32)
+    for number, (y, x, height, width) in enumerate(boxes, start=1):
+        stamp = _stamp(rng, height, width, min_size)
+        labels[y : y + height, x : x + width][stamp] = number
+    return labels
+
+
+def touching_grid(
+    rows: int,
+    columns: int,
+    *,
+    seed: int = 0,
+    size: tuple[int, int] = (44, 64),
+    street: int = 24,
+    buildings_per_block: int = 7,
+) -> NDArray[np.int32]:
+    """Lay out buildings in blocks: neighbours in a block share walls along whole sides.
+
+    Blocks are two rows deep, back to back, and ``buildings_per_block`` wide, with streets around them.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Rows of buildings, and buildings in a row: ids run from 1 to ``rows * columns``.
+    seed : int, default 0
+        Which scene.
+    size : (int, int), default (44, 64)
+        Smallest and largest side of a building in pixels.
+    street : int, default 24
+        Width of a street in pixels.
+    buildings_per_block : int, default 7
+        Buildings side by side in a block.
+
+    Returns
+    -------
+    ndarray of int32, shape (H, W)
+        Ids; 0 is street. The shape follows from the sizes.
+
+    Raises
+    ------
+    OptionError
+        If a number is too small.
+    """
+    low, high = size
+    if min(rows, columns, low, buildings_per_block) < 1 or high < low or street < 0:
+        raise OptionError(
+            f"rows={rows}, columns={columns}, size={size}, street={street}, buildings_per_block={buildings_per_block} "
+            "make no grid; give positive numbers, and the smaller size first."
+        )
+    rng = np.random.default_rng([seed, 2])
+    tops, height = _edges(rng.integers(low, high + 1, rows), street, 2)
+    middle, swing = (low + high) // 2, (high - low) // 4
+    starts, width = _edges(np.full(columns, middle), street, buildings_per_block)
+    labels = np.zeros((height, width), dtype=np.int32)
+    for row, (top, bottom) in enumerate(tops):
+        # Inner walls move by at most a quarter of the range, so that every building keeps to the sizes.
+        moved = rng.integers(-swing, swing + 1, columns)
+        moved[::buildings_per_block] = 0
+        for column, (left, right) in enumerate(starts):
+            inner = column + 1 < columns and (column + 1) % buildings_per_block != 0
+            stop = right + int(moved[column + 1]) if inner else right
+            labels[top:bottom, left + int(moved[column]) : stop] = 1 + row * columns + column
+    return labels
+
+
+def road(length: int, width: int = 40, *, winding: bool = False) -> NDArray[np.int32]:
+    """Draw one road from the left edge of a scene to the right one: an object many windows long.
+
+    Parameters
+    ----------
+    length : int
+        Width of the scene in pixels.
+    width : int, default 40
+        Of the road, measured down the column, in pixels.
+    winding : bool, default False
+        A sum of two waves instead of a straight line.
+
+    Returns
+    -------
+    ndarray of int32, shape (16 * width, length)
+        1 on the road, 0 elsewhere.
+
+    Raises
+    ------
+    OptionError
+        If the road has no pixels.
+    """
+    if length < 1 or width < 1:
+        raise OptionError(f"length is {length} and width is {width} pixels; give at least 1 for both.")
+    height = 16 * width
+    x = np.arange(length)
+    swing = 4 * width * np.sin(x / (9 * width)) + 2 * width * np.sin(x / (3.7 * width)) if winding else np.zeros(length)
+    top = np.round(height / 2 - width / 2 + swing).astype(np.int64)
+    y = np.arange(height)[:, None]
+    return ((y >= top) & (y < top + width)).astype(np.int32)
+
+
+def _random_boxes(
+    rng: np.random.Generator, n: int, shape: tuple[int, int], low: int, high: int
+) -> list[tuple[int, int, int, int]]:
+    taken = np.zeros(shape, dtype=bool)
+    boxes: list[tuple[int, int, int, int]] = []
+    for _ in range(n):
+        for _ in range(_TRIES):
+            height, width = (int(side) for side in rng.integers(low, high + 1, 2))
+            if height > shape[0] or width > shape[1]:
+                continue
+            y, x = int(rng.integers(0, shape[0] - height + 1)), int(rng.integers(0, shape[1] - width + 1))
+            around = slice(max(y - _GAP, 0), y + height + _GAP), slice(max(x - _GAP, 0), x + width + _GAP)
+            if not taken[around].any():
+                taken[y : y + height, x : x + width] = True
+                boxes.append((y, x, height, width))
+                break
+        else:
+            return boxes
+    return boxes
+
+
+def _boxes_in_cells(
+    rng: np.random.Generator, n: int, shape: tuple[int, int], low: int, high: int
+) -> list[tuple[int, int, int, int]]:
+    """Give each object a cell of its own, in the coarsest grid that has enough."""
+    most = [(length + _GAP) // (low + _GAP) for length in shape]
+    if most[0] * most[1] < n:
+        raise OptionError(
+            f"{n} objects of at least {low} pixels do not fit into {shape[0]} x {shape[1]} pixels: "
+            f"{most[0] * most[1]} do; give a larger shape, a smaller min_size or fewer objects."
+        )
+    rows = min(max(round((n * shape[0] / shape[1]) ** 0.5), -(-n // most[1]), 1), most[0])
+    columns = -(-n // rows)
+    boxes = []
+    for cell in np.sort(rng.permutation(rows * columns)[:n]):
+        spans = []
+        for index, count, length in zip(divmod(int(cell), columns), (rows, columns), shape, strict=True):
+            start, stop = index * (length + _GAP) // count, (index + 1) * (length + _GAP) // count - _GAP
+            side = int(rng.integers(low, min(high, stop - start) + 1))
+            spans.append((start + int(rng.integers(0, stop - start - side + 1)), side))
+        (y, height), (x, width) = spans
+        boxes.append((y, x, height, width))
+    return boxes
+
+
+def _stamp(rng: np.random.Generator, height: int, width: int, min_size: int) -> NDArray[np.bool_]:
+    """Return a rectangle, a disc or an L that fills its box from side to side."""
+    kind = rng.choice(["rectangle", "disc", "L"], p=[0.5, 0.25, 0.25])
+    stamp = np.ones((height, width), dtype=bool)
+    if kind == "disc":
+        y, x = np.mgrid[:height, :width] + 0.5
+        return np.asarray((y / height * 2 - 1) ** 2 + (x / width * 2 - 1) ** 2 <= 1)
+    if kind == "L":
+        arm = max(min_size // 2, 1)
+        corner = stamp[: int(rng.integers(1, max(height - arm, 1) + 1)), : int(rng.integers(1, max(width - arm, 1) + 1))]
+        corner[:] = False
+        return np.asarray(stamp[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])])
+    return stamp
+
+
+def _edges(sides: NDArray[np.int64], street: int, per_block: int) -> tuple[list[tuple[int, int]], int]:
+    """Return start and stop of each side with a street before every block, and where the last street ends."""
+    edges, at = [], 0
+    for index, side in enumerate(sides):
+        at += street if index % per_block == 0 else 0
+        edges.append((at, at + int(side)))
+        at += int(side)
+    return edges, at + street
