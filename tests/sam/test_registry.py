@@ -1,0 +1,184 @@
+"""Models come by name, path or hub, onto a device that is here."""
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sam_oracle import official_state, random_sam
+
+from samgeo.errors import CheckpointError, ModelError, OptionError
+from samgeo.sam import device, registry
+from samgeo.sam.device import resolve_device, resolve_dtype
+from samgeo.sam.model import Sam
+from samgeo.sam.registry import Gates, default_gates, load_model, model_path, models
+from samgeo.sam.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "mine.pth"
+    torch.save(official_state(random_sam()), path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMGEO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SAMGEO_OFFLINE", "1")
+    monkeypatch.delenv("SAMGEO_MODELS", raising=False)
+
+
+@pytest.fixture
+def published(weights, tmp_path, monkeypatch):
+    """Let the small model be what sam-vit-b is, in a folder of SAMGEO_MODELS."""
+    monkeypatch.setenv("SAMGEO_MODELS", str(tmp_path))
+    info = next(info for info in models() if info.name == "sam-vit-b")
+    file = tmp_path / info.file
+    file.write_bytes(weights.read_bytes())
+    known = replace(info, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    monkeypatch.setattr(registry, "_MODELS", (known,))
+    return file
+
+
+def test_the_names_are_these_and_the_first_is_the_default():
+    assert [info.name for info in models()] == ["tiny", "sam-vit-b", "sam-vit-l", "sam-vit-h"]
+    assert models()[0].name == registry.DEFAULT_MODEL
+    for info in models()[1:]:
+        assert info.urls == (f"https://dl.fbaipublicfiles.com/segment_anything/{info.file}",)
+        assert len(bytes.fromhex(info.sha256)) == 32
+        assert info.licence == "Apache-2.0"
+        assert "not downloaded" in info.describe()
+
+
+def test_a_path_gives_the_model_in_it(weights):
+    model = load_model(weights, device="cpu")
+    assert isinstance(model, Sam)
+    assert isinstance(model, Segmenter)
+    assert (model.name, model.input_size) == ("mine", 64)
+    assert model.digest == hashlib.sha256(weights.read_bytes()).hexdigest()
+    embedding = model.embed(np.zeros((1, 64, 64, 3), np.uint8))
+    logits, predicted = load_model(str(weights), device="cpu").decode(embedding[0], boxes=[[8, 8, 40, 40]])
+    assert torch.equal(logits, model.decode(embedding[0], boxes=[[8, 8, 40, 40]])[0])
+    assert predicted.shape == (1, 3)
+
+
+def test_what_is_a_model_passes_through(weights):
+    model = load_model(weights, device="cpu")
+    assert load_model(model) is model
+    with pytest.raises(ModelError, match="int is not a model"):
+        load_model(7)
+
+
+def test_a_name_gives_the_verified_file(published):
+    assert model_path("sam-vit-b") == published
+    model = load_model("sam-vit-b", device="cpu")
+    assert model.name == "sam-vit-b"
+    assert str(published) in models()[0].describe()
+    published.write_bytes(published.read_bytes() + b"\0")
+    with pytest.raises(CheckpointError, match="has sha256"):
+        load_model("sam-vit-b", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("sam-vit-hh", "Did you mean 'sam-vit-h'"),
+        ("sam_vit_b", "Did you mean 'sam-vit-b'"),
+        ("TINY", "Did you mean 'tiny'"),
+        ("xyzzy", "Known models: tiny, sam-vit-b, sam-vit-l, sam-vit-h"),
+        ("/nowhere/sam.pth", "no model and no file"),
+    ],
+)
+def test_an_unknown_name_says_what_is_near(name, says):
+    with pytest.raises(ModelError, match=says):
+        load_model(name, device="cpu")
+    with pytest.raises(ModelError, match=says):
+        model_path(name)
+
+
+def test_weights_that_are_not_here_are_fetched_or_not():
+    with pytest.raises(ModelError, match="samgeo models fetch sam-vit-l"):
+        model_path("sam-vit-l", download=False)
+    with pytest.raises(ModelError, match="by other means and put it at"):
+        load_model("sam-vit-l", device="cpu")
+
+
+def test_the_hub_is_asked_by_its_own_prefix(tmp_path, monkeypatch):
+    random_sam().save_pretrained(tmp_path)
+    asked = []
+    monkeypatch.setattr(
+        registry, "fetch_from_hub", lambda repository: asked.append(repository) or tmp_path / "model.safetensors"
+    )
+    model = load_model("hf://somebody/sam", device="cpu")
+    assert asked == ["somebody/sam"]
+    assert (model.name, model.input_size) == ("hf://somebody/sam", 64)
+
+
+def test_gates_are_the_models_own_or_those_of_its_name_or_sams(weights):
+    model = load_model(weights, device="cpu")
+    assert default_gates(model) == Gates(32, 0.88, 0.95, 1.0, 0.7, 0)
+    model.name = "tiny"
+    assert default_gates(model) == models()[0].gates != Gates()
+    model.gates = Gates(points_per_side=8)
+    assert default_gates(model).points_per_side == 8
+
+
+def test_auto_prefers_cuda_then_mps_then_cpu(monkeypatch):
+    here = {"cuda": False, "mps": False}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: here["cuda"])
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: here["mps"])
+    assert resolve_device("auto").type == "cpu"
+    here["mps"] = True
+    assert resolve_device("auto").type == resolve_device("mps").type == "mps"
+    here["cuda"] = True
+    assert resolve_device().type == "cuda"
+
+
+def test_auto_is_bfloat16_where_cuda_computes_in_it(monkeypatch):
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    monkeypatch.setattr(device, "_cuda_has_bfloat16", lambda _: True)
+    assert resolve_dtype("auto", cuda) is resolve_dtype("bfloat16", cpu) is torch.bfloat16
+    assert resolve_dtype("auto", cpu) is resolve_dtype(torch.float32, cuda) is torch.float32
+    monkeypatch.setattr(device, "_cuda_has_bfloat16", lambda _: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "An old device")
+    assert resolve_dtype("auto", cuda) is torch.float32
+    with pytest.raises(ModelError, match="An old device does not compute in bfloat16; use"):
+        resolve_dtype("bfloat16", cuda)
+
+
+def test_a_device_that_is_not_here_is_refused_before_weights_are_read(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for name in ("cuda", "cuda:3", "mps"):
+        with pytest.raises(ModelError, match=f"'{name}' is not here.*Use device='cpu'"):
+            load_model("sam-vit-h", device=name)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("device", "gpu"), ("device", "xpu"), ("dtype", "float16"), ("dtype", torch.int8)]
+)
+def test_options_that_do_not_exist_are_refused(weights, option, value):
+    with pytest.raises(OptionError, match="give auto"):
+        load_model(weights, **{"device": "cpu", option: value})
+
+
+def test_names_are_listed_without_torch():
+    code = (
+        "import sys, samgeo.sam.registry as r; r.models(); sys.exit('torch' in sys.modules or 'huggingface_hub' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603  our own code
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_answers_what_the_cpu_answers(weights):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    boxes = [[8, 8, 40, 40], [20, 3, 60, 64]]
+    cpu, cuda = (load_model(weights, device=name, dtype="float32") for name in ("cpu", "cuda"))
+    truth = cpu.decode(cpu.embed(pixels)[0], boxes=boxes)
+    answer = cuda.decode(cuda.embed(pixels)[0], boxes=boxes)
+    torch.testing.assert_close([part.cpu() for part in answer], list(truth), rtol=0, atol=1e-3)
