@@ -1,0 +1,105 @@
+"""True areas of polygons in any CRS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    import pyproj
+
+__all__ = ["area_m2"]
+
+# Up to this size a polygon is taken as plane: a cap of radius r on a sphere of radius R has (r / 2R)^2 more area than its
+# disk, 1.5e-7 for 10 km across. From there on geodesics are followed, whose areas carry some 1e-4 m2 of rounding whatever the
+# size, too much for a tree and nothing for a lake.
+PLANE_SIDE_M = 10_000.0
+
+
+def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
+    """Measure polygons on the ellipsoid of their CRS, whatever the distortion of its map projection.
+
+    Corners are put on the ellipsoid. Rings up to 10 km across are measured as plane polygons in space (half the length of the
+    sum of the cross products of successive corners, seen from their mean), larger ones by geodesics (C. F. F. Karney,
+    Algorithms for geodesics, 2013). Holes are taken off. Where the CRS has no relation to the earth (an engineering CRS), the
+    area is the plane one times the square of the unit.
+
+    Parameters
+    ----------
+    geometries : array-like of shapely geometries, length N
+        GeoSeries, ndarray or list. What is not a polygon, empty or missing has area 0.
+    crs : anything that pyproj takes
+        The CRS of the coordinates, in the order x, y (longitude, latitude).
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        Square metres; NaN where a corner is outside the CRS's domain.
+
+    Raises
+    ------
+    OptionError
+        If there is no CRS, or it has no horizontal axes.
+    """
+    import pyproj
+    import shapely
+
+    if crs is None:
+        raise OptionError("areas in square metres need a CRS; measure in pixels where there is none.")
+    crs = pyproj.CRS.from_user_input(crs)
+    geometries = np.asarray(geometries, dtype=object)
+    if len(crs.axis_info) < 2 or crs.is_geocentric:
+        raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
+    geodetic = crs.geodetic_crs
+    if geodetic is None:
+        unit_m = crs.axis_info[0].unit_conversion_factor
+        return np.asarray(np.nan_to_num(shapely.area(geometries)) * unit_m**2, dtype=np.float64)
+
+    polygons, owner = shapely.get_parts(geometries, return_index=True)
+    rings, polygon_of_ring = shapely.get_rings(polygons, return_index=True)
+    if len(rings) == 0:
+        return np.zeros(len(geometries))
+    is_hole = np.r_[False, polygon_of_ring[1:] == polygon_of_ring[:-1]]
+    areas = _ring_areas(rings, crs, geodetic)
+    return np.bincount(owner[polygon_of_ring], np.where(is_hole, -areas, areas), minlength=len(geometries))
+
+
+def _ring_areas(rings: NDArray[np.object_], crs: pyproj.CRS, geodetic: pyproj.CRS) -> NDArray[np.float64]:
+    import pyproj
+    import shapely
+
+    xy, ring_of_corner = shapely.get_coordinates(rings, return_index=True)
+    to_geodetic = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
+    unit_rad = geodetic.axis_info[0].unit_conversion_factor
+    lon, lat = (np.asarray(axis) * unit_rad for axis in to_geodetic.transform(xy[:, 0], xy[:, 1]))
+    starts = np.searchsorted(ring_of_corner, np.arange(len(rings)))
+    lengths = np.diff(np.append(starts, len(xy)))
+
+    geod = geodetic.get_geod() or pyproj.Geod(ellps="WGS84")
+    with np.errstate(invalid="ignore"):
+        xyz = _on_ellipsoid(lon, lat, geod)
+        low, high = (np.stack([op.reduceat(axis, starts) for axis in xyz.T], axis=1) for op in (np.minimum, np.maximum))
+        # Seen from nearby, so that the products do not round at the scale of the earth.
+        offset = xyz - np.repeat((low + high) / 2, lengths, axis=0)
+        # Rings are closed: the product of a ring's last corner with the next ring's first must not count.
+        cross = np.cross(offset, np.roll(offset, -1, axis=0))
+        cross[starts + lengths - 1] = 0
+        areas = np.linalg.norm(np.add.reduceat(cross, starts, axis=0), axis=1) / 2
+        large = np.linalg.norm(high - low, axis=1) > PLANE_SIDE_M
+    for ring in np.flatnonzero(large):
+        corners = slice(starts[ring], starts[ring] + lengths[ring])
+        area, _ = geod.polygon_area_perimeter(lon[corners], lat[corners], radians=True)
+        areas[ring] = abs(area)
+    return np.asarray(areas, dtype=np.float64)
+
+
+def _on_ellipsoid(lon: NDArray[np.float64], lat: NDArray[np.float64], geod: pyproj.Geod) -> NDArray[np.float64]:
+    """Give geocentric x, y, z in metres, shape (N, 3), of longitudes and latitudes in radians."""
+    normal = geod.a / np.sqrt(1 - geod.es * np.sin(lat) ** 2)
+    return np.stack(
+        [normal * np.cos(lat) * np.cos(lon), normal * np.cos(lat) * np.sin(lon), normal * (1 - geod.es) * np.sin(lat)], axis=1
+    )

@@ -1,0 +1,121 @@
+"""Which bands of a raster make the picture that a model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from samgeo.errors import RasterError
+
+__all__ = ["Band", "choose_bands"]
+
+_RGB = ("red", "green", "blue")
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """What a raster says about one of its bands.
+
+    Attributes
+    ----------
+    dtype : str
+        Numpy's name of the type of its values.
+    nodata : float or None
+        The value that stands for no data, if any.
+    description : str
+        Empty if there is none.
+    color : str
+        Colour interpretation in lower case, such as "red", "gray" or "alpha"; empty if unknown.
+    """
+
+    dtype: str
+    nodata: float | None = None
+    description: str = ""
+    color: str = ""
+
+    @property
+    def is_alpha(self) -> bool:
+        """Whether it is transparency, which is never part of the picture."""
+        return self.color == "alpha"
+
+
+def choose_bands(bands: Sequence[Band], wanted: Any, name: str) -> tuple[int, int, int]:
+    """Choose the bands for red, green and blue.
+
+    Parameters
+    ----------
+    bands : sequence of Band
+        All of the raster's.
+    wanted : None, int, str or sequence of 1 or 3 int or str
+        Band numbers from 1, or names: descriptions or colour interpretations, in any case. By default red, green and blue
+        by colour interpretation, else by description, else the first three bands, else the first one three times.
+    name : str
+        The raster, for messages.
+
+    Returns
+    -------
+    (int, int, int)
+        Band numbers from 1.
+
+    Raises
+    ------
+    RasterError
+        If there are no such bands.
+    """
+    if wanted is None:
+        return _default_bands(bands, name)
+    if isinstance(wanted, str | int):
+        wanted = (wanted,)
+    numbers = [_number(bands, one, name) for one in wanted]
+    if len(numbers) not in (1, 3):
+        raise RasterError(f"{len(numbers)} bands were asked of {name}; give 3 (red, green, blue), or 1 for a grey picture.")
+    red, green, blue = numbers * 3 if len(numbers) == 1 else numbers
+    return red, green, blue
+
+
+def _default_bands(bands: Sequence[Band], name: str) -> tuple[int, int, int]:
+    for names in ([band.color for band in bands], [_key(band.description) for band in bands]):
+        if all(color in names for color in _RGB):
+            red, green, blue = (names.index(color) + 1 for color in _RGB)
+            return red, green, blue
+    numbers = [number for number, band in enumerate(bands, start=1) if not band.is_alpha]
+    if not numbers:
+        raise RasterError(f"{name} has no image band, only transparency.")
+    red, green, blue = numbers[:3] if len(numbers) >= 3 else numbers[:1] * 3
+    return red, green, blue
+
+
+def _number(bands: Sequence[Band], wanted: Any, name: str) -> int:
+    if isinstance(wanted, str):
+        key = _key(wanted)
+        described = [number for number, band in enumerate(bands, start=1) if key and _key(band.description) == key]
+        colored = [number for number, band in enumerate(bands, start=1) if key and band.color == key]
+        found = described or colored
+        if len(found) != 1:
+            problem = "no band" if not found else f"{len(found)} bands"
+            raise RasterError(
+                f"{name} has {problem} called {wanted!r}: {_listing(bands)}. Give band numbers from 1 to {len(bands)}."
+            )
+        number = found[0]
+    elif isinstance(wanted, bool) or not hasattr(wanted, "__index__"):
+        raise RasterError(f"{wanted!r} is not a band of {name}; give numbers from 1 to {len(bands)}, or names.")
+    else:
+        number = int(wanted)
+        if not 1 <= number <= len(bands):
+            raise RasterError(f"{name} has no band {number}; it has {len(bands)}, counted from 1.")
+    if bands[number - 1].is_alpha:
+        raise RasterError(f"band {number} of {name} is transparency, not image; choose other bands.")
+    return number
+
+
+def _key(text: str) -> str:
+    return text.strip().lower()
+
+
+def _listing(bands: Sequence[Band]) -> str:
+    names = [
+        f"{number} {band.description.strip() or band.color or 'without name'}" for number, band in enumerate(bands, start=1)
+    ]
+    shown = names if len(names) <= 16 else [*names[:16], f"and {len(names) - 16} more"]
+    return "its bands are " + ", ".join(shown)

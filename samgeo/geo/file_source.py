@@ -1,0 +1,241 @@
+"""Raster files and URLs through rasterio."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import RasterError
+from samgeo.geo.bands import Band
+from samgeo.geo.grid import Rect
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["FileSource"]
+
+# Handles that a thread keeps open. A run reads one raster; a notebook a few.
+HANDLES_PER_THREAD = 8
+
+# GDAL's handles must not be shared between threads, nor, as they hold file positions, with a forked child.
+_local = threading.local()
+
+# Warning filters belong to the process: two threads that swap them at once could leave the wrong ones behind.
+_opening = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileSource:
+    """A raster that rasterio can open; each thread and process that reads opens its own handle.
+
+    Attributes
+    ----------
+    name : str
+        As it was given; a web address without its query, which may hold a key.
+    path : str
+        What rasterio opens; absolute where it is a local file.
+    version : tuple of int
+        Modification time and size of a local file, so that a file written anew is opened anew; empty otherwise.
+    geobox, bands, palette, decimation
+        See `Source`.
+    has_mask : bool
+        Whether a mask or alpha band holds for the whole raster.
+    """
+
+    name: str
+    path: str
+    version: tuple[int, ...]
+    geobox: GeoBox
+    bands: tuple[Band, ...]
+    palette: NDArray[np.uint8] | None
+    decimation: float
+    has_mask: bool
+
+    @classmethod
+    def open(cls, source: str | os.PathLike[str]) -> FileSource:
+        """Open a path or a URL, as rasterio takes it.
+
+        Raises
+        ------
+        RasterError
+            If there is no such raster, or none with bands of real numbers.
+        """
+        from rasterio.enums import ColorInterp, MaskFlags
+
+        given = os.fspath(source)
+        path, version = _locate(given)
+        name = _without_secrets(given)
+        dataset = _open(path, name)
+        with dataset:
+            _check_bands(dataset, name)
+            interpretations = [interpretation.name for interpretation in dataset.colorinterp]
+            bands = tuple(
+                Band(str(dtype), None if nodata is None else float(nodata), description or "", color)
+                for dtype, nodata, description, color in zip(
+                    dataset.dtypes, dataset.nodatavals, dataset.descriptions, interpretations, strict=True
+                )
+            )
+            image = [number for number, band in enumerate(bands, start=1) if not band.is_alpha]
+            paletted = len(image) == 1 and dataset.colorinterp[image[0] - 1] == ColorInterp.palette
+            overviews = dataset.overviews(image[0]) if image else []
+            flags = dataset.mask_flag_enums[image[0] - 1] if image else []
+            return cls(
+                name=name,
+                path=path,
+                version=version,
+                geobox=_geobox(dataset, name),
+                bands=bands,
+                palette=_palette(dataset.colormap(image[0])) if paletted else None,
+                decimation=max(overviews, default=1),
+                has_mask=MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags,
+            )
+
+    def read(
+        self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a rectangle that lies within the raster; see `Source.read`."""
+        from rasterio.windows import Window
+
+        shape = rect.shape if out_shape is None else out_shape
+        options = {"window": Window(rect.x0, rect.y0, rect.width, rect.height), "out_shape": shape}
+        dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
+        mask = np.ones(shape, dtype=bool)
+        with self._handle() as dataset, _read_errors(f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name}"):
+            values = dataset.read(list(numbers), **{**options, "out_shape": (len(numbers), *shape)}, out_dtype=dtype.name)
+            if self.has_mask:
+                mask &= dataset.read_masks(numbers[0], **options) > 0
+            for number, band in enumerate(self.bands, start=1):
+                if band.is_alpha:
+                    mask &= dataset.read(number, **options) > 0
+        return values, mask
+
+    @contextmanager
+    def _handle(self) -> Iterator[Any]:
+        """Lend this thread's own handle; one that failed is not lent again."""
+        handles: OrderedDict[tuple[Any, ...], Any] = _local.__dict__.setdefault("handles", OrderedDict())
+        key = (os.getpid(), self.path, self.version)
+        if key not in handles:
+            handles[key] = self._reopen()
+            while len(handles) > HANDLES_PER_THREAD:
+                handles.popitem(last=False)[1].close()
+        handles.move_to_end(key)
+        try:
+            yield handles[key]
+        except RasterError:
+            handles.pop(key).close()
+            raise
+
+    def _reopen(self) -> Any:
+        dataset = _open(self.path, self.name)
+        if dataset.shape != tuple(self.geobox.shape) or dataset.dtypes != tuple(band.dtype for band in self.bands):
+            dataset.close()
+            raise RasterError(f"{self.name} is another raster than when it was opened; open it again.")
+        return dataset
+
+
+def _locate(given: str) -> tuple[str, tuple[int, ...]]:
+    path = Path(given)
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return given, ()
+    return str(path.absolute()), (status.st_mtime_ns, status.st_size)
+
+
+def _without_secrets(given: str) -> str:
+    parts = urlsplit(given) if given.startswith(("http://", "https://")) else None
+    return given if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _open(path: str, name: str) -> Any:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path, sharing=False)
+    except (rasterio.errors.RasterioError, OSError, ValueError, TypeError) as error:
+        raise RasterError(_why_not(path, name, error)) from error
+
+
+def _why_not(path: str, name: str, error: Exception) -> str:
+    local = Path(path)
+    if "://" in path or path.startswith("/vsi"):
+        return f"{name} cannot be opened ({error}); check the address and that it can be reached from here."
+    if local.is_dir():
+        return f"{name} is a folder, not a raster; give a file in it."
+    if local.is_file():
+        if local.stat().st_size == 0:
+            return f"{name} is an empty file; make or download it again."
+        if not os.access(local, os.R_OK):
+            return f"{name} cannot be read: this user lacks the permission."
+        return (
+            f"{name} is not a raster that GDAL can read ({error}); it may be cut short or another kind of file: "
+            "download it again, or convert it to GeoTIFF."
+        )
+    return f"{name} does not exist (looked from {Path.cwd()}); check the path."
+
+
+def _check_bands(dataset: Any, name: str) -> None:
+    if dataset.count == 0:
+        inner = dataset.subdatasets
+        if inner:
+            shown = ", ".join(inner[:8]) + (f" and {len(inner) - 8} more" if len(inner) > 8 else "")
+            raise RasterError(f"{name} holds several rasters; open one of them: {shown}.")
+        raise RasterError(f"{name} has no bands.")
+    for number, dtype in enumerate(dataset.dtypes, start=1):
+        if dtype.startswith("complex"):
+            raise RasterError(
+                f"band {number} of {name} holds complex numbers ({dtype}); write its magnitude to a raster first "
+                "(gdal_translate or numpy.abs)."
+            )
+
+
+def _geobox(dataset: Any, name: str) -> GeoBox:
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+    from pyproj.exceptions import CRSError
+
+    affine = dataset.transform
+    if affine == Affine.identity():
+        # GDAL's way to say that there is no georeference: pixels are no coordinates in any CRS.
+        return GeoBox(dataset.shape, affine, None)
+    if not math.isfinite(affine.determinant) or affine.determinant == 0:
+        raise RasterError(f"{name} has the transform {tuple(affine[:6])}, in which pixels have no area; repair it first.")
+    try:
+        return GeoBox(dataset.shape, affine, dataset.crs)
+    except CRSError as error:
+        raise RasterError(f"{name} has a CRS that is not understood ({error}); assign one (gdal_edit -a_srs).") from error
+
+
+def _palette(colors: dict[int, tuple[int, int, int, int]]) -> NDArray[np.uint8]:
+    table = np.zeros((max(colors) + 1, 4), dtype=np.uint8)
+    table[list(colors)] = list(colors.values())
+    return table
+
+
+@contextmanager
+def _read_errors(what: str) -> Iterator[None]:
+    import rasterio
+    from rasterio._err import CPLE_BaseError
+
+    try:
+        yield
+    except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError) as error:
+        reason = error.__cause__ or error
+        raise RasterError(
+            f"{what} cannot be read ({reason}); the file may be damaged or cut short, or the connection broken."
+        ) from error

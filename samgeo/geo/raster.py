@@ -1,0 +1,285 @@
+"""A raster of any size and kind as the 8-bit RGB pictures that models see, read window by window."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError, RasterError
+from samgeo.geo.bands import choose_bands
+from samgeo.geo.grid import Rect
+from samgeo.geo.stretch import Stretch, apply_stretch, check_stretch, percentile_stretch
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+    from samgeo.geo.source import Source
+
+__all__ = ["Raster"]
+
+# The stretch is taken from a decimated read with this longer side: 4 million pixels settle a percentile.
+SAMPLE_SIDE = 2048
+
+# Where decimating would touch more pixels than this, because there are no overviews, windows all over the raster are read
+# instead: as many pixels, for a share of the reading.
+SAMPLE_LIMIT = 2**28
+SAMPLE_WINDOWS, SAMPLE_WINDOW = 16, 128
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Raster:
+    """A raster with its bands, stretch and nodata settled: an immutable value that any thread and process can read.
+
+    It is made with `Raster.open`. Handles to files are opened by each thread and process for itself, when it first reads.
+
+    A pixel is valid where at least one of the chosen bands has a value, as in GDAL's mask of a dataset, and neither an alpha
+    band nor a mask hides it. A band has no value where it holds its nodata value, NaN or infinity.
+
+    Attributes
+    ----------
+    source : Source
+        Where pixels come from.
+    bands : (int, int, int)
+        The bands for red, green and blue, from 1.
+    nodata : tuple of 3 float or None
+        The value without data in each of them.
+    stretch : tuple of 3 (low, high) or None
+        The values of each that become 0 and 255, the same for the whole raster; None where values are used as they are.
+    """
+
+    source: Source
+    bands: tuple[int, int, int]
+    nodata: tuple[float | None, ...]
+    stretch: tuple[Stretch, Stretch, Stretch] | None
+
+    @classmethod
+    def open(cls, source: Any, *, bands: Any = None, stretch: Any = None, nodata: float | str | None = None) -> Raster:
+        """Open a raster.
+
+        Parameters
+        ----------
+        source : path, URL, xarray.DataArray, ndarray or Raster
+            A file or address as rasterio takes it; a DataArray with dimensions y and x, and perhaps one for bands,
+            georeferenced as odc-geo reads it; an array of shape (H, W) or (H, W, C) without CRS; a raster, whose bands
+            and nodata hold where no others are given, with its stretch taken anew.
+        bands : sequence of 1 or 3 int or str, optional
+            Numbers from 1, or names: descriptions or colour interpretations such as "red", in any case. By default red, green
+            and blue by colour interpretation, else by description, else the first three bands, else the first one three
+            times. Alpha is never chosen.
+        stretch : (low, high) or three such pairs, optional
+            Values that become 0 and 255. By default uint8 and paletted rasters stay as they are; others go by the 2nd and
+            98th percentile of the valid pixels of each band, taken from at most some 4 million pixels all over the raster.
+        nodata : float or "none", optional
+            The value without data, instead of what the source says; "none" if there is none in spite of what it says.
+
+        Raises
+        ------
+        RasterError
+            If the source cannot be opened, has no such bands, or holds something other than real numbers.
+        OptionError
+            If ``stretch`` or ``nodata`` is malformed.
+        """
+        explicit = None if stretch is None else check_stretch(stretch)
+        override = _check_nodata(nodata)
+        if isinstance(source, Raster):
+            if bands is None and explicit is None and override is None:
+                return source
+            opened = source.source
+            bands = source.bands if bands is None else bands
+            override = source.nodata if override is None and bands == source.bands else override
+        else:
+            opened = _open_source(source)
+        chosen = choose_bands(opened.bands, bands, opened.name)
+        values = override or tuple(opened.bands[number - 1].nodata for number in chosen)
+        plain = cls(opened, chosen, values, explicit)
+        is_bytes = all(opened.bands[number - 1].dtype == "uint8" for number in chosen)
+        if explicit is not None or is_bytes or opened.palette is not None:
+            return plain
+        return cls(opened, chosen, values, plain._percentiles())
+
+    @property
+    def name(self) -> str:
+        """Path or address as given, or the array's name; for messages and provenance."""
+        return self.source.name
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Shape, affine and CRS; the CRS is None, and the affine the identity, where there is no georeference."""
+        return self.source.geobox
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        height, width = self.source.geobox.shape
+        return int(height), int(width)
+
+    def __repr__(self) -> str:
+        return f"Raster({self.name!r}, shape={self.shape}, bands={self.bands}, stretch={self.stretch})"
+
+    def read(self, rect: Rect) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Read a rectangle, which may reach past the raster.
+
+        Parameters
+        ----------
+        rect : Rect
+            In pixels.
+
+        Returns
+        -------
+        pixels : ndarray of uint8, shape (h, w, 3)
+            RGB; 0 where not valid.
+        valid : ndarray of bool, shape (h, w)
+            False outside the raster and where there are no data.
+
+        Raises
+        ------
+        RasterError
+            If it cannot be read; the message names the rectangle.
+        """
+        pixels, valid = np.zeros((*rect.shape, 3), dtype=np.uint8), np.zeros(rect.shape, dtype=bool)
+        inside = rect & self._frame
+        if not inside.is_empty:
+            where = inside.slices_in(rect)
+            pixels[where], valid[where] = self._picture(*self.source.read(self._numbers, inside))
+        return pixels, valid
+
+    def view(self, size: int | tuple[int, int] = 1024) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Read the whole raster decimated, from overviews where there are any.
+
+        Parameters
+        ----------
+        size : int or (int, int), default 1024
+            The longer side in pixels, if the raster's is longer; or height and width.
+
+        Returns
+        -------
+        pixels : ndarray of uint8, shape (h, w, 3)
+            RGB; 0 where not valid.
+        valid : ndarray of bool, shape (h, w)
+            False where there are no data.
+
+        Raises
+        ------
+        OptionError
+            If the size is below 1.
+        RasterError
+            If it cannot be read.
+        """
+        shape = _fit(self.shape, size) if isinstance(size, int) else size
+        if min(shape) < 1 or (isinstance(size, int) and size < 1):
+            raise OptionError(f"size is {size}; give 1 pixel or more.")
+        return self._picture(*self.source.read(self._numbers, self._frame, shape))
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what is needed to read the same pixels again, for JSON: NaN is the string "nan"."""
+        crs = self.geobox.crs
+        return {
+            "path": self.name,
+            "shape": list(self.shape),
+            "crs": None if crs is None else str(crs),
+            "transform": [float(value) for value in self.geobox.affine[:6]],
+            "bands": list(self.bands),
+            "stretch": None if self.stretch is None else [list(pair) for pair in self.stretch],
+            "nodata": [value if value is None or math.isfinite(value) else str(value) for value in self.nodata],
+        }
+
+    @property
+    def _frame(self) -> Rect:
+        return Rect(0, 0, self.shape[1], self.shape[0])
+
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        """The bands to read: one that stands for all three is read once."""
+        return self.bands[:1] if len(set(self.bands)) == 1 else self.bands
+
+    def _has_value(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where each band of (n, h, w) has a value."""
+        has_value = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, dtype=bool)
+        for index, nodata in enumerate(self.nodata[: len(values)]):
+            if nodata is not None and math.isfinite(nodata):
+                has_value[index] &= values[index] != _as_dtype(nodata, values.dtype)
+        return has_value
+
+    def _picture(self, values: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        valid = self._has_value(values).any(axis=0) & mask
+        palette = self.source.palette
+        if palette is not None:
+            colors = palette[np.clip(values[0], 0, len(palette) - 1)]
+            valid &= colors[..., 3] > 0
+            values = np.moveaxis(colors[..., :3], 2, 0)
+        if self.stretch is not None:
+            values = apply_stretch(values, self.stretch[: len(values)])
+        pixels = np.empty((*valid.shape, 3), dtype=np.uint8)
+        pixels[...] = np.moveaxis(values, 0, 2)
+        pixels[~valid] = 0
+        return pixels, valid
+
+    def _percentiles(self) -> tuple[Stretch, Stretch, Stretch]:
+        samples = [self.source.read(self._numbers, rect, shape) for rect, shape in self._sample_rects()]
+        flat = np.concatenate([values.reshape(len(values), -1) for values, _ in samples], axis=1)
+        mask = np.concatenate([mask.ravel() for _, mask in samples])
+        has_value = self._has_value(flat) & mask
+        stretches = [percentile_stretch(band[valid]) for band, valid in zip(flat, has_value, strict=True)]
+        red, green, blue = stretches * 3 if len(stretches) == 1 else stretches
+        return red, green, blue
+
+    def _sample_rects(self) -> list[tuple[Rect, tuple[int, int] | None]]:
+        height, width = self.shape
+        if height * width / self.source.decimation**2 <= SAMPLE_LIMIT:
+            return [(self._frame, _fit(self.shape, SAMPLE_SIDE))]
+        starts = [
+            ((np.arange(SAMPLE_WINDOWS) + 0.5) * length / SAMPLE_WINDOWS - SAMPLE_WINDOW / 2).astype(int).tolist()
+            for length in (height, width)
+        ]
+        rects = (Rect(x, y, x + SAMPLE_WINDOW, y + SAMPLE_WINDOW) & self._frame for y in starts[0] for x in starts[1])
+        return [(rect, None) for rect in rects if not rect.is_empty]
+
+
+def _open_source(source: Any) -> Source:
+    if isinstance(source, str | os.PathLike):
+        from samgeo.geo.file_source import FileSource
+
+        return FileSource.open(source)
+    from samgeo.geo.array_source import ArraySource
+
+    if isinstance(source, np.ndarray):
+        return ArraySource.from_numpy(source)
+    import xarray as xr
+
+    if isinstance(source, xr.DataArray):
+        return ArraySource.from_xarray(source)
+    remedy = "a path, a URL, an xarray.DataArray or a numpy array"
+    if isinstance(source, xr.Dataset):
+        remedy = "one of its variables, or .to_dataarray() with its variables as bands"
+    raise RasterError(f"a raster cannot be opened from a {type(source).__name__}; give {remedy}.")
+
+
+def _check_nodata(nodata: Any) -> tuple[float | None, ...] | None:
+    if nodata is None:
+        return None
+    if nodata == "none":
+        return None, None, None
+    try:
+        value = float(nodata)
+    except (TypeError, ValueError):
+        raise OptionError(f'nodata is {nodata!r}; give a number, or "none".') from None
+    return value, value, value
+
+
+def _as_dtype(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """Return a nodata value in the type of the pixels; NaN, which equals nothing, where the type cannot hold it."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(nodata)
+    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return dtype.type(int(nodata)) if nodata.is_integer() and limits[0] <= nodata <= limits[1] else math.nan
+
+
+def _fit(shape: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = min(side / max(shape), 1.0)
+    return max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)

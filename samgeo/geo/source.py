@@ -1,0 +1,67 @@
+"""Where the pixels of a raster come from: what a file, a URL and an array have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from samgeo.geo.bands import Band
+    from samgeo.geo.grid import Rect
+
+__all__ = ["Source"]
+
+
+class Source(Protocol):
+    """An opened raster before bands, stretch and nodata are chosen. Picklable, and safe to read from several threads."""
+
+    @property
+    def name(self) -> str:
+        """For messages and provenance."""
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Shape, affine and CRS, which may be None."""
+
+    @property
+    def bands(self) -> Sequence[Band]:
+        """All of them, alpha too."""
+
+    @property
+    def palette(self) -> NDArray[np.uint8] | None:
+        """Colour table of the only image band, shape (N, 4), RGBA by value; None without one."""
+
+    @property
+    def decimation(self) -> float:
+        """The coarsest decimation that can be read without touching every pixel."""
+
+    def read(
+        self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a rectangle that lies within the raster.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Bands from 1.
+        rect : Rect
+            In pixels, not empty, within the raster.
+        out_shape : (int, int), optional
+            Height and width to decimate to, by the nearest pixel or an overview.
+
+        Returns
+        -------
+        values : ndarray, shape (n, h, w)
+            In the bands' own type.
+        mask : ndarray of bool, shape (h, w)
+            False where alpha or a mask of the whole raster says that there is nothing; nodata values are not looked at.
+
+        Raises
+        ------
+        RasterError
+            If it cannot be read; the message names the rectangle.
+        """
