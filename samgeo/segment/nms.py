@@ -42,14 +42,15 @@ def box_nms(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: 
     _check(boxes, scores, threshold)
     order = np.argsort(-scores, kind="stable")
     boxes = boxes[order]
+    probes = _probes(boxes, threshold)
     kept = np.empty(0, dtype=np.int64)
     start, size = 0, _FIRST_BLOCK
     while start < len(boxes):
         block = np.arange(start, min(start + size, len(boxes)))
         if len(kept):
-            _, beaten = _overlapping(boxes, kept, block, threshold)
+            _, beaten = _overlapping(boxes, probes, kept, block, threshold)
             block = np.setdiff1d(block, beaten)
-        better, worse = _overlapping(boxes, block, block, threshold)
+        better, worse = _overlapping(boxes, probes, block, block, threshold)
         forward = better < worse
         kept = np.concatenate([kept, _independent(block, better[forward], worse[forward])])
         start, size = start + size, 2 * size
@@ -70,15 +71,31 @@ def _check(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: f
         )
 
 
+def _probes(boxes: NDArray[np.float64], threshold: float) -> NDArray[np.object_]:
+    """Return geometries whose envelopes meet wherever two boxes have an IoU above the threshold ``t``.
+
+    On each axis such boxes share more than ``t`` of the longer side, so that their centres are nearer than
+    ``(1 - t)`` times half the sum of their sides: boxes shrunk by ``1 - t`` about their centres still meet.
+    """
+    import shapely
+
+    centre, reach = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * (1 - threshold)
+    reach += 1e-9 * np.abs(boxes).max(initial=0)  # Covers the rounding of the bound; the IoU itself decides.
+    # A diagonal has its box as envelope, which is all that the tree compares.
+    return np.asarray(shapely.linestrings(np.stack([centre - reach, centre + reach], axis=1)), dtype=np.object_)
+
+
 def _overlapping(
-    boxes: NDArray[np.float64], left: NDArray[np.int64], right: NDArray[np.int64], threshold: float
+    boxes: NDArray[np.float64],
+    probes: NDArray[np.object_],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    threshold: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the pairs, one of ``left`` and one of ``right``, whose IoU exceeds the threshold."""
     import shapely
 
-    # A diagonal has its box as envelope, which is all that the tree compares.
-    diagonals = np.asarray(shapely.linestrings(boxes.reshape(-1, 2, 2)), dtype=np.object_)
-    second, first = shapely.STRtree(diagonals[left]).query(diagonals[right])
+    second, first = shapely.STRtree(probes[left]).query(probes[right])
     first, second = left[first], right[second]
     a, b = boxes[first], boxes[second]
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
