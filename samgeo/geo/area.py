@@ -65,7 +65,8 @@ def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
         return np.zeros(len(geometries))
     is_hole = np.r_[False, polygon_of_ring[1:] == polygon_of_ring[:-1]]
     areas = _ring_areas(rings, crs, geodetic)
-    return np.bincount(owner[polygon_of_ring], np.where(is_hole, -areas, areas), minlength=len(geometries))
+    total = np.bincount(owner[polygon_of_ring], np.where(is_hole, -areas, areas), minlength=len(geometries))
+    return total.astype(np.float64)
 
 
 def _ring_areas(rings: NDArray[np.object_], crs: pyproj.CRS, geodetic: pyproj.CRS) -> NDArray[np.float64]:

@@ -181,7 +181,7 @@ class Raster:
         return {
             "path": self.name,
             "shape": list(self.shape),
-            "crs": None if crs is None else str(crs),
+            "crs": None if crs is None else crs.proj.to_string(),
             "transform": [float(value) for value in self.geobox.affine[:6]],
             "bands": list(self.bands),
             "stretch": None if self.stretch is None else [list(pair) for pair in self.stretch],

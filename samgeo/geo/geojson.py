@@ -1,0 +1,150 @@
+"""GeoJSON with full coordinates, its CRS, and provenance, written as a stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samgeo.errors import VectorError
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+
+__all__ = ["SCHEMA_MEMBER", "crs_name", "read_head", "write_geojson"]
+
+# What GeoJSON cannot say, for our own reader: the columns where there are no features, and that there is no CRS.
+SCHEMA_MEMBER = "samgeo_schema"
+
+CHUNK = 10_000
+HEAD_SIZE = 65_536
+
+
+def crs_name(crs: Any) -> str | None:
+    """Return the name by which GeoJSON of 2008, and GDAL with it, knows a CRS.
+
+    Parameters
+    ----------
+    crs : anything that pyproj takes, or None
+        The CRS.
+
+    Raises
+    ------
+    VectorError
+        If no authority knows it: GeoJSON can only name one.
+    """
+    import pyproj
+
+    if crs is None:
+        return None
+    crs = pyproj.CRS.from_user_input(crs)
+    authority = crs.to_authority()
+    if authority is None or not crs.equals(pyproj.CRS.from_authority(*authority), ignore_axis_order=True):
+        raise VectorError(
+            f"GeoJSON can only name a CRS, and {crs.name!r} has no code of an authority such as EPSG; "
+            "write .parquet, .gpkg or .fgb, or reproject to a CRS with a code."
+        )
+    return "urn:ogc:def:crs:OGC:1.3:CRS84" if authority == ("EPSG", "4326") else "urn:ogc:def:crs:{}::{}".format(*authority)
+
+
+def write_geojson(frame: gpd.GeoDataFrame, path: Path, members: dict[str, Any]) -> None:
+    """Write features with the coordinates' every bit; members of the collection come before the features.
+
+    Raises
+    ------
+    VectorError
+        If the CRS has no name, or a value has no form in JSON.
+    OSError
+        If the file cannot be written.
+    """
+    import shapely
+
+    name = crs_name(frame.crs)
+    geometry = frame.geometry.to_numpy()
+    table = frame.drop(columns=frame.geometry.name)
+    columns = {str(column): str(dtype) for column, dtype in table.dtypes.items()}
+    head = {
+        "type": "FeatureCollection",
+        "crs": None if name is None else {"type": "name", "properties": {"name": name}},
+        **members,
+        SCHEMA_MEMBER: {"crs": name, "columns": columns},
+    }
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(_dumps(head)[:-1] + ',"features":[')
+        separator = "\n"
+        for start in range(0, len(frame), CHUNK):
+            shapes = shapely.to_geojson(geometry[start : start + CHUNK])
+            for properties, shape in zip(_records(table.iloc[start : start + CHUNK]), shapes, strict=True):
+                file.write(f'{separator}{{"type":"Feature","properties":{_dumps(properties)},"geometry":{shape or "null"}}}')
+                separator = ",\n"
+        file.write("\n]}\n")
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """Return the members of a feature collection other than its features.
+
+    Only the beginning of the file is read if they are there, as where samgeo wrote it.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON.
+    OSError
+        If it cannot be read.
+    """
+    with path.open(encoding="utf-8-sig") as file:
+        head = _members_before_features(file.read(HEAD_SIZE))
+        if head is not None and SCHEMA_MEMBER in head:
+            return head
+        file.seek(0)
+        whole = json.load(file)
+    return {name: value for name, value in whole.items() if name != "features"} if isinstance(whole, dict) else {}
+
+
+def _members_before_features(text: str) -> dict[str, Any] | None:
+    decoder = json.JSONDecoder()
+    head: dict[str, Any] = {}
+    position = text.find("{") + 1
+    try:
+        while True:
+            name, position = decoder.raw_decode(text, _skip(text, position))
+            position = _skip(text, position)
+            if name == "features":
+                return head
+            head[name], position = decoder.raw_decode(text, _skip(text, position))
+            position = _skip(text, position)
+    except ValueError:
+        return None
+
+
+def _skip(text: str, position: int) -> int:
+    """Return where the next name or value starts."""
+    while position < len(text) and text[position] in " \t\r\n:,":
+        position += 1
+    return position
+
+
+def _records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    names = [str(column) for column in table.columns]
+    columns = [table.iloc[:, number].astype(object) for number in range(len(names))]
+    values = [column.where(column.notna(), None).tolist() for column in columns]
+    return (dict(zip(names, row, strict=True)) for row in (zip(*values, strict=True) if values else ((),) * len(table)))
+
+
+def _dumps(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise VectorError(f"a value has no form in GeoJSON ({error}); drop its column, or write .parquet.") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} {value!r}")

@@ -1,0 +1,143 @@
+"""Rasters of every kind to test with: by dtype, nodata, CRS, transform, and with pixels that say where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+__all__ = ["COORDINATES_SIDE", "TRANSFORMS", "coordinate_pixels", "pixel_coordinates", "transform", "write_raster"]
+
+COORDINATES_SIDE = 4096
+"""Rasters whose pixels say where they are have at most this height and width."""
+
+TRANSFORMS: dict[str, tuple[float, float, float, float, float, float]] = {
+    "north-up": (0.5, 0.0, 500_000.0, 0.0, -0.5, 5_400_000.0),
+    "south-up": (0.5, 0.0, 500_000.0, 0.0, 0.5, 5_400_000.0),
+    "non-square": (0.5, 0.0, 500_000.0, 0.0, -0.8, 5_400_000.0),
+    "rotated": (0.3, -0.4, 500_000.0, -0.4, -0.3, 5_400_000.0),
+    "sheared": (0.5, 0.2, 500_000.0, 0.0, -0.5, 5_400_000.0),
+    "none": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+}
+"""Name to the six coefficients of an affine, in the order of rasterio; metres of a UTM zone."""
+
+
+def transform(name: str = "north-up") -> Affine:
+    """Return one of `TRANSFORMS` as an affine."""
+    from affine import Affine
+
+    return Affine(*TRANSFORMS[name])
+
+
+def coordinate_pixels(shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Make a picture whose pixels say where they are, so that a read proves its own place.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width, at most `COORDINATES_SIDE`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        Red is ``x % 256``, green ``y % 256``, blue ``x // 256 + 16 * (y // 256)``.
+
+    Raises
+    ------
+    OptionError
+        If it is too large to say so in 24 bits.
+    """
+    if max(shape) > COORDINATES_SIDE:
+        raise OptionError(f"shape is {shape}; give at most {COORDINATES_SIDE} pixels a side.")
+    y, x = np.indices(shape)
+    return np.stack([x % 256, y % 256, x // 256 + 16 * (y // 256)], axis=2).astype(np.uint8)
+
+
+def pixel_coordinates(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the column and the row that each pixel of `coordinate_pixels` says: two arrays of shape (...) from (..., 3)."""
+    red, green, blue = np.moveaxis(pixels.astype(np.int64), -1, 0)
+    return red + 256 * (blue % 16), green + 256 * (blue // 16)
+
+
+def write_raster(
+    path: Path,
+    values: NDArray[Any],
+    *,
+    crs: Any = "EPSG:32633",
+    transform: Any = TRANSFORMS["north-up"],
+    nodata: float | None = None,
+    colors: Sequence[str] | None = None,
+    descriptions: Sequence[str] | None = None,
+    palette: Mapping[int, tuple[int, ...]] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    mask_inside: bool = True,
+    overviews: Sequence[int] = (),
+    **profile: Any,
+) -> Path:
+    """Write a raster file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    values : ndarray, shape (H, W) or (H, W, C)
+        Of any type that the format takes.
+    crs : anything that rasterio takes, optional
+        None for none.
+    transform : Affine or its six coefficients
+        From pixels to the CRS; see `TRANSFORMS`.
+    nodata : float, optional
+        The tag.
+    colors : sequence of str, optional
+        Colour interpretation of each band, such as "red" or "alpha".
+    descriptions : sequence of str, optional
+        Name of each band.
+    palette : mapping, optional
+        Colour table of a raster of one band: value to RGB or RGBA.
+    mask : ndarray of bool, shape (H, W), optional
+        False where a mask of the whole raster says that there is nothing.
+    mask_inside : bool, default True
+        Whether the mask is part of the TIFF or a file beside it.
+    overviews : sequence of int
+        Decimations.
+    **profile
+        What else the driver takes, such as ``compress``, ``photometric``, ``tiled`` or ``driver``, "GTiff" by default.
+
+    Returns
+    -------
+    Path
+        The same.
+    """
+    import rasterio
+    from affine import Affine
+    from rasterio.enums import ColorInterp, Resampling
+
+    layers = np.moveaxis(np.atleast_3d(values), 2, 0)
+    affine = Affine(*tuple(transform)[:6])
+    options = {"driver": "GTiff", "crs": crs, "nodata": nodata} | profile
+    if affine != Affine.identity():
+        options["transform"] = affine
+    count, height, width = layers.shape
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask_inside):
+        with rasterio.open(path, "w", height=height, width=width, count=count, dtype=layers.dtype, **options) as file:
+            if colors is not None:
+                file.colorinterp = [ColorInterp[color] for color in colors]
+            if descriptions is not None:
+                file.descriptions = tuple(descriptions)
+            if palette is not None:
+                file.write_colormap(1, dict(palette))
+            file.write(layers)
+            if mask is not None:
+                file.write_mask(mask)
+        if overviews:
+            with rasterio.open(path, "r+") as file:
+                file.build_overviews(list(overviews), Resampling.nearest)
+    return path
