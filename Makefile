@@ -1,0 +1,72 @@
+# Needs only make and Python 3.11 or newer; everything else goes into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+BENCHMARKS := $(wildcard benchmarks/bench_*.py)
+
+# One thread for each test process: together they use every core once.
+PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs check-docs bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile $(if $(BENCHMARKS),,| grep -v '^make bench')
+
+demo: $(VENV)/.package ## segment a generated town; writes demo/
+	$(BIN)/samgeo demo
+
+test: lint check-docs ## everything that CI checks
+	$(PYTEST)
+
+lint: $(VENV)/.test ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.test ## the manual; writes site/
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+# The manual must build without a warning; the result is thrown away.
+check-docs: $(VENV)/.test
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m mkdocs build --strict --quiet --site-dir "$$folder"
+
+ifneq ($(BENCHMARKS),)
+bench: $(VENV)/.test ## time and memory
+	@for file in $(BENCHMARKS); do echo "== $$file" && $(BIN)/python "$$file" || exit 1; done
+endif
+
+clean: ## remove what was generated, but not .venv
+	rm -rf build dist site demo out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find samgeo tests benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.python:
+	@if [ -z "$(PYTHON)" ]; then echo "samgeo needs Python 3.11 or newer; install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): once, a few minutes."
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch comes from PyPI with CUDA, which is gigabytes: where no GPU is, take the CPU build if it can be had. Its own
+# requirements are left to the next step, which knows their versions.
+$(VENV)/.torch: $(VENV)/.python constraints.txt
+	@set -e; install="$(PIP) install --quiet --no-deps"; \
+	if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1; then \
+		$$install 'torch==$(TORCH)+cpu' 2>/dev/null \
+		|| $$install --retries 1 --timeout 30 --index-url https://download.pytorch.org/whl/cpu 'torch==$(TORCH)' 2>/dev/null \
+		|| $$install 'torch==$(TORCH)'; \
+	else \
+		$$install 'torch==$(TORCH)'; \
+	fi
+	@touch $@
+
+$(VENV)/.package: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,docs]'
+	@touch $@ $(VENV)/.package
