@@ -48,8 +48,8 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head.float()
         self.output_hypernetworks_mlps.float()
 
-    def forward(self, image: Tensor, positions: Tensor, prompts: Tensor, kept: slice) -> tuple[Tensor, Tensor]:
-        """Decode the prompts of one window.
+    def attend(self, image: Tensor, positions: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """Let the prompts of one window and its image attend to each other.
 
         Parameters
         ----------
@@ -59,23 +59,29 @@ class MaskDecoder(nn.Module):
             Encoded centres of the embedding's cells.
         prompts : tensor, shape (P, T, C)
             Prompt tokens.
-        kept : slice
-            Which of the mask tokens to answer for.
 
         Returns
         -------
-        logits : tensor of float32, shape (P, M, 4 * g, 4 * g)
-        predicted_iou : tensor of float32, shape (P, M)
+        tokens : tensor of float32, shape (P, 1 + mask tokens, C)
+            The IoU token, then the mask tokens.
+        cells : tensor, shape (P, C, g, g)
         """
-        P, grid = len(prompts), image.shape[-1]
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(P, -1, -1)
-        tokens, cells = self.transformer(image.flatten(2).transpose(1, 2), positions, torch.cat([own, prompts], dim=1))
-        tokens = tokens.float()
-        fine = self.output_upscaling(cells.transpose(1, 2).reshape(P, -1, grid, grid))
-        wanted = range(*kept.indices(self.mask_tokens.num_embeddings))
-        weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in wanted], dim=1)
-        logits = (weights @ fine.float().flatten(2)).view(P, -1, *fine.shape[2:])
-        return logits, self.iou_prediction_head(tokens[:, 0])[:, kept]
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
+        tokens, cells = self.transformer(image.flatten(2).transpose(1, 2), positions, tokens)
+        return tokens[:, : len(own)].float(), cells.transpose(1, 2).unflatten(2, image.shape[2:])
+
+    def predict_iou(self, tokens: Tensor) -> Tensor:
+        """Return the predicted IoU of every mask token, ``(P, mask tokens)`` of float32."""
+        predicted: Tensor = self.iou_prediction_head(tokens[:, 0])
+        return predicted
+
+    def paint(self, tokens: Tensor, cells: Tensor, kept: range) -> Tensor:
+        """Return the logits of the mask tokens in ``kept``, ``(P, M, 4 * g, 4 * g)`` of float32."""
+        fine = self.output_upscaling(cells)
+        weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in kept], dim=1)
+        logits: Tensor = weights @ fine.float().flatten(2)
+        return logits.view(len(tokens), len(kept), *fine.shape[2:])
 
 
 class TwoWayTransformer(nn.Module):

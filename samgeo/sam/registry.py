@@ -124,8 +124,8 @@ _MODELS = (
     ModelInfo(
         name="tiny",
         architecture="samgeo tiny, MobileNetV2",
-        parameters=2_626_324,
-        size_bytes=5_300_000,
+        parameters=2_634_188,
+        size_bytes=5_298_856,
         licence="Apache-2.0",
         file="tiny.safetensors",
         input_size=512,

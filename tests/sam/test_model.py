@@ -157,6 +157,21 @@ def test_a_batch_answers_what_its_members_answer_alone(sam, monkeypatch):
     torch.testing.assert_close(sam.decode(together[0], **given), whole, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("multimask", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_gated_decoding_gives_what_passes_of_all(sam, share, multimask, monkeypatch):
+    monkeypatch.setattr("samgeo.sam.model.DECODE_BYTES", 3 * 8.3 * 16 * 32 * 4)  # three prompts at once
+    embedding, given = sam.embed(images(1, sam.input_size))[0], prompts("points", 11, sam)
+    logits, predicted = sam.decode(embedding, **given, multimask=multimask)
+    min_iou = float(np.quantile(predicted, share))
+    prompt, token, painted, scores = sam.decode_gated(embedding, **given, min_iou=min_iou, multimask=multimask)
+    expected = (predicted > min_iou).nonzero().numpy()
+    np.testing.assert_array_equal(np.stack([prompt, token], axis=1), expected)
+    assert painted.shape == (len(expected), 16, 16)
+    torch.testing.assert_close(painted, logits[prompt, token], rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(scores, predicted[prompt, token].numpy())
+
+
 def test_what_lies_in_the_padding_does_not_matter(sam):
     pixels, sizes = images(2, sam.input_size), np.array([[40, 64], [64, 23]])
     blank = pixels.copy()

@@ -54,6 +54,16 @@ def test_the_names_are_these_and_the_first_is_the_default():
         assert "not downloaded" in info.describe()
 
 
+def test_the_default_is_bundled_and_is_what_is_said_of_it():
+    info, model = models()[0], load_model(device="cpu")
+    assert model.name == info.name
+    assert model.input_size == info.input_size
+    assert info.bundled
+    assert model_path(info.name, download=False).stat().st_size == info.size_bytes
+    assert sum(parameter.numel() for parameter in model.network.parameters()) == info.parameters
+    assert default_gates(model) == info.gates
+
+
 def test_a_path_gives_the_model_in_it(weights):
     model = load_model(weights, device="cpu")
     assert isinstance(model, Sam)
