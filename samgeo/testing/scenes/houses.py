@@ -1,0 +1,116 @@
+"""Buildings: their shapes in plan, their roofs and what covers them."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from samgeo.testing.scenes.plan import Building, Colour, Wing, rectangle
+
+__all__ = ["hall", "house", "outbuilding", "roof_colour", "row_house", "slab"]
+
+_COLOURS: dict[str, list[Colour]] = {
+    "tile": [(168, 92, 66), (150, 80, 60), (182, 112, 82), (134, 78, 62), (120, 90, 76), (96, 84, 80), (158, 104, 72)],
+    "slate": [(92, 94, 100), (110, 108, 108), (80, 82, 86), (124, 120, 114)],
+    "metal": [
+        (172, 176, 178), (150, 154, 156), (74, 116, 156), (164, 72, 58), (118, 142, 116), (196, 196, 190), (140, 104, 84),
+        (92, 132, 166), (178, 84, 68), (128, 116, 104), (206, 204, 198),
+    ],
+    "concrete": [(168, 162, 152), (150, 146, 138), (186, 180, 168), (136, 130, 122), (174, 160, 140), (198, 192, 182)],
+    "bitumen": [(92, 90, 90), (108, 106, 104), (124, 120, 116)],
+}  # fmt: skip
+
+
+def roof_colour(cover: str, rng: np.random.Generator, vary: float = 1.0) -> Colour:
+    """Draw a colour for a cover."""
+    base = np.array(_COLOURS[cover][int(rng.integers(len(_COLOURS[cover])))])
+    varied = base * rng.normal(1, 0.06 * vary) + rng.normal(0, 4 * vary, 3)
+    return float(varied[0]), float(varied[1]), float(varied[2])
+
+
+def house(
+    centre: NDArray[np.float64],
+    along: NDArray[np.float64],
+    inwards: NDArray[np.float64],
+    length: float,
+    width: float,
+    rng: np.random.Generator,
+) -> Building:
+    """Return a detached house: a rectangle, an L or a T of gabled, hipped or flat wings."""
+    cover = str(rng.choice(["tile", "slate", "metal", "concrete"], p=[0.56, 0.16, 0.16, 0.12]))
+    roof = "flat" if cover == "concrete" else str(rng.choice(["gable", "hip"], p=[0.55, 0.45]))
+    eave, pitch = float(rng.uniform(2.7, 5.6)), float(rng.uniform(0.35, 0.75)) if cover != "metal" else 0.25
+    main = Wing(*rectangle(centre, along, length / 2, width / 2), roof, eave, pitch)
+    wings = [main]
+    shape = rng.choice(["rectangle", "L", "T"], p=[0.4, 0.4, 0.2])
+    if shape != "rectangle" and length > 8.5:
+        side = float(rng.uniform(0.42, 0.58) * length)
+        out = float(rng.uniform(2.2, 4.6))
+        shift = 0.0 if shape == "T" else float(rng.choice([-1, 1])) * (length - side) / 2
+        toward = inwards * float(rng.choice([-0.6, 1]))
+        middle = centre + along * shift + toward * (out / 2)
+        reach = np.hypot(*toward) * out / 2 + width / 2
+        axis = toward / np.hypot(*toward)
+        # The wing starts inside the main part, so that the two roofs meet in valleys.
+        wings.append(Wing(*rectangle(middle, axis, float(reach), side / 2), roof, eave, pitch))
+    return _building(wings, cover, roof_colour(cover, rng))
+
+
+def row_house(corners: NDArray[np.float64], cover: str, roof: str, eave: float, colour: Colour, pitch: float) -> Building:
+    """Return a building on a quadrilateral (front, front, back, back), ridge along the front; neighbours share corners."""
+    centre = corners.mean(axis=0)
+    along = (corners[1] + corners[2] - corners[0] - corners[3]) / 4
+    across = (corners[2] + corners[3] - corners[0] - corners[1]) / 4
+    wing = Wing(_pair(centre), _pair(along), _pair(across), roof, eave, pitch)
+    return Building(shapely.Polygon(corners), (wing,), cover, colour)
+
+
+def slab(
+    centre: NDArray[np.float64], along: NDArray[np.float64], length: float, width: float, rng: np.random.Generator
+) -> Building:
+    """Return a block of flats."""
+    cover = str(rng.choice(["concrete", "bitumen", "tile"], p=[0.5, 0.3, 0.2]))
+    roof = "hip" if cover == "tile" else "flat"
+    wing = Wing(*rectangle(centre, along, length / 2, width / 2), roof, float(rng.uniform(9, 15)), 0.45)
+    return _building([wing], cover, roof_colour(cover, rng))
+
+
+def hall(
+    centre: NDArray[np.float64], along: NDArray[np.float64], length: float, width: float, rng: np.random.Generator
+) -> Building:
+    """Return an industrial hall: corrugated metal in one to three bays, or a flat roof."""
+    colour = roof_colour("metal", rng, 0.5)
+    eave = float(rng.uniform(5, 8))
+    if rng.random() < 0.3:
+        wing = Wing(*rectangle(centre, along, length / 2, width / 2), "flat", eave, 0.0)
+        return _building([wing], str(rng.choice(["bitumen", "concrete"])), roof_colour("concrete", rng))
+    bays = max(round(width / 14), 1)
+    square = np.array([-along[1], along[0]])
+    wings = [
+        Wing(*rectangle(centre + square * ((bay + 0.5) / bays - 0.5) * width, along, length / 2, width / bays / 2), "gable", eave, 0.2)
+        for bay in range(bays)
+    ]
+    return _building(wings, "metal", colour)
+
+
+def outbuilding(
+    centre: NDArray[np.float64], along: NDArray[np.float64], length: float, width: float, rng: np.random.Generator
+) -> Building:
+    """Return a shed or a garage."""
+    cover = str(rng.choice(["metal", "concrete", "tile"], p=[0.5, 0.25, 0.25]))
+    roof = {"metal": "shed", "concrete": "flat", "tile": "gable"}[cover]
+    wing = Wing(*rectangle(centre, along, length / 2, width / 2), roof, float(rng.uniform(2.2, 2.8)), 0.15 if roof == "shed" else 0.4)
+    return _building([wing], cover, roof_colour(cover, rng))
+
+
+def _building(wings: list[Wing], cover: str, colour: Colour) -> Building:
+    # A grid of 0.1 mm closes the seams that rounding leaves between bays.
+    polygon = shapely.union_all([wing.polygon for wing in wings], grid_size=1e-4)
+    if not isinstance(polygon, shapely.Polygon):
+        return Building(wings[0].polygon, (wings[0],), cover, colour)
+    return Building(polygon, tuple(wings), cover, colour)
+
+
+def _pair(vector: NDArray[np.float64]) -> tuple[float, float]:
+    return float(vector[0]), float(vector[1])

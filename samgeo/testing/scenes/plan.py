@@ -1,0 +1,175 @@
+"""The words a town is described in, before anything is painted. Lengths are metres, y points down."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+__all__ = ["Building", "Car", "Colour", "Field", "Plan", "Street", "Surface", "Tree", "Warp", "Wing", "rectangle"]
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """A smooth map from the straight plan (u, v) to the town as built (x, y), both in metres: streets bend by it.
+
+    Attributes
+    ----------
+    centre : (float, float)
+        Where (0, 0) goes.
+    angle : float
+        Radians from u to x.
+    swing : (float, float)
+        How far streets along u and along v leave the straight line.
+    wave : (float, float)
+        Lengths of their waves.
+    phase : (float, float)
+    """
+
+    centre: tuple[float, float]
+    angle: float
+    swing: tuple[float, float]
+    wave: tuple[float, float]
+    phase: tuple[float, float]
+
+    def __call__(self, u: NDArray[np.float64] | float, v: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """Return x and y, shape (..., 2)."""
+        tau = 2 * math.pi
+        bent_u = u + self.swing[1] * np.sin(tau * np.asarray(v) / self.wave[1] + self.phase[1])
+        bent_v = v + self.swing[0] * np.sin(tau * np.asarray(u) / self.wave[0] + self.phase[0])
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        return np.stack([self.centre[0] + cos * bent_u - sin * bent_v, self.centre[1] + sin * bent_u + cos * bent_v], -1)
+
+    def line(self, start: tuple[float, float], stop: tuple[float, float], step: float = 4.0) -> NDArray[np.float64]:
+        """Return a straight line of the plan as built, shape (N, 2)."""
+        count = max(int(math.dist(start, stop) / step), 1) + 1
+        along = np.linspace(0, 1, count)
+        return self(start[0] + along * (stop[0] - start[0]), start[1] + along * (stop[1] - start[1]))
+
+    def polygon(self, u0: float, v0: float, u1: float, v1: float) -> shapely.Polygon:
+        """Return a rectangle of the plan as built."""
+        corners = [(u0, v0), (u1, v0), (u1, v1), (u0, v1), (u0, v0)]
+        parts = [self.line(a, b)[:-1] for a, b in zip(corners[:-1], corners[1:], strict=True)]
+        return shapely.Polygon(np.concatenate(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Wing:
+    """A box of a building with a roof of its own.
+
+    Attributes
+    ----------
+    centre : (float, float)
+    along, across : (float, float)
+        Half axes: from the centre to the middle of a gable end, and to the middle of an eave.
+    roof : str
+        ``gable``, ``hip``, ``shed`` or ``flat``.
+    eave_m : float
+        Height of the eaves above the ground.
+    pitch : float
+        Rise over run.
+    """
+
+    centre: tuple[float, float]
+    along: tuple[float, float]
+    across: tuple[float, float]
+    roof: str
+    eave_m: float
+    pitch: float
+
+    @property
+    def polygon(self) -> shapely.Polygon:
+        """The parallelogram it covers."""
+        c, a, b = (np.array(one) for one in (self.centre, self.along, self.across))
+        return shapely.Polygon([c - a - b, c + a - b, c + a + b, c - a + b])
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """A building: what its roof covers, and how it is covered."""
+
+    polygon: shapely.Polygon
+    wings: tuple[Wing, ...]
+    cover: str
+    colour: Colour
+
+
+@dataclass(frozen=True, slots=True)
+class Street:
+    """A street by its centre line; ``kind`` is ``main``, ``street``, ``lane`` or ``track``."""
+
+    line: shapely.LineString
+    width: float
+    kind: str
+
+    def without(self, land: shapely.Geometry) -> list[Street]:
+        """Return what of it is outside of some land."""
+        left = shapely.get_parts(shapely.difference(self.line, land))
+        return [Street(part, self.width, self.kind) for part in left if part.length > self.width]
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """A piece of ground: ``lawn``, ``soil``, ``paved``, ``path``, ``pool``, ``pond``, ``pitch`` or ``bed``."""
+
+    polygon: shapely.Geometry
+    kind: str
+    colour: Colour
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field and its crop; ``row`` is the unit vector across the rows."""
+
+    polygon: shapely.Polygon
+    crop: str
+    row: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A crown: centre, radius, height of the top, and a number for its kind from 0 (broad) to 1 (conifer)."""
+
+    x: float
+    y: float
+    radius: float
+    height: float
+    kind: float
+
+
+@dataclass(frozen=True, slots=True)
+class Car:
+    """A parked or driving vehicle: centre, heading in radians, length."""
+
+    x: float
+    y: float
+    heading: float
+    length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that stands in a town, in the order in which it was thought of."""
+
+    streets: list[Street] = field(default_factory=list)
+    surfaces: list[Surface] = field(default_factory=list)
+    fields: list[Field] = field(default_factory=list)
+    river: list[shapely.Polygon] = field(default_factory=list)
+    hedges: list[shapely.LineString] = field(default_factory=list)
+    walls: list[shapely.LineString] = field(default_factory=list)
+    buildings: list[Building] = field(default_factory=list)
+    trees: list[Tree] = field(default_factory=list)
+    cars: list[Car] = field(default_factory=list)
+
+
+def rectangle(
+    centre: NDArray[np.float64], along: NDArray[np.float64], half_length: float, half_width: float
+) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
+    """Return centre and half axes of a rectangle with this unit vector along its length."""
+    a, across = along * half_length, np.array([-along[1], along[0]]) * half_width
+    return (float(centre[0]), float(centre[1])), (float(a[0]), float(a[1])), (float(across[0]), float(across[1]))
