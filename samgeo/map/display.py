@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ def _read(result: Any, raster: Raster) -> gpd.GeoDataFrame:
             f"{with_crs} has a CRS and {without} has none, so that the result cannot be placed on the raster. "
             f"Give {without} its CRS first."
         )
-    return frame if crs is None else frame.to_crs(crs.proj)
+    return frame if crs is None else read_vectors(frame, crs=crs.proj)
 
 
 def _to_pixels(frame: gpd.GeoDataFrame, raster: Raster, scale: NDArray[np.float64]) -> NDArray[np.object_]:
@@ -173,38 +174,39 @@ def _draw(
         if x0 >= x1 or y0 >= y1:
             continue
         rings = list(_rings(geometries[index], x0, y0))
-        if opacity:
-            inside = _coverage(rings, (x1 - x0, y1 - y0), None)
-            picture.paste(colors[index], (x0, y0), inside.point([round(value * opacity) for value in range(256)]))
-        if outline_px:
-            picture.paste(colors[index], (x0, y0), _coverage(rings, (x1 - x0, y1 - y0), outline_px))
+        picture.paste(colors[index], (x0, y0), _coverage(rings, (x1 - x0, y1 - y0), opacity, outline_px))
 
 
-def _rings(geometry: shapely.Geometry, x0: int, y0: int) -> Iterator[tuple[bool, list[tuple[float, float]]]]:
+def _rings(
+    geometry: shapely.Polygon | shapely.MultiPolygon, x0: int, y0: int
+) -> Iterator[tuple[bool, list[tuple[float, float]]]]:
     """Give whether a ring is a hole, and its corners in supersampled pixels of a patch at (x0, y0).
 
-    PIL's coordinates are those of pixel centres, half a pixel less than ours.
+    Parts come largest first, so that one in the hole of another is drawn after the hole. PIL's coordinates are those of
+    pixel centres, half a pixel less than ours.
     """
     import shapely
 
-    for part in shapely.get_parts(geometry):
+    parts = geometry.geoms if isinstance(geometry, shapely.MultiPolygon) else (geometry,)
+    for part in sorted(parts, key=attrgetter("area"), reverse=True):
         for number, ring in enumerate((part.exterior, *part.interiors)):
             corners = (shapely.get_coordinates(ring) - (x0, y0)) * SUPERSAMPLE - 0.5
             yield number > 0, list(map(tuple, corners.tolist()))
 
 
 def _coverage(
-    rings: list[tuple[bool, list[tuple[float, float]]]], size: tuple[int, int], outline_px: float | None
+    rings: list[tuple[bool, list[tuple[float, float]]]], size: tuple[int, int], opacity: float, outline_px: float
 ) -> Image.Image:
-    """Give the share of each pixel of a patch, 0 to 255, that polygons cover, or that their edges cover."""
+    """Give how much of its colour a polygon lends each pixel of a patch, from 0 to 255."""
     from PIL import Image, ImageDraw
 
     large = Image.new("L", (size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE))
     draw = ImageDraw.Draw(large)
-    for is_hole, corners in rings:
-        if outline_px is None:
-            draw.polygon(corners, fill=0 if is_hole else 255)
-        else:
+    if opacity:
+        for is_hole, corners in rings:
+            draw.polygon(corners, fill=0 if is_hole else round(255 * opacity))
+    if outline_px:
+        for _, corners in rings:
             draw.line(corners, fill=255, width=max(round(outline_px * SUPERSAMPLE), 1), joint="curve")
     return large.reduce(SUPERSAMPLE)
 
