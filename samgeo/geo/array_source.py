@@ -150,18 +150,19 @@ def _georeference(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, st
     from affine import Affine
     from odc.geo.geobox import GeoBox
 
-    dims = array.odc.spatial_dims
+    with warnings.catch_warnings():
+        # Of odc-geo about its own code with affine 3.1, and about arrays whose grid mapping names no coordinate.
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        warnings.filterwarnings("ignore", "grid_mapping=", UserWarning)
+        try:
+            dims, geobox = array.odc.spatial_dims, array.odc.geobox
+        except ValueError as error:
+            raise RasterError(f"the coordinates of {name} are not those of a raster ({error}).") from error
     if dims is None:
         raise RasterError(
             f"{name} has dimensions {tuple(array.dims)}; call the rows y and the columns x: .rename({{old: new}})."
         )
     shape = array.sizes[dims[0]], array.sizes[dims[1]]
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "grid_mapping=", UserWarning)
-            geobox = array.odc.geobox
-    except ValueError as error:
-        raise RasterError(f"the coordinates of {name} are not those of a raster ({error}).") from error
     # Ground control points are no affine: like files that have only those, the array is taken without georeference.
     return (geobox if isinstance(geobox, GeoBox) else GeoBox(shape, Affine.identity(), None)), dims
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,7 @@ def write_raster(
     import rasterio
     from affine import Affine
     from rasterio.enums import ColorInterp, Resampling
+    from rasterio.errors import NotGeoreferencedWarning
 
     layers = np.moveaxis(np.atleast_3d(values), 2, 0)
     affine = Affine(*tuple(transform)[:6])
@@ -126,7 +128,8 @@ def write_raster(
     if affine != Affine.identity():
         options["transform"] = affine
     count, height, width = layers.shape
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask_inside):
+    with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask_inside):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path, "w", height=height, width=width, count=count, dtype=layers.dtype, **options) as file:
             if colors is not None:
                 file.colorinterp = [ColorInterp[color] for color in colors]
