@@ -59,4 +59,6 @@ def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely
 
 
 def _bounds(geometry: shapely.Geometry) -> str:
-    return "nothing" if geometry.is_empty else "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*geometry.bounds)
+    import shapely
+
+    return "nothing" if shapely.is_empty(geometry) else "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*shapely.bounds(geometry))

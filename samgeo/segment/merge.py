@@ -123,7 +123,8 @@ class _Groups:
         for index, members in enumerate(self._members):
             merged.setdefault(self._root(index), []).extend(members)
         next_top = lattice.rect(row + 1, 0).y0 if row + 1 < lattice.rows else None
-        closed, open_ = [], []
+        closed: list[list[Piece]] = []
+        open_: list[list[Piece]] = []
         for members in merged.values():
             touched = next_top is not None and any(
                 piece.window[0] == row and piece.mask.rect.y1 > next_top for piece in members

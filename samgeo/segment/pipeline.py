@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError
@@ -32,7 +33,7 @@ def segment(
     image: Any,
     output: str | os.PathLike[str] | None = None,
     *,
-    model: str | os.PathLike[str] | Segmenter = "tiny",
+    model: str | Path | Segmenter = "tiny",
     device: str = "auto",
     dtype: str = "auto",
     bands: Any = None,
@@ -110,6 +111,8 @@ def segment(
         Before work starts, if an input or an option cannot work; later, if a window cannot be read or computed, or the
         output cannot be written. Then there is no output.
     """
+    import shapely
+
     from samgeo.geo.raster import Raster
     from samgeo.geo.vectors import check_output, write_vectors
     from samgeo.sam.registry import default_gates, load_model
@@ -133,8 +136,7 @@ def segment(
     lattice = Lattice(raster.shape, window, window // 8 * 2 if overlap is None else overlap)
     plan = Plan(lattice, gates, aoi_px)
 
-    by_name = isinstance(model, str | os.PathLike)
-    reference = ModelReference(os.fspath(model), device, dtype) if by_name else segmenter
+    reference = ModelReference(str(model), device, dtype) if isinstance(model, str | Path) else segmenter
     shared = (raster, segmenter if scheduler in (None, "threads", "synchronous") else reference, plan)
     rows = _rows(shared, scheduler, workers, progress)
     segments = (one for closed in merge(rows, lattice, min_iou=merge_iou) for one in closed)
@@ -146,7 +148,7 @@ def segment(
         "merge_iou": merge_iou,
         "min_area": min_area,
         "max_area": None if math.isinf(max_area) else max_area,
-        "aoi": None if aoi_px is None else aoi_px.wkt,
+        "aoi": None if aoi_px is None else shapely.to_wkt(aoi_px),
     }
     result = to_frame(segments, raster.geobox, min_area=min_area, max_area=max_area)
     result.attrs["samgeo"] = _provenance(raster, segmenter, options)
@@ -165,16 +167,19 @@ def _rows(
     from tqdm import tqdm
 
     lattice = shared[2].lattice
-    results = run_ordered(segment_window, shared, list(lattice), scheduler=scheduler, workers=workers)
-    with tqdm(results, total=len(lattice), unit="window", desc=shared[0].name, disable=not progress) as bar:
-        windows = iter(bar)
+    with tqdm(total=len(lattice), unit="window", desc=Path(shared[0].name).name, disable=not progress) as bar:
+        windows = run_ordered(segment_window, shared, list(lattice), scheduler=scheduler, workers=workers, done=bar.update)
         for _ in range(lattice.rows):
             yield dict(enumerate(islice(windows, lattice.columns)))
 
 
 def _gates(gates: Gates, points_per_side: int | None, pred_iou: float | None, stability: float | None) -> Gates:
-    given = {"points_per_side": points_per_side, "pred_iou": pred_iou, "stability": stability}
-    return replace(gates, **{name: value for name, value in given.items() if value is not None})
+    return replace(
+        gates,
+        points_per_side=gates.points_per_side if points_per_side is None else points_per_side,
+        pred_iou=gates.pred_iou if pred_iou is None else pred_iou,
+        stability=gates.stability if stability is None else stability,
+    )
 
 
 def _check_options(

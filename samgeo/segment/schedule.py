@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.errors import OptionError
@@ -12,11 +13,10 @@ from samgeo.errors import OptionError
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["LOCAL_SCHEDULERS", "Scheduler", "run_ordered"]
+__all__ = ["LOCAL_SCHEDULERS", "run_ordered"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Scheduler = "str | Client | None"
 
 LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
 
@@ -32,6 +32,7 @@ def run_ordered(
     *,
     scheduler: str | Client | None = None,
     workers: int | None = None,
+    done: Callable[[], object] = lambda: None,
 ) -> Iterator[Result]:
     """Compute ``function(*shared, task)`` for every task with Dask; give the results in the order of the tasks.
 
@@ -50,6 +51,8 @@ def run_ordered(
         scheduler (``"tcp://host:8786"``), or a client.
     workers : int, optional
         Threads or processes of a local scheduler; 2 by default. A cluster has its own.
+    done : callable, optional
+        Called whenever a task is finished, in whatever order that happens.
 
     Raises
     ------
@@ -57,34 +60,46 @@ def run_ordered(
         If the scheduler is not one that Dask knows or cannot be reached.
     """
     if scheduler is None or (isinstance(scheduler, str) and scheduler in LOCAL_SCHEDULERS):
-        yield from _run_local(function, shared, tasks, scheduler or "threads", workers or DEFAULT_WORKERS)
+        yield from _run_local(partial(function, *shared), tasks, scheduler or "threads", workers or DEFAULT_WORKERS, done)
         return
     with _client(scheduler) as client:
-        yield from _run_cluster(function, shared, tasks, client)
+        yield from _run_cluster(function, shared, tasks, client, done)
 
 
 def _run_local(
-    function: Callable[..., Result], shared: tuple[Any, ...], tasks: Sequence[Task], scheduler: str, workers: int
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    scheduler: str,
+    workers: int,
+    done: Callable[[], object],
 ) -> Iterator[Result]:
     import dask
+    from dask.callbacks import Callback
 
     call = dask.delayed(function, pure=False, traverse=False)
-    shared = tuple(dask.delayed(value, pure=False, traverse=False) for value in shared)
     size = workers * TASKS_PER_WORKER
     for start in range(0, len(tasks), size):
-        batch = [call(*shared, task) for task in tasks[start : start + size]]
-        yield from dask.compute(*batch, scheduler=scheduler, num_workers=workers, optimize_graph=False)
+        batch = [call(task) for task in tasks[start : start + size]]
+        with Callback(posttask=lambda *_: done()):
+            results = dask.compute(*batch, scheduler=scheduler, num_workers=workers, optimize_graph=False)
+        yield from results
 
 
 def _run_cluster(
-    function: Callable[..., Result], shared: tuple[Any, ...], tasks: Sequence[Task], client: Client
+    function: Callable[..., Result],
+    shared: tuple[Any, ...],
+    tasks: Sequence[Task],
+    client: Client,
+    done: Callable[[], object],
 ) -> Iterator[Result]:
-    futures = [client.scatter(value, broadcast=True, hash=False) for value in shared]
+    values = [client.scatter(value, broadcast=True, hash=False) for value in shared]
     limit = max(sum(client.nthreads().values()), 1) * TASKS_PER_WORKER
     under_way: deque[Any] = deque()
     try:
         for task in tasks:
-            under_way.append(client.submit(function, *futures, task, pure=False))
+            future = client.submit(function, *values, task, pure=False)
+            future.add_done_callback(lambda _: done())
+            under_way.append(future)
             if len(under_way) >= limit:
                 yield under_way.popleft().result()
         while under_way:
