@@ -24,15 +24,15 @@ class Decoded:
 
     Attributes
     ----------
-    tokens : tensor, shape (P, M, C)
-        One for each candidate mask: the single mask, then the candidates of an ambiguous prompt.
+    weights : tensor of float32, shape (P, M, c)
+        Of the stride-4 channels for each candidate mask: the single mask, then the candidates of an ambiguous prompt.
     image : tensor, shape (P, pixels, C)
         The window at stride 16 as each prompt sees it.
     predicted_iou : tensor of float32, shape (P, M)
         From 0 to 1.
     """
 
-    tokens: Tensor
+    weights: Tensor
     image: Tensor
     predicted_iou: Tensor
 
@@ -111,7 +111,7 @@ class _TwoWayBlock(nn.Module):
         self.norm_read = nn.LayerNorm(width)
         self.norm_perceptron = nn.LayerNorm(width)
         self.norm_image = nn.LayerNorm(width)
-        self.neighbourhood = DepthwiseConv(width, 3)
+        self.neighbourhood = DepthwiseConv(width, 3, residual=True)
 
     def forward(self, tokens: Tensor, image: Tensor, positions: Tensor, image_positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tokens and the image, each of the shape it had."""
@@ -122,7 +122,7 @@ class _TwoWayBlock(nn.Module):
         image = self.image_to_tokens(image, placed_image, tokens + positions, tokens)
         side = round(image.shape[1] ** 0.5)
         grid = image.view(len(image), side, side, -1)
-        return tokens, self.norm_image(grid + self.neighbourhood(grid)).flatten(1, 2)
+        return tokens, self.norm_image(self.neighbourhood(grid)).flatten(1, 2)
 
 
 class Decoder(nn.Module):
@@ -136,15 +136,18 @@ class Decoder(nn.Module):
         Of the attention, of the stack of two-way blocks, and of their perceptrons.
     masks : int
         Candidates a prompt, the single mask included.
+    drawn : int
+        Channels at stride 4.
     """
 
-    def __init__(self, width: int, *, heads: int, depth: int, hidden: int, masks: int) -> None:
+    def __init__(self, width: int, *, heads: int, depth: int, hidden: int, masks: int, drawn: int) -> None:
         super().__init__()
         self.outputs = nn.Embedding(1 + masks, width)
         self.blocks = nn.ModuleList(_TwoWayBlock(width, heads, hidden) for _ in range(depth))
         self.last_read = TokensToImage(width, heads, width // 2)
         self.norm = nn.LayerNorm(width)
         self.iou = perceptron(width, width, masks)
+        self.weights = nn.ModuleList(perceptron(width, width, drawn) for _ in range(masks))
 
     def forward(self, window: Window, prompted: Prompted) -> Decoded:
         """Decode prompts of one window."""
@@ -158,4 +161,5 @@ class Decoder(nn.Module):
             tokens, image = block(tokens, image, positions, image_positions)
         tokens = self.norm(tokens + self.last_read(tokens + positions, image + image_positions, image))
         predicted_iou = torch.sigmoid(self.iou(tokens[:, 0]).float())
-        return Decoded(tokens[:, 1 : len(self.outputs.weight)], image, predicted_iou)
+        weights = torch.stack([head(tokens[:, mask]) for mask, head in enumerate(self.weights, start=1)], dim=1)
+        return Decoded(weights.float(), image, predicted_iou)

@@ -17,14 +17,30 @@ __all__ = ["DepthwiseConv", "DepthwiseResidual", "nest", "perceptron", "sample_b
 
 
 class DepthwiseConv(nn.Conv2d):
-    """A convolution of each channel by itself over ``(B, H, W, C)``, with zeros past the edge."""
+    """A convolution of each channel by itself over ``(B, H, W, C)``, with zeros past the edge.
 
-    def __init__(self, channels: int, kernel: int) -> None:
+    Parameters
+    ----------
+    channels, kernel : int
+        Channels, and the side of the kernel.
+    residual : bool, default False
+        Add the input to the result. The kernel does it, without another pass through memory.
+    """
+
+    def __init__(self, channels: int, kernel: int, *, residual: bool = False) -> None:
         super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.residual = residual
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return ``(B, H, W, C)``; the permutations make a channels-last tensor of it and copy nothing."""
-        return super().forward(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        weight = self.weight
+        if self.residual:
+            middle = self.kernel_size[0] // 2
+            weight = weight.clone()
+            weight[:, :, middle, middle] += 1
+        rows = pixels.permute(0, 3, 1, 2)
+        filtered = functional.conv2d(rows, weight, self.bias, padding=self.kernel_size[0] // 2, groups=self.groups)
+        return filtered.permute(0, 2, 3, 1)
 
 
 class DepthwiseResidual(nn.Module):
@@ -38,7 +54,7 @@ class DepthwiseResidual(nn.Module):
 
     def hidden(self, pixels: Tensor) -> Tensor:
         """Return what ``mix`` mixes, for callers that fold ``mix`` into a later product."""
-        return functional.relu(self.norm(self.depthwise(pixels)))
+        return functional.relu(self.norm(self.depthwise(pixels)), inplace=True)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return a tensor of the same shape."""

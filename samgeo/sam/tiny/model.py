@@ -127,14 +127,15 @@ class Tiny:
             If there is no prompt, or the prompts do not fit each other or the model.
         """
         prompts = self._prompts(embedding, points, labels, boxes, masks)
-        kept = self._kept(multimask)
+        kept = slice(1, None) if multimask else slice(0, 1)
         low = self.input_size // 4
-        logits = torch.empty(len(prompts), len(kept), low, low, device=self.device)
-        predicted_iou = torch.empty(len(prompts), len(kept), device=self.device)
+        masks_each = self.network.config.masks - 1 if multimask else 1
+        logits = torch.empty(len(prompts), masks_each, low, low, device=self.device)
+        predicted_iou = torch.empty(len(prompts), masks_each, device=self.device)
         window = self.network.window(embedding)
         for rows, prompted, decoded in self._decoded(window, prompts):
-            predicted_iou[rows] = decoded.predicted_iou[:, kept.start : kept.stop]
-            for part in self._parts(torch.arange(len(rows), device=self.device), DRAW_AT_ONCE):
+            predicted_iou[rows] = decoded.predicted_iou[:, kept]
+            for part in self._parts(len(rows), DRAW_AT_ONCE):
                 logits[rows[part]] = self.network.draw(window, prompted, decoded, kept, part)
         return logits, predicted_iou
 
@@ -181,13 +182,14 @@ class Tiny:
             If the prompts do not fit each other.
         """
         prompts = self._prompts(embedding, points, labels, None, None)
-        kept = self._kept(multimask)
+        kept = slice(1, None) if multimask else slice(0, 1)
         window = self.network.window(embedding)
         prompt, token, logits, predicted_iou = [], [], [], []
         for rows, prompted, decoded in self._decoded(window, prompts):
-            scores = decoded.predicted_iou[:, kept.start : kept.stop]
+            scores = decoded.predicted_iou[:, kept]
             passing = scores > min_iou
-            for part in self._parts(passing.any(1).nonzero()[:, 0], DRAW_AT_ONCE):
+            passed = passing.any(1).nonzero()[:, 0]
+            for part in (passed[some] for some in self._parts(len(passed), DRAW_AT_ONCE)):
                 row, column = passing[part].nonzero(as_tuple=True)
                 drawn = self.network.draw(window, prompted, decoded, kept, part)
                 prompt.append(rows[part[row]])
@@ -208,17 +210,14 @@ class Tiny:
             raise OptionError(f"decode takes one window's embedding, not {len(embedding)}; give embedding[i].")
         return Prompts.of(points, labels, boxes, masks, low=self.input_size // 4, device=self.device)
 
-    def _kept(self, multimask: bool) -> range:
-        return range(1, self.network.config.masks) if multimask else range(1)
-
-    def _parts(self, index: Tensor, on_cpu: int) -> Iterator[Tensor]:
+    def _parts(self, count: int, on_cpu: int) -> Iterator[slice]:
         step = on_cpu if self.device.type == "cpu" else GPU_AT_ONCE
-        return (index[at : at + step] for at in range(0, len(index), step))
+        return (slice(at, at + step) for at in range(0, count, step))
 
     def _decoded(self, window: Window, prompts: Prompts) -> Iterator[tuple[Tensor, Prompted, Decoded]]:
         """Decode prompts part by part as far as the predicted IoU, those with equally many points together."""
         for rows, points, labels in _without_padding(prompts):
-            for part in self._parts(torch.arange(len(rows), device=self.device), DECODE_AT_ONCE):
+            for part in self._parts(len(rows), DECODE_AT_ONCE):
                 chosen = rows[part]
                 given = (None if array is None else array[part] for array in (points, labels))
                 rest = (None if array is None else array[chosen] for array in (prompts.boxes, prompts.masks))

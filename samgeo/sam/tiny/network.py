@@ -59,8 +59,15 @@ class TinyNetwork(nn.Module):
         self.config = config
         self.encoder = ImageEncoder(config.channels, config.similarity)
         self.prompts = PromptEncoder(width, sum(config.channels), config.maps)
-        self.decoder = Decoder(width, heads=config.heads, depth=config.depth, hidden=config.hidden, masks=config.masks)
-        self.upscaler = Upscaler(config.channels, config.maps, config.masks)
+        self.decoder = Decoder(
+            width,
+            heads=config.heads,
+            depth=config.depth,
+            hidden=config.hidden,
+            masks=config.masks,
+            drawn=config.channels[-1],
+        )
+        self.upscaler = Upscaler(config.channels, config.maps)
 
     def encode(self, images: Tensor) -> Features:
         """Encode ``(B, S, S, 3)`` images of 0 to 255, padded with zeros at the right and below."""
@@ -69,7 +76,7 @@ class TinyNetwork(nn.Module):
 
     def window(self, features: Features) -> Window:
         """Prepare one window for any number of prompts."""
-        return self.prompts.window(features)
+        return self.prompts.window(features, self.upscaler.skips(features))
 
     def decode(
         self,
@@ -83,14 +90,9 @@ class TinyNetwork(nn.Module):
         prompted = self.prompts(window, points, labels, boxes, masks)
         return prompted, self.decoder(window, prompted)
 
-    def draw(self, window: Window, prompted: Prompted, decoded: Decoded, masks: range, rows: Tensor | slice) -> Tensor:
-        """Draw candidates ``masks`` of the prompts ``rows``: logits of shape (rows, len(masks), S / 4, S / 4)."""
+    def draw(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, rows: Tensor | slice) -> Tensor:
+        """Draw candidates ``masks`` of the prompts ``rows``: logits of shape (rows, masks, S / 4, S / 4)."""
         dtype = decoded.image.dtype
-        logits: Tensor = self.upscaler(
-            decoded.image[rows],
-            decoded.tokens[rows],
-            masks,
-            pyramid=(window.stride8, window.stride4),
-            maps=(prompted.maps8[rows].to(dtype), prompted.maps4[rows].to(dtype)),
-        )
+        maps = (prompted.maps8[rows].to(dtype), prompted.maps4[rows].to(dtype))
+        logits: Tensor = self.upscaler(decoded.image[rows], decoded.weights[rows, masks], window.skips, maps)
         return logits
