@@ -29,11 +29,11 @@ lint: $(VENV)/.test ## style, format and types
 	$(BIN)/mypy
 
 docs: $(VENV)/.test ## the manual; writes site/
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # The manual must build without a warning; the result is thrown away.
 check-docs: $(VENV)/.test
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m mkdocs build --strict --quiet --site-dir "$$folder"
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir "$$folder"
 
 ifneq ($(BENCHMARKS),)
 bench: $(VENV)/.test ## time and memory

@@ -1,0 +1,86 @@
+"""Importing samgeo is quick, and its public names are all there."""
+
+import inspect
+import pickle
+import pydoc
+import subprocess
+import sys
+import time
+
+import cloudpickle
+import pytest
+
+import samgeo
+import samgeo.segment.pipeline
+from samgeo.segment.masks import Mask
+from samgeo.segment.pipeline import segment
+
+HEAVY = {"PIL", "dask", "distributed", "geopandas", "ipyleaflet", "rasterio", "scipy", "torch", "transformers", "xarray"}
+
+
+def in_a_fresh_interpreter(code):
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout  # noqa: S603
+
+
+def test_importing_loads_no_heavy_library():
+    loaded = in_a_fresh_interpreter("import samgeo, sys; print(*sys.modules)").split()
+    assert HEAVY.isdisjoint(loaded)
+
+
+def test_the_command_answers_without_a_heavy_library():
+    code = "import sys; from samgeo.cli import main; main(['--help'], standalone_mode=False); print('loaded', *sys.modules)"
+    told, _, loaded = in_a_fresh_interpreter(code).partition("loaded")
+    assert "segment" in told
+    assert HEAVY.isdisjoint(loaded.split())
+
+
+def test_importing_takes_well_under_half_a_second():
+    code = "import time; start = time.perf_counter(); import samgeo; print(time.perf_counter() - start)"
+    best, end = 60.0, time.monotonic() + 30
+    while best > 0.5 and time.monotonic() < end:
+        best = min(best, float(in_a_fresh_interpreter(code)))
+    assert best <= 0.5
+
+
+@pytest.mark.parametrize("name", samgeo.__all__)
+def test_every_public_name_is_there_and_listed(name):
+    listed = in_a_fresh_interpreter(f"import samgeo; print(*dir(samgeo)); samgeo.{name}")
+    assert name in listed.split()
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'segmnet'"):
+        _ = samgeo.segmnet
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["import samgeo", "import samgeo.segment.masks", "from samgeo.segment.masks import Mask", "import samgeo.segment.pipeline"],
+)
+def test_segment_is_callable_whatever_was_imported_first(first):
+    code = """
+import samgeo
+try:
+    samgeo.segment("missing.tif")
+except samgeo.SamgeoError as error:
+    print(error)
+"""
+    assert "missing.tif" in in_a_fresh_interpreter(first + code)
+
+
+def test_segment_is_the_package_too():
+    assert samgeo.segment.pipeline.segment is segment
+    assert samgeo.segment.masks.Mask is Mask
+    assert "module 'samgeo.segment'" in repr(samgeo.segment)
+
+
+def test_segment_tells_what_the_function_tells():
+    assert callable(samgeo.segment)
+    assert inspect.signature(samgeo.segment) == inspect.signature(segment)
+    assert inspect.getdoc(samgeo.segment) == inspect.getdoc(segment)
+    assert inspect.getdoc(segment).splitlines()[0] in pydoc.plain(pydoc.render_doc(samgeo.segment))
+
+
+@pytest.mark.parametrize("pickler", [pickle, cloudpickle])
+def test_segment_travels_to_workers(pickler):
+    assert pickler.loads(pickler.dumps(samgeo.segment)) is samgeo.segment
