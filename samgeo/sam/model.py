@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from samgeo.errors import OptionError
 from samgeo.sam.architecture import Architecture
 from samgeo.sam.decoder import MaskDecoder
 from samgeo.sam.encoder import ImageEncoder
+from samgeo.sam.packing import from_halves, to_halves
 from samgeo.sam.preprocess import normalise
 from samgeo.sam.prompt import PromptEncoder, Prompts
 
@@ -230,6 +232,14 @@ class Sam:
         passing = predicted_iou > min_iou
         prompt, token = passing.nonzero(as_tuple=True)
         return prompt.cpu().numpy(), token.cpu().numpy(), torch.cat(logits), predicted_iou[passing].cpu().numpy()
+
+    def pack(self, embedding: Embedding) -> dict[str, NDArray[Any]]:
+        """Turn one window's embedding into arrays to keep; see ``samgeo.sam.packing``."""
+        return to_halves(embedding)
+
+    def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Embedding:
+        """Turn arrays from ``pack`` into an embedding."""
+        return from_halves(Embedding, arrays, device=self.device, dtype=self.dtype)
 
     @property
     def _low(self) -> int:

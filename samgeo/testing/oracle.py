@@ -13,6 +13,8 @@ from samgeo.errors import OptionError
 from samgeo.testing.scenes.ids import decode_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
     from samgeo.sam.registry import Gates
@@ -192,6 +194,14 @@ class Oracle:
         picked = self._pick(embedding, points, labels, None, None)
         prompt = np.flatnonzero((picked > 0) & (min_iou < 1))
         return prompt, np.zeros_like(prompt), _logits(embedding, picked[prompt]), np.ones(len(prompt), dtype=np.float32)
+
+    def pack(self, embedding: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
+        """Turn one window's embedding into arrays to keep; see `samgeo.sam.packing`."""
+        return {"ids": embedding}
+
+    def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
+        """Turn arrays from `pack` into an embedding."""
+        return np.asarray(arrays["ids"], dtype=np.int32)
 
     def _pick(self, ids: NDArray[np.int32], points: Any, labels: Any, boxes: Any, masks: Any) -> NDArray[np.int32]:
         """Return the id that each prompt means, shape (P,); 0 is background."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from samgeo.errors import OptionError
 from samgeo.sam.model import Prompts
+from samgeo.sam.packing import from_halves, to_halves
 from samgeo.sam.tiny.decoder import Decoded
 from samgeo.sam.tiny.encoder import Features
 from samgeo.sam.tiny.network import TinyNetwork
@@ -204,6 +205,14 @@ class Tiny:
         arrays = (torch.cat(part)[order].cpu().numpy() for part in (prompt, token, predicted_iou))
         found, candidates, scores_found = arrays
         return found, candidates, torch.cat(logits)[order], scores_found
+
+    def pack(self, embedding: Features) -> dict[str, NDArray[Any]]:
+        """Turn one window's embedding into arrays to keep; see ``samgeo.sam.packing``."""
+        return to_halves(embedding)
+
+    def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Features:
+        """Turn arrays from `pack` into an embedding."""
+        return from_halves(Features, arrays, device=self.device, dtype=self.dtype)
 
     def _prompts(self, embedding: Features, points: Any, labels: Any, boxes: Any, masks: Any) -> Prompts:
         if len(embedding) != 1:
