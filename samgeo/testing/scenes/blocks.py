@@ -61,7 +61,9 @@ def _detached(block: Block, plan: Plan, rng: np.random.Generator) -> None:
         for a0, a1 in zip(edges[:-1], edges[1:], strict=True):
             low, high = min(front, back), max(front, back)
             ground = _LAWNS if rng.random() < 0.72 else _SOILS
-            plan.surfaces.append(Surface(block.polygon(a0, low, a1, high), "lawn" if ground is _LAWNS else "soil", _pick(rng, ground)))
+            plan.surfaces.append(
+                Surface(block.polygon(a0, low, a1, high), "lawn" if ground is _LAWNS else "soil", _pick(rng, ground))
+            )
             if rng.random() < 0.07:
                 _grove(block, plan, rng, a0, a1, low, high, 3)
                 continue
@@ -113,7 +115,11 @@ def _garden(
         half = rng.uniform(2.6, 3.8), rng.uniform(1.4, 2.0)
         rim = _box(place, along, half[0] + 0.9, half[1] + 0.9)
         plan.surfaces.append(Surface(rim, "paved", (188, 178, 162)))
-        water = _box(place, along, *half).buffer(-0.5).buffer(0.5) if rng.random() < 0.6 else shapely.Point(place).buffer(half[1] + 0.4)
+        water = (
+            _box(place, along, *half).buffer(-0.5).buffer(0.5)
+            if rng.random() < 0.6
+            else shapely.Point(place).buffer(half[1] + 0.4)
+        )
         plan.surfaces.append(Surface(water, "pool", _POOL))
     elif what < 0.5:
         length, width = rng.uniform(3.6, 6.0), rng.uniform(2.8, 3.6)
@@ -124,7 +130,9 @@ def _garden(
         plan.surfaces.append(Surface(block.polygon(a0 + 2, low, a0 + 2 + (a1 - a0) * 0.4, high), "bed", (118, 96, 74)))
     if rng.random() < 0.5:
         low, high = sorted((near - sign * 1.0, near + sign * 1.6))
-        plan.surfaces.append(Surface(block.polygon((a0 + a1) / 2 - 3, low, (a0 + a1) / 2 + 2, high), "paved", _pick(rng, _PAVED)))
+        plan.surfaces.append(
+            Surface(block.polygon((a0 + a1) / 2 - 3, low, (a0 + a1) / 2 + 2, high), "paved", _pick(rng, _PAVED))
+        )
     for _ in range(int(rng.integers(0, 4))):
         _tree(plan, block.at(rng.uniform(a0 + 1, a1 - 1), near + sign * rng.uniform(1.5, room)), rng.uniform(1.0, 3.2), rng)
 
@@ -144,11 +152,11 @@ def _terrace(block: Block, plan: Plan, rng: np.random.Generator) -> None:
             if number in gaps:
                 continue
             # Each household has renewed its roof in its own year.
-            shade = rng.normal(1, 0.09)
-            own = (base[0] * shade, base[1] * shade, base[2] * shade) if rng.random() < 0.75 else roof_colour(cover, rng)
+            shade = rng.normal(1, 0.12)
+            own = (base[0] * shade, base[1] * shade, base[2] * shade) if rng.random() < 0.6 else roof_colour(cover, rng)
             b0, b1 = front + sign * setback, front + sign * (setback + depth)
             corners = block.at(np.array([a0, a1, a1, a0]), np.array([b0, b0, b1, b1]))
-            plan.buildings.append(row_house(corners, cover, "gable", eave + float(rng.normal(0, 0.15)), own, pitch))
+            plan.buildings.append(row_house(corners, cover, "gable", eave + float(rng.normal(0, 0.3)), own, pitch))
             if rng.random() < 0.3:
                 deep, wide = rng.uniform(2.5, 4.5), (a1 - a0) * rng.uniform(0.45, 0.6)
                 c1, c2 = b1, b1 + sign * deep
@@ -160,9 +168,7 @@ def _terrace(block: Block, plan: Plan, rng: np.random.Generator) -> None:
                 _tree(plan, block.at(a + rng.uniform(-1, 1), b), rng.uniform(1.2, 2.3), rng, 0.1)
 
 
-def _backyard(
-    block: Block, plan: Plan, rng: np.random.Generator, span: tuple[float, float], near: float, back: float
-) -> None:
+def _backyard(block: Block, plan: Plan, rng: np.random.Generator, span: tuple[float, float], near: float, back: float) -> None:
     (a0, a1), sign = span, math.copysign(1.0, back - near)
     low, high = sorted((near, back))
     kind = str(rng.choice(["lawn", "soil", "paved"], p=[0.6, 0.15, 0.25]))
@@ -222,10 +228,14 @@ def _courtyard(block: Block, plan: Plan, rng: np.random.Generator) -> None:
             a, b = np.array([p0, p1, p1, p0]), np.array([front, front, back, back])
             corners = block.at(b, a) if is_end else block.at(a, b)
             own = roof_colour(cover, rng)
-            plan.buildings.append(row_house(corners, cover, "flat" if flat else "gable", eave + float(rng.normal(0, 0.7)), own, 0.6))
+            plan.buildings.append(
+                row_house(corners, cover, "flat" if flat else "gable", eave + float(rng.normal(0, 0.7)), own, 0.6)
+            )
     inner = (deep + 1.5, block.length - deep - 1.5), (deep + 1.5, block.depth - deep - 1.5)
     if rng.random() < 0.7:
-        plan.surfaces.append(Surface(block.polygon(inner[0][0], inner[1][0], inner[0][1], inner[1][1]), "lawn", _pick(rng, _LAWNS)))
+        plan.surfaces.append(
+            Surface(block.polygon(inner[0][0], inner[1][0], inner[0][1], inner[1][1]), "lawn", _pick(rng, _LAWNS))
+        )
     for _ in range(int(block.length * block.depth / 260)):
         _tree(plan, block.at(rng.uniform(*inner[0]), rng.uniform(*inner[1])), rng.uniform(1.4, 3.2), rng)
     for _ in range(int(rng.integers(0, 4))):
@@ -272,7 +282,13 @@ def _park(block: Block, plan: Plan, rng: np.random.Generator) -> None:
     length, depth = block.length, block.depth
     if depth > 36 and length > 52 and rng.random() < 0.6:
         centre = block.at(length / 2, depth / 2)
-        plan.surfaces.append(Surface(_box(centre, block.along(length / 2, depth / 2), min(length / 2 - 6, 38), min(depth / 2 - 5, 22)), "pitch", (98, 132, 66)))
+        plan.surfaces.append(
+            Surface(
+                _box(centre, block.along(length / 2, depth / 2), min(length / 2 - 6, 38), min(depth / 2 - 5, 22)),
+                "pitch",
+                (98, 132, 66),
+            )
+        )
         _ring(block, plan, rng)
         return
     colour = _pick(rng, _SOILS)
@@ -282,8 +298,16 @@ def _park(block: Block, plan: Plan, rng: np.random.Generator) -> None:
     if depth > 24:
         middle = block.at(length * 0.26, depth * 0.5)
         angles = np.linspace(0, 2 * math.pi, 40, endpoint=False)
-        radius = min(depth / 5, 8.0) * (1 + 0.18 * np.sin(2 * angles + rng.uniform(0, 6)) + 0.1 * np.sin(3 * angles + rng.uniform(0, 6)))
-        plan.surfaces.append(Surface(shapely.Polygon(np.stack([middle[0] + radius * np.cos(angles), middle[1] + radius * np.sin(angles)], 1)), "pond", (74, 90, 80)))
+        radius = min(depth / 5, 8.0) * (
+            1 + 0.18 * np.sin(2 * angles + rng.uniform(0, 6)) + 0.1 * np.sin(3 * angles + rng.uniform(0, 6))
+        )
+        plan.surfaces.append(
+            Surface(
+                shapely.Polygon(np.stack([middle[0] + radius * np.cos(angles), middle[1] + radius * np.sin(angles)], 1)),
+                "pond",
+                (74, 90, 80),
+            )
+        )
     for _ in range(int(length * depth / 60)):
         _tree(plan, block.at(rng.uniform(1, length - 1), rng.uniform(1, depth - 1)), rng.uniform(1.8, 4.4), rng)
 
@@ -296,7 +320,9 @@ def _ring(block: Block, plan: Plan, rng: np.random.Generator) -> None:
 
 
 def _field(block: Block, plan: Plan, rng: np.random.Generator) -> None:
-    crop = str(rng.choice(["wheat", "green", "ploughed", "pasture", "vineyard", "orchard"], p=[0.18, 0.2, 0.16, 0.12, 0.22, 0.12]))
+    crop = str(
+        rng.choice(["wheat", "green", "ploughed", "pasture", "vineyard", "orchard"], p=[0.18, 0.2, 0.16, 0.12, 0.22, 0.12])
+    )
     outline = block.polygon(1.5, 1.5, block.length - 1.5, block.depth - 1.5)
     plan.surfaces.append(Surface(block.outline, "lawn", _pick(rng, _LAWNS)))
     across = block.inwards(block.length / 2, block.depth / 2)
@@ -320,9 +346,7 @@ def _field(block: Block, plan: Plan, rng: np.random.Generator) -> None:
         _grove(block, plan, rng, a - 13, a + 13, 1, 22, 4)
 
 
-def _grove(
-    block: Block, plan: Plan, rng: np.random.Generator, a0: float, a1: float, b0: float, b1: float, count: int
-) -> None:
+def _grove(block: Block, plan: Plan, rng: np.random.Generator, a0: float, a1: float, b0: float, b1: float, count: int) -> None:
     for _ in range(count):
         _tree(plan, block.at(rng.uniform(a0, a1), rng.uniform(b0, b1)), rng.uniform(1.5, 3.6), rng)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,9 +121,7 @@ def _flood(plan: Plan, site: Site, rng: np.random.Generator) -> None:
     shapely.prepare([valley, water])
     plan.buildings[:] = [one for one in plan.buildings if not valley.intersects(one.polygon)]
     plan.streets[:] = [
-        part
-        for street in plan.streets
-        for part in ([street] if street.width > 7.5 else street.without(plan.river[0]))
+        part for street in plan.streets for part in ([street] if street.width > 7.5 else street.without(plan.river[0]))
     ]
     plan.hedges[:] = [one for one in plan.hedges if not water.intersects(one)]
     plan.walls[:] = [one for one in plan.walls if not valley.intersects(one)]
@@ -131,17 +130,10 @@ def _flood(plan: Plan, site: Site, rng: np.random.Generator) -> None:
 
 
 def _thin(plan: Plan, site: Site) -> None:
-    """Drop what overlaps: the later of two buildings, cars under roofs or on each other, trees in the middle of houses or roads."""
+    """Take the overlaps out of buildings; drop cars under roofs or on each other, and trees inside houses or on roads."""
     seen = site.frame.buffer(30)
     plan.buildings[:] = [one for one in plan.buildings if one.polygon.is_valid and one.polygon.intersects(seen)]
-    outlines = [one.polygon for one in plan.buildings]
-    tree = shapely.STRtree(outlines)
-    first, second = tree.query(outlines, predicate="intersects")
-    dropped: set[int] = set()
-    for one, other in sorted(zip(first.tolist(), second.tolist(), strict=True), key=lambda pair: (pair[1], pair[0])):
-        if one < other and one not in dropped and outlines[one].intersection(outlines[other]).area > 1e-3:
-            dropped.add(other)
-    plan.buildings[:] = [one for number, one in enumerate(plan.buildings) if number not in dropped]
+    plan.buildings[:] = _apart(plan.buildings)
     built = shapely.union_all([one.polygon for one in plan.buildings])
     tarred = shapely.union_all([one.line.buffer(one.width / 2 - 0.3) for one in plan.streets])
     shapely.prepare([built, tarred])
@@ -161,14 +153,31 @@ def _thin(plan: Plan, site: Site) -> None:
     plan.cars[:] = cars
 
 
+def _apart(buildings: list[Building]) -> list[Building]:
+    """Let earlier buildings cut later ones where they overlap a little, and drop later ones where they overlap much."""
+    outlines = [one.polygon for one in buildings]
+    first, second = shapely.STRtree(outlines).query(outlines, predicate="intersects")
+    kept: dict[int, Building] = {}
+    neighbours: dict[int, list[int]] = {}
+    for one, other in zip(first.tolist(), second.tolist(), strict=True):
+        if one < other:
+            neighbours.setdefault(other, []).append(one)
+    for number, building in enumerate(buildings):
+        others = [kept[one].polygon for one in sorted(neighbours.get(number, [])) if one in kept]
+        left = shapely.difference(building.polygon, shapely.union_all(others)) if others else building.polygon
+        # Slivers behind a neighbour go too.
+        whole = max(shapely.get_parts(left), key=shapely.area, default=left)
+        if whole.area > 0.8 * building.polygon.area:
+            kept[number] = replace(building, polygon=whole)
+    return list(kept.values())
+
+
 def _truth(
     buildings: list[Building], shape: tuple[int, int], resolution_m: float
 ) -> tuple[list[Building], list[shapely.Geometry], NDArray[np.int32]]:
     """Return the buildings that have a pixel, their outlines in pixels cut at the frame, and the label of each pixel."""
     frame = shapely.box(0, 0, shape[1], shape[0])
-    outlines = [
-        shapely.intersection(shapely.transform(one.polygon, lambda xy: xy / resolution_m), frame) for one in buildings
-    ]
+    outlines = [shapely.intersection(shapely.transform(one.polygon, lambda xy: xy / resolution_m), frame) for one in buildings]
     labels = burn(outlines, None, shape, 1.0)
     present = np.unique(labels[labels > 0])
     renumbered = np.zeros(len(buildings) + 1, dtype=np.int32)

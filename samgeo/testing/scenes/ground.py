@@ -90,7 +90,9 @@ def _pitch(canvas: Canvas, polygon: shapely.Geometry) -> None:
     ring = np.hypot(s, t)
     border = np.maximum(np.abs(s) - half, np.abs(t) - side)
     box = np.maximum(np.abs(np.abs(s) - half + 3.5) - 3.5, np.abs(t) - side * 0.45)
-    lines = (np.abs(border) < 0.14) | ((border < 0) & ((np.abs(s) < 0.14) | (np.abs(ring - side * 0.3) < 0.14) | (np.abs(box) < 0.14)))
+    lines = (np.abs(border) < 0.14) | (
+        (border < 0) & ((np.abs(s) < 0.14) | (np.abs(ring - side * 0.3) < 0.14) | (np.abs(box) < 0.14))
+    )
     canvas.colour[window][lines & inside] = (214, 216, 204)
 
 
@@ -113,7 +115,7 @@ def paint_fields(canvas: Canvas, fields: list[Field], rng: np.random.Generator) 
         wheels = np.abs((across / 15.0) % 1 - 0.5) * 15.0
         if one.crop in ("wheat", "green"):
             cover *= np.clip((np.abs(wheels - 0.9) - 0.15) / 0.3, 0.25, 1)
-        tone = 1 + 0.05 * grain[0] + 0.04 * grain[1] + 0.04 * grain[2] + 0.07 * grain[3] + 0.05 * grain[4]
+        tone = 1 + 0.05 * grain[0] + 0.04 * grain[1] + 0.03 * grain[2] + 0.03 * grain[3] + 0.03 * grain[4]
         tone *= rng.normal(1, 0.06)
         mixed = cover[..., None] * np.array(on, np.float32) + (1 - cover[..., None]) * np.array(between, np.float32)
         canvas.colour[window][inside] = (mixed * tone[..., None])[inside]

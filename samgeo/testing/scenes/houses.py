@@ -11,11 +11,11 @@ from samgeo.testing.scenes.plan import Building, Colour, Wing, rectangle
 __all__ = ["hall", "house", "outbuilding", "roof_colour", "row_house", "slab"]
 
 _COLOURS: dict[str, list[Colour]] = {
-    "tile": [(168, 92, 66), (150, 80, 60), (182, 112, 82), (134, 78, 62), (120, 90, 76), (96, 84, 80), (158, 104, 72)],
+    "tile": [(160, 102, 80), (146, 90, 72), (172, 120, 96), (130, 88, 74), (122, 98, 86), (104, 94, 90), (158, 114, 90), (148, 104, 92)],
     "slate": [(92, 94, 100), (110, 108, 108), (80, 82, 86), (124, 120, 114)],
     "metal": [
-        (172, 176, 178), (150, 154, 156), (74, 116, 156), (164, 72, 58), (118, 142, 116), (196, 196, 190), (140, 104, 84),
-        (92, 132, 166), (178, 84, 68), (128, 116, 104), (206, 204, 198),
+        (172, 176, 178), (150, 154, 156), (88, 122, 154), (150, 84, 74), (126, 142, 124), (196, 196, 190), (136, 112, 98),
+        (108, 136, 160), (162, 96, 84), (132, 124, 114), (204, 203, 198), (182, 182, 178),
     ],
     "concrete": [(168, 162, 152), (150, 146, 138), (186, 180, 168), (136, 130, 122), (174, 160, 140), (198, 192, 182)],
     "bitumen": [(92, 90, 90), (108, 106, 104), (124, 120, 116)],
@@ -25,7 +25,7 @@ _COLOURS: dict[str, list[Colour]] = {
 def roof_colour(cover: str, rng: np.random.Generator, vary: float = 1.0) -> Colour:
     """Draw a colour for a cover."""
     base = np.array(_COLOURS[cover][int(rng.integers(len(_COLOURS[cover])))])
-    varied = base * rng.normal(1, 0.06 * vary) + rng.normal(0, 4 * vary, 3)
+    varied = base * rng.normal(1, 0.07 * vary) + rng.normal(0, 1.8 * vary, 3)
     return float(varied[0]), float(varied[1]), float(varied[2])
 
 
@@ -88,7 +88,12 @@ def hall(
     bays = max(round(width / 14), 1)
     square = np.array([-along[1], along[0]])
     wings = [
-        Wing(*rectangle(centre + square * ((bay + 0.5) / bays - 0.5) * width, along, length / 2, width / bays / 2), "gable", eave, 0.2)
+        Wing(
+            *rectangle(centre + square * ((bay + 0.5) / bays - 0.5) * width, along, length / 2, width / bays / 2),
+            "gable",
+            eave,
+            0.2,
+        )
         for bay in range(bays)
     ]
     return _building(wings, "metal", colour)
@@ -100,7 +105,9 @@ def outbuilding(
     """Return a shed or a garage."""
     cover = str(rng.choice(["metal", "concrete", "tile"], p=[0.5, 0.25, 0.25]))
     roof = {"metal": "shed", "concrete": "flat", "tile": "gable"}[cover]
-    wing = Wing(*rectangle(centre, along, length / 2, width / 2), roof, float(rng.uniform(2.2, 2.8)), 0.15 if roof == "shed" else 0.4)
+    wing = Wing(
+        *rectangle(centre, along, length / 2, width / 2), roof, float(rng.uniform(2.2, 2.8)), 0.15 if roof == "shed" else 0.4
+    )
     return _building([wing], cover, roof_colour(cover, rng))
 
 

@@ -10,8 +10,8 @@ from samgeo.testing.scenes.canvas import SUB, Canvas, noise
 __all__ = ["expose", "shadows"]
 
 # Of the light on level ground, red, green and blue: the sky fills shadows with blue, the sun is warm.
-_SKY = np.array([0.30, 0.35, 0.43], dtype=np.float32)
-_SUN = np.array([0.74, 0.69, 0.60], dtype=np.float32)
+_SKY = np.array([0.33, 0.375, 0.45], dtype=np.float32)
+_SUN = np.array([0.71, 0.665, 0.585], dtype=np.float32)
 
 
 def shadows(canvas: Canvas, reach_m: float = 24.0) -> NDArray[np.bool_]:
@@ -65,16 +65,14 @@ def expose(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
     coarse = canvas.height[::4, ::4]
     around = gaussian_filter(coarse, 2.2 * canvas.scale / 4) - coarse
     open_sky = np.repeat(np.repeat(1 - 0.4 * np.clip(around / 5, 0, 1), 4, 0), 4, 1)[: shade.shape[0], : shade.shape[1]]
-    lit = [
-        _shrink(canvas.colour[..., band] * (_SKY[band] * open_sky + _SUN[band] * direct)) for band in range(3)
-    ]
+    lit = [_shrink(canvas.colour[..., band] * (_SKY[band] * open_sky + _SUN[band] * direct)) for band in range(3)]
     image = np.stack(lit, axis=-1)
     image *= 1 + 0.025 * noise(rng, image.shape[:2], image.shape[0] / 3)[..., None]
     image = 8 + image * 0.965
     bright = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     chroma = gaussian_filter(image - bright[..., None], (1.0, 1.0, 0))
     bright = gaussian_filter(bright, 0.5)
-    bright += 0.45 * (bright - gaussian_filter(bright, 1.2))  # the camera's own sharpening
+    bright += 0.3 * (bright - gaussian_filter(bright, 1.2))  # the camera's own sharpening
     bright += gaussian_filter(rng.standard_normal(bright.shape, dtype=np.float32), 0.5) * 3.2
     return np.clip(np.rint(bright[..., None] + chroma), 0, 255).astype(np.uint8)
 

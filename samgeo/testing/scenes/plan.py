@@ -51,12 +51,6 @@ class Warp:
         along = np.linspace(0, 1, count)
         return self(start[0] + along * (stop[0] - start[0]), start[1] + along * (stop[1] - start[1]))
 
-    def polygon(self, u0: float, v0: float, u1: float, v1: float) -> shapely.Polygon:
-        """Return a rectangle of the plan as built."""
-        corners = [(u0, v0), (u1, v0), (u1, v1), (u0, v1), (u0, v0)]
-        parts = [self.line(a, b)[:-1] for a, b in zip(corners[:-1], corners[1:], strict=True)]
-        return shapely.Polygon(np.concatenate(parts))
-
 
 @dataclass(frozen=True, slots=True)
 class Wing:

@@ -18,14 +18,14 @@ Layer = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Planes:
-    """A roof over a window: height, its slope, and metres along the eaves, down from the ridge, and to the nearest edge."""
+    """A roof over a window: height, its slope, and metres along the eaves, down from the ridge, to a gable end and to a ridge."""
 
     height: Layer
     slope_x: Layer
     slope_y: Layer
     along: Layer
     down: Layer
-    rim: Layer
+    end: Layer
     ridge: Layer
 
 
@@ -47,8 +47,10 @@ def paint_roofs(canvas: Canvas, buildings: list[Building], rng: np.random.Genera
         if building.wings[0].roof == "flat":
             _flat(building, roof, x, y, colour, height, rng)
         else:
-            cap = (roof.ridge < 0.16)[..., None]
-            colour = np.where(cap, colour * (1.12 if building.cover != "metal" else 1.05), colour)
+            cap, verge = roof.ridge < 0.16, roof.end < 0.2
+            # Mortared verges and party walls are lighter than tiles; metal has flashing.
+            colour[cap] *= 1.05 if building.cover == "metal" else 1.12
+            colour[verge] = 0.6 * colour[verge] + 0.4 * np.array((186, 180, 170), np.float32)
             _fittings(building, x, y, colour, height, facing, rng)
         canvas.colour[window][inside] = colour[inside]
         canvas.height[window][inside] = height[inside]
@@ -67,7 +69,9 @@ def _wing(wing: Wing, x: Layer, y: Layer) -> _Planes:
     rim = np.minimum(end, eave)
     if wing.roof == "flat":
         zero = np.zeros_like(rim)
-        return _Planes(np.where(rim > -0.1, wing.eave_m, -1).astype(np.float32), zero, zero, s * length, t * width, rim, zero + 9)
+        return _Planes(
+            np.where(rim > -0.1, wing.eave_m, -1).astype(np.float32), zero, zero, s * length, t * width, zero + 9, zero + 9
+        )
     if wing.roof == "shed":
         height, down, ridge = wing.eave_m + wing.pitch * (1 + t) * width, (1 - t) * width, (1 - t) * width
         slope = wing.pitch * width * inverse[1]
@@ -83,14 +87,15 @@ def _wing(wing: Wing, x: Layer, y: Layer) -> _Planes:
         slope_x = np.where(on_end, -np.sign(s) * inverse[0, 0] * length, -np.sign(t) * inverse[1, 0] * width) * wing.pitch
         slope_y = np.where(on_end, -np.sign(s) * inverse[0, 1] * length, -np.sign(t) * inverse[1, 1] * width) * wing.pitch
         along = np.where(on_end, t * width, s * length)
+    verge = np.full_like(rim, 9) if wing.roof == "hip" else end
     height = np.where(rim > -0.1, np.maximum(height, wing.eave_m), -1)
-    layers = (height, slope_x, slope_y, along, down, rim, ridge)
+    layers = (height, slope_x, slope_y, along, down, verge, ridge)
     return _Planes(*(np.asarray(layer, dtype=np.float32) for layer in layers))
 
 
 def _higher(one: _Planes, other: _Planes) -> _Planes:
     first = one.height >= other.height
-    names = ("height", "slope_x", "slope_y", "along", "down", "rim", "ridge")
+    names = ("height", "slope_x", "slope_y", "along", "down", "end", "ridge")
     return _Planes(*(np.where(first, getattr(one, name), getattr(other, name)) for name in names))
 
 
@@ -118,7 +123,9 @@ def _texture(cover: str, roof: _Planes, grain: list[Layer], rng: np.random.Gener
     return np.asarray(tone, dtype=np.float32)
 
 
-def _flat(building: Building, roof: _Planes, x: Layer, y: Layer, colour: Layer, height: Layer, rng: np.random.Generator) -> None:
+def _flat(
+    building: Building, roof: _Planes, x: Layer, y: Layer, colour: Layer, height: Layer, rng: np.random.Generator
+) -> None:
     """Add a parapet, and clutter by what the roof has room for."""
     wing = building.wings[0]
     inside = _distance_to_edge(building, x, y)
@@ -154,7 +161,9 @@ def _flat(building: Building, roof: _Planes, x: Layer, y: Layer, colour: Layer, 
             colour[box] = float(rng.uniform(120, 215))
 
 
-def _panels(s: Layer, t: Layer, reach: tuple[float, float], colour: Layer, height: Layer, top: float, rng: np.random.Generator) -> None:
+def _panels(
+    s: Layer, t: Layer, reach: tuple[float, float], colour: Layer, height: Layer, top: float, rng: np.random.Generator
+) -> None:
     """Put rows of solar panels into a part of a roof."""
     low = -reach[0] * rng.uniform(0.2, 0.9), -reach[1] * rng.uniform(0.5, 0.9)
     high = reach[0] * rng.uniform(0.1, 0.8), reach[1] * rng.uniform(0.3, 0.8)
@@ -181,7 +190,13 @@ def _fittings(
     if rng.random() < 0.22 and half_length > 3.5 and half_width > 2.8:
         sunny = float(np.sign(wing.across[1])) or 1.0
         span = float(rng.uniform(1.4, half_length - 1.4))
-        array = top & (signed == sunny) & (np.abs(planes.along) < span) & (planes.down > 0.7) & (planes.down < min(3.9, half_width - 0.6))
+        array = (
+            top
+            & (signed == sunny)
+            & (np.abs(planes.along) < span)
+            & (planes.down > 0.7)
+            & (planes.down < min(3.9, half_width - 0.6))
+        )
         frame = (planes.along % 1.05 < 0.12) | ((planes.down - 0.7) % 1.6 < 0.12)
         colour[array] = np.where(frame[array][:, None], (92, 98, 110), (34, 42, 66))
     if rng.random() < 0.55:
@@ -192,7 +207,12 @@ def _fittings(
         facing[stack] = 1.0
     for _ in range(int(rng.integers(0, 3))):
         at, down = float(rng.uniform(-0.8, 0.8)) * half_length, float(rng.uniform(0.35, 0.6)) * half_width
-        pane = top & (np.abs(planes.along - at) < 0.4) & (np.abs(planes.down - down) < 0.5) & (signed == float(rng.choice([-1, 1])))
+        pane = (
+            top
+            & (np.abs(planes.along - at) < 0.4)
+            & (np.abs(planes.down - down) < 0.5)
+            & (signed == float(rng.choice([-1, 1])))
+        )
         colour[pane] = (62, 70, 80)
 
 

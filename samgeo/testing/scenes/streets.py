@@ -110,11 +110,10 @@ class Block:
 
     def polygon(self, a0: float, b0: float, a1: float, b1: float) -> shapely.Polygon:
         """Return a rectangle of the block's plan as built."""
-        corners = [(a0, b0), (a1, b0), (a1, b1), (a0, b1), (a0, b0)]
-        parts = [
-            shapely.get_coordinates(self.line(a, b))[:-1] for a, b in zip(corners[:-1], corners[1:], strict=True)
-        ]
-        return shapely.Polygon(np.concatenate(parts))
+        across, along = (np.linspace(0, 1, max(int(abs(side) / 4), 1), endpoint=False) for side in (b1 - b0, a1 - a0))
+        a = np.concatenate([a0 + (a1 - a0) * along, np.full(len(across), a1), a1 - (a1 - a0) * along, np.full(len(across), a0)])
+        b = np.concatenate([np.full(len(along), b0), b0 + (b1 - b0) * across, np.full(len(along), b1), b1 - (b1 - b0) * across])
+        return shapely.Polygon(self.at(a, b))
 
     @property
     def outline(self) -> shapely.Polygon:
@@ -164,9 +163,7 @@ def _cut(
     yield from _cut(site, plan, rng, second, depth + 1)
 
 
-def _zone(
-    site: Site, rng: np.random.Generator, x: float, y: float, long: float, short: float, *, country: bool
-) -> str | None:
+def _zone(site: Site, rng: np.random.Generator, x: float, y: float, long: float, short: float, *, country: bool) -> str | None:
     """Return what a rectangle is for, or nothing if it is to be cut further."""
     if country:
         return "field" if long < rng.uniform(85, 150) or short < 45 else None

@@ -66,13 +66,15 @@ def paint_streets(canvas: Canvas, streets: list[Street], rng: np.random.Generato
     on = index > 0
     patched = np.clip(canvas.grain[2] * 0.8 + canvas.grain[3] * 0.6 - 1.3, 0, 1)
     rough = np.array([0, *(0.09 if one.kind == "track" else 0.035 for one in streets)], np.float32)[index]
-    tone = 1 + rough * (canvas.grain[0] + 0.6 * canvas.grain[1] + 0.8 * canvas.grain[2]) + 0.03 * canvas.grain[3] - 0.16 * patched
+    tone = (
+        1 + rough * (canvas.grain[0] + 0.6 * canvas.grain[1] + 0.8 * canvas.grain[2]) + 0.03 * canvas.grain[3] - 0.16 * patched
+    )
     canvas.colour[on] = colours[index[on]] * tone[on, None]
     canvas.classes[on] = CLASSES.index("road")
     canvas.height[on] = 0.0
     marks = canvas.burn(list(_markings(streets, carriageways))) > 0
     worn = marks & on & (canvas.grain[1] + canvas.grain[0] > -1.2)
-    canvas.colour[worn] = (0.3 * canvas.colour[worn] + 0.7 * np.array(_MARK, np.float32))
+    canvas.colour[worn] = 0.3 * canvas.colour[worn] + 0.7 * np.array(_MARK, np.float32)
 
 
 def _markings(streets: list[Street], carriageways: list[shapely.Polygon]) -> Iterator[shapely.Geometry]:
@@ -88,14 +90,15 @@ def _markings(streets: list[Street], carriageways: list[shapely.Polygon]) -> Ite
         for lane, line in enumerate(lines):
             free = shapely.difference(line, crossing)
             for part in shapely.get_parts(free):
-                yield from _dashes(part) if lane == 0 else (part.buffer(0.09, cap_style="flat"),)
+                yield from _dashes(part) if lane == 0 else (part.buffer(0.11, cap_style="flat"),)
         if street.kind == "main":
-            yield from _zebras(street, shapely.union_all(others).buffer(1.0))
+            wide = [carriageways[other] for other in tree.query(street.line) if streets[other].kind == "street"]
+            yield from _zebras(street, shapely.union_all(wide).buffer(street.width / 2 + 1.0))
 
 
 def _dashes(line: shapely.LineString) -> Iterator[shapely.Geometry]:
     for start in np.arange(0.0, max(line.length - 3.0, 0.0), 7.0):
-        yield substring(line, start, start + 3.0).buffer(0.1, cap_style="flat")
+        yield substring(line, start, start + 3.0).buffer(0.13, cap_style="flat")
 
 
 def _zebras(street: Street, junctions: shapely.Geometry) -> Iterator[shapely.Geometry]:
