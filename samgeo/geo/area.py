@@ -55,32 +55,31 @@ def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
     if len(crs.axis_info) < 2 or crs.is_geocentric:
         raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
     geodetic = crs.geodetic_crs
-    if geodetic is None:
+    geod = None if geodetic is None else geodetic.get_geod()
+    if geodetic is None or geod is None:
         unit_m = crs.axis_info[0].unit_conversion_factor
         return np.asarray(np.nan_to_num(shapely.area(geometries)) * unit_m**2, dtype=np.float64)
 
-    polygons, owner = shapely.get_parts(geometries, return_index=True)
+    parts, owner = shapely.get_parts(geometries, return_index=True)
+    polygons, part = shapely.get_parts(parts, return_index=True)  # of multipolygons within collections
+    owner = owner[part]
     rings, polygon_of_ring = shapely.get_rings(polygons, return_index=True)
     if len(rings) == 0:
         return np.zeros(len(geometries))
     is_hole = np.r_[False, polygon_of_ring[1:] == polygon_of_ring[:-1]]
-    areas = _ring_areas(rings, crs, geodetic)
+    xy, ring_of_corner = shapely.get_coordinates(rings, return_index=True)
+    degrees = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True).transform(xy[:, 0], xy[:, 1])
+    lon, lat = (np.asarray(axis) * geodetic.axis_info[0].unit_conversion_factor for axis in degrees)
+    areas = _ring_areas(lon, lat, np.searchsorted(ring_of_corner, np.arange(len(rings))), geod)
     total = np.bincount(owner[polygon_of_ring], np.where(is_hole, -areas, areas), minlength=len(geometries))
     return total.astype(np.float64)
 
 
-def _ring_areas(rings: NDArray[np.object_], crs: pyproj.CRS, geodetic: pyproj.CRS) -> NDArray[np.float64]:
-    import pyproj
-    import shapely
-
-    xy, ring_of_corner = shapely.get_coordinates(rings, return_index=True)
-    to_geodetic = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
-    unit_rad = geodetic.axis_info[0].unit_conversion_factor
-    lon, lat = (np.asarray(axis) * unit_rad for axis in to_geodetic.transform(xy[:, 0], xy[:, 1]))
-    starts = np.searchsorted(ring_of_corner, np.arange(len(rings)))
-    lengths = np.diff(np.append(starts, len(xy)))
-
-    geod = geodetic.get_geod() or pyproj.Geod(ellps="WGS84")
+def _ring_areas(
+    lon: NDArray[np.float64], lat: NDArray[np.float64], starts: NDArray[np.int64], geod: pyproj.Geod
+) -> NDArray[np.float64]:
+    """Measure closed rings, one after another in radians, whose first corners are at ``starts``."""
+    lengths = np.diff(np.append(starts, len(lon)))
     with np.errstate(invalid="ignore"):
         xyz = _on_ellipsoid(lon, lat, geod)
         low, high = (np.stack([op.reduceat(axis, starts) for axis in xyz.T], axis=1) for op in (np.minimum, np.maximum))
