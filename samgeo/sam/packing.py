@@ -51,15 +51,16 @@ def pack(model: Any, embedding: Any) -> dict[str, NDArray[Any]]:
     ModelError
         If the model's embeddings cannot be kept.
     """
+    name = model.name
     if not isinstance(model, Storable):
         raise ModelError(
-            f"embeddings of {model.name!r} cannot be kept: {type(model).__name__} has no pack and unpack, as "
+            f"embeddings of {name!r} cannot be kept: {type(model).__name__} has no pack and unpack, as "
             "samgeo.sam.packing.Storable says; add them, or work without a store."
         )
     arrays = {name: np.ascontiguousarray(array) for name, array in model.pack(embedding).items()}
     wide = [name for name, array in arrays.items() if array.dtype.kind == "f" and array.dtype != np.float16]
     if wide:
-        raise ModelError(f"pack of {model.name!r} gave {', '.join(wide)} in {arrays[wide[0]].dtype}; give floats as float16.")
+        raise ModelError(f"pack of {name!r} gave {', '.join(wide)} in {arrays[wide[0]].dtype}; give floats as float16.")
     return arrays
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.sam.registry import Gates
     from samgeo.sam.segmenter import Segmenter
+    from samgeo.segment.store import EmbeddingStore
 
 __all__ = ["segment"]
 
@@ -50,6 +51,7 @@ def segment(
     aoi: Any = None,
     scheduler: str | Client | None = None,
     workers: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> gpd.GeoDataFrame:
@@ -93,6 +95,9 @@ def segment(
         Where Dask computes the windows; threads of this process by default.
     workers : int, optional
         Threads or processes of a local scheduler; 2 by default.
+    cache : path, optional
+        A store of embeddings from `samgeo.encode`, made if it is not there: windows that it has are not encoded again, others
+        are added to it. Its lattice is the default for ``window`` and ``overlap``.
     overwrite : bool, default False
         Whether an existing output may be replaced.
     progress : bool, default True
@@ -132,9 +137,10 @@ def segment(
     aoi_px = None if aoi is None else to_pixels(aoi, raster.geobox, name=raster.name)
     segmenter = load_model(model, device=device, dtype=dtype)
     gates = _gates(default_gates(segmenter), points_per_side, pred_iou, stability)
-    window = segmenter.input_size if window is None else window
-    lattice = Lattice(raster.shape, window, window // 8 * 2 if overlap is None else overlap)
-    plan = Plan(lattice, gates, aoi_px)
+    store = None if cache is None else _store(cache, raster, segmenter, window, overlap)
+    side = segmenter.input_size if window is None else window
+    lattice = Lattice(raster.shape, side, side // 8 * 2 if overlap is None else overlap) if store is None else store.lattice
+    plan = Plan(lattice, gates, aoi_px, store)
 
     reference = ModelReference(str(model), device, dtype) if isinstance(model, str | Path) else segmenter
     shared = (raster, segmenter if scheduler in (None, "threads", "synchronous") else reference, plan)
@@ -142,7 +148,7 @@ def segment(
     segments = (one for closed in merge(rows, lattice, min_iou=merge_iou) for one in closed)
 
     options = {
-        "window": window,
+        "window": lattice.window,
         "overlap": lattice.overlap,
         **asdict(gates),
         "merge_iou": merge_iou,
@@ -155,6 +161,17 @@ def segment(
     if output is not None:
         write_vectors(result, output, overwrite=overwrite, provenance=result.attrs["samgeo"])
     return result
+
+
+def _store(
+    path: str | os.PathLike[str], raster: Raster, model: Segmenter, window: int | None, overlap: int | None
+) -> EmbeddingStore:
+    from samgeo.segment.embeddings import check_fresh
+    from samgeo.segment.store import EmbeddingStore
+
+    store = EmbeddingStore.open_or_create(path, raster, model, window=window, overlap=overlap)
+    check_fresh(raster, store)
+    return store
 
 
 def _rows(

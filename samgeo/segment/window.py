@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.sam.registry import Gates
     from samgeo.sam.segmenter import Segmenter
+    from samgeo.segment.store import EmbeddingStore
 
-__all__ = ["ModelReference", "Plan", "segment_window"]
+__all__ = ["ModelReference", "Plan", "is_cut", "segment_window"]
 
 ATTEMPTS = 2
 
@@ -36,6 +37,7 @@ class Plan:
     lattice: Lattice
     gates: Gates
     aoi_px: shapely.Geometry | None
+    store: EmbeddingStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,39 +71,35 @@ def segment_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan
 
 
 def _segment_window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]) -> list[Piece]:
-    from samgeo.segment.automatic import automatic_masks, embed_window
+    from samgeo.segment.automatic import automatic_masks
+    from samgeo.segment.embeddings import embed, read_window
 
     lattice = plan.lattice
-    rect = lattice.rect(*index)
-    frame = Rect(0, 0, lattice.shape[1], lattice.shape[0])
     points = lattice.points(*index, plan.gates.points_per_side)
     if plan.aoi_px is not None:
         points = _inside(points, plan.aoi_px)
     if not len(points):
         return []
-    # One pixel more on every side tells which edges of the window have data behind them.
-    grown = Rect(rect.x0 - 1, rect.y0 - 1, rect.x1 + 1, rect.y1 + 1)
-    pixels, known = raster.read(grown)
-    image, valid = np.ascontiguousarray(pixels[1:-1, 1:-1]), known[1:-1, 1:-1]
+    window = read_window(raster, lattice, index)
+    rect, size, valid = window.rect, window.size, window.valid
     column, row = (points - (rect.x0, rect.y0)).astype(np.int64).T
     points = points[valid[row, column]] - (rect.x0, rect.y0)
     if not len(points):
         return []
-    size = (rect & frame).shape
-    embedding = embed_window(model, image, size)
+    embedding = embed(model, window, plan.store)
     found = automatic_masks(model, embedding, points, gates=plan.gates, window=lattice.window, size=size)
     masks = [one.mask for one in found]
     if not valid[: size[0], : size[1]].all():
         valid_mask = Mask.from_array(valid)
         masks = [mask & valid_mask for mask in masks]
     return [
-        Piece(mask.shift(rect.x0, rect.y0), one.predicted_iou, one.stability_score, index, rank, _is_cut(mask, known))
+        Piece(mask.shift(rect.x0, rect.y0), one.predicted_iou, one.stability_score, index, rank, is_cut(mask, window.known))
         for rank, (one, mask) in enumerate(zip(found, masks, strict=True))
         if not mask.is_empty
     ]
 
 
-def _is_cut(mask: Mask, known: NDArray[np.bool_]) -> bool:
+def is_cut(mask: Mask, known: NDArray[np.bool_]) -> bool:
     """Whether a mask comes close to an edge of its window behind which the raster has data.
 
     ``known`` is the validity of the window grown by one pixel on every side.

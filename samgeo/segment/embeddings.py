@@ -1,0 +1,196 @@
+"""Windows of a raster as a model sees them: read once, encoded once, kept in memory and in a store."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.sam.packing import nbytes, pack, rounded, unpack
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster import Raster
+    from samgeo.sam.segmenter import Segmenter
+    from samgeo.segment.store import EmbeddingStore
+
+__all__ = ["MEMORY_BYTES", "EmbeddingCache", "Encoded", "WindowImage", "check_fresh", "embed", "read_window"]
+
+MEMORY_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowImage:
+    """One window of a raster.
+
+    Attributes
+    ----------
+    index : (int, int)
+        Row and column in the lattice.
+    rect : Rect
+        In raster pixels; it may reach past the raster.
+    size : (int, int)
+        Height and width of what is in the raster, in the window's top left corner.
+    image : ndarray of uint8, shape (W, W, 3)
+        RGB, zeros without data.
+    known : ndarray of bool, shape (W + 2, W + 2)
+        Where there are data, one pixel more on every side: it tells which edges of the window have data behind them.
+    """
+
+    index: tuple[int, int]
+    rect: Rect
+    size: tuple[int, int]
+    image: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where the window has data, shape (W, W)."""
+        return self.known[1:-1, 1:-1]
+
+
+def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int]) -> WindowImage:
+    """Read one window of the lattice.
+
+    Raises
+    ------
+    RasterError
+        If it cannot be read.
+    """
+    rect = lattice.rect(*index)
+    pixels, known = raster.read(Rect(rect.x0 - 1, rect.y0 - 1, rect.x1 + 1, rect.y1 + 1))
+    size = (rect & Rect(0, 0, lattice.shape[1], lattice.shape[0])).shape
+    return WindowImage(index, rect, size, np.ascontiguousarray(pixels[1:-1, 1:-1]), known)
+
+
+def embed(model: Segmenter, window: WindowImage, store: EmbeddingStore | None = None) -> Any:
+    """Encode one window, or take its embedding from a store, which keeps it otherwise.
+
+    The embedding is rounded to half precision with and without a store, so that both give the same masks to the bit.
+
+    Raises
+    ------
+    OptionError
+        If the store has the window, made of other pixels.
+    """
+    from samgeo.segment.automatic import embed_window
+    from samgeo.segment.store import pixel_digest
+
+    if store is None:
+        return rounded(model, embed_window(model, window.image, window.size))
+    digest = pixel_digest(window.image, window.size)
+    arrays = store.read(window.index, digest)
+    if arrays is None:
+        arrays = pack(model, embed_window(model, window.image, window.size))
+        if store.writable:
+            store.write({window.index: (digest, arrays)})
+    return unpack(model, arrays)
+
+
+def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
+    """Compare some windows of a store with the raster, so that a raster that was replaced is noticed before work starts.
+
+    Raises
+    ------
+    OptionError
+        If the raster has changed since.
+    """
+    from samgeo.segment.store import pixel_digest
+
+    blocks = store.blocks()
+    for block in {blocks[0], blocks[len(blocks) // 2], blocks[-1]}:
+        for index in store.present(block)[:1]:
+            window = read_window(raster, store.lattice, index)
+            store.check(index, pixel_digest(window.image, window.size))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A window that prompts can be asked of.
+
+    Attributes
+    ----------
+    embedding
+        The model's; None where the window has no data.
+    rect, size, known
+        As in `WindowImage`.
+    """
+
+    embedding: Any
+    rect: Rect
+    size: tuple[int, int]
+    known: NDArray[np.bool_]
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where the window has data, shape (W, W)."""
+        return self.known[1:-1, 1:-1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return nbytes(self.embedding) + self.known.nbytes
+
+
+class EmbeddingCache:
+    """The windows used last, up to a number of bytes; for several threads.
+
+    Parameters
+    ----------
+    max_bytes : int
+        The window used last stays in any case.
+
+    Raises
+    ------
+    OptionError
+        If it is negative.
+    """
+
+    def __init__(self, max_bytes: int = MEMORY_BYTES) -> None:
+        if max_bytes < 0:
+            raise OptionError(f"the memory for embeddings is {max_bytes} bytes; give 0 or more.")
+        self.max_bytes = max_bytes
+        self._windows: OrderedDict[tuple[int, int], Encoded] = OrderedDict()
+        self._making: dict[tuple[int, int], threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the windows take."""
+        with self._lock:
+            return sum(window.nbytes for window in self._windows.values())
+
+    def get(self, index: tuple[int, int], make: Callable[[], Encoded]) -> Encoded:
+        """Return a window, making it if it is not here; threads that ask for the same one at once wait for one making."""
+        with self._lock:
+            making = self._making.setdefault(index, threading.Lock())
+        with making:
+            window = self._use(index)
+            if window is None:
+                window = make()
+                self._keep(index, window)
+        with self._lock:
+            self._making.pop(index, None)
+        return window
+
+    def _use(self, index: tuple[int, int]) -> Encoded | None:
+        with self._lock:
+            if index in self._windows:
+                self._windows.move_to_end(index)
+            return self._windows.get(index)
+
+    def _keep(self, index: tuple[int, int], window: Encoded) -> None:
+        with self._lock:
+            self._windows[index] = window
+            total = sum(one.nbytes for one in self._windows.values())
+            while total > self.max_bytes and len(self._windows) > 1:
+                total -= self._windows.popitem(last=False)[1].nbytes
