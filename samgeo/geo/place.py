@@ -1,0 +1,109 @@
+"""Coordinates in any CRS to pixels of a raster, and back.
+
+Pixels are continuous, x right and y down: the outer corner of the first pixel is (0, 0), its centre (0.5, 0.5). Coordinates
+that come in are rounded to 1/256 of a pixel, so that a place is the same prompt whichever CRS it came in: transforms differ in
+their last bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["PIXELS", "Inward", "from_pixels", "inward_to"]
+
+PIXELS = "pixels"
+"""In the place of a CRS: coordinates are pixels of the raster."""
+
+STEPS_PER_PX = 256
+
+Inward = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def from_pixels(xy_px: Any, geobox: GeoBox, crs: Any = None) -> NDArray[np.float64]:
+    """Take pixels of a raster to coordinates.
+
+    Parameters
+    ----------
+    xy_px : array-like, shape (..., 2)
+        x and y in raster pixels, continuous.
+    geobox : GeoBox
+        Of the raster.
+    crs : anything that pyproj takes, or "pixels", optional
+        The raster's own by default.
+
+    Returns
+    -------
+    ndarray, shape (..., 2)
+        x and y (longitude and latitude); infinite outside the domain of the CRS.
+
+    Raises
+    ------
+    OptionError
+        If the CRS is unknown, or the raster has none.
+    """
+    xy = np.asarray(xy_px, dtype=np.float64)
+    if isinstance(crs, str) and crs == PIXELS:
+        return xy
+    affine = geobox.affine
+    x, y = affine.a * xy[..., 0] + affine.b * xy[..., 1] + affine.c, affine.d * xy[..., 0] + affine.e * xy[..., 1] + affine.f
+    transform = _between(geobox.crs, crs, outward=True)
+    return np.stack((x, y) if transform is None else transform(x, y), axis=-1)
+
+
+def inward_to(geobox: GeoBox, crs: Any) -> Inward:
+    """Return the way from coordinates of shape (..., 2) to rounded pixels; NaN for what has no place in the raster's CRS."""
+    if isinstance(crs, str) and crs == PIXELS:
+        return _round
+    transform = _between(geobox.crs, crs, outward=False)
+    inverse = ~geobox.affine
+
+    def inward(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = xy[..., 0], xy[..., 1]
+        if transform is not None:
+            x, y = transform(x, y)
+        with np.errstate(invalid="ignore"):
+            placed = np.stack([inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f], axis=-1)
+        return _round(placed)
+
+    return inward
+
+
+def _round(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    rounded = np.rint(xy * STEPS_PER_PX) / STEPS_PER_PX
+    return np.where(np.isfinite(rounded).all(axis=-1, keepdims=True), rounded, np.nan)
+
+
+def _between(raster_crs: Any, crs: Any, *, outward: bool) -> Callable[..., tuple[Any, Any]] | None:
+    """Return the transform between a CRS and the raster's, None if they are the same."""
+    import pyproj
+
+    if crs is None:
+        return None
+    if raster_crs is None:
+        raise OptionError(f'the raster has no CRS, so that prompts in {crs} have no place in it; give crs="{PIXELS}".')
+    try:
+        theirs = pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError as error:
+        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from error
+    ours = pyproj.CRS.from_user_input(raster_crs.proj)
+    if ours == theirs or ours.equals(theirs, ignore_axis_order=True):
+        return None
+    return _transformer(*((ours, theirs) if outward else (theirs, ours)))
+
+
+@lru_cache(maxsize=16)
+def _transformer(source: Any, target: Any) -> Callable[..., tuple[Any, Any]]:
+    import pyproj
+
+    transform: Callable[..., tuple[Any, Any]] = pyproj.Transformer.from_crs(source, target, always_xy=True).transform
+    return transform
