@@ -51,7 +51,7 @@ class FileSource:
     geobox, bands, palette, decimation
         See `Source`.
     has_mask : bool
-        Whether a mask or alpha band holds for the whole raster.
+        Whether a mask other than alpha, in the file or beside it, holds for the whole raster.
     """
 
     name: str
@@ -84,7 +84,7 @@ class FileSource:
             bands = tuple(
                 Band(str(dtype), None if nodata is None else float(nodata), description or "", color)
                 for dtype, nodata, description, color in zip(
-                    dataset.dtypes, dataset.nodatavals, dataset.descriptions, interpretations, strict=True
+                    dataset.dtypes, _nodata(dataset), dataset.descriptions, interpretations, strict=True
                 )
             )
             image = [number for number, band in enumerate(bands, start=1) if not band.is_alpha]
@@ -99,7 +99,7 @@ class FileSource:
                 bands=bands,
                 palette=_palette(dataset.colormap(image[0])) if paletted else None,
                 decimation=max(overviews, default=1),
-                has_mask=MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags,
+                has_mask=MaskFlags.per_dataset in flags and not {MaskFlags.nodata, MaskFlags.alpha} & set(flags),
             )
 
     def read(
@@ -219,6 +219,17 @@ def _geobox(dataset: Any, name: str) -> GeoBox:
         return GeoBox(dataset.shape, affine, dataset.crs)
     except CRSError as error:
         raise RasterError(f"{name} has a CRS that is not understood ({error}); assign one (gdal_edit -a_srs).") from error
+
+
+def _nodata(dataset: Any) -> tuple[float | None, ...]:
+    """Give the nodata value of each band, or those of a colour that stands for no data, as PNG's transparent colour does."""
+    together = dataset.tags().get("NODATA_VALUES", "").split()
+    if len(together) != dataset.count:
+        return tuple(dataset.nodatavals)
+    try:
+        return tuple(float(value) for value in together)
+    except ValueError:
+        return tuple(dataset.nodatavals)
 
 
 def _palette(colors: dict[int, tuple[int, int, int, int]]) -> NDArray[np.uint8]:

@@ -387,6 +387,18 @@ def test_masks_hide_pixels_in_jpeg_too(photometric: str, inside: bool, tmp_path:
     assert np.array_equal(raster.view(32)[1], mask[::2, ::2])
 
 
+def test_a_colour_that_stands_for_no_data_hides_only_that_colour(tmp_path: Path) -> None:
+    values = np.full((8, 8, 3), (10, 20, 30), dtype=np.uint8)
+    values[1, 1] = 1, 2, 3
+    values[2, 2] = 1, 2, 9
+    path = write_raster(tmp_path / "a.tif", values)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(NODATA_VALUES="1 2 3")
+    raster = Raster.open(path)
+    assert raster.nodata == (1, 2, 3)
+    assert np.argwhere(~raster.read(ALL)[1]).tolist() == [[1, 1]]
+
+
 def test_masked_arrays_hide_pixels() -> None:
     values = np.ma.masked_array(np.full((8, 8, 3), 9, np.uint8), mask=False)
     values[1, 1] = np.ma.masked
