@@ -122,7 +122,7 @@ def burn(
     from rasterio.features import rasterize
 
     numbers = range(1, len(shapes) + 1) if values is None else values
-    pairs = [(one, int(value)) for one, value in zip(shapes, numbers, strict=True) if not one.is_empty]
+    pairs = [(one, int(value)) for one, value in zip(shapes, numbers, strict=True) if not shapely.is_empty(one)]
     if not pairs:
         return np.zeros(shape, dtype=np.int32)
     return np.asarray(rasterize(pairs, out_shape=shape, transform=Affine.scale(1 / scale), dtype="int32"))
@@ -139,4 +139,4 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], feature: float) -> N
     extent = (0.0, 0.0, min(shape[1] / feature, coarse[1]), min(shape[0] / feature, coarse[0]))
     size = (shape[1], shape[0])
     smooth = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC, box=extent))
-    return (smooth - smooth.mean()) / max(float(smooth.std()), 1e-6)
+    return np.asarray((smooth - smooth.mean()) / max(float(smooth.std()), 1e-6), dtype=np.float32)

@@ -167,7 +167,7 @@ def _apart(buildings: list[Building]) -> list[Building]:
         left = shapely.difference(building.polygon, shapely.union_all(others)) if others else building.polygon
         # Slivers behind a neighbour go too.
         whole = max(shapely.get_parts(left), key=shapely.area, default=left)
-        if whole.area > 0.8 * building.polygon.area:
+        if isinstance(whole, shapely.Polygon) and whole.area > 0.8 * building.polygon.area:
             kept[number] = replace(building, polygon=whole)
     return list(kept.values())
 

@@ -76,7 +76,7 @@ def _overgrow(canvas: Canvas, soil: np.ndarray) -> None:
 
 def _pitch(canvas: Canvas, polygon: shapely.Geometry) -> None:
     """Mow a playing field in stripes and draw its lines."""
-    window = canvas.window(polygon.bounds)
+    window = canvas.window(tuple(shapely.bounds(polygon).tolist()))
     corners = shapely.get_coordinates(polygon)[:4]
     centre, along, across = corners.mean(axis=0), corners[1] - corners[0], corners[3] - corners[0]
     length, width = float(np.hypot(*along)), float(np.hypot(*across))
@@ -90,9 +90,8 @@ def _pitch(canvas: Canvas, polygon: shapely.Geometry) -> None:
     ring = np.hypot(s, t)
     border = np.maximum(np.abs(s) - half, np.abs(t) - side)
     box = np.maximum(np.abs(np.abs(s) - half + 3.5) - 3.5, np.abs(t) - side * 0.45)
-    lines = (np.abs(border) < 0.14) | (
-        (border < 0) & ((np.abs(s) < 0.14) | (np.abs(ring - side * 0.3) < 0.14) | (np.abs(box) < 0.14))
-    )
+    inner = np.minimum(np.minimum(np.abs(s), np.abs(box)), np.abs(ring - side * 0.3))
+    lines = np.where(border < 0, np.minimum(inner, -border), border) < 0.14
     canvas.colour[window][lines & inside] = (214, 216, 204)
 
 
@@ -134,6 +133,8 @@ def paint_river(canvas: Canvas, river: list[shapely.Polygon]) -> None:
     )
     for polygon, (name, colour, weights) in zip(river, banks, strict=False):
         inside = canvas.burn([polygon]) > 0
-        tone = 1 + sum(weight * grain[inside] for weight, grain in zip(weights, canvas.grain[:3], strict=True))
+        tone = np.ones(np.count_nonzero(inside), dtype=np.float32)
+        for weight, grain in zip(weights, canvas.grain[:3], strict=True):
+            tone += weight * grain[inside]
         canvas.colour[inside] = tone[:, None] * np.array(colour, np.float32)
         canvas.classes[inside] = CLASSES.index(name)

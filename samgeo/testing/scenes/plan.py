@@ -77,6 +77,11 @@ class Wing:
     pitch: float
 
     @property
+    def half_size(self) -> tuple[float, float]:
+        """Lengths of the half axes."""
+        return math.hypot(*self.along), math.hypot(*self.across)
+
+    @property
     def polygon(self) -> shapely.Polygon:
         """The parallelogram it covers."""
         c, a, b = (np.array(one) for one in (self.centre, self.along, self.across))

@@ -79,7 +79,7 @@ class Scene:
             raise OptionError(f"{path} cannot be written: {path.parent} is not a folder; make it first.")
         height, width = self.labels.shape
         profile = {
-            "driver": "GTiff", "height": height, "width": width, "count": 3, "dtype": "uint8", "crs": self.geobox.crs.to_wkt(),
+            "driver": "GTiff", "height": height, "width": width, "count": 3, "dtype": "uint8", "crs": str(self.geobox.crs),
             "transform": self.geobox.affine, "compress": "deflate", "predictor": 2, "photometric": "rgb", "interleave": "pixel",
             "tiled": True, "blockxsize": _TILE, "blockysize": _TILE,
         }  # fmt: skip

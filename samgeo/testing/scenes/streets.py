@@ -92,14 +92,14 @@ class Block:
 
     def along(self, a: float, b: float) -> NDArray[np.float64]:
         """Return the unit vector along the long side there."""
-        step: NDArray[np.float64] = self.at(a + 0.5, b) - self.at(a - 0.5, b)
-        return step / np.hypot(*step)
+        step = self.at(a + 0.5, b) - self.at(a - 0.5, b)
+        return np.asarray(step / np.hypot(*step))
 
     def inwards(self, a: float, b: float) -> NDArray[np.float64]:
         """Return the unit vector square to `along`, on the side where b grows."""
         ahead, across = self.along(a, b), self.at(a, b + 0.5) - self.at(a, b - 0.5)
         square = np.array([-ahead[1], ahead[0]])
-        return square if square @ across > 0 else -square
+        return square * math.copysign(1.0, float(square @ across))
 
     def line(self, start: tuple[float, float], stop: tuple[float, float]) -> shapely.LineString:
         """Return a line of the block's plan as built."""
@@ -125,10 +125,8 @@ def lay_out(site: Site, plan: Plan, rng: np.random.Generator) -> list[Block]:
     """Cut the site into blocks; the streets between them go into the plan."""
     reach = math.hypot(site.width, site.height) / 2 + _MARGIN_M + 40
     seen = site.frame.buffer(_MARGIN_M)
-    blocks = []
-    for block in _cut(site, plan, rng, (-reach, -reach, reach, reach), 0):
-        if block.length > 6 and block.depth > 6 and block.outline.intersects(seen):
-            blocks.append(block)
+    cut = _cut(site, plan, rng, (-reach, -reach, reach, reach), 0)
+    blocks = [block for block in cut if block.depth > 6 and block.outline.intersects(seen)]
     plan.streets.sort(key=lambda street: street.width)
     return blocks
 
@@ -138,10 +136,10 @@ def _cut(
 ) -> Iterator[Block]:
     """Halve a rectangle until it is a block; half of a street's width is already off its sides."""
     u0, v0, u1, v1 = rect
-    x, y = site.warp((u0 + u1) / 2, (v0 + v1) / 2)
+    place = site.warp((u0 + u1) / 2, (v0 + v1) / 2)
     long, short = max(u1 - u0, v1 - v0), min(u1 - u0, v1 - v0)
-    country = site.is_country(x, y)
-    zone = _zone(site, rng, x, y, long, short, country=country)
+    country = site.is_country(float(place[0]), float(place[1]))
+    zone = _zone(site, rng, place, (long, short), country=country)
     if zone:
         turned = v1 - v0 > u1 - u0
         yield Block(site.warp, (u0, v0), long, short, turned, zone)
@@ -163,15 +161,18 @@ def _cut(
     yield from _cut(site, plan, rng, second, depth + 1)
 
 
-def _zone(site: Site, rng: np.random.Generator, x: float, y: float, long: float, short: float, *, country: bool) -> str | None:
+def _zone(
+    site: Site, rng: np.random.Generator, place: NDArray[np.float64], sides: tuple[float, float], *, country: bool
+) -> str | None:
     """Return what a rectangle is for, or nothing if it is to be cut further."""
+    long, short = sides
     if country:
         return "field" if long < rng.uniform(85, 150) or short < 45 else None
     if long < 105 and short < 80 and short > 48 and rng.random() < 0.2:
         return _choice(rng, _LARGE)
     if long >= 105 or short >= rng.uniform(44, 60):
         return None
-    centred = math.hypot((x - site.width / 2) / site.width, (y - site.height / 2) / site.height) < 0.22
+    centred = math.hypot(place[0] / site.width - 0.5, place[1] / site.height - 0.5) < 0.22
     return _choice(rng, _CENTRE if centred else _TOWN)
 
 

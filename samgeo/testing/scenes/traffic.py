@@ -28,28 +28,31 @@ def populate(plan: Plan, rng: np.random.Generator) -> None:
     for street in plan.streets:
         if street.kind == "track":
             continue
-        length = street.line.length
-        planted = street.kind != "lane" and rng.random() < 0.5
-        for at in np.arange(6.0, length - 6.0, 6.2):
-            place, way = _on(street.line, at)
-            square = np.array([-way[1], way[0]])
-            heading = math.atan2(way[1], way[0])
-            for side in (-1, 1):
-                if street.kind == "main" and rng.random() < 0.16:
-                    spot = place + square * side * 2.3
-                elif street.kind != "main" and rng.random() < 0.17:
-                    spot = place + square * side * (street.width / 2 - 1.05)
-                else:
-                    continue
-                plan.cars.append(Car(float(spot[0]), float(spot[1]), heading, float(rng.uniform(3.9, 4.9))))
-        if planted:
-            size = rng.uniform(1.5, 2.8)
-            for at in np.arange(4.0, length, rng.uniform(9, 14)):
-                place, way = _on(street.line, at + rng.uniform(-1, 1))
-                for side in (-1, 1):
-                    spot = place + np.array([-way[1], way[0]]) * side * (street.width / 2 + 1.3)
-                    if rng.random() < 0.75:
-                        plan.trees.append(Tree(float(spot[0]), float(spot[1]), float(size * rng.uniform(0.8, 1.2)), 6.0, 0.1))
+        _drive(plan, street, rng)
+        if street.kind != "lane" and rng.random() < 0.5:
+            _plant(plan, street, rng)
+
+
+def _drive(plan: Plan, street: Street, rng: np.random.Generator) -> None:
+    # On main streets cars drive, elsewhere they are parked.
+    share, offset = (0.16, 2.3) if street.kind == "main" else (0.17, street.width / 2 - 1.05)
+    for at in np.arange(6.0, street.line.length - 6.0, 6.2):
+        place, way = _on(street.line, at)
+        heading, square = math.atan2(way[1], way[0]), np.array([-way[1], way[0]])
+        for side in (-1, 1):
+            if rng.random() < share:
+                x, y = place + square * side * offset
+                plan.cars.append(Car(float(x), float(y), heading, float(rng.uniform(3.9, 4.9))))
+
+
+def _plant(plan: Plan, street: Street, rng: np.random.Generator) -> None:
+    size = rng.uniform(1.5, 2.8)
+    for at in np.arange(4.0, street.line.length, rng.uniform(9, 14)):
+        place, way = _on(street.line, at + rng.uniform(-1, 1))
+        for side in (-1, 1):
+            x, y = place + np.array([-way[1], way[0]]) * side * (street.width / 2 + 1.3)
+            if rng.random() < 0.75:
+                plan.trees.append(Tree(float(x), float(y), float(size * rng.uniform(0.8, 1.2)), 6.0, 0.1))
 
 
 def paint_streets(canvas: Canvas, streets: list[Street], rng: np.random.Generator) -> None:
@@ -84,7 +87,7 @@ def _markings(streets: list[Street], carriageways: list[shapely.Polygon]) -> Ite
             continue
         others = [carriageways[other] for other in tree.query(street.line) if other != number]
         crossing = shapely.union_all(others).buffer(4.5 if street.kind == "main" else 1.0)
-        lines = [street.line]
+        lines: list[shapely.Geometry] = [street.line]
         if street.kind == "main":
             lines += [street.line.offset_curve(side * (street.width / 2 - 0.35)) for side in (-1, 1)]
         for lane, line in enumerate(lines):
