@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.geo.grid import Rect
 from samgeo.segment.masks import Mask
 from samgeo.segment.nms import box_nms
 from samgeo.segment.regions import fill_and_drop
@@ -117,7 +118,8 @@ def automatic_masks(
     ]
     found = _suppress(found, [one.predicted_iou for one in found], gates.box_nms)
     if gates.min_region_px > 0:
-        cleaned = [fill_and_drop(one.mask, gates.min_region_px) for one in found]
+        frame = Rect(0, 0, size[1], size[0])
+        cleaned = [fill_and_drop(one.mask, gates.min_region_px, frame) for one in found]
         found = [
             Found(mask, one.predicted_iou, one.stability_score, one.prompt)
             for one, (mask, _) in zip(found, cleaned, strict=True)
@@ -155,7 +157,7 @@ def _decode(
         min_stability=gates.stability,
     )
     return [
-        Found(mask, float(predicted[index]), score, start + int(prompt[index]))
+        Found(mask, float(predicted[index]), float(score), start + int(prompt[index]))
         for index, mask, score in zip(upsampled.index, upsampled.masks, upsampled.stability, strict=True)
     ]
 

@@ -40,7 +40,7 @@ class Blobs:
         shape = (len(points), 3)
         return (
             torch.tensor(np.array(logits), dtype=torch.float32).view(*shape, CELLS, CELLS),
-            torch.tensor(predicted, dtype=torch.float64).view(shape),
+            torch.tensor(predicted, dtype=torch.float32).view(shape),
         )
 
 
