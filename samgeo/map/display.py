@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,6 @@ from samgeo.map.colors import RGB, checkerboard, colors_of
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    import shapely
     from PIL import Image
 
     from samgeo.geo.raster import Raster
@@ -28,9 +25,13 @@ __all__ = ["show"]
 FILL_OPACITY = 0.4
 OUTLINE_SHARE = 1 / 800  # outline width as a share of the picture's longer side, so that pictures of any size look alike
 MIN_OUTLINE_PX = 1.0
+MITRE_LIMIT = 2.0
 
-# Polygons are drawn this many times larger and averaged down: PIL itself draws without antialiasing.
-SUPERSAMPLE = 4
+# What is finer than this cannot be seen, and costs time.
+SIMPLIFY_PX = 0.1
+
+# Polygons are drawn so many at a time that their boxes hold about this many pixels together.
+BATCH_PIXELS = 2**22
 
 
 def show(
@@ -100,9 +101,8 @@ def show(
     picture = Image.fromarray(np.where(valid[..., np.newaxis], pixels, checkerboard(height, width)))
     if frame is not None and colors is not None:
         scale = np.array([width / raster.shape[1], height / raster.shape[0]])
-        geometries = _to_pixels(frame, raster, scale)
-        width_px = max(MIN_OUTLINE_PX, max(height, width) * OUTLINE_SHARE)
-        _draw(picture, geometries, colors, opacity=FILL_OPACITY if fill else 0, outline_px=width_px if outline else 0)
+        outline_px = max(MIN_OUTLINE_PX, max(height, width) * OUTLINE_SHARE) if outline else 0
+        _draw(picture, _to_pixels(frame, raster, scale), colors, opacity=FILL_OPACITY if fill else 0, outline_px=outline_px)
     if path is not None:
         _write(picture, path)
     return picture
@@ -139,15 +139,15 @@ def _to_pixels(frame: gpd.GeoDataFrame, raster: Raster, scale: NDArray[np.float6
 
     geometries = np.asarray(frame.geometry.array, dtype=object)
     geometries[shapely.is_empty(geometries)] = None
-    kinds = set(frame.geometry.geom_type[~shapely.is_missing(geometries)]) - {"Polygon", "MultiPolygon"}
+    kinds = {one.geom_type for one in geometries if one is not None} - {"Polygon", "MultiPolygon"}
     if kinds:
         raise VectorError(f"the result has geometries of type {', '.join(sorted(kinds))}; only polygons can be drawn.")
     inverse = np.array((~raster.geobox.affine)[:6]).reshape(2, 3)
 
     def transform(crs_xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        xy: NDArray[np.float64] = (crs_xy @ inverse[:, :2].T + inverse[:, 2]) * scale
-        if not np.isfinite(xy).all():
+        if not np.isfinite(crs_xy).all():
             raise VectorError(f"the result has coordinates that cannot be placed in the CRS of {raster.name}.")
+        xy: NDArray[np.float64] = (crs_xy @ inverse[:, :2].T + inverse[:, 2]) * scale
         return xy
 
     return np.asarray(shapely.transform(geometries, transform), dtype=object)
@@ -163,52 +163,40 @@ def _draw(
 ) -> None:
     """Tint the insides of polygons and draw their edges, the large ones first so that the small ones stay visible."""
     import shapely
+    from PIL import Image
 
-    bounds = shapely.bounds(geometries)
-    margin = math.ceil(outline_px / 2) + 1
-    for index in np.argsort(-shapely.area(geometries), kind="stable"):  # NaN, the area of nothing, comes last
-        if shapely.is_missing(geometries[index]):
-            break
-        x0, y0 = np.maximum(np.floor(bounds[index, :2]) - margin, 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(bounds[index, 2:]) + margin, picture.size).astype(int)
-        if x0 >= x1 or y0 >= y1:
-            continue
-        rings = list(_rings(geometries[index], x0, y0))
-        picture.paste(colors[index], (x0, y0), _coverage(rings, (x1 - x0, y1 - y0), opacity, outline_px))
+    from samgeo.map.coverage import coverages
+
+    width, height = picture.size
+    outside = np.nan_to_num(shapely.bounds(geometries), nan=-1e9)  # what is missing lies outside
+    margin = outline_px / 2 * MITRE_LIMIT
+    low = np.maximum(np.floor(outside[:, :2] - margin), 0).astype(np.int64)
+    high = np.minimum(np.ceil(outside[:, 2:] + margin), (width, height)).astype(np.int64)
+    boxes = np.hstack([low, high])
+    visible = np.flatnonzero(np.all(low < high, axis=1))
+    order = visible[np.argsort(-shapely.area(geometries[visible]), kind="stable")]
+    for some in _batches(order, (high - low).prod(axis=1)):
+        polygons = shapely.simplify(geometries[some], SIMPLIFY_PX)
+        layers = []
+        if opacity:
+            layers.append((opacity, coverages(polygons, boxes[some])))
+        if outline_px:
+            edges = shapely.buffer(
+                shapely.boundary(polygons), outline_px / 2, join_style="mitre", cap_style="flat", mitre_limit=MITRE_LIMIT
+            )
+            layers.append((1.0, coverages(edges, boxes[some])))
+        for index in some:
+            x0, y0, x1, y1 = boxes[index].tolist()
+            weight = np.zeros((y1 - y0, x1 - x0), dtype=np.float32)
+            for strength, shares in layers:
+                weight = np.maximum(weight, next(shares) * strength)
+            picture.paste(colors[index], (x0, y0), Image.fromarray((weight * 255 + 0.5).astype(np.uint8)))
 
 
-def _rings(
-    geometry: shapely.Polygon | shapely.MultiPolygon, x0: int, y0: int
-) -> Iterator[tuple[bool, list[tuple[float, float]]]]:
-    """Give whether a ring is a hole, and its corners in supersampled pixels of a patch at (x0, y0).
-
-    Parts come largest first, so that one in the hole of another is drawn after the hole. PIL's coordinates are those of
-    pixel centres, half a pixel less than ours.
-    """
-    import shapely
-
-    parts = geometry.geoms if isinstance(geometry, shapely.MultiPolygon) else (geometry,)
-    for part in sorted(parts, key=attrgetter("area"), reverse=True):
-        for number, ring in enumerate((part.exterior, *part.interiors)):
-            corners = (shapely.get_coordinates(ring) - (x0, y0)) * SUPERSAMPLE - 0.5
-            yield number > 0, list(map(tuple, corners.tolist()))
-
-
-def _coverage(
-    rings: list[tuple[bool, list[tuple[float, float]]]], size: tuple[int, int], opacity: float, outline_px: float
-) -> Image.Image:
-    """Give how much of its colour a polygon lends each pixel of a patch, from 0 to 255."""
-    from PIL import Image, ImageDraw
-
-    large = Image.new("L", (size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE))
-    draw = ImageDraw.Draw(large)
-    if opacity:
-        for is_hole, corners in rings:
-            draw.polygon(corners, fill=0 if is_hole else round(255 * opacity))
-    if outline_px:
-        for _, corners in rings:
-            draw.line(corners, fill=255, width=max(round(outline_px * SUPERSAMPLE), 1), joint="curve")
-    return large.reduce(SUPERSAMPLE)
+def _batches(order: NDArray[np.intp], pixels: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Split an order where the pixels so far fill another batch."""
+    batch = np.cumsum(pixels[order]) // BATCH_PIXELS
+    return np.split(order, np.flatnonzero(np.diff(batch)) + 1) if len(order) else []
 
 
 def _write(picture: Image.Image, path: Path) -> None:
