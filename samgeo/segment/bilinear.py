@@ -23,20 +23,18 @@ class Axis:
     ----------
     samples : ndarray of int, shape (C, T)
         What each cell reads, rising along both axes.
-    weights : ndarray of float32, shape (C, R, T)
+    weights : ndarray of float32, shape (R, T, C)
         Of each sample for each pixel of a cell; a cell with fewer than ``R`` pixels repeats its last.
     first : ndarray of int, shape (C + 1,)
         Where each cell's pixels start, and where the axis ends.
+    sizes : ndarray of int, shape (C,)
+        Pixels of each cell.
     """
 
     samples: NDArray[np.int64]
     weights: NDArray[np.float32]
     first: NDArray[np.int64]
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Pixels of each cell, shape (C,)."""
-        return np.diff(self.first)
+    sizes: NDArray[np.int64]
 
     def cells_that_read(self, has: NDArray[np.bool_]) -> slice:
         """Return the cells between the first and the last that read any of the samples in ``has``."""
@@ -82,7 +80,8 @@ def bilinear_axis(count: int, input_size: int, window: int, length: int) -> Axis
     cells, first, sizes = np.unique(cell[:length], return_index=True, return_counts=True)
     pixels = first[:, None] + np.minimum(np.arange(sizes.max()), sizes[:, None] - 1)
     samples = np.clip(cells[:, None] + np.arange(weights.shape[1]), 0, count - 1)
-    return Axis(samples, weights[pixels], np.append(first, length))
+    by_cell = np.ascontiguousarray(weights[pixels].transpose(1, 2, 0))
+    return Axis(samples, by_cell, np.append(first, length), sizes)
 
 
 def _bilinear(count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

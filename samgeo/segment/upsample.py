@@ -29,9 +29,10 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 # Cells interpolated at a time: bounds memory (about 300 bytes a cell) where logits are noise and every cell is an outline.
-_CELLS_AT_ONCE = 1 << 17
+_CELLS_AT_ONCE = 1 << 14
 # Rounding may lift a combination of samples above all of them by a few units in the last place.
 _ROUNDING = 1e-6
+_LARGE = np.float32(1e30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def masks_from_logits(
 
     The masks and scores are those of ``postprocess_masks`` and ``calculate_stability_score`` of segment_anything on whole
     frames: bilinear (``align_corners=False``) to ``input_size``, the padding cropped, bilinear to ``size``, thresholded. They
-    differ at most where a logit equals a threshold to float rounding.
+    differ at most where an interpolated logit equals a threshold to float rounding, in which torch's own kernels differ too.
 
     Parameters
     ----------
@@ -150,7 +151,7 @@ class _Outline:
 
 
 def _outline(samples: Floats, rows: Axis, columns: Axis, low: float, high: float) -> _Outline | None:
-    """Find the outline of one mask; None where no pixel can exceed ``low``."""
+    """Find the outline of one mask; None where no pixel exceeds ``low``."""
     may: Bools = samples > low
     y, x = rows.cells_that_read(np.any(may, axis=1)), columns.cells_that_read(np.any(may, axis=0))
     if y.start == y.stop or x.start == x.stop:
@@ -164,7 +165,9 @@ def _outline(samples: Floats, rows: Axis, columns: Axis, low: float, high: float
     state[:, 1:-1] += _over_reads(np.logical_and, samples[part] > high, reads_y, reads_x)
     here, left = state[:, 1:], state[:, :-1]
     change = (here == 1) | (here != left)
-    row, column = np.nonzero(change)
+    row, column = np.divmod(np.flatnonzero(change), change.shape[1])
+    if len(row) == 0:
+        return None
     known = ((here == 2) & ~change)[:, :-1].astype(np.float64)
     inside = int(rows.sizes[y] @ (known @ columns.sizes[x]))
     return _Outline(row + y.start, column + x.start, column == len(reads_x), left[row, column] == 2, inside)
@@ -209,7 +212,7 @@ class _Cells:
     ----------
     outline, logit, row, column : ndarray of int, shape (N,)
         Which outline a cell belongs to, which of the logits that is, and which cell of the axes it is.
-    real_y, real_x : ndarray of bool, shape (N, Ry) and (N, Rx)
+    real_y, real_x : ndarray of bool, shape (Ry, N) and (Rx, N)
         Which of its rows and columns of pixels exist; a cell that ends a row has no column.
     after_inside : ndarray of bool, shape (N,)
         As in the outlines.
@@ -238,45 +241,46 @@ class _Cells:
             logit=np.repeat(np.array(index), lengths),
             row=row,
             column=column,
-            real_y=np.arange(rows.weights.shape[1]) < rows.sizes[row, None],
-            real_x=np.arange(columns.weights.shape[1]) < wide[:, None],
+            real_y=np.arange(len(rows.weights))[:, None] < rows.sizes[row],
+            real_x=np.arange(len(columns.weights))[:, None] < wide,
             after_inside=np.concatenate([one.after_inside for one in outlines]),
             bounds=np.concatenate([[0], np.cumsum(lengths)]),
         )
 
     def values(self, samples: Floats, rows: Axis, columns: Axis) -> Floats:
-        """Interpolate along x, then along y; return logits of shape (N, Ry, Rx)."""
+        """Interpolate along x, then along y; return logits of shape (Ry, Rx, N)."""
         height, width = samples.shape[1:]
-        y, x = rows.samples[self.row], columns.samples.take(self.column, axis=0, mode="clip")
-        read = samples.ravel()[((self.logit * height)[:, None] + y)[:, :, None] * width + x[:, None, :]]
-        weights_y, weights_x = rows.weights[self.row], columns.weights.take(self.column, axis=0, mode="clip")
-        wide = read[:, :, None, 0] * weights_x[:, None, :, 0]
-        for sample in range(1, read.shape[2]):
-            wide += read[:, :, None, sample] * weights_x[:, None, :, sample]
-        values: Floats = wide[:, None, 0] * weights_y[:, :, None, 0]
-        for sample in range(1, read.shape[1]):
-            values += wide[:, None, sample] * weights_y[:, :, None, sample]
+        y, x = rows.samples.T[:, self.row], columns.samples.T.take(self.column, axis=1, mode="clip")
+        read = samples.ravel()[((self.logit * height + y) * width)[:, None] + x]
+        # An infinite logit times a weight of 0 would be no number.
+        np.clip(read, -_LARGE, _LARGE, out=read)
+        weights_y, weights_x = rows.weights[:, :, self.row], columns.weights.take(self.column, axis=2, mode="clip")
+        wide = read[:, None, 0] * weights_x[:, 0]
+        for sample in range(1, len(x)):
+            wide += read[:, None, sample] * weights_x[:, sample]
+        values: Floats = wide[0] * weights_y[:, None, 0]
+        for sample in range(1, len(y)):
+            values += wide[sample] * weights_y[:, None, sample]
         return values
 
     def count(self, above: Bools) -> Ints:
-        """Count the pixels of each outline that are true in ``above``, shape (N, Ry, Rx)."""
-        counted = above & self.real_y[:, :, None] & self.real_x[:, None, :]
-        return np.array([np.count_nonzero(counted[start:stop]) for start, stop in pairwise(self.bounds.tolist())])
+        """Count the pixels of each outline that are true in ``above``, shape (Ry, Rx, N)."""
+        pixels = (above & self.real_y[:, None] & self.real_x).reshape(-1, len(self.row))
+        return np.add.reduceat(pixels.sum(axis=0, dtype=np.int32), self.bounds[:-1], dtype=np.int64)
 
     def masks(self, foreground: Bools, keep: Bools, rows: Axis, columns: Axis) -> Iterator[tuple[int, Mask]]:
-        """Yield the masks that are to be kept and not empty, given which pixels are foreground, shape (N, Ry, Rx)."""
-        foreground = foreground & self.real_x[:, :1, None]
+        """Yield the masks that are to be kept and not empty, given which pixels are foreground, shape (Ry, Rx, N)."""
+        foreground = foreground & self.real_x[0]
         follows = (np.diff(self.outline) == 0) & (np.diff(self.row) == 0) & (np.diff(self.column) == 1)
         before = np.empty_like(foreground)
-        before[:, :, 1:] = foreground[:, :, :-1]
-        before[:, :, 0] = self.after_inside[:, None]
-        before[1:, :, 0] = np.where(follows[:, None], foreground[:-1, :, -1], before[1:, :, 0])
-        changes = (foreground != before) & self.real_y[:, :, None] & keep[self.outline, None, None]
-        cell, inner = np.divmod(np.flatnonzero(changes), changes.shape[1] * changes.shape[2])
-        down, right = np.divmod(inner, changes.shape[2])
+        before[:, 1:] = foreground[:, :-1]
+        before[:, 0] = self.after_inside
+        before[:, 0, 1:] = np.where(follows, foreground[:, -1, :-1], before[:, 0, 1:])
+        changes = (foreground != before) & self.real_y[:, None] & keep[self.outline]
+        pixel, cell = np.divmod(np.flatnonzero(changes), len(self.row))
+        down, right = np.divmod(pixel, changes.shape[1])
         height, width = int(rows.first[-1]), int(columns.first[-1]) + 1
         line = self.outline[cell] * height + rows.first[self.row[cell]] + down
-        # Cells come in reading order, their pixels do not.
         places = np.sort(line * width + columns.first[self.column[cell]] + right)
         line, start = np.divmod(places[0::2], width)
         outline, y = np.divmod(line, height)
