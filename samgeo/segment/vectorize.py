@@ -26,6 +26,9 @@ __all__ = ["georeference", "polygons"]
 
 Ints = NDArray[np.int64]
 
+# Corners carry two bits beside their place in an int64.
+_MOST_PLACES = 1 << 60
+
 
 def polygons(masks: Sequence[Mask]) -> NDArray[np.object_]:
     """Outline masks along pixel edges.
@@ -43,6 +46,11 @@ def polygons(masks: Sequence[Mask]) -> NDArray[np.object_]:
     ndarray of shapely Polygon or MultiPolygon, shape (len(masks),)
         In integer pixel coordinates, x right and y down. Exteriors have a negative signed area here, holes a positive one, so
         that a transform to north-up coordinates makes exteriors run counter-clockwise. An empty mask gives an empty Polygon.
+
+    Raises
+    ------
+    OptionError
+        If the masks together span more than 2**60 pixels, counting the rows of all and the columns of the widest.
     """
     import shapely
 
@@ -133,6 +141,11 @@ class _Rows:
         width = int((np.maximum.reduceat(x_stop, first) - left).max()) + 1
         heights = y[first + lengths - 1] - top + 2
         band = np.cumsum(heights) - heights
+        if int(band[-1] + heights[-1]) * width > _MOST_PLACES:
+            raise OptionError(
+                f"{len(masks)} masks span {int(heights.sum())} rows of up to {width} pixels, "
+                "more than int64 can number; outline fewer at a time."
+            )
         place = (y + np.repeat(band - top, lengths)) * width - np.repeat(left, lengths)
         return cls(place + x_start, place + x_stop, width, band, left, top)
 
