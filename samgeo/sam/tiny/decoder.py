@@ -17,6 +17,9 @@ from samgeo.sam.tiny.prompts import Prompted, Window
 
 __all__ = ["Decoded", "Decoder"]
 
+# Most cells are not covered, and an object may be much smaller than one.
+EMPTY, LEAST_CELLS = 4.0, 0.1
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
@@ -30,11 +33,14 @@ class Decoded:
         The window at stride 16 as each prompt sees it.
     predicted_iou : tensor of float32, shape (P, M)
         From 0 to 1.
+    coverage : tensor of float32, shape (P, M, pixels), or None
+        Logits of the share of each stride-16 cell that each candidate will cover, as far as is known before it is drawn.
     """
 
     weights: Tensor
     image: Tensor
     predicted_iou: Tensor
+    coverage: Tensor | None = None
 
 
 class _Attention(nn.Module):
@@ -125,6 +131,36 @@ class _TwoWayBlock(nn.Module):
         return tokens, self.norm_image(self.neighbourhood(grid)).flatten(1, 2)
 
 
+class Quality(nn.Module):
+    """Judges each candidate before it is drawn, by its token and by what the image holds where it will be.
+
+    Its last layer is zero when new, so that it changes nothing until it is trained.
+
+    Parameters
+    ----------
+    width : int
+        Of a token and of a stride-16 pixel.
+    hidden : int
+        Of its perceptron.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.cover = nn.Linear(width, width)
+        self.score = perceptron(3 * width + 1, hidden, 1)
+        last = self.score[-1]
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, overall: Tensor, candidates: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what to add to the logits of predicted IoU, shape (P, M), and the coverage, shape (P, M, pixels)."""
+        coverage = self.cover(candidates) @ image.transpose(1, 2) * image.shape[-1] ** -0.5 - EMPTY
+        shares = torch.sigmoid(coverage)
+        area = shares.sum(-1, keepdim=True) + LEAST_CELLS
+        seen = [overall.expand_as(candidates), candidates, shares @ image / area, torch.log(area)]
+        return self.score(torch.cat(seen, dim=-1))[..., 0].float(), coverage.float()
+
+
 class Decoder(nn.Module):
     """Prompts and a window to mask tokens and their predicted IoU.
 
@@ -138,9 +174,11 @@ class Decoder(nn.Module):
         Candidates a prompt, the single mask included.
     drawn : int
         Channels at stride 4.
+    quality : int
+        Hidden channels of the head that judges each candidate by itself; 0 for none.
     """
 
-    def __init__(self, width: int, *, heads: int, depth: int, hidden: int, masks: int, drawn: int) -> None:
+    def __init__(self, width: int, *, heads: int, depth: int, hidden: int, masks: int, drawn: int, quality: int = 0) -> None:
         super().__init__()
         self.outputs = nn.Embedding(1 + masks, width)
         self.blocks = nn.ModuleList(_TwoWayBlock(width, heads, hidden) for _ in range(depth))
@@ -148,6 +186,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.iou = perceptron(width, width, masks)
         self.weights = nn.ModuleList(perceptron(width, width, drawn) for _ in range(masks))
+        self.quality = Quality(width, quality) if quality else None
 
     def forward(self, window: Window, prompted: Prompted) -> Decoded:
         """Decode prompts of one window."""
@@ -160,6 +199,9 @@ class Decoder(nn.Module):
         for block in self.blocks:
             tokens, image = block(tokens, image, positions, image_positions)
         tokens = self.norm(tokens + self.last_read(tokens + positions, image + image_positions, image))
-        predicted_iou = torch.sigmoid(self.iou(tokens[:, 0]).float())
+        scores, coverage = self.iou(tokens[:, 0]).float(), None
+        if self.quality is not None:
+            judged, coverage = self.quality(tokens[:, :1], tokens[:, 1 : len(self.outputs.weight)], image)
+            scores = scores + judged
         weights = torch.stack([head(tokens[:, mask]) for mask, head in enumerate(self.weights, start=1)], dim=1)
-        return Decoded(weights.float(), image, predicted_iou)
+        return Decoded(weights.float(), image, torch.sigmoid(scores), coverage)

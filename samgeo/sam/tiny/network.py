@@ -10,6 +10,7 @@ from samgeo.sam.tiny.decoder import Decoded, Decoder
 from samgeo.sam.tiny.encoder import Features, ImageEncoder
 from samgeo.sam.tiny.prompts import Prompted, PromptEncoder, Window
 from samgeo.sam.tiny.upscaler import Upscaler
+from samgeo.sam.trainable import Answer
 
 __all__ = ["TinyConfig", "TinyNetwork"]
 
@@ -32,6 +33,8 @@ class TinyConfig:
         Candidates a prompt: the single mask, then those of an ambiguous click.
     input_size : int
         Side of a window in pixels, a multiple of 32.
+    quality : int
+        Hidden channels of the head that judges each candidate by itself; 0, as in the first weights, for none.
     """
 
     channels: tuple[int, int, int] = (128, 64, 32)
@@ -42,6 +45,7 @@ class TinyConfig:
     hidden: int = 256
     masks: int = 4
     input_size: int = 512
+    quality: int = 0
 
 
 class TinyNetwork(nn.Module):
@@ -66,6 +70,7 @@ class TinyNetwork(nn.Module):
             hidden=config.hidden,
             masks=config.masks,
             drawn=config.channels[-1],
+            quality=config.quality,
         )
         self.upscaler = Upscaler(config.channels, config.maps)
 
@@ -74,9 +79,25 @@ class TinyNetwork(nn.Module):
         features: Features = self.encoder(images)
         return features
 
-    def window(self, features: Features) -> Window:
-        """Prepare one window for any number of prompts."""
-        return self.prompts.window(features, self.upscaler.skips(features))
+    def window(self, features: Features, origin_px: tuple[float, float] = (0.0, 0.0)) -> Window:
+        """Prepare one window for any number of prompts; in training, small crops lie at an ``origin_px`` in a window."""
+        return self.prompts.window(features, self.upscaler.skips(features), origin_px)
+
+    def answer(
+        self,
+        window: Window,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        *,
+        candidates: slice = slice(None),
+    ) -> Answer:
+        """Answer prompts whole, with gradients; see ``samgeo.sam.trainable.Trainable``."""
+        prompted, decoded = self.decode(window, points, labels, boxes, masks)
+        logits = self.draw(window, prompted, decoded, candidates, slice(None))
+        coverage = None if decoded.coverage is None else decoded.coverage[:, candidates]
+        return Answer(logits, decoded.predicted_iou[:, candidates], coverage)
 
     def decode(
         self,

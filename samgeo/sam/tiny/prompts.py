@@ -76,6 +76,8 @@ class Window:
         Centres of the stride-4 cells, in nested order.
     order4 : tensor of int64, shape (pixels,)
         Where in rows each pixel of the nested order is: for maps of one channel, faster than `nest`.
+    origin_px : (float, float)
+        What positions are counted from.
     """
 
     features: Features
@@ -87,6 +89,7 @@ class Window:
     x_px: Tensor
     y_px: Tensor
     order4: Tensor
+    origin_px: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,8 +135,8 @@ class PromptEncoder(nn.Module):
         self.merge8 = nn.Linear(4 * maps[0], maps[1])
         self.merge16 = nn.Linear(4 * maps[1], width)
 
-    def window(self, features: Features, skips: tuple[Tensor, Tensor]) -> Window:
-        """Prepare one window, with what the upscaler adds to its pixels."""
+    def window(self, features: Features, skips: tuple[Tensor, Tensor], origin_px: tuple[float, float] = (0.0, 0.0)) -> Window:
+        """Prepare one window, with what the upscaler adds to its pixels, and perhaps away from the positions' origin."""
         side = features.stride4.shape[1]
         order4 = nest(torch.arange(side * side, device=self.frequencies.device).view(1, side, side), 2)[0]
         coarse = (torch.arange(side // 4, device=self.frequencies.device) + 0.5) * 16
@@ -144,7 +147,8 @@ class PromptEncoder(nn.Module):
             similar16=features.similar16[0].flatten(0, 1).T.contiguous(),
             similar8=features.similar8[0].flatten(0, 1).T.contiguous(),
             similar4=nest(features.similar4, 2)[0].T.contiguous(),
-            positions=self.encode_positions(cells),
+            positions=self.encode_positions(cells, origin_px),
+            origin_px=origin_px,
             x_px=(order4 % side + 0.5) * 4,
             y_px=(order4 // side + 0.5) * 4,
             order4=order4,
@@ -153,7 +157,7 @@ class PromptEncoder(nn.Module):
     def forward(
         self, window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Tensor | None
     ) -> Prompted:
-        """Encode prompts that all have as many points.
+        """Encode prompts that all have as many points, and that have points or a box.
 
         Parameters
         ----------
@@ -177,19 +181,19 @@ class PromptEncoder(nn.Module):
             given = torch.tanh(masks / MASK_SCALE).flatten(1).index_select(1, window.order4)
             maps |= {Map.MASK: given, Map.MASK_GIVEN: torch.ones_like(given)}
         maps |= _likeness_maps(window, points, labels, boxes)
-        count = next(len(given) for given in (points, boxes, masks) if given is not None)
-        tokens, positions = self._tokens(count, window.features, points, labels, boxes)
+        count = next(len(given) for given in (points, boxes) if given is not None)
+        tokens, positions = self._tokens(count, window, points, labels, boxes)
         return Prompted(tokens, positions, *self._merge(maps))
 
-    def encode_positions(self, xy: Tensor) -> Tensor:
+    def encode_positions(self, xy: Tensor, origin_px: tuple[float, float] = (0.0, 0.0)) -> Tensor:
         """Encode ``(..., 2)`` continuous pixels as ``(..., C)`` sines and cosines of learned frequencies."""
-        unit = 2 * xy / UNIT_PX - 1
+        unit = 2 * (xy + xy.new_tensor(origin_px)) / UNIT_PX - 1
         # Not a matrix product: those may be rounded to fewer bits on some devices.
         phase = 2 * math.pi * (unit[..., :1] * self.frequencies[0] + unit[..., 1:] * self.frequencies[1])
         return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
     def _tokens(
-        self, count: int, features: Features, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None
+        self, count: int, window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return tokens and positions; without points there is one zero token, and without a box there are two."""
         tokens, positions = [], []
@@ -197,16 +201,16 @@ class PromptEncoder(nn.Module):
             tokens.append(self.kinds.weight.new_zeros(count, 1, self.kinds.embedding_dim))
             positions.append(tokens[-1])
         else:
-            pyramid = ((features.stride16, 16), (features.stride8, 8), (features.stride4, 4))
+            pyramid = ((window.features.stride16, 16), (window.features.stride8, 8), (window.features.stride4, 4))
             sampled = torch.cat([sample_bilinear(layer[0].float(), points, stride) for layer, stride in pyramid], dim=-1)
             tokens.append(self.kinds(labels) + self.pixel(sampled))
-            positions.append(self.encode_positions(points))
+            positions.append(self.encode_positions(points, window.origin_px))
         if boxes is None:
             tokens.append(self.kinds.weight.new_zeros(count, 2, self.kinds.embedding_dim))
             positions.append(tokens[-1])
         else:
             tokens.append(self.kinds.weight[Kind.TOP_LEFT :].expand(count, -1, -1))
-            positions.append(self.encode_positions(boxes.view(-1, 2, 2)))
+            positions.append(self.encode_positions(boxes.view(-1, 2, 2), window.origin_px))
         return torch.cat(tokens, dim=1), torch.cat(positions, dim=1)
 
     def _merge(self, maps: dict[Map, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -277,9 +281,8 @@ def _likeness_maps(window: Window, points: Tensor | None, labels: Tensor | None,
                 maps[Map.LIKE_BACKGROUND4] = unlike * background.any(1)[:, None]
         if inside is not None:
             like.append(functional.normalize(_box_mean(inside, pixels), dim=-1) @ flat)
-        if like:
-            likeness = torch.stack(like).amax(0) if len(like) > 1 else like[0]
-            maps[name] = likeness if stride == 4 else _enlarge(likeness, stride // 4).index_select(1, window.order4)
+        likeness = torch.stack(like).amax(0)
+        maps[name] = likeness if stride == 4 else _enlarge(likeness, stride // 4).index_select(1, window.order4)
     return maps
 
 
