@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from samgeo.sam.segmenter import Segmenter
     from samgeo.segment.store import EmbeddingStore
 
-__all__ = ["ModelReference", "Plan", "is_cut", "segment_window"]
+__all__ = ["ModelReference", "Plan", "is_cut", "load_referenced", "segment_window"]
 
 ATTEMPTS = 2
 
@@ -59,7 +59,7 @@ def segment_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _segment_window(raster, _load(model) if isinstance(model, ModelReference) else model, plan, index)
+            return _segment_window(raster, load_referenced(model) if isinstance(model, ModelReference) else model, plan, index)
         except (SamgeoError, OSError, RuntimeError, MemoryError) as error:
             if attempt == ATTEMPTS:
                 rect = plan.lattice.rect(*index)
@@ -120,7 +120,8 @@ def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np
 
 
 @lru_cache(maxsize=2)
-def _load(reference: ModelReference) -> Segmenter:
+def load_referenced(reference: ModelReference) -> Segmenter:
+    """Load a model that came by name; once in a process."""
     from samgeo.sam.registry import load_model
 
     return load_model(reference.name, device=reference.device, dtype=reference.dtype)

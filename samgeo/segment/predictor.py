@@ -1,0 +1,398 @@
+"""Encode once, prompt for ever: points, boxes and polygons anywhere on a raster of any size, to georeferenced polygons."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.prompts import read_boxes, read_points, read_polygons
+from samgeo.segment.answering import Candidate, best_pieces, candidates
+from samgeo.segment.embeddings import MEMORY_BYTES, EmbeddingCache, Encoded, check_fresh, embed, read_window
+from samgeo.segment.masks import Mask
+from samgeo.segment.merge import Piece, Segment
+from samgeo.segment.prompting import Ask, Index, Prompts, SoftMask, ask, join, windows_of
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+
+    from samgeo.sam.segmenter import Segmenter
+    from samgeo.segment.store import EmbeddingStore
+
+__all__ = ["Candidate", "Predictor"]
+
+ON_NODATA, NO_MASK = "on nodata", "no mask"
+SNAP_IOU = 0.5
+
+
+class Predictor:
+    """Prompts anywhere on a raster, each answered from the window with the most context around it.
+
+    A window is encoded when a prompt first needs it, and kept: in memory, and in a store if there is one. Embeddings are
+    rounded to half precision, kept or not, so that an answer does not depend on where its embedding came from. It may be used
+    from several threads at once.
+
+    Parameters
+    ----------
+    raster : path, URL, xarray.DataArray, ndarray or Raster
+        See `samgeo.Raster.open`.
+    model : str, path or Segmenter, default "tiny"
+        A name of `samgeo.models`, a checkpoint file, or a model.
+    device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default "auto"
+        Where the model runs.
+    dtype : {"auto", "float32", "bfloat16"}, default "auto"
+        What it computes in.
+    bands, stretch, nodata : optional
+        See `samgeo.Raster.open`.
+    window, overlap : int, optional
+        The window lattice in raster pixels. That of the store by default; else the model's input size, and a quarter of it.
+    cache : path, optional
+        A store of embeddings, see `samgeo.encode`; made if it is not there.
+    memory : int, default 2**30
+        Bytes of embeddings to keep in memory; those used last stay.
+
+    Raises
+    ------
+    SamgeoError
+        If the raster, the model or an option cannot work, or the store was made of something else.
+    """
+
+    def __init__(
+        self,
+        raster: Any,
+        *,
+        model: str | Path | Segmenter = "tiny",
+        device: str = "auto",
+        dtype: str = "auto",
+        bands: Any = None,
+        stretch: Any = None,
+        nodata: float | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        memory: int = MEMORY_BYTES,
+    ) -> None:
+        from samgeo.geo.raster import Raster
+        from samgeo.sam.registry import load_model
+        from samgeo.segment.store import EmbeddingStore
+
+        self.raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
+        self.model: Segmenter = load_model(model, device=device, dtype=dtype)
+        self.store: EmbeddingStore | None = None
+        if cache is None:
+            side = self.model.input_size if window is None else window
+            self.lattice = Lattice(self.raster.shape, side, side // 8 * 2 if overlap is None else overlap)
+        else:
+            self.store = EmbeddingStore.open_or_create(cache, self.raster, self.model, window=window, overlap=overlap)
+            check_fresh(self.raster, self.store)
+            self.lattice = self.store.lattice
+        self._windows = EmbeddingCache(memory)
+
+    def predict(
+        self,
+        points: Any = None,
+        labels: Any = None,
+        boxes: Any = None,
+        masks: Any = None,
+        polygons: Any = None,
+        *,
+        crs: Any = None,
+        multimask: bool | str = "auto",
+        refine: int = 0,
+    ) -> gpd.GeoDataFrame:
+        """Segment what prompts mean.
+
+        Kinds of prompts may be combined: row i of each belongs to prompt i. A box or polygon that no window holds is asked of
+        all windows that it reaches into, and their answers are joined as automatic segmentation joins pieces. A box that
+        reaches past the raster is clipped.
+
+        Parameters
+        ----------
+        points : array-like of shape (P, 2) or (P, N, 2), path, GeoDataFrame or GeoSeries, optional
+            x and y. Features are points, or multipoints for several points a prompt; those with the same value in a column
+            ``prompt`` are one prompt.
+        labels : array-like of shape (P,) or (P, N), optional
+            1 foreground, 0 background, -1 padding. By default the column ``label`` of the points, else 1.
+        boxes : array-like of shape (P, 4), path, GeoDataFrame or GeoSeries, optional
+            x0, y0, x1, y1; or features, whose corners span the box.
+        masks : sequence of SoftMask or None, path, GeoDataFrame, GeoSeries or geometries, optional
+            Where to start from: earlier answers (`Candidate.earlier`), or polygons as soft masks.
+        polygons : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
+            Rough outlines: each is asked as its box, its innermost point and a soft mask.
+        crs : anything that pyproj takes, or "pixels", optional
+            Of arrays and bare geometries; the raster's own by default. Features have their own.
+        multimask : {"auto", True, False}, default "auto"
+            Three masks and the best of them, or one. "auto" is three for a single point alone and one for anything else.
+        refine : int, default 0
+            Times to ask again with the logits of the answer before.
+
+        Returns
+        -------
+        GeoDataFrame
+            A row a prompt, in the prompts' order and the raster's CRS: the other columns of the prompts' features,
+            ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` where there is no CRS), ``reason``, ``geometry``.
+            Where nothing was found the geometry is empty and ``reason`` says why; else ``reason`` is None.
+
+        Raises
+        ------
+        OptionError
+            If there is no prompt, prompts do not fit each other, or an option cannot work.
+        VectorError
+            If features cannot be read.
+        RasterError
+            If a window cannot be read.
+        """
+        _check(multimask, refine)
+        prompts, table = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
+        return self._frame(self._answer(prompts, multimask, refine), table)
+
+    def candidates(
+        self,
+        points: Any = None,
+        labels: Any = None,
+        boxes: Any = None,
+        masks: Any = None,
+        polygons: Any = None,
+        *,
+        crs: Any = None,
+        multimask: bool | str = "auto",
+    ) -> list[Candidate]:
+        """Return all masks that the model offers for one prompt, the best first.
+
+        Parameters
+        ----------
+        points, labels, boxes, masks, polygons, crs, multimask
+            As in `predict`, of one prompt.
+
+        Returns
+        -------
+        list of Candidate
+            Empty where nothing was found. Of a prompt that several windows answer, those of the window in its middle.
+
+        Raises
+        ------
+        SamgeoError
+            As in `predict`; also if there are several prompts.
+        """
+        _check(multimask, 0)
+        prompts, _ = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
+        if len(prompts) != 1:
+            raise OptionError(f"there are {len(prompts)} prompts; give one, or use predict.")
+        extent = prompts.extent(0, self._raster_rect)
+        if isinstance(extent, str):
+            return []
+        windows = self._windows_of(prompts, 0, extent)
+        index = windows[len(windows) // 2]
+        window = self._window(index)
+        asked = None if window.embedding is None else ask(prompts, 0, index, window.rect, window.valid)
+        if asked is None:
+            return []
+        return candidates(self.model, self.lattice, index, window, asked, multimask=multimask)
+
+    def snap(self, polygons: Any, *, min_iou: float = SNAP_IOU, crs: Any = None, refine: int = 0) -> gpd.GeoDataFrame:
+        """Pull rough polygons to the objects that they mean.
+
+        Each is asked as its box, its innermost point and a soft mask. Where the answer has less than ``min_iou`` in common
+        with it, or there is none, the polygon stays as it was.
+
+        Parameters
+        ----------
+        polygons : path, GeoDataFrame, GeoSeries or sequence of geometries
+            The rough polygons.
+        min_iou : float, default 0.5
+            IoU of an answer with its polygon, from 0 to 1.
+        crs, refine
+            As in `predict`.
+
+        Returns
+        -------
+        GeoDataFrame
+            As from `predict`, with ``snapped``, whether the geometry is the answer, and ``snap_iou``, the IoU of the two (NaN
+            without an answer). ``reason`` says why a polygon was kept.
+
+        Raises
+        ------
+        SamgeoError
+            As in `predict`.
+        """
+        import geopandas as gpd
+        import shapely
+
+        from samgeo.segment.vectorize import georeference
+
+        if not 0 <= min_iou <= 1:
+            raise OptionError(f"min_iou is {min_iou}; give a number from 0 to 1.")
+        _check("auto", refine)
+        prompts, table = self._read(polygons=polygons, crs=crs)
+        found = self._frame(self._answer(prompts, "auto", refine), table)
+        rough = georeference(prompts.shapes, self.raster.geobox.affine)
+        answer = found.geometry.to_numpy()
+        shared = shapely.area(shapely.intersection(rough, answer))
+        total = shapely.area(rough) + shapely.area(answer) - shared
+        missing = shapely.is_empty(answer)
+        iou = np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+        kept = missing | (iou < min_iou)
+        reason = [
+            reason if lost else f"IoU {value:.2f} is below {min_iou:g}" if stays else None
+            for reason, lost, stays, value in zip(found.reason, missing, kept, iou, strict=True)
+        ]
+        geometry = np.where(kept, rough, answer)
+        columns = {"snapped": ~kept, "snap_iou": np.where(missing, np.nan, iou), "reason": np.array(reason, dtype=object)}
+        result = found.assign(**columns).set_geometry(gpd.GeoSeries(geometry, index=found.index, crs=found.crs))
+        result[self._area_name] = np.where(kept, self._areas(prompts.shapes, rough), found[self._area_name])
+        result.attrs = found.attrs
+        return result
+
+    @property
+    def _raster_rect(self) -> Rect:
+        return Rect(0, 0, self.lattice.shape[1], self.lattice.shape[0])
+
+    @property
+    def _area_name(self) -> str:
+        return "area_px" if self.raster.geobox.crs is None else "area_m2"
+
+    def _areas(self, geometry_px: NDArray[np.object_], geometry: NDArray[np.object_]) -> NDArray[np.float64]:
+        import shapely
+
+        from samgeo.geo.area import area_m2
+
+        crs = self.raster.geobox.crs
+        return np.asarray(shapely.area(geometry_px), dtype=np.float64) if crs is None else area_m2(geometry, crs)
+
+    def _read(
+        self, *, points: Any = None, labels: Any = None, boxes: Any = None, masks: Any = None, polygons: Any, crs: Any
+    ) -> tuple[Prompts, pd.DataFrame | None]:
+        """Bring prompts of every kind to pixels."""
+        where: dict[str, Any] = {"geobox": self.raster.geobox, "crs": crs}
+        parts: dict[str, Any] = {}
+        tables = []
+        if labels is not None and points is None:
+            raise OptionError("labels go with points; give both.")
+        if masks is not None and polygons is not None:
+            raise OptionError("polygons are masks already; give masks or polygons.")
+        if points is not None:
+            parts["points"], parts["labels"], table = read_points(points, labels, **where)
+            tables.append(table)
+        if boxes is not None:
+            parts["boxes"], table = read_boxes(boxes, **where)
+            tables.append(table)
+        if _are_earlier(masks):
+            parts["earlier"] = tuple(masks)
+        elif masks is not None or polygons is not None:
+            parts["shapes"], table = read_polygons(masks if polygons is None else polygons, **where)
+            tables.append(table)
+        counts = {name: len(part) for name, part in parts.items() if name != "labels"}
+        if len(set(counts.values())) != 1:
+            raise OptionError(
+                "there is no prompt; give points, boxes, masks or polygons."
+                if not counts
+                else f"prompts of different numbers: {counts}; row i of each belongs to prompt i."
+            )
+        count = next(iter(counts.values()))
+        self._check_earlier(parts.get("earlier", ()))
+        prompts = Prompts(
+            points=parts.get("points", np.empty((count, 0, 2))),
+            labels=parts.get("labels", np.empty((count, 0), dtype=np.int64)),
+            boxes=parts.get("boxes", np.full((count, 4), np.nan)),
+            shapes=parts.get("shapes", np.full(count, None)),
+            outlined=polygons is not None,
+            earlier=parts.get("earlier", (None,) * count),
+        )
+        return prompts, next((table for table in tables if table is not None), None)
+
+    def _check_earlier(self, earlier: Sequence[SoftMask | None]) -> None:
+        for one in earlier:
+            if one is not None and not (0 <= one.window[0] < self.lattice.rows and 0 <= one.window[1] < self.lattice.columns):
+                raise OptionError(f"a mask is of window {one.window}, which this predictor has not; give its own answers.")
+
+    def _windows_of(self, prompts: Prompts, prompt: int, extent: tuple[float, float, float, float]) -> list[Index]:
+        earlier = prompts.earlier[prompt]
+        return windows_of(self.lattice, extent) if earlier is None else [earlier.window]
+
+    def _answer(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
+        """Return what each prompt means, or why nothing was found."""
+        answers: list[Segment | str] = [NO_MASK] * len(prompts)
+        extents: dict[int, tuple[float, float, float, float]] = {}
+        by_window: dict[Index, list[int]] = defaultdict(list)
+        for prompt in range(len(prompts)):
+            extent = prompts.extent(prompt, self._raster_rect)
+            if isinstance(extent, str):
+                answers[prompt] = extent
+                continue
+            extents[prompt] = extent
+            for index in self._windows_of(prompts, prompt, extent):
+                by_window[index].append(prompt)
+        pieces: dict[int, list[Piece]] = defaultdict(list)
+        asked: set[int] = set()
+        # Neighbouring windows share blocks of files and of the store.
+        for index in sorted(by_window):
+            window = self._window(index)
+            asks = [] if window.embedding is None else self._asks(prompts, by_window[index], index, window)
+            asked.update(one.prompt for one in asks)
+            for prompt, piece in best_pieces(self.model, self.lattice, index, window, asks, multimask=multimask, refine=refine):
+                pieces[prompt].append(piece)
+        for prompt, extent in extents.items():
+            if prompt in pieces:
+                answers[prompt] = join(pieces[prompt], self.lattice, extent)
+            elif prompt not in asked:
+                answers[prompt] = ON_NODATA
+        return answers
+
+    def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[Ask]:
+        asks = (ask(prompts, prompt, index, window.rect, window.valid) for prompt in members)
+        return [one for one in asks if one is not None]
+
+    def _window(self, index: Index) -> Encoded:
+        def make() -> Encoded:
+            window = read_window(self.raster, self.lattice, index)
+            embedding = embed(self.model, window, self.store) if window.valid.any() else None
+            return Encoded(embedding, window.rect, window.size, window.known)
+
+        return self._windows.get(index, make)
+
+    def _frame(self, answers: Sequence[Segment | str], table: pd.DataFrame | None) -> gpd.GeoDataFrame:
+        import geopandas as gpd
+        import pandas as pd
+
+        from samgeo import __version__
+        from samgeo.segment.vectorize import georeference, polygons
+
+        nothing = Mask(np.empty((0, 3), dtype=np.int32))
+        found = [None if isinstance(one, str) else one for one in answers]
+        outlines = polygons([nothing if one is None else one.mask for one in found])
+        geometry = georeference(outlines, self.raster.geobox.affine)
+        columns = {
+            "predicted_iou": np.array([np.nan if one is None else one.predicted_iou for one in found], dtype=np.float64),
+            "stability_score": np.array([np.nan if one is None else one.stability_score for one in found], dtype=np.float64),
+            self._area_name: self._areas(outlines, geometry),
+            "reason": np.array([one if isinstance(one, str) else None for one in answers], dtype=object),
+        }
+        base = pd.DataFrame(index=pd.RangeIndex(len(found))) if table is None else table
+        crs = self.raster.geobox.crs
+        frame = gpd.GeoDataFrame(base.assign(**columns), geometry=geometry, crs=None if crs is None else crs.proj)
+        frame.attrs["samgeo"] = {
+            "samgeo": __version__,
+            "model": {"name": self.model.name, "digest": self.model.digest},
+            "raster": self.raster.provenance(),
+            "options": {"window": self.lattice.window, "overlap": self.lattice.overlap},
+        }
+        return frame
+
+
+def _check(multimask: bool | str, refine: int) -> None:
+    if multimask not in (True, False, "auto"):
+        raise OptionError(f'multimask is {multimask!r}; give "auto", True or False.')
+    if refine < 0:
+        raise OptionError(f"refine is {refine}; give 0 or more.")
+
+
+def _are_earlier(masks: Any) -> bool:
+    return isinstance(masks, list | tuple) and any(isinstance(one, SoftMask) for one in masks)
