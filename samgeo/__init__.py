@@ -13,16 +13,20 @@ if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.map.display import show
     from samgeo.sam.registry import load_model, models
+    from samgeo.segment.encoding import encode
     from samgeo.segment.pipeline import segment as segment
+    from samgeo.segment.predictor import Predictor
 
 __version__ = "0.1.0"
 
-__all__ = ["Raster", "SamgeoError", "__version__", "load_model", "models", "segment", "show"]
+__all__ = ["Predictor", "Raster", "SamgeoError", "__version__", "encode", "load_model", "models", "segment", "show"]
 
 # Public name to its module, and its name there; no name means the module itself.
 _HOMES = {
+    "Predictor": ("samgeo.segment.predictor", "Predictor"),
     "Raster": ("samgeo.geo.raster", "Raster"),
     "SamgeoError": ("samgeo.errors", "SamgeoError"),
+    "encode": ("samgeo.segment.encoding", "encode"),
     "load_model": ("samgeo.sam.registry", "load_model"),
     "models": ("samgeo.sam.registry", "models"),
     "segment": ("samgeo.segment", None),  # a package that can be called: see samgeo/segment/__init__.py

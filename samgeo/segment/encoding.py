@@ -59,7 +59,7 @@ def encode(
     dtype: str = "auto",
     bands: Any = None,
     stretch: Any = None,
-    nodata: float | None = None,
+    nodata: float | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     scheduler: str | Client | None = None,

@@ -74,7 +74,7 @@ class Predictor:
         dtype: str = "auto",
         bands: Any = None,
         stretch: Any = None,
-        nodata: float | None = None,
+        nodata: float | str | None = None,
         window: int | None = None,
         overlap: int | None = None,
         cache: str | os.PathLike[str] | None = None,

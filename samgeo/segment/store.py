@@ -212,6 +212,7 @@ class EmbeddingStore:
                 slice(low, min(low + BLOCK, count))
                 for low, count in zip(origin, (self.lattice.rows, self.lattice.columns), strict=True)
             )
+            shape = (rows.stop - rows.start, columns.stop - columns.start)
             group = self._group()
             there = {index: arrays for index, (_, arrays) in windows.items() if arrays is not None}
             for name in self._names() if there else ():
@@ -220,7 +221,8 @@ class EmbeddingStore:
                     ((index, arrays),) = there.items()
                     array[index] = arrays[name]
                     continue
-                block = np.asarray(array[rows, columns])
+                whole = len(there) == shape[0] * shape[1]
+                block = np.empty((*shape, *array.shape[2:]), array.dtype) if whole else np.asarray(array[rows, columns])
                 for (row, column), arrays in there.items():
                     block[row - origin[0], column - origin[1]] = arrays[name]
                 array[rows, columns] = block
