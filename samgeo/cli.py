@@ -43,7 +43,7 @@ def main() -> None:
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
 @click.option("--bands", help="One or three bands by number or name, such as 5,3,2 or red,green,blue.")
 @click.option("--stretch", help="Values that become black and white, such as 0,3000.  [default: 2nd to 98th percentile]")
-@click.option("--nodata", type=float, help="The value without data, where the file does not say it.")
+@click.option("--nodata", help="The value without data, where the file does not say it; none, where it says it wrongly.")
 @click.option("--window", type=int, help="Side of a window in pixels.  [default: the model's input]")
 @click.option("--overlap", type=int, help="Pixels that neighbouring windows share.  [default: a quarter of the window]")
 @click.option("--points-per-side", type=int, help="Prompts along a window's side.  [default: the model's]")

@@ -14,9 +14,9 @@ LEFT_OF = {
     "sam": {"geo"},
     "segment": {"geo", "sam"},
     "dataset": {"geo", "sam", "segment"},
-    "learn": {"geo", "sam", "segment"},
+    "learn": {"geo", "sam", "segment", "testing"},
     "map": {"geo", "sam", "segment"},
-    "testing": {"geo", "sam", "segment", "dataset", "learn", "map"},
+    "testing": {"geo", "sam", "segment", "dataset", "map"},
     "cli": {"geo", "sam", "segment", "dataset", "learn", "map", "testing"},
 }
 # The package itself gives names from every room, when they are first used.

@@ -39,7 +39,7 @@ def segment(
     dtype: str = "auto",
     bands: Any = None,
     stretch: Any = None,
-    nodata: float | None = None,
+    nodata: float | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     points_per_side: int | None = None,
@@ -74,8 +74,8 @@ def segment(
     stretch : (float, float) or three such pairs, optional
         Values that become black and white. 8-bit rasters stay as they are by default; others go by the 2nd and 98th
         percentile of the whole raster.
-    nodata : float, optional
-        The value without data, where the file does not say it.
+    nodata : float or "none", optional
+        The value without data, where the file does not say it; "none" where it says it wrongly.
     window : int, optional
         Side of a window in raster pixels; the model's input size by default. Larger windows are resampled to the input.
     overlap : int, optional
@@ -134,6 +134,8 @@ def segment(
     if output is not None:
         check_output(output, overwrite=overwrite)
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata)
+    if output is not None:
+        check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
     aoi_px = None if aoi is None else to_pixels(aoi, raster.geobox, name=raster.name)
     segmenter = load_model(model, device=device, dtype=dtype)
     gates = _gates(default_gates(segmenter), points_per_side, pred_iou, stability)

@@ -121,7 +121,7 @@ def _client(scheduler: str | Client) -> Iterator[Client]:
             "such as tcp://host:8786, or a distributed.Client."
         )
     try:
-        client = Client(scheduler, timeout="20s", set_as_default=False)
+        client = Client(scheduler, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
         raise OptionError(
             f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`, or leave the option away."
