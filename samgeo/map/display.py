@@ -201,12 +201,9 @@ def _batches(order: NDArray[np.intp], pixels: NDArray[np.int64]) -> list[NDArray
 
 def _write(picture: Image.Image, path: Path) -> None:
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".png")
-        os.close(handle)
-        try:
-            picture.save(temporary)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
+            temporary = Path(folder) / path.name
+            picture.save(temporary, format="PNG")
+            temporary.replace(path)
     except OSError as error:
         raise OptionError(f"{path} cannot be written ({error.strerror}); give a folder that can be written.") from error
