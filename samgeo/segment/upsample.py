@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-# Cells interpolated at a time: bounds memory (about 300 bytes a cell) where logits are noise and every cell is an outline.
+# Masks are interpolated together until they have so many cells, which bounds memory where logits are noise.
 _CELLS_AT_ONCE = 1 << 14
 # Rounding may lift a combination of samples above all of them by a few units in the last place.
 _ROUNDING = 1e-6
