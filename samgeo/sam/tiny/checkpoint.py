@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from samgeo.errors import CheckpointError
+from samgeo.errors import CheckpointError, OptionError
 from samgeo.sam.device import resolve_device, resolve_dtype
 from samgeo.sam.tiny.model import Tiny
 from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
@@ -97,7 +97,7 @@ def _config(path: Path, header: dict[str, str]) -> TinyConfig:
         sizes = {name: tuple(map(int, value)) if isinstance(value, list) else int(value) for name, value in given.items()}
         # A size that is no number, or a name too many or too few, raises here; wrong sizes do not fit the tensors.
         return TinyConfig(**sizes)  # type: ignore[arg-type]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OptionError) as error:
         raise CheckpointError(
             f"{path}: the config in its header cannot be read ({error!r}); it is JSON with {', '.join(names)}. Export it again."
         ) from error

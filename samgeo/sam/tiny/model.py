@@ -217,7 +217,14 @@ class Tiny:
     def _prompts(self, embedding: Features, points: Any, labels: Any, boxes: Any, masks: Any) -> Prompts:
         if len(embedding) != 1:
             raise OptionError(f"decode takes one window's embedding, not {len(embedding)}; give embedding[i].")
-        return Prompts.of(points, labels, boxes, masks, low=self.input_size // 4, device=self.device)
+        prompts = Prompts.of(points, labels, boxes, masks, low=self.input_size // 4, device=self.device)
+        if prompts.boxes is None:
+            empty = _nothing(prompts)
+            if len(empty):
+                raise OptionError(
+                    f"prompt {int(empty[0])} has neither a point nor a box; give one, for {self.name} uses masks to refine those."
+                )
+        return prompts
 
     def _parts(self, count: int, on_cpu: int) -> Iterator[slice]:
         step = on_cpu if self.device.type == "cpu" else GPU_AT_ONCE
@@ -233,15 +240,20 @@ class Tiny:
                 yield chosen, *self.network.decode(window, *given, *rest)
 
 
+def _nothing(prompts: Prompts) -> Tensor:
+    """Return which prompts have no point."""
+    if prompts.labels is None:
+        return torch.arange(len(prompts))
+    return (prompts.labels < 0).all(1).nonzero()[:, 0]
+
+
 def _without_padding(prompts: Prompts) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
     """Group prompts by how many points they have: their rows, and points and labels without padding.
 
     Padding would take part in the attention, so that a prompt's answer would depend on the longest prompt beside it.
     """
     if prompts.points is None or prompts.labels is None:
-        if len(prompts):
-            device = next(value.device for value in (prompts.boxes, prompts.masks) if value is not None)
-            yield torch.arange(len(prompts), device=device), None, None
+        yield torch.arange(len(prompts)), None, None
         return
     labels = prompts.labels.long()
     counts = (labels >= 0).sum(1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from samgeo.errors import OptionError
 from samgeo.sam.tiny.decoder import Decoded, Decoder
 from samgeo.sam.tiny.encoder import Features, ImageEncoder
 from samgeo.sam.tiny.prompts import Prompted, PromptEncoder, Window
@@ -35,6 +36,11 @@ class TinyConfig:
         Side of a window in pixels, a multiple of 32.
     quality : int
         Hidden channels of the head that judges each candidate by itself; 0, as in the first weights, for none.
+
+    Raises
+    ------
+    OptionError
+        If no network can have these sizes.
     """
 
     channels: tuple[int, int, int] = (128, 64, 32)
@@ -46,6 +52,19 @@ class TinyConfig:
     masks: int = 4
     input_size: int = 512
     quality: int = 0
+
+    def __post_init__(self) -> None:
+        if (len(self.channels), len(self.similarity), len(self.maps)) != (3, 3, 2):
+            raise OptionError(f"{self} has too many or too few sizes; give 3 channels, 3 of similarity and 2 of maps.")
+        sizes = (*self.channels, *self.similarity, *self.maps, self.heads, self.depth, self.hidden, self.masks - 1)
+        if min(sizes) < 1 or self.quality < 0:
+            raise OptionError(f"{self} has sizes that are too small; give 1 or more of each, and 2 masks or more.")
+        if self.channels[0] % (2 * self.heads):
+            raise OptionError(
+                f"{self.channels[0]} channels do not divide into {self.heads} heads of twice as many; change one."
+            )
+        if self.input_size < 32 or self.input_size % 32:
+            raise OptionError(f"input_size is {self.input_size}; give a multiple of 32.")
 
 
 class TinyNetwork(nn.Module):

@@ -1,0 +1,416 @@
+"""The bundled model answers what its prototype answered, whatever is decoded beside it, and refuses files that are not it."""
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+
+import samgeo.sam
+from samgeo.errors import CheckpointError, OptionError
+from samgeo.sam.segmenter import Segmenter
+from samgeo.sam.tiny import load_tiny
+from samgeo.sam.tiny.decoder import ImageToTokens, TokensToImage
+from samgeo.sam.tiny.layers import DepthwiseConv, nest, sample_bilinear, unnest
+from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
+
+PACKAGED = Path(samgeo.sam.__file__).parent / "weights" / "tiny.safetensors"
+CLOSE = {"rtol": 0, "atol": 1e-3}
+
+# A house, a white roof, a pond.
+CLICKS = np.array([[[160.5, 120.5]], [[380.5, 290.5]], [[140.5, 380.5]]], np.float32)
+ONE = np.ones((3, 1), np.int64)
+SECOND = np.array([[[300, 200]], [[390, 300]], [[40, 480]]], np.float32)
+PAIRS = np.concatenate([CLICKS, SECOND], axis=1)
+BOTH = np.array([[1, 0], [1, 1], [1, 0]])
+BOXES = np.array([[80, 60, 240, 180], [300, 250, 460, 330], [80, 320, 200, 440]], np.float32)
+
+# What the prototype of the network answered in float32: predicted IoU of every candidate of the three prompts, logits of
+# the white roof's candidates at five pixels, areas of all masks in pixels.
+AT = np.array([[15, 20], [30, 40], [72, 95], [95, 35], [110, 100]])
+GOLDEN = {
+    "click": (
+        [[0.91677, 0.87721, 0.91376, 0.88351], [0.82146, 0.76115, 0.81818, 0.74536], [0.90527, 0.86407, 0.90103, 0.87144]],
+        [
+            [-4.267, -8.588, 4.429, -7.749, -10.241],
+            [-2.493, -5.915, 7.658, -6.198, -8.338],
+            [-7.278, -13.764, 7.38, -12.716, -16.476],
+            [-7.164, -12.426, 2.771, -10.477, -13.613],
+        ],
+        [[1200, 1206, 1200, 1192], [799, 837, 794, 721], [693, 714, 701, 662]],
+    ),
+    "two clicks": (
+        [[0.90313, 0.86067, 0.90006, 0.86422], [0.82292, 0.7652, 0.8195, 0.75259], [0.86291, 0.80599, 0.85683, 0.80731]],
+        [
+            [-4.311, -8.562, 4.231, -7.687, -10.109],
+            [-2.524, -5.922, 7.499, -6.151, -8.213],
+            [-7.331, -13.717, 7.093, -12.606, -16.245],
+            [-7.389, -12.697, 2.673, -10.675, -13.84],
+        ],
+        [[1200, 1200, 1200, 1189], [793, 837, 788, 717], [689, 713, 697, 584]],
+    ),
+    "box": (
+        [[0.9435, 0.92748, 0.94381, 0.94112], [0.91273, 0.88785, 0.91101, 0.90231], [0.93258, 0.9135, 0.93263, 0.92761]],
+        [
+            [-10.187, -15.193, 5.28, -13.788, -14.939],
+            [-8.336, -11.522, 6.487, -11.109, -11.616],
+            [-14.713, -21.979, 7.386, -20.41, -21.715],
+            [-9.659, -13.547, 2.679, -12.274, -13.345],
+        ],
+        [[1200, 1200, 1200, 1198], [776, 790, 770, 746], [695, 721, 702, 681]],
+    ),
+    "box and click": (
+        [[0.94169, 0.92426, 0.94202, 0.9374], [0.90378, 0.87658, 0.90209, 0.89072], [0.93137, 0.91152, 0.93154, 0.92497]],
+        [
+            [-10.857, -15.348, 5.96, -13.957, -15.058],
+            [-8.295, -10.908, 7.035, -10.516, -10.967],
+            [-14.902, -21.078, 8.225, -19.583, -20.747],
+            [-10.29, -13.942, 3.96, -12.642, -13.701],
+        ],
+        [[1200, 1200, 1200, 1198], [779, 800, 767, 746], [695, 721, 706, 684]],
+    ),
+    "two clicks and a mask": (
+        [[0.93704, 0.92012, 0.93884, 0.93166], [0.89881, 0.87349, 0.89904, 0.88431], [0.92719, 0.90683, 0.92813, 0.91867]],
+        [
+            [-5.829, -12.433, 5.763, -11.361, -13.294],
+            [-2.95, -6.993, 6.636, -7.1, -8.095],
+            [-8.199, -16.546, 7.533, -15.598, -17.77],
+            [-7.124, -12.497, 3.537, -11.115, -12.983],
+        ],
+        [[1200, 1200, 1200, 1199], [827, 837, 816, 777], [700, 718, 704, 684]],
+    ),
+    "background click": (
+        [[0.59051, 0.52133, 0.55847, 0.52417], [0.59328, 0.52451, 0.56152, 0.52777], [0.59251, 0.52328, 0.56062, 0.52674]],
+        [
+            [-18.684, -20.031, -19.797, -19.826, -19.832],
+            [-15.688, -17.689, -17.413, -17.996, -17.418],
+            [-22.138, -24.641, -24.112, -24.847, -24.42],
+            [-23.638, -26.575, -25.917, -25.991, -26.513],
+        ],
+        [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
+    ),
+}
+
+
+def scene():
+    y, x = np.mgrid[:512, :512]
+    image = np.stack([90 + x // 16, 110 + y // 16, 80 + (x + y) // 32], axis=-1)
+    image[60:180, 80:240] = (200, 90, 70)
+    image[250:330, 300:460] = (225, 225, 215)
+    image[(x - 140) ** 2 + (y - 380) ** 2 < 60**2] = (70, 75, 80)
+    image[400:, 300:] = (60, 120, 50)
+    return image.astype(np.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Keep torch from waiting for processors that other tests use."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_tiny(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def embedding(tiny):
+    return tiny.embed(scene()[None])[0]
+
+
+def all_four(model, embedding, **prompts):
+    """Return the single mask and the three candidates side by side."""
+    parts = [model.decode(embedding, **prompts, multimask=multimask) for multimask in (False, True)]
+    return tuple(torch.cat(part, dim=1).numpy() for part in zip(*parts, strict=True))
+
+
+def prompts_of(name, tiny, embedding):
+    prompts = {
+        "click": {"points": CLICKS, "labels": ONE},
+        "two clicks": {"points": PAIRS, "labels": BOTH},
+        "box": {"boxes": BOXES},
+        "box and click": {"points": CLICKS, "labels": ONE, "boxes": BOXES},
+        "background click": {"points": CLICKS, "labels": 0 * ONE},
+    }
+    if name == "two clicks and a mask":
+        logits, _ = tiny.decode(embedding, points=CLICKS, labels=ONE)
+        return {"points": PAIRS, "labels": BOTH, "masks": logits[:, 0].numpy()}
+    return prompts[name]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_it_answers_what_the_prototype_answered(tiny, embedding, name):
+    predicted, at, areas = GOLDEN[name]
+    logits, predicted_iou = all_four(tiny, embedding, **prompts_of(name, tiny, embedding))
+    assert logits.shape == (3, 4, 128, 128)
+    np.testing.assert_allclose(predicted_iou, predicted, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logits[1][:, AT[:, 0], AT[:, 1]], at, **CLOSE)
+    np.testing.assert_allclose((logits > 0).sum((2, 3)), areas, rtol=0, atol=1)
+
+
+def test_it_fits_the_door_and_says_which_weights_it_holds(tiny, embedding):
+    assert isinstance(tiny, Segmenter)
+    assert (tiny.name, tiny.input_size, tiny.dtype) == ("tiny", 512, torch.float32)
+    assert tiny.digest == hashlib.sha256(PACKAGED.read_bytes()).hexdigest()
+    assert len(embedding) == 1
+    with pytest.raises(IndexError, match="window 1 of an embedding of 1"):
+        embedding[1]
+
+
+def test_a_window_is_embedded_alike_alone_and_in_a_batch(tiny):
+    images = np.stack([scene(), scene()[::-1]])
+    batch = tiny.embed(images)
+    assert len(batch) == 2
+    for one, image in zip(batch, images, strict=True):
+        alone = tiny.embed(image[None])
+        torch.testing.assert_close(one.stride16, alone.stride16, **CLOSE)
+        torch.testing.assert_close(one.similar4, alone.similar4, **CLOSE)
+
+
+def test_padding_is_zeros_whatever_it_holds(tiny):
+    image, noisy = scene(), scene()
+    image[300:], image[:, 350:] = 0, 0
+    noisy[300:], noisy[:, 350:] = 255, 7
+    ours, theirs = tiny.embed(noisy[None], np.array([[300, 350]])), tiny.embed(image[None])
+    assert torch.equal(ours.stride4, theirs.stride4)
+    assert torch.equal(ours.stride16, theirs.stride16)
+
+
+def test_padding_points_and_neighbours_do_not_change_an_answer(tiny, embedding):
+    clicks = np.concatenate([SECOND, CLICKS], axis=1)
+    labels = np.array([[-1, 1], [1, 1], [-1, -1]])
+    logits, predicted_iou = tiny.decode(embedding, points=clicks, labels=labels, boxes=BOXES)
+    for row, (points, label) in enumerate([(CLICKS[:1], ONE[:1]), (clicks[1:2], labels[1:2]), (None, None)]):
+        alone, alone_iou = tiny.decode(embedding, points=points, labels=label, boxes=BOXES[row : row + 1])
+        torch.testing.assert_close(logits[row], alone[0], **CLOSE)
+        torch.testing.assert_close(predicted_iou[row], alone_iou[0], rtol=0, atol=1e-5)
+
+
+@settings(max_examples=5, deadline=None)
+@given(
+    points=st.lists(st.tuples(st.floats(0, 512, width=32), st.floats(0, 512, width=32)), max_size=5),
+    min_iou=st.sampled_from([0.0, 0.5, 0.7, 0.85, 1.0]),
+    multimask=st.booleans(),
+)
+def test_gating_only_leaves_out(tiny, embedding, points, min_iou, multimask):
+    clicks = np.array(points, np.float32).reshape(-1, 1, 2)
+    labels = np.ones(clicks.shape[:2], np.int64)
+    logits, predicted_iou = tiny.decode(embedding, points=clicks, labels=labels, multimask=multimask)
+    prompt, token, drawn, scores = tiny.decode_gated(
+        embedding, points=clicks, labels=labels, min_iou=min_iou, multimask=multimask
+    )
+    passing = np.argwhere(predicted_iou.numpy() > min_iou)
+    np.testing.assert_array_equal(np.stack([prompt, token], axis=1), passing)
+    np.testing.assert_array_equal(scores, predicted_iou[prompt, token].numpy())
+    torch.testing.assert_close(drawn, logits[prompt, token], **CLOSE)
+
+
+def test_gated_candidates_come_in_the_order_of_their_prompts(tiny, embedding):
+    labels = np.array([[1, 0], [1, -1], [1, 0]])
+    prompt, token, logits, _ = tiny.decode_gated(embedding, points=PAIRS, labels=labels, min_iou=0.0)
+    assert prompt.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert token.tolist() == [0, 1, 2] * 3
+    expected, _ = tiny.decode(embedding, points=PAIRS, labels=labels)
+    torch.testing.assert_close(logits, expected.flatten(0, 1), **CLOSE)
+
+
+def test_threads_may_share_it(tiny, embedding):
+    alone = tiny.decode(embedding, points=PAIRS, labels=BOTH)
+    with ThreadPoolExecutor(4) as pool:
+        for logits, predicted_iou in pool.map(lambda _: tiny.decode(embedding, points=PAIRS, labels=BOTH), range(8)):
+            assert torch.equal(logits, alone[0])
+            assert torch.equal(predicted_iou, alone[1])
+
+
+def test_bfloat16_draws_nearly_the_same_masks(tiny, embedding):
+    rounded = load_tiny(device="cpu", dtype="bfloat16")
+    assert rounded.digest == f"{tiny.digest}-bfloat16"
+    logits, predicted_iou = rounded.decode(rounded.embed(scene()[None])[0], boxes=BOXES, multimask=False)
+    exact, exact_iou = tiny.decode(embedding, boxes=BOXES, multimask=False)
+    assert logits.dtype == predicted_iou.dtype == torch.float32
+    assert (predicted_iou - exact_iou).abs().max() < 0.03
+    masks, expected = logits > 0, exact > 0
+    assert ((masks & expected).sum((2, 3)) / (masks | expected).sum((2, 3))).min() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "nothing to decode"),
+        ({"masks": np.zeros((3, 128, 128))}, "prompt 0 has neither a point nor a box"),
+        ({"points": CLICKS, "labels": np.array([[1], [-1], [1]])}, "prompt 1 has neither a point nor a box"),
+        ({"points": CLICKS}, "points and labels go together"),
+        ({"points": CLICKS, "labels": BOTH}, "do not fit"),
+        ({"boxes": BOXES[:, :3]}, "boxes must have shape"),
+        ({"boxes": BOXES * np.nan}, "not finite"),
+        ({"boxes": BOXES, "masks": np.zeros((3, 64, 64))}, "masks must have shape"),
+    ],
+)
+def test_prompts_that_do_not_fit_are_refused(tiny, embedding, arguments, message):
+    with pytest.raises(OptionError, match=message):
+        tiny.decode(embedding, **arguments)
+
+
+def test_images_that_do_not_fit_are_refused(tiny):
+    with pytest.raises(OptionError, match=r"uint8 images of shape \(B, 512, 512, 3\), not uint8 of \(1, 256, 256, 3\)"):
+        tiny.embed(np.zeros((1, 256, 256, 3), np.uint8))
+    with pytest.raises(OptionError, match="not float64"):
+        tiny.embed(np.zeros((1, 512, 512, 3)))
+    with pytest.raises(OptionError, match="sizes must be 1 pairs of height and width from 1 to 512"):
+        tiny.embed(scene()[None], np.array([[512, 0]]))
+    with pytest.raises(OptionError, match="one window's embedding, not 2"):
+        tiny.decode(tiny.embed(np.stack([scene()] * 2)), boxes=BOXES)
+
+
+def header(**changes):
+    config = {"architecture": "samgeo-tiny", "config": json.dumps({**CONFIG, **changes})}
+    return {name: value for name, value in config.items() if value}
+
+
+CONFIG = {name: getattr(TinyConfig(), name) for name in TinyConfig.__slots__}
+WEIGHTS = load_file(PACKAGED)
+FILES = {
+    "other bytes": (lambda path: path.write_bytes(b"PK\x03\x04 a pickle"), "not a safetensors file, or is damaged"),
+    "half a file": (lambda path: path.write_bytes(PACKAGED.read_bytes()[:100_000]), "not a safetensors file, or is damaged"),
+    "another architecture": (lambda path: save_file(WEIGHTS, path), "is not of architecture samgeo-tiny"),
+    "a config that is no JSON": (
+        lambda path: save_file(WEIGHTS, path, {"architecture": "samgeo-tiny", "config": "{"}),
+        "the config in its header cannot be read",
+    ),
+    "an unknown size": (lambda path: save_file(WEIGHTS, path, header(wings=2)), "the config in its header cannot be read"),
+    "sizes that make no network": (lambda path: save_file(WEIGHTS, path, header(channels=[1])), "cannot be read"),
+    "other sizes": (
+        lambda path: save_file(WEIGHTS, path, header(hidden=64)),
+        r"tensors do not fit the sizes in its header, decoder.blocks.0.perceptron.0.bias first: \(256,\) in the file, \(64,\)",
+    ),
+    "a tensor missing": (
+        lambda path: save_file({k: v for k, v in WEIGHTS.items() if k != "decoder.norm.bias"}, path, header()),
+        r"1 tensors do not fit .* decoder.norm.bias first: nothing in the file, \(128,\) expected",
+    ),
+    "a number that is not finite": (
+        lambda path: save_file({**WEIGHTS, "decoder.norm.bias": WEIGHTS["decoder.norm.bias"] * torch.nan}, path, header()),
+        "decoder.norm.bias holds numbers that are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_not_the_model_is_refused(tmp_path, name):
+    write, message = FILES[name]
+    write(tmp_path / "weights")
+    with pytest.raises(CheckpointError, match=message):
+        load_tiny(tmp_path / "weights", device="cpu")
+
+
+def test_a_missing_file_and_an_unknown_type_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="is not there"):
+        load_tiny(tmp_path / "weights", device="cpu")
+    with pytest.raises(OptionError, match="dtype 'int8' is not supported"):
+        load_tiny(device="cpu", dtype="int8")
+
+
+def test_a_network_of_other_sizes_trains_in_every_parameter():
+    torch.manual_seed(0)
+    config = replace(TinyConfig(), channels=(32, 16, 8), maps=(4, 8), depth=1, hidden=32, input_size=64)
+    network = TinyNetwork(config)
+    network.prompts.frequencies.normal_()
+    window = network.window(network.encode(torch.rand(1, 64, 64, 3) * 255)[0])
+    points, labels = torch.rand(2, 2, 2) * 64, torch.tensor([[1, 0], [0, 1]])
+    boxes, masks = torch.tensor([[4.0, 4, 40, 50]]).expand(2, 4), torch.randn(2, 16, 16)
+    prompted, decoded = network.decode(window, points, labels, boxes, masks)
+    logits = network.draw(window, prompted, decoded, slice(None), slice(None))
+    assert logits.shape == (2, 4, 16, 16)
+    (logits.square().mean() + decoded.predicted_iou.sum()).backward()
+    still = [name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    # A key's bias shifts a whole row of the softmax.
+    assert {name.removesuffix("key.bias") for name in still} <= {
+        "decoder.last_read.",
+        "decoder.blocks.0.tokens_to_image.",
+        "decoder.blocks.0.image_to_tokens.",
+        "decoder.blocks.0.among_tokens.",
+    }
+
+
+@given(cells=st.integers(1, 4), levels=st.integers(1, 2))
+@settings(deadline=None)
+def test_nested_order_goes_there_and_back_and_keeps_cells_together(cells, levels):
+    side = cells * 2**levels
+    pixels = torch.arange(2 * side * side * 3).view(2, side, side, 3)
+    nested = nest(pixels, levels)
+    assert torch.equal(unnest(nested, levels), pixels)
+    y, x = nested[0, :4, 0] // (3 * side), nested[0, :4, 0] // 3 % side
+    assert list(zip(y.tolist(), x.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_sampling_is_that_of_grid_sample():
+    torch.manual_seed(0)
+    pixels, xy = torch.randn(16, 24, 5), torch.rand(7, 3, 2) * 220 - 30
+    scaled = 2 * xy / torch.tensor([24 * 4, 16 * 4]) - 1
+    expected = functional.grid_sample(pixels.permute(2, 0, 1)[None], scaled[None], padding_mode="border", align_corners=False)
+    torch.testing.assert_close(sample_bilinear(pixels, xy, 4), expected[0].permute(1, 2, 0))
+
+
+def test_a_residual_kernel_adds_its_input():
+    torch.manual_seed(0)
+    plain, residual = DepthwiseConv(6, 3), DepthwiseConv(6, 3, residual=True)
+    residual.load_state_dict(plain.state_dict())
+    pixels = torch.randn(2, 8, 8, 6)
+    torch.testing.assert_close(residual(pixels), pixels + plain(pixels))
+
+
+def plain_attention(layer, query, key, value):
+    split = [layer.split(project(x)) for project, x in ((layer.query, query), (layer.key, key), (layer.value, value))]
+    return layer.output(functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2))
+
+
+def test_absorbed_attention_is_attention():
+    torch.manual_seed(0)
+    tokens, placed, image, placed_image = (torch.randn(2, count, 32) for count in (5, 5, 64, 64))
+    to_image, to_tokens = TokensToImage(32, 4, 16), ImageToTokens(32, 4, 16)
+    torch.testing.assert_close(
+        to_image(placed, placed_image, image), plain_attention(to_image, placed, placed_image, image), rtol=0, atol=1e-5
+    )
+    expected = image + plain_attention(to_tokens, placed_image, placed, tokens)
+    torch.testing.assert_close(to_tokens(image, placed_image, placed, tokens), expected, rtol=0, atol=1e-5)
+
+
+def test_boxes_of_mapped_buildings_become_their_footprints(tiny):
+    folder = os.environ.get("SAMGEO_DATA")
+    if not folder:
+        pytest.skip("SAMGEO_DATA does not name the folder of test data")
+    place = Path(folder) / "oam-banepa-buildings"
+    if not place.is_dir():
+        pytest.skip(f"{place} is not there")
+    import geopandas
+    import rasterio
+    from affine import Affine
+    from rasterio.features import rasterize
+    from rasterio.windows import Window
+
+    with rasterio.open(place / "banepa.tif") as raster:
+        top = raster.height - 512
+        image = raster.read([1, 2, 3], window=Window(0, top, 512, 512)).transpose(1, 2, 0)
+        transform = raster.transform @ Affine.translation(0, top)
+        footprints = geopandas.read_file(place / "footprints.geojson").to_crs(raster.crs)
+    (west, north), (east, south) = transform @ (0, 0), transform @ (512, 512)
+    near = footprints.cx[west:east, south:north].geometry
+    truth = [rasterize([one], (512, 512), transform=transform).astype(bool) for one in near[near.is_valid]]
+    truth = [one for one in truth if one.sum() >= 400]
+    rows, columns = ([np.flatnonzero(one.any(axis)) for one in truth] for axis in (1, 0))
+    boxes = np.array([[c[0], r[0], c[-1] + 1, r[-1] + 1] for r, c in zip(rows, columns, strict=True)], np.float32)
+    logits, _ = tiny.decode(tiny.embed(image[None])[0], boxes=boxes, multimask=False)
+    masks = functional.interpolate(logits, scale_factor=4, mode="bilinear")[:, 0].numpy() > 0
+    iou = [(mask & one).sum() / (mask | one).sum() for mask, one in zip(masks, truth, strict=True)]
+    assert np.mean(iou) > 0.75
