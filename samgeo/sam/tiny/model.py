@@ -221,9 +221,8 @@ class Tiny:
         if prompts.boxes is None:
             empty = _nothing(prompts)
             if len(empty):
-                raise OptionError(
-                    f"prompt {int(empty[0])} has neither a point nor a box; give one, for {self.name} uses masks to refine those."
-                )
+                wanted = f"give one, for {self.name} uses masks to refine those."
+                raise OptionError(f"prompt {int(empty[0])} has neither a point nor a box; {wanted}")
         return prompts
 
     def _parts(self, count: int, on_cpu: int) -> Iterator[slice]:
