@@ -69,7 +69,7 @@ def fit_flat(roof: Roof) -> None:
         # The head of the stairs stands in a corner.
         at = [float(roof.rng.choice([-1, 1])) * max(one - 0.6, 0) for one in reach]
         roof.put((np.abs(s - at[0]) < 1.6) & (np.abs(t - at[1]) < 1.5), roof.like(roof.between(0.86, 1.14)), wing.eave_m + 2.4)
-    if min(reach) > 1.6 and roof.rng.random() < 0.4:
+    if min(reach) > 1.6 and roof.rng.random() < 0.3:
         _panel_rows(roof, reach, wing.eave_m + 0.5)
     for _ in range(int(roof.rng.integers(0, 3 + int(room / 60)))):
         at = [roof.between(-one, one) for one in reach]
@@ -102,7 +102,7 @@ def fit_pitched(roof: Roof) -> None:
             strips = (np.abs(planes.along % 6.0 - 3.0) < 0.5) & (planes.down > 1.0) & (planes.down < width - 1.0)
             roof.colour[seen & strips] = (206, 212, 212)
         return
-    if length > 3.5 and width > 2.8 and roof.rng.random() < 0.22:
+    if length > 3.5 and width > 2.8 and roof.rng.random() < 0.13:
         # Panels go where the sun is, in landscape rows below the ridge.
         span, end = roof.between(1.4, length - 1.4), min(3.9, width - 0.6)
         array = seen & (roof.facing > 1) & (np.abs(planes.along) < span) & (planes.down > 0.7) & (planes.down < end)

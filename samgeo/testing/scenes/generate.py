@@ -14,7 +14,7 @@ from samgeo.testing.scenes.blocks import furnish
 from samgeo.testing.scenes.canvas import CLASSES, SUB, Canvas, Sun, burn
 from samgeo.testing.scenes.ground import paint_fields, paint_ground, paint_river
 from samgeo.testing.scenes.light import expose
-from samgeo.testing.scenes.plan import Building, Plan
+from samgeo.testing.scenes.plan import Building, Plan, Tree
 from samgeo.testing.scenes.roofs import paint_roofs
 from samgeo.testing.scenes.scene import Scene
 from samgeo.testing.scenes.streets import Site, lay_out
@@ -127,6 +127,11 @@ def _flood(plan: Plan, site: Site, rng: np.random.Generator) -> None:
     plan.walls[:] = [one for one in plan.walls if not valley.intersects(one)]
     plan.cars[:] = [one for one in plan.cars if not shapely.contains_xy(valley, one.x, one.y)]
     plan.trees[:] = [one for one in plan.trees if not shapely.contains_xy(water, one.x, one.y)]
+    for x, y in shapely.get_coordinates(valley.exterior.segmentize(4.0)):
+        size = float(rng.uniform(1.6, 4.2))
+        if rng.random() < 0.4:
+            place = float(x + rng.normal(0, 1)), float(y + rng.normal(0, 1))
+            plan.trees.append(Tree(*place, size, size * 1.9, float(rng.random() * 0.8)))
 
 
 def _thin(plan: Plan, site: Site) -> None:

@@ -137,4 +137,5 @@ def paint_river(canvas: Canvas, river: list[shapely.Polygon]) -> None:
         for weight, grain in zip(weights, canvas.grain[:3], strict=True):
             tone += weight * grain[inside]
         canvas.colour[inside] = tone[:, None] * np.array(colour, np.float32)
+        canvas.height[inside] = 0.0
         canvas.classes[inside] = CLASSES.index(name)

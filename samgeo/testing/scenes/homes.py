@@ -78,7 +78,7 @@ def _garden(lot: Lot, a: tuple[float, float], b: tuple[float, float]) -> None:
         )
     if lot.chance(0.5):
         lot.strip((middle - 3, middle + 2), (near - sign, near + sign * 1.6), "paved", PAVED)
-    lot.trees(int(lot.rng.integers(0, 4)), (a0 + 1, a1 - 1), (near + sign * 1.5, near + sign * room), (1.0, 3.2))
+    lot.trees(int(lot.rng.integers(1, 5)), (a0 + 1, a1 - 1), (near + sign * 1.5, near + sign * room), (1.0, 3.6))
 
 
 def _pool(lot: Lot, a: float, b: float) -> None:

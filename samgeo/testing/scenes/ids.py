@@ -248,7 +248,8 @@ def _stamp(rng: np.random.Generator, height: int, width: int, min_size: int) -> 
         return np.asarray((y / height * 2 - 1) ** 2 + (x / width * 2 - 1) ** 2 <= 1)
     if kind == "L":
         arm = max(min_size // 2, 1)
-        corner = stamp[: int(rng.integers(1, max(height - arm, 1) + 1)), : int(rng.integers(1, max(width - arm, 1) + 1))]
+        cut = [int(rng.integers((side - arm + 1) // 2, side - arm + 1)) for side in (height, width)]
+        corner = stamp[: cut[0], : cut[1]]
         corner[:] = False
         return np.asarray(stamp[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])])
     return stamp

@@ -29,7 +29,7 @@ def populate(plan: Plan, rng: np.random.Generator) -> None:
         if street.kind == "track":
             continue
         _drive(plan, street, rng)
-        if street.kind != "lane" and rng.random() < 0.5:
+        if street.kind != "lane" and rng.random() < 0.65:
             _plant(plan, street, rng)
 
 
