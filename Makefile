@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
-BENCHMARKS := $(wildcard benchmarks/bench_*.py)
+BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 
 # One thread for each test process: together they use every core once.
 PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
