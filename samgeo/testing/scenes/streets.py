@@ -35,8 +35,10 @@ class Site:
     @classmethod
     def draw(cls, width: float, height: float, rng: np.random.Generator) -> Site:
         """Draw a site at random."""
+        # The main crossing is near the middle of a town, but would be all that a small picture shows.
+        aside = rng.choice([-28.0, 28.0], 2) if min(width, height) < 120 else np.zeros(2)
         warp = Warp(
-            centre=(width * rng.uniform(0.42, 0.58), height * rng.uniform(0.42, 0.58)),
+            centre=(width * rng.uniform(0.42, 0.58) + aside[0], height * rng.uniform(0.42, 0.58) + aside[1]),
             angle=float(rng.uniform(-0.6, 0.6)),
             swing=(float(rng.uniform(6, 13)), float(rng.uniform(4, 10))),
             wave=(float(rng.uniform(230, 380)), float(rng.uniform(230, 380))),
