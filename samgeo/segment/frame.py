@@ -37,7 +37,7 @@ def to_frame(
     Returns
     -------
     GeoDataFrame
-        ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``geometry``.
+        ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``complete``, ``geometry``.
     """
     import geopandas as gpd
     import shapely
@@ -49,9 +49,9 @@ def to_frame(
     segments = iter(segments)
     while batch := list(islice(segments, VECTORIZE_BATCH)):
         for one, geometry in zip(batch, polygons([one.mask for one in batch]), strict=True):
-            records.append((place(one), one.predicted_iou, one.stability_score, geometry))
+            records.append((place(one), one.predicted_iou, one.stability_score, one.complete, geometry))
     records.sort(key=itemgetter(0))
-    _, predicted_iou, stability_score, geometry_px = zip(*records, strict=True) if records else ((), (), (), ())
+    _, predicted_iou, stability_score, complete, geometry_px = zip(*records, strict=True) if records else ((),) * 5
     in_pixels = np.array(geometry_px, dtype=object)
     geometry = georeference(in_pixels, geobox.affine)
     crs = geobox.crs
@@ -60,6 +60,7 @@ def to_frame(
         "predicted_iou": np.array(predicted_iou, dtype=np.float64),
         "stability_score": np.array(stability_score, dtype=np.float64),
         "area_px" if crs is None else "area_m2": area,
+        "complete": np.array(complete, dtype=bool),
     }
     frame = gpd.GeoDataFrame(columns, geometry=geometry, crs=None if crs is None else crs.proj)
     return frame[(area >= min_area) & (area <= max_area)].reset_index(drop=True)

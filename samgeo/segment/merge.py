@@ -57,11 +57,14 @@ class Segment:
         In raster pixels.
     predicted_iou, stability_score : float
         Of the piece that stands for it, or the mean over its pieces weighted by their areas.
+    complete : bool
+        False where its outline runs along the edge of a window behind which no window went on with it.
     """
 
     mask: Mask
     predicted_iou: float
     stability_score: float
+    complete: bool
 
 
 def merge(
@@ -98,10 +101,10 @@ def merge(
             for other in neighbours:
                 groups.join(_same(pieces[column], other, lattice, min_iou))
         closed, components = groups.split(row, lattice)
-        yield _segments(closed)
+        yield _segments(closed, lattice)
         above = pieces
     if components:
-        yield _segments(components)
+        yield _segments(components, lattice)
 
 
 class _Groups:
@@ -168,22 +171,39 @@ def _boxes(pieces: Sequence[Piece]) -> np.ndarray[tuple[int, int], np.dtype[np.i
     return np.array([(rect.x0, rect.y0, rect.x1, rect.y1) for rect in rects], dtype=np.int64)
 
 
-def _segments(components: Iterable[list[Piece]]) -> list[Segment]:
-    return sorted((_whole(members) for members in components), key=place)
+def _segments(components: Iterable[list[Piece]], lattice: Lattice) -> list[Segment]:
+    return sorted((_whole(members, lattice) for members in components), key=place)
 
 
-def _whole(members: list[Piece]) -> Segment:
+def _whole(members: list[Piece], lattice: Lattice) -> Segment:
     members = sorted(members, key=lambda piece: piece.order)
-    complete = [piece for piece in members if not piece.cut]
-    if complete or len(members) == 1:
-        best = (complete or members)[0]
-        return Segment(best.mask, best.predicted_iou, best.stability_score)
+    best = next((piece for piece in members if not piece.cut), None)
+    if best is not None:
+        return Segment(best.mask, best.predicted_iou, best.stability_score, complete=True)
     areas = [piece.mask.area for piece in members]
+    mask = union([piece.mask for piece in members])
     return Segment(
-        union([piece.mask for piece in members]),
+        mask,
         float(np.average([piece.predicted_iou for piece in members], weights=areas)),
         float(np.average([piece.stability_score for piece in members], weights=areas)),
+        complete=not any(_ends_at_window(piece, mask, lattice) for piece in members),
     )
+
+
+def _ends_at_window(piece: Piece, whole: Mask, lattice: Lattice) -> bool:
+    """Whether a piece reaches a side of its window, inside the raster, and the whole does not go on behind it."""
+    rect, (height, width) = lattice.rect(*piece.window), lattice.shape
+    sides = (
+        (rect.x0 > 0, Rect(rect.x0, rect.y0, rect.x0 + 1, rect.y1), (-1, 0)),
+        (rect.x1 < width, Rect(rect.x1 - 1, rect.y0, rect.x1, rect.y1), (1, 0)),
+        (rect.y0 > 0, Rect(rect.x0, rect.y0, rect.x1, rect.y0 + 1), (0, -1)),
+        (rect.y1 < height, Rect(rect.x0, rect.y1 - 1, rect.x1, rect.y1), (0, 1)),
+    )
+    for inside, line, step in sides:
+        edge = piece.mask.clip(line)
+        if inside and not edge.is_empty and intersection_area(edge.shift(*step), whole) == 0:
+            return True
+    return False
 
 
 def place(segment: Segment) -> tuple[int, int, int, int, float, bytes]:

@@ -107,8 +107,9 @@ def segment(
     -------
     GeoDataFrame
         One row an object in the raster's CRS, from the top of the raster to its bottom: ``geometry``, ``predicted_iou``,
-        ``stability_score`` and ``area_m2``, the true area (``area_px`` where there is no CRS). ``attrs["samgeo"]`` tells
-        what made it.
+        ``stability_score``, ``area_m2``, the true area (``area_px`` where there is no CRS), and ``complete``: false where
+        the outline is the edge of a window because the model saw nothing of it in the next. ``attrs["samgeo"]`` tells what
+        made it.
 
     Raises
     ------

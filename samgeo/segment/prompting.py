@@ -68,6 +68,17 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.points)
 
+    @classmethod
+    def of_point(cls, point: NDArray[np.float64]) -> Prompts:
+        """Return one prompt of one foreground point, shape (1, 2)."""
+        nothing = np.full(1, None, dtype=np.object_)
+        return cls(point[None], np.ones((1, 1), dtype=np.int64), np.full((1, 4), np.nan), nothing, False, (None,))
+
+    def only_points(self, prompt: int) -> bool:
+        """Whether a prompt is nothing but points."""
+        alone = self.shapes[prompt] is None and self.earlier[prompt] is None
+        return alone and not np.isfinite(self.boxes[prompt]).any()
+
     def extent(self, prompt: int, frame: Rect) -> tuple[float, float, float, float] | str:
         """Return the box around a prompt within the raster, or why there is none."""
         import shapely
@@ -208,12 +219,16 @@ def _within(box: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArray[np.
 
 def _clip(shape: shapely.Geometry | None, rect: Rect) -> shapely.Geometry | None:
     import shapely
-    from shapely.affinity import translate
 
     if shape is None:
         return None
-    part = shapely.intersection(shape, shapely.box(rect.x0, rect.y0, rect.x1, rect.y1))
-    return translate(part, -rect.x0, -rect.y0) if part.area > 0 else None
+    parts = shapely.get_parts(shapely.intersection(shape, shapely.box(rect.x0, rect.y0, rect.x1, rect.y1)))
+    # Where the shape only touches the window, the intersection has points and lines too.
+    surfaces = shapely.multipolygons(parts[shapely.get_dimensions(parts) == 2])
+    if shapely.is_empty(surfaces):
+        return None
+    moved: shapely.Geometry = shapely.transform(surfaces, lambda xy: xy - (rect.x0, rect.y0))
+    return moved
 
 
 def _bounds(shape: shapely.Geometry) -> NDArray[np.float64]:
@@ -282,7 +297,8 @@ def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, 
         Of the prompt, in raster pixels.
     """
     if len(pieces) == 1:
-        return Segment(pieces[0].mask, pieces[0].predicted_iou, pieces[0].stability_score)
+        only = pieces[0]
+        return Segment(only.mask, only.predicted_iou, only.stability_score, complete=not only.cut)
     region = Rect(int(extent[0]), int(extent[1]), int(np.ceil(extent[2])), int(np.ceil(extent[3])))
     whole = [one for closed in merge(_rows(pieces), lattice) for one in closed]
     return min(whole, key=lambda one: (-one.mask.clip(region).area, place(one)))

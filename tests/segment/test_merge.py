@@ -48,6 +48,13 @@ def test_cut_views_alone_are_united_and_their_scores_weighted_by_area() -> None:
     assert segment.predicted_iou == pytest.approx(0.7)
 
 
+def test_an_outline_along_a_windows_edge_is_said() -> None:
+    (lonely,) = merged(piece(Rect(60, 10, 100, 40), 0, cut=True))
+    assert not lonely.complete
+    (continued,) = merged(piece(Rect(0, 10, 100, 20), 0, cut=True), piece(Rect(80, 10, 180, 20), 1, cut=True))
+    assert continued.complete
+
+
 def test_neighbours_that_touch_in_the_shared_strip_stay_two() -> None:
     one, other = piece(Rect(81, 10, 99, 30), 0, cut=False), piece(Rect(81, 30, 99, 50), 1, cut=False)
     assert [segment.mask for segment in merged(one, other)] == [one.mask, other.mask]

@@ -49,6 +49,7 @@ def test_a_road_ten_windows_long_is_one_feature(winding: bool) -> None:
     result = found(labels)
     assert len(result) == 1
     assert result.area_px[0] == (labels > 0).sum()
+    assert result.complete.all()
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -165,4 +166,4 @@ def test_the_table_tells_what_made_it() -> None:
     assert made["model"]["name"] == "oracle"
     assert made["options"]["window"] == 512
     assert made["options"]["overlap"] == 128
-    assert list(result.columns) == ["predicted_iou", "stability_score", "area_px", "geometry"]
+    assert list(result.columns) == ["predicted_iou", "stability_score", "area_px", "complete", "geometry"]
