@@ -2,9 +2,9 @@
 
     SAMGEO_DATA=... python benchmarks/bench_everything.py [--model tiny] [--points-per-side 16 32] [--picture banepa.png]
 
-Truth: the OpenStreetMap footprints of the mosaic. A footprint is found when an object of IoU 0.5 or more with it is paired with it,
-the best IoU first, each object and footprint at most once. Precision is the share of all objects that are paired: everything mode
-also finds roads, trees, cars and the parts of roofs, none of which is in the truth.
+Truth: the OpenStreetMap footprints of the mosaic. A footprint is found when an object of IoU 0.5 or more with it is paired with
+it, the best IoU first, each object and footprint at most once. Precision is the share of all objects that are paired:
+everything mode also finds roads, trees, cars and the parts of roofs, none of which is in the truth.
 """
 
 from __future__ import annotations
