@@ -2,9 +2,9 @@
 
     SAMGEO_DATA=... python benchmarks/prompts.py [--model tiny] [--boxes 512] [--picture banepa.png]
 
-Truth: the footprints that lie in the raster, of at least 60 pixels. One click is the pole of inaccessibility; each further click
-is the pole of the deepest error, given with the logits of the answer before; a box is the exact bounding box in the raster's
-axes. IoU is that of polygons.
+Truth: the footprints that lie in the raster, of at least 60 pixels. One click is the pole of inaccessibility; each further
+click is the pole of the deepest error, given with the logits of the answer before; a box is the exact bounding box in the
+raster's axes. IoU is that of polygons.
 """
 
 from __future__ import annotations
@@ -85,11 +85,16 @@ def clicks(predictor: samgeo.Predictor, truth: np.ndarray, count: int) -> np.nda
             if found:
                 earlier, answer = found[0].earlier, shapely.make_valid(polygons([found[0].mask])[0])
             missing, surplus = shapely.difference(shape, answer), shapely.difference(answer, shape)
-            depths = [shapely.length(shapely.maximum_inscribed_circle(part, 0.25)) for part in (missing, surplus)]
-            points.append(interior_points([missing if depths[0] >= depths[1] else surplus])[0])
-            labels.append(int(depths[0] >= depths[1]))
+            is_missing = depth(missing) >= depth(surplus)
+            error = missing if is_missing else surplus
+            points.append(interior_points([shape if error.is_empty else error])[0])
+            labels.append(int(is_missing))
         answers.append(answer)
     return np.array(answers, dtype=object)
+
+
+def depth(part: shapely.Geometry) -> float:
+    return 0.0 if part.is_empty else float(shapely.length(shapely.maximum_inscribed_circle(part, 0.25)))
 
 
 def in_pixels(predictor: samgeo.Predictor, frame: gpd.GeoDataFrame) -> np.ndarray:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import shapely
     from odc.geo.geobox import GeoBox
 
-__all__ = ["PIXELS", "from_pixels", "read_boxes", "read_points", "read_polygons", "to_pixels"]
+__all__ = ["PIXELS", "from_pixels", "is_features", "read_boxes", "read_points", "read_polygons", "to_pixels"]
 
 GROUP, LABEL = "prompt", "label"
 
@@ -54,7 +54,7 @@ def read_points(
     VectorError
         If features cannot be read, are no points, or have no CRS where one is needed.
     """
-    if not _is_features(points):
+    if not is_features(points):
         xy = _array("points", points)
         xy = xy[:, None] if xy.ndim == 2 else xy
         if xy.ndim != 3 or xy.shape[2] != 2:
@@ -114,7 +114,7 @@ def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[
     """
     import shapely
 
-    if not _is_features(boxes):
+    if not is_features(boxes):
         sides = _array("boxes", boxes)
         if sides.ndim != 2 or sides.shape[1] != 4:
             raise OptionError(f"boxes have shape {sides.shape}; give (P, 4): x0, y0, x1, y1.")
@@ -159,7 +159,7 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
     import geopandas as gpd
     import shapely
 
-    if _is_features(polygons):
+    if is_features(polygons):
         frame, inward = _features(polygons, geobox, crs)
         table = _table(frame)
     else:
@@ -223,7 +223,8 @@ def _bounds(geometry: shapely.Geometry) -> str:
     return "nothing" if shapely.is_empty(geometry) else "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*shapely.bounds(geometry))
 
 
-def _is_features(given: Any) -> bool:
+def is_features(given: Any) -> bool:
+    """Whether prompts are a path, a GeoDataFrame or a GeoSeries, rather than an array or bare geometries."""
     import geopandas as gpd
 
     return isinstance(given, str | os.PathLike | gpd.GeoDataFrame | gpd.GeoSeries)

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
-from samgeo.geo.prompts import read_boxes, read_points, read_polygons
+from samgeo.geo.prompts import PIXELS, is_features, read_boxes, read_points, read_polygons
 from samgeo.segment.answering import Candidate, best_pieces, candidates
 from samgeo.segment.embeddings import MEMORY_BYTES, EmbeddingCache, Encoded, check_fresh, embed, read_window
+from samgeo.segment.following import follow
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Piece, Segment
 from samgeo.segment.prompting import Ask, Index, Prompts, SoftMask, ask, join, windows_of
+from samgeo.segment.window import is_cut
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -111,8 +113,8 @@ class Predictor:
         """Segment what prompts mean.
 
         Kinds of prompts may be combined: row i of each belongs to prompt i. A box or polygon that no window holds is asked of
-        all windows that it reaches into, and their answers are joined as automatic segmentation joins pieces. A box that
-        reaches past the raster is clipped.
+        all windows that it reaches into, and their answers are joined as automatic segmentation joins pieces. What a click
+        finds at the edge of its window is followed into the neighbours. A box that reaches past the raster is clipped.
 
         Parameters
         ----------
@@ -139,7 +141,7 @@ class Predictor:
         GeoDataFrame
             A row a prompt, in the prompts' order and the raster's CRS: the other columns of the prompts' features,
             ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` where there is no CRS), ``reason``, ``geometry``.
-            Where nothing was found the geometry is empty and ``reason`` says why; else ``reason`` is None.
+            Where nothing was found the geometry is empty and ``reason`` says why; else ``reason`` is missing.
 
         Raises
         ------
@@ -226,16 +228,14 @@ class Predictor:
         import geopandas as gpd
         import shapely
 
-        from samgeo.segment.vectorize import georeference
-
         if not 0 <= min_iou <= 1:
             raise OptionError(f"min_iou is {min_iou}; give a number from 0 to 1.")
         _check("auto", refine)
         prompts, table = self._read(polygons=polygons, crs=crs)
         found = self._frame(self._answer(prompts, "auto", refine), table)
-        rough = georeference(prompts.shapes, self.raster.geobox.affine)
+        rough = self._as_given(polygons, crs)
         answer = found.geometry.to_numpy()
-        shared = shapely.area(shapely.intersection(rough, answer))
+        shared = shapely.area(shapely.intersection(shapely.make_valid(rough), answer))
         total = shapely.area(rough) + shapely.area(answer) - shared
         missing = shapely.is_empty(answer)
         iou = np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
@@ -258,6 +258,26 @@ class Predictor:
     @property
     def _area_name(self) -> str:
         return "area_px" if self.raster.geobox.crs is None else "area_m2"
+
+    def _as_given(self, polygons: Any, crs: Any) -> NDArray[np.object_]:
+        """Return polygons in the raster's CRS with all bits of their coordinates."""
+        import geopandas as gpd
+        import shapely
+
+        from samgeo.geo.vectors import read_vectors
+        from samgeo.segment.vectorize import georeference
+
+        if is_features(polygons):
+            series = read_vectors(polygons).geometry
+            crs = series.crs or crs
+        else:
+            series = gpd.GeoSeries(np.asarray([polygons] if isinstance(polygons, shapely.Geometry) else polygons))
+        raster_crs = self.raster.geobox.crs
+        if isinstance(crs, str) and crs == PIXELS:
+            return georeference(series.to_numpy(), self.raster.geobox.affine)
+        if crs is None or raster_crs is None:
+            return np.asarray(series.to_numpy(), dtype=np.object_)
+        return np.asarray(series.set_crs(crs).to_crs(raster_crs.proj).to_numpy(), dtype=np.object_)
 
     def _areas(self, geometry_px: NDArray[np.object_], geometry: NDArray[np.object_]) -> NDArray[np.float64]:
         import shapely
@@ -340,11 +360,24 @@ class Predictor:
             for prompt, piece in best_pieces(self.model, self.lattice, index, window, asks, multimask=multimask, refine=refine):
                 pieces[prompt].append(piece)
         for prompt, extent in extents.items():
-            if prompt in pieces:
-                answers[prompt] = join(pieces[prompt], self.lattice, extent)
+            found = pieces[prompt]
+            if len(found) == 1 and found[0].cut and prompts.only_points(prompt):
+                found = follow(found[0], self.lattice, self._offers)
+            if found:
+                answers[prompt] = join(found, self.lattice, extent)
             elif prompt not in asked:
                 answers[prompt] = ON_NODATA
         return answers
+
+    def _offers(self, index: Index, point: NDArray[np.float64]) -> list[tuple[Candidate, bool]]:
+        """Return the masks that a window offers for one point in raster pixels, and whether each is cut."""
+        window = self._window(index)
+        prompt = Prompts.of_point(point)
+        asked = None if window.embedding is None else ask(prompt, 0, index, window.rect, window.valid)
+        if asked is None:
+            return []
+        offered = candidates(self.model, self.lattice, index, window, asked, multimask=True)
+        return [(one, is_cut(one.mask.shift(-window.rect.x0, -window.rect.y0), window.known)) for one in offered]
 
     def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[Ask]:
         asks = (ask(prompts, prompt, index, window.rect, window.valid) for prompt in members)
