@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,25 @@ class _Group(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+# What every command that looks at a raster with a model takes.
+_LOOKING = (
+    click.option("--model", default="tiny", show_default=True, help="A name of `samgeo models list`, or a checkpoint file."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+    click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True),
+    click.option("--bands", help="One or three bands by number or name, such as 5,3,2 or red,green,blue."),
+    click.option("--stretch", help="Values that become black and white, such as 0,3000.  [default: 2nd to 98th percentile]"),
+    click.option("--nodata", help="The value without data, where the file does not say it; none, where it says it wrongly."),
+    click.option("--window", type=int, help="Side of a window in pixels.  [default: the model's input]"),
+    click.option("--overlap", type=int, help="Pixels that neighbouring windows share.  [default: a quarter of the window]"),
+)
+
+
+def _looking(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_LOOKING):
+        command = option(command)
+    return command
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="samgeo")
 def main() -> None:
@@ -38,14 +58,7 @@ def main() -> None:
 @main.command()
 @click.argument("image")
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--model", default="tiny", show_default=True, help="A name of `samgeo models list`, or a checkpoint file.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
-@click.option("--bands", help="One or three bands by number or name, such as 5,3,2 or red,green,blue.")
-@click.option("--stretch", help="Values that become black and white, such as 0,3000.  [default: 2nd to 98th percentile]")
-@click.option("--nodata", help="The value without data, where the file does not say it; none, where it says it wrongly.")
-@click.option("--window", type=int, help="Side of a window in pixels.  [default: the model's input]")
-@click.option("--overlap", type=int, help="Pixels that neighbouring windows share.  [default: a quarter of the window]")
+@_looking
 @click.option("--points-per-side", type=int, help="Prompts along a window's side.  [default: the model's]")
 @click.option("--pred-iou", type=float, help="Drop masks whose predicted IoU is not above this.  [default: the model's]")
 @click.option("--stability", type=float, help="Drop masks less stable than this.  [default: the model's]")
@@ -54,6 +67,7 @@ def main() -> None:
 @click.option("--aoi", type=click.Path(path_type=Path), help="A vector file: segment inside its polygons only.")
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
 @click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
+@click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def segment(image: str, output: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
@@ -67,6 +81,53 @@ def segment(image: str, output: Path, bands: str | None, stretch: str | None, qu
     result = run(image, output, bands=_bands(bands), stretch=_stretch(stretch), progress=not quiet, **options)
     if not quiet:
         click.echo(f"{_count(len(result), 'object')} in {output}", err=True)
+
+
+@main.command()
+@click.argument("image")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--points", type=click.Path(path_type=Path), help="A vector file: a click each; see below.")
+@click.option("--boxes", type=click.Path(path_type=Path), help="A vector file: the box around each feature.")
+@click.option("--polygons", type=click.Path(path_type=Path), help="A vector file: a rough outline each.")
+@_looking
+@click.option("--refine", type=int, default=0, show_default=True, help="Times to ask again, from the answer before.")
+@click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
+@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@click.option("--quiet", is_flag=True, help="No summary.")
+def predict(image: str, output: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+    """Segment what is prompted in IMAGE into georeferenced polygons in OUTPUT, a row a prompt.
+
+    Prompts may be in any CRS. A column label of points says 1 for foreground and 0 for background, points with the same value
+    in a column prompt are one prompt, and several files go together row by row. Where nothing is found the geometry is empty
+    and the column reason says why.
+    """
+    from samgeo.segment.prompted import predict as run
+
+    result = run(image, output, bands=_bands(bands), stretch=_stretch(stretch), **options)
+    if not quiet:
+        found = int(result.reason.isna().sum())
+        click.echo(f"{_count(found, 'object')} for {_count(len(result), 'prompt')} in {output}", err=True)
+
+
+@main.command()
+@click.argument("image")
+@click.argument("store", type=click.Path(path_type=Path))
+@_looking
+@click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
+@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
+@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to start the store anew.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+def encode(image: str, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+    """Encode IMAGE ahead of time into STORE, a Zarr folder that predict and segment take as --cache.
+
+    A store that is there is continued.
+    """
+    from samgeo.segment.encoding import encode as run
+
+    done = run(image, store, bands=_bands(bands), stretch=_stretch(stretch), progress=not quiet, **options)
+    if not quiet:
+        there = f"{done.kept:,} were there, {done.empty:,} have no data"
+        click.echo(f"{_count(done.encoded, 'window')} of {done.windows:,} encoded into {store}: {there}", err=True)
 
 
 @main.group()

@@ -140,7 +140,8 @@ class Predictor:
         -------
         GeoDataFrame
             A row a prompt, in the prompts' order and the raster's CRS: the other columns of the prompts' features,
-            ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` where there is no CRS), ``reason``, ``geometry``.
+            ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` where there is no CRS), ``complete``, false where a
+            window's edge cut the object, ``reason``, ``geometry``.
             Where nothing was found the geometry is empty and ``reason`` says why; else ``reason`` is missing.
 
         Raises
@@ -154,7 +155,9 @@ class Predictor:
         """
         _check(multimask, refine)
         prompts, table = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
-        return self._frame(self._answer(prompts, multimask, refine), table)
+        result = self._frame(self._answer(prompts, multimask, refine), table)
+        result.attrs["samgeo"]["options"] |= {"multimask": multimask, "refine": refine}
+        return result
 
     def candidates(
         self,
@@ -406,6 +409,7 @@ class Predictor:
             "predicted_iou": np.array([np.nan if one is None else one.predicted_iou for one in found], dtype=np.float64),
             "stability_score": np.array([np.nan if one is None else one.stability_score for one in found], dtype=np.float64),
             self._area_name: self._areas(outlines, geometry),
+            "complete": np.array([one is not None and one.complete for one in found], dtype=np.bool_),
             "reason": np.array([one if isinstance(one, str) else None for one in answers], dtype=object),
         }
         base = pd.DataFrame(index=pd.RangeIndex(len(found))) if table is None else table

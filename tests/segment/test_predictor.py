@@ -52,7 +52,7 @@ def test_points_boxes_and_polygons_find_the_very_pixels_in_the_prompts_order(pre
     by_polygon = predictor.predict(polygons=by_box)
     assert areas(by_point) == areas(by_box) == areas(by_polygon) == AREAS[order].tolist()
     assert by_box.reason.isna().all()
-    assert list(by_box.columns) == ["predicted_iou", "stability_score", "area_px", "reason", "geometry"]
+    assert list(by_box.columns) == ["predicted_iou", "stability_score", "area_px", "complete", "reason", "geometry"]
 
 
 def test_each_window_is_encoded_once_and_prompts_of_a_window_are_decoded_together() -> None:
