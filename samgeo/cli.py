@@ -80,7 +80,8 @@ def segment(image: str, output: Path, bands: str | None, stretch: str | None, qu
 
     result = run(image, output, bands=_bands(bands), stretch=_stretch(stretch), progress=not quiet, **options)
     if not quiet:
-        click.echo(f"{_count(len(result), 'object')} in {output}", err=True)
+        without_crs = "" if result.crs is not None else "; the raster has no CRS: areas are in pixels"
+        click.echo(f"{_count(len(result), 'object')} in {output}{without_crs}", err=True)
 
 
 @main.command()

@@ -220,3 +220,4 @@ def test_a_raster_without_crs_is_segmented_in_pixels(tmp_path: Path) -> None:
     frame = gpd.read_file(tmp_path / "objects.gpkg")
     assert "area_px" in frame.columns
     assert frame.crs is None
+    assert "no CRS" in result.stderr
