@@ -108,5 +108,5 @@ def test_what_is_to_the_left_is_allowed(source):
 def test_rooms_beside_each_other_and_the_scenes_are_out_of_reach():
     assert breaches("from samgeo.learn import pictures", "dataset", ["samgeo", "dataset"])
     assert breaches("from samgeo.dataset import metrics", "map", ["samgeo", "map"])
-    assert breaches("from samgeo.testing import town", "learn", ["samgeo", "learn"])
+    assert breaches("from samgeo.testing import town", "segment", ["samgeo", "segment"])
     assert not breaches("from samgeo.testing import town", "cli", ["samgeo"])
