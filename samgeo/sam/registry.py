@@ -125,11 +125,11 @@ _MODELS = (
         name="tiny",
         architecture="samgeo tiny, MobileNetV2",
         parameters=2_634_188,
-        size_bytes=5_298_856,
+        size_bytes=5_298_840,
         licence="Apache-2.0",
         file="tiny.safetensors",
         input_size=512,
-        gates=Gates(points_per_side=16, pred_iou=0.4, stability=0.5),
+        gates=Gates(points_per_side=24, pred_iou=0.45, stability=0.5, min_region_px=64),
     ),
     _sam(
         letter="b",
