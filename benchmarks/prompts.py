@@ -127,9 +127,10 @@ def rate(predictor: samgeo.Predictor, truth: np.ndarray, count: int) -> None:
     # Processor time, alternately: other work on the machine must not decide.
     times = [[timed(task) for task in (bare, whole)] for _ in range(3)]
     seconds = dict(zip(("bare", "whole"), np.min(times, axis=0), strict=True))
+    bare_rate, whole_rate = count / seconds["bare"], count / seconds["whole"]
     print(
-        f"{count} boxes: bare decoder {count / seconds['bare']:.1f}, predictor {count / seconds['whole']:.1f} a second of processor "
-        f"({seconds['whole'] / seconds['bare'] - 1:+.0%} time)"
+        f"{count} boxes a second of processor: bare decoder {bare_rate:.1f}, predictor {whole_rate:.1f} "
+        f"({bare_rate / whole_rate - 1:+.0%} time)"
     )
 
 

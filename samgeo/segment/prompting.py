@@ -19,8 +19,9 @@ __all__ = ["Ask", "Index", "Prompts", "SoftMask", "ask", "interior_points", "joi
 
 Index = tuple[int, int]
 
-# A drawn outline is sure of itself from this many low-resolution pixels inside on, and this sure.
-SOFT_PX, SOFT_LOGIT = 4.0, 8.0
+# A drawn outline is sure of itself from this many low-resolution pixels inside on, and this sure. More would be followed to the
+# letter, and outlines are rough.
+SOFT_PX, SOFT_LOGIT = 8.0, 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
