@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -137,7 +137,7 @@ class EmbeddingStore:
         wanted = describe_run(raster, model, lattice)
         differences = _differences(found, wanted)
         if overwrite:
-            _create(path, wanted, lattice)
+            _create(path, wanted, lattice, replace=True)
         elif differences:
             raise OptionError(
                 f"the store {path} cannot be used: {'; '.join(differences)}. Use a store of its own for each raster, model and "
@@ -299,7 +299,7 @@ class EmbeddingStore:
         return filelock.FileLock(folder / f"{name}.lock")
 
 
-def _create(path: Path, attributes: dict[str, Any], lattice: Lattice) -> None:
+def _create(path: Path, attributes: dict[str, Any], lattice: Lattice, *, replace: bool = False) -> None:
     """Make an empty store beside its place, and move it there at once; another process may have been quicker."""
     import zarr
 
@@ -317,8 +317,9 @@ def _create(path: Path, attributes: dict[str, Any], lattice: Lattice) -> None:
             fill_value=0,
             dimension_names=["row", "column", "byte"],
         )
-        if path.exists():
-            path.rename(old)
+        if replace:
+            with suppress(FileNotFoundError):  # Another process is replacing it too.
+                path.rename(old)
         # A folder replaces an empty one only: if another process was quicker, its store stays.
         fresh.rename(path)
     except OSError as error:

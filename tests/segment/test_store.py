@@ -242,6 +242,30 @@ def test_writers_and_readers_at_once_do_not_harm_each_other(tmp_path: Path) -> N
     assert not list(tmp_path.glob(".*"))
 
 
+def test_of_processes_that_make_a_store_at_once_one_is_first_and_the_others_join_it(tmp_path: Path) -> None:
+    raster, model = samgeo.Raster.open(IMAGE), Oracle64()
+    for turn in range(10):
+        path = tmp_path / f"{turn}.zarr"
+        barrier, made, failures = threading.Barrier(6), [], []
+
+        def work(path=path, barrier=barrier, made=made, failures=failures) -> None:
+            barrier.wait()
+            try:
+                store = EmbeddingStore.open_or_create(path, raster, model)
+                made.append((path.stat().st_ino, store))
+            except samgeo.SamgeoError as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert len({inode for inode, _ in made}) == 1
+    assert not list(tmp_path.glob(".*"))
+
+
 SLOW = textwrap.dedent(
     """
     import sys, time
