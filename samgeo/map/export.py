@@ -1,0 +1,229 @@
+"""Accepted objects as tables and files, and back: every vector format, COCO, and the file that a session saves itself to."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from samgeo.errors import VectorError
+from samgeo.geo.vectors import check_output, read_vectors
+from samgeo.map.annotations import Annotation
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    from odc.geo.geobox import GeoBox
+
+    from samgeo.geo.raster import Raster
+
+__all__ = ["area_name", "check_polygons", "from_frame", "to_coco", "to_frame", "write_json"]
+
+UNKNOWN = "file"
+PX_DECIMALS = 6
+
+
+def area_name(geobox: GeoBox) -> str:
+    """Return the name of the column for areas: pixels where the raster has no CRS."""
+    return "area_px" if geobox.crs is None else "area_m2"
+
+
+def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
+    """Return objects as a table.
+
+    Parameters
+    ----------
+    objects : sequence of Annotation
+    geobox : GeoBox
+        Of the raster.
+
+    Returns
+    -------
+    GeoDataFrame
+        ``id``, ``class``, ``predicted_iou`` and ``stability_score`` (NaN where no model scored the geometry), ``area_m2``
+        (``area_px`` without a CRS), ``made``, ``edited``, ``geometry``, in the raster's CRS.
+    """
+    import geopandas as gpd
+
+    def scores(name: str) -> Any:
+        return np.array([np.nan if getattr(one, name) is None else getattr(one, name) for one in objects], dtype=np.float64)
+
+    columns = {
+        "id": np.array([one.id for one in objects], dtype=np.int64),
+        "class": np.array([one.class_name for one in objects], dtype=object),
+        "predicted_iou": scores("predicted_iou"),
+        "stability_score": scores("stability_score"),
+        area_name(geobox): np.array([one.area for one in objects], dtype=np.float64),
+        "made": np.array([one.made for one in objects], dtype=object),
+        "edited": np.array([one.edited for one in objects], dtype=np.bool_),
+    }
+    geometry = gpd.GeoSeries([one.geometry for one in objects], dtype="geometry")
+    return gpd.GeoDataFrame(columns, geometry=geometry, crs=None if geobox.crs is None else geobox.crs.proj)
+
+
+def from_frame(
+    path: Path, raster: Raster, measure: Callable[[Sequence[shapely.Geometry]], list[float]], next_id: int
+) -> tuple[Annotation, ...]:
+    """Read the objects of a file that a session saved, and that other programs may have changed since.
+
+    Parameters
+    ----------
+    path : Path
+    raster : Raster
+        What the objects lie on.
+    measure : callable
+        Geometries to their areas: those in the file may be out of date.
+    next_id : int
+        For objects that have no id yet: the next one of the session that saved, or 1.
+
+    Raises
+    ------
+    VectorError
+        If it cannot be read, is no file of annotations, or has objects that cannot go on as such.
+    """
+    crs = raster.geobox.crs
+    frame = read_vectors(path, crs=None if crs is None else crs.proj)
+    missing = [name for name in ("id", "class") if name not in frame]
+    if missing:
+        raise VectorError(
+            f"{path} is no file of annotations: without {' and '.join(missing)}; choose another name, to keep it."
+        )
+    if frame["class"].isna().any():
+        raise VectorError(f"{path} has {int(frame['class'].isna().sum())} objects without a class; give them one first.")
+    check_polygons(frame.geometry, str(path))
+    given = [_number(one) for one in frame["id"].tolist()]
+    twice = [one for one, times in Counter(given).items() if one is not None and times > 1]
+    if twice:
+        raise VectorError(f"{path} has the id {twice[0]:g} more than once; clear the id of the copies, and they get new ones.")
+    unused = count(max([next_id, *(int(one) + 1 for one in given if one is not None)]))
+    objects = []
+    areas = measure(frame.geometry.tolist())
+    for row, number, area in zip(frame.to_dict("records"), given, areas, strict=True):
+        objects.append(
+            Annotation(
+                next(unused) if number is None else int(number),
+                row[frame.active_geometry_name],
+                str(row["class"]),
+                _number(row.get("predicted_iou")),
+                _number(row.get("stability_score")),
+                area,
+                str(row.get("made") or UNKNOWN),
+                bool(row.get("edited")),
+            )
+        )
+    return tuple(objects)
+
+
+def check_polygons(geometries: Any, what: str) -> None:
+    """Refuse what cannot be the geometry of an object.
+
+    Raises
+    ------
+    VectorError
+        If one is not a valid polygon or multipolygon with an area; it says which, from 0, and why.
+    """
+    for number, geometry in enumerate(geometries):
+        if geometry is None or geometry.is_empty or geometry.geom_type not in {"Polygon", "MultiPolygon"}:
+            kind = "nothing" if geometry is None or geometry.is_empty else f"a {geometry.geom_type}"
+            raise VectorError(f"feature {number} of {what} is {kind}; give polygons.")
+        if not geometry.is_valid:
+            why = shapely.is_valid_reason(geometry)
+            raise VectorError(f"feature {number} of {what} is not a valid polygon ({why}); draw it without crossing itself.")
+
+
+def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str]) -> dict[str, Any]:
+    """Return objects as a COCO detection data set of one image.
+
+    Polygons are in pixel coordinates, the outer corner of the first pixel at (0, 0). COCO's polygons have no holes: what has
+    some is cut into parts that have none and together cover the same. The area is exact, in pixels.
+
+    Parameters
+    ----------
+    objects : sequence of Annotation
+    raster : Raster
+        The image.
+    classes : sequence of str
+        The categories, numbered from 1.
+
+    Returns
+    -------
+    dict
+        ``images``, ``categories`` and ``annotations``, each with ``segmentation``, ``bbox`` (x, y, width, height), ``area``,
+        ``category_id``, and the scores of the model's mask where there are any.
+    """
+    from shapely.affinity import affine_transform
+
+    height, width = raster.shape
+    inverse = (~raster.geobox.affine).to_shapely()
+    annotations = []
+    for one in objects:
+        # An affine and its inverse leave some last bits, where pixels are whole numbers.
+        geometry = shapely.transform(affine_transform(one.geometry, inverse), lambda xy: np.round(xy, PX_DECIMALS))
+        x0, y0, x1, y1 = shapely.bounds(geometry).tolist()
+        scores = {"predicted_iou": one.predicted_iou, "stability_score": one.stability_score}
+        annotations.append(
+            {
+                "id": one.id,
+                "image_id": 1,
+                "category_id": classes.index(one.class_name) + 1,
+                "segmentation": [shapely.get_coordinates(part.exterior).ravel().tolist() for part in _without_holes(geometry)],
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": float(shapely.area(geometry)),
+                "iscrowd": 0,
+                **{name: score for name, score in scores.items() if score is not None},
+            }
+        )
+    return {
+        "images": [{"id": 1, "file_name": Path(raster.name).name, "width": width, "height": height}],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
+        "annotations": annotations,
+    }
+
+
+def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write JSON whole or not at all.
+
+    Raises
+    ------
+    VectorError
+        If it cannot be written; an existing file is then as it was.
+    """
+    path = check_output(path, overwrite)
+    if path.suffix.lower() != ".json":
+        raise VectorError(f"{path} cannot be written as COCO: its suffix is {path.suffix!r}; give a name that ends in .json.")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
+            temporary = Path(folder) / path.name
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(value, file, allow_nan=False)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        raise VectorError(f"{path} cannot be written ({error}); check the free space.") from error
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def _without_holes(geometry: shapely.Geometry) -> Iterator[shapely.Polygon]:
+    """Cut polygons from top to bottom through their first hole until no part has one."""
+    parts = [part for part in shapely.get_parts(geometry) if isinstance(part, shapely.Polygon)]
+    while parts:
+        part = parts.pop(0)
+        if not part.interiors:
+            yield part
+            continue
+        x0, y0, x1, y1 = part.bounds
+        left, _, right, _ = part.interiors[0].bounds
+        middle = (left + right) / 2
+        for half in (shapely.box(x0, y0, middle, y1), shapely.box(middle, y0, x1, y1)):
+            parts += [one for one in shapely.get_parts(shapely.intersection(part, half)) if isinstance(one, shapely.Polygon)]

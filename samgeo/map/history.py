@@ -1,0 +1,78 @@
+"""States one after another: undo, redo, and a log made into states again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from samgeo.errors import OptionError, SamgeoError
+from samgeo.map.actions import Action, Redo, Undo
+from samgeo.map.annotations import Rules, State, apply
+from samgeo.map.log import Recorded
+
+__all__ = ["History", "replay"]
+
+# A state and those before it: shared between histories, so that each step costs as much as the first.
+_Stack = tuple[State, "_Stack"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A state, with those before it and those that were undone.
+
+    Attributes
+    ----------
+    state : State
+    """
+
+    state: State
+    _past: _Stack = field(default=None, repr=False, compare=False)
+    _future: _Stack = field(default=None, repr=False, compare=False)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is something to undo."""
+        return self._past is not None
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is something to do again."""
+        return self._future is not None
+
+    def after(self, action: Action, rules: Rules) -> History:
+        """Return the history after an action: this very one where the action changes nothing.
+
+        Raises
+        ------
+        SamgeoError
+            If the action cannot be done.
+        """
+        if isinstance(action, Undo):
+            if self._past is None:
+                return self
+            before, earlier = self._past
+            return History(before, earlier, (self.state, self._future))
+        if isinstance(action, Redo):
+            if self._future is None:
+                return self
+            again, later = self._future
+            return History(again, (self.state, self._past), later)
+        state = apply(self.state, action, rules)
+        return self if state == self.state else History(state, (self.state, self._past), None)
+
+
+def replay(recorded: Recorded, rules: Rules) -> History:
+    """Do again what a log says of its last session.
+
+    Raises
+    ------
+    OptionError
+        If an action cannot be done, which says that the log was changed; the message names its line.
+    """
+    opening = recorded.opening
+    history = History(State(objects=opening.objects, next_id=opening.next_id))
+    for number, action in recorded.actions:
+        try:
+            history = history.after(action, rules)
+        except SamgeoError as error:
+            raise OptionError(f"line {number} of {recorded.path} cannot be done again: {error}") from error
+    return history

@@ -1,0 +1,323 @@
+"""An annotation session: click, look, accept, undo, export. No widgets; what draws it subscribes to it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import shapely
+
+from samgeo.errors import OptionError
+from samgeo.geo.prompts import read_boxes, read_points
+from samgeo.geo.vectors import write_vectors
+from samgeo.map.actions import (
+    Accept,
+    AcceptProposals,
+    AddPoint,
+    Choose,
+    ClearPrompts,
+    Delete,
+    Edit,
+    Propose,
+    Redo,
+    RejectProposals,
+    Select,
+    SetBox,
+    SetClass,
+    Undo,
+)
+from samgeo.map.annotations import Annotation, Rules, State
+from samgeo.map.answers import Answers
+from samgeo.map.export import to_coco, to_frame, write_json
+from samgeo.map.history import History, replay
+from samgeo.map.live import Live, Snapshot
+from samgeo.map.log import Log, check_same, describe
+from samgeo.map.opening import MEMBER, check_classes, recorded_at, start_from
+from samgeo.map.placing import place_geometry, read_proposals
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from samgeo.segment.predictor import Predictor
+
+__all__ = ["Session", "Snapshot"]
+
+DEFAULT_CLASSES = ("object",)
+
+
+class Session:
+    """Objects of a raster, made by prompting a model, and all that was done to make them.
+
+    Every action goes to the log, can be undone, and undone again. Places are in the raster's CRS, or in the one that is said:
+    anything that pyproj takes, or "pixels". Any thread may use it: one action is done at a time, in the order in which the
+    log has them.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The raster and the model.
+    classes : sequence of str, default ("object",)
+        The palette; the first is the default. Classes of objects that are already there are added.
+    log : path, optional
+        A file of JSON lines, appended to: each action before it takes effect.
+    autosave : path, optional
+        A GeoPackage, replaced whole after each change of the objects. If it is there, its objects are where the session
+        starts; without it, or where the last session of the log died before it could save, the log is where it starts.
+
+    Raises
+    ------
+    SamgeoError
+        If a file is of another raster, cannot be read, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        *,
+        classes: tuple[str, ...] | list[str] = DEFAULT_CLASSES,
+        log: str | os.PathLike[str] | None = None,
+        autosave: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.predictor = predictor
+        self.id = uuid.uuid4().hex[:12]
+        answers = Answers(predictor)
+        opening, is_saved = start_from(answers, check_classes(classes), log, autosave)
+        self.classes = opening.classes
+        self.autosave = None if autosave is None else Path(autosave)
+        self._run = opening.run
+        self._rules = Rules(self.classes, answers.ask, answers.measure)
+        self._saved: tuple[Annotation, ...] | None = opening.objects if is_saved else None
+        start = State(objects=opening.objects, next_id=opening.next_id)
+        self._live = Live(History(start), self._rules, None if log is None else Log(log, self.id, opening), self._save)
+        self._save(start, 0)
+
+    @classmethod
+    def replay(cls, log: str | os.PathLike[str], predictor: Predictor) -> Self:
+        """Do the last session of a log again, to an identical state.
+
+        Parameters
+        ----------
+        log : path
+        predictor : Predictor
+            Of the same raster, model and windows.
+
+        Returns
+        -------
+        Session
+            With its history, so that its actions can be undone. It has no log and no saved file.
+
+        Raises
+        ------
+        OptionError
+            If the log is of another raster, model or lattice of windows, which are said; or if it is damaged.
+
+        Warns
+        -----
+        UserWarning
+            If the last line was half written when the session died: the action is left out.
+        """
+        recorded = recorded_at(log)
+        check_same(str(log), recorded.opening.run, describe(predictor))
+        session = cls(predictor, classes=recorded.opening.classes)
+        history = replay(recorded, session._rules)
+        session._live = Live(history, session._rules, None, session._save, len(recorded.actions))
+        return session
+
+    @property
+    def state(self) -> State:
+        """The state now; it waits for nobody."""
+        return self._live.snapshot.state
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state now, with what can be undone; it waits for nobody."""
+        return self._live.snapshot
+
+    def add_point(self, x: float, y: float, label: int = 1, *, crs: Any = None) -> Snapshot:
+        """Click on the object (label 1) or beside it (label 0).
+
+        A click after others corrects the chosen candidate. What is found is in ``state.answer``.
+
+        Raises
+        ------
+        OptionError
+            If the label is another one, or the place has no coordinates in the raster's CRS.
+        """
+        if label not in (0, 1):
+            raise OptionError(f"label is {label!r}; give 1 (foreground) or 0 (background).")
+        xy, _, _ = read_points([[x, y]], geobox=self.predictor.raster.geobox, crs=crs)
+        x_px, y_px = _placed(xy[0, 0].tolist(), crs)
+        return self._live.do(lambda _: AddPoint(x_px, y_px, int(label)))
+
+    def set_box(self, x0: float, y0: float, x1: float, y1: float, *, crs: Any = None) -> Snapshot:
+        """Draw a box around the object, between two corners in any order, instead of the one there was.
+
+        Raises
+        ------
+        OptionError
+            If a corner has no coordinates in the raster's CRS.
+        """
+        sides = [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
+        box, _ = read_boxes([sides], geobox=self.predictor.raster.geobox, crs=crs)
+        placed = SetBox(*_placed(box[0].tolist(), crs))
+        return self._live.do(lambda _: placed)
+
+    def choose(self, candidate: int) -> Snapshot:
+        """Choose a live candidate, by its number from 0."""
+        return self._live.do(lambda _: Choose(candidate))
+
+    def clear_prompts(self) -> Snapshot:
+        """Take the clicks and the box away."""
+        return self._live.do(lambda _: ClearPrompts())
+
+    def accept(self, class_name: str | None = None) -> Snapshot:
+        """Make the chosen candidate an object, the last of ``state.objects``; the prompts are then done with.
+
+        Raises
+        ------
+        OptionError
+            If there is no candidate, or no such class.
+        """
+        return self._live.do(lambda _: Accept(class_name or self.classes[0]))
+
+    def select(self, id: int | None) -> Snapshot:  # noqa: A002 - the field's word, and the column's name
+        """Select an object, or none."""
+        return self._live.do(lambda _: Select(id))
+
+    def set_class(self, id: int, class_name: str) -> Snapshot:  # noqa: A002
+        """Give an object another class."""
+        return self._live.do(lambda _: SetClass(id, class_name))
+
+    def edit(self, id: int, geometry: shapely.Geometry, *, crs: Any = None) -> Snapshot:  # noqa: A002
+        """Give an object another geometry; the model's scores, which are of the old one, go.
+
+        Raises
+        ------
+        OptionError
+            If there is no such object.
+        VectorError
+            If it is not a valid polygon or multipolygon.
+        """
+        placed = place_geometry(geometry, self.predictor.raster.geobox, crs)
+        return self._live.do(lambda _: Edit(id, placed))
+
+    def delete(self, id: int) -> Snapshot:  # noqa: A002
+        """Delete an object."""
+        return self._live.do(lambda _: Delete(id))
+
+    def propose(self, features: Any) -> Snapshot:
+        """Put polygons up for accept or reject, beside those that are up already.
+
+        Parameters
+        ----------
+        features : path, GeoDataFrame or GeoSeries
+            In any CRS, with or without columns ``predicted_iou``, ``stability_score`` and ``class``: as from `samgeo.segment`.
+
+        Raises
+        ------
+        SamgeoError
+            If they cannot be read, have no CRS, are not valid polygons, or a class is not in the palette.
+        """
+        proposals = read_proposals(features, self.predictor.raster.geobox)
+        return self._live.do(lambda _: Propose(proposals))
+
+    def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:
+        """Make proposals objects with the same ids: all of them by default; of their own class where they have one."""
+        named = class_name or self.classes[0]
+        return self._live.do(lambda state: AcceptProposals(_proposal_ids(state, ids), named))
+
+    def reject_proposals(self, ids: list[int] | tuple[int, ...] | None = None) -> Snapshot:
+        """Take proposals away: all of them by default."""
+        return self._live.do(lambda state: RejectProposals(_proposal_ids(state, ids)))
+
+    def undo(self) -> Snapshot:
+        """Take the last action back; nothing happens where there is none."""
+        return self._live.do(lambda _: Undo())
+
+    def redo(self) -> Snapshot:
+        """Do again what was last undone; nothing happens where there is nothing."""
+        return self._live.do(lambda _: Redo())
+
+    def object_at(self, x: float, y: float, *, crs: Any = None) -> int | None:
+        """Return the id of the object under a place, the last accepted of several, or None."""
+        geobox = self.predictor.raster.geobox
+        xy, _, _ = read_points([[x, y]], geobox=geobox, crs=crs)
+        place = shapely.Point(geobox.affine * tuple(xy[0, 0].tolist()))
+        return next((one.id for one in reversed(self.state.objects) if shapely.covers(one.geometry, place)), None)
+
+    def subscribe(self, observer: Callable[[Snapshot], None]) -> Callable[[], None]:
+        """Have an observer called after each change, in their order, one at a time and outside the lock.
+
+        It may act on the session itself; the snapshot of that comes to it next.
+
+        Returns
+        -------
+        callable
+            Call it to end the subscription.
+        """
+        return self._live.subscribe(observer)
+
+    def to_frame(self) -> gpd.GeoDataFrame:
+        """Return the objects, with the columns of `samgeo.map.export.to_frame`."""
+        now = self.snapshot
+        frame = to_frame(now.state.objects, self.predictor.raster.geobox)
+        frame.attrs["samgeo"] = self._provenance(now.state, now.revision)
+        return frame
+
+    def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the objects to a vector file, in the format that its suffix names.
+
+        Raises
+        ------
+        VectorError
+            If it cannot be written.
+        """
+        frame = self.to_frame()
+        write_vectors(frame, path, overwrite=overwrite, provenance=frame.attrs["samgeo"])
+
+    def export_coco(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the objects as COCO, polygons in pixel coordinates, to a ``.json`` file.
+
+        Raises
+        ------
+        VectorError
+            If it cannot be written.
+        """
+        write_json(to_coco(self.state.objects, self.predictor.raster, self.classes), path, overwrite=overwrite)
+
+    def _save(self, state: State, actions: int) -> None:
+        """Write the saved file where it is not up to date. What failed to be written is written with the next action."""
+        if self.autosave is None or state.objects is self._saved:
+            return
+        frame = to_frame(state.objects, self.predictor.raster.geobox)
+        write_vectors(frame, self.autosave, overwrite=True, provenance=self._provenance(state, actions))
+        self._saved = state.objects
+
+    def _provenance(self, state: State, actions: int) -> dict[str, Any]:
+        from samgeo import __version__
+
+        return {
+            "samgeo": __version__,
+            "model": {"name": self.predictor.model.name, "digest": self.predictor.model.digest},
+            "raster": self.predictor.raster.provenance(),
+            MEMBER: {
+                "session": self.id,
+                "actions": actions,
+                "next_id": state.next_id,
+                "classes": list(self.classes),
+                "run": self._run,
+            },
+        }
+
+
+def _placed(coordinates: list[float], crs: Any) -> list[float]:
+    if any(one != one for one in coordinates):  # noqa: PLR0124 - NaN is what differs from itself
+        raise OptionError(f"the place has no coordinates in the raster's CRS; check that it is in {crs}.")
+    return coordinates
+
+
+def _proposal_ids(state: State, ids: list[int] | tuple[int, ...] | None) -> tuple[int, ...]:
+    return tuple(one.id for one in state.proposals) if ids is None else tuple(ids)
