@@ -124,8 +124,8 @@ _MODELS = (
     ModelInfo(
         name="tiny",
         architecture="samgeo tiny, MobileNetV2",
-        parameters=2_634_188,
-        size_bytes=5_298_840,
+        parameters=2_716_749,
+        size_bytes=5_464_746,
         licence="Apache-2.0",
         file="tiny.safetensors",
         input_size=512,
@@ -202,8 +202,8 @@ def load_model(
     ----------
     name_or_path : str, Path or Segmenter, default "tiny"
         A name from ``models()``, which is downloaded on first use; a checkpoint of SAM 1 of any size, in the official
-        layout, Hugging Face's or our own, or a folder with one; ``hf://owner/name`` for a repository on the Hugging Face
-        hub. What already is a model is returned as it is.
+        layout, Hugging Face's or our own, or a folder with one; a file of the bundled model's architecture;
+        ``hf://owner/name`` for a repository on the Hugging Face hub. What already is a model is returned as it is.
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the first of CUDA, MPS and CPU that this machine has.
     dtype : str, default "auto"
@@ -246,6 +246,11 @@ def load_model(
     path = Path(name_or_path).expanduser()
     if not path.exists():
         raise _unknown(given)
+    from samgeo.sam.tiny.checkpoint import is_tiny, load_tiny
+
+    if is_tiny(path):
+        trained: Segmenter = load_tiny(path, device=where, dtype=kind)
+        return trained
     return _load_sam(path, name=path.stem, device=where, dtype=kind)
 
 

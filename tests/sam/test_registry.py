@@ -192,3 +192,11 @@ def test_cuda_answers_what_the_cpu_answers(weights):
     truth = cpu.decode(cpu.embed(pixels)[0], boxes=boxes)
     answer = cuda.decode(cuda.embed(pixels)[0], boxes=boxes)
     torch.testing.assert_close([part.cpu() for part in answer], list(truth), rtol=0, atol=1e-3)
+
+
+def test_a_file_of_the_bundled_architecture_loads_by_its_path(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(model_path("tiny").read_bytes())
+    mine = load_model(path, device="cpu")
+    assert mine.digest == load_model("tiny", device="cpu").digest
+    assert default_gates(mine) == default_gates(load_model("tiny", device="cpu"))

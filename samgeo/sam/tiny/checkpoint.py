@@ -17,7 +17,7 @@ from samgeo.sam.device import resolve_device, resolve_dtype
 from samgeo.sam.tiny.model import Tiny
 from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
 
-__all__ = ["load_tiny"]
+__all__ = ["is_tiny", "load_tiny"]
 
 ARCHITECTURE = "samgeo-tiny"
 
@@ -56,6 +56,18 @@ def load_tiny(
         with as_file(files("samgeo.sam") / "weights" / "tiny.safetensors") as packaged:
             return _load(packaged, on, precision)
     return _load(Path(path), on, precision)
+
+
+def is_tiny(path: Path) -> bool:
+    """Return whether a file says that it holds the bundled model's architecture; a file that is damaged says nothing."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+    except SafetensorError:
+        return False
+    return header.get("architecture") == ARCHITECTURE
 
 
 def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
