@@ -201,7 +201,7 @@ def _touching(tiles: list[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
 
 
 def _scenes() -> Iterator[Picture]:
-    from samgeo.testing.scenes.town import town
+    from samgeo.testing.scenes import town
 
     for seed in range(SCENES):
         resolution_m = (0.15, 0.3, 0.5)[seed % 3]

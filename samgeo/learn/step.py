@@ -124,7 +124,8 @@ def example_loss(
     trust, near = torch.from_numpy(example.trust).to(device), focus(boxes, side, STRIDE)
     count = len(masks)
     order = torch.from_numpy(rng.permutation(count)).to(device)
-    boxed, clicked = order.split([round(count * course.boxes), count - round(count * course.boxes)])
+    with_box = round(count * course.boxes)
+    boxed, clicked = order[:with_box], order[with_box:]
     asked: list[_Asked] = []
     total = truth.new_zeros(())
     click = click_best = box = corrected = error = float("nan")
@@ -140,12 +141,12 @@ def example_loss(
         asked.append(_Asked(clicked, points, labels, None, _take(answer, pick)))
     if len(boxed):
         with_click = bool(rng.random() < course.box_and_click)
-        points = clicks[boxed, None] if with_click else None
-        labels = torch.ones(len(boxed), 1, dtype=torch.long, device=device) if with_click else None
-        answer = network.answer(window, points, labels, boxes[boxed], candidates=SINGLE)
+        inside = clicks[boxed, None] if with_click else None
+        is_object = torch.ones(len(boxed), 1, dtype=torch.long, device=device) if with_click else None
+        answer = network.answer(window, inside, is_object, boxes[boxed], candidates=SINGLE)
         losses = mask_losses(answer, truth[boxed], near[boxed], trust[boxed], ambiguous=False, of=weights)
         total, box = total + losses.loss.sum(), float(losses.true_iou.mean())
-        asked.append(_Asked(boxed, points, labels, boxes[boxed], answer.logits[:, 0].detach()))
+        asked.append(_Asked(boxed, inside, is_object, boxes[boxed], answer.logits[:, 0].detach()))
     chosen = asked[-1] if rng.random() < course.correct_boxes else _half(asked[0], course.corrected, rng)
     answer = _corrections(network, window, chosen, truth, course=course, rng=rng)
     rows = chosen.rows

@@ -200,7 +200,7 @@ class _Run:
                     course=options.course,
                     device=device,
                 )
-            (loss / options.images).backward()
+            torch.autograd.backward(loss / options.images)
             progress.append(told)
         norm = nn.utils.clip_grad_norm_(parameters, options.clip)
         for group in self.optimizer.param_groups:
