@@ -50,8 +50,8 @@ class Answers:
         """Return what the model offers for the marks of a prompt.
 
         A click after others starts from the logits of the candidate that was chosen before it, where these are of a window
-        that sees all of the prompt; a box starts anew. What may go on behind the edge of its window, or is asked for by a box
-        larger than a window, is followed into the other windows, as `Predictor.predict` does.
+        that holds the box and the clicks on the object; a box starts anew. What may go on behind the edge of its window, or is
+        asked for by a box larger than a window, is followed into the other windows, as `Predictor.predict` does.
 
         Raises
         ------
@@ -117,9 +117,9 @@ class Answers:
         return None if earlier is None or not self._sees(earlier, prompt) else earlier
 
     def _sees(self, earlier: SoftMask, prompt: Prompt) -> bool:
-        """Whether the window of an earlier answer holds all that is asked now."""
+        """Whether the window of an earlier answer holds what the object is now said to reach: a click beside it may be far."""
         window = self.predictor.lattice.rect(*earlier.window)
-        at = [(point.x_px, point.y_px) for point in prompt.points]
+        at = [(point.x_px, point.y_px) for point in prompt.points if point.label == 1]
         if not all(window.x0 <= x < window.x1 and window.y0 <= y < window.y1 for x, y in at):
             return False
         return self._holds(window, prompt)

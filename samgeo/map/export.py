@@ -98,6 +98,8 @@ def from_frame(
     if frame["class"].isna().any():
         raise VectorError(f"{path} has {int(frame['class'].isna().sum())} objects without a class; give them one first.")
     check_polygons(frame.geometry, str(path))
+    if frame["id"].dtype.kind not in "iuf" and frame["id"].notna().any():
+        raise VectorError(f"{path} has ids that are not numbers; choose another name, to keep it.")
     given = [_number(one) for one in frame["id"].tolist()]
     twice = [one for one, times in Counter(given).items() if one is not None and times > 1]
     if twice:
@@ -114,8 +116,8 @@ def from_frame(
                 _number(row.get("predicted_iou")),
                 _number(row.get("stability_score")),
                 area,
-                str(row.get("made") or UNKNOWN),
-                bool(row.get("edited")),
+                row["made"] if isinstance(row.get("made"), str) else UNKNOWN,
+                row.get("edited") in (True, 1),
             )
         )
     return tuple(objects)

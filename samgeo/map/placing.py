@@ -83,9 +83,17 @@ def read_proposals(features: Any, geobox: GeoBox) -> tuple[Proposed, ...]:
         strict=True,
     )
     return tuple(
-        Proposed(geometry, _known(iou), _known(stability), class_name if isinstance(class_name, str) else None)
+        Proposed(geometry, _known(iou), _known(stability), _class_name(class_name))
         for geometry, iou, stability, class_name in rows
     )
+
+
+def _class_name(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if value is not None and value == value:  # noqa: PLR0124 - a missing value is NaN, which differs from itself
+        raise VectorError(f"the class of a proposal is {value!r}; give names.")
+    return None
 
 
 def _known(score: Any) -> float | None:

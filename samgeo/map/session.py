@@ -91,8 +91,9 @@ class Session:
         self._rules = Rules(self.classes, answers.ask, answers.measure)
         self._saved: tuple[Annotation, ...] | None = opening.objects if is_saved else None
         start = State(objects=opening.objects, next_id=opening.next_id)
-        self._live = Live(History(start), self._rules, None if log is None else Log(log, self.id, opening), self._save)
+        # Before the log says that this session began: what an earlier one left unsaved must not be lost in between.
         self._save(start, 0)
+        self._live = Live(History(start), self._rules, None if log is None else Log(log, self.id, opening), self._save)
 
     @classmethod
     def replay(cls, log: str | os.PathLike[str], predictor: Predictor) -> Self:
