@@ -28,17 +28,19 @@ DUBAI_LAYERS = {"building": (0,), "region": (1, 2, 3, 4)}
 # Panels in these are speckled by glare. Most others are turned copies of five originals, told by the number in the name.
 GLARE = {"417", "hflipped_131", "hflipped_343", "hflipped_374"}
 ZOOM_HALF_M = 20037508.342789244
-SCENES, SCENE_SIDE = 60, 512
+SCENE_SIDE = 512
 OBJECTS = {"building": Layer(1.0)}
 
 
-def sources(data: Path) -> list[Source]:
+def sources(data: Path, *, scenes: int = 60) -> list[Source]:
     """Read all that the bundled model may be trained on.
 
     Parameters
     ----------
     data : Path
         The folder with the data sets.
+    scenes : int, default 60
+        Generated towns beside them, at least 1.
 
     Returns
     -------
@@ -54,7 +56,6 @@ def sources(data: Path) -> list[Source]:
     dubai = [picture for tile in DUBAI_TRAINING_TILES for picture in _dubai(data, tile)]
     drone = from_coco(*_coco(data, "oam-philippines-nepal-buildings"), min_area_px=80)
     dhaka = from_coco(*_coco(data, "oam-dhaka-buildings"), min_area_px=64)
-    scenes = list(_scenes())
     return [
         Source("banepa", banepa, 0.20, OBJECTS, (0.3, 1.9)),
         Source("kampala", list(_kampala(data)), 0.14, OBJECTS, (0.3, 1.6)),
@@ -64,14 +65,26 @@ def sources(data: Path) -> list[Source]:
         Source("rio", list(_rio_masks(data)), 0.10, OBJECTS, (0.8, 3.0)),
         Source("solar", list(_japan(data, "solar")), 0.03, {"solar": Layer(1.0)}, (0.5, 1.6)),
         Source("roads", list(_japan(data, "roads")), 0.03, {"roads": Layer(1.0)}, (0.5, 1.6)),
-        Source("scenes", scenes, 0.13, {"building": Layer(0.75), "region": Layer(0.25)}, (0.35, 2.0)),
+        Source("scenes", list(_scenes(scenes)), 0.13, {"building": Layer(0.75), "region": Layer(0.25)}, (0.35, 2.0)),
     ]
 
 
 def validation(data: Path) -> dict[str, list[Picture]]:
     """Read what models are judged on: Banepa's last chips, Dubai's tile 7, and Rio with footprints.
 
-    Parameters and errors are those of `sources`.
+    Parameters
+    ----------
+    data : Path
+        The folder with the data sets.
+
+    Returns
+    -------
+    dict of str to list of Picture
+
+    Raises
+    ------
+    RasterError, VectorError
+        If a data set is not there, or cannot be read.
     """
     return {
         "Banepa": [picture for number, picture in enumerate(_banepa(data)) if number >= BANEPA_TRAINING_CHIPS],
@@ -200,10 +213,10 @@ def _touching(tiles: list[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
         yield np.argwhere(groups == group) + low
 
 
-def _scenes() -> Iterator[Picture]:
+def _scenes(count: int) -> Iterator[Picture]:
     from samgeo.testing.scenes import town
 
-    for seed in range(SCENES):
+    for seed in range(count):
         resolution_m = (0.15, 0.3, 0.5)[seed % 3]
         yield from_scene(town((SCENE_SIDE, SCENE_SIDE), 1000 + seed, resolution_m=resolution_m), f"town-{seed}")
 
