@@ -1,0 +1,50 @@
+"""Latency of the bundled model: encoding one window, and decoding a hundred clicks.
+
+python benchmarks/bench_latency.py [--model tiny] [--device auto] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+import samgeo
+from samgeo.testing.scenes import town
+
+REPEATS, CLICKS = 15, 100
+
+
+def median_ms(work: Callable[[], object]) -> float:
+    work()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    model = samgeo.load_model(options.model, device=options.device)
+    side = model.input_size
+    image = town((side, side), seed=1).image[None]
+    embedding = model.embed(image)[0]
+    points = np.random.default_rng(0).uniform(0, side, (CLICKS, 1, 2)).astype(np.float32)
+    labels = np.ones((CLICKS, 1), dtype=np.int64)
+    print(f"encode a window of {side} px: {median_ms(lambda: model.embed(image)):.0f} ms")
+    print(f"decode {CLICKS} clicks: {median_ms(lambda: model.decode(embedding, points=points, labels=labels)):.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
