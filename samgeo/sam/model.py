@@ -16,7 +16,7 @@ from samgeo.sam.architecture import Architecture
 from samgeo.sam.decoder import MaskDecoder
 from samgeo.sam.encoder import ImageEncoder
 from samgeo.sam.packing import from_halves, to_halves
-from samgeo.sam.preprocess import normalise
+from samgeo.sam.preprocess import normalise, true_sizes
 from samgeo.sam.prompt import PromptEncoder, Prompts
 
 __all__ = ["Embedding", "Prompts", "Sam", "SamNetwork"]
@@ -134,7 +134,7 @@ class Sam:
                 f"{self.name} encodes uint8 images of shape (B, {side}, {side}, 3), not {images.dtype} of {images.shape}; "
                 "samgeo.sam.preprocess.fit_square makes them."
             )
-        true = None if sizes is None else self._sizes(sizes, len(images)).to(self.device)
+        true = None if sizes is None else true_sizes(sizes, len(images), side).to(self.device)
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(self.device)
         return Embedding(self.network.image_encoder(normalise(pixels, true).to(self.dtype)))
 
@@ -267,11 +267,3 @@ class Sam:
         a = self.architecture
         step = max(int(DECODE_BYTES / (MAPS_A_PROMPT * a.grid**2 * a.prompt_width * self.dtype.itemsize)), 1)
         return (slice(at, at + step) for at in range(0, count, step))
-
-    def _sizes(self, sizes: NDArray[np.int64], count: int) -> Tensor:
-        true = np.asarray(sizes)
-        if true.shape != (count, 2) or true.dtype.kind not in "iu" or true.min() < 1 or true.max() > self.input_size:
-            raise OptionError(
-                f"sizes must be {count} pairs of height and width from 1 to {self.input_size}, not {true.tolist()}."
-            )
-        return torch.from_numpy(true.astype(np.int64))

@@ -12,7 +12,7 @@ from samgeo.errors import OptionError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PIXEL_MEAN", "PIXEL_STD", "fit_square", "fitted_size", "normalise"]
+__all__ = ["PIXEL_MEAN", "PIXEL_STD", "fit_square", "fitted_size", "normalise", "true_sizes"]
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -63,6 +63,35 @@ def fit_square(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], 
     square = np.zeros((side, side, 3), np.uint8)
     square[:height, :width] = image
     return square, (height, width)
+
+
+def true_sizes(sizes: NDArray[np.int64], count: int, side: int) -> torch.Tensor:
+    """Check the true heights and widths of a batch of padded squares.
+
+    Parameters
+    ----------
+    sizes : ndarray of int, shape (count, 2)
+        Height and width of each.
+    count : int
+        Squares in the batch.
+    side : int
+        Of the squares, in pixels.
+
+    Returns
+    -------
+    tensor of int64, shape (count, 2)
+
+    Raises
+    ------
+    OptionError
+        If the shape or the type is another, or a size lies outside 1 to ``side``.
+    """
+    import torch
+
+    true = np.asarray(sizes)
+    if true.shape != (count, 2) or true.dtype.kind not in "iu" or true.min() < 1 or true.max() > side:
+        raise OptionError(f"sizes must be {count} pairs of height and width from 1 to {side}, not {true.tolist()}.")
+    return torch.from_numpy(true.astype(np.int64))
 
 
 def normalise(images: torch.Tensor, sizes: torch.Tensor | None = None) -> torch.Tensor:

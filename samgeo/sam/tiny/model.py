@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samgeo.errors import OptionError
-from samgeo.sam.model import Prompts
 from samgeo.sam.packing import from_halves, to_halves
+from samgeo.sam.preprocess import true_sizes
+from samgeo.sam.prompt import Prompts
 from samgeo.sam.tiny.decoder import Decoded
 from samgeo.sam.tiny.encoder import Features
 from samgeo.sam.tiny.network import TinyNetwork
@@ -94,7 +95,7 @@ class Tiny:
             )
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(self.device)
         if sizes is not None:
-            height, width = _true_sizes(sizes, len(images), side).to(self.device).unbind(1)
+            height, width = true_sizes(sizes, len(images), side).to(self.device).unbind(1)
             index = torch.arange(side, device=self.device)
             real = (index[:, None] < height[:, None, None]) & (index < width[:, None, None])
             pixels = pixels * real[..., None]
@@ -264,13 +265,6 @@ def _without_padding(prompts: Prompts) -> Iterator[tuple[Tensor, Tensor | None, 
             continue
         columns = first[rows, :count]
         yield rows, prompts.points[rows].take_along_dim(columns[..., None], 1), labels[rows].take_along_dim(columns, 1)
-
-
-def _true_sizes(sizes: NDArray[np.int64], count: int, side: int) -> Tensor:
-    true = np.asarray(sizes)
-    if true.shape != (count, 2) or true.dtype.kind not in "iu" or true.min() < 1 or true.max() > side:
-        raise OptionError(f"sizes must be {count} pairs of height and width from 1 to {side}, not {true.tolist()}.")
-    return torch.from_numpy(true.astype(np.int64))
 
 
 def _no_index() -> NDArray[np.int64]:
