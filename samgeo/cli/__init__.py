@@ -1,0 +1,38 @@
+"""The command line: each command reads its arguments and calls one public function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from samgeo import __version__
+from samgeo.cli.models import models
+from samgeo.cli.segment import encode, predict, segment
+from samgeo.cli.show import demo, show
+from samgeo.errors import SamgeoError
+
+__all__ = ["main"]
+
+
+class _Group(click.Group):
+    """Commands whose `SamgeoError`s become one message on standard error and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SamgeoError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="samgeo")
+def main() -> None:
+    """Objects out of overhead imagery of any size.
+
+    Exit codes: 0 done, 1 an input could not be used or the work failed (nothing is left half written), 2 wrong usage.
+    """
+
+
+for _command in (segment, predict, encode, models, show, demo):
+    main.add_command(_command)

@@ -1,0 +1,5 @@
+"""``python -m samgeo.cli``."""
+
+from samgeo.cli import main
+
+main()

@@ -1,0 +1,51 @@
+"""Options that commands share, how they are read, and how numbers are said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+__all__ = ["count", "looking", "parse_bands", "parse_stretch"]
+
+# What every command that looks at a raster with a model takes.
+_LOOKING = (
+    click.option("--model", default="tiny", show_default=True, help="A name of `samgeo models list`, or a checkpoint file."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+    click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True),
+    click.option("--bands", help="One or three bands by number or name, such as 5,3,2 or red,green,blue."),
+    click.option("--stretch", help="Values that become black and white, such as 0,3000.  [default: 2nd to 98th percentile]"),
+    click.option("--nodata", help="The value without data, where the file does not say it; none, where it says it wrongly."),
+    click.option("--window", type=int, help="Side of a window in pixels.  [default: the model's input]"),
+    click.option("--overlap", type=int, help="Pixels that neighbouring windows share.  [default: a quarter of the window]"),
+)
+
+
+def looking(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose the model, the bands and the windows."""
+    for option in reversed(_LOOKING):
+        command = option(command)
+    return command
+
+
+def parse_bands(text: str | None) -> list[int | str] | None:
+    """Read bands by number or name."""
+    if text is None:
+        return None
+    return [int(part) if part.strip().lstrip("-").isdigit() else part.strip() for part in text.split(",")]
+
+
+def parse_stretch(text: str | None) -> tuple[float, float] | None:
+    """Read two values, black and white."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not two numbers such as 0,3000.", param_hint="--stretch") from error
+    return low, high
+
+
+def count(number: int, noun: str) -> str:
+    """Say a number of things."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

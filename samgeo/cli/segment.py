@@ -1,0 +1,88 @@
+"""Commands that make polygons of a raster, and that encode it for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from samgeo.cli.options import count, looking, parse_bands, parse_stretch
+
+__all__ = ["encode", "predict", "segment"]
+
+
+@click.command()
+@click.argument("image")
+@click.argument("output", type=click.Path(path_type=Path))
+@looking
+@click.option("--points-per-side", type=int, help="Prompts along a window's side.  [default: the model's]")
+@click.option("--pred-iou", type=float, help="Drop masks whose predicted IoU is not above this.  [default: the model's]")
+@click.option("--stability", type=float, help="Drop masks less stable than this.  [default: the model's]")
+@click.option("--min-area", type=float, default=0.0, help="Drop smaller objects, in square metres.")
+@click.option("--max-area", type=float, default=float("inf"), help="Drop larger objects, in square metres.")
+@click.option("--aoi", type=click.Path(path_type=Path), help="A vector file: segment inside its polygons only.")
+@click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
+@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
+@click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
+@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+def segment(image: str, output: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+    """Segment everything in IMAGE into georeferenced polygons in OUTPUT.
+
+    IMAGE is a raster of any kind and size, a path or a URL. The suffix of OUTPUT chooses the format: .parquet, .gpkg, .fgb
+    or .geojson.
+    """
+    from samgeo.segment.pipeline import segment as run
+
+    result = run(image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), progress=not quiet, **options)
+    if not quiet:
+        without_crs = "" if result.crs is not None else "; the raster has no CRS: areas are in pixels"
+        click.echo(f"{count(len(result), 'object')} in {output}{without_crs}", err=True)
+
+
+@click.command()
+@click.argument("image")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--points", type=click.Path(path_type=Path), help="A vector file: a click each; see below.")
+@click.option("--boxes", type=click.Path(path_type=Path), help="A vector file: the box around each feature.")
+@click.option("--polygons", type=click.Path(path_type=Path), help="A vector file: a rough outline each.")
+@looking
+@click.option("--refine", type=int, default=0, show_default=True, help="Times to ask again, from the answer before.")
+@click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
+@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@click.option("--quiet", is_flag=True, help="No summary.")
+def predict(image: str, output: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+    """Segment what is prompted in IMAGE into georeferenced polygons in OUTPUT, a row a prompt.
+
+    Prompts may be in any CRS. A column label of points says 1 for foreground and 0 for background, points with the same value
+    in a column prompt are one prompt, and several files go together row by row. Where nothing is found the geometry is empty
+    and the column reason says why.
+    """
+    from samgeo.segment.prompted import predict as run
+
+    result = run(image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    if not quiet:
+        found = int(result.reason.isna().sum())
+        click.echo(f"{count(found, 'object')} for {count(len(result), 'prompt')} in {output}", err=True)
+
+
+@click.command()
+@click.argument("image")
+@click.argument("store", type=click.Path(path_type=Path))
+@looking
+@click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
+@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
+@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to start the store anew.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+def encode(image: str, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+    """Encode IMAGE ahead of time into STORE, a Zarr folder that predict and segment take as --cache.
+
+    A store that is there is continued.
+    """
+    from samgeo.segment.encoding import encode as run
+
+    done = run(image, store, bands=parse_bands(bands), stretch=parse_stretch(stretch), progress=not quiet, **options)
+    if not quiet:
+        there = f"{done.kept:,} were there, {done.empty:,} have no data"
+        click.echo(f"{count(done.encoded, 'window')} of {done.windows:,} encoded into {store}: {there}", err=True)
