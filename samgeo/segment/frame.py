@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Segment, place
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
     from odc.geo.geobox import GeoBox
 
-__all__ = ["to_frame"]
+__all__ = ["answers_to_frame", "area_name", "areas", "to_frame"]
 
 VECTORIZE_BATCH = 256
 
@@ -40,9 +43,7 @@ def to_frame(
         ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``complete``, ``geometry``.
     """
     import geopandas as gpd
-    import shapely
 
-    from samgeo.geo.area import area_m2
     from samgeo.segment.vectorize import georeference, polygons
 
     records: list[tuple[Any, ...]] = []
@@ -55,12 +56,65 @@ def to_frame(
     in_pixels = np.array(geometry_px, dtype=object)
     geometry = georeference(in_pixels, geobox.affine)
     crs = geobox.crs
-    area = shapely.area(in_pixels) if crs is None else area_m2(geometry, crs)
+    area = areas(in_pixels, geometry, geobox)
     columns = {
         "predicted_iou": np.array(predicted_iou, dtype=np.float64),
         "stability_score": np.array(stability_score, dtype=np.float64),
-        "area_px" if crs is None else "area_m2": area,
+        area_name(geobox): area,
         "complete": np.array(complete, dtype=bool),
     }
     frame = gpd.GeoDataFrame(columns, geometry=geometry, crs=None if crs is None else crs.proj)
     return frame[(area >= min_area) & (area <= max_area)].reset_index(drop=True)
+
+
+def answers_to_frame(answers: Sequence[Segment | str], table: pd.DataFrame | None, geobox: GeoBox) -> gpd.GeoDataFrame:
+    """Vectorize the answers to prompts, a row each.
+
+    Parameters
+    ----------
+    answers : sequence of Segment or str
+        In raster pixels; or why nothing was found.
+    table : DataFrame or None
+        Other columns.
+    geobox : GeoBox
+        Of the raster.
+
+    Returns
+    -------
+    GeoDataFrame
+        The columns of ``table``, those of `to_frame`, and ``reason``.
+    """
+    import geopandas as gpd
+    import pandas as pd
+
+    from samgeo.segment.vectorize import georeference, polygons
+
+    nothing = Mask(np.empty((0, 3), dtype=np.int32))
+    found = [None if isinstance(one, str) else one for one in answers]
+    outlines = polygons([nothing if one is None else one.mask for one in found])
+    geometry = georeference(outlines, geobox.affine)
+    columns = {
+        "predicted_iou": np.array([np.nan if one is None else one.predicted_iou for one in found], dtype=np.float64),
+        "stability_score": np.array([np.nan if one is None else one.stability_score for one in found], dtype=np.float64),
+        area_name(geobox): areas(outlines, geometry, geobox),
+        "complete": np.array([one is not None and one.complete for one in found], dtype=np.bool_),
+        "reason": np.array([one if isinstance(one, str) else None for one in answers], dtype=object),
+    }
+    base = pd.DataFrame(index=pd.RangeIndex(len(found))) if table is None else table
+    crs = geobox.crs
+    return gpd.GeoDataFrame(base.assign(**columns), geometry=geometry, crs=None if crs is None else crs.proj)
+
+
+def area_name(geobox: GeoBox) -> str:
+    """Return the name of the column of areas: in square metres, or in pixels where the raster has no CRS."""
+    return "area_px" if geobox.crs is None else "area_m2"
+
+
+def areas(geometry_px: NDArray[np.object_], geometry: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.float64]:
+    """Return areas of geometries, given in pixels and in the raster's CRS, in the unit of `area_name`."""
+    import shapely
+
+    from samgeo.geo.area import area_m2
+
+    crs = geobox.crs
+    return np.asarray(shapely.area(geometry_px), dtype=np.float64) if crs is None else area_m2(geometry, crs)

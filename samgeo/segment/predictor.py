@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
-from samgeo.geo.prompts import PIXELS, is_features, read_boxes, read_points, read_polygons
 from samgeo.segment.answering import Candidate, best_pieces, candidates
 from samgeo.segment.embeddings import MEMORY_BYTES, EmbeddingCache, Encoded, check_fresh, embed, read_window
 from samgeo.segment.following import follow
-from samgeo.segment.masks import Mask
+from samgeo.segment.frame import answers_to_frame
 from samgeo.segment.merge import Piece, Segment
-from samgeo.segment.prompting import Ask, Index, Prompts, SoftMask, ask, join, windows_of
+from samgeo.segment.prompting import Ask, Index, Prompts, ask, join, windows_of
+from samgeo.segment.reading import read_prompts
+from samgeo.segment.snapping import as_given, keep_or_snap
 from samgeo.segment.window import is_cut
 
 if TYPE_CHECKING:
@@ -228,113 +229,20 @@ class Predictor:
         SamgeoError
             As in `predict`.
         """
-        import geopandas as gpd
-        import shapely
-
         if not 0 <= min_iou <= 1:
             raise OptionError(f"min_iou is {min_iou}; give a number from 0 to 1.")
         _check("auto", refine)
         prompts, table = self._read(polygons=polygons, crs=crs)
         found = self._frame(self._answer(prompts, "auto", refine), table)
-        rough = self._as_given(polygons, crs)
-        answer = found.geometry.to_numpy()
-        shared = shapely.area(shapely.intersection(shapely.make_valid(rough), answer))
-        total = shapely.area(rough) + shapely.area(answer) - shared
-        missing = shapely.is_empty(answer)
-        iou = np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
-        kept = missing | (iou < min_iou)
-        reason = [
-            reason if lost else f"IoU {value:.2f} is below {min_iou:g}" if stays else None
-            for reason, lost, stays, value in zip(found.reason, missing, kept, iou, strict=True)
-        ]
-        geometry = np.where(kept, rough, answer)
-        columns = {"snapped": ~kept, "snap_iou": np.where(missing, np.nan, iou), "reason": np.array(reason, dtype=object)}
-        result = found.assign(**columns).set_geometry(gpd.GeoSeries(geometry, index=found.index, crs=found.crs))
-        result[self._area_name] = np.where(kept, self._areas(prompts.shapes, rough), found[self._area_name])
-        result.attrs = found.attrs
-        return result
+        rough = as_given(polygons, crs, self.raster.geobox)
+        return keep_or_snap(found, rough, prompts.shapes, self.raster.geobox, min_iou)
 
     @property
     def _raster_rect(self) -> Rect:
         return Rect(0, 0, self.lattice.shape[1], self.lattice.shape[0])
 
-    @property
-    def _area_name(self) -> str:
-        return "area_px" if self.raster.geobox.crs is None else "area_m2"
-
-    def _as_given(self, polygons: Any, crs: Any) -> NDArray[np.object_]:
-        """Return polygons in the raster's CRS with all bits of their coordinates."""
-        import geopandas as gpd
-        import shapely
-
-        from samgeo.geo.vectors import read_vectors
-        from samgeo.segment.vectorize import georeference
-
-        if is_features(polygons):
-            series = read_vectors(polygons).geometry
-            crs = series.crs or crs
-        else:
-            series = gpd.GeoSeries(np.asarray([polygons] if isinstance(polygons, shapely.Geometry) else polygons))
-        raster_crs = self.raster.geobox.crs
-        if isinstance(crs, str) and crs == PIXELS:
-            return georeference(series.to_numpy(), self.raster.geobox.affine)
-        if crs is None or raster_crs is None:
-            return np.asarray(series.to_numpy(), dtype=np.object_)
-        return np.asarray(series.set_crs(crs).to_crs(raster_crs.proj).to_numpy(), dtype=np.object_)
-
-    def _areas(self, geometry_px: NDArray[np.object_], geometry: NDArray[np.object_]) -> NDArray[np.float64]:
-        import shapely
-
-        from samgeo.geo.area import area_m2
-
-        crs = self.raster.geobox.crs
-        return np.asarray(shapely.area(geometry_px), dtype=np.float64) if crs is None else area_m2(geometry, crs)
-
-    def _read(
-        self, *, points: Any = None, labels: Any = None, boxes: Any = None, masks: Any = None, polygons: Any, crs: Any
-    ) -> tuple[Prompts, pd.DataFrame | None]:
-        """Bring prompts of every kind to pixels."""
-        where: dict[str, Any] = {"geobox": self.raster.geobox, "crs": crs}
-        parts: dict[str, Any] = {}
-        tables = []
-        if labels is not None and points is None:
-            raise OptionError("labels go with points; give both.")
-        if masks is not None and polygons is not None:
-            raise OptionError("polygons are masks already; give masks or polygons.")
-        if points is not None:
-            parts["points"], parts["labels"], table = read_points(points, labels, **where)
-            tables.append(table)
-        if boxes is not None:
-            parts["boxes"], table = read_boxes(boxes, **where)
-            tables.append(table)
-        if _are_earlier(masks):
-            parts["earlier"] = tuple(masks)
-        elif masks is not None or polygons is not None:
-            parts["shapes"], table = read_polygons(masks if polygons is None else polygons, **where)
-            tables.append(table)
-        counts = {name: len(part) for name, part in parts.items() if name != "labels"}
-        if len(set(counts.values())) != 1:
-            raise OptionError(
-                "there is no prompt; give points, boxes, masks or polygons."
-                if not counts
-                else f"prompts of different numbers: {counts}; row i of each belongs to prompt i."
-            )
-        count = next(iter(counts.values()))
-        self._check_earlier(parts.get("earlier", ()))
-        prompts = Prompts(
-            points=parts.get("points", np.empty((count, 0, 2))),
-            labels=parts.get("labels", np.empty((count, 0), dtype=np.int64)),
-            boxes=parts.get("boxes", np.full((count, 4), np.nan)),
-            shapes=parts.get("shapes", np.full(count, None)),
-            outlined=polygons is not None,
-            earlier=parts.get("earlier", (None,) * count),
-        )
-        return prompts, next((table for table in tables if table is not None), None)
-
-    def _check_earlier(self, earlier: Sequence[SoftMask | None]) -> None:
-        for one in earlier:
-            if one is not None and not (0 <= one.window[0] < self.lattice.rows and 0 <= one.window[1] < self.lattice.columns):
-                raise OptionError(f"a mask is of window {one.window}, which this predictor has not; give its own answers.")
+    def _read(self, **given: Any) -> tuple[Prompts, pd.DataFrame | None]:
+        return read_prompts(self.raster.geobox, self.lattice, **given)
 
     def _windows_of(self, prompts: Prompts, prompt: int, extent: tuple[float, float, float, float]) -> list[Index]:
         earlier = prompts.earlier[prompt]
@@ -395,26 +303,9 @@ class Predictor:
         return self._windows.get(index, make)
 
     def _frame(self, answers: Sequence[Segment | str], table: pd.DataFrame | None) -> gpd.GeoDataFrame:
-        import geopandas as gpd
-        import pandas as pd
-
         from samgeo import __version__
-        from samgeo.segment.vectorize import georeference, polygons
 
-        nothing = Mask(np.empty((0, 3), dtype=np.int32))
-        found = [None if isinstance(one, str) else one for one in answers]
-        outlines = polygons([nothing if one is None else one.mask for one in found])
-        geometry = georeference(outlines, self.raster.geobox.affine)
-        columns = {
-            "predicted_iou": np.array([np.nan if one is None else one.predicted_iou for one in found], dtype=np.float64),
-            "stability_score": np.array([np.nan if one is None else one.stability_score for one in found], dtype=np.float64),
-            self._area_name: self._areas(outlines, geometry),
-            "complete": np.array([one is not None and one.complete for one in found], dtype=np.bool_),
-            "reason": np.array([one if isinstance(one, str) else None for one in answers], dtype=object),
-        }
-        base = pd.DataFrame(index=pd.RangeIndex(len(found))) if table is None else table
-        crs = self.raster.geobox.crs
-        frame = gpd.GeoDataFrame(base.assign(**columns), geometry=geometry, crs=None if crs is None else crs.proj)
+        frame = answers_to_frame(answers, table, self.raster.geobox)
         frame.attrs["samgeo"] = {
             "samgeo": __version__,
             "model": {"name": self.model.name, "digest": self.model.digest},
@@ -429,7 +320,3 @@ def _check(multimask: bool | str, refine: int) -> None:
         raise OptionError(f'multimask is {multimask!r}; give "auto", True or False.')
     if refine < 0:
         raise OptionError(f"refine is {refine}; give 0 or more.")
-
-
-def _are_earlier(masks: Any) -> bool:
-    return isinstance(masks, list | tuple) and any(isinstance(one, SoftMask) for one in masks)

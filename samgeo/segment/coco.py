@@ -1,0 +1,66 @@
+"""What every writer of COCO needs: polygons as rings without holes, and JSON that is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from samgeo.errors import VectorError
+from samgeo.geo.vectors import check_output
+
+__all__ = ["to_rings", "without_holes", "write_json"]
+
+
+def to_rings(geometry: shapely.Geometry) -> list[list[float]]:
+    """Return polygons as COCO's rings: x and y in turn, closed, without holes.
+
+    Parameters
+    ----------
+    geometry : Polygon or MultiPolygon
+        In pixels. What has holes is cut into parts that have none and together cover the same.
+    """
+    return [shapely.get_coordinates(part.exterior).ravel().tolist() for part in without_holes(geometry)]
+
+
+def without_holes(geometry: shapely.Geometry) -> Iterator[shapely.Polygon]:
+    """Cut polygons from top to bottom through their first hole until no part has one."""
+    parts = [part for part in shapely.get_parts(geometry) if isinstance(part, shapely.Polygon)]
+    while parts:
+        part = parts.pop(0)
+        if not part.interiors:
+            yield part
+            continue
+        x0, y0, x1, y1 = part.bounds
+        left, _, right, _ = part.interiors[0].bounds
+        middle = (left + right) / 2
+        for half in (shapely.box(x0, y0, middle, y1), shapely.box(middle, y0, x1, y1)):
+            parts += [one for one in shapely.get_parts(shapely.intersection(part, half)) if isinstance(one, shapely.Polygon)]
+
+
+def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write JSON whole or not at all.
+
+    Raises
+    ------
+    VectorError
+        If it cannot be written; an existing file is then as it was.
+    """
+    path = check_output(path, overwrite)
+    if path.suffix.lower() != ".json":
+        raise VectorError(f"{path} cannot be written as COCO: its suffix is {path.suffix!r}; give a name that ends in .json.")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
+            temporary = Path(folder) / path.name
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(value, file, allow_nan=False)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        raise VectorError(f"{path} cannot be written ({error}); check the free space.") from error
