@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from samgeo.sam.architecture import Architecture
+from samgeo.sam.attention import Projections, add_read_of_tokens, read_image, read_tokens
 from samgeo.sam.encoder import ChannelNorm, Mlp
 
 __all__ = ["MaskDecoder"]
+
+# A processor upscales no more prompts together than its caches hold: a prompt is 12 MB of pixels.
+PAINT_AT_ONCE = 1
 
 
 class MaskDecoder(nn.Module):
@@ -78,10 +83,30 @@ class MaskDecoder(nn.Module):
 
     def paint(self, tokens: Tensor, cells: Tensor, kept: range) -> Tensor:
         """Return the logits of the mask tokens in ``kept``, ``(P, M, 4 * g, 4 * g)`` of float32."""
-        fine = self.output_upscaling(cells)
         weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in kept], dim=1)
-        logits: Tensor = weights @ fine.float().flatten(2)
-        return logits.view(len(tokens), len(kept), *fine.shape[2:])
+        step = PAINT_AT_ONCE if cells.device.type == "cpu" else len(cells)
+        parts = (slice(at, at + step) for at in range(0, len(cells), step))
+        return torch.cat([self._paint(weights[part], cells[part]) for part in parts])
+
+    def _paint(self, weights: Tensor, cells: Tensor) -> Tensor:
+        """Upscale ``(P, C, g, g)`` cells; paint with ``(P, M, c)`` weights."""
+        first, second = (cast(nn.ConvTranspose2d, self.output_upscaling[layer]) for layer in (0, 3))
+        norm = cast(ChannelNorm, self.output_upscaling[1])
+        prompts, width, grid, _ = cells.shape
+        # Transposed convolutions of stride 2 are matrix products that give each cell its four pixels. Pixels stay with their
+        # cells until the masks are painted: what is then put in rows is a channel a mask.
+        pixels = _divide(cells.permute(0, 2, 3, 1).reshape(-1, width), first)
+        pixels = functional.gelu(nn.LayerNorm.forward(norm, pixels))
+        pixels = functional.gelu(_divide(pixels, second)).float()
+        logits = weights @ pixels.view(prompts, -1, pixels.shape[1]).transpose(1, 2)
+        nested = logits.view(*weights.shape[:2], grid, grid, 2, 2, 2, 2)
+        return nested.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*weights.shape[:2], 4 * grid, 4 * grid)
+
+
+def _divide(cells: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """Give ``(N, C)`` cells their four pixels each, ``(4 N, c)``: right of each other, then below."""
+    pixels = cells @ layer.weight.permute(0, 2, 3, 1).flatten(1)
+    return pixels.view(-1, layer.out_channels) + cast(Tensor, layer.bias)
 
 
 class TwoWayTransformer(nn.Module):
@@ -90,7 +115,7 @@ class TwoWayTransformer(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.layers = nn.ModuleList(TwoWayLayer(architecture, first=i == 0) for i in range(architecture.decoder_depth))
-        self.final_attn_token_to_image = CrossAttention(architecture, architecture.decoder_inner_width)
+        self.final_attn_token_to_image = Attention(architecture, architecture.decoder_inner_width)
         self.norm_final_attn = nn.LayerNorm(architecture.prompt_width)
 
     def forward(self, cells: Tensor, positions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,7 +123,7 @@ class TwoWayTransformer(nn.Module):
         queries = tokens
         for layer in self.layers:
             queries, cells = layer(queries, cells, tokens, positions)
-        attended = self.final_attn_token_to_image(queries + tokens, cells + positions, cells)
+        attended = read_image(self.final_attn_token_to_image.projections, queries + tokens, cells, positions)
         return self.norm_final_attn(queries + attended), cells
 
 
@@ -109,35 +134,32 @@ class TwoWayLayer(nn.Module):
         super().__init__()
         width, inner = architecture.prompt_width, architecture.decoder_inner_width
         self.first = first
-        self.self_attn = CrossAttention(architecture, width)
+        self.self_attn = Attention(architecture, width)
         self.norm1 = nn.LayerNorm(width)
-        self.cross_attn_token_to_image = CrossAttention(architecture, inner)
+        self.cross_attn_token_to_image = Attention(architecture, inner)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width, architecture.decoder_mlp_width, nn.ReLU())
         self.norm3 = nn.LayerNorm(width)
-        self.cross_attn_image_to_token = CrossAttention(architecture, inner)
+        self.cross_attn_image_to_token = Attention(architecture, inner)
         self.norm4 = nn.LayerNorm(width)
 
     def forward(self, queries: Tensor, cells: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return new queries and cells; ``tokens`` are the queries' positions and ``positions`` the cells'."""
         if self.first:
-            queries = self.self_attn(queries, queries, queries)
+            queries = read_tokens(self.self_attn.projections, queries, queries)
         else:
-            placed = queries + tokens
-            queries = queries + self.self_attn(placed, placed, queries)
+            queries = queries + read_tokens(self.self_attn.projections, queries + tokens, queries)
         queries = self.norm1(queries)
-        placed_cells = cells + positions
-        queries = self.norm2(queries + self.cross_attn_token_to_image(queries + tokens, placed_cells, cells))
+        read = read_image(self.cross_attn_token_to_image.projections, queries + tokens, cells, positions)
+        queries = self.norm2(queries + read)
         queries = self.norm3(queries + self.mlp(queries))
-        cells = self.norm4(cells + self.cross_attn_image_to_token(placed_cells, queries + tokens, queries))
+        to_tokens = self.cross_attn_image_to_token.projections
+        cells = self.norm4(add_read_of_tokens(to_tokens, cells, positions, queries + tokens, queries))
         return queries, cells
 
 
-class CrossAttention(nn.Module):
-    """Attention of queries to keys, projected to ``inner`` channels.
-
-    Either side may have a batch of one where the other has P: its projections are then computed once for all prompts.
-    """
+class Attention(nn.Module):
+    """The layers of an attention over ``inner`` channels; see ``samgeo.sam.attention`` for what is done with them."""
 
     def __init__(self, architecture: Architecture, inner: int) -> None:
         super().__init__()
@@ -148,19 +170,10 @@ class CrossAttention(nn.Module):
         self.v_proj = nn.Linear(width, inner)
         self.out_proj = nn.Linear(inner, width)
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Return a tensor of the shape of ``queries``, its batch that of the larger side."""
-        batch = max(len(queries), len(keys))
-        q, k, v = (
-            self._heads(projection(x)).expand(batch, -1, -1, -1)
-            for projection, x in ((self.q_proj, queries), (self.k_proj, keys), (self.v_proj, values))
-        )
-        attended = functional.scaled_dot_product_attention(q, k, v)
-        y: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
-        return y
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+    @property
+    def projections(self) -> Projections:
+        """The layers, to attend with."""
+        return Projections(self.q_proj, self.k_proj, self.v_proj, self.out_proj, self.heads)
 
 
 class Head(nn.Module):

@@ -17,9 +17,10 @@ from torch.nn import functional
 
 import samgeo.sam
 from samgeo.errors import CheckpointError, OptionError
+from samgeo.sam.attention import add_read_of_tokens, read_image
 from samgeo.sam.segmenter import Segmenter
 from samgeo.sam.tiny import load_tiny
-from samgeo.sam.tiny.decoder import ImageToTokens, TokensToImage
+from samgeo.sam.tiny.decoder import Attention
 from samgeo.sam.tiny.layers import DepthwiseConv, nest, sample_bilinear, unnest
 from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
 
@@ -371,19 +372,23 @@ def test_a_residual_kernel_adds_its_input():
 
 
 def plain_attention(layer, query, key, value):
-    split = [layer.split(project(x)) for project, x in ((layer.query, query), (layer.key, key), (layer.value, value))]
+    of = layer.projections
+    split = [of.split(project(x)) for project, x in ((of.query, query), (of.key, key), (of.value, value))]
     return layer.output(functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2))
 
 
-def test_absorbed_attention_is_attention():
+@pytest.mark.parametrize("shared", [False, True])
+def test_absorbed_attention_is_attention(shared):
     torch.manual_seed(0)
-    tokens, placed, image, placed_image = (torch.randn(2, count, 32) for count in (5, 5, 64, 64))
-    to_image, to_tokens = TokensToImage(32, 4, 16), ImageToTokens(32, 4, 16)
-    torch.testing.assert_close(
-        to_image(placed, placed_image, image), plain_attention(to_image, placed, placed_image, image), rtol=0, atol=1e-5
-    )
-    expected = image + plain_attention(to_tokens, placed_image, placed, tokens)
-    torch.testing.assert_close(to_tokens(image, placed_image, placed, tokens), expected, rtol=0, atol=1e-5)
+    layer, positions = Attention(32, 4, 16), torch.randn(64, 32)
+    tokens, placed = torch.randn(2, 2, 5, 32).unbind()
+    image = torch.randn(1 if shared else 2, 64, 32)
+    each = image.expand(2, -1, -1)
+    expected = plain_attention(layer, placed, each + positions, each)
+    torch.testing.assert_close(read_image(layer.projections, placed, image, positions), expected, rtol=0, atol=1e-5)
+    expected = each + plain_attention(layer, each + positions, placed, tokens)
+    found = add_read_of_tokens(layer.projections, image, positions, placed, tokens)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_boxes_of_mapped_buildings_become_their_footprints(tiny):

@@ -1,8 +1,4 @@
-"""The light half of the bundled network, up to the predicted IoU: tokens and image attend to each other.
-
-Image-side projections of the attention are absorbed into the few tokens: with weights ``A`` and ``B``, ``(x A)(t B)^T`` is
-``x (t B A^T)^T``, which never makes a projection of every pixel for every prompt.
-"""
+"""The light half of the bundled network, up to the predicted IoU: tokens and image attend to each other."""
 
 from __future__ import annotations
 
@@ -10,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from samgeo.sam.attention import Projections, add_read_of_tokens, read_image, read_tokens
 from samgeo.sam.tiny.layers import DepthwiseConv, perceptron
 from samgeo.sam.tiny.prompts import Prompted, Window
 
@@ -43,65 +39,19 @@ class Decoded:
     coverage: Tensor | None = None
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
+    """The layers of an attention; see ``samgeo.sam.attention`` for what is done with them."""
+
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
-        self.heads, self.width = heads, width
+        self.heads = heads
         self.query, self.key, self.value = (nn.Linear(width, inner) for _ in range(3))
         self.output = nn.Linear(inner, width)
 
-    def split(self, projected: Tensor) -> Tensor:
-        """Return ``(P, heads, T, C / heads)``."""
-        prompts, tokens, _ = projected.shape
-        return projected.view(prompts, tokens, self.heads, -1).transpose(1, 2)
-
-    def split_weight(self, layer: nn.Linear) -> Tensor:
-        """Return ``(heads, C / heads, width)``."""
-        return layer.weight.view(self.heads, -1, self.width)
-
-
-class SelfAttention(_Attention):
-    """Tokens attend to tokens."""
-
-    def forward(self, placed: Tensor, tokens: Tensor) -> Tensor:
-        """Attend from and to ``placed`` tokens; what is read is ``tokens``; all ``(P, T, C)``."""
-        query, key, value = self.query(placed), self.key(placed), self.value(tokens)
-        read = functional.scaled_dot_product_attention(self.split(query), self.split(key), self.split(value))
-        out: Tensor = self.output(read.transpose(1, 2).flatten(2))
-        return out
-
-
-class TokensToImage(_Attention):
-    """Tokens attend to the image."""
-
-    def forward(self, placed: Tensor, placed_image: Tensor, image: Tensor) -> Tensor:
-        """Attend from ``(P, T, C)`` tokens to ``(P, pixels, C)``; the key's bias shifts a whole row and cancels."""
-        query = self.split(self.query(placed))
-        scale = query.shape[-1] ** -0.5
-        absorbed = (query @ (self.split_weight(self.key) * scale)).flatten(1, 2)
-        attention = torch.softmax(absorbed @ placed_image.transpose(1, 2), dim=-1)
-        read = (attention @ image).view(len(image), self.heads, -1, self.width)
-        value = read @ self.split_weight(self.value).transpose(1, 2) + self.value.bias.view(self.heads, 1, -1)
-        out: Tensor = self.output(value.transpose(1, 2).flatten(2))
-        return out
-
-
-class ImageToTokens(_Attention):
-    """The image attends to the tokens."""
-
-    def forward(self, image: Tensor, placed_image: Tensor, placed: Tensor, tokens: Tensor) -> Tensor:
-        """Return ``(P, pixels, C)``: ``image`` plus what it read."""
-        key, value = self.split(self.key(placed)), self.split(self.value(tokens))
-        key = key * key.shape[-1] ** -0.5
-        absorbed = (key @ self.split_weight(self.query)).flatten(1, 2)
-        bias = (key * self.query.bias.view(self.heads, 1, -1)).sum(-1).flatten(1, 2)
-        scores = torch.baddbmm(bias[..., None], absorbed, placed_image.transpose(1, 2))
-        # Heads and tokens come before pixels: a softmax over the few tokens then runs along all pixels at once.
-        attention = torch.softmax(scores.view(*key.shape[:3], -1), dim=2).flatten(1, 2)
-        weight = self.output.weight.view(self.width, self.heads, -1).permute(1, 2, 0)
-        # A head's attention sums to 1, so that its share of the bias may ride on the values.
-        spread = (value @ weight + self.output.bias / self.heads).flatten(1, 2)
-        return torch.baddbmm(image, attention.transpose(1, 2), spread)
+    @property
+    def projections(self) -> Projections:
+        """The layers, to attend with."""
+        return Projections(self.query, self.key, self.value, self.output, self.heads)
 
 
 class _TwoWayBlock(nn.Module):
@@ -109,9 +59,9 @@ class _TwoWayBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.among_tokens = SelfAttention(width, heads, width)
-        self.tokens_to_image = TokensToImage(width, heads, width // 2)
-        self.image_to_tokens = ImageToTokens(width, heads, width // 2)
+        self.among_tokens = Attention(width, heads, width)
+        self.tokens_to_image = Attention(width, heads, width // 2)
+        self.image_to_tokens = Attention(width, heads, width // 2)
         self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.norm_tokens = nn.LayerNorm(width)
         self.norm_read = nn.LayerNorm(width)
@@ -121,11 +71,11 @@ class _TwoWayBlock(nn.Module):
 
     def forward(self, tokens: Tensor, image: Tensor, positions: Tensor, image_positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tokens and the image, each of the shape it had."""
-        tokens = self.norm_tokens(tokens + self.among_tokens(tokens + positions, tokens))
-        placed_image = image + image_positions
-        tokens = self.norm_read(tokens + self.tokens_to_image(tokens + positions, placed_image, image))
+        tokens = self.norm_tokens(tokens + read_tokens(self.among_tokens.projections, tokens + positions, tokens))
+        read = read_image(self.tokens_to_image.projections, tokens + positions, image, image_positions)
+        tokens = self.norm_read(tokens + read)
         tokens = self.norm_perceptron(tokens + self.perceptron(tokens))
-        image = self.image_to_tokens(image, placed_image, tokens + positions, tokens)
+        image = add_read_of_tokens(self.image_to_tokens.projections, image, image_positions, tokens + positions, tokens)
         side = round(image.shape[1] ** 0.5)
         grid = image.view(len(image), side, side, -1)
         return tokens, self.norm_image(self.neighbourhood(grid)).flatten(1, 2)
@@ -182,7 +132,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.outputs = nn.Embedding(1 + masks, width)
         self.blocks = nn.ModuleList(_TwoWayBlock(width, heads, hidden) for _ in range(depth))
-        self.last_read = TokensToImage(width, heads, width // 2)
+        self.last_read = Attention(width, heads, width // 2)
         self.norm = nn.LayerNorm(width)
         self.iou = perceptron(width, width, masks)
         self.weights = nn.ModuleList(perceptron(width, width, drawn) for _ in range(masks))
@@ -198,7 +148,7 @@ class Decoder(nn.Module):
         image = window.features.stride16.flatten(1, 2) + prompted.maps16.to(dtype)
         for block in self.blocks:
             tokens, image = block(tokens, image, positions, image_positions)
-        tokens = self.norm(tokens + self.last_read(tokens + positions, image + image_positions, image))
+        tokens = self.norm(tokens + read_image(self.last_read.projections, tokens + positions, image, image_positions))
         scores, coverage = self.iou(tokens[:, 0]).float(), None
         if self.quality is not None:
             judged, coverage = self.quality(tokens[:, :1], tokens[:, 1 : len(self.outputs.weight)], image)
