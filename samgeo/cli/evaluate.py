@@ -1,0 +1,141 @@
+"""The command that judges a result by the truth."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from samgeo.cli.options import parse_bands, parse_stretch
+from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from samgeo.dataset.metrics import Report
+    from samgeo.dataset.metrics.report import Verdict
+    from samgeo.geo.raster import Raster
+    from samgeo.map.colors import RGB
+    from samgeo.map.sheet import Place
+
+__all__ = ["evaluate"]
+
+# Green for what is true and magenta for what was found: they differ for colour-blind eyes too.
+TRUTH, FOUND = (0, 255, 0), (255, 0, 255)
+TRUTH_AROUND, FOUND_AROUND = (0, 130, 0), (130, 0, 130)
+TITLES: dict[Verdict, str] = {
+    "missed": "missed: true objects (green) without a match, the largest first",
+    "false": "false: found objects (magenta) without a match, the surest or largest first",
+    "matched": "worst matched: true objects (green) and what was found for them (magenta), the least IoU first",
+}
+
+
+@click.command()
+@click.argument("found", metavar="PRED")
+@click.argument("truth")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A folder for the report.")
+@click.option("--iou", "min_iou", type=float, default=0.5, show_default=True, help="The IoU from which a pair is a match.")
+@click.option("--score-column", "score", help="How sure an object of PRED is.  [default: score or predicted_iou, if there]")
+@click.option("--class-column", help="A column of both: objects match within their class.")
+@click.option("--sizes", help="Areas from which objects are medium and large.  [default: 50,200 m²; 1024,9216 px² without CRS]")
+@click.option("--boundary-m", type=float, help="Distance of boundary IoU.  [default: 1 m; 2 px without CRS]")
+@click.option("--aoi", type=click.Path(path_type=Path), help="A vector file: judge inside its polygons only.")
+@click.option("--image", help="A raster to draw the worst cases on, into the folder.")
+@click.option("--bands", help="Of the image: one or three bands by number or name, such as 5,3,2.")
+@click.option("--stretch", help="Of the image: values that become black and white, such as 0,3000.")
+@click.option("--worst", type=click.IntRange(min=1), default=12, show_default=True, help="Cases in a picture.")
+@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing report.")
+def evaluate(
+    found: str,
+    truth: str,
+    output: Path | None,
+    image: str | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    """Judge PRED, polygons, by TRUTH, polygons: how many were found, and how well they are drawn.
+
+    Both are vector files in any CRS. The table goes to standard output; a folder also gets it as report.md, with report.json,
+    objects.parquet (every object with its verdict) and, with an image, pictures of the worst cases.
+    """
+    from samgeo.dataset.metrics import evaluate as run
+    from samgeo.dataset.metrics.report import check_folder
+    from samgeo.geo.raster import Raster
+    from samgeo.geo.vectors import read_vectors
+
+    if image is not None and output is None:
+        raise click.UsageError("--image draws pictures into a folder; give one with --output.")
+    if output is not None:
+        check_folder(output, overwrite=overwrite)
+    bands, stretch = parse_bands(options.pop("bands")), parse_stretch(options.pop("stretch"))
+    raster = None if image is None else Raster.open(image, bands=bands, stretch=stretch)
+    worst = options.pop("worst")
+    layers = read_vectors(found), read_vectors(truth)
+    if raster is not None:
+        _check_placed(layers[1].crs, raster)
+    report = run(*layers, sizes=_parse_sizes(options.pop("sizes")), **options)
+    if output is not None:
+        pictures = {} if raster is None else _pictures(report, raster, worst)
+        report.write(output, overwrite=overwrite, pictures=pictures)
+        click.echo(f"wrote {output}", err=True)
+    click.echo(report.to_markdown(), nl=False)
+
+
+def _parse_sizes(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        small, large = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not two areas such as 50,200.", param_hint="--sizes") from error
+    return small, large
+
+
+def _pictures(report: Report, raster: Raster, count: int) -> dict[str, Image.Image]:
+    """Draw the worst cases of each verdict that has any, with what is around them."""
+    from samgeo.map.sheet import contact_sheet
+
+    pictures: dict[str, Image.Image] = {}
+    for verdict, title in TITLES.items():
+        places = [_place(report, index, raster) for index in report.worst(verdict, count).index]
+        if places:
+            pictures[verdict] = contact_sheet(raster, places, title=title)
+    return pictures
+
+
+def _check_placed(crs: Any, raster: Raster) -> None:
+    if (raster.geobox.crs is None) != (crs is None):
+        with_crs, without = (raster.name, "the truth") if crs is None else ("the truth", raster.name)
+        raise OptionError(f"{with_crs} has a CRS and {without} has none, so that nothing can be drawn; give {without} its CRS.")
+
+
+def _place(report: Report, index: int, raster: Raster) -> Place:
+    """Give an object and its partner, and beneath them what is around."""
+    from samgeo.geo.vectors import read_vectors
+    from samgeo.map.sheet import Place
+
+    case = report.objects.loc[index]
+    x0, y0, x1, y1 = case.geometry.bounds
+    around = report.objects.cx[2 * x0 - x1 : 2 * x1 - x0, 2 * y0 - y1 : 2 * y1 - y0]
+    if raster.geobox.crs is not None:
+        around = read_vectors(around, crs=raster.geobox.crs.proj)
+    is_truth = around["layer"] == "truth"
+    is_case = around.index == index
+    if case["verdict"] == "matched":
+        is_case |= ~is_truth & (around["row"] == case["partner"])
+
+    def outlines(which: Any, true: RGB, found: RGB) -> tuple[tuple[Any, RGB], ...]:
+        rows = zip(around.geometry[which], is_truth[which], strict=True)
+        return tuple((geometry, true if true_one else found) for geometry, true_one in rows)
+
+    return Place(outlines(is_case, TRUTH, FOUND), _caption(case, report), outlines(~is_case, TRUTH_AROUND, FOUND_AROUND))
+
+
+def _caption(case: Any, report: Report) -> str:
+    unit = report.settings["unit"]
+    if case["verdict"] == "matched":
+        return f"truth {case['row']}, found {case['partner']}: IoU {case['iou']:.2f}, PoLiS {case['polis']:.2f} {unit}"
+    sure = "" if math.isnan(case["score"]) else f"{report.settings['score']} {case['score']:.2f}, "
+    return f"{case['layer']} {case['row']}: {sure}{case['area']:,.0f} {unit}2"
