@@ -3,7 +3,16 @@
 A message says what is wrong, where, and what to do about it.
 """
 
-__all__ = ["CheckpointError", "ModelError", "OptionError", "RasterError", "SamgeoError", "VectorError", "WindowError"]
+__all__ = [
+    "AnnotationError",
+    "CheckpointError",
+    "ModelError",
+    "OptionError",
+    "RasterError",
+    "SamgeoError",
+    "VectorError",
+    "WindowError",
+]
 
 
 class SamgeoError(Exception):
@@ -20,6 +29,10 @@ class RasterError(SamgeoError):
 
 class VectorError(SamgeoError):
     """A vector file cannot be read or written."""
+
+
+class AnnotationError(SamgeoError):
+    """A file of annotations cannot be read, understood or written; the message has the file and the line or the element."""
 
 
 class ModelError(SamgeoError):

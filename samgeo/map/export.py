@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +12,9 @@ import numpy as np
 import shapely
 
 from samgeo.errors import VectorError
-from samgeo.geo.vectors import check_output, read_vectors
+from samgeo.geo.vectors import read_vectors
 from samgeo.map.annotations import Annotation
+from samgeo.segment.coco import to_rings, write_json
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -175,7 +173,7 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
                 "id": one.id,
                 "image_id": 1,
                 "category_id": classes.index(one.class_name) + 1,
-                "segmentation": [shapely.get_coordinates(part.exterior).ravel().tolist() for part in _without_holes(geometry)],
+                "segmentation": to_rings(geometry),
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "area": float(shapely.area(geometry)),
                 "iscrowd": 0,
@@ -189,43 +187,5 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
     }
 
 
-def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write JSON whole or not at all.
-
-    Raises
-    ------
-    VectorError
-        If it cannot be written; an existing file is then as it was.
-    """
-    path = check_output(path, overwrite)
-    if path.suffix.lower() != ".json":
-        raise VectorError(f"{path} cannot be written as COCO: its suffix is {path.suffix!r}; give a name that ends in .json.")
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
-            temporary = Path(folder) / path.name
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(value, file, allow_nan=False)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    except OSError as error:
-        raise VectorError(f"{path} cannot be written ({error}); check the free space.") from error
-
-
 def _number(value: Any) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
-
-
-def _without_holes(geometry: shapely.Geometry) -> Iterator[shapely.Polygon]:
-    """Cut polygons from top to bottom through their first hole until no part has one."""
-    parts = [part for part in shapely.get_parts(geometry) if isinstance(part, shapely.Polygon)]
-    while parts:
-        part = parts.pop(0)
-        if not part.interiors:
-            yield part
-            continue
-        x0, y0, x1, y1 = part.bounds
-        left, _, right, _ = part.interiors[0].bounds
-        middle = (left + right) / 2
-        for half in (shapely.box(x0, y0, middle, y1), shapely.box(middle, y0, x1, y1)):
-            parts += [one for one in shapely.get_parts(shapely.intersection(part, half)) if isinstance(one, shapely.Polygon)]

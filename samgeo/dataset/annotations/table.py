@@ -1,0 +1,277 @@
+"""The one table of annotations that every format is read into and written from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, fields, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from samgeo.dataset.rbox import box_corners, to_rbox
+from samgeo.errors import AnnotationError
+from samgeo.segment.rle import Rle
+
+__all__ = ["KINDS", "MAX_PX", "Annotations", "Image", "safe_name"]
+
+KINDS = ("box", "rbox", "polygon", "mask")
+"""What an annotation can be: a horizontal box, an oriented one, a polygon, or a mask."""
+
+MAX_PX = 2**31 - 1
+"""No coordinate is farther from 0, and no image larger, in pixels."""
+
+_LONGEST_NAME = 1024
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that annotations belong to.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, below the folder of images, with ``/`` between folders. Without a suffix where a format gives none and
+        no image was there to tell.
+    height, width : int or None
+        Pixels; None where the format does not say.
+
+    Raises
+    ------
+    AnnotationError
+        If the name could lead out of the folder, or a side is not from 1 to 2**31 - 1.
+    """
+
+    name: str
+    height: int | None = None
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        if safe_name(self.name) != self.name:
+            raise AnnotationError(f"the image {self.name!r} is not in its shortest form; give {safe_name(self.name)!r}.")
+        sides = (self.height, self.width)
+        if sides != (None, None) and not all(type(side) is int and 1 <= side <= MAX_PX for side in sides):
+            raise AnnotationError(f"the image {self.name} has {sides[0]} x {sides[1]} pixels; give whole numbers from 1.")
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width, None where they are not known."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotations:
+    """Annotations of any number of images, a row each.
+
+    Coordinates are pixels of the row's image, continuous, x right and y down: the outer corner of the first pixel is (0, 0),
+    its centre (0.5, 0.5), and a box of one pixel has sides of length 1. Every array is read-only. Two tables are equal when
+    all of their values are.
+
+    Attributes
+    ----------
+    images : tuple of Image
+        Those without annotations too; no name twice.
+    classes : tuple of str
+        Names, those without annotations too; none twice.
+    image : ndarray of int64, shape (N,)
+        Index into ``images``.
+    label : ndarray of int64, shape (N,)
+        Index into ``classes``.
+    boxes_px : ndarray of float64, shape (N, 4)
+        Horizontal boxes x0, y0, x1, y1 with ``x0 <= x1`` and ``y0 <= y1``. They may reach past the image. Where the
+        annotation is more than a box, what the format says; else the box around it.
+    corners_px : ndarray of float64, shape (N, 4, 2)
+        Corners of oriented boxes in the order of the file, NaN where there are none. They need not be a rectangle.
+    shapes : ndarray of object, shape (N,)
+        A shapely Polygon or MultiPolygon in pixels, as the file has it, which may not be valid; an `Rle`; or None.
+    scores : ndarray of float64, shape (N,)
+        A detector's score, NaN where there is none.
+    difficult : ndarray of int64, shape (N,)
+        The flag of DOTA and Pascal VOC, 0 where there is none.
+    crowd : ndarray of bool, shape (N,)
+        COCO's ``iscrowd``.
+
+    Raises
+    ------
+    AnnotationError
+        If columns differ in length, an index is out of range, a name comes twice, a number is not finite, or a box is inside
+        out; the message has the row.
+    """
+
+    images: tuple[Image, ...]
+    classes: tuple[str, ...]
+    image: NDArray[np.int64]
+    label: NDArray[np.int64]
+    boxes_px: NDArray[np.float64]
+    corners_px: NDArray[np.float64]
+    shapes: NDArray[np.object_]
+    scores: NDArray[np.float64]
+    difficult: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        count = len(self.image)
+        for name, (dtype, tail) in _COLUMNS.items():
+            column: NDArray[Any] = np.asarray(getattr(self, name)).astype(dtype)
+            if column.shape != (count, *tail):
+                wanted = ("N", *tail)
+                raise AnnotationError(
+                    f"{name} has shape {column.shape} for {count} rows; give ({', '.join(map(str, wanted))})."
+                )
+            column.setflags(write=False)
+            object.__setattr__(self, name, column)
+        self._check_names()
+        self._check_numbers()
+        for row in np.flatnonzero(self.shapes != None):  # noqa: E711 - each element
+            self._check_shape(int(row))
+
+    def _check_names(self) -> None:
+        for what, names in (("image", [image.name for image in self.images]), ("class", self.classes)):
+            twice = next((name for name, times in Counter(names).items() if times > 1), None)
+            if twice is not None:
+                raise AnnotationError(f"the {what} {twice!r} comes twice; give each once.")
+        for name in self.classes:
+            if not name.strip() or name != name.strip() or _UNPRINTABLE.search(name) or len(name) > _LONGEST_NAME:
+                raise AnnotationError(f"{name[:60]!r} is no name of a class; give printable text without blanks around it.")
+        for what, column, size in (("image", self.image, len(self.images)), ("label", self.label, len(self.classes))):
+            self._check(~((column >= 0) & (column < size)), f"{what} is not below {size}, the number there are")
+
+    def _check_numbers(self) -> None:
+        boxes, corners = self.boxes_px, self.corners_px.reshape(-1, 8)
+        self._check(~np.isfinite(boxes).all(axis=1), "a side of the box is not a finite number")
+        self._check((np.abs(boxes) > MAX_PX).any(axis=1), f"the box is farther than {MAX_PX} pixels from the image")
+        self._check((boxes[:, :2] > boxes[:, 2:]).any(axis=1), "the box is inside out")
+        given = ~np.isnan(corners).all(axis=1)
+        self._check(given & ~np.isfinite(corners).all(axis=1), "a corner is not a finite number")
+        self._check(given & (np.abs(corners) > MAX_PX).any(axis=1), f"a corner is farther than {MAX_PX} pixels from the image")
+        self._check(np.isinf(self.scores), "the score is not a finite number")
+        self._check(self.difficult < 0, "the difficulty is negative")
+
+    def _check_shape(self, row: int) -> None:
+        shape, image = self.shapes[row], self.images[self.image[row]]
+        if isinstance(shape, Rle):
+            if image.shape is not None and shape.shape != image.shape:
+                what = f"the mask has a frame of {shape.shape} pixels (height, width), its image {image.name} {image.shape}"
+                raise AnnotationError(f"row {row}: {what}; give masks in the frame of their image.")
+        elif not isinstance(shape, shapely.Polygon | shapely.MultiPolygon):
+            raise AnnotationError(f"row {row}: the shape is {type(shape).__name__}; give polygons, Rle or None.")
+        else:
+            bounds = np.array(shape.bounds)
+            if not (np.isfinite(bounds).all() and np.abs(bounds).max(initial=0) <= MAX_PX) or shape.is_empty:
+                raise AnnotationError(f"row {row}: the polygon is empty, or has a coordinate that is no pixel; give another.")
+
+    def _check(self, bad: Any, what: str) -> None:
+        if bad.any():
+            raise AnnotationError(f"row {int(np.argmax(bad))}: {what}; correct it.")
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Annotations):
+            return NotImplemented
+        if (self.images, self.classes, len(self)) != (other.images, other.classes, len(other)):
+            return False
+        plain = [name for name in _COLUMNS if name != "shapes"]
+        pairs = zip(self.shapes, other.shapes, strict=True)
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name), equal_nan=name in {"corners_px", "scores"})
+            for name in plain
+        ) and all(_same(a, b) for a, b in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def kinds(self) -> NDArray[np.object_]:
+        """What each row is, most detailed first: ``"mask"``, ``"polygon"``, ``"rbox"`` or ``"box"``."""
+        kinds = np.where(self.is_oriented, "rbox", "box").astype(object)
+        for row, shape in enumerate(self.shapes):
+            if shape is not None:
+                kinds[row] = "mask" if isinstance(shape, Rle) else "polygon"
+        return kinds
+
+    @property
+    def is_oriented(self) -> NDArray[np.bool_]:
+        """Whether each row has corners."""
+        return ~np.isnan(self.corners_px[:, 0, 0])
+
+    @property
+    def class_names(self) -> NDArray[np.object_]:
+        """The class of each row by name."""
+        return np.array(self.classes, dtype=object)[self.label]
+
+    def rboxes_px(self) -> NDArray[np.float64]:
+        """Return an oriented box for every row, shape (N, 4, 2).
+
+        The corners where there are any; else the rectangle of smallest area around the shape, as
+        `samgeo.dataset.rbox.to_rbox` draws it; else the corners of the box.
+        """
+        boxes = np.where(self.is_oriented[:, None, None], self.corners_px, box_corners(self.boxes_px))
+        for row in np.flatnonzero(~self.is_oriented & (self.shapes != None)):  # noqa: E711 - each element
+            shape = self.shapes[row]
+            mask = shape.to_mask() if isinstance(shape, Rle) else shape
+            if not (isinstance(shape, Rle) and mask.is_empty):
+                boxes[row] = to_rbox(mask)
+        return boxes
+
+    def take(self, rows: Any) -> Annotations:
+        """Return some rows (indices or a boolean array), with all images and classes."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
+
+    def of_image(self, name: str) -> Annotations:
+        """Return the rows of one image, with that image alone and all classes.
+
+        Raises
+        ------
+        AnnotationError
+            If there is no such image.
+        """
+        index = next((number for number, image in enumerate(self.images) if image.name == name), None)
+        if index is None:
+            raise AnnotationError(f"there is no image {name!r} among {len(self.images)}; see the attribute images.")
+        rows = self.take(self.image == index)
+        return replace(rows, images=(self.images[index],), image=np.zeros(len(rows), dtype=np.int64))
+
+
+_COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
+    "image": (np.int64, ()),
+    "label": (np.int64, ()),
+    "boxes_px": (np.float64, (4,)),
+    "corners_px": (np.float64, (4, 2)),
+    "shapes": (np.object_, ()),
+    "scores": (np.float64, ()),
+    "difficult": (np.int64, ()),
+    "crowd": (np.bool_, ()),
+}
+assert {"images", "classes", *_COLUMNS} == {field.name for field in fields(Annotations)}  # noqa: S101
+
+
+def safe_name(name: str) -> str:
+    r"""Return the name of an image below its folder, with ``/`` between folders and without ``.`` and empty parts.
+
+    ``\`` counts as ``/``.
+
+    Raises
+    ------
+    AnnotationError
+        If the name is empty, absolute, has a drive, is a URL, has a part ``..`` or a character that cannot be printed: a file
+        of annotations must not lead out of the folder of its images.
+    """
+    plain = name.replace("\\", "/")
+    parts = [part for part in plain.split("/") if part not in {"", "."}]
+    if not parts or len(plain) > _LONGEST_NAME or _UNPRINTABLE.search(plain):
+        raise AnnotationError(f"{name[:60]!r} is no name of an image; give the name of its file.")
+    if plain.startswith("/") or "://" in plain or any(part == ".." or _DRIVE.match(part) for part in parts):
+        raise AnnotationError(f"the image {name[:200]!r} would lie outside of its folder; give names below the folder.")
+    return str(PurePosixPath(*parts))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is None or b is None or isinstance(a, Rle) or isinstance(b, Rle):
+        return bool(a == b) if a is not None and b is not None else a is b
+    return bool(shapely.equals_exact(a, b, tolerance=0.0))

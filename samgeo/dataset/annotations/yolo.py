@@ -1,0 +1,201 @@
+"""YOLO's text files, one an image, in a folder ``labels``; names of classes in a yaml or a text beside it.
+
+Lines are a class number and then
+
+- ``"yolo-boxes"``: centre x, centre y, width, height;
+- ``"yolo-obb"``: four corners;
+- ``"yolo-segments"``: the points of a polygon, three or more;
+
+and after them, in the output of a detector, a score.
+
+Pixels
+------
+All but the class and the score are shares of the image's width and height, so that pixels need the images' sizes. Pixels are
+read to 1e-9 of a pixel, where the shares have as many digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from samgeo.dataset.annotations.files import MAX_YAML_BYTES, Where, as_number, fail, read_lines, read_text, shown
+from samgeo.dataset.annotations.images import ImageFiles, name_below
+from samgeo.dataset.annotations.rows import Gathered, Row
+from samgeo.dataset.rbox import box_corners
+from samgeo.segment.coco import without_holes
+from samgeo.segment.rle import Rle
+
+if TYPE_CHECKING:
+    from samgeo.dataset.annotations.table import Annotations, Image
+
+__all__ = ["KINDS", "label_files", "outline", "read", "text_of", "yaml_of"]
+
+KINDS = ("yolo-boxes", "yolo-obb", "yolo-segments")
+PX_DECIMALS = 9
+SHARE_DECIMALS = 15
+
+_YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_NAME_LISTS = ("classes.txt", "obj.names", "labels.txt")
+_NO_LABELS = {*_NAME_LISTS, "train.txt", "val.txt", "test.txt", "notes.txt"}
+_MOST_CLASSES = 100_000
+# Shares a little past the edge are common; what is much larger is pixels.
+_MOST_SHARE = 2.0
+
+
+def label_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files that can hold labels: those in folders ``labels``, or else all but lists of names and the like."""
+    within = [path for path in paths if any(part.lower() == "labels" for part in path.parts[:-1])]
+    return within or [
+        path for path in paths if path.name.lower() not in _NO_LABELS and not path.name.lower().startswith("readme")
+    ]
+
+
+def read(root: Path, paths: Sequence[Path], images: ImageFiles, kind: str) -> Gathered:
+    """Read files of one of the `KINDS`, or ``"yolo"``: boxes, and oriented boxes where no line has more points, or segments."""
+    gathered = Gathered(classes=_names(root))
+    lines: list[tuple[Image, Where, NDArray[np.float64]]] = []
+    for path in paths:
+        where = Where(path)
+        image = images.image(name_below(root, path), None, where)
+        gathered.add_image(image, where)
+        for place, line in read_lines(path):
+            if image.shape is None:
+                remedy = "say where the images are with images=..., a folder or a mapping of names to (height, width)"
+                fail(
+                    where,
+                    f"the size of its image is not known: there is no {image.name} among {images.what or 'images'}",
+                    remedy,
+                )
+            values = line.split()
+            fields = [as_number(value, place, f"field {number}") for number, value in enumerate(values, 1)]
+            lines.append((image, place, np.array(fields)))
+    if kind == "yolo":
+        points = {(len(numbers) - 1) // 2 for *_, numbers in lines} - {2}
+        kind = "yolo-obb" if points <= {4} else "yolo-segments"
+    for image, place, numbers in lines:
+        gathered.add(_row(image, place, numbers, kind, gathered.classes))
+    return gathered
+
+
+def text_of(rows: Annotations, kind: str) -> str:
+    """Return the text of one image; what reaches past it is cut at its edge."""
+    height, width = rows.images[0].shape or (1, 1)
+    size, lines = np.array([width, height], dtype=np.float64), []
+    rboxes = rows.rboxes_px() if kind == "yolo-obb" else rows.corners_px
+    for row in range(len(rows)):
+        if kind == "yolo-boxes":
+            box = np.clip(rows.boxes_px[row].reshape(2, 2), 0, size) / size
+            values = np.concatenate([box.mean(axis=0), box[1] - box[0]])
+        else:
+            points = rboxes[row] if kind == "yolo-obb" else outline(rows, row)
+            values = (np.clip(points, 0, size) / size).ravel()
+        numbers = " ".join(repr(round(value, SHARE_DECIMALS)) for value in values.tolist())
+        lines.append(f"{rows.label[row]} {numbers}\n")
+    return "".join(lines)
+
+
+def yaml_of(classes: Sequence[str]) -> str:
+    """Return the text of ``data.yaml``: where images belong, and the names of the classes."""
+    import yaml
+
+    value = {"path": ".", "train": "images", "val": "images", "nc": len(classes), "names": dict(enumerate(classes))}
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def outline(rows: Annotations, row: int) -> NDArray[np.float64]:
+    """Return one ring for an annotation, without its last point: parts are joined by lines there and back, without width."""
+    from samgeo.segment.vectorize import polygons
+
+    shape = rows.shapes[row]
+    if shape is None:
+        return rows.corners_px[row] if rows.is_oriented[row] else box_corners(rows.boxes_px[row])
+    polygon = polygons([shape.to_mask()])[0] if isinstance(shape, Rle) else shape
+    rings = [shapely.get_coordinates(shapely.orient_polygons(part).exterior) for part in without_holes(polygon)]
+    if not rings:
+        return box_corners(rows.boxes_px[row])
+    if len(rings) == 1:
+        return np.asarray(shapely.get_coordinates(next(without_holes(polygon)).exterior)[:-1])
+    back = [ring[:1] for ring in rings[-2:0:-1]]
+    return np.concatenate([*rings, *back])
+
+
+def _row(image: Image, where: Where, numbers: NDArray[np.float64], kind: str, classes: list[str]) -> Row:
+    label, count = numbers[0], len(numbers) - 1
+    if label < 0 or label != int(label) or label >= max(len(classes), 1 if classes else _MOST_CLASSES):
+        of = f"{len(classes)} classes" if classes else f"up to {_MOST_CLASSES}"
+        fail(where, f"its class is {label:g}, not a number from 0 of {of}")
+    # A score comes last: everything else comes in pairs.
+    score = numbers[-1] if count % 2 else np.nan
+    values = numbers[1:-1] if count % 2 else numbers[1:]
+    if len(values) < 4 or (kind == "yolo-boxes" and len(values) != 4):
+        fail(where, f"it has {count} numbers behind the class, not 4 (centre, width, height)")
+    if np.abs(values).max() > _MOST_SHARE:
+        fail(
+            where, f"it has {values[np.argmax(np.abs(values))]:g}, which is no share of the image", "divide pixels by its size"
+        )
+    size = np.array([image.width, image.height], dtype=np.float64)
+    points = np.round(values.reshape(-1, 2) * size, PX_DECIMALS)
+    name = classes[int(label)] if classes else str(int(label))
+    if len(values) == 4:
+        if (points[1] < 0).any():
+            fail(where, f"its box is inside out: width and height are {values[2]:g} and {values[3]:g}")
+        centre, half = values[:2] * size, values[2:] * size / 2
+        box = np.round(np.concatenate([centre - half, centre + half]), PX_DECIMALS)
+        return Row(where, image.name, name, box.tolist(), score=float(score))
+    if kind == "yolo-obb":
+        if len(values) != 8:
+            fail(where, f"it has {len(values) // 2} points, not the four corners of an oriented box")
+        return Row(where, image.name, name, corners=points.ravel().tolist(), score=float(score))
+    return Row(where, image.name, name, shape=shapely.Polygon(points), score=float(score))
+
+
+def _names(root: Path) -> list[str]:
+    """Return the names of the classes in a folder or up to two folders above it; none where no file has them."""
+    for folder in (root, *list(root.resolve().parents)[:2]):
+        for name in (*_YAMLS, *_NAME_LISTS):
+            path = folder / name
+            if path.is_file():
+                names = _yaml_names(path) if name in _YAMLS else [line for _, line in read_lines(path)]
+                return _checked(names, path)
+    return []
+
+
+def _yaml_names(path: Path) -> list[Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = read_text(path, MAX_YAML_BYTES)
+    try:
+        value = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        fail(Where(path, f"line {line}"), f"it is no yaml ({error.problem})")
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+        fail(Where(path), f"it is no yaml ({str(error)[:100]})")
+    names = value.get("names") if isinstance(value, dict) else None
+    if isinstance(names, dict):
+        if set(names) != set(range(len(names))):
+            fail(Where(path, "names"), "the numbers of the classes are not 0, 1, 2 and so on")
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list):
+        fail(Where(path, "names"), f"the names of the classes are {shown(names)}, not a list")
+    return names
+
+
+def _checked(names: list[Any], path: Path) -> list[str]:
+    if len(names) > _MOST_CLASSES:
+        fail(Where(path), f"it has {len(names)} names of classes; {_MOST_CLASSES} are read")
+    for number, name in enumerate(names):
+        if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
+            fail(Where(path), f"the name of class {number} is {shown(name)}, not a text")
+    plain = [str(name).strip() for name in names]
+    if len(set(plain)) != len(plain):
+        fail(Where(path), "a name of a class comes twice")
+    return plain
