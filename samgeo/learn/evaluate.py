@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,73 +12,13 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 from samgeo.learn.pictures import Picture
 from samgeo.learn.prompts import box_of, centre_click, correct
+from samgeo.learn.scores import BoxScores, Reliability, Scores
 from samgeo.sam.segmenter import Segmenter
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["Reliability", "Scores", "evaluate", "evaluate_boxes", "markdown"]
+__all__ = ["evaluate", "evaluate_boxes"]
 
 # Prompts at once: their masks at full size are 20 MB.
 AT_ONCE = 16
-BINS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """Predicted against true IoU, in bins of the predicted one.
-
-    Attributes
-    ----------
-    predicted, true : tuple of float
-        Means in each bin that is not empty.
-    count : tuple of int
-    """
-
-    predicted: tuple[float, ...]
-    true: tuple[float, ...]
-    count: tuple[int, ...]
-
-    @property
-    def error(self) -> float:
-        """Mean difference between predicted and true IoU over bins, weighted by count: the expected calibration error."""
-        gaps = np.abs(np.array(self.predicted) - np.array(self.true))
-        return float(np.average(gaps, weights=self.count)) if self.count else float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Mean IoU over objects, by prompt; all prompts are derived from the truth alone, so that models compare.
-
-    Attributes
-    ----------
-    objects : int
-    click : float
-        One click in the middle, the candidate of the highest predicted IoU.
-    click_best : float
-        The candidate of the highest true IoU.
-    three_clicks : float
-        Two more clicks, each in the middle of the deepest error, with the logits before.
-    box : float
-        The exact bounding box.
-    filled_box : float
-        The box itself as the answer: what no model at all reaches.
-    iou_error : float
-        Mean absolute difference of predicted and true IoU, over all candidates of the click and the answers to boxes.
-    iou_correlation : float
-        Their Pearson correlation.
-    reliability : Reliability
-    """
-
-    objects: int
-    click: float
-    click_best: float
-    three_clicks: float
-    box: float
-    filled_box: float
-    iou_error: float
-    iou_correlation: float
-    reliability: Reliability
 
 
 def evaluate(
@@ -86,9 +26,11 @@ def evaluate(
     pictures: Iterable[Picture],
     *,
     layer: str = "building",
+    tile_px: int | None = None,
     min_area_px: int = 60,
     max_objects: int | None = None,
     seed: int = 0,
+    regions: bool = False,
 ) -> Scores:
     """Prompt a model for every object of some pictures.
 
@@ -96,15 +38,20 @@ def evaluate(
     ----------
     model : Segmenter
     pictures : iterable of Picture
-        Cut into tiles of the model's input size, without scaling.
+        Cut into tiles.
     layer : str, default "building"
         Which objects; pictures without it are passed over.
+    tile_px : int, optional
+        Side of a tile, which is enlarged to the model's input: models with inputs of different sizes compare on tiles of
+        one size. The model's input size by default, so that nothing is enlarged.
     min_area_px : int, default 60
         Objects with fewer pixels in their tile are left out.
     max_objects : int, optional
         At most so many of each tile, chosen at random.
     seed : int, default 0
         Of that choice.
+    regions : bool, default False
+        Whether to measure the region of even colour under each click as well. Needs scikit-image.
 
     Returns
     -------
@@ -113,23 +60,31 @@ def evaluate(
     Raises
     ------
     OptionError
-        If there is no object.
+        If there is no object, or scikit-image is missing and needed.
     """
+    side = model.input_size if tile_px is None else tile_px
     rows: list[NDArray[np.float64]] = []
     pairs: list[NDArray[np.float64]] = []
+    under: list[NDArray[np.float64]] = []
     rng = np.random.default_rng(seed)
     for picture in pictures:
         if layer not in picture.layers:
             continue
-        for tile in picture.tiles(model.input_size):
-            truths = _objects(tile.layers[layer], min_area_px, max_objects, rng)
-            if not truths:
+        for tile in picture.tiles(side):
+            ids = tile.layers[layer]
+            numbers = _objects(ids, min_area_px, max_objects, rng)
+            if not len(numbers):
                 continue
-            embedding = _embed(model, tile)
-            for start in range(0, len(truths), AT_ONCE):
-                row, pair = _prompt(model, embedding, np.stack(truths[start : start + AT_ONCE]))
+            view = _View.of(model, tile.image, side)
+            levels = region_levels(tile.image) if regions else []
+            for start in range(0, len(numbers), AT_ONCE):
+                truths = np.zeros((len(part := numbers[start : start + AT_ONCE]), side, side), dtype=bool)
+                truths[:, : ids.shape[0], : ids.shape[1]] = ids == part[:, None, None]
+                row, pair, points = _prompt(view, truths)
                 rows.append(row)
                 pairs.append(pair)
+                found = [[_region(level, point, side) for point in points] for level in levels]
+                under.append(np.array([[_iou(*two) for two in zip(one, truths, strict=True)] for one in found]))
     if not rows:
         raise OptionError(f"there is no object of at least {min_area_px} px in layer {layer!r} of these pictures.")
     scores, (predicted, true) = np.concatenate(rows, axis=1), np.concatenate(pairs, axis=1)
@@ -142,106 +97,169 @@ def evaluate(
         three_clicks=three_clicks,
         box=box,
         filled_box=filled_box,
+        region=_best_level(under),
         iou_error=float(np.abs(predicted - true).mean()),
         iou_correlation=float(np.corrcoef(predicted, true)[0, 1]) if spread else float("nan"),
-        reliability=_reliability(predicted, true),
+        reliability=Reliability.of(predicted, true),
     )
 
 
-def evaluate_boxes(model: Segmenter, image: NDArray[np.uint8], boxes: NDArray[np.float64]) -> tuple[float, float]:
+def evaluate_boxes(
+    model: Segmenter,
+    images: Iterable[tuple[NDArray[np.uint8], NDArray[np.float64]]],
+    *,
+    tile_px: int | None = None,
+    regions: bool = False,
+) -> BoxScores:
     """Score a model where only boxes are true: IoU of the box of its mask with the true one, after a click in its middle.
 
     Parameters
     ----------
     model : Segmenter
-    image : ndarray of uint8, shape (H, W, 3)
-        At most the model's input size.
-    boxes : ndarray, shape (N, 4)
-        x0, y0, x1, y1.
+    images : iterable of (image, boxes)
+        Images of uint8, shape (H, W, 3), that fit a tile; boxes of shape (N, 4): x0, y0, x1, y1.
+    tile_px, regions : optional
+        See `evaluate`.
 
     Returns
     -------
-    pick, best : float
-        Means for the candidate of the highest predicted IoU, and of the highest true one.
+    BoxScores
+
+    Raises
+    ------
+    OptionError
+        If there is no box, an image is too large, or scikit-image is missing and needed.
     """
-    embedding = _embed(model, Picture("boxes", image, {}))
-    pick, best = [], []
-    for start in range(0, len(boxes), AT_ONCE):
-        part = boxes[start : start + AT_ONCE]
-        points = ((part[:, :2] + part[:, 2:]) / 2)[:, None].astype(np.float32)
-        labels = np.ones((len(part), 1), dtype=np.int64)
-        logits, predicted = model.decode(embedding, points=points, labels=labels)
-        masks = _full(logits, model.input_size)
-        overlaps = np.array([[_box_iou(mask, box) for mask in row] for row, box in zip(masks, part, strict=True)])
-        chosen = predicted.cpu().numpy().argmax(1)
-        pick.extend(overlaps[np.arange(len(part)), chosen].tolist())
-        best.extend(overlaps.max(1).tolist())
-    return float(np.mean(pick)), float(np.mean(best))
+    side = model.input_size if tile_px is None else tile_px
+    pick: list[float] = []
+    best: list[float] = []
+    under: list[NDArray[np.float64]] = []
+    for image, boxes in images:
+        view = _View.of(model, image, side)
+        levels = region_levels(image) if regions else []
+        for start in range(0, len(boxes), AT_ONCE):
+            part = boxes[start : start + AT_ONCE]
+            points = ((part[:, :2] + part[:, 2:]) / 2)[:, None]
+            answers = view.ask(points, np.ones((len(part), 1), dtype=np.int64))
+            overlaps = np.array([[_box_iou(mask, box) for mask in row] for row, box in zip(answers.masks, part, strict=True)])
+            pick.extend(overlaps[np.arange(len(part)), answers.predicted.argmax(1)].tolist())
+            best.extend(overlaps.max(1).tolist())
+            found = [[_region(level, point, side) for point in points[:, 0]] for level in levels]
+            under.append(np.array([[_box_iou(*two) for two in zip(one, part, strict=True)] for one in found]))
+    if not pick:
+        raise OptionError("there is no box to score; give at least one.")
+    return BoxScores(len(pick), float(np.mean(pick)), float(np.mean(best)), _best_level(under))
 
 
-def markdown(scores: Mapping[str, Scores]) -> str:
-    """Write scores as a table."""
-    columns = ("mean IoU", "objects", "one click, own pick", "best of three", "three clicks", "box", "filled box")
-    head = "| " + " | ".join((*columns, "IoU error", "correlation")) + " |"
-    lines = [head, "|---" * 9 + "|"]
-    for name, one in scores.items():
-        means = (one.click, one.click_best, one.three_clicks, one.box, one.filled_box, one.iou_error, one.iou_correlation)
-        lines.append(f"| {name} | {one.objects} | " + " | ".join(f"{value:.3f}" for value in means) + " |")
-    return "\n".join(lines)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answers:
+    """Masks (P, M, S, S) and logits of the tile, and predicted IoU (P, M)."""
+
+    masks: NDArray[np.bool_]
+    logits: NDArray[np.float32]
+    predicted: NDArray[np.float32]
 
 
-def _objects(ids: NDArray[np.uint16], min_area_px: int, limit: int | None, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """A tile as a model sees it: coordinates are those of the tile, whatever the model's input size."""
+
+    model: Segmenter
+    embedding: Any
+    side: int
+
+    @classmethod
+    def of(cls, model: Segmenter, image: NDArray[np.uint8], side: int) -> _View:
+        from PIL import Image
+
+        height, width = image.shape[:2]
+        if max(height, width) > side:
+            raise OptionError(f"an image is {height} x {width} pixels; tiles are {side} x {side}.")
+        factor = model.input_size / side
+        size = np.array([[round(height * factor), round(width * factor)]])
+        if factor != 1:
+            image = np.asarray(Image.fromarray(image).resize((size[0, 1], size[0, 0]), Image.Resampling.BILINEAR))
+        padded = np.zeros((1, model.input_size, model.input_size, 3), dtype=np.uint8)
+        padded[0, : size[0, 0], : size[0, 1]] = image
+        return cls(model, model.embed(padded, size)[0], side)
+
+    def ask(
+        self,
+        points: NDArray[np.float64] | None = None,
+        labels: NDArray[np.int64] | None = None,
+        boxes: NDArray[np.float64] | None = None,
+        earlier: NDArray[np.float32] | None = None,
+        *,
+        multimask: bool = True,
+    ) -> _Answers:
+        from torch.nn import functional
+
+        factor = self.model.input_size / self.side
+        logits, predicted = self.model.decode(
+            self.embedding,
+            points=None if points is None else (points * factor).astype(np.float32),
+            labels=labels,
+            boxes=None if boxes is None else (boxes * factor).astype(np.float32),
+            masks=earlier,
+            multimask=multimask,
+        )
+        logits = logits.float()
+        masks = functional.interpolate(logits, size=(self.side, self.side), mode="bilinear", align_corners=False) > 0
+        return _Answers(masks.cpu().numpy(), logits.cpu().numpy(), predicted.float().cpu().numpy())
+
+
+def _objects(ids: NDArray[np.uint16], min_area_px: int, limit: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
     sizes = np.bincount(ids.ravel())
     sizes[0] = 0
     kept = np.flatnonzero(sizes >= min_area_px)
     if limit is not None and len(kept) > limit:
         kept = np.sort(rng.choice(kept, limit, replace=False))
-    return [ids == number for number in kept]
+    return kept
 
 
-def _embed(model: Segmenter, picture: Picture) -> Any:
-    side = model.input_size
-    height, width = picture.shape
-    if max(height, width) > side:
-        raise OptionError(f"{picture.name} is {height} x {width} pixels; the model takes at most {side} x {side}.")
-    padded = np.zeros((1, side, side, 3), dtype=np.uint8)
-    padded[0, :height, :width] = picture.image
-    return model.embed(padded, np.array([[height, width]]))[0]
-
-
-def _prompt(model: Segmenter, embedding: Any, truths: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return rows click, best, three clicks, box, filled box; and predicted and true IoU of every answer."""
-    side = model.input_size
-    count, height, width = truths.shape
-    truth = np.zeros((count, side, side), dtype=bool)
-    truth[:, :height, :width] = truths
+def _prompt(view: _View, truth: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return rows click, best, three clicks, box, filled box; predicted and true IoU of every answer; and the clicks."""
+    count = len(truth)
     every = np.arange(count)
-    points = np.stack([centre_click(mask)[0] for mask in truth])[:, None].astype(np.float32)
-    labels = np.ones((count, 1), dtype=np.int64)
-    logits, predicted = model.decode(embedding, points=points, labels=labels)
-    masks, guess = _full(logits, side), predicted.cpu().numpy()
-    candidates = _iou(masks, truth[:, None])
-    chosen = guess.argmax(1)
-    earlier, answer = logits.cpu().numpy()[every, chosen], masks[every, chosen]
+    first = np.stack([centre_click(mask)[0] for mask in truth])
+    points, labels = first[:, None], np.ones((count, 1), dtype=np.int64)
+    clicked = view.ask(points, labels)
+    candidates = _iou(clicked.masks, truth[:, None])
+    chosen = clicked.predicted.argmax(1)
+    earlier, answer = clicked.logits[every, chosen], clicked.masks[every, chosen]
     for _ in range(2):
         clicks = [correct(mask, true) for mask, true in zip(answer, truth, strict=True)]
-        points = np.concatenate([points, np.stack([point for point, _ in clicks])[:, None].astype(np.float32)], axis=1)
+        points = np.concatenate([points, np.stack([point for point, _ in clicks])[:, None]], axis=1)
         labels = np.concatenate([labels, np.array([[label] for _, label in clicks])], axis=1)
-        again, _ = model.decode(embedding, points=points, labels=labels, masks=earlier, multimask=False)
-        earlier, answer = again.cpu().numpy()[:, 0], _full(again, side)[:, 0]
+        again = view.ask(points, labels, earlier=earlier, multimask=False)
+        earlier, answer = again.logits[:, 0], again.masks[:, 0]
     boxes = np.stack([box_of(mask) for mask in truth])
-    boxed, boxed_guess = model.decode(embedding, boxes=boxes.astype(np.float32), multimask=False)
-    box = _iou(_full(boxed, side)[:, 0], truth)
+    boxed = view.ask(boxes=boxes, multimask=False)
+    box = _iou(boxed.masks[:, 0], truth)
     filled = truth.sum((1, 2)) / ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
     rows = np.stack([candidates[every, chosen], candidates.max(1), _iou(answer, truth), box, filled])
-    return rows, np.stack([np.append(guess.ravel(), boxed_guess.cpu().numpy()[:, 0]), np.append(candidates.ravel(), box)])
+    predicted = np.append(clicked.predicted.ravel(), boxed.predicted[:, 0])
+    return rows, np.stack([predicted, np.append(candidates.ravel(), box)]), first
 
 
-def _full(logits: torch.Tensor, side: int) -> NDArray[np.bool_]:
-    from torch.nn import functional
+def region_levels(image: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
+    """Return the regions of an image at each scale."""
+    from samgeo.learn.pseudo import LEVELS, regions
 
-    enlarged = functional.interpolate(logits.float(), size=(side, side), mode="bilinear", align_corners=False)
-    return np.asarray((enlarged > 0).cpu().numpy())
+    return [regions(image, level) for level in LEVELS.values()]
+
+
+def _region(level: NDArray[np.int64], point: NDArray[np.float64], side: int) -> NDArray[np.bool_]:
+    """Return the region under a point as a mask of a tile."""
+    mask = np.zeros((side, side), dtype=bool)
+    mask[: level.shape[0], : level.shape[1]] = level == level[int(point[1]), int(point[0])]
+    return mask
+
+
+def _best_level(under: list[NDArray[np.float64]]) -> float:
+    """Return the mean over objects at the scale where it is highest, from arrays of shape (levels, P)."""
+    every = np.concatenate(under, axis=-1)
+    return float(every.mean(1).max()) if every.size else float("nan")
 
 
 def _iou(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -257,13 +275,3 @@ def _box_iou(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
     shared = float(np.prod(np.clip(high - low, 0, None)))
     areas = float(np.prod(found[2:] - found[:2]) + np.prod(box[2:] - box[:2]))
     return shared / (areas - shared)
-
-
-def _reliability(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> Reliability:
-    bins = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
-    filled = [bins == number for number in range(BINS) if (bins == number).any()]
-    return Reliability(
-        tuple(float(predicted[part].mean()) for part in filled),
-        tuple(float(true[part].mean()) for part in filled),
-        tuple(int(part.sum()) for part in filled),
-    )

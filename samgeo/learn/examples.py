@@ -43,6 +43,12 @@ class Layer:
     share: float
     trust: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not (self.share > 0 and 0 <= self.trust <= 1):
+            raise OptionError(
+                f"a layer has share {self.share} and trust {self.trust}; give a share above 0, a trust of 0 to 1."
+            )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:

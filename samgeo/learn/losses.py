@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from samgeo.errors import OptionError
 from samgeo.sam.trainable import Answer
 
 __all__ = ["LossWeights", "Losses", "focus", "mask_losses"]
@@ -40,6 +41,10 @@ class LossWeights:
     iou: float = 5.0
     regret: float = 1.0
     coverage: float = 0.15
+
+    def __post_init__(self) -> None:
+        if min(astuple(self)) < 0:
+            raise OptionError(f"{self} has a weight below 0; give 0 or more.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

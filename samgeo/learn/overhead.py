@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from samgeo.errors import RasterError
 from samgeo.geo.vectors import read_vectors
 from samgeo.learn.examples import Layer, Source
-from samgeo.learn.pictures import Picture, components, from_classes, from_coco, from_scene, from_vectors, read_image, renumber
+from samgeo.learn.labels import scenes as towns
+from samgeo.learn.pictures import Picture, components, from_classes, from_coco, from_vectors, read_image, renumber
+from samgeo.learn.pseudo import LAYERS, felzenszwalb, with_regions
 
-__all__ = ["sources", "validation"]
+__all__ = ["crowns", "sources", "validation"]
 
 BANEPA, DUBAI, RIO = "oam-banepa-buildings", "dubai-semseg", "spacenet1-rio-sample"
 BANEPA_TRAINING_CHIPS = 28
@@ -28,7 +30,9 @@ DUBAI_LAYERS = {"building": (0,), "region": (1, 2, 3, 4)}
 # Panels in these are speckled by glare. Most others are turned copies of five originals, told by the number in the name.
 GLARE = {"417", "hflipped_131", "hflipped_343", "hflipped_374"}
 ZOOM_HALF_M = 20037508.342789244
-SCENE_SIDE = 512
+FIRST_TOWN = 1000
+# Splitting all of them into regions would take minutes more.
+UNLABELLED_EVERY = 3
 OBJECTS = {"building": Layer(1.0)}
 
 
@@ -50,22 +54,26 @@ def sources(data: Path, *, scenes: int = 60) -> list[Source]:
     ------
     RasterError, VectorError
         If a data set is not there, or cannot be read.
+    OptionError
+        If scikit-image is not installed, which finds regions in imagery without labels.
     """
+    felzenszwalb()
     mapped = {"building": Layer(0.7), "region": Layer(0.3)}
     banepa = [picture for number, picture in enumerate(_banepa(data)) if number < BANEPA_TRAINING_CHIPS]
     dubai = [picture for tile in DUBAI_TRAINING_TILES for picture in _dubai(data, tile)]
     drone = from_coco(*_coco(data, "oam-philippines-nepal-buildings"), min_area_px=80)
     dhaka = from_coco(*_coco(data, "oam-dhaka-buildings"), min_area_px=64)
     return [
-        Source("banepa", banepa, 0.20, OBJECTS, (0.3, 1.9)),
-        Source("kampala", list(_kampala(data)), 0.14, OBJECTS, (0.3, 1.6)),
-        Source("philippines-nepal", drone, 0.11, OBJECTS, (0.2, 1.9)),
+        Source("banepa", banepa, 0.20, OBJECTS, (0.2, 1.9)),
+        Source("kampala", list(_kampala(data)), 0.14, OBJECTS, (0.2, 1.6)),
+        Source("philippines-nepal", drone, 0.11, OBJECTS, (0.15, 1.9)),
         Source("dhaka", dhaka, 0.06, OBJECTS, (0.5, 2.6)),
-        Source("dubai", dubai, 0.20, mapped, (0.45, 2.0)),
-        Source("rio", list(_rio_masks(data)), 0.10, OBJECTS, (0.8, 3.0)),
+        Source("dubai", dubai, 0.20, mapped, (0.3, 2.0)),
+        Source("rio", list(_rio_masks(data)), 0.14, OBJECTS, (0.5, 3.0)),
         Source("solar", list(_japan(data, "solar")), 0.03, {"solar": Layer(1.0)}, (0.5, 1.6)),
         Source("roads", list(_japan(data, "roads")), 0.03, {"roads": Layer(1.0)}, (0.5, 1.6)),
-        Source("scenes", list(_scenes(scenes)), 0.13, {"building": Layer(0.75), "region": Layer(0.25)}, (0.35, 2.0)),
+        Source("scenes", list(towns(scenes, FIRST_TOWN)), 0.13, {"building": Layer(0.75), "region": Layer(0.25)}, (0.35, 2.0)),
+        Source("naip", list(_naip(data)), 0.09, LAYERS, (1.0, 3.0)),
     ]
 
 
@@ -91,6 +99,37 @@ def validation(data: Path) -> dict[str, list[Picture]]:
         "Dubai": [_densest(picture) for picture in _dubai(data, DUBAI_VALIDATION_TILE)],
         "Rio": list(_rio_vectors(data)),
     }
+
+
+def crowns(data: Path) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.float64]]]:
+    """Read NEON's drawn boxes of tree crowns at 0.1 m, which nothing is trained on.
+
+    Parameters
+    ----------
+    data : Path
+        The folder with the data sets.
+
+    Yields
+    ------
+    name : str
+    image : ndarray of uint8, shape (400, 400, 3)
+    boxes : ndarray, shape (N, 4)
+        x0, y0, x1, y1 in pixels.
+
+    Raises
+    ------
+    RasterError
+        If the data set is not there, or cannot be read.
+    """
+    folder = data / "neon-tree-crowns"
+    for path in _some(folder, "*.xml"):
+        text = path.read_text(encoding="utf-8")
+        # These few files are flat: a parser of XML would be one more door for what is in a file.
+        boxes = [
+            [float(value) for value in re.findall(r"<[xy]m(?:in|ax)>([\d.]+)<", box)] for box in text.split("<bndbox>")[1:]
+        ]
+        (image,) = (found for found in folder.glob(f"{path.stem}.*") if found.suffix in {".tif", ".png"})
+        yield path.stem, read_image(image), np.array(boxes)
 
 
 def _banepa(data: Path) -> Iterator[Picture]:
@@ -213,12 +252,11 @@ def _touching(tiles: list[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
         yield np.argwhere(groups == group) + low
 
 
-def _scenes(count: int) -> Iterator[Picture]:
-    from samgeo.testing.scenes import town
-
-    for seed in range(count):
-        resolution_m = (0.15, 0.3, 0.5)[seed % 3]
-        yield from_scene(town((SCENE_SIDE, SCENE_SIDE), 1000 + seed, resolution_m=resolution_m), f"town-{seed}")
+def _naip(data: Path) -> Iterator[Picture]:
+    """Find regions in tiles without labels."""
+    folder = data / "naip-urban-trees"
+    for path in (*_some(folder / "images", "*.tif"), *_some(folder / "unlabelled", "*.jpg")[::UNLABELLED_EVERY]):
+        yield with_regions(path.stem, read_image(path))
 
 
 def _coco(data: Path, name: str) -> tuple[Path, Path]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from samgeo.errors import OptionError
 from samgeo.learn.examples import Example
 from samgeo.learn.losses import LossWeights, focus, mask_losses
 from samgeo.sam.trainable import Answer, Trainable
@@ -50,6 +51,11 @@ class Course:
     more_clicks: tuple[float, float] = (0.4, 0.15)
     forget: float = 0.2
     correction: float = 0.8
+
+    def __post_init__(self) -> None:
+        shares = (self.boxes, self.box_and_click, self.correct_boxes, self.corrected, *self.more_clicks, self.forget)
+        if not all(0 <= share <= 1 for share in shares) or self.correction < 0:
+            raise OptionError(f"{self} has a share outside 0 to 1, or a correction below 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ def example_loss(
     weights: LossWeights,
     course: Course,
     device: torch.device,
+    autocast: bool = False,
 ) -> tuple[Tensor, Progress]:
     """Answer an example and compare.
 
@@ -106,6 +113,8 @@ def example_loss(
     weights : LossWeights
     course : Course
     device : torch.device
+    autocast : bool, default False
+        Encode in bfloat16. Prompts are always answered in float32: that half is limited by memory, and exact in coordinates.
 
     Returns
     -------
@@ -117,7 +126,9 @@ def example_loss(
     image = torch.from_numpy(example.image).to(device)[None].float()
     room = max(window_px - side, 0)
     origin = float(rng.uniform(0, room)), float(rng.uniform(0, room))
-    window = network.window(network.encode(image), origin)
+    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+        features = network.encode(image)
+    window = network.window(features, origin)
     masks = torch.from_numpy(example.masks).to(device).float()
     truth = functional.avg_pool2d(masks[:, None], STRIDE)[:, 0]
     boxes, clicks = (torch.from_numpy(array).to(device) for array in (example.boxes, example.clicks))

@@ -7,9 +7,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class TrainOptions:
         Of the exponential moving average of the weights, which is the result; it starts lower.
     seed : int, default 0
     autocast : bool, default False
-        Compute in bfloat16 where that is safe: faster on processors that have it.
+        Encode in bfloat16: faster on processors that have it.
     save_s, log_steps : float, int
         Seconds between saved states, and steps between lines of the log.
     losses : LossWeights
@@ -83,6 +84,18 @@ class TrainOptions:
             raise OptionError(f"crops are {self.crops}; each is a side in multiples of 32, prompts, and odds above 0.")
         if self.rate <= 0 or not 0 <= self.average < 1:
             raise OptionError(f"rate is {self.rate} and average {self.average}; give a rate above 0, an average in [0, 1).")
+        if not 0 <= self.final_rate <= 1 or min(self.rates.values(), default=0) < 0 or self.clip <= 0:
+            raise OptionError("final_rate is a share of the rate, 0 to 1; rates are factors of 0 or more; clip is above 0.")
+        if min(self.warm_up, self.weight_decay, self.seed, self.save_s) < 0:
+            raise OptionError("warm_up, weight_decay, seed and save_s are 0 or more.")
+
+    def check_window(self, window_px: int) -> None:
+        """Refuse crops that are larger than a network's window."""
+        largest = max(side for side, _, _ in self.crops)
+        if largest > window_px:
+            raise OptionError(
+                f"crops of {largest} px are larger than the network's window of {window_px} px; give smaller ones."
+            )
 
 
 def train(
@@ -93,6 +106,7 @@ def train(
     *,
     window_px: int = 512,
     device: str | torch.device = "cpu",
+    report: Callable[[dict[str, float]], None] | None = None,
 ) -> dict[str, Tensor]:
     """Train a network, or continue where an earlier call with the same folder and options stopped.
 
@@ -110,6 +124,8 @@ def train(
     window_px : int, default 512
         Side of the network's window at use.
     device : str or torch.device, default "cpu"
+    report : callable, optional
+        Called with each line of the log.
 
     Returns
     -------
@@ -119,12 +135,13 @@ def train(
     Raises
     ------
     OptionError
-        If there is no source, or no parameter to train.
+        If there is no source, or no parameter to train, or a crop is larger than the window.
     CheckpointError
         If the folder holds the state of other options or of another network.
     """
     if not sources:
         raise OptionError("there is nothing to train on; give at least one source.")
+    options.check_window(window_px)
     home, where = Path(folder), torch.device(device)
     home.mkdir(parents=True, exist_ok=True)
     network.to(where).train()
@@ -140,6 +157,8 @@ def train(
                 log.write(json.dumps(line) + "\n")
                 log.flush()
                 recent.clear()
+                if report is not None:
+                    report(line)
             if time.monotonic() - saved > options.save_s:
                 run.save(home / STATE)
                 saved = time.monotonic()
@@ -190,16 +209,16 @@ class _Run:
             rng = np.random.default_rng([options.seed, self.step, number])
             side, prompts, _ = options.crops[int(rng.choice(len(odds), p=odds / odds.sum()))]
             example = draw(sources, side, prompts, rng)
-            with torch.autocast(device.type, torch.bfloat16, enabled=options.autocast):
-                loss, told = example_loss(
-                    self.network,
-                    example,
-                    window_px=window_px,
-                    rng=rng,
-                    weights=options.losses,
-                    course=options.course,
-                    device=device,
-                )
+            loss, told = example_loss(
+                self.network,
+                example,
+                window_px=window_px,
+                rng=rng,
+                weights=options.losses,
+                course=options.course,
+                device=device,
+                autocast=options.autocast,
+            )
             torch.autograd.backward(loss / options.images)
             progress.append(told)
         norm = nn.utils.clip_grad_norm_(parameters, options.clip)
@@ -227,7 +246,10 @@ class _Run:
     def restore(self, path: Path) -> None:
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
+            raise CheckpointError(f"{path} cannot be read ({error}); give another folder to begin anew.") from error
         if state["options"] != _identity(self.options):
             raise CheckpointError(f"{path} is the state of a run with other options; give another folder, or the same options.")
         try:

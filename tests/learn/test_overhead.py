@@ -31,6 +31,14 @@ def test_validation_is_apart_from_training(data):
     assert not any(picture.image.tobytes() in seen for pictures in held_out.values() for picture in pictures)
 
 
+def test_crowns_have_their_boxes(data):
+    found = {name: (image.shape, boxes) for name, image, boxes in overhead.crowns(data)}
+    assert {name: len(boxes) for name, (_, boxes) in found.items()} == {"OSBS_029": 61, "SOAP_061": 37, "SJER_052": 9}
+    assert all(shape == (400, 400, 3) for shape, _ in found.values())
+    assert found["OSBS_029"][1][0].tolist() == [203, 67, 227, 90]
+    assert all((boxes[:, :2] < boxes[:, 2:]).all() for _, boxes in found.values())
+
+
 def test_tiles_of_one_zoom_are_joined_where_they_touch():
     groups = list(overhead._touching([(5, 5), (6, 6), (9, 5), (10, 5)]))
     assert [sorted(map(tuple, group.tolist())) for group in groups] == [[(5, 5), (6, 6)], [(9, 5), (10, 5)]]

@@ -37,7 +37,7 @@ def test_crowds_are_left_out_and_run_lengths_are_refused(tmp_path):
 
 
 def test_vectors_are_burnt_where_they_are(tmp_path):
-    scene = town((96, 128), 3)
+    scene = town((96, 128), 8)
     path = scene.save(tmp_path / "town.tif")
     picture = from_vectors(path, {"building": scene.footprints.to_crs(4326)}, min_area_px=1)
     assert np.array_equal(picture.image, scene.image)
@@ -65,7 +65,7 @@ def test_the_parts_of_a_class_are_objects():
 
 
 def test_a_scene_brings_its_buildings_and_its_regions():
-    scene = town((96, 128), 3)
+    scene = town((96, 128), 8)
     picture = from_scene(scene)
     assert ((picture.layers["building"] > 0) <= (scene.labels > 0)).all()
     assert not ((picture.layers["region"] > 0) & (scene.labels > 0)).any()

@@ -1,23 +1,26 @@
-"""Reading the bundled network from its file."""
+"""Reading the bundled network from its file, and writing such files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
 from samgeo.errors import CheckpointError, OptionError
+from samgeo.geo.files import check_new, write_whole
 from samgeo.sam.device import resolve_device, resolve_dtype
 from samgeo.sam.tiny.model import Tiny
 from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
 
-__all__ = ["is_tiny", "load_tiny"]
+__all__ = ["is_tiny", "load_tiny", "new_tiny", "save_tiny"]
 
 ARCHITECTURE = "samgeo-tiny"
 
@@ -56,6 +59,66 @@ def load_tiny(
         with as_file(files("samgeo.sam") / "weights" / "tiny.safetensors") as packaged:
             return _load(packaged, on, precision)
     return _load(Path(path), on, precision)
+
+
+def new_tiny(config: TinyConfig | None = None, *, seed: int = 0) -> TinyNetwork:
+    """Make a network with random weights, to be trained.
+
+    Parameters
+    ----------
+    config : TinyConfig, optional
+        The sizes; those of the packaged weights by default.
+    seed : int, default 0
+        The same seed makes the same weights.
+
+    Returns
+    -------
+    TinyNetwork
+    """
+    sizes = load_tiny(device="cpu").network.config if config is None else config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = TinyNetwork(sizes)
+        network.prompts.frequencies.normal_()
+    return network
+
+
+def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str | Path, *, overwrite: bool = False) -> str:
+    """Write weights in half precision, whole or not at all, as a file that `load_tiny` and ``samgeo.load_model`` read.
+
+    Parameters
+    ----------
+    weights : mapping of str to tensor
+        A `TinyNetwork`'s ``state_dict()``, or what `samgeo.learn.train.train` returns.
+    config : TinyConfig
+        The network's sizes.
+    path : str or Path
+        Ends in ``.safetensors``.
+    overwrite : bool, default False
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    str
+        The file's sha256. The same weights make the same file.
+
+    Raises
+    ------
+    CheckpointError
+        If the weights are not those of such a network, or not finite in half precision.
+    OptionError
+        If the file cannot be written.
+    """
+    path = check_new(path, ".safetensors", overwrite=overwrite)
+    expected = {name: tensor.shape for name, tensor in TinyNetwork(config).state_dict().items()}
+    if expected != {name: tensor.shape for name, tensor in weights.items()}:
+        raise CheckpointError(f"these weights are not those of a network of {config}; give its own sizes.")
+    halves = {name: weights[name].detach().cpu().half().contiguous() for name in sorted(weights)}
+    if wrong := sorted(name for name, tensor in halves.items() if not tensor.isfinite().all()):
+        raise CheckpointError(f"{wrong[0]} holds numbers that half precision cannot; use an earlier state of the training.")
+    content = _ordered(save(halves, {"architecture": ARCHITECTURE, "config": json.dumps(asdict(config))}))
+    write_whole(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def is_tiny(path: Path) -> bool:
@@ -117,3 +180,12 @@ def _config(path: Path, header: dict[str, str]) -> TinyConfig:
 
 def _shape(shapes: dict[str, torch.Size], name: str) -> str:
     return str(tuple(shapes[name])) if name in shapes else "nothing"
+
+
+def _ordered(content: bytes) -> bytes:
+    """Sort the header, whose order is otherwise left to chance, so that the digest is that of the weights."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]

@@ -215,6 +215,20 @@ class Tiny:
         """Turn arrays from `pack` into an embedding."""
         return from_halves(Features, arrays, device=self.device, dtype=self.dtype)
 
+    @torch.inference_mode()
+    def features(self, embedding: Features) -> NDArray[np.float32]:
+        """Return the feature pyramid of one window as one map; see ``samgeo.sam.segmenter.Describing``.
+
+        Returns
+        -------
+        ndarray of float32, shape (S / 4, S / 4, C)
+            The channels at strides 16, 8 and 4, the coarser ones repeated.
+        """
+        pyramid = (embedding.stride16, embedding.stride8, embedding.stride4)
+        side = self.input_size // 4
+        maps = (_repeated(layer[0].float(), side) for layer in pyramid)
+        return torch.cat(list(maps), dim=-1).cpu().numpy()
+
     def _prompts(self, embedding: Features, points: Any, labels: Any, boxes: Any, masks: Any) -> Prompts:
         if len(embedding) != 1:
             raise OptionError(f"decode takes one window's embedding, not {len(embedding)}; give embedding[i].")
@@ -238,6 +252,12 @@ class Tiny:
                 given = (None if array is None else array[part] for array in (points, labels))
                 rest = (None if array is None else array[chosen] for array in (prompts.boxes, prompts.masks))
                 yield chosen, *self.network.decode(window, *given, *rest)
+
+
+def _repeated(layer: Tensor, side: int) -> Tensor:
+    """Repeat the cells of a map (h, w, C) so that it has a side."""
+    times = side // len(layer)
+    return layer.repeat_interleave(times, dim=0).repeat_interleave(times, dim=1)
 
 
 def _nothing(prompts: Prompts) -> Tensor:

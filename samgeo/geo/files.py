@@ -1,0 +1,63 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from samgeo.errors import OptionError
+
+__all__ = ["check_new", "write_whole"]
+
+
+def check_new(path: str | os.PathLike[str], suffix: str, *, overwrite: bool = False) -> Path:
+    """Check, before any work, that a file can be written.
+
+    Parameters
+    ----------
+    path : path
+    suffix : str
+        That its name must have, such as ".png".
+    overwrite : bool, default False
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    OptionError
+        If the suffix is another, the folder is missing or not writable, or the file exists.
+    """
+    path = Path(path)
+    if path.suffix.lower() != suffix:
+        raise OptionError(f"{path} does not end in {suffix}; name it so.")
+    if path.is_dir():
+        raise OptionError(f"{path} is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise OptionError(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
+    if path.exists() and not overwrite:
+        raise OptionError(f"{path} exists; choose another name, or allow overwrite.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OptionError(f"{path} cannot be written: this user may not write to the folder {path.parent}.")
+    return path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place, then move it there.
+
+    Raises
+    ------
+    OptionError
+        If it cannot be written; nothing is left of it.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
+            temporary = Path(folder) / path.name
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    except OSError as error:
+        raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from error

@@ -1,0 +1,142 @@
+"""Tables of a TOML file, read key by key: every value has its type, and what nobody asked for is a mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar, Union
+
+from samgeo.errors import OptionError
+
+__all__ = ["Table", "fill"]
+
+T = TypeVar("T")
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a table"}
+_REQUIRED = object()
+
+
+class Table:
+    """A table and where it stands, for messages.
+
+    Parameters
+    ----------
+    values : mapping
+    where : str
+        File and table.
+    """
+
+    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+        self.where = where
+        self._values = dict(values)
+        self._asked: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def take(self, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
+        """Return the value of a key.
+
+        Parameters
+        ----------
+        key : str
+        kind : type
+            bool, int, float, str; tuples and mappings of them, and unions; a dataclass, for a table of its fields.
+        default : any, optional
+            What it is where it is not given. It must be given by default.
+
+        Raises
+        ------
+        OptionError
+            If it is missing or of another type.
+        """
+        self._asked.add(key)
+        if key in self._values:
+            return _convert(self._values[key], kind, key, self.where)
+        if default is _REQUIRED:
+            raise OptionError(f"{self.where} has no {key}; add {key} = ...")
+        return default
+
+    def tables(self, key: str) -> list[tuple[int, Mapping[str, Any]]]:
+        """Return the tables of ``[[key]]`` with their numbers from 1."""
+        self._asked.add(key)
+        values = self._values.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise OptionError(f"{self.where}: {key} is one value; begin each with [[{key}]].")
+        return list(enumerate(values, start=1))
+
+    def done(self) -> None:
+        """Refuse keys that were not asked for."""
+        for key in self._values:
+            if key not in self._asked:
+                close = get_close_matches(key, self._asked, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"it may have {', '.join(sorted(self._asked))}."
+                raise OptionError(f"{self.where} has a key {key}, which is not known here; {hint}")
+
+
+def fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Make a dataclass of a table, its fields checked by their annotations.
+
+    Raises
+    ------
+    OptionError
+        If a field is unknown, missing, of another type, or refused by the dataclass.
+    """
+    hints = typing.get_type_hints(kind)
+    table = Table(values, where)
+    given = {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if needed or field.name in table:
+            given[field.name] = table.take(field.name, hints[field.name])
+        else:
+            table.take(field.name, Any, None)
+    table.done()
+    try:
+        return kind(**given)
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from error
+
+
+def _convert(value: Any, kind: Any, key: str, where: str) -> Any:
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return fill(kind, _expect(value, dict, key, where), f"{where}, {key}")  # type: ignore[arg-type]
+    if origin in {types.UnionType, Union}:
+        return _first(value, parts, key, where)
+    if origin is tuple:
+        items = _expect(value, list, key, where)
+        kinds = [parts[0]] * len(items) if parts[-1] is ... else parts
+        if len(items) != len(kinds):
+            raise OptionError(f"{where}: {key} has {len(items)} values; give {len(kinds)}.")
+        return tuple(_convert(item, each, key, where) for item, each in zip(items, kinds, strict=True))
+    if origin is not None and issubclass(origin, Mapping):
+        return {
+            name: _convert(item, parts[1], f"{key}.{name}", where) for name, item in _expect(value, dict, key, where).items()
+        }
+    return value if kind is Any else _expect(value, kind, key, where)
+
+
+def _first(value: Any, kinds: tuple[Any, ...], key: str, where: str) -> Any:
+    """Return the value as the first of several types that it is."""
+    refusals = []
+    for kind in (kind for kind in kinds if kind is not types.NoneType):
+        try:
+            return _convert(value, kind, key, where)
+        except OptionError as error:
+            refusals.append(error)
+    # Of a table, the reason is inside; of anything else, its type.
+    raise refusals[-1] if isinstance(value, dict) else refusals[0]
+
+
+def _expect(value: Any, kind: type, key: str, where: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise OptionError(f"{where}: {key} is {value!r}; give {WORDS[kind]}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OptionError(f"{where}: {key} is {value}; give a finite number.")
+    return value
