@@ -8,8 +8,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 
-# One thread for each test process: together they use every core once.
-PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
+# One thread for each test process: together they use every core once. Tests of a group share a process: JupyterLab starts once.
+PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs check-docs bench clean
@@ -68,5 +68,5 @@ $(VENV)/.package: $(VENV)/.torch pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml constraints.txt
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,docs]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,docs,browser]'
 	@touch $@ $(VENV)/.package

@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from samgeo.dataset import footprints as footprints
     from samgeo.errors import SamgeoError
     from samgeo.geo.raster import Raster
     from samgeo.map.display import show
+    from samgeo.map.widget import Map
     from samgeo.sam.registry import load_model, models
     from samgeo.segment.encoding import encode
     from samgeo.segment.pipeline import segment as segment
@@ -19,14 +21,28 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Predictor", "Raster", "SamgeoError", "__version__", "encode", "load_model", "models", "segment", "show"]
+__all__ = [
+    "Map",
+    "Predictor",
+    "Raster",
+    "SamgeoError",
+    "__version__",
+    "encode",
+    "footprints",
+    "load_model",
+    "models",
+    "segment",
+    "show",
+]
 
 # Public name to its module, and its name there; no name means the module itself.
 _HOMES = {
+    "Map": ("samgeo.map.widget", "Map"),
     "Predictor": ("samgeo.segment.predictor", "Predictor"),
     "Raster": ("samgeo.geo.raster", "Raster"),
     "SamgeoError": ("samgeo.errors", "SamgeoError"),
     "encode": ("samgeo.segment.encoding", "encode"),
+    "footprints": ("samgeo.dataset.footprints", None),  # a package that can be called, as segment is
     "load_model": ("samgeo.sam.registry", "load_model"),
     "models": ("samgeo.sam.registry", "models"),
     "segment": ("samgeo.segment", None),  # a package that can be called: see samgeo/segment/__init__.py

@@ -7,9 +7,13 @@ from typing import Any
 import click
 
 from samgeo import __version__
+from samgeo.cli.evaluate import evaluate
+from samgeo.cli.footprints import regularize
 from samgeo.cli.models import models
 from samgeo.cli.segment import encode, predict, segment
+from samgeo.cli.select import footprints
 from samgeo.cli.show import demo, show
+from samgeo.cli.train import train
 from samgeo.errors import SamgeoError
 
 __all__ = ["main"]
@@ -34,5 +38,5 @@ def main() -> None:
     """
 
 
-for _command in (segment, predict, encode, models, show, demo):
+for _command in (segment, predict, encode, footprints, regularize, models, train, show, evaluate, demo):
     main.add_command(_command)
