@@ -148,13 +148,15 @@ class Raster:
             pixels[where], valid[where] = self._picture(*self.source.read(self._numbers, inside))
         return pixels, valid
 
-    def view(self, size: int | tuple[int, int] = 1024) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Read the whole raster decimated, from overviews where there are any.
+    def view(self, size: int | tuple[int, int] = 1024, rect: Rect | None = None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Read the whole raster, or a rectangle of it, decimated: from overviews where there are any.
 
         Parameters
         ----------
         size : int or (int, int), default 1024
-            The longer side in pixels, if the raster's is longer; or height and width.
+            The longer side in pixels, if what is read is longer; or height and width.
+        rect : Rect, optional
+            In pixels, within the raster. All of it by default.
 
         Returns
         -------
@@ -166,14 +168,22 @@ class Raster:
         Raises
         ------
         OptionError
-            If the size is below 1.
+            If the size is below 1, or the rectangle is empty or reaches past the raster.
         RasterError
             If it cannot be read.
         """
-        shape = _fit(self.shape, size) if isinstance(size, int) else size
+        part = self._frame if rect is None else rect
+        if part.is_empty or part not in self._frame:
+            raise OptionError(f"{part} is empty or reaches past the raster of shape {self.shape}; give pixels within it.")
+        shape = _fit(part.shape, size) if isinstance(size, int) else size
         if min(shape) < 1 or (isinstance(size, int) and size < 1):
             raise OptionError(f"size is {size}; give 1 pixel or more.")
-        return self._picture(*self.source.read(self._numbers, self._frame, shape))
+        return self._picture(*self.source.read(self._numbers, part, shape))
+
+    def pixels_touched(self, rect: Rect, shape: tuple[int, int]) -> float:
+        """Return about how many pixels have to be read for a rectangle decimated to a shape: more without overviews."""
+        decimation = min(rect.height / shape[0], rect.width / shape[1], self.source.decimation)
+        return rect.height * rect.width / max(decimation, 1.0) ** 2
 
     def provenance(self) -> dict[str, Any]:
         """Return what is needed to read the same pixels again, for JSON: NaN is the string "nan"."""

@@ -1,0 +1,126 @@
+"""The part of the map that runs in the browser: keys, rows of the table, and the menu of the right button held back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from samgeo.errors import OptionError
+
+__all__ = ["KEYS", "library", "make_front"]
+
+KEYS = {
+    "f": "mode-foreground",
+    "b": "mode-background",
+    "x": "mode-box",
+    "s": "mode-select",
+    "e": "mode-add",
+    "c": "mode-cut",
+    "a": "accept",
+    "Enter": "accept",
+    "Escape": "clear",
+    "n": "next",
+    "z": "undo",
+    "y": "redo",
+    "Delete": "delete",
+    **{str(number): f"class-{number - 1}" for number in range(1, 10)},
+}
+"""A key, as browsers name it, to what it does."""
+
+# JupyterLab would open its own menu on a right click, and takes letters for commands on cells: x cuts the cell. Both leave
+# elements with these attributes alone.
+SCRIPT = """
+function listen(root, model) {
+  root.setAttribute("data-jp-suppress-context-menu", "");
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  const keys = new Set(model.get("listens_to"));
+  const onKey = (event) => {
+    const target = event.target;
+    if (event.altKey || target.closest("input, textarea, select")) return;
+    if (target.closest("button") && ["Enter", " "].includes(event.key)) return;
+    let key = event.key;
+    if (event.ctrlKey || event.metaKey) {
+      if (key.toLowerCase() !== "z") return;
+      key = event.shiftKey ? "y" : "z";
+    }
+    if (!keys.has(key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    model.send({ kind: "key", key });
+  };
+  const onClick = (event) => {
+    const row = event.target.closest("[data-samgeo-id]");
+    if (row) model.send({ kind: "row", id: Number(row.dataset.samgeoId) });
+  };
+  root.addEventListener("keydown", onKey);
+  root.addEventListener("click", onClick);
+  return () => {
+    root.removeEventListener("keydown", onKey);
+    root.removeEventListener("click", onClick);
+  };
+}
+
+function render({ model, el }) {
+  let stop = () => {};
+  let frame = 0;
+  const attach = () => {
+    const root = el.closest(".samgeo-map");
+    if (root) stop = listen(root, model);
+    else frame = requestAnimationFrame(attach);
+  };
+  attach();
+  return () => {
+    cancelAnimationFrame(frame);
+    stop();
+  };
+}
+
+export default { render };
+"""
+
+STYLE = """
+.samgeo-map button { padding: 0 4px; }
+.samgeo-map .samgeo-active { outline: 3px solid currentcolor; outline-offset: -3px; font-weight: bold; }
+.samgeo-map .samgeo-error { color: #b00020; font-weight: bold; }
+.samgeo-map .samgeo-status, .samgeo-map .samgeo-hover { overflow: hidden; text-overflow: ellipsis; }
+.samgeo-map .leaflet-container { background: #ffffff; }
+.samgeo-map .samgeo-drawing .leaflet-container { cursor: crosshair; }
+.samgeo-map .samgeo-table table { border-collapse: collapse; width: 100%; line-height: 1.5; }
+.samgeo-map .samgeo-table td, .samgeo-map .samgeo-table th { padding: 0 6px; text-align: right; }
+.samgeo-map .samgeo-table td:nth-child(2), .samgeo-map .samgeo-table th:nth-child(2) { text-align: left; }
+.samgeo-map .samgeo-table tr[data-samgeo-id] { cursor: pointer; }
+.samgeo-map .samgeo-table .samgeo-chosen { font-weight: bold; outline: 1px solid currentcolor; }
+.samgeo-map .samgeo-swatch { display: inline-block; width: 0.8em; height: 0.8em; margin-right: 4px; }
+"""
+
+
+def library(name: str) -> Any:
+    """Import a library of the extra ``map``.
+
+    Raises
+    ------
+    OptionError
+        If it is not installed.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise OptionError(f"the map needs {name}, which cannot be imported ({error}): pip install 'samgeo[map]'.") from error
+
+
+def make_front(on_key: Callable[[str], None], on_row: Callable[[int], None]) -> Any:
+    """Make the widget without a face that listens in the browser, inside the element of class ``samgeo-map`` around it."""
+    traitlets, anywidget = library("traitlets"), library("anywidget")
+    keys = traitlets.List(list(KEYS)).tag(sync=True)
+    front = type("Front", (anywidget.AnyWidget,), {"_esm": SCRIPT, "_css": STYLE, "listens_to": keys})()
+
+    def receive(_: Any, content: dict[str, Any], __: Any) -> None:
+        if content.get("kind") == "key" and content.get("key") in KEYS:
+            on_key(KEYS[content["key"]])
+        elif content.get("kind") == "row" and isinstance(content.get("id"), int):
+            on_row(content["id"])
+
+    front.on_msg(receive)
+    return front

@@ -1,0 +1,86 @@
+"""Everything in a part of a raster, for an analyst to accept or reject: the automatic mode without what is there already."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+
+from samgeo.segment.frame import to_frame
+from samgeo.segment.merge import MERGE_IOU, Piece, merge
+from samgeo.segment.window import Plan, segment_window
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from samgeo.segment.predictor import Predictor
+
+__all__ = ["segment_area", "without"]
+
+
+def segment_area(
+    predictor: Predictor, area_px: shapely.Geometry, *, progress: Callable[[int, int], bool] = lambda _done, _total: True
+) -> gpd.GeoDataFrame | None:
+    """Segment everything under points of an area, as `samgeo.segment` does with an ``aoi``.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The raster, the model and the windows.
+    area_px : Polygon or MultiPolygon
+        In raster pixels.
+    progress : callable, optional
+        Gets the windows that are done, and how many there are; what it returns says whether to go on.
+
+    Returns
+    -------
+    GeoDataFrame or None
+        As from `samgeo.segment`; None where it was ended.
+
+    Raises
+    ------
+    WindowError
+        If a window cannot be read or computed.
+    """
+    from samgeo.sam.registry import default_gates
+
+    lattice = predictor.lattice
+    plan = Plan(lattice, default_gates(predictor.model), area_px, predictor.store)
+    x0, y0, x1, y1 = shapely.bounds(area_px).tolist()
+    cores = [(index, lattice.core(*index)) for index in _near(predictor, (x0, y0, x1, y1))]
+    wanted = [index for index, core in cores if shapely.intersects(area_px, shapely.box(core.x0, core.y0, core.x1, core.y1))]
+    rows: dict[int, dict[int, Sequence[Piece]]] = defaultdict(dict)
+    for done, index in enumerate(wanted):
+        if not progress(done, len(wanted)):
+            return None
+        rows[index[0]][index[1]] = segment_window(predictor.raster, predictor.model, plan, index)
+    progress(len(wanted), len(wanted))
+    segments = (
+        one for closed in merge((rows[row] for row in range(lattice.rows)), lattice, min_iou=MERGE_IOU) for one in closed
+    )
+    return to_frame(segments, predictor.raster.geobox)
+
+
+def without(found: gpd.GeoDataFrame, known: Sequence[shapely.Geometry], *, min_iou: float = MERGE_IOU) -> gpd.GeoDataFrame:
+    """Leave out what is known already: what has an IoU of ``min_iou`` or more with one of these, in the same CRS."""
+    tree = shapely.STRtree(list(known))
+    geometry = found.geometry.to_numpy()
+    mine, theirs = tree.query(geometry, predicate="intersects")
+    one, other = geometry[mine], tree.geometries[theirs]
+    shared = shapely.area(shapely.intersection(one, other))
+    same = shared >= min_iou * (shapely.area(one) + shapely.area(other) - shared)
+    return found[~np.isin(np.arange(len(found)), mine[same])].reset_index(drop=True)
+
+
+def _near(predictor: Predictor, bounds_px: tuple[float, float, float, float]) -> list[tuple[int, int]]:
+    """Return the windows whose cores may reach into a box."""
+    lattice = predictor.lattice
+    x0, y0, x1, y1 = (one / lattice.stride for one in bounds_px)
+
+    def span(low: float, high: float, count: int) -> range:
+        return range(min(max(int(low) - 1, 0), count - 1), min(max(int(high) + 1, 0), count - 1) + 1)
+
+    return [(row, column) for row in span(y0, y1, lattice.rows) for column in span(x0, x1, lattice.columns)]

@@ -1,0 +1,89 @@
+"""What an action led to, in a line for a person."""
+
+from __future__ import annotations
+
+from samgeo.map.actions import (
+    Accept,
+    AcceptProposals,
+    AddPoint,
+    Choose,
+    ClearPrompts,
+    Delete,
+    Edit,
+    Propose,
+    Redo,
+    RejectProposals,
+    Select,
+    SetBox,
+    SetClass,
+    Undo,
+)
+from samgeo.map.annotations import State
+from samgeo.map.live import Snapshot
+
+__all__ = ["describe", "tell_of"]
+
+START = "click on an object, or drag a box around it"
+
+
+def describe(class_name: str | None, area: float, unit: str, score: float | None) -> str:
+    """Return a line about an object."""
+    parts = [class_name, f"{area:,.1f} {unit}", None if score is None else f"score {score:.2f}"]
+    return ", ".join(part for part in parts if part)
+
+
+def tell_of(now: Snapshot, unit: str) -> str:
+    """Return what a session came to with its last action.
+
+    Parameters
+    ----------
+    now : Snapshot
+    unit : str
+        Of areas.
+    """
+    return _said(now, unit) or START
+
+
+def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911 - a line for each kind of action
+    state = now.state
+    match now.action:
+        case AddPoint() | SetBox() | Choose():
+            return _offered(state, unit)
+        case Accept():
+            return f"accepted {state.objects[-1].id} ({state.objects[-1].class_name})"
+        case AcceptProposals(ids):
+            return f"accepted {len(ids)}, {len(state.proposals)} wait"
+        case RejectProposals(ids):
+            return f"rejected {len(ids)}, {len(state.proposals)} wait"
+        case Propose(proposals):
+            more = "" if len(proposals) == len(state.proposals) else f", {len(state.proposals)} in all"
+            return f"{len(proposals)} to accept or reject{more}"
+        case Select(id) if id is not None:
+            one = state.object(id)
+            return f"selected {id}: {describe(one.class_name, one.area, unit, one.predicted_iou)}"
+        case SetClass(id, class_name):
+            return f"{id} is now {class_name}"
+        case Edit(id):
+            return f"{id} has another outline: {state.object(id).area:,.1f} {unit}"
+        case Delete(id):
+            return f"deleted {id}"
+        case Undo():
+            return f"undone; {_counted(state)}"
+        case Redo():
+            return f"done again; {_counted(state)}"
+        case ClearPrompts():
+            return START
+    return _counted(state) if state.objects else START
+
+
+def _offered(state: State, unit: str) -> str:
+    offer = state.candidate
+    if offer is None:
+        return f"nothing found: {state.answer.reason}"
+    count = len(state.answer.offers)
+    which = f"candidate {state.chosen + 1} of {count}" if count > 1 else "candidate"
+    return f"{which}: {describe(None, offer.area, unit, offer.predicted_iou)}"
+
+
+def _counted(state: State) -> str:
+    return f"{len(state.objects)} accepted" + (f", {len(state.proposals)} wait" if state.proposals else "")

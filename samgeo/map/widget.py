@@ -1,0 +1,331 @@
+"""The map in a notebook: click, see, accept, undo, export. It draws a session, and turns what is clicked into its actions."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samgeo.errors import OptionError
+from samgeo.map.acting import Hand
+from samgeo.map.drawing import Drawing
+from samgeo.map.front import library, make_front
+from samgeo.map.in_view import segment_area, without
+from samgeo.map.place import Place
+from samgeo.map.pointer import Box, Draft, Point, Pointer
+from samgeo.map.screen import fit, in_view, make_leaflet, whole
+from samgeo.map.session import DEFAULT_CLASSES, Session
+from samgeo.map.view import View
+from samgeo.map.worker import Latest
+from samgeo.segment.predictor import Predictor
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from samgeo.sam.segmenter import Segmenter
+
+__all__ = ["Map"]
+
+LIBRARIES = ("ipywidgets", "ipyleaflet", "anywidget")
+
+# A wheel tells several zooms in a row: the picture is drawn when they are over.
+SETTLE_S = 0.04
+
+HEIGHTS_PX = (200, 4000)
+ASKING = "asking the model"
+
+
+class Map:
+    """A raster in the notebook, to click objects out of it.
+
+    The picture and all that is drawn go through the notebook's own channel: there is no server and no port, and nothing is
+    asked of the network. All state is in ``session``; the map draws it. Show it as the last expression of a cell.
+
+    Parameters
+    ----------
+    raster : path, URL, xarray.DataArray, ndarray or Raster
+        See `samgeo.Raster.open`. Large files need overviews, or they are only drawn when zoomed in.
+    model : str, path or Segmenter, default "tiny"
+        A name of `samgeo.models`, a checkpoint file, or a model.
+    classes : sequence of str, default ("object",)
+        The palette.
+    autosave : path, optional
+        A GeoPackage, replaced after each change; if it is there, the map goes on from it.
+    log : path, optional
+        A file of JSON lines that gets every action; a session can be done again from it.
+    cache : path, optional
+        A store of embeddings, see `samgeo.encode`; made if it is not there.
+    device, dtype, bands, stretch, nodata, window, overlap : optional
+        See `samgeo.Predictor`.
+    basemap : TileLayer or basemap of ipyleaflet, optional
+        Drawn under the raster; the browser fetches it from the network. None by default.
+    height : int, default 600
+        Pixels.
+
+    Attributes
+    ----------
+    session : Session
+        All that was done; what acts on it is drawn on the map.
+    widget : ipywidgets.VBox
+        To put the map into a layout of one's own.
+
+    Raises
+    ------
+    SamgeoError
+        If the extra ``map`` is not installed, or the raster, the model, a file or an option cannot work.
+    """
+
+    def __init__(
+        self,
+        raster: Any,
+        model: str | Path | Segmenter = "tiny",
+        *,
+        classes: tuple[str, ...] | list[str] = DEFAULT_CLASSES,
+        autosave: str | os.PathLike[str] | None = None,
+        log: str | os.PathLike[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        bands: Any = None,
+        stretch: Any = None,
+        nodata: float | str | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
+        basemap: Any = None,
+        height: int = 600,
+    ) -> None:
+        for name in LIBRARIES:
+            library(name)
+        if not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
+            raise OptionError(f"height is {height} pixels; give {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
+        predictor = Predictor(
+            raster,
+            model=model,
+            device=device,
+            dtype=dtype,
+            bands=bands,
+            stretch=stretch,
+            nodata=nodata,
+            window=window,
+            overlap=overlap,
+            cache=cache,
+        )
+        self.session = Session(predictor, classes=classes, log=log, autosave=autosave)
+        self._place = Place.of(predictor.raster.geobox)
+        self._hand = Hand(self.session, self._place)
+        self._pointer = Pointer()
+        self._class = 0
+        self._exported: set[Path] = set()
+        self._fitted = False
+        self._stop = threading.Event()
+        self.leaflet = make_leaflet(self._place, basemap, height)
+        self.drawing = Drawing(self.session, self._place, self.leaflet, self._act)
+        self._views = Latest(self.drawing.show_view, SETTLE_S)
+        self._segmenting = Latest(self._segment)
+        self.leaflet.on_interaction(self._on_interaction)
+        self.leaflet.observe(self._on_move, names=["bounds", "pixel_bounds"])
+        self.front = make_front(self._act, self._select_row)
+        self.widget = self.drawing.around(self.front, height)
+        self._set_mode(self._pointer.mode)
+        self._set_class(0)
+        self._unsubscribe = self.session.subscribe(self.drawing.show)
+        self.drawing.show(self.session.snapshot)
+        self._views.put(whole(self._place))
+
+    @property
+    def accepted(self) -> gpd.GeoDataFrame:
+        """What is accepted: `Session.to_frame`."""
+        return self.session.to_frame()
+
+    def add(self, features: Any) -> None:
+        """Put polygons up for accept or reject, such as `samgeo.segment` returns or writes.
+
+        Parameters
+        ----------
+        features : path, GeoDataFrame or GeoSeries
+            See `Session.propose`.
+
+        Raises
+        ------
+        SamgeoError
+            If they cannot be read or placed.
+        """
+        self.session.propose(features)
+
+    def segment_view(self) -> None:
+        """Put a mask up for everything that is in view, and not accepted or up already.
+
+        It returns at once; the work is done in a thread of its own, with the progress on the map. Before the map is shown, all
+        of the raster is in view.
+        """
+        self._stop.clear()
+        self._segmenting.put(in_view(self.leaflet) or whole(self._place))
+
+    def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write what is accepted to a file: a vector file by its suffix, or COCO where it ends in ``.json``.
+
+        Parameters
+        ----------
+        path : path
+            ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``; ``.json`` for COCO.
+        overwrite : bool, default False
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        VectorError
+            If it cannot be written.
+        """
+        write = self.session.export_coco if Path(path).suffix.lower() == ".json" else self.session.export
+        write(path, overwrite=overwrite)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the picture is drawn and what is in view is segmented; return whether that came before the timeout."""
+        return self._views.wait(timeout_s) and self._segmenting.wait(timeout_s)
+
+    def close(self) -> None:
+        """Take the map out of the notebook. The session stays, and what it saved."""
+        self._stop.set()
+        self._unsubscribe()
+        self.wait()
+        self.widget.close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
+
+    def _on_interaction(self, **told: Any) -> None:
+        gesture = self._pointer.handle(told.get("type", ""), tuple(told.get("coordinates", ())))
+        if isinstance(gesture, Draft):
+            self.drawing.sketch.show_draft(gesture.track, gesture.kind)
+        elif gesture is not None:
+            if isinstance(gesture, Point | Box):
+                self.drawing.tell(ASKING)  # a large model takes its time for the first click into a window
+            self.drawing.guarded(lambda: self._hand.do(gesture, self._class_name))
+            self.drawing.tell_instead_of(ASKING)
+            if self.drawing.sketch.draft:
+                self.drawing.sketch.show_draft((), "")
+
+    def _act(self, name: str) -> None:
+        """Do what a button or a key stands for."""
+        kind, _, rest = name.partition("-")
+        if kind == "mode":
+            self.drawing.guarded(lambda: self._set_mode(rest))
+        elif kind == "class":
+            self.drawing.guarded(lambda: self._set_class(int(rest)))
+        elif kind == "candidate":
+            self.drawing.guarded(lambda: self.session.choose(int(rest)))
+        else:
+            self.drawing.guarded(self._actions[name])
+
+    @property
+    def _actions(self) -> dict[str, Callable[[], object]]:
+        session = self.session
+        return {
+            "accept": lambda: session.accept(self._class_name),
+            "clear": self._clear,
+            "undo": session.undo,
+            "redo": session.redo,
+            "next": self._next_candidate,
+            "replace": self._replace,
+            "delete": lambda: session.delete(self._selected),
+            "segment": self.segment_view,
+            "stop": self._stop.set,
+            "accept-all": lambda: session.accept_proposals(class_name=self._class_name),
+            "reject-all": session.reject_proposals,
+            "export": self._export,
+        }
+
+    @property
+    def _class_name(self) -> str:
+        return self.session.classes[self._class]
+
+    @property
+    def _selected(self) -> int:
+        selected = self.session.state.selected
+        if selected is None:
+            raise OptionError("no object is selected; select one first.")
+        return selected
+
+    def _set_mode(self, mode: str) -> None:
+        self._pointer.give_up()
+        self._pointer.mode = mode
+        self.drawing.sketch.show_draft((), "")
+        self.drawing.panel.show_mode(mode)
+        self.leaflet.dragging = not self._pointer.drags
+
+    def _set_class(self, number: int) -> None:
+        if number >= len(self.session.classes):
+            return
+        self._class = number
+        self.drawing.panel.show_class(number)
+        if self.session.state.selected is not None:
+            self.session.set_class(self.session.state.selected, self._class_name)
+
+    def _next_candidate(self) -> None:
+        state = self.session.state
+        if state.answer.offers:
+            self.session.choose((state.chosen + 1) % len(state.answer.offers))
+
+    def _clear(self) -> None:
+        self._pointer.give_up()
+        self.drawing.sketch.show_draft((), "")
+        if self.session.state.prompt:
+            self.session.clear_prompts()
+        else:
+            self.session.select(None)
+
+    def _replace(self) -> None:
+        offer = self.session.state.candidate
+        if offer is None:
+            raise OptionError("there is no candidate to take the outline from; click on the object first.")
+        self.session.edit(self._selected, offer.geometry)
+        self.session.clear_prompts()
+
+    def _select_row(self, number: int) -> None:
+        with self.drawing.told():
+            self.session.select(number)
+            south, west, north, east = self._place.bounds_of(self.session.state.object(number).geometry)
+            view = in_view(self.leaflet)
+            if view is not None and not view.holds(south, west, north, east):
+                self.leaflet.center = ((south + north) / 2, (west + east) / 2)
+
+    def _export(self) -> None:
+        path = Path(self.drawing.panel.path.value.strip()).expanduser()
+        self.export(path, overwrite=self.drawing.panel.overwrite.value or path.absolute() in self._exported)
+        self._exported.add(path.absolute())
+        self.drawing.tell(f"wrote {len(self.session.state.objects)} objects to {path}")
+
+    def _on_move(self, _: Any) -> None:
+        view = in_view(self.leaflet)
+        if view is None:
+            return
+        if not self._fitted:
+            # Only now is it known how large the map is on the screen.
+            self._fitted = True
+            center, zoom = fit(self._place, view.width, view.height)
+            if zoom != self.leaflet.zoom:
+                self.leaflet.center, self.leaflet.zoom = center, zoom
+        self._views.put(view)
+
+    def _segment(self, view: View) -> None:
+        """Segment what is in view, in a thread of its own."""
+        with self.drawing.told():
+            try:
+                found = segment_area(self.session.predictor, self._hand.area_px(view), progress=self._progress)
+            finally:
+                self.drawing.show_progress(0, 0)
+            if found is None:
+                self.drawing.tell("ended before it was done: nothing is put up")
+                return
+            state = self.session.state
+            new = without(found, [*(one.geometry for one in state.objects), *(one.geometry for one in state.proposals)])
+            if len(new):
+                self.session.propose(new)
+            else:
+                self.drawing.tell("nothing new is in view")
+
+    def _progress(self, done: int, total: int) -> bool:
+        self.drawing.show_progress(done, total)
+        return not self._stop.is_set()

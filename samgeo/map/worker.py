@@ -1,0 +1,85 @@
+"""Work beside the callbacks of a widget: of what comes while it is busy, only the last is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar, cast
+
+__all__ = ["Latest"]
+
+Job = TypeVar("Job")
+
+_NOTHING = object()
+
+# Each thread opens files for itself: one that would end at once would open them for every picture.
+IDLE_S = 60.0
+
+
+class Latest(Generic[Job]):
+    """Does the job that came last, in a thread of its own, which ends when there has been none for a while.
+
+    Parameters
+    ----------
+    do : callable
+        Gets the job. What it raises goes to `threading.excepthook`.
+    settle_s : float
+        Seconds to wait for a newer job before each.
+    """
+
+    def __init__(self, do: Callable[[Job], None], settle_s: float = 0.0) -> None:
+        self._do = do
+        self._settle_s = settle_s
+        self._lock = threading.Condition()
+        self._next: Job | object = _NOTHING
+        self._busy = False
+        self._running = False
+
+    def put(self, job: Job) -> None:
+        """Have a job done instead of the one that waits, if one does."""
+        with self._lock:
+            self._next = job
+            self._busy = True
+            self._start()
+            self._lock.notify_all()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until nothing is left to do; return whether that came before the timeout."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._busy, timeout_s)
+
+    def _start(self) -> None:
+        if not self._running:
+            self._running = True
+            threading.Thread(target=self._run, daemon=True, name="samgeo-map").start()
+
+    def _run(self) -> None:
+        while (job := self._take()) is not _NOTHING:
+            ended = False
+            try:
+                self._do(cast("Job", job))
+                ended = True
+            finally:
+                with self._lock:
+                    if self._next is _NOTHING:
+                        self._busy = False
+                        self._lock.notify_all()
+                    if not ended:
+                        self._running = False
+                        if self._busy:
+                            self._start()
+
+    def _take(self) -> Job | object:
+        """Return the next job, when it has settled; nothing where none came for long."""
+        while True:
+            with self._lock:
+                if not self._lock.wait_for(lambda: self._next is not _NOTHING, IDLE_S):
+                    self._running = False
+                    return _NOTHING
+                job = self._next
+            time.sleep(self._settle_s)
+            with self._lock:
+                if self._next is job:
+                    self._next = _NOTHING
+                    return job
