@@ -1,0 +1,245 @@
+"""One window through SAM ViT-B: ours, the published segment_anything 1.0, and the encoder of transformers, in turns.
+
+Random weights make gates meaningless, so what they see is replayed: each model does all of its work, and then the logits and
+predicted IoU of the bundled model on a generated town take the place of its own. Both must give the same masks.
+
+python benchmarks/bench_sam.py [--points-per-side 32] [--repeats 3] [--threads 2] [--device cpu] [--dtype float32]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _peers import import_segment_anything
+from torch.nn import functional
+
+import samgeo
+from samgeo.sam.model import Sam
+from samgeo.sam.registry import Gates
+from samgeo.segment.automatic import automatic_masks, embed_window
+from samgeo.testing.scenes import town
+
+SIDE = 1024
+GATES = Gates(pred_iou=0.5, stability=0.6)
+
+
+class Replayed(Sam):
+    """Does the work of a window, and gives answers that were made before; with ``works`` false, gives them at once."""
+
+    answers: tuple[torch.Tensor, torch.Tensor]
+    works = True
+    at = 0
+
+    @torch.inference_mode()
+    def decode_gated(self, embedding: Any, *, points: Any, labels: Any, min_iou: float, **_: Any) -> Any:
+        logits, scores = (part[self.at : self.at + len(points)] for part in self.answers)
+        self.at += len(points)
+        passing = scores > min_iou
+        if self.works:
+            self._work(embedding, points, labels, passing)
+        prompt, token = passing.nonzero(as_tuple=True)
+        return prompt.numpy(), token.numpy(), logits[passing], scores[passing].numpy()
+
+    def _work(self, embedding: Any, points: Any, labels: Any, passing: torch.Tensor) -> None:
+        from samgeo.sam.prompt import Prompts
+
+        features = self._features(embedding)
+        prompts = Prompts.of(points, labels, None, None, low=self._low, device=self.device)
+        rows = passing.any(dim=1)
+        for part in self._parts(len(prompts)):
+            tokens, cells = self._attend(features, prompts[part])
+            self.network.mask_decoder.predict_iou(tokens)
+            chosen = rows[part].to(self.device)
+            if chosen.any():
+                self.network.mask_decoder.paint(tokens[chosen], cells[chosen], range(1, 4)).sum().item()
+
+
+class ReplayedDecoder(torch.nn.Module):
+    """The peer's decoder with answers that were made before."""
+
+    def __init__(self, decoder: torch.nn.Module, answers: tuple[torch.Tensor, torch.Tensor]) -> None:
+        super().__init__()
+        self.decoder, self.answers, self.works, self.at = decoder, answers, True, 0
+
+    def forward(self, **given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        count = len(given["sparse_prompt_embeddings"])
+        if self.works:
+            self.decoder(**given)[0].sum().item()
+        logits, scores = (part[self.at : self.at + count] for part in self.answers)
+        self.at += count
+        return logits, scores
+
+
+def answers_of(image: np.ndarray, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the bundled model answers to a grid of points on the image at half its size, as logits of 256 x 256."""
+    tiny = samgeo.load_model("tiny", device="cpu")
+    half = np.ascontiguousarray(image[::2, ::2])
+    centres = (np.arange(side) + 0.5) * SIDE / 2 / side
+    points = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 1, 2).astype(np.float32)
+    embedding = tiny.embed(half[None])[0]
+    parts = [points[at : at + 64] for at in range(0, len(points), 64)]
+    answers = [tiny.decode(embedding, points=part, labels=np.ones(part.shape[:2], dtype=np.int64)) for part in parts]
+    fine = [functional.interpolate(logits, size=(256, 256), mode="bilinear", align_corners=False) for logits, _ in answers]
+    return torch.cat(fine), torch.cat([scores for _, scores in answers])
+
+
+@contextmanager
+def timed(times: list[float]) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    times.append(time.perf_counter() - start)
+
+
+def in_turns(repeats: int, **works: Callable[[], object]) -> dict[str, float]:
+    """Return the median seconds of each, run in turns after one round that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for round_ in range(repeats + 1):
+        for name, work in works.items():
+            with timed(times[name] if round_ else []):
+                work()
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def say(what: str, seconds: dict[str, float]) -> None:
+    ours = seconds["ours"]
+    others = ", ".join(f"{name} {value:.2f} s ({value / ours:.2f} x)" for name, value in seconds.items() if name != "ours")
+    print(f"{what}: ours {ours:.2f} s, {others}", flush=True)
+
+
+def encoder_memory(which: str) -> None:
+    """Print by how many MB the peak of resident memory rises above the weights while one window is encoded."""
+    import resource
+
+    torch.manual_seed(0)
+    pixels = torch.randn(1, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        if which == "ours":
+            from samgeo.sam.architecture import VIT_B
+            from samgeo.sam.encoder import ImageEncoder
+
+            encoder: Any = ImageEncoder(VIT_B).eval()
+        else:
+            encoder = transformers_encoder()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        encoder(pixels)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def transformers_encoder() -> Any:
+    from transformers import SamConfig, SamModel
+
+    return SamModel(SamConfig()).eval().vision_encoder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points-per-side", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--encoder-memory", choices=["ours", "transformers"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.encoder_memory:
+        encoder_memory(options.encoder_memory)
+        return
+    theirs = transformers_encoder().to(options.device)  # before the stand-in, which transformers would look into
+    peer = import_segment_anything()
+    image = town((SIDE, SIDE), seed=1).image
+    answers = answers_of(image, options.points_per_side)
+
+    torch.manual_seed(0)
+    reference = peer.sam_model_registry["vit_b"]().to(options.device).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(reference.state_dict(), Path(folder) / "random.pth")
+        loaded = samgeo.load_model(Path(folder) / "random.pth", device=options.device, dtype=options.dtype)
+    ours = Replayed(loaded.network, name="ours", digest="random", device=loaded.device, dtype=loaded.dtype)
+    ours.answers = answers
+    reference.mask_decoder = ReplayedDecoder(reference.mask_decoder, answers)
+    generator = peer.SamAutomaticMaskGenerator(
+        reference,
+        points_per_side=options.points_per_side,
+        pred_iou_thresh=GATES.pred_iou,
+        stability_score_thresh=GATES.stability,
+        output_mode="uncompressed_rle",
+    )
+    centres = (np.arange(options.points_per_side) + 0.5) * SIDE / options.points_per_side
+    points = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+
+    def our_window() -> list[Any]:
+        ours.at = 0
+        embedding = embed_window(ours, image, (SIDE, SIDE)) if ours.works else None
+        return automatic_masks(ours, embedding, points, gates=GATES, window=SIDE, size=(SIDE, SIDE))
+
+    def their_window() -> list[Any]:
+        reference.mask_decoder.at = 0
+        found: list[Any] = generator.generate(image)
+        return found
+
+    same = check_equal(our_window(), their_window())
+    print(f"{same} masks, the same from both, of {len(points)} points; {int((answers[1] > GATES.pred_iou).any(1).sum())} "
+          f"points pass the IoU gate; {options.dtype} on {options.device}")  # fmt: skip
+    say("whole window", in_turns(options.repeats, ours=our_window, segment_anything=their_window))
+
+    ours.works = reference.mask_decoder.works = False
+    encoder, reference.image_encoder = reference.image_encoder, Instant(reference)
+    say("after the decoder", in_turns(options.repeats + 2, ours=our_window, segment_anything=their_window))
+    reference.image_encoder = encoder
+
+    pixels = torch.randn(1, 3, SIDE, SIDE, device=options.device)
+    with torch.inference_mode():
+        typed = pixels.to(ours.dtype)
+        works = {
+            "ours": lambda: ours.network.image_encoder(typed),
+            "segment_anything": lambda: encoder(pixels),
+            "transformers": lambda: theirs(pixels),
+        }
+        say("encoder", in_turns(options.repeats, **works))
+    command = [sys.executable, __file__, "--threads", str(options.threads), "--encoder-memory"]
+    peaks = {
+        which: float(subprocess.run([*command, which], capture_output=True, text=True, check=True).stdout)  # noqa: S603
+        for which in ("ours", "transformers")
+    }
+    print(f"encoder's peak above the weights: ours {peaks['ours']:.0f} MB, transformers {peaks['transformers']:.0f} MB")
+
+
+class Instant(torch.nn.Module):
+    """An encoder that gives zeros at once."""
+
+    def __init__(self, reference: Any) -> None:
+        super().__init__()
+        self.img_size = reference.image_encoder.img_size
+        self.embedding = torch.zeros(1, 256, 64, 64, device=reference.device)
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        return self.embedding
+
+
+def check_equal(ours: list[Any], theirs: list[Any]) -> int:
+    """Assert that both found the same masks; return how many."""
+
+    def runs(counts: list[int]) -> tuple[int, ...]:
+        return tuple(counts)
+
+    from samgeo.segment.rle import Rle
+
+    found = sorted(runs(Rle.from_mask(one.mask, (SIDE, SIDE)).counts.tolist()) for one in ours)
+    expected = sorted(runs(one["segmentation"]["counts"]) for one in theirs)
+    assert found == expected, f"{len(found)} and {len(expected)} masks, which are not the same"
+    return len(found)
+
+
+if __name__ == "__main__":
+    main()
