@@ -184,38 +184,7 @@ class Sam:
         min_iou: float,
         multimask: bool = True,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor, NDArray[np.float32]]:
-        """Segment points, painting masks only for those that have a candidate of a predicted IoU above a threshold.
-
-        This method is optional for a ``Segmenter``: the predicted IoU is known before a mask is painted, and painting is a
-        third of the work. The answers equal those of ``decode``.
-
-        Parameters
-        ----------
-        embedding : Embedding
-            One window's: ``embed(images)[i]``.
-        points : ndarray, shape (P, N, 2)
-            x and y in input pixels, continuous.
-        labels : ndarray, shape (P, N)
-            1 foreground, 0 background, -1 padding.
-        min_iou : float
-            Candidates of a predicted IoU up to this one are left out.
-        multimask : bool, default True
-            Three candidates a prompt, or one.
-
-        Returns
-        -------
-        prompt : ndarray of int64, shape (K,)
-            The prompt of each candidate that passes, ascending.
-        token : ndarray of int64, shape (K,)
-            Which of the prompt's candidates, as in the second axis of what ``decode`` returns; ascending in a prompt.
-        logits : tensor of float32, shape (K, S / 4, S / 4)
-        predicted_iou : ndarray of float32, shape (K,)
-
-        Raises
-        ------
-        OptionError
-            If the prompts do not fit each other or the model.
-        """
+        """Segment points, drawing only what passes; see ``samgeo.sam.segmenter.Gating``."""
         features = self._features(embedding)
         prompts = Prompts.of(points, labels, None, None, low=self._low, device=self.device)
         kept = self._kept(multimask)
@@ -240,6 +209,17 @@ class Sam:
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Embedding:
         """Turn arrays from ``pack`` into an embedding."""
         return from_halves(Embedding, arrays, device=self.device, dtype=self.dtype)
+
+    @torch.inference_mode()
+    def features(self, embedding: Embedding) -> NDArray[np.float32]:
+        """Return one window's image embedding; see ``samgeo.sam.segmenter.Describing``.
+
+        Returns
+        -------
+        ndarray of float32, shape (g, g, C)
+            ``g`` is 64 and ``C`` 256 for the published models.
+        """
+        return self._features(embedding)[0].permute(1, 2, 0).float().cpu().numpy()
 
     @property
     def _low(self) -> int:

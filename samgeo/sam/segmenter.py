@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["Segmenter"]
+__all__ = ["Describing", "Gating", "Segmenter"]
 
 
 @runtime_checkable
@@ -82,4 +82,73 @@ class Segmenter(Protocol):
             Above 0 is foreground; ``h, w <= S``, and the frame covers the whole input.
         predicted_iou : tensor, shape (P, M)
             The model's own estimate of each mask's IoU.
+        """
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """What a ``Segmenter`` has besides, if what its embeddings know of objects can be pooled."""
+
+    def features(self, embedding: Any) -> NDArray[np.float32]:
+        """Return what one window's embedding knows of each place.
+
+        Parameters
+        ----------
+        embedding
+            One window's: ``embed(images)[i]``.
+
+        Returns
+        -------
+        ndarray of float32, shape (g, g, C)
+            A vector for each cell of a grid over the whole input. Vectors of the same model can be compared,
+            whatever the window.
+        """
+
+
+@runtime_checkable
+class Gating(Protocol):
+    """What a ``Segmenter`` has besides, if it knows the predicted IoU of a mask before it draws it.
+
+    Drawing is from a third to more than half of the work of decoding, and automatic segmentation throws most masks away.
+    """
+
+    def decode_gated(
+        self,
+        embedding: Any,
+        *,
+        points: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        min_iou: float,
+        multimask: bool = True,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], torch.Tensor, NDArray[np.float32]]:
+        """Segment points, drawing only candidates whose predicted IoU is above a threshold.
+
+        The answers equal those of ``Segmenter.decode``.
+
+        Parameters
+        ----------
+        embedding
+            One window's: ``embed(images)[i]``.
+        points : ndarray, shape (P, N, 2)
+            x and y in input pixels, continuous.
+        labels : ndarray, shape (P, N)
+            1 foreground, 0 background, -1 padding.
+        min_iou : float
+            Candidates of a predicted IoU up to this one are left out.
+        multimask : bool, default True
+            Three candidates a prompt, or one.
+
+        Returns
+        -------
+        prompt : ndarray of int64, shape (K,)
+            The prompt of each candidate that passes, ascending.
+        token : ndarray of int64, shape (K,)
+            Which of the prompt's candidates, as in the second axis of what ``decode`` returns; ascending in a prompt.
+        logits : tensor of float32, shape (K, h, w)
+        predicted_iou : ndarray of float32, shape (K,)
+
+        Raises
+        ------
+        OptionError
+            If the prompts do not fit each other or the model.
         """

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.geo.grid import Rect
+from samgeo.sam.segmenter import Gating
 from samgeo.segment.masks import Mask
 from samgeo.segment.nms import box_nms
 from samgeo.segment.regions import fill_and_drop
@@ -166,9 +167,8 @@ def _above(
     model: Segmenter, embedding: Any, points: NDArray[np.float32], labels: NDArray[np.int64], min_iou: float
 ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64]]:
     """Return prompt, logits and predicted IoU of every candidate that passes, by prompt then token."""
-    gated = getattr(model, "decode_gated", None)
-    if gated is not None:
-        prompt, _, logits, predicted = gated(embedding, points=points, labels=labels, min_iou=min_iou)
+    if isinstance(model, Gating):
+        prompt, _, logits, predicted = model.decode_gated(embedding, points=points, labels=labels, min_iou=min_iou)
         return np.asarray(prompt), logits, np.asarray(predicted, dtype=np.float64)
     logits, predicted = model.decode(embedding, points=points, labels=labels)
     scores = predicted.float().cpu().numpy().astype(np.float64)

@@ -151,38 +151,7 @@ class Tiny:
         min_iou: float,
         multimask: bool = True,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor, NDArray[np.float32]]:
-        """Segment points, drawing only the candidates whose predicted IoU is above a threshold.
-
-        The predicted IoU is known before a mask is drawn, and drawing is more than half of the work. The answers equal those of
-        `decode`.
-
-        Parameters
-        ----------
-        embedding : Features
-            One window's: ``embed(images)[i]``.
-        points : ndarray, shape (P, N, 2)
-            x and y in input pixels, continuous.
-        labels : ndarray, shape (P, N)
-            1 foreground, 0 background, -1 padding.
-        min_iou : float
-            Candidates of a predicted IoU up to this one are left out.
-        multimask : bool, default True
-            Three candidates a prompt, or one.
-
-        Returns
-        -------
-        prompt : ndarray of int64, shape (K,)
-            The prompt of each candidate that passes, in ascending order.
-        token : ndarray of int64, shape (K,)
-            Which of the prompt's candidates it is, as in the second axis of what `decode` returns; ascending in a prompt.
-        logits : tensor of float32, shape (K, S / 4, S / 4)
-        predicted_iou : ndarray of float32, shape (K,)
-
-        Raises
-        ------
-        OptionError
-            If the prompts do not fit each other.
-        """
+        """Segment points, drawing only what passes; see ``samgeo.sam.segmenter.Gating``."""
         prompts = self._prompts(embedding, points, labels, None, None)
         kept = slice(1, None) if multimask else slice(0, 1)
         window = self.network.window(embedding)
