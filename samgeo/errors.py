@@ -9,7 +9,9 @@ __all__ = [
     "ModelError",
     "OptionError",
     "RasterError",
+    "RunError",
     "SamgeoError",
+    "StoppedError",
     "VectorError",
     "WindowError",
 ]
@@ -45,3 +47,11 @@ class CheckpointError(ModelError):
 
 class WindowError(SamgeoError):
     """Windows of a raster could not be segmented."""
+
+
+class RunError(SamgeoError):
+    """A run cannot be begun, continued or finished: another process works on it, or its input has changed."""
+
+
+class StoppedError(SamgeoError):
+    """A run was asked to stop, and did; it can be continued."""

@@ -57,7 +57,11 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
             temporary = Path(folder) / path.name
-            temporary.write_bytes(content)
+            with temporary.open("wb") as file:
+                file.write(content)
+                # The content is on the disk before the name points to it.
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(path)
     except OSError as error:
         raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
-__all__ = ["SCHEMA_MEMBER", "crs_name", "read_head", "write_geojson"]
+__all__ = ["SCHEMA_MEMBER", "crs_name", "read_head", "write_geojson", "write_geojson_parts"]
 
 # What GeoJSON cannot say, for our own reader: the columns where there are no features, and that there is no CRS.
 SCHEMA_MEMBER = "samgeo_schema"
@@ -61,27 +61,50 @@ def write_geojson(frame: gpd.GeoDataFrame, path: Path, members: dict[str, Any]) 
     OSError
         If the file cannot be written.
     """
-    import shapely
+    write_geojson_parts([frame], path, members)
 
+
+def write_geojson_parts(frames: Iterable[gpd.GeoDataFrame], path: Path, members: dict[str, Any]) -> int:
+    """Write features that come in several tables, at least one, with the same columns and CRS; return how many there are.
+
+    Raises
+    ------
+    VectorError, OSError
+        As `write_geojson`.
+    """
+    count = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for number, frame in enumerate(frames):
+            if number == 0:
+                file.write(_head(frame, members)[:-1] + ',"features":[')
+            for feature in _features(frame):
+                file.write(f"{',' if count else ''}\n{feature}")
+                count += 1
+        file.write("\n]}\n")
+    return count
+
+
+def _head(frame: gpd.GeoDataFrame, members: dict[str, Any]) -> str:
     name = crs_name(frame.crs)
-    geometry = frame.geometry.to_numpy()
-    table = frame.drop(columns=frame.geometry.name)
-    columns = {str(column): str(dtype) for column, dtype in table.dtypes.items()}
+    columns = {str(column): str(dtype) for column, dtype in frame.drop(columns=frame.geometry.name).dtypes.items()}
     head = {
         "type": "FeatureCollection",
         "crs": None if name is None else {"type": "name", "properties": {"name": name}},
         **members,
         SCHEMA_MEMBER: {"crs": name, "columns": columns},
     }
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(_dumps(head)[:-1] + ',"features":[')
-        separator = "\n"
-        for start in range(0, len(frame), CHUNK):
-            shapes = shapely.to_geojson(geometry[start : start + CHUNK])
-            for properties, shape in zip(_records(table.iloc[start : start + CHUNK]), shapes, strict=True):
-                file.write(f'{separator}{{"type":"Feature","properties":{_dumps(properties)},"geometry":{shape or "null"}}}')
-                separator = ",\n"
-        file.write("\n]}\n")
+    return _dumps(head)
+
+
+def _features(frame: gpd.GeoDataFrame) -> Iterator[str]:
+    import shapely
+
+    geometry = frame.geometry.to_numpy()
+    table = frame.drop(columns=frame.geometry.name)
+    for start in range(0, len(frame), CHUNK):
+        shapes = shapely.to_geojson(geometry[start : start + CHUNK])
+        for properties, shape in zip(_records(table.iloc[start : start + CHUNK]), shapes, strict=True):
+            yield f'{{"type":"Feature","properties":{_dumps(properties)},"geometry":{shape or "null"}}}'
 
 
 def read_head(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from samgeo.geo.geojson import SCHEMA_MEMBER, crs_name, read_head, write_geojson
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["SUFFIXES", "check_output", "read_provenance", "read_vectors", "write_vectors"]
+__all__ = ["PROVENANCE", "SUFFIXES", "check_output", "placed", "provenance_note", "read_provenance", "read_vectors", "write_vectors"]
 
 SUFFIXES = {
     ".parquet": "GeoParquet",
@@ -152,23 +152,53 @@ def write_vectors(
     """
     path = check_output(path, overwrite, crs=frame.crs)
     written_as = SUFFIXES[path.suffix.lower()]
-    note = {} if provenance is None else {PROVENANCE: _to_json(provenance)}
+    note = provenance_note(provenance)
     plain = frame.copy(deep=False)
     plain.attrs = {}
-    with (
-        _file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
-        # A folder of its own also takes away whatever a driver leaves beside its file.
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder,
-    ):
-        temporary = Path(folder) / path.with_suffix(path.suffix.lower()).name
+    with placed(path) as temporary:
         if written_as == "GeoParquet":
             _write_parquet(plain, temporary, note)
         elif written_as == "GeoJSON":
             write_geojson(plain, temporary, {name: json.loads(text) for name, text in note.items()})
         else:
             _write_gdal(plain, temporary, note, driver=written_as, layer=path.stem)
+
+
+@contextmanager
+def placed(
+    path: Path, staging: Path | None = None, about_to_place: Callable[[Path], None] = lambda _: None
+) -> Iterator[Path]:
+    """Give the name of a temporary file, and move it to its place when it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        Its place.
+    staging : Path, optional
+        A folder on the same file system, where it is meanwhile; beside its place by default.
+    about_to_place : callable, optional
+        Gets the whole file just before it is moved.
+
+    Raises
+    ------
+    VectorError
+        If it cannot be written or moved.
+    """
+    with (
+        _file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
+        # A folder of its own also takes away whatever a driver leaves beside its file.
+        tempfile.TemporaryDirectory(dir=staging or path.parent, prefix=f".{path.stem}-") as folder,
+    ):
+        temporary = Path(folder) / path.with_suffix(path.suffix.lower()).name
+        yield temporary
         _sync(temporary)
+        about_to_place(temporary)
         temporary.replace(path)
+
+
+def provenance_note(provenance: dict[str, Any] | None) -> dict[str, str]:
+    """Return what a file keeps of the features' making: text by name."""
+    return {} if provenance is None else {PROVENANCE: _to_json(provenance)}
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -168,8 +168,8 @@ def _above(
 ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64]]:
     """Return prompt, logits and predicted IoU of every candidate that passes, by prompt then token."""
     if isinstance(model, Gating):
-        prompt, _, logits, predicted = model.decode_gated(embedding, points=points, labels=labels, min_iou=min_iou)
-        return np.asarray(prompt), logits, np.asarray(predicted, dtype=np.float64)
+        prompt, _, passed, iou = model.decode_gated(embedding, points=points, labels=labels, min_iou=min_iou)
+        return np.asarray(prompt), passed, np.asarray(iou, dtype=np.float64)
     logits, predicted = model.decode(embedding, points=points, labels=labels)
     scores = predicted.float().cpu().numpy().astype(np.float64)
     prompt, token = np.nonzero(scores > min_iou)

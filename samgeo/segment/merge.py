@@ -11,7 +11,7 @@ import numpy as np
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.segment.masks import Mask, intersection_area, union
 
-__all__ = ["MERGE_IOU", "Piece", "Segment", "merge", "place"]
+__all__ = ["MERGE_IOU", "Merger", "Piece", "Segment", "merge", "place"]
 
 MERGE_IOU = 0.5
 
@@ -92,19 +92,64 @@ def merge(
     list of Segment
         The objects that closed with this row, from top to bottom, then left to right.
     """
-    components: list[list[Piece]] = []
-    above: Mapping[int, Sequence[Piece]] = {}
-    for row, pieces in enumerate(rows):
-        groups = _Groups(components, pieces)
+    merger = Merger(lattice, min_iou=min_iou)
+    for pieces in rows:
+        yield merger.add(pieces)
+    if merger.components:
+        yield merger.close()
+
+
+class Merger:
+    """What `merge` does, a row at a time, for those who have to stop between two rows and go on later.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The windows.
+    min_iou : float, default 0.5
+        When two pieces are the same object.
+    row : int, default 0
+        The first row of windows that will be added.
+    components : iterable of sequences of Piece
+        `components` of another merger after the rows before.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        *,
+        min_iou: float = MERGE_IOU,
+        row: int = 0,
+        components: Iterable[Sequence[Piece]] = (),
+    ) -> None:
+        self._lattice, self._min_iou, self._row = lattice, min_iou, row
+        self._components = [list(members) for members in components]
+
+    @property
+    def components(self) -> list[list[Piece]]:
+        """The pieces that an unread window may still touch, by object."""
+        return self._components
+
+    def add(self, pieces: Mapping[int, Sequence[Piece]]) -> list[Segment]:
+        """Add the next row of windows, the pieces of each column; return the objects that close with it, in order."""
+        above: dict[int, list[Piece]] = {}
+        for members in self._components:
+            for piece in members:
+                if piece.window[0] == self._row - 1:
+                    above.setdefault(piece.window[1], []).append(piece)
+        groups = _Groups(self._components, pieces)
         for column in sorted(pieces):
             neighbours = [pieces.get(column - 1, ()), *(above.get(column + step, ()) for step in (-1, 0, 1))]
             for other in neighbours:
-                groups.join(_same(pieces[column], other, lattice, min_iou))
-        closed, components = groups.split(row, lattice)
-        yield _segments(closed, lattice)
-        above = pieces
-    if components:
-        yield _segments(components, lattice)
+                groups.join(_same(pieces[column], other, self._lattice, self._min_iou))
+        closed, self._components = groups.split(self._row, self._lattice)
+        self._row += 1
+        return _segments(closed, self._lattice)
+
+    def close(self) -> list[Segment]:
+        """Return what is still open as objects, in order."""
+        closed, self._components = self._components, []
+        return _segments(closed, self._lattice)
 
 
 class _Groups:

@@ -160,6 +160,28 @@ class Predictor:
         result.attrs["samgeo"]["options"] |= {"multimask": multimask, "refine": refine}
         return result
 
+    def predict_masks(self, *, multimask: bool | str = "auto", refine: int = 0, **prompts: Any) -> list[Segment | str]:
+        """Segment what prompts mean, to the pixel.
+
+        Parameters
+        ----------
+        multimask, refine, **prompts
+            As in `predict`: its other parameters, by name.
+
+        Returns
+        -------
+        list
+            A `samgeo.segment.merge.Segment` a prompt, in the prompts' order: its mask in raster pixels, as runs; or text that
+            says why nothing was found.
+
+        Raises
+        ------
+        SamgeoError
+            As in `predict`.
+        """
+        _check(multimask, refine)
+        return self._answer(self._read(**prompts)[0], multimask, refine)
+
     def candidates(
         self,
         points: Any = None,

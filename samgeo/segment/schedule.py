@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, WindowError
 
 if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
     from distributed import Client
 
 __all__ = ["LOCAL_SCHEDULERS", "run_ordered"]
@@ -28,11 +31,13 @@ TASKS_PER_WORKER = 4
 def run_ordered(
     function: Callable[..., Result],
     shared: tuple[Any, ...],
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     *,
     scheduler: str | Client | None = None,
     workers: int | None = None,
     done: Callable[[], object] = lambda: None,
+    stop: Callable[[], bool] | None = None,
+    lost: Callable[[Task, str], Result] | None = None,
 ) -> Iterator[Result]:
     """Compute ``function(*shared, task)`` for every task with Dask; give the results in the order of the tasks.
 
@@ -43,9 +48,9 @@ def run_ordered(
     function : callable
         Picklable when the scheduler has other processes.
     shared : tuple
-        Leading arguments of every call; sent once to each worker of a cluster.
-    tasks : sequence
-        The last argument of each call.
+        Leading arguments of every call; sent once to each worker process.
+    tasks : iterable
+        The last argument of each call; taken as they are needed.
     scheduler : str or distributed.Client, optional
         ``"threads"`` (the default), ``"processes"`` or ``"synchronous"`` in this machine, the address of a running Dask
         scheduler (``"tcp://host:8786"``), or a client.
@@ -53,59 +58,185 @@ def run_ordered(
         Threads or processes of a local scheduler; 2 by default. A cluster has its own.
     done : callable, optional
         Called whenever a task is finished, in whatever order that happens.
+    stop : callable, optional
+        When it returns true, no more tasks are begun, and the results end with those that were under way. It is asked in
+        the workers: picklable when these are other processes of this machine.
+    lost : callable, optional
+        Gets a task whose worker process died each time it was tried, and why; returns the result to give in its place.
+        Without it that is an error.
 
     Raises
     ------
     OptionError
         If the scheduler is not one that Dask knows or cannot be reached.
+    WindowError
+        If workers died, or the connection to the cluster broke.
     """
+    going = iter(tasks)
     if scheduler is None or (isinstance(scheduler, str) and scheduler in LOCAL_SCHEDULERS):
-        yield from _run_local(partial(function, *shared), tasks, scheduler or "threads", workers or DEFAULT_WORKERS, done)
+        local = _Local(function, shared, scheduler or "threads", workers or DEFAULT_WORKERS, done, stop, lost)
+        try:
+            yield from local.run(going)
+        finally:
+            local.close()
         return
     with _client(scheduler) as client:
-        yield from _run_cluster(function, shared, tasks, client, done)
+        yield from _run_cluster(function, shared, going, client, done, stop, lost)
 
 
-def _run_local(
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    scheduler: str,
-    workers: int,
-    done: Callable[[], object],
-) -> Iterator[Result]:
-    import dask
-    from dask.callbacks import Callback
+class _Skipped:
+    """In place of a result: the task was not begun."""
 
-    call = dask.delayed(function, pure=False, traverse=False)
-    size = workers * TASKS_PER_WORKER
-    for start in range(0, len(tasks), size):
-        batch = [call(task) for task in tasks[start : start + size]]
-        with Callback(posttask=lambda *_: done()):
-            results = dask.compute(*batch, scheduler=scheduler, num_workers=workers, optimize_graph=False)
-        yield from results
+
+def _unless(stop: Callable[[], bool] | None, call: Callable[[Any], Any], task: Any) -> Any:
+    return _Skipped() if stop is not None and stop() else call(task)
+
+
+class _Local:
+    """Tasks in batches through one of Dask's local schedulers, with the same worker processes for all of them."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        shared: tuple[Any, ...],
+        scheduler: str,
+        workers: int,
+        done: Callable[[], object],
+        stop: Callable[[], bool] | None,
+        lost: Callable[[Any, str], Any] | None,
+    ) -> None:
+        self._shared, self._scheduler, self._workers, self._done, self._lost = shared, scheduler, workers, done, lost
+        self._in_processes = scheduler == "processes"
+        call = partial(_with_shared, function) if self._in_processes else partial(function, *shared)
+        self._call = partial(_unless, stop, call)
+        self._stop = stop
+        self._pool: ProcessPoolExecutor | None = None
+
+    def run(self, tasks: Iterator[Any]) -> Iterator[Any]:
+        while batch := list(islice(tasks, self._workers * TASKS_PER_WORKER)):
+            for result in self._compute_all(batch):
+                if isinstance(result, _Skipped):
+                    return
+                yield result
+            if self._stop is not None and self._stop():
+                return
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _compute_all(self, batch: list[Any]) -> list[Any]:
+        """Compute a batch; again when a worker dies, and then each task by itself to find the one that kills it."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        for _ in range(2):
+            try:
+                return self._compute(batch)
+            except BrokenProcessPool:
+                self.close()
+        results = []
+        for task in batch:
+            try:
+                results.extend(self._compute([task]))
+            except BrokenProcessPool as error:
+                self.close()
+                results.append(_lost(task, self._lost, "its worker process died, perhaps for want of memory", error))
+        return results
+
+    def _compute(self, batch: list[Any]) -> list[Any]:
+        import dask
+        from dask.callbacks import Callback
+
+        call = dask.delayed(self._call, pure=False, traverse=False)
+        # Dask begins with the first by name.
+        named = [call(task, dask_key_name=f"task-{number:08d}") for number, task in enumerate(batch)]
+        pool = {"pool": self._process_pool(), "chunksize": 1} if self._in_processes else {}
+        with Callback(posttask=lambda *_: self._done()):
+            return list(
+                dask.compute(*named, scheduler=self._scheduler, num_workers=self._workers, optimize_graph=False, **pool)
+            )
+
+    def _process_pool(self) -> ProcessPoolExecutor:
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        import cloudpickle
+
+        if self._pool is None:
+            # Forked children would share locks and handles with threads of this process.
+            self._pool = ProcessPoolExecutor(
+                self._workers, get_context("spawn"), initializer=_receive, initargs=(cloudpickle.dumps(self._shared),)
+            )
+        return self._pool
+
+
+_received: tuple[Any, ...] = ()
+
+
+def _receive(shared: bytes) -> None:
+    """Take the shared arguments when a worker process starts; its parent made them."""
+    import cloudpickle
+
+    global _received  # noqa: PLW0603 - there is one parent, and it says this once
+    _received = cloudpickle.loads(shared)
+
+
+def _with_shared(function: Callable[..., Any], task: Any) -> Any:
+    return function(*_received, task)
 
 
 def _run_cluster(
-    function: Callable[..., Result],
+    function: Callable[..., Any],
     shared: tuple[Any, ...],
-    tasks: Sequence[Task],
+    tasks: Iterator[Any],
     client: Client,
     done: Callable[[], object],
-) -> Iterator[Result]:
+    stop: Callable[[], bool] | None,
+    lost: Callable[[Any, str], Any] | None,
+) -> Iterator[Any]:
     values = [client.scatter(value, broadcast=True, hash=False) for value in shared]
-    limit = max(sum(client.nthreads().values()), 1) * TASKS_PER_WORKER
-    under_way: deque[Any] = deque()
+    threads = max(sum(client.nthreads().values()), 1)
+    under_way: deque[tuple[Any, Any]] = deque()
     try:
         for task in tasks:
             future = client.submit(function, *values, task, pure=False)
             future.add_done_callback(lambda _: done())
-            under_way.append(future)
-            if len(under_way) >= limit:
-                yield under_way.popleft().result()
+            under_way.append((task, future))
+            if stop is not None and stop():
+                break
+            if len(under_way) >= threads * TASKS_PER_WORKER:
+                yield _result(*under_way.popleft(), lost)
+        if stop is not None and stop():
+            # The workers begin with the first: the others have not begun.
+            client.cancel([future for _, future in list(under_way)[threads:]])
+            under_way = deque(islice(under_way, threads))
         while under_way:
-            yield under_way.popleft().result()
+            yield _result(*under_way.popleft(), lost)
     finally:
-        client.cancel(list(under_way))
+        client.cancel([future for _, future in under_way])
+
+
+def _result(task: Any, future: Any, lost: Callable[[Any, str], Any] | None) -> Any:
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+    from distributed.comm import CommClosedError
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        return _lost(task, lost, "the workers that tried it died, perhaps for want of memory", error)
+    except (CancelledError, CommClosedError, TimeoutError) as error:
+        raise WindowError(
+            f"the Dask scheduler is gone, or has forgotten its work ({error}); start it again, and go on with the same command."
+        ) from error
+
+
+def _lost(task: Any, lost: Callable[[Any, str], Any] | None, reason: str, error: Exception) -> Any:
+    if lost is None:
+        raise WindowError(f"{task} could not be computed: {reason}; give workers more memory, or use fewer of them.") from error
+    return lost(task, reason)
 
 
 @contextmanager
