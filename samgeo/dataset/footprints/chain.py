@@ -1,0 +1,114 @@
+"""From a raster and a few examples to building footprints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samgeo.dataset.footprints.overlaps import MAX_OVERLAP
+from samgeo.dataset.footprints.selection import MIN_SCORE, everything, select
+from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from samgeo.sam.segmenter import Segmenter
+
+__all__ = ["footprints"]
+
+
+def footprints(
+    raster: Any,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    examples: Any,
+    candidates: Any = None,
+    min_score: float = MIN_SCORE,
+    max_overlap: float = MAX_OVERLAP,
+    min_area_m2: float | None = None,
+    max_area_m2: float | None = None,
+    dsm: str | os.PathLike[str] | None = None,
+    dtm: str | os.PathLike[str] | None = None,
+    min_height_m: float = 2.0,
+    regular: bool = True,
+    model: str | Path | Segmenter = "tiny",
+    device: str = "auto",
+    dtype: str = "auto",
+    bands: Any = None,
+    stretch: Any = None,
+    nodata: float | str | None = None,
+    window: int | None = None,
+    overlap: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> gpd.GeoDataFrame:
+    """Extract the buildings of a raster, given a few of them.
+
+    Everything is segmented (`samgeo.segment`), unless there are candidates; those like the accepted examples are selected and
+    the best of those that overlap stays (`select`); what is too small, too large or too low goes (`filter_by_shape`,
+    `filter_by_height`); outlines are regularised (`regularize`). Each step is a function of its own.
+
+    Parameters
+    ----------
+    raster : path, URL, xarray.DataArray, ndarray or Raster
+        See `samgeo.Raster.open`.
+    output : path, optional
+        Where to write the footprints: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.
+    examples : path, GeoDataFrame, GeoSeries, sequence of geometries, column of the candidates, or a pair of those
+        Accepted and rejected objects; see `select`.
+    candidates : path or GeoDataFrame, optional
+        What to choose from; by default everything in the raster.
+    min_score, max_overlap : float
+        See `select`.
+    min_area_m2, max_area_m2 : float, optional
+        See `filter_by_shape`.
+    dsm, dtm : path or URL, optional
+        Surface heights and terrain; see `filter_by_height`.
+    min_height_m : float, default 2
+        See `filter_by_height`; counts only with a ``dsm``.
+    regular : bool, default True
+        Whether to regularise the outlines.
+    model, device, dtype, bands, stretch, nodata, window, overlap, cache
+        See `samgeo.segment`. With a ``cache`` the raster is encoded once for both segmentation and selection.
+    overwrite : bool, default False
+        Whether an existing output may be replaced.
+
+    Returns
+    -------
+    GeoDataFrame
+        The footprints, with ``score`` and the columns of the candidates; ``height_m`` with a ``dsm``; those of `regularize`.
+        ``attrs["samgeo"]`` tells what each step kept.
+
+    Raises
+    ------
+    SamgeoError
+        If an input cannot be read or an option cannot work; then there is no output.
+    """
+    from samgeo.dataset.footprints.height import filter_by_height
+    from samgeo.dataset.footprints.regularize import regularize
+    from samgeo.dataset.footprints.shapes import filter_by_shape
+    from samgeo.geo.raster import Raster
+    from samgeo.geo.vectors import check_output, read_vectors, write_vectors
+    from samgeo.sam.registry import load_model
+
+    if dtm is not None and dsm is None:
+        raise OptionError("a dtm goes with a dsm, whose heights it turns into those above the ground; give both.")
+    raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
+    if output is not None:
+        check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
+    where: dict[str, Any] = {"model": load_model(model, device=device, dtype=dtype), "window": window, "overlap": overlap}
+    where["cache"] = cache
+    if isinstance(examples, str | os.PathLike) and (candidates is None or Path(examples).is_file()):
+        examples = read_vectors(examples)  # Before the minutes that segmentation takes.
+    found = everything(raster, **where) if candidates is None else read_vectors(candidates)
+    chosen = select(raster, found, examples, min_score=min_score, max_overlap=max_overlap, **where)
+    chosen = filter_by_shape(chosen, min_area_m2=min_area_m2, max_area_m2=max_area_m2)
+    if dsm is not None:
+        chosen = filter_by_height(chosen, dsm, dtm, min_height_m=min_height_m)
+    made = chosen.attrs
+    result = (regularize(chosen) if regular else chosen).reset_index(drop=True)
+    result.attrs = made
+    if output is not None:
+        write_vectors(result, output, overwrite=overwrite, provenance=made.get("samgeo"))
+    return result

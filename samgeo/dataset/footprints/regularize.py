@@ -1,0 +1,130 @@
+"""Outlines of masks to building footprints: right angles, circles, and walls that neighbours share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from samgeo.dataset.footprints.building import Built, Options, build
+from samgeo.dataset.footprints.metric import Metric, to_metric
+from samgeo.dataset.footprints.shapes import with_note
+from samgeo.dataset.footprints.table import check_tolerance, measured, rows_of
+from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["ANGLES", "regularize"]
+
+ANGLES = ("right", "45")
+
+
+def regularize(
+    features: Any,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    angles: str = "right",
+    circles: bool = True,
+    shared_walls: bool = True,
+    tolerance_m: float | None = None,
+    min_iou: float = 0.85,
+    overwrite: bool = False,
+) -> gpd.GeoDataFrame:
+    """Turn the outlines of masks into building footprints.
+
+    Each building gets the direction that most of its outline runs in; touching buildings of about one direction get one
+    together. Straight stretches of the outline, found with Douglas and Peucker's algorithm, give the lines of walls; the
+    cells between a building's lines that it covers by half or more become its footprint. Every corner has a right angle on
+    the ground (or 45 or 135 degrees), holes stay, and a wall is no shorter than about the tolerance.
+
+    The work is done in metres on the ground around each cluster of buildings, whatever the CRS, and in pixels where there is
+    none. Equal input gives equal output to the bit, in any process.
+
+    Parameters
+    ----------
+    features : GeoDataFrame, GeoSeries, path or URL
+        Polygons and multipolygons; invalid ones are mended first, missing and empty ones stay.
+    output : path, optional
+        Where to write the result: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.
+    angles : {"right", "45"}, default "right"
+        Whether walls may also run diagonally; they do where that fits the outline better.
+    circles : bool, default True
+        Whether what is rather a circle becomes one, with the area of its outline.
+    shared_walls : bool, default True
+        Whether buildings that touch, or are nearer than half the tolerance, share their walls: afterwards they have common
+        corners and neither overlap nor gape. Two outlines of which one lies in the other by more than a fifth are
+        two tries at one building and are left to overlap. Without it each building is treated as if it stood alone.
+    tolerance_m : float, optional
+        Metres (pixels where there is no CRS): walls nearer to one another than this are one, and what is smaller is taken for
+        noise. At least twice a pixel. 1 m by default, or 2 pixels where there is no CRS.
+    min_iou : float, default 0.85
+        Where the footprint's IoU with the outline is below this, the outline stays, simplified. What a neighbour took of the
+        outline, and specks and pinholes smaller than the tolerance, do not count.
+    overwrite : bool, default False
+        Whether an existing output may be replaced.
+
+    Returns
+    -------
+    GeoDataFrame
+        The same rows and columns with new geometries, in the same CRS, and the columns ``regularized`` (bool), ``outline``
+        ("right", "45" or "circle"; missing where the outline stayed), ``outline_iou`` (that IoU) and
+        ``kept_because`` (missing where regularized); of several parts the largest decides. Columns ``area_m2`` and ``area_px``
+        are measured anew where they are.
+
+    Raises
+    ------
+    OptionError
+        If an option has a value that cannot work.
+    VectorError
+        If the features cannot be read, some are not polygons, or the output cannot be written.
+    """
+    from samgeo.geo.vectors import check_output, read_vectors, write_vectors
+
+    frame = read_vectors(features)
+    if output is not None:
+        check_output(output, overwrite, crs=frame.crs)
+    if angles not in ANGLES:
+        raise OptionError(f'angles is {angles!r}; give one of "right" and "45".')
+    if not (isinstance(min_iou, int | float) and 0 <= min_iou <= 1):
+        raise OptionError(f"min_iou is {min_iou!r}; give a number from 0 to 1.")
+    tolerance = check_tolerance(tolerance_m, frame.crs)
+    options = Options(angles == "45", circles, shared_walls, tolerance, float(min_iou))
+    metric = to_metric(frame.geometry, frame.crs, tolerance)
+    built = build(metric, options)
+    result = _table(frame, metric, built)
+    said = {
+        "angles": angles,
+        "circles": circles,
+        "shared_walls": shared_walls,
+        "tolerance": tolerance,
+        "min_iou": options.min_iou,
+    }
+    result.attrs = with_note(frame, "regularize", {"regularized": int(result["regularized"].sum()), **said})
+    if output is not None:
+        write_vectors(result, output, overwrite=overwrite, provenance=result.attrs["samgeo"])
+    return result
+
+
+def _table(frame: gpd.GeoDataFrame, metric: Metric, built: Built) -> gpd.GeoDataFrame:
+    """Put parts together to rows: the largest says how a row is drawn, and the IoU is their mean by area."""
+    import pandas as pd
+
+    result = rows_of(frame, metric, built.polygons)
+    count = np.bincount(metric.row, minlength=len(frame))
+    size = shapely.area(metric.parts)
+    total = np.bincount(metric.row, size, minlength=len(frame))
+    iou = np.full(len(frame), np.nan)
+    iou[count > 0] = np.bincount(metric.row, size * built.iou, minlength=len(frame))[count > 0] / total[count > 0]
+    outline: list[str | None] = [None] * len(frame)
+    reason: list[str | None] = ["no polygon" if number == 0 else None for number in count]
+    for part in np.lexsort([size, metric.row]).tolist():  # the largest part of a row comes last
+        outline[metric.row[part]] = built.outline[part] or None
+        reason[metric.row[part]] = built.reason[part] or None
+    result["regularized"] = np.array([why is None for why in reason], dtype=np.bool_)
+    result["outline"] = pd.Series(outline, index=result.index, dtype=object)
+    result["outline_iou"] = iou
+    result["kept_because"] = pd.Series(reason, index=result.index, dtype=object)
+    return measured(result)

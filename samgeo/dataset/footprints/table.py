@@ -1,0 +1,68 @@
+"""What regularizing and simplifying share: options, rows from parts, areas measured anew."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from samgeo.dataset.footprints.cells import largest
+from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from samgeo.dataset.footprints.metric import Metric
+
+__all__ = ["check_tolerance", "measured", "rows_of"]
+
+DEFAULT_M, DEFAULT_PX = 1.0, 2.0
+
+
+def check_tolerance(tolerance_m: float | None, crs: Any) -> float:
+    """Return the tolerance in metres, or in pixels where there is no CRS.
+
+    Raises
+    ------
+    OptionError
+        If it is not a positive number.
+    """
+    if tolerance_m is None:
+        return DEFAULT_PX if crs is None else DEFAULT_M
+    good = isinstance(tolerance_m, int | float) and not isinstance(tolerance_m, bool)
+    if not good or not math.isfinite(tolerance_m) or tolerance_m <= 0:
+        raise OptionError(f"tolerance_m is {tolerance_m!r}; give a number of metres above 0 (of pixels where there is no CRS).")
+    return float(tolerance_m)
+
+
+def rows_of(frame: gpd.GeoDataFrame, metric: Metric, polygons: list[shapely.Polygon]) -> gpd.GeoDataFrame:
+    """Return the frame with the polygons of its parts, in metres, as geometries; rows without parts stay as they are."""
+    back = metric.back(polygons)
+    # Far from the origin of a CRS, coordinates round.
+    broken = ~shapely.is_valid(back)
+    back[broken] = [largest(shapely.make_valid(each)) for each in back[broken]]
+    geometries = np.asarray(frame.geometry, dtype=object).copy()
+    for row, start, stop in _runs(metric.row):
+        parts = back[start:stop]
+        geometries[row] = parts[0] if len(parts) == 1 else shapely.union_all(parts)
+    result = frame.copy()
+    return result.set_geometry(frame.geometry.set_axis(frame.index).__class__(geometries, index=frame.index, crs=frame.crs))
+
+
+def _runs(row: np.ndarray[Any, np.dtype[np.int64]]) -> list[tuple[int, int, int]]:
+    edges = [0, *(np.flatnonzero(row[1:] != row[:-1]) + 1).tolist(), len(row)]
+    return [(int(row[start]), start, stop) for start, stop in pairwise(edges) if stop > start]
+
+
+def measured(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return the frame with its columns of areas, where it has them, measured anew."""
+    from samgeo.geo.area import area_m2
+
+    if "area_m2" in frame.columns and frame.crs is not None:
+        frame["area_m2"] = area_m2(frame.geometry, frame.crs)
+    if "area_px" in frame.columns and frame.crs is None:
+        frame["area_px"] = np.nan_to_num(shapely.area(np.asarray(frame.geometry, dtype=object)))
+    return frame
