@@ -1,0 +1,76 @@
+"""Commands that make training sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from samgeo.cli.options import count, looking, parse_bands, parse_stretch
+
+__all__ = ["dataset"]
+
+# As in samgeo.dataset.samrs.recipe, whose libraries other commands need not wait for.
+PROMPTS = ("hbox", "rhbox", "rbox")
+ON_TOP = ("annotation", "smallest")
+EXPORTS = ("dota", "torchgeo", "voc", "yolo-boxes", "yolo-obb", "yolo-segments")
+
+
+@click.group()
+def dataset() -> None:
+    """Make training sets."""
+
+
+@dataset.command("samrs")
+@click.argument("images", type=click.Path(path_type=Path))
+@click.argument("annotations", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--prompt", type=click.Choice(PROMPTS), default="hbox", show_default=True, help="What is asked; see below.")
+@click.option("--format", help="Of ANNOTATIONS: coco, dota, voc, dior, fair1m, yolo or vectors.  [default: seen by the files]")
+@click.option("--class-column", help="Of a vector layer.  [default: class]")
+@click.option("--class-name", help="The class of all of a vector layer, instead of a column.")
+@click.option("--classes", help="Classes to take, in the order of their values: plane,ship.  [default: all]")
+@click.option("--min-box-iou", type=float, default=0.5, show_default=True, help="Least IoU of a mask's box with the one asked.")
+@click.option("--on-top", type=click.Choice(ON_TOP), default="annotation", show_default=True, help="Where masks overlap.")
+@click.option("--chip", type=int, help="Side of chips in pixels.  [default: images are not cut]")
+@click.option("--chip-overlap", type=int, default=0, show_default=True, help="Pixels that neighbouring chips share.")
+@click.option("--min-visible", type=float, default=0.7, show_default=True, help="Share of an object that a chip must show.")
+@click.option("--keep-empty", is_flag=True, help="Keep pictures without masks.")
+@click.option("--copy-images", is_flag=True, help="Copy images that are not cut.")
+@click.option("--polygons", is_flag=True, help="Write the whole objects as GeoParquet too.")
+@click.option("--export", "exports", type=click.Choice(EXPORTS), multiple=True, help="A format besides COCO; may be repeated.")
+@click.option("--split", help="Shares of train, val and test, such as 0.8,0.1,0.1.  [default: no parts]")
+@click.option("--block-m", type=float, help="Side of the split's blocks in metres.  [default: up to four pictures]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
+@click.option("--licence", default="", help="For the data card.")
+@looking
+@click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
+@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: Any) -> None:
+    """Make a segmentation data set of the boxes in ANNOTATIONS on IMAGES, a folder or a file, in the folder OUT, as SAMRS.
+
+    Prompts are horizontal boxes (hbox), the hulls of oriented ones (rhbox), or these with the oriented box as a soft mask
+    (rbox). The same command goes on after a stop. Images that cannot be used are listed, and then the exit code is 1.
+    """
+    from samgeo.dataset.samrs import make_samrs
+
+    options["classes"] = None if options["classes"] is None else [name.strip() for name in options["classes"].split(",")]
+    options["split"] = _parse_split(options["split"])
+    options |= {"bands": parse_bands(options["bands"]), "stretch": parse_stretch(options["stretch"])}
+    made = make_samrs(images, annotations, out, progress=not quiet, **options)
+    if not quiet:
+        kept_out = f"; {made.rejected:,} without a mask, see rejected.csv" if made.rejected else ""
+        click.echo(f"{count(made.instances, 'mask')} in {count(made.pictures, 'picture')} in {out}{kept_out}", err=True)
+    if made.failed:
+        raise click.ClickException(f"{count(len(made.failed), 'image')} could not be used; see {out / 'failed.csv'}.")
+
+
+def _parse_split(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not three shares such as 0.8,0.1,0.1.", param_hint="--split") from error

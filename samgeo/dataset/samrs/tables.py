@@ -1,0 +1,121 @@
+"""Annotations for a data set: read beside images that may be broken, and brought to the classes that are wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samgeo.dataset.annotations.images import ImageFiles, without_suffix
+from samgeo.dataset.annotations.reading import read_annotations
+from samgeo.dataset.annotations.table import Annotations
+from samgeo.dataset.annotations.vectors import SUFFIXES as VECTOR_SUFFIXES
+from samgeo.dataset.samrs.planning import open_images
+from samgeo.errors import AnnotationError, OptionError
+
+__all__ = ["read_tolerant", "with_classes"]
+
+_HEAD_BYTES = 1 << 16
+
+
+def read_tolerant(
+    files: ImageFiles,
+    images: str | os.PathLike[str],
+    annotations: Any,
+    reading: Mapping[str, Any],
+) -> tuple[Annotations, dict[str, str]]:
+    """Read annotations, whose images may be broken or missing.
+
+    Parameters
+    ----------
+    files : ImageFiles
+        Those of ``images``.
+    images : path
+    annotations : path or Annotations
+    reading : mapping
+        ``format``, ``class_column`` and ``class_name`` of `read_annotations`.
+
+    Returns
+    -------
+    Annotations
+    dict of str to str
+        Images with annotations that cannot be used, and why.
+
+    Raises
+    ------
+    AnnotationError
+        If the annotations cannot be read, or none of them belongs to an image.
+    OptionError
+        If an option has no use.
+    """
+    good, bad = open_images(files)
+    if isinstance(annotations, Annotations):
+        if any(value is not None for value in reading.values()):
+            raise OptionError(f"{', '.join(reading)} are of files; leave them away for a table.")
+        table = annotations
+    else:
+        is_layer = reading["format"] == "vectors" or _is_layer(Path(annotations))
+        # Layers need the images themselves; other formats their sizes, and can do without those of broken ones.
+        given = images if is_layer or not bad else good
+        table = read_annotations(annotations, images=given, **reading)
+    table = _matched(table, files)
+    known = {image.name for image in table.images}
+    by_stem = {without_suffix(name): name for name in bad}
+    failed = {name: reason for name, reason in bad.items() if name in known}
+    used = np.unique(table.image)
+    for number in used.tolist():
+        image = table.images[number]
+        if image.name in files.paths:
+            continue
+        broken = by_stem.get(image.name)
+        failed[broken or image.name] = bad[broken] if broken else f"there is no such image in {files.what}"
+    if len(used) and not any(table.images[number].name in files.paths for number in used.tolist()) and not bad:
+        raise AnnotationError(
+            f"none of the {len(used)} annotated images ({table.images[used[0]].name}, ...) is in {files.what}; give the images "
+            "that were annotated."
+        )
+    return table, failed
+
+
+def with_classes(table: Annotations, classes: Sequence[str] | None) -> Annotations:
+    """Return the annotations of some classes, numbered in their order.
+
+    Raises
+    ------
+    OptionError
+        If a class is unknown or comes twice.
+    """
+    if classes is None:
+        return table
+    wanted = tuple(classes)
+    unknown = [name for name in wanted if name not in table.classes]
+    if unknown or len(set(wanted)) != len(wanted) or not wanted:
+        what = f"{unknown[0]!r} is no class of the annotations" if unknown else "a class comes twice, or there is none"
+        raise OptionError(f"{what}; there are: {', '.join(table.classes)}.")
+    number = np.array([wanted.index(name) if name in wanted else -1 for name in table.classes], dtype=np.int64)
+    label = number[table.label]
+    kept = table.take(label >= 0)
+    return replace(kept, classes=wanted, label=label[label >= 0])
+
+
+def _is_layer(path: Path) -> bool:
+    """Whether a file is a vector layer by its suffix, or its first bytes where COCO has the same suffix."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return path.suffix.lower() in VECTOR_SUFFIXES
+    with path.open("rb") as file:
+        return b'"FeatureCollection"' in file.read(_HEAD_BYTES)
+
+
+def _matched(table: Annotations, files: ImageFiles) -> Annotations:
+    """Return the table with the names of files, where a table or a format has other ones."""
+    from samgeo.dataset.annotations.files import Where
+
+    names = [files.find(image.name, Where(Path(image.name))) or image.name for image in table.images]
+    if len(set(names)) != len(names):
+        raise AnnotationError(f"two images of the annotations are one in {files.what}; name them by their files.")
+    changed = [replace(image, name=name) for image, name in zip(table.images, names, strict=True)]
+    return replace(table, images=tuple(changed))

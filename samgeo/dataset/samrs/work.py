@@ -1,0 +1,208 @@
+"""One image from its file to its pictures: all of them are put in their places, and then its part says that it is done."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samgeo.dataset.annotations.images import without_suffix
+from samgeo.dataset.samrs.asking import Answer, ask_boxes
+from samgeo.dataset.samrs.chips import write_chip
+from samgeo.dataset.samrs.drawing import UNLABELLED, color_picture, draw, gray_picture, png, write_mask_tif
+from samgeo.dataset.samrs.parts import Instance, Part, Picture, Rejected
+from samgeo.dataset.samrs.planning import Chip, Job
+from samgeo.dataset.samrs.recipe import Recipe
+from samgeo.errors import OptionError, RasterError
+from samgeo.segment.masks import Mask
+from samgeo.segment.rle import Rle
+from samgeo.segment.window import ModelReference, load_referenced
+
+if TYPE_CHECKING:
+    from samgeo.dataset.samrs.folder import Folder
+    from samgeo.geo.raster import Raster
+    from samgeo.sam.segmenter import Segmenter
+
+__all__ = ["Shared", "make_image"]
+
+# What places an image and lies beside it.
+_BESIDE = (".aux.xml", ".msk")
+_BESIDE_STEM = (".tfw", ".jgw", ".pgw", ".wld", ".prj")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """What the work on every image needs.
+
+    Attributes
+    ----------
+    folder : Folder
+        Of the data set.
+    recipe : Recipe
+    classes : tuple of str
+    colors : tuple of (int, int, int)
+    """
+
+    folder: Folder
+    recipe: Recipe
+    classes: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+
+
+def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> str:
+    """Make everything of one image.
+
+    Parameters
+    ----------
+    shared : Shared
+    model : Segmenter or ModelReference
+    job : Job
+
+    Returns
+    -------
+    str
+        Why the image could not be used, and then nothing is there of it; empty where it is done.
+    """
+    from samgeo.geo.raster import Raster
+    from samgeo.segment.predictor import Predictor
+
+    recipe = shared.recipe
+    segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+    try:
+        raster = Raster.open(job.path, bands=recipe.bands, stretch=recipe.stretch, nodata=recipe.nodata)
+        predictor = Predictor(raster, model=segmenter, window=recipe.window, overlap=recipe.overlap)
+        answers = ask_boxes(predictor, job, recipe.min_box_iou)
+        with _Staging(shared.folder) as staging:
+            part = _Making(staging, shared, raster, job, answers).everything()
+            staging.publish()
+            shared.folder.write_part(part)
+    except RasterError as error:
+        return str(error)
+    except OSError as error:
+        raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from error
+    return ""
+
+
+class _Staging:
+    """A place for an image's files until all of them are whole."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._names: list[str] = []
+
+    def __enter__(self) -> _Staging:
+        self._place = tempfile.TemporaryDirectory(dir=self._folder.temporary)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._place.cleanup()
+
+    def path(self, name: str) -> Path:
+        """Return where to write a file that will have this name in the data set."""
+        path = Path(self._place.name) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._names.append(name)
+        return path
+
+    def publish(self) -> None:
+        """Move all files to their names."""
+        for name in self._names:
+            target = self._folder.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (Path(self._place.name) / name).replace(target)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Making:
+    """One image with its answers, and where its files go."""
+
+    staging: _Staging
+    shared: Shared
+    raster: Raster
+    job: Job
+    answers: dict[int, Answer]
+
+    def everything(self) -> Part:
+        """Write all files; return the part."""
+        job = self.job
+        rejected = [Rejected(int(job.annotations[number]), "", reason, None) for number, reason in job.wrong.items()]
+        for number, answer in self.answers.items():
+            if answer.reason:
+                iou = None if np.isnan(answer.box_iou) else answer.box_iou
+                rejected.append(Rejected(int(job.annotations[number]), "", answer.reason, iou))
+        made = [self._picture(chip, rejected) for chip in job.chips]
+        pictures = tuple(one for one in made if one is not None)
+        if self.shared.recipe.copy_images and pictures:
+            for name, path in _with_companions(job):
+                shutil.copyfile(path, self.staging.path(f"images/{name}"))
+        if self.shared.recipe.polygons:
+            self._polygons()
+        rejected.sort(key=lambda one: (one.annotation, one.picture))
+        return Part(job.name, job.digest, pictures, tuple(rejected))
+
+    def _picture(self, chip: Chip, rejected: list[Rejected]) -> Picture | None:
+        """Write the files of one chip: none where it shows no mask, unless empty ones are wanted and it has data."""
+        rect = chip.rect
+        masks, instances = self._instances(chip, rejected)
+        if not masks and not (self.shared.recipe.keep_empty and self.raster.read(rect)[1].any()):
+            return None
+        classes = draw(masks, [one.label for one in instances], rect.shape, self.shared.recipe.on_top)
+        stem, colors, path = without_suffix(chip.name), self.shared.colors, self.staging.path
+        path(f"gray/{stem}.png").write_bytes(png(gray_picture(classes, colors)))
+        path(f"color/{stem}.png").write_bytes(png(color_picture(classes, colors)))
+        if "torchgeo" in self.shared.recipe.exports:
+            write_mask_tif(classes, chip.geobox, colors, path(f"masks/{stem}.tif"))
+        if self.job.is_cut:
+            write_chip(self.raster, self.job.path, rect, path(f"images/{chip.name}"))
+        counted = np.bincount(classes.ravel(), minlength=UNLABELLED + 1)[:UNLABELLED]
+        pixels = tuple((int(label), int(counted[label])) for label in np.flatnonzero(counted))
+        return Picture(chip.name, rect.x0, rect.y0, *rect.shape, pixels, tuple(instances))
+
+    def _instances(self, chip: Chip, rejected: list[Rejected]) -> tuple[list[Mask], list[Instance]]:
+        """Return what a chip shows of the masks, in its pixels."""
+        rect, job = chip.rect, self.job
+        masks, instances = [], []
+        for number in chip.rows.tolist():
+            answer = self.answers[number]
+            if answer.segment is None or answer.reason:
+                continue
+            annotation, label = int(job.annotations[number]), int(job.labels[number])
+            mask = answer.segment.mask.clip(rect).shift(-rect.x0, -rect.y0)
+            if mask.is_empty:
+                rejected.append(Rejected(annotation, chip.name, "the chip shows nothing of its mask", answer.box_iou))
+                continue
+            counts: str = Rle.from_mask(mask, rect.shape).to_coco()["counts"]
+            predicted = float(answer.segment.predicted_iou)
+            instances.append(Instance(annotation, label, counts, mask.area, predicted, answer.box_iou))
+            masks.append(mask)
+        return masks, instances
+
+    def _polygons(self) -> None:
+        """Write the whole objects of the image, each once, in its CRS."""
+        import pandas as pd
+
+        from samgeo.geo.vectors import write_vectors
+        from samgeo.segment.frame import answers_to_frame
+
+        job, answers = self.job, self.answers
+        kept = [number for number, answer in answers.items() if answer.segment is not None and not answer.reason]
+        segments: list[Any] = [answers[number].segment for number in kept]
+        columns = {
+            "image": np.full(len(kept), job.name, dtype=object),
+            "annotation": job.annotations[kept],
+            "class": np.array([self.shared.classes[job.labels[number]] for number in kept], dtype=object),
+            "box_iou": np.array([answers[number].box_iou for number in kept], dtype=np.float64),
+        }
+        frame = answers_to_frame(segments, pd.DataFrame(columns), self.raster.geobox).drop(columns="reason")
+        write_vectors(frame, self.staging.path(self.shared.folder.polygons_name(job.name)))
+
+
+def _with_companions(job: Job) -> Sequence[tuple[str, Path]]:
+    beside = [(job.name + end, job.path.with_name(job.path.name + end)) for end in _BESIDE]
+    beside += [(without_suffix(job.name) + end, job.path.with_suffix(end)) for end in _BESIDE_STEM]
+    return [(job.name, job.path), *((name, path) for name, path in beside if path.is_file())]
