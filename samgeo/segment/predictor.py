@@ -220,7 +220,7 @@ class Predictor:
         windows = self._windows_of(prompts, 0, extent)
         index = windows[len(windows) // 2]
         window = self._window(index)
-        asked = None if window.embedding is None else ask(prompts, 0, index, window.rect, window.valid)
+        asked = None if window.embedding is None else ask(prompts, 0, index, window.rect & self._raster_rect, window.valid)
         if asked is None:
             return []
         return candidates(self.model, self.lattice, index, window, asked, multimask=multimask)
@@ -306,14 +306,14 @@ class Predictor:
         """Return the masks that a window offers for one point in raster pixels, and whether each is cut."""
         window = self._window(index)
         prompt = Prompts.of_point(point)
-        asked = None if window.embedding is None else ask(prompt, 0, index, window.rect, window.valid)
+        asked = None if window.embedding is None else ask(prompt, 0, index, window.rect & self._raster_rect, window.valid)
         if asked is None:
             return []
         offered = candidates(self.model, self.lattice, index, window, asked, multimask=True)
         return [(one, is_cut(one.mask.shift(-window.rect.x0, -window.rect.y0), window.known)) for one in offered]
 
     def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[Ask]:
-        asks = (ask(prompts, prompt, index, window.rect, window.valid) for prompt in members)
+        asks = (ask(prompts, prompt, index, window.rect & self._raster_rect, window.valid) for prompt in members)
         return [one for one in asks if one is not None]
 
     def _window(self, index: Index) -> Encoded:

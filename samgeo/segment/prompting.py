@@ -183,7 +183,7 @@ def ask(prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[
     index : (int, int)
         The window.
     rect : Rect
-        The window, in raster pixels.
+        What the window has of the raster, in raster pixels.
     valid : ndarray of bool, shape (W, W)
         Where it has data.
     """

@@ -94,6 +94,24 @@ def test_the_same_place_in_any_crs_gives_the_same_masks(tmp_path, transform: str
             assert result.geometry.geom_equals(expected.geometry).all()
 
 
+def test_the_model_sees_no_box_past_the_raster() -> None:
+    seen: list[list[float]] = []
+
+    class Recording(Oracle128):
+        def decode(self, embedding, **given):
+            seen.extend(given["boxes"].tolist())
+            return super().decode(embedding, **given)
+
+    predictor = samgeo.Predictor(encode_ids(LABELS), model=Recording())
+    height, width = LABELS.shape
+    predictor.predict(boxes=[(width - 20.0, height - 30.0, width + 60.0, height + 9.0)], crs="pixels")
+    # The last windows are padded: their frame reaches past the raster.
+    last = predictor.lattice.rect(predictor.lattice.rows - 1, predictor.lattice.columns - 1)
+    assert last.x1 > width
+    assert last.y1 > height
+    assert seen == [[width - 20 - last.x0, height - 30 - last.y0, width - last.x0, height - last.y0]]
+
+
 def test_a_box_across_the_rasters_edge_is_clipped_not_dropped(predictor: samgeo.Predictor) -> None:
     labels = np.zeros((200, 200), dtype=np.int32)
     labels[0:30, 180:200] = 7
