@@ -57,12 +57,15 @@ class Replayed(Sam):
         features = self._features(embedding)
         prompts = Prompts.of(points, labels, None, None, low=self._low, device=self.device)
         rows = passing.any(dim=1)
-        for part in self._parts(len(prompts)):
+
+        def answer(part: slice) -> None:
             tokens, cells = self._attend(features, prompts[part])
             self.network.mask_decoder.predict_iou(tokens)
             chosen = rows[part].to(self.device)
             if chosen.any():
                 self.network.mask_decoder.paint(tokens[chosen], cells[chosen], range(1, 4)).sum().item()
+
+        self._for_parts(len(prompts), answer)
 
 
 class ReplayedDecoder(torch.nn.Module):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import shapely
+from _skip import skip
 
 import samgeo
 from samgeo.geo.prompts import read_polygons
@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(os.environ.get("SAMGEO_DATA", "")) / "oam-banepa-buildings"
     if not (folder / "banepa.tif").is_file():
-        sys.exit("SAMGEO_DATA does not name a folder with oam-banepa-buildings/banepa.tif.")
+        skip("SAMGEO_DATA does not name a folder with oam-banepa-buildings/banepa.tif.")
 
     predictor = samgeo.Predictor(folder / "banepa.tif", model=options.model)
     truth = footprints(predictor, folder / "footprints.geojson")[: options.limit]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from samgeo.errors import OptionError
 from samgeo.sam.architecture import Architecture
+from samgeo.sam.batching import explain_no_memory, fitting, for_parts, in_parts, joined
 from samgeo.sam.decoder import MaskDecoder
 from samgeo.sam.encoder import ImageEncoder
 from samgeo.sam.packing import from_halves, to_halves
@@ -21,7 +22,8 @@ from samgeo.sam.prompt import PromptEncoder, Prompts
 
 __all__ = ["Embedding", "Prompts", "Sam", "SamNetwork"]
 
-# Decoding holds at most about this many bytes of activations, and as many as eight image-sized maps for each prompt.
+# Decoding holds about this many bytes of activations (on CUDA, a share of what is free), and for each prompt as many as
+# eight image-sized maps.
 DECODE_BYTES = 1 << 30
 MAPS_A_PROMPT = 8.3
 
@@ -106,6 +108,7 @@ class Sam:
         with torch.inference_mode():
             self._positions = self.network.prompt_encoder.grid_positions().to(dtype)
 
+    @explain_no_memory
     @torch.inference_mode()
     def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> Embedding:
         """Encode a batch of windows.
@@ -135,9 +138,15 @@ class Sam:
                 "samgeo.sam.preprocess.fit_square makes them."
             )
         true = None if sizes is None else true_sizes(sizes, len(images), side).to(self.device)
-        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(self.device)
-        return Embedding(self.network.image_encoder(normalise(pixels, true).to(self.dtype)))
+        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
 
+        def encode(part: slice) -> Embedding:
+            normal = normalise(pixels[part].to(self.device), None if true is None else true[part])
+            return Embedding(self.network.image_encoder(normal.to(self.dtype)))
+
+        return joined(in_parts(encode, len(images), len(images)))
+
+    @explain_no_memory
     @torch.inference_mode()
     def decode(
         self,
@@ -168,12 +177,16 @@ class Sam:
         decoder = self.network.mask_decoder
         logits = torch.empty(len(prompts), len(kept), self._low, self._low, device=self.device)
         predicted_iou = torch.empty(len(prompts), len(kept), device=self.device)
-        for part in self._parts(len(prompts)):
+
+        def answer(part: slice) -> None:
             tokens, cells = self._attend(features, prompts[part])
             predicted_iou[part] = decoder.predict_iou(tokens)[:, kept]
             logits[part] = decoder.paint(tokens, cells, kept)
+
+        self._for_parts(len(prompts), answer)
         return logits, predicted_iou
 
+    @explain_no_memory
     @torch.inference_mode()
     def decode_gated(
         self,
@@ -191,13 +204,16 @@ class Sam:
         decoder = self.network.mask_decoder
         logits = [torch.empty(0, self._low, self._low, device=self.device)]
         predicted_iou = torch.empty(len(prompts), len(kept), device=self.device)
-        for part in self._parts(len(prompts)):
+
+        def answer(part: slice) -> None:
             tokens, cells = self._attend(features, prompts[part])
             predicted_iou[part] = decoder.predict_iou(tokens)[:, kept]
             passing = predicted_iou[part] > min_iou
             rows = passing.any(dim=1)
             if rows.any():
                 logits.append(decoder.paint(tokens[rows], cells[rows], kept)[passing[rows]])
+
+        self._for_parts(len(prompts), answer)
         passing = predicted_iou > min_iou
         prompt, token = passing.nonzero(as_tuple=True)
         return prompt.cpu().numpy(), token.cpu().numpy(), torch.cat(logits), predicted_iou[passing].cpu().numpy()
@@ -243,7 +259,7 @@ class Sam:
         image = features + encoder.dense(prompts.masks).to(self.dtype)
         return self.network.mask_decoder.attend(image, self._positions, tokens)
 
-    def _parts(self, count: int) -> Iterator[slice]:
+    def _for_parts(self, count: int, work: Callable[[slice], None]) -> None:
         a = self.architecture
-        step = max(int(DECODE_BYTES / (MAPS_A_PROMPT * a.grid**2 * a.prompt_width * self.dtype.itemsize)), 1)
-        return (slice(at, at + step) for at in range(0, count, step))
+        bytes_each = MAPS_A_PROMPT * a.grid**2 * a.prompt_width * self.dtype.itemsize
+        for_parts(work, count, fitting(self.device, bytes_each, budget=DECODE_BYTES))

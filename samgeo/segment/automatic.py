@@ -14,6 +14,7 @@ from samgeo.geo.grid import Rect
 from samgeo.sam.segmenter import Gating
 from samgeo.segment.masks import Mask
 from samgeo.segment.nms import box_nms
+from samgeo.segment.profile import stage, timed
 from samgeo.segment.regions import fill_and_drop
 from samgeo.segment.upsample import masks_from_logits
 
@@ -73,7 +74,7 @@ def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, in
     side, window = model.input_size, image.shape[0]
     if side != window:
         image, size = _resize(image, size, side)
-    with _device:
+    with _device, stage("encode"):
         return model.embed(image[None], np.array([size], dtype=np.int64))[0]
 
 
@@ -120,7 +121,8 @@ def automatic_masks(
     found = _suppress(found, [one.predicted_iou for one in found], gates.box_nms)
     if gates.min_region_px > 0:
         frame = Rect(0, 0, size[1], size[0])
-        cleaned = [fill_and_drop(one.mask, gates.min_region_px, frame) for one in found]
+        with stage("regions"):
+            cleaned = [fill_and_drop(one.mask, gates.min_region_px, frame) for one in found]
         found = [
             Found(mask, one.predicted_iou, one.stability_score, one.prompt)
             for one, (mask, _) in zip(found, cleaned, strict=True)
@@ -147,16 +149,17 @@ def _decode(
     """Decode one batch of points, gate by predicted IoU before anything is upsampled, then by stability."""
     scaled = points[:, None] * np.float32(model.input_size / window)
     labels = np.ones(scaled.shape[:2], dtype=np.int64)
-    with _device:
+    with _device, stage("decode"):
         prompt, logits, predicted = _above(model, embedding, scaled, labels, gates.pred_iou)
-    upsampled = masks_from_logits(
-        logits,
-        input_size=model.input_size,
-        window=window,
-        size=size,
-        offset=gates.stability_offset,
-        min_stability=gates.stability,
-    )
+    with stage("masks"):
+        upsampled = masks_from_logits(
+            logits,
+            input_size=model.input_size,
+            window=window,
+            size=size,
+            offset=gates.stability_offset,
+            min_stability=gates.stability,
+        )
     return [
         Found(mask, float(predicted[index]), float(score), start + int(prompt[index]))
         for index, mask, score in zip(upsampled.index, upsampled.masks, upsampled.stability, strict=True)
@@ -176,6 +179,7 @@ def _above(
     return prompt, logits[prompt, token], scores[prompt, token]
 
 
+@timed("suppress")
 def _suppress(found: list[Found], scores: list[float], threshold: float) -> list[Found]:
     if not found:
         return found

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.sam.packing import nbytes, pack, rounded, unpack
+from samgeo.segment.profile import timed
 
 if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
@@ -55,6 +56,7 @@ class WindowImage:
         return self.known[1:-1, 1:-1]
 
 
+@timed("read")
 def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int]) -> WindowImage:
     """Read one window of the lattice.
 

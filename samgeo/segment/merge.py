@@ -10,6 +10,7 @@ import numpy as np
 
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.segment.masks import Mask, intersection_area, union
+from samgeo.segment.profile import timed
 
 __all__ = ["MERGE_IOU", "Merger", "Piece", "Segment", "merge", "place"]
 
@@ -130,6 +131,7 @@ class Merger:
         """The pieces that an unread window may still touch, by object."""
         return self._components
 
+    @timed("merge")
     def add(self, pieces: Mapping[int, Sequence[Piece]]) -> list[Segment]:
         """Add the next row of windows, the pieces of each column; return the objects that close with it, in order."""
         above: dict[int, list[Piece]] = {}
@@ -146,6 +148,7 @@ class Merger:
         self._row += 1
         return _segments(closed, self._lattice)
 
+    @timed("merge")
     def close(self) -> list[Segment]:
         """Return what is still open as objects, in order."""
         closed, self._components = self._components, []

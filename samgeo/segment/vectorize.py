@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.segment.masks import Mask
+from samgeo.segment.profile import timed
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -30,6 +31,7 @@ Ints = NDArray[np.int64]
 _MOST_PLACES = 1 << 60
 
 
+@timed("vectorize")
 def polygons(masks: Sequence[Mask]) -> NDArray[np.object_]:
     """Outline masks along pixel edges.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samgeo.errors import OptionError
+from samgeo.sam.batching import explain_no_memory, fitting, for_parts, in_parts, joined
 from samgeo.sam.packing import from_halves, to_halves
 from samgeo.sam.preprocess import true_sizes
 from samgeo.sam.prompt import Prompts
@@ -24,8 +25,9 @@ __all__ = ["Tiny"]
 # Prompts decoded and drawn at once. Activations of more would leave the processor's cache; fewer spend their time in calls.
 DECODE_AT_ONCE = 16
 DRAW_AT_ONCE = 4
-# A GPU wants many at once: a prompt needs about 20 MB.
+# A GPU wants many at once, as far as its memory goes.
 GPU_AT_ONCE = 128
+BYTES_A_PROMPT = 20_000_000
 
 
 class Tiny:
@@ -64,6 +66,7 @@ class Tiny:
         for part in (self.network.encoder, self.network.decoder, self.network.upscaler):
             part.to(dtype)
 
+    @explain_no_memory
     @torch.inference_mode()
     def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> Features:
         """Encode a batch of windows.
@@ -93,14 +96,21 @@ class Tiny:
                 f"{self.name} encodes uint8 images of shape (B, {side}, {side}, 3), not {images.dtype} of {images.shape}; "
                 "resize or pad the windows."
             )
-        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(self.device)
-        if sizes is not None:
-            height, width = true_sizes(sizes, len(images), side).to(self.device).unbind(1)
-            index = torch.arange(side, device=self.device)
-            real = (index[:, None] < height[:, None, None]) & (index < width[:, None, None])
-            pixels = pixels * real[..., None]
-        return self.network.encode(pixels.to(self.dtype))
+        given = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        true = None if sizes is None else true_sizes(sizes, len(images), side).to(self.device)
 
+        def encode(part: slice) -> Features:
+            pixels = given[part].to(self.device)
+            if true is not None:
+                height, width = true[part].unbind(1)
+                index = torch.arange(side, device=self.device)
+                real = (index[:, None] < height[:, None, None]) & (index < width[:, None, None])
+                pixels = pixels * real[..., None]
+            return self.network.encode(pixels.to(self.dtype))
+
+        return joined(in_parts(encode, len(images), len(images)))
+
+    @explain_no_memory
     @torch.inference_mode()
     def decode(
         self,
@@ -135,12 +145,19 @@ class Tiny:
         logits = torch.empty(len(prompts), masks_each, low, low, device=self.device)
         predicted_iou = torch.empty(len(prompts), masks_each, device=self.device)
         window = self.network.window(embedding)
-        for rows, prompted, decoded in self._decoded(window, prompts):
+
+        def answer(rows: Tensor, prompted: Prompted, decoded: Decoded) -> None:
             predicted_iou[rows] = decoded.predicted_iou[:, kept]
-            for part in self._parts(len(rows), DRAW_AT_ONCE):
+
+            def draw(part: slice) -> None:
                 logits[rows[part]] = self.network.draw(window, prompted, decoded, kept, part)
+
+            for_parts(draw, len(rows), self._at_once(DRAW_AT_ONCE))
+
+        self._decode(window, prompts, answer)
         return logits, predicted_iou
 
+    @explain_no_memory
     @torch.inference_mode()
     def decode_gated(
         self,
@@ -155,26 +172,29 @@ class Tiny:
         prompts = self._prompts(embedding, points, labels, None, None)
         kept = slice(1, None) if multimask else slice(0, 1)
         window = self.network.window(embedding)
-        prompt, token, logits, predicted_iou = [], [], [], []
-        for rows, prompted, decoded in self._decoded(window, prompts):
+        found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+
+        def answer(rows: Tensor, prompted: Prompted, decoded: Decoded) -> None:
             scores = decoded.predicted_iou[:, kept]
             passing = scores > min_iou
             passed = passing.any(1).nonzero()[:, 0]
-            for part in (passed[some] for some in self._parts(len(passed), DRAW_AT_ONCE)):
+
+            def draw(some: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+                part = passed[some]
                 row, column = passing[part].nonzero(as_tuple=True)
                 drawn = self.network.draw(window, prompted, decoded, kept, part)
-                prompt.append(rows[part[row]])
-                token.append(column)
-                logits.append(drawn[row, column])
-                predicted_iou.append(scores[part[row], column])
-        if not prompt:
+                return rows[part[row]], column, scores[part[row], column], drawn[row, column]
+
+            found.extend(in_parts(draw, len(passed), self._at_once(DRAW_AT_ONCE)))
+
+        self._decode(window, prompts, answer)
+        if not found:
             low = self.input_size // 4
             return _no_index(), _no_index(), torch.empty(0, low, low, device=self.device), np.empty(0, dtype=np.float32)
-        index = torch.cat(prompt)
+        index, token, predicted_iou, logits = (torch.cat(parts) for parts in zip(*found, strict=True))
         order = torch.argsort(index, stable=True)
-        arrays = (torch.cat(part)[order].cpu().numpy() for part in (prompt, token, predicted_iou))
-        found, candidates, scores_found = arrays
-        return found, candidates, torch.cat(logits)[order], scores_found
+        prompt, candidate, scores = (part[order].cpu().numpy() for part in (index, token, predicted_iou))
+        return prompt, candidate, logits[order], scores
 
     def pack(self, embedding: Features) -> dict[str, NDArray[Any]]:
         """Turn one window's embedding into arrays to keep; see ``samgeo.sam.packing``."""
@@ -209,18 +229,23 @@ class Tiny:
                 raise OptionError(f"prompt {int(empty[0])} has neither a point nor a box; {wanted}")
         return prompts
 
-    def _parts(self, count: int, on_cpu: int) -> Iterator[slice]:
-        step = on_cpu if self.device.type == "cpu" else GPU_AT_ONCE
-        return (slice(at, at + step) for at in range(0, count, step))
+    def _at_once(self, on_cpu: int) -> int:
+        if self.device.type == "cpu":
+            return on_cpu
+        return min(fitting(self.device, BYTES_A_PROMPT, budget=GPU_AT_ONCE * BYTES_A_PROMPT), GPU_AT_ONCE)
 
-    def _decoded(self, window: Window, prompts: Prompts) -> Iterator[tuple[Tensor, Prompted, Decoded]]:
+    def _decode(self, window: Window, prompts: Prompts, answer: Callable[[Tensor, Prompted, Decoded], None]) -> None:
         """Decode prompts part by part as far as the predicted IoU, those with equally many points together."""
         for rows, points, labels in _without_padding(prompts):
-            for part in self._parts(len(rows), DECODE_AT_ONCE):
+            given = (points, labels)
+
+            def decode(part: slice, rows: Tensor = rows, given: tuple[Tensor | None, Tensor | None] = given) -> None:
                 chosen = rows[part]
-                given = (None if array is None else array[part] for array in (points, labels))
+                clicks = (None if array is None else array[part] for array in given)
                 rest = (None if array is None else array[chosen] for array in (prompts.boxes, prompts.masks))
-                yield chosen, *self.network.decode(window, *given, *rest)
+                answer(chosen, *self.network.decode(window, *clicks, *rest))
+
+            for_parts(decode, len(rows), self._at_once(DECODE_AT_ONCE))
 
 
 def _repeated(layer: Tensor, side: int) -> Tensor:
