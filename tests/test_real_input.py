@@ -6,6 +6,7 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 import rasterio
+import rasterio.features
 import shapely
 from click.testing import CliRunner
 

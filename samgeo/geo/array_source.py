@@ -35,7 +35,7 @@ class ArraySource:
         Dimensions (band, y, x), whatever their names.
     masked : xarray.DataArray or None
         Dimensions (y, x), true where a masked array has no data.
-    name, geobox, bands, palette, decimation
+    name, geobox, bands, palette, decimation, block
         See `Source`.
     """
 
@@ -46,6 +46,7 @@ class ArraySource:
     bands: tuple[Band, ...]
     decimation: float
     palette: None = None
+    block: tuple[int, int] = (1, 8)
 
     @classmethod
     def from_numpy(cls, array: NDArray[Any]) -> ArraySource:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import RasterError
 from samgeo.geo.bands import Band
+from samgeo.geo.drivers import open_raster
 from samgeo.geo.grid import Rect
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ __all__ = ["FileSource"]
 
 # Handles that a thread keeps open. A run reads one raster; a notebook a few.
 HANDLES_PER_THREAD = 8
+
+# What a file may claim. A block is decoded whole, however small the window; a bomb of a few bytes may claim one of any size.
+MAX_BLOCK_BYTES = 1 << 28
+MAX_BANDS = 4096
+MAX_PIXELS = 10**15
+
+# A decimated read goes from the next finer overview; farther apart than this, reading costs as if there were none.
+OVERVIEW_STEP = 16
 
 # GDAL's handles must not be shared between threads, nor, as they hold file positions, with a forked child.
 _local = threading.local()
@@ -48,7 +57,7 @@ class FileSource:
         What rasterio opens; absolute where it is a local file.
     version : tuple of int
         Modification time and size of a local file, so that a file written anew is opened anew; empty otherwise.
-    geobox, bands, palette, decimation
+    geobox, bands, palette, decimation, block
         See `Source`.
     has_mask : bool
         Whether a mask other than alpha, in the file or beside it, holds for the whole raster.
@@ -61,16 +70,17 @@ class FileSource:
     bands: tuple[Band, ...]
     palette: NDArray[np.uint8] | None
     decimation: float
+    block: tuple[int, int]
     has_mask: bool
 
     @classmethod
     def open(cls, source: str | os.PathLike[str]) -> FileSource:
-        """Open a path or a URL, as rasterio takes it.
+        """Open a path or a URL, as rasterio takes it, with a driver that its name allows (`samgeo.geo.drivers`).
 
         Raises
         ------
         RasterError
-            If there is no such raster, or none with bands of real numbers.
+            If there is no such raster, none with bands of real numbers, or one that cannot be read in windows.
         """
         from rasterio.enums import ColorInterp, MaskFlags
 
@@ -78,8 +88,10 @@ class FileSource:
         path, version = _locate(given)
         name = _without_secrets(given)
         dataset = _open(path, name)
-        with dataset:
+        with dataset, _read_errors(f"what {name} says of itself"):
             _check_bands(dataset, name)
+            _check_sizes(dataset, name)
+            block = _largest_block(dataset, name)
             interpretations = [interpretation.name for interpretation in dataset.colorinterp]
             bands = tuple(
                 Band(str(dtype), None if nodata is None else float(nodata), description or "", color)
@@ -98,7 +110,8 @@ class FileSource:
                 geobox=_geobox(dataset, name),
                 bands=bands,
                 palette=_palette(dataset.colormap(image[0])) if paletted else None,
-                decimation=max(overviews, default=1),
+                decimation=_reach(overviews),
+                block=block,
                 has_mask=MaskFlags.per_dataset in flags and not {MaskFlags.nodata, MaskFlags.alpha} & set(flags),
             )
 
@@ -161,13 +174,14 @@ def _without_secrets(given: str) -> str:
 
 def _open(path: str, name: str) -> Any:
     import rasterio
+    from rasterio._err import CPLE_BaseError
     from rasterio.errors import NotGeoreferencedWarning
 
     try:
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path, sharing=False)
-    except (rasterio.errors.RasterioError, OSError, ValueError, TypeError) as error:
+            return open_raster(path, name)
+    except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError, TypeError) as error:
         raise RasterError(_why_not(path, name, error)) from error
 
 
@@ -204,6 +218,39 @@ def _check_bands(dataset: Any, name: str) -> None:
             )
 
 
+def _check_sizes(dataset: Any, name: str) -> None:
+    height, width = dataset.shape
+    if height * width > MAX_PIXELS:
+        raise RasterError(f"{name} claims {width} x {height} pixels, more than {MAX_PIXELS:.0e}; check it, or cut out a part.")
+    if dataset.count > MAX_BANDS:
+        raise RasterError(f"{name} claims {dataset.count} bands, more than {MAX_BANDS}; write those that are needed to a file.")
+
+
+def _largest_block(dataset: Any, name: str) -> tuple[int, int]:
+    together = dataset.count if dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
+    sizes = (
+        (rows * columns, rows * columns * np.dtype(dtype).itemsize * together, rows, columns)
+        for (rows, columns), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True)
+    )
+    pixels, size, rows, columns = max(sizes, key=lambda block: block[1])
+    if size > MAX_BLOCK_BYTES:
+        raise RasterError(
+            f"{name} cannot be read in windows: a block of it is {columns} x {rows} pixels, {size / 1e6:.0f} MB, and is "
+            "decoded whole; write it in tiles first (gdal_translate -co TILED=YES -co COMPRESS=DEFLATE)."
+        )
+    return pixels, size
+
+
+def _reach(overviews: Sequence[int]) -> float:
+    """Return the coarsest decimation that overviews give in steps that can be read."""
+    reached = 1
+    for factor in sorted(overviews):
+        if factor > reached * OVERVIEW_STEP:
+            break
+        reached = max(factor, reached)
+    return reached
+
+
 def _geobox(dataset: Any, name: str) -> GeoBox:
     from affine import Affine
     from odc.geo.geobox import GeoBox
@@ -213,7 +260,7 @@ def _geobox(dataset: Any, name: str) -> GeoBox:
     if affine == Affine.identity():
         # GDAL's way to say that there is no georeference: pixels are no coordinates in any CRS.
         return GeoBox(dataset.shape, affine, None)
-    if not math.isfinite(affine.determinant) or affine.determinant == 0:
+    if not all(map(math.isfinite, (*affine[:6], affine.determinant))) or affine.determinant == 0:
         raise RasterError(f"{name} has the transform {tuple(affine[:6])}, in which pixels have no area; repair it first.")
     try:
         return GeoBox(dataset.shape, affine, dataset.crs)
@@ -245,7 +292,18 @@ def _read_errors(what: str) -> Iterator[None]:
 
     try:
         yield
-    except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError) as error:
+    # A damaged file fails anywhere between GDAL and the array, and may claim more than there is memory.
+    except (
+        rasterio.errors.RasterioError,
+        CPLE_BaseError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = error.__cause__ or error
         raise RasterError(
             f"{what} cannot be read ({reason}); the file may be damaged or cut short, or the connection broken."

@@ -30,6 +30,9 @@ SAMPLE_SIDE = 2048
 SAMPLE_LIMIT = 2**28
 SAMPLE_WINDOWS, SAMPLE_WINDOW = 16, 128
 
+# What is decoded for it: where blocks are large, fewer windows are read, at least so many to a side.
+SAMPLE_BYTES, LEAST_SAMPLE_WINDOWS = 2**31, 4
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Raster:
@@ -240,11 +243,13 @@ class Raster:
 
     def _sample_rects(self) -> list[tuple[Rect, tuple[int, int] | None]]:
         height, width = self.shape
-        if height * width / self.source.decimation**2 <= SAMPLE_LIMIT:
+        block_pixels, block_bytes = self.source.block
+        touched = height * width / self.source.decimation**2
+        if touched <= SAMPLE_LIMIT and touched * block_bytes <= 4 * SAMPLE_BYTES * block_pixels:
             return [(self._frame, _fit(self.shape, SAMPLE_SIDE))]
+        count = min(max(math.isqrt(SAMPLE_BYTES // block_bytes), LEAST_SAMPLE_WINDOWS), SAMPLE_WINDOWS)
         starts = [
-            ((np.arange(SAMPLE_WINDOWS) + 0.5) * length / SAMPLE_WINDOWS - SAMPLE_WINDOW / 2).astype(int).tolist()
-            for length in (height, width)
+            ((np.arange(count) + 0.5) * length / count - SAMPLE_WINDOW / 2).astype(int).tolist() for length in (height, width)
         ]
         rects = (Rect(x, y, x + SAMPLE_WINDOW, y + SAMPLE_WINDOW) & self._frame for y in starts[0] for x in starts[1])
         return [(rect, None) for rect in rects if not rect.is_empty]

@@ -39,6 +39,10 @@ class Source(Protocol):
     def decimation(self) -> float:
         """The coarsest decimation that can be read without touching every pixel."""
 
+    @property
+    def block(self) -> tuple[int, int]:
+        """Pixels and bytes of the largest block that is decoded whole, all bands of it, to read any of its pixels."""
+
     def read(
         self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:

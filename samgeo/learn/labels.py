@@ -257,13 +257,14 @@ def _number(member: int | str) -> int:
 
 def _class_map(path: Path, *, in_colour: bool) -> NDArray[Any]:
     """Read numbers of classes; a colour as one number."""
-    import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    from samgeo.geo.drivers import open_raster
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as dataset:
+            with open_raster(str(path), str(path)) as dataset:
                 if in_colour and dataset.count < 3:
                     raise RasterError(f"{path} has {dataset.count} band, no colours; give classes by number.")
                 bands = dataset.read([1, 2, 3] if in_colour else [1])

@@ -2,18 +2,16 @@
 
 A store is a Zarr v3 group in a folder. Each array of an embedding is a Zarr array of shape ``(rows, columns, ...)`` over the
 window lattice, in half precision: one window is a chunk, and blocks of windows are a shard, a file. The array ``digest`` says
-which windows are there, by a digest of the pixels that each was made of. A shard is replaced whole, under a lock, the digests
-after the data: a process that is killed leaves windows out, never half written.
+which windows are there, by a digest of the pixels that each was made of, and one of its embedding, so that a damaged store is
+refused instead of believed. A shard is replaced whole, under a lock, the digests after the data: a process that is killed
+leaves windows out, never half written.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice
+from samgeo.segment.store_layout import BLOCK, DIGEST, DIGEST_BYTES, METADATA, attributes, create, describe_run, differences
 
 if TYPE_CHECKING:
     import filelock
@@ -35,18 +34,22 @@ __all__ = ["BLOCK", "EmbeddingStore", "Index", "describe_run", "pixel_digest"]
 
 Index = tuple[int, int]
 
-FORMAT = 1
-ATTRIBUTE = "samgeo"
-DIGEST = "digest"
-DIGEST_BYTES = 16
-
-# Windows along a side of a shard: files of some 10 MB, and a sixteenth of as many as there are windows.
-BLOCK = 4
-
 # Inside an array, where Zarr looks for no other members.
 _LOCKS = Path(DIGEST) / ".locks"
-_METADATA = "zarr.json"
 _NOT_THERE = b"\0" * DIGEST_BYTES
+
+# What Zarr and its codecs make of a damaged store.
+_DAMAGES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def pixel_digest(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
@@ -55,17 +58,12 @@ def pixel_digest(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
     return blake2b(header + np.ascontiguousarray(image).tobytes(), digest_size=DIGEST_BYTES).digest()
 
 
-def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str, Any]:
-    """Return what embeddings depend on, for JSON: the raster's grid, bands and stretch, the model, the window lattice."""
-    made = raster.provenance()
-    return {
-        "format": FORMAT,
-        "grid": {name: made[name] for name in ("shape", "crs", "transform")},
-        "pixels": {name: made[name] for name in ("bands", "stretch", "nodata")},
-        "model": {"name": model.name, "digest": model.digest, "input_size": model.input_size},
-        "lattice": {"window": lattice.window, "overlap": lattice.overlap},
-        "raster": raster.name,
-    }
+def _content_digest(arrays: Mapping[str, NDArray[Any]] | None) -> bytes:
+    """Return a digest of an embedding: names, types, shapes and values of its arrays."""
+    state = blake2b(digest_size=DIGEST_BYTES)
+    for name, array in sorted((arrays or {}).items()):
+        state.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
+    return state.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +126,19 @@ class EmbeddingStore:
         if not path.exists():
             side = model.input_size if window is None else window
             lattice = Lattice(raster.shape, side, side // 8 * 2 if overlap is None else overlap)
-            _create(path, describe_run(raster, model, lattice), lattice)
+            create(path, describe_run(raster, model, lattice), lattice)
             overwrite = False  # It is new, or another process has just made it.
-        found = _attributes(path)
+        found = attributes(path)
         kept = {} if overwrite else found["lattice"]
         side = kept.get("window", model.input_size) if window is None else window
         lattice = Lattice(raster.shape, side, kept.get("overlap", side // 8 * 2) if overlap is None else overlap)
         wanted = describe_run(raster, model, lattice)
-        differences = _differences(found, wanted)
+        differing = differences(found, wanted)
         if overwrite:
-            _create(path, wanted, lattice, replace=True)
-        elif differences:
+            create(path, wanted, lattice, replace=True)
+        elif differing:
             raise OptionError(
-                f"the store {path} cannot be used: {'; '.join(differences)}. Use a store of its own for each raster, model and "
+                f"the store {path} cannot be used: {'; '.join(differing)}. Use a store of its own for each raster, model and "
                 "lattice, or make this one anew with overwrite."
             )
         return cls(path, lattice)
@@ -158,18 +156,23 @@ class EmbeddingStore:
         OptionError
             If it is, made of pixels with another digest.
         """
-        found = np.asarray(self._group()[DIGEST][index], dtype=np.uint8).tobytes()
-        if found == _NOT_THERE:
-            return False
-        if found != digest:
+        return self._kept(index, digest) is not None
+
+    def _kept(self, index: Index, digest: bytes) -> bytes | None:
+        """Return the digest of the embedding that a window has, None if it is not there; refuse other pixels."""
+        with self._undamaged():
+            found = np.asarray(self._group()[DIGEST][index], dtype=np.uint8).tobytes()
+        if found[:DIGEST_BYTES] == _NOT_THERE:
+            return None
+        if found[:DIGEST_BYTES] != digest:
             raise OptionError(
                 f"the store {self.path} is stale: the pixels of the window at row {index[0]}, column {index[1]} have changed "
                 "since it was encoded. Encode the raster again with overwrite, or into another store."
             )
-        return True
+        return found[DIGEST_BYTES:]
 
     def read(self, index: Index, digest: bytes) -> dict[str, NDArray[Any]] | None:
-        """Return the arrays of a window's embedding, None if it is not there.
+        """Return the arrays of a window's embedding, None if it is not there or has no data.
 
         Parameters
         ----------
@@ -181,14 +184,22 @@ class EmbeddingStore:
         Raises
         ------
         OptionError
-            If the window is there but was made of other pixels: the raster has changed since.
+            If the window is there but was made of other pixels, as the raster has changed since, or is damaged.
         """
         # Locked, because a shard that is replaced between reading its index and its chunks would give neither state.
         with self._locked(index):
-            if not self.check(index, digest):
+            kept = self._kept(index, digest)
+            if kept is None or kept == _content_digest(None):
                 return None
-            group = self._group()
-            return {name: np.asarray(group[name][index]) for name in self._names()}
+            with self._undamaged():
+                group = self._group()
+                arrays = {name: np.asarray(group[name][index]) for name in self._names()}
+        if _content_digest(arrays) != kept:
+            raise OptionError(
+                f"the store {self.path} is damaged: the window at row {index[0]}, column {index[1]} is not what was written. "
+                "Encode the raster again with overwrite, or into another store."
+            )
+        return arrays
 
     def write(self, windows: Mapping[Index, tuple[bytes, Mapping[str, NDArray[Any]] | None]]) -> None:
         """Keep windows of one block; those that are there already are written again.
@@ -198,7 +209,16 @@ class EmbeddingStore:
         windows : mapping
             Row and column of each window to its `pixel_digest` and the arrays of its embedding; None for a window without data.
             All lie in the same block of ``BLOCK`` x ``BLOCK`` windows.
+
+        Raises
+        ------
+        OptionError
+            If the store is damaged, or cannot be written to.
         """
+        with self._undamaged():
+            self._write(windows)
+
+    def _write(self, windows: Mapping[Index, tuple[bytes, Mapping[str, NDArray[Any]] | None]]) -> None:
         if not windows:
             return
         first = next(iter(windows))
@@ -227,8 +247,9 @@ class EmbeddingStore:
                     block[row - origin[0], column - origin[1]] = arrays[name]
                 array[rows, columns] = block
             digests = np.asarray(group[DIGEST][rows, columns])
-            for (row, column), (digest, _) in windows.items():
-                digests[row - origin[0], column - origin[1]] = np.frombuffer(digest, dtype=np.uint8)
+            for (row, column), (digest, arrays_or_none) in windows.items():
+                both = digest + _content_digest(arrays_or_none)
+                digests[row - origin[0], column - origin[1]] = np.frombuffer(both, dtype=np.uint8)
             group[DIGEST][rows, columns] = digests
 
     def blocks(self) -> list[Index]:
@@ -246,13 +267,25 @@ class EmbeddingStore:
     def _of_block(self, block: Index, *, there: bool) -> list[Index]:
         rows = range(block[0], min(block[0] + BLOCK, self.lattice.rows))
         columns = range(block[1], min(block[1] + BLOCK, self.lattice.columns))
-        digests = np.asarray(self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop])
+        with self._undamaged():
+            digests = np.asarray(self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop])
+            pixels = digests.reshape(len(rows), len(columns), 2, DIGEST_BYTES)[:, :, 0]
         return [
             (row, column)
             for row in rows
             for column in columns
-            if digests[row - rows.start, column - columns.start].any() == there
+            if pixels[row - rows.start, column - columns.start].any() == there
         ]
+
+    @contextmanager
+    def _undamaged(self) -> Iterator[None]:
+        try:
+            yield
+        except _DAMAGES as error:
+            raise OptionError(
+                f"the store {self.path} is damaged, or cannot be read or written ({error!r}); check the free space, encode the "
+                "raster again with overwrite, or use another store."
+            ) from error
 
     def _group(self) -> Any:
         import zarr
@@ -261,7 +294,7 @@ class EmbeddingStore:
 
     def _names(self) -> list[str]:
         """Return the names of the arrays of an embedding."""
-        return sorted(name for file in self.path.glob(f"*/{_METADATA}") if (name := file.parent.name) != DIGEST)
+        return sorted(name for file in self.path.glob(f"*/{METADATA}") if (name := file.parent.name) != DIGEST)
 
     def _create_array(self, name: str, array: NDArray[Any]) -> None:
         import zarr
@@ -297,59 +330,3 @@ class EmbeddingStore:
         folder = self.path / _LOCKS
         folder.mkdir(exist_ok=True)
         return filelock.FileLock(folder / f"{name}.lock")
-
-
-def _create(path: Path, attributes: dict[str, Any], lattice: Lattice, *, replace: bool = False) -> None:
-    """Make an empty store beside its place, and move it there at once; another process may have been quicker."""
-    import zarr
-
-    if not path.parent.is_dir():
-        raise OptionError(f"the store {path} cannot be made: the folder {path.parent} does not exist; make it first.")
-    token = uuid.uuid4().hex
-    fresh, old = path.with_name(f".{path.name}-{token}"), path.with_name(f".{path.name}-{token}-old")
-    try:
-        group = zarr.open_group(fresh, mode="w", zarr_format=3, attributes={ATTRIBUTE: attributes})
-        group.create_array(
-            DIGEST,
-            shape=(lattice.rows, lattice.columns, DIGEST_BYTES),
-            dtype=np.uint8,
-            chunks=(BLOCK, BLOCK, DIGEST_BYTES),
-            fill_value=0,
-            dimension_names=["row", "column", "byte"],
-        )
-        if replace:
-            with suppress(FileNotFoundError):  # Another process is replacing it too.
-                path.rename(old)
-        # A folder replaces an empty one only: if another process was quicker, its store stays.
-        fresh.rename(path)
-    except OSError as error:
-        if not (path / _METADATA).is_file():
-            raise OptionError(f"the store {path} cannot be made ({error}); choose a folder that can be written to.") from error
-    finally:
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _attributes(path: Path) -> dict[str, Any]:
-    """Read what a store says of itself."""
-    try:
-        metadata = json.loads((path / _METADATA).read_text(encoding="utf-8"))
-        found = metadata["attributes"][ATTRIBUTE]
-        if found["format"] != FORMAT:
-            raise OptionError(
-                f"the store {path} has format {found['format']}, this samgeo knows {FORMAT}: encode again into another folder."
-            )
-        return dict(found)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OptionError(f"{path} is not a store of embeddings ({error!r}); give a folder made by `samgeo encode`.") from error
-
-
-def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Say in what two descriptions differ; where the raster lies may differ, what it is may not."""
-    whats = {"grid": "grid", "pixels": "raster's reading", "model": "model", "lattice": "window lattice"}
-    return [
-        f"its {what} has {name} {found.get(part, {}).get(name)!r}, and now it is {value!r}"
-        for part, what in whats.items()
-        for name, value in wanted[part].items()
-        if found.get(part, {}).get(name) != value
-    ]

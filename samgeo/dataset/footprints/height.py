@@ -168,10 +168,10 @@ def _read(dataset: Any, window: Any) -> NDArray[np.float64]:
 
 @contextmanager
 def _opened(path: Any) -> Iterator[Any]:
-    import rasterio
+    from samgeo.geo.drivers import open_raster
 
     with _errors(os.fspath(path)):
-        dataset = rasterio.open(path)
+        dataset = open_raster(os.fspath(path), os.fspath(path))
     with dataset:
         if dataset.crs is None:
             raise RasterError(f"{os.fspath(path)} has no CRS, so that objects have no place in it; give it one.")

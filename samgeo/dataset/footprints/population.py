@@ -137,14 +137,14 @@ def allocate_population(
 
 
 def _units(census: Any, population: str) -> gpd.GeoDataFrame:
-    import rasterio
     from rasterio.errors import RasterioIOError
 
+    from samgeo.geo.drivers import open_raster
     from samgeo.geo.vectors import SUFFIXES, read_vectors
 
     if isinstance(census, str | os.PathLike) and Path(census).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:
         try:
-            dataset = rasterio.open(census)
+            dataset = open_raster(os.fspath(census), os.fspath(census))
         except RasterioIOError:
             return read_vectors(census)  # It says what is wrong if it is neither.
         with dataset:
