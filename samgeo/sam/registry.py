@@ -129,7 +129,7 @@ _MODELS = (
         licence="Apache-2.0",
         file="tiny.safetensors",
         input_size=512,
-        gates=Gates(points_per_side=24, pred_iou=0.5, stability=0.5, min_region_px=64),
+        gates=Gates(points_per_side=24, pred_iou=0.55, stability=0.5, min_region_px=64),
     ),
     _sam(
         letter="b",
