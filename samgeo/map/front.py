@@ -85,6 +85,7 @@ STYLE = """
 .samgeo-map .samgeo-status, .samgeo-map .samgeo-hover { overflow: hidden; text-overflow: ellipsis; }
 .samgeo-map .leaflet-container { background: #ffffff; }
 .samgeo-map .samgeo-drawing .leaflet-container { cursor: crosshair; }
+.samgeo-map .leaflet-pane > svg path:is(.samgeo-preview, .samgeo-prompt, .samgeo-box, .samgeo-draft) { pointer-events: none; }
 .samgeo-map .samgeo-table table { border-collapse: collapse; width: 100%; line-height: 1.5; }
 .samgeo-map .samgeo-table td, .samgeo-map .samgeo-table th { padding: 0 6px; text-align: right; }
 .samgeo-map .samgeo-table td:nth-child(2), .samgeo-map .samgeo-table th:nth-child(2) { text-align: left; }

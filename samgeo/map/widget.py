@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Map"]
 
 LIBRARIES = ("ipywidgets", "ipyleaflet", "anywidget")
+CLICK_LIBRARIES = ("geopandas", "scipy.sparse.csgraph")
 
 # A wheel tells several zooms in a row: the picture is drawn when they are over.
 SETTLE_S = 0.04
@@ -133,6 +135,7 @@ class Map:
         self._unsubscribe = self.session.subscribe(self.drawing.show)
         self.drawing.show(self.session.snapshot)
         self._views.put(whole(self._place))
+        threading.Thread(target=self._prepare, daemon=True, name="samgeo-map-prepare").start()
 
     @property
     def accepted(self) -> gpd.GeoDataFrame:
@@ -194,6 +197,12 @@ class Map:
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
+
+    def _prepare(self) -> None:
+        """Import what the first click would wait for otherwise, once there is a picture to look at."""
+        self._views.wait()
+        for name in CLICK_LIBRARIES:
+            import_module(name)
 
     def _on_interaction(self, **told: Any) -> None:
         gesture = self._pointer.handle(told.get("type", ""), tuple(told.get("coordinates", ())))

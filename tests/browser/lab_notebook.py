@@ -1,0 +1,123 @@
+"""A notebook in JupyterLab, seen through a browser."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from playwright.sync_api import Page
+
+PATIENCE_S = 120.0
+"""Of every wait: for machines that do other work at the same time."""
+
+POLL_MS = 50
+
+_READY = """path => {
+    const widget = window.jupyterapp?.shell.currentWidget;
+    return widget?.context?.path === path && widget.sessionContext.session?.kernel?.connectionStatus === 'connected';
+}"""
+
+_FILL = "cell => jupyterapp.shell.currentWidget.content.model.sharedModel.cells[0].setSource(cell)"
+
+_ASK = """async expression => {
+    const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const content = {code: '', silent: true, store_history: false, user_expressions: {value: expression}};
+    return (await kernel.requestExecute(content).done).content.user_expressions.value;
+}"""
+
+
+class Notebook:
+    """One notebook of one cell, its page and its kernel.
+
+    Attributes
+    ----------
+    page : Page
+    complaints : list of str
+        Errors in the console, and requests for anything that is not on this JupyterLab; those are refused.
+    """
+
+    def __init__(self, page: Page, address: str, path: Path) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self._path, self._address = path, address
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        page.route(lambda url: not url.startswith((address, "data:", "blob:")), self._refuse)
+
+    def open(self) -> None:
+        """Make the notebook, and open it in a kernel."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell()])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self._path)
+        self.page.goto(f"{self._address}lab/tree/{self._path.name}")
+        self._wait_ready()
+
+    def run(self, cell: str | None = None) -> None:
+        """Run the cell, with another content if one is given; it may not fail."""
+        if cell is not None:
+            self.page.evaluate(_FILL, cell)
+        assert self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')") is not False, self.output()
+
+    def restart(self) -> None:
+        """Start the kernel anew, and run the cell."""
+        # First without the map: JupyterLab throws "Cannot send" where an old widget speaks to a kernel that is going.
+        self.page.evaluate("() => jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+        self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+        self._wait_ready()
+        self.run()
+
+    def reload(self) -> None:
+        """Save the notebook and load its page again; the kernel goes on."""
+        self.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+        self.page.reload()
+        self._wait_ready()
+
+    def ask(self, expression: str) -> Any:
+        """Return the value of a Python expression in the kernel, as JSON carries it."""
+        answer = self.page.evaluate(_ASK, f"__import__('json').dumps({expression})")
+        assert answer["status"] == "ok", answer
+        return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+
+    def wait_in_page(self, function: str, argument: Any = None) -> None:
+        """Wait until a JavaScript function of an argument returns what is true."""
+        # By default playwright looks in every frame, which keeps the browser drawing frames.
+        self.page.wait_for_function(function, arg=argument, polling=POLL_MS)
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until a Python expression is true in the kernel."""
+        end = time.monotonic() + PATIENCE_S
+        while not self.ask(f"bool({expression})"):
+            assert time.monotonic() < end, f"{expression} did not become true"
+            self.page.wait_for_timeout(POLL_MS)
+
+    def output(self) -> str:
+        return "\n".join(self.page.locator(".jp-OutputArea-output").all_inner_texts())
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the page in the folder that SAMGEO_SCREENSHOTS names, if it does."""
+        folder = os.environ.get("SAMGEO_SCREENSHOTS")
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=Path(folder) / f"{name}.png")
+
+    def close(self) -> None:
+        """Shut the kernel down and leave."""
+        self.page.evaluate("() => jupyterapp.shell.currentWidget?.sessionContext.shutdown()")
+        self.page.context.close()
+
+    def _wait_ready(self) -> None:
+        self.wait_in_page(_READY, self._path.name)
+        self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.ready")
+
+    def _hear(self, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _refuse(self, route: Any) -> None:
+        self.complaints.append(f"asked for {route.request.url}")
+        route.abort()
