@@ -8,8 +8,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 
-# One thread for each test process: together they use every core once. Tests of a group share a process: JupyterLab starts once.
-PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup
+# One thread for each test process: together they use every core once.
+PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
+
+# In one process, so that JupyterLab starts once, and alone: a browser, a server and a kernel are at work together.
+BROWSER_PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs check-docs bench clean
@@ -21,7 +24,8 @@ demo: $(VENV)/.package ## segment a generated town; writes demo/
 	$(BIN)/samgeo demo
 
 test: lint check-docs ## everything that CI checks
-	$(PYTEST)
+	$(PYTEST) --ignore=tests/browser
+	$(BROWSER_PYTEST)
 
 lint: $(VENV)/.test ## style, format and types
 	$(BIN)/ruff check .

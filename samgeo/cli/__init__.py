@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 from samgeo import __version__
+from samgeo.cli.dataset import dataset
 from samgeo.cli.evaluate import evaluate
 from samgeo.cli.footprints import regularize
 from samgeo.cli.models import models
 from samgeo.cli.segment import encode, predict, segment
 from samgeo.cli.select import footprints
 from samgeo.cli.show import demo, show
+from samgeo.cli.status import status
 from samgeo.cli.train import train
 from samgeo.errors import SamgeoError
 
@@ -34,9 +36,10 @@ class _Group(click.Group):
 def main() -> None:
     """Objects out of overhead imagery of any size.
 
-    Exit codes: 0 done, 1 an input could not be used or the work failed (nothing is left half written), 2 wrong usage.
+    Exit codes: 0 done, 1 an input could not be used or the work failed (nothing is left half written), 2 wrong usage, 3 done
+    but for windows that failed, 143 stopped by SIGTERM.
     """
 
 
-for _command in (segment, predict, encode, footprints, regularize, models, train, show, evaluate, demo):
+for _command in (segment, predict, encode, status, footprints, regularize, dataset, models, train, show, evaluate, demo):
     main.add_command(_command)

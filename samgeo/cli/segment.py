@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from samgeo.cli.options import count, looking, parse_bands, parse_stretch
+from samgeo.errors import StoppedError
+
+if TYPE_CHECKING:
+    from samgeo.segment.pipeline import Summary
 
 __all__ = ["encode", "predict", "segment"]
+
+# Exit codes beside the general ones: a result with holes, and, as a shell says it, ended by signal 15.
+HOLES, STOPPED = 3, 143
+MOST_SHOWN = 20
 
 
 @click.command()
@@ -25,6 +33,8 @@ __all__ = ["encode", "predict", "segment"]
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
 @click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run, which stays.  [default: OUTPUT.run]")
+@click.option("--retry-failed", is_flag=True, help="Try windows again that failed before in this run.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def segment(image: str, output: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
@@ -32,13 +42,35 @@ def segment(image: str, output: Path, bands: str | None, stretch: str | None, qu
 
     IMAGE is a raster of any kind and size, a path or a URL. The suffix of OUTPUT chooses the format: .parquet, .gpkg, .fgb
     or .geojson.
-    """
-    from samgeo.segment.pipeline import segment as run
 
-    result = run(image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), progress=not quiet, **options)
+    What is done is kept in the folder OUTPUT.run until all is done: the same command goes on after a kill or a fault. Exit code
+    3 says that windows failed, which are listed; 143 that SIGTERM stopped it.
+    """
+    from samgeo.segment.pipeline import segment_to_file
+    from samgeo.segment.run.stopping import stop_on_sigterm
+
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
+    try:
+        with stop_on_sigterm() as stop:
+            done = segment_to_file(image, output, stop=stop, **options)
+    except StoppedError as error:
+        click.echo(str(error), err=True)
+        raise click.exceptions.Exit(STOPPED) from error
     if not quiet:
-        without_crs = "" if result.crs is not None else "; the raster has no CRS: areas are in pixels"
-        click.echo(f"{count(len(result), 'object')} in {output}{without_crs}", err=True)
+        without_crs = "" if done.has_crs else "; the raster has no CRS: areas are in pixels"
+        click.echo(f"{count(done.objects, 'object')} in {output}{without_crs}", err=True)
+    if done.failures:
+        click.echo(_tell_failures(done), err=True)
+        raise click.exceptions.Exit(HOLES)
+
+
+def _tell_failures(done: Summary) -> str:
+    shown = [f"  {failure}" for failure in done.failures[:MOST_SHOWN]]
+    if len(done.failures) > MOST_SHOWN:
+        shown.append(f"  and {len(done.failures) - MOST_SHOWN:,} more: samgeo status {done.folder}")
+    windows = count(len(done.failures), "window")
+    head = f"{windows} of {done.windows:,} could not be segmented; the ground that is missing is in {done.holes}:"
+    return "\n".join([head, *shown, "Repair the cause, and give the same command with --retry-failed."])
 
 
 @click.command()

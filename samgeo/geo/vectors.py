@@ -12,12 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import VectorError
+from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_head
 from samgeo.geo.geojson import SCHEMA_MEMBER, crs_name, read_head, write_geojson
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["PROVENANCE", "SUFFIXES", "check_output", "placed", "provenance_note", "read_provenance", "read_vectors", "write_vectors"]
+__all__ = [
+    "PROVENANCE",
+    "SUFFIXES",
+    "check_output",
+    "placed",
+    "provenance_note",
+    "read_provenance",
+    "read_vectors",
+    "write_vectors",
+]
 
 SUFFIXES = {
     ".parquet": "GeoParquet",
@@ -38,7 +48,8 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
     Parameters
     ----------
     source : path, URL, GeoDataFrame or GeoSeries
-        Any format that GDAL reads, or GeoParquet.
+        Any format that GDAL reads, or GeoParquet. What is not the format that its suffix says, or leads to other files without
+        the suffix ``.vrt``, is refused.
     crs : anything that pyproj takes, optional
         Reproject to this CRS. As it is by default.
     layer : str, optional
@@ -165,9 +176,7 @@ def write_vectors(
 
 
 @contextmanager
-def placed(
-    path: Path, staging: Path | None = None, about_to_place: Callable[[Path], None] = lambda _: None
-) -> Iterator[Path]:
+def placed(path: Path, staging: Path | None = None, about_to_place: Callable[[Path], None] = lambda _: None) -> Iterator[Path]:
     """Give the name of a temporary file, and move it to its place when it is whole.
 
     Parameters
@@ -215,6 +224,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     path = Path(path)
     with _file_errors(f"{path} cannot be read", "check that it is a vector file and whole"):
         _check_exists(path)
+        check_vector_head(path)
         written_as = SUFFIXES.get(path.suffix.lower())
         if written_as == "GeoJSON":
             found = read_head(path).get(PROVENANCE)
@@ -231,15 +241,22 @@ def _read(name: str, layer: str | None) -> Any:
     import pyogrio
 
     path = Path(name)
-    if "://" not in name and not name.startswith("/vsi"):
+    is_local = "://" not in name and not name.startswith("/vsi")
+    if is_local:
         _check_exists(path)
+        check_vector_head(path)
     written_as = SUFFIXES.get(path.suffix.lower())
     if written_as == "GeoParquet":
         return gpd.read_parquet(name)
+    if not is_local or path.suffix.lower() == ".zip":
+        check_vector_driver(str(pyogrio.read_info(name, layer=layer)["driver"]), name)
     if layer is None and written_as != "GeoJSON":
         layers = [str(found) for found in pyogrio.list_layers(name)[:, 0]]
         if len(layers) > 1:
             raise VectorError(f"{name} has several layers; choose one of {', '.join(layers)}.")
+        layer = layers[0] if layers else None
+    if is_local and layer is not None and path.is_file():
+        check_no_view(path, layer)
     frame = gpd.read_file(name, engine="pyogrio", layer=layer)
     return _with_schema(frame, path) if written_as == "GeoJSON" and path.is_file() else frame
 
@@ -314,8 +331,12 @@ def _sync(path: Path) -> None:
 @contextmanager
 def _file_errors(what: str, remedy: str) -> Iterator[None]:
     import pyarrow as pa
+    import shapely
 
     try:
         yield
-    except (OSError, RuntimeError, ValueError, TypeError, NotImplementedError, pa.ArrowException) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, pa.ArrowException) as error:
         raise VectorError(f"{what} ({error}); {remedy}.") from error
+    # What a reader makes of a broken file fails anywhere between it and the table.
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, shapely.errors.ShapelyError) as error:
+        raise VectorError(f"{what} ({error!r}); {remedy}.") from error

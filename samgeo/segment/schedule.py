@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,7 +42,7 @@ def run_ordered(
     done: Callable[[], object] = lambda: None,
     stop: Callable[[], bool] | None = None,
     lost: Callable[[Task, str], Result] | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Compute ``function(*shared, task)`` for every task with Dask; give the results in the order of the tasks.
 
     Only a bounded number of tasks is under way or waiting to be taken, so that memory does not grow with their count.
@@ -72,16 +76,37 @@ def run_ordered(
     WindowError
         If workers died, or the connection to the cluster broke.
     """
-    going = iter(tasks)
+    work = _Work(function, shared, done, stop, lost)
     if scheduler is None or (isinstance(scheduler, str) and scheduler in LOCAL_SCHEDULERS):
-        local = _Local(function, shared, scheduler or "threads", workers or DEFAULT_WORKERS, done, stop, lost)
+        local = _Local(work, scheduler or "threads", workers or DEFAULT_WORKERS)
         try:
-            yield from local.run(going)
+            yield from local.run(iter(tasks))
         finally:
             local.close()
         return
     with _client(scheduler) as client:
-        yield from _run_cluster(function, shared, going, client, done, stop, lost)
+        yield from _run_cluster(work, iter(tasks), client)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """The arguments of `run_ordered`."""
+
+    function: Callable[..., Any]
+    shared: tuple[Any, ...]
+    done: Callable[[], object]
+    stop: Callable[[], bool] | None
+    lost: Callable[[Any, str], Any] | None
+
+    def is_stopped(self) -> bool:
+        return self.stop is not None and self.stop()
+
+    def replace(self, task: Any, reason: str, error: Exception) -> Any:
+        if self.lost is None:
+            raise WindowError(
+                f"{task} could not be computed: {reason}; give workers more memory, or use fewer of them."
+            ) from error
+        return self.lost(task, reason)
 
 
 class _Skipped:
@@ -95,21 +120,11 @@ def _unless(stop: Callable[[], bool] | None, call: Callable[[Any], Any], task: A
 class _Local:
     """Tasks in batches through one of Dask's local schedulers, with the same worker processes for all of them."""
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        shared: tuple[Any, ...],
-        scheduler: str,
-        workers: int,
-        done: Callable[[], object],
-        stop: Callable[[], bool] | None,
-        lost: Callable[[Any, str], Any] | None,
-    ) -> None:
-        self._shared, self._scheduler, self._workers, self._done, self._lost = shared, scheduler, workers, done, lost
+    def __init__(self, work: _Work, scheduler: str, workers: int) -> None:
+        self._work, self._scheduler, self._workers = work, scheduler, workers
         self._in_processes = scheduler == "processes"
-        call = partial(_with_shared, function) if self._in_processes else partial(function, *shared)
-        self._call = partial(_unless, stop, call)
-        self._stop = stop
+        call = partial(_with_shared, work.function) if self._in_processes else partial(work.function, *work.shared)
+        self._call = partial(_unless, work.stop, call)
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, tasks: Iterator[Any]) -> Iterator[Any]:
@@ -118,7 +133,7 @@ class _Local:
                 if isinstance(result, _Skipped):
                     return
                 yield result
-            if self._stop is not None and self._stop():
+            if self._work.is_stopped():
                 return
 
     def close(self) -> None:
@@ -141,7 +156,7 @@ class _Local:
                 results.extend(self._compute([task]))
             except BrokenProcessPool as error:
                 self.close()
-                results.append(_lost(task, self._lost, "its worker process died, perhaps for want of memory", error))
+                results.append(self._work.replace(task, "its worker process died, perhaps for want of memory", error))
         return results
 
     def _compute(self, batch: list[Any]) -> list[Any]:
@@ -149,10 +164,10 @@ class _Local:
         from dask.callbacks import Callback
 
         call = dask.delayed(self._call, pure=False, traverse=False)
-        # Dask begins with the first by name.
-        named = [call(task, dask_key_name=f"task-{number:08d}") for number, task in enumerate(batch)]
+        # Dask begins with the last by name. In another order a stop loses some of a batch, no more.
+        named = [call(task, dask_key_name=f"task-{len(batch) - number:08d}") for number, task in enumerate(batch)]
         pool = {"pool": self._process_pool(), "chunksize": 1} if self._in_processes else {}
-        with Callback(posttask=lambda *_: self._done()):
+        with Callback(posttask=lambda *_: self._work.done()):
             return list(
                 dask.compute(*named, scheduler=self._scheduler, num_workers=self._workers, optimize_graph=False, **pool)
             )
@@ -161,12 +176,12 @@ class _Local:
         from concurrent.futures import ProcessPoolExecutor
         from multiprocessing import get_context
 
-        import cloudpickle
+        from distributed.protocol.pickle import dumps
 
         if self._pool is None:
             # Forked children would share locks and handles with threads of this process.
             self._pool = ProcessPoolExecutor(
-                self._workers, get_context("spawn"), initializer=_receive, initargs=(cloudpickle.dumps(self._shared),)
+                self._workers, get_context("spawn"), initializer=_receive, initargs=(dumps(self._work.shared),)
             )
         return self._pool
 
@@ -176,48 +191,52 @@ _received: tuple[Any, ...] = ()
 
 def _receive(shared: bytes) -> None:
     """Take the shared arguments when a worker process starts; its parent made them."""
-    import cloudpickle
+    from distributed.protocol.pickle import loads
 
     global _received  # noqa: PLW0603 - there is one parent, and it says this once
-    _received = cloudpickle.loads(shared)
+    _received = loads(shared)
+    # The parent says when to stop, and a signal to the whole group must not take away the windows in work.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End this process when its parent is dead, however it died."""
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _with_shared(function: Callable[..., Any], task: Any) -> Any:
     return function(*_received, task)
 
 
-def _run_cluster(
-    function: Callable[..., Any],
-    shared: tuple[Any, ...],
-    tasks: Iterator[Any],
-    client: Client,
-    done: Callable[[], object],
-    stop: Callable[[], bool] | None,
-    lost: Callable[[Any, str], Any] | None,
-) -> Iterator[Any]:
-    values = [client.scatter(value, broadcast=True, hash=False) for value in shared]
+def _run_cluster(work: _Work, tasks: Iterator[Any], client: Client) -> Iterator[Any]:
+    values = [client.scatter(value, broadcast=True, hash=False) for value in work.shared]
     threads = max(sum(client.nthreads().values()), 1)
     under_way: deque[tuple[Any, Any]] = deque()
     try:
         for task in tasks:
-            future = client.submit(function, *values, task, pure=False)
-            future.add_done_callback(lambda _: done())
+            future = client.submit(work.function, *values, task, pure=False)
+            future.add_done_callback(lambda _: work.done())
             under_way.append((task, future))
-            if stop is not None and stop():
+            if work.is_stopped():
+                # The workers begin with the first: the others have not begun.
+                client.cancel([future for _, future in list(under_way)[threads:]])
+                under_way = deque(islice(under_way, threads))
                 break
             if len(under_way) >= threads * TASKS_PER_WORKER:
-                yield _result(*under_way.popleft(), lost)
-        if stop is not None and stop():
-            # The workers begin with the first: the others have not begun.
-            client.cancel([future for _, future in list(under_way)[threads:]])
-            under_way = deque(islice(under_way, threads))
+                yield _result(work, *under_way.popleft())
         while under_way:
-            yield _result(*under_way.popleft(), lost)
+            yield _result(work, *under_way.popleft())
     finally:
         client.cancel([future for _, future in under_way])
 
 
-def _result(task: Any, future: Any, lost: Callable[[Any, str], Any] | None) -> Any:
+def _result(work: _Work, task: Any, future: Any) -> Any:
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker
@@ -226,17 +245,11 @@ def _result(task: Any, future: Any, lost: Callable[[Any, str], Any] | None) -> A
     try:
         return future.result()
     except KilledWorker as error:
-        return _lost(task, lost, "the workers that tried it died, perhaps for want of memory", error)
+        return work.replace(task, "the workers that tried it died, perhaps for want of memory", error)
     except (CancelledError, CommClosedError, TimeoutError) as error:
         raise WindowError(
             f"the Dask scheduler is gone, or has forgotten its work ({error}); start it again, and go on with the same command."
         ) from error
-
-
-def _lost(task: Any, lost: Callable[[Any, str], Any] | None, reason: str, error: Exception) -> Any:
-    if lost is None:
-        raise WindowError(f"{task} could not be computed: {reason}; give workers more memory, or use fewer of them.") from error
-    return lost(task, reason)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import SamgeoError, WindowError
+from samgeo.geo.block_cache import LEAST_BYTES, limited_block_cache
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Piece
+from samgeo.segment.run.parts import Failure
 
 if TYPE_CHECKING:
     import shapely
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from samgeo.sam.segmenter import Segmenter
     from samgeo.segment.store import EmbeddingStore
 
-__all__ = ["ModelReference", "Plan", "is_cut", "load_referenced", "segment_window"]
+__all__ = ["ModelReference", "Plan", "is_cut", "load_referenced", "segment_window", "tell_failure", "try_window"]
 
 ATTEMPTS = 2
 
@@ -38,6 +41,7 @@ class Plan:
     gates: Gates
     aoi_px: shapely.Geometry | None
     store: EmbeddingStore | None = None
+    cache_bytes: int = LEAST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +61,40 @@ def segment_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan
     WindowError
         If it cannot be read or computed, after a second attempt.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    found = try_window(raster, model, plan, index)
+    if isinstance(found, Failure):
+        raise WindowError(tell_failure(found, raster.name, plan.lattice))
+    return found
+
+
+def try_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan, index: tuple[int, int]) -> list[Piece] | Failure:
+    """Segment one window as `segment_window` does; where that fails, return why."""
+    reason = ""
+    for _ in range(ATTEMPTS):
         try:
-            return _segment_window(raster, load_referenced(model) if isinstance(model, ModelReference) else model, plan, index)
+            segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+            with limited_block_cache(plan.cache_bytes):
+                return _segment_window(raster, segmenter, plan, index)
         except (SamgeoError, OSError, RuntimeError, MemoryError) as error:
-            if attempt == ATTEMPTS:
-                rect = plan.lattice.rect(*index)
-                raise WindowError(
-                    f"the window at row {index[0]}, column {index[1]} of {raster.name} (pixels x {rect.x0} to {rect.x1}, "
-                    f"y {rect.y0} to {rect.y1}) failed {ATTEMPTS} times: {error}"
-                ) from error
-    raise AssertionError("unreachable: the last attempt returns or raises")
+            reason = f"failed {ATTEMPTS} times: {error}"
+            _make_room()
+    return Failure(index, reason)
+
+
+def tell_failure(failure: Failure, name: str, lattice: Lattice) -> str:
+    """Say which window of a raster failed, where, and why."""
+    rect = lattice.rect(*failure.window)
+    return (
+        f"the window at row {failure.window[0]}, column {failure.window[1]} of {name} (pixels x {rect.x0} to {rect.x1}, "
+        f"y {rect.y0} to {rect.y1}) {failure.reason}"
+    )
+
+
+def _make_room() -> None:
+    """Give back what torch keeps of a GPU's memory: it may be in pieces too small for what was asked."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _segment_window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]) -> list[Piece]:

@@ -1,0 +1,65 @@
+"""The command that says how a run is getting on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from samgeo.cli.options import count
+
+if TYPE_CHECKING:
+    from samgeo.segment.run.status import Status
+
+__all__ = ["status"]
+
+MOST_SHOWN = 20
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="All of it, as JSON.")
+def status(run: Path, as_json: bool) -> None:
+    """Say how far a run of `samgeo segment` is: windows, failures, rate and time left.
+
+    RUN is the folder of the run, or the output whose folder lies beside it.
+    """
+    from samgeo.segment.run.status import run_status
+
+    found = run_status(run)
+    click.echo(json.dumps(asdict(found) | {"path": str(found.path)}, indent=2) if as_json else _tell(found))
+
+
+def _tell(found: Status) -> str:
+    lines = [
+        f"{found.path}: {found.state}",
+        f"raster   {found.raster}",
+        f"model    {found.model}",
+        f"windows  {found.done:,} of {found.windows:,} ({found.done / found.windows:.1%}), {found.rows:,} rows merged",
+        f"objects  {found.objects:,} so far" if found.state != "complete" else f"objects  {found.objects:,}",
+    ]
+    if found.windows_per_second:
+        lines.append(f"rate     {found.windows_per_second:.2f} windows a second")
+    if found.seconds_left is not None:
+        lines.append(f"left     {_duration(found.seconds_left)}")
+    if found.failures:
+        lines.append(f"failed   {count(len(found.failures), 'window')}:")
+        for failure in found.failures[:MOST_SHOWN]:
+            x0, y0, x1, y1 = failure.bounds_px
+            lines.append(
+                f"  row {failure.row}, column {failure.column} (pixels x {x0} to {x1}, y {y0} to {y1}) {failure.reason}"
+            )
+        if len(found.failures) > MOST_SHOWN:
+            lines.append(f"  and {len(found.failures) - MOST_SHOWN:,} more; --json has them all")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

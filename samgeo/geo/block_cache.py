@@ -1,0 +1,65 @@
+"""GDAL's cache of blocks, kept to what reading window by window needs.
+
+GDAL takes a twentieth of the machine's memory for it in every process, and fills it: memory would grow with the raster until
+then, for blocks that nobody reads again.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from samgeo.geo.file_source import FileSource
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster import Raster
+
+__all__ = ["LEAST_BYTES", "block_cache_bytes", "limited_block_cache"]
+
+LEAST_BYTES = 1 << 27
+
+
+def block_cache_bytes(raster: Raster, window: int) -> int:
+    """Return how large a cache must be to read windows row by row without unpacking blocks over and over.
+
+    Parameters
+    ----------
+    raster : Raster
+    window : int
+        Side of a window in pixels.
+
+    Returns
+    -------
+    int
+        `LEAST_BYTES`, or a row of windows where blocks are wider than two of these, as strips are.
+    """
+    import rasterio
+
+    source = raster.source
+    if not isinstance(source, FileSource):
+        return LEAST_BYTES
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(source.path, sharing=False) as dataset:
+            height, width = dataset.block_shapes[0]
+    if width <= 2 * window:
+        return LEAST_BYTES
+    pixel = sum(np.dtype(band.dtype).itemsize for band in source.bands)
+    return int(max(LEAST_BYTES, (window + 2 * height) * raster.shape[1] * pixel))
+
+
+@contextmanager
+def limited_block_cache(size: int) -> Iterator[None]:
+    """Keep the cache of this process to a number of bytes, unless the variable GDAL_CACHEMAX says how large it is."""
+    import rasterio
+
+    if "GDAL_CACHEMAX" in os.environ:
+        yield
+        return
+    with rasterio.Env(GDAL_CACHEMAX=size):
+        yield

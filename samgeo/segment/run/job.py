@@ -1,0 +1,109 @@
+"""What is to be done of a raster, and the stream from its windows to tables of objects, a row of windows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from samgeo.segment.frame import to_frame
+from samgeo.segment.merge import Merger, Piece
+from samgeo.segment.run.parts import Frontier
+from samgeo.segment.window import ModelReference, Plan
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    from distributed import Client
+
+    from samgeo.geo.grid import Lattice
+    from samgeo.geo.raster import Raster
+    from samgeo.sam.segmenter import Segmenter
+
+__all__ = ["Job", "objects_by_row"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A segmentation with its inputs opened and its options settled.
+
+    Attributes
+    ----------
+    raster : Raster
+    model : Segmenter
+    reference : Segmenter or ModelReference
+        What travels to other processes in place of the model.
+    plan : Plan
+    merge_iou, min_area, max_area : float
+        See `samgeo.segment`.
+    options : dict
+        All options that the result depends on, for JSON.
+    scheduler, workers, progress
+        See `samgeo.segment`.
+    """
+
+    raster: Raster
+    model: Segmenter
+    reference: Segmenter | ModelReference
+    plan: Plan
+    merge_iou: float
+    min_area: float
+    max_area: float
+    options: dict[str, Any]
+    scheduler: str | Client | None
+    workers: int | None
+    progress: bool
+
+    @property
+    def lattice(self) -> Lattice:
+        """The windows."""
+        return self.plan.lattice
+
+    @property
+    def shared(self) -> tuple[Raster, Segmenter | ModelReference, Plan]:
+        """What every window needs."""
+        is_here = self.scheduler in (None, "threads", "synchronous")
+        return self.raster, self.model if is_here else self.reference, self.plan
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what is needed to repeat it, for JSON."""
+        from samgeo import __version__
+
+        return {
+            "samgeo": __version__,
+            "model": {"name": self.model.name, "digest": self.model.digest},
+            "raster": self.raster.provenance(),
+            "options": self.options,
+        }
+
+    def no_objects(self) -> gpd.GeoDataFrame:
+        """Return a table of the right columns, without rows."""
+        return to_frame((), self.raster.geobox)
+
+
+def objects_by_row(
+    job: Job, rows: Iterable[Mapping[int, Sequence[Piece]]], frontier: Frontier
+) -> Iterator[tuple[gpd.GeoDataFrame, Frontier]]:
+    """Merge rows of windows, and give the objects that close with each, with where merging has come to.
+
+    Parameters
+    ----------
+    job : Job
+    rows : iterable of mapping
+        The pieces of each column of windows, from row ``frontier.row`` on.
+    frontier : Frontier
+        From here before.
+
+    Yields
+    ------
+    objects : GeoDataFrame
+        From top to bottom, then left to right.
+    frontier : Frontier
+        Behind this row.
+    """
+    merger = Merger(job.lattice, min_iou=job.merge_iou, row=frontier.row, components=frontier.components)
+    counts = frontier.counts
+    for pieces in rows:
+        closed = merger.add(pieces)
+        objects = to_frame(closed, job.raster.geobox, min_area=job.min_area, max_area=job.max_area)
+        counts = (*counts, len(objects))
+        yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components))

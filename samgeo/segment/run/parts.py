@@ -1,0 +1,215 @@
+"""What a run keeps while it is under way: pieces of windows and the open frontier, as arrays in npz files, never pickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.segment.masks import Mask
+from samgeo.segment.merge import Piece
+
+__all__ = ["DamagedError", "Failure", "Frontier", "Part"]
+
+Arrays = dict[str, NDArray[Any]]
+
+# A part holds some dozens of windows and a frontier a row of them: what claims to be larger is not one of ours.
+MOST_BYTES = 1 << 32
+
+
+# All that zipfile, zlib and numpy were seen to answer to flipped bytes with.
+_DAMAGES = (
+    *(ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
+    *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
+class DamagedError(Exception):
+    """A file of a run is not whole. The window or the row is done again; nobody outside sees this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A window that could not be segmented.
+
+    Attributes
+    ----------
+    window : (int, int)
+        Row and column in the lattice.
+    reason : str
+        What went wrong when it was tried last.
+    """
+
+    window: tuple[int, int]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Neighbouring windows of a row.
+
+    Attributes
+    ----------
+    row, start, stop : int
+        The row, its first column, and the column behind its last one.
+    pieces : dict of int to list of Piece
+        What the windows saw, by column; nothing for those that failed.
+    failures : tuple of Failure
+    """
+
+    row: int
+    start: int
+    stop: int
+    pieces: Mapping[int, Sequence[Piece]]
+    failures: tuple[Failure, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the content of its file."""
+        pieces = [piece for column in sorted(self.pieces) for piece in self.pieces[column]]
+        failures = json.dumps([(failure.window[1], failure.reason) for failure in self.failures])
+        span = np.array([self.row, self.start, self.stop], dtype=np.int64)
+        return _save({"span": span, "failures": _text(failures), **_pack(pieces)})
+
+    @classmethod
+    def from_bytes(cls, content: bytes, row: int, start: int, stop: int) -> Part:
+        """Read the content of its file.
+
+        Raises
+        ------
+        DamagedError
+            If it is not the part that it should be.
+        """
+        arrays = _load(content)
+        if arrays.get("span", np.empty(0)).tolist() != [row, start, stop]:
+            raise DamagedError("it holds other windows than its name says")
+        pieces: dict[int, list[Piece]] = {column: [] for column in range(start, stop)}
+        for piece in _unpack(arrays):
+            if piece.window[0] != row or piece.window[1] not in pieces:
+                raise DamagedError("it holds a piece of another window")
+            pieces[piece.window[1]].append(piece)
+        try:
+            failures = tuple(Failure((row, int(column)), str(reason)) for column, reason in _json(arrays, "failures"))
+        except (TypeError, ValueError) as error:
+            raise DamagedError(str(error)) from error
+        return cls(row, start, stop, pieces, failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Where merging has come to.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        Objects that closed with each row of windows that is merged.
+    components : tuple of tuples of Piece
+        The pieces that the next row may still touch, by object.
+    """
+
+    counts: tuple[int, ...] = ()
+    components: tuple[tuple[Piece, ...], ...] = ()
+
+    @property
+    def row(self) -> int:
+        """The first row that is not merged yet."""
+        return len(self.counts)
+
+    def to_bytes(self) -> bytes:
+        """Return the content of its file."""
+        pieces = [piece for members in self.components for piece in members]
+        sizes = np.array([len(members) for members in self.components], dtype=np.int64)
+        return _save({"counts": np.array(self.counts, dtype=np.int64), "sizes": sizes, **_pack(pieces)})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Frontier:
+        """Read the content of its file.
+
+        Raises
+        ------
+        DamagedError
+            If it is not one.
+        """
+        arrays = _load(content)
+        counts, sizes = (_integers(arrays, name) for name in ("counts", "sizes"))
+        pieces = _unpack(arrays)
+        if (counts < 0).any() or (sizes < 1).any() or sizes.sum() != len(pieces):
+            raise DamagedError("its numbers do not fit each other")
+        components = tuple(tuple(pieces[low:high]) for low, high in pairwise([0, *np.cumsum(sizes).tolist()]))
+        return cls(tuple(counts.tolist()), components)
+
+
+def _pack(pieces: Sequence[Piece]) -> Arrays:
+    runs = [piece.mask.runs for piece in pieces]
+    return {
+        "window": np.array([piece.window for piece in pieces], dtype=np.int64).reshape(-1, 2),
+        "rank": np.array([piece.rank for piece in pieces], dtype=np.int64),
+        "cut": np.array([piece.cut for piece in pieces], dtype=np.bool_),
+        "scores": np.array([(one.predicted_iou, one.stability_score) for one in pieces], dtype=np.float64).reshape(-1, 2),
+        "lengths": np.array([len(one) for one in runs], dtype=np.int64),
+        "runs": np.concatenate([np.empty((0, 3), dtype=np.int32), *runs]),
+    }
+
+
+def _unpack(arrays: Arrays) -> list[Piece]:
+    lengths, rank = _integers(arrays, "lengths"), _integers(arrays, "rank")
+    window, cut, scores, runs = (arrays.get(name, np.empty(0)) for name in ("window", "cut", "scores", "runs"))
+    count = len(lengths)
+    shapes_fit = (window.shape, rank.shape, cut.shape, scores.shape) == ((count, 2), (count,), (count,), (count, 2))
+    types_fit = [one.dtype.str for one in (window, cut, scores, runs)] == ["<i8", "|b1", "<f8", "<i4"]
+    if not shapes_fit or not types_fit or runs.ndim != 2 or runs.shape[1] != 3:
+        raise DamagedError("its arrays are not those of pieces")
+    if (lengths < 1).any() or lengths.sum() != len(runs) or (runs[:, 1] >= runs[:, 2]).any():
+        raise DamagedError("its runs do not fit its pieces")
+    masks = np.split(runs, np.cumsum(lengths)[:-1]) if count else []
+    # Copied, so that a piece that stays open does not keep the arrays of all the others.
+    return [
+        Piece(Mask(mask.copy()), predicted_iou, stability, (row, column), place, is_cut)
+        for mask, (predicted_iou, stability), (row, column), place, is_cut in zip(
+            masks, scores.tolist(), window.tolist(), rank.tolist(), cut.tolist(), strict=True
+        )
+    ]
+
+
+def _integers(arrays: Arrays, name: str) -> NDArray[np.int64]:
+    array = arrays.get(name)
+    if array is None or array.ndim != 1 or array.dtype != np.int64:
+        raise DamagedError(f"its array {name} is missing or of another kind")
+    return array
+
+
+def _text(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+def _json(arrays: Arrays, name: str) -> Any:
+    return json.loads(arrays[name].tobytes()) if name in arrays else []
+
+
+def _save(arrays: Arrays) -> bytes:
+    buffer = io.BytesIO()
+    save: Any = np.savez_compressed  # its type takes the names of arrays for its own options
+    save(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _load(content: bytes) -> Arrays:
+    """Read arrays; every member has a checksum, so that a flipped bit does not pass."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                raise DamagedError("it claims to be larger than any part")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except _DAMAGES as error:
+        raise DamagedError(str(error)) from error
+    return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}

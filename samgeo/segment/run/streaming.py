@@ -1,0 +1,343 @@
+"""From a raster to a vector file, row by row: what is done is on disk, and what is in memory is the open frontier."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samgeo.errors import RunError, StoppedError, WindowError
+from samgeo.segment.merge import Piece
+from samgeo.segment.run.folder import RunFolder, Span
+from samgeo.segment.run.holes import remove_old_holes, write_holes
+from samgeo.segment.run.job import Job, objects_by_row
+from samgeo.segment.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segment.schedule import run_ordered
+from samgeo.segment.window import segment_window, tell_failure, try_window
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["Summary", "run", "segment_in_memory"]
+
+# A kill loses at most what is not in a part yet: some seconds of a fast model, a window of a slow one.
+PART_WINDOWS = 32
+PART_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to.
+
+    Attributes
+    ----------
+    objects : int
+        Found.
+    windows : int
+        Of the raster.
+    continued : int
+        Those that were there from before.
+    failures : tuple of str
+        Windows that could not be segmented: which, where, and why.
+    has_crs : bool
+        Whether the raster has a CRS; areas are in pixels otherwise.
+    output, holes : Path or None
+        What was written: the objects, and the ground of the windows that failed.
+    folder : Path or None
+        Of the run, if it was kept.
+    """
+
+    objects: int
+    windows: int
+    continued: int
+    failures: tuple[str, ...]
+    has_crs: bool
+    output: Path | None
+    holes: Path | None
+    folder: Path | None
+
+
+def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
+    """Segment a raster without a file.
+
+    Raises
+    ------
+    WindowError
+        If a window cannot be segmented: a table with holes would not show them.
+    """
+    import geopandas as gpd
+    import pandas as pd
+
+    def rows() -> Generator[dict[int, list[Piece]]]:
+        windows = run_ordered(
+            segment_window, job.shared, job.lattice, scheduler=job.scheduler, workers=job.workers, done=bar.update
+        )
+        with closing(windows):
+            for _ in range(job.lattice.rows):
+                yield {column: next(windows) for column in range(job.lattice.columns)}
+
+    with _bar(job, 0) as bar:
+        found = [objects for objects, _ in objects_by_row(job, rows(), Frontier()) if len(objects)]
+    result = gpd.GeoDataFrame(pd.concat(found, ignore_index=True)) if found else job.no_objects()
+    result.attrs["samgeo"] = job.provenance()
+    return result
+
+
+def run(
+    job: Job,
+    folder: RunFolder,
+    output: Path | None,
+    *,
+    keep: bool,
+    overwrite: bool,
+    retry_failed: bool,
+    collect: bool,
+    stop: Callable[[], bool] | None = None,
+) -> tuple[Summary, gpd.GeoDataFrame | None]:
+    """Begin a run or go on with it, to its end.
+
+    Parameters
+    ----------
+    job : Job
+    folder : RunFolder
+    output : Path or None
+        The vector file.
+    keep : bool
+        Whether the folder stays when the run is complete; it stays in any case while windows are missing.
+    overwrite : bool
+        Whether an existing output may be replaced. One that this run wrote may be in any case.
+    retry_failed : bool
+        Whether windows that failed before are tried again.
+    collect : bool
+        Whether to return the objects.
+    stop : callable, optional
+        See `samgeo.segment.schedule.run_ordered`.
+
+    Raises
+    ------
+    StoppedError
+        If ``stop`` said so; what is done is kept.
+    WindowError
+        If windows failed and there are no objects at all.
+    RunError
+        If the run belongs to another process, was begun with something else, or the raster has changed.
+    SamgeoError
+        If the disk does not take what is written; the run can be continued.
+    """
+    from samgeo.segment.run.manifest import describe
+
+    with folder.opened(describe(job.raster, job.model, job.options)):
+        try:
+            continued, frontier = _advance(job, folder, retry_failed, stop)
+            failures = folder.failures()
+            _check_found(job, frontier, failures)
+            result = _collect(job, folder, frontier, failures) if collect else None
+            holes = None if output is None else _write(job, folder, frontier, failures, output=output, overwrite=overwrite)
+            stays = keep or output is None or bool(failures)
+            if not stays:
+                folder.remove()
+        except BaseException:
+            if not keep and not _has_work(folder):
+                folder.remove()
+            raise
+    told = tuple(tell_failure(failure, job.raster.name, job.lattice) for failure in failures)
+    summary = Summary(
+        objects=sum(frontier.counts),
+        windows=len(job.lattice),
+        continued=continued,
+        failures=told,
+        has_crs=job.raster.geobox.crs is not None,
+        output=output,
+        holes=holes,
+        folder=folder.path if stays else None,
+    )
+    return summary, result
+
+
+def _advance(job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[], bool] | None) -> tuple[int, Frontier]:
+    """Do what is missing; return how many windows were there, and the frontier behind the last row."""
+    from samgeo.geo.identity import has_changed
+
+    if retry_failed:
+        folder.forget([span for span in folder.spans() if span.has_holes])
+    frontier = folder.sound_frontier(job.lattice.rows, job.lattice.columns)
+    spans = folder.sound_spans(job.lattice.rows, job.lattice.columns, frontier.row)
+    continued = sum(span.stop - span.start for span in spans)
+    folder.write_session(continued)
+    with _bar(job, continued) as bar:
+        rows = _Rows(job, folder, spans, stop, bar.update).from_row(frontier.row)
+        with closing(rows):
+            for objects, behind in objects_by_row(job, rows, frontier):
+                if has_changed(job.raster):
+                    raise RunError(
+                        f"{job.raster.name} has changed since the run {folder.path} was begun, so that what is done is of "
+                        "another raster than what is left; remove that folder, and begin anew."
+                    )
+                folder.write_row(behind.row - 1, objects, behind)
+                frontier = behind
+    return continued, frontier
+
+
+class _Rows:
+    """The pieces of each row of windows: from parts where these are there, computed and kept where not."""
+
+    def __init__(
+        self, job: Job, folder: RunFolder, spans: Sequence[Span], stop: Callable[[], bool] | None, done: Callable[[], object]
+    ) -> None:
+        self._job, self._folder, self._stop, self._done = job, folder, stop, done
+        self._there: dict[int, list[Span]] = {}
+        for span in spans:
+            self._there.setdefault(span.row, []).append(span)
+
+    def from_row(self, first: int) -> Generator[dict[int, Sequence[Piece]]]:
+        job = self._job
+        missing = (
+            (row, column)
+            for row in range(first, job.lattice.rows)
+            for start, stop, span in self._stretches(row)
+            if span is None
+            for column in range(start, stop)
+        )
+        results = run_ordered(
+            try_window,
+            job.shared,
+            missing,
+            scheduler=job.scheduler,
+            workers=job.workers,
+            done=self._done,
+            stop=self._stop,
+            lost=Failure,
+        )
+        with closing(results):
+            for row in range(first, job.lattice.rows):
+                pieces: dict[int, Sequence[Piece]] = {}
+                for start, stop, span in self._stretches(row):
+                    pieces.update(self._compute(row, start, stop, results) if span is None else self._read(span))
+                yield pieces
+
+    def _stretches(self, row: int) -> Iterator[tuple[int, int, Span | None]]:
+        """Give the columns of a row from left to right, in stretches that are there and stretches that are not."""
+        at = 0
+        for span in self._there.get(row, ()):
+            if span.start > at:
+                yield at, span.start, None
+            yield span.start, span.stop, span
+            at = span.stop
+        if at < self._job.lattice.columns:
+            yield at, self._job.lattice.columns, None
+
+    def _read(self, span: Span) -> Any:
+        try:
+            return self._folder.read_part(span).pieces
+        except DamagedError as error:
+            raise RunError(
+                f"{self._folder.part_path(span)} was changed while it was in use ({error}); give the command again."
+            ) from error
+
+    def _compute(self, row: int, start: int, stop: int, results: Iterator[Any]) -> dict[int, Sequence[Piece]]:
+        found: dict[int, Sequence[Piece]] = {}
+        unsaved = _Unsaved(self._folder, row, start)
+        try:
+            for column in range(start, stop):
+                result = next(results, None)
+                if result is None:
+                    raise StoppedError(
+                        f"the run was asked to stop; what is done is in {self._folder.path}: give the same again to go on."
+                    )
+                unsaved.add(result)
+                found[column] = [] if isinstance(result, Failure) else result
+        finally:
+            unsaved.save()
+        return found
+
+
+class _Unsaved:
+    """Windows of a row that are done and not in a part yet."""
+
+    def __init__(self, folder: RunFolder, row: int, start: int) -> None:
+        self._folder, self._row, self._start = folder, row, start
+        self._results: list[list[Piece] | Failure] = []
+        self._since = time.monotonic()
+
+    def add(self, result: list[Piece] | Failure) -> None:
+        self._results.append(result)
+        if len(self._results) >= PART_WINDOWS or time.monotonic() - self._since > PART_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        if not self._results:
+            return
+        stop = self._start + len(self._results)
+        pieces = {
+            column: [] if isinstance(result, Failure) else result for column, result in enumerate(self._results, self._start)
+        }
+        failures = tuple(result for result in self._results if isinstance(result, Failure))
+        self._folder.write_part(Part(self._row, self._start, stop, pieces, failures))
+        self._results, self._start, self._since = [], stop, time.monotonic()
+
+
+def _check_found(job: Job, frontier: Frontier, failures: Sequence[Failure]) -> None:
+    if failures and not sum(frontier.counts):
+        first = tell_failure(failures[0], job.raster.name, job.lattice)
+        others = f" (and {len(failures) - 1} other windows failed)" if len(failures) > 1 else ""
+        raise WindowError(f"nothing was found, and {first}{others}")
+
+
+def _has_work(folder: RunFolder) -> bool:
+    """Whether a window is done that need not be done again."""
+    spans = folder.spans()
+    return sum(span.stop - span.start for span in spans) > len(folder.failures())
+
+
+def _collect(job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure]) -> gpd.GeoDataFrame:
+    from samgeo.geo.joining import read_parts
+
+    paths = folder.row_paths(frontier)
+    result = read_parts(paths) if paths else job.no_objects()
+    result.attrs["samgeo"] = _provenance(job, failures)
+    return result
+
+
+def _write(
+    job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure], *, output: Path, overwrite: bool
+) -> Path | None:
+    """Write the output, unless it is there from before a kill, and the holes; return where these are."""
+    from samgeo.geo.joining import join_vectors
+    from samgeo.geo.vectors import write_vectors
+
+    ours = folder.wrote(output)
+    holes = write_holes(job, failures, output, overwrite=overwrite) if failures else None
+    if not failures:
+        remove_old_holes(output)
+    state = folder.state(frontier, failures)
+    if ours == state:
+        return holes
+    paths = folder.row_paths(frontier)
+    if not paths:
+        paths = [folder.row_path(0)]
+        write_vectors(job.no_objects(), paths[0], overwrite=True)
+    same_disk = folder.path.stat().st_dev == output.parent.stat().st_dev
+    join_vectors(
+        paths,
+        output,
+        overwrite=overwrite or ours is not None,
+        provenance=_provenance(job, failures),
+        staging=folder.path if same_disk else None,
+        about_to_place=lambda whole: folder.mark_output(output, whole, state),
+    )
+    return holes
+
+
+def _provenance(job: Job, failures: Sequence[Failure]) -> dict[str, Any]:
+    holes = {"failed_windows": [list(failure.window) for failure in failures]} if failures else {}
+    return job.provenance() | holes
+
+
+def _bar(job: Job, initial: int) -> Any:
+    from tqdm import tqdm
+
+    name = Path(job.raster.name).name
+    return tqdm(total=len(job.lattice), initial=initial, unit="window", desc=name, disable=not job.progress)

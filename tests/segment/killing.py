@@ -1,0 +1,132 @@
+"""Runs in processes that are killed without a word: at a given rename, or after a time; for test_run_kills."""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+# All that a run loads, so that forked children need not.
+import dask.delayed  # noqa: F401
+import geopandas  # noqa: F401
+import pyarrow.parquet  # noqa: F401
+import rasterio.windows  # noqa: F401
+import torch  # noqa: F401
+import tqdm  # noqa: F401
+
+import samgeo
+import samgeo.geo.joining
+import samgeo.segment.automatic
+import samgeo.segment.pipeline
+import samgeo.segment.vectorize
+from samgeo.testing.oracle import Oracle
+
+OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 16, "progress": False}
+
+
+class Slow(Oracle):
+    """An oracle that takes a while, so that a kill meets it at work."""
+
+    def embed(self, images, sizes=None):
+        time.sleep(0.02)
+        return super().embed(images, sizes)
+
+
+def segment(image: Path, output: Path, model: type[Oracle] = Oracle, **options) -> None:
+    samgeo.segment(image, output, model=model(128), **OPTIONS, **options)
+
+
+def in_child(work) -> int:
+    """Do something in a forked process; return how it ended."""
+    return os.waitpid(begin(work), 0)[1]
+
+
+def begin(work) -> int:
+    """Do something in a forked process, with a group of its own."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - a child must not go on as its parent
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def die_at_rename(number: int) -> None:
+    """Have this process killed before its rename of a number, from 0, with what it would rename left behind."""
+    count, replace = 0, Path.replace
+
+    def deadly(path: Path, target: Path) -> Path:
+        nonlocal count
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count += 1
+        result = replace(path, target)
+        if target.name.startswith("at-") and number == 1000:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    Path.replace = deadly
+
+
+def at_every_rename(image: Path, folder: Path, expected: bytes) -> int:
+    """Kill a run before each of its renames, and after the last; finish it; return how many there were."""
+    survived = None
+    for number in [1000, *range(1000)]:
+        output = folder / f"at-{number}.parquet"
+
+        def work(number=number, output=output) -> None:
+            die_at_rename(number)
+            segment(image, output, scheduler="synchronous")
+
+        ended = in_child(work)
+        survived = number if ended == 0 else None
+        if survived is None:
+            assert os.WIFSIGNALED(ended), f"rename {number}"
+            assert in_child(lambda output=output: segment(image, output, scheduler="synchronous")) == 0, f"rename {number}"
+        assert output.read_bytes() == expected, f"rename {number}"
+        if survived is not None:
+            return survived
+    raise AssertionError("it never ended")
+
+
+def at_random(image: Path, folder: Path, expected: bytes, kills: int, **options) -> int:
+    """Kill one run after random times, all its processes, until it is through; return how often it was met at work."""
+    rng, met = random.Random(5), 0
+    while met < kills:
+        output = folder / f"random-{met}.parquet"
+        while not output.exists():
+            child = begin(lambda output=output: segment(image, output, Slow, **options))
+            time.sleep(rng.uniform(0.2, 1.5) * (8 if options.get("scheduler") == "processes" else 1))
+            ended, how = os.waitpid(child, os.WNOHANG)
+            assert not ended or how == 0, f"after {met} kills"
+            if not ended:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                met += 1
+        assert in_child(lambda output=output: finish(image, output, options)) == 0
+        assert output.read_bytes() == expected, f"after {met} kills"
+    return met
+
+
+def finish(image: Path, output: Path, options: dict) -> None:
+    """Give the command once more, if the run was killed when its output was there and its folder too."""
+    if output.with_name(f"{output.name}.run").exists():
+        segment(image, output, Slow, **options)
+
+
+if __name__ == "__main__":
+    place, mode = Path(sys.argv[1]), sys.argv[2]
+    whole = (place / "undisturbed.parquet").read_bytes()
+    if mode == "renames":
+        done = at_every_rename(place / "image.tif", place, whole)
+    else:
+        done = at_random(place / "image.tif", place, whole, int(sys.argv[3]), scheduler=mode)
+    left = sorted(path.name for path in place.iterdir() if path.suffix not in {".tif", ".parquet"})
+    assert left == [], left
+    sys.stdout.write(str(done))
