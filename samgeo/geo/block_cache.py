@@ -6,10 +6,12 @@ then, for blocks that nobody reads again.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +21,7 @@ from samgeo.geo.file_source import FileSource
 if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
 
-__all__ = ["LEAST_BYTES", "block_cache_bytes", "limited_block_cache"]
+__all__ = ["LEAST_BYTES", "block_cache_bytes", "limit_worker_block_cache", "limited_block_cache"]
 
 LEAST_BYTES = 1 << 27
 
@@ -55,7 +57,7 @@ def block_cache_bytes(raster: Raster, window: int) -> int:
 
 @contextmanager
 def limited_block_cache(size: int) -> Iterator[None]:
-    """Keep the cache of this process to a number of bytes, unless the variable GDAL_CACHEMAX says how large it is."""
+    """Keep the cache of this process to a number of bytes meanwhile, unless the variable GDAL_CACHEMAX says how large it is."""
     import rasterio
 
     if "GDAL_CACHEMAX" in os.environ:
@@ -63,3 +65,13 @@ def limited_block_cache(size: int) -> Iterator[None]:
         return
     with rasterio.Env(GDAL_CACHEMAX=size):
         yield
+
+
+@lru_cache(maxsize=1)
+def limit_worker_block_cache(size: int) -> None:
+    """Do as `limited_block_cache` for the rest of its life in a process that was started to work for another one."""
+    if multiprocessing.parent_process() is not None:
+        _kept.enter_context(limited_block_cache(size))
+
+
+_kept = ExitStack()

@@ -28,11 +28,12 @@ KEYS = {
 """A key, as browsers name it, to what it does."""
 
 # JupyterLab would open its own menu on a right click, and takes letters for commands on cells: x cuts the cell. Both leave
-# elements with these attributes alone.
+# elements with these attributes alone. Jupyter Notebook sees keys before any element does, and then only looks at the one
+# that has the focus.
 SCRIPT = """
 function listen(root, model) {
   root.setAttribute("data-jp-suppress-context-menu", "");
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  const onFocus = (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true");
   const keys = new Set(model.get("listens_to"));
   const onKey = (event) => {
     const target = event.target;
@@ -52,9 +53,11 @@ function listen(root, model) {
     const row = event.target.closest("[data-samgeo-id]");
     if (row) model.send({ kind: "row", id: Number(row.dataset.samgeoId) });
   };
+  root.addEventListener("focusin", onFocus);
   root.addEventListener("keydown", onKey);
   root.addEventListener("click", onClick);
   return () => {
+    root.removeEventListener("focusin", onFocus);
     root.removeEventListener("keydown", onKey);
     root.removeEventListener("click", onClick);
   };

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +193,17 @@ def _read_torch(file: Path, *, mmap: bool) -> dict[str, Tensor]:
             "it was refused, because it holds Python objects that could run code when read, or is corrupt. "
             f"Save the model's state_dict() alone, or convert it to safetensors. ({_first_line(error)})"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        struct.error,
+    ) as error:
         raise CheckpointError(f"the file is truncated or corrupt; fetch it again. ({_first_line(error)})") from error
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

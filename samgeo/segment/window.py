@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import SamgeoError, WindowError
-from samgeo.geo.block_cache import LEAST_BYTES, limited_block_cache
+from samgeo.geo.block_cache import LEAST_BYTES, limit_worker_block_cache
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Piece
@@ -70,11 +70,11 @@ def segment_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan
 def try_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan, index: tuple[int, int]) -> list[Piece] | Failure:
     """Segment one window as `segment_window` does; where that fails, return why."""
     reason = ""
+    limit_worker_block_cache(plan.cache_bytes)
     for _ in range(ATTEMPTS):
         try:
             segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
-            with limited_block_cache(plan.cache_bytes):
-                return _segment_window(raster, segmenter, plan, index)
+            return _segment_window(raster, segmenter, plan, index)
         except (SamgeoError, OSError, RuntimeError, MemoryError) as error:
             reason = f"failed {ATTEMPTS} times: {error}"
             _make_room()

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -29,7 +30,7 @@ class Slow(Oracle):
     """An oracle that takes a while, so that a kill meets it at work."""
 
     def embed(self, images, sizes=None):
-        time.sleep(0.02)
+        time.sleep(0.1)
         return super().embed(images, sizes)
 
 
@@ -95,38 +96,36 @@ def at_every_rename(image: Path, folder: Path, expected: bytes) -> int:
     raise AssertionError("it never ended")
 
 
-def at_random(image: Path, folder: Path, expected: bytes, kills: int, **options) -> int:
-    """Kill one run after random times, all its processes, until it is through; return how often it was met at work."""
-    rng, met = random.Random(5), 0
+def at_random(place: Path, kills: int, scheduler: str) -> int:
+    """Kill runs after random times, all their processes, until they are through; return how often they were met at work."""
+    rng, met, runs = random.Random(5), 0, 0
     while met < kills:
-        output = folder / f"random-{met}.parquet"
-        while not output.exists():
-            child = begin(lambda output=output: segment(image, output, Slow, **options))
-            time.sleep(rng.uniform(0.2, 1.5) * (8 if options.get("scheduler") == "processes" else 1))
-            ended, how = os.waitpid(child, os.WNOHANG)
-            assert not ended or how == 0, f"after {met} kills"
-            if not ended:
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                met += 1
-        assert in_child(lambda output=output: finish(image, output, options)) == 0
-        assert output.read_bytes() == expected, f"after {met} kills"
+        output = place / f"random-{runs}.parquet"
+        runs += 1
+        while not output.exists() or output.with_name(f"{output.name}.run").exists():
+            command = [sys.executable, __file__, str(place), "once", output.name, scheduler]
+            with subprocess.Popen(command, start_new_session=True) as process:  # noqa: S603
+                folder = output.with_name(f"{output.name}.run")
+                while process.poll() is None and not (folder / "session.json").exists():
+                    time.sleep(0.01)
+                try:
+                    assert process.wait(rng.uniform(0, 2)) == 0
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    met += 1
+        assert output.read_bytes() == (place / "undisturbed.parquet").read_bytes(), f"after {met} kills"
     return met
 
 
-def finish(image: Path, output: Path, options: dict) -> None:
-    """Give the command once more, if the run was killed when its output was there and its folder too."""
-    if output.with_name(f"{output.name}.run").exists():
-        segment(image, output, Slow, **options)
-
-
 if __name__ == "__main__":
-    place, mode = Path(sys.argv[1]), sys.argv[2]
-    whole = (place / "undisturbed.parquet").read_bytes()
+    work, mode = Path(sys.argv[1]), sys.argv[2]
+    if mode == "once":
+        segment(work / "image.tif", work / sys.argv[3], Slow, scheduler=sys.argv[4])
+        sys.exit(0)
     if mode == "renames":
-        done = at_every_rename(place / "image.tif", place, whole)
+        done = at_every_rename(work / "image.tif", work, (work / "undisturbed.parquet").read_bytes())
     else:
-        done = at_random(place / "image.tif", place, whole, int(sys.argv[3]), scheduler=mode)
-    left = sorted(path.name for path in place.iterdir() if path.suffix not in {".tif", ".parquet"})
+        done = at_random(work, int(sys.argv[3]), mode)
+    left = sorted(path.name for path in work.iterdir() if path.suffix not in {".tif", ".parquet"})
     assert left == [], left
     sys.stdout.write(str(done))

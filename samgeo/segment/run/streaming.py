@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import RunError, StoppedError, WindowError
+from samgeo.geo.block_cache import limited_block_cache
 from samgeo.segment.merge import Piece
 from samgeo.segment.run.folder import RunFolder, Span
 from samgeo.segment.run.holes import remove_old_holes, write_holes
@@ -79,7 +80,7 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
             for _ in range(job.lattice.rows):
                 yield {column: next(windows) for column in range(job.lattice.columns)}
 
-    with _bar(job, 0) as bar:
+    with _bar(job, 0) as bar, limited_block_cache(job.plan.cache_bytes):
         found = [objects for objects, _ in objects_by_row(job, rows(), Frontier()) if len(objects)]
     result = gpd.GeoDataFrame(pd.concat(found, ignore_index=True)) if found else job.no_objects()
     result.attrs["samgeo"] = job.provenance()
@@ -167,7 +168,7 @@ def _advance(job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[],
     spans = folder.sound_spans(job.lattice.rows, job.lattice.columns, frontier.row)
     continued = sum(span.stop - span.start for span in spans)
     folder.write_session(continued)
-    with _bar(job, continued) as bar:
+    with _bar(job, continued) as bar, limited_block_cache(job.plan.cache_bytes):
         rows = _Rows(job, folder, spans, stop, bar.update).from_row(frontier.row)
         with closing(rows):
             for objects, behind in objects_by_row(job, rows, frontier):
