@@ -21,6 +21,7 @@ import samgeo.geo.joining
 import samgeo.segment.automatic
 import samgeo.segment.pipeline
 import samgeo.segment.vectorize
+from samgeo.segment.run.folder import RunFolder
 from samgeo.testing.oracle import Oracle
 
 OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 16, "progress": False}
@@ -105,8 +106,7 @@ def at_random(place: Path, kills: int, scheduler: str) -> int:
         while not output.exists() or output.with_name(f"{output.name}.run").exists():
             command = [sys.executable, __file__, str(place), "once", output.name, scheduler]
             with subprocess.Popen(command, start_new_session=True) as process:  # noqa: S603
-                folder = output.with_name(f"{output.name}.run")
-                while process.poll() is None and not (folder / "session.json").exists():
+                while process.poll() is None and not at_work(output, process.pid):
                     time.sleep(0.01)
                 try:
                     assert process.wait(rng.uniform(0, 2)) == 0
@@ -115,6 +115,11 @@ def at_random(place: Path, kills: int, scheduler: str) -> int:
                     met += 1
         assert output.read_bytes() == (place / "undisturbed.parquet").read_bytes(), f"after {met} kills"
     return met
+
+
+def at_work(output: Path, pid: int) -> bool:
+    """Whether a process has begun with its windows."""
+    return RunFolder(output.with_name(f"{output.name}.run")).session().get("pid") == pid
 
 
 if __name__ == "__main__":
