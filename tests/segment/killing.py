@@ -109,7 +109,7 @@ def at_random(place: Path, kills: int, scheduler: str) -> int:
                 while process.poll() is None and not at_work(output, process.pid):
                     time.sleep(0.01)
                 try:
-                    assert process.wait(rng.uniform(0, 2)) == 0
+                    assert process.wait(rng.uniform(0, 2 if scheduler == "threads" else 12)) == 0
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     met += 1
