@@ -18,6 +18,7 @@ import shapely
 from _turns import in_turns, say
 
 from samgeo.geo.grid import Lattice
+from samgeo.geo.levels import Levels
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Piece, merge
 from samgeo.segment.vectorize import polygons
@@ -47,7 +48,7 @@ def cut_by_windows(ids: np.ndarray, lattice: Lattice) -> Rows:
 
 
 def ours(rows: Rows, lattice: Lattice) -> np.ndarray:
-    return polygons([segment.mask for closed in merge(rows, lattice) for segment in closed])
+    return polygons([segment.mask for closed in merge(rows, Levels.of(lattice)) for segment in closed])
 
 
 def touching_unions(pieces: np.ndarray) -> np.ndarray:

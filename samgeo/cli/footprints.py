@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ __all__ = ["regularize"]
 
 @click.command()
 @click.argument("features")
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output")
 @click.option("--angles", type=click.Choice(["right", "45"]), default="right", show_default=True, help="Of walls.")
 @click.option(
     "--tolerance", "tolerance_m", type=float, help="In metres; what is smaller is noise.  [default: 1 m, or 2 pixels]"
@@ -24,7 +23,7 @@ __all__ = ["regularize"]
 @click.option("--min-iou", type=float, default=0.85, show_default=True, help="Keep an outline that its footprint fits less.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
 @click.option("--quiet", is_flag=True, help="No summary.")
-def regularize(features: str, output: Path, quiet: bool, **options: Any) -> None:
+def regularize(features: str, output: str, quiet: bool, **options: Any) -> None:
     """Turn the outlines in FEATURES into building footprints in OUTPUT: right angles, circles, shared walls.
 
     FEATURES is a vector file of polygons in any CRS, such as `samgeo segment` writes. Outlines that a footprint would not fit

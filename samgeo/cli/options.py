@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
 
-__all__ = ["count", "looking", "parse_bands", "parse_stretch"]
+__all__ = ["ASSETS", "count", "image_of", "imaging", "looking", "parse_bands", "parse_scales", "parse_stretch"]
 
 # What every command that looks at a raster with a model takes.
 _LOOKING = (
@@ -21,6 +23,29 @@ _LOOKING = (
 )
 
 
+ASSETS = click.option("--assets", help="Of STAC Items: the raster by its key, or those that are its bands: red,green,blue.")
+
+
+def imaging(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the argument IMAGE, one or more, as its parameter ``image``."""
+
+    @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+    @ASSETS
+    @wraps(command)
+    def opened(images: tuple[str, ...], assets: str | None, **options: Any) -> None:
+        command(image=image_of(images, assets), **options)
+
+    return opened
+
+
+def image_of(images: tuple[str, ...], assets: str | None) -> Any:
+    """Return what is called an image: one path, several that are one raster, or what is chosen of STAC Items."""
+    from samgeo.geo.opening import open_source
+
+    image = images[0] if len(images) == 1 else list(images)
+    return image if assets is None else open_source(image, [key.strip() for key in assets.split(",")])
+
+
 def looking(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that choose the model, the bands and the windows."""
     for option in reversed(_LOOKING):
@@ -33,6 +58,14 @@ def parse_bands(text: str | None) -> list[int | str] | None:
     if text is None:
         return None
     return [int(part) if part.strip().lstrip("-").isdigit() else part.strip() for part in text.split(",")]
+
+
+def parse_scales(text: str) -> tuple[int, ...]:
+    """Read whole numbers."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not whole numbers such as 1,2,4.", param_hint="--scales") from error
 
 
 def parse_stretch(text: str | None) -> tuple[float, float] | None:

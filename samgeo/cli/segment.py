@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from samgeo.cli.options import count, looking, parse_bands, parse_stretch
+from samgeo.cli.options import count, imaging, looking, parse_bands, parse_scales, parse_stretch
 from samgeo.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ MOST_SHOWN = 20
 
 
 @click.command()
-@click.argument("image")
-@click.argument("output", type=click.Path(path_type=Path))
+@imaging
+@click.argument("output")
 @looking
+@click.option("--scales", default="1", show_default=True, help="Windows so many times as large too: 1,2,4 for large objects.")
 @click.option("--points-per-side", type=int, help="Prompts along a window's side.  [default: the model's]")
 @click.option("--pred-iou", type=float, help="Drop masks whose predicted IoU is not above this.  [default: the model's]")
 @click.option("--stability", type=float, help="Drop masks less stable than this.  [default: the model's]")
@@ -36,22 +38,27 @@ MOST_SHOWN = 20
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run, which stays.  [default: OUTPUT.run]")
 @click.option("--retry-failed", is_flag=True, help="Try windows again that failed before in this run.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@click.option("--profile", is_flag=True, help="Show at the end where the time went, stage by stage.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def segment(image: str, output: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+def segment(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
     """Segment everything in IMAGE into georeferenced polygons in OUTPUT.
 
-    IMAGE is a raster of any kind and size, a path or a URL. The suffix of OUTPUT chooses the format: .parquet, .gpkg, .fgb
-    or .geojson.
+    IMAGE is a raster of any kind and size, a path or a URL; a STAC Item (.json); several files on one grid, the first one on
+    top; or a text file (.txt) that names them, one a line. The suffix of OUTPUT chooses the format: .parquet, .gpkg, .fgb or
+    .geojson.
 
     What is done is kept in the folder OUTPUT.run until all is done: the same command goes on after a kill or a fault. Exit code
     3 says that windows failed, which are listed; 143 that SIGTERM stopped it.
     """
     from samgeo.segment.pipeline import segment_to_file
+    from samgeo.segment.profile import profiling
     from samgeo.segment.run.stopping import stop_on_sigterm
 
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
+    options["scales"] = parse_scales(options["scales"])
+    watching = profiling() if options.pop("profile") else nullcontext()
     try:
-        with stop_on_sigterm() as stop:
+        with stop_on_sigterm() as stop, watching as profile:
             done = segment_to_file(image, output, stop=stop, **options)
     except StoppedError as error:
         click.echo(str(error), err=True)
@@ -59,6 +66,8 @@ def segment(image: str, output: Path, bands: str | None, stretch: str | None, qu
     if not quiet:
         without_crs = "" if done.has_crs else "; the raster has no CRS: areas are in pixels"
         click.echo(f"{count(done.objects, 'object')} in {output}{without_crs}", err=True)
+    if profile is not None:
+        click.echo(profile.table(), err=True)
     if done.failures:
         click.echo(_tell_failures(done), err=True)
         raise click.exceptions.Exit(HOLES)
@@ -74,8 +83,8 @@ def _tell_failures(done: Summary) -> str:
 
 
 @click.command()
-@click.argument("image")
-@click.argument("output", type=click.Path(path_type=Path))
+@imaging
+@click.argument("output")
 @click.option("--points", type=click.Path(path_type=Path), help="A vector file: a click each; see below.")
 @click.option("--boxes", type=click.Path(path_type=Path), help="A vector file: the box around each feature.")
 @click.option("--polygons", type=click.Path(path_type=Path), help="A vector file: a rough outline each.")
@@ -84,7 +93,7 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
 @click.option("--quiet", is_flag=True, help="No summary.")
-def predict(image: str, output: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+def predict(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
     """Segment what is prompted in IMAGE into georeferenced polygons in OUTPUT, a row a prompt.
 
     Prompts may be in any CRS. A column label of points says 1 for foreground and 0 for background, points with the same value
@@ -100,14 +109,14 @@ def predict(image: str, output: Path, bands: str | None, stretch: str | None, qu
 
 
 @click.command()
-@click.argument("image")
+@imaging
 @click.argument("store", type=click.Path(path_type=Path))
 @looking
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
 @click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to start the store anew.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def encode(image: str, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+def encode(image: Any, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
     """Encode IMAGE ahead of time into STORE, a Zarr folder that predict and segment take as --cache.
 
     A store that is there is continued.

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from samgeo.cli.options import count, looking, parse_bands, parse_stretch
+from samgeo.cli.options import count, imaging, looking, parse_bands, parse_stretch
 
 __all__ = ["footprints"]
 
 
 @click.command()
-@click.argument("image")
-@click.argument("output", type=click.Path(path_type=Path))
+@imaging
+@click.argument("output")
 @click.option("--examples", required=True, help="A vector file of a few objects; a column label says 1 accepted, 0 rejected.")
 @click.option("--candidates", type=click.Path(path_type=Path), help="What to choose from.  [default: everything in IMAGE]")
 @looking
@@ -29,7 +29,7 @@ __all__ = ["footprints"]
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
 @click.option("--quiet", is_flag=True, help="No summary.")
-def footprints(image: str, output: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+def footprints(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
     """Extract the buildings of IMAGE into OUTPUT, given a few of them.
 
     Everything is segmented, what is like the accepted examples and unlike the rejected ones is selected, filtered by area and

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,9 +19,9 @@ MOST_SHOWN = 20
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="All of it, as JSON.")
-def status(run: Path, as_json: bool) -> None:
+def status(run: str, as_json: bool) -> None:
     """Say how far a run of `samgeo segment` is: windows, failures, rate and time left.
 
     RUN is the folder of the run, or the output whose folder lies beside it.

@@ -115,6 +115,11 @@ class ArraySource:
             decimation=math.inf if isinstance(array.variable._data, np.ndarray) else 1,  # noqa: SLF001
         )
 
+    @property
+    def files(self) -> tuple[()]:
+        """See `Source`."""
+        return ()
+
     def read(
         self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samgeo.geo.file_source import FileSource
+from samgeo.geo.drivers import open_raster
+from samgeo.geo.remote import patient
 
 if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
@@ -43,11 +44,12 @@ def block_cache_bytes(raster: Raster, window: int) -> int:
     import rasterio
 
     source = raster.source
-    if not isinstance(source, FileSource):
+    if not source.files:
         return LEAST_BYTES
+    file = max(source.files, key=lambda file: file.block[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(source.path, sharing=False) as dataset:
+        with patient(file.path), open_raster(file.path, file.name) as dataset:
             height, width = dataset.block_shapes[0]
     if width <= 2 * window:
         return LEAST_BYTES

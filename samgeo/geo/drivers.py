@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from samgeo.errors import RasterError, VectorError
 
-__all__ = ["check_no_view", "check_vector_driver", "check_vector_head", "open_raster", "suffix_of"]
+__all__ = ["check_no_view", "check_vector_driver", "check_vector_head", "leads_elsewhere", "open_raster", "suffix_of"]
 
 # Pixels are in the file, and in files beside it with the same stem. The usual ones come first: they are tried in this order.
 # fmt: off
@@ -91,6 +91,11 @@ def suffix_of(path: str) -> str:
     elif "://" in path:
         path = urlsplit(path).path
     return PurePosixPath(path).suffix.lower()
+
+
+def leads_elsewhere(path: str) -> bool:
+    """Whether a path or an address says that what it names may lead to other files."""
+    return suffix_of(path) in _LEADING
 
 
 def open_raster(path: str, name: str) -> Any:

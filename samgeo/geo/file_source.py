@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from samgeo.errors import RasterError
 from samgeo.geo.bands import Band
 from samgeo.geo.drivers import open_raster
 from samgeo.geo.grid import Rect
+from samgeo.geo.remote import is_remote, patient, without_secrets
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -61,6 +61,8 @@ class FileSource:
         See `Source`.
     has_mask : bool
         Whether a mask other than alpha, in the file or beside it, holds for the whole raster.
+    overviews : tuple of int
+        How many pixels, along a side, are one in each overview.
     """
 
     name: str
@@ -72,6 +74,7 @@ class FileSource:
     decimation: float
     block: tuple[int, int]
     has_mask: bool
+    overviews: tuple[int, ...] = ()
 
     @classmethod
     def open(cls, source: str | os.PathLike[str]) -> FileSource:
@@ -86,7 +89,7 @@ class FileSource:
 
         given = os.fspath(source)
         path, version = _locate(given)
-        name = _without_secrets(given)
+        name = without_secrets(given)
         dataset = _open(path, name)
         with dataset, _read_errors(f"what {name} says of itself"):
             _check_bands(dataset, name)
@@ -113,7 +116,13 @@ class FileSource:
                 decimation=_reach(overviews),
                 block=block,
                 has_mask=MaskFlags.per_dataset in flags and not {MaskFlags.nodata, MaskFlags.alpha} & set(flags),
+                overviews=tuple(overviews),
             )
+
+    @property
+    def files(self) -> tuple[FileSource, ...]:
+        """See `Source`."""
+        return (self,)
 
     def read(
         self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
@@ -125,7 +134,8 @@ class FileSource:
         options = {"window": Window(rect.x0, rect.y0, rect.width, rect.height), "out_shape": shape}
         dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
         mask = np.ones(shape, dtype=bool)
-        with self._handle() as dataset, _read_errors(f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name}"):
+        what = f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name}"
+        with self._handle() as dataset, _read_errors(what), patient(self.path):
             values = dataset.read(list(numbers), **{**options, "out_shape": (len(numbers), *shape)}, out_dtype=dtype.name)
             if self.has_mask:
                 mask &= dataset.read_masks(numbers[0], **options) > 0
@@ -167,18 +177,13 @@ def _locate(given: str) -> tuple[str, tuple[int, ...]]:
     return str(path.absolute()), (status.st_mtime_ns, status.st_size)
 
 
-def _without_secrets(given: str) -> str:
-    parts = urlsplit(given) if given.startswith(("http://", "https://")) else None
-    return given if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 def _open(path: str, name: str) -> Any:
     import rasterio
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import NotGeoreferencedWarning
 
     try:
-        with _opening, warnings.catch_warnings():
+        with _opening, warnings.catch_warnings(), patient(path):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return open_raster(path, name)
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError, TypeError) as error:
@@ -187,7 +192,7 @@ def _open(path: str, name: str) -> Any:
 
 def _why_not(path: str, name: str, error: Exception) -> str:
     local = Path(path)
-    if "://" in path or path.startswith("/vsi"):
+    if is_remote(path):
         return f"{name} cannot be opened ({error}); check the address and that it can be reached from here."
     if local.is_dir():
         return f"{name} is a folder, not a raster; give a file in it."

@@ -6,9 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, SamgeoError
 
-__all__ = ["check_new", "write_whole"]
+__all__ = ["check_new", "refuse_unwritable", "write_whole"]
 
 
 def check_new(path: str | os.PathLike[str], suffix: str, *, overwrite: bool = False) -> Path:
@@ -35,15 +35,20 @@ def check_new(path: str | os.PathLike[str], suffix: str, *, overwrite: bool = Fa
     path = Path(path)
     if path.suffix.lower() != suffix:
         raise OptionError(f"{path} does not end in {suffix}; name it so.")
-    if path.is_dir():
-        raise OptionError(f"{path} is a folder; give the name of a file.")
-    if not path.parent.is_dir():
-        raise OptionError(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
+    refuse_unwritable(path, OptionError)
     if path.exists() and not overwrite:
         raise OptionError(f"{path} exists; choose another name, or allow overwrite.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OptionError(f"{path} cannot be written: this user may not write to the folder {path.parent}.")
     return path
+
+
+def refuse_unwritable(path: Path, error: type[SamgeoError]) -> None:
+    """Raise an error of a kind if a file cannot be made or replaced: it is a folder, or its own is missing or not writable."""
+    if path.is_dir():
+        raise error(f"{path} is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise error(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise error(f"{path} cannot be written: this user may not write to the folder {path.parent}.")
 
 
 def write_whole(path: Path, content: bytes) -> None:

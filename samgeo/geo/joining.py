@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pyarrow as pa
 
+    from samgeo.geo.places import RemotePlace
+
 __all__ = ["join_vectors", "read_parts"]
 
 # Rows of a table in memory, and of a row group of the result.
@@ -24,7 +26,7 @@ GROUP_ROWS = 16_384
 
 def join_vectors(
     parts: Sequence[Path],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | RemotePlace,
     *,
     overwrite: bool = False,
     provenance: dict[str, Any] | None = None,

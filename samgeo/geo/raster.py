@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.errors import OptionError, RasterError
+from samgeo.errors import OptionError
 from samgeo.geo.bands import choose_bands
+from samgeo.geo.coarse import best_overview, read_squares
 from samgeo.geo.grid import Rect
+from samgeo.geo.mosaic import MosaicSource
+from samgeo.geo.nodata import check_nodata, has_value
+from samgeo.geo.opening import open_source
 from samgeo.geo.stretch import Stretch, apply_stretch, check_stretch, percentile_stretch
 
 if TYPE_CHECKING:
@@ -32,6 +36,10 @@ SAMPLE_WINDOWS, SAMPLE_WINDOW = 16, 128
 
 # What is decoded for it: where blocks are large, fewer windows are read, at least so many to a side.
 SAMPLE_BYTES, LEAST_SAMPLE_WINDOWS = 2**31, 4
+
+
+# Thousands of names would be most of a result of a few objects.
+MOST_FILES_TOLD = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -61,15 +69,26 @@ class Raster:
     stretch: tuple[Stretch, Stretch, Stretch] | None
 
     @classmethod
-    def open(cls, source: Any, *, bands: Any = None, stretch: Any = None, nodata: float | str | None = None) -> Raster:
-        """Open a raster.
+    def open(
+        cls,
+        source: Any,
+        *,
+        bands: Any = None,
+        stretch: Any = None,
+        nodata: float | str | None = None,
+        assets: str | Sequence[str] | None = None,
+    ) -> Raster:
+        """Open a raster, or many on one grid as one.
 
         Parameters
         ----------
-        source : path, URL, xarray.DataArray, ndarray or Raster
-            A file or address as rasterio takes it; a DataArray with dimensions y and x, and perhaps one for bands,
-            georeferenced as odc-geo reads it; an array of shape (H, W) or (H, W, C) without CRS; a raster, whose bands
-            and nodata hold where no others are given, with its stretch taken anew.
+        source : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+            A file or address as rasterio takes it. A STAC Item or ItemCollection: a path or address that ends in ``.json``, one
+            of a STAC API, a dict, or an object of pystac. Several of these, in a list, a tuple or a text file ``.txt`` with one
+            a line: they share CRS, resolution, grid to a hundredth of a pixel, and bands; a pixel is that of the first one
+            with data there. A DataArray with dimensions y and x, and perhaps one for bands, georeferenced as odc-geo reads it;
+            an array of shape (H, W) or (H, W, C) without CRS; a raster, whose bands and nodata hold where no others are given,
+            with its stretch taken anew.
         bands : sequence of 1 or 3 int or str, optional
             Numbers from 1, or names: descriptions or colour interpretations such as "red", in any case. By default red, green
             and blue by colour interpretation, else by description, else the first three bands, else the first one three
@@ -79,25 +98,33 @@ class Raster:
             98th percentile of the valid pixels of each band, taken from at most some 4 million pixels all over the raster.
         nodata : float or "none", optional
             The value without data, instead of what the source says; "none" if there is none in spite of what it says.
+        assets : str or sequence of str, optional
+            Of STAC Items: the key of the raster, or keys of several whose bands together are one. By default the visual
+            asset, else the only one with the role "data", else the only raster.
 
         Raises
         ------
         RasterError
-            If the source cannot be opened, has no such bands, or holds something other than real numbers.
+            If the source cannot be opened, has no such bands, or holds something other than real numbers, or several files do
+            not lie on one grid.
         OptionError
-            If ``stretch`` or ``nodata`` is malformed.
+            If ``stretch`` or ``nodata`` is malformed, or an Item has no such asset, or several and none is chosen.
         """
         explicit = None if stretch is None else check_stretch(stretch)
-        override = _check_nodata(nodata)
+        override = check_nodata(nodata)
         if isinstance(source, Raster):
+            if assets is not None:
+                raise OptionError("assets are of STAC Items, and this raster is open already; give them when it is opened.")
             if bands is None and explicit is None and override is None:
                 return source
             opened = source.source
             bands = source.bands if bands is None else bands
             override = source.nodata if override is None and bands == source.bands else override
         else:
-            opened = _open_source(source)
+            opened = open_source(source, assets)
         chosen = choose_bands(opened.bands, bands, opened.name)
+        if isinstance(opened, MosaicSource):
+            opened = opened.seen_as(bands, chosen, override)
         values = override or tuple(opened.bands[number - 1].nodata for number in chosen)
         plain = cls(opened, chosen, values, explicit)
         is_bytes = all(opened.bands[number - 1].dtype == "uint8" for number in chosen)
@@ -183,6 +210,49 @@ class Raster:
             raise OptionError(f"size is {size}; give 1 pixel or more.")
         return self._picture(*self.source.read(self._numbers, part, shape))
 
+    def read_coarse(self, rect: Rect, factor: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Read a rectangle, which may reach past the raster, with squares of pixels as one: the mean of what is valid in each.
+
+        Overviews whose pixels make up such squares are read in the place of pixels.
+
+        Parameters
+        ----------
+        rect : Rect
+            In pixels; its sides are multiples of ``factor``, and so is where it starts.
+        factor : int
+            Side of a square in pixels.
+
+        Returns
+        -------
+        pixels : ndarray of uint8, shape (h, w, 3)
+            RGB; 0 where not valid.
+        valid : ndarray of bool, shape (h, w)
+            Where at least half of a square is valid, of what lies in the raster.
+
+        Raises
+        ------
+        OptionError
+            If the rectangle does not consist of such squares.
+        RasterError
+            If it cannot be read.
+        """
+        return read_squares(self._decimated, rect, factor, best_overview(self.source, factor))
+
+    def _decimated(self, rect: Rect, step: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Read every ``step``-th pixel, as an overview has them: what they look like, where valid, and where in the raster."""
+        shape = (rect.height // step, rect.width // step)
+        pixels, valid = np.zeros((*shape, 3), dtype=np.uint8), np.zeros(shape, dtype=bool)
+        within = np.zeros(shape, dtype=bool)
+        inside = rect & self._frame
+        if not inside.is_empty:
+            y, x = (inside.y0 - rect.y0) // step, (inside.x0 - rect.x0) // step
+            height, width = (-(-length // step) for length in inside.shape)
+            where = slice(y, y + height), slice(x, x + width)
+            read = self.source.read(self._numbers, inside, None if step == 1 else (height, width))
+            pixels[where], valid[where] = self._picture(*read)
+            within[where] = True
+        return pixels, valid, within
+
     def pixels_touched(self, rect: Rect, shape: tuple[int, int]) -> float:
         """Return about how many pixels have to be read for a rectangle decimated to a shape: more without overviews."""
         decimation = min(rect.height / shape[0], rect.width / shape[1], self.source.decimation)
@@ -191,8 +261,12 @@ class Raster:
     def provenance(self) -> dict[str, Any]:
         """Return what is needed to read the same pixels again, for JSON: NaN is the string "nan"."""
         crs = self.geobox.crs
+        files = [file.name for file in self.source.files]
+        if len(files) > MOST_FILES_TOLD:
+            files[MOST_FILES_TOLD:] = [f"and {len(files) - MOST_FILES_TOLD} more"]
         return {
             "path": self.name,
+            **({"files": files} if len(files) > 1 else {}),
             "shape": list(self.shape),
             "crs": None if crs is None else crs.proj.to_string(),
             "transform": [float(value) for value in self.geobox.affine[:6]],
@@ -210,16 +284,8 @@ class Raster:
         """The bands to read: one that stands for all three is read once."""
         return self.bands[:1] if len(set(self.bands)) == 1 else self.bands
 
-    def _has_value(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return where each band of (n, h, w) has a value."""
-        has_value = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, dtype=bool)
-        for index, nodata in enumerate(self.nodata[: len(values)]):
-            if nodata is not None and math.isfinite(nodata):
-                has_value[index] &= values[index] != _as_dtype(nodata, values.dtype)
-        return has_value
-
     def _picture(self, values: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        valid = self._has_value(values).any(axis=0) & mask
+        valid = has_value(values, self.nodata).any(axis=0) & mask
         palette = self.source.palette
         if palette is not None:
             colors = palette[np.clip(values[0], 0, len(palette) - 1)]
@@ -236,8 +302,8 @@ class Raster:
         samples = [self.source.read(self._numbers, rect, shape) for rect, shape in self._sample_rects()]
         flat = np.concatenate([values.reshape(len(values), -1) for values, _ in samples], axis=1)
         mask = np.concatenate([mask.ravel() for _, mask in samples])
-        has_value = self._has_value(flat) & mask
-        stretches = [percentile_stretch(band[valid]) for band, valid in zip(flat, has_value, strict=True)]
+        known = has_value(flat, self.nodata) & mask
+        stretches = [percentile_stretch(band[valid]) for band, valid in zip(flat, known, strict=True)]
         red, green, blue = stretches * 3 if len(stretches) == 1 else stretches
         return red, green, blue
 
@@ -253,46 +319,6 @@ class Raster:
         ]
         rects = (Rect(x, y, x + SAMPLE_WINDOW, y + SAMPLE_WINDOW) & self._frame for y in starts[0] for x in starts[1])
         return [(rect, None) for rect in rects if not rect.is_empty]
-
-
-def _open_source(source: Any) -> Source:
-    if isinstance(source, str | os.PathLike):
-        from samgeo.geo.file_source import FileSource
-
-        return FileSource.open(source)
-    from samgeo.geo.array_source import ArraySource
-
-    if isinstance(source, np.ndarray):
-        return ArraySource.from_numpy(source)
-    import xarray as xr
-
-    if isinstance(source, xr.DataArray):
-        return ArraySource.from_xarray(source)
-    remedy = "a path, a URL, an xarray.DataArray or a numpy array"
-    if isinstance(source, xr.Dataset):
-        remedy = "one of its variables, or .to_dataarray() with its variables as bands"
-    raise RasterError(f"a raster cannot be opened from a {type(source).__name__}; give {remedy}.")
-
-
-def _check_nodata(nodata: Any) -> tuple[float | None, ...] | None:
-    if nodata is None:
-        return None
-    if nodata == "none":
-        return None, None, None
-    try:
-        value = float(nodata)
-    except (TypeError, ValueError):
-        raise OptionError(f'nodata is {nodata!r}; give a number, or "none".') from None
-    return value, value, value
-
-
-def _as_dtype(nodata: float, dtype: np.dtype[Any]) -> Any:
-    """Return a nodata value in the type of the pixels; NaN, which equals nothing, where the type cannot hold it."""
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return dtype.type(nodata)
-    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return dtype.type(int(nodata)) if nodata.is_integer() and limits[0] <= nodata <= limits[1] else math.nan
 
 
 def _fit(shape: tuple[int, int], side: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from samgeo.geo.bands import Band
+    from samgeo.geo.file_source import FileSource
     from samgeo.geo.grid import Rect
 
 __all__ = ["Source"]
@@ -42,6 +43,10 @@ class Source(Protocol):
     @property
     def block(self) -> tuple[int, int]:
         """Pixels and bytes of the largest block that is decoded whole, all bands of it, to read any of its pixels."""
+
+    @property
+    def files(self) -> tuple[FileSource, ...]:
+        """What it is read from; nothing for an array."""
 
     def read(
         self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None

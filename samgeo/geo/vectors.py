@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from samgeo.errors import VectorError
 from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_head
+from samgeo.geo.files import refuse_unwritable
 from samgeo.geo.geojson import SCHEMA_MEMBER, crs_name, read_head, write_geojson
+from samgeo.geo.places import Place, RemotePlace, as_place
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -89,7 +91,15 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
         return frame.to_crs(crs)
 
 
-def check_output(path: str | os.PathLike[str], overwrite: bool = False, *, crs: Any = None) -> Path:
+@overload
+def check_output(path: Path, overwrite: bool = False, *, crs: Any = None) -> Path: ...
+
+
+@overload
+def check_output(path: str | os.PathLike[str] | RemotePlace, overwrite: bool = False, *, crs: Any = None) -> Place: ...
+
+
+def check_output(path: str | os.PathLike[str] | RemotePlace, overwrite: bool = False, *, crs: Any = None) -> Place:
     """Check, before any work, that features can be written to a path.
 
     Parameters
@@ -103,15 +113,16 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False, *, crs: 
 
     Returns
     -------
-    Path
+    Path or RemotePlace
         The same.
 
     Raises
     ------
     VectorError
-        If the suffix is unknown, the folder is missing or not writable, the file exists, or the format cannot hold the CRS.
+        If the suffix is unknown, the folder or the bucket is missing or not writable, the file exists, or the format cannot
+        hold the CRS.
     """
-    path = Path(path)
+    path = as_place(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
@@ -119,14 +130,12 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False, *, crs: 
             " (a shapefile cuts names to 10 characters and cannot be replaced whole: write .gpkg)" if suffix == ".shp" else ""
         )
         raise VectorError(f"{path} cannot be written: the suffix {suffix!r} is not one of {known}{reason}.")
-    if path.is_dir():
-        raise VectorError(f"{path} is a folder; give the name of a file.")
-    if not path.parent.is_dir():
-        raise VectorError(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
-    if path.exists() and not overwrite:
+    if isinstance(path, Path):
+        refuse_unwritable(path, VectorError)
+    if not overwrite and (path.exists() if isinstance(path, Path) else path.size() is not None):
         raise VectorError(f"{path} exists; choose another name, or allow overwrite.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise VectorError(f"{path} cannot be written: this user may not write to the folder {path.parent}.")
+    if isinstance(path, RemotePlace):
+        path.check_writable()
     if SUFFIXES[suffix] == "GeoJSON":
         crs_name(crs)
     return path
@@ -134,7 +143,7 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False, *, crs: 
 
 def write_vectors(
     frame: gpd.GeoDataFrame,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | RemotePlace,
     *,
     overwrite: bool = False,
     provenance: dict[str, Any] | None = None,
@@ -149,8 +158,9 @@ def write_vectors(
     ----------
     frame : GeoDataFrame
         With one geometry column.
-    path : path
-        Ends in ``.parquet``, ``.geoparquet``, ``.gpkg``, ``.fgb``, ``.geojson`` or ``.json``.
+    path : path or address
+        Ends in ``.parquet``, ``.geoparquet``, ``.gpkg``, ``.fgb``, ``.geojson`` or ``.json``. An address of object storage,
+        such as ``s3://bucket/city.parquet``, is written as a file of this machine, and put there when it is whole.
     overwrite : bool, default False
         Whether an existing file may be replaced.
     provenance : dict, optional
@@ -176,15 +186,16 @@ def write_vectors(
 
 
 @contextmanager
-def placed(path: Path, staging: Path | None = None, about_to_place: Callable[[Path], None] = lambda _: None) -> Iterator[Path]:
+def placed(path: Place, staging: Path | None = None, about_to_place: Callable[[Path], None] = lambda _: None) -> Iterator[Path]:
     """Give the name of a temporary file, and move it to its place when it is whole.
 
     Parameters
     ----------
-    path : Path
+    path : Path or RemotePlace
         Its place.
     staging : Path, optional
-        A folder on the same file system, where it is meanwhile; beside its place by default.
+        A folder on the same file system, where it is meanwhile; beside its place by default, or where this machine keeps what
+        is temporary.
     about_to_place : callable, optional
         Gets the whole file just before it is moved.
 
@@ -196,13 +207,16 @@ def placed(path: Path, staging: Path | None = None, about_to_place: Callable[[Pa
     with (
         _file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
         # A folder of its own also takes away whatever a driver leaves beside its file.
-        tempfile.TemporaryDirectory(dir=staging or path.parent, prefix=f".{path.stem}-") as folder,
+        tempfile.TemporaryDirectory(dir=staging or getattr(path, "parent", None), prefix=f".{path.stem}-") as folder,
     ):
-        temporary = Path(folder) / path.with_suffix(path.suffix.lower()).name
+        temporary = Path(folder) / f"{path.stem}{path.suffix.lower()}"
         yield temporary
         _sync(temporary)
         about_to_place(temporary)
-        temporary.replace(path)
+        if isinstance(path, RemotePlace):
+            path.put(temporary)
+        else:
+            temporary.replace(path)
 
 
 def provenance_note(provenance: dict[str, Any] | None) -> dict[str, str]:

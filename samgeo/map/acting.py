@@ -58,6 +58,19 @@ class Hand:
             case Outline(track, kind):
                 self._outline(track, kind)
 
+    def accept_from(self, score: float, class_name: str) -> None:
+        """Accept the proposals with this score or a higher one; and, where the score is 0, those without one.
+
+        Raises
+        ------
+        OptionError
+            If there is none.
+        """
+        confident = [one.id for one in self.session.state.proposals if (one.predicted_iou or 0.0) >= score]
+        if not confident:
+            raise OptionError(f"no mask that waits has a score of {score:g} or more; choose a lower one.")
+        self.session.accept_proposals(confident, class_name)
+
     def proposal_at(self, at: LatLng) -> int | None:
         """Return the id of the smallest proposal under a place, or None."""
         proposals = self.session.state.proposals

@@ -106,12 +106,16 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A polygon to accept or reject, in the raster's CRS, with the scores and the class that it may have."""
+    """A polygon to accept or reject, in the raster's CRS, with the scores and the class that it may have.
+
+    It is complete unless the edge of a window cut it.
+    """
 
     geometry: shapely.Geometry
     predicted_iou: float | None = None
     stability_score: float | None = None
     class_name: str | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,12 +71,15 @@ class Offer:
         The model's own estimate, and how little the mask depends on the threshold.
     area : float
         Square metres; pixels where the raster has no CRS.
+    complete : bool
+        False where the edge of a window cut the outline.
     """
 
     geometry: shapely.Geometry
     predicted_iou: float
     stability_score: float
     area: float
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Proposal:
     stability_score: float | None
     area: float
     class_name: str | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,8 @@ class Annotation:
         "points", "box", "box and points", "proposal", or "file" for an object of unknown making.
     edited : bool
         Whether the geometry was drawn anew by hand since.
+    complete : bool
+        False where the edge of a window cut the outline that a model gave.
     """
 
     id: int
@@ -128,6 +134,7 @@ class Annotation:
     area: float
     made: str
     edited: bool = False
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +241,7 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
                 predicted_iou=None,
                 stability_score=None,
                 edited=True,
+                complete=True,
             )
             return _replaced(state, drawn)
         case Delete(id):
@@ -246,7 +254,7 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
                 if one.class_name is not None:
                     _check_class(one.class_name, rules.classes)
             added = tuple(
-                Proposal(number, one.geometry, one.predicted_iou, one.stability_score, area, one.class_name)
+                Proposal(number, one.geometry, one.predicted_iou, one.stability_score, area, one.class_name, one.complete)
                 for number, (one, area) in enumerate(zip(proposals, areas, strict=True), state.next_id)
             )
             return replace(state, proposals=state.proposals + added, next_id=state.next_id + len(added))
@@ -284,6 +292,7 @@ def _accept(state: State, class_name: str, rules: Rules) -> State:
         offer.stability_score,
         offer.area,
         " and ".join(parts),
+        complete=offer.complete,
     )
     return replace(_cleared(state), objects=(*state.objects, made), next_id=state.next_id + 1)
 
@@ -294,7 +303,8 @@ def _replaced(state: State, changed: Annotation) -> State:
 
 def _accepted(one: Proposal, class_name: str) -> Annotation:
     named = one.class_name or class_name
-    return Annotation(one.id, one.geometry, named, one.predicted_iou, one.stability_score, one.area, "proposal")
+    scores = one.predicted_iou, one.stability_score
+    return Annotation(one.id, one.geometry, named, *scores, one.area, "proposal", complete=one.complete)
 
 
 def _split(proposals: tuple[Proposal, ...], ids: tuple[int, ...]) -> tuple[list[Proposal], tuple[Proposal, ...]]:

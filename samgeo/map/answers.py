@@ -94,7 +94,7 @@ class Answers:
         if isinstance(row.reason, str):
             return _Answered(Answer(reason=row.reason), ())
         area = row[self._area_name]
-        whole = Offer(row.geometry, float(row.predicted_iou), float(row.stability_score), float(area))
+        whole = Offer(row.geometry, float(row.predicted_iou), float(row.stability_score), float(area), bool(row.complete))
         if prompt.box is not None:
             return _Answered(Answer((whole,)), (None,))
         if offers and shapely.equals_exact(whole.geometry, offers[0].geometry):
@@ -156,7 +156,7 @@ class Answers:
         if self.predictor.raster.geobox.crs is not None:
             areas = self.measure(geometries.tolist())
         return tuple(
-            Offer(geometry, one.predicted_iou, one.stability_score, area)
+            Offer(geometry, one.predicted_iou, one.stability_score, area, one.complete)
             for geometry, one, area in zip(geometries, found, areas, strict=True)
         )
 

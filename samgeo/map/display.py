@@ -54,7 +54,7 @@ def show(
 
     Parameters
     ----------
-    image : path, URL, xarray.DataArray, ndarray or Raster
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
     result : GeoDataFrame or path, optional
         Polygons in any CRS, such as `samgeo.segment` returns or writes. Missing and empty geometries are skipped.

@@ -37,6 +37,8 @@ class Drawing:
         Of ipyleaflet.
     act : callable
         Gets what buttons stand for.
+    tiles : Layer or None
+        Of ipyleaflet, where it shows the raster.
 
     Attributes
     ----------
@@ -46,7 +48,7 @@ class Drawing:
     sketch : Sketch
     """
 
-    def __init__(self, session: Session, place: Place, leaflet: Any, act: Callable[[str], None]) -> None:
+    def __init__(self, session: Session, place: Place, leaflet: Any, act: Callable[[str], None], tiles: Any) -> None:
         self._session, self._place, self._leaflet = session, place, leaflet
         self._unit = "px" if place.geobox.crs is None else "m²"
         self._lock = threading.RLock()
@@ -54,7 +56,7 @@ class Drawing:
         colors = palette(len(session.classes))
         self._colors = {name: hex_color(color) for name, color in zip(session.classes, colors, strict=True)}
         self.panel = Panel(session.classes, colors, self._unit, EXPORT, act)
-        self.pictures = Pictures(leaflet)
+        self.pictures = Pictures(leaflet, tiles)
         self.proposals = Polygons(leaflet, place, self._proposal_style, self._hovered)
         self.objects = Polygons(leaflet, place, self._object_style, self._hovered)
         self.sketch = Sketch(leaflet, place)
@@ -123,12 +125,17 @@ class Drawing:
             self.tell(f"{type(error).__name__}: {error}", is_error=True)
             raise
 
+    def leave(self) -> None:
+        """Say of no shape any more what it is: the mouse has left it."""
+        with self._lock:
+            self.panel.tell_hovered("")
+
     def _hovered(self, number: int) -> None:
         state = self._session.state
         found = next((one for one in _shapes(state) if one.id == number), None)
         if found is not None:
             with self._lock:
-                self.panel.tell_hovered(describe(found.class_name, found.area, self._unit, found.predicted_iou))
+                self.panel.tell_hovered(describe(found.class_name, found, self._unit))
 
     def _object_style(self, one: Annotation, is_selected: bool) -> dict[str, Any]:
         color = self._colors[one.class_name]

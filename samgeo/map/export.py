@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from samgeo.geo.raster import Raster
 
-__all__ = ["area_name", "check_polygons", "from_frame", "to_coco", "to_frame", "write_json"]
+__all__ = ["area_name", "check_polygons", "from_frame", "is_complete", "to_coco", "to_frame", "write_json"]
 
 UNKNOWN = "file"
 PX_DECIMALS = 6
@@ -46,7 +46,8 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
     -------
     GeoDataFrame
         ``id``, ``class``, ``predicted_iou`` and ``stability_score`` (NaN where no model scored the geometry), ``area_m2``
-        (``area_px`` without a CRS), ``made``, ``edited``, ``geometry``, in the raster's CRS.
+        (``area_px`` without a CRS), ``complete`` (false where the edge of a window cut the outline), ``made``, ``edited``,
+        ``geometry``, in the raster's CRS.
     """
     import geopandas as gpd
 
@@ -59,6 +60,7 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
         "predicted_iou": scores("predicted_iou"),
         "stability_score": scores("stability_score"),
         area_name(geobox): np.array([one.area for one in objects], dtype=np.float64),
+        "complete": np.array([one.complete for one in objects], dtype=np.bool_),
         "made": np.array([one.made for one in objects], dtype=object),
         "edited": np.array([one.edited for one in objects], dtype=np.bool_),
     }
@@ -116,6 +118,7 @@ def from_frame(
                 area,
                 row["made"] if isinstance(row.get("made"), str) else UNKNOWN,
                 row.get("edited") in (True, 1),
+                is_complete(row.get("complete")),
             )
         )
     return tuple(objects)
@@ -156,7 +159,7 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
     -------
     dict
         ``images``, ``categories`` and ``annotations``, each with ``segmentation``, ``bbox`` (x, y, width, height), ``area``,
-        ``category_id``, and the scores of the model's mask where there are any.
+        ``category_id``, ``complete``, and the scores of the model's mask where there are any.
     """
     from shapely.affinity import affine_transform
 
@@ -177,6 +180,7 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "area": float(shapely.area(geometry)),
                 "iscrowd": 0,
+                "complete": one.complete,
                 **{name: score for name, score in scores.items() if score is not None},
             }
         )
@@ -185,6 +189,13 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
         "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
         "annotations": annotations,
     }
+
+
+def is_complete(value: Any) -> bool:
+    """Whether a value of a column ``complete`` says so; where there is none, nothing is known to have cut the outline."""
+    import pandas as pd
+
+    return bool(pd.isna(value)) or bool(value)
 
 
 def _number(value: Any) -> float | None:

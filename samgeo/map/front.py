@@ -1,4 +1,4 @@
-"""The part of the map that runs in the browser: keys, rows of the table, and the menu of the right button held back."""
+"""The part of the map that runs in the browser: keys, rows of the table, the right button's menu, how fine the screen is."""
 
 from __future__ import annotations
 
@@ -53,10 +53,26 @@ function listen(root, model) {
     const row = event.target.closest("[data-samgeo-id]");
     if (row) model.send({ kind: "row", id: Number(row.dataset.samgeoId) });
   };
+  // Leaflet tells when the mouse comes over a shape, and ipyleaflet does not pass on when it leaves.
+  const onOut = (event) => {
+    if (event.target.closest("path.leaflet-interactive")) model.send({ kind: "left" });
+  };
+  let screen = null;
+  const onScreen = () => {
+    screen?.removeEventListener("change", onScreen);
+    model.send({ kind: "screen", ratio: window.devicePixelRatio });
+    // It changes when the page is zoomed, or its window is moved to another screen.
+    screen = window.matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    screen.addEventListener("change", onScreen);
+  };
+  onScreen();
+  root.addEventListener("mouseout", onOut);
   root.addEventListener("focusin", onFocus);
   root.addEventListener("keydown", onKey);
   root.addEventListener("click", onClick);
   return () => {
+    screen.removeEventListener("change", onScreen);
+    root.removeEventListener("mouseout", onOut);
     root.removeEventListener("focusin", onFocus);
     root.removeEventListener("keydown", onKey);
     root.removeEventListener("click", onClick);
@@ -86,7 +102,7 @@ STYLE = """
 .samgeo-map .samgeo-active { outline: 3px solid currentcolor; outline-offset: -3px; font-weight: bold; }
 .samgeo-map .samgeo-error { color: #b00020; font-weight: bold; }
 .samgeo-map .samgeo-status, .samgeo-map .samgeo-hover { overflow: hidden; text-overflow: ellipsis; }
-.samgeo-map .leaflet-container { background: #ffffff; }
+.samgeo-map .leaflet-container { background: #ffffff; user-select: none; }
 .samgeo-map .samgeo-drawing .leaflet-container { cursor: crosshair; }
 .samgeo-map .leaflet-pane > svg path:is(.samgeo-preview, .samgeo-prompt, .samgeo-box, .samgeo-draft) { pointer-events: none; }
 .samgeo-map .samgeo-table table { border-collapse: collapse; width: 100%; line-height: 1.5; }
@@ -98,8 +114,8 @@ STYLE = """
 """
 
 
-def library(name: str) -> Any:
-    """Import a library of the extra ``map``.
+def library(name: str, *, extra: str = "map") -> Any:
+    """Import a library of an extra.
 
     Raises
     ------
@@ -111,11 +127,29 @@ def library(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise OptionError(f"the map needs {name}, which cannot be imported ({error}): pip install 'samgeo[map]'.") from error
+        remedy = f"pip install 'samgeo[{extra}]'"
+        raise OptionError(f"the map needs {name}, which cannot be imported ({error}): {remedy}.") from error
 
 
-def make_front(on_key: Callable[[str], None], on_row: Callable[[int], None]) -> Any:
-    """Make the widget without a face that listens in the browser, inside the element of class ``samgeo-map`` around it."""
+def make_front(
+    on_key: Callable[[str], None],
+    on_row: Callable[[int], None],
+    on_screen: Callable[[float], None],
+    on_left: Callable[[], None],
+) -> Any:
+    """Make the widget without a face that listens in the browser, inside the element of class ``samgeo-map`` around it.
+
+    Parameters
+    ----------
+    on_key : callable
+        Gets what a key stands for, see `KEYS`.
+    on_row : callable
+        Gets the id of the object whose row was clicked.
+    on_screen : callable
+        Gets how many pixels of the screen make a side of one of the page's.
+    on_left : callable
+        Called when the mouse leaves a shape.
+    """
     traitlets, anywidget = library("traitlets"), library("anywidget")
     keys = traitlets.List(list(KEYS)).tag(sync=True)
     front = type("Front", (anywidget.AnyWidget,), {"_esm": SCRIPT, "_css": STYLE, "listens_to": keys})()
@@ -125,6 +159,10 @@ def make_front(on_key: Callable[[str], None], on_row: Callable[[int], None]) -> 
             on_key(KEYS[content["key"]])
         elif content.get("kind") == "row" and isinstance(content.get("id"), int):
             on_row(content["id"])
+        elif content.get("kind") == "screen" and isinstance(content.get("ratio"), int | float):
+            on_screen(float(content["ratio"]))
+        elif content.get("kind") == "left":
+            on_left()
 
     front.on_msg(receive)
     return front

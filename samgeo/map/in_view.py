@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
 
+from samgeo.geo.levels import Levels
 from samgeo.segment.frame import to_frame
 from samgeo.segment.merge import MERGE_IOU, Piece, merge
+from samgeo.segment.schedule import run_ordered
 from samgeo.segment.window import Plan, segment_window
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ def segment_area(
     Parameters
     ----------
     predictor : Predictor
-        The raster, the model and the windows.
+        The raster, the model and the windows, of which as many as it has threads are segmented at once, each in one.
     area_px : Polygon or MultiPolygon
         In raster pixels.
     progress : callable, optional
@@ -48,18 +51,23 @@ def segment_area(
     from samgeo.sam.registry import default_gates
 
     lattice = predictor.lattice
-    plan = Plan(lattice, default_gates(predictor.model), area_px, predictor.store)
+    plan = Plan(Levels.of(lattice), default_gates(predictor.model), area_px, predictor.store)
     x0, y0, x1, y1 = shapely.bounds(area_px).tolist()
     cores = [(index, lattice.core(*index)) for index in _near(predictor, (x0, y0, x1, y1))]
     wanted = [index for index, core in cores if shapely.intersects(area_px, shapely.box(core.x0, core.y0, core.x1, core.y1))]
     rows: dict[int, dict[int, Sequence[Piece]]] = defaultdict(dict)
-    for done, index in enumerate(wanted):
-        if not progress(done, len(wanted)):
-            return None
-        rows[index[0]][index[1]] = segment_window(predictor.raster, predictor.model, plan, index)
-    progress(len(wanted), len(wanted))
+    if not progress(0, len(wanted)):
+        return None
+    shared = predictor.raster, predictor.model, plan
+    with closing(run_ordered(segment_window, shared, wanted, scheduler="threads", workers=predictor.threads)) as found:
+        for done, (index, pieces) in enumerate(zip(wanted, found, strict=True), start=1):
+            rows[index[0]][index[1]] = pieces
+            if not progress(done, len(wanted)):
+                return None
     segments = (
-        one for closed in merge((rows[row] for row in range(lattice.rows)), lattice, min_iou=MERGE_IOU) for one in closed
+        one
+        for closed in merge((rows[row] for row in range(lattice.rows)), Levels.of(lattice), min_iou=MERGE_IOU)
+        for one in closed
     )
     return to_frame(segments, predictor.raster.geobox)
 

@@ -44,10 +44,14 @@ class Pictures:
     ----------
     leaflet : Map
         Of ipyleaflet.
+    below : Layer or None
+        Of ipyleaflet, to lie under them.
     """
 
-    def __init__(self, leaflet: Any) -> None:
+    def __init__(self, leaflet: Any, below: Any = None) -> None:
         self._library = library("ipyleaflet")
+        if below is not None:
+            leaflet.add(below)
         self._group = self._library.LayerGroup()
         leaflet.add(self._group)
 

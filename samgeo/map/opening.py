@@ -115,7 +115,7 @@ def _recorded(log: str | os.PathLike[str] | None, run: dict[str, Any]) -> Record
 
 
 def _check_autosave(autosave: str | os.PathLike[str], crs: Any) -> Path:
-    path = check_output(autosave, overwrite=True, crs=crs)
+    path = check_output(Path(autosave), overwrite=True, crs=crs)
     if path.suffix.lower() != ".gpkg":
         raise VectorError(f"autosave is {path}; give a GeoPackage, a name that ends in .gpkg, and export to other formats.")
     return path

@@ -35,7 +35,8 @@ TIPS = {
     "delete": "delete the selected object (Delete)",
     "segment": "put a mask up for everything that is in view",
     "stop": "end that",
-    "accept-all": "accept all masks that wait",
+    "accept-all": "accept all masks that wait, with the score beside this or a higher one",
+    "least": "the least score of what is accepted all at once; the other masks go on waiting",
     "reject-all": "take all masks that wait away",
     "export": "write the objects to this file",
 }
@@ -86,6 +87,9 @@ class Panel:
         self.progress = self._styled(
             w.IntProgress(0, layout={"width": "auto", "flex": "1", "visibility": "hidden"}), "progress"
         )
+        self.least = self._styled(
+            w.BoundedFloatText(0.0, min=0.0, max=1.0, step=0.05, tooltip=TIPS["least"], layout={"width": "64px"}), "least"
+        )
         self.box = w.VBox(self._rows(), layout={"width": PANEL_WIDTH, "flex": f"0 0 {PANEL_WIDTH}", "padding": "0 0 0 8px"})
         self.show_progress(0, 0)
 
@@ -124,12 +128,16 @@ class Panel:
 
     def tell_hovered(self, text: str) -> None:
         """Say in the corner of the map what the mouse is over."""
-        self.hover.value, self.hover.layout.display = text, None if text else "none"
+        if text:
+            self.hover.value = text
+        self.hover.layout.display = None if text else "none"
 
     def show_progress(self, done: int, total: int) -> None:
         """Show how far the work on what is in view is; a total of 0 says that there is none."""
-        self.progress.max = max(total, 1)
-        self.progress.value = done
+        with self.progress.hold_sync():
+            self.progress.max = max(total, 1)
+            self.progress.value = done
+            self.progress.description = f"{done} of {total}"
         self.progress.layout.visibility = "visible" if total else "hidden"
         self._enable("segment", not total)
         self._enable("stop", bool(total))
@@ -157,7 +165,7 @@ class Panel:
             row(self._plain("replace"), self._plain("delete", icon="trash")),
             row(self._plain("segment", "segment view"), self._plain("stop")),
             row(self.progress),
-            row(self._plain("accept-all", "accept all"), self._plain("reject-all", "reject all")),
+            row(self._plain("accept-all", "accept all"), self.least, self._plain("reject-all", "reject all")),
             self.table,
             row(self.path),
             row(self.overwrite, self._plain("export", icon="download")),
@@ -187,9 +195,10 @@ class Panel:
     def _show_candidate(self, number: int, offers: Sequence[Offer], is_chosen: bool) -> None:
         button = self.buttons[f"candidate-{number}"]
         there = number < len(offers)
-        button.description = f"{offers[number].predicted_iou:.2f}" if there else "-"
-        button.disabled = not there
-        button.button_style = "info" if there and is_chosen else ""
+        with button.hold_sync():
+            button.description = f"{offers[number].predicted_iou:.2f}" if there else "-"
+            button.disabled = not there
+            button.button_style = "info" if there and is_chosen else ""
 
     def _table(self, objects: Sequence[Annotation], selected: int | None) -> str:
         shown = list(reversed(objects[-ROWS:]))
@@ -203,6 +212,7 @@ class Panel:
         score = "" if one.predicted_iou is None else f"{one.predicted_iou:.2f}"
         mark = ' class="samgeo-chosen"' if is_selected else ""
         swatch = f'<span class="samgeo-swatch" style="background:{color}"></span>'
-        name = escape(one.class_name) + (" (edited)" if one.edited else "")
+        notes = [note for note, there in (("edited", one.edited), ("cut", not one.complete)) if there]
+        name = escape(one.class_name) + (f" ({', '.join(notes)})" if notes else "")
         cells = (str(one.id), f"{swatch}{name}", f"{one.area:,.1f}", score)
         return f'<tr data-samgeo-id="{one.id}"{mark}>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -11,7 +11,7 @@ from samgeo.errors import OptionError, VectorError
 from samgeo.geo.prompts import PIXELS
 from samgeo.geo.vectors import read_vectors
 from samgeo.map.actions import Proposed
-from samgeo.map.export import check_polygons
+from samgeo.map.export import check_polygons, is_complete
 from samgeo.segment.vectorize import georeference
 
 if TYPE_CHECKING:
@@ -80,11 +80,12 @@ def read_proposals(features: Any, geobox: GeoBox) -> tuple[Proposed, ...]:
         shapely.force_2d(frame.geometry.to_numpy()),
         *(frame[name].tolist() if name in frame else [None] * len(frame) for name in ("predicted_iou", "stability_score")),
         frame["class"].tolist() if "class" in frame else [None] * len(frame),
+        frame["complete"].tolist() if "complete" in frame else [True] * len(frame),
         strict=True,
     )
     return tuple(
-        Proposed(geometry, _known(iou), _known(stability), _class_name(class_name))
-        for geometry, iou, stability, class_name in rows
+        Proposed(geometry, _known(iou), _known(stability), _class_name(class_name), is_complete(complete))
+        for geometry, iou, stability, class_name, complete in rows
     )
 
 

@@ -18,17 +18,19 @@ from samgeo.map.actions import (
     SetClass,
     Undo,
 )
-from samgeo.map.annotations import State
+from samgeo.map.annotations import Annotation, Offer, Proposal, State
 from samgeo.map.live import Snapshot
 
-__all__ = ["describe", "tell_of"]
+__all__ = ["CUT", "describe", "tell_of"]
 
+CUT = "cut by a window's edge"
 START = "click on an object, or drag a box around it"
 
 
-def describe(class_name: str | None, area: float, unit: str, score: float | None) -> str:
-    """Return a line about an object."""
-    parts = [class_name, f"{area:,.1f} {unit}", None if score is None else f"score {score:.2f}"]
+def describe(class_name: str | None, one: Offer | Proposal | Annotation, unit: str) -> str:
+    """Return a line about an object, with areas in a unit."""
+    score = None if one.predicted_iou is None else f"score {one.predicted_iou:.2f}"
+    parts = [class_name, f"{one.area:,.1f} {unit}", score, None if one.complete else CUT]
     return ", ".join(part for part in parts if part)
 
 
@@ -60,7 +62,7 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911 - a line for 
             return f"{len(proposals)} to accept or reject{more}"
         case Select(id) if id is not None:
             one = state.object(id)
-            return f"selected {id}: {describe(one.class_name, one.area, unit, one.predicted_iou)}"
+            return f"selected {id}: {describe(one.class_name, one, unit)}"
         case SetClass(id, class_name):
             return f"{id} is now {class_name}"
         case Edit(id):
@@ -82,7 +84,7 @@ def _offered(state: State, unit: str) -> str:
         return f"nothing found: {state.answer.reason}"
     count = len(state.answer.offers)
     which = f"candidate {state.chosen + 1} of {count}" if count > 1 else "candidate"
-    return f"{which}: {describe(None, offer.area, unit, offer.predicted_iou)}"
+    return f"{which}: {describe(None, offer, unit)}"
 
 
 def _counted(state: State) -> str:

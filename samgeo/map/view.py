@@ -31,6 +31,9 @@ SHARP = 2.0
 READ_LIMIT = 2**28
 MAX_SIDE = 4096
 
+# So many pixels are drawn at most, that of a large screen, however fine it is.
+MAX_PIXELS = 2**23
+
 JPEG_QUALITY, WEBP_QUALITY = 85, 80
 
 
@@ -44,6 +47,8 @@ class View:
         Degrees.
     width, height : int
         Screen pixels, 1 to 4096.
+    ratio : float, default 1
+        How many of these make a side of a pixel of the page, on whose pixels browsers lay pictures.
 
     Raises
     ------
@@ -57,6 +62,7 @@ class View:
     east: float
     width: int
     height: int
+    ratio: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.south < self.north and self.west < self.east and min(self.width, self.height) >= 1):
@@ -67,6 +73,16 @@ class View:
     def holds(self, south: float, west: float, north: float, east: float) -> bool:
         """Whether it shows all between these."""
         return self.south <= south and self.west <= west and self.north >= north and self.east >= east
+
+    def on_screen(self, ratio: float) -> View:
+        """Return the same view in pixels of a screen of which ``ratio`` make a side of one of the page's.
+
+        It has at most 4096 pixels a side, and 8 million in all: past that, one of the picture's is more than one of the screen.
+        """
+        most = min(MAX_SIDE / max(self.width, self.height), math.sqrt(MAX_PIXELS / (self.width * self.height)))
+        finer = min(ratio, max(most, 1.0))
+        size = max(round(self.width * finer), 1), max(round(self.height * finer), 1)
+        return View(self.south, self.west, self.north, self.east, *size, finer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,8 +135,8 @@ def draw(raster: Raster, place: Place, view: View) -> Picture | None:
     south, west, north, east = place.bounds
     raster_plane = place.to_plane(np.array([[south, west], [north, east]]))
     (raster_left, raster_bottom), (raster_right, raster_top) = raster_plane.tolist()
-    x0, x1 = max(math.floor((raster_left - left) / unit[0]), 0), min(math.ceil((raster_right - left) / unit[0]), view.width)
-    y0, y1 = max(math.floor((top - raster_top) / unit[1]), 0), min(math.ceil((top - raster_bottom) / unit[1]), view.height)
+    x0, x1 = _whole((raster_left - left) / unit[0], (raster_right - left) / unit[0], view.width, view.ratio)
+    y0, y1 = _whole((top - raster_top) / unit[1], (top - raster_bottom) / unit[1], view.height, view.ratio)
     if x0 >= x1 or y0 >= y1:
         return None
     # Rows of the screen go down, the plane goes up.
@@ -144,6 +160,12 @@ def encode(image: Image.Image) -> str:
         kind = "webp"
         image.save(stream, "WEBP", quality=WEBP_QUALITY, method=0)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _whole(low: float, high: float, size: int, ratio: float) -> tuple[int, int]:
+    """Return the screen pixels from one place to another, within the view, as far as pixels of the page reach."""
+    start, stop = round(math.floor(low / ratio) * ratio), round(math.ceil(high / ratio) * ratio)
+    return max(start, 0), min(stop, size)
 
 
 def _nodes(low: int, high: int) -> NDArray[np.float64]:

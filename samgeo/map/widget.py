@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError
+from samgeo.geo.raster import Raster
 from samgeo.map.acting import Hand
 from samgeo.map.drawing import Drawing
 from samgeo.map.front import library, make_front
-from samgeo.map.in_view import segment_area, without
 from samgeo.map.place import Place
 from samgeo.map.pointer import Box, Draft, Point, Pointer
 from samgeo.map.screen import fit, in_view, make_leaflet, whole
+from samgeo.map.segmenting import Segmenting
 from samgeo.map.session import DEFAULT_CLASSES, Session
-from samgeo.map.view import View
+from samgeo.map.tiles import KERNEL, check_tiles, tile_layer
+from samgeo.map.view import MAX_SIDE, View
 from samgeo.map.worker import Latest
 from samgeo.segment.predictor import Predictor
 
@@ -47,7 +49,7 @@ class Map:
 
     Parameters
     ----------
-    raster : path, URL, xarray.DataArray, ndarray or Raster
+    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`. Large files need overviews, or they are only drawn when zoomed in.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.models`, a checkpoint file, or a model.
@@ -63,6 +65,13 @@ class Map:
         See `samgeo.Predictor`.
     basemap : TileLayer or basemap of ipyleaflet, optional
         Drawn under the raster; the browser fetches it from the network. None by default.
+    tiles : {"kernel", "localtileserver"}, default "kernel"
+        What draws the raster. The second is for a single file on this machine with a place on the globe; it starts a server,
+        on a port of this machine only, and is installed with the extra ``tiles``.
+    threads : int or None, default 1
+        Threads in which torch computes on a CPU, and windows of `segment_view` that are segmented at once. One answers clicks
+        fast even on a machine that others use, where several wait for each other; a large model on idle cores wants more.
+        None takes as many as torch does by itself. With the same number a log is replayed to the last bit.
     height : int, default 600
         Pixels.
 
@@ -96,45 +105,49 @@ class Map:
         window: int | None = None,
         overlap: int | None = None,
         basemap: Any = None,
+        tiles: str = "kernel",
+        threads: int | None = 1,
         height: int = 600,
     ) -> None:
         for name in LIBRARIES:
             library(name)
         if not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
             raise OptionError(f"height is {height} pixels; give {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
+        opened = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
+        self._place = Place.of(opened.geobox)
+        check_tiles(tiles, opened, self._place)
         predictor = Predictor(
-            raster,
+            opened,
             model=model,
             device=device,
             dtype=dtype,
-            bands=bands,
-            stretch=stretch,
-            nodata=nodata,
             window=window,
             overlap=overlap,
             cache=cache,
+            threads=threads,
         )
         self.session = Session(predictor, classes=classes, log=log, autosave=autosave)
-        self._place = Place.of(predictor.raster.geobox)
         self._hand = Hand(self.session, self._place)
         self._pointer = Pointer()
         self._class = 0
         self._exported: set[Path] = set()
         self._fitted = False
-        self._stop = threading.Event()
+        self._ratio = 1.0
+        self._is_drawn_here = tiles == KERNEL
         self.leaflet = make_leaflet(self._place, basemap, height)
-        self.drawing = Drawing(self.session, self._place, self.leaflet, self._act)
+        tiled = None if self._is_drawn_here else tile_layer(opened)
+        self.drawing = Drawing(self.session, self._place, self.leaflet, self._act, tiled)
         self._views = Latest(self.drawing.show_view, SETTLE_S)
-        self._segmenting = Latest(self._segment)
+        self._segmenting = Segmenting(self._hand, self.drawing)
         self.leaflet.on_interaction(self._on_interaction)
         self.leaflet.observe(self._on_move, names=["bounds", "pixel_bounds"])
-        self.front = make_front(self._act, self._select_row)
+        self.front = make_front(self._act, self._select_row, self._on_screen, self.drawing.leave)
         self.widget = self.drawing.around(self.front, height)
         self._set_mode(self._pointer.mode)
         self._set_class(0)
         self._unsubscribe = self.session.subscribe(self.drawing.show)
         self.drawing.show(self.session.snapshot)
-        self._views.put(whole(self._place))
+        self._show(whole(self._place))
         threading.Thread(target=self._prepare, daemon=True, name="samgeo-map-prepare").start()
 
     @property
@@ -163,8 +176,7 @@ class Map:
         It returns at once; the work is done in a thread of its own, with the progress on the map. Before the map is shown, all
         of the raster is in view.
         """
-        self._stop.clear()
-        self._segmenting.put(in_view(self.leaflet) or whole(self._place))
+        self._segmenting.start(in_view(self.leaflet) or whole(self._place))
 
     def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write what is accepted to a file: a vector file by its suffix, or COCO where it ends in ``.json``.
@@ -190,7 +202,7 @@ class Map:
 
     def close(self) -> None:
         """Take the map out of the notebook. The session stays, and what it saved."""
-        self._stop.set()
+        self._segmenting.stop()
         self._unsubscribe()
         self.wait()
         self.widget.close()
@@ -240,8 +252,8 @@ class Map:
             "replace": self._replace,
             "delete": lambda: session.delete(self._selected),
             "segment": self.segment_view,
-            "stop": self._stop.set,
-            "accept-all": lambda: session.accept_proposals(class_name=self._class_name),
+            "stop": self._segmenting.stop,
+            "accept-all": lambda: self._hand.accept_from(self.drawing.panel.least.value, self._class_name),
             "reject-all": session.reject_proposals,
             "export": self._export,
         }
@@ -316,25 +328,17 @@ class Map:
             center, zoom = fit(self._place, view.width, view.height)
             if zoom != self.leaflet.zoom:
                 self.leaflet.center, self.leaflet.zoom = center, zoom
-        self._views.put(view)
+        self._show(view)
 
-    def _segment(self, view: View) -> None:
-        """Segment what is in view, in a thread of its own."""
-        with self.drawing.told():
-            try:
-                found = segment_area(self.session.predictor, self._hand.area_px(view), progress=self._progress)
-            finally:
-                self.drawing.show_progress(0, 0)
-            if found is None:
-                self.drawing.tell("ended before it was done: nothing is put up")
-                return
-            state = self.session.state
-            new = without(found, [*(one.geometry for one in state.objects), *(one.geometry for one in state.proposals)])
-            if len(new):
-                self.session.propose(new)
-            else:
-                self.drawing.tell("nothing new is in view")
+    def _on_screen(self, ratio: float) -> None:
+        """Draw as finely as the screen is."""
+        if not 0 < ratio < MAX_SIDE or ratio == self._ratio:
+            return
+        self._ratio = ratio
+        view = in_view(self.leaflet)
+        if view is not None:
+            self._show(view)
 
-    def _progress(self, done: int, total: int) -> bool:
-        self.drawing.show_progress(done, total)
-        return not self._stop.is_set()
+    def _show(self, view: View) -> None:
+        if self._is_drawn_here:
+            self._views.put(view.on_screen(self._ratio))

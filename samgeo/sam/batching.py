@@ -23,6 +23,9 @@ _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 def fitting(device: torch.device, bytes_each: float, *, budget: float) -> int:
     """Return how many things of so many bytes to work on at once.
 
+    On CUDA it is a power of two: the last bits of what a model says depend on how many it works on, and not on every megabyte
+    that somebody else frees.
+
     Parameters
     ----------
     device : torch.device
@@ -41,7 +44,8 @@ def fitting(device: torch.device, bytes_each: float, *, budget: float) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         budget = (free + kept) / 2
-    return max(int(budget / bytes_each), 1)
+    count = max(int(budget / bytes_each), 1)
+    return 1 << (count.bit_length() - 1) if device.type == "cuda" else count
 
 
 def in_parts(work: Callable[[slice], Result], count: int, at_once: int) -> list[Result]:

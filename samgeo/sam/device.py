@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from samgeo.errors import ModelError, OptionError
 
-__all__ = ["DTYPES", "resolve_device", "resolve_dtype"]
+__all__ = ["DTYPES", "resolve_device", "resolve_dtype", "sent", "starting_home"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -76,6 +79,27 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
     if chosen is torch.bfloat16 and device.type == "cuda" and not _cuda_has_bfloat16(device):
         raise ModelError(f"{torch.cuda.get_device_name(device)} does not compute in bfloat16; use dtype='float32' or 'auto'.")
     return chosen
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the main memory to a device; on CUDA without waiting for it."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def starting_home(tensor: Tensor) -> Callable[[], Tensor]:
+    """Begin to copy a tensor to the main memory, behind what its device has to do before; return what waits for it."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu
+    home = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    home.copy_(tensor, non_blocking=True)
+    there = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    there.record(torch.cuda.current_stream(tensor.device))
+
+    def wait() -> Tensor:
+        there.synchronize()
+        return home
+
+    return wait
 
 
 def _cuda_has_bfloat16(device: torch.device) -> bool:

@@ -15,6 +15,7 @@ from samgeo.errors import OptionError
 from samgeo.sam.architecture import Architecture
 from samgeo.sam.batching import explain_no_memory, fitting, for_parts, in_parts, joined
 from samgeo.sam.decoder import MaskDecoder
+from samgeo.sam.device import sent
 from samgeo.sam.encoder import ImageEncoder
 from samgeo.sam.packing import from_halves, to_halves
 from samgeo.sam.preprocess import normalise, true_sizes
@@ -26,6 +27,10 @@ __all__ = ["Embedding", "Prompts", "Sam", "SamNetwork"]
 # eight image-sized maps.
 DECODE_BYTES = 1 << 30
 MAPS_A_PROMPT = 8.3
+
+# Encoding does so too, with as many maps of the encoder's width for each window.
+ENCODE_BYTES = 1 << 30
+MAPS_A_WINDOW = 32
 
 
 class SamNetwork(nn.Module):
@@ -141,10 +146,13 @@ class Sam:
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
 
         def encode(part: slice) -> Embedding:
-            normal = normalise(pixels[part].to(self.device), None if true is None else true[part])
+            normal = normalise(sent(pixels[part], self.device), None if true is None else true[part])
             return Embedding(self.network.image_encoder(normal.to(self.dtype)))
 
-        return joined(in_parts(encode, len(images), len(images)))
+        a = self.architecture
+        bytes_each = MAPS_A_WINDOW * a.grid**2 * a.width * self.dtype.itemsize
+        at_once = fitting(self.device, bytes_each, budget=ENCODE_BYTES)
+        return joined(in_parts(encode, len(images), at_once))
 
     @explain_no_memory
     @torch.inference_mode()
@@ -225,6 +233,10 @@ class Sam:
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Embedding:
         """Turn arrays from ``pack`` into an embedding."""
         return from_halves(Embedding, arrays, device=self.device, dtype=self.dtype)
+
+    def rounded(self, embedding: Embedding) -> Embedding:
+        """Do what ``unpack`` of ``pack`` does, where the embedding is."""
+        return Embedding(embedding.features.to(torch.float16).to(self.dtype))
 
     @torch.inference_mode()
     def features(self, embedding: Embedding) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["Storable", "from_halves", "nbytes", "pack", "rounded", "to_halves", "unpack"]
+__all__ = ["Rounding", "Storable", "from_halves", "nbytes", "pack", "rounded", "to_halves", "unpack"]
 
 Embedding = TypeVar("Embedding")
 
@@ -29,6 +29,14 @@ class Storable(Protocol):
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Any:
         """Turn arrays from `pack` into an embedding; packed again, it gives the same arrays."""
+
+
+@runtime_checkable
+class Rounding(Protocol):
+    """What a ``Storable`` has besides, if it can round an embedding on the device where it is."""
+
+    def rounded(self, embedding: Any) -> Any:
+        """Do what ``unpack`` of ``pack`` does."""
 
 
 def pack(model: Any, embedding: Any) -> dict[str, NDArray[Any]]:
@@ -75,6 +83,8 @@ def rounded(model: Any, embedding: Any) -> Any:
     Everything that decodes goes through this, whether anything is kept or not, so that what was kept and what is fresh give the
     same masks to the bit. Embeddings of models that cannot keep them stay as they are.
     """
+    if isinstance(model, Rounding):
+        return model.rounded(embedding)
     return unpack(model, pack(model, embedding)) if isinstance(model, Storable) else embedding
 
 

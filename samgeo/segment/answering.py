@@ -41,12 +41,15 @@ class Candidate:
         The model's own estimate, and how little the mask depends on the threshold.
     earlier : SoftMask
         Its logits, to go on from: an element of ``masks=``.
+    complete : bool
+        False where an edge of the window, behind which the raster has data, cuts the mask.
     """
 
     mask: Mask
     predicted_iou: float
     stability_score: float
     earlier: SoftMask
+    complete: bool
 
 
 def candidates(
@@ -55,16 +58,21 @@ def candidates(
     """Return all masks that a model offers for what is asked of a window, the best first."""
     logits, predicted = _decode(model, lattice, window, [asked], multimask=_is_multi(asked, multimask), refine=0)
     kept = masks_from_logits(logits[0], **_upsampling(model, lattice, window))
-    found = [
-        Candidate(
-            _on_data(mask, window).shift(window.rect.x0, window.rect.y0),
-            float(predicted[0, number]),
-            score,
-            SoftMask(index, logits[0, number].float().cpu().numpy()),
+    found = []
+    for number, inside, score in zip(kept.index.tolist(), kept.masks, kept.stability.tolist(), strict=True):
+        mask = _on_data(inside, window)
+        if mask.is_empty:
+            continue
+        found.append(
+            Candidate(
+                mask.shift(window.rect.x0, window.rect.y0),
+                float(predicted[0, number]),
+                score,
+                SoftMask(index, logits[0, number].float().cpu().numpy()),
+                complete=not is_cut(mask, window.known),
+            )
         )
-        for number, mask, score in zip(kept.index.tolist(), kept.masks, kept.stability.tolist(), strict=True)
-    ]
-    return sorted((one for one in found if not one.mask.is_empty), key=lambda one: -one.predicted_iou)
+    return sorted(found, key=lambda one: -one.predicted_iou)
 
 
 def best_pieces(

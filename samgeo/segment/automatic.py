@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from samgeo.sam.registry import Gates
     from samgeo.sam.segmenter import Segmenter
 
-__all__ = ["Found", "automatic_masks", "embed_window"]
+__all__ = ["Found", "automatic_masks", "embed_window", "embed_windows"]
 
+# Points decoded together: so many bound the memory of their logits, and on a GPU, which waits between batches, as many more
+# as its memory has room for.
 POINTS_PER_BATCH = 64
+MOST_POINTS = 1024
+CANDIDATES = 3
 
-# One prompt at a time on the device: the other threads read, cut masks and vectorize meanwhile.
+# One batch at a time on the device: the other threads read, cut masks and vectorize meanwhile.
 _device = threading.Lock()
 
 
@@ -71,11 +76,39 @@ def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, in
     embedding
         One window's embedding, for ``model.decode``.
     """
-    side, window = model.input_size, image.shape[0]
-    if side != window:
-        image, size = _resize(image, size, side)
-    with _device, stage("encode"):
-        return model.embed(image[None], np.array([size], dtype=np.int64))[0]
+    return embed_windows(model, {0: (image, size)}, 1)[0]
+
+
+def embed_windows(
+    model: Segmenter, windows: Mapping[int, tuple[NDArray[np.uint8], tuple[int, int]]], places: int
+) -> dict[int, Any]:
+    """Encode several windows together.
+
+    The model always sees as many as there are places, blank ones where there is no window: how it rounds depends on how many it
+    sees, and so the embedding of a window does not depend on the others.
+
+    Parameters
+    ----------
+    model : Segmenter
+        The model.
+    windows : mapping of int to (image, size)
+        By place: what `embed_window` takes.
+    places : int
+        How many there may be.
+
+    Returns
+    -------
+    dict of int to embedding
+        By place.
+    """
+    side = model.input_size
+    images = np.zeros((places, side, side, 3), dtype=np.uint8)
+    sizes = np.full((places, 2), side, dtype=np.int64)
+    for place, (image, size) in windows.items():
+        images[place], sizes[place] = (image, size) if len(image) == side else _resize(image, size, side)
+    with _turn(model), stage("encode", getattr(model, "device", None)):
+        embeddings = model.embed(images, sizes)
+        return {place: embeddings[place] for place in windows}
 
 
 def automatic_masks(
@@ -115,7 +148,7 @@ def automatic_masks(
     """
     found = [
         one
-        for start, batch in _batches(points)
+        for start, batch in _batches(points, _points_at_once(model))
         for one in _decode(model, embedding, start=start, points=batch, gates=gates, window=window, size=size)
     ]
     found = _suppress(found, [one.predicted_iou for one in found], gates.box_nms)
@@ -131,9 +164,29 @@ def automatic_masks(
     return sorted(found, key=lambda one: (-one.predicted_iou, one.prompt))
 
 
-def _batches(points: NDArray[np.float64]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    for start in range(0, len(points), POINTS_PER_BATCH):
-        yield start, points[start : start + POINTS_PER_BATCH].astype(np.float32)
+def _turn(model: Segmenter) -> AbstractContextManager[object]:
+    """Wait until the device is free; threads that compute on a core of their own need not."""
+    import torch
+
+    device = getattr(model, "device", None)
+    has_own_core = (device is None or device.type == "cpu") and torch.get_num_threads() == 1
+    return nullcontext() if has_own_core else _device
+
+
+def _points_at_once(model: Segmenter) -> int:
+    device = getattr(model, "device", None)
+    if device is None:
+        return POINTS_PER_BATCH
+    from samgeo.sam.batching import fitting
+
+    side = int(getattr(model, "mask_size", model.input_size // 4))
+    bytes_each = 2 * CANDIDATES * 4 * side**2  # in float32, and once more while they are put together
+    return min(max(fitting(device, bytes_each, budget=POINTS_PER_BATCH * bytes_each), POINTS_PER_BATCH), MOST_POINTS)
+
+
+def _batches(points: NDArray[np.float64], at_once: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    for start in range(0, len(points), at_once):
+        yield start, points[start : start + at_once].astype(np.float32)
 
 
 def _decode(
@@ -147,13 +200,16 @@ def _decode(
     size: tuple[int, int],
 ) -> list[Found]:
     """Decode one batch of points, gate by predicted IoU before anything is upsampled, then by stability."""
+    from samgeo.sam.device import starting_home
+
     scaled = points[:, None] * np.float32(model.input_size / window)
     labels = np.ones(scaled.shape[:2], dtype=np.int64)
-    with _device, stage("decode"):
+    with _turn(model), stage("decode", getattr(model, "device", None)):
         prompt, logits, predicted = _above(model, embedding, scaled, labels, gates.pred_iou)
+        logits_home = starting_home(logits)
     with stage("masks"):
         upsampled = masks_from_logits(
-            logits,
+            logits_home(),
             input_size=model.input_size,
             window=window,
             size=size,

@@ -51,7 +51,7 @@ def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = Fa
     VectorError
         If it cannot be written; an existing file is then as it was.
     """
-    path = check_output(path, overwrite)
+    path = check_output(Path(path), overwrite)
     if path.suffix.lower() != ".json":
         raise VectorError(f"{path} cannot be written as COCO: its suffix is {path.suffix!r}; give a name that ends in .json.")
     try:

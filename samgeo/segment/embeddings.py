@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from samgeo.sam.segmenter import Segmenter
     from samgeo.segment.store import EmbeddingStore
 
-__all__ = ["MEMORY_BYTES", "EmbeddingCache", "Encoded", "WindowImage", "check_fresh", "embed", "read_window"]
+__all__ = ["MEMORY_BYTES", "EmbeddingCache", "Encoded", "WindowImage", "check_fresh", "embed", "embed_together", "read_window"]
 
 MEMORY_BYTES = 1 << 30
 
@@ -37,9 +37,9 @@ class WindowImage:
     rect : Rect
         In raster pixels; it may reach past the raster.
     size : (int, int)
-        Height and width of what is in the raster, in the window's top left corner.
+        Height and width of what is in the raster, in the window's top left corner, in pixels of ``image``.
     image : ndarray of uint8, shape (W, W, 3)
-        RGB, zeros without data.
+        RGB, zeros without data. Where the window is of a coarser scale, each is a square of the raster's pixels.
     known : ndarray of bool, shape (W + 2, W + 2)
         Where there are data, one pixel more on every side: it tells which edges of the window have data behind them.
     """
@@ -57,8 +57,8 @@ class WindowImage:
 
 
 @timed("read")
-def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int]) -> WindowImage:
-    """Read one window of the lattice.
+def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int], scale: int = 1) -> WindowImage:
+    """Read one window of the lattice, with ``scale`` x ``scale`` pixels of the raster as one.
 
     Raises
     ------
@@ -66,8 +66,10 @@ def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int]) -> Win
         If it cannot be read.
     """
     rect = lattice.rect(*index)
-    pixels, known = raster.read(Rect(rect.x0 - 1, rect.y0 - 1, rect.x1 + 1, rect.y1 + 1))
-    size = (rect & Rect(0, 0, lattice.shape[1], lattice.shape[0])).shape
+    grown = Rect(rect.x0 - scale, rect.y0 - scale, rect.x1 + scale, rect.y1 + scale)
+    pixels, known = raster.read(grown) if scale == 1 else raster.read_coarse(grown, scale)
+    height, width = (rect & Rect(0, 0, lattice.shape[1], lattice.shape[0])).shape
+    size = (-(-height // scale), -(-width // scale))
     return WindowImage(index, rect, size, np.ascontiguousarray(pixels[1:-1, 1:-1]), known)
 
 
@@ -81,18 +83,35 @@ def embed(model: Segmenter, window: WindowImage, store: EmbeddingStore | None = 
     OptionError
         If the store has the window, made of other pixels.
     """
-    from samgeo.segment.automatic import embed_window
+    return embed_together(model, {0: window}, 1, store)[0]
+
+
+def embed_together(
+    model: Segmenter, windows: Mapping[int, WindowImage], places: int, store: EmbeddingStore | None = None
+) -> dict[int, Any]:
+    """Do `embed` for several windows, encoding what has to be encoded together; see `samgeo.segment.automatic.embed_windows`.
+
+    Raises
+    ------
+    OptionError
+        If the store has one of the windows, made of other pixels.
+    """
+    from samgeo.segment.automatic import embed_windows
     from samgeo.segment.store import pixel_digest
 
+    digests, kept = {}, {}
+    if store is not None:
+        digests = {place: pixel_digest(one.image, one.size) for place, one in windows.items()}
+        there = {place: store.read(one.index, digests[place]) for place, one in windows.items()}
+        kept = {place: arrays for place, arrays in there.items() if arrays is not None}
+    missing = {place: (one.image, one.size) for place, one in windows.items() if place not in kept}
+    fresh = embed_windows(model, missing, places) if missing else {}
     if store is None:
-        return rounded(model, embed_window(model, window.image, window.size))
-    digest = pixel_digest(window.image, window.size)
-    arrays = store.read(window.index, digest)
-    if arrays is None:
-        arrays = pack(model, embed_window(model, window.image, window.size))
-        if store.writable:
-            store.write({window.index: (digest, arrays)})
-    return unpack(model, arrays)
+        return {place: rounded(model, one) for place, one in fresh.items()}
+    made = {place: pack(model, one) for place, one in fresh.items()}
+    if made and store.writable:
+        store.write({windows[place].index: (digests[place], arrays) for place, arrays in made.items()})
+    return {place: unpack(model, arrays) for place, arrays in (kept | made).items()}
 
 
 def check_fresh(raster: Raster, store: EmbeddingStore) -> None:

@@ -74,7 +74,7 @@ def encode(
 
     Parameters
     ----------
-    image : path, URL, xarray.DataArray, ndarray or Raster
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
     store : path
         A folder, usually ``*.zarr``: a Zarr v3 group of half-precision arrays over the window lattice. For

@@ -25,7 +25,7 @@ MAX_WINDOWS = 16
 def follow(
     piece: Piece,
     lattice: Lattice,
-    offers: Callable[[Index, NDArray[np.float64]], list[tuple[Candidate, bool]]],
+    offers: Callable[[Index, NDArray[np.float64]], list[Candidate]],
 ) -> list[Piece]:
     """Collect the pieces of an object that its window has cut.
 
@@ -39,7 +39,7 @@ def follow(
         The first.
     lattice : Lattice
     offers : callable
-        From a window and a point (1, 2) in raster pixels to the masks offered there, and whether each is cut.
+        From a window and a point (1, 2) in raster pixels to the masks offered there.
 
     Returns
     -------
@@ -57,10 +57,10 @@ def follow(
             if seen.is_empty:
                 continue
             best, agreement = None, MERGE_IOU
-            for one, cut in offers(index, interior_points(polygons([seen]).tolist())):
+            for one in offers(index, interior_points(polygons([seen]).tolist())):
                 value = iou(seen, one.mask.clip(lattice.rect(*here.window)))
                 if value >= agreement:
-                    best, agreement = Piece(one.mask, one.predicted_iou, one.stability_score, index, 0, cut), value
+                    best, agreement = Piece(one.mask, one.predicted_iou, one.stability_score, index, 0, not one.complete), value
             if best is None:
                 continue
             pieces[index] = best

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Segment, place
+from samgeo.segment.profile import timed
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -23,6 +24,7 @@ __all__ = ["answers_to_frame", "area_name", "areas", "to_frame"]
 VECTORIZE_BATCH = 256
 
 
+@timed("table")
 def to_frame(
     segments: Iterable[Segment], geobox: GeoBox, *, min_area: float = 0.0, max_area: float = float("inf")
 ) -> gpd.GeoDataFrame:

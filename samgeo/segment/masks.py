@@ -6,7 +6,7 @@ int32 span, runs of different rows never meet on the line, and no int32 coordina
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ _INT32 = np.iinfo(np.int32)
 class Mask:
     """A set of pixels as runs along rows.
 
-    Two masks are equal when they hold the same pixels. ``a & b`` holds the pixels of both.
+    Two masks are equal when they hold the same pixels. ``a & b`` holds the pixels of both, ``a - b`` those of ``a`` alone.
 
     Attributes
     ----------
@@ -145,8 +145,23 @@ class Mask:
             raise OptionError(f"moving a mask at {rect} by ({dx}, {dy}) leaves the int32 range of pixel coordinates.")
         return self if self.is_empty else Mask((self.runs + np.array([dy, dx, dx])).astype(np.int32))
 
+    def scaled(self, factor: int) -> Mask:
+        """Put a square of ``factor`` x ``factor`` pixels in the place of every pixel, from pixel (0, 0) on."""
+        runs = np.repeat(self.runs * np.int32(factor), factor, axis=0)
+        order = np.arange(len(runs))
+        if factor > 1 and len(runs):
+            # The rows of a square come one after the other, each with all the runs of its row.
+            runs[:, 0] += np.tile(np.arange(factor, dtype=np.int32), len(self.runs))
+            order = np.lexsort([runs[:, 1], runs[:, 0]])
+        return Mask(runs[order])
+
     def __and__(self, other: Mask) -> Mask:
         return _covered((self, other), times=2)
+
+    def __sub__(self, other: Mask) -> Mask:
+        if self.is_empty or other.is_empty:
+            return self
+        return _swept([(self.runs, 1), (other.runs, -1)], depth=1)
 
     def __eq__(self, other: object) -> bool:
         return np.array_equal(self.runs, other.runs) if isinstance(other, Mask) else NotImplemented
@@ -223,14 +238,20 @@ def _covered(masks: Iterable[Mask], times: int) -> Mask:
         return Mask(np.empty((0, 3), dtype=np.int32))
     if len(runs) == 1:
         return Mask(runs[0])
-    start, stop = _line(np.concatenate(runs))
-    places = np.concatenate([start, stop])
+    return _swept([(one, 1) for one in runs], depth=times)
+
+
+def _swept(runs: Sequence[tuple[NDArray[np.int32], int]], depth: int) -> Mask:
+    """Return the pixels where the weights of the runs that cover them come to at least ``depth``."""
+    start, stop = _line(np.concatenate([one for one, _ in runs]))
+    weight = np.repeat([weight for _, weight in runs], [len(one) for one, _ in runs])
+    places, steps = np.concatenate([start, stop]), np.concatenate([weight, -weight])
     order = np.argsort(places, kind="stable")
     places = places[order]
-    depth = np.cumsum(np.where(order < len(start), 1, -1))
+    reached = np.cumsum(steps[order])
     # The depth past a place counts everything that starts or stops there: runs that touch become one, and no run has length 0.
     last = np.append(places[1:] != places[:-1], True)
-    places, inside = places[last], depth[last] >= times
+    places, inside = places[last], reached[last] >= depth
     changes = places[np.diff(inside, prepend=False)]
     y, x_start = np.divmod(changes[0::2], _ROW)
     x_stop = changes[1::2] - y * _ROW

@@ -6,29 +6,23 @@ import inspect
 import math
 import os
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError
-from samgeo.geo.block_cache import block_cache_bytes
-from samgeo.geo.grid import Lattice
-from samgeo.geo.prompts import to_pixels
+from samgeo.geo.places import as_place
 from samgeo.segment.merge import MERGE_IOU
+from samgeo.segment.request import Request, open_job
 from samgeo.segment.run.folder import RunFolder
-from samgeo.segment.run.job import Job
 from samgeo.segment.run.streaming import Summary, run, segment_in_memory
-from samgeo.segment.window import ModelReference, Plan
 
 if TYPE_CHECKING:
     import geopandas as gpd
     from distributed import Client
 
-    from samgeo.geo.raster import Raster
-    from samgeo.sam.registry import Gates
     from samgeo.sam.segmenter import Segmenter
-    from samgeo.segment.store import EmbeddingStore
 
 __all__ = ["HolesWarning", "Summary", "segment", "segment_to_file"]
 
@@ -45,6 +39,7 @@ def segment(
     nodata: float | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
+    scales: Sequence[int] = (1,),
     points_per_side: int | None = None,
     pred_iou: float | None = None,
     stability: float | None = None,
@@ -67,10 +62,11 @@ def segment(
 
     Parameters
     ----------
-    image : path, URL, xarray.DataArray, ndarray or Raster
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
-    output : path, optional
-        Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.
+    output : path or address, optional
+        Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``, a file or an object in storage such as
+        ``s3://bucket/city.parquet``. Written whole or not at all.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.models`, a checkpoint file, or a model.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default "auto"
@@ -89,8 +85,12 @@ def segment(
     overlap : int, optional
         Pixels that neighbouring windows share: even, at most half a window. A quarter of a window by default. Objects up
         to this size are always whole in some window.
+    scales : sequence of int, default (1,)
+        Windows of several sizes: 1, and besides whole numbers up to 64, as in ``(1, 2, 4)``. A window of scale 4 is four times
+        as wide, and the model sees the mean of 4 x 4 pixels as one; overviews of the raster are used. Objects larger than a
+        window come out whole, and once. Scale 2 adds a quarter to the work, scale 4 a sixteenth.
     points_per_side : int, optional
-        Prompts along a window's side.
+        Prompts along a window's side, whatever its scale.
     pred_iou, stability : float, optional
         Masks below either are dropped. The model's own defaults (`samgeo.models`) unless given.
     merge_iou : float, default 0.5
@@ -105,11 +105,11 @@ def segment(
         Threads or processes of a local scheduler; 2 by default.
     cache : path, optional
         A store of embeddings from `samgeo.encode`, made if it is not there: windows that it has are not encoded again, others
-        are added to it. Its lattice is the default for ``window`` and ``overlap``.
+        are added to it. Its lattice is the default for ``window`` and ``overlap``. It keeps windows of scale 1.
     run_dir : path, optional
         Folder of the run: what is done, for going on with it, and for ``samgeo status``. By default the output's name with
-        ``.run`` behind it, and taken away when the run is complete; a folder that is named here stays. Without an output and
-        a folder everything is in memory.
+        ``.run`` behind it, in the current folder if the output is an address, and taken away when the run is complete; a folder
+        that is named here stays. Without an output and a folder everything is in memory.
     retry_failed : bool, default False
         Whether to try windows again that failed before in this run.
     overwrite : bool, default False
@@ -141,9 +141,9 @@ def segment(
     --------
     segment_to_file : The same for results that are larger than memory.
     """
-    request = _Request(
+    request = Request(
         image=image,
-        output=None if output is None else Path(output),
+        output=None if output is None else as_place(output),
         model=model,
         device=device,
         dtype=dtype,
@@ -152,6 +152,7 @@ def segment(
         nodata=nodata,
         window=window,
         overlap=overlap,
+        scales=scales,
         points_per_side=points_per_side,
         pred_iou=pred_iou,
         stability=stability,
@@ -169,7 +170,7 @@ def segment(
     )
     folder = request.folder
     if folder is None:
-        return segment_in_memory(_job(request))
+        return segment_in_memory(open_job(request))
     summary, result = _run(request, folder, collect=True)
     if summary.failures:
         warnings.warn(_tell_holes(summary), HolesWarning, stacklevel=2)
@@ -205,9 +206,9 @@ def segment_to_file(
     SamgeoError
         As `samgeo.segment`.
     """
-    bound = inspect.signature(segment).bind(image, Path(output), **options)
+    bound = inspect.signature(segment).bind(image, as_place(output), **options)
     bound.apply_defaults()
-    request = _Request(**bound.arguments)
+    request = Request(**bound.arguments)
     run_dir = request.run_dir
     request = replace(request, run_dir=None if run_dir is None else Path(run_dir))
     folder = request.folder
@@ -216,47 +217,10 @@ def segment_to_file(
     return _run(request, folder, collect=False, stop=stop)[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Request:
-    """The arguments of `segment`."""
-
-    image: Any
-    output: Path | None
-    model: str | Path | Segmenter
-    device: str
-    dtype: str
-    bands: Any
-    stretch: Any
-    nodata: float | str | None
-    window: int | None
-    overlap: int | None
-    points_per_side: int | None
-    pred_iou: float | None
-    stability: float | None
-    merge_iou: float
-    min_area: float
-    max_area: float
-    aoi: Any
-    scheduler: str | Client | None
-    workers: int | None
-    cache: str | os.PathLike[str] | None
-    run_dir: Path | None
-    retry_failed: bool
-    overwrite: bool
-    progress: bool
-
-    @property
-    def folder(self) -> RunFolder | None:
-        """Of the run, if there is one."""
-        if self.run_dir is not None:
-            return RunFolder(self.run_dir)
-        return None if self.output is None else RunFolder(self.output.with_name(f"{self.output.name}.run"))
-
-
 def _run(
-    request: _Request, folder: RunFolder, *, collect: bool, stop: Callable[[], bool] | None = None
+    request: Request, folder: RunFolder, *, collect: bool, stop: Callable[[], bool] | None = None
 ) -> tuple[Summary, gpd.GeoDataFrame]:
-    job = _job(request, folder)
+    job = open_job(request, folder)
     return run(
         job,
         folder,
@@ -275,90 +239,3 @@ def _tell_holes(summary: Summary) -> str:
         f"{len(summary.failures)} of {summary.windows} windows could not be segmented; the first: {summary.failures[0]}."
         f"{where} Repair the cause, and give the same again with retry_failed."
     )
-
-
-def _job(request: _Request, folder: RunFolder | None = None) -> Job:
-    """Open and check everything, before any work."""
-    import shapely
-
-    from samgeo.geo.raster import Raster
-    from samgeo.geo.vectors import check_output
-    from samgeo.sam.registry import default_gates, load_model
-
-    _check_options(request)
-    output = request.output
-    # What this very run wrote before it was killed, or had holes, is no other's.
-    overwrite = request.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
-    if output is not None:
-        check_output(output, overwrite=overwrite)
-    if folder is not None:
-        folder.check()
-    raster = Raster.open(request.image, bands=request.bands, stretch=request.stretch, nodata=request.nodata)
-    if output is not None:
-        check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
-    aoi_px = None if request.aoi is None else to_pixels(request.aoi, raster.geobox, name=raster.name)
-    model = request.model
-    segmenter = load_model(model, device=request.device, dtype=request.dtype)
-    gates = _gates(default_gates(segmenter), request.points_per_side, request.pred_iou, request.stability)
-    window, overlap = request.window, request.overlap
-    store = None if request.cache is None else _store(request.cache, raster, segmenter, window, overlap)
-    side = segmenter.input_size if window is None else window
-    lattice = Lattice(raster.shape, side, side // 8 * 2 if overlap is None else overlap) if store is None else store.lattice
-    return Job(
-        raster=raster,
-        model=segmenter,
-        reference=ModelReference(str(model), request.device, request.dtype) if isinstance(model, str | Path) else segmenter,
-        plan=Plan(lattice, gates, aoi_px, store, block_cache_bytes(raster, lattice.window)),
-        merge_iou=request.merge_iou,
-        min_area=request.min_area,
-        max_area=request.max_area,
-        options={
-            "window": lattice.window,
-            "overlap": lattice.overlap,
-            **asdict(gates),
-            "merge_iou": request.merge_iou,
-            "min_area": request.min_area,
-            "max_area": None if math.isinf(request.max_area) else request.max_area,
-            "aoi": None if aoi_px is None else shapely.to_wkt(aoi_px),
-        },
-        scheduler=request.scheduler,
-        workers=request.workers,
-        progress=request.progress,
-    )
-
-
-def _store(
-    path: str | os.PathLike[str], raster: Raster, model: Segmenter, window: int | None, overlap: int | None
-) -> EmbeddingStore:
-    from samgeo.segment.embeddings import check_fresh
-    from samgeo.segment.store import EmbeddingStore
-
-    store = EmbeddingStore.open_or_create(path, raster, model, window=window, overlap=overlap)
-    check_fresh(raster, store)
-    return store
-
-
-def _gates(gates: Gates, points_per_side: int | None, pred_iou: float | None, stability: float | None) -> Gates:
-    return replace(
-        gates,
-        points_per_side=gates.points_per_side if points_per_side is None else points_per_side,
-        pred_iou=gates.pred_iou if pred_iou is None else pred_iou,
-        stability=gates.stability if stability is None else stability,
-    )
-
-
-def _check_options(request: _Request) -> None:
-    for name in ("points_per_side", "workers"):
-        count = getattr(request, name)
-        if count is not None and count < 1:
-            raise OptionError(f"{name} is {count}; give 1 or more.")
-    for name in ("pred_iou", "stability"):
-        share = getattr(request, name)
-        if share is not None and not 0 <= share <= 1:
-            raise OptionError(f"{name} is {share}; give a number from 0 to 1.")
-    if not 0 < request.merge_iou <= 1:
-        raise OptionError(f"merge_iou is {request.merge_iou}; give a number above 0, up to 1.")
-    if not 0 <= request.min_area <= request.max_area:
-        raise OptionError(f"min_area is {request.min_area} and max_area {request.max_area}; give 0 <= min_area <= max_area.")
-    if request.retry_failed and request.output is None and request.run_dir is None:
-        raise OptionError("retry_failed is of a run; give its output or its run_dir.")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
+from samgeo.sam.threads import check_threads, computing_in
 from samgeo.segment.answering import Candidate, best_pieces, candidates
 from samgeo.segment.embeddings import MEMORY_BYTES, EmbeddingCache, Encoded, check_fresh, embed, read_window
 from samgeo.segment.following import follow
@@ -21,7 +22,6 @@ from samgeo.segment.merge import Piece, Segment
 from samgeo.segment.prompting import Ask, Index, Prompts, ask, join, windows_of
 from samgeo.segment.reading import read_prompts
 from samgeo.segment.snapping import as_given, keep_or_snap
-from samgeo.segment.window import is_cut
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -45,7 +45,7 @@ class Predictor:
 
     Parameters
     ----------
-    raster : path, URL, xarray.DataArray, ndarray or Raster
+    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.models`, a checkpoint file, or a model.
@@ -61,6 +61,9 @@ class Predictor:
         A store of embeddings, see `samgeo.encode`; made if it is not there.
     memory : int, default 2**30
         Bytes of embeddings to keep in memory; those used last stay.
+    threads : int, optional
+        Threads in which torch computes on a CPU; as many as it takes by itself by default. On a machine that others use, 1 is
+        faster than more. Where embeddings are to equal those of `samgeo.encode` to the bit, it has to be 1.
 
     Raises
     ------
@@ -82,11 +85,13 @@ class Predictor:
         overlap: int | None = None,
         cache: str | os.PathLike[str] | None = None,
         memory: int = MEMORY_BYTES,
+        threads: int | None = None,
     ) -> None:
         from samgeo.geo.raster import Raster
         from samgeo.sam.registry import load_model
         from samgeo.segment.store import EmbeddingStore
 
+        self.threads = check_threads(threads)
         self.raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
         self.model: Segmenter = load_model(model, device=device, dtype=dtype)
         self.store: EmbeddingStore | None = None
@@ -219,11 +224,8 @@ class Predictor:
             return []
         windows = self._windows_of(prompts, 0, extent)
         index = windows[len(windows) // 2]
-        window = self._window(index)
-        asked = None if window.embedding is None else ask(prompts, 0, index, window.rect & self._raster_rect, window.valid)
-        if asked is None:
-            return []
-        return candidates(self.model, self.lattice, index, window, asked, multimask=multimask)
+        with computing_in(self.threads):
+            return self._offers(prompts, index, multimask)
 
     def snap(self, polygons: Any, *, min_iou: float = SNAP_IOU, crs: Any = None, refine: int = 0) -> gpd.GeoDataFrame:
         """Pull rough polygons to the objects that they mean.
@@ -272,6 +274,10 @@ class Predictor:
 
     def _answer(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
         """Return what each prompt means, or why nothing was found."""
+        with computing_in(self.threads):
+            return self._answered(prompts, multimask, refine)
+
+    def _answered(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
         answers: list[Segment | str] = [NO_MASK] * len(prompts)
         extents: dict[int, tuple[float, float, float, float]] = {}
         by_window: dict[Index, list[int]] = defaultdict(list)
@@ -295,22 +301,24 @@ class Predictor:
         for prompt, extent in extents.items():
             found = pieces[prompt]
             if len(found) == 1 and found[0].cut and prompts.only_points(prompt):
-                found = follow(found[0], self.lattice, self._offers)
+                found = follow(found[0], self.lattice, self._offers_at)
             if found:
                 answers[prompt] = join(found, self.lattice, extent)
             elif prompt not in asked:
                 answers[prompt] = ON_NODATA
         return answers
 
-    def _offers(self, index: Index, point: NDArray[np.float64]) -> list[tuple[Candidate, bool]]:
-        """Return the masks that a window offers for one point in raster pixels, and whether each is cut."""
+    def _offers(self, prompts: Prompts, index: Index, multimask: bool | str) -> list[Candidate]:
+        """Return the masks that a window offers for one prompt."""
         window = self._window(index)
-        prompt = Prompts.of_point(point)
-        asked = None if window.embedding is None else ask(prompt, 0, index, window.rect & self._raster_rect, window.valid)
+        asked = None if window.embedding is None else ask(prompts, 0, index, window.rect & self._raster_rect, window.valid)
         if asked is None:
             return []
-        offered = candidates(self.model, self.lattice, index, window, asked, multimask=True)
-        return [(one, is_cut(one.mask.shift(-window.rect.x0, -window.rect.y0), window.known)) for one in offered]
+        return candidates(self.model, self.lattice, index, window, asked, multimask=multimask)
+
+    def _offers_at(self, index: Index, point: NDArray[np.float64]) -> list[Candidate]:
+        """Return the masks that a window offers for one point in raster pixels."""
+        return self._offers(Prompts.of_point(point), index, multimask=True)
 
     def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[Ask]:
         asks = (ask(prompts, prompt, index, window.rect & self._raster_rect, window.valid) for prompt in members)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.levels import Levels
 from samgeo.segment.merge import Piece, Segment, merge, place
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, 
         only = pieces[0]
         return Segment(only.mask, only.predicted_iou, only.stability_score, complete=not only.cut)
     region = Rect(int(extent[0]), int(extent[1]), int(np.ceil(extent[2])), int(np.ceil(extent[3])))
-    whole = [one for closed in merge(_rows(pieces), lattice) for one in closed]
+    whole = [one for closed in merge(_rows(pieces), Levels.of(lattice)) for one in closed]
     return min(whole, key=lambda one: (-one.mask.clip(region).area, place(one)))
 
 

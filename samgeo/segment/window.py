@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 
 from samgeo.errors import SamgeoError, WindowError
 from samgeo.geo.block_cache import LEAST_BYTES, limit_worker_block_cache
-from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.grid import Rect
+from samgeo.geo.levels import Levels
 from samgeo.segment.masks import Mask
-from samgeo.segment.merge import Piece
+from samgeo.segment.pieces import Piece
+from samgeo.segment.profile import timed
 from samgeo.segment.run.parts import Failure
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ EDGE_PX = 4
 class Plan:
     """All that a worker needs to segment a window, besides the raster and the model."""
 
-    lattice: Lattice
+    levels: Levels
     gates: Gates
     aoi_px: shapely.Geometry | None
     store: EmbeddingStore | None = None
@@ -63,7 +66,7 @@ def segment_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan
     """
     found = try_window(raster, model, plan, index)
     if isinstance(found, Failure):
-        raise WindowError(tell_failure(found, raster.name, plan.lattice))
+        raise WindowError(tell_failure(found, raster.name, plan.levels))
     return found
 
 
@@ -81,11 +84,13 @@ def try_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan, in
     return Failure(index, reason)
 
 
-def tell_failure(failure: Failure, name: str, lattice: Lattice) -> str:
+def tell_failure(failure: Failure, name: str, levels: Levels) -> str:
     """Say which window of a raster failed, where, and why."""
-    rect = lattice.rect(*failure.window)
+    rect = levels.rect(*failure.window)
+    scale, _, row = levels.locate(failure.window[0])
+    coarse = "" if scale == 1 else f" of scale {scale}"
     return (
-        f"the window at row {failure.window[0]}, column {failure.window[1]} of {name} (pixels x {rect.x0} to {rect.x1}, "
+        f"the window{coarse} at row {row}, column {failure.window[1]} of {name} (pixels x {rect.x0} to {rect.x1}, "
         f"y {rect.y0} to {rect.y1}) {failure.reason}"
     )
 
@@ -97,47 +102,60 @@ def _make_room() -> None:
         torch.cuda.empty_cache()
 
 
+@timed("pieces")
 def _segment_window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]) -> list[Piece]:
     from samgeo.segment.automatic import automatic_masks
     from samgeo.segment.embeddings import embed, read_window
+    from samgeo.segment.scales import leave_to_finer
 
-    lattice = plan.lattice
-    points = lattice.points(*index, plan.gates.points_per_side)
+    points = plan.levels.points(*index, plan.gates.points_per_side)
     if plan.aoi_px is not None:
         points = _inside(points, plan.aoi_px)
     if not len(points):
         return []
-    window = read_window(raster, lattice, index)
+    scale, lattice, row_of_scale = plan.levels.locate(index[0])
+    window = read_window(raster, lattice, (row_of_scale, index[1]), scale)
     rect, size, valid = window.rect, window.size, window.valid
-    column, row = (points - (rect.x0, rect.y0)).astype(np.int64).T
+    column, row = (points - (rect.x0, rect.y0)).astype(np.int64).T // scale
     points = points[valid[row, column]] - (rect.x0, rect.y0)
     if not len(points):
         return []
-    embedding = embed(model, window, plan.store)
-    found = automatic_masks(model, embedding, points, gates=plan.gates, window=lattice.window, size=size)
+    embedding = embed(model, window, plan.store if scale == 1 else None)
+    size_px = (size[0] * scale, size[1] * scale)
+    found = automatic_masks(model, embedding, points, gates=plan.gates, window=lattice.window, size=size_px)
     masks = [one.mask for one in found]
     if not valid[: size[0], : size[1]].all():
-        valid_mask = Mask.from_array(valid)
+        valid_mask = Mask.from_array(valid).scaled(scale)
         masks = [mask & valid_mask for mask in masks]
+    if scale > 1:
+        in_raster = Rect(0, 0, lattice.shape[1] - rect.x0, lattice.shape[0] - rect.y0)
+        finer = plan.levels.lattices[plan.levels.level(index[0]) - 1]
+        masks = [leave_to_finer(mask.clip(in_raster), scale, finer.overlap) for mask in masks]
     return [
-        Piece(mask.shift(rect.x0, rect.y0), one.predicted_iou, one.stability_score, index, rank, is_cut(mask, window.known))
+        Piece(
+            mask.shift(rect.x0, rect.y0), one.predicted_iou, one.stability_score, index, rank, is_cut(mask, window.known, scale)
+        )
         for rank, (one, mask) in enumerate(zip(found, masks, strict=True))
         if not mask.is_empty
     ]
 
 
-def is_cut(mask: Mask, known: NDArray[np.bool_]) -> bool:
+def is_cut(mask: Mask, known: NDArray[np.bool_], scale: int = 1) -> bool:
     """Whether a mask comes close to an edge of its window behind which the raster has data.
 
-    ``known`` is the validity of the window grown by one pixel on every side.
+    ``known`` is the validity of the window, in squares of ``scale`` x ``scale`` pixels, grown by one on every side.
     """
     y, start, stop = mask.runs.T
-    side = known.shape[0] - 2
-    left, right = known[y[start < EDGE_PX] + 1, 0], known[y[stop > side - EDGE_PX] + 1, -1]
+    side, edge = (known.shape[0] - 2) * scale, EDGE_PX * scale
+    left, right = known[y[start < edge] // scale + 1, 0], known[y[stop > side - edge] // scale + 1, -1]
     if left.any() or right.any():
         return True
-    over, under = mask.clip(Rect(0, 0, side, EDGE_PX)), mask.clip(Rect(0, side - EDGE_PX, side, side))
-    return any(known[row, start + 1 : stop + 1].any() for row, part in ((0, over), (-1, under)) for _, start, stop in part.runs)
+    over, under = mask.clip(Rect(0, 0, side, edge)), mask.clip(Rect(0, side - edge, side, side))
+    return any(
+        known[row, start // scale + 1 : (stop - 1) // scale + 2].any()
+        for row, part in ((0, over), (-1, under))
+        for _, start, stop in part.runs
+    )
 
 
 def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np.float64]:
@@ -146,9 +164,18 @@ def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np
     return points[shapely.contains_xy(aoi_px, points)]
 
 
-@lru_cache(maxsize=2)
+# Threads of a worker that begin together would load, and keep on the device, a model each.
+_loading = threading.Lock()
+
+
 def load_referenced(reference: ModelReference) -> Segmenter:
     """Load a model that came by name; once in a process."""
+    with _loading:
+        return _load(reference)
+
+
+@lru_cache(maxsize=2)
+def _load(reference: ModelReference) -> Segmenter:
     from samgeo.sam.registry import load_model
 
     return load_model(reference.name, device=reference.device, dtype=reference.dtype)

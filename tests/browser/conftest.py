@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from lab_notebook import PATIENCE_S, Notebook
+from lab_notebook import PATIENCE_S, VIEWPORT, Notebook
 from lab_server import BROWSERS, find_browser, jupyterlab
-
-VIEWPORT = {"width": 1440, "height": 1100}
 
 
 # Of the module, not of the session: while playwright runs, its event loop is in the way of others.
@@ -30,11 +28,17 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def opened(browser, tmp_path_factory):
+def screen():
+    """What the page is shown on, as Playwright's contexts take it."""
+    return {"viewport": VIEWPORT}
+
+
+@pytest.fixture(scope="module")
+def opened(browser, screen, tmp_path_factory):
     """A notebook in JupyterLab, its page and its kernel: they take longer to start than most tests take."""
     folder = tmp_path_factory.mktemp("notebooks")
     with jupyterlab(tmp_path_factory.mktemp("home"), folder) as address:
-        context = browser.new_context(viewport=VIEWPORT)
+        context = browser.new_context(**screen)
         context.set_default_timeout(1000 * PATIENCE_S)
         notebook = Notebook(context.new_page(), address, folder / "map.ipynb")
         notebook.open()

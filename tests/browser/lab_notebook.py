@@ -15,7 +15,13 @@ from playwright.sync_api import Page
 PATIENCE_S = 120.0
 """Of every wait: for machines that do other work at the same time."""
 
+VIEWPORT = {"width": 1440, "height": 1100}
+"""The page's pixels."""
+
 POLL_MS = 50
+
+# What anywidget says when its script has not started within two seconds, as on a busy machine; it goes on all the same.
+_IMPATIENT = "[anywidget] Failed to initialize model"
 
 _READY = """path => {
     const widget = window.jupyterapp?.shell.currentWidget;
@@ -46,7 +52,7 @@ class Notebook:
         self.complaints: list[str] = []
         self._path, self._address = path, address
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        page.on("pageerror", self._hear_uncaught)
         page.route(lambda url: not url.startswith((address, "data:", "blob:")), self._refuse)
 
     def open(self) -> None:
@@ -117,6 +123,10 @@ class Notebook:
     def _hear(self, message: Any) -> None:
         if message.type == "error":
             self.complaints.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _hear_uncaught(self, error: Any) -> None:
+        if _IMPATIENT not in str(error):
+            self.complaints.append(f"uncaught: {error}")
 
     def _refuse(self, route: Any) -> None:
         self.complaints.append(f"asked for {route.request.url}")

@@ -196,6 +196,28 @@ def test_an_object_larger_than_a_window_is_whole_by_click_and_by_box() -> None:
 # Changing objects
 
 
+def test_what_a_windows_edge_cuts_says_so_in_candidates_files_and_logs(tmp_path: Path) -> None:
+    # No window holds the object, and none of its neighbours sees more of it than a click finds.
+    labels = np.zeros((64, 300), np.int32)
+    labels[10:50, 20:280] = 7
+    predictor = samgeo.Predictor(encode_ids(labels), model=Oracle(64))
+    first = predictor.candidates(points=[[40, 30]], crs="pixels")[0]
+    assert not first.complete
+    whole = samgeo.Predictor(encode_ids(labels[:, :290]), model=Oracle(512)).candidates(points=[[40, 30]], crs="pixels")[0]
+    assert whole.complete
+    saved, log = tmp_path / "saved.gpkg", tmp_path / "log.jsonl"
+    session = Session(predictor, autosave=saved, log=log)
+    part = gpd.GeoDataFrame({"complete": [False, True]}, geometry=[shapely.box(20, 10, 60, 50), shapely.box(70, 10, 90, 50)])
+    session.propose(part)
+    session.accept_proposals()
+    assert session.to_frame().complete.tolist() == [False, True]
+    assert [one.complete for one in Session(predictor, autosave=saved).state.objects] == [False, True]
+    assert [one.complete for one in Session.replay(log, predictor).state.objects] == [False, True]
+    session.export_coco(tmp_path / "coco.json")
+    annotations = json.loads((tmp_path / "coco.json").read_text())["annotations"]
+    assert [one["complete"] for one in annotations] == [False, True]
+
+
 def test_objects_are_reclassed_redrawn_selected_and_deleted(session: Session) -> None:
     first, second = accept(session, 0), accept(session, 1)
     session.set_class(first, "road")

@@ -126,6 +126,43 @@ def test_a_picture_is_cut_to_the_raster_on_whole_screen_pixels(raster: Raster) -
     assert np.abs(steps - np.rint(steps)).max() < 1e-3
 
 
+@pytest.mark.parametrize("ratio", [1.5, 2, 3])
+def test_on_a_fine_screen_a_picture_has_its_pixels_and_lies_on_those_of_the_page(raster: Raster, ratio: float) -> None:
+    place = Place.of(raster.geobox)
+    inner = view_of(place, Rect(0, 0, SHAPE[1], SHAPE[0]), 400)
+    low, high = place.to_plane(np.array([[inner.south, inner.west], [inner.north, inner.east]]))
+    unit = (high - low) / (inner.width, inner.height)
+    start = low - 150.3 * unit
+    wide = place.from_plane(np.array([start, start + (650, inner.height + 250) * unit]))
+    view = View(*wide[0].tolist(), *wide[1].tolist(), 650, inner.height + 250)
+    coarse, fine = draw(raster, place, view), draw(raster, place, view.on_screen(ratio))
+    assert coarse is not None
+    assert fine is not None
+    assert np.array(fine.image.size) == pytest.approx(np.array(coarse.image.size) * ratio, abs=1)
+    steps, coarse_steps = ((place.to_plane(np.array(one.bounds)) - start) / unit for one in (fine, coarse))
+    # Where not every edge of a pixel of the page is one of the screen, the nearest is.
+    off = 1e-3 if ratio % 1 == 0 else 1 / ratio
+    assert np.abs(steps - coarse_steps).max() < off
+    assert np.abs(steps - np.rint(steps)).max() < off
+    xy = centres_px(place, fine)
+    rgba = np.asarray(fine.image)
+    shown = (rgba[..., 3] == 255) & (xy > 0.05).all(axis=-1) & (xy < np.array(SHAPE[::-1]) - 0.05).all(axis=-1)
+    off = np.abs(np.stack(pixel_coordinates(rgba[..., :3]), axis=-1) + 0.5 - xy)[shown]
+    assert off.max() < 0.5 + 0.05
+
+
+def test_no_screen_is_so_fine_that_its_picture_is_huge() -> None:
+    sides = {(800, 600): 2, (4000, 100): 2, (3000, 2000): 4, (4096, 4096): 8, (500, 400): 100}
+    for (width, height), ratio in sides.items():
+        view = View(0, 0, 1, 1, width, height)
+        fine = view.on_screen(ratio)
+        assert max(fine.width, fine.height) <= 4096
+        assert fine.width * fine.height <= max(2**23 + 4096, width * height)
+        assert fine.width / fine.height == pytest.approx(width / height, rel=0.01)
+        assert (fine.south, fine.west, fine.north, fine.east) == (0, 0, 1, 1)
+    assert View(0, 0, 1, 1, 800, 600).on_screen(2) == View(0, 0, 1, 1, 1600, 1200, 2)
+
+
 def test_a_view_beside_the_raster_is_no_picture(raster: Raster) -> None:
     place = Place.of(raster.geobox)
     south, west, north, east = place.bounds

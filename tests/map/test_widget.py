@@ -1,5 +1,7 @@
 """The map, driven as a browser drives it: every event, button and key, and what is drawn of it."""
 
+import base64
+import io
 import json
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import shapely
 from ipywidgets import Widget
+from PIL import Image
 
 import samgeo
 from samgeo.errors import OptionError, RasterError, SamgeoError, VectorError
@@ -389,6 +392,29 @@ def test_hovering_tells_class_area_and_score(make) -> None:
     layer._handle_mouse_events(None, {"event": "mouseover", "feature": {}, "id": None, "properties": {"id": 1}}, [])
     assert m.drawing.panel.hover.value == f"roof, {m.accepted.area_m2[0]:,.1f} m², score 1.00"
     assert m.drawing.panel.hover.layout.display is None
+    m.front._handle_custom_msg({"kind": "left"}, [])
+    assert m.drawing.panel.hover.layout.display == "none"
+    layer._handle_mouse_events(None, {"event": "mouseover", "feature": {}, "id": None, "properties": {"id": 1}}, [])
+    assert m.drawing.panel.hover.layout.display is None
+
+
+def test_what_a_windows_edge_cut_is_said_and_kept(make, image: Path) -> None:
+    m = make()
+    part = found(1, image=image).assign(complete=[False])
+    m.add(part)
+    (layer,) = m.drawing.proposals._group.layers
+    layer._handle_mouse_events(None, {"event": "mouseover", "feature": {}, "id": None, "properties": {"id": 1}}, [])
+    assert m.drawing.panel.hover.value.endswith("cut by a window's edge")
+    press(m, "accept-all")
+    assert "roof (cut)" in m.drawing.panel.table.value
+    assert m.accepted.complete.tolist() == [False]
+    accept(m, 2)
+    assert m.accepted.complete.tolist() == [False, True]
+    assert m.drawing.panel.table.value.count("(cut)") == 1
+    # What the analyst drew is as the analyst wants it.
+    m.session.edit(1, shapely.box(*m.accepted.total_bounds))
+    assert "roof (edited)" in m.drawing.panel.table.value
+    assert m.accepted.complete.tolist() == [True, True]
 
 
 # Proposals
@@ -418,6 +444,22 @@ def test_results_are_put_up_and_accepted_or_rejected_one_by_one(make, image: Pat
     press(m, "undo")
     press(m, "accept-all")
     assert len(m.accepted) == 3
+
+
+def test_the_confident_ones_are_accepted_at_once_and_the_others_wait(make, image: Path) -> None:
+    m = make()
+    scored = found(0, 1, 2, 3, image=image).assign(predicted_iou=[0.9, 0.6, 0.8, np.nan])
+    m.add(scored)
+    m.drawing.panel.least.value = 0.8
+    press(m, "accept-all")
+    assert status(m) == "accepted 2, 2 wait"
+    assert m.accepted.predicted_iou.tolist() == pytest.approx([0.9, 0.8])
+    m.drawing.panel.least.value = 0.95
+    press(m, "accept-all")
+    assert status(m).startswith("no mask that waits has a score of 0.95 or more")
+    m.drawing.panel.least.value = 0
+    press(m, "accept-all")
+    assert len(m.accepted) == 4
 
 
 def test_what_is_in_view_is_segmented_but_not_what_is_there_already(make) -> None:
@@ -469,6 +511,7 @@ def test_segmenting_shows_its_progress_and_can_be_ended(make) -> None:
     assert m.drawing.panel.buttons["segment"].disabled
     assert m.drawing.panel.progress.layout.visibility == "visible"
     assert m.drawing.panel.progress.max > 4
+    assert m.drawing.panel.progress.description.startswith("0 of ")
     press(m, "stop")
     model.go_on.set()
     assert m.wait(60)
@@ -597,6 +640,32 @@ def test_the_first_view_of_a_browser_is_filled_and_later_ones_are_left_alone(mak
     assert m.leaflet.zoom == before
 
 
+def test_a_fine_screen_gets_a_picture_as_fine(make) -> None:
+    m = make()
+    assert m.wait(60)
+    show_in_browser(m, m._place.bounds)
+    m.front._handle_custom_msg({"kind": "screen", "ratio": 2}, [])
+    assert m.wait(60)
+    coarse = wide(m)
+    show_in_browser(m, m._place.bounds, size=(400, 300))
+    assert m.wait(60)
+    assert wide(m) == pytest.approx(coarse / 2, abs=2)
+    m.front._handle_custom_msg({"kind": "screen", "ratio": 1}, [])
+    assert m.wait(60)
+    assert wide(m) == pytest.approx(coarse / 4, abs=2)
+    for nonsense in (0, -1, float("nan"), 1e9, "2", None):
+        m.front._handle_custom_msg({"kind": "screen", "ratio": nonsense}, [])
+    assert m.wait(60)
+    assert wide(m) == pytest.approx(coarse / 4, abs=2)
+    assert not is_error(m)
+
+
+def wide(m: Map) -> int:
+    """The width of the picture on top, in its own pixels."""
+    url = m.drawing.pictures.shown[-1].url
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).width
+
+
 def test_a_picture_that_cannot_be_drawn_is_said(make, image: Path) -> None:
     class Damaged:
         def __getattr__(self, name):
@@ -628,6 +697,31 @@ def test_a_click_sends_little_and_no_picture(make, monkeypatch: pytest.MonkeyPat
     assert not any("data:image" in one for one in sent)
     # The others that are accepted are not sent again for it.
     assert not any("samgeo-object" in one for one in sent)
+
+
+def test_an_action_is_told_in_few_messages(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    m = make(model=Candid())
+    mouse = Mouse(m)
+    assert m.wait(60)
+    sent: list[dict] = []
+    monkeypatch.setattr(Widget, "_send", lambda self, message, buffers=None: sent.append(message))
+    counts = {}
+    for name, act in {
+        "click": lambda: mouse.click(POINTS[0]),
+        "candidate": lambda: press(m, "candidate-1"),
+        "accept": lambda: press(m, "accept"),
+        "undo": lambda: press(m, "undo"),
+        "mode": lambda: press(m, "mode-select"),
+    }.items():
+        sent.clear()
+        act()
+        counts[name] = len(sent)
+    # Each is one turn of the channel: on a slow connection they add up.
+    assert counts["click"] <= 10
+    assert counts["candidate"] <= 4
+    assert counts["accept"] <= 10
+    assert counts["undo"] <= 11
+    assert counts["mode"] <= 3
 
 
 def test_many_objects_are_sent_a_few_at_a_time(make, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -666,6 +760,36 @@ def test_a_raster_without_crs_is_clicked_in_its_pixels(make) -> None:
 
 
 # Keys, errors, threads
+
+
+def test_the_model_computes_in_the_threads_that_are_asked_for(make) -> None:
+    import torch
+
+    seen: set[tuple[str, int]] = set()
+
+    class Counting(Oracle):
+        def embed(self, images, sizes=None):
+            seen.add(("embed", torch.get_num_threads()))
+            return super().embed(images, sizes)
+
+        def decode(self, embedding, **prompts):
+            seen.add(("decode", torch.get_num_threads()))
+            return super().decode(embedding, **prompts)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for options, threads in (({}, 1), ({"threads": 3}, 3), ({"threads": None}, 2)):
+            seen.clear()
+            m = make(model=Counting(128), **options)
+            Mouse(m).click(POINTS[0])
+            assert seen == {("embed", threads), ("decode", threads)}
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    for nonsense in (0, -2, 1.5, "2", True):
+        with pytest.raises(OptionError, match="threads is"):
+            make(threads=nonsense)
 
 
 def test_keys_do_what_buttons_do(make) -> None:

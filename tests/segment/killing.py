@@ -76,7 +76,7 @@ def die_at_rename(number: int) -> None:
     Path.replace = deadly
 
 
-def at_every_rename(image: Path, folder: Path, expected: bytes) -> int:
+def at_every_rename(image: Path, folder: Path, expected: bytes, scales: tuple[int, ...]) -> int:
     """Kill a run before each of its renames, and after the last; finish it; return how many there were."""
     survived = None
     for number in [1000, *range(1000)]:
@@ -84,13 +84,14 @@ def at_every_rename(image: Path, folder: Path, expected: bytes) -> int:
 
         def work(number=number, output=output) -> None:
             die_at_rename(number)
-            segment(image, output, scheduler="synchronous")
+            segment(image, output, scheduler="synchronous", scales=scales)
 
         ended = in_child(work)
         survived = number if ended == 0 else None
         if survived is None:
             assert os.WIFSIGNALED(ended), f"rename {number}"
-            assert in_child(lambda output=output: segment(image, output, scheduler="synchronous")) == 0, f"rename {number}"
+            again = in_child(lambda output=output: segment(image, output, scheduler="synchronous", scales=scales))
+            assert again == 0, f"rename {number}"
         assert output.read_bytes() == expected, f"rename {number}"
         if survived is not None:
             return survived
@@ -128,7 +129,8 @@ if __name__ == "__main__":
         segment(work / "image.tif", work / sys.argv[3], Slow, scheduler=sys.argv[4])
         sys.exit(0)
     if mode == "renames":
-        done = at_every_rename(work / "image.tif", work, (work / "undisturbed.parquet").read_bytes())
+        scales = tuple(int(scale) for scale in sys.argv[3].split(","))
+        done = at_every_rename(work / "image.tif", work, (work / "undisturbed.parquet").read_bytes(), scales)
     else:
         done = at_random(work, int(sys.argv[3]), mode)
     left = sorted(path.name for path in work.iterdir() if path.suffix not in {".tif", ".parquet"})

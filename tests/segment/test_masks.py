@@ -48,6 +48,22 @@ def test_an_array_survives_the_round_trip(image: NDArray[np.bool_], x0: int, y0:
 
 
 @settings(deadline=None)
+@given(masks, masks)
+def test_a_difference_holds_the_pixels_of_the_first_alone(a: Mask, b: Mask) -> None:
+    difference = a - b
+    assert is_canonical(difference)
+    np.testing.assert_array_equal(dense(difference), dense(a) & ~dense(b))
+
+
+@settings(deadline=None)
+@given(images, offsets, offsets, st.integers(1, 5))
+def test_a_scaled_mask_has_a_square_for_every_pixel(image: NDArray[np.bool_], x0: int, y0: int, factor: int) -> None:
+    scaled = Mask.from_array(image, x0, y0).scaled(factor)
+    squares = np.kron(image, np.ones((factor, factor), dtype=np.bool_))
+    assert scaled == Mask.from_array(squares, x0 * factor, y0 * factor)
+
+
+@settings(deadline=None)
 @given(masks)
 def test_rect_is_the_smallest_that_holds_the_mask(mask: Mask) -> None:
     if mask.is_empty:

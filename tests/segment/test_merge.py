@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.levels import Levels
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Piece, merge
 
@@ -20,7 +21,7 @@ def piece(rect: Rect, column: int, *, cut: bool, iou: float = 0.9, rank: int = 0
 
 def merged(*pieces: Piece) -> list:
     row = {column: [one for one in pieces if one.window[1] == column] for column in (0, 1)}
-    return [segment for closed in merge([row], LATTICE) for segment in closed]
+    return [segment for closed in merge([row], Levels.of(LATTICE)) for segment in closed]
 
 
 def test_the_lattice_of_these_tests_has_two_windows_that_share_columns_80_to_100() -> None:
@@ -83,7 +84,7 @@ def test_a_component_is_given_out_once_no_later_row_can_touch_it() -> None:
         {0: [tall(Rect(50, 80, 60, 180), 1, cut=True)]},
         {0: [tall(Rect(50, 160, 60, 250), 2, cut=True)]},
     ]
-    closed = list(merge(rows, lattice))
+    closed = list(merge(rows, Levels.of(lattice)))
     assert [[segment.mask for segment in some] for some in closed] == [
         [block(Rect(0, 0, 10, 50))],
         [],
@@ -92,4 +93,4 @@ def test_a_component_is_given_out_once_no_later_row_can_touch_it() -> None:
 
 
 def test_no_pieces_give_no_objects() -> None:
-    assert [len(closed) for closed in merge([{0: [], 1: []}], LATTICE)] == [0]
+    assert [len(closed) for closed in merge([{0: [], 1: []}], Levels.of(LATTICE))] == [0]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import samgeo
 from samgeo.errors import OptionError
@@ -115,6 +118,64 @@ def test_the_table_has_the_longest_first(clock: Clock) -> None:
     assert lines[-1].startswith("8.00 s in all; the model idle for 25.0% of them; 25.0%")
 
 
+class Event:
+    """Of a CUDA device whose clock is the test's, and which is done with all but the last of what it was given."""
+
+    clock: Clock
+    waited: list[Event]
+
+    def __init__(self, *, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self, stream: object) -> None:
+        assert stream == "stream of cuda:0"
+        self.at = self.clock.now
+
+    def query(self) -> bool:
+        return self.at < self.clock.now
+
+    def synchronize(self) -> None:
+        self.waited.append(self)
+
+    def elapsed_time(self, end: Event) -> float:
+        return 1000 * (end.at - self.at)
+
+
+def test_a_gpu_is_idle_while_it_has_no_work_of_the_model(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    Event.clock, Event.waited = clock, []
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    gpu = torch.device("cuda:0")
+    with profiling() as profile:
+        for wait in (3, 2):
+            with stage("decode", gpu):
+                clock.wait(wait)
+        with stage("masks"):
+            clock.wait(1)
+        with stage("encode", gpu):
+            clock.wait(4)
+        assert len(Event.waited) == 2  # what is done is added up on the way, and what is not is not waited for
+    assert profile.device_idle == pytest.approx(0.1)
+    assert profile.to_dict()["device_idle"] == profile.device_idle
+    assert "the GPU for 10.0%" in profile.table()
+
+
+def test_without_a_gpu_nothing_is_said_of_one(clock: Clock) -> None:
+    with profiling() as profile, stage("decode", torch.device("cpu")):
+        clock.wait(1)
+    assert profile.device_idle is None
+    assert "GPU" not in profile.table()
+
+
+@pytest.mark.parametrize("scheduler", ["processes", "tcp://somewhere:8786"])
+def test_processes_that_the_timers_do_not_see_are_refused(scheduler: str) -> None:
+    oracle = Oracle(64)
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    with profiling(), pytest.raises(OptionError, match="sees this process only"):
+        samgeo.segment(image, model=oracle, progress=False, scheduler=scheduler)
+    assert oracle.embedded == 0
+
+
 def test_a_run_is_timed_from_reading_to_polygons() -> None:
     image = encode_ids(scattered(6, (96, 96), seed=1, min_size=10, max_size=24))
     with profiling() as profile:
@@ -124,3 +185,14 @@ def test_a_run_is_timed_from_reading_to_polygons() -> None:
     assert {"read", "encode", "decode", "masks", "suppress", "merge", "vectorize"} <= set(calls)
     assert calls["read"] >= calls["encode"] == 4
     assert 0 < sum(seconds(profile).values()) <= profile.wall  # in one thread
+
+
+def test_nearly_all_of_the_time_of_a_run_is_in_a_stage(tmp_path: Path) -> None:
+    image = encode_ids(scattered(60, (700, 900), seed=1))
+    output = tmp_path / "objects.parquet"
+    options = {"model": Oracle(256), "points_per_side": 16, "progress": False, "scheduler": "synchronous"}
+    samgeo.segment(image, output, **options)  # what is loaded when it is first needed is no stage
+    with profiling() as profile:
+        samgeo.segment(image, output, overwrite=True, **options)
+    assert {"open", "keep", "table", "pieces", "write", "collect"} <= set(seconds(profile))
+    assert 0.9 * profile.wall < sum(seconds(profile).values()) <= profile.wall

@@ -314,12 +314,13 @@ def test_a_run_folder_with_damaged_files_gives_the_same_result_or_says_no(
 
 def test_parts_and_frontiers_come_back_and_every_flipped_byte_is_seen(scene: Path) -> None:
     from samgeo.geo.grid import Lattice
+    from samgeo.geo.levels import Levels
     from samgeo.geo.raster import Raster
     from samgeo.sam.registry import default_gates
     from samgeo.segment.window import Plan, segment_window
 
     model = Oracle(128)
-    plan = Plan(Lattice((320, 330), 128, 64), default_gates(model), None)
+    plan = Plan(Levels.of(Lattice((320, 330), 128, 64)), default_gates(model), None)
     pieces = {column: segment_window(Raster.open(scene), model, plan, (1, column)) for column in (1, 2)}
     part = Part(1, 1, 3, pieces, (Failure((1, 2), 'of "memory" é'),))
     content = part.to_bytes()

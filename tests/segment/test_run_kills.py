@@ -40,7 +40,15 @@ def drive(place: Path, *arguments: object) -> int:
 
 def test_killed_at_every_rename_before_and_after_it(place: Path) -> None:
     # The manifest, the session, and for each of three rows a part, its objects and the frontier, then the output.
-    assert drive(place, "renames") > 9
+    assert drive(place, "renames", "1") > 9
+
+
+def test_killed_at_every_rename_with_windows_of_several_scales(place: Path) -> None:
+    undisturbed = place / "undisturbed.parquet"
+    alone = undisturbed.read_bytes()
+    samgeo.segment(place / "image.tif", undisturbed, model=Oracle(128), scales=(1, 2), overwrite=True, **OPTIONS)
+    assert undisturbed.read_bytes() != alone
+    assert drive(place, "renames", "1,2") > 12
 
 
 @pytest.mark.slow

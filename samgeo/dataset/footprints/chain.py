@@ -51,7 +51,7 @@ def footprints(
 
     Parameters
     ----------
-    raster : path, URL, xarray.DataArray, ndarray or Raster
+    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
     output : path, optional
         Where to write the footprints: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.

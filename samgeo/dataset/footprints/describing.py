@@ -45,7 +45,7 @@ def describe(
 
     Parameters
     ----------
-    raster : path, URL, xarray.DataArray, ndarray or Raster
+    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
     objects : path, GeoDataFrame or GeoSeries
         Polygons in any CRS.

@@ -50,7 +50,7 @@ def select(
 
     Parameters
     ----------
-    raster : path, URL, xarray.DataArray, ndarray or Raster
+    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         Where the candidates were found; see `samgeo.Raster.open`.
     candidates : path or GeoDataFrame
         From `samgeo.segment` or `samgeo.Predictor`; other polygons do, in any CRS.
@@ -99,7 +99,7 @@ def more_like(raster: Any, examples: Any, candidates: Any = None, **options: Any
 
     Parameters
     ----------
-    raster : path, URL, xarray.DataArray, ndarray or Raster
+    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
     examples : path, GeoDataFrame, GeoSeries, sequence of geometries, or a pair of those
         See `select`.

@@ -1,33 +1,42 @@
 """The folder of a run: its manifest, its parts, its frontier, and the objects of the rows that are merged.
 
-    manifest.json         what was begun, compared with what is asked now
-    lock                  held by the process that works here; the system lets go of it when the process dies
-    session.json          who works here, since when, and what was there before
-    parts/R-A-B.npz       pieces of the windows of row R, columns A to B (not B); "-holes" behind it where some failed
-    frontier.npz          the objects that are still open, and how many closed with each row
-    rows/R.parquet        the objects that closed with row R, GeoParquet
-    output.json           the output that was written: its path, size and time
-
-Everything is written whole or not at all. What is damaged in spite of that is made again from what is not.
+`samgeo.segment.run.layout` says what lies where. Everything is written whole or not at all. What is damaged in spite of that is
+made again from what is not.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from hashlib import blake2b
+from functools import partial
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError, RunError
 from samgeo.geo.files import write_whole
+from samgeo.geo.places import Place, RemotePlace
+from samgeo.segment.run.layout import (
+    DIGEST,
+    FRONTIER,
+    LOCK,
+    MANIFEST,
+    OUTPUT,
+    PARTS,
+    ROWS,
+    SESSION,
+    Span,
+    check_folder,
+    prepare,
+    spans_in,
+    take_away,
+)
 from samgeo.segment.run.manifest import FORMAT, KIND, differences, tell_differences
 from samgeo.segment.run.parts import DamagedError, Failure, Frontier, Part
 
@@ -36,30 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "Span"]
 
-MANIFEST, LOCK, SESSION, OUTPUT = "manifest.json", "lock", "session.json", "output.json"
-PARTS, ROWS, FRONTIER = "parts", "rows", "frontier.npz"
-
-_KNOWN = {MANIFEST, LOCK, SESSION, OUTPUT, PARTS, ROWS, FRONTIER}
-
 # Whoever asks for the status of a run holds its lock for a moment.
 LOCK_SECONDS = 2.0
-
-_PART = re.compile(r"(\d{6,})-(\d{6,})-(\d{6,})(-holes)?\.npz")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
-    """A part by its name: columns ``start`` to ``stop``, not included, of a row."""
-
-    row: int
-    start: int
-    stop: int
-    has_holes: bool
-
-    @property
-    def name(self) -> str:
-        """Of its file."""
-        return f"{self.row:06d}-{self.start:06d}-{self.stop:06d}{'-holes' if self.has_holes else ''}.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +68,7 @@ class RunFolder:
         OptionError
             With what to do.
         """
-        if not self.path.exists():
-            if not self.path.parent.is_dir():
-                raise OptionError(f"the run {self.path} cannot be made: {self.path.parent} is not a folder; make it first.")
-        elif not self.path.is_dir() or not _KNOWN.issuperset(path.name for path in self.path.glob("[!.]*")):
-            raise OptionError(f"{self.path} exists and is not the folder of a run; name another one with run_dir.")
+        check_folder(self.path)
 
     @contextmanager
     def opened(self, manifest: dict[str, Any]) -> Iterator[None]:
@@ -106,6 +89,7 @@ class RunFolder:
         import filelock
 
         self.check()
+        existed = self.path.exists()
         lock = filelock.FileLock(self.path / LOCK)
         try:
             self.path.mkdir(exist_ok=True)
@@ -120,7 +104,7 @@ class RunFolder:
             try:
                 self._begin(manifest)
             except OptionError:
-                if not (self.path / MANIFEST).exists():
+                if not existed:
                     self.remove()
                 raise
             yield
@@ -129,10 +113,7 @@ class RunFolder:
 
     def _begin(self, manifest: dict[str, Any]) -> None:
         try:
-            for folder in (self.path, self.path / PARTS, self.path / ROWS):
-                folder.mkdir(exist_ok=True)
-                for leftover in folder.glob(".*-*"):  # of a process that was killed while it wrote
-                    shutil.rmtree(leftover, ignore_errors=True)
+            prepare(self.path)
         except OSError as error:
             raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from error
         if (self.path / MANIFEST).exists():
@@ -187,13 +168,7 @@ class RunFolder:
 
     def spans(self) -> list[Span]:
         """Return the parts that are there, in order."""
-        found = []
-        with suppress(OSError):
-            for name in os.listdir(self.path / PARTS):  # noqa: PTH208 - names of many files, and nothing but names
-                if match := _PART.fullmatch(name):
-                    row, start, stop = (int(number) for number in match.groups()[:3])
-                    found.append(Span(row, start, stop, match[4] is not None))
-        return sorted(found)
+        return spans_in(self.path / PARTS)
 
     def part_path(self, span: Span) -> Path:
         """Return where a part is."""
@@ -235,9 +210,9 @@ class RunFolder:
     def forget(self, spans: list[Span]) -> None:
         """Take away parts, and with them all that was merged."""
         if spans:
-            (self.path / FRONTIER).unlink(missing_ok=True)
+            take_away(self.path / FRONTIER)
         for span in spans:
-            self.part_path(span).unlink(missing_ok=True)
+            take_away(self.part_path(span))
 
     def read_frontier(self) -> Frontier:
         """Return where merging has come to: nowhere, if its file or one of the merged rows is missing or damaged."""
@@ -247,7 +222,8 @@ class RunFolder:
         try:
             frontier = Frontier.from_bytes((self.path / FRONTIER).read_bytes())
             for row, count in enumerate(frontier.counts):
-                if count and pq.read_metadata(self.row_path(row)).num_rows != count:
+                path = self.row_path(row)
+                if count and (path.is_symlink() or pq.read_metadata(path).num_rows != count):
                     return Frontier()
         except (OSError, DamagedError, pa.ArrowException, ValueError):
             return Frontier()
@@ -264,7 +240,9 @@ class RunFolder:
         from samgeo.geo.vectors import write_vectors
 
         if len(objects):
-            write_vectors(objects, self.row_path(row), overwrite=True)
+            path = self.row_path(row)
+            write_vectors(objects, path, overwrite=True)
+            write_whole(path.with_suffix(DIGEST), _digest(path).encode())
         write_whole(self.path / FRONTIER, frontier.to_bytes())
 
     def row_path(self, row: int) -> Path:
@@ -280,18 +258,25 @@ class RunFolder:
         rows = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.row_paths(frontier)]
         return blake2b(repr((rows, [failure.window for failure in failures])).encode(), digest_size=16).hexdigest()
 
-    def mark_output(self, output: Path, content: Path, state: str) -> None:
+    def mark_output(self, output: Place, content: Path, state: str) -> None:
         """Remember that the file ``content``, made of ``state``, is about to become ``output``."""
-        write_whole(self.path / OUTPUT, json.dumps(_stamp(output, content) | {"state": state}).encode())
+        status = content.stat()
+        told = _stamp(output, status.st_size, status.st_mtime_ns) | {"state": state}
+        write_whole(self.path / OUTPUT, json.dumps(told).encode())
 
-    def wrote(self, output: Path) -> str | None:
-        """Return the state of which this run made a file, None if it is not from this run."""
+    def wrote(self, output: Place) -> str | None:
+        """Return the state of which this run made an output, None if it is not from this run."""
         told = _read_json(self.path / OUTPUT)
         state = str(told.pop("state", ""))
+        if not told:
+            return None
+        if isinstance(output, RemotePlace):
+            return state if told == _stamp(output, output.size(), None) else None
         try:
-            return state if told == _stamp(output, output) else None
+            status = output.stat()
         except OSError:
             return None
+        return state if told == _stamp(output, status.st_size, status.st_mtime_ns) else None
 
     def has_output(self) -> bool:
         """Whether an output was written."""
@@ -301,26 +286,37 @@ class RunFolder:
         """Take the folder away; what cannot be removed stays."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def sound_frontier(self, rows: int, columns: int) -> Frontier:
-        """Return where merging has come to, if all that it was merged from is there; else it begins anew, from the parts."""
+    def sound_frontier(self, columns: Sequence[int]) -> Frontier:
+        """Return where merging has come to, if all that it was merged from is there; else it begins anew, from the parts.
+
+        ``columns`` are the windows of each row.
+        """
         frontier = self.read_frontier()
-        covered = [0] * rows
+        covered = [0] * len(columns)
         for span in self.spans():
-            if span.row < rows:
+            if span.row < len(columns):
                 covered[span.row] += span.stop - span.start
             if span.has_holes and self._is_damaged(span):
                 return Frontier()
-        is_sound = frontier.row <= rows and all(count == columns for count in covered[: frontier.row])
+        is_sound = frontier.row <= len(columns) and covered[: frontier.row] == list(columns[: frontier.row])
+        is_sound &= all(
+            0 <= row < frontier.row and 0 <= column < columns[row] for row, column in (one.window for one in frontier.pieces)
+        )
+        # Parquet has no checksums of its own.
+        is_sound = is_sound and all(map(_is_whole, self.row_paths(frontier)))
         return frontier if is_sound else Frontier()
 
-    def sound_spans(self, rows: int, columns: int, first: int) -> list[Span]:
-        """Return the parts, without those from row ``first`` on that are damaged or overlap others: these are taken away."""
+    def sound_spans(self, columns: Sequence[int], first: int) -> list[Span]:
+        """Return the parts, without those from row ``first`` on that are damaged or overlap others: these are taken away.
+
+        ``columns`` are the windows of each row.
+        """
         sound: list[Span] = []
         for span in self.spans():
-            fits = span.row < rows and span.start < span.stop <= columns
+            fits = span.row < len(columns) and span.start < span.stop <= columns[span.row]
             overlaps = bool(sound) and sound[-1].row == span.row and span.start < sound[-1].stop
             if not fits or (span.row >= first and (overlaps or self._is_damaged(span))):
-                self.part_path(span).unlink(missing_ok=True)
+                take_away(self.part_path(span))
             else:
                 sound.append(span)
         return sound
@@ -333,9 +329,23 @@ class RunFolder:
         return False
 
 
-def _stamp(output: Path, content: Path) -> dict[str, Any]:
-    status = content.stat()
-    return {"path": str(output.absolute()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, partial(blake2b, digest_size=16)).hexdigest()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return path.with_suffix(DIGEST).read_text() == _digest(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _stamp(output: Place, size: int | None, modified_ns: int | None) -> dict[str, Any]:
+    """Return what an output is known by; of an object in storage, the time is that of the storage's own clock."""
+    if isinstance(output, RemotePlace):
+        return {"path": str(output), "bytes": size}
+    return {"path": str(output.absolute()), "bytes": size, "modified_ns": modified_ns}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from samgeo.errors import VectorError
+from samgeo.geo.places import Place, fetched, is_there
 from samgeo.segment.run.parts import Failure
 
 if TYPE_CHECKING:
@@ -19,28 +19,28 @@ __all__ = ["holes_path", "remove_old_holes", "write_holes"]
 HOLES = "holes_of"
 
 
-def holes_path(output: Path) -> Path:
+def holes_path(output: Place) -> Place:
     """Return where the holes of an output are written: ``city.holes.gpkg`` for ``city.gpkg``."""
     return output.with_name(f"{output.stem}.holes{output.suffix}")
 
 
-def write_holes(job: Job, failures: Sequence[Failure], output: Path, *, overwrite: bool) -> Path:
-    """Write windows that failed as polygons: the core of each, which no other window answers for.
+def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, overwrite: bool) -> Place:
+    """Write windows that failed as polygons: the core of each, which no other window of its scale answers for.
 
     Parameters
     ----------
     job : Job
     failures : sequence of Failure
-    output : Path
+    output : Path or RemotePlace
         Of the objects.
     overwrite : bool
         Whether a file that holds no holes may be replaced.
 
     Returns
     -------
-    Path
-        Of the holes: columns ``row`` and ``column`` of the window, ``x0_px``, ``y0_px``, ``x1_px`` and ``y1_px``, the
-        window's bounds in the raster, and ``reason``.
+    Path or RemotePlace
+        Of the holes: columns ``scale``, ``row`` and ``column`` of the window, its bounds in the raster ``x0_px``, ``y0_px``,
+        ``x1_px`` and ``y1_px``, and ``reason``.
 
     Raises
     ------
@@ -53,12 +53,14 @@ def write_holes(job: Job, failures: Sequence[Failure], output: Path, *, overwrit
     from samgeo.geo.vectors import write_vectors
     from samgeo.segment.vectorize import georeference
 
-    lattice, geobox = job.lattice, job.raster.geobox
-    cores = [lattice.core(*failure.window) for failure in failures]
-    rects = [lattice.rect(*failure.window) for failure in failures]
+    levels, geobox = job.levels, job.raster.geobox
+    cores = [levels.core(*failure.window) for failure in failures]
+    rects = [levels.rect(*failure.window) for failure in failures]
+    located = [levels.locate(failure.window[0]) for failure in failures]
     boxes = np.array([shapely.box(core.x0, core.y0, core.x1, core.y1) for core in cores], dtype=np.object_)
     columns = {
-        "row": [failure.window[0] for failure in failures],
+        "scale": [scale for scale, _, _ in located],
+        "row": [row for _, _, row in located],
         "column": [failure.window[1] for failure in failures],
         **{f"{name}_px": [getattr(rect, name) for rect in rects] for name in ("x0", "y0", "x1", "y1")},
         "reason": [failure.reason for failure in failures],
@@ -70,19 +72,20 @@ def write_holes(job: Job, failures: Sequence[Failure], output: Path, *, overwrit
     return path
 
 
-def remove_old_holes(output: Path) -> None:
+def remove_old_holes(output: Place) -> None:
     """Take away the holes that an earlier run wrote beside the same output."""
     path = holes_path(output)
     if _is_ours(path):
-        path.unlink(missing_ok=True)
+        path.unlink()
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(path: Place) -> bool:
     from samgeo.geo.vectors import read_provenance
 
-    if not path.is_file():
+    if not is_there(path):
         return False
     try:
-        return HOLES in (read_provenance(path) or {})
+        with fetched(path) as file:
+            return HOLES in (read_provenance(file) or {})
     except VectorError:
         return False

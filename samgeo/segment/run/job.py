@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from distributed import Client
 
-    from samgeo.geo.grid import Lattice
+    from samgeo.geo.levels import Levels
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
 
@@ -54,9 +54,9 @@ class Job:
     progress: bool
 
     @property
-    def lattice(self) -> Lattice:
+    def levels(self) -> Levels:
         """The windows."""
-        return self.plan.lattice
+        return self.plan.levels
 
     @property
     def shared(self) -> tuple[Raster, Segmenter | ModelReference, Plan]:
@@ -100,7 +100,7 @@ def objects_by_row(
     frontier : Frontier
         Behind this row.
     """
-    merger = Merger(job.lattice, min_iou=job.merge_iou, row=frontier.row, components=frontier.components)
+    merger = Merger(job.levels, min_iou=job.merge_iou, row=frontier.row, components=frontier.components)
     counts = frontier.counts
     for pieces in rows:
         closed = merger.add(pieces)

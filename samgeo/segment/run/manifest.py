@@ -39,6 +39,7 @@ def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> di
     from samgeo.geo.identity import identify
 
     made = raster.provenance()
+    files = made.pop("files", None)
     manifest = {
         "kind": KIND,
         "format": FORMAT,
@@ -52,7 +53,7 @@ def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> di
         },
         "options": dict(options),
         "versions": _versions(),
-        ABOUT: {"raster": made["path"]},
+        ABOUT: {"raster": made["path"], **({} if files is None else {"files": files})},
     }
     # What is compared is what a file holds: tuples are lists there.
     compared: dict[str, Any] = json.loads(json.dumps(manifest, allow_nan=False))

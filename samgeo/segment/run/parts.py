@@ -8,7 +8,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -25,6 +25,7 @@ Arrays = dict[str, NDArray[Any]]
 
 # A part holds some dozens of windows and a frontier a row of them: what claims to be larger is not one of ours.
 MOST_BYTES = 1 << 32
+MOST_ROWS = 10**6
 
 
 # All that zipfile, zlib and numpy were seen to answer to flipped bytes with.
@@ -99,8 +100,10 @@ class Part:
             pieces[piece.window[1]].append(piece)
         try:
             failures = tuple(Failure((row, int(column)), str(reason)) for column, reason in _json(arrays, "failures"))
-        except (TypeError, ValueError) as error:
+        except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
             raise DamagedError(str(error)) from error
+        if any(failure.window[1] not in pieces for failure in failures):
+            raise DamagedError("it says that another window failed")
         return cls(row, start, stop, pieces, failures)
 
 
@@ -124,9 +127,14 @@ class Frontier:
         """The first row that is not merged yet."""
         return len(self.counts)
 
+    @property
+    def pieces(self) -> Iterator[Piece]:
+        """Of all components."""
+        return (piece for members in self.components for piece in members)
+
     def to_bytes(self) -> bytes:
         """Return the content of its file."""
-        pieces = [piece for members in self.components for piece in members]
+        pieces = list(self.pieces)
         sizes = np.array([len(members) for members in self.components], dtype=np.int64)
         return _save({"counts": np.array(self.counts, dtype=np.int64), "sizes": sizes, **_pack(pieces)})
 
@@ -142,7 +150,7 @@ class Frontier:
         arrays = _load(content)
         counts, sizes = (_integers(arrays, name) for name in ("counts", "sizes"))
         pieces = _unpack(arrays)
-        if (counts < 0).any() or (sizes < 1).any() or sizes.sum() != len(pieces):
+        if len(counts) > MOST_ROWS or (counts < 0).any() or (sizes < 1).any() or sizes.sum() != len(pieces):
             raise DamagedError("its numbers do not fit each other")
         components = tuple(tuple(pieces[low:high]) for low, high in pairwise([0, *np.cumsum(sizes).tolist()]))
         return cls(tuple(counts.tolist()), components)
@@ -168,7 +176,7 @@ def _unpack(arrays: Arrays) -> list[Piece]:
     types_fit = [one.dtype.str for one in (window, cut, scores, runs)] == ["<i8", "|b1", "<f8", "<i4"]
     if not shapes_fit or not types_fit or runs.ndim != 2 or runs.shape[1] != 3:
         raise DamagedError("its arrays are not those of pieces")
-    if (lengths < 1).any() or lengths.sum() != len(runs) or (runs[:, 1] >= runs[:, 2]).any():
+    if (lengths < 1).any() or lengths.sum() != len(runs) or not _are_runs(runs, lengths) or not np.isfinite(scores).all():
         raise DamagedError("its runs do not fit its pieces")
     masks = np.split(runs, np.cumsum(lengths)[:-1]) if count else []
     # Copied, so that a piece that stays open does not keep the arrays of all the others.
@@ -178,6 +186,16 @@ def _unpack(arrays: Arrays) -> list[Piece]:
             masks, scores.tolist(), window.tolist(), rank.tolist(), cut.tolist(), strict=True
         )
     ]
+
+
+def _are_runs(runs: NDArray[np.int32], lengths: NDArray[np.int64]) -> bool:
+    """Whether runs are those of masks one after the other: sorted, apart from each other, and in a raster."""
+    if not len(runs):
+        return True
+    y, start, stop = runs.astype(np.int64).T
+    behind = y[1:] * (1 << 32) + start[1:] > y[:-1] * (1 << 32) + stop[:-1]
+    behind[np.cumsum(lengths)[:-1] - 1] = True  # another mask begins
+    return bool(runs.min() >= 0 and (start < stop).all() and behind.all())
 
 
 def _integers(arrays: Arrays, name: str) -> NDArray[np.int64]:

@@ -9,10 +9,15 @@ from typing import Any
 
 from samgeo.errors import RunError
 from samgeo.geo.grid import Lattice
+from samgeo.geo.levels import Levels, check_scales
+from samgeo.geo.places import as_place
 from samgeo.segment.run.folder import RunFolder, Span
-from samgeo.segment.run.parts import Failure
+from samgeo.segment.run.parts import MOST_ROWS, Failure
 
 __all__ = ["FailedWindow", "Status", "run_status"]
+
+# Of a name that is shown.
+MOST_SIGNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +27,15 @@ class FailedWindow:
     Attributes
     ----------
     row, column : int
-        In the lattice.
+        In the lattice of its scale.
     bounds_px : (int, int, int, int)
         Its x0, y0, x1 and y1 in raster pixels.
     bounds_crs : (float, float, float, float)
         The box around it in the raster's CRS, or in pixels where there is none.
     reason : str
         What went wrong when it was tried last.
+    scale : int
+        Of the window.
     """
 
     row: int
@@ -36,6 +43,7 @@ class FailedWindow:
     bounds_px: tuple[int, int, int, int]
     bounds_crs: tuple[float, float, float, float]
     reason: str
+    scale: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +89,8 @@ def run_status(path: str | os.PathLike[str]) -> Status:
 
     Parameters
     ----------
-    path : path
-        Its folder, or an output with ``.run`` beside it.
+    path : path or address
+        Its folder, or an output with ``.run`` beside it, in the current folder if it is an address.
 
     Returns
     -------
@@ -93,29 +101,32 @@ def run_status(path: str | os.PathLike[str]) -> Status:
     RunError
         If there is no run, or it is of another version of samgeo.
     """
-    folder = _find(Path(path))
+    place = as_place(path)
+    folder = _find(place if isinstance(place, Path) else Path(place.name))
     manifest = folder.manifest()
-    lattice = _lattice(folder, manifest)
-    spans = [span for span in folder.spans() if span.row < lattice.rows and span.start < span.stop <= lattice.columns]
-    done = min(sum(span.stop - span.start for span in spans), len(lattice))
+    levels = _levels(folder, manifest)
+    columns = levels.columns
+    spans = [span for span in folder.spans() if span.row < len(columns) and span.start < span.stop <= columns[span.row]]
+    done = min(sum(span.stop - span.start for span in spans), len(levels))
     frontier = folder.read_frontier()
-    failures = tuple(_located(failure, lattice, manifest) for failure in folder.failures())
+    there = {(span.row, column) for span in spans if span.has_holes for column in range(span.start, span.stop)}
+    failures = tuple(_located(failure, levels, manifest) for failure in folder.failures() if failure.window in there)
     is_busy = folder.is_busy()
     rate = _rate(folder, spans, done)
-    is_complete = frontier.row == lattice.rows
+    is_complete = frontier.row == levels.rows
     complete = "complete with holes" if failures else "complete"
     return Status(
         path=folder.path,
         state="running" if is_busy else complete if is_complete else "stopped",
-        raster=str(manifest.get("about", {}).get("raster")),
-        model=str(manifest.get("model", {}).get("name")),
-        windows=len(lattice),
+        raster=_name(manifest, "about", "raster"),
+        model=_name(manifest, "model", "name"),
+        windows=len(levels),
         done=done,
         rows=frontier.row,
         objects=sum(frontier.counts),
         failures=failures,
         windows_per_second=rate,
-        seconds_left=(len(lattice) - done) / rate if rate and is_busy else None,
+        seconds_left=(len(levels) - done) / rate if rate and is_busy else None,
     )
 
 
@@ -129,13 +140,25 @@ def _find(path: Path) -> RunFolder:
     return folder
 
 
-def _lattice(folder: RunFolder, manifest: dict[str, Any]) -> Lattice:
+def _levels(folder: RunFolder, manifest: dict[str, Any]) -> Levels:
     try:
         height, width = manifest["input"]["shape"]
         _transform(manifest)
-        return Lattice((int(height), int(width)), int(manifest["options"]["window"]), int(manifest["options"]["overlap"]))
-    except (KeyError, TypeError, ValueError) as error:
+        options = manifest["options"]
+        lattice = Lattice((int(height), int(width)), int(options["window"]), int(options["overlap"]))
+        scales = check_scales(options.get("scales", (1,)))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunError(f"the manifest of {folder.path} is damaged ({error!r}); remove the folder to begin anew.") from error
+    if lattice.rows > MOST_ROWS:
+        raise RunError(f"the manifest of {folder.path} is damaged: it says {lattice.rows} rows of windows; remove the folder.")
+    return Levels.of(lattice, scales)
+
+
+def _name(manifest: dict[str, Any], group: str, name: str) -> str:
+    """Return a name that a manifest says, as it can be shown."""
+    found = manifest.get(group)
+    text = str(found.get(name)) if isinstance(found, dict) else "?"
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:MOST_SIGNS])
 
 
 def _transform(manifest: dict[str, Any]) -> tuple[float, float, float, float, float, float]:
@@ -143,13 +166,13 @@ def _transform(manifest: dict[str, Any]) -> tuple[float, float, float, float, fl
     return a, b, c, d, e, f
 
 
-def _located(failure: Failure, lattice: Lattice, manifest: dict[str, Any]) -> FailedWindow:
-    rect = lattice.rect(*failure.window)
+def _located(failure: Failure, levels: Levels, manifest: dict[str, Any]) -> FailedWindow:
+    rect, (scale, _, row) = levels.rect(*failure.window), levels.locate(failure.window[0])
     a, b, c, d, e, f = _transform(manifest)
     corners = [(a * x + b * y + c, d * x + e * y + f) for x in (rect.x0, rect.x1) for y in (rect.y0, rect.y1)]
     xs, ys = zip(*corners, strict=True)
     bounds_px = (rect.x0, rect.y0, rect.x1, rect.y1)
-    return FailedWindow(*failure.window, bounds_px, (min(xs), min(ys), max(xs), max(ys)), failure.reason)
+    return FailedWindow(row, failure.window[1], bounds_px, (min(xs), min(ys), max(xs), max(ys)), failure.reason, scale)
 
 
 def _rate(folder: RunFolder, spans: list[Span], done: int) -> float | None:
@@ -158,6 +181,6 @@ def _rate(folder: RunFolder, spans: list[Span], done: int) -> float | None:
     try:
         last = max((folder.part_path(span).stat().st_mtime for span in spans), default=0.0)
         seconds, windows = last - float(session["started"]), done - int(session["windows"])
-    except (KeyError, TypeError, ValueError, OSError):
+    except (ArithmeticError, LookupError, TypeError, ValueError, OSError):
         return None
     return windows / seconds if seconds > 0 and windows > 0 else None

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import RunError, StoppedError, WindowError
 from samgeo.geo.block_cache import limited_block_cache
+from samgeo.geo.places import Place, RemotePlace
 from samgeo.segment.merge import Piece
+from samgeo.segment.profile import stage, timed
 from samgeo.segment.run.folder import RunFolder, Span
 from samgeo.segment.run.holes import remove_old_holes, write_holes
 from samgeo.segment.run.job import Job, objects_by_row
@@ -45,7 +47,7 @@ class Summary:
         Windows that could not be segmented: which, where, and why.
     has_crs : bool
         Whether the raster has a CRS; areas are in pixels otherwise.
-    output, holes : Path or None
+    output, holes : Path, RemotePlace or None
         What was written: the objects, and the ground of the windows that failed.
     folder : Path or None
         Of the run, if it was kept.
@@ -56,8 +58,8 @@ class Summary:
     continued: int
     failures: tuple[str, ...]
     has_crs: bool
-    output: Path | None
-    holes: Path | None
+    output: Place | None
+    holes: Place | None
     folder: Path | None
 
 
@@ -74,11 +76,11 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
 
     def rows() -> Generator[dict[int, list[Piece]]]:
         windows = run_ordered(
-            segment_window, job.shared, job.lattice, scheduler=job.scheduler, workers=job.workers, done=bar.update
+            segment_window, job.shared, job.levels, scheduler=job.scheduler, workers=job.workers, done=bar.update
         )
         with closing(windows):
-            for _ in range(job.lattice.rows):
-                yield {column: next(windows) for column in range(job.lattice.columns)}
+            for columns in job.levels.columns:
+                yield {column: next(windows) for column in range(columns)}
 
     with _bar(job, 0) as bar, limited_block_cache(job.plan.cache_bytes):
         found = [objects for objects, _ in objects_by_row(job, rows(), Frontier()) if len(objects)]
@@ -90,7 +92,7 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
 def run(
     job: Job,
     folder: RunFolder,
-    output: Path | None,
+    output: Place | None,
     *,
     keep: bool,
     overwrite: bool,
@@ -104,7 +106,7 @@ def run(
     ----------
     job : Job
     folder : RunFolder
-    output : Path or None
+    output : Path, RemotePlace or None
         The vector file.
     keep : bool
         Whether the folder stays when the run is complete; it stays in any case while windows are missing.
@@ -139,15 +141,16 @@ def run(
             holes = None if output is None else _write(job, folder, frontier, failures, output=output, overwrite=overwrite)
             stays = keep or output is None or bool(failures)
             if not stays:
-                folder.remove()
+                with stage("keep"):
+                    folder.remove()
         except BaseException:
             if not keep and not _has_work(folder):
                 folder.remove()
             raise
-    told = tuple(tell_failure(failure, job.raster.name, job.lattice) for failure in failures)
+    told = tuple(tell_failure(failure, job.raster.name, job.levels) for failure in failures)
     summary = Summary(
         objects=sum(frontier.counts),
-        windows=len(job.lattice),
+        windows=len(job.levels),
         continued=continued,
         failures=told,
         has_crs=job.raster.geobox.crs is not None,
@@ -164,8 +167,8 @@ def _advance(job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[],
 
     if retry_failed:
         folder.forget([span for span in folder.spans() if span.has_holes])
-    frontier = folder.sound_frontier(job.lattice.rows, job.lattice.columns)
-    spans = folder.sound_spans(job.lattice.rows, job.lattice.columns, frontier.row)
+    frontier = folder.sound_frontier(job.levels.columns)
+    spans = folder.sound_spans(job.levels.columns, frontier.row)
     continued = sum(span.stop - span.start for span in spans)
     folder.write_session(continued)
     with _bar(job, continued) as bar, limited_block_cache(job.plan.cache_bytes):
@@ -177,7 +180,8 @@ def _advance(job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[],
                         f"{job.raster.name} has changed since the run {folder.path} was begun, so that what is done is of "
                         "another raster than what is left; remove that folder, and begin anew."
                     )
-                folder.write_row(behind.row - 1, objects, behind)
+                with stage("keep"):
+                    folder.write_row(behind.row - 1, objects, behind)
                 frontier = behind
     return continued, frontier
 
@@ -189,6 +193,7 @@ class _Rows:
         self, job: Job, folder: RunFolder, spans: Sequence[Span], stop: Callable[[], bool] | None, done: Callable[[], object]
     ) -> None:
         self._job, self._folder, self._stop, self._done = job, folder, stop, done
+        self._columns = job.levels.columns
         self._there: dict[int, list[Span]] = {}
         for span in spans:
             self._there.setdefault(span.row, []).append(span)
@@ -197,7 +202,7 @@ class _Rows:
         job = self._job
         missing = (
             (row, column)
-            for row in range(first, job.lattice.rows)
+            for row in range(first, job.levels.rows)
             for start, stop, span in self._stretches(row)
             if span is None
             for column in range(start, stop)
@@ -213,7 +218,7 @@ class _Rows:
             lost=Failure,
         )
         with closing(results):
-            for row in range(first, job.lattice.rows):
+            for row in range(first, job.levels.rows):
                 pieces: dict[int, Sequence[Piece]] = {}
                 for start, stop, span in self._stretches(row):
                     pieces.update(self._compute(row, start, stop, results) if span is None else self._read(span))
@@ -227,8 +232,9 @@ class _Rows:
                 yield at, span.start, None
             yield span.start, span.stop, span
             at = span.stop
-        if at < self._job.lattice.columns:
-            yield at, self._job.lattice.columns, None
+        columns = self._columns[row]
+        if at < columns:
+            yield at, columns, None
 
     def _read(self, span: Span) -> Any:
         try:
@@ -276,13 +282,14 @@ class _Unsaved:
             column: [] if isinstance(result, Failure) else result for column, result in enumerate(self._results, self._start)
         }
         failures = tuple(result for result in self._results if isinstance(result, Failure))
-        self._folder.write_part(Part(self._row, self._start, stop, pieces, failures))
+        with stage("keep"):
+            self._folder.write_part(Part(self._row, self._start, stop, pieces, failures))
         self._results, self._start, self._since = [], stop, time.monotonic()
 
 
 def _check_found(job: Job, frontier: Frontier, failures: Sequence[Failure]) -> None:
     if failures and not sum(frontier.counts):
-        first = tell_failure(failures[0], job.raster.name, job.lattice)
+        first = tell_failure(failures[0], job.raster.name, job.levels)
         others = f" (and {len(failures) - 1} other windows failed)" if len(failures) > 1 else ""
         raise WindowError(f"nothing was found, and {first}{others}")
 
@@ -293,6 +300,7 @@ def _has_work(folder: RunFolder) -> bool:
     return sum(span.stop - span.start for span in spans) > len(folder.failures())
 
 
+@timed("collect")
 def _collect(job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure]) -> gpd.GeoDataFrame:
     from samgeo.geo.joining import read_parts
 
@@ -302,9 +310,10 @@ def _collect(job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence
     return result
 
 
+@timed("write")
 def _write(
-    job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure], *, output: Path, overwrite: bool
-) -> Path | None:
+    job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure], *, output: Place, overwrite: bool
+) -> Place | None:
     """Write the output, unless it is there from before a kill, and the holes; return where these are."""
     from samgeo.geo.joining import join_vectors
     from samgeo.geo.vectors import write_vectors
@@ -320,25 +329,31 @@ def _write(
     if not paths:
         paths = [folder.row_path(0)]
         write_vectors(job.no_objects(), paths[0], overwrite=True)
-    same_disk = folder.path.stat().st_dev == output.parent.stat().st_dev
+    staged = isinstance(output, RemotePlace) or folder.path.stat().st_dev == output.parent.stat().st_dev
     join_vectors(
         paths,
         output,
         overwrite=overwrite or ours is not None,
         provenance=_provenance(job, failures),
-        staging=folder.path if same_disk else None,
+        staging=folder.path if staged else None,
         about_to_place=lambda whole: folder.mark_output(output, whole, state),
     )
     return holes
 
 
 def _provenance(job: Job, failures: Sequence[Failure]) -> dict[str, Any]:
-    holes = {"failed_windows": [list(failure.window) for failure in failures]} if failures else {}
-    return job.provenance() | holes
+    failed = [_told(failure, job) for failure in failures]
+    return job.provenance() | ({"failed_windows": failed} if failures else {})
+
+
+def _told(failure: Failure, job: Job) -> list[int]:
+    """Return row and column of a window in the lattice of its scale, and the scale where it is a coarser one."""
+    scale, _, row = job.levels.locate(failure.window[0])
+    return [row, failure.window[1], *([scale] if scale > 1 else [])]
 
 
 def _bar(job: Job, initial: int) -> Any:
     from tqdm import tqdm
 
     name = Path(job.raster.name).name
-    return tqdm(total=len(job.lattice), initial=initial, unit="window", desc=name, disable=not job.progress)
+    return tqdm(total=len(job.levels), initial=initial, unit="window", desc=name, disable=not job.progress)

@@ -1,0 +1,180 @@
+"""Windows of several scales over one raster, row by row in the order in which they are read.
+
+A window of scale ``k`` covers ``k`` times the side of one of the first scale, ``k * k`` pixels in the place of each of its
+pixels. Every scale is a lattice of its own, anchored at pixel (0, 0) of the raster.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+from samgeo.geo.grid import Lattice, Rect
+
+__all__ = ["MOST_SCALE", "Levels", "check_scales"]
+
+# Beyond it, a window covers more than anybody means to, and a pixel of it is hardly a picture of what it covers.
+MOST_SCALE = 64
+
+# More than any raster has, but not more than what a damaged manifest claims.
+MOST_ROWS = 10**6
+
+
+def check_scales(scales: int | Iterable[int]) -> tuple[int, ...]:
+    """Return scales in rising order.
+
+    Raises
+    ------
+    OptionError
+        If they are not different whole numbers from 1 to `MOST_SCALE`, 1 among them.
+    """
+    given = [scales] if isinstance(scales, int | str) or not isinstance(scales, Iterable) else list(scales)
+    if any(isinstance(scale, bool) or not hasattr(scale, "__index__") for scale in given):
+        raise OptionError(f"scales are {scales!r}; give whole numbers such as (1, 2, 4).")
+    numbers = sorted(operator.index(scale) for scale in given)
+    if not numbers or numbers[0] < 1 or numbers[-1] > MOST_SCALE or len(set(numbers)) < len(numbers):
+        raise OptionError(f"scales are {scales!r}; give different whole numbers from 1 to {MOST_SCALE}, such as (1, 2, 4).")
+    if numbers[0] != 1:
+        raise OptionError(
+            f"scales are {scales!r}; give 1 too, which finds what is small and draws the edges. For coarser windows alone give "
+            "a larger window."
+        )
+    return tuple(numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The windows of all scales; made with `Levels.of`.
+
+    Rows of windows are numbered through all scales by their upper edge, of equal ones the coarsest first: no window that is
+    still to come reaches above the next row. A window is a row by that number and a column. With one scale, these are the row
+    and the column in its lattice.
+
+    Attributes
+    ----------
+    scales : tuple of int
+        From 1 on, rising.
+    lattices : tuple of Lattice
+        Of each scale.
+    """
+
+    scales: tuple[int, ...]
+    lattices: tuple[Lattice, ...]
+    _order: tuple[tuple[int, int], ...]
+    _numbers: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, lattice: Lattice, scales: Sequence[int] = (1,)) -> Levels:
+        """Make the windows of some scales.
+
+        Parameters
+        ----------
+        lattice : Lattice
+            Of the first scale.
+        scales : sequence of int, default (1,)
+            As `check_scales` returns them. Those behind one whose single window holds all of the raster are left away.
+
+        Raises
+        ------
+        OptionError
+            If there are more rows than anybody could read.
+        """
+        if lattice.rows > MOST_ROWS:
+            raise OptionError(f"{lattice.rows:,} rows of windows are more than {MOST_ROWS:,}; give a larger window.")
+        lattices = [lattice]
+        for scale in scales[1:]:
+            if len(lattices[-1]) == 1:
+                break
+            lattices.append(Lattice(lattice.shape, lattice.window * scale, lattice.overlap * scale))
+        rows = [(level, row) for level, one in enumerate(lattices) for row in range(one.rows)]
+        rows.sort(key=lambda place: (place[1] * lattices[place[0]].stride, -place[0]))
+        numbers = [[0] * one.rows for one in lattices]
+        for number, (level, row) in enumerate(rows):
+            numbers[level][row] = number
+        return cls(tuple(scales[: len(lattices)]), tuple(lattices), tuple(rows), tuple(map(tuple, numbers)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the raster in pixels."""
+        return self.lattices[0].shape
+
+    @property
+    def rows(self) -> int:
+        """Rows of windows, of all scales."""
+        return len(self._order)
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Windows in each row."""
+        return tuple(self.lattices[level].columns for level, _ in self._order)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.lattices))
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((row, column) for row, count in enumerate(self.columns) for column in range(count))
+
+    def level(self, row: int) -> int:
+        """Return which of the scales a row of windows has."""
+        return self._order[row][0]
+
+    def locate(self, row: int) -> tuple[int, Lattice, int]:
+        """Return the scale of a row, its lattice, and the number of the row in that."""
+        level, own = self._order[row]
+        return self.scales[level], self.lattices[level], own
+
+    def overlap(self, row: int) -> int:
+        """Return how many pixels neighbouring windows of a row share."""
+        return self.locate(row)[1].overlap
+
+    def rect(self, row: int, column: int) -> Rect:
+        """Return the whole window, which may reach past the right and the bottom of the raster."""
+        _, lattice, own = self.locate(row)
+        return lattice.rect(own, column)
+
+    def core(self, row: int, column: int) -> Rect:
+        """Return the part of the raster that this window answers for among those of its scale."""
+        _, lattice, own = self.locate(row)
+        return lattice.core(own, column)
+
+    def points(self, row: int, column: int, per_side: int) -> NDArray[np.float64]:
+        """Return the points of the window's core, shape (N, 2): every scale has a lattice of points of its own."""
+        _, lattice, own = self.locate(row)
+        return lattice.points(own, column, per_side)
+
+    def next_top(self, row: int) -> int | None:
+        """Return above which line no window behind this row reaches; None behind the last."""
+        return self.rect(row + 1, 0).y0 if row + 1 < self.rows else None
+
+    def rows_at(self, y: int) -> set[int]:
+        """Return the rows of windows that hold a line of pixels."""
+        return {
+            self._numbers[level][own]
+            for level, lattice in enumerate(self.lattices)
+            for own in _meeting(y, y + 1, lattice, lattice.rows)
+        }
+
+    def row_above(self, row: int) -> int | None:
+        """Return the row of the same scale above this one; None above the first."""
+        level, own = self._order[row]
+        return self._numbers[level][own - 1] if own else None
+
+    def across(self, row: int, column: int) -> Iterator[tuple[int, int]]:
+        """Give the windows of other scales that share pixels with this one."""
+        rect = self.rect(row, column)
+        for level, lattice in enumerate(self.lattices):
+            if level != self.level(row):
+                columns = _meeting(rect.x0, rect.x1, lattice, lattice.columns)
+                for other in _meeting(rect.y0, rect.y1, lattice, lattice.rows):
+                    yield from ((self._numbers[level][other], place) for place in columns)
+
+
+def _meeting(low: int, high: int, lattice: Lattice, count: int) -> range:
+    """Return which windows along an axis share pixels with a span."""
+    first = (low - lattice.window) // lattice.stride + 1
+    return range(max(first, 0), min(-(-high // lattice.stride), count))

@@ -1,0 +1,63 @@
+"""Values that stand for no data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+
+__all__ = ["as_dtype", "check_nodata", "has_value"]
+
+
+def check_nodata(nodata: Any) -> tuple[float | None, ...] | None:
+    """Read what a user says of nodata: a number for all three bands, or "none"; None where nothing is said.
+
+    Raises
+    ------
+    OptionError
+        If it is neither.
+    """
+    if nodata is None:
+        return None
+    if nodata == "none":
+        return None, None, None
+    try:
+        value = float(nodata)
+    except (TypeError, ValueError):
+        raise OptionError(f'nodata is {nodata!r}; give a number, or "none".') from None
+    return value, value, value
+
+
+def has_value(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
+    """Return where bands have a value: it is finite, and not the one that stands for no data.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, ...)
+        Of n bands.
+    nodata : sequence of float or None
+        Of each band, or of more; further ones are not looked at.
+
+    Returns
+    -------
+    ndarray of bool, shape (n, ...)
+    """
+    found = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, dtype=bool)
+    for index, empty in enumerate(nodata[: len(values)]):
+        if empty is not None and math.isfinite(empty):
+            found[index] &= values[index] != as_dtype(empty, values.dtype)
+    return found
+
+
+def as_dtype(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """Return a nodata value in the type of the pixels; NaN, which equals nothing, where the type cannot hold it."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(nodata)
+    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return dtype.type(int(nodata)) if nodata.is_integer() and limits[0] <= nodata <= limits[1] else math.nan

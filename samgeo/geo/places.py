@@ -1,0 +1,194 @@
+"""Where results go: files of this machine, and objects in object storage by their address, such as ``s3://bucket/city.parquet``.
+
+Files are paths. An object has as many of their ways as are needed here: it is put whole, from a file that is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from samgeo.errors import VectorError
+
+__all__ = ["Place", "RemotePlace", "as_place", "fetched", "is_there"]
+
+# Where an object appears whole or not at all, by the protocol of its address, and the package that speaks it.
+PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "oss": "ossfs",
+    "oci": "ocifs",
+    "memory": "fsspec",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePlace:
+    """An object in object storage, there or not.
+
+    Attributes
+    ----------
+    url : str
+        Its address.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """Of the name."""
+        return PurePosixPath(self.name).suffix
+
+    def with_name(self, name: str) -> RemotePlace:
+        """Return the object of another name beside it."""
+        return RemotePlace(f"{self.url.rpartition('/')[0]}/{name}")
+
+    def size(self) -> int | None:
+        """Return how many bytes it has, None where there is none.
+
+        Raises
+        ------
+        VectorError
+            If the storage does not answer.
+        """
+        with _storage_errors(f"{self} cannot be looked up"):
+            files, path = _open(self.url)
+            files.invalidate_cache()
+            try:
+                return int(files.info(path)["size"])
+            except FileNotFoundError:
+                return None
+
+    def check_writable(self) -> None:
+        """Refuse it, before any work, if its bucket does not take objects: an empty one is put beside it and taken away.
+
+        Raises
+        ------
+        VectorError
+            With what to install or to allow.
+        """
+        _probe(self.with_name(f".samgeo-{uuid.getnode():012x}").url, self.url)
+
+    def put(self, file: Path) -> None:
+        """Have the content of a file.
+
+        Raises
+        ------
+        VectorError
+            If it does not arrive whole; there is then no object, or the one that was there.
+        """
+        with _storage_errors(f"{self} cannot be written"):
+            files, path = _open(self.url)
+            files.put_file(str(file), path)
+        arrived, size = self.size(), file.stat().st_size
+        if arrived != size:
+            raise VectorError(f"{self} has {arrived} of {size} bytes after writing; look at the storage, and write it again.")
+
+    def unlink(self) -> None:
+        """Take it away, if it is there."""
+        with _storage_errors(f"{self} cannot be removed"):
+            files, path = _open(self.url)
+            if files.exists(path):
+                files.rm_file(path)
+
+
+Place = Path | RemotePlace
+
+
+def as_place(path: str | os.PathLike[str] | RemotePlace) -> Place:
+    """Take an address with a protocol for an object in object storage, anything else for a file.
+
+    Raises
+    ------
+    VectorError
+        If the protocol is not one of object storage.
+    """
+    if isinstance(path, RemotePlace):
+        return path
+    text = os.fspath(path)
+    if "://" not in text:
+        return Path(text)
+    protocol = urlsplit(text).scheme.lower()
+    if protocol not in PACKAGES or "::" in text:
+        known = ", ".join(f"{one}://" for one in ("s3", "gs", "az"))
+        raise VectorError(f"{text} cannot be written: results go to files, or to object storage ({known}); give one of these.")
+    return RemotePlace(text)
+
+
+def is_there(place: Place) -> bool:
+    """Whether there is a file, or an object."""
+    return place.is_file() if isinstance(place, Path) else place.size() is not None
+
+
+@contextmanager
+def fetched(place: Place) -> Iterator[Path]:
+    """Give a file with the content of a place."""
+    if isinstance(place, Path):
+        yield place
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / place.name
+        with _storage_errors(f"{place} cannot be read"):
+            files, path = _open(place.url)
+            files.get_file(path, str(local))
+        yield local
+
+
+def _open(url: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    protocol = urlsplit(url).scheme.lower()
+    try:
+        files, path = url_to_fs(url)
+    except ImportError as error:
+        raise VectorError(
+            f"{url} cannot be written: that takes the package {PACKAGES[protocol]}, which is not installed; pip install "
+            f"{PACKAGES[protocol]}."
+        ) from error
+    return files, path
+
+
+@lru_cache(maxsize=64)
+def _probe(probe: str, url: str) -> None:
+    with _storage_errors(f"{url} cannot be written"):
+        files, path = _open(probe)
+        files.pipe_file(path, b"")
+        files.rm_file(path)
+
+
+@contextmanager
+def _storage_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except VectorError:
+        raise
+    # Each storage has errors of its own, which are no OSErrors.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise VectorError(f"{what} ({reason}); check the address, the credentials and what they allow.") from error

@@ -1,0 +1,230 @@
+"""Tasks on the threads or processes of this machine, a core each: results come in order, and workers do not wait for that."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from samgeo.sam.threads import computing_in
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from samgeo.segment.schedule import Work
+
+__all__ = ["Local", "default_workers", "on_one_core"]
+
+TASKS_PER_WORKER = 4
+
+# How often a task may be in work when a worker process dies before it is computed by itself.
+DEATHS = 2
+
+# What a worker may take with the largest models.
+WORKER_BYTES = 2 << 30
+
+
+def default_workers() -> int:
+    """Return how many workers to have: one for each core that this process may use, as far as memory goes."""
+    from dask.system import CPU_COUNT
+
+    if CPU_COUNT <= 2:
+        return int(CPU_COUNT)
+    from distributed.system import MEMORY_LIMIT
+
+    return max(2, min(int(CPU_COUNT), int(MEMORY_LIMIT) // WORKER_BYTES))
+
+
+def on_one_core(function: Callable[..., Any], *given: Any) -> Any:
+    """Call a function while torch, in this thread, computes on one core.
+
+    Windows in as many threads as there are cores are faster than one window after the other on all cores. And the last bits of
+    what a model says depend on how many cores compute it: this way they do not depend on the machine or the number of workers.
+    """
+    with computing_in(1):
+        return function(*given)
+
+
+class Local:
+    """Workers of this machine; to be closed.
+
+    Parameters
+    ----------
+    work : Work
+        Its function, shared arguments and ``stop`` are picklable if the scheduler is "processes".
+    scheduler : {"threads", "processes", "synchronous"}
+    workers : int
+        Threads or processes.
+    """
+
+    def __init__(self, work: Work, scheduler: str, workers: int) -> None:
+        self._work, self._scheduler, self._workers = work, scheduler, workers
+        self._pool: Executor | None = None
+        self._telling = threading.Lock()
+        self._call = partial(_unless, work.stop, work.function, work.shared)
+
+    def run(self, tasks: Iterator[Any]) -> Iterator[Any]:
+        """Give the results of tasks in their order.
+
+        Tasks begin in their order and go on while results are used; a bounded number is under way or waits to be taken.
+
+        Raises
+        ------
+        WindowError
+            If a worker process died each time that a task was tried, and ``work`` does not say what then.
+        """
+        if self._scheduler == "synchronous":
+            yield from self._run_here(tasks)
+            return
+        under_way: deque[_Submitted] = deque()
+        for task in tasks:
+            under_way.append(self._submit(task))
+            if len(under_way) < self._workers * TASKS_PER_WORKER:
+                continue
+            result = self._take(under_way)
+            if isinstance(result, _Skipped):
+                return
+            yield result
+        while under_way:
+            result = self._take(under_way)
+            if isinstance(result, _Skipped):
+                return
+            yield result
+
+    def close(self, *, wait: bool = True) -> None:
+        """Begin nothing more; wait for what is in work."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=wait, cancel_futures=True)
+            self._pool = None
+
+    def _run_here(self, tasks: Iterator[Any]) -> Iterator[Any]:
+        for task in tasks:
+            result = self._call(task)
+            if isinstance(result, _Skipped):
+                return
+            self._work.done()
+            yield result
+
+    def _submit(self, task: Any, deaths: int = 0) -> _Submitted:
+        from concurrent.futures import BrokenExecutor
+
+        if self._pool is None:
+            self._pool = self._make_pool()
+        try:
+            future = self._pool.submit(_received if self._scheduler == "processes" else self._call, task)
+        except BrokenExecutor as error:
+            # It broke since the last result was taken: as if the task had been in it.
+            future = Future()
+            future.set_exception(error)
+        future.add_done_callback(self._tell)
+        return _Submitted(task, future, deaths)
+
+    def _tell(self, future: Future[Any]) -> None:
+        if not future.cancelled() and future.exception() is None and not isinstance(future.result(), _Skipped):
+            with self._telling:
+                self._work.done()
+
+    def _make_pool(self) -> Executor:
+        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+        if self._scheduler == "threads":
+            return ThreadPoolExecutor(self._workers, thread_name_prefix="samgeo")
+        from multiprocessing import get_context
+
+        from distributed.protocol.pickle import dumps
+
+        # Forked children would share locks and handles with threads of this process.
+        return ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_receive, initargs=(dumps(self._call),))
+
+    def _take(self, under_way: deque[_Submitted]) -> Any:
+        """Return the result of the first task, and take it away."""
+        from concurrent.futures import BrokenExecutor
+
+        while True:
+            try:
+                result = under_way[0].future.result()
+            except BrokenExecutor:
+                self._begin_again(under_way)
+            else:
+                under_way.popleft()
+                return result
+
+    def _begin_again(self, under_way: deque[_Submitted]) -> None:
+        """Submit again what died with a worker; what did so twice, one by one, to find the task that kills it."""
+        self.close()
+        died = [(place, one) for place, one in enumerate(under_way) if one.has_died]
+        for place, one in died:
+            if one.deaths + 1 >= DEATHS:
+                under_way[place] = self._compute_alone(one.task)
+        for place, one in died:
+            if one.deaths + 1 < DEATHS:
+                under_way[place] = self._submit(one.task, one.deaths + 1)
+
+    def _compute_alone(self, task: Any) -> _Submitted:
+        from concurrent.futures import BrokenExecutor
+
+        one = self._submit(task)
+        error = one.future.exception()
+        if not isinstance(error, BrokenExecutor):
+            return one
+        self.close()
+        instead: Future[Any] = Future()
+        instead.set_result(self._work.replace(task, "its worker process died, perhaps for want of memory", error))
+        return _Submitted(task, instead, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Submitted:
+    """A task, and how often it was in work when a worker process died."""
+
+    task: Any
+    future: Future[Any]
+    deaths: int
+
+    @property
+    def has_died(self) -> bool:
+        from concurrent.futures import BrokenExecutor
+
+        return self.future.cancelled() or isinstance(self.future.exception(), BrokenExecutor)
+
+
+class _Skipped:
+    """In place of a result: the task was not begun."""
+
+
+def _unless(stop: Callable[[], bool] | None, function: Callable[..., Any], shared: tuple[Any, ...], task: Any) -> Any:
+    return _Skipped() if stop is not None and stop() else function(*shared, task)
+
+
+_call: Callable[[Any], Any]
+
+
+def _receive(call: bytes) -> None:
+    """Take what to do with tasks when a worker process starts; its parent made it."""
+    from distributed.protocol.pickle import loads
+
+    global _call  # noqa: PLW0603 - there is one parent, and it says this once
+    _call = loads(call)
+    # The parent says when to stop, and a signal to the whole group must not take away the windows in work.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End this process when its parent is dead, however it died."""
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _received(task: Any) -> Any:
+    return _call(task)

@@ -1,0 +1,171 @@
+"""What was asked of a segmentation, checked and opened before any work."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samgeo.errors import OptionError
+from samgeo.geo.block_cache import block_cache_bytes
+from samgeo.geo.grid import Lattice
+from samgeo.geo.levels import Levels, check_scales
+from samgeo.geo.places import Place
+from samgeo.geo.prompts import to_pixels
+from samgeo.segment.profile import refuse_other_processes, timed
+from samgeo.segment.run.folder import RunFolder
+from samgeo.segment.run.job import Job
+from samgeo.segment.window import ModelReference, Plan
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from samgeo.geo.raster import Raster
+    from samgeo.sam.registry import Gates
+    from samgeo.sam.segmenter import Segmenter
+    from samgeo.segment.store import EmbeddingStore
+
+__all__ = ["Request", "open_job"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """The arguments of `samgeo.segment`."""
+
+    image: Any
+    output: Place | None
+    model: str | Path | Segmenter
+    device: str
+    dtype: str
+    bands: Any
+    stretch: Any
+    nodata: float | str | None
+    window: int | None
+    overlap: int | None
+    scales: Sequence[int]
+    points_per_side: int | None
+    pred_iou: float | None
+    stability: float | None
+    merge_iou: float
+    min_area: float
+    max_area: float
+    aoi: Any
+    scheduler: str | Client | None
+    workers: int | None
+    cache: str | os.PathLike[str] | None
+    run_dir: Path | None
+    retry_failed: bool
+    overwrite: bool
+    progress: bool
+
+    @property
+    def folder(self) -> RunFolder | None:
+        """Of the run, if there is one."""
+        if self.run_dir is not None:
+            return RunFolder(self.run_dir)
+        if self.output is None:
+            return None
+        # What works locally stays local: a run of an object in storage is in the folder from which the command is given.
+        beside = self.output if isinstance(self.output, Path) else Path(self.output.name)
+        return RunFolder(beside.parent / f"{beside.name}.run")
+
+
+@timed("open")
+def open_job(request: Request, folder: RunFolder | None = None) -> Job:
+    """Open and check everything, before any work.
+
+    Raises
+    ------
+    SamgeoError
+        If an input or an option cannot work.
+    """
+    import shapely
+
+    from samgeo.geo.raster import Raster
+    from samgeo.geo.vectors import check_output
+    from samgeo.sam.registry import default_gates, load_model
+
+    _check_options(request)
+    scales = check_scales(request.scales)
+    output = request.output
+    # What this very run wrote before it was killed, or had holes, is no other's.
+    overwrite = request.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    if folder is not None:
+        folder.check()
+    raster = Raster.open(request.image, bands=request.bands, stretch=request.stretch, nodata=request.nodata)
+    if output is not None:
+        check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
+    aoi_px = None if request.aoi is None else to_pixels(request.aoi, raster.geobox, name=raster.name)
+    model = request.model
+    segmenter = load_model(model, device=request.device, dtype=request.dtype)
+    gates = _gates(default_gates(segmenter), request.points_per_side, request.pred_iou, request.stability)
+    window, overlap = request.window, request.overlap
+    store = None if request.cache is None else _store(request.cache, raster, segmenter, window, overlap)
+    side = segmenter.input_size if window is None else window
+    lattice = Lattice(raster.shape, side, side // 8 * 2 if overlap is None else overlap) if store is None else store.lattice
+    levels = Levels.of(lattice, scales)
+    return Job(
+        raster=raster,
+        model=segmenter,
+        reference=ModelReference(str(model), request.device, request.dtype) if isinstance(model, str | Path) else segmenter,
+        plan=Plan(levels, gates, aoi_px, store, block_cache_bytes(raster, levels.lattices[-1].window)),
+        merge_iou=request.merge_iou,
+        min_area=request.min_area,
+        max_area=request.max_area,
+        options={
+            "window": lattice.window,
+            "overlap": lattice.overlap,
+            "scales": list(scales),
+            **asdict(gates),
+            "merge_iou": request.merge_iou,
+            "min_area": request.min_area,
+            "max_area": None if math.isinf(request.max_area) else request.max_area,
+            "aoi": None if aoi_px is None else shapely.to_wkt(aoi_px),
+        },
+        scheduler=request.scheduler,
+        workers=request.workers,
+        progress=request.progress,
+    )
+
+
+def _store(
+    path: str | os.PathLike[str], raster: Raster, model: Segmenter, window: int | None, overlap: int | None
+) -> EmbeddingStore:
+    from samgeo.segment.embeddings import check_fresh
+    from samgeo.segment.store import EmbeddingStore
+
+    store = EmbeddingStore.open_or_create(path, raster, model, window=window, overlap=overlap)
+    check_fresh(raster, store)
+    return store
+
+
+def _gates(gates: Gates, points_per_side: int | None, pred_iou: float | None, stability: float | None) -> Gates:
+    return replace(
+        gates,
+        points_per_side=gates.points_per_side if points_per_side is None else points_per_side,
+        pred_iou=gates.pred_iou if pred_iou is None else pred_iou,
+        stability=gates.stability if stability is None else stability,
+    )
+
+
+def _check_options(request: Request) -> None:
+    for name in ("points_per_side", "workers"):
+        count = getattr(request, name)
+        if count is not None and count < 1:
+            raise OptionError(f"{name} is {count}; give 1 or more.")
+    for name in ("pred_iou", "stability"):
+        share = getattr(request, name)
+        if share is not None and not 0 <= share <= 1:
+            raise OptionError(f"{name} is {share}; give a number from 0 to 1.")
+    if not 0 < request.merge_iou <= 1:
+        raise OptionError(f"merge_iou is {request.merge_iou}; give a number above 0, up to 1.")
+    if not 0 <= request.min_area <= request.max_area:
+        raise OptionError(f"min_area is {request.min_area} and max_area {request.max_area}; give 0 <= min_area <= max_area.")
+    if request.retry_failed and request.output is None and request.run_dir is None:
+        raise OptionError("retry_failed is of a run; give its output or its run_dir.")
+    refuse_other_processes(request.scheduler)

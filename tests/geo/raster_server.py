@@ -1,0 +1,82 @@
+"""A server of files with ranges, in a process of its own: GDAL may hold the interpreter's lock while it waits for an answer."""
+
+import functools
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Served:
+    """A folder at an address.
+
+    ``failures`` is how many of the next requests are answered with 503, ``asked`` how many came.
+    """
+
+    url: str
+    failures: Any
+    asked: Any
+
+
+class Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args, served: Served, **options) -> None:
+        self.served = served
+        super().__init__(*args, **options)
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
+
+    def answer(self, *, with_body: bool) -> None:
+        with self.served.asked.get_lock():
+            self.served.asked.value += 1
+        with self.served.failures.get_lock():
+            fails = self.served.failures.value > 0
+            self.served.failures.value -= fails
+        path = Path(self.translate_path(self.path))
+        if fails or not path.is_file():
+            self.send_error(503 if fails else 404)
+            return
+        content, asked = path.read_bytes(), self.headers.get("Range")
+        first, last = asked.removeprefix("bytes=").split("-") if asked else ("0", "")
+        low, high = int(first), min(int(last or len(content)), len(content) - 1)
+        self.send_response(206 if asked else 200)
+        if asked:
+            self.send_header("Content-Range", f"bytes {low}-{high}/{len(content)}")
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(high - low + 1))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(content[low : high + 1])
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+def serve(folder: Path, failures: Any, asked: Any, port: Any) -> None:
+    handler = functools.partial(Handler, directory=str(folder), served=Served("", failures, asked))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        port.put(server.server_port)
+        server.serve_forever()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Served]:
+    """Serve a folder."""
+    context = multiprocessing.get_context("spawn")
+    failures, asked, port = context.Value("i", 0), context.Value("i", 0), context.Queue()
+    process = context.Process(target=serve, args=(folder, failures, asked, port), daemon=True)
+    process.start()
+    try:
+        yield Served(f"127.0.0.1:{port.get(timeout=60)}", failures, asked)
+    finally:
+        process.kill()
+        process.join()

@@ -1,0 +1,37 @@
+"""Scenes and perfect models for windows of several scales, whose mixed colours are the id of nothing."""
+
+import numpy as np
+
+from samgeo.testing.oracle import Oracle
+from samgeo.testing.scenes import encode_ids
+
+MOST_IDS = 1 << 12
+
+# A colour for each id, far from all others, so that the mean of two is the colour of none.
+COLORS = np.concatenate([[0], 1 + np.random.default_rng(0).choice((1 << 24) - 1, MOST_IDS - 1, replace=False)]).astype(np.int32)
+_SORTED = np.sort(COLORS)
+
+
+def paint(labels: np.ndarray) -> np.ndarray:
+    """An image of ids below `MOST_IDS`."""
+    return encode_ids(COLORS[labels])
+
+
+class Sharp(Oracle):
+    """An oracle that takes mixed colours, of which decimated windows have some along every edge, for background."""
+
+    def embed(self, images, sizes=None):
+        ids = super().embed(images, sizes)
+        known = _SORTED[np.searchsorted(_SORTED, ids).clip(0, MOST_IDS - 1)] == ids
+        return np.where(known, ids, 0)
+
+
+class Shortsighted(Sharp):
+    """An oracle that does not see what fills most of its window, as models do not that look for objects."""
+
+    def embed(self, images, sizes=None):
+        ids = super().embed(images, sizes)
+        for window in ids:
+            values, counts = np.unique(window, return_counts=True)
+            window[np.isin(window, values[counts > 0.6 * window.size])] = 0
+        return ids
