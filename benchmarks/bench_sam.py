@@ -1,9 +1,12 @@
 """One window through SAM ViT-B: ours, the published segment_anything 1.0, and the encoder of transformers, in turns.
 
+Then the encoder's memory, and the masks in bfloat16 against those in float32.
+
 Random weights make gates meaningless, so what they see is replayed: each model does all of its work, and then the logits and
 predicted IoU of the bundled model on a generated town take the place of its own. Both must give the same masks.
 
 python benchmarks/bench_sam.py [--points-per-side 32] [--repeats 3] [--threads 2] [--device cpu] [--dtype float32]
+                               [--parts window encoder memory precision]
 """
 
 from __future__ import annotations
@@ -22,16 +25,19 @@ from typing import Any
 import numpy as np
 import torch
 from _peers import import_segment_anything
+from _roofline import flops_of, peak_flops
 from torch.nn import functional
 
 import samgeo
 from samgeo.sam.model import Sam
-from samgeo.sam.registry import Gates
+from samgeo.sam.registry import Gates, default_gates
 from samgeo.segment.automatic import automatic_masks, embed_window
 from samgeo.testing.scenes import town
 
 SIDE = 1024
 GATES = Gates(pred_iou=0.5, stability=0.6)
+PARTS = ("window", "encoder", "memory", "precision")
+PRECISION_POINTS = 12
 
 
 class Replayed(Sam):
@@ -122,8 +128,6 @@ def say(what: str, seconds: dict[str, float]) -> None:
 
 def encoder_memory(which: str) -> None:
     """Print by how many MB the peak of resident memory rises above the weights while one window is encoded."""
-    import resource
-
     torch.manual_seed(0)
     pixels = torch.randn(1, 3, SIDE, SIDE)
     with torch.inference_mode():
@@ -134,9 +138,15 @@ def encoder_memory(which: str) -> None:
             encoder: Any = ImageEncoder(VIT_B).eval()
         else:
             encoder = transformers_encoder()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_mb()
         encoder(pixels)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(peak_mb() - before)
+
+
+def peak_mb() -> float:
+    """Return the peak of this process's resident memory. What getrusage says begins with that of the parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def transformers_encoder() -> Any:
@@ -152,6 +162,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all by default")
     parser.add_argument("--encoder-memory", choices=["ours", "transformers"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -160,14 +171,26 @@ def main() -> None:
         return
     theirs = transformers_encoder().to(options.device)  # before the stand-in, which transformers would look into
     peer = import_segment_anything()
-    image = town((SIDE, SIDE), seed=1).image
-    answers = answers_of(image, options.points_per_side)
-
     torch.manual_seed(0)
     reference = peer.sam_model_registry["vit_b"]().to(options.device).eval()
     with tempfile.TemporaryDirectory() as folder:
-        torch.save(reference.state_dict(), Path(folder) / "random.pth")
-        loaded = samgeo.load_model(Path(folder) / "random.pth", device=options.device, dtype=options.dtype)
+        path = Path(folder) / "random.pth"
+        torch.save(reference.state_dict(), path)
+        loaded = samgeo.load_model(path, device=options.device, dtype=options.dtype)
+        if "precision" in options.parts:
+            precision("tiny", options.device)
+            precision(path, options.device)
+    if "encoder" in options.parts:
+        compare_encoders(loaded, reference.image_encoder, theirs, options)
+    if "memory" in options.parts:
+        compare_memory(options.threads)
+    if "window" in options.parts:
+        compare_windows(peer, loaded, reference, options)
+
+
+def compare_windows(peer: Any, loaded: Sam, reference: Any, options: argparse.Namespace) -> None:
+    image = town((SIDE, SIDE), seed=1).image
+    answers = answers_of(image, options.points_per_side)
     ours = Replayed(loaded.network, name="ours", digest="random", device=loaded.device, dtype=loaded.dtype)
     ours.answers = answers
     reference.mask_decoder = ReplayedDecoder(reference.mask_decoder, answers)
@@ -197,25 +220,57 @@ def main() -> None:
     say("whole window", in_turns(options.repeats, ours=our_window, segment_anything=their_window))
 
     ours.works = reference.mask_decoder.works = False
-    encoder, reference.image_encoder = reference.image_encoder, Instant(reference)
+    reference.image_encoder = Instant(reference)
     say("after the decoder", in_turns(options.repeats + 2, ours=our_window, segment_anything=their_window))
-    reference.image_encoder = encoder
 
+
+def compare_encoders(loaded: Sam, reference: Any, theirs: Any, options: argparse.Namespace) -> None:
     pixels = torch.randn(1, 3, SIDE, SIDE, device=options.device)
     with torch.inference_mode():
-        typed = pixels.to(ours.dtype)
+        typed = pixels.to(loaded.dtype)
         works = {
-            "ours": lambda: ours.network.image_encoder(typed),
-            "segment_anything": lambda: encoder(pixels),
+            "ours": lambda: loaded.network.image_encoder(typed),
+            "segment_anything": lambda: reference(pixels),
             "transformers": lambda: theirs(pixels),
         }
-        say("encoder", in_turns(options.repeats, **works))
-    command = [sys.executable, __file__, "--threads", str(options.threads), "--encoder-memory"]
+        seconds = in_turns(options.repeats, **works)
+        say("encoder", seconds)
+        operations, peak = flops_of(works["segment_anything"]), peak_flops(loaded.device, loaded.dtype)
+    least = operations / peak
+    print(f"the encoder as published is {operations / 1e9:.0f} GFLOP; at the {peak / 1e9:,.0f} GFLOP/s of a matrix product in "
+          f"{options.dtype} that is {least:.2f} s: ours takes {seconds['ours'] / least:.1f} times as long")  # fmt: skip
+
+
+def compare_memory(threads: int) -> None:
+    if not Path("/proc/self/status").is_file():
+        print("encoder's peak above the weights: needs /proc")
+        return
+    command = [sys.executable, __file__, "--threads", str(threads), "--encoder-memory"]
     peaks = {
         which: float(subprocess.run([*command, which], capture_output=True, text=True, check=True).stdout)  # noqa: S603
         for which in ("ours", "transformers")
     }
-    print(f"encoder's peak above the weights: ours {peaks['ours']:.0f} MB, transformers {peaks['transformers']:.0f} MB")
+    share = peaks["ours"] / peaks["transformers"]
+    print(f"encoder's peak above the weights: ours {peaks['ours']:.0f} MB, transformers {peaks['transformers']:.0f} MB: "
+          f"{share:.0%}")  # fmt: skip
+
+
+def precision(name: str | Path, device: str) -> None:
+    """Print the IoU of masks in bfloat16 with those in float32, of three candidates for each point of a grid."""
+    half, full = (samgeo.load_model(name, device=device, dtype=dtype) for dtype in ("bfloat16", "float32"))
+    side = full.input_size
+    centres = (np.arange(PRECISION_POINTS) + 0.5) * side / PRECISION_POINTS
+    points = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 1, 2).astype(np.float32)
+    image, labels = town((side, side), seed=1).image[None], np.ones((len(points), 1), dtype=np.int64)
+    answers = [model.decode(model.embed(image)[0], points=points, labels=labels) for model in (half, full)]
+    one, other = (logits.flatten(2) > 0 for logits, _ in answers)
+    union = (one | other).sum(2)
+    iou = (one & other).sum(2) / union
+    trained = name == "tiny"
+    kept = (answers[1][1] > default_gates(full).pred_iou) & (union > 0) if trained else union > 0
+    which = "that pass its IoU gate" if trained else "of random weights"
+    print(f"{'tiny' if trained else 'ViT-B'}: {int(kept.sum())} masks {which}, in bfloat16 against float32: mean IoU "
+          f"{iou[kept].mean():.4f}, median {iou[kept].median():.4f}, least {iou[kept].min():.3f}", flush=True)  # fmt: skip
 
 
 class Instant(torch.nn.Module):

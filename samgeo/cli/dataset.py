@@ -46,7 +46,7 @@ def dataset() -> None:
 @click.option("--licence", default="", help="For the data card.")
 @looking
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
-@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
+@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: Any) -> None:
     """Make a segmentation data set of the boxes in ANNOTATIONS on IMAGES, a folder or a file, in the folder OUT, as SAMRS.

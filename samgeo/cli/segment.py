@@ -33,7 +33,7 @@ MOST_SHOWN = 20
 @click.option("--max-area", type=float, default=float("inf"), help="Drop larger objects, in square metres.")
 @click.option("--aoi", type=click.Path(path_type=Path), help="A vector file: segment inside its polygons only.")
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
-@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
+@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run, which stays.  [default: OUTPUT.run]")
 @click.option("--retry-failed", is_flag=True, help="Try windows again that failed before in this run.")
@@ -113,7 +113,7 @@ def predict(image: Any, output: str, bands: str | None, stretch: str | None, qui
 @click.argument("store", type=click.Path(path_type=Path))
 @looking
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
-@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: 2]")
+@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to start the store anew.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def encode(image: Any, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:

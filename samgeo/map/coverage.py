@@ -41,6 +41,9 @@ def coverages(geometries: NDArray[np.object_], boxes: Ints) -> Iterator[NDArray[
     starts = ends - height * (width + 2)
     owner, direction, low, high = _edges(geometries)
     low, high = low - boxes[owner, :2], high - boxes[owner, :2]
+    # An edge may be so nearly level that moving it has rounded its height away.
+    is_steep = low[:, 1] < high[:, 1]
+    owner, direction, low, high = owner[is_steep], direction[is_steep], low[is_steep], high[is_steep]
     edge, row, height_px, left, right = _cut_by_rows(low, high, height[owner])
     part, column, share, inset = _cut_by_columns(left, right, width[owner[edge]])
     edge, row, height_px = edge[part], row[part], height_px[part] * share * direction[edge[part]]

@@ -100,9 +100,10 @@ def segment(
     aoi : path, GeoDataFrame or geometry, optional
         Only what lies under points inside it is segmented. A geometry is in the raster's CRS.
     scheduler : {"threads", "processes", "synchronous"}, address or distributed.Client, optional
-        Where Dask computes the windows; threads of this process by default.
+        Where the windows are computed; threads of this process by default, and other processes or a Dask cluster if asked.
     workers : int, optional
-        Threads or processes of a local scheduler; 2 by default.
+        Threads or processes of a local scheduler; by default one for each core, as far as there are 2 GiB of memory for each.
+        On a CPU each computes on one core.
     cache : path, optional
         A store of embeddings from `samgeo.encode`, made if it is not there: windows that it has are not encoded again, others
         are added to it. Its lattice is the default for ``window`` and ``overlap``. It keeps windows of scale 1.

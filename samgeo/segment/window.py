@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,27 @@ if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.sam.registry import Gates
     from samgeo.sam.segmenter import Segmenter
+    from samgeo.segment.embeddings import WindowImage
     from samgeo.segment.store import EmbeddingStore
 
-__all__ = ["ModelReference", "Plan", "is_cut", "load_referenced", "segment_window", "tell_failure", "try_window"]
+__all__ = [
+    "ModelReference",
+    "Plan",
+    "found_in",
+    "is_cut",
+    "load_referenced",
+    "segment_window",
+    "tell_failure",
+    "together",
+    "try_window",
+    "try_windows",
+]
 
 ATTEMPTS = 2
+FAULTS = (SamgeoError, OSError, RuntimeError, MemoryError)
+
+# Windows of 1024 pixels fill a large GPU by themselves; of smaller ones so many do.
+WINDOWS_TOGETHER = 4
 
 # A mask that ends within one cell of a model's low-resolution logits from the edge may well go on behind it.
 EDGE_PX = 4
@@ -64,22 +81,61 @@ def segment_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan
     WindowError
         If it cannot be read or computed, after a second attempt.
     """
-    found = try_window(raster, model, plan, index)
-    if isinstance(found, Failure):
-        raise WindowError(tell_failure(found, raster.name, plan.levels))
-    return found
+    return found_in(try_window(raster, model, plan, index), raster, plan)
+
+
+def found_in(result: list[Piece] | Failure, raster: Raster, plan: Plan) -> list[Piece]:
+    """Return what was found in a window.
+
+    Raises
+    ------
+    WindowError
+        If it failed.
+    """
+    if isinstance(result, Failure):
+        raise WindowError(tell_failure(result, raster.name, plan.levels))
+    return result
 
 
 def try_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan, index: tuple[int, int]) -> list[Piece] | Failure:
     """Segment one window as `segment_window` does; where that fails, return why."""
+    return _try(raster, model, plan, index, None)
+
+
+def try_windows(
+    raster: Raster, model: Segmenter | ModelReference, plan: Plan, indices: Sequence[tuple[int, int]]
+) -> list[list[Piece] | Failure]:
+    """Do `try_window` for windows that lie together, encoding them together; see `together`."""
+    limit_worker_block_cache(plan.cache_bytes)
+    try:
+        segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+        made = _embed_together(raster, segmenter, plan, indices)
+    except FAULTS:
+        _make_room()
+        made = {}
+    # What failed among others may do alone: it has all of its attempts.
+    return [_try(raster, model, plan, index, made.pop(index, None)) for index in indices]
+
+
+def together(model: Segmenter) -> int:
+    """Return how many neighbouring windows a model encodes at once: several on a GPU, which waits between calls."""
+    device = getattr(model, "device", None)
+    return WINDOWS_TOGETHER if device is not None and device.type == "cuda" else 1
+
+
+def _try(
+    raster: Raster, model: Segmenter | ModelReference, plan: Plan, index: tuple[int, int], made: _Embedded | None
+) -> list[Piece] | Failure:
     reason = ""
     limit_worker_block_cache(plan.cache_bytes)
     for _ in range(ATTEMPTS):
         try:
             segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
-            return _segment_window(raster, segmenter, plan, index)
-        except (SamgeoError, OSError, RuntimeError, MemoryError) as error:
+            made = _embed_together(raster, segmenter, plan, [index])[index] if made is None else made
+            return [] if made.asked is None else _answer(segmenter, plan, made.asked, made.embedding)
+        except FAULTS as error:
             reason = f"failed {ATTEMPTS} times: {error}"
+            made = None
             _make_room()
     return Failure(index, reason)
 
@@ -102,25 +158,64 @@ def _make_room() -> None:
         torch.cuda.empty_cache()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A window, and the points in it that are asked, in raster pixels from its corner."""
+
+    index: tuple[int, int]
+    window: WindowImage
+    points: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Embedded:
+    """A window to be answered, and its embedding; none where nothing is asked."""
+
+    asked: _Asked | None
+    embedding: Any = None
+
+
 @timed("pieces")
-def _segment_window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]) -> list[Piece]:
-    from samgeo.segment.automatic import automatic_masks
-    from samgeo.segment.embeddings import embed, read_window
-    from samgeo.segment.scales import leave_to_finer
+def _embed_together(
+    raster: Raster, model: Segmenter, plan: Plan, indices: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], _Embedded]:
+    """Read and encode windows of one row, each in the place of its column."""
+    from samgeo.segment.embeddings import embed_together
+
+    places = together(model)
+    asked = {index: _ask(raster, plan, index) for index in indices}
+    made = {index: _Embedded(None) for index in indices}
+    windows = {index[1] % places: one.window for index, one in asked.items() if one is not None}
+    store = plan.store if plan.levels.locate(indices[0][0])[0] == 1 else None
+    embeddings = embed_together(model, windows, places, store) if windows else {}
+    return made | {index: _Embedded(one, embeddings[index[1] % places]) for index, one in asked.items() if one is not None}
+
+
+def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
+    """Read a window, unless no point of its core has data and lies in the area of interest."""
+    from samgeo.segment.embeddings import read_window
 
     points = plan.levels.points(*index, plan.gates.points_per_side)
     if plan.aoi_px is not None:
         points = _inside(points, plan.aoi_px)
     if not len(points):
-        return []
+        return None
     scale, lattice, row_of_scale = plan.levels.locate(index[0])
     window = read_window(raster, lattice, (row_of_scale, index[1]), scale)
-    rect, size, valid = window.rect, window.size, window.valid
+    rect, valid = window.rect, window.valid
     column, row = (points - (rect.x0, rect.y0)).astype(np.int64).T // scale
     points = points[valid[row, column]] - (rect.x0, rect.y0)
-    if not len(points):
-        return []
-    embedding = embed(model, window, plan.store if scale == 1 else None)
+    return _Asked(index, window, points) if len(points) else None
+
+
+@timed("pieces")
+def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list[Piece]:
+    from samgeo.segment.automatic import automatic_masks
+    from samgeo.segment.scales import leave_to_finer
+
+    index, window, points = asked.index, asked.window, asked.points
+    scale, lattice, _ = plan.levels.locate(index[0])
+    rect, size, valid = window.rect, window.size, window.valid
     size_px = (size[0] * scale, size[1] * scale)
     found = automatic_masks(model, embedding, points, gates=plan.gates, window=lattice.window, size=size_px)
     masks = [one.mask for one in found]

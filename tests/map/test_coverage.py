@@ -67,3 +67,10 @@ def test_what_is_far_outside_costs_nothing_and_counts_as_it_should():
 
 def test_nothing_gives_nothing():
     assert shares([], []) == []
+
+
+def test_an_edge_that_is_level_once_moved_to_its_box_is_left_out():
+    # 2**-52 above 1, which is lost when 1,000 is added.
+    nearly_level = shapely.Polygon([(0, 1), (5, np.nextafter(1, 2)), (5, 4), (0, 4)])
+    (found,) = shares([nearly_level], [(0, -1000, 6, 5)])
+    np.testing.assert_allclose(found[1000:, :5].sum(), 15, atol=1e-4)

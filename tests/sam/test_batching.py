@@ -1,5 +1,7 @@
 """When memory runs out, less is done at once, and the answers stay the same."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from samgeo.errors import ModelError
 from samgeo.sam.batching import fitting, in_parts
 from samgeo.sam.checkpoint import build_network, load_checkpoint
 from samgeo.sam.model import Sam
+from samgeo.sam.packing import rounded
 from samgeo.sam.registry import load_model
 
 CPU = torch.device("cpu")
@@ -157,3 +160,15 @@ def test_no_room_for_one_says_what_to_do(model, scarce):
     ):
         with pytest.raises(ModelError, match=rf"{model.name} has no memory left on cpu.*fewer prompts in one call"):
             work()
+
+
+def test_rounding_on_the_device_is_packing_and_unpacking(model):
+    embedding = model.embed(windows(model, 1))[0]
+    expected = model.pack(model.unpack(model.pack(embedding)))
+    for name, array in model.pack(rounded(model, embedding)).items():
+        assert np.array_equal(array, expected[name])
+    assert torch.equal(next(iter(tensors(rounded(model, embedding)))), next(iter(tensors(model.unpack(expected)))))
+
+
+def tensors(embedding):
+    return [getattr(embedding, field.name) for field in fields(embedding)]

@@ -173,15 +173,19 @@ def image(tmp_path: Path) -> Path:
     return write_raster(tmp_path / "image.tif", encode_ids(labels))
 
 
+def wait_for_work(run: Path) -> None:
+    """Wait until the first of five rows of windows is done."""
+    while not list(run.glob("parts/*.npz")):
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("pause", [0, pytest.param(12, marks=pytest.mark.slow)])  # the client gives up after 10 seconds
 def test_a_scheduler_that_is_started_anew_changes_nothing(image: Path, tmp_path: Path, daemons: Daemons, pause: int) -> None:
     samgeo.segment(image, tmp_path / "undisturbed.parquet", model=Oracle(128), **OPTIONS)
     restarted = threading.Event()
 
     def restart() -> None:
-        while len(list((tmp_path / "out.parquet.run").glob("session.json"))) == 0:
-            time.sleep(0.05)
-        time.sleep(1)
+        wait_for_work(tmp_path / "out.parquet.run")
         daemons.kill()
         time.sleep(pause)
         daemons.start()
@@ -199,11 +203,16 @@ def test_a_scheduler_that_stays_away_ends_the_run_which_goes_on_elsewhere(
 ) -> None:
     monkeypatch.setattr(samgeo.segment.cluster, "PATIENCE_SECONDS", 1.0)
     samgeo.segment(image, tmp_path / "undisturbed.parquet", model=Oracle(128), **OPTIONS)
-    timer = threading.Timer(2, daemons.kill)
-    timer.start()
+
+    def kill() -> None:
+        wait_for_work(tmp_path / "out.parquet.run")
+        daemons.kill()
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
     with pytest.raises(WindowError, match="go on with the same"):
         samgeo.segment(image, tmp_path / "out.parquet", model=Slow(128), scheduler=daemons.address, **OPTIONS)
-    timer.join()
+    thread.join()
     assert not (tmp_path / "out.parquet").exists()
     samgeo.segment(image, tmp_path / "out.parquet", model=Oracle(128), **OPTIONS)
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "undisturbed.parquet").read_bytes()

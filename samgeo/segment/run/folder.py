@@ -299,9 +299,8 @@ class RunFolder:
             if span.has_holes and self._is_damaged(span):
                 return Frontier()
         is_sound = frontier.row <= len(columns) and covered[: frontier.row] == list(columns[: frontier.row])
-        is_sound &= all(
-            0 <= row < frontier.row and 0 <= column < columns[row] for row, column in (one.window for one in frontier.pieces)
-        )
+        windows = (piece.window for piece in frontier.pieces)
+        is_sound = is_sound and all(0 <= row < frontier.row and 0 <= column < columns[row] for row, column in windows)
         # Parquet has no checksums of its own.
         is_sound = is_sound and all(map(_is_whole, self.row_paths(frontier)))
         return frontier if is_sound else Frontier()

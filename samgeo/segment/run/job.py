@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from samgeo.segment.frame import to_frame
 from samgeo.segment.merge import Merger, Piece
-from samgeo.segment.run.parts import Frontier
-from samgeo.segment.window import ModelReference, Plan
+from samgeo.segment.run.parts import Failure, Frontier
+from samgeo.segment.schedule import run_ordered
+from samgeo.segment.window import ModelReference, Plan, together, try_window, try_windows
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
 
-__all__ = ["Job", "objects_by_row"]
+__all__ = ["Job", "objects_by_row", "segmented"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,10 +62,14 @@ class Job:
         return self.plan.levels
 
     @property
+    def is_here(self) -> bool:
+        """Whether windows are computed in this process."""
+        return self.scheduler in (None, "threads", "synchronous")
+
+    @property
     def shared(self) -> tuple[Raster, Segmenter | ModelReference, Plan]:
         """What every window needs."""
-        is_here = self.scheduler in (None, "threads", "synchronous")
-        return self.raster, self.model if is_here else self.reference, self.plan
+        return self.raster, self.model if self.is_here else self.reference, self.plan
 
     def provenance(self) -> dict[str, Any]:
         """Return what is needed to repeat it, for JSON."""
@@ -78,6 +85,39 @@ class Job:
     def no_objects(self) -> gpd.GeoDataFrame:
         """Return a table of the right columns, without rows."""
         return to_frame((), self.raster.geobox)
+
+
+def segmented(
+    job: Job,
+    windows: Iterable[tuple[int, int]],
+    *,
+    done: Callable[[], object],
+    stop: Callable[[], bool] | None = None,
+) -> Generator[list[Piece] | Failure]:
+    """Segment windows in their order; in this process neighbours together, where the model encodes several at once.
+
+    In other processes a window that ends its process would take its neighbours with it: there they go one by one.
+
+    Parameters
+    ----------
+    job : Job
+    windows : iterable of (int, int)
+    done : callable
+        Called for every window, in whatever order they are done.
+    stop : callable, optional
+        See `samgeo.segment.schedule.run_ordered`.
+    """
+    places = together(job.model) if job.is_here else 1
+    options: dict[str, Any] = {"scheduler": job.scheduler, "workers": job.workers, "stop": stop}
+    if places == 1:
+        yield from run_ordered(try_window, job.shared, windows, done=done, lost=Failure, **options)
+        return
+    groups = (tuple(group) for _, group in groupby(windows, key=lambda index: (index[0], index[1] // places)))
+    with closing(run_ordered(try_windows, job.shared, groups, **options)) as results:
+        for group in results:
+            for result in group:
+                done()
+                yield result
 
 
 def objects_by_row(

@@ -16,10 +16,9 @@ from samgeo.segment.merge import Piece
 from samgeo.segment.profile import stage, timed
 from samgeo.segment.run.folder import RunFolder, Span
 from samgeo.segment.run.holes import remove_old_holes, write_holes
-from samgeo.segment.run.job import Job, objects_by_row
+from samgeo.segment.run.job import Job, objects_by_row, segmented
 from samgeo.segment.run.parts import DamagedError, Failure, Frontier, Part
-from samgeo.segment.schedule import run_ordered
-from samgeo.segment.window import segment_window, tell_failure, try_window
+from samgeo.segment.window import found_in, tell_failure
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -75,12 +74,9 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
     import pandas as pd
 
     def rows() -> Generator[dict[int, list[Piece]]]:
-        windows = run_ordered(
-            segment_window, job.shared, job.levels, scheduler=job.scheduler, workers=job.workers, done=bar.update
-        )
-        with closing(windows):
+        with closing(segmented(job, job.levels, done=bar.update)) as windows:
             for columns in job.levels.columns:
-                yield {column: next(windows) for column in range(columns)}
+                yield {column: found_in(next(windows), job.raster, job.plan) for column in range(columns)}
 
     with _bar(job, 0) as bar, limited_block_cache(job.plan.cache_bytes):
         found = [objects for objects, _ in objects_by_row(job, rows(), Frontier()) if len(objects)]
@@ -207,17 +203,7 @@ class _Rows:
             if span is None
             for column in range(start, stop)
         )
-        results = run_ordered(
-            try_window,
-            job.shared,
-            missing,
-            scheduler=job.scheduler,
-            workers=job.workers,
-            done=self._done,
-            stop=self._stop,
-            lost=Failure,
-        )
-        with closing(results):
+        with closing(segmented(job, missing, done=self._done, stop=self._stop)) as results:
             for row in range(first, job.levels.rows):
                 pieces: dict[int, Sequence[Piece]] = {}
                 for start, stop, span in self._stretches(row):
