@@ -1,4 +1,4 @@
-"""Latency of the bundled model: encoding one window, and decoding a hundred clicks.
+"""Latency of the bundled model: encoding one window, and decoding a hundred clicks, beside what their arithmetic would take at best.
 
 python benchmarks/bench_latency.py [--model tiny] [--device auto] [--threads 2]
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from _roofline import flops_of, peak_flops
 
 import samgeo
 from samgeo.testing.scenes import town
@@ -42,8 +43,19 @@ def main() -> None:
     embedding = model.embed(image)[0]
     points = np.random.default_rng(0).uniform(0, side, (CLICKS, 1, 2)).astype(np.float32)
     labels = np.ones((CLICKS, 1), dtype=np.int64)
-    print(f"encode a window of {side} px: {median_ms(lambda: model.embed(image)):.0f} ms")
-    print(f"decode {CLICKS} clicks: {median_ms(lambda: model.decode(embedding, points=points, labels=labels)):.0f} ms")
+    peak = peak_flops(model.device, model.dtype)
+    print(f"a large matrix product: {peak / 1e9:,.0f} GFLOP/s in {model.dtype}")
+    works: dict[str, Callable[[], object]] = {
+        f"encode a window of {side} px": lambda: model.embed(image),
+        f"decode {CLICKS} clicks": lambda: model.decode(embedding, points=points, labels=labels),
+    }
+    for name, work in works.items():
+        operations, taken = flops_of(work), median_ms(work)
+        least = 1000 * operations / peak
+        print(
+            f"{name}: {taken:.0f} ms, {taken / least:.1f} times the {least:.0f} ms of its {operations / 1e9:.1f} GFLOP",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
