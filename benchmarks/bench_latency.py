@@ -1,4 +1,4 @@
-"""Latency of the bundled model: encoding one window, and decoding a hundred clicks, beside what their arithmetic would take at best.
+"""Latency of the bundled model: encoding one window, and decoding a hundred clicks, beside what their arithmetic takes at best.
 
 python benchmarks/bench_latency.py [--model tiny] [--device auto] [--threads 2]
 """
@@ -50,12 +50,9 @@ def main() -> None:
         f"decode {CLICKS} clicks": lambda: model.decode(embedding, points=points, labels=labels),
     }
     for name, work in works.items():
-        operations, taken = flops_of(work), median_ms(work)
-        least = 1000 * operations / peak
-        print(
-            f"{name}: {taken:.0f} ms, {taken / least:.1f} times the {least:.0f} ms of its {operations / 1e9:.1f} GFLOP",
-            flush=True,
-        )
+        taken, gflop = median_ms(work), flops_of(work) / 1e9
+        least = 1e12 * gflop / peak
+        print(f"{name}: {taken:.0f} ms, {taken / least:.1f} times the {least:.0f} ms of its {gflop:.1f} GFLOP", flush=True)
 
 
 if __name__ == "__main__":

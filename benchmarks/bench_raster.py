@@ -1,13 +1,13 @@
 """A whole raster end to end: the wall time, where it goes, and how far the model is from what the machine could do.
 
-    python benchmarks/bench_raster.py [--size 2048 4096] [--side 8192] [--workers 1 2] [--model tiny] [--device auto]
-                                      [--json raster.json] [--plot raster.png]
+    python benchmarks/bench_raster.py [--size 2048 4096] [--side 8192] [--workers 1 2] [--scaling]
+                                      [--model tiny] [--device auto] [--json raster.json] [--plot raster.png]
 
 The raster is a tiled GeoTIFF of generated towns; everything else is the default, and the result is written to GeoParquet. A
 share is of the time of all stages of all workers. The model's idle share is that of the wall time, from opening the raster to
 the file written, in which no worker encoded or decoded. The floor of encoding and decoding is their arithmetic at the rate of a
-large matrix product, on as many cores as there are workers. Give several sizes and numbers of workers for scaling, and --plot
-for a picture. --json keeps what was measured, and --plot FILE --from FILE.json draws it without measuring.
+large matrix product, on as many cores as there are workers. --scaling stands for three sizes up to the default one, each with
+one and with two workers, and --plot draws them. --json keeps what was measured; --plot FILE --from FILE.json draws it again.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from samgeo.testing.rasters import write_raster
 from samgeo.testing.scenes import town
 
 TOWN = 1024
+DEFAULT = (2048, 4096)
+SCALING = ((1024, 1024), (2048, 2048), DEFAULT)
 MODEL = ("encode", "decode")
 
 
@@ -152,7 +154,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=2, action="append", default=[], help="height and width; 2048 4096 by default")
     parser.add_argument("--side", type=int, action="append", default=[], help="of a square, such as 8192")
-    parser.add_argument("--workers", type=int, nargs="+", default=[2], help="threads, a run for each")
+    parser.add_argument("--workers", type=int, nargs="+", help="threads, a run for each; 2 by default")
+    parser.add_argument("--scaling", action="store_true", help="several sizes, and one worker and two")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, help="write what was measured")
@@ -173,11 +176,11 @@ def main() -> None:
     )
     runs = []
     with tempfile.TemporaryDirectory() as folder:
-        sizes = [tuple(size) for size in options.size] + [(side, side) for side in options.side]
-        for size in sizes or [(2048, 4096)]:
+        sizes = [(height, width) for height, width in options.size] + [(side, side) for side in options.side]
+        for size in sizes or (SCALING if options.scaling else [DEFAULT]):
             tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate"}
             write_raster(Path(folder) / "towns.tif", towns(size), **tiles)
-            for workers in options.workers:
+            for workers in options.workers or ([1, 2] if options.scaling else [2]):
                 run = measure(size, model, workers, Path(folder)) | {"floor": floor(size, model, operations, peak)}
                 report(run, model)
                 runs.append(run)

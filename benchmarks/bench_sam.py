@@ -169,6 +169,8 @@ def main() -> None:
     if options.encoder_memory:
         encoder_memory(options.encoder_memory)
         return
+    if "memory" in options.parts:
+        compare_memory(options.threads)
     theirs = transformers_encoder().to(options.device)  # before the stand-in, which transformers would look into
     peer = import_segment_anything()
     torch.manual_seed(0)
@@ -182,8 +184,6 @@ def main() -> None:
             precision(path, options.device)
     if "encoder" in options.parts:
         compare_encoders(loaded, reference.image_encoder, theirs, options)
-    if "memory" in options.parts:
-        compare_memory(options.threads)
     if "window" in options.parts:
         compare_windows(peer, loaded, reference, options)
 

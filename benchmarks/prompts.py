@@ -148,7 +148,10 @@ def spread(truth: np.ndarray, count: int) -> np.ndarray:
     """Return so many boxes: those of the footprints, then the same a few pixels off."""
     exact = shapely.bounds(truth)[np.arange(count) % len(truth)]
     off = np.random.default_rng(0).uniform(-JITTER_PX, JITTER_PX, exact.shape)
-    return np.where((np.arange(count) < len(truth))[:, None], exact, exact + off)
+    moved = np.where((np.arange(count) < len(truth))[:, None], exact, exact + off)
+    # The sides of a sliver may have changed places.
+    low, high = np.minimum(moved[:, :2], moved[:, 2:]), np.maximum(moved[:, :2], moved[:, 2:])
+    return np.concatenate([low, high], axis=1)
 
 
 def timed(task: Callable[[], None]) -> tuple[float, float]:
