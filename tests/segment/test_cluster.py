@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 @contextmanager
 def local(**options) -> Iterator[Client]:
     with (
-        LocalCluster(**{"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None} | options) as cluster,
+        LocalCluster(**{"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"} | options) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client

@@ -80,7 +80,7 @@ def test_result_is_the_same_to_the_byte_for_threads_processes_and_a_cluster() ->
     assert canonical(workers=1) == canonical(workers=4) == expected
     assert canonical(scheduler="processes", workers=2) == expected
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         assert canonical(scheduler=client) == expected

@@ -104,7 +104,7 @@ def test_a_worker_killed_in_a_cluster_of_processes_changes_nothing(place: Path) 
     trace.mkdir()
     output = place / "out.parquet"
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         samgeo.segment(place / "image.tif", output, model=Deadly(128, trace, 2), scheduler=client, **OPTIONS)
