@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 
 
-def in_turns(repeats: int, **works: Callable[[], object]) -> dict[str, float]:
-    """Return the median seconds of each, run in turns after one round that does not count."""
+def in_turns(repeats: int, *, warm: bool = False, **works: Callable[[], object]) -> dict[str, float]:
+    """Return the median seconds of each, run in turns after one round that does not count, unless they are warm."""
     times: dict[str, list[float]] = {name: [] for name in works}
-    for round_ in range(repeats + 1):
+    for round_ in range(repeats if warm else repeats + 1):
         for name, work in works.items():
             start = time.perf_counter()
             work()
-            if round_:
+            if warm or round_:
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 

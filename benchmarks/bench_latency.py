@@ -1,5 +1,7 @@
 """Latency of the bundled model: encoding one window, and decoding a hundred clicks, beside what their arithmetic takes at best.
 
+Then the clicks, and boxes of buildings, drawn where masks are expected and in the whole window, in turns: the same masks.
+
 python benchmarks/bench_latency.py [--model tiny] [--device auto] [--threads 2]
 """
 
@@ -9,12 +11,18 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from _roofline import flops_of, peak_flops
+from _turns import in_turns, say
+from scipy.ndimage import find_objects
 
 import samgeo
+from samgeo.sam.tiny import Tiny
+from samgeo.sam.tiny.regions import BACKGROUND
 from samgeo.testing.scenes import town
 
 REPEATS, CLICKS = 15, 100
@@ -30,6 +38,22 @@ def median_ms(work: Callable[[], object]) -> float:
     return 1000 * statistics.median(times)
 
 
+def compare_regions(model: Any, embedding: Any, what: str, **prompts: Any) -> None:
+    def regions() -> torch.Tensor:
+        logits: torch.Tensor = model.decode(embedding, **prompts)[0]
+        return logits
+
+    def whole_window() -> torch.Tensor:
+        with patch("samgeo.sam.tiny.regions.SIDES", ()):
+            return regions()
+
+    some, whole = regions(), whole_window()
+    differing = ((some > 0) != (whole > 0)).flatten(2).any(2)
+    drawn = (some != BACKGROUND).float().mean()
+    print(f"\n{what}: {drawn:.0%} of the pixels have logits; {int(differing.sum())} of {differing.numel()} masks differ")
+    say(what, in_turns(REPEATS // 3, regions=regions, whole_window=whole_window))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny")
@@ -39,7 +63,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     model = samgeo.load_model(options.model, device=options.device)
     side = model.input_size
-    image = town((side, side), seed=1).image[None]
+    scene = town((side, side), seed=1)
+    image = scene.image[None]
     embedding = model.embed(image)[0]
     points = np.random.default_rng(0).uniform(0, side, (CLICKS, 1, 2)).astype(np.float32)
     labels = np.ones((CLICKS, 1), dtype=np.int64)
@@ -53,6 +78,11 @@ def main() -> None:
         taken, gflop = median_ms(work), flops_of(work) / 1e9
         least = 1e12 * gflop / peak
         print(f"{name}: {taken:.0f} ms, {taken / least:.1f} times the {least:.0f} ms of its {gflop:.1f} GFLOP", flush=True)
+    if isinstance(model, Tiny):
+        compare_regions(model, embedding, f"{CLICKS} clicks anywhere", points=points, labels=labels)
+        slices = (found for found in find_objects(scene.labels) if found is not None)
+        boxes = np.array([[x.start, y.start, x.stop, y.stop] for y, x in slices], np.float32)
+        compare_regions(model, embedding, f"boxes of {len(boxes)} buildings", boxes=boxes, multimask=False)
 
 
 if __name__ == "__main__":

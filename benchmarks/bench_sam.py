@@ -12,13 +12,9 @@ python benchmarks/bench_sam.py [--points-per-side 32] [--repeats 3] [--threads 2
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +22,7 @@ import numpy as np
 import torch
 from _peers import import_segment_anything
 from _roofline import flops_of, peak_flops
+from _turns import in_turns
 from torch.nn import functional
 
 import samgeo
@@ -101,23 +98,6 @@ def answers_of(image: np.ndarray, side: int) -> tuple[torch.Tensor, torch.Tensor
     answers = [tiny.decode(embedding, points=part, labels=np.ones(part.shape[:2], dtype=np.int64)) for part in parts]
     fine = [functional.interpolate(logits, size=(256, 256), mode="bilinear", align_corners=False) for logits, _ in answers]
     return torch.cat(fine), torch.cat([scores for _, scores in answers])
-
-
-@contextmanager
-def timed(times: list[float]) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    times.append(time.perf_counter() - start)
-
-
-def in_turns(repeats: int, **works: Callable[[], object]) -> dict[str, float]:
-    """Return the median seconds of each, run in turns after one round that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for round_ in range(repeats + 1):
-        for name, work in works.items():
-            with timed(times[name] if round_ else []):
-                work()
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def say(what: str, seconds: dict[str, float]) -> None:
@@ -217,11 +197,11 @@ def compare_windows(peer: Any, loaded: Sam, reference: Any, options: argparse.Na
     same = check_equal(our_window(), their_window())
     print(f"{same} masks, the same from both, of {len(points)} points; {int((answers[1] > GATES.pred_iou).any(1).sum())} "
           f"points pass the IoU gate; {options.dtype} on {options.device}")  # fmt: skip
-    say("whole window", in_turns(options.repeats, ours=our_window, segment_anything=their_window))
+    say("whole window", in_turns(options.repeats, warm=True, ours=our_window, segment_anything=their_window))
 
     ours.works = reference.mask_decoder.works = False
     reference.image_encoder = Instant(reference)
-    say("after the decoder", in_turns(options.repeats + 2, ours=our_window, segment_anything=their_window))
+    say("after the decoder", in_turns(options.repeats, ours=our_window, segment_anything=their_window))
 
 
 def compare_encoders(loaded: Sam, reference: Any, theirs: Any, options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from samgeo.sam.tiny.decoder import Decoded
 from samgeo.sam.tiny.encoder import Features
 from samgeo.sam.tiny.network import TinyNetwork
 from samgeo.sam.tiny.prompts import Prompted, Window
+from samgeo.sam.tiny.regions import BACKGROUND, Regions, regions_of
 
 __all__ = ["Tiny"]
 
@@ -147,12 +149,10 @@ class Tiny:
         window = self.network.window(embedding)
 
         def answer(rows: Tensor, prompted: Prompted, decoded: Decoded) -> None:
-            predicted_iou[rows] = decoded.predicted_iou[:, kept]
-
-            def draw(part: slice) -> None:
-                logits[rows[part]] = self.network.draw(window, prompted, decoded, kept, part)
-
-            for_parts(draw, len(rows), self._at_once(DRAW_AT_ONCE))
+            scores = decoded.predicted_iou[:, kept]
+            predicted_iou[rows] = scores
+            for part, drawn in self._draw(window, prompted, decoded, kept, torch.ones_like(scores, dtype=torch.bool)):
+                logits[rows[part]] = drawn
 
         self._decode(window, prompts, answer)
         return logits, predicted_iou
@@ -177,15 +177,9 @@ class Tiny:
         def answer(rows: Tensor, prompted: Prompted, decoded: Decoded) -> None:
             scores = decoded.predicted_iou[:, kept]
             passing = scores > min_iou
-            passed = passing.any(1).nonzero()[:, 0]
-
-            def draw(some: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-                part = passed[some]
+            for part, drawn in self._draw(window, prompted, decoded, kept, passing):
                 row, column = passing[part].nonzero(as_tuple=True)
-                drawn = self.network.draw(window, prompted, decoded, kept, part)
-                return rows[part[row]], column, scores[part[row], column], drawn[row, column]
-
-            found.extend(in_parts(draw, len(passed), self._at_once(DRAW_AT_ONCE)))
+                found.append((rows[part[row]], column, scores[part[row], column], drawn[row, column]))
 
         self._decode(window, prompts, answer)
         if not found:
@@ -228,6 +222,41 @@ class Tiny:
                 wanted = f"give one, for {self.name} uses masks to refine those."
                 raise OptionError(f"prompt {int(empty[0])} has neither a point nor a box; {wanted}")
         return prompts
+
+    def _draw(
+        self, window: Window, prompted: Prompted, decoded: Decoded, kept: slice, wanted: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Draw the candidates ``kept`` of prompts that have a wanted one: yield some of their rows, and logits."""
+        rows = wanted.any(1).nonzero()[:, 0]
+        at_once = self._at_once(DRAW_AT_ONCE)
+
+        def draw_whole(rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+            parts = in_parts(
+                lambda part: (rows[part], self.network.draw(window, prompted, decoded, kept, rows[part])), len(rows), at_once
+            )
+            yield from parts
+
+        if decoded.coverage is None or not len(rows):
+            yield from draw_whole(rows)
+            return
+        low = self.input_size // 4
+        again = []
+        for found in regions_of(decoded.coverage[rows, kept], wanted[rows]):
+            regions = replace(found, rows=rows[found.rows])
+            if regions.whole:
+                again.append(regions.rows)
+                continue
+
+            def draw(part: slice, regions: Regions = regions) -> tuple[Tensor, Tensor, Tensor]:
+                some = regions[part]
+                logits = torch.full((len(some), wanted.shape[1], low, low), BACKGROUND, device=self.device)
+                drawn = self.network.draw_regions(window, prompted, decoded, kept, some)
+                return some.rows, logits, (some.place(drawn, logits) & wanted[some.rows]).any(1)
+
+            for some, logits, cut in in_parts(draw, len(regions), at_once * (regions.cells // regions.side) ** 2):
+                again.append(some[cut])
+                yield some[~cut], logits[~cut]
+        yield from draw_whole(torch.cat(again)) if again else ()
 
     def _at_once(self, on_cpu: int) -> int:
         if self.device.type == "cpu":

@@ -10,6 +10,7 @@ from samgeo.errors import OptionError
 from samgeo.sam.tiny.decoder import Decoded, Decoder
 from samgeo.sam.tiny.encoder import Features, ImageEncoder
 from samgeo.sam.tiny.prompts import Prompted, PromptEncoder, Window
+from samgeo.sam.tiny.regions import Regions
 from samgeo.sam.tiny.upscaler import Upscaler
 from samgeo.sam.trainable import Answer
 
@@ -135,4 +136,22 @@ class TinyNetwork(nn.Module):
         dtype = decoded.image.dtype
         maps = (prompted.maps8[rows].to(dtype), prompted.maps4[rows].to(dtype))
         logits: Tensor = self.upscaler(decoded.image[rows], decoded.weights[rows, masks], window.skips, maps)
+        return logits
+
+    def draw_regions(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: Regions) -> Tensor:
+        """Draw candidates ``masks`` in squares of the window: logits of shape (regions, masks, 4 side, 4 side)."""
+        dtype, cells = decoded.image.dtype, regions.indices()
+
+        def own(pixels: Tensor) -> Tensor:
+            at = (regions.rows[:, None] * regions.cells**2 + cells).flatten()
+            chosen = pixels.view(-1, pixels.shape[1] // regions.cells**2 * pixels.shape[2]).index_select(0, at)
+            return chosen.view(len(regions), -1, pixels.shape[2]).to(dtype)
+
+        def shared(skip: Tensor) -> Tensor:
+            chosen = skip.view(regions.cells**2, -1).index_select(0, cells.flatten())
+            return chosen.view(len(regions), -1, skip.shape[1])
+
+        skips = (shared(window.skips[0]), shared(window.skips[1]))
+        maps = (own(prompted.maps8), own(prompted.maps4))
+        logits: Tensor = self.upscaler(own(decoded.image), decoded.weights[regions.rows, masks], skips, maps)
         return logits

@@ -49,14 +49,14 @@ class Upscaler(nn.Module):
         weights : tensor of float32, shape (P, M, c)
             Of the stride-4 channels for each mask.
         skips : (tensor, tensor)
-            Of the window.
+            Of the window, or with a leading dimension of prompts those of a square of cells for each.
         maps : (tensor, tensor), shapes (P, pixels, C)
             The prompt maps at strides 8 and 4, in nested order.
 
         Returns
         -------
         tensor of float32, shape (P, M, S / 4, S / 4)
-            Logits.
+            Logits. Where cells are those of a square in the window, so are these.
         """
         pixels8 = _split(image, self.split8, skips[0], self.maps8, maps[0])
         rows8 = unnest(functional.relu(self.norm8(pixels8), inplace=True), 1)
@@ -80,5 +80,5 @@ def _split(cells: Tensor, split: nn.Linear, skip: Tensor, maps_layer: nn.Linear,
     """Divide each of ``(P, cells, C)`` into its four pixels, and add the skip and the maps: (P, 4 cells, c)."""
     prompts, finer = len(cells), split.out_features // 4
     # Products that add to what is there: each sum by itself would be another pass through memory.
-    pixels = torch.baddbmm(skip.expand(prompts, -1, -1), cells, split.weight.T.expand(prompts, -1, -1))
+    pixels = torch.baddbmm(skip.expand(prompts, *skip.shape[-2:]), cells, split.weight.T.expand(prompts, -1, -1))
     return pixels.view(-1, finer).addmm_(maps.flatten(0, 1), maps_layer.weight.T).view(prompts, -1, finer)

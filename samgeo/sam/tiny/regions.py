@@ -1,0 +1,141 @@
+"""Where masks will be: the decoder says which cells a candidate covers before it is drawn, and the rest need not be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["BACKGROUND", "Regions", "regions_of"]
+
+# Logits of what is not drawn.
+BACKGROUND = -12.0
+
+# A stride-16 cell may hold something of a candidate if the decoder expects that this share of it is covered. With less, more
+# is drawn than is needed; with more, more often than now a candidate is seen to go on, and drawn again.
+LEAST_SHARE = 0.03
+
+# Cells around those, which are drawn too. A pixel depends on less than one and a half cells at each side, so that the outer
+# six pixels at stride 4 are not what they would be in the whole window.
+HALO = 2
+INEXACT_PX = 6
+
+# A candidate goes on past its region if it has a higher logit on the border of it.
+LEAST_LOGIT = -1.5
+
+# Sides of regions in cells. Those of one side are drawn together.
+SIDES = (7, 8, 10, 12, 16, 20, 24)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regions:
+    """Squares of one size in a window, one for each of ``R`` prompts.
+
+    Attributes
+    ----------
+    rows : tensor of int64, shape (R,)
+        Which prompts.
+    top, left : tensor of int64, shape (R,)
+        Where they begin, in cells of stride 16.
+    side, cells : int
+        Cells along a side of a square, and of the window.
+    """
+
+    rows: Tensor
+    top: Tensor
+    left: Tensor
+    side: int
+    cells: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> Regions:
+        return Regions(self.rows[part], self.top[part], self.left[part], self.side, self.cells)
+
+    @property
+    def whole(self) -> bool:
+        """Whether they are all of the window."""
+        return self.side == self.cells
+
+    def indices(self) -> Tensor:
+        """Return the cells of each square, counted in rows of the window: shape (R, side * side)."""
+        along = torch.arange(self.side, device=self.top.device)
+        y, x = self.top[:, None, None] + along[:, None], self.left[:, None, None] + along
+        return (y * self.cells + x).flatten(1)
+
+    def place(self, drawn: Tensor, onto: Tensor) -> Tensor:
+        """Put what is drawn where it belongs.
+
+        Parameters
+        ----------
+        drawn : tensor, shape (R, M, 4 side, 4 side)
+            Logits.
+        onto : tensor, shape (R, M, 4 cells, 4 cells)
+            Background, written to.
+
+        Returns
+        -------
+        tensor of bool, shape (R, M)
+            Which candidates go on past their square.
+        """
+        exact, border = self._exact()
+        drawn = drawn.masked_fill(~exact[:, None], BACKGROUND)
+        size = 4 * self.side
+        for whole, top, left, square in zip(onto, (4 * self.top).tolist(), (4 * self.left).tolist(), drawn, strict=True):
+            whole[:, top : top + size, left : left + size] = square
+        return ((drawn > LEAST_LOGIT) & border[:, None]).flatten(2).any(2)
+
+    def _exact(self) -> tuple[Tensor, Tensor]:
+        """Return which pixels are what they would be in the whole window, and those on the border that others lie beyond."""
+        at = torch.arange(4 * self.side, device=self.top.device)
+        inside, border = [], []
+        for first in (self.top, self.left):
+            low = torch.where(first > 0, INEXACT_PX, 0)[:, None]
+            high = torch.where(first + self.side < self.cells, at[-1] - INEXACT_PX, at[-1])[:, None]
+            inside.append((at >= low) & (at <= high))
+            border.append(((at == low) & (low > 0)) | ((at == high) & (high < at[-1])))
+        exact = inside[0][:, :, None] & inside[1][:, None, :]
+        return exact, exact & (border[0][:, :, None] | border[1][:, None, :])
+
+
+def regions_of(coverage: Tensor, wanted: Tensor) -> Iterator[Regions]:
+    """Find where the candidates of some prompts are expected.
+
+    Parameters
+    ----------
+    coverage : tensor, shape (R, M, cells * cells)
+        Logits of the share of each cell that each candidate will cover.
+    wanted : tensor of bool, shape (R, M)
+        Which candidates are: one or more of each prompt.
+
+    Yields
+    ------
+    Regions
+        The rows of ``coverage``, each in one of them.
+    """
+    cells = round(coverage.shape[-1] ** 0.5)
+    highest = coverage.masked_fill(~wanted[..., None], -torch.inf).amax(1)
+    least = torch.logit(highest.new_tensor(LEAST_SHARE))
+    covered = (highest >= highest.amax(1, keepdim=True).clamp(max=least)).view(-1, cells, cells)
+    (top, height), (left, width) = _extent(covered.any(2)), _extent(covered.any(1))
+    sides = torch.tensor([*(side for side in SIDES if side < cells), cells], device=coverage.device)
+    chosen = torch.searchsorted(sides, (torch.maximum(height, width) + 2 * HALO).clamp(max=cells))
+    for number, side in enumerate(sides.tolist()):
+        rows = (chosen == number).nonzero()[:, 0]
+        if len(rows):
+            y, x = (_around(first[rows], length[rows], side, cells) for first, length in ((top, height), (left, width)))
+            yield Regions(rows, y, x, side, cells)
+
+
+def _extent(seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each row of (R, cells) the first that is true, and how many there are from it to the last."""
+    first = seen.int().argmax(1)
+    return first, seen.shape[1] - seen.flip(1).int().argmax(1) - first
+
+
+def _around(first: Tensor, length: Tensor, side: int, cells: int) -> Tensor:
+    """Return where squares begin that have these extents in their middle, as far as the window goes."""
+    return (first - (side - length) // 2).clamp(min=0, max=cells - side)
