@@ -18,7 +18,7 @@ from samgeo.sam.decoder import MaskDecoder
 from samgeo.sam.device import sent
 from samgeo.sam.encoder import ImageEncoder
 from samgeo.sam.packing import from_halves, to_halves
-from samgeo.sam.preprocess import normalise, true_sizes
+from samgeo.sam.preprocess import normalise, squares
 from samgeo.sam.prompt import PromptEncoder, Prompts
 
 __all__ = ["Embedding", "Prompts", "Sam", "SamNetwork"]
@@ -135,15 +135,8 @@ class Sam:
         OptionError
             If the arrays have another type or shape.
         """
-        images = np.asarray(images)
-        side = self.input_size
-        if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3) or not len(images):
-            raise OptionError(
-                f"{self.name} encodes uint8 images of shape (B, {side}, {side}, 3), not {images.dtype} of {images.shape}; "
-                "samgeo.sam.preprocess.fit_square makes them."
-            )
-        true = None if sizes is None else true_sizes(sizes, len(images), side).to(self.device)
-        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        pixels, true = squares(images, sizes, side=self.input_size, model=self.name)
+        true = None if true is None else true.to(self.device)
 
         def encode(part: slice) -> Embedding:
             normal = normalise(sent(pixels[part], self.device), None if true is None else true[part])
@@ -152,7 +145,7 @@ class Sam:
         a = self.architecture
         bytes_each = MAPS_A_WINDOW * a.grid**2 * a.width * self.dtype.itemsize
         at_once = fitting(self.device, bytes_each, budget=ENCODE_BYTES)
-        return joined(in_parts(encode, len(images), at_once))
+        return joined(in_parts(encode, len(pixels), at_once))
 
     @explain_no_memory
     @torch.inference_mode()

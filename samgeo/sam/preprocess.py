@@ -12,7 +12,7 @@ from samgeo.errors import OptionError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PIXEL_MEAN", "PIXEL_STD", "fit_square", "fitted_size", "normalise", "true_sizes"]
+__all__ = ["PIXEL_MEAN", "PIXEL_STD", "fit_square", "fitted_size", "normalise", "squares", "true_sizes"]
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -63,6 +63,45 @@ def fit_square(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], 
     square = np.zeros((side, side, 3), np.uint8)
     square[:height, :width] = image
     return square, (height, width)
+
+
+def squares(
+    images: NDArray[np.uint8], sizes: NDArray[np.int64] | None, *, side: int, model: str
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Check a batch of squares that a model is to encode, and their true sizes.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (B, side, side, 3)
+        RGB.
+    sizes : ndarray of int, shape (B, 2), or None
+        Height and width of each image in its square; None if there is no padding.
+    side : int
+        Of the model's input, in pixels.
+    model : str
+        Its name, for messages.
+
+    Returns
+    -------
+    images : tensor of uint8, shape (B, side, side, 3)
+        The same memory, where it is contiguous and may be written to.
+    sizes : tensor of int64, shape (B, 2), or None
+
+    Raises
+    ------
+    OptionError
+        If an array has another type or shape.
+    """
+    import torch
+
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3) or not len(images):
+        raise OptionError(
+            f"{model} encodes uint8 images of shape (B, {side}, {side}, 3), not {images.dtype} of {images.shape}; "
+            "samgeo.sam.preprocess.fit_square makes them."
+        )
+    true = None if sizes is None else true_sizes(sizes, len(images), side)
+    return torch.from_numpy(np.require(images, requirements=["C", "W"])), true
 
 
 def true_sizes(sizes: NDArray[np.int64], count: int, side: int) -> torch.Tensor:

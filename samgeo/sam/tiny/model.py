@@ -14,7 +14,7 @@ from torch import Tensor
 from samgeo.errors import OptionError
 from samgeo.sam.batching import explain_no_memory, fitting, for_parts, in_parts, joined
 from samgeo.sam.packing import from_halves, to_halves
-from samgeo.sam.preprocess import true_sizes
+from samgeo.sam.preprocess import squares
 from samgeo.sam.prompt import Prompts
 from samgeo.sam.tiny.decoder import Decoded
 from samgeo.sam.tiny.encoder import Features
@@ -91,15 +91,9 @@ class Tiny:
         OptionError
             If the arrays have another type or shape.
         """
-        images = np.asarray(images)
         side = self.input_size
-        if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3) or not len(images):
-            raise OptionError(
-                f"{self.name} encodes uint8 images of shape (B, {side}, {side}, 3), not {images.dtype} of {images.shape}; "
-                "resize or pad the windows."
-            )
-        given = torch.from_numpy(np.require(images, requirements=["C", "W"]))
-        true = None if sizes is None else true_sizes(sizes, len(images), side).to(self.device)
+        given, true = squares(images, sizes, side=side, model=self.name)
+        true = None if true is None else true.to(self.device)
 
         def encode(part: slice) -> Features:
             pixels = given[part].to(self.device)
@@ -110,7 +104,7 @@ class Tiny:
                 pixels = pixels * real[..., None]
             return self.network.encode(pixels.to(self.dtype))
 
-        return joined(in_parts(encode, len(images), len(images)))
+        return joined(in_parts(encode, len(given), len(given)))
 
     @explain_no_memory
     @torch.inference_mode()
