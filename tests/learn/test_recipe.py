@@ -169,7 +169,7 @@ def test_class_maps_of_another_size_or_kind_are_refused(folder, scene):
 
 def test_the_recipe_of_the_bundled_model_is_at_hand_and_wants_its_data(tmp_path):
     found = load_recipe("overhead")
-    assert (found.options.losses.regret, found.options.course.boxes) == (2.0, 0.38)
+    assert (found.options.losses.regret, found.options.course.boxes) == (0.7, 0.35)
     with pytest.raises(OptionError, match="--data"):
         list(found.read())
     with pytest.raises(SamgeoError, match="oam-banepa-buildings"):
