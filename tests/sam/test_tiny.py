@@ -25,6 +25,8 @@ from samgeo.sam.tiny.layers import DepthwiseConv, nest, sample_bilinear, unnest
 from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
 from samgeo.sam.tiny.regions import BACKGROUND, LEAST_LOGIT
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PACKAGED = Path(samgeo.sam.__file__).parent / "weights" / "tiny.safetensors"
 CLOSE = {"rtol": 0, "atol": 1e-3}
 
@@ -111,15 +113,6 @@ def scene():
     image[(x - 140) ** 2 + (y - 380) ** 2 < 60**2] = (70, 75, 80)
     image[400:, 300:] = (60, 120, 50)
     return image.astype(np.uint8)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Keep torch from waiting for processors that other tests use."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

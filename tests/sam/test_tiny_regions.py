@@ -12,15 +12,9 @@ from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
 from samgeo.sam.tiny.regions import BACKGROUND, HALO, INEXACT_PX, LEAST_LOGIT, Regions, regions_of
 from samgeo.testing.scenes import town
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CELLS = 32
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -223,22 +223,15 @@ class Tiny:
         """Draw the candidates ``kept`` of prompts that have a wanted one: yield some of their rows, and logits."""
         rows = wanted.any(1).nonzero()[:, 0]
         at_once = self._at_once(DRAW_AT_ONCE)
-
-        def draw_whole(rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-            parts = in_parts(
-                lambda part: (rows[part], self.network.draw(window, prompted, decoded, kept, rows[part])), len(rows), at_once
-            )
-            yield from parts
-
-        if decoded.coverage is None or not len(rows):
-            yield from draw_whole(rows)
-            return
         low = self.input_size // 4
-        again = []
-        for found in regions_of(decoded.coverage[rows, kept], wanted[rows]):
-            regions = replace(found, rows=rows[found.rows])
+        found: Iterable[Regions] = ()
+        whole = [rows]
+        if decoded.coverage is not None:
+            found, whole = regions_of(decoded.coverage[rows, kept], wanted[rows]), [rows[:0]]
+        for own in found:
+            regions = replace(own, rows=rows[own.rows])
             if regions.whole:
-                again.append(regions.rows)
+                whole.append(regions.rows)
                 continue
 
             def draw(part: slice, regions: Regions = regions) -> tuple[Tensor, Tensor, Tensor]:
@@ -248,9 +241,12 @@ class Tiny:
                 return some.rows, logits, (some.place(drawn, logits) & wanted[some.rows]).any(1)
 
             for some, logits, cut in in_parts(draw, len(regions), at_once * (regions.cells // regions.side) ** 2):
-                again.append(some[cut])
+                whole.append(some[cut])
                 yield some[~cut], logits[~cut]
-        yield from draw_whole(torch.cat(again)) if again else ()
+        rest = torch.cat(whole)
+        yield from in_parts(
+            lambda part: (rest[part], self.network.draw(window, prompted, decoded, kept, rest[part])), len(rest), at_once
+        )
 
     def _at_once(self, on_cpu: int) -> int:
         if self.device.type == "cpu":
