@@ -23,6 +23,8 @@ __all__ = ["Planned", "Recipe", "load_recipe"]
 # Which key says what kind of labels a table has.
 KINDS = ("vectors", "coco", "masks", "scenes", "pseudo", "open_data")
 MIN_AREA_PX = 24
+# Blocks of the image encoder, and at how many strides there are some.
+BLOCKS = {"attend": 2, "deepen": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,15 @@ class Recipe:
     path : Path
     start : str
         What to start from: a path, "tiny" or "none".
+    network : mapping of str to tuple of int
+        ``attend`` and ``deepen``: how many blocks the image encoder is to have, where its start may have fewer.
     options : TrainOptions
     sources, validation : tuple of Planned
     """
 
     path: Path
     start: str
+    network: Mapping[str, tuple[int, ...]]
     options: TrainOptions
     sources: tuple[Planned, ...]
     validation: tuple[Planned, ...]
@@ -158,6 +163,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     start = table.take("start", str, "tiny")
     if start not in {"tiny", "none"}:
         start = str(path.parent / start)
+    network = _network(table.take("network", Mapping[str, tuple[int, ...]], {}), f"{path.name}, [network]")
     sources = tuple(_planned(values, path, f"[[source]] {number}") for number, values in table.tables("source"))
     validation = tuple(
         _planned(values, path, f"[[validation]] {number}", judged=True) for number, values in table.tables("validation")
@@ -169,7 +175,16 @@ def load_recipe(recipe: str | Path) -> Recipe:
         names = [planned.name for planned in group]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise OptionError(f"{path.name} has two tables named {twice[0]!r}; give each its own name.")
-    return Recipe(path, start, options, sources, validation)
+    return Recipe(path, start, network, options, sources, validation)
+
+
+def _network(given: Mapping[str, tuple[int, ...]], where: str) -> Mapping[str, tuple[int, ...]]:
+    for name, blocks in given.items():
+        if name not in BLOCKS:
+            raise OptionError(f"{where} has a key {name}, which is not known here; it may have {', '.join(BLOCKS)}.")
+        if len(blocks) != BLOCKS[name] or min(blocks) < 0:
+            raise OptionError(f"{where}: {name} is {list(blocks)}; give {BLOCKS[name]} whole numbers of 0 or more.")
+    return given
 
 
 def _planned(values: Mapping[str, Any], path: Path, place: str, *, judged: bool = False) -> Planned:

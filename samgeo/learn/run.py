@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError
 from samgeo.geo.files import check_new, write_whole
@@ -96,6 +96,7 @@ def run_recipe(
         If images or labels cannot be read.
     """
     from samgeo.sam.device import resolve_device
+    from samgeo.sam.memory import keep_freed_memory
     from samgeo.sam.tiny import save_tiny
 
     say = report or (lambda _: None)
@@ -107,7 +108,9 @@ def run_recipe(
     home, where = path.with_suffix(".run") if folder is None else Path(folder), resolve_device(device)
     if any(planned.labels is None for planned in plan.sources):
         needed(plan.path, None if data is None else Path(data))
-    network, origin = _start(str(start or plan.start), options.seed)
+    if where.type == "cpu":
+        keep_freed_memory()
+    network, origin = _start(str(start or plan.start), plan.network, options.seed)
     options.check_window(network.config.input_size)
     sources = _read(plan, None if data is None else Path(data), say)
     _make(home)
@@ -127,14 +130,19 @@ def run_recipe(
     return Trained(path, home, digest, options.steps)
 
 
-def _start(start: str, seed: int) -> tuple[TinyNetwork, str]:
+def _start(start: str, blocks: Mapping[str, tuple[int, ...]], seed: int) -> tuple[TinyNetwork, str]:
     """Return the network to train, and what tells its weights from others."""
-    from samgeo.sam.tiny import load_tiny, new_tiny
+    from samgeo.sam.tiny import deepened, load_tiny, new_tiny
 
     if start == "none":
-        return new_tiny(seed=seed), "none"
-    model = load_tiny(None if start == "tiny" else start, device="cpu", dtype="float32")
-    return model.network, model.digest
+        network, origin = new_tiny(seed=seed), "none"
+    else:
+        model = load_tiny(None if start == "tiny" else start, device="cpu", dtype="float32")
+        network, origin = model.network, model.digest
+    if blocks:
+        wanted: dict[str, Any] = {"attend": network.config.attend, "deepen": network.config.deepen, **blocks}
+        network = deepened(network, **wanted, seed=seed)
+    return network, origin
 
 
 def _read(recipe: Recipe, data: Path | None, say: Callable[[str], None]) -> list[Source]:

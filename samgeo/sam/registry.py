@@ -264,9 +264,12 @@ def default_gates(model: Segmenter) -> Gates:
 
 def _load_sam(path: Path, *, name: str, device: torch.device, dtype: torch.dtype, sha256: str | None = None) -> Segmenter:
     from samgeo.sam.checkpoint import build_network, load_checkpoint
+    from samgeo.sam.memory import keep_freed_memory
     from samgeo.sam.model import Sam
 
     checkpoint = load_checkpoint(path, sha256=sha256)
+    if device.type == "cpu":
+        keep_freed_memory()
     return Sam(build_network(checkpoint), name=name, digest=checkpoint.digest, device=device, dtype=dtype)
 
 

@@ -40,6 +40,8 @@ def only(folder, text):
 def test_options_are_those_of_training(folder):
     text = """
     start = "mine.safetensors"
+    [network]
+    deepen = [1, 0, 2]
     [train]
     steps = 7
     rate = 1
@@ -52,6 +54,7 @@ def test_options_are_those_of_training(folder):
     """
     found = recipe(folder, text + VECTORS)
     assert found.start == str(folder / "mine.safetensors")
+    assert found.network == {"deepen": (1, 0, 2)}
     options = found.options
     assert (options.steps, options.rate, options.crops) == (7, 1.0, ((64, 4, 1.0), (96, 3, 0.5)))
     assert isinstance(options.rate, float)
@@ -119,6 +122,9 @@ def test_validation_keeps_every_layer(folder):
 
 
 WRONG = [
+    ("unknown blocks", TRAIN + "[network]\nwings = [2]\n" + VECTORS, r"recipe.toml, \[network\] has a key wings"),
+    ("too few blocks", TRAIN + "[network]\ndeepen = [1, 1]\n" + VECTORS, r"deepen is \[1, 1\]; give 3 whole numbers"),
+    ("blocks below none", TRAIN + "[network]\nattend = [1, -1]\n" + VECTORS, r"attend is \[1, -1\]; give 2 whole numbers"),
     ("nothing", "[[source]]\nscenes = 1", "steps"),
     ("no source", TRAIN, r"no \[\[source\]\]"),
     ("unknown key", TRAIN + VECTORS + "wieght = 1", r"\[\[source\]\] 1.*wieght.*did you mean weight"),

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,8 @@ import samgeo.sam
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.sam.attention import add_read_of_tokens, read_image
 from samgeo.sam.segmenter import Segmenter
-from samgeo.sam.tiny import load_tiny
-from samgeo.sam.tiny.decoder import Attention
-from samgeo.sam.tiny.layers import DepthwiseConv, nest, sample_bilinear, unnest
+from samgeo.sam.tiny import deepened, load_tiny, new_tiny
+from samgeo.sam.tiny.layers import Attention, AttentionBlock, ConvolutionBlock, DepthwiseConv, nest, sample_bilinear, unnest
 from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
 from samgeo.sam.tiny.regions import BACKGROUND, LEAST_LOGIT
 
@@ -282,7 +281,7 @@ def header(**changes):
     return {name: value for name, value in config.items() if value}
 
 
-CONFIG = {name: getattr(TinyConfig(quality=128), name) for name in TinyConfig.__slots__}
+CONFIG = asdict(load_tiny(device="cpu").network.config)
 WEIGHTS = load_file(PACKAGED)
 FILES = {
     "other bytes": (lambda path: path.write_bytes(b"PK\x03\x04 a pickle"), "not a safetensors file, or is damaged"),
@@ -421,3 +420,70 @@ def test_boxes_of_mapped_buildings_become_their_footprints(tiny):
     masks = functional.interpolate(logits, scale_factor=4, mode="bilinear")[:, 0].numpy() > 0
     iou = [(mask & one).sum() / (mask | one).sum() for mask, one in zip(masks, truth, strict=True)]
     assert np.mean(iou) > 0.75
+
+
+DEEP = TinyConfig(
+    channels=(32, 16, 8), maps=(4, 8), depth=1, hidden=32, input_size=64, attend=(1, 1), deepen=(1, 2, 1), blanks=0
+)
+
+
+def small(config, seed=0):
+    network = new_tiny(config, seed=seed)
+    image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0)) * 255
+    return network, network.window(network.encode(image)[0])
+
+
+POINT = (torch.tensor([[[20.0, 30]]]), torch.ones(1, 1, dtype=torch.long))
+BOX = torch.tensor([[4.0, 4, 40, 50]])
+
+
+def test_new_blocks_change_nothing_until_they_are_trained():
+    shallow, window = small(replace(DEEP, attend=(0, 0), deepen=(0, 0, 0)))
+    deep = deepened(shallow, DEEP.attend, DEEP.deepen)
+    assert deep.config == DEEP
+    with torch.no_grad():
+        again = deep.window(deep.encode(torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0)) * 255)[0])
+        before, after = shallow.answer(window, *POINT), deep.answer(again, *POINT)
+    assert torch.equal(before.logits, after.logits)
+    assert torch.equal(before.predicted_iou, after.predicted_iou)
+
+
+def test_new_blocks_learn_and_are_used():
+    network, window = small(DEEP)
+    network.answer(window, *POINT).logits.square().mean().backward()
+    added = [block for block in network.modules() if isinstance(block, AttentionBlock | ConvolutionBlock)]
+    assert len(added) == 6
+    for block in added:
+        assert block.narrow.weight.grad.any()
+        torch.nn.init.normal_(block.narrow.weight)
+        if isinstance(block, AttentionBlock):
+            assert block.attention.output.weight.grad.any()
+            torch.nn.init.normal_(block.attention.output.weight)
+    seen = [small(DEEP)[1].features, network.encode(torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0)) * 255)]
+    for name in ("stride16", "stride8", "stride4"):
+        assert not torch.allclose(getattr(seen[0], name), getattr(seen[1], name))
+
+
+def test_a_network_does_not_lose_blocks():
+    with pytest.raises(OptionError, match=r"has blocks attend=\[1, 1\], deepen=\[1, 2, 1\]; give no fewer"):
+        deepened(new_tiny(DEEP), (1, 1), (1, 1, 1))
+
+
+@pytest.mark.parametrize(("blanks", "clicks", "boxes"), [(1, 3, 3), (0, 1, 2)])
+def test_what_a_prompt_lacks_has_a_token_or_none(blanks, clicks, boxes):
+    network, window = small(replace(DEEP, blanks=blanks))
+    assert network.prompts(window, *POINT, None, None).tokens.shape == (1, clicks, 32)
+    assert network.prompts(window, None, None, BOX, None).tokens.shape == (1, boxes, 32)
+    assert network.prompts(window, *POINT, BOX, None).tokens.shape == (1, 3, 32)
+
+
+def test_prompt_maps_are_the_same_with_and_without_gradients():
+    network, window = small(DEEP)
+    boxes, masks = BOX.expand(3, 4) + torch.arange(3.0)[:, None], torch.randn(3, 16, 16)
+    points, labels = POINT[0].expand(3, 2, 2) + torch.arange(3.0)[:, None, None], torch.tensor([[1, 0]] * 3)
+    with_gradients = network.prompts(window, points, labels, boxes, masks)
+    with torch.no_grad():
+        without = network.prompts(window, points, labels, boxes, masks)
+    assert with_gradients.maps16.requires_grad
+    for name in ("maps4", "maps8", "maps16"):
+        torch.testing.assert_close(getattr(without, name), getattr(with_gradients, name), rtol=1e-5, atol=1e-6)

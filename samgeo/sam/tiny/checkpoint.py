@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from safetensors.torch import save
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.geo.files import check_new, write_whole
 from samgeo.sam.device import resolve_device, resolve_dtype
+from samgeo.sam.memory import keep_freed_memory
 from samgeo.sam.tiny.model import Tiny
 from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
 
-__all__ = ["is_tiny", "load_tiny", "new_tiny", "save_tiny"]
+__all__ = ["deepened", "is_tiny", "load_tiny", "new_tiny", "save_tiny"]
 
 ARCHITECTURE = "samgeo-tiny"
 
@@ -81,6 +82,39 @@ def new_tiny(config: TinyConfig | None = None, *, seed: int = 0) -> TinyNetwork:
         network = TinyNetwork(sizes)
         network.prompts.frequencies.normal_()
     return network
+
+
+def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, int, int], *, seed: int = 0) -> TinyNetwork:
+    """Give the image encoder of a network more blocks, which change no answer until they are trained.
+
+    Parameters
+    ----------
+    network : TinyNetwork
+        It stays as it is.
+    attend, deepen : tuple of int
+        How many blocks there are to be in all; see `TinyConfig`.
+    seed : int, default 0
+        Of the new blocks' weights.
+
+    Returns
+    -------
+    TinyNetwork
+
+    Raises
+    ------
+    OptionError
+        If it has more blocks already.
+    """
+    before = network.config
+    pairs = zip((*before.attend, *before.deepen), (*attend, *deepen), strict=True)
+    if any(now > wanted for now, wanted in pairs):
+        raise OptionError(
+            f"the network has blocks attend={list(before.attend)}, deepen={list(before.deepen)}; give no fewer than those, "
+            f"not {list(attend)} and {list(deepen)}."
+        )
+    deeper = new_tiny(replace(before, attend=attend, deepen=deepen), seed=seed)
+    deeper.load_state_dict(deeper.state_dict() | network.state_dict())
+    return deeper
 
 
 def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str | Path, *, overwrite: bool = False) -> str:
@@ -157,6 +191,8 @@ def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
     if not_finite := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
         raise CheckpointError(f"{path}: {not_finite[0]} holds numbers that are not finite; use an earlier export.")
     network.load_state_dict(state)
+    if device.type == "cpu":
+        keep_freed_memory()
     return Tiny(network, digest=digest, device=device, dtype=dtype)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from samgeo.sam.attention import Projections, add_read_of_tokens, read_image, read_tokens
-from samgeo.sam.tiny.layers import DepthwiseConv, perceptron
+from samgeo.sam.attention import add_read_of_tokens, read_image, read_tokens
+from samgeo.sam.tiny.layers import Attention, DepthwiseConv, perceptron
 from samgeo.sam.tiny.prompts import Prompted, Window
 
 __all__ = ["Decoded", "Decoder"]
@@ -37,21 +37,6 @@ class Decoded:
     image: Tensor
     predicted_iou: Tensor
     coverage: Tensor | None = None
-
-
-class Attention(nn.Module):
-    """The layers of an attention; see ``samgeo.sam.attention`` for what is done with them."""
-
-    def __init__(self, width: int, heads: int, inner: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.key, self.value = (nn.Linear(width, inner) for _ in range(3))
-        self.output = nn.Linear(inner, width)
-
-    @property
-    def projections(self) -> Projections:
-        """The layers, to attend with."""
-        return Projections(self.query, self.key, self.value, self.output, self.heads)
 
 
 class _TwoWayBlock(nn.Module):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from samgeo.sam.tiny.layers import DepthwiseResidual
+from samgeo.sam.tiny.layers import AttentionBlock, ConvolutionBlock, DepthwiseResidual
 
 __all__ = ["Features", "ImageEncoder"]
 
@@ -112,9 +113,23 @@ class ImageEncoder(nn.Module):
         Of the pyramid at strides 16, 8 and 4.
     similarity : (int, int, int)
         Of the unit vectors at strides 16, 8 and 4.
+    attend : (int, int)
+        Attention blocks at strides 32 and 16.
+    deepen : (int, int, int)
+        Convolution blocks at strides 16, 8 and 4, after the layer that each level has anyway.
+    heads : int
+        Of the attention.
     """
 
-    def __init__(self, channels: tuple[int, int, int], similarity: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, int, int],
+        similarity: tuple[int, int, int],
+        *,
+        attend: tuple[int, int],
+        deepen: tuple[int, int, int],
+        heads: int,
+    ) -> None:
         super().__init__()
         c4, c8, c16, c32 = _TAPS.values()
         d16, d8, d4 = channels
@@ -122,22 +137,32 @@ class ImageEncoder(nn.Module):
         self.lateral32, self.lateral16 = nn.Linear(c32, d16), nn.Linear(c16, d16)
         self.lateral8, self.lateral4 = nn.Linear(c8, d8), nn.Linear(c4, d4)
         self.down8, self.down4 = nn.Linear(d16, d8), nn.Linear(d8, d4)
-        self.refine16 = nn.Sequential(DepthwiseResidual(d16), DepthwiseResidual(d16), nn.LayerNorm(d16))
-        self.refine8 = nn.Sequential(DepthwiseResidual(d8), nn.LayerNorm(d8))
-        self.refine4 = nn.Sequential(DepthwiseResidual(d4), nn.LayerNorm(d4))
+        self.context = nn.Sequential(*(AttentionBlock(c32, heads) for _ in range(attend[0])))
+        deeper16, deeper8, deeper4 = (
+            [ConvolutionBlock(width) for _ in range(blocks)] for width, blocks in zip(channels, deepen, strict=True)
+        )
+        self.refine16 = _refining(d16, 2, [*(AttentionBlock(d16, heads) for _ in range(attend[1])), *deeper16])
+        self.refine8, self.refine4 = _refining(d8, 1, deeper8), _refining(d4, 1, deeper4)
         self.similar = nn.ModuleList(nn.Linear(width, unit) for width, unit in zip(channels, similarity, strict=True))
 
     def forward(self, images: Tensor) -> Features:
         """Encode ``(B, S, S, 3)`` images of 0 to 255, padded with zeros; ``S`` is a multiple of 32."""
         scaled = (images / 127.5 - 1).permute(0, 3, 1, 2)
         f4, f8, f16, f32 = (tap.permute(0, 2, 3, 1) for tap in self.trunk(scaled))
-        at16 = self.refine16(self.lateral16(f16) + _double(self.lateral32(f32)))
+        at16 = self.refine16(self.lateral16(f16) + _double(self.lateral32(self.context(f32))))
         at8 = self.refine8(self.lateral8(f8) + _double(self.down8(at16)))
         at4 = self.refine4(self.lateral4(f4) + _double(self.down4(at8)))
         pyramid = [at16, at8, at4]
         # Normalised in float32, as trained, whatever the precision of the rest.
         unit = [functional.normalize(layer(f).float(), dim=-1) for layer, f in zip(self.similar, pyramid, strict=True)]
         return Features(*(layer.contiguous() for layer in pyramid), *unit)
+
+
+def _refining(channels: int, layers: int, deeper: Iterable[nn.Module]) -> nn.Sequential:
+    """Return what refines a level; the names of the layers that every network has do not depend on how many are added."""
+    residual = {str(number): DepthwiseResidual(channels) for number in range(layers)}
+    added = {"deeper": nn.Sequential(*deeper)}
+    return nn.Sequential(OrderedDict[str, nn.Module]({**residual, **added, str(layers): nn.LayerNorm(channels)}))
 
 
 def _double(pixels: Tensor) -> Tensor:

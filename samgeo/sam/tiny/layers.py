@@ -13,7 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["DepthwiseConv", "DepthwiseResidual", "nest", "perceptron", "sample_bilinear", "unnest"]
+from samgeo.sam.attention import Projections, read_tokens
+
+__all__ = [
+    "Attention",
+    "AttentionBlock",
+    "ConvolutionBlock",
+    "DepthwiseConv",
+    "DepthwiseResidual",
+    "nest",
+    "perceptron",
+    "sample_bilinear",
+    "unnest",
+]
 
 
 class DepthwiseConv(nn.Conv2d):
@@ -60,6 +72,82 @@ class DepthwiseResidual(nn.Module):
         """Return a tensor of the same shape."""
         mixed: Tensor = pixels + self.mix(self.hidden(pixels))
         return mixed
+
+
+class ConvolutionBlock(nn.Module):
+    """ConvNeXt's block (arXiv:2201.03545) over ``(B, H, W, C)``: ``x + narrow(gelu(widen(norm(depthwise(x)))))``.
+
+    Its last layer is zero when new, so that it changes nothing until it is trained.
+
+    Parameters
+    ----------
+    channels : int
+    kernel : int, default 5
+        Side of the depthwise kernel.
+    times : int, default 4
+        Hidden channels for each channel.
+    """
+
+    def __init__(self, channels: int, kernel: int = 5, times: int = 4) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseConv(channels, kernel)
+        self.norm = nn.LayerNorm(channels)
+        self.widen, self.narrow = nn.Linear(channels, times * channels), _zero(nn.Linear(times * channels, channels))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return a tensor of the same shape."""
+        deeper: Tensor = pixels + self.narrow(functional.gelu(self.widen(self.norm(self.depthwise(pixels)))))
+        return deeper
+
+
+class AttentionBlock(nn.Module):
+    """A transformer's block over ``(B, H, W, C)``: every pixel reads all, knowing its own neighbourhood as its place.
+
+    What it adds is zero when new, so that it changes nothing until it is trained.
+
+    Parameters
+    ----------
+    channels, heads : int
+    times : int, default 4
+        Hidden channels of its perceptron for each channel.
+    """
+
+    def __init__(self, channels: int, heads: int, times: int = 4) -> None:
+        super().__init__()
+        self.place = DepthwiseConv(channels, 3, residual=True)
+        self.norm, self.norm_perceptron = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.attention = Attention(channels, heads, channels)
+        self.widen, self.narrow = nn.Linear(channels, times * channels), _zero(nn.Linear(times * channels, channels))
+        _zero(self.attention.output)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return a tensor of the same shape."""
+        placed = self.norm(self.place(pixels)).flatten(1, 2)
+        pixels = pixels + read_tokens(self.attention.projections, placed, placed).view(pixels.shape)
+        wide = functional.gelu(self.widen(self.norm_perceptron(pixels)))
+        read: Tensor = pixels + self.narrow(wide)
+        return read
+
+
+class Attention(nn.Module):
+    """The layers of an attention; see ``samgeo.sam.attention`` for what is done with them."""
+
+    def __init__(self, width: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (nn.Linear(width, inner) for _ in range(3))
+        self.output = nn.Linear(inner, width)
+
+    @property
+    def projections(self) -> Projections:
+        """The layers, to attend with."""
+        return Projections(self.query, self.key, self.value, self.output, self.heads)
+
+
+def _zero(layer: nn.Linear) -> nn.Linear:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -37,6 +37,12 @@ class TinyConfig:
         Side of a window in pixels, a multiple of 32.
     quality : int
         Hidden channels of the head that judges each candidate by itself; 0, as in the first weights, for none.
+    attend : (int, int)
+        Attention blocks of the image encoder at strides 32 and 16; none in weights before the sixth.
+    deepen : (int, int, int)
+        Convolution blocks of the image encoder at strides 16, 8 and 4; none in weights before the sixth.
+    blanks : int
+        1 if zero tokens stand for the clicks or the box that a prompt lacks, as in weights before the sixth; 0 if nothing does.
 
     Raises
     ------
@@ -53,12 +59,16 @@ class TinyConfig:
     masks: int = 4
     input_size: int = 512
     quality: int = 0
+    attend: tuple[int, int] = (0, 0)
+    deepen: tuple[int, int, int] = (0, 0, 0)
+    blanks: int = 1
 
     def __post_init__(self) -> None:
-        if (len(self.channels), len(self.similarity), len(self.maps)) != (3, 3, 2):
-            raise OptionError(f"{self} has too many or too few sizes; give 3 channels, 3 of similarity and 2 of maps.")
+        lengths = {"channels": 3, "similarity": 3, "maps": 2, "attend": 2, "deepen": 3}
+        if wrong := [name for name, length in lengths.items() if len(getattr(self, name)) != length]:
+            raise OptionError(f"{self} has too many or too few sizes; give {lengths[wrong[0]]} of {wrong[0]}.")
         sizes = (*self.channels, *self.similarity, *self.maps, self.heads, self.depth, self.hidden, self.masks - 1)
-        if min(sizes) < 1 or self.quality < 0:
+        if min(sizes) < 1 or min(self.quality, *self.attend, *self.deepen) < 0:
             raise OptionError(f"{self} has sizes that are too small; give 1 or more of each, and 2 masks or more.")
         if self.channels[0] % (2 * self.heads):
             raise OptionError(
@@ -69,7 +79,7 @@ class TinyConfig:
 
 
 class TinyNetwork(nn.Module):
-    """A promptable network for overhead imagery on small machines: 2.6 million parameters.
+    """A promptable network for overhead imagery on small machines.
 
     Parameters
     ----------
@@ -81,8 +91,10 @@ class TinyNetwork(nn.Module):
         super().__init__()
         width = config.channels[0]
         self.config = config
-        self.encoder = ImageEncoder(config.channels, config.similarity)
-        self.prompts = PromptEncoder(width, sum(config.channels), config.maps)
+        self.encoder = ImageEncoder(
+            config.channels, config.similarity, attend=config.attend, deepen=config.deepen, heads=config.heads
+        )
+        self.prompts = PromptEncoder(width, sum(config.channels), config.maps, blanks=bool(config.blanks))
         self.decoder = Decoder(
             width,
             heads=config.heads,

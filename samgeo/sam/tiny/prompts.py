@@ -99,7 +99,7 @@ class Prompted:
     Attributes
     ----------
     tokens, positions : tensor, shape (P, T, C)
-        Of the points, then of the corners of the box; zero where there is none.
+        Of the points, then of the corners of the box.
     maps4, maps8, maps16 : tensor, shape (P, pixels, C)
         Dense maps, in nested order.
     """
@@ -122,12 +122,15 @@ class PromptEncoder(nn.Module):
         Channels of the feature pyramid, all strides together.
     maps : (int, int)
         Channels of the maps at strides 4 and 8; at stride 16 they are ``width``.
+    blanks : bool
+        Whether a zero token stands for clicks that are not given, and two for a box that is not.
     """
 
     frequencies: Tensor
 
-    def __init__(self, width: int, pyramid: int, maps: tuple[int, int]) -> None:
+    def __init__(self, width: int, pyramid: int, maps: tuple[int, int], *, blanks: bool) -> None:
         super().__init__()
+        self.blanks = blanks
         self.register_buffer("frequencies", torch.zeros(2, width // 2))
         self.kinds = nn.Embedding(len(Kind), width)
         self.pixel = nn.Linear(pyramid, width)
@@ -195,32 +198,41 @@ class PromptEncoder(nn.Module):
     def _tokens(
         self, count: int, window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return tokens and positions; without points there is one zero token, and without a box there are two."""
+        """Return tokens and positions of the points, then of the box; with ``blanks``, zero tokens where there are none."""
         tokens, positions = [], []
-        if points is None or labels is None:
-            tokens.append(self.kinds.weight.new_zeros(count, 1, self.kinds.embedding_dim))
-            positions.append(tokens[-1])
-        else:
+        if points is not None and labels is not None:
             pyramid = ((window.features.stride16, 16), (window.features.stride8, 8), (window.features.stride4, 4))
             sampled = torch.cat([sample_bilinear(layer[0].float(), points, stride) for layer, stride in pyramid], dim=-1)
             tokens.append(self.kinds(labels) + self.pixel(sampled))
             positions.append(self.encode_positions(points, window.origin_px))
-        if boxes is None:
-            tokens.append(self.kinds.weight.new_zeros(count, 2, self.kinds.embedding_dim))
+        elif self.blanks:
+            tokens.append(self.kinds.weight.new_zeros(count, 1, self.kinds.embedding_dim))
             positions.append(tokens[-1])
-        else:
+        if boxes is not None:
             tokens.append(self.kinds.weight[Kind.TOP_LEFT :].expand(count, -1, -1))
             positions.append(self.encode_positions(boxes.view(-1, 2, 2), window.origin_px))
+        elif self.blanks:
+            tokens.append(self.kinds.weight.new_zeros(count, 2, self.kinds.embedding_dim))
+            positions.append(tokens[-1])
         return torch.cat(tokens, dim=1), torch.cat(positions, dim=1)
 
     def _merge(self, maps: dict[Map, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Merge the maps at stride 4 and reduce them to strides 8 and 16; a map that is not there is zero everywhere."""
-        stacked = torch.stack(list(maps.values()), dim=1)
-        weight = self.merge4.weight[:, list(maps)]
-        maps4 = functional.gelu(functional.linear(stacked.transpose(1, 2), weight, self.merge4.bias))
-        maps8 = functional.gelu(self.merge8(_cells(maps4)))
-        maps16 = self.merge16(_cells(maps8))
-        return maps4, maps8, maps16
+        rows, weight4 = torch.stack(list(maps.values()), dim=1), self.merge4.weight[:, list(maps)]
+        if torch.is_grad_enabled() or rows.device.type != "cpu":
+            maps4 = functional.gelu(functional.linear(rows.transpose(1, 2), weight4, self.merge4.bias))
+            maps8 = functional.gelu(self.merge8(_cells(maps4)))
+            return maps4, maps8, self.merge16(_cells(maps8))
+        layers = (self.merge4, self.merge8, self.merge16)
+        merged = [
+            rows.new_empty(len(rows), rows.shape[2] // 4**level, layer.out_features) for level, layer in enumerate(layers)
+        ]
+        # Prompt by prompt, and without memory in between: what a layer wrote is in the cache when the next one reads it.
+        for prompt, (maps4, maps8, maps16) in zip(rows, zip(*merged, strict=True), strict=True):
+            torch.ops.aten.gelu_(torch.addmm(self.merge4.bias, prompt.T, weight4.T, out=maps4))
+            torch.ops.aten.gelu_(torch.addmm(self.merge8.bias, maps4.view(len(maps8), -1), self.merge8.weight.T, out=maps8))
+            torch.addmm(self.merge16.bias, maps8.view(len(maps16), -1), self.merge16.weight.T, out=maps16)
+        return merged[0], merged[1], merged[2]
 
 
 def _cells(pixels: Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""Freed memory is kept where nobody said otherwise; each case in a process of its own, for it changes the whole process."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Blocks of 16 MB, as a layer's activations are, written and freed in turns: how many pages the system had to map anew.
+CODE = """
+import resource
+import numpy as np
+from samgeo.sam.memory import keep_freed_memory
+
+def mapped():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        blocks = [np.ones(1 << 22, dtype=np.float32) for _ in range(6)]
+        del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+mapped()
+before = mapped()
+done = keep_freed_memory()
+mapped()
+print(done, before, mapped())
+"""
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+
+
+def kept(**environment: str) -> tuple[bool, int, int]:
+    decided = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"}
+    own = {name: value for name, value in os.environ.items() if name not in decided}
+    command = [sys.executable, "-c", CODE]
+    done = subprocess.run(command, env=own | environment, check=True, capture_output=True, text=True)  # noqa: S603
+    said, before, after = done.stdout.split()
+    return said == "True", int(before), int(after)
+
+
+@glibc
+def test_pages_are_mapped_once():
+    done, before, after = kept()
+    assert done
+    assert after < before / 10
+
+
+@glibc
+@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])
+def test_what_somebody_set_stays(name):
+    done, before, after = kept(**{name: "131072"})
+    assert not done
+    assert after > before / 2 > 0
