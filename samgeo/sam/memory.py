@@ -19,7 +19,7 @@ KEPT_AT_MOST = 512 << 20
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep freed blocks of up to 64 MB, half a gigabyte in all, for the next that wants them.
+    """Ask the C library to keep freed blocks of up to 64 MB, half a gigabyte a thread, for the next that wants them.
 
     Each layer of a network frees tens of megabytes and the next wants as many. By default glibc gives them back to the system
     in between, which then has to find, clear and map every page again: on a virtual machine that took three times as long as

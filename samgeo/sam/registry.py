@@ -124,8 +124,8 @@ _MODELS = (
     ModelInfo(
         name="tiny",
         architecture="samgeo tiny, MobileNetV2",
-        parameters=2_716_749,
-        size_bytes=5_464_746,
+        parameters=4_332_013,
+        size_bytes=8_701_402,
         licence="Apache-2.0",
         file="tiny.safetensors",
         input_size=512,

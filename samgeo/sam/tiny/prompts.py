@@ -218,21 +218,12 @@ class PromptEncoder(nn.Module):
 
     def _merge(self, maps: dict[Map, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Merge the maps at stride 4 and reduce them to strides 8 and 16; a map that is not there is zero everywhere."""
-        rows, weight4 = torch.stack(list(maps.values()), dim=1), self.merge4.weight[:, list(maps)]
-        if torch.is_grad_enabled() or rows.device.type != "cpu":
-            maps4 = functional.gelu(functional.linear(rows.transpose(1, 2), weight4, self.merge4.bias))
-            maps8 = functional.gelu(self.merge8(_cells(maps4)))
-            return maps4, maps8, self.merge16(_cells(maps8))
-        layers = (self.merge4, self.merge8, self.merge16)
-        merged = [
-            rows.new_empty(len(rows), rows.shape[2] // 4**level, layer.out_features) for level, layer in enumerate(layers)
-        ]
-        # Prompt by prompt, and without memory in between: what a layer wrote is in the cache when the next one reads it.
-        for prompt, (maps4, maps8, maps16) in zip(rows, zip(*merged, strict=True), strict=True):
-            torch.ops.aten.gelu_(torch.addmm(self.merge4.bias, prompt.T, weight4.T, out=maps4))
-            torch.ops.aten.gelu_(torch.addmm(self.merge8.bias, maps4.view(len(maps8), -1), self.merge8.weight.T, out=maps8))
-            torch.addmm(self.merge16.bias, maps8.view(len(maps16), -1), self.merge16.weight.T, out=maps16)
-        return merged[0], merged[1], merged[2]
+        stacked = torch.stack(list(maps.values()), dim=1)
+        weight = self.merge4.weight[:, list(maps)]
+        maps4 = functional.gelu(functional.linear(stacked.transpose(1, 2), weight, self.merge4.bias))
+        maps8 = functional.gelu(self.merge8(_cells(maps4)))
+        maps16 = self.merge16(_cells(maps8))
+        return maps4, maps8, maps16
 
 
 def _cells(pixels: Tensor) -> Tensor:
