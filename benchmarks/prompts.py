@@ -115,7 +115,7 @@ def iou(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def rate(predictor: samgeo.Predictor, truth: np.ndarray, count: int, rounds: int) -> None:
-    """Time boxes all over the raster in one call, of encoded windows, and the bare decoder on as many boxes of one window."""
+    """Time boxes all over the raster in one call, of encoded windows, and the bare decoder on such boxes in one window."""
     given = spread(truth, count)
     start = time.perf_counter()
     predictor.predict(boxes=given[: len(truth)], crs="pixels")  # All windows that boxes need are encoded now.
@@ -123,11 +123,12 @@ def rate(predictor: samgeo.Predictor, truth: np.ndarray, count: int, rounds: int
     side = predictor.model.input_size
     image, _ = predictor.raster.read(predictor.lattice.rect(0, 0))
     embedding = predictor.model.embed(image[None][:, :side, :side])[0]
-    local = np.tile(np.array([[0.4, 0.4, 0.6, 0.6]], dtype=np.float32) * side, (BATCH, 1))
+    half = np.minimum(given[:, 2:] - given[:, :2], side).astype(np.float32) / 2
+    local = np.concatenate([side / 2 - half, side / 2 + half], axis=1)
 
     def bare() -> None:
         for start in range(0, count, BATCH):
-            predictor.model.decode(embedding, boxes=local[: min(BATCH, count - start)], multimask=False)
+            predictor.model.decode(embedding, boxes=local[start : start + BATCH], multimask=False)
 
     def whole() -> None:
         predictor.predict(boxes=given, crs="pixels")

@@ -124,7 +124,7 @@ _MODELS = (
     ModelInfo(
         name="tiny",
         architecture="samgeo tiny, MobileNetV2",
-        parameters=4_332_013,
+        parameters=4_331_885,
         size_bytes=8_701_402,
         licence="Apache-2.0",
         file="tiny.safetensors",
