@@ -25,8 +25,8 @@ def keep_freed_memory() -> bool:
     in between, which then has to find, clear and map every page again: on a virtual machine that took three times as long as
     the encoder's arithmetic.
 
-    It changes the whole process and is done once (docs/decisions/0014). Elsewhere than with glibc, and where ``MALLOC_TRIM_THRESHOLD_``,
-    ``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES`` say what somebody else wants, nothing is done.
+    It changes the whole process and is done once (docs/decisions/0014). Elsewhere than with glibc, and where
+    ``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES`` say what somebody else wants, nothing is done.
 
     Returns
     -------
