@@ -163,7 +163,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     start = table.take("start", str, "tiny")
     if start not in {"tiny", "none"}:
         start = str(path.parent / start)
-    network = _network(table.take("network", Mapping[str, tuple[int, ...]], {}), f"{path.name}, [network]")
+    network = _network(Table(table.take("network", Mapping[str, Any], {}), f"{path.name}, [network]"))
     sources = tuple(_planned(values, path, f"[[source]] {number}") for number, values in table.tables("source"))
     validation = tuple(
         _planned(values, path, f"[[validation]] {number}", judged=True) for number, values in table.tables("validation")
@@ -178,12 +178,12 @@ def load_recipe(recipe: str | Path) -> Recipe:
     return Recipe(path, start, network, options, sources, validation)
 
 
-def _network(given: Mapping[str, tuple[int, ...]], where: str) -> Mapping[str, tuple[int, ...]]:
+def _network(table: Table) -> Mapping[str, tuple[int, ...]]:
+    given = {name: table.take(name, tuple[int, ...]) for name in BLOCKS if name in table}
+    table.done()
     for name, blocks in given.items():
-        if name not in BLOCKS:
-            raise OptionError(f"{where} has a key {name}, which is not known here; it may have {', '.join(BLOCKS)}.")
         if len(blocks) != BLOCKS[name] or min(blocks) < 0:
-            raise OptionError(f"{where}: {name} is {list(blocks)}; give {BLOCKS[name]} whole numbers of 0 or more.")
+            raise OptionError(f"{table.where}: {name} is {list(blocks)}; give {BLOCKS[name]} whole numbers of 0 or more.")
     return given
 
 

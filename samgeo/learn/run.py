@@ -96,7 +96,6 @@ def run_recipe(
         If images or labels cannot be read.
     """
     from samgeo.sam.device import resolve_device
-    from samgeo.sam.memory import keep_freed_memory
     from samgeo.sam.tiny import save_tiny
 
     say = report or (lambda _: None)
@@ -108,8 +107,6 @@ def run_recipe(
     home, where = path.with_suffix(".run") if folder is None else Path(folder), resolve_device(device)
     if any(planned.labels is None for planned in plan.sources):
         needed(plan.path, None if data is None else Path(data))
-    if where.type == "cpu":
-        keep_freed_memory()
     network, origin = _start(str(start or plan.start), plan.network, options.seed)
     options.check_window(network.config.input_size)
     sources = _read(plan, None if data is None else Path(data), say)

@@ -12,6 +12,9 @@ __all__ = ["keep_freed_memory"]
 # Parameters of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
+# Variables by which somebody has said already what the allocator is to do.
+DECIDING = frozenset({"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"})
+
 # Activations of a window have up to 40 MB; larger arrays, such as rasters, still go back to the system at once.
 LARGEST_KEPT = 64 << 20
 KEPT_AT_MOST = 512 << 20
@@ -33,8 +36,7 @@ def keep_freed_memory() -> bool:
     bool
         Whether it was done.
     """
-    decided = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"} & os.environ.keys()
-    if decided or platform.libc_ver()[0] != "glibc":
+    if DECIDING & os.environ.keys() or platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
     done = [library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT), library.mallopt(M_TRIM_THRESHOLD, KEPT_AT_MOST)]

@@ -93,9 +93,10 @@ def test_a_run_does_not_go_on_with_something_else(recipe, small_network, tmp_pat
 
 
 def test_a_run_may_deepen_what_it_starts_from(recipe, tmp_path):
-    recipe.write_text("[network]\nattend = [1, 0]\ndeepen = [0, 0, 2]\n" + RECIPE.replace("steps = 4", "steps = 1"))
-    recipe.write_text(recipe.read_text().replace('start = "start.safetensors"\n', ""))
-    run_recipe(recipe, tmp_path / "out.safetensors", start=tmp_path / "start.safetensors", device="cpu")
+    recipe.write_text(
+        RECIPE.replace("[train]\nsteps = 4", "[network]\nattend = [1, 0]\ndeepen = [0, 0, 2]\n[train]\nsteps = 1")
+    )
+    run_recipe(recipe, tmp_path / "out.safetensors", device="cpu")
     start, end = (load_tiny(tmp_path / f"{name}.safetensors", device="cpu").network for name in ("start", "out"))
     assert (start.config.attend, start.config.deepen) == ((0, 0), (0, 0, 0))
     assert (end.config.attend, end.config.deepen) == ((1, 0), (0, 0, 2))

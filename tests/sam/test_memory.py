@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from samgeo.sam.memory import DECIDING
+
 # Blocks of 16 MB, as a layer's activations are, written and freed in turns: how many pages the system had to map anew.
 CODE = """
 import resource
@@ -33,8 +35,7 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glib
 
 
 def kept(**environment: str) -> tuple[bool, int, int]:
-    decided = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"}
-    own = {name: value for name, value in os.environ.items() if name not in decided}
+    own = {name: value for name, value in os.environ.items() if name not in DECIDING}
     command = [sys.executable, "-c", CODE]
     done = subprocess.run(command, env=own | environment, check=True, capture_output=True, text=True)  # noqa: S603
     said, before, after = done.stdout.split()

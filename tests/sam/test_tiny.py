@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawn import assert_same_masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -211,12 +212,7 @@ def test_gating_only_leaves_out(tiny, embedding, points, min_iou, multimask):
     passing = np.argwhere(predicted_iou.numpy() > min_iou)
     np.testing.assert_array_equal(np.stack([prompt, token], axis=1), passing)
     np.testing.assert_array_equal(scores, predicted_iou[prompt, token].numpy())
-    # One draws where any candidate of a prompt is expected, the other where those that pass are.
-    same = logits[prompt, token]
-    both = (drawn != BACKGROUND) & (same != BACKGROUND)
-    torch.testing.assert_close(drawn[both], same[both], **CLOSE)
-    assert not (drawn[~both] > 0).any()
-    assert not (same[~both] > 0).any()
+    assert_same_masks(drawn, logits[prompt, token], **CLOSE)
 
 
 def test_gated_candidates_come_in_the_order_of_their_prompts(tiny, embedding):
@@ -427,10 +423,12 @@ DEEP = TinyConfig(
 )
 
 
-def small(config, seed=0):
-    network = new_tiny(config, seed=seed)
-    image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0)) * 255
-    return network, network.window(network.encode(image)[0])
+SMALL_IMAGE = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0)) * 255
+
+
+def small(config):
+    network = new_tiny(config)
+    return network, network.window(network.encode(SMALL_IMAGE)[0])
 
 
 POINT = (torch.tensor([[[20.0, 30]]]), torch.ones(1, 1, dtype=torch.long))
@@ -442,7 +440,7 @@ def test_new_blocks_change_nothing_until_they_are_trained():
     deep = deepened(shallow, DEEP.attend, DEEP.deepen)
     assert deep.config == DEEP
     with torch.no_grad():
-        again = deep.window(deep.encode(torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0)) * 255)[0])
+        again = deep.window(deep.encode(SMALL_IMAGE)[0])
         before, after = shallow.answer(window, *POINT), deep.answer(again, *POINT)
     assert torch.equal(before.logits, after.logits)
     assert torch.equal(before.predicted_iou, after.predicted_iou)
@@ -459,9 +457,9 @@ def test_new_blocks_learn_and_are_used():
         if isinstance(block, AttentionBlock):
             assert block.attention.output.weight.grad.any()
             torch.nn.init.normal_(block.attention.output.weight)
-    seen = [small(DEEP)[1].features, network.encode(torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0)) * 255)]
+    before, after = window.features, network.encode(SMALL_IMAGE)
     for name in ("stride16", "stride8", "stride4"):
-        assert not torch.allclose(getattr(seen[0], name), getattr(seen[1], name))
+        assert not torch.allclose(getattr(before, name), getattr(after, name))
 
 
 def test_a_network_does_not_lose_blocks():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from drawn import assert_same_masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,11 +102,7 @@ def test_gated_masks_are_those_of_decode(tiny, scene, embedding):
     logits, scores = tiny.decode(embedding, points=clicks, labels=labels)
     prompt, token, gated, _ = tiny.decode_gated(embedding, points=clicks, labels=labels, min_iou=0.6)
     assert len(prompt) == int((scores > 0.6).sum()) > 5
-    same = logits[prompt, token]
-    both = (gated != BACKGROUND) & (same != BACKGROUND)
-    torch.testing.assert_close(gated[both], same[both], rtol=0, atol=1e-4)
-    assert not (gated[~both] > 0).any()
-    assert not (same[~both] > 0).any()
+    assert_same_masks(gated, logits[prompt, token], rtol=0, atol=1e-4)
 
 
 @given(data=st.data(), cells=st.sampled_from([2, 6, 8, 16, 32]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from samgeo.sam.attention import add_read_of_tokens, read_image, read_tokens
-from samgeo.sam.tiny.layers import Attention, DepthwiseConv, perceptron
+from samgeo.sam.tiny.layers import Attention, DepthwiseConv, perceptron, zeroed
 from samgeo.sam.tiny.prompts import Prompted, Window
 
 __all__ = ["Decoded", "Decoder"]
@@ -83,9 +83,7 @@ class Quality(nn.Module):
         super().__init__()
         self.cover = nn.Linear(width, width)
         self.score = perceptron(3 * width + 1, hidden, 1)
-        last = self.score[-1]
-        for parameter in last.parameters():
-            nn.init.zeros_(parameter)
+        zeroed(self.score[-1])
 
     def forward(self, overall: Tensor, candidates: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return what to add to the logits of predicted IoU, shape (P, M), and the coverage, shape (P, M, pixels)."""

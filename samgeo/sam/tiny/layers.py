@@ -9,6 +9,8 @@ in it, then the pixel in that. Merging 2 x 2 pixels and splitting them again are
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,7 +27,10 @@ __all__ = [
     "perceptron",
     "sample_bilinear",
     "unnest",
+    "zeroed",
 ]
+
+AnyLayer = TypeVar("AnyLayer", bound=nn.Module)
 
 
 class DepthwiseConv(nn.Conv2d):
@@ -92,7 +97,7 @@ class ConvolutionBlock(nn.Module):
         super().__init__()
         self.depthwise = DepthwiseConv(channels, kernel)
         self.norm = nn.LayerNorm(channels)
-        self.widen, self.narrow = nn.Linear(channels, times * channels), _zero(nn.Linear(times * channels, channels))
+        self.widen, self.narrow = nn.Linear(channels, times * channels), zeroed(nn.Linear(times * channels, channels))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
@@ -117,8 +122,8 @@ class AttentionBlock(nn.Module):
         self.place = DepthwiseConv(channels, 3, residual=True)
         self.norm, self.norm_perceptron = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.attention = Attention(channels, heads, channels)
-        self.widen, self.narrow = nn.Linear(channels, times * channels), _zero(nn.Linear(times * channels, channels))
-        _zero(self.attention.output)
+        self.widen, self.narrow = nn.Linear(channels, times * channels), zeroed(nn.Linear(times * channels, channels))
+        zeroed(self.attention.output)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
@@ -144,7 +149,8 @@ class Attention(nn.Module):
         return Projections(self.query, self.key, self.value, self.output, self.heads)
 
 
-def _zero(layer: nn.Linear) -> nn.Linear:
+def zeroed(layer: AnyLayer) -> AnyLayer:
+    """Return a layer whose parameters were made zero: what it adds changes nothing until it is trained."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
