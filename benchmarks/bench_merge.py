@@ -22,7 +22,6 @@ from samgeo.geo.levels import Levels
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Piece, merge
 from samgeo.segment.vectorize import polygons
-from samgeo.segment.window import is_cut
 from samgeo.testing.scenes import road, scattered, touching_grid
 
 Rows = list[dict[int, list[Piece]]]

@@ -126,6 +126,12 @@ class Lattice:
         (y0, y1), (x0, x1) = self._span(row, self.rows, self.shape[0]), self._span(column, self.columns, self.shape[1])
         return Rect(x0, y0, x1, y1)
 
+    def owner(self, x: int, y: int) -> tuple[int, int]:
+        """Return row and column of the window whose core holds a pixel of the raster."""
+        half = self.overlap // 2
+        row, column = ((at - half) // self.stride for at in (y, x))
+        return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
+
     def points(self, row: int, column: int, per_side: int) -> NDArray[np.float64]:
         """Return the points of the raster's point lattice that lie in this window's core.
 

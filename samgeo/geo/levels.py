@@ -164,6 +164,30 @@ class Levels:
         level, own = self._order[row]
         return self._numbers[level][own - 1] if own else None
 
+    def row_below(self, row: int) -> int | None:
+        """Return the row of the same scale below this one; None below the last."""
+        level, own = self._order[row]
+        return self._numbers[level][own + 1] if own + 1 < len(self._numbers[level]) else None
+
+    def beside(self, row: int, column: int) -> Iterator[tuple[int, int]]:
+        """Give the up to eight neighbours of a window among those of its scale."""
+        columns = self.columns_of(row)
+        for other in (self.row_above(row), row, self.row_below(row)):
+            if other is not None:
+                for place in range(max(column - 1, 0), min(column + 2, columns)):
+                    if (other, place) != (row, column):
+                        yield other, place
+
+    def columns_of(self, row: int) -> int:
+        """Return how many windows a row has."""
+        return self.locate(row)[1].columns
+
+    def owner(self, row: int, x: int, y: int) -> tuple[int, int]:
+        """Return the window whose core holds a pixel, of the scale of a row of windows."""
+        level = self.level(row)
+        own, column = self.lattices[level].owner(x, y)
+        return self._numbers[level][own], column
+
     def across(self, row: int, column: int) -> Iterator[tuple[int, int]]:
         """Give the windows of other scales that share pixels with this one."""
         rect = self.rect(row, column)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice
+from samgeo.segment.cut import cut_pixels, edge_px
 from samgeo.segment.embeddings import Encoded
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Piece
 from samgeo.segment.prompting import Ask, Index, SoftMask, soften
 from samgeo.segment.upsample import masks_from_logits
-from samgeo.segment.window import is_cut
 
 if TYPE_CHECKING:
     import torch
@@ -41,15 +41,20 @@ class Candidate:
         The model's own estimate, and how little the mask depends on the threshold.
     earlier : SoftMask
         Its logits, to go on from: an element of ``masks=``.
-    complete : bool
-        False where an edge of the window, behind which the raster has data, cuts the mask.
+    cut_at : Mask
+        Its pixels near an edge of the window behind which the raster has data, in raster pixels: the object may go on there.
     """
 
     mask: Mask
     predicted_iou: float
     stability_score: float
     earlier: SoftMask
-    complete: bool
+    cut_at: Mask
+
+    @property
+    def complete(self) -> bool:
+        """Whether no edge of the window can have cut the mask."""
+        return self.cut_at.is_empty
 
 
 def candidates(
@@ -69,7 +74,7 @@ def candidates(
                 float(predicted[0, number]),
                 score,
                 SoftMask(index, logits[0, number].float().cpu().numpy()),
-                complete=not is_cut(mask, window.known),
+                _cut_at(mask, lattice, window),
             )
         )
     return sorted(found, key=lambda one: -one.predicted_iou)
@@ -118,10 +123,10 @@ def best_pieces(
                 mask = _on_data(inside, window)
                 if mask.is_empty:
                     continue
-                cut = is_cut(mask, window.known)
+                cut_at = _cut_at(mask, lattice, window)
                 mask = mask.shift(window.rect.x0, window.rect.y0)
                 iou = float(predicted[number, best[number]])
-                yield batch[number].prompt, Piece(mask, iou, score, index, 0, cut)
+                yield batch[number].prompt, Piece(mask, iou, score, index, 0, cut_at)
 
 
 def _decode(
@@ -174,3 +179,9 @@ def _is_multi(one: Ask, multimask: bool | str) -> bool:
 def _on_data(mask: Mask, window: Encoded) -> Mask:
     height, width = window.size
     return mask if window.valid[:height, :width].all() else mask & Mask.from_array(np.ascontiguousarray(window.valid))
+
+
+def _cut_at(mask: Mask, lattice: Lattice, window: Encoded) -> Mask:
+    """Return the cut pixels of a mask in window pixels, in raster pixels."""
+    (found,) = cut_pixels([mask], window.known, edge_px(lattice.overlap))
+    return found.shift(window.rect.x0, window.rect.y0)

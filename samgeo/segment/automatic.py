@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from samgeo.sam.registry import Gates
     from samgeo.sam.segmenter import Segmenter
 
-__all__ = ["Found", "automatic_masks", "embed_window", "embed_windows"]
+__all__ = ["Found", "automatic_masks", "embed_window", "embed_windows", "turn"]
 
 # Points decoded together: so many bound the memory of their logits, and on a GPU, which waits between batches, as many more
 # as its memory has room for.
@@ -106,7 +106,7 @@ def embed_windows(
     sizes = np.full((places, 2), side, dtype=np.int64)
     for place, (image, size) in windows.items():
         images[place], sizes[place] = (image, size) if len(image) == side else _resize(image, size, side)
-    with _turn(model), stage("encode", getattr(model, "device", None)):
+    with turn(model), stage("encode", getattr(model, "device", None)):
         embeddings = model.embed(images, sizes)
         return {place: embeddings[place] for place in windows}
 
@@ -164,7 +164,7 @@ def automatic_masks(
     return sorted(found, key=lambda one: (-one.predicted_iou, one.prompt))
 
 
-def _turn(model: Segmenter) -> AbstractContextManager[object]:
+def turn(model: Segmenter) -> AbstractContextManager[object]:
     """Wait until the device is free; threads that compute on a core of their own need not."""
     import torch
 
@@ -204,7 +204,7 @@ def _decode(
 
     scaled = points[:, None] * np.float32(model.input_size / window)
     labels = np.ones(scaled.shape[:2], dtype=np.int64)
-    with _turn(model), stage("decode", getattr(model, "device", None)):
+    with turn(model), stage("decode", getattr(model, "device", None)):
         prompt, logits, predicted = _above(model, embedding, scaled, labels, gates.pred_iou)
         logits_home = starting_home(logits)
     with stage("masks"):

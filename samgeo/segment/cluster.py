@@ -68,6 +68,10 @@ class Cluster:
         under_way: deque[_Submitted] = deque()
         try:
             for task in tasks:
+                if task is None:
+                    if under_way:
+                        yield self._take(work, under_way)
+                    continue
                 under_way.append(self._submit(work, task))
                 if work.is_stopped():
                     # The workers begin with the first: the others have not begun.
@@ -118,7 +122,7 @@ class Cluster:
         if self._client.status == "closed":
             self._send(work)
         future = self._client.submit(work.function, *self._values, task, pure=False)
-        future.add_done_callback(lambda done: None if done.cancelled() else work.done())
+        future.add_done_callback(lambda done: None if done.cancelled() else work.done(task))
         return _Submitted(task, future, self._sending)
 
     def _send(self, work: Work) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
-from samgeo.sam.packing import nbytes, pack, rounded, unpack
+from samgeo.sam.packing import Storable, nbytes, pack, rounded, unpack
 from samgeo.segment.profile import timed
 
 if TYPE_CHECKING:
@@ -159,6 +159,26 @@ class Encoded:
         return nbytes(self.embedding) + self.known.nbytes
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Packed:
+    """An embedding as arrays in half precision, or as it is where its model has no arrays for it."""
+
+    arrays: Mapping[str, NDArray[Any]] | None
+    other: Any
+
+    @classmethod
+    def of(cls, model: Segmenter, embedding: Any) -> _Packed:
+        return cls(pack(model, embedding), None) if isinstance(model, Storable) else cls(None, embedding)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return nbytes(self.other) if self.arrays is None else sum(array.nbytes for array in self.arrays.values())
+
+    def unpacked(self, model: Segmenter) -> Any:
+        return self.other if self.arrays is None else unpack(model, self.arrays)
+
+
 class EmbeddingCache:
     """The windows used last, up to a number of bytes; for several threads.
 
@@ -181,6 +201,9 @@ class EmbeddingCache:
         self._making: dict[tuple[int, int], threading.Lock] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[EmbeddingCache], tuple[int]]:
+        return type(self), (self.max_bytes,)
+
     def __len__(self) -> int:
         return len(self._windows)
 
@@ -202,6 +225,15 @@ class EmbeddingCache:
         with self._lock:
             self._making.pop(index, None)
         return window
+
+    def put(self, index: tuple[int, int], window: Encoded, model: Segmenter) -> None:
+        """Keep a window, its embedding packed to half precision in main memory if the model can do that; see `take`."""
+        self._keep(index, replace(window, embedding=_Packed.of(model, window.embedding)))
+
+    def take(self, index: tuple[int, int], model: Segmenter, make: Callable[[], Encoded]) -> Encoded:
+        """Return a window that `put` has kept, or make it."""
+        kept = self._use(index)
+        return make() if kept is None else replace(kept, embedding=kept.embedding.unpacked(model))
 
     def _use(self, index: tuple[int, int]) -> Encoded | None:
         with self._lock:

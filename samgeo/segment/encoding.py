@@ -118,7 +118,9 @@ def encode(
     blocks = into.blocks()
     encoded = kept = empty = 0
     with tqdm(total=len(blocks), unit="block", desc=Path(raster.name).name, disable=not progress) as bar:
-        for done in run_ordered(_encode_block, shared, blocks, scheduler=scheduler, workers=workers, done=bar.update):
+        for done in run_ordered(
+            _encode_block, shared, blocks, scheduler=scheduler, workers=workers, done=lambda _: bar.update()
+        ):
             encoded, kept, empty = encoded + done.encoded, kept + done.kept, empty + done.empty
     return Encoding(len(into.lattice), encoded, kept, empty)
 

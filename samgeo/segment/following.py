@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice
 from samgeo.segment.answering import Candidate
+from samgeo.segment.cut import EDGE_PX
 from samgeo.segment.masks import iou
 from samgeo.segment.merge import MERGE_IOU, Piece
 from samgeo.segment.prompting import Index, interior_points
 from samgeo.segment.vectorize import polygons
-from samgeo.segment.window import EDGE_PX
 
 __all__ = ["follow"]
 
@@ -60,7 +60,7 @@ def follow(
             for one in offers(index, interior_points(polygons([seen]).tolist())):
                 value = iou(seen, one.mask.clip(lattice.rect(*here.window)))
                 if value >= agreement:
-                    best, agreement = Piece(one.mask, one.predicted_iou, one.stability_score, index, 0, not one.complete), value
+                    best, agreement = Piece(one.mask, one.predicted_iou, one.stability_score, index, 0, one.cut_at), value
             if best is None:
                 continue
             pieces[index] = best

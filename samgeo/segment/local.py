@@ -84,8 +84,9 @@ class Local:
             return
         under_way: deque[_Submitted] = deque()
         for task in tasks:
-            under_way.append(self._submit(task))
-            if len(under_way) < self._workers * TASKS_PER_WORKER:
+            if task is not None:
+                under_way.append(self._submit(task))
+            if len(under_way) < (self._workers * TASKS_PER_WORKER if task is not None else 1):
                 continue
             result = self._take(under_way)
             if isinstance(result, _Skipped):
@@ -105,10 +106,12 @@ class Local:
 
     def _run_here(self, tasks: Iterator[Any]) -> Iterator[Any]:
         for task in tasks:
+            if task is None:
+                continue
             result = self._call(task)
             if isinstance(result, _Skipped):
                 return
-            self._work.done()
+            self._work.done(task)
             yield result
 
     def _submit(self, task: Any, deaths: int = 0) -> _Submitted:
@@ -122,13 +125,13 @@ class Local:
             # It broke since the last result was taken: as if the task had been in it.
             future = Future()
             future.set_exception(error)
-        future.add_done_callback(self._tell)
+        future.add_done_callback(partial(self._tell, task))
         return _Submitted(task, future, deaths)
 
-    def _tell(self, future: Future[Any]) -> None:
+    def _tell(self, task: Any, future: Future[Any]) -> None:
         if not future.cancelled() and future.exception() is None and not isinstance(future.result(), _Skipped):
             with self._telling:
-                self._work.done()
+                self._work.done(task)
 
     def _make_pool(self) -> Executor:
         from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor

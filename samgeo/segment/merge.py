@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from samgeo.geo.levels import Levels
-from samgeo.segment.pieces import Piece, Segment, place
+from samgeo.segment.pieces import MERGE_IOU, Piece, Segment, place
 from samgeo.segment.profile import timed
-from samgeo.segment.same import same_across, same_beside
+from samgeo.segment.same import known_iou, same_across, same_beside
 from samgeo.segment.views import objects
 
 __all__ = ["MERGE_IOU", "Merger", "Piece", "Segment", "merge", "place"]
-
-MERGE_IOU = 0.5
 
 
 def merge(
@@ -53,6 +51,9 @@ def merge(
 class Merger:
     """What `merge` does, a row at a time, for those who have to stop between two rows and go on later.
 
+    A row is added with `add`. Or in three steps, to ask windows again for objects that the edges of other windows cut: `begin`
+    the row, `insert` further pieces of windows of this row or of rows before as often as there are, and `finish` it.
+
     Parameters
     ----------
     levels : Levels
@@ -75,35 +76,70 @@ class Merger:
     ) -> None:
         self._levels, self._min_iou, self._row = levels, min_iou, row
         self._components = [list(members) for members in components]
+        self._groups = _Groups(self._components)
 
     @property
     def components(self) -> list[list[Piece]]:
         """The pieces that an unread window may still touch, by object."""
         return self._components
 
-    @timed("merge")
     def add(self, pieces: Mapping[int, Sequence[Piece]]) -> list[Segment]:
         """Add the next row of windows, the pieces of each column; return the objects that close with it, in order."""
-        levels, min_iou = self._levels, self._min_iou
-        before: dict[tuple[int, int], list[Piece]] = defaultdict(list)
-        for members in self._components:
-            for piece in members:
-                before[piece.window].append(piece)
-        above = levels.row_above(self._row)
-        groups = _Groups(self._components, pieces)
-        for column, mine in pieces.items():
-            here = levels.rect(self._row, column)
-            groups.join(same_beside(mine, here, pieces.get(column - 1, ()), levels.rect(self._row, column - 1), min_iou))
-            for window in [] if above is None else [(above, column + step) for step in (-1, 0, 1)]:
-                groups.join(same_beside(mine, here, before.get(window, ()), levels.rect(*window), min_iou))
-            for window in levels.across(self._row, column):
-                if window in before:
-                    strip = min(levels.overlap(self._row), levels.overlap(window[0]))
-                    there = levels.rect(*window)
-                    groups.join(same_across(mine, here, before[window], there, min_iou, least_strip=strip))
-        closed, self._components = groups.split(levels.next_top(self._row), levels)
+        self.begin(pieces)
+        return self.finish()
+
+    @timed("merge")
+    def begin(self, pieces: Mapping[int, Sequence[Piece]]) -> None:
+        """Begin the next row of windows with the pieces of each column."""
+        self._groups = _Groups(self._components)
+        for column in sorted(pieces):
+            self._put((self._row, column), pieces[column])
+
+    def insert(self, piece: Piece, same: Iterable[Piece]) -> None:
+        """Add a further piece of a window that was added before, while a row is under way.
+
+        Parameters
+        ----------
+        piece : Piece
+        same : iterable of Piece
+            Pieces of its scale that are the same object. Those of other scales are found by comparison.
+        """
+        self._groups.add([piece])
+        self._groups.join((piece, one) for one in same)
+        self._join_across(piece.window, [piece])
+
+    def beside(self, piece: Piece) -> list[tuple[float, Piece]]:
+        """Return the pieces of neighbouring windows that are the same object as a piece, the most similar first, with their IoU."""
+        levels, here = self._levels, self._levels.rect(*piece.window)
+        found = []
+        for window in levels.beside(*piece.window):
+            there = levels.rect(*window)
+            for _, other in same_beside([piece], here, self._groups.pieces_of(window), there, self._min_iou):
+                found.append((known_iou(piece, here, other, there), other))
+        return sorted(found, key=lambda pair: (-pair[0], pair[1].order))
+
+    def component_of(self, piece: Piece) -> list[Piece]:
+        """Return all pieces that are the same object as a piece, while a row is under way."""
+        return self._groups.members_of(piece)
+
+    def pieces_of(self, window: tuple[int, int]) -> Sequence[Piece]:
+        """Return the pieces of a window that are still open or of the row under way."""
+        return self._groups.pieces_of(window)
+
+    def pieces_of_row(self, row: int) -> list[Piece]:
+        """Return the pieces of all windows of a row that are still open or under way, from left to right."""
+        return [piece for column in range(self._levels.columns_of(row)) for piece in self._groups.pieces_of((row, column))]
+
+    def join(self, one: Piece, other: Piece) -> None:
+        """Say that two pieces are the same object."""
+        self._groups.join([(one, other)])
+
+    @timed("merge")
+    def finish(self) -> list[Segment]:
+        """Return the objects that close with the row under way, in order."""
+        closed, self._components = self._groups.split(self._levels.next_top(self._row), self._levels)
         self._row += 1
-        return _segments(closed, levels, min_iou)
+        return _segments(closed, self._levels, self._min_iou)
 
     @timed("merge")
     def close(self) -> list[Segment]:
@@ -111,29 +147,71 @@ class Merger:
         closed, self._components = self._components, []
         return _segments(closed, self._levels, self._min_iou)
 
+    def _put(self, window: tuple[int, int], pieces: Sequence[Piece]) -> None:
+        """Add pieces of one window, and join them with the pieces of other windows that are the same objects."""
+        levels, groups, min_iou = self._levels, self._groups, self._min_iou
+        groups.add(pieces)
+        if not pieces:
+            return
+        here = levels.rect(*window)
+        for other in levels.beside(*window):
+            groups.join(same_beside(pieces, here, groups.pieces_of(other), levels.rect(*other), min_iou))
+        self._join_across(window, pieces)
+
+    def _join_across(self, window: tuple[int, int], pieces: Sequence[Piece]) -> None:
+        levels, groups, min_iou = self._levels, self._groups, self._min_iou
+        here = levels.rect(*window)
+        for other in levels.across(*window):
+            others = groups.pieces_of(other)
+            if others:
+                strip = min(levels.overlap(window[0]), levels.overlap(other[0]))
+                groups.join(same_across(pieces, here, others, levels.rect(*other), min_iou, least_strip=strip))
+
 
 class _Groups:
-    """Union-find over the open components and one more row of pieces."""
+    """Union-find over the pieces of the open components and of the row under way."""
 
-    def __init__(self, components: list[list[Piece]], row: Mapping[int, Sequence[Piece]]) -> None:
-        self._members: list[list[Piece]] = [*components, *([piece] for pieces in row.values() for piece in pieces)]
-        self._parent = list(range(len(self._members)))
-        self._of = {id(piece): index for index, members in enumerate(self._members) for piece in members}
+    def __init__(self, components: Iterable[Sequence[Piece]] = ()) -> None:
+        self._pieces: list[Piece] = []
+        self._parent: list[int] = []
+        self._members: dict[int, list[Piece]] = {}
+        self._of: dict[int, int] = {}
+        self._in_window: dict[tuple[int, int], list[Piece]] = defaultdict(list)
+        for members in components:
+            self.add(members)
+            root = self._of[id(members[0])]
+            for piece in members[1:]:
+                self._parent[self._of[id(piece)]] = root
+                self._members[root].extend(self._members.pop(self._of[id(piece)]))
+
+    def add(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            index = len(self._pieces)
+            self._pieces.append(piece)
+            self._parent.append(index)
+            self._members[index] = [piece]
+            self._of[id(piece)] = index
+            self._in_window[piece.window].append(piece)
+
+    def pieces_of(self, window: tuple[int, int]) -> Sequence[Piece]:
+        return self._in_window.get(window, ())
+
+    def members_of(self, piece: Piece) -> list[Piece]:
+        return self._members[self._root(self._of[id(piece)])]
 
     def join(self, pairs: Iterable[tuple[Piece, Piece]]) -> None:
         for one, other in pairs:
             low, high = sorted((self._root(self._of[id(one)]), self._root(self._of[id(other)])))
-            self._parent[high] = low
+            if low != high:
+                self._parent[high] = low
+                self._members[low].extend(self._members.pop(high))
 
     def split(self, next_top: int | None, levels: Levels) -> tuple[list[list[Piece]], list[list[Piece]]]:
         """Return the components that are closed, and those that windows from the line ``next_top`` on may touch."""
-        merged: dict[int, list[Piece]] = {}
-        for index, members in enumerate(self._members):
-            merged.setdefault(self._root(index), []).extend(members)
         reaching = set() if next_top is None else levels.rows_at(next_top)
         closed: list[list[Piece]] = []
         open_: list[list[Piece]] = []
-        for members in merged.values():
+        for _, members in sorted(self._members.items()):
             touched = next_top is not None and any(
                 piece.window[0] in reaching and piece.mask.rect.y1 > next_top for piece in members
             )

@@ -7,7 +7,10 @@ from hashlib import blake2b
 
 from samgeo.segment.masks import Mask
 
-__all__ = ["Piece", "Segment", "place"]
+__all__ = ["MERGE_IOU", "Piece", "Segment", "place"]
+
+# From this IoU on, where both are known, two pieces are the same object.
+MERGE_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class Piece:
         Row and column of the window, as `samgeo.geo.levels.Levels` number them.
     rank : int
         Its place among the window's masks, best first.
-    cut : bool
-        Whether the window's edge may have cut it.
+    cut_at : Mask
+        The pixels of the mask at which the window's edge may have cut it: those near an edge behind which the raster has data.
     """
 
     mask: Mask
@@ -33,7 +36,12 @@ class Piece:
     stability_score: float
     window: tuple[int, int]
     rank: int
-    cut: bool
+    cut_at: Mask
+
+    @property
+    def cut(self) -> bool:
+        """Whether the window's edge may have cut it."""
+        return not self.cut_at.is_empty
 
     @property
     def order(self) -> tuple[float, tuple[int, int], int]:
@@ -52,7 +60,7 @@ class Segment:
     predicted_iou, stability_score : float
         Of the piece that stands for it, or the mean over its pieces weighted by their areas.
     complete : bool
-        False where its outline runs along the edge of a window behind which no window went on with it.
+        False where the edge of a window may have cut it, and no other window that saw the object shows how it goes on.
     """
 
     mask: Mask

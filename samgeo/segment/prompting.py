@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
 from samgeo.segment.merge import Piece, Segment, merge, place
+from samgeo.segment.whole import whole
 
 if TYPE_CHECKING:
     import shapely
@@ -299,11 +300,10 @@ def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, 
         Of the prompt, in raster pixels.
     """
     if len(pieces) == 1:
-        only = pieces[0]
-        return Segment(only.mask, only.predicted_iou, only.stability_score, complete=not only.cut)
+        return whole(pieces, Levels.of(lattice))
     region = Rect(int(extent[0]), int(extent[1]), int(np.ceil(extent[2])), int(np.ceil(extent[3])))
-    whole = [one for closed in merge(_rows(pieces), Levels.of(lattice)) for one in closed]
-    return min(whole, key=lambda one: (-one.mask.clip(region).area, place(one)))
+    objects = [one for closed in merge(_rows(pieces), Levels.of(lattice)) for one in closed]
+    return min(objects, key=lambda one: (-one.mask.clip(region).area, place(one)))
 
 
 def _rows(pieces: Sequence[Piece]) -> Iterator[dict[int, list[Piece]]]:

@@ -9,7 +9,7 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.segment.masks import Mask
 
-__all__ = ["fill_and_drop"]
+__all__ = ["components", "fill_and_drop"]
 
 
 def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tuple[Mask, bool]:
@@ -67,6 +67,21 @@ def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tup
     if frame is not None and np.count_nonzero(array) > np.count_nonzero(array[rect.slices_in(grown)]):
         array, grown = np.repeat(np.repeat(array, rows, axis=0), columns, axis=1), frame
     return Mask.from_array(array, grown.x0, grown.y0), True
+
+
+def components(mask: Mask) -> list[Mask]:
+    """Return the regions of a mask that hang together, pixels that touch at a corner too, in reading order of their numbers."""
+    from scipy import ndimage
+
+    rect = mask.rect
+    regions, count = ndimage.label(mask.to_array(rect), structure=np.ones((3, 3), dtype=np.bool_))
+    if count < 2:
+        return [mask] * count
+    boxes = ndimage.find_objects(regions)
+    return [
+        Mask.from_array(regions[box] == number, rect.x0 + box[1].start, rect.y0 + box[0].start)
+        for number, box in enumerate(boxes, 1)
+    ]
 
 
 def _counts(length: int, before: int, after: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels, check_scales
 from samgeo.geo.places import Place
 from samgeo.geo.prompts import to_pixels
+from samgeo.segment.embeddings import EmbeddingCache
 from samgeo.segment.profile import refuse_other_processes, timed
 from samgeo.segment.run.folder import RunFolder
 from samgeo.segment.run.job import Job
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from samgeo.segment.store import EmbeddingStore
 
 __all__ = ["Request", "open_job"]
+
+# Of windows that may be asked again: in half precision, two rows of some 90 windows of the bundled model or of SAM.
+RECENT_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,7 +117,15 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
         raster=raster,
         model=segmenter,
         reference=ModelReference(str(model), request.device, request.dtype) if isinstance(model, str | Path) else segmenter,
-        plan=Plan(levels, gates, aoi_px, store, block_cache_bytes(raster, levels.lattices[-1].window)),
+        plan=Plan(
+            levels,
+            gates,
+            aoi_px,
+            store,
+            block_cache_bytes(raster, levels.lattices[-1].window),
+            request.merge_iou,
+            EmbeddingCache(RECENT_BYTES),
+        ),
         merge_iou=request.merge_iou,
         min_area=request.min_area,
         max_area=request.max_area,

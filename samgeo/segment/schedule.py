@@ -27,11 +27,11 @@ LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
 def run_ordered(
     function: Callable[..., Result],
     shared: tuple[Any, ...],
-    tasks: Iterable[Task],
+    tasks: Iterable[Task | None],
     *,
     scheduler: str | Client | None = None,
     workers: int | None = None,
-    done: Callable[[], object] = lambda: None,
+    done: Callable[[Task], object] = lambda _: None,
     stop: Callable[[], bool] | None = None,
     lost: Callable[[Task, str], Result] | None = None,
 ) -> Generator[Result]:
@@ -47,14 +47,15 @@ def run_ordered(
     shared : tuple
         Leading arguments of every call; sent once to each worker process.
     tasks : iterable
-        The last argument of each call; taken as they are needed.
+        The last argument of each call; taken as they are needed. None in place of a task says that the next one depends on a
+        result that is not taken yet: the next result is given first.
     scheduler : str or distributed.Client, optional
         ``"threads"`` (the default), ``"processes"`` or ``"synchronous"`` on this machine, the address of a running Dask
         scheduler (``"tcp://host:8786"``), or a client.
     workers : int, optional
         Threads or processes of a local scheduler; one for each core by default, as far as memory goes. A cluster has its own.
     done : callable, optional
-        Called whenever a task is finished, in whatever order that happens.
+        Called with each task that is finished, in whatever order that happens.
     stop : callable, optional
         When it returns true, no more tasks are begun, and the results end with those that were under way. It is asked in
         the workers: picklable when these are other processes of this machine.
@@ -90,7 +91,7 @@ class Work:
 
     function: Callable[..., Any]
     shared: tuple[Any, ...]
-    done: Callable[[], object]
+    done: Callable[[Any], object]
     stop: Callable[[], bool] | None
     lost: Callable[[Any, str], Any] | None
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
-from samgeo.segment.masks import Mask, intersection_area, union
+from samgeo.segment.cut import trimmed, uncovered
+from samgeo.segment.masks import Mask, union
 from samgeo.segment.pieces import Piece, Segment
 from samgeo.segment.same import known_iou
 from samgeo.segment.scales import thick_part
@@ -39,9 +40,10 @@ def whole(members: Sequence[Piece], levels: Levels, *, finer: Sequence[Piece] = 
     members = sorted(members, key=lambda piece: piece.order)
     best = next((piece for piece in members if not piece.cut), None)
     drawn = members if best is None else [best]
+    drawn = trimmed(drawn, levels)
     mask = _drawn(drawn, finer, levels, min_iou) if finer else union(piece.mask for piece in drawn)
     cut = [*(members if best is None else ()), *finer]
-    complete = not any(_ends_at_window(piece, mask, levels) for piece in cut)
+    complete = _is_complete(mask, [*drawn, *finer], levels)
     if best is not None:
         return Segment(mask, best.predicted_iou, best.stability_score, complete)
     areas = [piece.mask.area for piece in cut]
@@ -95,17 +97,9 @@ def _filled(rects: Iterable[Rect]) -> Mask:
     return union(parts)
 
 
-def _ends_at_window(piece: Piece, mask: Mask, levels: Levels) -> bool:
-    """Whether a piece reaches a side of its window, inside the raster, and the whole does not go on behind it."""
-    rect, (height, width) = levels.rect(*piece.window), levels.shape
-    sides = (
-        (rect.x0 > 0, Rect(rect.x0, rect.y0, rect.x0 + 1, rect.y1), (-1, 0)),
-        (rect.x1 < width, Rect(rect.x1 - 1, rect.y0, rect.x1, rect.y1), (1, 0)),
-        (rect.y0 > 0, Rect(rect.x0, rect.y0, rect.x1, rect.y0 + 1), (0, -1)),
-        (rect.y1 < height, Rect(rect.x0, rect.y1 - 1, rect.x1, rect.y1), (0, 1)),
+def _is_complete(mask: Mask, pieces: Sequence[Piece], levels: Levels) -> bool:
+    """Whether every cut pixel of the pieces that is drawn is covered by another piece."""
+    return all(
+        not piece.cut or (uncovered(piece, (one for one in pieces if one is not piece), levels) & mask).is_empty
+        for piece in pieces
     )
-    for inside, line, step in sides:
-        edge = piece.mask.clip(line)
-        if inside and not edge.is_empty and intersection_area(edge.shift(*step), mask) == 0:
-            return True
-    return False

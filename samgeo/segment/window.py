@@ -16,8 +16,9 @@ from samgeo.errors import SamgeoError, WindowError
 from samgeo.geo.block_cache import LEAST_BYTES, limit_worker_block_cache
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
+from samgeo.segment.cut import cut_pixels, edge_px
 from samgeo.segment.masks import Mask
-from samgeo.segment.pieces import Piece
+from samgeo.segment.pieces import MERGE_IOU, Piece
 from samgeo.segment.profile import timed
 from samgeo.segment.run.parts import Failure
 
@@ -27,15 +28,19 @@ if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.sam.registry import Gates
     from samgeo.sam.segmenter import Segmenter
-    from samgeo.segment.embeddings import WindowImage
+    from samgeo.segment.automatic import Found
+    from samgeo.segment.embeddings import EmbeddingCache, Encoded, WindowImage
     from samgeo.segment.store import EmbeddingStore
 
 __all__ = [
+    "ATTEMPTS",
+    "FAULTS",
     "ModelReference",
     "Plan",
     "found_in",
-    "is_cut",
     "load_referenced",
+    "make_room",
+    "placed",
     "segment_window",
     "tell_failure",
     "together",
@@ -49,19 +54,36 @@ FAULTS = (SamgeoError, OSError, RuntimeError, MemoryError)
 # Windows of 1024 pixels fill a large GPU by themselves; of smaller ones so many do.
 WINDOWS_TOGETHER = 4
 
-# A mask that ends within one cell of a model's low-resolution logits from the edge may well go on behind it.
-EDGE_PX = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a worker needs to segment a window, besides the raster and the model."""
+    """All that a worker needs to segment a window, besides the raster and the model.
+
+    Attributes
+    ----------
+    levels : Levels
+        The windows.
+    gates : Gates
+        Which masks are kept.
+    aoi_px : geometry or None
+        Only points in it are asked, in raster pixels.
+    store : EmbeddingStore, optional
+        Embeddings that were made before.
+    cache_bytes : int
+        What GDAL may keep of the raster, in bytes.
+    merge_iou : float
+        From which IoU on two pieces are the same object.
+    recent : EmbeddingCache, optional
+        The windows that this process encoded last, for asking them again. Copies in other processes begin empty.
+    """
 
     levels: Levels
     gates: Gates
     aoi_px: shapely.Geometry | None
     store: EmbeddingStore | None = None
     cache_bytes: int = LEAST_BYTES
+    merge_iou: float = MERGE_IOU
+    recent: EmbeddingCache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +133,7 @@ def try_windows(
         segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
         made = _embed_together(raster, segmenter, plan, indices)
     except FAULTS:
-        _make_room()
+        make_room()
         made = {}
     # What failed among others may do alone: it has all of its attempts.
     return [_try(raster, model, plan, index, made.pop(index, None)) for index in indices]
@@ -136,7 +158,7 @@ def _try(
         except FAULTS as error:
             reason = f"failed {ATTEMPTS} times: {error}"
             made = None
-            _make_room()
+            make_room()
     return Failure(index, reason)
 
 
@@ -151,7 +173,7 @@ def tell_failure(failure: Failure, name: str, levels: Levels) -> str:
     )
 
 
-def _make_room() -> None:
+def make_room() -> None:
     """Give back what torch keeps of a GPU's memory: it may be in pieces too small for what was asked."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -211,46 +233,51 @@ def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
 @timed("pieces")
 def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list[Piece]:
     from samgeo.segment.automatic import automatic_masks
+    from samgeo.segment.embeddings import Encoded
+
+    index, window = asked.index, asked.window
+    scale, lattice, _ = plan.levels.locate(index[0])
+    size_px = (window.size[0] * scale, window.size[1] * scale)
+    found = automatic_masks(model, embedding, asked.points, gates=plan.gates, window=lattice.window, size=size_px)
+    encoded = Encoded(embedding, window.rect, window.size, window.known)
+    if plan.recent is not None:
+        plan.recent.put(index, encoded, model)
+    return [piece for piece in placed(found, encoded, plan.levels, index) if piece is not None]
+
+
+def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple[int, int]) -> list[Piece | None]:
+    """Make pieces in raster pixels of masks in window pixels; None where nothing is left of a mask.
+
+    Parameters
+    ----------
+    found : sequence of Found
+        Best first: a piece's rank is its place here.
+    window : Encoded
+    levels : Levels
+    index : (int, int)
+        The window.
+    """
     from samgeo.segment.scales import leave_to_finer
 
-    index, window, points = asked.index, asked.window, asked.points
-    scale, lattice, _ = plan.levels.locate(index[0])
+    scale, lattice, _ = levels.locate(index[0])
     rect, size, valid = window.rect, window.size, window.valid
-    size_px = (size[0] * scale, size[1] * scale)
-    found = automatic_masks(model, embedding, points, gates=plan.gates, window=lattice.window, size=size_px)
     masks = [one.mask for one in found]
     if not valid[: size[0], : size[1]].all():
-        valid_mask = Mask.from_array(valid).scaled(scale)
+        valid_mask = Mask.from_array(np.ascontiguousarray(valid)).scaled(scale)
         masks = [mask & valid_mask for mask in masks]
     if scale > 1:
         in_raster = Rect(0, 0, lattice.shape[1] - rect.x0, lattice.shape[0] - rect.y0)
-        finer = plan.levels.lattices[plan.levels.level(index[0]) - 1]
+        finer = levels.lattices[levels.level(index[0]) - 1]
         masks = [leave_to_finer(mask.clip(in_raster), scale, finer.overlap) for mask in masks]
+    cut = cut_pixels(masks, window.known, edge_px(lattice.overlap // scale), scale)
     return [
-        Piece(
-            mask.shift(rect.x0, rect.y0), one.predicted_iou, one.stability_score, index, rank, is_cut(mask, window.known, scale)
+        None
+        if mask.is_empty
+        else Piece(
+            mask.shift(rect.x0, rect.y0), one.predicted_iou, one.stability_score, index, rank, at.shift(rect.x0, rect.y0)
         )
-        for rank, (one, mask) in enumerate(zip(found, masks, strict=True))
-        if not mask.is_empty
+        for rank, (one, mask, at) in enumerate(zip(found, masks, cut, strict=True))
     ]
-
-
-def is_cut(mask: Mask, known: NDArray[np.bool_], scale: int = 1) -> bool:
-    """Whether a mask comes close to an edge of its window behind which the raster has data.
-
-    ``known`` is the validity of the window, in squares of ``scale`` x ``scale`` pixels, grown by one on every side.
-    """
-    y, start, stop = mask.runs.T
-    side, edge = (known.shape[0] - 2) * scale, EDGE_PX * scale
-    left, right = known[y[start < edge] // scale + 1, 0], known[y[stop > side - edge] // scale + 1, -1]
-    if left.any() or right.any():
-        return True
-    over, under = mask.clip(Rect(0, 0, side, edge)), mask.clip(Rect(0, side - edge, side, side))
-    return any(
-        known[row, start // scale + 1 : (stop - 1) // scale + 2].any()
-        for row, part in ((0, over), (-1, under))
-        for _, start, stop in part.runs
-    )
 
 
 def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np.float64]:

@@ -51,7 +51,7 @@ def die_at_five(trace: Path, task: int) -> int:
 def test_the_only_worker_dies_with_the_arguments_and_they_are_sent_again(tmp_path: Path) -> None:
     finished: list[int] = []
     with local(processes=True) as client:
-        found = run_ordered(die_at_five, (tmp_path / "trace",), range(12), scheduler=client, done=lambda: finished.append(1))
+        found = run_ordered(die_at_five, (tmp_path / "trace",), range(12), scheduler=client, done=finished.append)
         assert list(found) == [-task for task in range(12)]
     assert (tmp_path / "trace").exists()
     assert len(finished) >= 12

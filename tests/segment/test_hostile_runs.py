@@ -117,7 +117,10 @@ def test_a_frontier_of_other_windows_is_none(scene: hostile.Scene) -> None:
 )
 def test_runs_that_are_no_mask_are_damage(runs: list[list[int]]) -> None:
     def frontier(runs: list[list[int]]) -> Frontier:
-        pieces = [Piece(Mask(np.array(one, np.int32)), 0.5, 0.5, (0, 0), 0, False) for one in ([[0, 0, 2], [0, 3, 4]], runs)]
+        pieces = [
+            Piece(Mask(np.array(one, np.int32)), 0.5, 0.5, (0, 0), 0, Mask(np.empty((0, 3), np.int32)))
+            for one in ([[0, 0, 2], [0, 3, 4]], runs)
+        ]
         return Frontier((0,), (tuple(pieces),))
 
     sound = frontier([[0, 0, 9]])  # masks may overlap each other

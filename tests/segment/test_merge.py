@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cut_pieces import cut_at
 
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
@@ -16,7 +17,7 @@ def block(rect: Rect) -> Mask:
 
 
 def piece(rect: Rect, column: int, *, cut: bool, iou: float = 0.9, rank: int = 0) -> Piece:
-    return Piece(block(rect), iou, 0.95, (0, column), rank, cut)
+    return Piece(block(rect), iou, 0.95, (0, column), rank, cut_at(block(rect), Levels.of(LATTICE), (0, column), cut=cut))
 
 
 def merged(*pieces: Piece) -> list:
@@ -77,7 +78,7 @@ def test_a_component_is_given_out_once_no_later_row_can_touch_it() -> None:
     lattice = Lattice((260, 100), window=100, overlap=20)
 
     def tall(rect: Rect, row: int, *, cut: bool) -> Piece:
-        return Piece(block(rect), 0.9, 0.95, (row, 0), 0, cut)
+        return Piece(block(rect), 0.9, 0.95, (row, 0), 0, cut_at(block(rect), Levels.of(lattice), (row, 0), cut=cut))
 
     rows = [
         {0: [tall(Rect(0, 0, 10, 50), 0, cut=False), tall(Rect(50, 70, 60, 100), 0, cut=True)]},

@@ -32,7 +32,7 @@ def square(offset: int, task: int) -> int:
 @pytest.mark.parametrize("scheduler", LOCAL)
 def test_results_come_in_the_order_of_the_tasks_and_each_is_told_once(scheduler: str) -> None:
     told = []
-    results = run_ordered(square, (5,), range(30), scheduler=scheduler, workers=3, done=lambda: told.append(1))
+    results = run_ordered(square, (5,), range(30), scheduler=scheduler, workers=3, done=told.append)
     assert list(results) == [5 + task * task for task in range(30)]
     assert len(told) == 30
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cut_pieces import cut_at
 
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
@@ -19,7 +20,7 @@ def block(*sides: int) -> Mask:
 
 
 def piece(row: int, column: int, mask: Mask, *, cut: bool, iou: float = 0.9) -> Piece:
-    return Piece(mask, iou, 0.95, (row, column), 0, cut)
+    return Piece(mask, iou, 0.95, (row, column), 0, cut_at(mask, LEVELS, (row, column), cut=cut))
 
 
 def merged(*pieces: Piece) -> list:
@@ -77,7 +78,7 @@ def test_a_fine_piece_that_leaves_out_a_thick_part_is_not_believed_there() -> No
 def test_of_several_pieces_of_a_window_the_one_that_agrees_most_draws() -> None:
     coarse = piece(COARSE, 0, block(10, 18, 188, 82), cut=False)
     right, more = block(12, 20, 100, 80), block(12, 5, 100, 95)
-    seen = [piece(FINE, 0, more, cut=True, iou=0.99), Piece(right, 0.6, 0.9, (FINE, 0), 1, cut=True)]
+    seen = [piece(FINE, 0, more, cut=True, iou=0.99), Piece(right, 0.6, 0.9, (FINE, 0), 1, cut_at(right, LEVELS, (FINE, 0)))]
     (segment,) = merged(coarse, *seen)
     assert segment.mask == union([right, block(100, 18, 188, 82)])
 
@@ -120,8 +121,8 @@ def test_two_cut_pieces_are_not_compared_where_their_windows_hardly_meet() -> No
     levels = Levels.of(Lattice((100, 330), window=100, overlap=40), (1, 2))
     # The window of scale 2 ends at 200, the fine one begins at 180: less than the overlap of 40.
     assert levels.rect(0, 0) & levels.rect(1, 3) == Rect(180, 0, 200, 100)
-    coarse = Piece(block(100, 10, 200, 30), 0.9, 0.9, (0, 0), 0, cut=True)
-    fine = Piece(block(180, 10, 280, 30), 0.9, 0.9, (1, 3), 0, cut=True)
+    coarse = Piece(block(100, 10, 200, 30), 0.9, 0.9, (0, 0), 0, cut_at(block(100, 10, 200, 30), levels, (0, 0)))
+    fine = Piece(block(180, 10, 280, 30), 0.9, 0.9, (1, 3), 0, cut_at(block(180, 10, 280, 30), levels, (1, 3)))
     empty = {column: [] for column in range(levels.columns[1])}
     assert len([one for closed in merge([{0: [coarse], 1: []}, empty | {3: [fine]}], levels) for one in closed]) == 2
 

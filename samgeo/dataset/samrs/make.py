@@ -199,7 +199,9 @@ def make_samrs(
     with folder.opened(_manifest(recipe, about, table, files, jobs)):
         todo = [job for job in jobs if folder.read_part(job.name) is None]
         with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="image", disable=not progress) as bar:
-            done = run_ordered(make_image, (shared, given), todo, scheduler=scheduler, workers=workers, done=bar.update)
+            done = run_ordered(
+                make_image, (shared, given), todo, scheduler=scheduler, workers=workers, done=lambda _: bar.update()
+            )
             failed |= {job.name: reason for job, reason in zip(todo, done, strict=True) if reason}
         parts = [part for job in jobs if (part := folder.read_part(job.name)) is not None]
         part_of = None if recipe.split is None else _divide(jobs, parts, recipe)

@@ -1,18 +1,16 @@
-"""What is to be done of a raster, and the stream from its windows to tables of objects, a row of windows at a time."""
+"""What is to be done of a raster, and the way from the pieces of its windows to tables of objects, a row of windows at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from samgeo.segment.continuation import Ask, Ends
 from samgeo.segment.frame import to_frame
 from samgeo.segment.merge import Merger, Piece
-from samgeo.segment.run.parts import Failure, Frontier
-from samgeo.segment.schedule import run_ordered
-from samgeo.segment.window import ModelReference, Plan, together, try_window, try_windows
+from samgeo.segment.run.parts import Frontier
+from samgeo.segment.window import ModelReference, Plan
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
 
-__all__ = ["Job", "objects_by_row", "segmented"]
+__all__ = ["Job", "objects_by_row"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,43 +85,17 @@ class Job:
         return to_frame((), self.raster.geobox)
 
 
-def segmented(
-    job: Job,
-    windows: Iterable[tuple[int, int]],
-    *,
-    done: Callable[[], object],
-    stop: Callable[[], bool] | None = None,
-) -> Generator[list[Piece] | Failure]:
-    """Segment windows in their order; in this process neighbours together, where the model encodes several at once.
-
-    In other processes a window that ends its process would take its neighbours with it: there they go one by one.
-
-    Parameters
-    ----------
-    job : Job
-    windows : iterable of (int, int)
-    done : callable
-        Called for every window, in whatever order they are done.
-    stop : callable, optional
-        See `samgeo.segment.schedule.run_ordered`.
-    """
-    places = together(job.model) if job.is_here else 1
-    options: dict[str, Any] = {"scheduler": job.scheduler, "workers": job.workers, "stop": stop}
-    if places == 1:
-        yield from run_ordered(try_window, job.shared, windows, done=done, lost=Failure, **options)
-        return
-    groups = (tuple(group) for _, group in groupby(windows, key=lambda index: (index[0], index[1] // places)))
-    with closing(run_ordered(try_windows, job.shared, groups, **options)) as results:
-        for group in results:
-            for result in group:
-                done()
-                yield result
-
-
 def objects_by_row(
-    job: Job, rows: Iterable[Mapping[int, Sequence[Piece]]], frontier: Frontier
+    job: Job,
+    rows: Iterable[Mapping[int, Sequence[Piece]]],
+    frontier: Frontier,
+    *,
+    ask: Callable[[Sequence[Ask]], Sequence[Sequence[Piece | None]]],
+    missing: Container[tuple[int, int]] = (),
 ) -> Iterator[tuple[gpd.GeoDataFrame, Frontier]]:
     """Merge rows of windows, and give the objects that close with each, with where merging has come to.
+
+    What the edge of a window cut, and its neighbour did not find, is asked of the neighbour before a row is closed.
 
     Parameters
     ----------
@@ -132,6 +104,10 @@ def objects_by_row(
         The pieces of each column of windows, from row ``frontier.row`` on.
     frontier : Frontier
         From here before.
+    ask : callable
+        Asks windows again; see `samgeo.segment.run.stream.WindowStream.ask`.
+    missing : container of (int, int)
+        Windows that failed; they are not asked. It may grow with the rows.
 
     Yields
     ------
@@ -142,8 +118,12 @@ def objects_by_row(
     """
     merger = Merger(job.levels, min_iou=job.merge_iou, row=frontier.row, components=frontier.components)
     counts = frontier.counts
-    for pieces in rows:
-        closed = merger.add(pieces)
-        objects = to_frame(closed, job.raster.geobox, min_area=job.min_area, max_area=job.max_area)
+    for number, pieces in enumerate(rows, frontier.row):
+        merger.begin(pieces)
+        ends = Ends(merger, job.levels, number, missing=missing)
+        while asks := ends.asks():
+            for one, answers in zip(asks, ask(asks), strict=True):
+                ends.answer(one, answers)
+        objects = to_frame(merger.finish(), job.raster.geobox, min_area=job.min_area, max_area=job.max_area)
         counts = (*counts, len(objects))
         yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components))

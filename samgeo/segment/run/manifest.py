@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "describe", "differences", "tell_differences"]
 
-FORMAT = 1
+FORMAT = 2
 KIND = "samgeo segment"
 
 # What is told of a run, and may differ when it is continued: where the raster lies, as long as it is the same.

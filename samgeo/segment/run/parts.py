@@ -157,35 +157,50 @@ class Frontier:
 
 
 def _pack(pieces: Sequence[Piece]) -> Arrays:
-    runs = [piece.mask.runs for piece in pieces]
+    runs, cut_runs = [piece.mask.runs for piece in pieces], [piece.cut_at.runs for piece in pieces]
+    nothing = np.empty((0, 3), dtype=np.int32)
     return {
         "window": np.array([piece.window for piece in pieces], dtype=np.int64).reshape(-1, 2),
         "rank": np.array([piece.rank for piece in pieces], dtype=np.int64),
-        "cut": np.array([piece.cut for piece in pieces], dtype=np.bool_),
         "scores": np.array([(one.predicted_iou, one.stability_score) for one in pieces], dtype=np.float64).reshape(-1, 2),
         "lengths": np.array([len(one) for one in runs], dtype=np.int64),
-        "runs": np.concatenate([np.empty((0, 3), dtype=np.int32), *runs]),
+        "runs": np.concatenate([nothing, *runs]),
+        "cut_lengths": np.array([len(one) for one in cut_runs], dtype=np.int64),
+        "cut_runs": np.concatenate([nothing, *cut_runs]),
     }
 
 
 def _unpack(arrays: Arrays) -> list[Piece]:
-    lengths, rank = _integers(arrays, "lengths"), _integers(arrays, "rank")
-    window, cut, scores, runs = (arrays.get(name, np.empty(0)) for name in ("window", "cut", "scores", "runs"))
-    count = len(lengths)
-    shapes_fit = (window.shape, rank.shape, cut.shape, scores.shape) == ((count, 2), (count,), (count,), (count, 2))
-    types_fit = [one.dtype.str for one in (window, cut, scores, runs)] == ["<i8", "|b1", "<f8", "<i4"]
-    if not shapes_fit or not types_fit or runs.ndim != 2 or runs.shape[1] != 3:
+    rank = _integers(arrays, "rank")
+    window, scores = (arrays.get(name, np.empty(0)) for name in ("window", "scores"))
+    count = len(rank)
+    if (window.shape, scores.shape) != ((count, 2), (count, 2)) or [one.dtype.str for one in (window, scores)] != [
+        "<i8",
+        "<f8",
+    ]:
         raise DamagedError("its arrays are not those of pieces")
-    if (lengths < 1).any() or lengths.sum() != len(runs) or not _are_runs(runs, lengths) or not np.isfinite(scores).all():
+    if not np.isfinite(scores).all():
+        raise DamagedError("its scores are not numbers")
+    masks, cut_at = _masks(arrays, "", count), _masks(arrays, "cut_", count)
+    if any(mask.is_empty for mask in masks):
+        raise DamagedError("a piece has no pixels")
+    return [
+        Piece(mask, predicted_iou, stability, (row, column), place, cut)
+        for mask, (predicted_iou, stability), (row, column), place, cut in zip(
+            masks, scores.tolist(), window.tolist(), rank.tolist(), cut_at, strict=True
+        )
+    ]
+
+
+def _masks(arrays: Arrays, prefix: str, count: int) -> list[Mask]:
+    lengths, runs = _integers(arrays, f"{prefix}lengths"), arrays.get(f"{prefix}runs", np.empty(0))
+    if len(lengths) != count or runs.ndim != 2 or runs.shape[1] != 3 or runs.dtype.str != "<i4":
+        raise DamagedError("its arrays are not those of pieces")
+    if (lengths < 0).any() or lengths.sum() != len(runs) or not _are_runs(runs, lengths):
         raise DamagedError("its runs do not fit its pieces")
     masks = np.split(runs, np.cumsum(lengths)[:-1]) if count else []
     # Copied, so that a piece that stays open does not keep the arrays of all the others.
-    return [
-        Piece(Mask(mask.copy()), predicted_iou, stability, (row, column), place, is_cut)
-        for mask, (predicted_iou, stability), (row, column), place, is_cut in zip(
-            masks, scores.tolist(), window.tolist(), rank.tolist(), cut.tolist(), strict=True
-        )
-    ]
+    return [Mask(mask.copy()) for mask in masks]
 
 
 def _are_runs(runs: NDArray[np.int32], lengths: NDArray[np.int64]) -> bool:
@@ -194,7 +209,8 @@ def _are_runs(runs: NDArray[np.int32], lengths: NDArray[np.int64]) -> bool:
         return True
     y, start, stop = runs.astype(np.int64).T
     behind = y[1:] * (1 << 32) + start[1:] > y[:-1] * (1 << 32) + stop[:-1]
-    behind[np.cumsum(lengths)[:-1] - 1] = True  # another mask begins
+    begins = np.cumsum(lengths)[:-1]
+    behind[begins[(begins > 0) & (begins < len(runs))] - 1] = True  # another mask begins
     return bool(runs.min() >= 0 and (start < stop).all() and behind.all())
 
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from samgeo.errors import RunError, StoppedError, WindowError
 from samgeo.geo.block_cache import limited_block_cache
 from samgeo.geo.places import Place, RemotePlace
+from samgeo.segment.continuation import Ask
 from samgeo.segment.merge import Piece
 from samgeo.segment.profile import stage, timed
 from samgeo.segment.run.folder import RunFolder, Span
 from samgeo.segment.run.holes import remove_old_holes, write_holes
-from samgeo.segment.run.job import Job, objects_by_row, segmented
+from samgeo.segment.run.job import Job, objects_by_row
 from samgeo.segment.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segment.run.stream import WindowStream
 from samgeo.segment.window import found_in, tell_failure
 
 if TYPE_CHECKING:
@@ -73,16 +75,24 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
     import geopandas as gpd
     import pandas as pd
 
-    def rows() -> Generator[dict[int, list[Piece]]]:
-        with closing(segmented(job, job.levels, done=bar.update)) as windows:
-            for columns in job.levels.columns:
-                yield {column: found_in(next(windows), job.raster, job.plan) for column in range(columns)}
+    def rows(windows: WindowStream) -> Generator[dict[int, list[Piece]]]:
+        for columns in job.levels.columns:
+            yield {column: _found(windows, job) for column in range(columns)}
 
     with _bar(job, 0) as bar, limited_block_cache(job.plan.cache_bytes):
-        found = [objects for objects, _ in objects_by_row(job, rows(), Frontier()) if len(objects)]
+        with closing(WindowStream(job, job.levels, done=bar.update)) as windows:
+            by_row = objects_by_row(job, rows(windows), Frontier(), ask=windows.ask)
+            found = [objects for objects, _ in by_row if len(objects)]
     result = gpd.GeoDataFrame(pd.concat(found, ignore_index=True)) if found else job.no_objects()
     result.attrs["samgeo"] = job.provenance()
     return result
+
+
+def _found(windows: WindowStream, job: Job) -> list[Piece]:
+    result = windows.next_window()
+    if result is None:
+        raise StoppedError("the run was asked to stop.")
+    return found_in(result, job.raster, job.plan)
 
 
 def run(
@@ -168,9 +178,9 @@ def _advance(job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[],
     continued = sum(span.stop - span.start for span in spans)
     folder.write_session(continued)
     with _bar(job, continued) as bar, limited_block_cache(job.plan.cache_bytes):
-        rows = _Rows(job, folder, spans, stop, bar.update).from_row(frontier.row)
+        rows = _Rows(job, folder, spans, frontier.row, stop, bar.update)
         with closing(rows):
-            for objects, behind in objects_by_row(job, rows, frontier):
+            for objects, behind in objects_by_row(job, rows, frontier, ask=rows.ask, missing=rows.missing):
                 if has_changed(job.raster):
                     raise RunError(
                         f"{job.raster.name} has changed since the run {folder.path} was begun, so that what is done is of "
@@ -183,32 +193,53 @@ def _advance(job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[],
 
 
 class _Rows:
-    """The pieces of each row of windows: from parts where these are there, computed and kept where not."""
+    """The pieces of each row of windows: from parts where these are there, computed and kept where not; to be closed."""
 
     def __init__(
-        self, job: Job, folder: RunFolder, spans: Sequence[Span], stop: Callable[[], bool] | None, done: Callable[[], object]
+        self,
+        job: Job,
+        folder: RunFolder,
+        spans: Sequence[Span],
+        first: int,
+        stop: Callable[[], bool] | None,
+        done: Callable[[], object],
     ) -> None:
-        self._job, self._folder, self._stop, self._done = job, folder, stop, done
+        self._job, self._folder, self._first = job, folder, first
         self._columns = job.levels.columns
         self._there: dict[int, list[Span]] = {}
         for span in spans:
             self._there.setdefault(span.row, []).append(span)
-
-    def from_row(self, first: int) -> Generator[dict[int, Sequence[Piece]]]:
-        job = self._job
-        missing = (
+        # Windows that failed: known from before, and from now.
+        self.missing = {failure.window for failure in folder.failures()}
+        absent = (
             (row, column)
             for row in range(first, job.levels.rows)
-            for start, stop, span in self._stretches(row)
+            for start, stop_, span in self._stretches(row)
             if span is None
-            for column in range(start, stop)
+            for column in range(start, stop_)
         )
-        with closing(segmented(job, missing, done=self._done, stop=self._stop)) as results:
-            for row in range(first, job.levels.rows):
-                pieces: dict[int, Sequence[Piece]] = {}
-                for start, stop, span in self._stretches(row):
-                    pieces.update(self._compute(row, start, stop, results) if span is None else self._read(span))
-                yield pieces
+        self._windows = WindowStream(job, absent, done=done, stop=stop)
+
+    def close(self) -> None:
+        """Begin no window more."""
+        self._windows.close()
+
+    def __iter__(self) -> Iterator[dict[int, Sequence[Piece]]]:
+        for row in range(self._first, self._job.levels.rows):
+            pieces: dict[int, Sequence[Piece]] = {}
+            for start, stop, span in self._stretches(row):
+                pieces.update(self._compute(row, start, stop) if span is None else self._read(span))
+            yield pieces
+
+    def ask(self, asks: Sequence[Ask]) -> Sequence[Sequence[Piece | None]]:
+        """Ask windows again; see `WindowStream.ask`."""
+        try:
+            return self._windows.ask(asks)
+        except StoppedError:
+            raise self._stopped() from None
+
+    def _stopped(self) -> StoppedError:
+        return StoppedError(f"the run was asked to stop; what is done is in {self._folder.path}: give the same again to go on.")
 
     def _stretches(self, row: int) -> Iterator[tuple[int, int, Span | None]]:
         """Give the columns of a row from left to right, in stretches that are there and stretches that are not."""
@@ -230,17 +261,17 @@ class _Rows:
                 f"{self._folder.part_path(span)} was changed while it was in use ({error}); give the command again."
             ) from error
 
-    def _compute(self, row: int, start: int, stop: int, results: Iterator[Any]) -> dict[int, Sequence[Piece]]:
+    def _compute(self, row: int, start: int, stop: int) -> dict[int, Sequence[Piece]]:
         found: dict[int, Sequence[Piece]] = {}
         unsaved = _Unsaved(self._folder, row, start)
         try:
             for column in range(start, stop):
-                result = next(results, None)
+                result = self._windows.next_window()
                 if result is None:
-                    raise StoppedError(
-                        f"the run was asked to stop; what is done is in {self._folder.path}: give the same again to go on."
-                    )
+                    raise self._stopped()
                 unsaved.add(result)
+                if isinstance(result, Failure):
+                    self.missing.add(result.window)
                 found[column] = [] if isinstance(result, Failure) else result
         finally:
             unsaved.save()
