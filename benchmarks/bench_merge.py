@@ -19,6 +19,7 @@ from _turns import in_turns, say
 
 from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels
+from samgeo.segment.cut import cut_pixels
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Piece, merge
 from samgeo.segment.vectorize import polygons
@@ -41,7 +42,8 @@ def cut_by_windows(ids: np.ndarray, lattice: Lattice) -> Rows:
         known[np.ix_((y >= 0) & (y < height), (x >= 0) & (x < width))] = True
         masks = [Mask.from_array(window == one) for one in np.unique(window[window > 0])]
         rows[index[0]][index[1]] = [
-            Piece(mask.shift(rect.x0, rect.y0), 1.0, 1.0, index, rank, is_cut(mask, known)) for rank, mask in enumerate(masks)
+            Piece(mask.shift(rect.x0, rect.y0), 1.0, 1.0, index, rank, cut.shift(rect.x0, rect.y0))
+            for rank, (mask, cut) in enumerate(zip(masks, cut_pixels(masks, known), strict=True))
         ]
     return rows
 

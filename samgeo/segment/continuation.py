@@ -1,8 +1,8 @@
 """Objects that the edge of a window cut and no neighbour found: the neighbour is asked for the rest.
 
-Automatic segmentation asks a window with a lattice of points. Where the edge of a window cuts an object, its neighbour usually has
-found the rest by its own points. Where it has not, it is asked again, with what is known: the part of the object that lies in both
-windows. `Ends` says, while a row of windows is merged, which windows to ask about which pieces; `continue_pieces` asks.
+Automatic segmentation asks a window with a lattice of points. Where the edge of a window cuts an object, its neighbour usually
+has found the rest by its own points. Where it has not, it is asked again, with what is known: the part of the object that lies
+in both windows. `Ends` says, while a row of windows is merged, which windows to ask about which pieces; `continue_pieces` asks.
 """
 
 from __future__ import annotations
@@ -188,9 +188,10 @@ def try_to_continue(raster: Raster, model: Segmenter | ModelReference, plan: Pla
 def continue_pieces(raster: Raster, model: Segmenter, plan: Plan, ask: Ask) -> list[Piece | None]:
     """Ask a window for the rest of pieces that the edges of other windows cut.
 
-    The window gets the part of a piece that lies in both windows: its innermost point, and a soft mask, for one answer and for
-    several. Where only points in an area of interest were asked, it gets its own points on that part, too. Of the answers that pass
-    the gates, the one that agrees most with the piece is taken, times its predicted IoU.
+    The model is given the part of a piece that lies in both windows, as its innermost point and a soft mask, and is asked for
+    one answer and for several. Where only points in an area of interest were asked, the window's own points on that part are
+    asked too. Of the answers that pass the gates, the one with the largest product of predicted IoU and agreement with the
+    piece is taken.
 
     Parameters
     ----------

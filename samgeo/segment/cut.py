@@ -161,10 +161,10 @@ def dilated(mask: Mask, reach: int) -> Mask:
 
 
 def trimmed(pieces: Sequence[Piece], levels: Levels) -> list[Piece]:
-    """Take from pieces of an object what ends at the edge of their window and is not in another piece, where that shows it whole.
+    """Take from pieces what ends at the edge of their window, where another window shows it whole and does not count it in.
 
-    Near its edges a window shows little of what surrounds a pixel. Where two windows disagree there, and the region in which they
-    disagree lies away from the edges of one of them, that one is right.
+    Near its edges a window shows little of what surrounds a pixel. Where two windows disagree there about an object, and the
+    region in which they disagree lies away from the edges of one of them, that one is right.
 
     Parameters
     ----------

@@ -109,7 +109,7 @@ class Merger:
         self._join_across(piece.window, [piece])
 
     def beside(self, piece: Piece) -> list[tuple[float, Piece]]:
-        """Return the pieces of neighbouring windows that are the same object as a piece, the most similar first, with their IoU."""
+        """Return pieces of neighbouring windows that are the same object as a piece, with their IoU, the most similar first."""
         levels, here = self._levels, self._levels.rect(*piece.window)
         found = []
         for window in levels.beside(*piece.window):

@@ -200,7 +200,7 @@ def make_samrs(
         todo = [job for job in jobs if folder.read_part(job.name) is None]
         with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="image", disable=not progress) as bar:
             done = run_ordered(
-                make_image, (shared, given), todo, scheduler=scheduler, workers=workers, done=lambda _: bar.update()
+                make_image, (shared, given), todo, scheduler=scheduler, workers=workers, done=lambda _: bar.update(1)
             )
             failed |= {job.name: reason for job, reason in zip(todo, done, strict=True) if reason}
         parts = [part for job in jobs if (part := folder.read_part(job.name)) is not None]

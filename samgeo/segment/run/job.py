@@ -1,4 +1,4 @@
-"""What is to be done of a raster, and the way from the pieces of its windows to tables of objects, a row of windows at a time."""
+"""What is to be done of a raster, and how pieces of windows become tables of objects, a row of windows at a time."""
 
 from __future__ import annotations
 

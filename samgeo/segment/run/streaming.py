@@ -79,10 +79,13 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
         for columns in job.levels.columns:
             yield {column: _found(windows, job) for column in range(columns)}
 
-    with _bar(job, 0) as bar, limited_block_cache(job.plan.cache_bytes):
-        with closing(WindowStream(job, job.levels, done=bar.update)) as windows:
-            by_row = objects_by_row(job, rows(windows), Frontier(), ask=windows.ask)
-            found = [objects for objects, _ in by_row if len(objects)]
+    with (
+        _bar(job, 0) as bar,
+        limited_block_cache(job.plan.cache_bytes),
+        closing(WindowStream(job, job.levels, done=bar.update)) as windows,
+    ):
+        by_row = objects_by_row(job, rows(windows), Frontier(), ask=windows.ask)
+        found = [objects for objects, _ in by_row if len(objects)]
     result = gpd.GeoDataFrame(pd.concat(found, ignore_index=True)) if found else job.no_objects()
     result.attrs["samgeo"] = job.provenance()
     return result
@@ -178,7 +181,7 @@ def _advance(job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[],
     continued = sum(span.stop - span.start for span in spans)
     folder.write_session(continued)
     with _bar(job, continued) as bar, limited_block_cache(job.plan.cache_bytes):
-        rows = _Rows(job, folder, spans, frontier.row, stop, bar.update)
+        rows = _Rows(job, folder, spans, frontier.row, stop=stop, done=bar.update)
         with closing(rows):
             for objects, behind in objects_by_row(job, rows, frontier, ask=rows.ask, missing=rows.missing):
                 if has_changed(job.raster):
@@ -201,6 +204,7 @@ class _Rows:
         folder: RunFolder,
         spans: Sequence[Span],
         first: int,
+        *,
         stop: Callable[[], bool] | None,
         done: Callable[[], object],
     ) -> None:
