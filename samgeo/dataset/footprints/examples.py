@@ -122,7 +122,8 @@ def _labels(column: Any, what: str) -> NDArray[np.float64]:
 
 
 def _matched(candidates: gpd.GeoDataFrame, examples: gpd.GeoDataFrame, labels: NDArray[np.float64]) -> Examples:
-    planes = Planes(common_crs(examples, candidates))
+    common_crs(examples, candidates)
+    planes = Planes.around(candidates)
     a, b = read_layer(examples, planes), read_layer(candidates, planes)
     pairs = find_pairs(a, b, planes, MATCH_IOU)
     pairs = pairs[pair_up(pairs, MATCH_IOU)]
