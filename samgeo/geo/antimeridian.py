@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pyproj
-    import shapely
+    from shapely.geometry.base import BaseGeometry
 
-__all__ = ["cut_at_antimeridian", "near_centre", "period_of", "rejoined", "turned"]
+__all__ = ["cut_at_antimeridian", "middle_of", "near_centre", "period_of", "rejoined", "turned"]
 
 # Rounding of coordinates at the edge of a turn, as a share of the turn: 0.4 mm on the equator.
 _ROUNDING = 1e-11
@@ -70,6 +70,33 @@ def near_centre(x: NDArray[np.float64], centre: float, period: float | None) -> 
     with np.errstate(invalid="ignore"):
         turns = np.rint((centre - x) / period)
         return np.where(turns == 0, x, x + turns * period)
+
+
+def middle_of(geometries: NDArray[np.object_], period: float | None) -> float:
+    """Return x in the middle of geometries, which lie in one piece around it: opposite the widest gap between them.
+
+    Parameters
+    ----------
+    geometries : ndarray of shapely geometries, shape (N,)
+    period : float or None
+        See `period_of`; the middle is 0 where x does not repeat.
+
+    Returns
+    -------
+    float
+        From minus half a turn to half a turn.
+    """
+    import shapely
+
+    bounds = shapely.bounds(geometries).reshape(-1, 4)
+    x = (bounds[:, 0] + bounds[:, 2]) / 2
+    if period is None or not np.isfinite(x).any():
+        return 0.0
+    x = np.sort(x[np.isfinite(x)] % period)
+    gaps = np.diff(np.append(x, x[0] + period))
+    widest = int(np.argmax(gaps))
+    opposite = x[widest] + gaps[widest] / 2 + period / 2
+    return float((opposite + period / 2) % period - period / 2)
 
 
 def turned(geometries: NDArray[np.object_], centre: float, period: float | None) -> NDArray[np.object_]:
@@ -149,7 +176,7 @@ def cut_at_antimeridian(geometries: NDArray[np.object_], crs: Any) -> NDArray[np
     return turned(geometries, 0.0, period_of(crs))
 
 
-def _turned(geometry: shapely.Geometry, centre: float, period: float) -> shapely.Geometry:
+def _turned(geometry: BaseGeometry, centre: float, period: float) -> BaseGeometry:
     import shapely
 
     parts = [_narrow(part, centre, period) for part in shapely.get_parts(geometry)]
@@ -159,7 +186,7 @@ def _turned(geometry: shapely.Geometry, centre: float, period: float) -> shapely
     return _like(geometry, flat)
 
 
-def _narrow(part: shapely.Geometry, centre: float, period: float) -> list[shapely.Geometry]:
+def _narrow(part: BaseGeometry, centre: float, period: float) -> list[BaseGeometry]:
     """Return the pieces of one part within half a turn of the centre."""
     import shapely
 
@@ -179,31 +206,32 @@ def _narrow(part: shapely.Geometry, centre: float, period: float) -> list[shapel
     return [one for one in pieces if not shapely.is_empty(one)]
 
 
-def _like(geometry: shapely.Geometry, pieces: list[shapely.Geometry]) -> shapely.Geometry:
+def _like(geometry: BaseGeometry, pieces: list[BaseGeometry]) -> BaseGeometry:
     import shapely
 
     if geometry.geom_type in {"Polygon", "MultiPolygon"}:
         return _union(pieces)
-    parts = list(shapely.get_parts(np.array(pieces, dtype=object)))
+    parts: list[Any] = list(shapely.get_parts(np.array(pieces, dtype=object)))
     kinds = {one.geom_type for one in parts}
-    many = {"LineString": shapely.multilinestrings, "Point": shapely.multipoints}
+    many: dict[str, Any] = {"LineString": shapely.MultiLineString, "Point": shapely.MultiPoint}
     if len(kinds) == 1 and next(iter(kinds)) in many:
-        return parts[0] if len(parts) == 1 and geometry.geom_type in kinds else many[kinds.pop()](parts)
-    return shapely.geometrycollections(parts)
+        one: BaseGeometry = parts[0] if len(parts) == 1 and geometry.geom_type in kinds else many[kinds.pop()](parts)
+        return one
+    return shapely.GeometryCollection(parts)
 
 
-def _union(pieces: Iterable[shapely.Geometry]) -> shapely.Geometry:
+def _union(pieces: Iterable[BaseGeometry]) -> BaseGeometry:
     import shapely
 
     valid = shapely.make_valid(np.array(list(pieces), dtype=object), method="structure")
-    joined: shapely.Geometry = shapely.union_all(valid)
+    joined: BaseGeometry = shapely.union_all(valid)
     return joined
 
 
-def _shifted(geometry: shapely.Geometry, x: float) -> shapely.Geometry:
+def _shifted(geometry: BaseGeometry, x: float) -> BaseGeometry:
     import shapely
 
     if x == 0:
         return geometry
-    moved: shapely.Geometry = shapely.transform(geometry, lambda xy: xy + np.array([x, 0.0]))
+    moved: BaseGeometry = shapely.transform(geometry, lambda xy: xy + np.array([x, 0.0]))
     return moved

@@ -1,8 +1,8 @@
 """Vector layers on a raster: in its CRS or in its pixels, with edges that are right to a small part of a pixel.
 
 A layer with a CRS has no place on a raster without one, and a layer without a CRS none on a raster that has one: both are
-refused, as degrees would be taken for pixels in silence. What is straight in the layer's CRS is followed as the curve that it is
-in the raster's, and longitudes are turned to those of the raster (`samgeo.geo.antimeridian`).
+refused, as degrees would be taken for pixels in silence. What is straight in the layer's CRS is followed as the curve that it
+is in the raster's, and longitudes are turned to those of the raster (`samgeo.geo.antimeridian`).
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the r
     if geobox.crs is None and crs is not None:
         raise VectorError(
             f"{raster} has no CRS, so that {what} in {crs.to_string()} cannot be placed on it; give the raster its CRS "
-            "(gdal_edit.py -a_srs), or features without a CRS, in the raster's own coordinates. GeoJSON that names no CRS is in "
-            "longitude and latitude; use a .gpkg."
+            "(gdal_edit.py -a_srs), or features without a CRS, in the raster's own coordinates (not as GeoJSON, which is in "
+            "longitude and latitude if it names no CRS)."
         )
     if geobox.crs is not None and crs is None:
         raise VectorError(
@@ -145,7 +145,7 @@ def in_raster_crs(
         If the CRS is unknown, or the raster has none.
     """
     placed, lost = _reprojected(geometries, geobox, resolve_crs(geobox, crs))
-    return turned(placed, middle_x(geobox), period_of(crs_of(geobox))), lost
+    return turned(placed, middle_x(geobox), period_of(crs_of(geobox))).copy(), lost
 
 
 def in_pixels(
@@ -171,7 +171,8 @@ def in_pixels(
         placed, lost = geometries, not_finite(geometries)
     else:
         placed, lost = in_raster_crs(geometries, geobox, crs)
-    result = np.where(lost, None, placed)
+    result = placed.copy()
+    result[lost] = None
     return np.asarray(shapely.transform(result, _to_pixels(geobox, crs)), dtype=object), lost
 
 
@@ -204,7 +205,8 @@ def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any =
             if np.nan_to_num(shift).any():
                 xy, owner = shapely.get_coordinates(placed, return_index=True)
                 placed = shapely.set_coordinates(placed.copy(), xy + np.stack([shift[owner], np.zeros(len(xy))], axis=1))
-    result = np.where(lost, None, placed)
+    result = placed.copy()
+    result[lost] = None
     return np.asarray(shapely.bounds(shapely.transform(result, _to_pixels(geobox, crs))), dtype=np.float64).reshape(-1, 4)
 
 

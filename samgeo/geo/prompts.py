@@ -145,7 +145,8 @@ def _eastward(sides: NDArray[np.float64], geobox: GeoBox, crs: Any) -> NDArray[n
     if given is None or period is None or not given.is_geographic:
         return sides
     crosses = (sides[:, 0] > sides[:, 2]) & (sides[:, 2] + period - sides[:, 0] < period / 2)
-    return sides + np.where(crosses, period, 0)[:, None] * np.array([0, 0, 1, 0])
+    result: NDArray[np.float64] = sides + np.where(crosses, period, 0)[:, None] * np.array([0, 0, 1, 0])
+    return result
 
 
 def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[np.object_], pd.DataFrame | None]:

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import VectorError
-from samgeo.geo.antimeridian import period_of
+from samgeo.geo.antimeridian import middle_of, period_of, turned
 from samgeo.geo.place import same_crs, transformer
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pyproj
-    import shapely
+    from shapely.geometry.base import BaseGeometry
 
 __all__ = ["TOLERANCE_M", "Reprojected", "default_tolerance", "reproject", "reproject_frame"]
 
@@ -103,7 +103,9 @@ def reproject(
     return Reprojected(result, lost)
 
 
-def reproject_frame(frame: gpd.GeoDataFrame, crs: Any, *, name: str = "the layer") -> gpd.GeoDataFrame:
+def reproject_frame(
+    frame: gpd.GeoDataFrame, crs: Any, *, name: str = "the layer", near: gpd.GeoDataFrame | None = None
+) -> gpd.GeoDataFrame:
     """Bring features to another CRS with their edges, to a millimetre on the ground.
 
     Parameters
@@ -114,6 +116,8 @@ def reproject_frame(frame: gpd.GeoDataFrame, crs: Any, *, name: str = "the layer
         Of the result.
     name : str
         Of the features, for messages.
+    near : GeoDataFrame, optional
+        Features in the CRS of the result: longitudes are turned to within half a turn of their middle. As they are by default.
 
     Raises
     ------
@@ -122,9 +126,10 @@ def reproject_frame(frame: gpd.GeoDataFrame, crs: Any, *, name: str = "the layer
     """
     import geopandas as gpd
     import pyproj
+    import shapely
 
     target = pyproj.CRS.from_user_input(crs)
-    geometries = frame.geometry.to_numpy()
+    geometries = shapely.force_2d(frame.geometry.to_numpy())
     try:
         placed = reproject(geometries, frame.crs, target)
     except pyproj.exceptions.ProjError as error:
@@ -136,7 +141,11 @@ def reproject_frame(frame: gpd.GeoDataFrame, crs: Any, *, name: str = "the layer
             f"feature {first} of {name} has a part without a place in the CRS {target.name}{more}; check that the features are "
             f"in {frame.crs.name}, and cut them to the place that is meant."
         )
-    return frame.set_geometry(gpd.GeoSeries(placed.geometries, index=frame.index, crs=target))
+    moved = placed.geometries
+    if near is not None:
+        period = period_of(target)
+        moved = turned(moved, middle_of(near.geometry.to_numpy(), period), period)
+    return frame.set_geometry(gpd.GeoSeries(moved, index=frame.index, crs=target))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,7 +216,7 @@ class _Way:
             return placed
         return np.stack([np.unwrap(placed[:, 0], period=period), placed[:, 1]], axis=1)
 
-    def follow(self, geometry: shapely.Geometry) -> shapely.Geometry | None:
+    def follow(self, geometry: BaseGeometry) -> BaseGeometry | None:
         """Return a geometry with the corners that its edges need; None where it has no place."""
         import shapely
 
@@ -220,14 +229,14 @@ class _Way:
         if kind in {"Point", "MultiPoint"}:
             placed = self.transform(shapely.get_coordinates(geometry))
             return shapely.set_coordinates(geometry, placed) if np.isfinite(placed).all() else None
-        parts = [self.follow(part) for part in shapely.get_parts(geometry)]
+        parts: list[Any] = [self.follow(part) for part in shapely.get_parts(geometry)]
         if any(part is None for part in parts):
             return None
         if kind == "MultiPolygon":
-            return shapely.multipolygons(shapely.get_parts(np.array(parts, dtype=object)))
-        return shapely.multilinestrings(parts) if kind == "MultiLineString" else shapely.geometrycollections(parts)
+            return shapely.MultiPolygon(list(shapely.get_parts(np.array(parts, dtype=object))))
+        return shapely.MultiLineString(parts) if kind == "MultiLineString" else shapely.GeometryCollection(parts)
 
-    def _polygon(self, polygon: shapely.Polygon) -> shapely.Geometry | None:
+    def _polygon(self, polygon: Any) -> BaseGeometry | None:
         import shapely
 
         rings = [self.line(shapely.get_coordinates(ring)) for ring in (polygon.exterior, *polygon.interiors)]

@@ -157,7 +157,8 @@ def write_vectors(
 
     Coordinates keep every bit. The index is not written. FlatGeobuf has a spatial index, and with it the features' order is
     that of the index; the other formats keep the order. GeoJSON names the CRS as its edition of 2008 did, which GDAL reads;
-    where there is none, other readers than `read_vectors` take longitude and latitude.
+    where there is none, other readers than `read_vectors` take longitude and latitude. Of longitudes and latitudes in GeoJSON,
+    what crosses the antimeridian is cut there (RFC 7946).
 
     Parameters
     ----------

@@ -89,6 +89,7 @@ def footprints(
     from samgeo.dataset.footprints.regularize import regularize
     from samgeo.dataset.footprints.shapes import filter_by_shape
     from samgeo.geo.raster import Raster
+    from samgeo.geo.vector_layers import split_layer
     from samgeo.geo.vectors import check_output, read_vectors, write_vectors
     from samgeo.sam.registry import load_model
 
@@ -99,7 +100,7 @@ def footprints(
         check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
     where: dict[str, Any] = {"model": load_model(model, device=device, dtype=dtype), "window": window, "overlap": overlap}
     where["cache"] = cache
-    if isinstance(examples, str | os.PathLike) and (candidates is None or Path(examples).is_file()):
+    if isinstance(examples, str | os.PathLike) and (candidates is None or Path(split_layer(examples)[0]).is_file()):
         examples = read_vectors(examples)  # Before the minutes that segmentation takes.
     found = everything(raster, **where) if candidates is None else read_vectors(candidates)
     chosen = select(raster, found, examples, min_score=min_score, max_overlap=max_overlap, **where)

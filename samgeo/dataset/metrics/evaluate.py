@@ -47,9 +47,9 @@ def evaluate(
     """Judge found objects against true ones.
 
     The found objects are brought to the CRS of the truth, with edges right to a millimetre, and both are measured in local
-    equal-area planes, so that areas are true and lengths are within 2e-5, whatever the CRS; objects should be less than some tens
-    of kilometres across. Pairs are found by a spatial index and measured some thousands at a time. Geometries that are not valid
-    are repaired; what cannot be judged is left out and counted with the reason.
+    equal-area planes, so that areas are true and lengths are within 2e-5, whatever the CRS; objects should be less than some
+    tens of kilometres across. Pairs are found by a spatial index and measured some thousands at a time. Geometries that are not
+    valid are repaired; what cannot be judged is left out and counted with the reason.
 
     Objects match as SpaceNet, ImageNet and COCO have it: in the order of the score, the highest first, each found object
     takes the true object of its class with the best IoU that is still free. Without a score the pairs of best IoU match

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.geo.antimeridian import period_of
+from samgeo.geo.antimeridian import middle_of, period_of
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -45,21 +45,7 @@ class Planes:
     @classmethod
     def around(cls, frame: gpd.GeoDataFrame) -> Planes:
         """Return the planes of a layer's CRS, around the middle of its objects."""
-        import shapely
-
-        period = period_of(frame.crs)
-        if period is None:
-            return cls(frame.crs)
-        bounds = shapely.bounds(frame.geometry.to_numpy())
-        x = (bounds[:, 0] + bounds[:, 2]) / 2
-        x = np.sort(x[np.isfinite(x)] % period)
-        if not len(x):
-            return cls(frame.crs)
-        # The middle of the objects lies opposite the widest gap between them.
-        gaps = np.diff(np.append(x, x[0] + period))
-        widest = int(np.argmax(gaps))
-        opposite = x[widest] + gaps[widest] / 2 + period / 2
-        return cls(frame.crs, float((opposite + period / 2) % period - period / 2))
+        return cls(frame.crs, middle_of(frame.geometry.to_numpy(), period_of(frame.crs)))
 
     @property
     def unit(self) -> str:
