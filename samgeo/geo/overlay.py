@@ -65,14 +65,14 @@ def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the r
     """
     if geobox.crs is None and crs is not None:
         raise VectorError(
-            f"{raster} has no CRS, so that {what} in {crs.to_string()} cannot be placed on it; give the raster its CRS "
-            "(gdal_edit.py -a_srs), or features without a CRS, in the raster's own coordinates (not as GeoJSON, which is in "
-            "longitude and latitude if it names no CRS)."
+            f"{what} has a CRS and {raster} has none: what is in {crs.to_string()} cannot be placed there, as the raster has "
+            "no CRS. Give the raster its CRS (gdal_edit.py -a_srs), or features in its own coordinates, without a CRS (not as "
+            "GeoJSON, which is in longitude and latitude if it names no CRS)."
         )
     if geobox.crs is not None and crs is None:
         raise VectorError(
-            f"{what} has no CRS, so that it cannot be placed on {raster}, which is in {geobox.crs}; give it one with "
-            ".set_crs(...) first."
+            f"{raster} has a CRS and {what} has none: what has no CRS cannot be placed in {_crs_name(geobox)}. Give {what} its "
+            "CRS first, with gdf.set_crs(...)."
         )
 
 
@@ -112,8 +112,9 @@ def read_onto(source: Any, geobox: GeoBox, *, what: str = "the layer", raster: s
     if lost.any():
         first = int(np.argmax(lost))
         raise VectorError(
-            f"feature {first} of {what} has a part without a place in the CRS of {raster} ({int(lost.sum())} such features); "
-            f"check that the features are in {frame.crs.to_string()}, and cut them to the place that is meant."
+            f"feature {first} of {what} cannot be placed in the CRS of {raster}: a part of it has no place there (of "
+            f"{int(lost.sum())} features in all). Check that the features are in {frame.crs.to_string()}, and cut them to the "
+            "place that is meant."
         )
     return frame.set_geometry(gpd.GeoSeries(placed, index=frame.index, crs=crs_of(geobox)))
 
@@ -342,6 +343,11 @@ def _to_pixels(geobox: GeoBox, crs: Any) -> Inward:
         )
 
     return inward
+
+
+def _crs_name(geobox: GeoBox) -> str:
+    crs = crs_of(geobox)
+    return "none" if crs is None else crs.to_string() if crs.to_authority() is not None else crs.name
 
 
 def _is_pixels(crs: Any) -> bool:

@@ -136,10 +136,10 @@ def reproject_frame(
         raise VectorError(f"{name} cannot be brought to {target.name} ({error}); check both CRSs.") from None
     if placed.lost.any():
         first = int(np.argmax(placed.lost))
-        more = f", as do {int(placed.lost.sum()) - 1} others" if placed.lost.sum() > 1 else ""
+        more = f" (of {int(placed.lost.sum())} features in all)" if placed.lost.sum() > 1 else ""
         raise VectorError(
-            f"feature {first} of {name} has a part without a place in the CRS {target.name}{more}; check that the features are "
-            f"in {frame.crs.name}, and cut them to the place that is meant."
+            f"feature {first} of {name} cannot be placed in {target.name}: a part of it has no place there{more}. Check that "
+            f"the features are in {frame.crs.name}, and cut them to the place that is meant."
         )
     moved = placed.geometries
     if near is not None:

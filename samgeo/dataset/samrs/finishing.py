@@ -109,22 +109,16 @@ class Finishing:
         from samgeo.geo.vectors import read_vectors, write_vectors
 
         names = [self.folder.polygons_name(part.image) for part in self.parts]
-        frames = [(name, read_vectors(self.folder.path / name)) for name in names]
-        placed = [(name, frame) for name, frame in frames if frame.crs is not None]
-        in_pixels = [frame for _, frame in frames if frame.crs is None]
-        if len({frame.crs.to_string() for _, frame in placed}) > 1:
-            placed = [(name, reproject_frame(frame, "EPSG:4326", name=name)) for name, frame in placed]
-        # Pixels of images without a CRS are no places beside those of the others.
-        files = {"polygons.parquet": [frame for _, frame in placed] or in_pixels}
-        if placed and in_pixels:
-            files["polygons_in_pixels.parquet"] = in_pixels
-        about = {"model": dict(self.model), "options": self.recipe.to_json()}
-        for file, some in files.items():
-            # Frames without rows would settle the types of columns.
-            filled = [one for one in some if len(one)] or some[:1]
-            if filled:
-                joined = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=filled[0].crs)
-                write_vectors(joined, self.folder.path / file, overwrite=True, provenance=about)
+        frames = [read_vectors(self.folder.path / name) for name in names]
+        crss = {None if one.crs is None else one.crs.to_string() for one in frames}
+        if len(crss) > 1:
+            frames = [reproject_frame(one, "EPSG:4326", name=name) for one, name in zip(frames, names, strict=True)]
+        # Frames without rows would settle the types of columns.
+        filled = [one for one in frames if len(one)] or frames[:1]
+        if filled:
+            joined = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=filled[0].crs)
+            about = {"model": dict(self.model), "options": self.recipe.to_json()}
+            write_vectors(joined, self.folder.path / "polygons.parquet", overwrite=True, provenance=about)
 
     def _write_lists(self) -> None:
         table = self.table
