@@ -155,8 +155,8 @@ def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely
     (placed,), (lost,) = in_raster_crs(np.array([near], dtype=object), geobox, read.crs)
     if lost:
         raise VectorError(
-            f"{WHAT} cannot be placed in the CRS of {name}: a part of it has no place there. Cut it to the place that is meant, "
-            "or give it in the raster's CRS."
+            f"{WHAT} cannot be placed in the CRS of {name}: a part of it has no place there. Cut it to the place that is "
+            "meant, or give it in the raster's CRS."
         )
     (valid,) = repaired_polygons([placed], WHAT)
     area_px: shapely.Geometry = affine_transform(valid, (~geobox.affine).to_shapely())

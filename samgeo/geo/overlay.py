@@ -267,8 +267,8 @@ def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
     Returns
     -------
     MultiPolygon or None
-        A box that is half as long again as what the raster covers, once for each turn around the earth; None where there is no
-        such box, as around a pole.
+        A box that is half as long again as what the raster covers, once for each turn around the earth; around a pole a band of
+        latitudes; None where there is no such box.
     """
     import shapely
 
@@ -284,7 +284,7 @@ def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
         placed = np.stack([xs, placed[..., 1]], axis=-1)
         # Around a pole neighbouring points are far apart.
         if max(np.abs(np.diff(xs, axis=0)).max(), np.abs(np.diff(xs, axis=1)).max()) > period / 8:
-            return None
+            return _around_pole(placed[..., 1], period) if crs.is_geographic else None
     low, high = placed.min(axis=(0, 1)), placed.max(axis=(0, 1))
     margin = (high - low) * _MARGIN
     (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
@@ -305,6 +305,15 @@ def not_finite(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
     result = np.zeros(len(geometries), dtype=bool)
     result[owner[~np.isfinite(xy).all(axis=1)]] = True
     return result
+
+
+def _around_pole(latitudes: NDArray[np.float64], period: float) -> shapely.Geometry:
+    import shapely
+
+    low, high, pole = float(latitudes.min()), float(latitudes.max()), period / 4
+    margin = (high - low) * _MARGIN
+    low, high = (low - margin, pole) if high > -low else (-pole, high + margin)
+    return shapely.MultiPolygon([shapely.box(-2 * period, max(low, -pole), 2 * period, min(high, pole))])
 
 
 def _reprojected(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import VectorError
-from samgeo.geo.antimeridian import middle_of, period_of, turned
+from samgeo.geo.antimeridian import middle_of, period_of, rejoined, turned
 from samgeo.geo.place import same_crs, transformer
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ _EARTH_M = 6_378_137.0
 
 # An edge that is still off after being halved so often does not bend: it jumps, or has no place.
 _MOST_HALVINGS = 36
-_MOST_CORNERS = 4_000_000
+_MOST_CORNERS = 1_000_000
+
+# What a projection puts further away than ten times around the earth has no place in it: the other pole in stereographic maps.
+_FARTHEST_M = 400_000_000.0
 
 Floats = NDArray[np.float64]
 
@@ -89,6 +92,9 @@ def reproject(
     xy, owner = shapely.get_coordinates(given, return_index=True)
     if same_crs(source, target):
         return Reprojected(given, _owners(owner[~np.isfinite(xy).all(axis=1)], len(given)))
+    # What is cut at 180 degrees is one piece elsewhere.
+    given = rejoined(given, period_of(source))
+    xy, owner = shapely.get_coordinates(given, return_index=True)
     way = _Way(_transform(source, target), source, target, tolerance or default_tolerance(target))
     placed = way.transform(xy)
     lost = _owners(owner[~np.isfinite(placed).all(axis=1)], len(given))
@@ -316,9 +322,12 @@ def _length(crs: pyproj.CRS) -> float:
 
 def _transform(source: pyproj.CRS, target: pyproj.CRS) -> Callable[[Floats], Floats]:
     transform = transformer(source, target)
+    farthest = default_tolerance(target) * _FARTHEST_M / TOLERANCE_M
 
     def apply(xy: Floats) -> Floats:
         x, y = transform(xy[:, 0], xy[:, 1])
-        return np.stack([x, y], axis=1)
+        placed = np.stack([x, y], axis=1)
+        placed[~(np.abs(placed) <= farthest).all(axis=1)] = np.inf
+        return placed
 
     return apply
