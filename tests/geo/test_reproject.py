@@ -57,13 +57,13 @@ def corners(geometries: object) -> int:
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_edges_are_where_their_finely_cut_selves_are(source: str, target: str) -> None:
     given = gpd.GeoSeries([DEGREE], crs=DEGREES).to_crs(source).to_numpy()
-    unit = 1e-4 if crs(source).is_geographic else 10.0
+    unit = 5e-4 if crs(source).is_geographic else 50.0
     fine = gpd.GeoSeries(shapely.segmentize(given, unit), crs=source).to_crs(target)[0]
     placed = reproject(given, crs(source), crs(target))
     assert not placed.lost.any()
-    # The fine one is itself off by a hundredth of a millimetre.
-    assert placed.geometries[0].hausdorff_distance(fine) <= 1.1 * default_tolerance(crs(target))
-    assert corners(placed.geometries) < corners(fine) / 10
+    # The fine one is itself off by a tenth of a millimetre.
+    assert placed.geometries[0].hausdorff_distance(fine) <= 1.2 * default_tolerance(crs(target))
+    assert corners(placed.geometries) < corners(fine) / 4
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
@@ -83,7 +83,11 @@ def test_neighbours_still_share_their_whole_edges() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    lon=st.floats(-179, 170), lat=st.floats(-84, 80), width=st.floats(0.01, 8), height=st.floats(0.01, 4), seed=st.integers(0, 99)
+    lon=st.floats(-179, 170),
+    lat=st.floats(-84, 80),
+    width=st.floats(0.01, 8),
+    height=st.floats(0.01, 4),
+    seed=st.integers(0, 99),
 )
 def test_a_place_is_inside_before_if_and_only_if_it_is_inside_afterwards(lon, lat, width, height, seed) -> None:
     """In a plane around any place, of polygons with holes: the definition of bringing a region to another CRS."""
@@ -169,7 +173,7 @@ def test_polygons_of_prompts_proposals_and_maps_have_their_edges() -> None:
 
 def test_read_vectors_reprojects_edges_to_a_millimetre() -> None:
     placed = read_vectors(frame(DEGREE), crs=UTM).geometry[0]
-    assert placed.hausdorff_distance(gpd.GeoSeries([DEGREE.segmentize(1e-4)], crs=DEGREES).to_crs(UTM)[0]) < 1.1 * TOLERANCE_M
+    assert placed.hausdorff_distance(gpd.GeoSeries([DEGREE.segmentize(5e-4)], crs=DEGREES).to_crs(UTM)[0]) < 1.2 * TOLERANCE_M
 
 
 def test_evaluation_counts_what_lies_between_a_parallel_and_its_chord() -> None:
