@@ -108,7 +108,7 @@ def test_a_layer_without_features_is_no_area() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_prompts_with_coordinates_that_are_no_numbers_are_refused(read, value: float) -> None:
     geometry = with_corner(square(0, 1) if read is read_polygons else shapely.MultiPoint([(1, 2), (1, 3)]), value)
-    with pytest.raises(VectorError, match="feature 0 of the .* not a finite number"):
+    with pytest.raises(VectorError, match=r"feature 0 of the .* not a finite number"):
         read(layer(geometry), geobox=grid())
 
 
@@ -166,7 +166,7 @@ def test_an_autosaved_file_with_a_crs_does_not_open_on_a_raster_without(tmp_path
 
     file = tmp_path / "saved.gpkg"
     layer(shapely.box(10, 20, 60, 70)).assign(id=1, **{"class": "object"}).to_file(file)
-    with pytest.raises(VectorError, match="has a CRS and .* has none"):
+    with pytest.raises(VectorError, match=r"has a CRS and .* has none"):
         Session(samgeo.Predictor(scene(tmp_path, None), model=Oracle(128)), autosave=file)
 
 

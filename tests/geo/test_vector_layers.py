@@ -101,7 +101,7 @@ def test_a_table_of_styles_is_no_second_layer(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, f_table_name TEXT)")
         connection.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('layer_styles', 'attributes', 'layer_styles')"
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('layer_styles', 'attributes', 'styles')"
         )
         connection.commit()
     assert len(read_vectors(path)) == 1
@@ -130,7 +130,7 @@ def test_every_input_in_python_takes_a_layer(city: Path, image: Path, tmp_path: 
     assert evaluate(roofs, roofs, aoi=districts).overall.matched == 1
     assert len(regularize(roofs)) == len(simplify(roofs)) == 1
     samgeo.show(image, roofs, tmp_path / "picture.png")
-    session = Session(predictor)
+    session = Session(predictor, classes=("a", "b"))
     assert len(session.propose(roofs).state.proposals) == 1
     assert read_annotations(roofs, images=image).class_names.tolist() == ["b"]
     with pytest.raises(SamgeoError, match="has no layer"):
