@@ -136,7 +136,7 @@ def in_raster_crs(
     Returns
     -------
     geometries : ndarray of shapely geometries, shape (N,)
-        Polygons may cross themselves, as they may have done before.
+        Polygons that crossed themselves still do. Those that are lost are None.
     lost : ndarray of bool, shape (N,)
         Which have a part without a place there.
 
@@ -146,7 +146,9 @@ def in_raster_crs(
         If the CRS is unknown, or the raster has none.
     """
     placed, lost = _reprojected(geometries, geobox, resolve_crs(geobox, crs))
-    return turned(placed, middle_x(geobox), period_of(crs_of(geobox))).copy(), lost
+    known = placed.copy()
+    known[lost] = None
+    return turned(known, middle_x(geobox), period_of(crs_of(geobox))), lost
 
 
 def in_pixels(
@@ -164,17 +166,16 @@ def in_pixels(
     Returns
     -------
     geometries, lost
-        As from `in_raster_crs`; those that are lost are None.
+        As from `in_raster_crs`.
     """
     import shapely
 
     if _is_pixels(crs):
-        placed, lost = geometries, not_finite(geometries)
+        placed, lost = geometries.copy(), not_finite(geometries)
+        placed[lost] = None
     else:
         placed, lost = in_raster_crs(geometries, geobox, crs)
-    result = placed.copy()
-    result[lost] = None
-    return np.asarray(shapely.transform(result, _to_pixels(geobox, crs)), dtype=object), lost
+    return np.asarray(shapely.transform(placed, _to_pixels(geobox, crs)), dtype=object), lost
 
 
 def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None) -> NDArray[np.float64]:

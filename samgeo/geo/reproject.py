@@ -50,7 +50,7 @@ class Reprojected:
     Attributes
     ----------
     geometries : ndarray of shapely geometries, shape (N,)
-        Polygons may cross themselves, as they may have done before. Those that are lost are as they were.
+        Polygons that crossed themselves still do. Those that are lost are as they were.
     lost : ndarray of bool, shape (N,)
         Which have a part without a place in the CRS.
     """
@@ -104,7 +104,7 @@ def reproject(
             followed = way.follow(given[index])
             lost[index] = followed is None
             if followed is not None:
-                result[index] = followed
+                result[index] = _valid_as(given[index], followed)
     result[lost] = given[lost]
     return Reprojected(result, lost)
 
@@ -289,6 +289,16 @@ class _Way:
             return None
         pole = poles[inside][0, 1]
         return np.concatenate([ring, [[ring[-1, 0], pole], [ring[0, 0], pole], ring[0]]])
+
+
+def _valid_as(given: BaseGeometry, followed: BaseGeometry) -> BaseGeometry:
+    """Return a geometry valid if it was: the meridians at both ends of a polar cap coincide, and are no edge of the disk."""
+    import shapely
+
+    if shapely.is_valid(followed) or not shapely.is_valid(given):
+        return followed
+    valid: BaseGeometry = shapely.make_valid(followed, method="structure")
+    return valid
 
 
 def _bent(given: NDArray[np.object_], xy: Floats, owner: NDArray[np.int64], placed: Floats, way: _Way) -> NDArray[np.bool_]:

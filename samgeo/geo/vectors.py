@@ -271,7 +271,7 @@ def _read(name: str, layer: str | None) -> Any:
             raise VectorError(f"{name} is GeoParquet, which has no layers; leave the layer {layer!r} away.")
         return gpd.read_parquet(name)
     if not is_local or path.suffix.lower() == ".zip":
-        check_vector_driver(str(pyogrio.read_info(name, layer=layer)["driver"]), name)
+        check_vector_driver(str(pyogrio.read_info(name, layer=0)["driver"]), name)
     if layer is not None or written_as != "GeoJSON":
         found = [(str(one), kind) for one, kind in pyogrio.list_layers(name)]
         # Tables without geometry, such as the styles that QGIS keeps in a GeoPackage, are no layers unless one is named.

@@ -134,6 +134,16 @@ def test_areas_around_a_pole(area: shapely.Polygon) -> None:
     assert np.array_equal(shapely.contains_xy(placed, x, y)[far], inside[far])
 
 
+def test_a_polar_cap_is_a_valid_disk() -> None:
+    """The meridians at both of its ends coincide, and are no edge."""
+    cap = shapely.box(-180, -90, 180, -80)
+    radius = pyproj.Transformer.from_crs(DEGREES, POLAR, always_xy=True).transform(0, -80)[1]
+    for disk in (read_vectors(frame(cap), crs=POLAR).geometry[0], reproject([cap], crs(DEGREES), crs(POLAR)).geometries[0]):
+        assert disk.is_valid
+        assert disk.length == pytest.approx(2 * np.pi * radius, rel=1e-6)
+        assert disk.area == pytest.approx(np.pi * radius**2, rel=1e-6)
+
+
 def test_an_area_of_all_the_world_covers_any_raster() -> None:
     everything = frame(shapely.box(-180, -90, 180, 90))
     for name, x, y in ((UTM, 4e5, 5e6), ("EPSG:32601", 2e5, 5e6), (POLAR, -1e5, 1e5), ("EPSG:3857", 0, 0), (DEGREES, 10, 50)):

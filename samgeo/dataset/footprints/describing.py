@@ -89,7 +89,7 @@ def describe(
     table = pd.DataFrame(columns, index=objects.index)
     if not embedding:
         return table
-    where = {"window": window, "overlap": overlap, "cache": cache}
+    where: dict[str, Any] = {"window": window, "overlap": overlap, "cache": cache}
     pooled = _pooled(raster, objects, model=model, device=device, dtype=dtype, **where)
     return pd.concat([pooled, table], axis=1)
 

@@ -128,9 +128,8 @@ def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDAr
                 WarpedVRT(ground, **grid, resampling=Resampling.bilinear, nodata=np.nan, dtype="float64")
             )
         pixels = GeoBox((surface.height, surface.width), surface.transform, surface.crs)
-        geometries, lost = in_raster_crs(np.asarray(shapely.force_2d(gdf.geometry.to_numpy()), dtype=object), pixels, gdf.crs)
         # What has no place in the CRS of the heights lies on none of their pixels.
-        geometries[lost] = None
+        geometries, _ = in_raster_crs(np.asarray(shapely.force_2d(gdf.geometry.to_numpy()), dtype=object), pixels, gdf.crs)
         placed = shapely.make_valid(geometries)
         for row in np.flatnonzero(~(shapely.is_missing(placed) | shapely.is_empty(placed))):
             values = _values(placed[row], surface, terrain)

@@ -140,7 +140,9 @@ def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[
         placed = reproject(geometries, source, planes.crs)
     except pyproj.exceptions.ProjError as error:
         raise VectorError(f"the layers cannot be brought to one CRS ({error}); check both CRSs.") from None
-    return turned(placed.geometries, planes.middle_x, period_of(planes.crs)), placed.lost
+    known = placed.geometries.copy()
+    known[placed.lost] = None
+    return turned(known, planes.middle_x, period_of(planes.crs)), placed.lost
 
 
 def _polygons_of(geometry: Any) -> Any:
