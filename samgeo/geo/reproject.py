@@ -36,6 +36,7 @@ _EARTH_M = 6_378_137.0
 # An edge that is still off after being halved so often does not bend: it jumps, or has no place.
 _MOST_HALVINGS = 36
 _MOST_CORNERS = 1_000_000
+_ROUNDING = 1e-11
 
 # What a projection puts further away than ten times around the earth has no place in it: the other pole in stereographic maps.
 _FARTHEST_M = 400_000_000.0
@@ -104,7 +105,7 @@ def reproject(
             followed = way.follow(given[index])
             lost[index] = followed is None
             if followed is not None:
-                result[index] = _valid_as(given[index], followed)
+                result[index] = way.closed_up(given[index], followed)
     result[lost] = given[lost]
     return Reprojected(result, lost)
 
@@ -270,6 +271,18 @@ class _Way:
         ]
         return shapely.difference(shapely.make_valid(shell, method="structure"), shapely.union_all(turns))
 
+    def closed_up(self, given: BaseGeometry, followed: BaseGeometry) -> BaseGeometry:
+        """Return a geometry without the slit along the meridian where a whole turn begins and ends, as in a polar cap."""
+        import shapely
+
+        period = period_of(self.source)
+        x0, _, x1, _ = shapely.bounds(given).tolist()
+        if period is None or x1 - x0 < period * (1 - _ROUNDING) or not shapely.is_valid(given):
+            return followed
+        valid = shapely.make_valid(followed, method="structure")
+        closed: BaseGeometry = shapely.set_precision(valid, self.tolerance / 1000)
+        return closed
+
     def _closed(self, ring: Floats, source: Floats, period: float) -> Floats | None:
         """Return a ring that is closed: one around the earth is closed along the pole that it holds."""
         import shapely
@@ -289,16 +302,6 @@ class _Way:
             return None
         pole = poles[inside][0, 1]
         return np.concatenate([ring, [[ring[-1, 0], pole], [ring[0, 0], pole], ring[0]]])
-
-
-def _valid_as(given: BaseGeometry, followed: BaseGeometry) -> BaseGeometry:
-    """Return a geometry valid if it was: the meridians at both ends of a polar cap coincide, and are no edge of the disk."""
-    import shapely
-
-    if shapely.is_valid(followed) or not shapely.is_valid(given):
-        return followed
-    valid: BaseGeometry = shapely.make_valid(followed, method="structure")
-    return valid
 
 
 def _bent(given: NDArray[np.object_], xy: Floats, owner: NDArray[np.int64], placed: Floats, way: _Way) -> NDArray[np.bool_]:
