@@ -41,7 +41,7 @@ TITLES: dict[Verdict, str] = {
 @click.option("--class-column", help="A column of both: objects match within their class.")
 @click.option("--sizes", help="Areas from which objects are medium and large.  [default: 50,200 m²; 1024,9216 px² without CRS]")
 @click.option("--boundary-m", type=float, help="Distance of boundary IoU.  [default: 1 m; 2 px without CRS]")
-@click.option("--aoi", type=click.Path(path_type=Path), help="A vector file: judge inside its polygons only.")
+@click.option("--aoi", help="A vector file: judge inside its polygons only.")
 @click.option("--image", help="A raster to draw the worst cases on, into the folder.")
 @click.option("--bands", help="Of the image: one or three bands by number or name, such as 5,3,2.")
 @click.option("--stretch", help="Of the image: values that become black and white, such as 0,3000.")
@@ -57,8 +57,9 @@ def evaluate(
 ) -> None:
     """Judge PRED, polygons, by TRUTH, polygons: how many were found, and how well they are drawn.
 
-    Both are vector files in any CRS. The table goes to standard output; a folder also gets it as report.md, with report.json,
-    objects.parquet (every object with its verdict) and, with an image, pictures of the worst cases.
+    Both are vector files in any CRS; one layer of a file with several is named after a colon: city.gpkg:roofs. The table goes
+    to standard output; a folder also gets it as report.md, with report.json, objects.parquet (every object with its verdict)
+    and, with an image, pictures of the worst cases.
     """
     from samgeo.dataset.metrics import evaluate as run
     from samgeo.dataset.metrics.report import check_folder
@@ -113,14 +114,13 @@ def _check_placed(crs: Any, raster: Raster) -> None:
 
 def _place(report: Report, index: int, raster: Raster) -> Place:
     """Give an object and its partner, and beneath them what is around."""
-    from samgeo.geo.vectors import read_vectors
+    from samgeo.geo.overlay import read_onto
     from samgeo.map.sheet import Place
 
     case = report.objects.loc[index]
     x0, y0, x1, y1 = case.geometry.bounds
     around = report.objects.cx[2 * x0 - x1 : 2 * x1 - x0, 2 * y0 - y1 : 2 * y1 - y0]
-    if raster.geobox.crs is not None:
-        around = read_vectors(around, crs=raster.geobox.crs.proj)
+    around = read_onto(around, raster.geobox, what="the report", raster=raster.name)
     is_truth = around["layer"] == "truth"
     is_case = around.index == index
     if case["verdict"] == "matched":

@@ -26,8 +26,8 @@ __all__ = ["regularize"]
 def regularize(features: str, output: str, quiet: bool, **options: Any) -> None:
     """Turn the outlines in FEATURES into building footprints in OUTPUT: right angles, circles, shared walls.
 
-    FEATURES is a vector file of polygons in any CRS, such as `samgeo segment` writes. Outlines that a footprint would not fit
-    stay, simplified, and the columns regularized and kept_because say so.
+    FEATURES is a vector file of polygons in any CRS, such as `samgeo segment` writes, or a layer as in city.gpkg:roofs.
+    Outlines that a footprint would not fit stay, simplified, and the columns regularized and kept_because say so.
     """
     from samgeo.dataset.footprints.regularize import regularize as run
 

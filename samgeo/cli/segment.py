@@ -31,7 +31,7 @@ MOST_SHOWN = 20
 @click.option("--stability", type=float, help="Drop masks less stable than this.  [default: the model's]")
 @click.option("--min-area", type=float, default=0.0, help="Drop smaller objects, in square metres.")
 @click.option("--max-area", type=float, default=float("inf"), help="Drop larger objects, in square metres.")
-@click.option("--aoi", type=click.Path(path_type=Path), help="A vector file: segment inside its polygons only.")
+@click.option("--aoi", help="A vector file, or a layer as in city.gpkg:districts: segment inside its polygons only.")
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
 @click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
@@ -85,9 +85,9 @@ def _tell_failures(done: Summary) -> str:
 @click.command()
 @imaging
 @click.argument("output")
-@click.option("--points", type=click.Path(path_type=Path), help="A vector file: a click each; see below.")
-@click.option("--boxes", type=click.Path(path_type=Path), help="A vector file: the box around each feature.")
-@click.option("--polygons", type=click.Path(path_type=Path), help="A vector file: a rough outline each.")
+@click.option("--points", help="A vector file: a click each; see below.")
+@click.option("--boxes", help="A vector file: the box around each feature.")
+@click.option("--polygons", help="A vector file: a rough outline each.")
 @looking
 @click.option("--refine", type=int, default=0, show_default=True, help="Times to ask again, from the answer before.")
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
@@ -96,9 +96,9 @@ def _tell_failures(done: Summary) -> str:
 def predict(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
     """Segment what is prompted in IMAGE into georeferenced polygons in OUTPUT, a row a prompt.
 
-    Prompts may be in any CRS. A column label of points says 1 for foreground and 0 for background, points with the same value
-    in a column prompt are one prompt, and several files go together row by row. Where nothing is found the geometry is empty
-    and the column reason says why.
+    Prompts may be in any CRS; one layer of a file with several is named after a colon: city.gpkg:roofs. A column label of
+    points says 1 for foreground and 0 for background, points with the same value in a column prompt are one prompt, and several
+    files go together row by row. Where nothing is found the geometry is empty and the column reason says why.
     """
     from samgeo.segment.prompted import predict as run
 

@@ -16,7 +16,7 @@ __all__ = ["footprints"]
 @imaging
 @click.argument("output")
 @click.option("--examples", required=True, help="A vector file of a few objects; a column label says 1 accepted, 0 rejected.")
-@click.option("--candidates", type=click.Path(path_type=Path), help="What to choose from.  [default: everything in IMAGE]")
+@click.option("--candidates", help="What to choose from.  [default: everything in IMAGE]")
 @looking
 @click.option("--min-score", type=float, default=0.5, show_default=True, help="Drop what is less like the accepted examples.")
 @click.option("--max-overlap", type=float, default=0.3, show_default=True, help="Share of a part that its whole may cover.")
@@ -33,7 +33,8 @@ def footprints(image: Any, output: str, bands: str | None, stretch: str | None, 
     """Extract the buildings of IMAGE into OUTPUT, given a few of them.
 
     Everything is segmented, what is like the accepted examples and unlike the rejected ones is selected, filtered by area and
-    height, and regularised. It does for other things than buildings too, with --no-regular.
+    height, and regularised. One layer of a vector file with several is named after a colon: city.gpkg:roofs. It does for other
+    things than buildings too, with --no-regular.
     """
     from samgeo.dataset.footprints.chain import footprints as run
 

@@ -1,4 +1,7 @@
-"""GeoJSON with full coordinates, its CRS, and provenance, written as a stream."""
+"""GeoJSON with full coordinates, its CRS, and provenance, written as a stream.
+
+Longitudes are from -180 to 180 degrees, and what crosses the antimeridian is cut there (RFC 7946, section 3.1.9).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samgeo.errors import VectorError
+from samgeo.geo.antimeridian import cut_at_antimeridian
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -53,6 +57,8 @@ def crs_name(crs: Any) -> str | None:
 
 def write_geojson(frame: gpd.GeoDataFrame, path: Path, members: dict[str, Any]) -> None:
     """Write features with the coordinates' every bit; members of the collection come before the features.
+
+    Of features in longitude and latitude, longitudes beyond 180 degrees are turned, and what crosses the antimeridian is cut.
 
     Raises
     ------
@@ -99,7 +105,7 @@ def _head(frame: gpd.GeoDataFrame, members: dict[str, Any]) -> str:
 def _features(frame: gpd.GeoDataFrame) -> Iterator[str]:
     import shapely
 
-    geometry = frame.geometry.to_numpy()
+    geometry = cut_at_antimeridian(frame.geometry.to_numpy(), frame.crs)
     table = frame.drop(columns=frame.geometry.name)
     for start in range(0, len(frame), CHUNK):
         shapes = shapely.to_geojson(geometry[start : start + CHUNK])

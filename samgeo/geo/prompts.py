@@ -1,4 +1,4 @@
-"""What a person points at, in any CRS, to pixels of a raster: points, boxes, polygons, an area of interest."""
+"""Prompts in any CRS, to pixels of a raster: points, boxes and polygons; areas of interest are in `samgeo.geo.aoi`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.place import PIXELS, Inward, from_pixels, inward_to
+from samgeo.geo.antimeridian import period_of
+from samgeo.geo.aoi import to_pixels
+from samgeo.geo.overlay import bounds_in_pixels, check_same_kind, in_pixels
+from samgeo.geo.place import PIXELS, crs_of, from_pixels, inward_to, resolve_crs
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
-    import shapely
     from odc.geo.geobox import GeoBox
 
 __all__ = ["PIXELS", "from_pixels", "is_features", "read_boxes", "read_points", "read_polygons", "to_pixels"]
@@ -52,7 +54,8 @@ def read_points(
     OptionError
         If shapes or labels do not fit, a number is not finite, or the CRS is unknown.
     VectorError
-        If features cannot be read, are no points, or have no CRS where one is needed.
+        If features cannot be read, are no points, have no CRS where one is needed, have a coordinate that is not finite, or
+        some have no value in the column ``prompt``.
     """
     if not is_features(points):
         xy = _array("points", points)
@@ -67,9 +70,10 @@ def read_points(
         return placed, given, None
     import shapely
 
-    frame, inward = _features(points, geobox, crs)
+    frame, crs = _features(points, geobox, crs)
+    inward = inward_to(geobox, crs)
     geometries = _of_type(frame, {"Point", "MultiPoint"}, "points")
-    prompt = frame[GROUP].factorize()[0] if GROUP in frame else np.arange(len(frame))
+    prompt = _groups(frame)
     given = frame[LABEL].to_numpy() if labels is None and LABEL in frame else labels
     each = np.ones(len(frame), dtype=np.int64) if given is None else _labels(given, (len(frame), 1))[:, 0]
     xy, feature = shapely.get_coordinates(geometries, return_index=True)
@@ -89,10 +93,14 @@ def read_points(
 def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[np.float64], pd.DataFrame | None]:
     """Read boxes.
 
+    A box is a rectangle in its own CRS, so that its edges are curves on a raster in another one (the parallels of a box in
+    longitude and latitude bulge in UTM). It becomes the bounding box, in raster pixels, of the region with these edges.
+
     Parameters
     ----------
     boxes : array-like of shape (P, 4), path, GeoDataFrame or GeoSeries
-        x0, y0, x1, y1 with ``x0 <= x1`` and ``y0 <= y1``; or features, whose corners span the box.
+        x0, y0, x1, y1 with ``x0 <= x1`` and ``y0 <= y1``; or features, around which the box is. In longitude and latitude a box
+        with ``x0 > x1`` crosses the antimeridian, as in RFC 7946, if it is narrower than half a turn around the earth.
     geobox : GeoBox
         Of the raster.
     crs : anything that pyproj takes, or "pixels", optional
@@ -101,7 +109,7 @@ def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[
     Returns
     -------
     boxes_px : ndarray, shape (P, 4)
-        x0, y0, x1, y1 in raster pixels: the box around the corners, wherever they come to lie; NaN for what has no place there.
+        x0, y0, x1, y1 in raster pixels; NaN for a box with a part that has no place there.
     table : DataFrame or None
         The other columns of the features.
 
@@ -110,7 +118,7 @@ def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[
     OptionError
         If the shape does not fit, a box is inside out, a number is not finite, or the CRS is unknown.
     VectorError
-        If features cannot be read, or have no CRS where one is needed.
+        If features cannot be read, have no CRS where one is needed, or have a coordinate that is not finite.
     """
     import shapely
 
@@ -118,16 +126,27 @@ def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[
         sides = _array("boxes", boxes)
         if sides.ndim != 2 or sides.shape[1] != 4:
             raise OptionError(f"boxes have shape {sides.shape}; give (P, 4): x0, y0, x1, y1.")
+        sides = _eastward(sides, geobox, crs)
         bad = np.asarray(~(np.isfinite(sides).all(axis=1) & (sides[:, :2] <= sides[:, 2:]).all(axis=1)))
         if bad.any():
             raise OptionError(f"box {_first(bad)} is {sides[bad][0].tolist()}; give finite x0 <= x1 and y0 <= y1.")
-        corners = inward_to(geobox, crs)(sides[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2))
-        # A box with a corner that the raster's CRS cannot hold has no place.
-        return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1), None
-    frame, inward = _features(boxes, geobox, crs)
+        return bounds_in_pixels(np.asarray(shapely.box(*sides.T), dtype=object).reshape(-1), geobox, crs), None
+    frame, crs = _features(boxes, geobox, crs)
     geometries = _of_type(frame, {"Polygon", "MultiPolygon", "LineString", "MultiPoint"}, "boxes")
-    placed = shapely.transform(geometries, inward)
-    return np.asarray(shapely.bounds(placed), dtype=np.float64).reshape(-1, 4), _table(frame)
+    return bounds_in_pixels(geometries, geobox, crs), _table(frame)
+
+
+def _eastward(sides: NDArray[np.float64], geobox: GeoBox, crs: Any) -> NDArray[np.float64]:
+    """Return boxes that cross the antimeridian with the longitude of their eastern side after that of their western one."""
+    if isinstance(crs, str) and crs == PIXELS:
+        return sides
+    given = crs_of(geobox) if crs is None else resolve_crs(geobox, crs)
+    period = period_of(given)
+    if given is None or period is None or not given.is_geographic:
+        return sides
+    crosses = (sides[:, 0] > sides[:, 2]) & (sides[:, 2] + period - sides[:, 0] < period / 2)
+    result: NDArray[np.float64] = sides + np.where(crosses, period, 0)[:, None] * np.array([0, 0, 1, 0])
+    return result
 
 
 def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[np.object_], pd.DataFrame | None]:
@@ -145,7 +164,8 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
     Returns
     -------
     polygons_px : ndarray of shapely geometries, shape (P,)
-        Valid, in raster pixels; empty where there is none, and for what has no place there.
+        Valid, in raster pixels, with the corners that straight edges of another CRS need to keep within 1/16 of a pixel; empty
+        where there is none, and for what has a part without a place there.
     table : DataFrame or None
         The other columns of the features.
 
@@ -154,73 +174,21 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
     OptionError
         If the CRS is unknown.
     VectorError
-        If features cannot be read, are no polygons, or have no CRS where one is needed.
+        If features cannot be read, are no polygons, have no CRS where one is needed, or have a coordinate that is not finite.
     """
     import geopandas as gpd
     import shapely
 
     if is_features(polygons):
-        frame, inward = _features(polygons, geobox, crs)
+        frame, crs = _features(polygons, geobox, crs)
         table = _table(frame)
     else:
         frame = gpd.GeoDataFrame(geometry=np.asarray([polygons] if isinstance(polygons, shapely.Geometry) else polygons))
-        inward, table = inward_to(geobox, crs), None
+        table = None
     geometries = _of_type(frame, {"Polygon", "MultiPolygon"}, "polygons")
-    placed = np.asarray(shapely.transform(geometries, inward), dtype=np.object_)
-    lost = ~np.isfinite(shapely.bounds(placed)).all(axis=1)
+    placed, lost = in_pixels(geometries, geobox, crs)
     placed[lost] = shapely.Polygon()
     return np.asarray(shapely.make_valid(placed, method="structure"), dtype=np.object_), table
-
-
-def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely.Geometry:
-    """Bring an area of interest into the pixels of a raster.
-
-    Parameters
-    ----------
-    area : path, GeoDataFrame, GeoSeries or geometry
-        Polygons; their union counts. A bare geometry is in the raster's CRS.
-    geobox : GeoBox
-        Of the raster.
-    name : str
-        Of the raster, for messages.
-
-    Returns
-    -------
-    geometry
-        In raster pixels, continuous, prepared for point queries.
-
-    Raises
-    ------
-    VectorError
-        If the file cannot be read or has no CRS where one is needed.
-    OptionError
-        If the area does not meet the raster.
-    """
-    import shapely
-    from shapely.affinity import affine_transform
-
-    from samgeo.geo.vectors import read_vectors
-
-    if isinstance(area, shapely.Geometry):
-        area_crs = area
-    else:
-        crs = geobox.crs
-        area_crs = shapely.union_all(read_vectors(area, crs=None if crs is None else crs.proj).geometry.to_numpy())
-    area_px = affine_transform(area_crs, (~geobox.affine).to_shapely())
-    height, width = geobox.shape
-    if not shapely.intersection(area_px, shapely.box(0, 0, width, height)).area > 0:
-        raise OptionError(
-            f"the area of interest does not meet {name}: it covers {_bounds(area_crs)}, the raster "
-            f"{_bounds(geobox.extent.geom)} in the raster's CRS. Check its CRS, and that it is polygons of the same place."
-        )
-    shapely.prepare(area_px)
-    return area_px
-
-
-def _bounds(geometry: shapely.Geometry) -> str:
-    import shapely
-
-    return "nothing" if shapely.is_empty(geometry) else "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*shapely.bounds(geometry))
 
 
 def is_features(given: Any) -> bool:
@@ -230,20 +198,34 @@ def is_features(given: Any) -> bool:
     return isinstance(given, str | os.PathLike | gpd.GeoDataFrame | gpd.GeoSeries)
 
 
-def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, Inward]:
-    """Read features and the way from their coordinates to pixels."""
+def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, Any]:
+    """Read features, and say which CRS they are in: None is that of the raster."""
     from samgeo.geo.vectors import read_vectors
 
     frame = read_vectors(given)
     if frame.crs is None:
-        if crs is None and geobox.crs is not None:
-            raise VectorError(
-                "the prompts have no CRS, so that they cannot be placed; give them one with .set_crs(...), or say crs=... ."
-            )
-        return frame, inward_to(geobox, crs)
+        if crs is None:
+            check_same_kind(None, geobox, what="the layer of prompts")
+        else:
+            resolve_crs(geobox, None if crs == PIXELS else crs)
+        return frame, crs
+    check_same_kind(frame.crs, geobox, what="the layer of prompts")
     if crs is not None and (crs == PIXELS or frame.crs != crs):
         raise OptionError(f"crs is {crs}, but the prompts are in {frame.crs.to_string()}; leave crs away for features.")
-    return frame, inward_to(geobox, frame.crs)
+    return frame, frame.crs
+
+
+def _groups(frame: gpd.GeoDataFrame) -> NDArray[np.int64]:
+    """Return the number of the prompt that each feature belongs to."""
+    if GROUP not in frame:
+        return np.arange(len(frame))
+    missing = frame[GROUP].isna().to_numpy()
+    if missing.any():
+        raise VectorError(
+            f"{int(missing.sum())} of {len(frame)} points have no value in the column {GROUP}, the first is feature "
+            f"{_first(missing)}; points with the same value are one prompt: give each one a value, or drop the column."
+        )
+    return np.asarray(frame[GROUP].factorize()[0], dtype=np.int64)
 
 
 def _of_type(frame: gpd.GeoDataFrame, wanted: set[str], what: str) -> NDArray[np.object_]:
@@ -257,7 +239,14 @@ def _of_type(frame: gpd.GeoDataFrame, wanted: set[str], what: str) -> NDArray[np
         raise VectorError(
             f"{what} cannot be a {geometries[other][0].geom_type} (feature {_first(other)}); give other features."
         )
-    return np.asarray(shapely.force_2d(geometries), dtype=np.object_)
+    flat = np.asarray(shapely.force_2d(geometries), dtype=np.object_)
+    xy, owner = shapely.get_coordinates(flat, return_index=True)
+    lost = owner[~np.isfinite(xy).all(axis=1)]
+    if len(lost):
+        raise VectorError(
+            f"feature {int(lost[0])} of the {what} has a coordinate that is not a finite number; mend it, or leave it out."
+        )
+    return flat
 
 
 def _table(frame: gpd.GeoDataFrame, without: set[str] | None = None) -> pd.DataFrame:

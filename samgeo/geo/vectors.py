@@ -16,6 +16,8 @@ from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_
 from samgeo.geo.files import refuse_unwritable
 from samgeo.geo.geojson import SCHEMA_MEMBER, crs_name, read_head, write_geojson
 from samgeo.geo.places import Place, RemotePlace, as_place
+from samgeo.geo.reproject import reproject_frame
+from samgeo.geo.vector_layers import choose_layer, split_layer
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -51,11 +53,12 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
     ----------
     source : path, URL, GeoDataFrame or GeoSeries
         Any format that GDAL reads, or GeoParquet. What is not the format that its suffix says, or leads to other files without
-        the suffix ``.vrt``, is refused.
+        the suffix ``.vrt``, is refused. One layer of a file with several is ``city.gpkg:districts``; a file whose own name has
+        a colon is itself.
     crs : anything that pyproj takes, optional
-        Reproject to this CRS. As it is by default.
+        Reproject to this CRS, with corners added where an edge would else be off by more than a millimetre.
     layer : str, optional
-        Of a file with several.
+        The layer of a file with several, instead of naming it after the path. By default the only one with geometry.
 
     Returns
     -------
@@ -65,7 +68,8 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
     Raises
     ------
     VectorError
-        If it cannot be read, has no geometry, has several layers and none is chosen, or has no CRS where one is needed.
+        If it cannot be read, has no geometry, has several layers and none is chosen, has no such layer, has no CRS where one is
+        needed, or a feature has a part without a place in the CRS.
     """
     import geopandas as gpd
 
@@ -76,7 +80,8 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
     elif isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         with _file_errors(f"{name} cannot be read", "check that it is a vector file and whole"):
-            frame = _read(name, layer)
+            path, named = (name, None) if layer is not None else split_layer(name)
+            frame = _read(path, layer or named)
     else:
         raise VectorError(
             f"features cannot be read from a {type(source).__name__}; give a path, a GeoDataFrame or a GeoSeries."
@@ -88,7 +93,7 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
     if frame.crs is None:
         raise VectorError(f"{name} has no CRS, so that it cannot be placed; give it one with .set_crs(...) first.")
     with _file_errors(f"{name} cannot be brought to the CRS {crs}", "check both CRSs"):
-        return frame.to_crs(crs)
+        return reproject_frame(frame, crs, name=name)
 
 
 @overload
@@ -152,7 +157,8 @@ def write_vectors(
 
     Coordinates keep every bit. The index is not written. FlatGeobuf has a spatial index, and with it the features' order is
     that of the index; the other formats keep the order. GeoJSON names the CRS as its edition of 2008 did, which GDAL reads;
-    where there is none, other readers than `read_vectors` take longitude and latitude.
+    where there is none, other readers than `read_vectors` take longitude and latitude. Of longitudes and latitudes in GeoJSON,
+    what crosses the antimeridian is cut there (RFC 7946).
 
     Parameters
     ----------
@@ -261,14 +267,16 @@ def _read(name: str, layer: str | None) -> Any:
         check_vector_head(path)
     written_as = SUFFIXES.get(path.suffix.lower())
     if written_as == "GeoParquet":
+        if layer is not None:
+            raise VectorError(f"{name} is GeoParquet, which has no layers; leave the layer {layer!r} away.")
         return gpd.read_parquet(name)
     if not is_local or path.suffix.lower() == ".zip":
-        check_vector_driver(str(pyogrio.read_info(name, layer=layer)["driver"]), name)
-    if layer is None and written_as != "GeoJSON":
-        layers = [str(found) for found in pyogrio.list_layers(name)[:, 0]]
-        if len(layers) > 1:
-            raise VectorError(f"{name} has several layers; choose one of {', '.join(layers)}.")
-        layer = layers[0] if layers else None
+        check_vector_driver(str(pyogrio.read_info(name, layer=0)["driver"]), name)
+    if layer is not None or written_as != "GeoJSON":
+        found = [(str(one), kind) for one, kind in pyogrio.list_layers(name)]
+        # Tables without geometry, such as the styles that QGIS keeps in a GeoPackage, are no layers unless one is named.
+        drawn = [one for one, kind in found if kind is not None]
+        layer = choose_layer(name, drawn if drawn and layer is None else [one for one, _ in found], layer)
     if is_local and layer is not None and path.is_file():
         check_no_view(path, layer)
     frame = gpd.read_file(name, engine="pyogrio", layer=layer)
@@ -293,7 +301,8 @@ def _with_schema(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
 
 def _check_exists(path: Path) -> None:
     if not path.exists():
-        raise VectorError(f"{path} does not exist (looked from {Path.cwd()}); check the path.")
+        hint = "; a layer is named after a colon, as in city.gpkg:districts" if "|layername=" in str(path) else ""
+        raise VectorError(f"{path} does not exist (looked from {Path.cwd()}); check the path{hint}.")
 
 
 def _to_json(provenance: dict[str, Any]) -> str:

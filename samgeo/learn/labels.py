@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, RasterError
+from samgeo.geo.vector_layers import split_layer
 from samgeo.learn.pictures import Picture, from_classes, from_coco, from_scene, from_vectors
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def scenes(count: int, first_seed: int) -> Iterator[Picture]:
 def _each(file: str, images: tuple[Path, ...]) -> None:
     """Refuse a file that is not there, for any of the images."""
     for path in images if STEM in file else images[:1]:
-        wanted = Path(file.replace(STEM, path.stem))
+        wanted = Path(split_layer(file.replace(STEM, path.stem))[0])
         if not wanted.is_file():
             raise OptionError(f"{wanted} is not there, the labels of {path.name}; make it, or narrow images.")
 

@@ -93,8 +93,8 @@ def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 2
     from rasterio.features import rasterize
 
     from samgeo.geo.grid import Rect
+    from samgeo.geo.overlay import read_onto
     from samgeo.geo.raster import Raster
-    from samgeo.geo.vectors import read_vectors
 
     opened = Raster.open(raster)
     if opened.geobox.crs is None:
@@ -102,7 +102,8 @@ def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 2
     image, valid = opened.read(Rect(0, 0, opened.shape[1], opened.shape[0]))
     burnt = {}
     for layer, source in layers.items():
-        shapes = [shape for shape in read_vectors(source, crs=opened.geobox.crs).geometry if _has_area(shape)]
+        frame = read_onto(source, opened.geobox, what=f"the layer {layer}", raster=opened.name)
+        shapes = [shape for shape in frame.geometry if _has_area(shape)]
         ids = np.zeros(opened.shape, dtype=np.int32)
         if shapes:
             numbered = zip(shapes, range(1, len(shapes) + 1), strict=True)

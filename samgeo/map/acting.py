@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 
 from samgeo.errors import OptionError
+from samgeo.geo.overlay import in_pixels
 from samgeo.map.place import Place
 from samgeo.map.pointer import Box, LatLng, Outline, Pick, Point
 from samgeo.map.session import Session
@@ -121,12 +122,23 @@ class Hand:
         if state.selected is None:
             raise OptionError("no object is selected; select one, then draw what to add to it or to cut away.")
         before = state.object(state.selected).geometry
-        drawn_px = _polygons(shapely.make_valid(shapely.Polygon([self._pixels(at) for at in track])))
+        drawn_px = _polygons(shapely.make_valid(self._drawn(track)))
         (drawn,) = georeference(np.array([drawn_px]), self.place.geobox.affine)
         after = _polygons(shapely.union(before, drawn) if kind == "add" else shapely.difference(before, drawn))
         if shapely.is_empty(after):
             raise OptionError("nothing would be left of the object; delete it instead.")
         self.session.edit(state.selected, after)
+
+    def _drawn(self, track: tuple[LatLng, ...]) -> shapely.Geometry:
+        """Return in raster pixels what was drawn: its edges are straight on the screen, which shows Web Mercator."""
+        if self.place.px_per_degree is not None:
+            return shapely.Polygon([self._pixels(at) for at in track])
+        on_screen = np.array([shapely.Polygon(self.place.to_plane(np.array(track)))], dtype=object)
+        (drawn,), (lost,) = in_pixels(on_screen, self.place.geobox, "EPSG:3857")
+        if lost:
+            raise OptionError("a part of what was drawn has no place in the raster's CRS; stay near the raster.")
+        outline: shapely.Geometry = drawn
+        return outline
 
     def _pixels(self, at: LatLng) -> tuple[float, float]:
         x, y = self.place.to_pixels(np.array(at)).tolist()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
+from samgeo.geo.overlay import read_onto
 from samgeo.map.colors import RGB, checkerboard, colors_of
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def show(
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
     result : GeoDataFrame or path, optional
-        Polygons in any CRS, such as `samgeo.segment` returns or writes. Missing and empty geometries are skipped.
+        Polygons in any CRS, such as `samgeo.segment` returns or writes; of a file with several layers, ``city.gpkg:roofs``.
+        Missing and empty geometries are skipped.
     output : path, optional
         The ``.png`` to write. Written whole or not at all.
     max_side : int, default 1600
@@ -93,7 +95,7 @@ def show(
         raise OptionError(f"max_side is {max_side} pixels; give at least 1.")
     path = None if output is None else _check_output(Path(output), overwrite)
     raster = Raster.open(image, bands=bands, stretch=stretch)
-    frame = None if result is None else _read(result, raster)
+    frame = None if result is None else read_onto(result, raster.geobox, what="the result", raster=raster.name)
     colors = None if frame is None else colors_of(frame, column)
 
     pixels, valid = raster.view(max_side)
@@ -116,21 +118,6 @@ def _check_output(path: Path, overwrite: bool) -> Path:
     if path.exists() and not overwrite:
         raise OptionError(f"{path} exists; choose another name, or allow overwrite.")
     return path
-
-
-def _read(result: Any, raster: Raster) -> gpd.GeoDataFrame:
-    """Give the result in the raster's CRS."""
-    from samgeo.geo.vectors import read_vectors
-
-    crs = raster.geobox.crs
-    frame = read_vectors(result)
-    if (crs is None) != (frame.crs is None):
-        with_crs, without = (raster.name, "the result") if frame.crs is None else ("the result", raster.name)
-        raise VectorError(
-            f"{with_crs} has a CRS and {without} has none, so that the result cannot be placed on the raster. "
-            f"Give {without} its CRS first."
-        )
-    return frame if crs is None else read_vectors(frame, crs=crs.proj)
 
 
 def _to_pixels(frame: gpd.GeoDataFrame, raster: Raster, scale: NDArray[np.float64]) -> NDArray[np.object_]:

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from samgeo.errors import VectorError
-from samgeo.geo.vectors import read_vectors
+from samgeo.geo.overlay import read_onto
 from samgeo.map.annotations import Annotation
 from samgeo.segment.coco import to_rings, write_json
 
@@ -88,8 +88,7 @@ def from_frame(
     VectorError
         If it cannot be read, is no file of annotations, or has objects that cannot go on as such.
     """
-    crs = raster.geobox.crs
-    frame = read_vectors(path, crs=None if crs is None else crs.proj)
+    frame = read_onto(path, raster.geobox, what=str(path), raster=raster.name)
     missing = [name for name in ("id", "class") if name not in frame]
     if missing:
         raise VectorError(

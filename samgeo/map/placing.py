@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from samgeo.errors import OptionError, VectorError
-from samgeo.geo.prompts import PIXELS
-from samgeo.geo.vectors import read_vectors
+from samgeo.errors import VectorError
+from samgeo.geo.overlay import in_raster_crs, read_onto, repaired_polygons
+from samgeo.geo.place import PIXELS
 from samgeo.map.actions import Proposed
 from samgeo.map.export import check_polygons, is_complete
 from samgeo.segment.vectorize import georeference
@@ -21,7 +21,7 @@ __all__ = ["place_geometry", "read_proposals"]
 
 
 def place_geometry(geometry: Any, geobox: GeoBox, crs: Any = None) -> shapely.Geometry:
-    """Bring one polygon to the raster's CRS, with all bits of its coordinates where it is in it.
+    """Bring one polygon to the raster's CRS, with its edges, and with all bits of its coordinates where it is in it.
 
     Parameters
     ----------
@@ -38,9 +38,6 @@ def place_geometry(geometry: Any, geobox: GeoBox, crs: Any = None) -> shapely.Ge
     OptionError
         If the CRS is unknown, or the raster has none.
     """
-    import geopandas as gpd
-    import pyproj
-
     if not isinstance(geometry, shapely.Geometry):
         raise VectorError(f"the geometry is a {type(geometry).__name__}; give a shapely polygon.")
     check_polygons([geometry], "what was drawn")
@@ -48,17 +45,11 @@ def place_geometry(geometry: Any, geobox: GeoBox, crs: Any = None) -> shapely.Ge
     if isinstance(crs, str) and crs == PIXELS:
         (flat,) = georeference(np.array([flat]), geobox.affine)
         return flat
-    if crs is None:
-        return flat
-    if geobox.crs is None:
-        raise OptionError(f'the raster has no CRS, so that a polygon in {crs} has no place in it; give crs="{PIXELS}".')
-    try:
-        series = gpd.GeoSeries([flat], crs=crs)
-    except pyproj.exceptions.CRSError as error:
-        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from error
-    placed: shapely.Geometry = series.to_crs(geobox.crs.proj).iloc[0]
-    _check_finite([placed])
-    return placed
+    placed, lost = in_raster_crs(np.array([flat], dtype=object), geobox, crs)
+    if lost.any():
+        raise VectorError("the polygon has a part without a place in the raster's CRS; check the CRS that it is in.")
+    repaired: shapely.Geometry = repaired_polygons(placed, "what was drawn")[0]
+    return repaired
 
 
 def read_proposals(features: Any, geobox: GeoBox) -> tuple[Proposed, ...]:
@@ -69,11 +60,7 @@ def read_proposals(features: Any, geobox: GeoBox) -> tuple[Proposed, ...]:
     VectorError
         If they cannot be read, have no CRS where one is needed, or are not valid polygons.
     """
-    frame = read_vectors(features, crs=None if geobox.crs is None else geobox.crs.proj)
-    if geobox.crs is None and frame.crs is not None:
-        raise VectorError(
-            f"the raster has no CRS, so that features in {frame.crs.to_string()} have no place in it; give them in its pixels."
-        )
+    frame = read_onto(features, geobox, what="the layer of proposals")
     check_polygons(frame.geometry, "the proposals")
     _check_finite(frame.geometry)
     rows = zip(

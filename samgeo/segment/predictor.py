@@ -130,7 +130,8 @@ class Predictor:
         labels : array-like of shape (P,) or (P, N), optional
             1 foreground, 0 background, -1 padding. By default the column ``label`` of the points, else 1.
         boxes : array-like of shape (P, 4), path, GeoDataFrame or GeoSeries, optional
-            x0, y0, x1, y1; or features, whose corners span the box.
+            x0, y0, x1, y1; or features, around which the box is. A box in another CRS than the raster's becomes the bounding
+            box, in pixels, of the region with its edges.
         masks : sequence of SoftMask or None, path, GeoDataFrame, GeoSeries or geometries, optional
             Where to start from: earlier answers (`Candidate.earlier`), or polygons as soft masks.
         polygons : path, GeoDataFrame, GeoSeries or sequence of geometries, optional

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.geo.overlay import in_raster_crs
 from samgeo.geo.prompts import PIXELS, is_features
 from samgeo.segment.frame import area_name, areas
 
@@ -19,7 +20,6 @@ __all__ = ["as_given", "keep_or_snap"]
 
 def as_given(polygons: Any, crs: Any, geobox: GeoBox) -> NDArray[np.object_]:
     """Return polygons in the raster's CRS with all bits of their coordinates, as `Predictor.snap` takes them."""
-    import geopandas as gpd
     import shapely
 
     from samgeo.geo.vectors import read_vectors
@@ -27,14 +27,15 @@ def as_given(polygons: Any, crs: Any, geobox: GeoBox) -> NDArray[np.object_]:
 
     if is_features(polygons):
         series = read_vectors(polygons).geometry
-        crs = series.crs or crs
+        geometries, crs = np.asarray(series.to_numpy(), dtype=np.object_), series.crs or crs
     else:
-        series = gpd.GeoSeries(np.asarray([polygons] if isinstance(polygons, shapely.Geometry) else polygons))
+        geometries = np.asarray([polygons] if isinstance(polygons, shapely.Geometry) else polygons, dtype=np.object_)
     if isinstance(crs, str) and crs == PIXELS:
-        return georeference(series.to_numpy(), geobox.affine)
-    if crs is None or geobox.crs is None:
-        return np.asarray(series.to_numpy(), dtype=np.object_)
-    return np.asarray(series.set_crs(crs).to_crs(geobox.crs.proj).to_numpy(), dtype=np.object_)
+        return georeference(geometries, geobox.affine)
+    placed, lost = in_raster_crs(np.asarray(shapely.force_2d(geometries), dtype=np.object_), geobox, crs)
+    # What has no place is without an answer, too, whose reason says so.
+    placed[lost] = shapely.Polygon()
+    return placed
 
 
 def keep_or_snap(

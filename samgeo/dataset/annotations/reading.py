@@ -13,6 +13,7 @@ from samgeo.dataset.annotations.images import SUFFIXES, ImageFiles
 from samgeo.dataset.annotations.table import Annotations
 from samgeo.dataset.annotations.voc import VocPixels
 from samgeo.errors import AnnotationError, OptionError
+from samgeo.geo.vector_layers import split_layer
 
 __all__ = ["READABLE", "read_annotations"]
 
@@ -47,7 +48,8 @@ def read_annotations(
     ----------
     path : path
         A file, or a folder, which is searched with its folders. COCO is one file, or one in each part of a data set (as
-        ``_annotations.coco.json`` of Roboflow); the other formats have a file for each image. A vector layer is one file.
+        ``_annotations.coco.json`` of Roboflow); the other formats have a file for each image. A vector layer is one file, or
+        one layer of it: ``city.gpkg:roofs``.
     format : str, optional
         ``"coco"``, ``"dota"``, ``"voc"``, ``"dior"``, ``"fair1m"``, ``"yolo"`` (which tells its three kinds apart by the number
         of points), ``"yolo-boxes"``, ``"yolo-obb"``, ``"yolo-segments"`` or ``"vectors"``. By default the files tell.
@@ -76,7 +78,8 @@ def read_annotations(
     OptionError
         If an option is not one of these, or is given for a format that has no use for it.
     """
-    root = Path(path)
+    name, layer = split_layer(path)
+    root = Path(name)
     if format is not None and format not in READABLE:
         raise OptionError(f"format is {format!r}; give one of {', '.join(READABLE)}.")
     if pixels not in ("inclusive", "edges"):
@@ -85,10 +88,12 @@ def read_annotations(
         raise AnnotationError(f"{root} does not exist (looked from {Path.cwd()}); check the path.")
     kind, paths = _files(root, format)
     _check_options(kind, class_column, class_name, crs, pixels)
+    if layer is not None and kind != "vectors":
+        raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file, {root}.")
     folder = root if root.is_dir() else root.parent
     known = ImageFiles.of(_beside(folder) if images is None and kind.startswith("yolo") else images)
     if kind == "vectors":
-        return vectors.read(root, known, class_column, class_name, crs).to_table()
+        return vectors.read(root, known, class_column, class_name, crs, layer=layer).to_table()
     if kind == "coco":
         return coco.read(folder, paths, known).to_table()
     if kind == "dota":

@@ -2,9 +2,9 @@
 
 Pixels
 ------
-What is georeferenced is brought to the pixels of its image through the image's own georeference, rounded to 1/256 of a pixel
-as all prompts are. What has no CRS, and what is read with ``crs="pixels"``, is in continuous pixels, y down, and is taken as
-it is.
+What is georeferenced is brought to the pixels of its image through the image's own georeference, with its edges, rounded to
+1/256 of a pixel as all prompts are. What has no CRS, and what is read with ``crs="pixels"``, is in continuous pixels, y down,
+and is taken as it is.
 
 Columns beside the class that are understood, and written: ``image`` (name; without it, an object belongs to every image that it
 meets), ``kind`` (``box``, ``rbox``, ``polygon`` or ``mask``; polygons without it), ``score``, ``difficult``, ``crowd``,
@@ -27,12 +27,12 @@ from samgeo.dataset.annotations.images import ImageFiles, geobox_of
 from samgeo.dataset.annotations.rows import Gathered, Row
 from samgeo.dataset.annotations.table import KINDS, MAX_PX
 from samgeo.errors import AnnotationError, OptionError, VectorError
-from samgeo.geo.place import PIXELS, from_pixels, inward_to
+from samgeo.geo.overlay import around_raster, in_pixels, repaired_polygons
+from samgeo.geo.place import PIXELS, from_pixels
 from samgeo.segment.rle import MOST_PIXELS, Rle
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    from odc.geo.geobox import GeoBox
 
     from samgeo.dataset.annotations.table import Annotations, Image
 
@@ -43,10 +43,12 @@ SUFFIXES = {".fgb", ".geojson", ".geoparquet", ".gpkg", ".parquet", ".shp"}
 _POLYGONS = {"Polygon", "MultiPolygon"}
 
 
-def read(path: Path, images: ImageFiles, class_column: str | None, class_name: str | None, crs: Any) -> Gathered:
+def read(
+    path: Path, images: ImageFiles, class_column: str | None, class_name: str | None, crs: Any, *, layer: str | None = None
+) -> Gathered:
     """Read a vector file; ``class_name`` is the class of all where there is no column."""
     where = Where(path)
-    frame = _frame(path)
+    frame = _frame(path, layer)
     names = _class_names(frame, where, class_column, class_name)
     geometries = _geometries(frame, path)
     in_pixels = frame.crs is None or (isinstance(crs, str) and crs == PIXELS)
@@ -106,7 +108,7 @@ def to_frame(annotations: Annotations, images: ImageFiles) -> gpd.GeoDataFrame:
 _KEPT = ("kind", "score", "difficult", "crowd")
 
 
-def _frame(path: Path) -> gpd.GeoDataFrame:
+def _frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     from samgeo.geo.vectors import read_vectors
 
     if path.suffix.lower() == ".vrt":
@@ -116,7 +118,7 @@ def _frame(path: Path) -> gpd.GeoDataFrame:
         with warnings.catch_warnings():
             # What GDAL only warns of shows in the features, which are looked at one by one.
             warnings.simplefilter("ignore")
-            return read_vectors(path)
+            return read_vectors(path, layer=layer)
     except VectorError as error:
         raise AnnotationError(str(error)) from error
 
@@ -183,7 +185,7 @@ def _by_image(frame: Any, geometries: NDArray[np.object_], images: ImageFiles, w
         placed = _placed(geometries[rows], path, frame.crs, where)
         height, width = image.shape or (0, 0)
         inside = shapely.area(shapely.clip_by_rect(placed, 0, 0, width, height)) > 0
-        lost = ~np.isfinite(shapely.bounds(placed)).all(axis=1)
+        lost = shapely.is_empty(placed)
         kept = inside & ~lost if "image" not in frame else ~lost
         yield image, rows[kept], placed[kept]
 
@@ -196,42 +198,20 @@ def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> d
     tree = shapely.STRtree(geometries)
     groups = {}
     for name, path in images.paths.items():
-        extent = _extent(geobox_of(path), crs)
+        geobox = geobox_of(path)
+        extent = None if geobox.crs is None else around_raster(geobox, crs)
         groups[name] = everything if extent is None else np.sort(tree.query(extent))
     return groups
 
 
-def _extent(geobox: GeoBox, crs: Any) -> shapely.Polygon | None:
-    """Return a box around an image in a CRS, a little larger; None where it cannot be said."""
-    height, width = geobox.shape
-    if geobox.crs is None:
-        return None
-    edge = shapely.get_coordinates(shapely.segmentize(shapely.box(0, 0, width, height), max(height, width) / 16))
-    placed = from_pixels(edge, geobox, crs)
-    if not np.isfinite(placed).all():
-        return None
-    low, high = placed.min(axis=0), placed.max(axis=0)
-    more = (high - low) / 16
-    (x0, y0), (x1, y1) = (low - more).tolist(), (high + more).tolist()
-    return shapely.Polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
-
-
 def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where) -> NDArray[np.object_]:
     try:
-        placed = np.asarray(shapely.transform(geometries, inward_to(geobox_of(path), crs)), dtype=np.object_)
+        placed, lost = in_pixels(geometries, geobox_of(path), crs)
     except OptionError as error:
         raise AnnotationError(f"{where}: {error}") from error
-    broken = ~shapely.is_valid(placed)
-    placed[broken] = [_valid(one) for one in placed[broken]]
-    return placed
-
-
-def _valid(geometry: Any) -> Any:
-    """Return the polygons of a geometry made valid; an empty one where it has no place."""
-    if not np.isfinite(shapely.get_coordinates(geometry)).all():
-        return shapely.Polygon()
-    parts = shapely.get_parts(shapely.make_valid(geometry, method="structure"))
-    return shapely.union_all([part for part in parts if part.geom_type in _POLYGONS])
+    # A feature of another image may have no place in the CRS of this one.
+    placed[lost] = shapely.Polygon()
+    return repaired_polygons(placed, str(where))
 
 
 def _said_shape(frame: Any, rows: NDArray[np.int64], where: Where) -> tuple[int, int] | None:

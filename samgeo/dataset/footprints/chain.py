@@ -85,10 +85,14 @@ def footprints(
     SamgeoError
         If an input cannot be read or an option cannot work; then there is no output.
     """
+    import geopandas as gpd
+
     from samgeo.dataset.footprints.height import filter_by_height
     from samgeo.dataset.footprints.regularize import regularize
     from samgeo.dataset.footprints.shapes import filter_by_shape
+    from samgeo.geo.overlay import check_same_kind
     from samgeo.geo.raster import Raster
+    from samgeo.geo.vector_layers import split_layer
     from samgeo.geo.vectors import check_output, read_vectors, write_vectors
     from samgeo.sam.registry import load_model
 
@@ -99,9 +103,14 @@ def footprints(
         check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
     where: dict[str, Any] = {"model": load_model(model, device=device, dtype=dtype), "window": window, "overlap": overlap}
     where["cache"] = cache
-    if isinstance(examples, str | os.PathLike) and (candidates is None or Path(examples).is_file()):
+    if isinstance(examples, str | os.PathLike) and (candidates is None or Path(split_layer(examples)[0]).is_file()):
         examples = read_vectors(examples)  # Before the minutes that segmentation takes.
-    found = everything(raster, **where) if candidates is None else read_vectors(candidates)
+    if isinstance(examples, gpd.GeoDataFrame | gpd.GeoSeries):
+        check_same_kind(examples.crs, raster.geobox, what="the layer of examples", raster=raster.name)
+    if candidates is not None:
+        candidates = read_vectors(candidates)
+        check_same_kind(candidates.crs, raster.geobox, what="the layer of candidates", raster=raster.name)
+    found = everything(raster, **where) if candidates is None else candidates
     chosen = select(raster, found, examples, min_score=min_score, max_overlap=max_overlap, **where)
     chosen = filter_by_shape(chosen, min_area_m2=min_area_m2, max_area_m2=max_area_m2)
     if dsm is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
+    from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
 
 __all__ = ["EMBEDDING", "describe"]
@@ -70,9 +71,14 @@ def describe(
     """
     import pandas as pd
 
+    from samgeo.geo.overlay import check_same_kind
+    from samgeo.geo.raster import Raster
     from samgeo.geo.vectors import read_vectors
 
     objects = read_vectors(objects)
+    if embedding:
+        raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
+        check_same_kind(objects.crs, raster.geobox, what="the layer of objects", raster=raster.name)
     shapes = measure_shapes(objects)
     columns = {
         "log_area": np.log(shapes["area"]),
@@ -83,21 +89,18 @@ def describe(
     table = pd.DataFrame(columns, index=objects.index)
     if not embedding:
         return table
-    where = {"bands": bands, "stretch": stretch, "nodata": nodata, "window": window, "overlap": overlap, "cache": cache}
+    where: dict[str, Any] = {"window": window, "overlap": overlap, "cache": cache}
     pooled = _pooled(raster, objects, model=model, device=device, dtype=dtype, **where)
     return pd.concat([pooled, table], axis=1)
 
 
 def _pooled(
-    raster: Any,
+    raster: Raster,
     objects: gpd.GeoDataFrame,
     *,
     model: Any,
     device: str,
     dtype: str,
-    bands: Any,
-    stretch: Any,
-    nodata: Any,
     window: int | None,
     overlap: int | None,
     cache: Any,
@@ -111,9 +114,7 @@ def _pooled(
 
     segmenter = load_model(model, device=device, dtype=dtype)
     check_describing(segmenter)
-    looking = Predictor(
-        raster, model=segmenter, bands=bands, stretch=stretch, nodata=nodata, window=window, overlap=overlap, cache=cache
-    )
+    looking = Predictor(raster, model=segmenter, window=window, overlap=overlap, cache=cache)
     polygons_px, _ = read_polygons(objects, geobox=looking.raster.geobox)
     pooled = pool(looking.raster, polygons_px, segmenter, looking.lattice, store=looking.store)
     names = [f"{EMBEDDING}{part}_{channel}" for part in PARTS for channel in range(pooled.shape[2])]

@@ -12,6 +12,7 @@ from samgeo.dataset.metrics.layers import common_crs, read_layer
 from samgeo.dataset.metrics.matching import find_pairs, pair_up
 from samgeo.dataset.metrics.planes import Planes
 from samgeo.errors import OptionError, VectorError
+from samgeo.geo.reproject import reproject_frame
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -85,7 +86,7 @@ def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float6
     if isinstance(examples, tuple) and len(examples) == 2:
         parts = [_features(one, crs) for one in examples]
         if parts[1].crs is not None and parts[0].crs is not None:
-            parts[1] = parts[1].to_crs(parts[0].crs)
+            parts[1] = reproject_frame(parts[1], parts[0].crs, name="the layer of rejected examples")
         geometries = np.concatenate([one.geometry.to_numpy() for one in parts])
         labels = np.repeat([1.0, 0.0], [len(one) for one in parts])
         return gpd.GeoDataFrame(geometry=geometries, crs=parts[0].crs), labels
@@ -122,7 +123,8 @@ def _labels(column: Any, what: str) -> NDArray[np.float64]:
 
 
 def _matched(candidates: gpd.GeoDataFrame, examples: gpd.GeoDataFrame, labels: NDArray[np.float64]) -> Examples:
-    planes = Planes(common_crs(examples, candidates))
+    common_crs(examples, candidates)
+    planes = Planes.around(candidates)
     a, b = read_layer(examples, planes), read_layer(candidates, planes)
     pairs = find_pairs(a, b, planes, MATCH_IOU)
     pairs = pairs[pair_up(pairs, MATCH_IOU)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from samgeo.dataset.footprints.shapes import with_note
 from samgeo.errors import OptionError, RasterError, VectorError
+from samgeo.geo.overlay import in_raster_crs
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -112,6 +113,7 @@ def _check(statistic: str, unknown: str, low: float, high: float | None) -> Stat
 def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDArray[np.float64]:
     """Return the height of each object, NaN where it is not known."""
     import shapely
+    from odc.geo.geobox import GeoBox
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
 
@@ -125,7 +127,10 @@ def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDAr
             terrain = stack.enter_context(
                 WarpedVRT(ground, **grid, resampling=Resampling.bilinear, nodata=np.nan, dtype="float64")
             )
-        placed = shapely.make_valid(np.array(gdf.geometry.to_crs(surface.crs).array, dtype=object))
+        pixels = GeoBox((surface.height, surface.width), surface.transform, surface.crs)
+        # What has no place in the CRS of the heights lies on none of their pixels.
+        geometries, _ = in_raster_crs(np.asarray(shapely.force_2d(gdf.geometry.to_numpy()), dtype=object), pixels, gdf.crs)
+        placed = shapely.make_valid(geometries)
         for row in np.flatnonzero(~(shapely.is_missing(placed) | shapely.is_empty(placed))):
             values = _values(placed[row], surface, terrain)
             if len(values):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, RasterError, VectorError
+from samgeo.geo.reproject import reproject_frame
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -109,7 +110,7 @@ def allocate_population(
         raise VectorError(f"the {which} have no CRS, so that they cannot be placed; give it one with .set_crs(...) first.")
     people = _numbers(units, population, "people", "census")
     weights = _weights(buildings, weight, height)
-    there = _valid(buildings.geometry.to_crs(units.crs))
+    there = _valid(reproject_frame(buildings, units.crs, name="the layer of buildings", near=units).geometry)
     areas = shapely.area(there)
     places = _valid(units.geometry)
     j, i = shapely.STRtree(there).query(places, predicate="intersects")[::-1] if len(there) else (np.empty(0, int),) * 2
@@ -140,9 +141,11 @@ def _units(census: Any, population: str) -> gpd.GeoDataFrame:
     from rasterio.errors import RasterioIOError
 
     from samgeo.geo.drivers import open_raster
+    from samgeo.geo.vector_layers import split_layer
     from samgeo.geo.vectors import SUFFIXES, read_vectors
 
-    if isinstance(census, str | os.PathLike) and Path(census).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:
+    is_path = isinstance(census, str | os.PathLike)
+    if is_path and Path(split_layer(census)[0]).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:
         try:
             dataset = open_raster(os.fspath(census), os.fspath(census))
         except RasterioIOError:

@@ -14,6 +14,7 @@ from samgeo.dataset.metrics.matching import check_min_iou, find_pairs
 from samgeo.dataset.metrics.planes import Planes
 from samgeo.dataset.metrics.report import Report
 from samgeo.errors import OptionError, VectorError
+from samgeo.geo.aoi import Area, read_area
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -45,10 +46,10 @@ def evaluate(
 ) -> Report:
     """Judge found objects against true ones.
 
-    The found objects are brought to the CRS of the truth and both are measured in local equal-area planes, so that areas are
-    true and lengths are within 2e-5, whatever the CRS; objects should be less than some tens of kilometres across. Pairs are
-    found by a spatial index and measured some thousands at a time. Geometries that are not valid are repaired; what cannot
-    be judged is left out and counted with the reason.
+    The found objects are brought to the CRS of the truth, with edges right to a millimetre, and both are measured in local
+    equal-area planes, so that areas are true and lengths are within 2e-5, whatever the CRS; objects should be less than some
+    tens of kilometres across. Pairs are found by a spatial index and measured some thousands at a time. Geometries that are not
+    valid are repaired; what cannot be judged is left out and counted with the reason.
 
     Objects match as SpaceNet, ImageNet and COCO have it: in the order of the score, the highest first, each found object
     takes the true object of its class with the best IoU that is still free. Without a score the pairs of best IoU match
@@ -61,7 +62,7 @@ def evaluate(
     Parameters
     ----------
     found, truth : path, GeoDataFrame or GeoSeries
-        Polygons in any CRS, or both without one.
+        Polygons in any CRS, or both without one. One layer of a file with several is ``city.gpkg:roofs``.
     min_iou : float, default 0.5
         Of a match.
     score : str, optional
@@ -74,8 +75,9 @@ def evaluate(
         without a CRS. By average precision, as in COCO, an area at a limit is on both sides.
     boundary_m : float, optional
         The distance of boundary IoU: 1 metre by default, 2 pixels without a CRS.
-    aoi : path, GeoDataFrame or GeoSeries, optional
-        Polygons in any CRS that limit what counts.
+    aoi : path, GeoDataFrame, GeoSeries or geometry, optional
+        Polygons in any CRS, in which their edges are straight, that limit what counts; a bare geometry is in the CRS of the
+        truth.
 
     Returns
     -------
@@ -92,13 +94,14 @@ def evaluate(
 
     check_min_iou(min_iou)
     frames = read_vectors(found), read_vectors(truth)
-    planes = Planes(common_crs(*frames))
+    common_crs(*frames)
+    planes = Planes.around(frames[1])
     plain = planes.crs is None
     limits = _check_sizes(sizes or (SIZES_PX if plain else SIZES_M2))
     distance = _check_distance((BOUNDARY_PX if plain else BOUNDARY_M) if boundary_m is None else boundary_m)
     score = _score_column(frames[0], score)
     labels = [None if class_column is None else _labels(frame, class_column) for frame in frames]
-    area = None if aoi is None else _read_aoi(aoi, planes)
+    area = None if aoi is None else _read_aoi(aoi, planes.crs)
 
     names = sorted(set[str]().union(*(one.dropna() for one in labels if one is not None)))
     a, b = (_judge(frame, planes, label, names, area) for frame, label in zip(frames, labels, strict=True))
@@ -139,7 +142,7 @@ def evaluate(
     )
 
 
-def _judge(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None, names: list[str], area: Any) -> Judged:
+def _judge(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None, names: list[str], area: Area | None) -> Judged:
     import shapely
 
     layer = read_layer(frame, planes, labels)
@@ -148,7 +151,7 @@ def _judge(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None, na
         classes = np.searchsorted(np.array(names, dtype=str), labels.to_numpy(dtype=object)[layer.rows].astype(str))
     outside = np.zeros(len(layer), dtype=bool)
     if area is not None:
-        outside = ~shapely.intersects(area, shapely.point_on_surface(layer.geometries))
+        outside = ~area.contains(shapely.get_coordinates(shapely.point_on_surface(layer.geometries)), planes.crs)
     return Judged(layer, Side(layer.areas, outside, classes), None)
 
 
@@ -210,17 +213,8 @@ def _check_distance(distance: float) -> float:
     return float(distance)
 
 
-def _read_aoi(aoi: Any, planes: Planes) -> Any:
-    import shapely
-
-    from samgeo.geo.vectors import read_vectors
-
-    frame = read_vectors(aoi)
-    if (frame.crs is None) != (planes.crs is None):
+def _read_aoi(aoi: Any, crs: Any) -> Area:
+    area = read_area(aoi, crs)
+    if (area.crs is None) != (crs is None):
         raise OptionError("one of the area of interest and the layers has a CRS and the other has none; set the missing one.")
-    layer = read_layer(frame, planes)
-    if not len(layer):
-        raise OptionError("the area of interest holds no polygon; give at least one.")
-    area = shapely.union_all(layer.geometries)
-    shapely.prepare(area)
     return area

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from samgeo.dataset.metrics.planes import NOWHERE, Planes, batches
 from samgeo.errors import OptionError, VectorError
+from samgeo.geo.antimeridian import period_of, turned
+from samgeo.geo.overlay import not_finite
+from samgeo.geo.reproject import reproject
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -22,6 +25,8 @@ BATCH = 4096
 
 AREAL = (3, 6)  # shapely's type ids of polygons and multipolygons
 COLLECTION = 7
+
+NO_PLACE = "coordinates that have no place in the CRS"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +77,9 @@ def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> Any:
 
 
 def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None = None) -> Layer:
-    """Bring a layer to the CRS of the planes, repair it and measure it.
+    """Bring a layer to the CRS of the planes with its edges, repair it and measure it.
+
+    Longitudes are turned to within half a turn of the middle of the planes: -170 and 190 degrees are one place.
 
     Geometries that are missing, empty, not areas, outside the CRS, or without area after repair are left out, and so is what
     has no class where there are classes.
@@ -102,19 +109,19 @@ def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None
         leave_out(labels.isna().to_numpy(), "no class")
     geometries[reasons != ""] = None
 
-    geometries = _to_crs(shapely.force_2d(geometries), frame.crs, planes)
-    leave_out(~_is_finite(geometries), "coordinates that have no place in the CRS")
+    geometries, lost = _to_crs(np.asarray(shapely.force_2d(geometries), dtype=object), frame.crs, planes)
+    leave_out(lost, NO_PLACE)
     geometries[reasons != ""] = None
     broken = ((kinds == COLLECTION) | ~shapely.is_valid(geometries)) & (reasons == "")
     geometries[broken] = [_polygons_of(geometry) for geometry in shapely.make_valid(geometries[broken])]
 
     cells, areas = planes.cells_of(geometries), np.zeros(len(frame))
     leave_out(shapely.is_missing(geometries) | shapely.is_empty(geometries), "no area")
-    leave_out(cells == NOWHERE, "coordinates that have no place in the CRS")
+    leave_out(cells == NOWHERE, NO_PLACE)
     good = np.flatnonzero(reasons == "")
     for cell, some in batches(cells[good], BATCH):
         areas[good[some]] = shapely.area(planes.place(geometries[good[some]], cell))
-    leave_out(~np.isfinite(areas), "coordinates that have no place in the CRS")
+    leave_out(~np.isfinite(areas), NO_PLACE)
     leave_out(~(areas > 0), "no area")
 
     kept = np.flatnonzero(reasons == "")
@@ -122,27 +129,20 @@ def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None
     return Layer(geometries[kept], kept.astype(np.int64), cells[kept], areas[kept], left_out, int(broken[kept].sum()))
 
 
-def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> NDArray[np.object_]:
+def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Bring geometries to the CRS of the planes, with their edges; also return which have a part without a place there."""
     import pyproj
-    import shapely
 
-    if crs is None or crs == planes.crs or crs.equals(planes.crs, ignore_axis_order=True):
-        return geometries
+    source = planes.crs if crs is None else crs
+    if source is None:
+        return geometries, not_finite(geometries)
     try:
-        transform = pyproj.Transformer.from_crs(crs, planes.crs, always_xy=True).transform
+        placed = reproject(geometries, source, planes.crs)
     except pyproj.exceptions.ProjError as error:
-        raise VectorError(f"the layers cannot be brought to one CRS ({error}); check both CRSs.") from error
-    placed = shapely.transform(geometries, lambda xy: np.stack(transform(xy[:, 0], xy[:, 1]), axis=-1))
-    return np.asarray(placed, dtype=object)
-
-
-def _is_finite(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Return whether every coordinate is finite; bounds would overlook NaN."""
-    import shapely
-
-    xy, owner = shapely.get_coordinates(geometries, return_index=True)
-    bad = np.bincount(owner[~np.isfinite(xy).all(axis=1)], minlength=len(geometries))
-    return np.asarray(bad == 0)
+        raise VectorError(f"the layers cannot be brought to one CRS ({error}); check both CRSs.") from None
+    known = placed.geometries.copy()
+    known[placed.lost] = None
+    return turned(known, planes.middle_x, period_of(planes.crs)), placed.lost
 
 
 def _polygons_of(geometry: Any) -> Any:

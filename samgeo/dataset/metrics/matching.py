@@ -103,7 +103,8 @@ def match(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame, *, min_iou: float = 
         If one has a CRS and the other has none, or ``min_iou`` is not above 0 and at most 1.
     """
     check_min_iou(min_iou)
-    planes = Planes(common_crs(found, truth))
+    common_crs(found, truth)
+    planes = Planes.around(truth)
     a, b = read_layer(found, planes), read_layer(truth, planes)
     pairs = find_pairs(a, b, planes, min_iou)
     ious = pairs.iou[pair_up(pairs, min_iou)]

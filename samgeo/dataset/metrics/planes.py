@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from samgeo.geo.antimeridian import middle_of, period_of
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 __all__ = ["Planes", "batches"]
 
@@ -30,9 +35,17 @@ class Planes:
     ----------
     crs : pyproj.CRS or None
         Of the coordinates.
+    middle_x : float, default 0
+        x in the middle of the objects. Where x repeats around the earth, coordinates are taken within half a turn of it.
     """
 
     crs: Any
+    middle_x: float = 0.0
+
+    @classmethod
+    def around(cls, frame: gpd.GeoDataFrame) -> Planes:
+        """Return the planes of a layer's CRS, around the middle of its objects."""
+        return cls(frame.crs, middle_of(frame.geometry.to_numpy(), period_of(frame.crs)))
 
     @property
     def unit(self) -> str:

@@ -25,6 +25,7 @@ from samgeo.dataset.samrs.recipe import Recipe
 from samgeo.dataset.samrs.split import PARTS
 from samgeo.dataset.samrs.statistics import statistics
 from samgeo.geo.files import write_whole
+from samgeo.geo.reproject import reproject_frame
 from samgeo.segment.coco import write_json
 from samgeo.segment.rle import Rle
 
@@ -111,7 +112,7 @@ class Finishing:
         frames = [read_vectors(self.folder.path / name) for name in names]
         crss = {None if one.crs is None else one.crs.to_string() for one in frames}
         if len(crss) > 1:
-            frames = [one.to_crs("EPSG:4326") for one in frames]
+            frames = [reproject_frame(one, "EPSG:4326", name=name) for one, name in zip(frames, names, strict=True)]
         # Frames without rows would settle the types of columns.
         filled = [one for one in frames if len(one)] or frames[:1]
         if filled:

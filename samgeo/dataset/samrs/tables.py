@@ -16,6 +16,7 @@ from samgeo.dataset.annotations.table import Annotations
 from samgeo.dataset.annotations.vectors import SUFFIXES as VECTOR_SUFFIXES
 from samgeo.dataset.samrs.planning import open_images
 from samgeo.errors import AnnotationError, OptionError
+from samgeo.geo.vector_layers import split_layer
 
 __all__ = ["read_tolerant", "with_classes"]
 
@@ -58,7 +59,7 @@ def read_tolerant(
             raise OptionError(f"{', '.join(reading)} are of files; leave them away for a table.")
         table = annotations
     else:
-        is_layer = reading["format"] == "vectors" or _is_layer(Path(annotations))
+        is_layer = reading["format"] == "vectors" or _is_layer(Path(split_layer(annotations)[0]))
         # Layers need the images themselves; other formats their sizes, and can do without those of broken ones.
         given = images if is_layer or not bad else good
         table = read_annotations(annotations, images=given, **reading)

@@ -1,0 +1,237 @@
+"""Coordinates that repeat after one turn around the earth: longitudes beyond 180 degrees, and geometries over the antimeridian.
+
+The same meridian is -170 and 190 degrees. A raster may have either (180 to 360, or 170 to 190 across the antimeridian), and so
+may a layer; RFC 7946 moreover cuts geometries at 180 degrees. Projected CRSs of the cylindrical kind (Mercator) repeat in the
+same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyproj
+    from shapely.geometry.base import BaseGeometry
+
+__all__ = ["cut_at_antimeridian", "middle_of", "near_centre", "period_of", "rejoined", "turned"]
+
+# Rounding of coordinates at the edge of a turn, as a share of the turn: 0.4 mm on the equator.
+_ROUNDING = 1e-11
+
+_CYLINDRICAL = ("Mercator", "Cylindrical", "Plate Car")
+_NOT_CYLINDRICAL = ("Transverse", "Oblique", "Laborde", "Swiss")
+_PROBES = np.array([-135.0, -45.0, 45.0, 135.0, 225.0])
+
+
+def period_of(crs: Any) -> float | None:
+    """Return by how much x grows in one turn around the earth.
+
+    Parameters
+    ----------
+    crs : pyproj.CRS or None
+
+    Returns
+    -------
+    float or None
+        360 for degrees of longitude, the length of the equator on the map for cylindrical projections; None where x does not
+        repeat, or there is no CRS.
+    """
+    return None if crs is None else _period_of(crs)
+
+
+@lru_cache(maxsize=64)
+def _period_of(crs: pyproj.CRS) -> float | None:
+    import pyproj
+
+    if crs.is_geographic:
+        return float(round(2 * np.pi / crs.axis_info[0].unit_conversion_factor, 9))
+    operation = crs.coordinate_operation
+    method = "" if operation is None else operation.method_name
+    if crs.geodetic_crs is None or not any(word in method for word in _CYLINDRICAL):
+        return None
+    if any(word in method for word in _NOT_CYLINDRICAL):
+        return None
+    degree = 1 / (crs.geodetic_crs.axis_info[0].unit_conversion_factor * 180 / np.pi)
+    x, _ = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform(_PROBES * degree, np.zeros(5))
+    # The seam of the map lies between two of the probes at most.
+    period = 4 * float(np.median(np.abs(np.diff(x))))
+    return period if np.isfinite(period) and period > 0 else None
+
+
+def near_centre(x: NDArray[np.float64], centre: float, period: float | None) -> NDArray[np.float64]:
+    """Turn coordinates to within half a turn of a place; those that are there keep every bit."""
+    if period is None:
+        return x
+    with np.errstate(invalid="ignore"):
+        turns = np.rint((centre - x) / period)
+        return np.where(turns == 0, x, x + turns * period)
+
+
+def middle_of(geometries: NDArray[np.object_], period: float | None) -> float:
+    """Return x in the middle of geometries, which lie in one piece around it: opposite the widest gap between them.
+
+    Parameters
+    ----------
+    geometries : ndarray of shapely geometries, shape (N,)
+    period : float or None
+        See `period_of`; the middle is 0 where x does not repeat.
+
+    Returns
+    -------
+    float
+        From minus half a turn to half a turn.
+    """
+    import shapely
+
+    bounds = shapely.bounds(geometries).reshape(-1, 4)
+    x = (bounds[:, 0] + bounds[:, 2]) / 2
+    if period is None or not np.isfinite(x).any():
+        return 0.0
+    x = np.sort(x[np.isfinite(x)] % period)
+    gaps = np.diff(np.append(x, x[0] + period))
+    widest = int(np.argmax(gaps))
+    opposite = x[widest] + gaps[widest] / 2 + period / 2
+    return float((opposite + period / 2) % period - period / 2)
+
+
+def turned(geometries: NDArray[np.object_], centre: float, period: float | None) -> NDArray[np.object_]:
+    """Turn geometries to within half a turn of a place.
+
+    Those that are there stay as they are. Polygons that reach further are cut, and their parts are joined where they touch:
+    what RFC 7946 has cut at 180 degrees is whole in a frame from 170 to 190 degrees, and the other way round.
+
+    Parameters
+    ----------
+    geometries : ndarray of shapely geometries, shape (N,)
+        Missing and empty ones stay.
+    centre : float
+        x of the middle of the frame.
+    period : float or None
+        See `period_of`; None changes nothing.
+
+    Returns
+    -------
+    ndarray of shapely geometries, shape (N,)
+    """
+    import shapely
+
+    if period is None or not len(geometries):
+        return geometries
+    low, high = centre - period / 2, centre + period / 2
+    x0, _, x1, _ = shapely.bounds(geometries).T
+    with np.errstate(invalid="ignore"):
+        outside = (x0 < low - _ROUNDING * period) | (x1 > high + _ROUNDING * period)
+    if not outside.any():
+        return geometries
+    result = geometries.copy()
+    for index in np.flatnonzero(outside):
+        result[index] = _turned(geometries[index], centre, period)
+    return result
+
+
+def rejoined(geometries: NDArray[np.object_], period: float | None) -> NDArray[np.object_]:
+    """Put the parts of what is cut at 180 degrees side by side, so that its bounds are those of the whole.
+
+    Parameters
+    ----------
+    geometries : ndarray of shapely geometries, shape (N,)
+    period : float or None
+        See `period_of`; None changes nothing.
+    """
+    import shapely
+
+    if period is None or not len(geometries):
+        return geometries
+    half, slack = period / 2, _ROUNDING * period
+    x0, _, x1, _ = shapely.bounds(geometries).T
+    with np.errstate(invalid="ignore"):
+        cut = (np.abs(x0 + half) <= slack) & (np.abs(x1 - half) <= slack) & (shapely.get_num_geometries(geometries) > 1)
+    if not cut.any():
+        return geometries
+    result = geometries.copy()
+    for index in np.flatnonzero(cut):
+        parts = shapely.get_parts(geometries[index])
+        west = shapely.bounds(parts)[:, [0, 2]].mean(axis=1) < 0
+        joined = [_shifted(part, period) if moved else part for part, moved in zip(parts, west, strict=True)]
+        result[index] = _union(joined)
+    return result
+
+
+def cut_at_antimeridian(geometries: NDArray[np.object_], crs: Any) -> NDArray[np.object_]:
+    """Bring longitudes to -180 to 180 degrees, and cut at the antimeridian what crosses it (RFC 7946, section 3.1.9).
+
+    Parameters
+    ----------
+    geometries : ndarray of shapely geometries, shape (N,)
+    crs : pyproj.CRS or None
+        Geometries in other than a geographic CRS stay as they are.
+    """
+    if crs is None or not crs.is_geographic:
+        return geometries
+    return turned(geometries, 0.0, period_of(crs))
+
+
+def _turned(geometry: BaseGeometry, centre: float, period: float) -> BaseGeometry:
+    import shapely
+
+    parts = [_narrow(part, centre, period) for part in shapely.get_parts(geometry)]
+    flat = [one for part in parts for one in part]
+    if len(flat) == 1:
+        return flat[0] if shapely.get_num_geometries(geometry) == 1 else _like(geometry, flat)
+    return _like(geometry, flat)
+
+
+def _narrow(part: BaseGeometry, centre: float, period: float) -> list[BaseGeometry]:
+    """Return the pieces of one part within half a turn of the centre."""
+    import shapely
+
+    slack = _ROUNDING * period
+    low, high = centre - period / 2, centre + period / 2
+    x0, y0, x1, y1 = shapely.bounds(part).tolist()
+    if x0 != x0:  # noqa: PLR0124 - an empty part has no bounds, which are NaN
+        return [part]
+    moved = _shifted(part, period * np.rint((centre - (x0 + x1) / 2) / period))
+    mx0, _, mx1, _ = shapely.bounds(moved).tolist()
+    if mx0 >= low - slack and mx1 <= high + slack:
+        return [moved]
+    whole = part if shapely.is_valid(part) or part.geom_type != "Polygon" else shapely.make_valid(part, method="structure")
+    first, last = int(np.ceil((low - x1) / period)), int(np.floor((high - x0) / period))
+    copies = (_shifted(whole, turn * period) for turn in range(first, last + 1))
+    pieces = [shapely.clip_by_rect(copy, low, y0 - 1, high, y1 + 1) for copy in copies]
+    return [one for one in pieces if not shapely.is_empty(one)]
+
+
+def _like(geometry: BaseGeometry, pieces: list[BaseGeometry]) -> BaseGeometry:
+    import shapely
+
+    if geometry.geom_type in {"Polygon", "MultiPolygon"}:
+        return _union(pieces)
+    parts: list[Any] = list(shapely.get_parts(np.array(pieces, dtype=object)))
+    kinds = {one.geom_type for one in parts}
+    many: dict[str, Any] = {"LineString": shapely.MultiLineString, "Point": shapely.MultiPoint}
+    if len(kinds) == 1 and next(iter(kinds)) in many:
+        one: BaseGeometry = parts[0] if len(parts) == 1 and geometry.geom_type in kinds else many[kinds.pop()](parts)
+        return one
+    return shapely.GeometryCollection(parts)
+
+
+def _union(pieces: Iterable[BaseGeometry]) -> BaseGeometry:
+    import shapely
+
+    valid = shapely.make_valid(np.array(list(pieces), dtype=object), method="structure")
+    joined: BaseGeometry = shapely.union_all(valid)
+    return joined
+
+
+def _shifted(geometry: BaseGeometry, x: float) -> BaseGeometry:
+    import shapely
+
+    if x == 0:
+        return geometry
+    moved: BaseGeometry = shapely.transform(geometry, lambda xy: xy + np.array([x, 0.0]))
+    return moved
