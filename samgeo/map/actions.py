@@ -123,9 +123,20 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Put polygons up for accept or reject, beside those that are up already."""
+    """Put polygons up for accept or reject, beside those that are up already.
+
+    Attributes
+    ----------
+    proposals : tuple of Proposed
+    already : int
+        How many others were left out because an object or a proposal is the same.
+    outside : int
+        How many others were left out because they lie outside the raster.
+    """
 
     proposals: tuple[Proposed, ...]
+    already: int = 0
+    outside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

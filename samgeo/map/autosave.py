@@ -192,25 +192,33 @@ class Autosave:
         stored, now = self._known.stored, {one.id: one for one in state.objects}
         drawn: list[shapely.Geometry] = []
         changed = differences(self._known.objects, state.objects)
-        # New rows come in the order of the objects.
-        places = {number: place for place, number in enumerate(now)}
-        for number in sorted({*changed, *self._known.stale}, key=lambda number: places.get(number, -1)):
-            if number not in now:
-                self._deleted[number] = file.row(table, stored[number].fid)
-                file.delete(table, stored[number].fid)
-            elif number not in stored:
-                drawn.append(objects.insert(now[number], self._deleted.get(number, {})))
+        for number in sorted({*changed, *self._known.stale} - now.keys()):
+            self._deleted[number] = file.row(table, stored[number].fid)
+            file.delete(table, stored[number].fid)
+        fids = {number: stored[number].fid for number in now if number in stored}
+        behind = 0
+        for number, one in now.items():
+            if number in fids:
+                behind = fids.pop(number)
+                if number in changed or number in self._known.stale:
+                    drawn.extend(objects.update(stored[number], one))
             else:
-                drawn.extend(objects.update(stored[number], now[number]))
+                # Rows have the order of the objects: one that was deleted comes back to its place, if it is between the others.
+                before = self._deleted.get(number, {})
+                fid = before.get(table.fid)
+                fits = isinstance(fid, int) and behind < fid < min(fids.values(), default=fid + 1)
+                restored = {name: value for name, value in before.items() if name != table.fid or fits}
+                geometry, behind = objects.insert(one, restored)
+                drawn.append(geometry)
         note = self._with_others(self._describe(state, actions), self._known.note)
         file.write_note(table, note)
         file.declare(table, drawn)
         rows = objects.rows()
         owners = _owners(rows, {one.fid: number for number, one in stored.items()})
         kept = {
-            number: Stored(row, now[number])
+            given: Stored(row, now[given])
             for row in rows
-            if (number := number_of(row)) is not None and number in now and owners[number] == row[0]
+            if (given := number_of(row)) is not None and given in now and owners[given] == row[0]
         }
         self._written = _Known(kept, member_of(note), frozenset(), self._known.left), state.objects
 

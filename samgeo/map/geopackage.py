@@ -230,11 +230,11 @@ class Layers:
         found = self.connection.execute(statement, (fid,)).fetchone()
         return {} if found is None else dict(zip(table.columns, found, strict=True))
 
-    def insert(self, table: Table, values: Mapping[str, Value]) -> None:
-        """Add a row."""
+    def insert(self, table: Table, values: Mapping[str, Value]) -> int:
+        """Add a row; return its primary key."""
         names, marks = ", ".join(map(_quoted, values)), ", ".join("?" * len(values))
         statement = f"INSERT INTO {_quoted(table.name)} ({names}) VALUES ({marks})"  # noqa: S608 - names are quoted
-        self.connection.execute(statement, tuple(values.values()))
+        return int(self.connection.execute(statement, tuple(values.values())).lastrowid or 0)
 
     def update(self, table: Table, fid: int, values: Mapping[str, Value]) -> None:
         """Change some columns of a row."""

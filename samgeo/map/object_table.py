@@ -147,17 +147,23 @@ class ObjectTable:
         frame = frame[areal & placed & frame["class"].notna()]
         return {one.id: one for one in from_frame(frame, str(self.file.path), self.measure, 1)}
 
-    def insert(self, one: Annotation, before: Mapping[str, Value]) -> shapely.Geometry:
-        """Write a new row; one that was deleted before gets back what others had written to it."""
+    def insert(self, one: Annotation, before: Mapping[str, Value]) -> tuple[shapely.Geometry, int]:
+        """Write a new row; return its geometry in the layer's CRS, and its primary key.
+
+        Parameters
+        ----------
+        one : Annotation
+        before : mapping of str to value
+            A row that the object had before it was deleted: what others had written there is written again.
+        """
+        table = self.table
         geometry = self._placed(one.geometry)
-        file, table = self.file, self.table
         values = {table.column(name) or name: value for name, value in self._record(one).items()}
         values[table.geometry] = encode(_typed(table, geometry), table.srs_id)
         kept = {name: value for name, value in before.items() if table.column(name) == name and name not in values}
-        if table.fid in kept and file.row(table, _integer(kept[table.fid])):
+        if table.fid in kept and self.file.row(table, _integer(kept[table.fid])):
             del kept[table.fid]
-        file.insert(table, {**kept, **values})
-        return geometry
+        return geometry, self.file.insert(table, {**kept, **values})
 
     def update(self, stored: Stored, now: Annotation) -> list[shapely.Geometry]:
         """Write what changed of a row; return its geometry if that was written."""

@@ -39,7 +39,7 @@ from samgeo.map.live import Live, Snapshot
 from samgeo.map.log import Log, check_same, describe
 from samgeo.map.merging import palette_of
 from samgeo.map.opening import check_classes, recorded_at, start_from
-from samgeo.map.placing import place_geometry, read_proposals
+from samgeo.map.placing import place_geometry, read_proposals, without_known
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -231,6 +231,9 @@ class Session:
     def propose(self, features: Any) -> Snapshot:
         """Put polygons up for accept or reject, beside those that are up already.
 
+        What is there already, as an object or a proposal of the same outline and class, is left out, so that the same
+        features can be given twice; so is what lies outside the raster. The ``action`` of the snapshot counts both.
+
         Parameters
         ----------
         features : path, GeoDataFrame or GeoSeries
@@ -239,10 +242,19 @@ class Session:
         Raises
         ------
         SamgeoError
-            If they cannot be read, have no CRS, are not valid polygons, or a class is not in the palette.
+            If they cannot be read, have no CRS, are not valid polygons, all lie outside the raster, or a class is not in the
+            palette.
         """
-        proposals = read_proposals(features, self.predictor.raster.geobox)
-        return self._live.do(lambda _: Propose(proposals))
+        given = read_proposals(features, self.predictor.raster.geobox)
+        made: list[Propose] = []
+
+        def make(state: State) -> Propose:
+            made.append(without_known(given, state))
+            return made[-1]
+
+        done = self._live.do(make)
+        # Where nothing was new there is no action, and yet something to tell.
+        return done if done.action is made[-1] else replace(done, action=made[-1], merge=None)
 
     def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:
         """Make proposals objects with the same ids: all of them by default; of their own class where they have one."""

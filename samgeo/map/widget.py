@@ -158,6 +158,9 @@ class Map:
     def add(self, features: Any) -> None:
         """Put polygons up for accept or reject, such as `samgeo.segment` returns or writes.
 
+        What is there already, with the same outline and class, is not put up again, and the map says how many were; so a cell
+        can be run again. What lies outside the raster is left out, which is said too.
+
         Parameters
         ----------
         features : path, GeoDataFrame or GeoSeries
@@ -168,7 +171,8 @@ class Map:
         SamgeoError
             If they cannot be read or placed.
         """
-        self.session.propose(features)
+        done = self.session.propose(features)
+        self.drawing.tell_of(done)
 
     def segment_view(self) -> None:
         """Put a mask up for everything that is in view, and not accepted or up already.

@@ -335,6 +335,8 @@ def test_the_selected_object_takes_the_outline_of_the_candidate(make) -> None:
     m.session.select(1)
     assert m.drawing.panel.buttons["replace"].disabled
     Mouse(m).click(POINTS[1])
+    assert m.drawing.panel.buttons["replace"].disabled  # a new prompt is for a new object
+    m.session.select(1)
     press(m, "replace")
     (made,) = m.session.state.objects
     assert (made.id, made.edited) == (1, True)
@@ -828,12 +830,12 @@ def test_a_failure_is_shown_and_not_swallowed(make, monkeypatch: pytest.MonkeyPa
     assert is_error(m)
 
 
-def test_what_acts_on_the_session_from_any_thread_is_drawn(make) -> None:
+def test_what_acts_on_the_session_from_any_thread_is_drawn(make, image: Path) -> None:
     m = make()
     mouse = Mouse(m)
 
     def work(number: int) -> None:
-        m.session.propose(gpd.GeoDataFrame(geometry=[shapely.box(*np.ravel(box_of(number)))], crs=m.accepted.crs))
+        m.session.propose(found(number, image=image))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
