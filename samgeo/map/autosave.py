@@ -29,7 +29,7 @@ from samgeo.map.object_table import MEMBER, ObjectTable, Stored, member_of, numb
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-__all__ = ["MEMBER", "Autosave"]
+__all__ = ["MEMBER", "Autosave", "check_autosave"]
 
 SUFFIX = ".gpkg"
 MOST_SESSIONS = 50
@@ -61,6 +61,21 @@ class _Known:
         return [stored.one for stored in self.stored.values()]
 
 
+def check_autosave(path: object) -> Path:
+    """Check, before any work, that a session can save itself to a path.
+
+    Raises
+    ------
+    VectorError
+        If it is no path, has another suffix, or its folder is missing or not writable.
+    """
+    if not isinstance(path, str | os.PathLike) or Path(os.fsdecode(path)).suffix.lower() != SUFFIX:
+        raise VectorError(
+            f"autosave is {path!r}; give a GeoPackage, a name that ends in {SUFFIX}, and export to other formats."
+        )
+    return check_output(Path(os.fsdecode(path)), overwrite=True)
+
+
 class Autosave:
     """The saved objects of a session.
 
@@ -88,12 +103,7 @@ class Autosave:
         measure: Callable[[Sequence[shapely.Geometry]], list[float]],
         describe: Callable[[State, int], dict[str, Any]],
     ) -> None:
-        if not isinstance(path, str | os.PathLike) or Path(path).suffix.lower() != SUFFIX:
-            raise VectorError(
-                f"autosave is {path!r}; give a GeoPackage, a name that ends in {SUFFIX}, and export to other formats."
-            )
-        crs = geobox.crs
-        self.path = check_output(Path(path), overwrite=True, crs=crs)
+        self.path = check_autosave(path)
         self._geobox, self._measure, self._describe = geobox, measure, describe
         self._known = _Known()
         self._pulled: _Known | None = None

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from samgeo.errors import OptionError
+from samgeo.geo.files import refuse_unwritable
 from samgeo.map.actions import CHANGING
 from samgeo.map.annotations import Rules, State
 from samgeo.map.answers import Answers
-from samgeo.map.autosave import Autosave
+from samgeo.map.autosave import Autosave, check_autosave
 from samgeo.map.history import replay
 from samgeo.map.log import Opening, Recorded, check_same, describe, read_log
 from samgeo.map.merging import differences, with_changes
 
-__all__ = ["check_classes", "recorded_at", "start_from"]
+__all__ = ["check_classes", "check_files", "recorded_at", "start_from"]
 
 _RASTER = ("grid", "pixels")
 
@@ -32,10 +33,29 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     OptionError
         If it is empty, a name is empty, or one comes twice.
     """
-    names = (classes,) if isinstance(classes, str) else tuple(classes) if isinstance(classes, Iterable) else ()
+    # A mapping would lose its values, and a set has no order.
+    is_listed = isinstance(classes, Iterable) and not isinstance(classes, Mapping | Set)
+    names = (classes,) if isinstance(classes, str) else tuple(classes) if is_listed else ()
     if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
         raise OptionError(f"classes are {classes!r}; give one name or more, each once.")
     return names
+
+
+def check_files(log: object, autosave: object, cache: object = None) -> None:
+    """Check, before any work, what files a session is told to keep.
+
+    Raises
+    ------
+    SamgeoError
+        If one is no path, or cannot be made there.
+    """
+    for name, path in (("log", log), ("cache", cache)):
+        if path is not None and (not isinstance(path, str | os.PathLike) or not os.fspath(path)):
+            raise OptionError(f"{name} is {path!r}; give a path, or None.")
+    if log is not None:
+        refuse_unwritable(Path(str(log)), OptionError)
+    if autosave is not None:
+        check_autosave(autosave)
 
 
 def start_from(

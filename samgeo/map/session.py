@@ -38,7 +38,7 @@ from samgeo.map.history import History, replay
 from samgeo.map.live import Live, Snapshot
 from samgeo.map.log import Log, check_same, describe
 from samgeo.map.merging import palette_of
-from samgeo.map.opening import check_classes, recorded_at, start_from
+from samgeo.map.opening import check_classes, check_files, recorded_at, start_from
 from samgeo.map.placing import place_geometry, read_proposals, without_known
 
 if TYPE_CHECKING:
@@ -86,10 +86,11 @@ class Session:
         log: str | os.PathLike[str] | None = None,
         autosave: str | os.PathLike[str] | None = None,
     ) -> None:
+        palette, geobox = check_classes(classes), predictor.raster.geobox
+        check_files(log, autosave)
         self.predictor = predictor
         self.id = uuid.uuid4().hex[:12]
         answers = Answers(predictor)
-        palette, geobox = check_classes(classes), predictor.raster.geobox
         store = None if autosave is None else Autosave(autosave, geobox, answers.measure, self._provenance)
         opening = start_from(answers, palette, log, store)
         self.autosave = None if store is None else store.path

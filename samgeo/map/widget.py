@@ -9,14 +9,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from samgeo.errors import OptionError
 from samgeo.geo.raster import Raster
 from samgeo.map.acting import Hand
 from samgeo.map.drawing import Drawing
 from samgeo.map.front import library, make_front
+from samgeo.map.opening import check_classes, check_files
 from samgeo.map.place import Place
 from samgeo.map.pointer import Box, Draft, Point, Pointer
-from samgeo.map.screen import fit, in_view, make_leaflet, whole
+from samgeo.map.screen import check_basemap, fit, in_view, make_leaflet, whole
 from samgeo.map.segmenting import Segmenting
 from samgeo.map.session import DEFAULT_CLASSES, Session
 from samgeo.map.tiles import KERNEL, check_tiles, tile_layer
@@ -111,8 +114,11 @@ class Map:
     ) -> None:
         for name in LIBRARIES:
             library(name)
-        if not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
-            raise OptionError(f"height is {height} pixels; give {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
+        if not isinstance(height, int | np.integer) or not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
+            raise OptionError(f"height is {height!r}; give a whole number of pixels from {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
+        check_classes(classes)
+        check_files(log, autosave, cache)
+        check_basemap(basemap)
         opened = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
         self._place = Place.of(opened.geobox)
         check_tiles(tiles, opened, self._place)
