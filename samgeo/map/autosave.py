@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import shapely
 
 from samgeo.errors import VectorError
+from samgeo.geo.files import STAGING_PREFIX
 from samgeo.geo.vectors import check_output, write_vectors
 from samgeo.map.actions import Merge
 from samgeo.map.annotations import Annotation, State
@@ -243,7 +244,7 @@ class Autosave:
     def _create(self) -> None:
         """Make the file, without objects, unless another session has just made it."""
         frame = to_frame((), self._geobox)
-        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=f".{self.path.stem}-") as folder:
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=STAGING_PREFIX) as folder:
             whole = Path(folder) / self.path.name
             write_vectors(frame, whole)
             try:

@@ -33,7 +33,7 @@ TIPS = {
     "clear": "take clicks and the box away (Escape)",
     "undo": "take the last action back (z)",
     "redo": "do it again (y)",
-    "replace": "give the selected object the outline of the candidate",
+    "replace": "give the selected object the outline of the candidate (prompt first, then select the object)",
     "delete": "delete the selected object (Delete)",
     "segment": "put a mask up for everything that is in view",
     "stop": "end that",

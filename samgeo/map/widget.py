@@ -59,7 +59,8 @@ class Map:
     classes : sequence of str, default ("object",)
         The palette.
     autosave : path, optional
-        A GeoPackage, replaced after each change; if it is there, the map goes on from it.
+        A GeoPackage, written after each change; if it is there, the map goes on from it. Other maps and programs may change it
+        at the same time: see `samgeo.map.session.Session`.
     log : path, optional
         A file of JSON lines that gets every action; a session can be done again from it.
     cache : path, optional
