@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from samgeo.errors import OptionError, SamgeoError
 
-__all__ = ["check_new", "refuse_unwritable", "write_whole"]
+__all__ = ["STAGING_PREFIX", "check_new", "refuse_unwritable", "remove_staging", "write_whole"]
+
+STAGING_PREFIX = ".samgeo-"
+"""Start of the names of folders in which files are written before they are moved to their place."""
 
 
 def check_new(path: str | os.PathLike[str], suffix: str, *, overwrite: bool = False) -> Path:
@@ -60,7 +65,7 @@ def write_whole(path: Path, content: bytes) -> None:
         If it cannot be written; nothing is left of it.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=STAGING_PREFIX) as folder:
             temporary = Path(folder) / path.name
             with temporary.open("wb") as file:
                 file.write(content)
@@ -70,3 +75,22 @@ def write_whole(path: Path, content: bytes) -> None:
             temporary.replace(path)
     except OSError as error:
         raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from error
+
+
+def remove_staging(folder: Path) -> None:
+    """Remove from a folder what a killed process left there of files that it was writing.
+
+    Only folders are removed that are named as `tempfile` names them behind `STAGING_PREFIX`, and that hold nothing but files.
+    """
+    for path in folder.glob(f"{STAGING_PREFIX}*"):
+        if _STAGING.fullmatch(path.name) is None or path.is_symlink() or not path.is_dir():
+            continue
+        inside = list(path.iterdir())
+        if all(one.is_file() and not one.is_symlink() for one in inside):
+            with suppress(OSError):
+                for one in inside:
+                    one.unlink()
+                path.rmdir()
+
+
+_STAGING = re.compile(re.escape(STAGING_PREFIX) + r"[a-z0-9_]{8}")

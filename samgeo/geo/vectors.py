@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from samgeo.errors import VectorError
 from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_head
-from samgeo.geo.files import refuse_unwritable
+from samgeo.geo.files import STAGING_PREFIX, refuse_unwritable
 from samgeo.geo.geojson import SCHEMA_MEMBER, crs_name, read_head, write_geojson
 from samgeo.geo.places import Place, RemotePlace, as_place
 from samgeo.geo.reproject import reproject_frame
@@ -213,7 +213,7 @@ def placed(path: Place, staging: Path | None = None, about_to_place: Callable[[P
     with (
         _file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
         # A folder of its own also takes away whatever a driver leaves beside its file.
-        tempfile.TemporaryDirectory(dir=staging or getattr(path, "parent", None), prefix=f".{path.stem}-") as folder,
+        tempfile.TemporaryDirectory(dir=staging or getattr(path, "parent", None), prefix=STAGING_PREFIX) as folder,
     ):
         temporary = Path(folder) / f"{path.stem}{path.suffix.lower()}"
         yield temporary

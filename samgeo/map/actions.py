@@ -10,14 +10,17 @@ import shapely
 from samgeo.errors import OptionError
 
 __all__ = [
+    "CHANGING",
     "Accept",
     "AcceptProposals",
     "Action",
     "AddPoint",
+    "Change",
     "Choose",
     "ClearPrompts",
     "Delete",
     "Edit",
+    "Merge",
     "Propose",
     "Proposed",
     "Redo",
@@ -120,9 +123,20 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Put polygons up for accept or reject, beside those that are up already."""
+    """Put polygons up for accept or reject, beside those that are up already.
+
+    Attributes
+    ----------
+    proposals : tuple of Proposed
+    already : int
+        How many others were left out because an object or a proposal is the same.
+    outside : int
+        How many others were left out because they lie outside the raster.
+    """
 
     proposals: tuple[Proposed, ...]
+    already: int = 0
+    outside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +164,45 @@ class Redo:
     """Do again what was last undone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What another program did to one object of the saved file.
+
+    Attributes
+    ----------
+    id : int
+    kind : str
+        "added", "changed", "removed", or "restored" for an object that is there again because the other program changed it.
+    values : dict
+        Attributes of the object by name: all of them, but those that did not change for "changed".
+    wait : bool
+        Whether an object that was removed becomes a proposal, so that it can be accepted again.
+    """
+
+    id: int
+    kind: str
+    values: dict[str, Any]
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Take over what other programs changed in the saved file.
+
+    Attributes
+    ----------
+    changes : tuple of Change
+    left : int
+        Rows of the file that cannot be objects, and stay as they are.
+    remade : bool
+        Whether the file was gone, and was made anew.
+    """
+
+    changes: tuple[Change, ...]
+    left: int = 0
+    remade: bool = False
+
+
 Action = (
     AddPoint
     | SetBox
@@ -165,7 +218,11 @@ Action = (
     | RejectProposals
     | Undo
     | Redo
+    | Merge
 )
+
+CHANGING = (Accept, AcceptProposals, Delete, Edit, SetClass, Undo, Redo)
+"""The actions that may change accepted objects."""
 
 _NAMES: dict[type[Action], str] = {
     AddPoint: "add_point",
@@ -182,6 +239,7 @@ _NAMES: dict[type[Action], str] = {
     RejectProposals: "reject_proposals",
     Undo: "undo",
     Redo: "redo",
+    Merge: "merge",
 }
 _TYPES = {name: kind for kind, name in _NAMES.items()}
 
@@ -218,7 +276,9 @@ def _value(value: Any) -> Any:
     if isinstance(value, shapely.Geometry):
         return shapely.to_wkb(value, hex=True)
     if isinstance(value, tuple):
-        return [_plain(one) if isinstance(one, Proposed) else one for one in value]
+        return [_plain(one) if isinstance(one, Proposed | Change) else one for one in value]
+    if isinstance(value, dict):
+        return {name: _value(one) for name, one in value.items()}
     return value
 
 
@@ -226,6 +286,10 @@ def _build(kind: Any, record: dict[str, Any]) -> Any:
     given = {field.name: record[field.name] for field in fields(kind) if field.name in record or field.default is MISSING}
     if "geometry" in given:
         given["geometry"] = shapely.from_wkb(given["geometry"])
+    if "values" in given:
+        given["values"] = {name: shapely.from_wkb(one) if name == "geometry" else one for name, one in given["values"].items()}
+    if "changes" in given:
+        given["changes"] = tuple(_build(Change, one) for one in given["changes"])
     if "proposals" in given:
         given["proposals"] = tuple(_build(Proposed, one) for one in given["proposals"])
     if "ids" in given:

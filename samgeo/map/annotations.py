@@ -218,7 +218,9 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
     match action:
         case AddPoint() | SetBox():
             prompt = Prompt((*state.prompt.marks, action), (*state.prompt.chosen, state.chosen))
-            return replace(state, prompt=prompt, answer=rules.ask(prompt), chosen=0)
+            # What is chosen from the palette is then for the new object, and not for one that was selected before.
+            selected = state.selected if state.prompt else None
+            return replace(state, prompt=prompt, answer=rules.ask(prompt), chosen=0, selected=selected)
         case Choose(candidate):
             count = len(state.answer.offers)
             if not 0 <= candidate < count:

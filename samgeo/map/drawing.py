@@ -74,6 +74,7 @@ class Drawing:
         """Draw a session; what the analyst waits for comes first."""
         with self._lock:
             state, before = now.state, self._drawn
+            self._show_classes()
             if before is None or before.candidate is not state.candidate:
                 self.sketch.show_offer(state.candidate)
             if before is None or before.prompt is not state.prompt:
@@ -85,6 +86,16 @@ class Drawing:
             self.panel.show(now, before)
             self.panel.tell(tell_of(now, self._unit))
             self._drawn = state
+
+    def _show_classes(self) -> None:
+        """Follow the session's palette, which grows when another program adds a class to the saved file."""
+        classes = self._session.classes
+        if len(classes) > len(self._colors):
+            colors = palette(len(classes))
+            self._colors |= {
+                name: hex_color(color) for name, color in zip(classes, colors, strict=True) if name not in self._colors
+            }
+            self.panel.show_classes(classes, colors)
 
     def show_view(self, view: View) -> None:
         """Draw what is in view of the raster."""
@@ -102,6 +113,10 @@ class Drawing:
         """Put a line in the status."""
         with self._lock:
             self.panel.tell(text, is_error=is_error)
+
+    def tell_of(self, now: Snapshot) -> None:
+        """Put a line about what an action led to in the status."""
+        self.tell(tell_of(now, self._unit))
 
     def tell_instead_of(self, text: str) -> None:
         """Tell of the session, where the status still says something else."""

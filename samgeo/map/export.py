@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ import numpy as np
 import shapely
 
 from samgeo.errors import VectorError
-from samgeo.geo.overlay import read_onto
 from samgeo.map.annotations import Annotation
 from samgeo.segment.coco import to_rings, write_json
 
@@ -22,9 +21,11 @@ if TYPE_CHECKING:
 
     from samgeo.geo.raster import Raster
 
-__all__ = ["area_name", "check_polygons", "from_frame", "is_complete", "to_coco", "to_frame", "write_json"]
+__all__ = ["REQUIRED", "area_name", "check_polygons", "from_frame", "is_complete", "to_coco", "to_frame", "write_json"]
 
 UNKNOWN = "file"
+REQUIRED = ("id", "class")
+"""Columns without which a table is none of annotations."""
 PX_DECIMALS = 6
 
 
@@ -69,15 +70,16 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
 
 
 def from_frame(
-    path: Path, raster: Raster, measure: Callable[[Sequence[shapely.Geometry]], list[float]], next_id: int
+    frame: gpd.GeoDataFrame, name: str, measure: Callable[[Sequence[shapely.Geometry]], list[float]], next_id: int
 ) -> tuple[Annotation, ...]:
-    """Read the objects of a file that a session saved, and that other programs may have changed since.
+    """Make objects of a table that a session saved, and that other programs may have changed since.
 
     Parameters
     ----------
-    path : Path
-    raster : Raster
-        What the objects lie on.
+    frame : GeoDataFrame
+        In the raster's CRS.
+    name : str
+        Of its file, for messages.
     measure : callable
         Geometries to their areas: those in the file may be out of date.
     next_id : int
@@ -86,41 +88,42 @@ def from_frame(
     Raises
     ------
     VectorError
-        If it cannot be read, is no file of annotations, or has objects that cannot go on as such.
+        If it is no table of annotations, or has objects that cannot go on as such.
     """
-    frame = read_onto(path, raster.geobox, what=str(path), raster=raster.name)
-    missing = [name for name in ("id", "class") if name not in frame]
+    missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise VectorError(
-            f"{path} is no file of annotations: without {' and '.join(missing)}; choose another name, to keep it."
+            f"{name} is no file of annotations: without {' and '.join(missing)}; choose another name, to keep it."
         )
     if frame["class"].isna().any():
-        raise VectorError(f"{path} has {int(frame['class'].isna().sum())} objects without a class; give them one first.")
-    check_polygons(frame.geometry, str(path))
+        raise VectorError(f"{name} has {int(frame['class'].isna().sum())} objects without a class; give them one first.")
+    check_polygons(frame.geometry, name)
     if frame["id"].dtype.kind not in "iuf" and frame["id"].notna().any():
-        raise VectorError(f"{path} has ids that are not numbers; choose another name, to keep it.")
+        raise VectorError(f"{name} has ids that are not numbers; choose another name, to keep it.")
     given = [_number(one) for one in frame["id"].tolist()]
     twice = [one for one, times in Counter(given).items() if one is not None and times > 1]
     if twice:
-        raise VectorError(f"{path} has the id {twice[0]:g} more than once; clear the id of the copies, and they get new ones.")
+        raise VectorError(f"{name} has the id {twice[0]:g} more than once; clear the id of the copies, and they get new ones.")
     unused = count(max([next_id, *(int(one) + 1 for one in given if one is not None)]))
-    objects = []
     areas = measure(frame.geometry.tolist())
-    for row, number, area in zip(frame.to_dict("records"), given, areas, strict=True):
-        objects.append(
-            Annotation(
-                next(unused) if number is None else int(number),
-                row[frame.active_geometry_name],
-                str(row["class"]),
-                _number(row.get("predicted_iou")),
-                _number(row.get("stability_score")),
-                area,
-                row["made"] if isinstance(row.get("made"), str) else UNKNOWN,
-                row.get("edited") in (True, 1),
-                is_complete(row.get("complete")),
-            )
-        )
-    return tuple(objects)
+    return tuple(
+        _object(row, next(unused) if number is None else int(number), row[frame.active_geometry_name], area)
+        for row, number, area in zip(frame.to_dict("records"), given, areas, strict=True)
+    )
+
+
+def _object(row: Mapping[Any, Any], number: int, geometry: shapely.Geometry, area: float) -> Annotation:
+    return Annotation(
+        number,
+        geometry,
+        str(row["class"]),
+        _score(row.get("predicted_iou")),
+        _score(row.get("stability_score")),
+        area,
+        row["made"] if isinstance(row.get("made"), str) else UNKNOWN,
+        row.get("edited") in (True, 1),
+        is_complete(row.get("complete")),
+    )
 
 
 def check_polygons(geometries: Any, what: str) -> None:
@@ -199,3 +202,8 @@ def is_complete(value: Any) -> bool:
 
 def _number(value: Any) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
+
+
+def _score(value: Any) -> float | None:
+    """Return a score, None for what another program put in its place that is no number."""
+    return _number(value) if isinstance(value, int | float) else None

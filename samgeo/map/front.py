@@ -29,16 +29,39 @@ KEYS = {
 
 # JupyterLab would open its own menu on a right click, and takes letters for commands on cells: x cuts the cell. Both leave
 # elements with these attributes alone. Jupyter Notebook sees keys before any element does, and then only looks at the one
-# that has the focus.
+# that has the focus. The root can have the focus itself, so that a click on what cannot, such as a row of the table or the
+# status line, gives it to the map and not to the notebook. A button that is disabled while it has the focus loses it to the
+# page: the root takes it back, once the browser has settled that, which takes two frames.
 SCRIPT = """
 function listen(root, model) {
   root.setAttribute("data-jp-suppress-context-menu", "");
-  const onFocus = (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true");
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  root.tabIndex = -1;
+  let focused = null;
+  const onFocus = (event) => {
+    focused = event.target;
+    focused.setAttribute("data-lm-suppress-shortcuts", "true");
+  };
+  const onLeave = (event) => {
+    // Without a place that it goes to, the focus is lost and not moved by a hand.
+    if (event.relatedTarget && !root.contains(event.relatedTarget)) focused = null;
+  };
+  const takeBack = (lost) => {
+    const now = document.activeElement;
+    if (!now || now === lost || (now !== root && now.contains(root))) root.focus({ preventScroll: true });
+  };
+  const observer = new MutationObserver((changes) => {
+    const lost = focused;
+    if (!lost?.disabled || !changes.some((change) => change.target === lost)) return;
+    focused = null;
+    requestAnimationFrame(() => requestAnimationFrame(() => takeBack(lost)));
+  });
+  observer.observe(root, { attributes: true, attributeFilter: ["disabled"], subtree: true });
   const keys = new Set(model.get("listens_to"));
   const onKey = (event) => {
     const target = event.target;
-    if (event.altKey || target.closest("input, textarea, select")) return;
-    if (target.closest("button") && ["Enter", " "].includes(event.key)) return;
+    if (event.altKey || target.closest("input:not([type=checkbox]), textarea, select")) return;
+    if (target.closest("button, input") && ["Enter", " "].includes(event.key)) return;
     let key = event.key;
     if (event.ctrlKey || event.metaKey) {
       if (key.toLowerCase() !== "z") return;
@@ -68,12 +91,15 @@ function listen(root, model) {
   onScreen();
   root.addEventListener("mouseout", onOut);
   root.addEventListener("focusin", onFocus);
+  root.addEventListener("focusout", onLeave);
   root.addEventListener("keydown", onKey);
   root.addEventListener("click", onClick);
   return () => {
     screen.removeEventListener("change", onScreen);
     root.removeEventListener("mouseout", onOut);
+    observer.disconnect();
     root.removeEventListener("focusin", onFocus);
+    root.removeEventListener("focusout", onLeave);
     root.removeEventListener("keydown", onKey);
     root.removeEventListener("click", onClick);
   };
@@ -98,6 +124,7 @@ export default { render };
 """
 
 STYLE = """
+.samgeo-map:focus { outline: none; }
 .samgeo-map button { padding: 0 4px; }
 .samgeo-map .samgeo-active { outline: 3px solid currentcolor; outline-offset: -3px; font-weight: bold; }
 .samgeo-map .samgeo-error { color: #b00020; font-weight: bold; }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from samgeo.errors import OptionError, SamgeoError
-from samgeo.map.actions import Action, Redo, Undo
+from samgeo.map.actions import Action, Merge, Redo, Undo
 from samgeo.map.annotations import Rules, State, apply
 from samgeo.map.log import Recorded
+from samgeo.map.merging import merged, palette_of
 
 __all__ = ["History", "replay"]
 
@@ -56,8 +57,17 @@ class History:
                 return self
             again, later = self._future
             return History(again, (self.state, self._past), later)
+        if isinstance(action, Merge):
+            return self._merged(action)
         state = apply(self.state, action, rules)
         return self if state == self.state else History(state, (self.state, self._past), None)
+
+    def _merged(self, merge: Merge) -> History:
+        """Return the history with changes of others in each of its states; it has as many steps to undo as before."""
+        past, future = _unstacked(self._past), _unstacked(self._future)
+        states = merged([self.state, *past, *future], merge)
+        earlier, later = states[1 : len(past) + 1], states[len(past) + 1 :]
+        return History(states[0], _stacked(earlier), _stacked(later))
 
 
 def replay(recorded: Recorded, rules: Rules) -> History:
@@ -73,6 +83,23 @@ def replay(recorded: Recorded, rules: Rules) -> History:
     for number, action in recorded.actions:
         try:
             history = history.after(action, rules)
+            if isinstance(action, Merge):
+                rules = replace(rules, classes=palette_of(rules.classes, action.changes))
         except SamgeoError as error:
             raise OptionError(f"line {number} of {recorded.path} cannot be done again: {error}") from error
     return history
+
+
+def _unstacked(stack: _Stack) -> list[State]:
+    states = []
+    while stack is not None:
+        state, stack = stack
+        states.append(state)
+    return states
+
+
+def _stacked(states: list[State]) -> _Stack:
+    stack: _Stack = None
+    for state in reversed(states):
+        stack = state, stack
+    return stack

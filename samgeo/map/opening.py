@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from samgeo.errors import OptionError, VectorError
-from samgeo.geo.vectors import check_output, read_provenance
-from samgeo.map.actions import Accept, AcceptProposals, Delete, Edit, Redo, SetClass, Undo
-from samgeo.map.annotations import Rules
+from samgeo.errors import OptionError
+from samgeo.geo.files import refuse_unwritable
+from samgeo.map.actions import CHANGING
+from samgeo.map.annotations import Rules, State
 from samgeo.map.answers import Answers
-from samgeo.map.export import from_frame
+from samgeo.map.autosave import Autosave, check_autosave
 from samgeo.map.history import replay
 from samgeo.map.log import Opening, Recorded, check_same, describe, read_log
+from samgeo.map.merging import differences, with_changes
 
-__all__ = ["MEMBER", "check_classes", "recorded_at", "start_from"]
+__all__ = ["check_classes", "check_files", "recorded_at", "start_from"]
 
-MEMBER = "annotation"
-"""Of the provenance in a saved file: which session saved it, after how many actions."""
-
-_CHANGING = (Accept, AcceptProposals, Delete, Edit, SetClass, Undo, Redo)
 _RASTER = ("grid", "pixels")
 
 
@@ -34,58 +33,87 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     OptionError
         If it is empty, a name is empty, or one comes twice.
     """
-    names = (classes,) if isinstance(classes, str) else tuple(classes)
+    # A mapping would lose its values, and a set has no order.
+    is_listed = isinstance(classes, Iterable) and not isinstance(classes, Mapping | Set)
+    names = (classes,) if isinstance(classes, str) else tuple(classes) if is_listed else ()
     if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
-        raise OptionError(f"classes are {names!r}; give one name or more, each once.")
+        raise OptionError(f"classes are {classes!r}; give one name or more, each once.")
     return names
 
 
+def check_files(log: object, autosave: object, cache: object = None) -> None:
+    """Check, before any work, what files a session is told to keep.
+
+    Raises
+    ------
+    SamgeoError
+        If one is no path, or cannot be made there.
+    """
+    for name, path in (("log", log), ("cache", cache)):
+        if path is not None and (not isinstance(path, str | os.PathLike) or not os.fspath(path)):
+            raise OptionError(f"{name} is {path!r}; give a path, or None.")
+    if log is not None:
+        refuse_unwritable(Path(str(log)), OptionError)
+    if autosave is not None:
+        check_autosave(autosave)
+
+
 def start_from(
-    answers: Answers, classes: tuple[str, ...], log: str | os.PathLike[str] | None, autosave: str | os.PathLike[str] | None
-) -> tuple[Opening, bool]:
+    answers: Answers, classes: tuple[str, ...], log: str | os.PathLike[str] | None, store: Autosave | None
+) -> Opening:
     """Find out what a session starts from.
 
-    Objects come from the saved file. Where there is none, or the log tells of a session that went further than its file, they
-    come from the last session of the log, which is done again.
+    Objects come from the saved file. Where there is none, they come from the last session of the log, which is done again.
+    Where the log tells of a session that went further than the file, what it did since is done to the file's objects.
 
     Parameters
     ----------
     answers : Answers
     classes : tuple of str
         Those of objects that are not among them are added.
-    log, autosave : path, optional
-        They may not be there yet.
-
-    Returns
-    -------
-    Opening
-    is_saved : bool
-        Whether the saved file has just these objects.
+    log : path, optional
+        It may not be there yet.
+    store : Autosave, optional
+        Its file may not be there yet.
 
     Raises
     ------
     SamgeoError
         If a file is of another raster, cannot be read, or cannot be written.
     """
-    predictor = answers.predictor
-    run = describe(predictor)
+    run = describe(answers.predictor)
     recorded = _recorded(log, run)
-    saved = None if autosave is None else _check_autosave(autosave, predictor.raster.geobox.crs)
-    opening, is_saved, note = Opening(run, classes), True, None
-    if saved is not None and saved.exists():
-        note = (read_provenance(saved) or {}).get(MEMBER)
+    saved = None if store is None else store.read()
+    opening = Opening(run, classes)
+    if store is not None and saved is not None:
+        objects, note = saved
         if note is not None:
-            check_same(str(saved), note["run"], run, _RASTER)
-        objects = from_frame(saved, predictor.raster, answers.measure, 1 if note is None else note["next_id"])
+            check_same(str(store.path), note["run"], run, _RASTER)
         next_id = max([1 if note is None else note["next_id"], *(one.id + 1 for one in objects)])
         opening = Opening(run, classes, objects, next_id, None if note is None else note["session"])
-    if recorded is not None and (saved is None or not saved.exists() or _is_ahead(recorded, note)):
+    since = 0 if saved is None else None if recorded is None else _unsaved(recorded, saved[1])
+    if recorded is not None and since is not None:
         check_same(str(recorded.path), recorded.opening.run, run)
-        palette = tuple(dict.fromkeys((*recorded.opening.classes, *classes)))
-        state = replay(recorded, Rules(palette, answers.ask, answers.measure)).state
-        opening, is_saved = Opening(run, classes, state.objects, state.next_id), not state.objects and not _there(saved)
-    palette = tuple(dict.fromkeys((*classes, *(one.class_name for one in opening.objects))))
-    return Opening(run, palette, opening.objects, opening.next_id, opening.continues), is_saved
+        opening = _ahead(opening, recorded, since, answers, is_all=saved is None)
+    palette = tuple(dict.fromkeys((*opening.classes, *(one.class_name for one in opening.objects))))
+    return replace(opening, classes=palette)
+
+
+def _ahead(opening: Opening, recorded: Recorded, since: int, answers: Answers, *, is_all: bool) -> Opening:
+    """Return an opening with what a log's session did after so many actions; with all that it had where there is no file."""
+    palette = tuple(dict.fromkeys((*recorded.opening.classes, *opening.classes)))
+    rules = Rules(palette, answers.ask, answers.measure)
+    after = replay(recorded, rules).state
+    if is_all:
+        return Opening(opening.run, opening.classes, after.objects, after.next_id)
+    before = replay(replace(recorded, actions=recorded.actions[:since]), rules).state
+    changes = differences(before.objects, after.objects).values()
+    taken = {one.id for one in opening.objects}
+    unused = count(max([opening.next_id, after.next_id, *(number + 1 for number in taken)]))
+    # Another session may have given the same id to an object of its own.
+    free = [replace(one, id=next(unused)) if one.kind == "added" and one.id in taken else one for one in changes]
+    state = with_changes(State(objects=opening.objects), free)
+    return replace(opening, objects=state.objects, next_id=next(unused), continues=None)
 
 
 def recorded_at(log: str | os.PathLike[str]) -> Recorded:
@@ -114,25 +142,15 @@ def _recorded(log: str | os.PathLike[str] | None, run: dict[str, Any]) -> Record
     return recorded
 
 
-def _check_autosave(autosave: str | os.PathLike[str], crs: Any) -> Path:
-    path = check_output(Path(autosave), overwrite=True, crs=crs)
-    if path.suffix.lower() != ".gpkg":
-        raise VectorError(f"autosave is {path}; give a GeoPackage, a name that ends in .gpkg, and export to other formats.")
-    return path
-
-
-def _is_ahead(recorded: Recorded, note: dict[str, Any] | None) -> bool:
-    """Whether a log's last session changed objects after the saved file was written: it died in between."""
+def _unsaved(recorded: Recorded, note: Mapping[str, Any] | None) -> int | None:
+    """Return after how many actions of a log's last session the file was saved, None if it has all that changed objects."""
     if note is None:
-        return False
-    if note["session"] == recorded.session:
-        since = note["actions"]
+        return None
+    saved = note.get("saved", {note["session"]: note["actions"]})
+    if recorded.session in saved:
+        since = int(saved[recorded.session])
     elif note["session"] == recorded.opening.continues:
         since = 0
     else:
-        return False
-    return any(isinstance(action, _CHANGING) for _, action in recorded.actions[since:])
-
-
-def _there(saved: Path | None) -> bool:
-    return saved is not None and saved.exists()
+        return None
+    return since if any(isinstance(action, CHANGING) for _, action in recorded.actions[since:]) else None

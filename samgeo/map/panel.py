@@ -16,6 +16,8 @@ __all__ = ["Panel", "hex_color"]
 
 CANDIDATES = 3
 ROWS = 200
+KEYED_CLASSES = 9
+"""So many classes have a key."""
 PANEL_WIDTH = "312px"
 
 MODE_TIPS = {
@@ -31,7 +33,7 @@ TIPS = {
     "clear": "take clicks and the box away (Escape)",
     "undo": "take the last action back (z)",
     "redo": "do it again (y)",
-    "replace": "give the selected object the outline of the candidate",
+    "replace": "give the selected object the outline of the candidate (prompt first, then select the object)",
     "delete": "delete the selected object (Delete)",
     "segment": "put a mask up for everything that is in view",
     "stop": "end that",
@@ -73,7 +75,7 @@ class Panel:
         self, classes: Sequence[str], colors: Sequence[RGB], area_unit: str, path: str, act: Callable[[str], None]
     ) -> None:
         self._widgets = library("ipywidgets")
-        self._classes, self._colors, self._unit = classes, [hex_color(one) for one in colors], area_unit
+        self._classes, self._colors, self._unit = list(classes), [hex_color(one) for one in colors], area_unit
         self._act = act
         self.buttons: dict[str, Any] = {}
         w = self._widgets
@@ -109,6 +111,14 @@ class Panel:
             self._show_candidate(number, state.answer.offers, number == state.chosen)
         if before is None or before.objects is not state.objects or before.selected != state.selected:
             self.table.value = self._table(state.objects, state.selected)
+
+    def show_classes(self, classes: Sequence[str], colors: Sequence[RGB]) -> None:
+        """Add buttons for classes that the palette has now and did not have before."""
+        before = len(self._classes)
+        self._classes.extend(classes[before:])
+        self._colors.extend(hex_color(one) for one in colors[before:])
+        if len(classes) > before:
+            self.palette.children = (*self.palette.children, *map(self._class_button, range(before, len(classes))))
 
     def show_mode(self, mode: str) -> None:
         """Mark the mode that is on."""
@@ -147,19 +157,13 @@ class Panel:
         candidates = [
             self._button(f"candidate-{one}", "-", f"candidate {one + 1} (n: the next one)") for one in range(CANDIDATES)
         ]
-        palette = [
-            self._button(f"class-{number}", name, f"class {number + 1}: {name}" + (f" ({number + 1})" if number < 9 else ""))
-            for number, name in enumerate(self._classes)
-        ]
-        for button, color in zip(palette, self._colors, strict=True):
-            button.style.button_color = color
-            button.style.text_color = "#000000"
-        row, wrap = self._row, {"flex_flow": "row wrap"}
+        row, wrap = self._row, {"flex_flow": "row wrap", "max_height": "96px", "overflow": "auto", "min_height": "34px"}
+        self.palette = row(*map(self._class_button, range(len(self._classes))), layout=wrap)
         return [
             row(*modes[:3]),
             row(*modes[3:]),
             row(*candidates),
-            row(*palette, layout=wrap | {"max_height": "96px", "overflow": "auto", "min_height": "34px"}),
+            self.palette,
             row(self._plain("accept", style="success"), self._plain("clear")),
             row(self._plain("undo", icon="undo"), self._plain("redo", icon="repeat")),
             row(self._plain("replace"), self._plain("delete", icon="trash")),
@@ -170,6 +174,14 @@ class Panel:
             row(self.path),
             row(self.overwrite, self._plain("export", icon="download")),
         ]
+
+    def _class_button(self, number: int) -> Any:
+        name = self._classes[number]
+        key = f" ({number + 1})" if number < KEYED_CLASSES else ""
+        button = self._button(f"class-{number}", name, f"class {number + 1}: {name}{key}")
+        button.style.button_color = self._colors[number]
+        button.style.text_color = "#000000"
+        return button
 
     def _plain(self, name: str, label: str | None = None, *, icon: str = "", style: str = "") -> Any:
         button = self._button(name, label or name, TIPS[name], icon=icon)

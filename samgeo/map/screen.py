@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from samgeo.map.front import library
 from samgeo.map.place import RADIUS_M, Place
 from samgeo.map.view import MAX_SIDE, View
 
-__all__ = ["fit", "in_view", "make_leaflet", "whole"]
+__all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "whole"]
 
 # What is assumed until the browser says how large the map is there.
 WIDTH_PX = 900
@@ -24,6 +25,20 @@ ZOOM_STEP = 0.25
 
 TILE_M = 2 * math.pi * RADIUS_M / 256
 """A screen pixel of Web Mercator at zoom 0."""
+
+
+def check_basemap(basemap: object) -> None:
+    """Refuse what ipyleaflet cannot draw under a raster.
+
+    Raises
+    ------
+    OptionError
+        If it is neither a layer nor a basemap of ipyleaflet.
+    """
+    if basemap is not None and not isinstance(basemap, library("ipyleaflet").Layer | Mapping):
+        raise OptionError(
+            f"basemap is {basemap!r}; give a layer or a basemap such as ipyleaflet.basemaps.OpenStreetMap.Mapnik."
+        )
 
 
 def make_leaflet(place: Place, basemap: Any, height: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import shapely
@@ -21,6 +21,7 @@ from samgeo.map.actions import (
     ClearPrompts,
     Delete,
     Edit,
+    Merge,
     Propose,
     Redo,
     RejectProposals,
@@ -29,14 +30,16 @@ from samgeo.map.actions import (
     SetClass,
     Undo,
 )
-from samgeo.map.annotations import Annotation, Rules, State
+from samgeo.map.annotations import Rules, State
 from samgeo.map.answers import Answers
+from samgeo.map.autosave import MEMBER, Autosave
 from samgeo.map.export import to_coco, to_frame, write_json
 from samgeo.map.history import History, replay
 from samgeo.map.live import Live, Snapshot
 from samgeo.map.log import Log, check_same, describe
-from samgeo.map.opening import MEMBER, check_classes, recorded_at, start_from
-from samgeo.map.placing import place_geometry, read_proposals
+from samgeo.map.merging import palette_of
+from samgeo.map.opening import check_classes, check_files, recorded_at, start_from
+from samgeo.map.placing import place_geometry, read_proposals, without_known
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -64,8 +67,10 @@ class Session:
     log : path, optional
         A file of JSON lines, appended to: each action before it takes effect.
     autosave : path, optional
-        A GeoPackage, replaced whole after each change of the objects. If it is there, its objects are where the session
-        starts; without it, or where the last session of the log died before it could save, the log is where it starts.
+        A GeoPackage, written after each change of the objects: the rows that changed, while other columns, rows, layers and
+        styles stay. If it is there, its objects are where the session starts; without it, or where the last session of the
+        log died before it could save, the log is where it starts. What other sessions or programs change in it meanwhile
+        is taken over before the next change, and told in ``snapshot.merge``.
 
     Raises
     ------
@@ -81,19 +86,25 @@ class Session:
         log: str | os.PathLike[str] | None = None,
         autosave: str | os.PathLike[str] | None = None,
     ) -> None:
+        palette, geobox = check_classes(classes), predictor.raster.geobox
+        check_files(log, autosave)
         self.predictor = predictor
         self.id = uuid.uuid4().hex[:12]
         answers = Answers(predictor)
-        opening, is_saved = start_from(answers, check_classes(classes), log, autosave)
-        self.classes = opening.classes
-        self.autosave = None if autosave is None else Path(autosave)
+        store = None if autosave is None else Autosave(autosave, geobox, answers.measure, self._provenance)
+        opening = start_from(answers, palette, log, store)
+        self.autosave = None if store is None else store.path
         self._run = opening.run
-        self._rules = Rules(self.classes, answers.ask, answers.measure)
-        self._saved: tuple[Annotation, ...] | None = opening.objects if is_saved else None
+        rules = Rules(opening.classes, answers.ask, answers.measure)
         start = State(objects=opening.objects, next_id=opening.next_id)
         # Before the log says that this session began: what an earlier one left unsaved must not be lost in between.
-        self._save(start, 0)
-        self._live = Live(History(start), self._rules, None if log is None else Log(log, self.id, opening), self._save)
+        self._live = Live(History(start), rules, None, store)
+        self._live.save()
+        now = self._live.snapshot.state
+        start = State(objects=now.objects, proposals=now.proposals, next_id=now.next_id)
+        self._rules = replace(rules, classes=self._live.classes)
+        opening = replace(opening, classes=self._live.classes, objects=now.objects, next_id=now.next_id)
+        self._live = Live(History(start), self._rules, None if log is None else Log(log, self.id, opening), store)
 
     @classmethod
     def replay(cls, log: str | os.PathLike[str], predictor: Predictor) -> Self:
@@ -124,8 +135,17 @@ class Session:
         check_same(str(log), recorded.opening.run, describe(predictor))
         session = cls(predictor, classes=recorded.opening.classes)
         history = replay(recorded, session._rules)
-        session._live = Live(history, session._rules, None, session._save, len(recorded.actions))
+        palette = session.classes
+        for _, action in recorded.actions:
+            if isinstance(action, Merge):
+                palette = palette_of(palette, action.changes)
+        session._live = Live(history, replace(session._rules, classes=palette), None, None, len(recorded.actions))
         return session
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The palette: the classes that were given, those of the file's objects, and those that others added there since."""
+        return self._live.classes
 
     @property
     def state(self) -> State:
@@ -212,6 +232,9 @@ class Session:
     def propose(self, features: Any) -> Snapshot:
         """Put polygons up for accept or reject, beside those that are up already.
 
+        What is there already, as an object or a proposal of the same outline and class, is left out, so that the same
+        features can be given twice; so is what lies outside the raster. The ``action`` of the snapshot counts both.
+
         Parameters
         ----------
         features : path, GeoDataFrame or GeoSeries
@@ -220,10 +243,19 @@ class Session:
         Raises
         ------
         SamgeoError
-            If they cannot be read, have no CRS, are not valid polygons, or a class is not in the palette.
+            If they cannot be read, have no CRS, are not valid polygons, all lie outside the raster, or a class is not in the
+            palette.
         """
-        proposals = read_proposals(features, self.predictor.raster.geobox)
-        return self._live.do(lambda _: Propose(proposals))
+        given = read_proposals(features, self.predictor.raster.geobox)
+        made: list[Propose] = []
+
+        def make(state: State) -> Propose:
+            made.append(without_known(given, state))
+            return made[-1]
+
+        done = self._live.do(make)
+        # Where nothing was new there is no action, and yet something to tell.
+        return done if done.action is made[-1] else replace(done, action=made[-1], merge=None)
 
     def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:
         """Make proposals objects with the same ids: all of them by default; of their own class where they have one."""
@@ -288,14 +320,6 @@ class Session:
             If it cannot be written.
         """
         write_json(to_coco(self.state.objects, self.predictor.raster, self.classes), path, overwrite=overwrite)
-
-    def _save(self, state: State, actions: int) -> None:
-        """Write the saved file where it is not up to date. What failed to be written is written with the next action."""
-        if self.autosave is None or state.objects is self._saved:
-            return
-        frame = to_frame(state.objects, self.predictor.raster.geobox)
-        write_vectors(frame, self.autosave, overwrite=True, provenance=self._provenance(state, actions))
-        self._saved = state.objects
 
     def _provenance(self, state: State, actions: int) -> dict[str, Any]:
         from samgeo import __version__

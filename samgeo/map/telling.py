@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from samgeo.map.actions import (
     Accept,
     AcceptProposals,
@@ -10,6 +12,7 @@ from samgeo.map.actions import (
     ClearPrompts,
     Delete,
     Edit,
+    Merge,
     Propose,
     Redo,
     RejectProposals,
@@ -43,10 +46,11 @@ def tell_of(now: Snapshot, unit: str) -> str:
     unit : str
         Of areas.
     """
-    return _said(now, unit) or START
+    said = _said(now, unit) or START
+    return said if now.merge is None else f"{said}; {_merged(now.merge)}"
 
 
-def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911 - a line for each kind of action
+def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a line for each kind of action
     state = now.state
     match now.action:
         case AddPoint() | SetBox() | Choose():
@@ -57,9 +61,8 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911 - a line for 
             return f"accepted {len(ids)}, {len(state.proposals)} wait"
         case RejectProposals(ids):
             return f"rejected {len(ids)}, {len(state.proposals)} wait"
-        case Propose(proposals):
-            more = "" if len(proposals) == len(state.proposals) else f", {len(state.proposals)} in all"
-            return f"{len(proposals)} to accept or reject{more}"
+        case Propose():
+            return _proposed(now.action, len(state.proposals))
         case Select(id) if id is not None:
             one = state.object(id)
             return f"selected {id}: {describe(one.class_name, one, unit)}"
@@ -75,7 +78,35 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911 - a line for 
             return f"done again; {_counted(state)}"
         case ClearPrompts():
             return START
+        case Merge():
+            return _merged(now.action)
     return _counted(state) if state.objects else START
+
+
+def _proposed(action: Propose, waiting: int) -> str:
+    new = len(action.proposals)
+    more = "" if new == waiting else f", {waiting} in all"
+    parts = [f"{new} to accept or reject{more}"]
+    if action.already:
+        parts.append(f"{action.already} more {'was' if action.already == 1 else 'were'} there already")
+    if action.outside:
+        parts.append(f"{action.outside} outside the raster {'was' if action.outside == 1 else 'were'} left out")
+    return "; ".join(parts)
+
+
+def _merged(merge: Merge) -> str:
+    """Return what another program or session did to the saved file."""
+    kinds = Counter("changed" if change.kind == "restored" else change.kind for change in merge.changes)
+    parts = [f"{kinds[kind]} {kind}" for kind in ("added", "changed", "removed") if kinds[kind]]
+    waiting = sum(change.wait for change in merge.changes)
+    told = [f"the saved file was changed elsewhere: {', '.join(parts)}"] if parts else []
+    if waiting:
+        told.append(f"of the removed ones {waiting} wait, to be accepted again or rejected")
+    if merge.left:
+        told.append(f"{merge.left} rows of the saved file are no objects (no class, or no valid polygon) and stay as they are")
+    if merge.remade:
+        told.append("the saved file was gone and is written anew")
+    return "; ".join(told)
 
 
 def _offered(state: State, unit: str) -> str:

@@ -9,14 +9,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from samgeo.errors import OptionError
 from samgeo.geo.raster import Raster
 from samgeo.map.acting import Hand
 from samgeo.map.drawing import Drawing
 from samgeo.map.front import library, make_front
+from samgeo.map.opening import check_classes, check_files
 from samgeo.map.place import Place
 from samgeo.map.pointer import Box, Draft, Point, Pointer
-from samgeo.map.screen import fit, in_view, make_leaflet, whole
+from samgeo.map.screen import check_basemap, fit, in_view, make_leaflet, whole
 from samgeo.map.segmenting import Segmenting
 from samgeo.map.session import DEFAULT_CLASSES, Session
 from samgeo.map.tiles import KERNEL, check_tiles, tile_layer
@@ -56,7 +59,8 @@ class Map:
     classes : sequence of str, default ("object",)
         The palette.
     autosave : path, optional
-        A GeoPackage, replaced after each change; if it is there, the map goes on from it.
+        A GeoPackage, written after each change; if it is there, the map goes on from it. Other maps and programs may change it
+        at the same time: see `samgeo.map.session.Session`.
     log : path, optional
         A file of JSON lines that gets every action; a session can be done again from it.
     cache : path, optional
@@ -111,8 +115,11 @@ class Map:
     ) -> None:
         for name in LIBRARIES:
             library(name)
-        if not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
-            raise OptionError(f"height is {height} pixels; give {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
+        if not isinstance(height, int | np.integer) or not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
+            raise OptionError(f"height is {height!r}; give a whole number of pixels from {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
+        check_classes(classes)
+        check_files(log, autosave, cache)
+        check_basemap(basemap)
         opened = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
         self._place = Place.of(opened.geobox)
         check_tiles(tiles, opened, self._place)
@@ -158,6 +165,9 @@ class Map:
     def add(self, features: Any) -> None:
         """Put polygons up for accept or reject, such as `samgeo.segment` returns or writes.
 
+        What is there already, with the same outline and class, is not put up again, and the map says how many were; so a cell
+        can be run again. What lies outside the raster is left out, which is said too.
+
         Parameters
         ----------
         features : path, GeoDataFrame or GeoSeries
@@ -168,7 +178,8 @@ class Map:
         SamgeoError
             If they cannot be read or placed.
         """
-        self.session.propose(features)
+        done = self.session.propose(features)
+        self.drawing.tell_of(done)
 
     def segment_view(self) -> None:
         """Put a mask up for everything that is in view, and not accepted or up already.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import uuid
 from contextlib import suppress
@@ -30,6 +31,10 @@ BLOCK = 4
 
 METADATA = "zarr.json"
 
+# What lies below the folder of an array: what it says of itself, its shards by their places, locks, and what zarr was writing.
+_OURS = re.compile(r"zarr\.json|c(/[0-9]+)*|\.locks(/[0-9a-z-]+\.lock)?|(c/([0-9]+/)*)?[0-9a-z]+\.[0-9a-f]{32}\.partial")
+_TOP = re.compile(r"zarr\.json|zarr\.[0-9a-f]{32}\.partial")
+
 
 def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str, Any]:
     """Return what embeddings depend on, for JSON: the raster's grid, bands and stretch, the model, the window lattice."""
@@ -52,6 +57,11 @@ def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace
         raise OptionError(f"the store {path} cannot be made: the folder {path.parent} does not exist; make it first.")
     token = uuid.uuid4().hex
     fresh, old = path.with_name(f".{path.name}-{token}"), path.with_name(f".{path.name}-{token}-old")
+    if replace and (strange := _strange(path)) is not None:
+        raise OptionError(
+            f"the store {path} is not replaced: {strange.relative_to(path)} in it is no file of a store; move it elsewhere, "
+            "or choose another folder."
+        )
     try:
         group = zarr.open_group(fresh, mode="w", zarr_format=3, attributes={ATTRIBUTE: description})
         group.create_array(
@@ -73,6 +83,19 @@ def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace
     finally:
         for leftover in (fresh, old):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _strange(path: Path) -> Path | None:
+    """Return a file in the folder of a store that no store makes, None if there is none."""
+    for inner in sorted(path.iterdir()):
+        if _TOP.fullmatch(inner.name) and inner.is_file():
+            continue
+        if inner.is_symlink() or not inner.is_dir():
+            return inner
+        for below in sorted(inner.rglob("*")):
+            if below.is_symlink() or not _OURS.fullmatch(below.relative_to(inner).as_posix()):
+                return below
+    return None
 
 
 def attributes(path: Path) -> dict[str, Any]:

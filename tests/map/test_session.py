@@ -22,6 +22,7 @@ from samgeo.map.actions import Accept, AddPoint, Edit, Propose, Proposed, Undo, 
 from samgeo.map.annotations import State
 from samgeo.map.log import read_log
 from samgeo.map.session import Session, Snapshot
+from samgeo.map.telling import tell_of
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, write_raster
 from samgeo.testing.scenes import encode_ids, scattered
@@ -259,6 +260,88 @@ def test_proposals_are_accepted_and_rejected_with_their_own_ids(session: Session
     assert session.state.proposals == ()
     assert [one.id for one in session.state.objects] == [1, 2, 5, 3]
     assert accept(session, 6) == 6
+
+
+# Objects 1 to 3, again in these ways: how many are new, and how many were there.
+AGAIN = {
+    "the same": (lambda frame: frame, 0, 3),
+    "another order of rows": (lambda frame: frame.iloc[::-1], 0, 3),
+    "another start of each ring": (lambda frame: frame.set_geometry(frame.geometry.normalize()), 0, 3),
+    "another CRS": (lambda frame: frame.to_crs("EPSG:4326"), 0, 3),
+    "a web CRS": (lambda frame: frame.to_crs("EPSG:3857"), 0, 3),
+    "multipolygons": (lambda frame: frame.set_geometry([shapely.MultiPolygon([one]) for one in frame.geometry]), 0, 3),
+    "with Z": (lambda frame: frame.set_geometry(shapely.force_3d(frame.geometry.to_numpy(), 5)), 0, 3),
+    "without classes": (lambda frame: frame.drop(columns="class"), 0, 3),
+    "one more": (lambda frame: gpd.pd.concat([frame, frame.iloc[:1].translate(9, 9).to_frame("geometry")]), 1, 3),
+    "another class": (lambda frame: frame.assign(**{"class": "road"}), 3, 0),
+    "other outlines": (lambda frame: frame.set_geometry(frame.geometry.buffer(0.5)), 3, 0),
+    "parts of them": (lambda frame: frame.set_geometry(frame.geometry.buffer(-0.5)), 3, 0),
+}
+
+
+@pytest.mark.parametrize("how", AGAIN)
+@pytest.mark.parametrize("as_objects", [False, True], ids=["waiting", "accepted"])
+def test_the_same_features_given_again_are_not_put_up_twice(placed: samgeo.Predictor, how: str, as_objects: bool) -> None:
+    session = Session(placed, classes=CLASSES)
+    frame = on_ground(placed, 1, 2, 3).assign(**{"class": "roof"})
+    session.propose(frame)
+    if as_objects:
+        session.accept_proposals()
+    change, new, already = AGAIN[how]
+    before = session.snapshot
+    done = session.propose(change(frame))
+    assert isinstance(done.action, Propose)
+    assert (len(done.action.proposals), done.action.already) == (new, already)
+    assert len(session.state.objects) + len(session.state.proposals) == 3 + new
+    assert new or session.snapshot is before
+    assert new == 0 or already == 0 or f"{already} more were there already" in tell_of(done, "px")
+
+
+def on_ground(predictor: samgeo.Predictor, *numbers: int) -> gpd.GeoDataFrame:
+    geobox = predictor.raster.geobox
+    corners = [shapely.get_coordinates(shapely.box(*box_of(number))) for number in numbers]
+    geometry = [shapely.Polygon([geobox.affine * tuple(xy) for xy in one]) for one in corners]
+    return gpd.GeoDataFrame(geometry=geometry, crs=geobox.crs.proj)
+
+
+def test_what_was_undone_or_rejected_can_be_put_up_again(placed: samgeo.Predictor) -> None:
+    session = Session(placed)
+    frame = on_ground(placed, 1, 2)
+    session.propose(frame)
+    session.undo()
+    assert len(session.propose(frame).state.proposals) == 2
+    session.reject_proposals()
+    assert len(session.propose(frame).state.proposals) == 2
+    session.accept_proposals()
+    session.delete(session.state.objects[0].id)
+    assert len(session.propose(frame).state.proposals) == 1
+
+
+def test_what_lies_outside_the_raster_is_left_out_and_said_or_refused(placed: samgeo.Predictor, session: Session) -> None:
+    here = Session(placed)
+    frame = on_ground(placed, 1, 2, 3)
+    frame.geometry = [frame.geometry[0], frame.geometry[1].buffer(100), shapely.affinity.translate(frame.geometry[2], 5000)]
+    assert "1 outside the raster was left out" in tell_of(here.propose(frame), "m²")
+    assert len(here.state.proposals) == 2  # what crosses the edge is on the raster
+    beside = shapely.box(-20, 10, 0, 20)  # it touches the edge from outside
+    for act, error in (
+        (lambda: here.propose(frame.iloc[2:]), VectorError),
+        (lambda: here.propose(on_ground(placed, 1).set_crs("EPSG:32634", allow_override=True)), VectorError),
+        (lambda: session.propose(gpd.GeoDataFrame(geometry=[beside])), VectorError),
+        (lambda: session.edit(accept(session, 0), beside), OptionError),
+    ):
+        with pytest.raises(error, match="outside the raster"):
+            act()
+
+
+def test_a_new_prompt_deselects_so_that_no_object_is_reclassed_with_it(session: Session) -> None:
+    accept(session, 0)
+    for act in (lambda: session.add_point(*POINTS[1]), lambda: session.set_box(*box_of(1))):
+        session.select(1)
+        assert act().state.selected is None
+        session.select(1)
+        assert session.add_point(*POINTS[1]).state.selected == 1  # a correction is no new prompt
+        session.clear_prompts()
 
 
 def test_what_automatic_segmentation_found_can_be_put_up(placed: samgeo.Predictor) -> None:

@@ -335,6 +335,8 @@ def test_the_selected_object_takes_the_outline_of_the_candidate(make) -> None:
     m.session.select(1)
     assert m.drawing.panel.buttons["replace"].disabled
     Mouse(m).click(POINTS[1])
+    assert m.drawing.panel.buttons["replace"].disabled  # a new prompt is for a new object
+    m.session.select(1)
     press(m, "replace")
     (made,) = m.session.state.objects
     assert (made.id, made.edited) == (1, True)
@@ -828,12 +830,12 @@ def test_a_failure_is_shown_and_not_swallowed(make, monkeypatch: pytest.MonkeyPa
     assert is_error(m)
 
 
-def test_what_acts_on_the_session_from_any_thread_is_drawn(make) -> None:
+def test_what_acts_on_the_session_from_any_thread_is_drawn(make, image: Path) -> None:
     m = make()
     mouse = Mouse(m)
 
     def work(number: int) -> None:
-        m.session.propose(gpd.GeoDataFrame(geometry=[shapely.box(*np.ravel(box_of(number)))], crs=m.accepted.crs))
+        m.session.propose(found(number, image=image))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -864,10 +866,61 @@ def test_jupyter_shows_it(make) -> None:
     assert "samgeo-map" in m.widget._dom_classes
 
 
-@pytest.mark.parametrize("height", [0, 100, 10**6])
-def test_a_height_that_no_screen_has_is_refused(make, height: int) -> None:
-    with pytest.raises(OptionError, match="height is"):
-        make(height=height)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("height", value) for value in (0, 100, 10**6, "600px", 600.5, None, True)),
+        *(("classes", value) for value in (None, 5, [], [1, 2], ["roof", ""], ["roof", "roof"], {"roof": "red"})),
+        *(("autosave", value) for value in (5, "", "objects.geojson", b"objects.json", "nowhere/objects.gpkg", ["a.gpkg"])),
+        *(("log", value) for value in (5, "", "nowhere/log.jsonl", ".")),
+        *(("cache", value) for value in (5, "")),
+        *(("basemap", value) for value in ("OSM", 5)),
+        *(("tiles", value) for value in (5, "server")),
+        *(("threads", value) for value in ("2", 0, 1.5)),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused_before_any_work(make, name: str, value, tmp_path: Path) -> None:
+    with pytest.raises(SamgeoError) as refused:
+        make(**{name: value})
+    assert name in str(refused.value) or str(value) in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cell_that_is_run_again_adds_nothing_twice_and_says_so(make, image: Path) -> None:
+    m = make()
+    for _ in range(2):
+        m.add(found(0, 1, 2, image=image))
+    assert len(m.drawing.proposals.features) == 3
+    assert status(m) == "0 to accept or reject, 3 in all; 3 more were there already"
+    press(m, "accept-all")
+    m.add(found(0, 1, 2, 3, image=image))
+    assert len(m.drawing.proposals.features) == 1
+    assert status(m) == "1 to accept or reject; 3 more were there already"
+
+
+def test_a_class_chosen_for_a_new_object_leaves_the_one_selected_before_alone(make) -> None:
+    m = make()
+    accept(m, 0)
+    m.session.select(1)
+    Mouse(m).click(POINTS[1])
+    press(m, "class-1")
+    press(m, "accept")
+    assert [one.class_name for one in m.session.state.objects] == ["roof", "road"]
+
+
+def test_what_another_program_does_to_the_saved_file_is_drawn_and_said(make, tmp_path: Path) -> None:
+    m = make(autosave=tmp_path / "city.gpkg")
+    accept(m, 0)
+    accept(m, 1)
+    frame = read_vectors(tmp_path / "city.gpkg").assign(**{"class": ["pond", "roof"]})
+    frame.to_file(tmp_path / "city.gpkg", layer="city", driver="GPKG")
+    accept(m, 2)
+    assert "the saved file was changed elsewhere: 1 changed" in status(m)
+    assert "pond" in m.drawing.panel.table.value
+    press(m, "class-3")
+    accept(m, 3)
+    assert [one.class_name for one in m.session.state.objects] == ["pond", "roof", "roof", "pond"]
+    assert len({one["properties"]["style"]["fillColor"] for one in m.drawing.objects.features}) == 2
 
 
 def test_without_the_extra_it_says_what_to_install(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,8 +61,15 @@ class Folder:
         if not self.path.exists():
             if not self.path.parent.is_dir():
                 raise OptionError(f"{self.path} cannot be made: {self.path.parent} is not a folder; make it first.")
-        elif not self.path.is_dir() or (any(self.path.iterdir()) and not (self.path / _HIDDEN).is_dir()):
+        elif not self.path.is_dir() or (any(self.path.iterdir()) and not self._is_begun()):
             raise OptionError(f"{self.path} exists and is no data set that was begun by this; give another folder.")
+
+    def _is_begun(self) -> bool:
+        """Whether the hidden folder is that of a data set, or of one that was about to be begun."""
+        hidden = self.path / _HIDDEN
+        if not hidden.is_dir() or hidden.is_symlink():
+            return False
+        return self._manifest.is_file() or {"lock", "temporary"}.issuperset(one.name for one in hidden.iterdir())
 
     @contextmanager
     def opened(self, manifest: dict[str, Any]) -> Iterator[None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -34,6 +33,7 @@ from samgeo.segment.run.layout import (
     Span,
     check_folder,
     prepare,
+    remove,
     spans_in,
     take_away,
 )
@@ -283,8 +283,8 @@ class RunFolder:
         return (self.path / OUTPUT).is_file()
 
     def remove(self) -> None:
-        """Take the folder away; what cannot be removed stays."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove what the run made; other files, and what cannot be removed, stay."""
+        remove(self.path)
 
     def sound_frontier(self, columns: Sequence[int]) -> Frontier:
         """Return where merging has come to, if all that it was merged from is there; else it begins anew, from the parts.

@@ -14,14 +14,16 @@ Whoever hands a folder on may have put anything there.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from samgeo.errors import OptionError
+from samgeo.geo.files import remove_staging
+from samgeo.segment.run.manifest import KIND
 
 __all__ = [
     "DIGEST",
@@ -35,6 +37,7 @@ __all__ = [
     "Span",
     "check_folder",
     "prepare",
+    "remove",
     "spans_in",
     "take_away",
 ]
@@ -44,6 +47,7 @@ PARTS, ROWS, FRONTIER, DIGEST = "parts", "rows", "frontier.npz", ".blake2b"
 
 _FOLDERS = (PARTS, ROWS)
 _FILES = (MANIFEST, LOCK, SESSION, OUTPUT, FRONTIER)
+_ROW = re.compile(r"[0-9]{6,12}\.(parquet|blake2b)")
 _PART = re.compile(r"([0-9]{6,12})-([0-9]{6,12})-([0-9]{6,12})(-holes)?\.npz")
 
 
@@ -76,6 +80,11 @@ def check_folder(path: Path) -> None:
         return
     if not path.is_dir() or not {*_FOLDERS, *_FILES}.issuperset(inner.name for inner in path.glob("[!.]*")):
         raise OptionError(f"{path} exists and is not the folder of a run; name another one with run_dir.")
+    if (strange := _not_ours(path)) is not None:
+        raise OptionError(
+            f"{path} exists and is not the folder of a run: {strange.relative_to(path)} is from something else; name another "
+            "one with run_dir."
+        )
     for name in (*_FOLDERS, *_FILES):
         inner = path / name
         if inner.is_symlink() or (inner.exists() and inner.is_dir() != (name in _FOLDERS)):
@@ -93,12 +102,59 @@ def prepare(path: Path) -> None:
     OSError
         If they cannot be made.
     """
-    begun = (path / MANIFEST).exists()
     for folder in (path, path / PARTS, path / ROWS):
         folder.mkdir(exist_ok=True)
-        # Before there is a manifest, other hidden folders may be of whoever owns the folder.
-        for leftover in folder.glob(".*-*" if begun or folder != path else f".{Path(MANIFEST).stem}-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        remove_staging(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove the files that a run makes, and its folders where nothing else is left in them; what cannot be removed stays."""
+    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW)):
+        for inner in _inside(folder):
+            if ours.fullmatch(inner.name) and inner.is_file() and not inner.is_symlink():
+                take_away(inner)
+        _remove_emptied(folder)
+    # The manifest goes last: without it, what is left would not be known for ours.
+    for name in (SESSION, OUTPUT, FRONTIER, LOCK, MANIFEST):
+        take_away(path / name)
+    _remove_emptied(path)
+
+
+def _remove_emptied(folder: Path) -> None:
+    if folder.is_dir() and not folder.is_symlink():
+        remove_staging(folder)
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _not_ours(path: Path) -> Path | None:
+    """Return a file that is named as one of a run and is from something else, None if there is none."""
+    lock, manifest = path / LOCK, path / MANIFEST
+    # What holds the lock empties the file.
+    if lock.is_file() and lock.stat().st_size:
+        return lock
+    if manifest.is_file():
+        try:
+            found = json.loads(manifest.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None  # damaged: `RunFolder.manifest` says so
+        return None if isinstance(found, dict) and found.get("kind", KIND) == KIND and "format" in found else manifest
+    for name in (SESSION, OUTPUT, FRONTIER):
+        if (path / name).exists():
+            return path / name
+    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW)):
+        for inner in _inside(folder):
+            if not inner.name.startswith(".") and not ours.fullmatch(inner.name):
+                return inner
+    return None
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return what lies in a folder; nothing where it is a link, or cannot be read."""
+    with suppress(OSError):
+        if not folder.is_symlink():
+            return sorted(folder.iterdir())
+    return []
 
 
 def spans_in(folder: Path) -> list[Span]:

@@ -1,0 +1,134 @@
+"""Keys go to the map after every kind of click on it, never to the notebook; what is typed into a field does nothing else."""
+
+import pytest
+from map_page import MapPage
+
+from samgeo.testing.scenes import town
+
+pytestmark = pytest.mark.browser
+
+BUILDINGS = (80, 98)
+
+_FOCUS = "() => document.querySelector('.samgeo-map').contains(document.activeElement)"
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return town((512, 512), seed=2)
+
+
+@pytest.fixture
+def on_map(notebook, scene, tmp_path):
+    image = scene.save(tmp_path / "town.tif", overviews=True)
+    notebook.run(f"import samgeo\nm = samgeo.Map({str(image)!r}, classes=('house', 'shed'))\nm")
+    shown = MapPage(notebook, scene.geobox.crs.proj)
+    shown.wait_drawn()
+    shown.cells = shown.page.locator(".jp-Notebook-cell").count()
+    yield shown
+    assert shown.page.locator(".jp-Notebook-cell").count() == shown.cells, "a key of the map cut or added a cell"
+
+
+def place(scene, number):
+    point = scene.footprints[scene.footprints["id"] == number].geometry.iloc[0].representative_point()
+    return point.x, point.y
+
+
+def accept(on_map, scene, number):
+    on_map.click(place(scene, number))
+    on_map.wait_count("preview", 1)
+    on_map.press("accept")
+    on_map.wait_count("preview", 0)
+
+
+def mode_by_key(on_map, key, mode):
+    on_map.page.keyboard.press(key)
+    on_map.page.locator(f"button.samgeo-mode-{mode}.mod-info").wait_for()
+    assert on_map.page.evaluate(_FOCUS)
+
+
+def check_keys(on_map, what):
+    """Keys that would cut, add and copy cells in a notebook choose modes of the map."""
+    for key, mode in (("x", "box"), ("b", "background"), ("c", "cut"), ("f", "foreground")):
+        if mode == "cut" and on_map.notebook.ask("m.session.state.selected") is None:
+            continue
+        mode_by_key(on_map, key, mode)
+    assert on_map.page.locator(".jp-Notebook-cell").count() == on_map.cells, what
+
+
+def test_keys_work_after_a_click_on_anything(on_map, scene, notebook):
+    page = on_map.page
+    for number in BUILDINGS:
+        accept(on_map, scene, number)
+    # The button that had the focus is disabled now: the next key goes to the map all the same.
+    notebook.wait_in_page(_FOCUS)
+    check_keys(on_map, "after accept")
+    page.locator(".samgeo-table tr[data-samgeo-id]").first.click()
+    notebook.wait_for("m.session.state.selected is not None")
+    check_keys(on_map, "after a row of the table")
+    notebook.picture("keys-1-row")
+    for name in (
+        ".samgeo-status",
+        ".samgeo-table caption",
+        "button.samgeo-mode-box",
+        "button.samgeo-class-1",
+        "button.samgeo-undo",
+    ):
+        page.locator(name).first.click()
+        check_keys(on_map, name)
+    x, y = on_map.on_screen(place(scene, BUILDINGS[0]))[0]
+    page.mouse.click(x, y)
+    on_map.wait_count("preview", 1)
+    check_keys(on_map, "after the map")
+    page.mouse.click(x, y + 3, button="right")
+    check_keys(on_map, "after a right click")
+    page.locator(".samgeo-overwrite input").click()
+    check_keys(on_map, "after a checkbox")
+    page.keyboard.press("Escape")
+    on_map.wait_count("preview", 0)
+    page.locator("button.samgeo-undo").click()
+    page.keyboard.press("y")
+    notebook.wait_for("not m.session.snapshot.can_redo")
+    notebook.picture("keys-2-end")
+
+
+def test_keys_go_on_after_each_button_that_disables_itself(on_map, scene, notebook):
+    page = on_map.page
+    for number, (press, before) in enumerate((("clear", "a click"), ("accept", "a click"), ("delete", "a selection"))):
+        if before == "a click":
+            on_map.click(place(scene, BUILDINGS[0]))
+            on_map.wait_count("preview", 1)
+        else:
+            page.locator(".samgeo-table tr[data-samgeo-id]").first.click()
+        on_map.press(press)
+        page.locator(f"button.samgeo-{press}[disabled]").wait_for()
+        notebook.wait_in_page(_FOCUS)
+        check_keys(on_map, f"{number}: {press}")
+
+
+def test_what_is_typed_into_a_field_does_nothing_else(on_map, scene, notebook):
+    page = on_map.page
+    accept(on_map, scene, BUILDINGS[0])
+    before = notebook.ask("[m.session.snapshot.revision, m._pointer.mode]")
+    field = page.locator(".samgeo-export-path input")
+    field.fill("")
+    field.press_sequentially("xbacdz2.gpkg")
+    assert field.input_value() == "xbacdz2.gpkg"
+    least = page.locator(".samgeo-least input")
+    least.fill("0.5")
+    least.press("Enter")
+    notebook.wait_for("m.drawing.panel.least.value == 0.5")
+    assert notebook.ask("[m.session.snapshot.revision, m._pointer.mode]") == before
+    page.locator(".samgeo-status").click()
+    check_keys(on_map, "after a field")
+
+
+def test_the_focus_is_not_taken_from_where_the_analyst_has_put_it(on_map, scene, notebook):
+    page = on_map.page
+    on_map.click(place(scene, BUILDINGS[0]))
+    on_map.wait_count("preview", 1)
+    on_map.page.locator("button.samgeo-accept").focus()
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    notebook.ask("m.session.accept() and None")
+    on_map.wait_count("object", 1)
+    page.wait_for_timeout(300)
+    assert not page.evaluate(_FOCUS)
