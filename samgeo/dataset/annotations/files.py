@@ -49,6 +49,7 @@ MAX_COUNT = 2**31 - 1
 MAX_LINE_BYTES = 16 * MIB
 # Text that is compressed to less of its size is made to fill memory.
 _MOST_COMPRESSED = 200
+_LEAST_LINE_BYTES = 64
 _GZIP = b"\x1f\x8b"
 
 _LONGEST_SHOWN = 60
@@ -158,7 +159,8 @@ def stream_lines(path: Path, most: int = MAX_JSON_BYTES) -> Iterator[tuple[int, 
         with gzip.open(path, "rb") if is_compressed else path.open("rb") as file:
             while raw := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
-                limit -= len(raw)
+                # Even an empty line takes time.
+                limit -= max(len(raw), _LEAST_LINE_BYTES)
                 where = Where(path, f"line {number}")
                 if limit < 0 or len(raw) > MAX_LINE_BYTES:
                     what = f"it has more than {most} bytes, is compressed too much, or has a line of more than {MAX_LINE_BYTES}"

@@ -193,7 +193,7 @@ def _key(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    parts = PurePosixPath(name).parts
+    parts = PurePosixPath(name).parts or ("",)
     return "/".join([part for part in parts[:-1] if part.lower() not in _HALVES] + [parts[-1]])
 
 

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "extent_of", "read", "read_frame", "to_frame"]
 
 _BINARY = {".fgb", ".geoparquet", ".gpkg", ".parquet", ".shp", ".vrt"}
-SUFFIXES = {*_BINARY - {".vrt"}, ".geojson", ".geojsonl", ".geojsons", ".geojsonseq"}
+_LINES = {".geojsonl", ".geojsons", ".geojsonseq"}
+SUFFIXES = {*_BINARY - {".vrt"}, ".geojson", *_LINES}
 
 _POLYGONS = {"Polygon", "MultiPolygon"}
 
@@ -58,7 +59,8 @@ def read(
     """Read a vector file; ``class_name`` is the class of all where there is no column."""
     from samgeo.dataset.annotations.readers import footprint_csv, geojsonl
 
-    if path.suffix.lower() in _BINARY or not geojsonl.is_lines(head_of(path)):
+    is_lines = path.suffix.lower() in _LINES or (path.suffix.lower() not in _BINARY and geojsonl.is_lines(head_of(path)))
+    if not is_lines:
         options = {"class_column": class_column, "class_name": class_name, "crs": crs}
         read_frame(gathered, _frame(path), Where(path), images, **options)
         return
@@ -109,6 +111,8 @@ def read_frame(
     frame, geometries = frame.iloc[numbers], geometries[numbers]
     columns = {name: frame[name].tolist() for name in _KEPT if name in frame}
     owner = _image_of_pixels(frame, images, where) if in_pixels else ""
+    if not in_pixels and not images.paths and len(frame) == 0:
+        return
     if not in_pixels and not images.paths:
         fail(where, "it is georeferenced, and pixels need an image", "give the image, or the folder of images, with images=...")
     for name, rows in _groups(frame, geometries, images, owner).items():

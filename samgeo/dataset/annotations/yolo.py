@@ -65,7 +65,8 @@ def _is_no_label(path: Path) -> bool:
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles, kind: str) -> None:
     """Read files of one of the `KINDS`, or ``"yolo"``: boxes, and oriented boxes where no line has more points, or segments."""
-    config = find_config(root, list(dict.fromkeys(path.parent for path in paths)))
+    folders = dict.fromkeys(folder for path in paths for folder in path.parents if root in folder.parents)
+    config = find_config(root, list(folders))
     gathered.classes = list(config.names)
     keypoints = config.keypoints if kind in {"yolo", "yolo-boxes"} else None
     lines: list[tuple[Image, Where, NDArray[np.float64]]] = []

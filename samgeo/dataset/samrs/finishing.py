@@ -115,6 +115,8 @@ class Finishing:
                 rows.append([one.annotation, part.image, one.picture, name, *box, iou, one.reason])
         write_whole(self.folder.path / "rejected.csv", _csv(rows))
         write_whole(self.folder.path / "failed.csv", _csv([["image", "reason"], *map(list, self.failed.items())]))
+        notes = [["left out", one] for one in table.left_out] + [["changed", one] for one in table.changed]
+        write_whole(self.folder.path / "reading.csv", _csv([["what", "record"], *notes]))
 
 
 def to_json(table: Annotations, pictures: Sequence[Picture]) -> dict[str, Any]:

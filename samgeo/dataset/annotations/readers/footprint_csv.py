@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from samgeo.dataset.annotations.files import MAX_ROWS, Where, as_number, fail, shown
 from samgeo.dataset.annotations.images import ImageFiles, geobox_of, without_suffix
 from samgeo.dataset.annotations.readers.csv_rows import header_of, read_records
+from samgeo.dataset.annotations.readers.shapes import text_of
 from samgeo.dataset.annotations.rows import Gathered, Row
 from samgeo.dataset.annotations.vectors import extent_of, read_frame
 
@@ -85,7 +86,9 @@ def near(images: ImageFiles) -> Near:
 def _parsed(gathered: Gathered, texts: Sequence[str], wheres: Sequence[Where]) -> NDArray[np.object_]:
     """Return polygons of WKT, None where a text is none."""
     checked = [text if _POLYGON.match(text) else None for text in texts]
-    geometries = np.array(shapely.force_2d(shapely.from_wkt(checked, on_invalid="ignore")), dtype=np.object_)
+    with np.errstate(all="ignore"):
+        # Numbers that overflow are infinite, and refused as such.
+        geometries = np.array(shapely.force_2d(shapely.from_wkt(checked, on_invalid="ignore")), dtype=np.object_)
     for geometry, text, where in zip(geometries, texts, wheres, strict=True):
         with gathered.faults:
             if geometry is None:
@@ -143,7 +146,7 @@ def _read_spacenet(gathered: Gathered, path: Path, images: ImageFiles, class_nam
         if number >= MAX_ROWS:
             fail(where, f"there are more than {MAX_ROWS} annotations", "read fewer at a time", whole=True)
         with gathered.faults:
-            id_ = record.get("ImageId", "").strip()
+            id_ = text_of(record.get("ImageId"), where, "its ImageId")
             if id_ not in names:
                 names[id_] = images.image(_image_name(id_, images, where), None, where)
             in_pixels = bool(record.get("PolygonWKT_Pix"))

@@ -116,4 +116,7 @@ def _geometry(value: Any, where: Where) -> shapely.Polygon | shapely.MultiPolygo
 
 
 def _ring(ring: Any) -> Any:
-    return np.array([point[:2] for point in ring], dtype=np.float64).reshape(-1, 2)
+    points = np.array([point[:2] for point in ring], dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError("a ring is no list of x and y")
+    return points
