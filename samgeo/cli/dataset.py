@@ -70,7 +70,7 @@ def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: An
     made = make_samrs(images, annotations, out, progress=not quiet, **options)
     if not quiet:
         kept_out = f"; {made.rejected:,} without a mask, see rejected.csv" if made.rejected else ""
-        kept_out += f"; {len(made.left_out):,} faulty records left out, see reading.csv" if made.left_out else ""
+        kept_out += f"; {count(len(made.left_out), 'faulty record')} left out, see reading.csv" if made.left_out else ""
         click.echo(f"{count(made.instances, 'mask')} in {count(made.pictures, 'picture')} in {out}{kept_out}", err=True)
     if made.failed:
         raise click.ClickException(f"{count(len(made.failed), 'image')} could not be used; see {out / 'failed.csv'}.")

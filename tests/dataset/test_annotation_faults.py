@@ -280,6 +280,27 @@ def test_names_of_classes_are_found(place, tmp_path):
     assert table.changed == ()
 
 
+def test_a_set_of_label_studio_has_notes_and_classes_beside_its_labels(tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("1 0.5 0.5 0.2 0.25\n")
+    (tmp_path / "labels" / "predefined.txt").write_text("house\nshed\n")
+    (tmp_path / "classes.txt").write_text("house\nshed\n")
+    (tmp_path / "notes.json").write_text(json.dumps({"categories": [{"id": 0, "name": "house"}], "info": {"year": 2026}}))
+    table = read_annotations(tmp_path, images=SIZE)
+    assert table.class_names.tolist() == ["shed"]
+    assert len(table.changed) == 1
+    assert "predefined.txt: it has no labels" in table.changed[0]
+
+
+def test_coco_is_seen_behind_long_categories(tmp_path):
+    value = coco()
+    more = [{"id": 100 + number, "name": f"class {number} " + "x" * 90} for number in range(1000)]
+    categories = {"categories": value.pop("categories") + more}
+    (tmp_path / "long.json").write_text(json.dumps(categories | value))
+    (tmp_path / "readme.txt").write_text("Not a label.\n")
+    assert len(read_annotations(tmp_path)) == 3
+
+
 def test_classes_without_names_are_told(tmp_path):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.txt").write_text("1 0.5 0.5 0.2 0.25\n")

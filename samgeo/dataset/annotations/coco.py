@@ -23,7 +23,7 @@ from samgeo.dataset.annotations.images import ImageFiles, name_below
 from samgeo.dataset.annotations.rows import Gathered, Row
 from samgeo.dataset.annotations.table import class_fault
 from samgeo.errors import AnnotationError, OptionError
-from samgeo.segment.coco import to_rings
+from samgeo.segment.coco import HEAD, to_rings
 from samgeo.segment.rle import Rle
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def to_coco(annotations: Annotations, *, compressed: bool = True) -> dict[str, A
         records.append(record)
     sizes = [{} if one.shape is None else {"width": one.width, "height": one.height} for one in table.images]
     return {
-        "info": {"description": "", "version": "1.0"},
-        "licenses": [],
+        **HEAD,
         "images": [{"id": id_, "file_name": one.name, **sizes[id_ - 1]} for id_, one in enumerate(table.images, 1)],
         "categories": [{"id": id_, "name": name} for id_, name in enumerate(table.classes, 1)],
         "annotations": records,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samgeo.dataset.annotations import dota, vectors, voc, yolo
-from samgeo.dataset.annotations.files import MAX_XML_BYTES, Where, fail, find_files, head_of, read_bytes, shown
+from samgeo.dataset.annotations.files import MAX_JSON_BYTES, MAX_XML_BYTES, Where, fail, find_files, head_of, read_bytes, shown
 from samgeo.dataset.annotations.readers import footprint_csv, geojsonl, via
 from samgeo.errors import AnnotationError
 
@@ -16,6 +16,7 @@ __all__ = ["find_annotations", "format_of_file"]
 # Files without objects do not show their format: look at some more.
 _MOST_LOOKED_AT = 1000
 _MOST_LINES = 20
+_HEAD_BYTES = 1 << 16
 
 _SUFFIXES = {
     "coco": (".json",),
@@ -60,7 +61,7 @@ def find_annotations(root: Path, kind: str | None) -> tuple[str, list[Path]]:
         fail(Where(root), "it is a folder, and a vector layer is a file", "give the file")
     suffixes = _SUFFIXES[kind] if kind else (".xml", ".txt", ".json", ".csv", ".csv.gz")
     found = {suffix: find_files(root, suffix) for suffix in suffixes}
-    if ".txt" in found and kind != "dota":
+    if ".txt" in found:
         found[".txt"] = yolo.label_files(found[".txt"])
     if kind is not None:
         paths = [path for some in found.values() for path in some]
@@ -98,7 +99,7 @@ def _common_format(paths: Sequence[Path]) -> str | None:
     kinds: set[str | None] = set()
     for path in looked_at:
         try:
-            kinds.add(format_of_file(path))
+            kinds.add(format_of_file(path, is_alone=False))
         except AnnotationError:
             kinds.add(None)
     seen = {kind for kind in kinds if kind}
@@ -112,8 +113,15 @@ def _common_format(paths: Sequence[Path]) -> str | None:
     return seen.pop() if seen else (None if None in kinds else "")
 
 
-def format_of_file(path: Path) -> str:
+def format_of_file(path: Path, *, is_alone: bool = True) -> str | None:
     """Return the format of a file; nothing where it has no objects that would show it.
+
+    Parameters
+    ----------
+    path : Path
+    is_alone : bool, default True
+        Whether the file is all that there is, so that a format is assumed by whose reader says what is wrong with it. Else None
+        is returned where there is nothing that shows a format.
 
     Raises
     ------
@@ -122,13 +130,13 @@ def format_of_file(path: Path) -> str:
     """
     if path.suffix.lower() in vectors.SUFFIXES:
         return "vectors"
-    head = head_of(path)
+    head = head_of(path, _HEAD_BYTES)
     if b"\0" in head[:64] and b"<" in head[:8]:
         head = head.replace(b"\0", b"")  # XML in UTF-16
     if head.startswith(b"<"):
         return _format_of_xml(path)
     if head.startswith((b"{", b"[", b"\x1e")):
-        return _format_of_json(head)
+        return _format_of_json(path, head) or ("coco" if is_alone else None)
     csv_kind = footprint_csv.format_of(head) or via.format_of(head)
     if csv_kind:
         return csv_kind
@@ -151,19 +159,32 @@ def _has(head: bytes, *keys: bytes) -> bool:
     return all(re.search(rb'"' + key + rb'"\s*:', head) for key in keys)
 
 
-def _format_of_json(head: bytes) -> str:
-    """Return the format of JSON by the keys at its beginning."""
+def _format_of_json(path: Path, head: bytes) -> str:
+    """Return the format of JSON by its keys; nothing where they show none."""
     if b'"FeatureCollection"' in head or geojsonl.is_lines(head):
         return "vectors"
-    if head.startswith(b"["):
-        if _has(head, b"data") and (_has(head, b"annotations") or _has(head, b"completions") or _has(head, b"predictions")):
-            return "label-studio"
-        return "coco-results" if _has(head, b"image_id", b"category_id") else "coco"
-    if _has(head, b"shapes") and (_has(head, b"points") or _has(head, b"imagePath") or _has(head, b"flags")):
+    return _format_of_list(head) if head.startswith(b"[") else _format_of_object(path, head)
+
+
+def _format_of_list(head: bytes) -> str:
+    if _has(head, b"data") and any(_has(head, key) for key in (b"annotations", b"completions", b"predictions")):
+        return "label-studio"
+    return "coco-results" if _has(head, b"image_id", b"category_id") else ""
+
+
+def _format_of_object(path: Path, head: bytes) -> str:
+    """Return the format of an object of JSON by its keys, first by those at its beginning."""
+    if _has(head, b"shapes") and any(_has(head, key) for key in (b"points", b"imagePath", b"flags")):
         return "labelme"
     if _has(head, b"_via_img_metadata") or (_has(head, b"regions", b"filename") and not _has(head, b"images")):
         return "via"
-    return "coco"
+    if _has(head, b"images") or _has(head, b"annotations"):
+        return "coco"
+    if len(head) < _HEAD_BYTES:
+        return ""
+    # The categories, or what is said of the data set, may be long.
+    content = read_bytes(path, MAX_JSON_BYTES)
+    return "coco" if _has(content, b"images", b"annotations") else "labelme" if _has(content, b"shapes", b"imagePath") else ""
 
 
 def _format_of_text(path: Path, head: bytes) -> str:

@@ -169,7 +169,9 @@ class Gathered:
         scores = np.array([row.score for row in rows], dtype=np.float64)
         difficult = np.array([row.difficult for row in rows], dtype=np.int64)
         crowd = np.array([row.crowd for row in rows], dtype=np.bool_)
-        empty = np.array([isinstance(shape, shapely.Geometry) and shape.is_empty for shape in shapes], dtype=np.bool_)
+        empty = np.array(
+            [isinstance(shape, shapely.Geometry) and bool(shapely.is_empty(shape)) for shape in shapes], dtype=np.bool_
+        )
         faulty = dict.fromkeys(np.flatnonzero(empty).tolist(), "its polygon has no area")
         images = list(self.images.values())
         for number, what in row_faults(images, image, boxes, corners, shapes, scores=scores, difficult=difficult):

@@ -45,6 +45,8 @@ SHARE_DECIMALS = 15
 
 _NO_LABELS = {*NAME_LISTS, "train.txt", "val.txt", "test.txt", "notes.txt"}
 _MOST_CLASSES = 100_000
+# How a line of YOLO or DOTA begins.
+_NUMBERS = re.compile(rb"([-+]?[\d.]+(e[-+]?\d+)?\s+){4,}", re.IGNORECASE)
 # Shares a little past the edge are common; what is much larger is pixels.
 _MOST_SHARE = 2.0
 
@@ -60,7 +62,7 @@ def _is_no_label(path: Path) -> bool:
     name = path.name.lower()
     if name.startswith("readme"):
         return True
-    return name in _NO_LABELS and re.match(rb"\d+(\s+[-+.\deE]+){4,}\s*$", head_of(path, 4096), re.MULTILINE) is None
+    return name in _NO_LABELS and _NUMBERS.match(head_of(path, 4096)) is None
 
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles, kind: str) -> None:
@@ -73,7 +75,11 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
     for path in paths:
         where = Where(path)
         with gathered.faults:
-            image = images.image(name_below(root, path), None, where)
+            own = name_below(root, path)
+            if images and images.find(own, where) is None and _NUMBERS.match(head_of(path, 4096) or b"0 0 0 0 ") is None:
+                gathered.changed.add(f"{path}: it has no labels, and there is no image {own}; passed over")
+                continue
+            image = images.image(own, None, where)
             text = list(read_lines(path))
             if image.shape is None and text:
                 remedy = "say where the images are with images=..., a folder or a mapping of names to (height, width)"
