@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from samgeo.errors import VectorError
 from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_head
@@ -44,7 +44,9 @@ SUFFIXES = {
 PROVENANCE = "samgeo"
 
 
-def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> gpd.GeoDataFrame:
+def read_vectors(
+    source: Any, *, crs: Any = None, layer: str | None = None, on_invalid: Literal["raise", "ignore"] = "raise"
+) -> gpd.GeoDataFrame:
     """Read features.
 
     Parameters
@@ -56,6 +58,9 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
         Reproject to this CRS. As it is by default.
     layer : str, optional
         Of a file with several.
+    on_invalid : {"raise", "ignore"}, default "raise"
+        What is done with a feature whose coordinates make no geometry, as a ring of two points: refuse the file, or give the
+        feature without geometry, for callers that list those.
 
     Returns
     -------
@@ -76,7 +81,7 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
     elif isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         with _file_errors(f"{name} cannot be read", "check that it is a vector file and whole"):
-            frame = _read(name, layer)
+            frame = _read(name, layer, on_invalid)
     else:
         raise VectorError(
             f"features cannot be read from a {type(source).__name__}; give a path, a GeoDataFrame or a GeoSeries."
@@ -250,7 +255,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         return None if text is None else dict(json.loads(text))
 
 
-def _read(name: str, layer: str | None) -> Any:
+def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
     import geopandas as gpd
     import pyogrio
 
@@ -271,7 +276,7 @@ def _read(name: str, layer: str | None) -> Any:
         layer = layers[0] if layers else None
     if is_local and layer is not None and path.is_file():
         check_no_view(path, layer)
-    frame = gpd.read_file(name, engine="pyogrio", layer=layer)
+    frame = gpd.read_file(name, engine="pyogrio", layer=layer, on_invalid=on_invalid)
     return _with_schema(frame, path) if written_as == "GeoJSON" and path.is_file() else frame
 
 

@@ -75,12 +75,19 @@ BROKEN = {
                         ("tree", shapely.Point(1, 2)),
                         ("shed", shapely.box(5, 2, 8, 4)),
                     )
+                ]
+                + [
+                    {
+                        "type": "Feature",
+                        "properties": {"class": "barn"},
+                        "geometry": {"type": "Polygon", "coordinates": [[[10, 10], [11, 11]]]},
+                    }
                 ],
             }
         ),
         {"crs": "pixels"},
         ["roof", "shed"],
-        ["feature 1: its class is empty", "feature 2: it is a Point"],
+        ["feature 1: its class is empty", "feature 2: it is a Point", "feature 4: it is nothing"],
     ),
 }
 

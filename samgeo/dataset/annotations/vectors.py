@@ -183,7 +183,7 @@ def _frame(path: Path) -> gpd.GeoDataFrame:
         with warnings.catch_warnings():
             # What GDAL only warns of shows in the features, which are looked at one by one.
             warnings.simplefilter("ignore")
-            return read_vectors(path)
+            return read_vectors(path, on_invalid="ignore")
     except VectorError as error:
         raise AnnotationError(str(error)) from error
 
