@@ -117,3 +117,16 @@ def test_an_image_without_crs_cannot_be_drawn_on(files: tuple[Path, Path, Path],
     assert result.exit_code == 1
     assert "CRS" in result.stderr
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Non closed ring:RuntimeWarning")  # of GDAL
+def test_a_feature_that_is_no_geometry_is_left_out_and_listed(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    collection = json.loads(files[1].read_text())
+    broken = {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}
+    collection["features"].append({"type": "Feature", "properties": {"kind": "roof"}, "geometry": broken})
+    (tmp_path / "broken.geojson").write_text(json.dumps(collection))
+    result = run(tmp_path / "broken.geojson", files[1])
+    assert result.exit_code == 0, result.output
+    count = len(collection["features"]) - 1
+    assert f"| all | {count} | {count} | {count} |" in result.output
+    assert "Of the found layer, 1 left out: no geometry." in result.output

@@ -14,6 +14,8 @@ __all__ = ["dataset"]
 # As in samgeo.dataset.samrs.recipe, whose libraries other commands need not wait for.
 PROMPTS = ("hbox", "rhbox", "rbox")
 ON_TOP = ("annotation", "smallest")
+PIXELS = ("inclusive", "edges")
+ON_ERROR = ("raise", "skip")
 EXPORTS = ("dota", "torchgeo", "voc", "yolo-boxes", "yolo-obb", "yolo-segments")
 
 
@@ -27,9 +29,13 @@ def dataset() -> None:
 @click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--prompt", type=click.Choice(PROMPTS), default="hbox", show_default=True, help="What is asked; see below.")
-@click.option("--format", help="Of ANNOTATIONS: coco, dota, voc, dior, fair1m, yolo or vectors.  [default: seen by the files]")
-@click.option("--class-column", help="Of a vector layer.  [default: class]")
-@click.option("--class-name", help="The class of all of a vector layer, instead of a column.")
+@click.option("--format", help="Of ANNOTATIONS, such as coco, dota, voc, yolo or vectors.  [default: seen by the files]")
+@click.option("--class-column", help="Of a vector layer or VIA.  [default: class]")
+@click.option("--class-name", help="The class of all of a vector layer, CSV or VIA, instead of a column.")
+@click.option(
+    "--pixels", type=click.Choice(PIXELS), default="inclusive", show_default=True, help="Of bndbox in xml; see below."
+)
+@click.option("--on-error", type=click.Choice(ON_ERROR), default="raise", show_default=True, help="Of faulty records.")
 @click.option("--classes", help="Classes to take, in the order of their values: plane,ship.  [default: all]")
 @click.option("--min-box-iou", type=float, default=0.5, show_default=True, help="Least IoU of a mask's box with the one asked.")
 @click.option("--on-top", type=click.Choice(ON_TOP), default="annotation", show_default=True, help="Where masks overlap.")
@@ -52,7 +58,9 @@ def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: An
     """Make a segmentation data set of the boxes in ANNOTATIONS on IMAGES, a folder or a file, in the folder OUT, as SAMRS.
 
     Prompts are horizontal boxes (hbox), the hulls of oriented ones (rhbox), or these with the oriented box as a soft mask
-    (rbox). The same command goes on after a stop. Images that cannot be used are listed, and then the exit code is 1.
+    (rbox). The numbers of bndbox in xml are pixels from 1, the last one included, or edges from 0. Faulty records of
+    ANNOTATIONS are refused, all together, or skipped and listed in reading.csv. The same command goes on after a stop. Images
+    that cannot be used are listed, and then the exit code is 1.
     """
     from samgeo.dataset.samrs import make_samrs
 
@@ -62,6 +70,7 @@ def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: An
     made = make_samrs(images, annotations, out, progress=not quiet, **options)
     if not quiet:
         kept_out = f"; {made.rejected:,} without a mask, see rejected.csv" if made.rejected else ""
+        kept_out += f"; {count(len(made.left_out), 'faulty record')} left out, see reading.csv" if made.left_out else ""
         click.echo(f"{count(made.instances, 'mask')} in {count(made.pictures, 'picture')} in {out}{kept_out}", err=True)
     if made.failed:
         raise click.ClickException(f"{count(len(made.failed), 'image')} could not be used; see {out / 'failed.csv'}.")

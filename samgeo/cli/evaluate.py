@@ -73,7 +73,8 @@ def evaluate(
     bands, stretch = parse_bands(options.pop("bands")), parse_stretch(options.pop("stretch"))
     raster = None if image is None else Raster.open(image, bands=bands, stretch=stretch)
     worst = options.pop("worst")
-    layers = read_vectors(found), read_vectors(truth)
+    # What has no geometry is left out of the figures, and listed.
+    layers = read_vectors(found, on_invalid="ignore"), read_vectors(truth, on_invalid="ignore")
     if raster is not None:
         _check_placed(layers[1].crs, raster)
     report = run(*layers, sizes=_parse_sizes(options.pop("sizes")), **options)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from samgeo.errors import OptionError
 from samgeo.segment.masks import Mask
 
-__all__ = ["box_corners", "to_rbox", "to_xywha"]
+__all__ = ["box_corners", "to_rbox", "to_xywha", "turned_corners"]
 
 Floats = NDArray[np.float64]
 
@@ -86,6 +86,28 @@ def box_corners(boxes: ArrayLike) -> Floats:
     """
     array = np.asarray(boxes, dtype=np.float64)
     return array[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*array.shape[:-1], 4, 2)
+
+
+def turned_corners(x: float, y: float, width: float, height: float, turn: float) -> Floats:
+    """Return the corners of a rectangle that is turned around its middle.
+
+    Parameters
+    ----------
+    x, y : float
+        The middle.
+    width, height : float
+        The sides before the turn.
+    turn : float
+        Radians, clockwise on a screen with y down.
+
+    Returns
+    -------
+    ndarray, shape (4, 2)
+        The corner that is top left before the turn, and then the others, clockwise on a screen.
+    """
+    across, down = np.array([-1, 1, 1, -1]) * width / 2, np.array([-1, -1, 1, 1]) * height / 2
+    cos, sin = np.cos(turn), np.sin(turn)
+    return np.stack([x + across * cos - down * sin, y + across * sin + down * cos], axis=1)
 
 
 def to_xywha(corners: ArrayLike) -> Floats:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from samgeo.errors import VectorError
 from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_head
@@ -46,7 +46,9 @@ SUFFIXES = {
 PROVENANCE = "samgeo"
 
 
-def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> gpd.GeoDataFrame:
+def read_vectors(
+    source: Any, *, crs: Any = None, layer: str | None = None, on_invalid: Literal["raise", "ignore"] = "raise"
+) -> gpd.GeoDataFrame:
     """Read features.
 
     Parameters
@@ -59,6 +61,9 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
         Reproject to this CRS, with corners added where an edge would else be off by more than a millimetre.
     layer : str, optional
         The layer of a file with several, instead of naming it after the path. By default the only one with geometry.
+    on_invalid : {"raise", "ignore"}, default "raise"
+        What is done with a feature whose coordinates make no geometry, as a ring of two points: refuse the file, or give the
+        feature without geometry, for callers that list those.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def read_vectors(source: Any, *, crs: Any = None, layer: str | None = None) -> g
         name = os.fspath(source)
         with _file_errors(f"{name} cannot be read", "check that it is a vector file and whole"):
             path, named = (name, None) if layer is not None else split_layer(name)
-            frame = _read(path, layer or named)
+            frame = _read(path, layer or named, on_invalid)
     else:
         raise VectorError(
             f"features cannot be read from a {type(source).__name__}; give a path, a GeoDataFrame or a GeoSeries."
@@ -256,7 +261,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         return None if text is None else dict(json.loads(text))
 
 
-def _read(name: str, layer: str | None) -> Any:
+def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
     import geopandas as gpd
     import pyogrio
 
@@ -279,7 +284,7 @@ def _read(name: str, layer: str | None) -> Any:
         layer = choose_layer(name, drawn if drawn and layer is None else [one for one, _ in found], layer)
     if is_local and layer is not None and path.is_file():
         check_no_view(path, layer)
-    frame = gpd.read_file(name, engine="pyogrio", layer=layer)
+    frame = gpd.read_file(name, engine="pyogrio", layer=layer, on_invalid=on_invalid)
     return _with_schema(frame, path) if written_as == "GeoJSON" and path.is_file() else frame
 
 

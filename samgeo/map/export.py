@@ -13,7 +13,7 @@ import shapely
 
 from samgeo.errors import VectorError
 from samgeo.map.annotations import Annotation
-from samgeo.segment.coco import to_rings, write_json
+from samgeo.segment.coco import HEAD, to_rings, write_json
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -160,8 +160,8 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
     Returns
     -------
     dict
-        ``images``, ``categories`` and ``annotations``, each with ``segmentation``, ``bbox`` (x, y, width, height), ``area``,
-        ``category_id``, ``complete``, and the scores of the model's mask where there are any.
+        ``info``, ``licenses``, ``images``, ``categories`` and ``annotations``, each with ``segmentation``, ``bbox`` (x, y,
+        width, height), ``area``, ``category_id``, ``complete``, and the scores of the model's mask where there are any.
     """
     from shapely.affinity import affine_transform
 
@@ -187,6 +187,7 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
             }
         )
     return {
+        **HEAD,
         "images": [{"id": 1, "file_name": Path(raster.name).name, "width": width, "height": height}],
         "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
         "annotations": annotations,

@@ -14,7 +14,10 @@ import shapely
 from samgeo.errors import VectorError
 from samgeo.geo.vectors import check_output
 
-__all__ = ["to_rings", "without_holes", "write_json"]
+__all__ = ["HEAD", "to_rings", "without_holes", "write_json"]
+
+HEAD: dict[str, Any] = {"info": {"description": "", "version": "1.0"}, "licenses": []}
+"""The parts of a COCO file that say nothing of its objects. `COCO.loadRes` of pycocotools 2.0.9 and later needs ``info``."""
 
 
 def to_rings(geometry: shapely.Geometry) -> list[list[float]]:

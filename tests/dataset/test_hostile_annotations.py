@@ -1,15 +1,18 @@
 """Files that nobody vouches for give an error with file and place, or a table; never a crash, and never late."""
 
+import gzip
 import json
 import math
 import os
 import re
 import time
 
+import format_files
 import numpy as np
 import pytest
+import shapely
 
-from samgeo.dataset.annotations import read_annotations
+from samgeo.dataset.annotations import Annotations, read_annotations
 from samgeo.errors import AnnotationError, SamgeoError
 
 SECONDS_EACH = 5.0
@@ -68,6 +71,7 @@ GEOJSON = json.dumps(
     },
     indent=1,
 )
+LINES = "".join(json.dumps(feature) + "\n" for feature in json.loads(GEOJSON)["features"])
 WHOLE = {
     "a.txt": (DOTA, {"format": "dota"}),
     "b.txt": (YOLO, {"format": "yolo", "images": {"b.png": (10, 20)}}),
@@ -76,6 +80,16 @@ WHOLE = {
     "b.xml": (FAIR1M, {}),
     "a.json": (COCO, {}),
     "a.geojson": (GEOJSON, {"crs": "pixels"}),
+    "labelme.json": (format_files.LABELME, {"format": "labelme"}),
+    "cvat.xml": (format_files.CVAT, {"format": "cvat"}),
+    "via.json": (format_files.VIA, {"format": "via"}),
+    "via.csv": (format_files.VIA_CSV, {"format": "via"}),
+    "tasks.json": (format_files.LABEL_STUDIO, {"format": "label-studio"}),
+    "hrsc.xml": (format_files.HRSC, {"format": "hrsc2016"}),
+    "Task1_plane.txt": (format_files.TASK1, {"format": "dota-results"}),
+    "results.json": (format_files.COCO_RESULTS, {"format": "coco-results"}),
+    "spacenet.csv": (format_files.SPACENET, {"format": "spacenet"}),
+    "lines.geojsonl": (LINES, {"crs": "pixels"}),
 }
 INSERTED = [
     b"NaN",
@@ -131,6 +145,8 @@ def read(path, **options):
     else:
         assert np.isfinite(result.boxes_px).all()
         assert (result.boxes_px[:, :2] <= result.boxes_px[:, 2:]).all()
+        # Polygons may be repaired, and are then valid.
+        assert all(shapely.is_valid(shape) for shape in result.shapes if isinstance(shape, shapely.Geometry))
     assert time.process_time() - start < SECONDS_EACH
     return result
 
@@ -150,8 +166,14 @@ def test_a_hundred_changed_files_of_each_format_are_refused_or_read(name, tmp_pa
     refused = 0
     for _ in range(100):
         path.write_bytes(mutations(content.encode(), rng))
-        refused += isinstance(read(path, **options), SamgeoError)
-    # A change in a name or a digit may still be a file; most changes are not.
+        result = read(path, **options)
+        refused += isinstance(result, SamgeoError)
+        # What is left out is said, and what is left is what the whole would have been.
+        rest = read(path, on_error="skip", **options)
+        assert isinstance(result, SamgeoError) or rest == result
+        if isinstance(rest, Annotations):
+            assert bool(rest.left_out) == isinstance(result, SamgeoError)
+    # A change in a name or a digit may still be a file; many changes are not.
     assert refused > 30
 
 
@@ -173,7 +195,7 @@ HOSTILE = {
     "attributes.xml": ("<annotation " + " ".join(f'a{n}="1"' for n in range(100_000)) + "/>", None),
     "token.xml": ("<annotation>" + "x" * 15_000_000, "line 1: .*no element found|line 1: "),
     "large.xml": (" " * (17 << 20), "bytes, more than"),
-    "encoding.xml": ('<?xml version="1.0" encoding="gb18030"?>' + VOC, "line 1: .*encoding|encoding"),
+    "encoding.xml": ('<?xml version="1.0" encoding="utf-7"?>' + VOC, "line 1: .*encoding|encoding"),
     "lies.xml": ('<?xml version="1.0" encoding="utf-16"?>' + VOC, "line 1: "),
     "empty.xml": ("", "no element found"),
     "html.xml": ("<html><body/></html>", "<html>"),
@@ -241,6 +263,28 @@ HOSTILE = {
     "broken.gpkg": (b"SQLite format 3\0" + b"\1" * 5000, "cannot be read"),
     "broken.fgb": (b"fgb\3fgb\0" + b"\xff" * 100, "cannot be read"),
     "broken.shp": (b"\0\0\x27\x0a" + b"\0" * 100, "cannot be read"),
+    "lines.geojsonl": (LINES.replace("[[[1, 2]", "[[[[1, 2]]", 1), "line 1: its coordinates are no polygon"),
+    "deep.geojsonl": ('{"type": "Feature", "geometry": ' + "[" * 100_000 + "\n", "cannot be read|line 1"),
+    "bomb.csv.gz": (gzip.compress(b"ImageId,PolygonWKT_Pix\n" + b"\n" * (1 << 26)), "compressed too much"),
+    "bomb2.csv.gz": (gzip.compress(b"ImageId,PolygonWKT_Pix\n" + b"a" * (1 << 26)), "compressed too much"),
+    "cut.csv.gz": (gzip.compress(format_files.SPACENET.encode())[:-20], "cannot be read"),
+    "quote.csv": (format_files.SPACENET.replace('"POLYGON Z', '"""POLYGON Z', 1) + "a" * 200_000, "no CSV|line"),
+    "fields.csv": (format_files.SPACENET.replace(",-1,", ","), "line 4: it has 3 fields"),
+    "wkt.csv": (format_files.SPACENET.replace("POLYGON Z", "GEOMETRYCOLLECTION(" * 50_000), "line 2: .*no POLYGON|no CSV"),
+    "wkt2.csv": (format_files.SPACENET.replace("(10 2,19 2,19 8,10 2)", "(" * 100_000), "line 3: .*no POLYGON"),
+    "laughs_cvat.xml": (LAUGHS + format_files.CVAT.partition("?>")[2], "entity"),
+    "runs.xml": (format_files.CVAT.replace("0, 1, 1, 2, 2", "0, 2000000000"), "line 13: the runs of its mask"),
+    "mask.xml": (format_files.CVAT.replace('width="3"', 'width="2000000000"'), "line 13: its mask has"),
+    "no_mask.json": (re.sub('"mask": "[^"]*"', '"mask": "AAAA"', format_files.LABELME), r"shapes\[4\]: its mask is no PNG"),
+    "picture.json": (
+        re.sub('"mask": "[^"]*"', f'"mask": "{format_files.png(np.ones((1, 60)))}"', format_files.LABELME),
+        r"shapes\[4\]: its mask has 60 x 1 pixels",
+    ),
+    "points.json": (format_files.LABELME.replace('"rectangle"', '"line"'), r"shapes\[2\]: its shape_type is 'line'"),
+    "up.json": (format_files.VIA.replace('"a.png"', '"../a.png"'), "outside"),
+    "drive.json": (format_files.VIA.replace('"a.png"', '"C:\\\\a.png"'), "outside"),
+    "percent.json": (format_files.LABEL_STUDIO.replace('"width": 16', '"width": -16'), r"\[0\], result\[0\]: its sides"),
+    "id.json2": (format_files.COCO_RESULTS.replace('"image_id": 9', '"image_id": {}'), r"\[2\]: its image_id"),
     "pickle.pkl": (b"\x80\x04cos\nsystem\n(S'false'\ntR.", "suffix"),
 }
 
@@ -250,7 +294,7 @@ def test_hostile_files_are_refused_with_file_and_place(name, tmp_path):
     content, message = HOSTILE[name]
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    options = {".geojson": {"crs": "pixels"}, ".txt": {"format": "dota"}}.get(path.suffix, {})
+    options = {".geojson": {"crs": "pixels"}, ".geojsonl": {"crs": "pixels"}, ".txt": {"format": "dota"}}.get(path.suffix, {})
     result = read(path, **options)
     if message is not None:
         assert isinstance(result, AnnotationError)

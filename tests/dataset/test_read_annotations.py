@@ -101,13 +101,13 @@ def test_dota_takes_names_and_sizes_from_the_images(tmp_path):
 
 
 def test_voc_counts_pixels_from_1_and_includes_the_last(tmp_path):
-    table = read_annotations(write(tmp_path, a_xml=VOC))
+    table = read_annotations(write(tmp_path, **{"000001_xml": VOC}))
     assert table.images == (Image("000001.jpg", 500, 353),)
     assert table.class_names.tolist() == ["dog", "person & co"]
     assert table.boxes_px.tolist() == [[47, 239, 195, 371], [7.5, 11, 352, 498]]
     assert table.difficult.tolist() == [1, 0]
     assert table.kinds.tolist() == ["box", "box"]
-    edges = read_annotations(tmp_path / "a.xml", pixels="edges")
+    edges = read_annotations(tmp_path / "000001.xml", pixels="edges")
     assert edges.boxes_px[0].tolist() == [48, 240, 195, 371]
 
 
@@ -119,8 +119,8 @@ def test_voc_that_starts_at_0_says_what_to_do(tmp_path):
 
 
 def test_dior_has_oriented_boxes(tmp_path):
-    table = read_annotations(write(tmp_path, a_xml=DIOR, b_xml=VOC))
-    assert table.images == (Image("00011.jpg", 800, 800), Image("000001.jpg", 500, 353))
+    table = read_annotations(write(tmp_path, **{"00011_xml": DIOR, "a__000001_xml": VOC}))
+    assert table.images == (Image("00011.jpg", 800, 800), Image("a/000001.jpg", 500, 353))
     assert table.kinds.tolist() == ["rbox", "rbox", "box", "box"]
     assert table.corners_px[0].tolist() == [[10, 20], [50, 30], [40, 70], [0, 60]]
     # A turn by 90 degrees, clockwise on the screen: the left top corner is at the right top.

@@ -2,6 +2,7 @@
 
 import json
 from importlib import import_module
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,8 @@ from samrs_scenes import save, scene, table_of, turned
 from samgeo.cli import main
 from samgeo.dataset import make_samrs
 from samgeo.dataset.annotations import write_annotations
+from samgeo.dataset.annotations.faults import OnError
+from samgeo.dataset.annotations.voc import VocPixels
 from samgeo.dataset.samrs import recipe
 from samgeo.testing import town
 
@@ -85,6 +88,33 @@ def test_it_says_what_it_made_and_what_failed(tmp_path):
     assert "1 image could not be used" in result.stderr
 
 
+def test_boxes_from_0_and_faulty_records_can_be_read(boxes, tmp_path):
+    (tmp_path / "voc").mkdir()
+    text = (boxes / "voc" / "a.xml").read_text()
+    end = text.index("</annotation>")
+    at_0 = "<object><name>roof</name><bndbox>{}</bndbox></object>".format(
+        "".join(
+            f"<{side}>{value}</{side}>" for side, value in zip(("xmin", "ymin", "xmax", "ymax"), (0, 0, 20, 20), strict=True)
+        )
+    )
+    bad = at_0.replace("<xmin>0", "<xmin>left")
+    (tmp_path / "voc" / "a.xml").write_text(text[:end] + at_0 + bad + text[end:])
+    inputs = (boxes / "images", tmp_path / "voc", tmp_path / "out")
+    for options in ((), ("--on-error", "skip")):
+        result = run(*inputs, *options)
+        assert result.exit_code == 1
+        assert "--pixels edges" in result.stderr
+    result = run(*inputs, "--pixels", "edges")
+    assert result.exit_code == 1
+    assert "<xmin> is 'left'" in result.stderr
+    assert "--on-error skip" in result.stderr
+    assert not (tmp_path / "out").exists()
+    result = run(*inputs, "--pixels", "edges", "--on-error", "skip", "--min-box-iou", 0)
+    assert result.exit_code == 0
+    assert "1 faulty record left out, see reading.csv" in result.stderr
+    assert "<xmin> is 'left'" in (tmp_path / "out" / "reading.csv").read_text()
+
+
 def test_wrong_usage(tmp_path):
     assert run(tmp_path, tmp_path, tmp_path / "out", "--split", "most").exit_code == 2
     assert run(tmp_path, tmp_path, tmp_path / "out", "--prompt", "dot").exit_code == 2
@@ -96,3 +126,5 @@ def test_wrong_usage(tmp_path):
 def test_its_choices_are_the_recipes():
     for name in ("PROMPTS", "ON_TOP", "EXPORTS"):
         assert getattr(command, name) == getattr(recipe, name)
+    assert get_args(VocPixels) == command.PIXELS
+    assert get_args(OnError) == command.ON_ERROR

@@ -120,6 +120,10 @@ def test_pycocotools_finds_the_same_areas_and_masks(make, tmp_path, capsys):
     annotations = make()
     write_annotations(annotations, tmp_path / "a.json", format="coco")
     theirs = COCO(tmp_path / "a.json")
+    # Result lists can be laid over it, for which some versions need "info".
+    assert "info" in theirs.dataset
+    box = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    assert len(theirs.loadRes([box]).anns) == 1
     loaded = theirs.loadAnns(theirs.getAnnIds())
     assert len(loaded) == len(annotations)
     for row, one in enumerate(loaded):

@@ -799,6 +799,7 @@ def test_coco_has_the_pixels_of_the_objects_holes_and_parts_too(tmp_path: Path, 
     coco = json.loads(path.read_text())
     assert coco["images"] == [{"id": 1, "file_name": "ids.tif", "width": 220, "height": 180}]
     assert coco["categories"] == [{"id": 1, "name": "roof"}, {"id": 2, "name": "road"}]
+    assert "info" in coco  # for COCO.loadRes of pycocotools
     first, second = coco["annotations"]
     x0, y0, x1, y1 = box_of(0)
     assert (first["id"], first["category_id"], first["image_id"], first["iscrowd"]) == (1, 2, 1, 0)

@@ -21,14 +21,15 @@ import shapely
 from samgeo.dataset.annotations.files import Where, as_count, as_number, fail, read_json, shown
 from samgeo.dataset.annotations.images import ImageFiles, name_below
 from samgeo.dataset.annotations.rows import Gathered, Row
+from samgeo.dataset.annotations.table import class_fault
 from samgeo.errors import AnnotationError, OptionError
-from samgeo.segment.coco import to_rings
+from samgeo.segment.coco import HEAD, to_rings
 from samgeo.segment.rle import Rle
 
 if TYPE_CHECKING:
     from samgeo.dataset.annotations.table import Annotations
 
-__all__ = ["is_coco", "read", "to_coco"]
+__all__ = ["box_of", "is_coco", "read", "shape_of", "to_coco"]
 
 
 def is_coco(value: Any) -> bool:
@@ -36,20 +37,25 @@ def is_coco(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("images"), list) and "annotations" in value
 
 
-def read(root: Path, paths: Sequence[Path], images: ImageFiles) -> Gathered:
+def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
     """Read one file, or those of a data set's parts, whose images then have their file's folder before their names."""
-    gathered = Gathered()
     for path in paths:
-        value = read_json(path)
-        if not is_coco(value):
-            fail(Where(path), "it has no lists of images and annotations", "give a file of COCO")
-        folder = name_below(root, path).rpartition("/")[0]
-        names = _categories(value, path)
-        gathered.classes += names.values()
-        by_id = _images(value, path, folder, images, gathered)
-        for number, one in enumerate(_list(value, "annotations", path)):
-            gathered.add(_row(one, Where(path, f"annotations[{number}]"), by_id, names))
-    return gathered
+        with gathered.faults:
+            value = read_json(path)
+            if not is_coco(value):
+                fail(Where(path), "it has no lists of images and annotations", "give a file of COCO")
+            _read_file(gathered, value, path, name_below(root, path).rpartition("/")[0], images)
+
+
+def _read_file(gathered: Gathered, value: dict[str, Any], path: Path, folder: str, images: ImageFiles) -> None:
+    listed = _list(value, "annotations", path)
+    names = _categories(gathered, value, path)
+    gathered.classes += names.values()
+    by_id = _images(gathered, value, path, folder, images)
+    for number, one in enumerate(listed):
+        with gathered.faults:
+            where = Where(path, f"annotations[{number}]")
+            gathered.add(_row(_object(one, where), where, by_id, names))
 
 
 def to_coco(annotations: Annotations, *, compressed: bool = True) -> dict[str, Any]:
@@ -64,8 +70,8 @@ def to_coco(annotations: Annotations, *, compressed: bool = True) -> dict[str, A
     Returns
     -------
     dict
-        ``images`` (numbered from 1; with sizes where they are known), ``categories`` (numbered from 1) and ``annotations``,
-        in the table's order.
+        ``info``, which `COCO.loadRes` of pycocotools needs, ``licenses`` (none), ``images`` (numbered from 1; with sizes where
+        they are known), ``categories`` (numbered from 1) and ``annotations``, in the table's order.
     """
     table = annotations
     records = []
@@ -88,6 +94,7 @@ def to_coco(annotations: Annotations, *, compressed: bool = True) -> dict[str, A
         records.append(record)
     sizes = [{} if one.shape is None else {"width": one.width, "height": one.height} for one in table.images]
     return {
+        **HEAD,
         "images": [{"id": id_, "file_name": one.name, **sizes[id_ - 1]} for id_, one in enumerate(table.images, 1)],
         "categories": [{"id": id_, "name": name} for id_, name in enumerate(table.classes, 1)],
         "annotations": records,
@@ -117,54 +124,72 @@ def _list(value: dict[str, Any], key: str, path: Path) -> list[Any]:
     found = value.get(key)
     if not isinstance(found, list):
         fail(Where(path), f"{key} is {shown(found)}, not a list")
-    for number, one in enumerate(found):
-        if not isinstance(one, dict):
-            fail(Where(path, f"{key}[{number}]"), f"it is {shown(one)}, not an object")
     return found
 
 
-def _categories(value: dict[str, Any], path: Path) -> dict[Any, str]:
-    """Return names by id, without the first category of Roboflow, which is the name of the project."""
-    listed = _list(value, "categories", path)
+def _object(value: Any, where: Where) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        fail(where, f"it is {shown(value)}, not an object")
+    return value
+
+
+def _categories(gathered: Gathered, value: dict[str, Any], path: Path) -> dict[Any, str]:
+    """Return names by id, without the root category of Roboflow, which is the name of the project."""
+    listed = [one for one in _list(value, "categories", path) if isinstance(one, dict)]
+    root = _root(listed, value)
     names: dict[Any, str] = {}
-    for number, one in enumerate(listed):
+    for number, given in enumerate(_list(value, "categories", path)):
         where = Where(path, f"categories[{number}]")
-        id_, name = _id(one.get("id"), where), one.get("name")
-        if not isinstance(name, str) or not name.strip():
-            fail(where, f"its name is {shown(name)}, not a text")
-        if id_ in names or name.strip() in names.values():
-            fail(where, f"the id or the name of the category {shown(name)} comes twice")
-        names[id_] = name.strip()
-    first = next((one for one in listed if one.get("id") == 0), None)
-    others = [one for one in listed if one is not first]
-    if first is not None and others and all(one.get("supercategory") == first["name"] for one in others):
-        used = any(one.get("category_id") == 0 for one in value["annotations"] if isinstance(one, dict))
-        if first.get("supercategory") in {None, "none"} and not used:
-            del names[0]
+        with gathered.faults:
+            one = _object(given, where)
+            if one is root:
+                continue
+            id_, name = _id(one.get("id"), where), one.get("name")
+            if not isinstance(name, str) or not name.strip():
+                fail(where, f"its name is {shown(name)}, not a text")
+            fault = class_fault(name.strip())
+            if fault:
+                fail(where, fault, "give printable text")
+            if id_ in names or name.strip() in names.values():
+                fail(where, f"the id or the name of the category {shown(name)} comes twice")
+            names[id_] = name.strip()
     return names
 
 
-def _images(value: dict[str, Any], path: Path, folder: str, images: ImageFiles, gathered: Gathered) -> dict[Any, str]:
+def _root(categories: list[dict[str, Any]], value: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the category that is the name of the project: with the id 0, above all others, and of no annotation."""
+    first = next((one for one in categories if one.get("id") == 0), None)
+    others = [one for one in categories if one is not first]
+    if first is None or not others or first.get("supercategory") not in {None, "none"}:
+        return None
+    is_above = all(one.get("supercategory") == first.get("name") for one in others)
+    used = any(one.get("category_id") == 0 for one in value["annotations"] if isinstance(one, dict))
+    return first if is_above and not used else None
+
+
+def _images(gathered: Gathered, value: dict[str, Any], path: Path, folder: str, images: ImageFiles) -> dict[Any, str]:
     by_id: dict[Any, str] = {}
-    for number, one in enumerate(_list(value, "images", path)):
+    for number, given in enumerate(_list(value, "images", path)):
         where = Where(path, f"images[{number}]")
-        id_, name = _id(one.get("id"), where), one.get("file_name")
-        if not isinstance(name, str):
-            fail(where, f"its file_name is {shown(name)}, not a text")
-        if id_ in by_id:
-            fail(where, f"the id {id_} comes twice")
-        sides = [one.get(side) for side in ("height", "width")]
-        shape = None
-        if all(sides):
-            height, width = (
-                as_count(side, where, f"its {what}") for side, what in zip(sides, ("height", "width"), strict=True)
-            )
-            shape = height, width
-        # What would lead out of the folder is refused as the file says it.
-        below = name if name.startswith(("/", "\\")) or not folder else f"{folder}/{name}"
-        image = images.image(below, shape, where)
-        gathered.add_image(image, where)
-        by_id[id_] = image.name
+        with gathered.faults:
+            one = _object(given, where)
+            id_, name = _id(one.get("id"), where), one.get("file_name")
+            if not isinstance(name, str):
+                fail(where, f"its file_name is {shown(name)}, not a text")
+            if id_ in by_id:
+                fail(where, f"the id {id_} comes twice")
+            sides = [one.get(side) for side in ("height", "width")]
+            shape = None
+            if all(sides):
+                height, width = (
+                    as_count(side, where, f"its {what}") for side, what in zip(sides, ("height", "width"), strict=True)
+                )
+                shape = height, width
+            # What would lead out of the folder is refused as the file says it.
+            below = name if name.startswith(("/", "\\")) or not folder else f"{folder}/{name}"
+            image = images.image(below, shape, where)
+            gathered.add_image(image, where)
+            by_id[id_] = image.name
     return by_id
 
 
@@ -179,21 +204,17 @@ def _row(one: dict[str, Any], where: Where, images: dict[Any, str], names: dict[
     for key, known in (("image_id", images), ("category_id", names)):
         value = _id(one.get(key), where)
         if value not in known:
-            fail(where, f"its {key} is {shown(value)}, which the file does not have")
+            fail(where, f"its {key} is {shown(value)}, which the file does not have, or has with a fault")
         found.append(known[value])
-    box = _numbers(one["bbox"], where, "its bbox", 4) if one.get("bbox") else None
-    shape = _shape(one.get("segmentation"), where)
+    box = box_of(one, where)
+    shape = shape_of(one.get("segmentation"), where)
     corners = _numbers(one["corners"], where, "its corners", 8) if one.get("corners") else None
-    if box is not None:
-        if box[2] < 0 or box[3] < 0:
-            fail(where, f"its bbox {box} is inside out: width and height are never negative")
-        box = [box[0], box[1], box[0] + box[2], box[1] + box[3]]
-    elif shape is None:
+    if box is None and shape is None:
         fail(where, "it has neither a bbox nor a segmentation")
     # The corners are written as a polygon too, for programs that do not know them.
-    is_rbox = corners is not None and isinstance(shape, shapely.Polygon)
     if (
-        is_rbox
+        corners is not None
+        and isinstance(shape, shapely.Polygon)
         and np.array_equal(shapely.get_coordinates(shape)[:4].ravel(), np.array(corners))
         and len(shape.exterior.coords) == 5
     ):
@@ -215,13 +236,36 @@ def _row(one: dict[str, Any], where: Where, images: dict[Any, str], names: dict[
     )
 
 
+def box_of(one: dict[str, Any], where: Where) -> list[float] | None:
+    """Return the edges of a ``bbox``, None where a record has none.
+
+    Raises
+    ------
+    AnnotationError
+        If it is not x, y, width and height.
+    """
+    if not one.get("bbox"):
+        return None
+    x, y, width, height = _numbers(one["bbox"], where, "its bbox", 4)
+    if width < 0 or height < 0:
+        fail(where, f"its bbox {[x, y, width, height]} is inside out: width and height are never negative")
+    return [x, y, x + width, y + height]
+
+
 def _numbers(values: Any, where: Where, what: str, count: int) -> list[float]:
     if not isinstance(values, list) or len(values) != count:
         fail(where, f"{what} is {shown(values)}, not {count} numbers")
     return [as_number(value, where, f"a number of {what[4:]}") for value in values]
 
 
-def _shape(value: Any, where: Where) -> Any:
+def shape_of(value: Any, where: Where) -> Rle | shapely.Geometry | None:
+    """Return a ``segmentation``: a mask, or polygons as they are; None where it is empty.
+
+    Raises
+    ------
+    AnnotationError
+        If it is neither.
+    """
     if isinstance(value, dict):
         try:
             return Rle.from_coco(value)

@@ -14,29 +14,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samgeo.dataset.annotations.files import as_count, as_number, fail, read_lines, shown
+from samgeo.dataset.annotations.files import Where, as_count, as_number, fail, read_lines, shown
 from samgeo.dataset.annotations.images import ImageFiles, name_below
 from samgeo.dataset.annotations.rows import Gathered, Row
 
 if TYPE_CHECKING:
-    from samgeo.dataset.annotations.files import Where
     from samgeo.dataset.annotations.table import Annotations
 
 __all__ = ["class_text", "is_header", "read", "text_of"]
 
 
-def read(root: Path, paths: Sequence[Path], images: ImageFiles) -> Gathered:
+def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
     """Read files of DOTA."""
-    from samgeo.dataset.annotations.files import Where
-
-    gathered = Gathered()
     for path in paths:
-        image = images.image(name_below(root, path), None, Where(path))
-        gathered.add_image(image, Where(path))
-        for where, line in read_lines(path):
-            if not is_header(line):
-                gathered.add(_row(line, where, image.name))
-    return gathered
+        with gathered.faults:
+            image = images.image(name_below(root, path), None, Where(path))
+            lines = list(read_lines(path))
+            gathered.add_image(image, Where(path))
+            for where, line in lines:
+                if not is_header(line):
+                    with gathered.faults:
+                        gathered.add(_row(line, where, image.name))
 
 
 def is_header(line: str) -> bool:

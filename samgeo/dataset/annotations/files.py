@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
+import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -17,17 +20,21 @@ __all__ = [
     "MAX_VECTOR_BYTES",
     "MAX_XML_BYTES",
     "MAX_YAML_BYTES",
+    "FileFaultError",
     "Where",
     "as_count",
     "as_number",
     "check_size",
     "fail",
     "find_files",
+    "head_of",
+    "is_sidecar",
     "read_bytes",
     "read_json",
     "read_lines",
     "read_text",
     "shown",
+    "stream_lines",
 ]
 
 MIB = 1 << 20
@@ -39,6 +46,11 @@ MAX_VECTOR_BYTES = 4096 * MIB
 MAX_FILES = 2_000_000
 MAX_ROWS = 20_000_000
 MAX_COUNT = 2**31 - 1
+MAX_LINE_BYTES = 16 * MIB
+# Text that is compressed to less of its size is made to fill memory.
+_MOST_COMPRESSED = 200
+_LEAST_LINE_BYTES = 64
+_GZIP = b"\x1f\x8b"
 
 _LONGEST_SHOWN = 60
 
@@ -53,9 +65,13 @@ class Where(NamedTuple):
         return f"{self.path}, {self.part}" if self.part else str(self.path)
 
 
-def fail(where: Where, what: str, remedy: str = "correct the file") -> NoReturn:
-    """Raise an `AnnotationError` with the place."""
-    raise AnnotationError(f"{where}: {what}; {remedy}.")
+class FileFaultError(AnnotationError):
+    """A fault of a whole file or data set: it ends the reading also where faulty records are left out."""
+
+
+def fail(where: Where, what: str, remedy: str = "correct the file", *, whole: bool = False) -> NoReturn:
+    """Raise an `AnnotationError` with the place; ``whole`` where leaving out the record would not mend the fault."""
+    raise (FileFaultError if whole else AnnotationError)(f"{where}: {what}; {remedy}.")
 
 
 def shown(value: Any) -> str:
@@ -124,6 +140,62 @@ def read_lines(path: Path) -> Iterator[tuple[Where, str]]:
             yield Where(path, f"line {number}"), line.strip()
 
 
+def stream_lines(path: Path, most: int = MAX_JSON_BYTES) -> Iterator[tuple[int, str]]:
+    """Give the lines of a text, compressed with gzip or not, one after the other, numbered from 1, with their line ends.
+
+    Raises
+    ------
+    FileFaultError
+        If it cannot be read, is not UTF-8, or is too large: more than ``most`` bytes, a line of more than 16 MiB, or more than
+        200 times what it is compressed to.
+    """
+    check_size(path, most)
+    limit, number = most, 0
+    try:
+        with path.open("rb") as plain:
+            is_compressed = plain.read(len(_GZIP)) == _GZIP
+        if is_compressed:
+            limit = min(most, _MOST_COMPRESSED * path.stat().st_size + MIB)
+        with gzip.open(path, "rb") if is_compressed else path.open("rb") as file:
+            while raw := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                # Even an empty line takes time.
+                limit -= max(len(raw), _LEAST_LINE_BYTES)
+                where = Where(path, f"line {number}")
+                if limit < 0 or len(raw) > MAX_LINE_BYTES:
+                    what = f"it has more than {most} bytes, is compressed too much, or has a line of more than {MAX_LINE_BYTES}"
+                    fail(where, what, "split it", whole=True)
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                if "\0" in text:
+                    fail(where, "it has a NUL character", "save it as text", whole=True)
+                yield number, text
+    except UnicodeDecodeError as error:
+        bad = error.object[error.start]
+        fail(Where(path, f"line {number}"), f"byte {bad:#04x} is not UTF-8", "save it as UTF-8", whole=True)
+    except (OSError, EOFError, zlib.error) as error:
+        fail(Where(path), f"it cannot be read ({error})", "check that it is whole, and its permissions", whole=True)
+
+
+def head_of(path: Path, count: int = 1 << 16) -> bytes:
+    """Return the first bytes of a file, of what a file of gzip holds.
+
+    Raises
+    ------
+    AnnotationError
+        If it cannot be read.
+    """
+    check_size(path, MAX_VECTOR_BYTES)
+    try:
+        with path.open("rb") as file:
+            head = file.read(count)
+        if head.startswith(_GZIP):
+            with gzip.open(path, "rb") as unpacked:
+                head = unpacked.read(count)
+    except (OSError, EOFError, zlib.error) as error:
+        fail(Where(path), f"it cannot be read ({error})", "check that it is whole, and its permissions")
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
 def read_json(path: Path) -> Any:
     """Read JSON without the NaN and Infinity that it does not know.
 
@@ -179,8 +251,28 @@ def as_count(value: Any, where: Where, what: str) -> int:
     return int(number)
 
 
+# What GDAL and other programs put beside images: statistics, georeference and metadata.
+_SIDECAR_ROOTS = (b"<PAMDataset", b"<VRTDataset", b"<metadata", b"<GMLDataset", b"<qgis", b"<isd", b"<gmd:", b"<mdb:")
+_SIDECAR_ENDINGS = (".aux.xml", ".vrt.xml", ".shp.xml", "_mtl.txt", "_rpc.txt", "_metadata.txt")
+
+
+def is_sidecar(path: Path) -> bool:
+    """Whether a file belongs to an image and holds no annotations: ``a.tif.aux.xml`` of GDAL and the like."""
+    name = path.name.lower()
+    if name.endswith(_SIDECAR_ENDINGS):
+        return True
+    try:
+        if name.endswith(".xml") and path.is_file():
+            return re.sub(rb"^(<\?.*?\?>|<!--.*?-->|\s)*", b"", head_of(path, 4096), flags=re.DOTALL).startswith(_SIDECAR_ROOTS)
+        return name.endswith(".json") and path.is_file() and b'"stac_version"' in head_of(path)
+    except AnnotationError:
+        return False
+
+
 def find_files(folder: Path, suffix: str) -> list[Path]:
-    """Return the files below a folder with a suffix, any case, in order; folders and files whose names start with "." are left.
+    """Return the files below a folder with a suffix, any case, in order.
+
+    Folders and files whose names start with "." and what belongs to images (`is_sidecar`) are left.
 
     Raises
     ------
@@ -197,4 +289,4 @@ def find_files(folder: Path, suffix: str) -> list[Path]:
         found += [Path(root, name) for name in names if name.lower().endswith(suffix) and not name.startswith(".")]
         if len(found) > MAX_FILES:
             fail(Where(folder), f"it has more than {MAX_FILES} files that end in {suffix}", "give a smaller folder")
-    return sorted(found)
+    return [path for path in sorted(found) if not is_sidecar(path)]

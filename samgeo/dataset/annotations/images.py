@@ -135,19 +135,52 @@ class ImageFiles:
             known = None if found is None else self.shape(found)
             image = Image(found or safe, *(known or shape or (None, None)))
         except AnnotationError as error:
-            if str(error).startswith(str(where)):
-                raise
-            raise AnnotationError(f"{where}: {error}") from error
+            raise _placed(error, where) from error
         if known is not None and shape is not None and known != shape:
             what = f"{name} has {shape[1]} x {shape[0]} pixels here"
             fail(where, f"{what}, and {known[1]} x {known[0]} in {self.what}", "give the images that were annotated")
         return image
+
+    def of_file(self, own: str, said: str, shape: tuple[int, int] | None, where: Where) -> Image:
+        """Return the image of a file of annotations: the one with the file's own name, or else the one that the file names.
+
+        Where neither is known, the name is the file's own, with the suffix of the one that it names.
+
+        Parameters
+        ----------
+        own, said : str
+            The file's own name below its folder, without its suffix, and the name that it gives, empty where it gives none.
+        shape : tuple of int or None
+            Height and width, where the file says.
+        where : Where
+
+        Raises
+        ------
+        AnnotationError
+            As `image`; also where the name that the file gives would lead out of the folder.
+        """
+        name = own
+        if said:
+            try:
+                safe = safe_name(said)
+                if self.find(own, where) is None:
+                    suffix = PurePosixPath(safe).suffix
+                    known = suffix.lower() in SUFFIXES and without_suffix(own) == own
+                    name = safe if self.find(safe, where) is not None else own + suffix if known else own
+            except AnnotationError as error:
+                raise _placed(error, where) from error
+        return self.image(name, shape, where)
 
 
 def without_suffix(name: str) -> str:
     """Return a name without the suffix of an image."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot and "." + suffix.lower() in SUFFIXES and not stem.endswith("/") and stem else name
+
+
+def _placed(error: AnnotationError, where: Where) -> AnnotationError:
+    """Return an error with the place, if it does not have it yet."""
+    return error if str(error).startswith(str(where)) else AnnotationError(f"{where}: {error}")
 
 
 def name_below(root: Path, path: Path) -> str:
@@ -160,7 +193,7 @@ def _key(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    parts = PurePosixPath(name).parts
+    parts = PurePosixPath(name).parts or ("",)
     return "/".join([part for part in parts[:-1] if part.lower() not in _HALVES] + [parts[-1]])
 
 

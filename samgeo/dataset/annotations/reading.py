@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from samgeo.dataset.annotations import coco, dota, vectors, voc, yolo
-from samgeo.dataset.annotations.files import Where, fail, find_files, read_lines
+from samgeo.dataset.annotations.detect import find_annotations
+from samgeo.dataset.annotations.faults import Faults, OnError
 from samgeo.dataset.annotations.images import SUFFIXES, ImageFiles
+from samgeo.dataset.annotations.readers import (
+    coco_results,
+    cvat,
+    dota_results,
+    footprint_csv,
+    hrsc2016,
+    label_studio,
+    labelme,
+    via,
+)
+from samgeo.dataset.annotations.rows import Gathered
 from samgeo.dataset.annotations.table import Annotations
 from samgeo.dataset.annotations.voc import VocPixels
 from samgeo.errors import AnnotationError, OptionError
@@ -17,16 +29,24 @@ from samgeo.geo.vector_layers import split_layer
 
 __all__ = ["READABLE", "read_annotations"]
 
-READABLE = ("coco", "dior", "dota", "fair1m", "vectors", "voc", "yolo", *yolo.KINDS)
+_PLAIN: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]] = {
+    "coco": coco.read,
+    "coco-results": coco_results.read,
+    "cvat": cvat.read,
+    "dota": dota.read,
+    "dota-results": dota_results.read,
+    "hrsc2016": hrsc2016.read,
+    "label-studio": label_studio.read,
+    "labelme": labelme.read,
+}
+
+READABLE = tuple(
+    sorted((*_PLAIN, "dior", "fair1m", "open-buildings", "spacenet", "vectors", "via", "voc", "yolo", *yolo.KINDS))
+)
 """Formats that can be named."""
 
-_SUFFIX = {"coco": ".json", "dota": ".txt", "voc": ".xml", "dior": ".xml", "fair1m": ".xml"} | dict.fromkeys(
-    ("yolo", *yolo.KINDS), ".txt"
-)
 _PARTS = {"labels", "train", "val", "valid", "test"}
-_HEAD_BYTES = 1 << 16
-# Files without objects do not show their format: look at some more.
-_MOST_LOOKED_AT = 1000
+_WITH_CLASS_NAME = {"open-buildings", "spacenet", "vectors", "via"}
 
 
 def read_annotations(
@@ -38,33 +58,40 @@ def read_annotations(
     class_name: str | None = None,
     crs: Any = None,
     pixels: VocPixels = "inclusive",
+    on_error: OnError = "raise",
 ) -> Annotations:
     """Read annotations.
 
-    Files are not trusted: none can run code, name entities or lead out of the folder of images, their sizes and counts are
-    bounded, and the first thing that is wrong in one ends the reading.
+    Files are not trusted: none can run code, name entities or lead out of the folder of images, and their sizes and counts are
+    bounded. Polygons that are not valid are repaired: a ring that crosses itself covers what programs draw of it, and parts
+    that overlap are joined. What was repaired is listed in the attribute ``changed`` of the result.
 
     Parameters
     ----------
     path : path
         A file, or a folder, which is searched with its folders. COCO is one file, or one in each part of a data set (as
-        ``_annotations.coco.json`` of Roboflow); the other formats have a file for each image. A vector layer is one file, or
-        one layer of it: ``city.gpkg:roofs``.
+        ``_annotations.coco.json`` of Roboflow). A vector layer is one file, or one layer of it: ``city.gpkg:roofs``. What
+        belongs to images, as ``a.tif.aux.xml`` of GDAL, is passed over.
     format : str, optional
-        ``"coco"``, ``"dota"``, ``"voc"``, ``"dior"``, ``"fair1m"``, ``"yolo"`` (which tells its three kinds apart by the number
-        of points), ``"yolo-boxes"``, ``"yolo-obb"``, ``"yolo-segments"`` or ``"vectors"``. By default the files tell.
+        One of `READABLE`; see the manual for what each gives. ``"yolo"`` tells its three kinds apart by the number of points.
+        By default the content of the files tells.
     images : path or mapping, optional
         The images: a folder, a file, or names to (height, width) in pixels. They give sizes, which YOLO needs, and the names of
         files where a format gives none; they give georeferenced layers their pixels. Of YOLO, the folder ``images`` beside
         ``labels`` is found where it is there.
     class_column : str, optional
-        Of a vector file; ``"class"`` by default.
+        The column of classes of a vector file, ``"class"`` by default; of VIA, the attribute of a region.
     class_name : str, optional
-        The class of every object of a vector file, instead of a column.
+        The class of every object of a vector file, of footprints in CSV (there ``"building"`` by default) or of VIA, instead
+        of a column.
     crs : "pixels", optional
         Take the coordinates of a vector file as pixels, whatever CRS it claims.
     pixels : {"inclusive", "edges"}, default "inclusive"
         What the numbers of ``bndbox`` in xml are: pixels from 1, the last one included, as Pascal VOC has it; or edges from 0.
+    on_error : {"raise", "skip"}, default "raise"
+        What is done with faulty records: objects, images, or files of one image. ``"raise"`` refuses them with all faults
+        listed: the first twenty, and their number. ``"skip"`` leaves them out and lists them in the attribute ``left_out``
+        of the result. A fault of the whole, such as a single file of JSON that is cut off, is an error either way.
 
     Returns
     -------
@@ -74,7 +101,7 @@ def read_annotations(
     Raises
     ------
     AnnotationError
-        If a file cannot be read or does not hold what it should; with its path, and the line or the element.
+        If files cannot be read or do not hold what they should; with the path of each, and the line or the element.
     OptionError
         If an option is not one of these, or is given for a format that has no use for it.
     """
@@ -84,106 +111,41 @@ def read_annotations(
         raise OptionError(f"format is {format!r}; give one of {', '.join(READABLE)}.")
     if pixels not in ("inclusive", "edges"):
         raise OptionError(f'pixels is {pixels!r}; give "inclusive" or "edges".')
+    if on_error not in ("raise", "skip"):
+        raise OptionError(f'on_error is {on_error!r}; give "raise" or "skip".')
     if not root.exists():
         raise AnnotationError(f"{root} does not exist (looked from {Path.cwd()}); check the path.")
-    kind, paths = _files(root, format)
-    _check_options(kind, class_column, class_name, crs, pixels)
-    if layer is not None and kind != "vectors":
-        raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file, {root}.")
+    kind, paths = find_annotations(root, format)
+    _check_options(kind, class_column, class_name, crs, pixels, layer=layer)
     folder = root if root.is_dir() else root.parent
     known = ImageFiles.of(_beside(folder) if images is None and kind.startswith("yolo") else images)
+    gathered = Gathered(Faults(on_error))
     if kind == "vectors":
-        return vectors.read(root, known, class_column, class_name, crs, layer=layer).to_table()
-    if kind == "coco":
-        return coco.read(folder, paths, known).to_table()
-    if kind == "dota":
-        return dota.read(folder, paths, known).to_table()
-    if kind.startswith("yolo"):
-        return yolo.read(folder, paths, known, kind).to_table()
-    return voc.read(folder, paths, known, kind, pixels).to_table()
+        vectors.read(gathered, root, known, class_column=class_column, class_name=class_name, crs=crs, layer=layer)
+    elif kind in {"open-buildings", "spacenet"}:
+        footprint_csv.read(gathered, paths, known, kind, class_name or "building")
+    elif kind == "via":
+        via.read(gathered, folder, paths, known, class_column=class_column, class_name=class_name)
+    elif kind.startswith("yolo"):
+        yolo.read(gathered, folder, paths, known, kind)
+    elif kind in _PLAIN:
+        _PLAIN[kind](gathered, folder, paths, known)
+    else:
+        voc.read(gathered, folder, paths, known, kind, pixels=pixels)
+    return gathered.to_table()
 
 
-def _check_options(kind: str, class_column: Any, class_name: Any, crs: Any, pixels: str) -> None:
-    given = {"class_column": class_column, "class_name": class_name, "crs": crs}
-    unused = [name for name, value in given.items() if value is not None] if kind != "vectors" else []
-    if pixels != "inclusive" and kind not in {"voc", "dior"}:
-        unused.append("pixels")
+def _check_options(kind: str, class_column: Any, class_name: Any, crs: Any, pixels: str, *, layer: str | None) -> None:
+    if layer is not None and kind != "vectors":
+        raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file alone.")
+    users = {"class_column": {"vectors", "via"}, "class_name": _WITH_CLASS_NAME, "crs": {"vectors"}, "pixels": {"voc", "dior"}}
+    given = {"class_column": class_column, "class_name": class_name, "crs": crs, "pixels": pixels}
+    defaults = {"pixels": "inclusive"}
+    unused = [name for name, value in given.items() if value != defaults.get(name) and kind not in users[name]]
     if unused:
         raise OptionError(f"{unused[0]} has no meaning for {kind}; leave it away.")
     if class_column is not None and class_name is not None:
         raise OptionError("class_column and class_name are both given; give one of them.")
-
-
-def _files(root: Path, kind: str | None) -> tuple[str, list[Path]]:
-    """Return the format and its files."""
-    if root.is_file():
-        return kind or _format_of_file(root) or "dota", [root]
-    if not root.is_dir():
-        fail(Where(root), "it is no regular file and no folder", "give one of the two")
-    if kind == "vectors":
-        fail(Where(root), "it is a folder, and a vector layer is a file", "give the file")
-    suffixes = [_SUFFIX[kind]] if kind else [".xml", ".txt", ".json"]
-    found = {suffix: find_files(root, suffix) for suffix in suffixes}
-    if ".txt" in found:
-        found[".txt"] = found[".txt"] if kind == "dota" else yolo.label_files(found[".txt"])
-    there = [suffix for suffix, paths in found.items() if paths]
-    if not there:
-        fail(Where(root), f"it has no annotations: no file ends in {', '.join(suffixes)}", "check the folder")
-    if len(there) > 1:
-        fail(Where(root), f"it has files of several formats ({', '.join(there)})", "say which with format=...")
-    paths = found[there[0]]
-    return kind or _format_of_files(paths), paths
-
-
-def _format_of_files(paths: list[Path]) -> str:
-    """Return the format that the first files with objects have."""
-    kinds = {_format_of_file(path) for path in paths[:_MOST_LOOKED_AT]} - {""}
-    # Empty files say nothing; Pascal VOC without oriented boxes is read as DIOR is.
-    if kinds == {"voc", "dior"}:
-        return "dior"
-    if kinds == {"voc", "fair1m"}:
-        return "fair1m"
-    if len(kinds) > 1:
-        fail(
-            Where(paths[0].parent),
-            f"its files are of several formats ({', '.join(sorted(kinds))})",
-            "say which with format=...",
-        )
-    return kinds.pop() if kinds else "dota"
-
-
-def _format_of_file(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix in vectors.SUFFIXES:
-        return "vectors"
-    if suffix == ".xml":
-        return voc.format_of(path)
-    if suffix == ".json":
-        with path.open("rb") as file:
-            return "vectors" if b'"FeatureCollection"' in file.read(_HEAD_BYTES) else "coco"
-    if suffix != ".txt":
-        fail(Where(path), f"the suffix {suffix!r} does not show its format", "say which with format=...")
-    lines = ((where, line) for where, line in read_lines(path) if not dota.is_header(line))
-    where, line = next(lines, (Where(path), ""))
-    return _format_of_line(line.split(), where) if line else ""
-
-
-def _format_of_line(fields: list[str], where: Where) -> str:
-    is_number = [_is_number(field) for field in fields]
-    if all(is_number) and len(fields) >= 5 and fields[0].isdigit():
-        return "yolo"
-    # Eight coordinates and a class; a class that is a number would be a share of YOLO.
-    if len(fields) < 9 or not all(is_number[:8]) or is_number[8]:
-        fail(where, "it is neither a line of DOTA nor one of YOLO", "say which format it is with format=...")
-    return "dota"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _beside(folder: Path) -> Path | None:

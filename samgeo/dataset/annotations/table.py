@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,7 +17,7 @@ from samgeo.dataset.rbox import box_corners, to_rbox
 from samgeo.errors import AnnotationError
 from samgeo.segment.rle import Rle
 
-__all__ = ["KINDS", "MAX_PX", "Annotations", "Image", "safe_name"]
+__all__ = ["KINDS", "MAX_PX", "Annotations", "Image", "class_fault", "row_faults", "safe_name"]
 
 KINDS = ("box", "rbox", "polygon", "mask")
 """What an annotation can be: a horizontal box, an oriented one, a polygon, or a mask."""
@@ -88,13 +89,18 @@ class Annotations:
     corners_px : ndarray of float64, shape (N, 4, 2)
         Corners of oriented boxes in the order of the file, NaN where there are none. They need not be a rectangle.
     shapes : ndarray of object, shape (N,)
-        A shapely Polygon or MultiPolygon in pixels, as the file has it, which may not be valid; an `Rle`; or None.
+        A shapely Polygon or MultiPolygon in pixels; an `Rle`; or None. `read_annotations` repairs polygons that are not valid.
     scores : ndarray of float64, shape (N,)
         A detector's score, NaN where there is none.
     difficult : ndarray of int64, shape (N,)
         The flag of DOTA and Pascal VOC, 0 where there is none.
     crowd : ndarray of bool, shape (N,)
         COCO's ``iscrowd``.
+    left_out : tuple of str
+        Faulty records that the reader left out because of ``on_error="skip"``: file, place and reason of each. The comparison
+        of tables passes over this and the next.
+    changed : tuple of str
+        What the reader changed or assumed, such as polygons that it repaired: file, place and change.
 
     Raises
     ------
@@ -113,6 +119,8 @@ class Annotations:
     scores: NDArray[np.float64]
     difficult: NDArray[np.int64]
     crowd: NDArray[np.bool_]
+    left_out: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.image)
@@ -126,9 +134,10 @@ class Annotations:
             column.setflags(write=False)
             object.__setattr__(self, name, column)
         self._check_names()
-        self._check_numbers()
-        for row in np.flatnonzero(self.shapes != None):  # noqa: E711 - each element
-            self._check_shape(int(row))
+        columns = self.image, self.boxes_px, self.corners_px, self.shapes
+        faults = row_faults(self.images, *columns, scores=self.scores, difficult=self.difficult)
+        for row, what in faults:
+            raise AnnotationError(f"row {row}: {what}; correct it.")
 
     def _check_names(self) -> None:
         for what, names in (("image", [image.name for image in self.images]), ("class", self.classes)):
@@ -136,38 +145,15 @@ class Annotations:
             if twice is not None:
                 raise AnnotationError(f"the {what} {twice!r} comes twice; give each once.")
         for name in self.classes:
-            if not name.strip() or name != name.strip() or _UNPRINTABLE.search(name) or len(name) > _LONGEST_NAME:
-                raise AnnotationError(f"{name[:60]!r} is no name of a class; give printable text without blanks around it.")
+            fault = class_fault(name)
+            if fault:
+                raise AnnotationError(f"{fault}; give printable text without blanks around it.")
         for what, column, size in (("image", self.image, len(self.images)), ("label", self.label, len(self.classes))):
-            self._check(~((column >= 0) & (column < size)), f"{what} is not below {size}, the number there are")
-
-    def _check_numbers(self) -> None:
-        boxes, corners = self.boxes_px, self.corners_px.reshape(-1, 8)
-        self._check(~np.isfinite(boxes).all(axis=1), "a side of the box is not a finite number")
-        self._check((np.abs(boxes) > MAX_PX).any(axis=1), f"the box is farther than {MAX_PX} pixels from the image")
-        self._check((boxes[:, :2] > boxes[:, 2:]).any(axis=1), "the box is inside out")
-        given = ~np.isnan(corners).all(axis=1)
-        self._check(given & ~np.isfinite(corners).all(axis=1), "a corner is not a finite number")
-        self._check(given & (np.abs(corners) > MAX_PX).any(axis=1), f"a corner is farther than {MAX_PX} pixels from the image")
-        self._check(np.isinf(self.scores), "the score is not a finite number")
-        self._check(self.difficult < 0, "the difficulty is negative")
-
-    def _check_shape(self, row: int) -> None:
-        shape, image = self.shapes[row], self.images[self.image[row]]
-        if isinstance(shape, Rle):
-            if image.shape is not None and shape.shape != image.shape:
-                what = f"the mask has a frame of {shape.shape} pixels (height, width), its image {image.name} {image.shape}"
-                raise AnnotationError(f"row {row}: {what}; give masks in the frame of their image.")
-        elif not isinstance(shape, shapely.Polygon | shapely.MultiPolygon):
-            raise AnnotationError(f"row {row}: the shape is {type(shape).__name__}; give polygons, Rle or None.")
-        else:
-            bounds = np.array(shape.bounds)
-            if not (np.isfinite(bounds).all() and np.abs(bounds).max(initial=0) <= MAX_PX) or shape.is_empty:
-                raise AnnotationError(f"row {row}: the polygon is empty, or has a coordinate that is no pixel; give another.")
-
-    def _check(self, bad: Any, what: str) -> None:
-        if bad.any():
-            raise AnnotationError(f"row {int(np.argmax(bad))}: {what}; correct it.")
+            bad = ~((column >= 0) & (column < size))
+            if bad.any():
+                raise AnnotationError(
+                    f"row {int(np.argmax(bad))}: {what} is not below {size}, the number there are; correct it."
+                )
 
     def __len__(self) -> int:
         return len(self.image)
@@ -248,7 +234,66 @@ _COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     "difficult": (np.int64, ()),
     "crowd": (np.bool_, ()),
 }
-assert {"images", "classes", *_COLUMNS} == {field.name for field in fields(Annotations)}  # noqa: S101
+_REST = {"images", "classes", "left_out", "changed"}
+assert _REST | set(_COLUMNS) == {field.name for field in fields(Annotations)}  # noqa: S101
+
+
+def class_fault(name: str) -> str:
+    """Return why a text cannot be the name of a class, nothing if it can."""
+    if not name.strip() or name != name.strip() or _UNPRINTABLE.search(name) or len(name) > _LONGEST_NAME:
+        return f"{name[:60]!r} is no name of a class"
+    return ""
+
+
+def row_faults(
+    images: Sequence[Image],
+    image: NDArray[np.int64],
+    boxes_px: NDArray[np.float64],
+    corners_px: NDArray[np.float64],
+    shapes: NDArray[np.object_],
+    *,
+    scores: NDArray[np.float64],
+    difficult: NDArray[np.int64],
+) -> Iterator[tuple[int, str]]:
+    """Give the rows that cannot be in a table, and why; a row with several faults comes several times.
+
+    Parameters
+    ----------
+    images, image, boxes_px, corners_px, shapes, scores, difficult
+        As the attributes of `Annotations`.
+    """
+    corners = corners_px.reshape(-1, 8)
+    given = ~np.isnan(corners).all(axis=1)
+    infinite = given & ~np.isfinite(corners).all(axis=1)
+    finite = np.isfinite(boxes_px).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        checks = {
+            "a side of its box is not a finite number": ~finite,
+            f"its box is farther than {MAX_PX} pixels from the image": finite & (np.abs(boxes_px) > MAX_PX).any(axis=1),
+            "its box is inside out": (boxes_px[:, :2] > boxes_px[:, 2:]).any(axis=1),
+            "a corner is not a finite number": infinite,
+            f"a corner is farther than {MAX_PX} pixels from the image": ~infinite & (np.abs(corners) > MAX_PX).any(axis=1),
+            "its score is not a finite number": np.isinf(scores),
+            "its difficulty is negative": difficult < 0,
+        }
+    for what, bad in checks.items():
+        for row in np.flatnonzero(bad).tolist():
+            numbers = f": {boxes_px[row].tolist()} (x0, y0, x1, y1, pixels)" if "box" in what else ""
+            yield row, what + numbers
+    is_mask = np.array([isinstance(shape, Rle) for shape in shapes], dtype=np.bool_)
+    for row in np.flatnonzero(is_mask).tolist():
+        frame, of = shapes[row].shape, images[image[row]]
+        if of.shape is not None and frame != of.shape:
+            yield row, f"its mask has a frame of {frame} pixels (height, width), and its image {of.name} has {of.shape}"
+    rest = np.flatnonzero(~is_mask & (shapes != None))  # noqa: E711 - each element
+    for row in rest.tolist():
+        if not isinstance(shapes[row], shapely.Polygon | shapely.MultiPolygon):
+            yield row, f"its shape is {type(shapes[row]).__name__}, not a polygon, an Rle or None"
+            return
+    bounds = shapely.bounds(shapes[rest]).reshape(-1, 4)
+    # The bounds of an empty polygon are NaN.
+    for row in rest[~(np.abs(bounds) <= MAX_PX).all(axis=1)].tolist():
+        yield row, "its polygon is empty, or has a coordinate that is no pixel"
 
 
 def safe_name(name: str) -> str:

@@ -14,6 +14,7 @@ meets), ``kind`` (``box``, ``rbox``, ``polygon`` or ``mask``; polygons without i
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,47 +23,113 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from samgeo.dataset.annotations.files import MAX_VECTOR_BYTES, Where, as_count, as_number, check_size, fail, shown
+from samgeo.dataset.annotations.files import MAX_VECTOR_BYTES, Where, as_count, as_number, check_size, fail, head_of, shown
 from samgeo.dataset.annotations.images import ImageFiles, geobox_of
+from samgeo.dataset.annotations.repair import repaired
 from samgeo.dataset.annotations.rows import Gathered, Row
 from samgeo.dataset.annotations.table import KINDS, MAX_PX
 from samgeo.errors import AnnotationError, OptionError, VectorError
-from samgeo.geo.overlay import around_raster, in_pixels, repaired_polygons
+from samgeo.geo.overlay import around_raster, in_pixels
 from samgeo.geo.place import PIXELS, from_pixels
 from samgeo.segment.rle import MOST_PIXELS, Rle
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from odc.geo.geobox import GeoBox
 
     from samgeo.dataset.annotations.table import Annotations, Image
 
-__all__ = ["SUFFIXES", "read", "to_frame"]
+__all__ = ["SUFFIXES", "extent_of", "read", "read_frame", "to_frame"]
 
-SUFFIXES = {".fgb", ".geojson", ".geoparquet", ".gpkg", ".parquet", ".shp"}
+_BINARY = {".fgb", ".geoparquet", ".gpkg", ".parquet", ".shp", ".vrt"}
+_LINES = {".geojsonl", ".geojsons", ".geojsonseq"}
+SUFFIXES = {*_BINARY - {".vrt"}, ".geojson", *_LINES}
 
 _POLYGONS = {"Polygon", "MultiPolygon"}
 
 
 def read(
-    path: Path, images: ImageFiles, class_column: str | None, class_name: str | None, crs: Any, *, layer: str | None = None
-) -> Gathered:
+    gathered: Gathered,
+    path: Path,
+    images: ImageFiles,
+    *,
+    class_column: str | None,
+    class_name: str | None,
+    crs: Any,
+    layer: str | None = None,
+) -> None:
     """Read a vector file; ``class_name`` is the class of all where there is no column."""
-    where = Where(path)
-    frame = _frame(path, layer)
-    names = _class_names(frame, where, class_column, class_name)
-    geometries = _geometries(frame, path)
+    from samgeo.dataset.annotations.readers import footprint_csv, geojsonl
+
+    is_lines = path.suffix.lower() in _LINES or (path.suffix.lower() not in _BINARY and geojsonl.is_lines(head_of(path)))
+    if not is_lines:
+        options = {"class_column": class_column, "class_name": class_name, "crs": crs}
+        read_frame(gathered, _frame(path, layer), Where(path), images, **options)
+        return
+    near = footprint_csv.near(images) if crs is None and images.paths else None
+    frame, lines = geojsonl.read_features(gathered, path, near)
+    read_frame(gathered, frame, Where(path), images, class_column=class_column, class_name=class_name, crs=crs, places=lines)
+
+
+def read_frame(
+    gathered: Gathered,
+    frame: gpd.GeoDataFrame,
+    where: Where,
+    images: ImageFiles,
+    *,
+    class_column: str | None = None,
+    class_name: str | None = None,
+    crs: Any = None,
+    places: Sequence[str] | None = None,
+) -> None:
+    """Read features.
+
+    Parameters
+    ----------
+    gathered : Gathered
+    frame : GeoDataFrame
+        With the columns that this module states.
+    where : Where
+        Their file.
+    images : ImageFiles
+    class_column, class_name, crs
+        See `samgeo.dataset.annotations.read_annotations`.
+    places : sequence of str, optional
+        Where each is in the file, such as ``"line 3"``; ``"feature 2"`` and so on by default.
+
+    Raises
+    ------
+    AnnotationError
+        If no feature can be read because of what all have in common: no column of classes, or no place on an image.
+    """
     in_pixels = frame.crs is None or (isinstance(crs, str) and crs == PIXELS)
     if not in_pixels and crs is not None:
         fail(where, f"its CRS is {frame.crs.to_string()}, and crs={crs!r} was given", 'leave crs away, or give "pixels"')
-    gathered = Gathered()
+    wheres = [Where(where.path, f"feature {number}" if places is None else places[number]) for number in range(len(frame))]
+    names = _class_names(gathered, frame, wheres, class_column, class_name)
+    geometries = _geometries(gathered, frame, wheres)
+    good = np.array([name is not None for name in names], dtype=np.bool_) & ~shapely.is_missing(geometries)
+    numbers = np.flatnonzero(good)
+    frame, geometries = frame.iloc[numbers], geometries[numbers]
     columns = {name: frame[name].tolist() for name in _KEPT if name in frame}
-    for image, rows, placed in _by_image(frame, geometries, images, where, in_pixels):
-        gathered.add_image(image, where)
-        for number, geometry in zip(rows, placed, strict=True):
-            place = Where(path, f"feature {number}")
-            said = {key: values[number] for key, values in columns.items()}
-            gathered.add(_row(place, image, names[number], geometry, said))
-    return gathered
+    owner = _image_of_pixels(frame, images, where) if in_pixels else ""
+    if not in_pixels and not images.paths and len(frame) == 0:
+        return
+    if not in_pixels and not images.paths:
+        fail(where, "it is georeferenced, and pixels need an image", "give the image, or the folder of images, with images=...")
+    for name, rows in _groups(frame, geometries, images, owner).items():
+        with gathered.faults:
+            shape = _said_shape(frame, rows, wheres[numbers[rows[0]]]) if "image" in frame else None
+            image = images.image(name, shape, where)
+            placed = geometries[rows]
+            if not in_pixels:
+                rows, placed = _on_image(frame, rows, placed, image, images, where=where)  # noqa: PLW2901 - those on it
+            gathered.add_image(image, where)
+            for row, geometry in zip(rows.tolist(), placed, strict=True):
+                with gathered.faults:
+                    number = numbers[row]
+                    said = {key: values[row] for key, values in columns.items()}
+                    gathered.add(_row(wheres[number], image, str(names[number]), geometry, said))
 
 
 def to_frame(annotations: Annotations, images: ImageFiles) -> gpd.GeoDataFrame:
@@ -118,14 +185,22 @@ def _frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
         with warnings.catch_warnings():
             # What GDAL only warns of shows in the features, which are looked at one by one.
             warnings.simplefilter("ignore")
-            return read_vectors(path, layer=layer)
+            return read_vectors(path, layer=layer, on_invalid="ignore")
     except VectorError as error:
         raise AnnotationError(str(error)) from error
 
 
-def _class_names(frame: gpd.GeoDataFrame, where: Where, column: str | None, name: str | None) -> list[str]:
-    if name is not None:
+def _class_names(
+    gathered: Gathered,
+    frame: gpd.GeoDataFrame,
+    wheres: Sequence[Where],
+    column: str | None,
+    name: str | None,
+) -> list[str | None]:
+    """Return the class of each feature, None where it has none."""
+    if name is not None or not wheres:
         return [name] * len(frame)
+    where = Where(wheres[0].path)
     wanted = column or "class"
     if wanted not in frame or wanted == frame.active_geometry_name:
         others = ", ".join(map(str, frame.columns.drop(frame.active_geometry_name))) or "none"
@@ -134,60 +209,87 @@ def _class_names(frame: gpd.GeoDataFrame, where: Where, column: str | None, name
             f"it has no column {wanted!r} (there are: {others})",
             "name the classes' with class_column, or give class_name",
         )
-    names = []
-    for number, value in enumerate(frame[wanted].tolist()):
+    names: list[str | None] = []
+    for place, value in zip(wheres, frame[wanted].tolist(), strict=True):
         text = "" if value is None or value != value else str(value).strip()  # noqa: PLR0124 - NaN
-        if not text:
-            fail(Where(where.path, f"feature {number}"), f"its {wanted} is empty", "give it a class")
-        names.append(text)
+        with gathered.faults:
+            if not text:
+                fail(place, f"its {wanted} is empty", "give it a class")
+        names.append(text or None)
     return names
 
 
-def _geometries(frame: gpd.GeoDataFrame, path: Path) -> NDArray[np.object_]:
-    geometries = np.asarray(shapely.force_2d(frame.geometry.to_numpy()), dtype=np.object_)
+def _geometries(gathered: Gathered, frame: gpd.GeoDataFrame, wheres: Sequence[Where]) -> NDArray[np.object_]:
+    """Return valid polygons, None where a feature has none."""
+    geometries = np.array(shapely.force_2d(frame.geometry.to_numpy()), dtype=np.object_)
+    kinds = frame["kind"].tolist() if "kind" in frame else [""] * len(frame)
+    valid = shapely.is_valid(geometries)
     for number, geometry in enumerate(geometries):
-        where = Where(path, f"feature {number}")
-        if geometry is None or geometry.is_empty or geometry.geom_type not in _POLYGONS:
-            kind = "nothing" if geometry is None or geometry.is_empty else f"a {geometry.geom_type}"
-            fail(where, f"it is {kind}, not a polygon")
-        if not np.isfinite(shapely.get_coordinates(geometry)).all():
-            fail(where, "a coordinate is not a finite number")
+        geometries[number] = None
+        with gathered.faults:
+            where = wheres[number]
+            if geometry is None or geometry.is_empty or geometry.geom_type not in _POLYGONS:
+                kind = "nothing" if geometry is None or geometry.is_empty else f"a {geometry.geom_type}"
+                fail(where, f"it is {kind}, not a polygon")
+            if not np.isfinite(shapely.get_coordinates(geometry)).all():
+                fail(where, "a coordinate is not a finite number")
+            geometries[number] = (
+                geometry if valid[number] or kinds[number] in ("box", "rbox") else _mended(gathered, geometry, where)
+            )
     return geometries
 
 
-def _by_image(frame: Any, geometries: NDArray[np.object_], images: ImageFiles, where: Where, in_pixels: bool) -> Any:
-    """Give each image, the numbers of its features, and these in its pixels."""
-    everything = np.arange(len(frame))
+def _mended(gathered: Gathered, geometry: Any, where: Where) -> Any:
+    after = repaired(geometry)
+    if after.is_empty:
+        fail(where, "its polygon has no area")
+    gathered.changed.add(
+        f"{where}: its polygon crosses or overlaps itself; repaired, area {geometry.area:.6g} -> {after.area:.6g}"
+    )
+    return after
+
+
+def _image_of_pixels(frame: gpd.GeoDataFrame, images: ImageFiles, where: Where) -> str:
+    """Return the name of the image of features in pixels, nothing where each names its own."""
     if "image" in frame:
-        owners = [str(name) for name in frame["image"].tolist()]
+        return ""
+    known = images.paths or images.shapes
+    if len(known) > 1:
+        fail(where, f"it is in pixels, and {images.what} has several images", 'give one image, or a column "image"')
+    return next(iter(known), where.path.stem)
+
+
+def _groups(
+    frame: gpd.GeoDataFrame, geometries: NDArray[np.object_], images: ImageFiles, owner: str
+) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of the features that may be on each image."""
+    if "image" in frame:
         rows_of: dict[str, list[int]] = {}
-        for row, owner in enumerate(owners):
-            rows_of.setdefault(owner, []).append(row)
-        groups = {name: np.array(rows) for name, rows in rows_of.items()}
-    elif in_pixels:
-        name = next(iter(images.paths or images.shapes), where.path.stem) if len(images.paths or images.shapes) <= 1 else None
-        if name is None:
-            fail(where, f"it is in pixels, and {images.what} has several images", 'give one image, or a column "image"')
-        groups = {name: everything}
-    else:
-        groups = _meeting(geometries, frame.crs, images)
-    if not in_pixels and not images.paths:
-        fail(where, "it is georeferenced, and pixels need an image", "give the image, or the folder of images, with images=...")
-    for name, rows in groups.items():
-        shape = _said_shape(frame, rows, where) if "image" in frame else None
-        image = images.image(name, shape, where)
-        if in_pixels:
-            yield image, rows, geometries[rows]
-            continue
-        path = images.paths.get(image.name)
-        if path is None:
-            fail(where, f"the image {image.name} is not among {images.what}")
-        placed = _placed(geometries[rows], path, frame.crs, where)
-        height, width = image.shape or (0, 0)
-        inside = shapely.area(shapely.clip_by_rect(placed, 0, 0, width, height)) > 0
-        lost = shapely.is_empty(placed)
-        kept = inside & ~lost if "image" not in frame else ~lost
-        yield image, rows[kept], placed[kept]
+        for row, name in enumerate(frame["image"].tolist()):
+            rows_of.setdefault(str(name), []).append(row)
+        return {name: np.array(rows) for name, rows in rows_of.items()}
+    return {owner: np.arange(len(frame))} if owner else _meeting(geometries, frame.crs, images)
+
+
+def _on_image(
+    frame: gpd.GeoDataFrame,
+    rows: NDArray[np.int64],
+    geometries: NDArray[np.object_],
+    image: Image,
+    images: ImageFiles,
+    *,
+    where: Where,
+) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """Return the rows that an image shows, and their features in its pixels."""
+    path = images.paths.get(image.name)
+    if path is None:
+        fail(where, f"the image {image.name} is not among {images.what}")
+    placed = _placed(geometries, path, frame.crs, where)
+    height, width = image.shape or (0, 0)
+    inside = shapely.area(shapely.clip_by_rect(placed, 0, 0, width, height)) > 0
+    lost = shapely.is_empty(placed)
+    kept = inside & ~lost if "image" not in frame else ~lost
+    return rows[kept], placed[kept]
 
 
 def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> dict[str, NDArray[np.int64]]:
@@ -198,10 +300,14 @@ def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> d
     tree = shapely.STRtree(geometries)
     groups = {}
     for name, path in images.paths.items():
-        geobox = geobox_of(path)
-        extent = None if geobox.crs is None else around_raster(geobox, crs)
+        extent = extent_of(geobox_of(path), crs)
         groups[name] = everything if extent is None else np.sort(tree.query(extent))
     return groups
+
+
+def extent_of(geobox: GeoBox, crs: Any) -> shapely.Polygon | None:
+    """Return a region around an image in a CRS, a little larger; None where it cannot be said."""
+    return None if geobox.crs is None else around_raster(geobox, crs)
 
 
 def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where) -> NDArray[np.object_]:
@@ -211,14 +317,15 @@ def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where)
         raise AnnotationError(f"{where}: {error}") from error
     # A feature of another image may have no place in the CRS of this one.
     placed[lost] = shapely.Polygon()
-    return repaired_polygons(placed, str(where))
+    broken = ~shapely.is_valid(placed)
+    placed[broken] = [repaired(one) for one in placed[broken]]
+    return placed
 
 
 def _said_shape(frame: Any, rows: NDArray[np.int64], where: Where) -> tuple[int, int] | None:
     if "image_height" not in frame or "image_width" not in frame:
         return None
-    place = Where(where.path, f"feature {rows[0]}")
-    sides = [as_count(frame[name].iloc[rows[0]], place, f"its {name}") for name in ("image_height", "image_width")]
+    sides = [as_count(frame[name].iloc[rows[0]], where, f"its {name}") for name in ("image_height", "image_width")]
     return sides[0], sides[1]
 
 

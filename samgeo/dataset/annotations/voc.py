@@ -11,21 +11,21 @@ Pixels
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape
 
-from samgeo.dataset.annotations.files import MAX_XML_BYTES, as_count, as_number, fail, read_bytes, shown
+from samgeo.dataset.annotations.files import as_count, as_number, fail, shown
 from samgeo.dataset.annotations.images import ImageFiles, name_below
 from samgeo.dataset.annotations.rows import Gathered, Row
 from samgeo.dataset.annotations.xml import Element, read_xml
+from samgeo.dataset.rbox import turned_corners
 
 if TYPE_CHECKING:
     from samgeo.dataset.annotations.table import Annotations, Image
 
-__all__ = ["VocPixels", "format_of", "read", "text_of"]
+__all__ = ["VocPixels", "format_of", "read", "size_of", "text_of"]
 
 VocPixels = Literal["inclusive", "edges"]
 
@@ -43,25 +43,26 @@ _CORNERS = (
 _HOLDS = {"voc": {"bndbox"}, "dior": {"bndbox", "robndbox"}, "fair1m": {"points"}}
 
 
-def read(root: Path, paths: Sequence[Path], images: ImageFiles, kind: str, pixels: VocPixels) -> Gathered:
+def read(
+    gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles, kind: str, *, pixels: VocPixels = "inclusive"
+) -> None:
     """Read files of one of the formats ``"voc"``, ``"dior"`` and ``"fair1m"``."""
-    gathered = Gathered()
     for path in paths:
-        top = read_xml(path)
-        where = top.where
-        if top.tag != "annotation":
-            fail(where, f"its root is <{top.tag[:60]}>, and <annotation> in {kind}", "give another format")
-        image = images.image(_image_name(top, root, path), _size(top), where)
-        gathered.add_image(image, where)
-        for element in _objects(top):
-            gathered.add(_row(element, image.name, kind, pixels))
-    return gathered
+        with gathered.faults:
+            top = read_xml(path)
+            where = top.where
+            if top.tag != "annotation":
+                fail(where, f"its root is <{top.tag[:60]}>, and <annotation> in {kind}", "give another format")
+            own = name_below(root, path)
+            image = gathered.find_image(images, own, _said_name(top, own), size_of(top), where)
+            for element in _objects(top):
+                with gathered.faults:
+                    gathered.add(_row(element, image.name, kind, pixels))
 
 
-def format_of(path: Path) -> str:
+def format_of(head: bytes) -> str:
     """Return which of the formats a file is in; what shows neither corners nor points is Pascal VOC."""
-    content = read_bytes(path, MAX_XML_BYTES)
-    return next((kind for tag, kind in ((b"<points>", "fair1m"), (b"<robndbox>", "dior")) if tag in content), "voc")
+    return next((kind for tag, kind in ((b"<points>", "fair1m"), (b"<robndbox>", "dior")) if tag in head), "voc")
 
 
 def text_of(image: Image, rows: Annotations) -> str:
@@ -91,20 +92,20 @@ def _objects(top: Element) -> list[Element]:
     return top.all("object") + [element for group in groups for element in group.all("object")]
 
 
-def _image_name(top: Element, root: Path, path: Path) -> str:
-    """Return the name that the file gives, in the file's own folder, or else the file's own name."""
-    own = name_below(root, path)
+def _said_name(top: Element, own: str) -> str:
+    """Return the name that the file gives, in the file's own folder; empty where it gives none."""
     named = top.get("filename")
     if named is None and (source := top.get("source")) is not None:
         named = source.get("filename")  # FAIR1M
     if named is None or not named.text:
-        return own
+        return ""
     folder, slash, _ = own.rpartition("/")
     # What would lead out of the folder is refused as the file says it.
     return named.text if named.text.startswith(("/", "\\")) else folder + slash + named.text
 
 
-def _size(top: Element) -> tuple[int, int] | None:
+def size_of(top: Element) -> tuple[int, int] | None:
+    """Return height and width of ``<size>``; None where the file does not say."""
     size = top.get("size")
     sides = [] if size is None else [size.get(tag) for tag in ("height", "width")]
     numbers = [as_count(side.text, side.where, f"<{side.tag}>") for side in sides if side is not None]
@@ -143,19 +144,18 @@ def _box(place: Element, pixels: VocPixels) -> tuple[float, ...]:
     if pixels == "edges":
         return x0, y0, x1, y1
     if min(x0, y0) == 0:
-        remedy = 'give pixels="edges" for files whose numbers are edges from 0'
-        fail(place.where, "the box starts at 0, and Pascal VOC counts pixels from 1", remedy)
+        remedy = 'give pixels="edges" (--pixels edges) for files whose numbers are edges from 0'
+        # Of such a file, every box would be a pixel off, not this one alone.
+        fail(place.where, "the box starts at 0, and Pascal VOC counts pixels from 1", remedy, whole=True)
     return x0 - 1, y0 - 1, x1, y1
 
 
 def _rbox(place: Element) -> list[float]:
     if place.get("cx") is None:
         return [_side(place, tag) for tag in _CORNERS]
-    # roLabelImg: centre, sides, and a turn clockwise on the screen in radians.
+    # roLabelImg
     x, y, width, height, turn = (_side(place, tag) for tag in ("cx", "cy", "w", "h", "angle"))
-    cos, sin = math.cos(turn), math.sin(turn)
-    ends = [(-width / 2, -height / 2), (width / 2, -height / 2), (width / 2, height / 2), (-width / 2, height / 2)]
-    return [value for u, v in ends for value in (x + u * cos - v * sin, y + u * sin + v * cos)]
+    return turned_corners(x, y, width, height, turn).ravel().tolist()
 
 
 def _points(place: Element) -> list[float]:

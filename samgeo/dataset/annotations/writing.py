@@ -15,6 +15,7 @@ import numpy as np
 from samgeo.dataset.annotations import coco, dota, vectors, voc, yolo
 from samgeo.dataset.annotations.images import ImageFiles, without_suffix
 from samgeo.dataset.annotations.losses import losses
+from samgeo.dataset.annotations.yolo_yaml import yaml_of
 from samgeo.errors import AnnotationError, OptionError, VectorError
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def write_annotations(
     path : path
         Of ``"coco"``, a ``.json`` file; of ``"vectors"``, a file whose suffix `samgeo.geo.vectors.write_vectors` knows. Of the
         others, a folder that is made, or is empty: of ``"dota"`` and ``"voc"`` a file for each image in it, of YOLO
-        ``data.yaml`` and a folder ``labels`` (pictures belong in ``images`` beside it; a split into parts is the reader's).
+        ``data.yaml`` and a folder ``labels`` (pictures belong in ``images`` beside it). Where the names of all images begin
+        with ``train/``, ``val/`` or ``test/``, ``data.yaml`` names these parts; else training and validation are the same.
     format : str
         ``"coco"``, ``"dota"``, ``"voc"``, ``"yolo-boxes"``, ``"yolo-obb"``, ``"yolo-segments"`` or ``"vectors"``.
     images : path or mapping, optional
@@ -135,7 +137,7 @@ def _texts(annotations: Annotations, kind: str) -> dict[str, str]:
             files[name] = dota.text_of(rows)
         else:
             files[name] = yolo.text_of(rows, kind)
-    return files | ({"data.yaml": yolo.yaml_of(annotations.classes)} if before else {})
+    return files | ({"data.yaml": yaml_of(annotations.classes, [image.name for image in annotations.images])} if before else {})
 
 
 def _by_image(annotations: Annotations) -> Iterator[tuple[Image, Annotations]]:

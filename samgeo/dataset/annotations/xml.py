@@ -6,6 +6,7 @@ their lines, which ElementTree and the libraries on top of it forget.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -15,18 +16,27 @@ from samgeo.dataset.annotations.files import MAX_XML_BYTES, Where, fail, read_by
 
 __all__ = ["Element", "read_xml"]
 
+_SAID_ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
+# Encodings of East Asian programs, which Expat does not know. GB 18030 holds GB 2312 and GBK.
+_MULTIBYTE = dict.fromkeys(("gb2312", "gbk", "cp936", "gb18030"), "gb18030") | {
+    "big5": "cp950",
+    "euc-jp": "euc_jp",
+    "euc-kr": "cp949",
+    "shift_jis": "cp932",
+}
 MAX_DEPTH = 64
 MAX_ELEMENTS = 200_000
 
 
 @dataclass(slots=True)
 class Element:
-    """An element: its name, its text, its children and where it starts."""
+    """An element: its name, its text, its children, its attributes and where it starts."""
 
     tag: str
     where: Where
     pieces: list[str] = field(default_factory=list)
     children: list[Element] = field(default_factory=list)
+    attributes: dict[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -63,8 +73,8 @@ def read_xml(path: Path) -> Element:
     AnnotationError
         If it cannot be read, is no XML, has a document type (and with it entities), or is too large or too deep; with the line.
     """
-    content = read_bytes(path, MAX_XML_BYTES)
-    parser = expat.ParserCreate()
+    content, encoding = _decoded(path, read_bytes(path, MAX_XML_BYTES))
+    parser = expat.ParserCreate(encoding)
     parser.buffer_text = True
     top = Element("", Where(path))
     stack = [top]
@@ -73,12 +83,12 @@ def read_xml(path: Path) -> Element:
     def here() -> Where:
         return Where(path, f"line {parser.CurrentLineNumber}")
 
-    def start(tag: str, _attributes: dict[str, str]) -> None:
+    def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal count
         count += 1
         if len(stack) > MAX_DEPTH or count > MAX_ELEMENTS:
             fail(here(), f"it has more than {MAX_DEPTH} elements in one another, or more than {MAX_ELEMENTS} in all")
-        element = Element(tag, here())
+        element = Element(tag, here(), attributes=attributes)
         stack[-1].children.append(element)
         stack.append(element)
 
@@ -105,3 +115,17 @@ def read_xml(path: Path) -> Element:
     except ValueError as error:
         fail(Where(path), f"its encoding cannot be read ({str(error)[:100]})", "save it as UTF-8")
     return top.children[0]
+
+
+def _decoded(path: Path, content: bytes) -> tuple[bytes, str | None]:
+    """Return XML in an encoding that Expat reads, and this encoding where it is not the one that the file says."""
+    said = _SAID_ENCODING.match(content)
+    name = said[1].decode("ascii").lower() if said else ""
+    if name not in _MULTIBYTE:
+        return content, None
+    codec = _MULTIBYTE[name]
+    try:
+        return content.decode(codec).encode(), "utf-8"
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        fail(Where(path, f"line {line}"), f"byte {content[error.start]:#04x} is not {name}, its encoding", "save it as UTF-8")

@@ -6,7 +6,8 @@ Lines are a class number and then
 - ``"yolo-obb"``: four corners;
 - ``"yolo-segments"``: the points of a polygon, three or more;
 
-and after them, in the output of a detector, a score.
+and after them, in the output of a detector, a score. Where the yaml has a ``kpt_shape``, lines are a box and the points of a
+pose: boxes are read, poses are not.
 
 Pixels
 ------
@@ -16,17 +17,19 @@ read to 1e-9 of a pixel, where the shares have as many digits.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from samgeo.dataset.annotations.files import MAX_YAML_BYTES, Where, as_number, fail, read_lines, read_text, shown
+from samgeo.dataset.annotations.files import Where, as_number, fail, head_of, read_lines
 from samgeo.dataset.annotations.images import ImageFiles, name_below
 from samgeo.dataset.annotations.rows import Gathered, Row
+from samgeo.dataset.annotations.yolo_yaml import NAME_LISTS, find_config
 from samgeo.dataset.rbox import box_corners
 from samgeo.segment.coco import without_holes
 from samgeo.segment.rle import Rle
@@ -34,53 +37,79 @@ from samgeo.segment.rle import Rle
 if TYPE_CHECKING:
     from samgeo.dataset.annotations.table import Annotations, Image
 
-__all__ = ["KINDS", "label_files", "outline", "read", "text_of", "yaml_of"]
+__all__ = ["KINDS", "label_files", "outline", "read", "text_of"]
 
 KINDS = ("yolo-boxes", "yolo-obb", "yolo-segments")
 PX_DECIMALS = 9
 SHARE_DECIMALS = 15
 
-_YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_NAME_LISTS = ("classes.txt", "obj.names", "labels.txt")
-_NO_LABELS = {*_NAME_LISTS, "train.txt", "val.txt", "test.txt", "notes.txt"}
+_NO_LABELS = {*NAME_LISTS, "train.txt", "val.txt", "test.txt", "notes.txt"}
 _MOST_CLASSES = 100_000
+# How a line of YOLO or DOTA begins.
+_NUMBERS = re.compile(rb"([-+]?[\d.]+(e[-+]?\d+)?\s+){4,}", re.IGNORECASE)
 # Shares a little past the edge are common; what is much larger is pixels.
 _MOST_SHARE = 2.0
 
 
 def label_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the files that can hold labels: those in folders ``labels``, or else all but lists of names and the like."""
+    """Return the files that can hold labels: those in folders ``labels``, or else all, but no lists of names and the like."""
     within = [path for path in paths if any(part.lower() == "labels" for part in path.parts[:-1])]
-    return within or [
-        path for path in paths if path.name.lower() not in _NO_LABELS and not path.name.lower().startswith("readme")
-    ]
+    return [path for path in within or paths if not _is_no_label(path)]
 
 
-def read(root: Path, paths: Sequence[Path], images: ImageFiles, kind: str) -> Gathered:
+def _is_no_label(path: Path) -> bool:
+    """Whether a file has the name of a list or a note, and not the content of a label."""
+    name = path.name.lower()
+    if name.startswith("readme"):
+        return True
+    return name in _NO_LABELS and _NUMBERS.match(head_of(path, 4096)) is None
+
+
+def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles, kind: str) -> None:
     """Read files of one of the `KINDS`, or ``"yolo"``: boxes, and oriented boxes where no line has more points, or segments."""
-    gathered = Gathered(classes=_names(root))
+    folders = dict.fromkeys(folder for path in paths for folder in path.parents if root in folder.parents)
+    config = find_config(root, list(folders))
+    gathered.classes = list(config.names)
+    keypoints = config.keypoints if kind in {"yolo", "yolo-boxes"} else None
     lines: list[tuple[Image, Where, NDArray[np.float64]]] = []
     for path in paths:
         where = Where(path)
-        image = images.image(name_below(root, path), None, where)
-        gathered.add_image(image, where)
-        for place, line in read_lines(path):
-            if image.shape is None:
+        with gathered.faults:
+            own = name_below(root, path)
+            if images and images.find(own, where) is None and _NUMBERS.match(head_of(path, 4096) or b"0 0 0 0 ") is None:
+                gathered.changed.add(f"{path}: it has no labels, and there is no image {own}; passed over")
+                continue
+            image = images.image(own, None, where)
+            text = list(read_lines(path))
+            if image.shape is None and text:
                 remedy = "say where the images are with images=..., a folder or a mapping of names to (height, width)"
-                fail(
-                    where,
-                    f"the size of its image is not known: there is no {image.name} among {images.what or 'images'}",
-                    remedy,
-                )
-            values = line.split()
-            fields = [as_number(value, place, f"field {number}") for number, value in enumerate(values, 1)]
-            lines.append((image, place, np.array(fields)))
+                what = f"the size of its image is not known: there is no {image.name} among {images.what or 'images'}"
+                fail(where, what, remedy)
+            gathered.add_image(image, where)
+            for place, line in text:
+                with gathered.faults:
+                    values = enumerate(line.split(), 1)
+                    numbers = np.array([as_number(value, place, f"field {number}") for number, value in values])
+                    lines.append((image, place, numbers if keypoints is None else _without_pose(numbers, keypoints, place)))
     if kind == "yolo":
         points = {(len(numbers) - 1) // 2 for *_, numbers in lines} - {2}
         kind = "yolo-obb" if points <= {4} else "yolo-segments"
     for image, place, numbers in lines:
-        gathered.add(_row(image, place, numbers, kind, gathered.classes))
-    return gathered
+        with gathered.faults:
+            gathered.add(_row(image, place, numbers, kind, gathered.classes))
+    if keypoints is not None and lines:
+        gathered.changed.add(f"{config.path}: labels have poses (kpt_shape); their boxes are read, their points are not")
+    if not config.names and lines:
+        gathered.changed.add(f"{root}: no yaml and no list has names of classes; classes are called by their numbers")
+
+
+def _without_pose(numbers: NDArray[np.float64], keypoints: tuple[int, int], where: Where) -> NDArray[np.float64]:
+    """Return class, box and score of a line without the points of its pose."""
+    pose = keypoints[0] * keypoints[1]
+    if len(numbers) not in (5 + pose, 6 + pose):
+        what = f"it has {len(numbers) - 1} numbers behind the class, and a box with {keypoints[0]} points has {4 + pose}"
+        fail(where, what)
+    return np.concatenate([numbers[:5], numbers[5 + pose :]])
 
 
 def text_of(rows: Annotations, kind: str) -> str:
@@ -98,15 +127,6 @@ def text_of(rows: Annotations, kind: str) -> str:
         numbers = " ".join(repr(round(value, SHARE_DECIMALS)) for value in values.tolist())
         lines.append(f"{rows.label[row]} {numbers}\n")
     return "".join(lines)
-
-
-def yaml_of(classes: Sequence[str]) -> str:
-    """Return the text of ``data.yaml``: where images belong, and the names of the classes."""
-    import yaml
-
-    value = {"path": ".", "train": "images", "val": "images", "nc": len(classes), "names": dict(enumerate(classes))}
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-    return text
 
 
 def outline(rows: Annotations, row: int) -> NDArray[np.float64]:
@@ -154,48 +174,3 @@ def _row(image: Image, where: Where, numbers: NDArray[np.float64], kind: str, cl
             fail(where, f"it has {len(values) // 2} points, not the four corners of an oriented box")
         return Row(where, image.name, name, corners=points.ravel().tolist(), score=float(score))
     return Row(where, image.name, name, shape=shapely.Polygon(points), score=float(score))
-
-
-def _names(root: Path) -> list[str]:
-    """Return the names of the classes in a folder or up to two folders above it; none where no file has them."""
-    for folder in (root, *list(root.resolve().parents)[:2]):
-        for name in (*_YAMLS, *_NAME_LISTS):
-            path = folder / name
-            if path.is_file():
-                names = _yaml_names(path) if name in _YAMLS else [line for _, line in read_lines(path)]
-                return _checked(names, path)
-    return []
-
-
-def _yaml_names(path: Path) -> list[Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = read_text(path, MAX_YAML_BYTES)
-    try:
-        value = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        fail(Where(path, f"line {line}"), f"it is no yaml ({error.problem})")
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
-        fail(Where(path), f"it is no yaml ({str(error)[:100]})")
-    names = value.get("names") if isinstance(value, dict) else None
-    if isinstance(names, dict):
-        if set(names) != set(range(len(names))):
-            fail(Where(path, "names"), "the numbers of the classes are not 0, 1, 2 and so on")
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list):
-        fail(Where(path, "names"), f"the names of the classes are {shown(names)}, not a list")
-    return names
-
-
-def _checked(names: list[Any], path: Path) -> list[str]:
-    if len(names) > _MOST_CLASSES:
-        fail(Where(path), f"it has {len(names)} names of classes; {_MOST_CLASSES} are read")
-    for number, name in enumerate(names):
-        if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
-            fail(Where(path), f"the name of class {number} is {shown(name)}, not a text")
-    plain = [str(name).strip() for name in names]
-    if len(set(plain)) != len(plain):
-        fail(Where(path), "a name of a class comes twice")
-    return plain

@@ -96,6 +96,7 @@ Annotations, or their parts in a picture, without a mask: {rejected:,}, listed i
 | `instances/*.json` | COCO: masks as runs, the boxes that were annotated; `category_id` is the value in `gray` plus 1 |
 | `statistics.json`, `statistics.png` | instances, pixels and sizes by class |
 | `rejected.csv`, `failed.csv` | annotations without masks, and images that could not be used, with the reasons |
+| `reading.csv` | faulty records of the annotations that were left out, and what was repaired or assumed in reading them |
 {_files(recipe)}
 {_lost(lost)}## Options
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from samgeo.dataset.annotations.coco import to_coco
-from samgeo.dataset.annotations.table import Annotations, Image
-from samgeo.dataset.annotations.writing import write_annotations
+from samgeo.dataset.annotations.table import Annotations
 from samgeo.dataset.samrs.card import card
 from samgeo.dataset.samrs.chart import chart
 from samgeo.dataset.samrs.drawing import png
+from samgeo.dataset.samrs.exporting import to_table, write_exports
 from samgeo.dataset.samrs.folder import Folder
 from samgeo.dataset.samrs.parts import Part, Picture
 from samgeo.dataset.samrs.recipe import Recipe
@@ -27,9 +23,8 @@ from samgeo.dataset.samrs.statistics import statistics
 from samgeo.geo.files import write_whole
 from samgeo.geo.reproject import reproject_frame
 from samgeo.segment.coco import write_json
-from samgeo.segment.rle import Rle
 
-__all__ = ["Finishing", "to_table"]
+__all__ = ["Finishing"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +71,12 @@ class Finishing:
         (path / "instances").mkdir(exist_ok=True)
         for name, some in by_part.items():
             write_json(to_json(self.table, some), path / "instances" / f"{name}.json", overwrite=True)
-        lost = self._write_exports({"": pictures} if self.part_of is None else {name: by_part[name] for name in PARTS})
+        lost = write_exports(
+            self.folder.path,
+            self.recipe.exports,
+            self.table,
+            {"": pictures} if self.part_of is None else {name: by_part[name] for name in PARTS},
+        )
         if self.recipe.polygons:
             self._write_polygons()
         self._write_lists()
@@ -86,21 +86,6 @@ class Finishing:
         text = card(self.recipe, self.model, counted, self.licence, lost)
         write_whole(path / "README.md", text.encode())
         return counted
-
-    def _write_exports(self, by_part: Mapping[str, Sequence[Picture]]) -> dict[str, list[str]]:
-        lost: dict[str, list[str]] = {}
-        root = self.folder.path / "exports"
-        for name in sorted(set(self.recipe.exports) - {"torchgeo"}):
-            root.mkdir(exist_ok=True)
-            shutil.rmtree(root / name, ignore_errors=True)
-            sentences: list[str] = []
-            for part, pictures in by_part.items():
-                if part:
-                    (root / name).mkdir(exist_ok=True)
-                said = write_annotations(to_table(self.table, pictures), root / name / part, format=name)
-                sentences += [f"{part}: {one}" if part else one for one in said]
-            lost[name] = sentences
-        return lost
 
     def _write_polygons(self) -> None:
         import geopandas as gpd
@@ -131,32 +116,8 @@ class Finishing:
                 rows.append([one.annotation, part.image, one.picture, name, *box, iou, one.reason])
         write_whole(self.folder.path / "rejected.csv", _csv(rows))
         write_whole(self.folder.path / "failed.csv", _csv([["image", "reason"], *map(list, self.failed.items())]))
-
-
-def to_table(table: Annotations, pictures: Sequence[Picture]) -> Annotations:
-    """Return the instances of pictures as annotations, with the boxes that were annotated, in pixels of their picture.
-
-    Horizontal boxes are cut to the picture; oriented ones are whole.
-    """
-    rows = np.array([one.annotation for picture in pictures for one in picture.instances], dtype=np.int64)
-    image = np.repeat(np.arange(len(pictures)), [len(picture.instances) for picture in pictures])
-    corner = np.array([(picture.x0, picture.y0) for picture in pictures], dtype=np.float64).reshape(-1, 2)[image]
-    size = np.array([(picture.width, picture.height) for picture in pictures], dtype=np.float64).reshape(-1, 2)[image]
-    masks: NDArray[np.object_] = np.full(len(rows), None, dtype=object)
-    masks[:] = [
-        Rle.from_coco({"size": [picture.height, picture.width], "counts": one.counts})
-        for picture in pictures
-        for one in picture.instances
-    ]
-    boxes = table.boxes_px[rows] - np.tile(corner, 2)
-    return replace(
-        table.take(rows),
-        images=tuple(Image(one.name, one.height, one.width) for one in pictures),
-        image=image.astype(np.int64),
-        boxes_px=np.clip(boxes, 0, np.tile(size, 2)),
-        corners_px=table.corners_px[rows] - corner[:, None],
-        shapes=masks,
-    )
+        notes = [["left out", one] for one in table.left_out] + [["changed", one] for one in table.changed]
+        write_whole(self.folder.path / "reading.csv", _csv([["what", "record"], *notes]))
 
 
 def to_json(table: Annotations, pictures: Sequence[Picture]) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from samgeo.dataset.annotations.faults import OnError
 from samgeo.dataset.annotations.images import ImageFiles
 from samgeo.dataset.annotations.table import Annotations
+from samgeo.dataset.annotations.voc import VocPixels
 from samgeo.dataset.samrs.drawing import MOST_CLASSES, class_colors
 from samgeo.dataset.samrs.finishing import Finishing
 from samgeo.dataset.samrs.folder import Folder
@@ -47,6 +49,8 @@ class MadeSet:
         Images that could not be used, and why: the lines of ``failed.csv``. The same call tries them again.
     statistics : dict
         The content of ``statistics.json``.
+    left_out : tuple of str
+        Faulty records of the annotations that were left out, with the reasons: lines of ``reading.csv``.
     """
 
     path: Path
@@ -55,6 +59,7 @@ class MadeSet:
     rejected: int
     failed: dict[str, str]
     statistics: dict[str, Any]
+    left_out: tuple[str, ...] = ()
 
 
 def make_samrs(
@@ -67,6 +72,8 @@ def make_samrs(
     format: str | None = None,  # noqa: A002 - the field's name for it
     class_column: str | None = None,
     class_name: str | None = None,
+    pixels: VocPixels = "inclusive",
+    on_error: OnError = "raise",
     classes: Sequence[str] | None = None,
     min_box_iou: float = 0.5,
     on_top: Literal["annotation", "smallest"] = "annotation",
@@ -112,8 +119,10 @@ def make_samrs(
         What is asked: the horizontal box; the horizontal hull of the corners where a box is oriented; or that hull and in it
         the oriented box (around a polygon or mask, the one of least area) as a soft mask. SAMRS asks R-Box as a mask alone, of
         logits 1000 and -1000; here they are such as models give, and the hull goes along, as not every model answers without.
-    format, class_column, class_name
+    format, class_column, class_name, pixels
         See `read_annotations`.
+    on_error : {"raise", "skip"}, default "raise"
+        Whether faulty records of the annotations are refused, all together, or left out and listed in ``reading.csv``.
     classes : sequence of str, optional
         Those to take, in the order of their values in the pictures; annotations of others are left. All by default, in the
         order of the file, or of the alphabet where there is none. At most 255.
@@ -182,7 +191,9 @@ def make_samrs(
     files, folder = ImageFiles.of(images), Folder(Path(out))
     folder.check(Path(images))
     check_names(list(files.paths))
-    reading = {"format": format, "class_column": class_column, "class_name": class_name}
+    reading = {
+        "format": format, "class_column": class_column, "class_name": class_name, "pixels": pixels, "on_error": on_error,
+    }  # fmt: skip
     table, failed = read_tolerant(files, images, annotations, reading)
     table = with_classes(table, classes)
     if len(table.classes) > MOST_CLASSES:
@@ -208,7 +219,7 @@ def make_samrs(
         finishing = Finishing(folder, recipe, table, parts, part_of, failed, about, colors, licence)
         counted = finishing.write()
     rejected = sum(len(part.rejected) for part in parts)
-    return MadeSet(folder.path, counted["pictures"], counted["instances"], rejected, dict(failed), counted)
+    return MadeSet(folder.path, counted["pictures"], counted["instances"], rejected, dict(failed), counted, table.left_out)
 
 
 def _jobs(files: ImageFiles, table: Annotations, recipe: Recipe, failed: dict[str, str]) -> list[Job]:

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from samgeo.dataset.annotations.detect import format_of_file
 from samgeo.dataset.annotations.images import ImageFiles, without_suffix
 from samgeo.dataset.annotations.reading import read_annotations
 from samgeo.dataset.annotations.table import Annotations
-from samgeo.dataset.annotations.vectors import SUFFIXES as VECTOR_SUFFIXES
 from samgeo.dataset.samrs.planning import open_images
 from samgeo.errors import AnnotationError, OptionError
 from samgeo.geo.vector_layers import split_layer
 
 __all__ = ["read_tolerant", "with_classes"]
 
-_HEAD_BYTES = 1 << 16
+_DEFAULTS = {"pixels": "inclusive", "on_error": "raise"}
+_PLACED = {"open-buildings", "spacenet", "vectors"}
 
 
 def read_tolerant(
@@ -38,7 +39,7 @@ def read_tolerant(
     images : path
     annotations : path or Annotations
     reading : mapping
-        ``format``, ``class_column`` and ``class_name`` of `read_annotations`.
+        ``format``, ``class_column``, ``class_name``, ``pixels`` and ``on_error`` of `read_annotations`.
 
     Returns
     -------
@@ -55,11 +56,11 @@ def read_tolerant(
     """
     good, bad = open_images(files)
     if isinstance(annotations, Annotations):
-        if any(value is not None for value in reading.values()):
+        if any(value != _DEFAULTS.get(name) for name, value in reading.items()):
             raise OptionError(f"{', '.join(reading)} are of files; leave them away for a table.")
         table = annotations
     else:
-        is_layer = reading["format"] == "vectors" or _is_layer(Path(split_layer(annotations)[0]))
+        is_layer = _is_layer(Path(split_layer(annotations)[0]), reading["format"])
         # Layers need the images themselves; other formats their sizes, and can do without those of broken ones.
         given = images if is_layer or not bad else good
         table = read_annotations(annotations, images=given, **reading)
@@ -103,12 +104,15 @@ def with_classes(table: Annotations, classes: Sequence[str] | None) -> Annotatio
     return replace(kept, classes=wanted, label=label[label >= 0])
 
 
-def _is_layer(path: Path) -> bool:
-    """Whether a file is a vector layer by its suffix, or its first bytes where COCO has the same suffix."""
-    if path.suffix.lower() != ".json" or not path.is_file():
-        return path.suffix.lower() in VECTOR_SUFFIXES
-    with path.open("rb") as file:
-        return b'"FeatureCollection"' in file.read(_HEAD_BYTES)
+def _is_layer(path: Path, kind: str | None) -> bool:
+    """Whether a file has coordinates on the ground, and so needs the images themselves."""
+    if kind is not None or not path.is_file():
+        return kind in _PLACED
+    try:
+        return format_of_file(path) in _PLACED
+    except AnnotationError:
+        # Reading it says what is wrong.
+        return False
 
 
 def _matched(table: Annotations, files: ImageFiles) -> Annotations:

@@ -1,0 +1,1 @@
+"""Readers of formats that are read and never written, a module each."""
