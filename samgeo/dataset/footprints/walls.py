@@ -7,6 +7,7 @@ import shapely
 from numpy.typing import NDArray
 
 from samgeo.dataset.footprints.cells import largest
+from samgeo.dataset.footprints.slivers import without_slivers
 
 __all__ = ["ONE_PLACE", "match_corners", "settle"]
 
@@ -27,6 +28,7 @@ def settle(
     beside: dict[int, list[int]],
     tolerance: float,
     grid: float,
+    square: set[int],
 ) -> None:
     """Let neighbours neither overlap nor gape, in place: later ones in the order give way to earlier ones.
 
@@ -47,6 +49,8 @@ def settle(
         Metres.
     grid : float
         Metres: corners of what is cut or filled lie on multiples of it.
+    square : set of int
+        Those of straight walls, of which short walls and sharp corners are taken off.
     """
     rank = {building: place for place, building in enumerate(order)}
     nothing = _NOTHING * tolerance**2
@@ -55,7 +59,12 @@ def settle(
         earlier = [other for other in fit.get(building, []) if rank.get(other, len(rank)) < rank[building]]
         earlier = [other for other in earlier if not polygons[other].is_empty]
         theirs = [polygons[other] for other in earlier]
-        if not theirs or mine.is_empty:
+        if mine.is_empty:
+            continue
+        fixed = {other for other in beside.get(building, ()) if other not in fit.get(building, ())}
+        placed = [polygons[other] for other in sorted({*earlier, *fixed}) if not polygons[other].is_empty]
+        if not theirs:
+            polygons[building] = without_slivers(mine, placed, tolerance) if building in square else mine
             continue
         over = [other for other in theirs if shapely.area(shapely.intersection(mine, other, grid_size=grid)) > nothing]
         if over:
@@ -71,6 +80,8 @@ def settle(
             )
             if gap.area > nothing:
                 mine = _tidy(shapely.union(mine, gap, grid_size=grid), grid)
+        if building in square:
+            mine = without_slivers(mine, placed, tolerance)
         polygons[building] = mine
 
 
