@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from samgeo.dataset.footprints.cells import largest
+from samgeo.dataset.footprints.cells import largest, tidy
 
 __all__ = ["LEAST_ANGLE", "LEAST_WALL", "count_slivers", "without_slivers"]
 
@@ -44,7 +45,9 @@ def count_slivers(polygon: shapely.Polygon, tolerance: float) -> int:
     return sum(_count(_corners(ring, tolerance), tolerance, 1.0) for ring in _rings(polygon))
 
 
-def without_slivers(polygon: shapely.Polygon, taken: Sequence[shapely.Polygon], tolerance: float) -> shapely.Polygon:
+def without_slivers(
+    polygon: shapely.Polygon, taken: Sequence[shapely.Polygon], tolerance: float, grid: float
+) -> shapely.Polygon:
     """Remove short walls and sharp corners, one after the other, by the change of least area.
 
     Parameters
@@ -55,6 +58,8 @@ def without_slivers(polygon: shapely.Polygon, taken: Sequence[shapely.Polygon], 
         Its neighbours, into which it does not grow.
     tolerance : float
         Metres.
+    grid : float
+        Metres: corners of what is cut at neighbours lie on multiples of it.
 
     Returns
     -------
@@ -65,53 +70,70 @@ def without_slivers(polygon: shapely.Polygon, taken: Sequence[shapely.Polygon], 
     count = sum(_count(ring, tolerance, _MARGIN) for ring in rings)
     if count == 0:
         return polygon
-    # Slivers of holes go first: a hole may vanish.
     around = shapely.union_all(np.array(taken, dtype=object)) if len(taken) else shapely.Polygon()
     current = shapely.Polygon(rings[0], rings[1:])
     if not current.is_valid:
         current = largest(shapely.make_valid(current))
-    limit = shapely.area(shapely.intersection(polygon, around)) + _NOTHING * tolerance**2
+    place = _Place(around, shapely.area(shapely.intersection(polygon, around)), tolerance, grid)
     for _ in range(_MOST_STEPS):
         rings = [_corners(ring, tolerance) for ring in _rings(current)]
         slivers = [_count(ring, tolerance, _MARGIN) for ring in rings]
         if not any(slivers):
             break
-        best = _best(current, rings, sum(slivers), around, limit, tolerance)
+        best = _best(current, rings, sum(slivers), place)
         if best is None:
             break
         current = best
     return current
 
 
-def _best(
-    current: shapely.Polygon, rings: list[Floats], slivers: int, around: shapely.Geometry, limit: float, tolerance: float
-) -> shapely.Polygon | None:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a polygon stands: its neighbours as one geometry, how much of them it overlaps already, and the scale."""
+
+    around: shapely.Geometry
+    overlap: float
+    tolerance: float
+    grid: float
+
+
+def _best(current: shapely.Polygon, rings: list[Floats], slivers: int, place: _Place) -> shapely.Polygon | None:
     """Return the change of least area that leaves fewer slivers, or as many and fewer corners; None if there is none."""
-    found: list[tuple[int, float, int, shapely.Polygon]] = []
-    corners = sum(map(len, rings))
-    options = [*_opened(current, tolerance)]
-    for place, ring in enumerate(rings):
-        for changed in _changes(ring, tolerance):
-            others = [*rings[:place], changed, *rings[place + 1 :]]
-            options.append(_polygon(others))
-    for number, each in enumerate(options):
-        if each is None or each.is_empty or not each.is_valid:
-            continue
-        now = [_corners(ring, tolerance) for ring in _rings(each)]
+    corners, tolerance = sum(map(len, rings)), place.tolerance
+    options: list[shapely.Polygon] = [*_opened(current, tolerance)]
+    for number, ring in enumerate(rings):
+        changes = _changes(ring, tolerance)
+        options += [_polygon([*rings[:number], changed, *rings[number + 1 :]]) for changed in changes]
+    some = _apart(np.array([each for each in options if not each.is_empty], dtype=object), place)
+    change = shapely.area(shapely.symmetric_difference(some, current)) if len(some) else np.empty(0)
+    second: shapely.Polygon | None = None
+    for number in np.argsort(np.round(change, 9), kind="stable").tolist():
+        now = [_corners(ring, tolerance) for ring in _rings(some[number])]
         left = sum(_count(ring, tolerance, _MARGIN) for ring in now)
-        fewer = sum(map(len, now)) < corners
-        if left > slivers or (left == slivers and not fewer):
-            continue
-        if shapely.area(shapely.intersection(each, around)) > limit:
-            continue
-        change = round(float(shapely.area(shapely.symmetric_difference(each, current))), 9)
-        found.append((0 if left < slivers else 1, change, number, each))
-    return min(found, key=lambda one: one[:3])[3] if found else None
+        if now and left < slivers:
+            return largest(some[number])
+        if second is None and now and left == slivers and sum(map(len, now)) < corners:
+            second = largest(some[number])
+    return second
 
 
-def _polygon(rings: list[Floats]) -> shapely.Polygon | None:
+def _apart(options: NDArray[np.object_], place: _Place) -> NDArray[np.object_]:
+    """Return options without what they take of neighbours, as far as they took none before."""
+    if len(options) == 0 or shapely.is_empty(place.around):
+        return options
+    limit = place.overlap + _NOTHING * place.tolerance**2
+    over = shapely.area(shapely.intersection(options, place.around)) > limit
+    if place.overlap > _NOTHING * place.tolerance**2:
+        return options[~over]
+    for number in np.flatnonzero(over).tolist():
+        cut = shapely.difference(options[number], place.around, grid_size=place.grid)
+        options[number] = tidy(cut, place.grid)
+    return np.asarray(options[~shapely.is_empty(options)], dtype=np.object_)
+
+
+def _polygon(rings: list[Floats]) -> shapely.Polygon:
     if len(rings[0]) < 3:
-        return None
+        return shapely.Polygon()
     polygon = shapely.Polygon(rings[0], [ring for ring in rings[1:] if len(ring) >= 3])
     return polygon if polygon.is_valid else largest(shapely.make_valid(polygon))
 
@@ -162,8 +184,8 @@ def _replaced(xy: Floats, first: int, length: int, corners: list[Floats]) -> Flo
 def _foot(point: Floats, start: Floats, stop: Floats) -> Floats:
     """Return the point of a segment that is nearest to another point."""
     along = stop - start
-    share = np.clip(((point - start) @ along) / max(along @ along, 1e-12), 0, 1)
-    return np.asarray(start + share * along)
+    share = float((point - start) @ along) / max(float(along @ along), 1e-12)
+    return np.asarray(start + min(max(share, 0.0), 1.0) * along)
 
 
 def _meeting(a: Floats, u: Floats, v: Floats, b: Floats) -> Floats | None:
