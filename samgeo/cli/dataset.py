@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ ON_TOP = ("annotation", "smallest")
 PIXELS = ("inclusive", "edges")
 ON_ERROR = ("raise", "skip")
 EXPORTS = ("dota", "torchgeo", "voc", "yolo-boxes", "yolo-obb", "yolo-segments")
+
+
+MOST_TOLD = 10
 
 
 @click.group()
@@ -43,6 +47,7 @@ def dataset() -> None:
 @click.option("--chip-overlap", type=int, default=0, show_default=True, help="Pixels that neighbouring chips share.")
 @click.option("--min-visible", type=float, default=0.7, show_default=True, help="Share of an object that a chip must show.")
 @click.option("--keep-empty", is_flag=True, help="Keep pictures without masks.")
+@click.option("--annotations-complete", is_flag=True, help="Write 0 for background: every object of the classes is annotated.")
 @click.option("--copy-images", is_flag=True, help="Copy images that are not cut.")
 @click.option("--polygons", is_flag=True, help="Write the whole objects as GeoParquet too.")
 @click.option("--export", "exports", type=click.Choice(EXPORTS), multiple=True, help="A format besides COCO; may be repeated.")
@@ -53,6 +58,7 @@ def dataset() -> None:
 @looking
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
 @click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
+@click.option("--verify", is_flag=True, help="Compare the digests of all files that are done, not their sizes and times alone.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: Any) -> None:
     """Make a segmentation data set of the boxes in ANNOTATIONS on IMAGES, a folder or a file, in the folder OUT, as SAMRS.
@@ -62,16 +68,25 @@ def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: An
     ANNOTATIONS are refused, all together, or skipped and listed in reading.csv. The same command goes on after a stop. Images
     that cannot be used are listed, and then the exit code is 1.
     """
-    from samgeo.dataset.samrs import make_samrs
+    from samgeo.dataset.samrs import SplitWarning, make_samrs
 
     options["classes"] = None if options["classes"] is None else [name.strip() for name in options["classes"].split(",")]
     options["split"] = _parse_split(options["split"])
     options |= {"bands": parse_bands(options["bands"]), "stretch": parse_stretch(options["stretch"])}
-    made = make_samrs(images, annotations, out, progress=not quiet, **options)
+    with warnings.catch_warnings():
+        # The summary says what this warning does.
+        warnings.simplefilter("ignore", SplitWarning)
+        made = make_samrs(images, annotations, out, progress=not quiet, **options)
+    for name, why in list(made.remade.items())[:MOST_TOLD]:
+        click.echo(f"{name} was made again: {why}", err=True)
+    if len(made.remade) > MOST_TOLD:
+        click.echo(f"{count(len(made.remade), 'image')} in all had to be made again", err=True)
     if not quiet:
         kept_out = f"; {made.rejected:,} without a mask, see rejected.csv" if made.rejected else ""
         kept_out += f"; {count(len(made.left_out), 'faulty record')} left out, see reading.csv" if made.left_out else ""
         click.echo(f"{count(made.instances, 'mask')} in {count(made.pictures, 'picture')} in {out}{kept_out}", err=True)
+        if made.advice:
+            click.echo(made.advice, err=True)
     if made.failed:
         raise click.ClickException(f"{count(len(made.failed), 'image')} could not be used; see {out / 'failed.csv'}.")
 

@@ -18,6 +18,7 @@ __all__ = ["train"]
 @click.option("--data", type=click.Path(path_type=Path), help="The folder with the open data sets, if the recipe uses them.")
 @click.option("--steps", type=int, help="Steps of the optimiser.  [default: the recipe's]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--threads", type=int, help="Threads of a CPU to compute in.  [default: torch's choice, or as the run was begun]")
 @click.option("--curve", type=click.Path(path_type=Path), help="A PNG to draw the log to, at the end.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace existing outputs.")
 @click.option("--quiet", is_flag=True, help="No lines of the log.")

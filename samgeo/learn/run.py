@@ -15,7 +15,8 @@ from samgeo.geo.files import check_new, write_whole
 from samgeo.learn.examples import Source
 from samgeo.learn.plots import check_plot, plot_log
 from samgeo.learn.recipe import Recipe, load_recipe, needed
-from samgeo.learn.train import LOG, train
+from samgeo.learn.run_folder import LOG, locked
+from samgeo.learn.train import train_locked
 
 if TYPE_CHECKING:
     from samgeo.sam.tiny.network import TinyNetwork
@@ -53,6 +54,7 @@ def run_recipe(
     data: str | Path | None = None,
     steps: int | None = None,
     device: str = "auto",
+    threads: int | None = None,
     curve: str | Path | None = None,
     overwrite: bool = False,
     report: Callable[[str], None] | None = None,
@@ -75,6 +77,9 @@ def run_recipe(
         Instead of the recipe's.
     device : str, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
+    threads : int, optional
+        How many threads torch computes in on a CPU; the last digits of the result depend on it, so that it is kept with the
+        run. By default as many as torch takes for a new run, and for one that is continued as many as it was begun with.
     curve : str or Path, optional
         A PNG to draw the log to, at the end.
     overwrite : bool, default False
@@ -89,16 +94,20 @@ def run_recipe(
     Raises
     ------
     OptionError
-        If the recipe, an argument or an output cannot be used; or the folder is that of another run.
+        If the recipe, an argument or an output cannot be used; or the folder is that of another run; or the disk is full.
     CheckpointError
-        If the weights to start from cannot be read, or the folder holds the state of other options.
+        If the weights to start from cannot be read, or the folder holds a damaged state or that of other options.
+    RunError
+        If another process trains in the folder.
     SamgeoError
         If images or labels cannot be read.
     """
     from samgeo.sam.device import resolve_device
+    from samgeo.sam.threads import check_threads
     from samgeo.sam.tiny import save_tiny
 
     say = report or (lambda _: None)
+    check_threads(threads)
     plan = load_recipe(recipe)
     options = plan.options if steps is None else dataclasses.replace(plan.options, steps=steps)
     path = check_new(output, ".safetensors", overwrite=overwrite)
@@ -109,21 +118,22 @@ def run_recipe(
         needed(plan.path, None if data is None else Path(data))
     network, origin = _start(str(start or plan.start), plan.network, options.seed)
     options.check_window(network.config.input_size)
-    sources = _read(plan, None if data is None else Path(data), say)
-    _make(home)
-    _identify(home / IDENTITY, {"start": origin, "pictures": _digest(sources)})
-    weights = train(
-        network,
-        sources,
-        home,
-        options,
-        window_px=network.config.input_size,
-        device=where,
-        report=lambda line: say(_line(line, options.steps)),
-    )
-    digest = save_tiny(weights, network.config, path, overwrite=overwrite)
-    if curve is not None:
-        plot_log(home / LOG, curve, overwrite=overwrite)
+    with locked(home):
+        sources = _read(plan, None if data is None else Path(data), say)
+        computed = _identify(home / IDENTITY, {"start": origin, "pictures": _digest(sources)}, threads, str(where), say)
+        weights = train_locked(
+            network,
+            sources,
+            home,
+            options,
+            window_px=network.config.input_size,
+            device=where,
+            threads=computed,
+            report=lambda line: say(_line(line, options.steps)),
+        )
+        digest = save_tiny(weights, network.config, path, overwrite=overwrite)
+        if curve is not None:
+            plot_log(home / LOG, curve, overwrite=overwrite)
     return Trained(path, home, digest, options.steps)
 
 
@@ -152,13 +162,6 @@ def _read(recipe: Recipe, data: Path | None, say: Callable[[str], None]) -> list
     return sources
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"{folder} cannot be the folder of a run ({error}); give another.") from error
-
-
 def _digest(sources: Sequence[Source]) -> str:
     """Return a digest of everything that examples are drawn from."""
     total = hashlib.sha256()
@@ -173,11 +176,17 @@ def _digest(sources: Sequence[Source]) -> str:
     return total.hexdigest()
 
 
-def _identify(path: Path, identity: dict[str, str]) -> None:
-    """Note what a run is of, or refuse to go on with something else."""
+def _identify(path: Path, identity: dict[str, str], threads: int | None, device: str, say: Callable[[str], None]) -> int:
+    """Note what a run is of and how it computes, or refuse to go on with something else; return the number of threads.
+
+    The device and the version of torch may change, which is said: the last digits of the result depend on them too.
+    """
+    import torch
+
+    here: dict[str, Any] = {"threads": threads or torch.get_num_threads(), "device": device, "torch": torch.__version__}
     if not path.exists():
-        write_whole(path, json.dumps(identity, indent=1).encode())
-        return
+        write_whole(path, json.dumps(identity | here, indent=1).encode())
+        return int(here["threads"])
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -188,6 +197,18 @@ def _identify(path: Path, identity: dict[str, str]) -> None:
             f"{path.parent} is a run with other {' and other '.join(changed)}; give another folder (--folder) to begin anew, "
             "or go back to what it began with."
         )
+    begun = before.get("threads", here["threads"])
+    if threads not in {None, begun}:
+        raise OptionError(
+            f"{path.parent} was begun in {begun} threads, and the result depends on that; give threads={begun} or leave "
+            "threads (--threads) away to go on, or give another folder (--folder)."
+        )
+    if begun != here["threads"]:
+        say(f"computing in {begun} threads, as the run was begun")
+    for what in ("device", "torch"):
+        if before.get(what, here[what]) != here[what]:
+            say(f"begun with {what} {before[what]} and continued with {here[what]}: last digits of the result may differ")
+    return int(begun)
 
 
 def _line(line: dict[str, float], steps: int) -> str:

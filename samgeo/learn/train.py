@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,11 @@ from torch import Tensor, nn
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.learn.examples import Source, draw
 from samgeo.learn.losses import LossWeights
+from samgeo.learn.run_folder import LOG, STATE, append_log, locked, read_state, trim_log, write_state
 from samgeo.learn.step import Course, Progress, example_loss
+from samgeo.sam.threads import check_threads, computing_in
 
-__all__ = ["TrainOptions", "train"]
-
-STATE, LOG = "state.pt", "log.jsonl"
+__all__ = ["TrainOptions", "train", "train_locked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +105,13 @@ def train(
     *,
     window_px: int = 512,
     device: str | torch.device = "cpu",
+    threads: int | None = None,
     report: Callable[[dict[str, float]], None] | None = None,
 ) -> dict[str, Tensor]:
     """Train a network, or continue where an earlier call with the same folder and options stopped.
 
     Every crop and prompt follows from the seed and the number of the step, so that a run that was stopped and continued
-    goes the way of one that was not.
+    takes the same steps and writes the same log as one that was not. The state on disk has a digest of all its values.
 
     Parameters
     ----------
@@ -119,11 +119,15 @@ def train(
         Trained in place, from the weights it has.
     sources : sequence of Source
     folder : path
-        For ``state.pt`` and ``log.jsonl``: one JSON object every ``log_steps`` steps. Made if it is not there.
+        For ``state.pt`` and ``log.jsonl``: one JSON object every ``log_steps`` steps. Made if it is not there. One process
+        at a time works in it.
     options : TrainOptions
     window_px : int, default 512
         Side of the network's window at use.
     device : str or torch.device, default "cpu"
+    threads : int, optional
+        How many threads torch computes in on a CPU; the last digits of the result depend on it. By default as many as torch
+        takes for a new run, and for one that is continued as many as it was begun with.
     report : callable, optional
         Called with each line of the log.
 
@@ -135,28 +139,50 @@ def train(
     Raises
     ------
     OptionError
-        If there is no source, or no parameter to train, or a crop is larger than the window.
+        If there is no source, or no parameter to train, or a crop is larger than the window; or the disk does not take the
+        state or the log.
     CheckpointError
-        If the folder holds the state of other options or of another network.
+        If the folder holds the state of other options, of another network or of another number of threads, or a damaged one.
+    RunError
+        If another process trains in the folder.
     """
+    check_threads(threads)
     if not sources:
         raise OptionError("there is nothing to train on; give at least one source.")
     options.check_window(window_px)
-    home, where = Path(folder), torch.device(device)
-    home.mkdir(parents=True, exist_ok=True)
+    home = Path(folder)
+    with locked(home):
+        return train_locked(network, sources, home, options, window_px=window_px, device=device, threads=threads, report=report)
+
+
+def train_locked(
+    network: nn.Module,
+    sources: Sequence[Source],
+    home: Path,
+    options: TrainOptions,
+    *,
+    window_px: int = 512,
+    device: str | torch.device = "cpu",
+    threads: int | None = None,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> dict[str, Tensor]:
+    """Do what `train` does in a folder that the caller has locked."""
+    if not sources:
+        raise OptionError("there is nothing to train on; give at least one source.")
+    options.check_window(window_px)
+    where = torch.device(device)
     network.to(where).train()
     run = _Run.start(network, options)
-    run.restore(home / STATE)
-    recent: list[Progress] = []
+    run.restore(home / STATE, threads)
+    trim_log(home / LOG, run.step)
     saved = time.monotonic()
-    with (home / LOG).open("a") as log:
+    with computing_in(run.threads):
         while run.step < options.steps:
-            recent.extend(run.advance(sources, window_px, where))
+            run.recent.extend(run.advance(sources, window_px, where))
             if run.step % options.log_steps == 0 or run.step == options.steps:
-                line = {"step": run.step, "rate": round(run.rate(run.step - 1), 8), **_means(recent)}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                recent.clear()
+                line = {"step": run.step, "rate": round(run.rate(run.step - 1), 8), **_means(run.recent)}
+                append_log(home / LOG, line)
+                run.recent.clear()
                 if report is not None:
                     report(line)
             if time.monotonic() - saved > options.save_s:
@@ -175,7 +201,9 @@ class _Run:
     options: TrainOptions
     optimizer: torch.optim.AdamW
     average: dict[str, Tensor]
+    threads: int
     step: int = 0
+    recent: list[Progress] = field(default_factory=list)
 
     @classmethod
     def start(cls, network: nn.Module, options: TrainOptions) -> _Run:
@@ -190,7 +218,8 @@ class _Run:
             raise OptionError("every parameter has a rate of 0, so that there is nothing to train; change rates.")
         parts = [{"params": parameters, "factor": factor} for factor, parameters in sorted(groups.items())]
         optimizer = torch.optim.AdamW(parts, lr=options.rate, betas=(0.9, 0.98), weight_decay=options.weight_decay)
-        return cls(network, options, optimizer, {name: part.detach().clone() for name, part in network.state_dict().items()})
+        average = {name: part.detach().clone() for name, part in network.state_dict().items()}
+        return cls(network, options, optimizer, average, torch.get_num_threads())
 
     def rate(self, step: int) -> float:
         options = self.options
@@ -237,19 +266,22 @@ class _Run:
     def save(self, path: Path) -> None:
         state = {
             "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average,
-            "step": self.step, "options": _identity(self.options),
+            "step": self.step, "options": _identity(self.options), "threads": self.threads,
+            "recent": [dataclasses.asdict(one) for one in self.recent],
         }  # fmt: skip
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(path)
+        write_state(state, path)
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path, threads: int | None) -> None:
+        self.threads = threads or self.threads
         if not path.exists():
             return
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error}); give another folder to begin anew.") from error
+        state = read_state(path)
+        if threads not in {None, state["threads"]}:
+            raise CheckpointError(
+                f"{path} is the state of a run in {state['threads']} threads, and the result depends on their number; give "
+                f"threads={state['threads']} or leave threads away to go on, or give another folder."
+            )
+        self.threads = state["threads"]
         if state["options"] != _identity(self.options):
             raise CheckpointError(f"{path} is the state of a run with other options; give another folder, or the same options.")
         try:
@@ -260,6 +292,7 @@ class _Run:
         for name, tensor in state["average"].items():
             self.average[name].copy_(tensor)
         self.step = state["step"]
+        self.recent = [Progress(**one) for one in state["recent"]]
 
 
 def _identity(options: TrainOptions) -> str:

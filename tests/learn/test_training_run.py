@@ -73,7 +73,7 @@ def test_a_killed_run_goes_on_to_the_same_file(recipe, tmp_path):
     assert parts.digest == whole.digest
     # Step 3 was done and not yet saved.
     assert [line.split(":")[0] for line in told if line.startswith("step")] == ["step 3 of 4", "step 4 of 4"]
-    assert len((parts.folder / "log.jsonl").read_text().splitlines()) == 5
+    assert (parts.folder / "log.jsonl").read_bytes() == (whole.folder / "log.jsonl").read_bytes()
     assert [line["step"] for line in read_log(parts.folder / "log.jsonl")] == [1, 2, 3, 4]
 
 
@@ -83,6 +83,8 @@ def test_a_run_does_not_go_on_with_something_else(recipe, small_network, tmp_pat
     again = {"device": "cpu", "overwrite": True}
     with pytest.raises(CheckpointError, match="other options"):
         run_recipe(recipe, output, steps=5, **again)
+    with pytest.raises(OptionError, match=r"begun in 1 threads.*--threads"):
+        run_recipe(recipe, output, threads=2, **again)
     small_network.prompts.frequencies.normal_()
     save_tiny(small_network.state_dict(), small_network.config, tmp_path / "other.safetensors")
     with pytest.raises(OptionError, match="other start"):

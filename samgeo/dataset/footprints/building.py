@@ -16,6 +16,7 @@ from samgeo.dataset.footprints.lines import STEP, Line, own_lines, share
 from samgeo.dataset.footprints.metric import Metric
 from samgeo.dataset.footprints.neighbours import blocks, by_first, neighbours
 from samgeo.dataset.footprints.outline import Stretches, direction, stretches
+from samgeo.dataset.footprints.slivers import count_slivers
 from samgeo.dataset.footprints.walls import ONE_PLACE, match_corners, settle
 
 __all__ = ["Built", "Options", "build", "iou"]
@@ -161,8 +162,12 @@ def _settled(draft: _Draft, tolerance: float, min_iou: float) -> Built:
         placed = _placed(draft, outline, simple, order, tolerance)
         fit = _fits(placed, order, draft)
         low = [index for index, each in enumerate(outline) if each and fit[index] < min_iou]
-        if not low:
+        thin = [index for index, each in enumerate(outline) if _RANKS[each] == 0 and count_slivers(placed[index], tolerance)]
+        if not low and not thin:
             return Built(placed, outline, reason, fit)
+        for index in thin:
+            outline[index] = ""
+            reason[index] = "no footprint without slivers between its neighbours"
         for index in low:
             outline[index] = ""
             reason[index] = f"IoU {fit[index]:.3f} below {min_iou:g}" if fit[index] > 0 else "smaller than the tolerance"
@@ -180,9 +185,17 @@ def _placed(draft: _Draft, outline: list[str], simple: Shapes, order: list[int],
     apart = by_first(draft.apart)
     across = {index: [other for other in others if other not in along.get(index, ())] for index, others in apart.items()}
     placed = list(draft.drawn)
-    settle(placed, [index for index in order if index in square], along, beside=along, tolerance=tolerance, grid=STEP)
+    settle(
+        placed,
+        [index for index in order if index in square],
+        along,
+        beside=along,
+        tolerance=tolerance,
+        grid=STEP,
+        square=square,
+    )
     placed = [each if outline[index] else simple[index] for index, each in enumerate(_turned(placed, draft.turned))]
-    settle(placed, order, across, beside=beside, tolerance=tolerance, grid=_FINE)
+    settle(placed, order, across, beside=beside, tolerance=tolerance, grid=_FINE, square=square)
     match_corners(placed, order, _touching(placed, draft.around))
     return placed
 

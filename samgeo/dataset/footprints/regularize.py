@@ -37,8 +37,12 @@ def regularize(
 
     Each building gets the direction that most of its outline runs in; touching buildings of about one direction get one
     together. Straight stretches of the outline, found with Douglas and Peucker's algorithm, give the lines of walls; the
-    cells between a building's lines that it covers by half or more become its footprint. Every corner has a right angle on
-    the ground (or 45 or 135 degrees), holes stay, and a wall is no shorter than about the tolerance.
+    cells between a building's lines that it covers by half or more become its footprint. Corners have right angles on the
+    ground (or 45 or 135 degrees), except where a neighbour of another direction cuts a building, and holes stay. Walls of a
+    building that stands alone are about the tolerance long or longer. Where neighbours are fitted to one another, what is
+    left is changed as little as possible until no wall of a footprint is shorter than half the tolerance and no corner
+    sharper than 30 degrees; where no small change does that, the outline stays and ``kept_because`` says so. Circles and
+    outlines that stay are as they are.
 
     The work is done in metres on the ground around each cluster of buildings, whatever the CRS, and in pixels where there is
     none. Equal input gives equal output to the bit, in any process.

@@ -6,7 +6,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from samgeo.dataset.footprints.cells import largest
+from samgeo.dataset.footprints.cells import largest, only_polygons, tidy
+from samgeo.dataset.footprints.slivers import without_slivers
 
 __all__ = ["ONE_PLACE", "match_corners", "settle"]
 
@@ -14,7 +15,6 @@ Floats = NDArray[np.float64]
 
 # Less than this of a tolerance squared is rounding, not ground.
 _NOTHING = 1e-6
-_NEEDLE = 5e-5
 # Corners nearer than this, in metres, are one.
 ONE_PLACE = 1e-5
 
@@ -27,6 +27,7 @@ def settle(
     beside: dict[int, list[int]],
     tolerance: float,
     grid: float,
+    square: set[int],
 ) -> None:
     """Let neighbours neither overlap nor gape, in place: later ones in the order give way to earlier ones.
 
@@ -47,6 +48,8 @@ def settle(
         Metres.
     grid : float
         Metres: corners of what is cut or filled lie on multiples of it.
+    square : set of int
+        Those of straight walls, of which short walls and sharp corners are taken off.
     """
     rank = {building: place for place, building in enumerate(order)}
     nothing = _NOTHING * tolerance**2
@@ -55,22 +58,29 @@ def settle(
         earlier = [other for other in fit.get(building, []) if rank.get(other, len(rank)) < rank[building]]
         earlier = [other for other in earlier if not polygons[other].is_empty]
         theirs = [polygons[other] for other in earlier]
-        if not theirs or mine.is_empty:
+        if mine.is_empty:
+            continue
+        fixed = {other for other in beside.get(building, ()) if other not in fit.get(building, ())}
+        placed = [polygons[other] for other in sorted({*earlier, *fixed}) if not polygons[other].is_empty]
+        if not theirs:
+            polygons[building] = without_slivers(mine, placed, tolerance, grid) if building in square else mine
             continue
         over = [other for other in theirs if shapely.area(shapely.intersection(mine, other, grid_size=grid)) > nothing]
         if over:
-            mine = _tidy(shapely.difference(mine, shapely.union_all(over, grid_size=grid), grid_size=grid), grid)
+            mine = tidy(shapely.difference(mine, shapely.union_all(over, grid_size=grid), grid_size=grid), grid)
         close = [polygons[other] for other in earlier if other in beside.get(building, ())]
         gaps = [gap for other in close for gap in _gaps(mine, other, tolerance, grid)]
         if gaps:
             taken = [polygons[other] for other in sorted({*beside[building], *fit[building]}) if not polygons[other].is_empty]
-            gap = _polygons(
+            gap = only_polygons(
                 shapely.difference(
                     shapely.union_all(gaps, grid_size=grid), shapely.union_all(taken, grid_size=grid), grid_size=grid
                 )
             )
             if gap.area > nothing:
-                mine = _tidy(shapely.union(mine, gap, grid_size=grid), grid)
+                mine = tidy(shapely.union(mine, gap, grid_size=grid), grid)
+        if building in square:
+            mine = without_slivers(mine, placed, tolerance, grid)
         polygons[building] = mine
 
 
@@ -87,19 +97,6 @@ def _gaps(mine: shapely.Polygon, other: shapely.Polygon, tolerance: float, grid:
     left = left[(shapely.get_dimensions(left) == 2) & (shapely.area(left) > _NOTHING * tolerance**2)]
     touches = (shapely.distance(left, mine) < ONE_PLACE) & (shapely.distance(left, other) < ONE_PLACE)
     return list(left[touches])
-
-
-def _polygons(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    """Return the polygons among what an overlay gave, without the lines and points along which its inputs only touched."""
-    parts = shapely.get_parts(geometry)
-    return shapely.MultiPolygon(list(parts[shapely.get_dimensions(parts) == 2]))
-
-
-def _tidy(geometry: shapely.Geometry, grid: float) -> shapely.Polygon:
-    """Take off what is thinner than a tenth of a millimetre, which cuts along walls that are one but for rounding leave."""
-    thinner = shapely.buffer(_polygons(geometry), -_NEEDLE, join_style="mitre", mitre_limit=50)
-    whole = shapely.buffer(thinner, _NEEDLE, join_style="mitre", mitre_limit=50)
-    return largest(shapely.simplify(shapely.set_precision(whole, grid), grid / 4))
 
 
 def match_corners(polygons: list[shapely.Polygon], order: list[int], beside: dict[int, list[int]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from samgeo.errors import OptionError
+from samgeo.geo.integrity import write_checked
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -179,11 +181,15 @@ class Report:
         try:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as made:
                 temporary = Path(made)
-                (temporary / "report.md").write_text(self.to_markdown(), encoding="utf-8")
-                (temporary / "report.json").write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", "utf-8")
+                write_checked(temporary / "report.md", self.to_markdown().encode())
+                write_checked(
+                    temporary / "report.json", (json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n").encode()
+                )
                 write_vectors(self.objects, temporary / "objects.parquet", provenance=self.to_dict())
                 for name, picture in (pictures or {}).items():
-                    picture.save(temporary / f"{name}.png", format="PNG")
+                    content = io.BytesIO()
+                    picture.save(content, format="PNG")
+                    write_checked(temporary / f"{name}.png", content.getvalue())
                 path.mkdir(exist_ok=True)
                 for name in (*REPORT_FILES, *PICTURE_FILES):
                     if (temporary / name).exists():
@@ -191,7 +197,9 @@ class Report:
                     else:
                         (path / name).unlink(missing_ok=True)  # of an earlier report
         except OSError as error:
-            raise OptionError(f"{path} cannot be written ({error.strerror}); give a folder that can be written.") from error
+            raise OptionError(
+                f"{path} cannot be written ({error.strerror or error}); give a folder that can be written."
+            ) from error
 
 
 def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

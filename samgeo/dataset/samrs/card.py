@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from samgeo.dataset.samrs.drawing import BACKGROUND, BACKGROUND_COLOR
 from samgeo.dataset.samrs.recipe import Recipe
 
 __all__ = ["card"]
@@ -71,10 +72,10 @@ Licence: {licence.strip() or "not stated; that of the images and of the annotati
 
 | value | class | instances | annotations | pixels | colour |
 |---|---|---|---|---|---|
-{rows}
+{_background_row(statistics)}{rows}
 | 255 | unlabelled | | | {statistics["unlabelled_px"]:,} | #000000 |
 
-Unlabelled is not background: there may be objects that have no annotation, or whose masks were kept out.
+{_unlabelled(recipe)}
 
 ## How
 
@@ -91,9 +92,9 @@ Annotations, or their parts in a picture, without a mask: {rejected:,}, listed i
 
 | file | what |
 |---|---|
-| `gray/*.png` | class of each pixel (8 bits with a palette), 255 unlabelled |
+| `gray/*.png` | class of each pixel (8 bits with a palette){_zero(recipe)}, 255 unlabelled |
 | `color/*.png` | the same in colours |
-| `instances/*.json` | COCO: masks as runs, the boxes that were annotated; `category_id` is the value in `gray` plus 1 |
+| `instances/*.json` | COCO: masks as runs, the boxes that were annotated; `category_id` is {_category(recipe)} |
 | `statistics.json`, `statistics.png` | instances, pixels and sizes by class |
 | `rejected.csv`, `failed.csv` | annotations without masks, and images that could not be used, with the reasons |
 | `reading.csv` | faulty records of the annotations that were left out, and what was repaired or assumed in reading them |
@@ -104,6 +105,30 @@ Annotations, or their parts in a picture, without a mask: {rejected:,}, listed i
 |---|---|
 {options}
 """
+
+
+def _background_row(statistics: Mapping[str, Any]) -> str:
+    if "background_px" not in statistics:
+        return ""
+    color = "".join(f"{value:02x}" for value in BACKGROUND_COLOR)
+    return f"| {BACKGROUND} | background | | | {statistics['background_px']:,} | #{color} |\n"
+
+
+def _zero(recipe: Recipe) -> str:
+    return f", {BACKGROUND} background" if recipe.annotations_complete else ""
+
+
+def _category(recipe: Recipe) -> str:
+    return "the value in `gray`" if recipe.annotations_complete else "the value in `gray` plus 1"
+
+
+def _unlabelled(recipe: Recipe) -> str:
+    if not recipe.annotations_complete:
+        return "Unlabelled is not background: there may be objects that have no annotation, or whose masks were kept out."
+    return (
+        "The annotations were said to be complete: background is what has data and belongs to no annotation. Unlabelled are "
+        "pixels without data, and the ground of annotations that have no mask in a picture."
+    )
 
 
 def _cell(text: str) -> str:

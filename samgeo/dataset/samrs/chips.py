@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from samgeo.geo.grid import Rect
 if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
 
-__all__ = ["chip_name", "chip_rects", "is_plain", "visible_shares", "write_chip"]
+__all__ = ["chip_bytes", "chip_name", "chip_rects", "is_plain", "visible_shares"]
 
 _PLAIN_BANDS = {1: "L", 3: "RGB", 4: "RGBA"}
 # In what follows "?" GDAL would read options.
@@ -82,21 +83,34 @@ def is_plain(raster: Raster) -> bool:
     return is_bytes and is_known and source.palette is None and not has_place
 
 
-def write_chip(raster: Raster, path: Path, chip: Rect, target: Path) -> None:
-    """Write a chip with all its bands: as PNG where that holds all there is, else as GeoTIFF with type, nodata and place.
+def chip_bytes(raster: Raster, path: Path, chip: Rect, suffix: str) -> bytes:
+    """Return the content of a chip's file with all bands, type, nodata and place.
+
+    It is made in memory, because GDAL does not report what a file system refuses while it closes a file.
+
+    Parameters
+    ----------
+    raster : Raster
+    path : Path
+        Of the raster.
+    chip : Rect
+        In pixels of the raster.
+    suffix : {".png", ".tif"}
+        PNG where `is_plain` says that it holds all there is, else GeoTIFF.
 
     Raises
     ------
     RasterError
-        If it cannot be read or written.
+        If the raster cannot be read.
     """
-    if target.suffix == ".png":
+    if suffix == ".png":
         from PIL import Image
 
         values, _ = raster.source.read(range(1, len(raster.source.bands) + 1), chip)
         pixels = np.ascontiguousarray(np.moveaxis(values, 0, 2))
-        Image.fromarray(pixels[..., 0] if len(values) == 1 else pixels).save(target)
-        return
+        file = io.BytesIO()
+        Image.fromarray(pixels[..., 0] if len(values) == 1 else pixels).save(file, format="PNG")
+        return file.getvalue()
     import rasterio
     from rasterio._err import CPLE_BaseError
     from rasterio.shutil import copy
@@ -105,9 +119,11 @@ def write_chip(raster: Raster, path: Path, chip: Rect, target: Path) -> None:
         raise RasterError(f"{path} cannot be cut into chips: its name has one of {' '.join(sorted(_SPECIAL))}; rename it.")
     window = f"{chip.x0},{chip.y0},{chip.width},{chip.height}"
     try:
-        copy(f"vrt://{path.absolute()}?srcwin={window}", str(target), driver="GTiff", compress="deflate")
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.MemoryFile(ext=".tif") as memory:
+            copy(f"vrt://{path.absolute()}?srcwin={window}", memory.name, driver="GTiff", compress="deflate")
+            return bytes(memory.read())
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError) as error:
-        raise RasterError(f"the chip at {chip} of {path} cannot be written ({error}); check the file and the space.") from error
+        raise RasterError(f"the chip at {chip} of {path} cannot be made ({error}); check the file.") from error
 
 
 def _starts(length: int, chip: int, overlap: int) -> list[int]:

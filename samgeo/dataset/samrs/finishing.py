@@ -80,7 +80,10 @@ class Finishing:
         if self.recipe.polygons:
             self._write_polygons()
         self._write_lists()
-        counted = statistics(self.parts, self.table.classes, self.colors, self.part_of, len(self.failed))
+        complete = self.recipe.annotations_complete
+        counted = statistics(
+            self.parts, self.table.classes, self.colors, self.part_of, len(self.failed), annotations_complete=complete
+        )
         write_whole(path / "statistics.json", json.dumps(counted, indent=1).encode())
         write_whole(path / "statistics.png", png(chart(counted)))
         text = card(self.recipe, self.model, counted, self.licence, lost)

@@ -1,4 +1,4 @@
-"""The folder of a data set: the manifest of what is being made, the parts that are done, and nothing by halves."""
+"""The folder of a data set: the manifest of what is being made, and the parts that are done, with all of their files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from samgeo.dataset.annotations.images import without_suffix
 from samgeo.dataset.samrs.parts import Part
 from samgeo.errors import OptionError
 from samgeo.geo.files import write_whole
+from samgeo.geo.integrity import FileRecord, damage, record_file
 
 __all__ = ["Folder"]
 
-FORMAT = 1
+FORMAT = 2
 _HIDDEN = ".samgeo"
 _MOST_SHOWN = 8
 
@@ -144,21 +145,59 @@ class Folder:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, part.to_json())
 
-    def read_part(self, image: str) -> Part | None:
-        """Return what is kept of an image, None where it is not done.
+    def read_part(self, image: str, *, verify: bool = False) -> tuple[Part | None, str]:
+        """Return what is kept of an image, if it is done and its files are what they were when they were written.
 
-        Raises
-        ------
-        OptionError
-            If its file cannot be read.
+        Parameters
+        ----------
+        image : str
+        verify : bool, default False
+            Whether to compare the digests of all files. Otherwise they are compared by size and time of modification.
+
+        Returns
+        -------
+        Part or None
+            None where the image is to be made, or to be made again.
+        str
+            Why it is to be made again: what is missing or damaged. Files that are damaged have then been moved to ``replaced``
+            in the hidden folder of the set, as somebody may have edited them; what was done is forgotten.
         """
         path = self._part(image)
         if not path.is_file():
-            return None
+            return None, ""
         try:
-            return Part.from_json(path.read_bytes())
+            part = Part.from_json(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise OptionError(f"{path} cannot be read ({error}); remove it, and run this again to make it anew.") from error
+            path.unlink()
+            return None, f"{path.relative_to(self.path)} is damaged ({error})"
+        wrong = [(record, why) for record in part.files if (why := damage(self.path / record.name, record, verify=verify))]
+        if not wrong:
+            self._refresh(part)
+            return part, ""
+        path.unlink()
+        for record, _ in wrong:
+            self._keep_aside(record)
+        record, why = wrong[0]
+        others = f", and {len(wrong) - 1} more of its files" if len(wrong) > 1 else ""
+        return None, f"{record.name} {why}{others}"
+
+    def _refresh(self, part: Part) -> None:
+        """Remember the times of files that are whole but newer, as in a copy of the folder."""
+        if any((self.path / one.name).stat().st_mtime_ns != one.modified_ns for one in part.files):
+            self.write_part(replace(part, files=tuple(record_file(self.path / one.name, one.name) for one in part.files)))
+
+    def _keep_aside(self, record: FileRecord) -> None:
+        """Move a file that is not what was written out of the way of what will be, without replacing one that lies there."""
+        path = self.path / record.name
+        if not path.is_file() or path.is_symlink() or path.stat().st_size == 0:
+            return
+        kept = self.path / _HIDDEN / "replaced" / record.name
+        number = 1
+        while kept.exists():
+            kept = kept.with_name(f"{Path(record.name).stem}-{number}{Path(record.name).suffix}")
+            number += 1
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(kept)
 
 
 _IMAGES = "images, "

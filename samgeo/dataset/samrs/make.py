@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from samgeo.dataset.annotations.faults import OnError
 from samgeo.dataset.annotations.images import ImageFiles
 from samgeo.dataset.annotations.table import Annotations
 from samgeo.dataset.annotations.voc import VocPixels
-from samgeo.dataset.samrs.drawing import MOST_CLASSES, class_colors
+from samgeo.dataset.samrs.drawing import MOST_CLASSES, class_colors, first_value
 from samgeo.dataset.samrs.finishing import Finishing
 from samgeo.dataset.samrs.folder import Folder
 from samgeo.dataset.samrs.planning import Job, check_names, digest_of, file_digest, make_job
 from samgeo.dataset.samrs.recipe import Recipe
 from samgeo.dataset.samrs.split import Shown, default_block_m, ground_of
 from samgeo.dataset.samrs.split import split as divide
+from samgeo.dataset.samrs.split_advice import advise
 from samgeo.dataset.samrs.tables import read_tolerant, with_classes
 from samgeo.dataset.samrs.work import Shared, make_image
 from samgeo.errors import OptionError, RasterError
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
 
     from samgeo.sam.segmenter import Segmenter
 
-__all__ = ["MadeSet", "make_samrs"]
+__all__ = ["MadeSet", "SplitWarning", "make_samrs"]
+
+# Losing more of the pictures than this is worth a warning.
+_MUCH = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,13 @@ class MadeSet:
         Images that could not be used, and why: the lines of ``failed.csv``. The same call tries them again.
     statistics : dict
         The content of ``statistics.json``.
+    remade : dict of str to str
+        Images that an earlier call had finished and that were made again, because a file of theirs was missing or damaged, and
+        which. Damaged files that were not empty are kept in ``.samgeo/replaced``.
+    pictures_left_out : int
+        Pictures that are in no part of the split, because they show ground of a part that comes later.
+    advice : str
+        Why these were left out, and with which overlap or blocks they would not be; empty where none was left out.
     left_out : tuple of str
         Faulty records of the annotations that were left out, with the reasons: lines of ``reading.csv``.
     """
@@ -59,7 +71,14 @@ class MadeSet:
     rejected: int
     failed: dict[str, str]
     statistics: dict[str, Any]
+    remade: dict[str, str]
+    pictures_left_out: int
+    advice: str
     left_out: tuple[str, ...] = ()
+
+
+class SplitWarning(UserWarning):
+    """More than a tenth of the pictures are in no part of a split; the message says why, and what would keep them."""
 
 
 def make_samrs(
@@ -81,6 +100,7 @@ def make_samrs(
     chip_overlap: int = 0,
     min_visible: float = 0.7,
     keep_empty: bool = False,
+    annotations_complete: bool = False,
     copy_images: bool = False,
     polygons: bool = False,
     exports: Sequence[str] = (),
@@ -97,13 +117,15 @@ def make_samrs(
     overlap: int | None = None,
     scheduler: str | Client | None = None,
     workers: int | None = None,
+    verify: bool = False,
     progress: bool = True,
 ) -> MadeSet:
     """Make a segmentation data set of boxes: a mask for every box, as SAMRS was made (Wang et al. 2023).
 
     A run that was stopped goes on when the same call is made again: images that are done are not looked at again. Other
     options, another model, other annotations or images are refused, with the difference. Files have their final names only
-    when they are whole.
+    when they are whole: what was written is read back and compared. Images of which a file is missing or damaged since are made
+    again.
 
     Parameters
     ----------
@@ -141,6 +163,11 @@ def make_samrs(
         where there is one). The pixels of others stay unlabelled in it.
     keep_empty : bool, default False
         Whether pictures without masks are kept where they have data.
+    annotations_complete : bool, default False
+        Whether every object of the classes is annotated, so that what no annotation shows is background. Pictures of classes
+        then have 0 for background and the classes from 1 on, instead of 255 and the classes from 0 on. Pixels without data stay
+        255, and so does the ground of annotations that have no mask in a picture: those that were rejected, and those of which
+        a chip shows too little. With ``keep_empty`` the set also has pictures of background alone.
     copy_images : bool, default False
         Whether images that are not cut are copied into the data set.
     polygons : bool, default False
@@ -162,6 +189,9 @@ def make_samrs(
         See `samgeo.Predictor`.
     scheduler, workers
         Where Dask works, an image a task; see `samgeo.segment`.
+    verify : bool, default False
+        Whether to compare the digest of every file of the images that are done, in place of their sizes and times of
+        modification alone. It reads the whole set.
     progress : bool, default True
         Whether to show a progress bar on standard error.
 
@@ -174,6 +204,11 @@ def make_samrs(
     SamgeoError
         Before work starts, if an input or an option cannot work, or ``out`` was begun in another way. Images that cannot be
         used do not end the work.
+
+    Warns
+    -----
+    SplitWarning
+        If more than a tenth of the pictures are in no part of the split.
     """
     from tqdm import tqdm
 
@@ -182,7 +217,8 @@ def make_samrs(
     from samgeo.segment.window import ModelReference
 
     recipe = Recipe(
-        prompt, on_top, min_box_iou, chip, chip_overlap, min_visible, keep_empty, copy_images, polygons, tuple(exports),
+        prompt, on_top, min_box_iou, chip, chip_overlap, min_visible, keep_empty, annotations_complete, copy_images,
+        polygons, tuple(exports),
         None if split is None else (split[0], split[1], split[2]) if len(split) == 3 else tuple(split),  # type: ignore[arg-type]
         block_m, seed, bands, stretch, nodata, window, overlap,
     )  # fmt: skip
@@ -196,10 +232,9 @@ def make_samrs(
     }  # fmt: skip
     table, failed = read_tolerant(files, images, annotations, reading)
     table = with_classes(table, classes)
-    if len(table.classes) > MOST_CLASSES:
-        raise OptionError(
-            f"there are {len(table.classes)} classes, and pictures hold {MOST_CLASSES}; choose some with classes."
-        )
+    most = MOST_CLASSES - first_value(annotations_complete)
+    if len(table.classes) > most:
+        raise OptionError(f"there are {len(table.classes)} classes, and pictures hold {most}; choose some with classes.")
     jobs = _jobs(files, table, recipe, failed)
     segmenter = load_model(model, device=device, dtype=dtype)
     about = {"name": segmenter.name, "digest": segmenter.digest}
@@ -208,18 +243,32 @@ def make_samrs(
     is_here = scheduler in (None, "threads", "synchronous")
     given = ModelReference(str(model), device, dtype) if isinstance(model, str | Path) and not is_here else segmenter
     with folder.opened(_manifest(recipe, about, table, files, jobs)):
-        todo = [job for job in jobs if folder.read_part(job.name) is None]
+        kept = {job.name: folder.read_part(job.name, verify=verify) for job in jobs}
+        remade = {name: why for name, (_, why) in kept.items() if why}
+        todo = [job for job in jobs if kept[job.name][0] is None]
         with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="image", disable=not progress) as bar:
             done = run_ordered(
                 make_image, (shared, given), todo, scheduler=scheduler, workers=workers, done=lambda _: bar.update(1)
             )
             failed |= {job.name: reason for job, reason in zip(todo, done, strict=True) if reason}
-        parts = [part for job in jobs if (part := folder.read_part(job.name)) is not None]
-        part_of = None if recipe.split is None else _divide(jobs, parts, recipe)
+        parts = []
+        for job in jobs:
+            part, why = kept[job.name]
+            if part is None and job.name not in failed:
+                part, why = folder.read_part(job.name)
+                if part is None:
+                    failed[job.name] = why or "nothing was kept of it; run this again"
+            if part is not None:
+                parts.append(part)
+        part_of, advice = (None, "") if recipe.split is None else _divide(jobs, parts, recipe)
         finishing = Finishing(folder, recipe, table, parts, part_of, failed, about, colors, licence)
         counted = finishing.write()
     rejected = sum(len(part.rejected) for part in parts)
-    return MadeSet(folder.path, counted["pictures"], counted["instances"], rejected, dict(failed), counted, table.left_out)
+    left_out = 0 if part_of is None else sum(not part for part in part_of.values())
+    if part_of is not None and left_out > _MUCH * len(part_of):
+        warnings.warn(advice, SplitWarning, stacklevel=2)
+    pictures, instances = counted["pictures"], counted["instances"]
+    return MadeSet(folder.path, pictures, instances, rejected, dict(failed), counted, remade, left_out, advice, table.left_out)
 
 
 def _jobs(files: ImageFiles, table: Annotations, recipe: Recipe, failed: dict[str, str]) -> list[Job]:
@@ -257,9 +306,10 @@ def _manifest(
     }
 
 
-def _divide(jobs: Sequence[Job], parts: Sequence[Any], recipe: Recipe) -> dict[str, str]:
-    """Divide the pictures that there are by what they show."""
+def _divide(jobs: Sequence[Job], parts: Sequence[Any], recipe: Recipe) -> tuple[dict[str, str], str]:
+    """Divide the pictures that there are by what they show; say what would keep those that are left out."""
     made = {picture.name for part in parts for picture in part.pictures}
     shown = {chip.name: Shown(job.name, ground_of(chip.geobox)) for job in jobs for chip in job.chips if chip.name in made}
     side = recipe.block_m or default_block_m(list(shown.values()))
-    return divide(shown, recipe.split or (), side, recipe.seed)
+    part_of = divide(shown, recipe.split or (), side, recipe.seed)
+    return part_of, advise(shown, part_of, jobs, recipe, side)

@@ -1,10 +1,13 @@
-"""What is kept of an image when it is done: its instances, chip by chip, and what was kept out; as JSON."""
+"""What is kept of an image when it is done: its instances, its files, and what was kept out; as JSON with a digest."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from hashlib import blake2b
 from typing import Any
+
+from samgeo.geo.integrity import FileRecord
 
 __all__ = ["Instance", "Part", "Picture", "Rejected"]
 
@@ -47,6 +50,8 @@ class Picture:
         Where it lies in the image that was annotated.
     pixels : tuple of (int, int)
         Class and number of pixels in the picture of classes, for those that it has.
+    background_px : int
+        Pixels of background; 0 unless the annotations are said to be complete.
     instances : tuple of Instance
     """
 
@@ -56,6 +61,7 @@ class Picture:
     height: int
     width: int
     pixels: tuple[tuple[int, int], ...]
+    background_px: int
     instances: tuple[Instance, ...]
 
 
@@ -81,7 +87,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """All that is kept of an image beside its files.
+    """All that is kept of an image, and what its files were when they were written.
 
     Attributes
     ----------
@@ -90,16 +96,20 @@ class Part:
         SHA-256 of its file.
     pictures : tuple of Picture
     rejected : tuple of Rejected
+    files : tuple of FileRecord
+        Every file that the image has in the data set; names are below its folder.
     """
 
     image: str
     digest: str
     pictures: tuple[Picture, ...]
     rejected: tuple[Rejected, ...]
+    files: tuple[FileRecord, ...] = ()
 
     def to_json(self) -> bytes:
-        """Return the content of its file."""
-        return json.dumps(asdict(self), allow_nan=False).encode()
+        """Return the content of its file: a line with the digest of what follows, and the part."""
+        content = json.dumps(asdict(self), allow_nan=False).encode()
+        return _digest(content) + b"\n" + content
 
     @classmethod
     def from_json(cls, content: bytes) -> Part:
@@ -108,15 +118,23 @@ class Part:
         Raises
         ------
         ValueError
-            If it is not one: a file that something else has changed.
+            If it is not one: a file that is damaged, or that something else has changed.
         """
+        digest, _, content = content.partition(b"\n")
+        if digest != _digest(content):
+            raise ValueError("its content does not fit its digest")
         value = json.loads(content)
         try:
             pictures = tuple(_picture(one) for one in value["pictures"])
             rejected = tuple(_read(Rejected, one) for one in value["rejected"])
-            return cls(value["image"], value["digest"], pictures, rejected)
+            files = tuple(_read(FileRecord, one) for one in value["files"])
+            return cls(value["image"], value["digest"], pictures, rejected, files)
         except (KeyError, TypeError) as error:
             raise ValueError(f"it is no part of a data set ({error!r})") from error
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).hexdigest().encode()
 
 
 def _picture(value: dict[str, Any]) -> Picture:

@@ -65,6 +65,8 @@ class Job:
     path : Path
     digest : str
         SHA-256 of the file.
+    geobox : GeoBox
+        The whole image.
     is_cut : bool
         Whether chips are written.
     annotations : ndarray of int64, shape (N,)
@@ -74,6 +76,8 @@ class Job:
         Horizontal boxes to ask with, cut to the image.
     polygons_px : ndarray of polygons, shape (N,)
         Oriented boxes to ask with too, cut to the image, empty where there is none; None where they are not asked.
+    outlines_px : ndarray of polygons, shape (N,)
+        What was annotated: the oriented box where there is one, else the horizontal one.
     chips : tuple of Chip
     wrong : dict of int to str
         Why an annotation is not asked at all: index of the job's annotations to reason.
@@ -82,11 +86,13 @@ class Job:
     name: str
     path: Path
     digest: str
+    geobox: GeoBox
     is_cut: bool
     annotations: NDArray[np.int64]
     labels: NDArray[np.int64]
     boxes_px: Floats
     polygons_px: NDArray[np.object_] | None
+    outlines_px: NDArray[np.object_]
     chips: tuple[Chip, ...]
     wrong: dict[int, str]
 
@@ -172,7 +178,8 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
     boxes = np.clip(boxes, 0, np.array([width, height] * 2))
     if polygons is not None:
         polygons = np.asarray(shapely.clip_by_rect(polygons, 0, 0, width, height), dtype=np.object_)
-    return Job(name, path, digest, recipe.chip is not None, rows, mine.label, boxes, polygons, tuple(chips), wrong)
+    is_cut = recipe.chip is not None
+    return Job(name, path, digest, raster.geobox, is_cut, rows, mine.label, boxes, polygons, outlines, tuple(chips), wrong)
 
 
 def _wrong(table: Annotations, outlines: NDArray[np.object_], inside: NDArray[np.bool_]) -> dict[int, str]:

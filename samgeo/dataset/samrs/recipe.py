@@ -32,6 +32,7 @@ class Recipe:
     chip_overlap: int = 0
     min_visible: float = 0.7
     keep_empty: bool = False
+    annotations_complete: bool = False
     copy_images: bool = False
     polygons: bool = False
     exports: tuple[str, ...] = ()
@@ -51,6 +52,8 @@ class Recipe:
             _one_of("exports", name, EXPORTS)
         _share("min_box_iou", self.min_box_iou)
         _share("min_visible", self.min_visible)
+        if not isinstance(self.annotations_complete, bool):
+            raise OptionError(f"annotations_complete is {self.annotations_complete!r}; give True or False.")
         if self.chip is None and self.chip_overlap:
             raise OptionError("chip_overlap is of chips; give their side too, with chip=... .")
         if self.chip is not None and not self.chip >= 16:

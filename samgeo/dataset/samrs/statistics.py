@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from samgeo.dataset.samrs.drawing import first_value
 from samgeo.dataset.samrs.parts import Part
 from samgeo.dataset.samrs.split import PARTS
 
@@ -20,6 +21,8 @@ def statistics(
     colors: Sequence[tuple[int, int, int]],
     part_of: Mapping[str, str] | None,
     failed: int,
+    *,
+    annotations_complete: bool = False,
 ) -> dict[str, Any]:
     """Count.
 
@@ -32,12 +35,15 @@ def statistics(
         Part of the split by picture.
     failed : int
         Images that could not be used.
+    annotations_complete : bool, default False
+        Whether pictures have background: their classes then begin at 1, and ``background_px`` is counted too.
 
     Returns
     -------
     dict
-        For JSON. ``classes`` has for each ``instances``, ``annotations`` (of which these show the masks: fewer where chips
-        overlap), ``size_px``, the sum of the instances' pixels, ``pixels``, those in the pictures of classes (fewer where masks
+        For JSON. ``classes`` has for each ``id``, its value in the pictures, ``instances``, ``annotations`` (of which these
+        show the masks: fewer where chips overlap), ``size_px``, the sum of the instances' pixels, ``pixels``, those in the
+        pictures of classes (fewer where masks
         overlap), and ``histogram``, the number of instances with at least as many pixels as each of ``size_edges`` and fewer
         than the next.
     """
@@ -53,6 +59,8 @@ def statistics(
             seen[one.label].add(one.annotation)
     largest = max((max(some) for some in sizes if some), default=1)
     edges = [1 << power for power in range(largest.bit_length() + 1)]
+    background = sum(picture.background_px for picture in pictures)
+    first = first_value(annotations_complete)
     total = sum(picture.height * picture.width for picture in pictures)
     result: dict[str, Any] = {
         "pictures": len(pictures),
@@ -60,11 +68,12 @@ def statistics(
         "instances": sum(map(len, sizes)),
         "total_px": total,
         "labelled_px": sum(pixels),
-        "unlabelled_px": total - sum(pixels),
+        **({"background_px": background} if annotations_complete else {}),
+        "unlabelled_px": total - sum(pixels) - background,
         "size_edges": edges,
         "classes": [
             {
-                "id": number,
+                "id": number + first,
                 "name": name,
                 "color": list(colors[number]),
                 "instances": len(sizes[number]),

@@ -1,11 +1,10 @@
-"""One image from its file to its pictures: all of them are put in their places, and then its part says that it is done."""
+"""One image from its file to its pictures: all are checked, then get their names, and then the part says that it is done."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,24 @@ import numpy as np
 
 from samgeo.dataset.annotations.images import without_suffix
 from samgeo.dataset.samrs.asking import Answer, ask_boxes
-from samgeo.dataset.samrs.chips import write_chip
-from samgeo.dataset.samrs.drawing import UNLABELLED, color_picture, draw, gray_picture, png, write_mask_tif
+from samgeo.dataset.samrs.background import background_of
+from samgeo.dataset.samrs.chips import chip_bytes
+from samgeo.dataset.samrs.drawing import (
+    BACKGROUND,
+    UNLABELLED,
+    color_picture,
+    draw,
+    first_value,
+    gray_picture,
+    mask_tif,
+    png,
+    value_colors,
+)
 from samgeo.dataset.samrs.parts import Instance, Part, Picture, Rejected
 from samgeo.dataset.samrs.planning import Chip, Job
 from samgeo.dataset.samrs.recipe import Recipe
 from samgeo.errors import OptionError, RasterError
+from samgeo.geo.integrity import FileRecord, copy_checked, record_file, sync_file, write_checked
 from samgeo.segment.masks import Mask
 from samgeo.segment.rle import Rle
 from samgeo.segment.window import ModelReference, load_referenced
@@ -79,8 +90,7 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> s
         answers = ask_boxes(predictor, job, recipe.min_box_iou)
         with _Staging(shared.folder) as staging:
             part = _Making(staging, shared, raster, job, answers).everything()
-            staging.publish()
-            shared.folder.write_part(part)
+            shared.folder.write_part(replace(part, files=staging.publish()))
     except RasterError as error:
         return str(error)
     except OSError as error:
@@ -102,6 +112,10 @@ class _Staging:
     def __exit__(self, *_: object) -> None:
         self._place.cleanup()
 
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file that will have this name in the data set."""
+        write_checked(self.path(name), content)
+
     def path(self, name: str) -> Path:
         """Return where to write a file that will have this name in the data set."""
         path = Path(self._place.name) / name
@@ -109,12 +123,18 @@ class _Staging:
         self._names.append(name)
         return path
 
-    def publish(self) -> None:
-        """Move all files to their names."""
+    def publish(self) -> tuple[FileRecord, ...]:
+        """Put all files on the disk, move them to their names, and return what they are."""
+        records = []
+        for name in self._names:
+            staged = Path(self._place.name) / name
+            sync_file(staged)
+            records.append(record_file(staged, name))
         for name in self._names:
             target = self._folder.path / name
             target.parent.mkdir(parents=True, exist_ok=True)
             (Path(self._place.name) / name).replace(target)
+        return tuple(records)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +159,7 @@ class _Making:
         pictures = tuple(one for one in made if one is not None)
         if self.shared.recipe.copy_images and pictures:
             for name, path in _with_companions(job):
-                shutil.copyfile(path, self.staging.path(f"images/{name}"))
+                copy_checked(path, self.staging.path(f"images/{name}"))
         if self.shared.recipe.polygons:
             self._polygons()
         rejected.sort(key=lambda one: (one.annotation, one.picture))
@@ -147,21 +167,31 @@ class _Making:
 
     def _picture(self, chip: Chip, rejected: list[Rejected]) -> Picture | None:
         """Write the files of one chip: none where it shows no mask, unless empty ones are wanted and it has data."""
-        rect = chip.rect
+        rect, recipe = chip.rect, self.shared.recipe
         masks, instances = self._instances(chip, rejected)
-        if not masks and not (self.shared.recipe.keep_empty and self.raster.read(rect)[1].any()):
+        needs_data = recipe.annotations_complete or (recipe.keep_empty and not masks)
+        valid = self.raster.read(rect)[1] if needs_data else None
+        if not masks and not (recipe.keep_empty and valid is not None and valid.any()):
             return None
-        classes = draw(masks, [one.label for one in instances], rect.shape, self.shared.recipe.on_top)
-        stem, colors, path = without_suffix(chip.name), self.shared.colors, self.staging.path
-        path(f"gray/{stem}.png").write_bytes(png(gray_picture(classes, colors)))
-        path(f"color/{stem}.png").write_bytes(png(color_picture(classes, colors)))
-        if "torchgeo" in self.shared.recipe.exports:
-            write_mask_tif(classes, chip.geobox, colors, path(f"masks/{stem}.tif"))
+        background = None
+        if recipe.annotations_complete and valid is not None:
+            shown = {one.annotation for one in instances}
+            others = [number for number in range(len(self.job.annotations)) if self.job.annotations[number] not in shown]
+            background = background_of(valid, rect, self.job, others, self.answers)
+        values = draw(masks, [one.label for one in instances], rect.shape, recipe.on_top, background)
+        stem, write = without_suffix(chip.name), self.staging.write
+        colors = value_colors(self.shared.colors, recipe.annotations_complete)
+        write(f"gray/{stem}.png", png(gray_picture(values, colors)))
+        write(f"color/{stem}.png", png(color_picture(values, colors)))
+        if "torchgeo" in recipe.exports:
+            write(f"masks/{stem}.tif", mask_tif(values, chip.geobox, colors))
         if self.job.is_cut:
-            write_chip(self.raster, self.job.path, rect, path(f"images/{chip.name}"))
-        counted = np.bincount(classes.ravel(), minlength=UNLABELLED + 1)[:UNLABELLED]
-        pixels = tuple((int(label), int(counted[label])) for label in np.flatnonzero(counted))
-        return Picture(chip.name, rect.x0, rect.y0, *rect.shape, pixels, tuple(instances))
+            write(f"images/{chip.name}", chip_bytes(self.raster, self.job.path, rect, Path(chip.name).suffix))
+        first = first_value(recipe.annotations_complete)
+        counted = np.bincount(values.ravel(), minlength=UNLABELLED + 1)[:UNLABELLED]
+        pixels = tuple((int(label), int(counted[label + first])) for label in np.flatnonzero(counted[first:]))
+        empty = int(counted[BACKGROUND]) if recipe.annotations_complete else 0
+        return Picture(chip.name, rect.x0, rect.y0, *rect.shape, pixels, empty, tuple(instances))
 
     def _instances(self, chip: Chip, rejected: list[Rejected]) -> tuple[list[Mask], list[Instance]]:
         """Return what a chip shows of the masks, in its pixels."""
