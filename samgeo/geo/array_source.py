@@ -136,7 +136,7 @@ class ArraySource:
             raise RasterError(
                 f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name} cannot be read ({error}); "
                 "check what the array is made from."
-            ) from error
+            ) from None
         return values, np.ones(values.shape[1:], dtype=bool) if masked is None else ~masked
 
 
@@ -163,7 +163,7 @@ def _georeference(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, st
         try:
             dims, geobox = array.odc.spatial_dims, array.odc.geobox
         except ValueError as error:
-            raise RasterError(f"the coordinates of {name} are not those of a raster ({error}).") from error
+            raise RasterError(f"the coordinates of {name} are not those of a raster ({error}).") from None
     if dims is None:
         raise RasterError(
             f"{name} has dimensions {tuple(array.dims)}; call the rows y and the columns x: .rename({{old: new}})."

@@ -187,7 +187,7 @@ def _open(path: str, name: str) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return open_raster(path, name)
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError, TypeError) as error:
-        raise RasterError(_why_not(path, name, error)) from error
+        raise RasterError(_why_not(path, name, error)) from None
 
 
 def _why_not(path: str, name: str, error: Exception) -> str:
@@ -270,7 +270,7 @@ def _geobox(dataset: Any, name: str) -> GeoBox:
     try:
         return GeoBox(dataset.shape, affine, dataset.crs)
     except CRSError as error:
-        raise RasterError(f"{name} has a CRS that is not understood ({error}); assign one (gdal_edit -a_srs).") from error
+        raise RasterError(f"{name} has a CRS that is not understood ({error}); assign one (gdal_edit -a_srs).") from None
 
 
 def _nodata(dataset: Any) -> tuple[float | None, ...]:
@@ -312,4 +312,4 @@ def _read_errors(what: str) -> Iterator[None]:
         reason = error.__cause__ or error
         raise RasterError(
             f"{what} cannot be read ({reason}); the file may be damaged or cut short, or the connection broken."
-        ) from error
+        ) from None

@@ -94,7 +94,7 @@ def _between(raster_crs: Any, crs: Any, *, outward: bool) -> Callable[..., tuple
     try:
         theirs = pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError as error:
-        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from error
+        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from None
     ours = pyproj.CRS.from_user_input(raster_crs.proj)
     if ours == theirs or ours.equals(theirs, ignore_axis_order=True):
         return None

@@ -269,7 +269,7 @@ def _class_map(path: Path, *, in_colour: bool) -> NDArray[Any]:
                     raise RasterError(f"{path} has {dataset.count} band, no colours; give classes by number.")
                 bands = dataset.read([1, 2, 3] if in_colour else [1])
     except RasterioError as error:
-        raise RasterError(f"{path} cannot be read as a map of classes ({error}).") from error
+        raise RasterError(f"{path} cannot be read as a map of classes ({error}).") from None
     if not np.issubdtype(bands.dtype, np.integer):
         raise RasterError(f"{path} holds {bands.dtype}; a map of classes holds whole numbers.")
     if not in_colour:

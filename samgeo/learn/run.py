@@ -156,7 +156,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"{folder} cannot be the folder of a run ({error}); give another.") from error
+        raise OptionError(f"{folder} cannot be the folder of a run ({error}); give another.") from None
 
 
 def _digest(sources: Sequence[Source]) -> str:
@@ -181,7 +181,7 @@ def _identify(path: Path, identity: dict[str, str]) -> None:
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OptionError(f"{path} cannot be read ({error}); give another folder.") from error
+        raise OptionError(f"{path} cannot be read ({error}); give another folder.") from None
     changed = [what for what in identity if not isinstance(before, dict) or before.get(what) != identity[what]]
     if changed:
         raise OptionError(

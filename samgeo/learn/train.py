@@ -249,14 +249,14 @@ class _Run:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error}); give another folder to begin anew.") from error
+            raise CheckpointError(f"{path} cannot be read ({error}); give another folder to begin anew.") from None
         if state["options"] != _identity(self.options):
             raise CheckpointError(f"{path} is the state of a run with other options; give another folder, or the same options.")
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{path} is the state of another network ({error}); give another folder.") from error
+            raise CheckpointError(f"{path} is the state of another network ({error}); give another folder.") from None
         for name, tensor in state["average"].items():
             self.average[name].copy_(tensor)
         self.step = state["step"]

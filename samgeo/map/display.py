@@ -206,4 +206,4 @@ def _write(picture: Image.Image, path: Path) -> None:
             picture.save(temporary, format="PNG")
             temporary.replace(path)
     except OSError as error:
-        raise OptionError(f"{path} cannot be written ({error.strerror}); give a folder that can be written.") from error
+        raise OptionError(f"{path} cannot be written ({error.strerror}); give a folder that can be written.") from None

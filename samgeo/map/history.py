@@ -74,5 +74,5 @@ def replay(recorded: Recorded, rules: Rules) -> History:
         try:
             history = history.after(action, rules)
         except SamgeoError as error:
-            raise OptionError(f"line {number} of {recorded.path} cannot be done again: {error}") from error
+            raise OptionError(f"line {number} of {recorded.path} cannot be done again: {error}") from None
     return history

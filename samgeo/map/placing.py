@@ -55,7 +55,7 @@ def place_geometry(geometry: Any, geobox: GeoBox, crs: Any = None) -> shapely.Ge
     try:
         series = gpd.GeoSeries([flat], crs=crs)
     except pyproj.exceptions.CRSError as error:
-        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from error
+        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from None
     placed: shapely.Geometry = series.to_crs(geobox.crs.proj).iloc[0]
     _check_finite([placed])
     return placed

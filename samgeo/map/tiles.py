@@ -67,11 +67,11 @@ def tile_layer(raster: Raster) -> Any:
         return server.get_leaflet_tile_layer(_file(raster), show_loading=False, **_style(raster))
     except SamgeoError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it raises what its own libraries do
         raise OptionError(
             f"{SERVER} does not serve {raster.name} ({type(error).__name__}: {error}); see that it is whole, with "
             f"pip install -U 'samgeo[tiles]', or {INSTEAD}"
-        ) from error
+        ) from None
 
 
 def _hindrance(raster: Raster, place: Place) -> str | None:

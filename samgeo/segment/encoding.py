@@ -141,7 +141,7 @@ def _encode_block(raster: Raster, model: Segmenter | ModelReference, store: Embe
             raise WindowError(
                 f"the window at row {index[0]}, column {index[1]} of {raster.name} cannot be encoded ({error}); "
                 "what was encoded so far is kept: run again to continue."
-            ) from error
+            ) from (error if isinstance(error, RuntimeError) else None)
         empty += not has_data
         waiting[index] = (pixel_digest(window.image, window.size), arrays)
         if time.monotonic() - since > FLUSH_SECONDS:

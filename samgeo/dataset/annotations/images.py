@@ -137,7 +137,7 @@ class ImageFiles:
         except AnnotationError as error:
             if str(error).startswith(str(where)):
                 raise
-            raise AnnotationError(f"{where}: {error}") from error
+            raise AnnotationError(f"{where}: {error}") from None
         if known is not None and shape is not None and known != shape:
             what = f"{name} has {shape[1]} x {shape[0]} pixels here"
             fail(where, f"{what}, and {known[1]} x {known[0]} in {self.what}", "give the images that were annotated")
@@ -186,4 +186,4 @@ def geobox_of(path: Path) -> GeoBox:
     try:
         return FileSource.open(path).geobox
     except RasterError as error:
-        raise AnnotationError(str(error)) from error
+        raise AnnotationError(str(error)) from None

@@ -100,9 +100,9 @@ class Gathered:
                 np.array([row.crowd for row in rows], dtype=np.bool_),
             )
         except AnnotationError as error:
-            raise self._placed(error) from error
+            raise self._placed(error) from None
         except OverflowError as error:
-            raise AnnotationError(f"{rows[0].where.path}: a number is too large ({error}); correct the file.") from error
+            raise AnnotationError(f"{rows[0].where.path}: a number is too large ({error}); correct the file.") from None
 
     def _check_boxes(self, boxes: NDArray[np.float64], corners: NDArray[np.float64]) -> None:
         far = (np.abs(boxes) > MAX_PX).any(axis=1) | (np.abs(corners) > MAX_PX).any(axis=(1, 2))

@@ -118,7 +118,7 @@ def _frame(path: Path) -> gpd.GeoDataFrame:
             warnings.simplefilter("ignore")
             return read_vectors(path)
     except VectorError as error:
-        raise AnnotationError(str(error)) from error
+        raise AnnotationError(str(error)) from None
 
 
 def _class_names(frame: gpd.GeoDataFrame, where: Where, column: str | None, name: str | None) -> list[str]:
@@ -220,7 +220,7 @@ def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where)
     try:
         placed = np.asarray(shapely.transform(geometries, inward_to(geobox_of(path), crs)), dtype=np.object_)
     except OptionError as error:
-        raise AnnotationError(f"{where}: {error}") from error
+        raise AnnotationError(f"{where}: {error}") from None
     broken = ~shapely.is_valid(placed)
     placed[broken] = [_valid(one) for one in placed[broken]]
     return placed

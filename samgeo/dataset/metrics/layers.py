@@ -131,7 +131,7 @@ def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> NDArra
     try:
         transform = pyproj.Transformer.from_crs(crs, planes.crs, always_xy=True).transform
     except pyproj.exceptions.ProjError as error:
-        raise VectorError(f"the layers cannot be brought to one CRS ({error}); check both CRSs.") from error
+        raise VectorError(f"the layers cannot be brought to one CRS ({error}); check both CRSs.") from None
     placed = shapely.transform(geometries, lambda xy: np.stack(transform(xy[:, 0], xy[:, 1]), axis=-1))
     return np.asarray(placed, dtype=object)
 

@@ -191,7 +191,7 @@ class Report:
                     else:
                         (path / name).unlink(missing_ok=True)  # of an earlier report
         except OSError as error:
-            raise OptionError(f"{path} cannot be written ({error.strerror}); give a folder that can be written.") from error
+            raise OptionError(f"{path} cannot be written ({error.strerror}); give a folder that can be written.") from None
 
 
 def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

@@ -107,7 +107,7 @@ def write_chip(raster: Raster, path: Path, chip: Rect, target: Path) -> None:
     try:
         copy(f"vrt://{path.absolute()}?srcwin={window}", str(target), driver="GTiff", compress="deflate")
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError) as error:
-        raise RasterError(f"the chip at {chip} of {path} cannot be written ({error}); check the file and the space.") from error
+        raise RasterError(f"the chip at {chip} of {path} cannot be written ({error}); check the file and the space.") from None
 
 
 def _starts(length: int, chip: int, overlap: int) -> list[int]:

@@ -84,7 +84,7 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> s
     except RasterError as error:
         return str(error)
     except OSError as error:
-        raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from error
+        raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from None
     return ""
 
 
