@@ -131,13 +131,16 @@ class ArraySource:
         bands = [number - 1 for number in numbers]
         try:
             values = _load(self.array[bands, rows, columns])
-            masked = None if self.masked is None else _load(self.masked[rows, columns])
+            mask = np.ones(values.shape[1:], dtype=bool) if self.masked is None else ~_load(self.masked[rows, columns])
+            for index, band in enumerate(self.bands):
+                if band.is_alpha:
+                    mask &= _load(self.array[index, rows, columns]) > 0
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise RasterError(
                 f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name} cannot be read ({error}); "
                 "check what the array is made from."
             ) from None
-        return values, np.ones(values.shape[1:], dtype=bool) if masked is None else ~masked
+        return values, mask
 
 
 def _nearest(start: int, stop: int, count: int) -> NDArray[np.int64]:
