@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import warnings
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from samgeo.errors import RasterError
 from samgeo.geo.bands import Band
 from samgeo.geo.drivers import open_raster
+from samgeo.geo.georeference import geobox_of
 from samgeo.geo.grid import Rect
 from samgeo.geo.remote import is_remote, patient, without_secrets
 
@@ -110,7 +110,7 @@ class FileSource:
                 name=name,
                 path=path,
                 version=version,
-                geobox=_geobox(dataset, name),
+                geobox=geobox_of(dataset, name, path),
                 bands=bands,
                 palette=_palette(dataset.colormap(image[0])) if paletted else None,
                 decimation=_reach(overviews),
@@ -254,23 +254,6 @@ def _reach(overviews: Sequence[int]) -> float:
             break
         reached = max(factor, reached)
     return reached
-
-
-def _geobox(dataset: Any, name: str) -> GeoBox:
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-    from pyproj.exceptions import CRSError
-
-    affine = dataset.transform
-    if affine == Affine.identity():
-        # GDAL's way to say that there is no georeference: pixels are no coordinates in any CRS.
-        return GeoBox(dataset.shape, affine, None)
-    if not all(map(math.isfinite, (*affine[:6], affine.determinant))) or affine.determinant == 0:
-        raise RasterError(f"{name} has the transform {tuple(affine[:6])}, in which pixels have no area; repair it first.")
-    try:
-        return GeoBox(dataset.shape, affine, dataset.crs)
-    except CRSError as error:
-        raise RasterError(f"{name} has a CRS that is not understood ({error}); assign one (gdal_edit -a_srs).") from None
 
 
 def _nodata(dataset: Any) -> tuple[float | None, ...]:

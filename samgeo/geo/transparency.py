@@ -119,7 +119,7 @@ def transparent_bands(source: Source) -> list[int | str]:
 
 
 def _of_stack(source: StackSource, wanted: Any, alpha: int | str | None) -> tuple[Source, list[str]]:
-    """Settle the files one by one, whose alpha bands are no bands of the stack, and then the band of the stack that is named."""
+    """Settle the files, whose alpha bands are no bands of the stack, and then the band of the stack that is named."""
     files: dict[str, Any] = {}
     hints: list[str] = []
     for key, file in zip(source.keys, source.files, strict=True):

@@ -44,19 +44,23 @@ class Images:
     Attributes
     ----------
     paths : tuple of Path
-    bands, stretch : optional
+    bands, stretch, nodata, alpha : optional
         As `samgeo.Raster.open` takes them.
     """
 
     paths: tuple[Path, ...]
     bands: tuple[int | str, ...] | None = None
     stretch: tuple[float, float] | None = None
+    nodata: float | str | None = None
+    alpha: int | str | None = None
 
     def __iter__(self) -> Iterator[tuple[Path, Raster]]:
         from samgeo.geo.raster import Raster
 
         for path in self.paths:
-            yield path, Raster.open(path, bands=self.bands, stretch=self.stretch)
+            options = {"bands": self.bands, "stretch": self.stretch, "nodata": self.nodata, "alpha": self.alpha}
+            # Of thousands of images, the first one is looked at.
+            yield path, Raster.open(path, **options, check=path == self.paths[0])
 
     def read(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
         """Read each whole."""

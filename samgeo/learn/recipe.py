@@ -248,7 +248,13 @@ def _images(table: Table, folder: Path) -> Images:
             raise OptionError(f"images: {pattern!r} matches no file in {folder}.")
         found.update(folder / match for match in matches)
     bands = table.take("bands", tuple[int | str, ...] | None, None)
-    return Images(tuple(sorted(found)[::every]), bands, table.take("stretch", tuple[float, float] | None, None))
+    return Images(
+        tuple(sorted(found)[::every]),
+        bands,
+        table.take("stretch", tuple[float, float] | None, None),
+        table.take("nodata", float | str | None, None),
+        table.take("alpha", int | str | None, None),
+    )
 
 
 def _use(kind: str, labels: Labels | None, table: Table) -> tuple[float, tuple[float, float], Mapping[str, Layer]]:

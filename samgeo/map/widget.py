@@ -61,7 +61,7 @@ class Map:
         A file of JSON lines that gets every action; a session can be done again from it.
     cache : path, optional
         A store of embeddings, see `samgeo.encode`; made if it is not there.
-    device, dtype, bands, stretch, nodata, window, overlap : optional
+    device, dtype, bands, stretch, nodata, alpha, window, overlap : optional
         See `samgeo.Predictor`.
     basemap : TileLayer or basemap of ipyleaflet, optional
         Drawn under the raster; the browser fetches it from the network. None by default.
@@ -102,6 +102,7 @@ class Map:
         bands: Any = None,
         stretch: Any = None,
         nodata: float | str | None = None,
+        alpha: int | str | None = None,
         window: int | None = None,
         overlap: int | None = None,
         basemap: Any = None,
@@ -113,7 +114,7 @@ class Map:
             library(name)
         if not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
             raise OptionError(f"height is {height} pixels; give {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
-        opened = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
+        opened = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
         self._place = Place.of(opened.geobox)
         check_tiles(tiles, opened, self._place)
         predictor = Predictor(

@@ -35,6 +35,7 @@ def describe(
     bands: Any = None,
     stretch: Any = None,
     nodata: float | str | None = None,
+    alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -51,7 +52,7 @@ def describe(
         Polygons in any CRS.
     embedding : bool, default True
         Whether to look the objects up in the model's embedding.
-    model, device, dtype, bands, stretch, nodata, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
         See `samgeo.Predictor`. What encoded the raster for segmentation serves here too: give the same ``cache``.
 
     Returns
@@ -83,7 +84,8 @@ def describe(
     table = pd.DataFrame(columns, index=objects.index)
     if not embedding:
         return table
-    where = {"bands": bands, "stretch": stretch, "nodata": nodata, "window": window, "overlap": overlap, "cache": cache}
+    where = {"bands": bands, "stretch": stretch, "nodata": nodata, "alpha": alpha}
+    where |= {"window": window, "overlap": overlap, "cache": cache}
     pooled = _pooled(raster, objects, model=model, device=device, dtype=dtype, **where)
     return pd.concat([pooled, table], axis=1)
 
@@ -98,6 +100,7 @@ def _pooled(
     bands: Any,
     stretch: Any,
     nodata: Any,
+    alpha: Any,
     window: int | None,
     overlap: int | None,
     cache: Any,
@@ -112,7 +115,15 @@ def _pooled(
     segmenter = load_model(model, device=device, dtype=dtype)
     check_describing(segmenter)
     looking = Predictor(
-        raster, model=segmenter, bands=bands, stretch=stretch, nodata=nodata, window=window, overlap=overlap, cache=cache
+        raster,
+        model=segmenter,
+        bands=bands,
+        stretch=stretch,
+        nodata=nodata,
+        alpha=alpha,
+        window=window,
+        overlap=overlap,
+        cache=cache,
     )
     polygons_px, _ = read_polygons(objects, geobox=looking.raster.geobox)
     pooled = pool(looking.raster, polygons_px, segmenter, looking.lattice, store=looking.store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -86,6 +87,7 @@ def make_samrs(
     bands: Any = None,
     stretch: Any = None,
     nodata: float | str | None = None,
+    alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     scheduler: str | Client | None = None,
@@ -149,7 +151,7 @@ def make_samrs(
         Of the split.
     licence : str
         For the data card.
-    device, dtype, bands, stretch, nodata, window, overlap
+    device, dtype, bands, stretch, nodata, alpha, window, overlap
         See `samgeo.Predictor`.
     scheduler, workers
         Where Dask works, an image a task; see `samgeo.segment`.
@@ -175,7 +177,7 @@ def make_samrs(
     recipe = Recipe(
         prompt, on_top, min_box_iou, chip, chip_overlap, min_visible, keep_empty, copy_images, polygons, tuple(exports),
         None if split is None else (split[0], split[1], split[2]) if len(split) == 3 else tuple(split),  # type: ignore[arg-type]
-        block_m, seed, bands, stretch, nodata, window, overlap,
+        block_m, seed, bands, stretch, nodata, alpha, window, overlap,
     )  # fmt: skip
     if workers is not None and workers < 1:
         raise OptionError(f"workers is {workers}; give 1 or more.")
@@ -190,6 +192,7 @@ def make_samrs(
             f"there are {len(table.classes)} classes, and pictures hold {MOST_CLASSES}; choose some with classes."
         )
     jobs = _jobs(files, table, recipe, failed)
+    _look_at_first(jobs, recipe)
     segmenter = load_model(model, device=device, dtype=dtype)
     about = {"name": segmenter.name, "digest": segmenter.digest}
     colors = tuple(class_colors(len(table.classes)))
@@ -207,6 +210,16 @@ def make_samrs(
         counted = finishing.write()
     rejected = sum(len(part.rejected) for part in parts)
     return MadeSet(folder.path, counted["pictures"], counted["instances"], rejected, dict(failed), counted)
+
+
+def _look_at_first(jobs: Sequence[Job], recipe: Recipe) -> None:
+    """Warn where the picture of the first image is perhaps not the one that is meant; others will be like it."""
+    from samgeo.geo.raster import Raster
+
+    # An image that cannot be read is listed with the others when the work comes to it.
+    with suppress(RasterError):
+        for job in jobs[:1]:
+            Raster.open(job.path, bands=recipe.bands, stretch=recipe.stretch, nodata=recipe.nodata, alpha=recipe.alpha)
 
 
 def _jobs(files: ImageFiles, table: Annotations, recipe: Recipe, failed: dict[str, str]) -> list[Job]:

@@ -1,0 +1,249 @@
+"""Where the pixels of an xarray.DataArray lie: its affine, checked by all coordinates that the array carries.
+
+odc-geo takes an affine from the first and the last coordinate, or from an attribute that says where the whole array lay before
+it was cut. Here it must agree with every coordinate; what has no affine, or a CRS that would be lost, is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import RasterError
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["place_of"]
+
+Floats = NDArray[np.float64]
+
+# How far a coordinate may lie from the centre of its pixel, in pixels, besides the rounding of its type; and that at most.
+TOLERANCE_PX, MOST_ROUNDING_PX = 0.05, 0.5
+
+# Coordinates of two dimensions that place pixels, x first: rioxarray's of rotated rasters, CF's, and those of common models.
+_PAIRS = (
+    ("xc", "yc"), ("lon", "lat"), ("longitude", "latitude"), ("nav_lon", "nav_lat"), ("XLONG", "XLAT"), ("TLONG", "TLAT"),
+    ("x", "y"),
+)  # fmt: skip
+_DIMENSIONS = (("y", "x"), ("latitude", "longitude"), ("lat", "lon"))
+_STANDARD_NAMES = (("projection_x_coordinate", "projection_y_coordinate"), ("longitude", "latitude"))
+_CRS_ATTRIBUTES = ("spatial_ref", "crs_wkt", "grid_mapping_name")
+_METRES = {"km": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0, "kilometre": 1000.0, "kilometres": 1000.0}
+_ANGLES = {"rad", "radian", "radians"}
+
+IN_PIXELS = "or drop its coordinates to work in pixels: array.drop_vars([...])"
+
+
+def place_of(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
+    """Return shape, affine and CRS of an array, and its dimensions y and x.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+    name : str
+        For messages.
+
+    Raises
+    ------
+    RasterError
+        If no dimensions are those of a raster; if its coordinates are unevenly spaced, curvilinear, not numbers, in other units
+        than its CRS, or too coarse to place pixels; if a single row or column does not say how large its pixels are; or if it
+        has a CRS and no affine, or a CRS that cannot be read.
+    """
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    found, dims, given = _odc_place(array, name)
+    shape = array.sizes[dims[0]], array.sizes[dims[1]]
+    crs = found.crs if isinstance(found, GeoBox) else given
+    _check_crs_kept(array, crs, name)
+    if found is not None and not isinstance(found, GeoBox):
+        raise RasterError(
+            f"{name} has its place by ground control points only; warp it first: array.rio.reproject(...), {IN_PIXELS}."
+        )
+    pair = _pair(array, dims)
+    lines = [array.coords[dim] for dim in dims if dim in array.coords]
+    if pair is not None and not any(_places(line) for line in lines):
+        return GeoBox(shape, _fitted(array, pair, found, crs, name), crs), dims
+    if found is None:
+        if crs is None and not any(_places(line) for line in lines):
+            return GeoBox(shape, Affine.identity(), None), dims
+        _refuse_without_affine(array, dims, crs, name)
+    for dim in dims:
+        if dim in array.coords:
+            _check_line(array.coords[dim], dim == dims[1], found, crs, name)
+    return found, dims
+
+
+def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], Any]:
+    """Return odc-geo's geobox, dimensions and CRS of an array."""
+    import odc.geo.xr  # noqa: F401  gives DataArray its .odc
+
+    with warnings.catch_warnings():
+        # Of odc-geo about its own code with affine 3.1, and about arrays whose grid mapping names no coordinate.
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        warnings.filterwarnings("ignore", "grid_mapping=", UserWarning)
+        try:
+            dims, geobox, crs = array.odc.spatial_dims, array.odc.geobox, array.odc.crs
+        except (ValueError, ZeroDivisionError) as error:
+            raise RasterError(f"the coordinates of {name} are not those of a raster ({error}).") from None
+    if dims is None:
+        dims = next((pair for pair in _DIMENSIONS if set(pair) <= set(array.dims)), None)
+    if dims is None:
+        raise RasterError(
+            f"{name} has dimensions {tuple(array.dims)}; call the rows y and the columns x: .rename({{old: new}})."
+        )
+    return geobox, dims, crs
+
+
+def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
+    """Refuse a CRS that the array has in a form that would be lost."""
+    if crs is not None:
+        return
+    remedy = 'say which it is with array.odc.assign_crs("EPSG:...") or array.rio.write_crs("EPSG:...")'
+    for key, coordinate in array.coords.items():
+        if coordinate.ndim == 0 and any(coordinate.attrs.get(attribute) for attribute in _CRS_ATTRIBUTES):
+            raise RasterError(f"the CRS of {name}, in its coordinate {key}, cannot be read; {remedy}.")
+    if array.attrs.get("crs"):
+        raise RasterError(f"the CRS of {name}, in its attribute crs, cannot be read ({array.attrs['crs']}); {remedy}.")
+    # Where nobody has imported rioxarray, nobody has told it a CRS that the array itself does not have.
+    if "rioxarray" in sys.modules and array.rio.crs is not None:
+        raise RasterError(f"rioxarray knows a CRS of {name} that the array itself does not have; {remedy}.")
+
+
+def _pair(array: xr.DataArray, dims: tuple[str, str]) -> tuple[Hashable, Hashable] | None:
+    """Return the coordinates, x and y, that place every pixel by itself, if there are such."""
+    planes = {key: one for key, one in array.coords.items() if set(one.dims) == set(dims)}
+    for x, y in _PAIRS:
+        if x in planes and y in planes:
+            return x, y
+    for names in _STANDARD_NAMES:
+        named = {one.attrs.get("standard_name"): key for key, one in planes.items()}
+        if names[0] in named and names[1] in named:
+            return named[names[0]], named[names[1]]
+    return None
+
+
+def _places(line: xr.DataArray) -> bool:
+    """Whether the coordinate of a dimension says where pixels lie, and does not only count them."""
+    values = line.to_numpy()
+    return not (values.dtype.kind in "ui" and np.array_equal(values, np.arange(len(values))))
+
+
+def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: Any, crs: Any, name: str) -> Affine:
+    """Return the affine on which the coordinates of every pixel lie.
+
+    It is that of the attribute, moved by whole pixels, where the array was cut out of the raster that the attribute is of.
+    """
+    from affine import Affine
+
+    what = " and ".join(map(str, pair))
+    if crs is None or (crs.projected and pair[0] not in ("xc", "x") and not _is_projected(array, pair)):
+        raise RasterError(
+            f"{name} has the place of each pixel in its coordinates {what}, and no CRS with an affine that says the same; "
+            f"bring it to a regular grid with a CRS first (pyresample or xESMF, for instance), {IN_PIXELS}."
+        )
+    dims = array.dims
+    planes = [array.coords[key].transpose(*(dim for dim in dims if dim in array.coords[key].dims)).to_numpy() for key in pair]
+    x, y = (np.asarray(plane, dtype=np.float64) for plane in planes)
+    height, width = x.shape
+    if min(height, width) < 2 and found is None:
+        _refuse_single(name, "row" if height < 2 else "column")
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    if found is not None:
+        linear = found.affine
+        start = ~linear * (x[0, 0], y[0, 0])
+        moved = linear * Affine.translation(*(round(value - 0.5) for value in start))
+        if _misfit(moved, columns, rows, x, y) <= TOLERANCE_PX:
+            return moved
+    if min(height, width) < 2:
+        raise RasterError(f"the coordinates {what} of {name} do not agree with its GeoTransform; give it the right one.")
+    terms = np.stack([columns.ravel(), rows.ravel(), np.ones(x.size)], axis=1)
+    (a, b, c), (d, e, f) = (np.linalg.lstsq(terms, plane.ravel(), rcond=None)[0] for plane in (x, y))
+    affine = Affine(*map(float, (a, b, c, d, e, f)))
+    if not np.isfinite([x, y]).all() or affine.determinant == 0 or _misfit(affine, columns, rows, x, y) > TOLERANCE_PX:
+        raise RasterError(
+            f"{name} is curvilinear: no affine gives its coordinates {what}; bring it to a regular grid first (pyresample or "
+            f"xESMF, for instance), {IN_PIXELS}."
+        )
+    return affine
+
+
+def _is_projected(array: xr.DataArray, pair: tuple[Hashable, Hashable]) -> bool:
+    return array.coords[pair[0]].attrs.get("standard_name") == _STANDARD_NAMES[0][0]
+
+
+def _misfit(affine: Affine, columns: Floats, rows: Floats, x: Floats, y: Floats) -> float:
+    """Return how far pixels lie from their coordinates at most, in pixels."""
+    own_columns, own_rows = ~affine * (x, y)
+    return float(max(np.abs(own_columns - columns).max(), np.abs(own_rows - rows).max()))
+
+
+def _refuse_without_affine(array: xr.DataArray, dims: tuple[str, str], crs: Any, name: str) -> None:
+    for dim, what in zip(dims, ("row", "column"), strict=True):
+        if array.sizes[dim] < 2:
+            _refuse_single(name, what)
+    has = "coordinates" if crs is None else f"a CRS ({_short(crs)})"
+    raise RasterError(
+        f"{name} has {has} and no affine that says where its pixels lie: give it coordinates {dims[0]} and {dims[1]} with "
+        f"array.assign_coords(...), or a GeoTransform with array.rio.write_transform(...), {IN_PIXELS}."
+    )
+
+
+def _refuse_single(name: str, what: str) -> None:
+    raise RasterError(
+        f"{name} has a single {what}, whose coordinates do not say how large a pixel is; give it a GeoTransform "
+        f"(array.rio.write_transform(...) of rioxarray), keep two {what}s or more, {IN_PIXELS}."
+    )
+
+
+def _check_line(line: xr.DataArray, is_x: bool, found: GeoBox, crs: Any, name: str) -> None:
+    """Refuse coordinates of a dimension that are not those of the centres of pixels."""
+    what = f"the coordinates {line.name} of {name}"
+    if line.dtype.kind not in "iuf" or not np.isfinite(line.to_numpy()).all():
+        raise RasterError(f"{what} are not all finite numbers; give the centres of pixels, {IN_PIXELS}.")
+    _check_units(line, crs, what)
+    affine = found.affine
+    if affine.b or affine.d:
+        # odc-geo numbers the pixels of a rotated raster, and joins the numbers with the affine.
+        values = line.to_numpy().astype(np.float64)
+        steps = np.diff(values)
+        if len(steps) and np.abs(steps - steps[0]).max() > TOLERANCE_PX * abs(steps[0]):
+            raise RasterError(f"{what} are unevenly spaced, and no affine gives them; select pixels without gaps.")
+        return
+    size, start = (affine.a, affine.c) if is_x else (affine.e, affine.f)
+    values = line.to_numpy().astype(np.float64)
+    rounding = np.spacing(np.abs(line.to_numpy()).max()) / abs(size) if line.dtype.kind == "f" else 0.0
+    if rounding > MOST_ROUNDING_PX:
+        raise RasterError(f"{what} are {line.dtype}, too coarse for pixels of {abs(size):g}; give them as float64.")
+    off = np.abs((values - start) / size - 0.5 - np.arange(len(values)))
+    if off.max() > TOLERANCE_PX + 2 * rounding:
+        at = int(off.argmax())
+        raise RasterError(
+            f"{what} are unevenly spaced: number {at} is {values[at]:.9g}, and lies {off.max():.3g} pixels off a grid of "
+            f"{abs(size):.6g}. Bring the array to a regular grid first, with .interp({line.name}=...) for instance, {IN_PIXELS}."
+        )
+
+
+def _check_units(line: xr.DataArray, crs: Any, what: str) -> None:
+    unit = str(line.attrs.get("units", "")).strip().lower()
+    if crs is None or not crs.projected or not (unit in _ANGLES or unit in _METRES):
+        return
+    own = crs.proj.axis_info[0].unit_conversion_factor if crs.proj.axis_info else 1.0
+    if _METRES.get(unit) != own:
+        raise RasterError(
+            f"{what} are in {unit}, and its CRS is in {crs.units[0]}; bring them to the unit of the CRS first: "
+            f"array.assign_coords({line.name}=array.{line.name} * ...)."
+        )
+
+
+def _short(crs: Any) -> str:
+    return "without EPSG code" if crs.epsg is None else f"EPSG:{crs.epsg}"
