@@ -71,7 +71,7 @@ def evaluate(
         raise click.UsageError("--image draws pictures into a folder; give one with --output.")
     if output is not None:
         check_folder(output, overwrite=overwrite)
-    reading = {"bands": parse_bands(options.pop("bands")), "stretch": parse_stretch(options.pop("stretch"))}
+    reading: dict[str, Any] = {"bands": parse_bands(options.pop("bands")), "stretch": parse_stretch(options.pop("stretch"))}
     reading |= {name: options.pop(name) for name in ("nodata", "alpha")}
     raster = None if image is None else Raster.open(image, **reading)
     worst = options.pop("worst")

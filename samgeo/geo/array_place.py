@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import RasterError
+from samgeo.geo.file_source import FileSource
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -77,15 +79,20 @@ def place_of(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
         if crs is None and not any(_places(line) for line in lines):
             return GeoBox(shape, Affine.identity(), None), dims
         _refuse_without_affine(array, dims, crs, name)
-    for dim in dims:
-        if dim in array.coords:
-            _check_line(array.coords[dim], dim == dims[1], found, crs, name)
-    return found, dims
+    if not lines:
+        _check_uncut(array, shape, name)
+    elif crs is not None and not any(_places(line) for line in lines):
+        _refuse_without_affine(array, dims, crs, name)
+    affine = found.affine
+    for line in lines:
+        affine = _checked(line, line.name == dims[1], affine, crs, name)
+    return (found if affine == found.affine else GeoBox(shape, affine, crs)), dims
 
 
 def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], Any]:
     """Return odc-geo's geobox, dimensions and CRS of an array."""
     import odc.geo.xr  # noqa: F401  gives DataArray its .odc
+    from affine import AffineError
 
     with warnings.catch_warnings():
         # Of odc-geo about its own code with affine 3.1, and about arrays whose grid mapping names no coordinate.
@@ -93,11 +100,14 @@ def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], An
         warnings.filterwarnings("ignore", "grid_mapping=", UserWarning)
         try:
             dims, geobox, crs = array.odc.spatial_dims, array.odc.geobox, array.odc.crs
-        except (ValueError, ZeroDivisionError) as error:
+        except (ValueError, ZeroDivisionError, AffineError) as error:
             raise RasterError(f"the coordinates of {name} are not those of a raster ({error}).") from None
     if dims is None:
         dims = next((pair for pair in _DIMENSIONS if set(pair) <= set(array.dims)), None)
     if dims is None:
+        for x, y in _PAIRS:
+            if x in array.coords and y in array.coords and array.coords[x].ndim == 2:
+                _refuse_curvilinear(name, f"{x} and {y}")
         raise RasterError(
             f"{name} has dimensions {tuple(array.dims)}; call the rows y and the columns x: .rename({{old: new}})."
         )
@@ -106,6 +116,14 @@ def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], An
 
 def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
     """Refuse a CRS that the array has in a form that would be lost."""
+    chosen = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
+    known = {
+        str(one.attrs.get("crs_wkt") or one.attrs.get("spatial_ref") or "") for one in array.coords.values() if not one.ndim
+    }
+    if len(known - {""}) > 1 and (chosen not in array.coords or crs is None or crs != _own_crs(array.coords[chosen])):
+        raise RasterError(
+            f"{name} has several coordinates with a CRS, and not one that its grid_mapping names; keep one: array.drop_vars([...])."
+        )
     if crs is not None:
         return
     remedy = 'say which it is with array.odc.assign_crs("EPSG:...") or array.rio.write_crs("EPSG:...")'
@@ -117,6 +135,16 @@ def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
     # Where nobody has imported rioxarray, nobody has told it a CRS that the array itself does not have.
     if "rioxarray" in sys.modules and array.rio.crs is not None:
         raise RasterError(f"rioxarray knows a CRS of {name} that the array itself does not have; {remedy}.")
+
+
+def _own_crs(coordinate: xr.DataArray) -> Any:
+    from odc.geo import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        return CRS(coordinate.attrs.get("crs_wkt") or coordinate.attrs.get("spatial_ref") or "")
+    except (CRSError, ValueError):
+        return None
 
 
 def _pair(array: xr.DataArray, dims: tuple[str, str]) -> tuple[Hashable, Hashable] | None:
@@ -161,7 +189,7 @@ def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: Any, cr
     if found is not None:
         linear = found.affine
         start = ~linear * (x[0, 0], y[0, 0])
-        moved = linear * Affine.translation(*(round(value - 0.5) for value in start))
+        moved: Affine = linear * Affine.translation(*(round(value - 0.5) for value in start))
         if _misfit(moved, columns, rows, x, y) <= TOLERANCE_PX:
             return moved
     if min(height, width) < 2:
@@ -170,15 +198,19 @@ def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: Any, cr
     (a, b, c), (d, e, f) = (np.linalg.lstsq(terms, plane.ravel(), rcond=None)[0] for plane in (x, y))
     affine = Affine(*map(float, (a, b, c, d, e, f)))
     if not np.isfinite([x, y]).all() or affine.determinant == 0 or _misfit(affine, columns, rows, x, y) > TOLERANCE_PX:
-        raise RasterError(
-            f"{name} is curvilinear: no affine gives its coordinates {what}; bring it to a regular grid first (pyresample or "
-            f"xESMF, for instance), {IN_PIXELS}."
-        )
+        _refuse_curvilinear(name, what)
     return affine
 
 
+def _refuse_curvilinear(name: str, what: str) -> NoReturn:
+    raise RasterError(
+        f"{name} is curvilinear: no affine gives its coordinates {what}; bring it to a regular grid first (pyresample or "
+        f"xESMF, for instance), {IN_PIXELS}."
+    )
+
+
 def _is_projected(array: xr.DataArray, pair: tuple[Hashable, Hashable]) -> bool:
-    return array.coords[pair[0]].attrs.get("standard_name") == _STANDARD_NAMES[0][0]
+    return bool(array.coords[pair[0]].attrs.get("standard_name") == _STANDARD_NAMES[0][0])
 
 
 def _misfit(affine: Affine, columns: Floats, rows: Floats, x: Floats, y: Floats) -> float:
@@ -187,7 +219,7 @@ def _misfit(affine: Affine, columns: Floats, rows: Floats, x: Floats, y: Floats)
     return float(max(np.abs(own_columns - columns).max(), np.abs(own_rows - rows).max()))
 
 
-def _refuse_without_affine(array: xr.DataArray, dims: tuple[str, str], crs: Any, name: str) -> None:
+def _refuse_without_affine(array: xr.DataArray, dims: tuple[str, str], crs: Any, name: str) -> NoReturn:
     for dim, what in zip(dims, ("row", "column"), strict=True):
         if array.sizes[dim] < 2:
             _refuse_single(name, what)
@@ -198,39 +230,71 @@ def _refuse_without_affine(array: xr.DataArray, dims: tuple[str, str], crs: Any,
     )
 
 
-def _refuse_single(name: str, what: str) -> None:
+def _refuse_single(name: str, what: str) -> NoReturn:
     raise RasterError(
         f"{name} has a single {what}, whose coordinates do not say how large a pixel is; give it a GeoTransform "
         f"(array.rio.write_transform(...) of rioxarray), keep two {what}s or more, {IN_PIXELS}."
     )
 
 
-def _check_line(line: xr.DataArray, is_x: bool, found: GeoBox, crs: Any, name: str) -> None:
-    """Refuse coordinates of a dimension that are not those of the centres of pixels."""
+def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: Any, name: str) -> Affine:
+    """Return an affine that gives the coordinates of a dimension, or refuse those that are not the centres of pixels."""
+    from affine import Affine
+
     what = f"the coordinates {line.name} of {name}"
     if line.dtype.kind not in "iuf" or not np.isfinite(line.to_numpy()).all():
         raise RasterError(f"{what} are not all finite numbers; give the centres of pixels, {IN_PIXELS}.")
     _check_units(line, crs, what)
-    affine = found.affine
-    if affine.b or affine.d:
-        # odc-geo numbers the pixels of a rotated raster, and joins the numbers with the affine.
-        values = line.to_numpy().astype(np.float64)
-        steps = np.diff(values)
-        if len(steps) and np.abs(steps - steps[0]).max() > TOLERANCE_PX * abs(steps[0]):
-            raise RasterError(f"{what} are unevenly spaced, and no affine gives them; select pixels without gaps.")
-        return
-    size, start = (affine.a, affine.c) if is_x else (affine.e, affine.f)
     values = line.to_numpy().astype(np.float64)
-    rounding = np.spacing(np.abs(line.to_numpy()).max()) / abs(size) if line.dtype.kind == "f" else 0.0
+    is_rotated = bool(affine.b or affine.d)
+    if len(values) < 2 and is_rotated:
+        return affine
+    size, start = (affine.a, affine.c) if is_x else (affine.e, affine.f)
+    if len(values) > 1:
+        step = (values[-1] - values[0]) / (len(values) - 1)
+        fitted = step, values[0] - step / 2
+    else:
+        fitted = size, start
+    rounding = np.spacing(np.abs(line.to_numpy()).max()) / abs(fitted[0]) if line.dtype.kind == "f" and fitted[0] else 0.0
     if rounding > MOST_ROUNDING_PX:
-        raise RasterError(f"{what} are {line.dtype}, too coarse for pixels of {abs(size):g}; give them as float64.")
-    off = np.abs((values - start) / size - 0.5 - np.arange(len(values)))
-    if off.max() > TOLERANCE_PX + 2 * rounding:
-        at = int(off.argmax())
-        raise RasterError(
-            f"{what} are unevenly spaced: number {at} is {values[at]:.9g}, and lies {off.max():.3g} pixels off a grid of "
-            f"{abs(size):.6g}. Bring the array to a regular grid first, with .interp({line.name}=...) for instance, {IN_PIXELS}."
-        )
+        raise RasterError(f"{what} are {line.dtype}, too coarse for pixels of {abs(fitted[0]):g}; give them as float64.")
+    # odc-geo numbers the pixels of a rotated raster, and joins the numbers with the affine: there is only the spacing to check.
+    places = [fitted] if is_rotated else [(size, start), fitted]
+    for size, start in places:
+        off = _off_px(values, size, start)
+        if off.max() <= TOLERANCE_PX + 2 * rounding:
+            if is_rotated:
+                return affine
+            a, b, c, d, e, f = affine[:6]
+            return Affine(size, b, start, d, e, f) if is_x else Affine(a, b, c, d, size, start)
+    at = int(off.argmax())
+    raise RasterError(
+        f"{what} are unevenly spaced: number {at} is {values[at]:.9g}, and lies {off.max():.3g} pixels off a grid of "
+        f"{abs(size):.6g}. Bring the array to a regular grid first, with .interp({line.name}=...) say, {IN_PIXELS}."
+    )
+
+
+def _off_px(values: Floats, size: float, start: float) -> Floats:
+    """Return how far coordinates lie from the centres of pixels, in pixels."""
+    if size == 0:
+        return np.full(len(values), np.inf)
+    return np.asarray(np.abs((values - start) / size - 0.5 - np.arange(len(values))), dtype=np.float64)
+
+
+def _check_uncut(array: xr.DataArray, shape: tuple[int, int], name: str) -> None:
+    """Refuse an affine that nothing confirms: it says where the whole raster lay, and the array may be a part of it."""
+    path = array.encoding.get("source")
+    if isinstance(path, str) and Path(path).is_file():
+        try:
+            whole = tuple(FileSource.open(path).geobox.shape)
+        except RasterError:
+            whole = None
+        if whole == shape:
+            return
+    raise RasterError(
+        f"{name} has a GeoTransform and no coordinates that confirm it: it may have been cut out of a larger raster. Keep the "
+        f"coordinates (parse_coordinates=True in rioxarray), {IN_PIXELS}."
+    )
 
 
 def _check_units(line: xr.DataArray, crs: Any, what: str) -> None:

@@ -88,8 +88,8 @@ class ArraySource:
         """Take an array with dimensions y and x, and perhaps a third one for bands, in any order.
 
         Shape, affine and CRS are those of odc-geo's ``.odc.geobox``, checked by its coordinates (`place_of`). Bands are
-        named by the coordinate of their dimension or the attribute ``long_name``. One that is called alpha is transparency, and so is
-        one that is tagged so in the file of this machine that the array was read from.
+        named by the coordinate of their dimension or the attribute ``long_name``. One that is called alpha is transparency,
+        and so is one that is tagged so in the file of this machine that the array was read from.
 
         Raises
         ------

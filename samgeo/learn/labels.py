@@ -58,7 +58,7 @@ class Images:
         from samgeo.geo.raster import Raster
 
         for path in self.paths:
-            options = {"bands": self.bands, "stretch": self.stretch, "nodata": self.nodata, "alpha": self.alpha}
+            options: dict[str, Any] = {"bands": self.bands, "stretch": self.stretch, "nodata": self.nodata, "alpha": self.alpha}
             # Of thousands of images, the first one is looked at.
             yield path, Raster.open(path, **options, check=path == self.paths[0])
 
