@@ -95,9 +95,10 @@ def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], An
     from affine import AffineError
 
     with warnings.catch_warnings():
-        # Of odc-geo about its own code with affine 3.1, and about arrays whose grid mapping names no coordinate.
+        # Of odc-geo about its own code with affine 3.1, and about arrays whose grid mapping names no coordinate; CRSs that
+        # are several or cannot be read are refused below.
         warnings.simplefilter("ignore", PendingDeprecationWarning)
-        warnings.filterwarnings("ignore", "grid_mapping=", UserWarning)
+        warnings.filterwarnings("ignore", "grid_mapping=|Multiple CRS coordinates|Failed to parse CRS", UserWarning)
         try:
             dims, geobox, crs = array.odc.spatial_dims, array.odc.geobox, array.odc.crs
         except (ValueError, ZeroDivisionError, AffineError) as error:
@@ -121,9 +122,7 @@ def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
         str(one.attrs.get("crs_wkt") or one.attrs.get("spatial_ref") or "") for one in array.coords.values() if not one.ndim
     }
     if len(known - {""}) > 1 and (chosen not in array.coords or crs is None or crs != _own_crs(array.coords[chosen])):
-        raise RasterError(
-            f"{name} has several coordinates with a CRS, and not one that its grid_mapping names; keep one: array.drop_vars([...])."
-        )
+        raise RasterError(f"{name} has several coordinates with a CRS; keep that of its grid_mapping: array.drop_vars([...]).")
     if crs is not None:
         return
     remedy = 'say which it is with array.odc.assign_crs("EPSG:...") or array.rio.write_crs("EPSG:...")'
