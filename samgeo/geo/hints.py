@@ -52,7 +52,7 @@ def tell(hints: Iterable[str], kind: type[SamgeoWarning] = RasterWarning) -> Non
     while frame is not None and frame.f_code.co_filename.startswith(inside):
         frame, level = frame.f_back, level + 1
     for hint in dict.fromkeys(hints):
-        warnings.warn(hint, kind, stacklevel=level - 1)
+        warnings.warn(hint, kind, stacklevel=level)
 
 
 def picture_hints(raster: Raster, samples: Sequence[Sample] | None, given: Set[str]) -> list[str]:
