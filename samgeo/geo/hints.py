@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from samgeo.errors import RasterWarning, SamgeoWarning
 from samgeo.geo.nodata import has_value
 from samgeo.geo.sampling import flatten, sample
+from samgeo.geo.stretch import Stretch
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["picture_hints", "tell"]
 
-# Of smaller rasters nothing can be said.
+# Of rasters that are no larger nothing can be said.
 FEWEST_PIXELS = 64 * 64
 
 # A picture is flat where all but the darkest and the brightest 2 % lie within so many of 256 grey levels, in every band.
@@ -68,7 +69,7 @@ def picture_hints(raster: Raster, samples: Sequence[Sample] | None, given: Set[s
     """
     source = raster.source
     is_lazy = not source.files and source.decimation == 1
-    if raster.shape[0] * raster.shape[1] < FEWEST_PIXELS or (samples is None and is_lazy):
+    if raster.shape[0] * raster.shape[1] <= FEWEST_PIXELS or (samples is None and is_lazy):
         return []
     samples = sample(source, raster.numbers) if samples is None else samples
     hints = [_value_hint(raster, samples, given)] if samples else []
@@ -87,7 +88,8 @@ def _value_hint(raster: Raster, samples: Sequence[Sample], given: Set[str]) -> s
     is_open = "nodata" not in given and raster.source.palette is None
     hint = None
     if is_open and not is_bytes:
-        hint = _far_value_hint(raster.name, raster.numbers, values, has_value(values, raster.nodata) & mask)
+        stretch = raster.stretch if "stretch" in given else None
+        hint = _far_value_hint(raster.name, raster.numbers, values, has_value(values, raster.nodata) & mask, stretch)
     if hint is None:
         pixels, valid = raster.picture(values[:, np.newaxis], mask[np.newaxis])
         hint = _flat_hint(raster.name, pixels[0], valid[0], is_stretched="stretch" in given)
@@ -127,7 +129,9 @@ def _flat_hint(name: str, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], *
     )
 
 
-def _far_value_hint(name: str, numbers: Sequence[int], values: NDArray[Any], known: NDArray[np.bool_]) -> str | None:
+def _far_value_hint(
+    name: str, numbers: Sequence[int], values: NDArray[Any], known: NDArray[np.bool_], given: Sequence[Stretch] | None
+) -> str | None:
     """Say that the least or the greatest value lies far from all others, as a value that stands for no data does.
 
     Parameters
@@ -140,14 +144,18 @@ def _far_value_hint(name: str, numbers: Sequence[int], values: NDArray[Any], kno
         Of the bands, as the raster holds them.
     known : ndarray of bool, shape (n, N)
         Where they are values.
+    given : sequence of (low, high) or None
+        The stretch that the user gave: values within it are meant.
     """
-    for number, band, mask in zip(numbers, values, known, strict=True):
+    for index, (number, band, mask) in enumerate(zip(numbers, values, known, strict=True)):
         seen = band[mask].astype(np.float64)
         if not seen.size:
             continue
         for extreme in (seen.min(), seen.max()):
             others = seen[seen != extreme]
             share = 1 - others.size / seen.size
+            if given is not None and given[index][0] <= extreme <= given[index][1]:
+                continue
             if share < FAR_SHARE or len(np.unique(others)) < FEWEST_OTHERS:
                 continue
             low, high = np.percentile(others, (0.5, 99.5))
