@@ -31,6 +31,9 @@ FEWEST_PIXELS = 64 * 64
 # A picture is flat where all but the darkest and the brightest 2 % lie within so many of 256 grey levels, in every band.
 FLAT_LEVELS = 12
 
+# A raster of fewer colours than this is a drawing, a map of classes or all of one colour, and no option changes that.
+FEWEST_FLAT_COLORS = 16
+
 # A value far from the others: it has at least this share, and there are so many others.
 FAR_SHARE, FEWEST_OTHERS = 0.005, 16
 
@@ -38,8 +41,8 @@ FAR_SHARE, FEWEST_OTHERS = 0.005, 16
 BLACK_SHARE, BLACK_EDGE = 0.03, 0.05
 WHITE_SHARE, WHITE_EDGE = 0.05, 0.2
 
-# Drawings and maps of classes, whose background may be black or white, have fewer colours than this.
-FEWEST_COLORS = 64
+# Drawings and maps of classes, whose background may be black or white: so many pixels have the colour of their neighbour.
+DRAWN_SHARE = 0.8
 
 # A band of two values, of which so many are 0, is perhaps a mask.
 MASK_SHARES = (0.005, 0.95)
@@ -92,7 +95,8 @@ def _value_hint(raster: Raster, samples: Sequence[Sample], given: Set[str]) -> s
         hint = _far_value_hint(raster.name, raster.numbers, values, has_value(values, raster.nodata) & mask, stretch)
     if hint is None:
         pixels, valid = raster.picture(values[:, np.newaxis], mask[np.newaxis])
-        hint = _flat_hint(raster.name, pixels[0], valid[0], is_stretched="stretch" in given)
+        is_drawing = bool(valid.any()) and len(np.unique(values[:, valid[0]], axis=1)[0]) < FEWEST_FLAT_COLORS
+        hint = None if is_drawing else _flat_hint(raster.name, pixels[0], valid[0], is_stretched="stretch" in given)
     if hint is None and is_open and (is_bytes or len(values) == 3):
         seen = [(rect, part, has_value(part, raster.nodata).any(axis=0) & shown) for rect, part, shown in samples]
         hint = _edge_hint(raster.name, raster.shape, seen, white=255.0 if is_bytes else None)
@@ -189,7 +193,7 @@ def _edge_hint(name: str, shape: tuple[int, int], samples: Sequence[Sample], *, 
         if value is None:
             continue
         share, edge = _at_the_edge(shape, samples, value)
-        if share >= least_share and edge >= least_edge and _colors(samples, value) >= FEWEST_COLORS:
+        if share >= least_share and edge >= least_edge and _drawn_share(samples, value) < DRAWN_SHARE:
             return (
                 f"{share:.0%} of {name} is pure {what} ({value:g} in every band) and reaches its edge without a nodata value: "
                 f"objects may be found in it. If there are no data, give nodata={value:g} (--nodata {value:g}), or "
@@ -239,7 +243,12 @@ def _outer(rect: Rect, shape: tuple[int, int], size: tuple[int, int]) -> NDArray
     return outer
 
 
-def _colors(samples: Sequence[Sample], value: float) -> int:
-    """Return how many colours there are beside one."""
-    parts = [values[:, mask & (values != value).any(axis=0)] for _, values, mask in samples]
-    return len(np.unique(np.concatenate(parts, axis=1), axis=1)[0])
+def _drawn_share(samples: Sequence[Sample], value: float) -> float:
+    """Return the share of pixels with the very colour of their right neighbour, among those of other colours than one."""
+    pairs = alike = 0
+    for _, values, mask in samples:
+        other = mask & (values != value).any(axis=0)
+        both = other[:, :-1] & other[:, 1:]
+        pairs += int(both.sum())
+        alike += int((both & (values[:, :, :-1] == values[:, :, 1:]).all(axis=0)).sum())
+    return alike / pairs if pairs else 1.0

@@ -50,9 +50,9 @@ def scene_with(value: float, dtype: str, columns: int = 12) -> np.ndarray:
 
 STRANGE: dict[str, tuple[Callable[[], np.ndarray], dict[str, object], str]] = {
     "dim": (lambda: photo() // 32, {}, "--stretch"),
-    "saturated": (lambda: np.where(photo() > 5, 254, 253).astype(np.uint8), {}, "--stretch"),
+    "saturated": (lambda: 250 + photo() // 50, {}, "--stretch"),
     "a stretch for other values": (photo, {"stretch": (0, 30_000)}, "--stretch"),
-    "constant": (lambda: np.full(SHAPE, 7, np.uint16), {}, "--stretch"),
+    "values above a stretch": (lambda: photo().astype(np.uint16) + 5000, {"stretch": (0, 3000)}, "--stretch"),
     "no data at all": (lambda: np.full(SHAPE, 7, np.uint16), {"nodata": 7}, "--nodata none"),
     "-9999 in reflectances": (lambda: scene_with(-9999, "float32"), {}, "--nodata -9999"),
     "-9999 over half": (lambda: scene_with(-9999, "float32", 120), {}, "--nodata -9999"),
@@ -98,6 +98,8 @@ def ordinary() -> dict[str, Callable[[], object]]:
     shadows[60:100, 60:140] = 0
     clouds = photo()
     clouds[:30, 50:80] = 255
+    numbers = np.kron(rng.permutation(20 * 25).reshape(20, 25), np.ones((8, 8), int))
+    blocks = np.stack([numbers % 256, numbers // 256, numbers % 7], axis=2).astype(np.uint8) * (numbers % 3 > 0)[..., None]
     drawing = np.zeros((*SHAPE, 3), np.uint8)
     drawing[20:80, 30:90] = (255, 0, 0)
     sea = xr.DataArray(np.where(np.arange(200) < 50, 0, rng.uniform(1, 100, SHAPE)).astype(np.float32), dims=("y", "x"))
@@ -109,12 +111,15 @@ def ordinary() -> dict[str, Callable[[], object]]:
         "deep shadows inside": lambda: shadows,
         "a cloud at the edge": lambda: clouds,
         "a drawing on black": lambda: drawing,
+        "many colours on black": lambda: blocks,
         "a mask": lambda: (rng.random(SHAPE) > 0.5).astype(np.uint8) * 255,
         "a mask of ones": lambda: (rng.random(SHAPE) > 0.5).astype(np.uint16),
         "classes": lambda: rng.integers(0, 5, SHAPE).astype(np.uint16),
         "heights with the sea": lambda: sea,
         "a few bright points": lambda: np.where(rng.random(SHAPE) < 0.001, 60_000, photo()[..., 0] * 10.0).astype(np.uint16),
         "near infrared untagged": lambda: np.dstack([photo(), photo(1)[..., 0]]),
+        "one colour": lambda: np.full(SHAPE, 7, np.uint16),
+        "few numbers": lambda: (np.indices(SHAPE)[0] // 32).astype(np.uint8),
         "small": lambda: np.full((50, 50), 3, np.uint8),
         "masked collar": lambda: np.ma.masked_equal(collar(photo(), 0), 0),
     }  # fmt: skip
@@ -181,7 +186,7 @@ def test_a_damaged_block_is_left_to_those_who_read_it(tmp_path: Path) -> None:
 
 
 def test_each_way_in_says_it_once(tmp_path: Path) -> None:
-    path = write_raster(tmp_path / "a.tif", collar(photo(), 0, 30))
+    path = write_raster(tmp_path / "a.tif", collar(photo(shape=(100, 200)), 0, 30))
     example = samgeo.segment(path, nodata=0, progress=False).iloc[:1]
     ways: dict[str, Callable[[], object]] = {
         "segment": lambda: samgeo.segment(path, progress=False),
