@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from affine import Affine
     from odc.geo.geobox import GeoBox
 
-__all__ = ["place_of"]
+__all__ = ["odc_warnings_off", "place_of"]
 
 Floats = NDArray[np.float64]
 
@@ -89,16 +90,21 @@ def place_of(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
     return (found if affine == found.affine else GeoBox(shape, affine, crs)), dims
 
 
+@contextmanager
+def odc_warnings_off() -> Iterator[None]:
+    """Silence odc-geo, which warns of its own code with affine 3.1, and of CRSs that `place_of` takes or refuses itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        warnings.filterwarnings("ignore", "grid_mapping=|Multiple CRS coordinates|Failed to parse CRS", UserWarning)
+        yield
+
+
 def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], Any]:
     """Return odc-geo's geobox, dimensions and CRS of an array."""
     import odc.geo.xr  # noqa: F401  gives DataArray its .odc
     from affine import AffineError
 
-    with warnings.catch_warnings():
-        # Of odc-geo about its own code with affine 3.1, and about arrays whose grid mapping names no coordinate; CRSs that
-        # are several or cannot be read are refused below.
-        warnings.simplefilter("ignore", PendingDeprecationWarning)
-        warnings.filterwarnings("ignore", "grid_mapping=|Multiple CRS coordinates|Failed to parse CRS", UserWarning)
+    with odc_warnings_off():
         try:
             dims, geobox, crs = array.odc.spatial_dims, array.odc.geobox, array.odc.crs
         except (ValueError, ZeroDivisionError, AffineError) as error:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import RasterError
-from samgeo.geo.array_place import place_of
+from samgeo.geo.array_place import odc_warnings_off, place_of
 from samgeo.geo.bands import ALPHA, Band
 from samgeo.geo.file_source import FileSource
 from samgeo.geo.grid import Rect
@@ -108,7 +108,8 @@ class ArraySource:
         names = _band_names(array, others[0] if others else None)
         colors = _band_colors(array, others[0] if others else None, names)
         array = (array if others else array.expand_dims("band")).transpose(..., y, x)
-        nodata = array.odc.nodata
+        with odc_warnings_off():
+            nodata = array.odc.nodata
         dtype = _check(array, name)
         return cls(
             name=name,

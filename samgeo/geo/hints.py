@@ -96,7 +96,10 @@ def _value_hint(raster: Raster, samples: Sequence[Sample], given: Set[str]) -> s
     if hint is None:
         pixels, valid = raster.picture(values[:, np.newaxis], mask[np.newaxis])
         is_drawing = bool(valid.any()) and len(np.unique(values[:, valid[0]], axis=1)[0]) < FEWEST_FLAT_COLORS
-        hint = None if is_drawing else _flat_hint(raster.name, pixels[0], valid[0], is_stretched="stretch" in given)
+        # Of a sparse raster, windows may miss all that there is.
+        is_part = not valid.any() and len(samples) > 1
+        if not is_drawing and not is_part:
+            hint = _flat_hint(raster.name, pixels[0], valid[0], is_stretched="stretch" in given)
     if hint is None and is_open and (is_bytes or len(values) == 3):
         seen = [(rect, part, has_value(part, raster.nodata).any(axis=0) & shown) for rect, part, shown in samples]
         hint = _edge_hint(raster.name, raster.shape, seen, white=255.0 if is_bytes else None)
