@@ -9,8 +9,10 @@ __all__ = [
     "ModelError",
     "OptionError",
     "RasterError",
+    "RasterWarning",
     "RunError",
     "SamgeoError",
+    "SamgeoWarning",
     "StoppedError",
     "VectorError",
     "WindowError",
@@ -18,7 +20,15 @@ __all__ = [
 
 
 class SamgeoError(Exception):
-    """Root of every error that samgeo raises on purpose."""
+    """Root of every error that samgeo raises on purpose.
+
+    Its message says all that the user needs, so that a traceback shows it alone, without the error of a library that was being
+    handled. Debuggers still find that one in ``__context__``.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.__suppress_context__ = True
 
 
 class OptionError(SamgeoError):
@@ -55,3 +65,11 @@ class RunError(SamgeoError):
 
 class StoppedError(SamgeoError):
     """A run was asked to stop, and did; it can be continued."""
+
+
+class SamgeoWarning(UserWarning):
+    """Root of every warning that samgeo gives on purpose; the command line shows its text on standard error."""
+
+
+class RasterWarning(SamgeoWarning):
+    """A raster can be read, but the picture that the model sees is perhaps not the one that is meant."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,19 +18,37 @@ from samgeo.cli.select import footprints
 from samgeo.cli.show import demo, show
 from samgeo.cli.status import status
 from samgeo.cli.train import train
-from samgeo.errors import SamgeoError
+from samgeo.errors import SamgeoError, SamgeoWarning
 
 __all__ = ["main"]
 
 
 class _Group(click.Group):
-    """Commands whose `SamgeoError`s become one message on standard error and exit code 1."""
+    """Commands whose `SamgeoError`s become one message on standard error and exit code 1, and whose warnings become notes."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SamgeoError as error:
-            raise click.ClickException(str(error)) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", SamgeoWarning)
+            warnings.showwarning = _Notes(warnings.showwarning)
+            try:
+                return super().invoke(ctx)
+            except SamgeoError as error:
+                raise click.ClickException(str(error)) from None
+
+
+class _Notes:
+    """Show each `SamgeoWarning` once, as a line on standard error without the place in the code; others as Python does."""
+
+    def __init__(self, show: Callable[..., None]) -> None:
+        self._show = show
+        self._told: set[str] = set()
+
+    def __call__(self, message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if not issubclass(category, SamgeoWarning):
+            self._show(message, category, *place, **options)
+        elif str(message) not in self._told:
+            self._told.add(str(message))
+            click.echo(f"Note: {message}", err=True)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -96,5 +96,5 @@ def _parse_split(text: str | None) -> tuple[float, ...] | None:
         return None
     try:
         return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not three shares such as 0.8,0.1,0.1.", param_hint="--split") from error
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not three shares such as 0.8,0.1,0.1.", param_hint="--split") from None

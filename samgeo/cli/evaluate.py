@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samgeo.cli.options import parse_bands, parse_stretch
+from samgeo.cli.options import ALPHA, NODATA, parse_bands, parse_stretch
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ TITLES: dict[Verdict, str] = {
 @click.option("--image", help="A raster to draw the worst cases on, into the folder.")
 @click.option("--bands", help="Of the image: one or three bands by number or name, such as 5,3,2.")
 @click.option("--stretch", help="Of the image: values that become black and white, such as 0,3000.")
+@NODATA
+@ALPHA
 @click.option("--worst", type=click.IntRange(min=1), default=12, show_default=True, help="Cases in a picture.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing report.")
 def evaluate(
@@ -70,8 +72,9 @@ def evaluate(
         raise click.UsageError("--image draws pictures into a folder; give one with --output.")
     if output is not None:
         check_folder(output, overwrite=overwrite)
-    bands, stretch = parse_bands(options.pop("bands")), parse_stretch(options.pop("stretch"))
-    raster = None if image is None else Raster.open(image, bands=bands, stretch=stretch)
+    reading: dict[str, Any] = {"bands": parse_bands(options.pop("bands")), "stretch": parse_stretch(options.pop("stretch"))}
+    reading |= {name: options.pop(name) for name in ("nodata", "alpha")}
+    raster = None if image is None else Raster.open(image, **reading)
     worst = options.pop("worst")
     # What has no geometry is left out of the figures, and listed.
     layers = read_vectors(found, on_invalid="ignore"), read_vectors(truth, on_invalid="ignore")
@@ -90,8 +93,8 @@ def _parse_sizes(text: str | None) -> tuple[float, float] | None:
         return None
     try:
         small, large = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not two areas such as 50,200.", param_hint="--sizes") from error
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not two areas such as 50,200.", param_hint="--sizes") from None
     return small, large
 
 

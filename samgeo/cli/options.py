@@ -8,7 +8,21 @@ from typing import Any
 
 import click
 
-__all__ = ["ASSETS", "count", "image_of", "imaging", "looking", "parse_bands", "parse_scales", "parse_stretch"]
+__all__ = [
+    "ALPHA",
+    "ASSETS",
+    "NODATA",
+    "count",
+    "image_of",
+    "imaging",
+    "looking",
+    "parse_bands",
+    "parse_scales",
+    "parse_stretch",
+]
+
+NODATA = click.option("--nodata", help="The value without data, where the file does not say it; none where it says it wrongly.")
+ALPHA = click.option("--alpha", help="The band of transparency, where the file does not say it; none where it says it wrongly.")
 
 # What every command that looks at a raster with a model takes.
 _LOOKING = (
@@ -17,7 +31,8 @@ _LOOKING = (
     click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True),
     click.option("--bands", help="One or three bands by number or name, such as 5,3,2 or red,green,blue."),
     click.option("--stretch", help="Values that become black and white, such as 0,3000.  [default: 2nd to 98th percentile]"),
-    click.option("--nodata", help="The value without data, where the file does not say it; none, where it says it wrongly."),
+    NODATA,
+    ALPHA,
     click.option("--window", type=int, help="Side of a window in pixels.  [default: the model's input]"),
     click.option("--overlap", type=int, help="Pixels that neighbouring windows share.  [default: a quarter of the window]"),
 )
@@ -64,8 +79,8 @@ def parse_scales(text: str) -> tuple[int, ...]:
     """Read whole numbers."""
     try:
         return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not whole numbers such as 1,2,4.", param_hint="--scales") from error
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not whole numbers such as 1,2,4.", param_hint="--scales") from None
 
 
 def parse_stretch(text: str | None) -> tuple[float, float] | None:
@@ -74,8 +89,8 @@ def parse_stretch(text: str | None) -> tuple[float, float] | None:
         return None
     try:
         low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not two numbers such as 0,3000.", param_hint="--stretch") from error
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not two numbers such as 0,3000.", param_hint="--stretch") from None
     return low, high
 
 

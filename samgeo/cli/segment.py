@@ -62,7 +62,7 @@ def segment(image: Any, output: str, bands: str | None, stretch: str | None, qui
             done = segment_to_file(image, output, stop=stop, **options)
     except StoppedError as error:
         click.echo(str(error), err=True)
-        raise click.exceptions.Exit(STOPPED) from error
+        raise click.exceptions.Exit(STOPPED) from None
     if not quiet:
         without_crs = "" if done.has_crs else "; the raster has no CRS: areas are in pixels"
         click.echo(f"{count(done.objects, 'object')} in {output}{without_crs}", err=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from samgeo.cli.options import ASSETS, image_of, parse_bands, parse_stretch
+from samgeo.cli.options import ALPHA, ASSETS, NODATA, image_of, parse_bands, parse_stretch
 
 __all__ = ["demo", "show"]
 
@@ -19,6 +19,8 @@ __all__ = ["demo", "show"]
 @ASSETS
 @click.option("--bands", help="One or three bands by number or name, such as 5,3,2.")
 @click.option("--stretch", help="Values that become black and white, such as 0,3000.")
+@NODATA
+@ALPHA
 @click.option("--max-side", type=int, default=1600, show_default=True, help="Longer side of the picture in pixels.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing picture.")
 def show(image: str, result: str | None, output: Path, assets: str | None, **options: Any) -> None:
@@ -26,11 +28,10 @@ def show(image: str, result: str | None, output: Path, assets: str | None, **opt
 
     IMAGE is a raster, a STAC Item, or a text file that names many rasters, as for `samgeo segment`.
     """
-    from samgeo.geo.raster import Raster
     from samgeo.map.display import show as draw
 
-    bands, stretch = parse_bands(options.pop("bands")), parse_stretch(options.pop("stretch"))
-    draw(Raster.open(image_of((image,), assets), bands=bands, stretch=stretch), result, output, **options)
+    options |= {"bands": parse_bands(options["bands"]), "stretch": parse_stretch(options["stretch"])}
+    draw(image_of((image,), assets), result, output, **options)
     click.echo(f"wrote {output}", err=True)
 
 

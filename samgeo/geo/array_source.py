@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import RasterError
-from samgeo.geo.bands import Band
+from samgeo.geo.array_place import odc_warnings_off, place_of
+from samgeo.geo.bands import ALPHA, Band
+from samgeo.geo.file_source import FileSource
 from samgeo.geo.grid import Rect
 
 if TYPE_CHECKING:
@@ -85,8 +87,9 @@ class ArraySource:
     def from_xarray(cls, array: xr.DataArray) -> ArraySource:
         """Take an array with dimensions y and x, and perhaps a third one for bands, in any order.
 
-        Shape, affine and CRS are those of odc-geo's ``.odc.geobox``. Bands are named by the coordinate of their dimension
-        or the attribute ``long_name``.
+        Shape, affine and CRS are those of odc-geo's ``.odc.geobox``, checked by its coordinates (`place_of`). Bands are
+        named by the coordinate of their dimension or the attribute ``long_name``. One that is called alpha is transparency,
+        and so is one that is tagged so in the file of this machine that the array was read from.
 
         Raises
         ------
@@ -94,7 +97,7 @@ class ArraySource:
             If there are other dimensions, or the type or the georeference cannot be a raster's.
         """
         name = str(array.name or array.encoding.get("source") or "<array>")
-        geobox, (y, x) = _georeference(array, name)
+        geobox, (y, x) = place_of(array, name)
         array = array.squeeze([dim for dim in array.dims if dim not in (y, x) and array.sizes[dim] == 1], drop=False)
         others = [dim for dim in array.dims if dim not in (y, x)]
         if len(others) > 1:
@@ -103,15 +106,17 @@ class ArraySource:
                 "choose one time or variable with .isel() or .sel()."
             )
         names = _band_names(array, others[0] if others else None)
+        colors = _band_colors(array, others[0] if others else None, names)
         array = (array if others else array.expand_dims("band")).transpose(..., y, x)
-        nodata = array.odc.nodata
+        with odc_warnings_off():
+            nodata = array.odc.nodata
         dtype = _check(array, name)
         return cls(
             name=name,
             array=array,
             masked=None,
             geobox=geobox,
-            bands=tuple(Band(dtype, nodata, description) for description in names),
+            bands=tuple(Band(dtype, nodata, description, color) for description, color in zip(names, colors, strict=True)),
             decimation=math.inf if isinstance(array.variable._data, np.ndarray) else 1,  # noqa: SLF001
         )
 
@@ -131,13 +136,16 @@ class ArraySource:
         bands = [number - 1 for number in numbers]
         try:
             values = _load(self.array[bands, rows, columns])
-            masked = None if self.masked is None else _load(self.masked[rows, columns])
+            mask = np.ones(values.shape[1:], dtype=bool) if self.masked is None else ~_load(self.masked[rows, columns])
+            for index, band in enumerate(self.bands):
+                if band.is_alpha:
+                    mask &= _load(self.array[index, rows, columns]) > 0
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise RasterError(
                 f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name} cannot be read ({error}); "
                 "check what the array is made from."
-            ) from error
-        return values, np.ones(values.shape[1:], dtype=bool) if masked is None else ~masked
+            ) from None
+        return values, mask
 
 
 def _nearest(start: int, stop: int, count: int) -> NDArray[np.int64]:
@@ -151,28 +159,6 @@ def _load(part: xr.DataArray) -> NDArray[Any]:
     return np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "dask") else data)
 
 
-def _georeference(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
-    import odc.geo.xr  # noqa: F401  gives DataArray its .odc
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    with warnings.catch_warnings():
-        # Of odc-geo about its own code with affine 3.1, and about arrays whose grid mapping names no coordinate.
-        warnings.simplefilter("ignore", PendingDeprecationWarning)
-        warnings.filterwarnings("ignore", "grid_mapping=", UserWarning)
-        try:
-            dims, geobox = array.odc.spatial_dims, array.odc.geobox
-        except ValueError as error:
-            raise RasterError(f"the coordinates of {name} are not those of a raster ({error}).") from error
-    if dims is None:
-        raise RasterError(
-            f"{name} has dimensions {tuple(array.dims)}; call the rows y and the columns x: .rename({{old: new}})."
-        )
-    shape = array.sizes[dims[0]], array.sizes[dims[1]]
-    # Ground control points are no affine: like files that have only those, the array is taken without georeference.
-    return (geobox if isinstance(geobox, GeoBox) else GeoBox(shape, Affine.identity(), None)), dims
-
-
 def _band_names(array: xr.DataArray, dim: Any) -> list[str]:
     if dim is None:
         return [str(array.attrs.get("long_name", ""))]
@@ -181,6 +167,22 @@ def _band_names(array: xr.DataArray, dim: Any) -> list[str]:
     if dim in array.coords and array.coords[dim].dtype.kind in "UOT":
         return [str(value) for value in array.coords[dim].to_numpy()]
     return [str(value) for value in described] if not isinstance(described, str) and len(described) == count else [""] * count
+
+
+def _band_colors(array: xr.DataArray, dim: Any, names: Sequence[str]) -> list[str]:
+    """Return the colour interpretation of the bands that are transparency, and nothing for others."""
+    colors = [ALPHA if name.strip().lower() == ALPHA else "" for name in names]
+    path = array.encoding.get("source")
+    numbered = dim is not None and dim in array.coords and array.coords[dim].dtype.kind in "ui"
+    if any(colors) or not numbered or not isinstance(path, str) or not Path(path).is_file():
+        return colors
+    try:
+        own = FileSource.open(path).bands
+    except RasterError:
+        return colors
+    # rioxarray numbers the bands of an array as those of its file, and keeps the numbers of those that are chosen.
+    numbers = array.coords[dim].to_numpy().tolist()
+    return [ALPHA if 1 <= number <= len(own) and own[number - 1].is_alpha else "" for number in numbers]
 
 
 def _check(array: xr.DataArray, name: str) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 
 from samgeo.errors import RasterError
 
-__all__ = ["Band", "choose_bands"]
+__all__ = ["ALPHA", "Band", "choose_bands", "find_band"]
+
+ALPHA = "alpha"
+"""The colour interpretation of transparency."""
 
 _RGB = ("red", "green", "blue")
 
@@ -27,17 +30,20 @@ class Band:
         Empty if there is none.
     color : str
         Colour interpretation in lower case, such as "red", "gray" or "alpha"; empty if unknown.
+    transparency : bool or None
+        Whether it is transparency, whatever its colour interpretation; None where that alone says so.
     """
 
     dtype: str
     nodata: float | None = None
     description: str = ""
     color: str = ""
+    transparency: bool | None = None
 
     @property
     def is_alpha(self) -> bool:
         """Whether it is transparency, which is never part of the picture."""
-        return self.color == "alpha"
+        return self.color == ALPHA if self.transparency is None else self.transparency
 
 
 def choose_bands(bands: Sequence[Band], wanted: Any, name: str) -> tuple[int, int, int]:
@@ -67,9 +73,12 @@ def choose_bands(bands: Sequence[Band], wanted: Any, name: str) -> tuple[int, in
         return _default_bands(bands, name)
     if isinstance(wanted, str | int):
         wanted = (wanted,)
-    numbers = [_number(bands, one, name) for one in wanted]
+    numbers = [find_band(bands, one, name) for one in wanted]
     if len(numbers) not in (1, 3):
         raise RasterError(f"{len(numbers)} bands were asked of {name}; give 3 (red, green, blue), or 1 for a grey picture.")
+    hidden = [number for number in numbers if bands[number - 1].is_alpha]
+    if hidden:
+        raise RasterError(f"band {hidden[0]} of {name} is transparency, not image; choose other bands.")
     red, green, blue = numbers * 3 if len(numbers) == 1 else numbers
     return red, green, blue
 
@@ -81,12 +90,19 @@ def _default_bands(bands: Sequence[Band], name: str) -> tuple[int, int, int]:
             return red, green, blue
     numbers = [number for number, band in enumerate(bands, start=1) if not band.is_alpha]
     if not numbers:
-        raise RasterError(f"{name} has no image band, only transparency.")
+        raise RasterError(f'{name} has no image band, only transparency; give alpha="none" if that is not what its bands are.')
     red, green, blue = numbers[:3] if len(numbers) >= 3 else numbers[:1] * 3
     return red, green, blue
 
 
-def _number(bands: Sequence[Band], wanted: Any, name: str) -> int:
+def find_band(bands: Sequence[Band], wanted: Any, name: str) -> int:
+    """Return the number, from 1, of a band that is named by its number, its description or its colour interpretation.
+
+    Raises
+    ------
+    RasterError
+        If there is no such band, or several have the name.
+    """
     if isinstance(wanted, str):
         key = _key(wanted)
         described = [number for number, band in enumerate(bands, start=1) if key and _key(band.description) == key]
@@ -104,8 +120,6 @@ def _number(bands: Sequence[Band], wanted: Any, name: str) -> int:
         number = int(wanted)
         if not 1 <= number <= len(bands):
             raise RasterError(f"{name} has no band {number}; it has {len(bands)}, counted from 1.")
-    if bands[number - 1].is_alpha:
-        raise RasterError(f"band {number} of {name} is transparency, not image; choose other bands.")
     return number
 
 

@@ -167,7 +167,7 @@ def check_vector_head(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
-        raise VectorError(f"{path} cannot be read ({error}); check its permissions.") from error
+        raise VectorError(f"{path} cannot be read ({error}); check its permissions.") from None
     wanted = _VECTOR_HEADS.get(suffix)
     if wanted is not None and not head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(wanted):
         raise VectorError(f"{path} cannot be read: it does not begin as a {suffix} file does; check that it is whole.")
@@ -209,7 +209,7 @@ def check_no_view(path: Path, layer: str) -> None:
         with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
             names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
     except (sqlite3.Error, TypeError, ValueError) as error:
-        raise VectorError(f"{path} cannot be read ({error}); check that it is a vector file and whole.") from error
+        raise VectorError(f"{path} cannot be read ({error}); check that it is a vector file and whole.") from None
     if any(str(name).lower() == layer.lower() for (name,) in names):
         raise VectorError(
             f"the layer {layer} of {path} is a view, which may take any time to compute; write it to a file of its own "
@@ -257,4 +257,4 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(16)
     except OSError as error:
-        raise RasterError(f"{os.fspath(path)} cannot be read ({error}); check its permissions.") from error
+        raise RasterError(f"{os.fspath(path)} cannot be read ({error}); check its permissions.") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import warnings
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from samgeo.errors import RasterError
 from samgeo.geo.bands import Band
 from samgeo.geo.drivers import open_raster
+from samgeo.geo.georeference import geobox_of
 from samgeo.geo.grid import Rect
 from samgeo.geo.remote import is_remote, patient, without_secrets
 
@@ -110,7 +110,7 @@ class FileSource:
                 name=name,
                 path=path,
                 version=version,
-                geobox=_geobox(dataset, name),
+                geobox=geobox_of(dataset, name, path),
                 bands=bands,
                 palette=_palette(dataset.colormap(image[0])) if paletted else None,
                 decimation=_reach(overviews),
@@ -187,7 +187,7 @@ def _open(path: str, name: str) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return open_raster(path, name)
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError, TypeError) as error:
-        raise RasterError(_why_not(path, name, error)) from error
+        raise RasterError(_why_not(path, name, error)) from None
 
 
 def _why_not(path: str, name: str, error: Exception) -> str:
@@ -256,23 +256,6 @@ def _reach(overviews: Sequence[int]) -> float:
     return reached
 
 
-def _geobox(dataset: Any, name: str) -> GeoBox:
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-    from pyproj.exceptions import CRSError
-
-    affine = dataset.transform
-    if affine == Affine.identity():
-        # GDAL's way to say that there is no georeference: pixels are no coordinates in any CRS.
-        return GeoBox(dataset.shape, affine, None)
-    if not all(map(math.isfinite, (*affine[:6], affine.determinant))) or affine.determinant == 0:
-        raise RasterError(f"{name} has the transform {tuple(affine[:6])}, in which pixels have no area; repair it first.")
-    try:
-        return GeoBox(dataset.shape, affine, dataset.crs)
-    except CRSError as error:
-        raise RasterError(f"{name} has a CRS that is not understood ({error}); assign one (gdal_edit -a_srs).") from error
-
-
 def _nodata(dataset: Any) -> tuple[float | None, ...]:
     """Give the nodata value of each band, or those of a colour that stands for no data, as PNG's transparent colour does."""
     together = dataset.tags().get("NODATA_VALUES", "").split()
@@ -312,4 +295,4 @@ def _read_errors(what: str) -> Iterator[None]:
         reason = error.__cause__ or error
         raise RasterError(
             f"{what} cannot be read ({reason}); the file may be damaged or cut short, or the connection broken."
-        ) from error
+        ) from None

@@ -74,7 +74,7 @@ def write_whole(path: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             temporary.replace(path)
     except OSError as error:
-        raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from error
+        raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from None
 
 
 def remove_staging(folder: Path) -> None:

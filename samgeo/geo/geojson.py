@@ -168,7 +168,7 @@ def _dumps(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
     except (TypeError, ValueError) as error:
-        raise VectorError(f"a value has no form in GeoJSON ({error}); drop its column, or write .parquet.") from error
+        raise VectorError(f"a value has no form in GeoJSON ({error}); drop its column, or write .parquet.") from None
 
 
 def _plain(value: Any) -> Any:

@@ -187,8 +187,6 @@ def _check_alike(first: Source, other: Source) -> None:
     for number, (one, its) in enumerate(zip(first.bands, other.bands, strict=True), start=1):
         if one.dtype != its.dtype:
             raise RasterError(f"band {number} is {one.dtype} in {first.name} and {its.dtype} in {other.name}; {remedy}")
-        if one.is_alpha != its.is_alpha:
-            raise RasterError(f"band {number} is transparency in one of {first.name} and {other.name} alone; {remedy}")
     a, b = first.palette, other.palette
     if (a is None) != (b is None) or (a is not None and b is not None and not np.array_equal(a, b)):
         raise RasterError(f"{first.name} and {other.name} have different colour tables; write both in true colours first.")

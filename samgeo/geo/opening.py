@@ -116,7 +116,7 @@ def _of_item(item: Item, wanted: Sequence[str] | None) -> Source:
         try:
             layers[key] = FileSource.open(path)
         except RasterError as error:
-            raise RasterError(f"the asset {key} of {item.name}: {error}") from error
+            raise RasterError(f"the asset {key} of {item.name}: {error}") from None
     return next(iter(layers.values())) if len(layers) == 1 else StackSource.of(item.name, layers)
 
 
@@ -135,7 +135,7 @@ def _lines(path: Path) -> list[str]:
             raise RasterError(f"{path} is no list of rasters: it has more than {MOST_LIST_BYTES >> 20} MiB.")
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, ValueError) as error:
-        raise RasterError(f"{path} cannot be read as a list of rasters, a path a line ({error}); check it.") from error
+        raise RasterError(f"{path} cannot be read as a list of rasters, a path a line ({error}); check it.") from None
     named = [line if "://" in line or line.startswith("/vsi") else str(path.parent / line) for line in lines if line]
     if not named:
         raise RasterError(f"{path} is a list of rasters, and names none; write a path or an address a line.")

@@ -117,7 +117,7 @@ def resolve_crs(geobox: GeoBox, crs: Any) -> pyproj.CRS | None:
     try:
         return pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError as error:
-        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from error
+        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from None
 
 
 def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:

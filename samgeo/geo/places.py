@@ -166,11 +166,11 @@ def _open(url: str) -> tuple[Any, str]:
     protocol = urlsplit(url).scheme.lower()
     try:
         files, path = url_to_fs(url)
-    except ImportError as error:
+    except ImportError:
         raise VectorError(
             f"{url} cannot be written: that takes the package {PACKAGES[protocol]}, which is not installed; pip install "
             f"{PACKAGES[protocol]}."
-        ) from error
+        ) from None
     return files, path
 
 
@@ -189,6 +189,6 @@ def _storage_errors(what: str) -> Iterator[None]:
     except VectorError:
         raise
     # Each storage has errors of its own, which are no OSErrors.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         reason = str(error) or type(error).__name__
-        raise VectorError(f"{what} ({reason}); check the address, the credentials and what they allow.") from error
+        raise VectorError(f"{what} ({reason}); check the address, the credentials and what they allow.") from None

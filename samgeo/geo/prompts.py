@@ -260,7 +260,7 @@ def _array(name: str, value: Any) -> NDArray[np.float64]:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise OptionError(f"{name} are not numbers ({error}); give an array, a GeoDataFrame or a vector file.") from error
+        raise OptionError(f"{name} are not numbers ({error}); give an array, a GeoDataFrame or a vector file.") from None
     return array
 
 

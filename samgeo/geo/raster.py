@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +14,13 @@ from samgeo.errors import OptionError
 from samgeo.geo.bands import choose_bands
 from samgeo.geo.coarse import best_overview, read_squares
 from samgeo.geo.grid import Rect
+from samgeo.geo.hints import picture_hints, tell
 from samgeo.geo.mosaic import MosaicSource
 from samgeo.geo.nodata import check_nodata, has_value
 from samgeo.geo.opening import open_source
+from samgeo.geo.sampling import Sample, fit, flatten
 from samgeo.geo.stretch import Stretch, apply_stretch, check_stretch, percentile_stretch
+from samgeo.geo.transparency import check_alpha, settle_alpha, transparent_bands
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -77,6 +80,8 @@ class Raster:
         stretch: Any = None,
         nodata: float | str | None = None,
         assets: str | Sequence[str] | None = None,
+        alpha: int | str | None = None,
+        check: bool = True,
     ) -> Raster:
         """Open a raster, or many on one grid as one.
 
@@ -92,7 +97,7 @@ class Raster:
         bands : sequence of 1 or 3 int or str, optional
             Numbers from 1, or names: descriptions or colour interpretations such as "red", in any case. By default red, green
             and blue by colour interpretation, else by description, else the first three bands, else the first one three
-            times. Alpha is never chosen.
+            times. Transparency is not chosen by default, and a band that is named here is none.
         stretch : (low, high) or three such pairs, optional
             Values that become 0 and 255. By default uint8 and paletted rasters stay as they are; others go by the 2nd and
             98th percentile of the valid pixels of each band, taken from at most some 4 million pixels all over the raster.
@@ -101,6 +106,20 @@ class Raster:
         assets : str or sequence of str, optional
             Of STAC Items: the key of the raster, or keys of several whose bands together are one. By default the visual
             asset, else the only one with the role "data", else the only raster.
+        alpha : int or str, optional
+            The band of transparency by number, from 1, or by name: pixels where it is 0 have no data. "none" if no band is
+            transparency. By default those that are tagged as alpha; but not a tagged band most of whose values lie between
+            transparent and opaque, as those of near infrared do, which many files tag so.
+        check : bool, default True
+            Whether to look at a sample of some 500 pixels a side, and warn where the picture may not be what is meant. A lazy
+            array is looked at only where its values are needed anyway, for a stretch.
+
+        Warns
+        -----
+        RasterWarning
+            If nearly all of the picture has one value, a value far from all others stands perhaps for no data, black or white
+            without a nodata tag reaches the edge, or a band is tagged as transparency and is not taken for it. The message
+            says which option changes it.
 
         Raises
         ------
@@ -108,29 +127,34 @@ class Raster:
             If the source cannot be opened, has no such bands, or holds something other than real numbers, or several files do
             not lie on one grid.
         OptionError
-            If ``stretch`` or ``nodata`` is malformed, or an Item has no such asset, or several and none is chosen.
+            If ``stretch``, ``nodata`` or ``alpha`` is malformed, or an Item has no such asset, or several and none is chosen.
         """
         explicit = None if stretch is None else check_stretch(stretch)
         override = check_nodata(nodata)
+        alpha = check_alpha(alpha)
         if isinstance(source, Raster):
             if assets is not None:
                 raise OptionError("assets are of STAC Items, and this raster is open already; give them when it is opened.")
-            if bands is None and explicit is None and override is None:
+            if bands is None and explicit is None and override is None and alpha is None:
                 return source
-            opened = source.source
+            opened, hints = settle_alpha(source.source, bands, alpha)
             bands = source.bands if bands is None else bands
             override = source.nodata if override is None and bands == source.bands else override
         else:
-            opened = open_source(source, assets)
+            opened, hints = settle_alpha(open_source(source, assets), bands, alpha)
         chosen = choose_bands(opened.bands, bands, opened.name)
         if isinstance(opened, MosaicSource):
             opened = opened.seen_as(bands, chosen, override)
         values = override or tuple(opened.bands[number - 1].nodata for number in chosen)
         plain = cls(opened, chosen, values, explicit)
         is_bytes = all(opened.bands[number - 1].dtype == "uint8" for number in chosen)
-        if explicit is not None or is_bytes or opened.palette is not None:
-            return plain
-        return cls(opened, chosen, values, plain._percentiles())
+        is_plain = explicit is not None or is_bytes or opened.palette is not None
+        samples = None if is_plain else plain._samples()
+        raster = plain if samples is None else replace(plain, stretch=plain._percentiles(samples))
+        if check:
+            given = {name for name, value in (("stretch", stretch), ("nodata", nodata), ("alpha", alpha)) if value is not None}
+            tell([*hints, *picture_hints(raster, samples, given)])
+        return raster
 
     @property
     def name(self) -> str:
@@ -175,7 +199,7 @@ class Raster:
         inside = rect & self._frame
         if not inside.is_empty:
             where = inside.slices_in(rect)
-            pixels[where], valid[where] = self._picture(*self.source.read(self._numbers, inside))
+            pixels[where], valid[where] = self.picture(*self.source.read(self.numbers, inside))
         return pixels, valid
 
     def view(self, size: int | tuple[int, int] = 1024, rect: Rect | None = None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -205,10 +229,10 @@ class Raster:
         part = self._frame if rect is None else rect
         if part.is_empty or part not in self._frame:
             raise OptionError(f"{part} is empty or reaches past the raster of shape {self.shape}; give pixels within it.")
-        shape = _fit(part.shape, size) if isinstance(size, int) else size
+        shape = fit(part.shape, size) if isinstance(size, int) else size
         if min(shape) < 1 or (isinstance(size, int) and size < 1):
             raise OptionError(f"size is {size}; give 1 pixel or more.")
-        return self._picture(*self.source.read(self._numbers, part, shape))
+        return self.picture(*self.source.read(self.numbers, part, shape))
 
     def read_coarse(self, rect: Rect, factor: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Read a rectangle, which may reach past the raster, with squares of pixels as one: the mean of what is valid in each.
@@ -248,8 +272,8 @@ class Raster:
             y, x = (inside.y0 - rect.y0) // step, (inside.x0 - rect.x0) // step
             height, width = (-(-length // step) for length in inside.shape)
             where = slice(y, y + height), slice(x, x + width)
-            read = self.source.read(self._numbers, inside, None if step == 1 else (height, width))
-            pixels[where], valid[where] = self._picture(*read)
+            read = self.source.read(self.numbers, inside, None if step == 1 else (height, width))
+            pixels[where], valid[where] = self.picture(*read)
             within[where] = True
         return pixels, valid, within
 
@@ -273,6 +297,7 @@ class Raster:
             "bands": list(self.bands),
             "stretch": None if self.stretch is None else [list(pair) for pair in self.stretch],
             "nodata": [value if value is None or math.isfinite(value) else str(value) for value in self.nodata],
+            "alpha": transparent_bands(self.source),
         }
 
     @property
@@ -280,11 +305,25 @@ class Raster:
         return Rect(0, 0, self.shape[1], self.shape[0])
 
     @property
-    def _numbers(self) -> tuple[int, ...]:
+    def numbers(self) -> tuple[int, ...]:
         """The bands to read: one that stands for all three is read once."""
         return self.bands[:1] if len(set(self.bands)) == 1 else self.bands
 
-    def _picture(self, values: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def picture(self, values: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Turn values of the chosen bands into what a model sees.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n, h, w)
+            Of the three bands, or of one that stands for all.
+        mask : ndarray of bool, shape (h, w)
+            Where nothing hides them.
+
+        Returns
+        -------
+        pixels : ndarray of uint8, shape (h, w, 3)
+        valid : ndarray of bool, shape (h, w)
+        """
         valid = has_value(values, self.nodata).any(axis=0) & mask
         palette = self.source.palette
         if palette is not None:
@@ -298,10 +337,11 @@ class Raster:
         pixels[~valid] = 0
         return pixels, valid
 
-    def _percentiles(self) -> tuple[Stretch, Stretch, Stretch]:
-        samples = [self.source.read(self._numbers, rect, shape) for rect, shape in self._sample_rects()]
-        flat = np.concatenate([values.reshape(len(values), -1) for values, _ in samples], axis=1)
-        mask = np.concatenate([mask.ravel() for _, mask in samples])
+    def _samples(self) -> list[Sample]:
+        return [(rect, *self.source.read(self.numbers, rect, shape)) for rect, shape in self._sample_rects()]
+
+    def _percentiles(self, samples: list[Sample]) -> tuple[Stretch, Stretch, Stretch]:
+        flat, mask = flatten(samples)
         known = has_value(flat, self.nodata) & mask
         stretches = [percentile_stretch(band[valid]) for band, valid in zip(flat, known, strict=True)]
         red, green, blue = stretches * 3 if len(stretches) == 1 else stretches
@@ -312,15 +352,10 @@ class Raster:
         block_pixels, block_bytes = self.source.block
         touched = height * width / self.source.decimation**2
         if touched <= SAMPLE_LIMIT and touched * block_bytes <= 4 * SAMPLE_BYTES * block_pixels:
-            return [(self._frame, _fit(self.shape, SAMPLE_SIDE))]
+            return [(self._frame, fit(self.shape, SAMPLE_SIDE))]
         count = min(max(math.isqrt(SAMPLE_BYTES // block_bytes), LEAST_SAMPLE_WINDOWS), SAMPLE_WINDOWS)
         starts = [
             ((np.arange(count) + 0.5) * length / count - SAMPLE_WINDOW / 2).astype(int).tolist() for length in (height, width)
         ]
         rects = (Rect(x, y, x + SAMPLE_WINDOW, y + SAMPLE_WINDOW) & self._frame for y in starts[0] for x in starts[1])
         return [(rect, None) for rect in rects if not rect.is_empty]
-
-
-def _fit(shape: tuple[int, int], side: int) -> tuple[int, int]:
-    scale = min(side / max(shape), 1.0)
-    return max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)

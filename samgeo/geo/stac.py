@@ -69,9 +69,9 @@ def read_items(path: str) -> list[Item]:
     try:
         found = json.loads(_content(path))
     except (OSError, HTTPException) as error:
-        raise RasterError(f"{name} cannot be read ({error}); check the path or the address.") from error
+        raise RasterError(f"{name} cannot be read ({error}); check the path or the address.") from None
     except (ValueError, RecursionError) as error:
-        raise RasterError(f"{name} is no raster, and no STAC Item either ({error}); check what it holds.") from error
+        raise RasterError(f"{name} is no raster, and no STAC Item either ({error}); check what it holds.") from None
     return list(_items(found, name, path))
 
 

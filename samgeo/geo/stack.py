@@ -29,14 +29,18 @@ class StackSource:
     Attributes
     ----------
     files : tuple of FileSource
+    keys : tuple of str
+        What each file is called, such as the key of an asset.
     places : tuple of (int, int)
-        For each band, its file, from 0, and its number there, from 1. Alpha bands are masks of what is read from their file.
+        For each band, its file, from 0, and its number there, from 1. Alpha bands of files are no bands of
+        the stack and mask what is read from their file; an alpha band of the stack masks everything.
     name, geobox, bands, palette, decimation, block
         See `Source`.
     """
 
     name: str
     files: tuple[FileSource, ...]
+    keys: tuple[str, ...]
     places: tuple[tuple[int, int], ...]
     geobox: GeoBox
     bands: tuple[Band, ...]
@@ -73,6 +77,7 @@ class StackSource:
         return cls(
             name=name,
             files=files,
+            keys=tuple(layers),
             places=tuple(places),
             geobox=files[0].geobox,
             bands=tuple(bands),
@@ -93,6 +98,9 @@ class StackSource:
             layers = [layer for layer, (owner, _) in enumerate(wanted) if owner == index]
             values[layers], own = self.files[index].read([wanted[layer][1] for layer in layers], rect, out_shape)
             mask &= own
+        for (index, number), band in zip(self.places, self.bands, strict=True):
+            if band.is_alpha:
+                mask &= self.files[index].read([number], rect, out_shape)[0][0] > 0
         return values, mask
 
 

@@ -316,7 +316,7 @@ def _to_json(provenance: dict[str, Any]) -> str:
     except (TypeError, ValueError) as error:
         raise VectorError(
             f"the provenance cannot be written as JSON ({error}); give plain strings, numbers and lists."
-        ) from error
+        ) from None
 
 
 def _write_parquet(frame: gpd.GeoDataFrame, path: Path, note: dict[str, str]) -> None:
@@ -364,7 +364,7 @@ def _file_errors(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError, TypeError, pa.ArrowException) as error:
-        raise VectorError(f"{what} ({error}); {remedy}.") from error
+        raise VectorError(f"{what} ({error}); {remedy}.") from None
     # What a reader makes of a broken file fails anywhere between it and the table.
     except (ArithmeticError, AttributeError, LookupError, MemoryError, shapely.errors.ShapelyError) as error:
-        raise VectorError(f"{what} ({error!r}); {remedy}.") from error
+        raise VectorError(f"{what} ({error!r}); {remedy}.") from None

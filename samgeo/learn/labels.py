@@ -45,19 +45,23 @@ class Images:
     Attributes
     ----------
     paths : tuple of Path
-    bands, stretch : optional
+    bands, stretch, nodata, alpha : optional
         As `samgeo.Raster.open` takes them.
     """
 
     paths: tuple[Path, ...]
     bands: tuple[int | str, ...] | None = None
     stretch: tuple[float, float] | None = None
+    nodata: float | str | None = None
+    alpha: int | str | None = None
 
     def __iter__(self) -> Iterator[tuple[Path, Raster]]:
         from samgeo.geo.raster import Raster
 
         for path in self.paths:
-            yield path, Raster.open(path, bands=self.bands, stretch=self.stretch)
+            options: dict[str, Any] = {"bands": self.bands, "stretch": self.stretch, "nodata": self.nodata, "alpha": self.alpha}
+            # Of thousands of images, the first one is looked at.
+            yield path, Raster.open(path, **options, check=path == self.paths[0])
 
     def read(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
         """Read each whole."""
@@ -270,7 +274,7 @@ def _class_map(path: Path, *, in_colour: bool) -> NDArray[Any]:
                     raise RasterError(f"{path} has {dataset.count} band, no colours; give classes by number.")
                 bands = dataset.read([1, 2, 3] if in_colour else [1])
     except RasterioError as error:
-        raise RasterError(f"{path} cannot be read as a map of classes ({error}).") from error
+        raise RasterError(f"{path} cannot be read as a map of classes ({error}).") from None
     if not np.issubdtype(bands.dtype, np.integer):
         raise RasterError(f"{path} holds {bands.dtype}; a map of classes holds whole numbers.")
     if not in_colour:

@@ -151,7 +151,7 @@ def from_coco(
                 shapes[record["image_id"]].append([[float(value) for value in ring] for ring in record["segmentation"]])
         records = [(record["id"], str(record["file_name"])) for record in document["images"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VectorError(f"{path} is not a COCO file with polygons ({error!r}); run-length masks are not read.") from error
+        raise VectorError(f"{path} is not a COCO file with polygons ({error!r}); run-length masks are not read.") from None
     pictures = []
     for number, file_name in records:
         pixels = read_image(Path(images) / file_name)
@@ -251,7 +251,7 @@ def load_picture(path: str | os.PathLike[str]) -> Picture:
             layers = {name.removeprefix("layer_"): arrays[name] for name in arrays.files if name.startswith("layer_")}
             return Picture(Path(path).stem, arrays["image"], layers)
     except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise RasterError(f"{path} is not a packed picture ({error}); pack it again.") from error
+        raise RasterError(f"{path} is not a packed picture ({error}); pack it again.") from None
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -262,7 +262,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise RasterError(f"{path} cannot be read as an image ({error}).") from error
+        raise RasterError(f"{path} cannot be read as an image ({error}).") from None
 
 
 def _has_area(shape: Any) -> bool:

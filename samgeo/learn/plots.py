@@ -58,7 +58,7 @@ def read_log(log: str | os.PathLike[str]) -> list[dict[str, float]]:
         lines = [json.loads(line) for line in Path(log).read_text(encoding="utf-8").splitlines() if line.strip()]
         steps = {int(line["step"]): dict(line) for line in lines}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OptionError(f"{log} is not the log of a training ({error!r}).") from error
+        raise OptionError(f"{log} is not the log of a training ({error!r}).") from None
     if not steps:
         raise OptionError(f"{log} has no lines yet; wait for the first.")
     return [steps[step] for step in sorted(steps)]
@@ -152,8 +152,8 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _figure() -> type[Figure]:
     try:
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise OptionError("plots need matplotlib, which is not installed; pip install 'samgeo[train]'.") from error
+    except ImportError:
+        raise OptionError("plots need matplotlib, which is not installed; pip install 'samgeo[train]'.") from None
     return Figure
 
 

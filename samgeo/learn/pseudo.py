@@ -103,6 +103,6 @@ def felzenszwalb() -> Any:
     """
     try:
         from skimage.segmentation import felzenszwalb as function
-    except ImportError as error:
-        raise OptionError("regions need scikit-image, which is not installed; pip install 'samgeo[train]'.") from error
+    except ImportError:
+        raise OptionError("regions need scikit-image, which is not installed; pip install 'samgeo[train]'.") from None
     return function

@@ -158,7 +158,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
         text = path.read_text(encoding="utf-8") if path.is_file() else packaged.read_text(encoding="utf-8")
         table = Table(tomllib.loads(text), path.name)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"{path} cannot be read as TOML ({error}).") from error
+        raise OptionError(f"{path} cannot be read as TOML ({error}).") from None
     options = fill(TrainOptions, table.take("train", Mapping[str, Any], {}), f"{path.name}, [train]")
     start = table.take("start", str, "tiny")
     if start not in {"tiny", "none"}:
@@ -199,8 +199,9 @@ def _planned(values: Mapping[str, Any], path: Path, place: str, *, judged: bool 
         labels = _labels(found[0], table, path.parent)
         weight, scales, layers = (1.0, (1.0, 1.0), {}) if judged else _use(found[0], labels, table)
     except OptionError as error:
-        already = str(error).startswith(table.where)
-        raise error if already else OptionError(f"{table.where}: {error}") from error
+        if str(error).startswith(table.where):
+            raise
+        raise OptionError(f"{table.where}: {error}") from None
     table.done()
     if judged and labels is not None:
         layers = {layer: Layer(1.0) for layer in labels.layers}
@@ -247,7 +248,13 @@ def _images(table: Table, folder: Path) -> Images:
             raise OptionError(f"images: {pattern!r} matches no file in {folder}.")
         found.update(folder / match for match in matches)
     bands = table.take("bands", tuple[int | str, ...] | None, None)
-    return Images(tuple(sorted(found)[::every]), bands, table.take("stretch", tuple[float, float] | None, None))
+    return Images(
+        tuple(sorted(found)[::every]),
+        bands,
+        table.take("stretch", tuple[float, float] | None, None),
+        table.take("nodata", float | str | None, None),
+        table.take("alpha", int | str | None, None),
+    )
 
 
 def _use(kind: str, labels: Labels | None, table: Table) -> tuple[float, tuple[float, float], Mapping[str, Layer]]:

@@ -190,7 +190,7 @@ def _identify(path: Path, identity: dict[str, str], threads: int | None, device:
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OptionError(f"{path} cannot be read ({error}); give another folder.") from error
+        raise OptionError(f"{path} cannot be read ({error}); give another folder.") from None
     changed = [what for what in identity if not isinstance(before, dict) or before.get(what) != identity[what]]
     if changed:
         raise OptionError(

@@ -41,12 +41,12 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-    except filelock.Timeout as error:
+    except filelock.Timeout:
         raise RunError(
             f"another process trains in {folder}; wait for it, or give another folder (--folder) to begin a run of its own."
-        ) from error
+        ) from None
     except OSError as error:
-        raise OptionError(f"{folder} cannot be the folder of a run ({error}); give another.") from error
+        raise OptionError(f"{folder} cannot be the folder of a run ({error}); give another.") from None
     try:
         yield
     finally:
@@ -77,7 +77,7 @@ def write_state(state: Mapping[str, Any], path: Path) -> None:
         partial.unlink(missing_ok=True)
         raise OptionError(
             f"{path} cannot be written ({error}); make space, and give the same command to go on from the state before."
-        ) from error
+        ) from None
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def read_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, UnpicklingError, ValueError, LookupError, TypeError, AttributeError) as error:
         said = str(error).strip().split("\n")[0]
-        raise CheckpointError(f"{path} cannot be read ({said}); {remedy}.") from error
+        raise CheckpointError(f"{path} cannot be read ({said}); {remedy}.") from None
     if not isinstance(state, dict) or _DIGEST not in state:
         raise CheckpointError(f"{path} is no state of this version of samgeo, as it has no digest; {remedy}.")
     told = state.pop(_DIGEST)
@@ -139,7 +139,7 @@ def append_log(path: Path, line: Mapping[str, float]) -> None:
         with path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
     except OSError as error:
-        raise OptionError(f"{path} cannot be written ({error}); make space, and give the same command to go on.") from error
+        raise OptionError(f"{path} cannot be written ({error}); make space, and give the same command to go on.") from None
 
 
 def trim_log(path: Path, step: int) -> None:
@@ -155,7 +155,7 @@ def trim_log(path: Path, step: int) -> None:
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} cannot be read ({error}); move it away to go on with a new log.") from error
+        raise OptionError(f"{path} cannot be read ({error}); move it away to go on with a new log.") from None
     kept = [line for line in lines if _step_of(line) is None or (_step_of(line) or 0) <= step]
     if kept and _step_of(kept[-1]) is None and not kept[-1].endswith("\n"):
         kept.pop()

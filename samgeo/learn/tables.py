@@ -98,7 +98,7 @@ def fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         return kind(**given)
     except OptionError as error:
-        raise OptionError(f"{where}: {error}") from error
+        raise OptionError(f"{where}: {error}") from None
 
 
 def _convert(value: Any, kind: Any, key: str, where: str) -> Any:

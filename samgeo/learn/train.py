@@ -288,7 +288,7 @@ class _Run:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{path} is the state of another network ({error}); give another folder.") from error
+            raise CheckpointError(f"{path} is the state of another network ({error}); give another folder.") from None
         for name, tensor in state["average"].items():
             self.average[name].copy_(tensor)
         self.step = state["step"]

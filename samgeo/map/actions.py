@@ -264,7 +264,7 @@ def from_record(record: dict[str, Any]) -> Action:
     try:
         action: Action = _build(kind, record)
     except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-        raise OptionError(f"the action {name} cannot be read ({type(error).__name__}: {error}); was it changed?") from error
+        raise OptionError(f"the action {name} cannot be read ({type(error).__name__}: {error}); was it changed?") from None
     return action
 
 

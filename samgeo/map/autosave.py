@@ -253,7 +253,7 @@ class Autosave:
                 with suppress(FileExistsError):
                     _place_new(whole, self.path)
             except OSError as error:
-                raise VectorError(f"{self.path} cannot be saved ({error}); check the free space, and the folder.") from error
+                raise VectorError(f"{self.path} cannot be saved ({error}); check the free space, and the folder.") from None
 
     def _understood(self, table: ObjectTable, rows: Sequence[Row], next_id: int) -> _Known:
         """Return what rows are for the session; one that cannot be an object is left as it is, or stays what it was."""

@@ -43,6 +43,8 @@ def show(
     max_side: int = 1600,
     bands: Any = None,
     stretch: Any = None,
+    nodata: float | str | None = None,
+    alpha: int | str | None = None,
     fill: bool = True,
     outline: bool = True,
     column: str | None = None,
@@ -64,8 +66,8 @@ def show(
         The ``.png`` to write. Written whole or not at all.
     max_side : int, default 1600
         Longer side of the picture in pixels; a smaller raster is drawn at its own size.
-    bands, stretch : optional
-        See `samgeo.Raster.open`; only for an image that is not open yet.
+    bands, stretch, nodata, alpha : optional
+        See `samgeo.Raster.open`.
     fill : bool, default True
         Whether to tint the polygons.
     outline : bool, default True
@@ -94,7 +96,7 @@ def show(
     if max_side < 1:
         raise OptionError(f"max_side is {max_side} pixels; give at least 1.")
     path = None if output is None else _check_output(Path(output), overwrite)
-    raster = Raster.open(image, bands=bands, stretch=stretch)
+    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
     frame = None if result is None else read_onto(result, raster.geobox, what="the result", raster=raster.name)
     colors = None if frame is None else colors_of(frame, column)
 
@@ -193,4 +195,4 @@ def _write(picture: Image.Image, path: Path) -> None:
             picture.save(temporary, format="PNG")
             temporary.replace(path)
     except OSError as error:
-        raise OptionError(f"{path} cannot be written ({error.strerror}); give a folder that can be written.") from error
+        raise OptionError(f"{path} cannot be written ({error.strerror}); give a folder that can be written.") from None

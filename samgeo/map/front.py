@@ -155,7 +155,7 @@ def library(name: str, *, extra: str = "map") -> Any:
         return import_module(name)
     except ImportError as error:
         remedy = f"pip install 'samgeo[{extra}]'"
-        raise OptionError(f"the map needs {name}, which cannot be imported ({error}): {remedy}.") from error
+        raise OptionError(f"the map needs {name}, which cannot be imported ({error}): {remedy}.") from None
 
 
 def make_front(

@@ -119,7 +119,7 @@ def opened(path: Path, *, write: bool) -> Iterator[Layers]:
             if "locked" in str(error)
             else "check that it is a whole GeoPackage, that this user may write to it, and the free space"
         )
-        raise VectorError(f"{path} cannot be {'saved' if write else 'read'} ({error}); {remedy}.") from error
+        raise VectorError(f"{path} cannot be {'saved' if write else 'read'} ({error}); {remedy}.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Layers:
                 "lower(m.name) = lower(c.table_name) WHERE c.data_type = 'features' AND m.type = 'table' ORDER BY c.rowid"
             ).fetchall()
         except sqlite3.DatabaseError as error:
-            raise VectorError(f"{self.path} is no GeoPackage ({error}); choose another name, to keep it.") from error
+            raise VectorError(f"{self.path} is no GeoPackage ({error}); choose another name, to keep it.") from None
         tables = []
         for name, geometry, srs_id, kind in found:
             columns = self.connection.execute(f"PRAGMA table_info({_quoted(name)})").fetchall()

@@ -113,9 +113,7 @@ class Log:
             # A line that was torn stays, on a line of its own.
             torn = self.path.exists() and not _ends_whole(self.path)
         except OSError as error:
-            raise OptionError(
-                f"the log {self.path} cannot be written ({error}); choose a file in a folder of yours."
-            ) from error
+            raise OptionError(f"the log {self.path} cannot be written ({error}); choose a file in a folder of yours.") from None
         self._write({"opening": record}, start=b"\n" if torn else b"")
 
     def append(self, action: Action) -> None:
@@ -138,7 +136,7 @@ class Log:
             with self.path.open("ab", buffering=0) as file:
                 written = file.write(line)
         except OSError as error:
-            raise self._refusal(str(error)) from error
+            raise self._refusal(str(error)) from None
         if written != len(line):
             self._broken = True
             raise self._refusal("a line was cut short")
@@ -164,7 +162,7 @@ def read_log(path: str | os.PathLike[str]) -> Recorded:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise OptionError(f"the log {path} cannot be read ({error}); check the path.") from error
+        raise OptionError(f"the log {path} cannot be read ({error}); check the path.") from None
     if lines[-1] == b"":
         lines.pop()
     records: list[tuple[int, dict[str, Any]]] = []
@@ -253,7 +251,7 @@ def _at_line(path: Path, number: int, record: dict[str, Any]) -> Action:
     try:
         return from_record(record)
     except OptionError as error:
-        raise OptionError(f"line {number} of {path}: {error}") from error
+        raise OptionError(f"line {number} of {path}: {error}") from None
 
 
 def _object_record(one: Annotation) -> dict[str, Any]:
@@ -273,4 +271,4 @@ def _opening(path: Path, number: int, record: dict[str, Any]) -> Opening:
     except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
         raise OptionError(
             f"line {number} of {path} cannot be read ({type(error).__name__}: {error}); was the log changed?"
-        ) from error
+        ) from None

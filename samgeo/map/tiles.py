@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError, SamgeoError
+from samgeo.geo.bands import ALPHA
 from samgeo.geo.file_source import FileSource
 from samgeo.map.front import library
 
@@ -67,11 +68,11 @@ def tile_layer(raster: Raster) -> Any:
         return server.get_leaflet_tile_layer(_file(raster), show_loading=False, **_style(raster))
     except SamgeoError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it raises what its own libraries do
         raise OptionError(
             f"{SERVER} does not serve {raster.name} ({type(error).__name__}: {error}); see that it is whole, with "
             f"pip install -U 'samgeo[tiles]', or {INSTEAD}"
-        ) from error
+        ) from None
 
 
 def _hindrance(raster: Raster, place: Place) -> str | None:
@@ -79,6 +80,8 @@ def _hindrance(raster: Raster, place: Place) -> str | None:
         return "it serves single files of this machine, and this is none"
     if place.px_per_degree is not None:
         return "it serves Web Mercator, in which this raster has no place"
+    if any(band.is_alpha != (band.color == ALPHA) for band in raster.source.bands):
+        return "it takes the band that is tagged as transparency for it"
     nodata = set(map(str, raster.nodata))  # NaN differs from itself, not from its name
     own = {str(raster.source.bands[number - 1].nodata) for number in raster.bands}
     if len(nodata) > 1 or (nodata == {"None"} and own != nodata):

@@ -65,7 +65,7 @@ class Map:
         A file of JSON lines that gets every action; a session can be done again from it.
     cache : path, optional
         A store of embeddings, see `samgeo.encode`; made if it is not there.
-    device, dtype, bands, stretch, nodata, window, overlap : optional
+    device, dtype, bands, stretch, nodata, alpha, window, overlap : optional
         See `samgeo.Predictor`.
     basemap : TileLayer or basemap of ipyleaflet, optional
         Drawn under the raster; the browser fetches it from the network. None by default.
@@ -106,6 +106,7 @@ class Map:
         bands: Any = None,
         stretch: Any = None,
         nodata: float | str | None = None,
+        alpha: int | str | None = None,
         window: int | None = None,
         overlap: int | None = None,
         basemap: Any = None,
@@ -120,7 +121,7 @@ class Map:
         check_classes(classes)
         check_files(log, autosave, cache)
         check_basemap(basemap)
-        opened = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
+        opened = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
         self._place = Place.of(opened.geobox)
         check_tiles(tiles, opened, self._place)
         predictor = Predictor(

@@ -129,7 +129,7 @@ def explain_no_memory(
                 f"{self.name} has no memory left on {self.device}, for one prompt or window at a time either. "
                 "Give fewer prompts in one call, close what else uses the device, take a smaller model or dtype='bfloat16', "
                 "or device='cpu'."
-            ) from error
+            ) from None
 
     return explaining
 

@@ -98,7 +98,7 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
         architecture = Architecture.from_shapes(shapes, recorded or _hints_beside(file))
         _verify(weights, architecture)
     except CheckpointError as error:
-        raise CheckpointError(f"{file}: {error}") from error
+        raise CheckpointError(f"{file}: {error}") from None
     return Checkpoint({name: tensor.float() for name, tensor in weights.items()}, architecture, digest, file)
 
 
@@ -149,7 +149,7 @@ def _json_object(text: str, what: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{what} that came with the weights is not JSON ({error}); fetch it again.") from error
+        raise CheckpointError(f"{what} that came with the weights is not JSON ({error}); fetch it again.") from None
     if not isinstance(parsed, dict):
         raise CheckpointError(f"{what} that came with the weights is not a JSON object; fetch it again.")
     return parsed
@@ -181,7 +181,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"the safetensors file is truncated or corrupt ({error}); fetch it again.") from error
+        raise CheckpointError(f"the safetensors file is truncated or corrupt ({error}); fetch it again.") from None
     return tensors, _json_object(metadata.get(ARCHITECTURE_KEY, "{}"), "the architecture")
 
 
@@ -192,7 +192,7 @@ def _read_torch(file: Path, *, mmap: bool) -> dict[str, Tensor]:
         raise CheckpointError(
             "it was refused, because it holds Python objects that could run code when read, or is corrupt. "
             f"Save the model's state_dict() alone, or convert it to safetensors. ({_first_line(error)})"
-        ) from error
+        ) from None
     except (
         RuntimeError,
         OSError,
@@ -204,7 +204,7 @@ def _read_torch(file: Path, *, mmap: bool) -> dict[str, Tensor]:
         IndexError,
         struct.error,
     ) as error:
-        raise CheckpointError(f"the file is truncated or corrupt; fetch it again. ({_first_line(error)})") from error
+        raise CheckpointError(f"the file is truncated or corrupt; fetch it again. ({_first_line(error)})") from None
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

@@ -35,8 +35,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-    except RuntimeError as error:
-        raise OptionError(f"device {device!r} is not known; give auto, cpu, cuda, cuda:1 or mps.") from error
+    except RuntimeError:
+        raise OptionError(f"device {device!r} is not known; give auto, cpu, cuda, cuda:1 or mps.") from None
     if chosen.type == "cpu":
         return chosen
     if chosen.type == "cuda":

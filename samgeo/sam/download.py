@@ -117,7 +117,7 @@ def fetch(urls: Sequence[str], file: str, *, sha256: str, size_bytes: int | None
     except OSError as error:
         raise ModelError(
             f"{file} could not be written to {target.parent} ({error}); make room, or set SAMGEO_HOME to another folder."
-        ) from error
+        ) from None
     return target
 
 
@@ -140,7 +140,7 @@ def fetch_from_hub(repository: str) -> Path:
         raise ModelError(
             f"hf://{repository} cannot be had ({reason}). Check the name and the connection, or get the repository by other "
             "means and give the path of its folder."
-        ) from error
+        ) from None
 
 
 def _fetch_first(urls: Sequence[str], target: Path, sha256: str, size_bytes: int | None) -> None:

@@ -101,8 +101,8 @@ class Cluster:
             one = under_way[0]
             try:
                 result = one.future.result()
-            except KilledWorker as error:
-                result = work.replace(one.task, "the workers that tried it died, perhaps for want of memory", error)
+            except KilledWorker:
+                result = work.replace(one.task, "the workers that tried it died, perhaps for want of memory")
             except CancelledError as error:
                 reason = error
                 if one.sending == self._sending:
@@ -116,7 +116,7 @@ class Cluster:
         raise WindowError(
             f"the Dask cluster has lost {under_way[0].task} {SENDINGS} times ({reason}); see what ends its workers, and go on "
             "with the same command."
-        ) from reason
+        ) from None
 
     def _submit(self, work: Work, task: Any) -> _Submitted:
         if self._client.status == "closed":
@@ -138,7 +138,7 @@ class Cluster:
                     raise WindowError(
                         f"the Dask cluster had no scheduler or no worker for {PATIENCE_SECONDS:.0f} seconds ({error}); start "
                         "them, and go on with the same command."
-                    ) from error
+                    ) from None
                 time.sleep(RETRY_SECONDS)
             else:
                 self._sending += 1
@@ -190,4 +190,4 @@ def _connect(address: str) -> Client:
     except (OSError, ValueError) as error:
         raise OptionError(
             f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`, or leave the option away."
-        ) from error
+        ) from None

@@ -66,4 +66,4 @@ def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = Fa
                 os.fsync(file.fileno())
             temporary.replace(path)
     except OSError as error:
-        raise VectorError(f"{path} cannot be written ({error}); check the free space.") from error
+        raise VectorError(f"{path} cannot be written ({error}); check the free space.") from None

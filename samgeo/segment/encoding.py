@@ -60,6 +60,7 @@ def encode(
     bands: Any = None,
     stretch: Any = None,
     nodata: float | str | None = None,
+    alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     scheduler: str | Client | None = None,
@@ -79,7 +80,7 @@ def encode(
     store : path
         A folder, usually ``*.zarr``: a Zarr v3 group of half-precision arrays over the window lattice. For
         ``samgeo.Predictor(..., cache=store)`` and ``samgeo.segment(..., cache=store)``.
-    model, device, dtype, bands, stretch, nodata
+    model, device, dtype, bands, stretch, nodata, alpha
         See `samgeo.segment`.
     window, overlap : int, optional
         The window lattice in raster pixels; the model's input size, and a quarter of it, by default.
@@ -108,7 +109,7 @@ def encode(
 
     if workers is not None and workers < 1:
         raise OptionError(f"workers is {workers}; give 1 or more.")
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata)
+    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
     segmenter = load_model(model, device=device, dtype=dtype)
     into = EmbeddingStore.open_or_create(store, raster, segmenter, window=window, overlap=overlap, overwrite=overwrite)
     check_fresh(raster, into)
@@ -143,7 +144,7 @@ def _encode_block(raster: Raster, model: Segmenter | ModelReference, store: Embe
             raise WindowError(
                 f"the window at row {index[0]}, column {index[1]} of {raster.name} cannot be encoded ({error}); "
                 "what was encoded so far is kept: run again to continue."
-            ) from error
+            ) from (error if isinstance(error, RuntimeError) else None)
         empty += not has_data
         waiting[index] = (pixel_digest(window.image, window.size), arrays)
         if time.monotonic() - since > FLUSH_SECONDS:

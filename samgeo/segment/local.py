@@ -178,7 +178,7 @@ class Local:
             return one
         self.close()
         instead: Future[Any] = Future()
-        instead.set_result(self._work.replace(task, "its worker process died, perhaps for want of memory", error))
+        instead.set_result(self._work.replace(task, "its worker process died, perhaps for want of memory"))
         return _Submitted(task, instead, 0)
 
 

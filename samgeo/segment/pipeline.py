@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, SamgeoWarning
+from samgeo.geo.hints import tell
 from samgeo.geo.places import as_place
 from samgeo.segment.merge import MERGE_IOU
 from samgeo.segment.request import Request, open_job
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from samgeo.sam.segmenter import Segmenter
 
-__all__ = ["HolesWarning", "Summary", "segment", "segment_to_file"]
+__all__ = ["HolesWarning", "NothingFoundWarning", "Summary", "segment", "segment_to_file"]
 
 
 def segment(
@@ -37,6 +38,7 @@ def segment(
     bands: Any = None,
     stretch: Any = None,
     nodata: float | str | None = None,
+    alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     scales: Sequence[int] = (1,),
@@ -80,6 +82,8 @@ def segment(
         percentile of the whole raster.
     nodata : float or "none", optional
         The value without data, where the file does not say it; "none" where it says it wrongly.
+    alpha : int or str, optional
+        The band of transparency by number or name, where the file does not say it; "none" where it says it wrongly.
     window : int, optional
         Side of a window in raster pixels; the model's input size by default. Larger windows are resampled to the input.
     overlap : int, optional
@@ -131,6 +135,10 @@ def segment(
     HolesWarning
         If windows failed twice in a run with an output or a folder: the result has holes there. They are in
         ``attrs["samgeo"]["failed_windows"]`` and, as polygons, in ``city.holes.gpkg`` beside ``city.gpkg``.
+    NothingFoundWarning
+        If there are no objects at all.
+    RasterWarning
+        If the picture is perhaps not the one that is meant; see `samgeo.Raster.open`.
 
     Raises
     ------
@@ -151,6 +159,7 @@ def segment(
         bands=bands,
         stretch=stretch,
         nodata=nodata,
+        alpha=alpha,
         window=window,
         overlap=overlap,
         scales=scales,
@@ -171,15 +180,23 @@ def segment(
     )
     folder = request.folder
     if folder is None:
-        return segment_in_memory(open_job(request))
+        job = open_job(request)
+        result = segment_in_memory(job)
+        if not len(result):
+            tell([_tell_nothing(job.raster.name)], NothingFoundWarning)
+        return result
     summary, result = _run(request, folder, collect=True)
     if summary.failures:
         warnings.warn(_tell_holes(summary), HolesWarning, stacklevel=2)
     return result
 
 
-class HolesWarning(UserWarning):
+class HolesWarning(SamgeoWarning):
     """A result has holes: windows that could not be segmented."""
+
+
+class NothingFoundWarning(SamgeoWarning):
+    """A result has no objects at all."""
 
 
 def segment_to_file(
@@ -222,7 +239,7 @@ def _run(
     request: Request, folder: RunFolder, *, collect: bool, stop: Callable[[], bool] | None = None
 ) -> tuple[Summary, gpd.GeoDataFrame]:
     job = open_job(request, folder)
-    return run(
+    done = run(
         job,
         folder,
         request.output,
@@ -231,6 +248,17 @@ def _run(
         retry_failed=request.retry_failed,
         collect=collect,
         stop=stop,
+    )
+    if not done[0].objects:
+        tell([_tell_nothing(job.raster.name)], NothingFoundWarning)
+    return done
+
+
+def _tell_nothing(name: str) -> str:
+    return (
+        f"nothing was found in {name}. Look at what the model sees (samgeo.show, or samgeo show): if it is too dark or too "
+        "bright, give the values that become black and white with stretch (--stretch), and the value without data with nodata "
+        "(--nodata). Fewer masks are dropped with lower values of pred_iou and stability (--pred-iou, --stability)."
     )
 
 

@@ -53,7 +53,7 @@ class Predictor:
         Where the model runs.
     dtype : {"auto", "float32", "bfloat16"}, default "auto"
         What it computes in.
-    bands, stretch, nodata : optional
+    bands, stretch, nodata, alpha : optional
         See `samgeo.Raster.open`.
     window, overlap : int, optional
         The window lattice in raster pixels. That of the store by default; else the model's input size, and a quarter of it.
@@ -81,6 +81,7 @@ class Predictor:
         bands: Any = None,
         stretch: Any = None,
         nodata: float | str | None = None,
+        alpha: int | str | None = None,
         window: int | None = None,
         overlap: int | None = None,
         cache: str | os.PathLike[str] | None = None,
@@ -92,7 +93,7 @@ class Predictor:
         from samgeo.segment.store import EmbeddingStore
 
         self.threads = check_threads(threads)
-        self.raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
+        self.raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
         self.model: Segmenter = load_model(model, device=device, dtype=dtype)
         self.store: EmbeddingStore | None = None
         if cache is None:

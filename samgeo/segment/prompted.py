@@ -31,6 +31,7 @@ def predict(
     bands: Any = None,
     stretch: Any = None,
     nodata: float | str | None = None,
+    alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -46,7 +47,7 @@ def predict(
         Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.
     points, labels, boxes, polygons, crs, multimask, refine
         See `samgeo.Predictor.predict`.
-    model, device, dtype, bands, stretch, nodata, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
         See `samgeo.Predictor`.
     overwrite : bool, default False
         Whether an existing output may be replaced.
@@ -68,7 +69,7 @@ def predict(
 
     if output is not None:
         check_output(output, overwrite=overwrite)
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata)
+    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
     if output is not None:
         check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
     predictor = Predictor(raster, model=model, device=device, dtype=dtype, window=window, overlap=overlap, cache=cache)

@@ -47,6 +47,7 @@ class Request:
     bands: Any
     stretch: Any
     nodata: float | str | None
+    alpha: int | str | None
     window: int | None
     overlap: int | None
     scales: Sequence[int]
@@ -101,7 +102,9 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
         check_output(output, overwrite=overwrite)
     if folder is not None:
         folder.check()
-    raster = Raster.open(request.image, bands=request.bands, stretch=request.stretch, nodata=request.nodata)
+    raster = Raster.open(
+        request.image, bands=request.bands, stretch=request.stretch, nodata=request.nodata, alpha=request.alpha
+    )
     if output is not None:
         check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
     aoi_px = None if request.aoi is None else to_pixels(request.aoi, raster.geobox, name=raster.name)

@@ -99,12 +99,12 @@ class Work:
         """Whether no more tasks are to begin."""
         return self.stop is not None and self.stop()
 
-    def replace(self, task: Any, reason: str, error: Exception) -> Any:
+    def replace(self, task: Any, reason: str) -> Any:
         """Return what stands for the result of a task whose worker died each time."""
         if self.lost is None:
             raise WindowError(
                 f"{task} could not be computed: {reason}; give workers more memory, or use fewer of them."
-            ) from error
+            ) from None
         return self.lost(task, reason)
 
 

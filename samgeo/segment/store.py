@@ -285,7 +285,7 @@ class EmbeddingStore:
             raise OptionError(
                 f"the store {self.path} is damaged, or cannot be read or written ({error!r}); check the free space, encode the "
                 "raster again with overwrite, or use another store."
-            ) from error
+            ) from None
 
     def _group(self) -> Any:
         import zarr

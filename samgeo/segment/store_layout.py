@@ -42,7 +42,7 @@ def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str
     return {
         "format": FORMAT,
         "grid": {name: made[name] for name in ("shape", "crs", "transform")},
-        "pixels": {name: made[name] for name in ("bands", "stretch", "nodata")},
+        "pixels": {name: made[name] for name in ("bands", "stretch", "nodata", "alpha")},
         "model": {"name": model.name, "digest": model.digest, "input_size": model.input_size},
         "lattice": {"window": lattice.window, "overlap": lattice.overlap},
         "raster": raster.name,
@@ -79,7 +79,7 @@ def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace
         fresh.rename(path)
     except OSError as error:
         if not (path / METADATA).is_file():
-            raise OptionError(f"the store {path} cannot be made ({error}); choose a folder that can be written to.") from error
+            raise OptionError(f"the store {path} cannot be made ({error}); choose a folder that can be written to.") from None
     finally:
         for leftover in (fresh, old):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -110,7 +110,7 @@ def attributes(path: Path) -> dict[str, Any]:
         numbers = found["lattice"]["window"], found["lattice"]["overlap"]
         is_whole = all(isinstance(found[part], dict) for part in ("grid", "pixels", "model"))
     except (OSError, ValueError, LookupError, RecursionError, TypeError) as error:
-        raise OptionError(f"{path} is not a store of embeddings ({error!r}); give a folder made by `samgeo encode`.") from error
+        raise OptionError(f"{path} is not a store of embeddings ({error!r}); give a folder made by `samgeo encode`.") from None
     if not is_whole or not all(type(number) is int for number in numbers):
         raise OptionError(f"the store {path} is damaged: it does not say what it is of; encode again into another folder.")
     return dict(found)

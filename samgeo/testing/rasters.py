@@ -94,7 +94,7 @@ def write_raster(
     crs : anything that rasterio takes, optional
         None for none.
     transform : Affine or its six coefficients
-        From pixels to the CRS; see `TRANSFORMS`.
+        From pixels to the CRS; see `TRANSFORMS`. With the identity the raster has no georeference, and no CRS either.
     nodata : float, optional
         The tag.
     colors : sequence of str, optional
@@ -125,8 +125,7 @@ def write_raster(
     layers = np.moveaxis(np.atleast_3d(values), 2, 0)
     affine = Affine(*tuple(transform)[:6])
     options = {"driver": "GTiff", "crs": crs, "nodata": nodata} | profile
-    if affine != Affine.identity():
-        options["transform"] = affine
+    options |= {"crs": None} if affine == Affine.identity() else {"transform": affine}
     count, height, width = layers.shape
     with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask_inside):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -96,18 +95,6 @@ def test_the_crs_is_the_files(crs: str | None, tmp_path: Path) -> None:
     assert raster.provenance()["crs"] == crs
 
 
-def test_ground_control_points_alone_are_no_georeference(tmp_path: Path) -> None:
-    path = write_raster(tmp_path / "a.tif", coordinate_pixels((8, 8)), crs=None, transform=TRANSFORMS["none"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path, "r+") as file:
-            corners = ((0, 0, 10, 50), (0, 8, 11, 50), (8, 0, 10, 49))
-            file.gcps = [rasterio.control.GroundControlPoint(*corner) for corner in corners], "EPSG:4326"
-    raster = Raster.open(path)
-    assert raster.geobox.crs is None
-    assert raster.geobox.affine == transform("none")
-
-
 def test_a_picture_without_georeference_has_pixels_as_coordinates(tmp_path: Path) -> None:
     options = {"driver": "PNG", "crs": None, "transform": TRANSFORMS["none"]}
     write_raster(tmp_path / "a.png", coordinate_pixels((20, 30)), **options)
@@ -188,7 +175,6 @@ def test_bands_by_number_and_name(wanted, expected, tmp_path: Path) -> None:
         (["a"], "2 bands called 'a'"),
         ([True], "True is not a band"),
         ([1.5], "1.5 is not a band"),
-        ([5], "band 5 of .* is transparency"),
     ],
 )
 def test_bands_that_are_not_there_are_refused(wanted, words, tmp_path: Path) -> None:
@@ -243,7 +229,7 @@ def test_a_constant_band_is_black_and_its_outliers_are_not_lost(dtype: str) -> N
     constant = Raster.open(np.full((8, 8), 7, dtype=dtype))
     assert constant.stretch == ((7, 7),) * 3
     assert not constant.read(ALL)[0].any()
-    values = np.full((100, 100), 7, dtype=dtype)
+    values = np.full((60, 60), 7, dtype=dtype)
     values[3, 4] = 9
     assert Raster.open(values).stretch == ((7, 9),) * 3
     assert Raster.open(values).read(Rect(4, 3, 5, 4))[0].tolist() == [[[255, 255, 255]]]
@@ -354,6 +340,7 @@ def test_nodata_can_be_given_and_taken_away(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_alpha_hides_pixels_and_is_not_a_band(dtype: str, tmp_path: Path) -> None:
     values = np.full((8, 8, 4), 90, dtype=dtype)
+    values[..., 3] = 255
     values[2, 3, 3], values[2, 4, 3] = 0, 1
     path = write_raster(tmp_path / "a.tif", values, colors=["red", "green", "blue", "alpha"], nodata=None)
     raster = Raster.open(path)
@@ -365,6 +352,7 @@ def test_alpha_hides_pixels_and_is_not_a_band(dtype: str, tmp_path: Path) -> Non
 
 def test_alpha_hides_pixels_beside_a_nodata_tag(tmp_path: Path) -> None:
     values = np.full((8, 8, 4), 90, dtype=np.uint8)
+    values[..., 3] = 255
     values[2, 3, 3] = 0
     values[4, 4, :3] = 7
     path = write_raster(tmp_path / "a.tif", values, colors=["red", "green", "blue", "alpha"], nodata=7)
@@ -518,6 +506,7 @@ def test_provenance_is_json_and_says_how_to_read_the_same_pixels(tmp_path: Path)
         "bands": [3, 2, 1],
         "stretch": [[20, 20], [10, 10], [0, 0]],
         "nodata": ["nan"] * 3,
+        "alpha": [],
     }
 
 

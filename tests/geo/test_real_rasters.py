@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from samgeo.errors import RasterWarning
 from samgeo.geo.area import area_m2
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster import Raster
@@ -79,7 +80,8 @@ def test_black_wedges_without_a_tag_become_invalid_when_nodata_is_given(kind: st
     path = data / "spacenet1-rio-sample" / kind / f"{kind}_013022223130_Public_img1.tif"
     with rasterio.open(path) as file:
         values = file.read((1, 2, 3))
-    assert everything(Raster.open(path))[1].all()
+    with pytest.warns(RasterWarning, match="--nodata 0"):
+        assert everything(Raster.open(path))[1].all()
     raster = Raster.open(path, nodata=0)
     assert np.array_equal(everything(raster)[1], values.any(axis=0))
     assert raster.stretch is None or min(low for low, _ in raster.stretch) > 0

@@ -18,7 +18,7 @@ import shapely
 import samgeo
 from samgeo.errors import OptionError, RunError, SamgeoError, StoppedError, WindowError
 from samgeo.geo.vectors import read_provenance, read_vectors
-from samgeo.segment.pipeline import HolesWarning, segment_to_file
+from samgeo.segment.pipeline import HolesWarning, NothingFoundWarning, segment_to_file
 from samgeo.segment.run.folder import RunFolder
 from samgeo.segment.run.manifest import differences
 from samgeo.segment.run.parts import DamagedError, Failure, Frontier, Part
@@ -118,7 +118,8 @@ def test_rows_come_in_the_order_in_which_they_close(expected) -> None:
 def test_nothing_found_is_an_empty_table_in_every_format(tmp_path: Path) -> None:
     image = write_raster(tmp_path / "image.tif", np.zeros((300, 300, 3), np.uint8))
     for suffix in (".parquet", ".gpkg", ".fgb", ".geojson"):
-        done = segment_to_file(image, tmp_path / f"out{suffix}", model=Oracle(128), **OPTIONS)
+        with pytest.warns(NothingFoundWarning):
+            done = segment_to_file(image, tmp_path / f"out{suffix}", model=Oracle(128), **OPTIONS)
         assert (done.objects, done.folder) == (0, None)
         found = read_vectors(tmp_path / f"out{suffix}")
         assert len(found) == 0

@@ -270,7 +270,7 @@ def shape_of(value: Any, where: Where) -> Rle | shapely.Geometry | None:
         try:
             return Rle.from_coco(value)
         except OptionError as error:
-            raise AnnotationError(f"{where}: {error}") from error
+            raise AnnotationError(f"{where}: {error}") from None
     if value is not None and not isinstance(value, list):
         fail(where, f"its segmentation is {shown(value)}, not a list of polygons or a mask")
     parts = []

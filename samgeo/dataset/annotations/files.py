@@ -94,7 +94,7 @@ def read_bytes(path: Path, most: int) -> bytes:
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:
-        raise AnnotationError(f"{path} cannot be read ({error}); check its permissions.") from error
+        raise AnnotationError(f"{path} cannot be read ({error}); check its permissions.") from None
     if len(content) > most:
         fail(Where(path), f"it has more than the {most // MIB or 1} MiB that are read of such a file", "split it")
     return content
@@ -107,7 +107,7 @@ def check_size(path: Path, most: int) -> None:
         # A pipe or a device could be read for ever.
         is_regular = path.is_file()
     except (OSError, ValueError) as error:
-        raise AnnotationError(f"{path} cannot be read ({error}); check the path.") from error
+        raise AnnotationError(f"{path} cannot be read ({error}); check the path.") from None
     if not is_regular:
         fail(Where(path), "it is no regular file", "give a file of annotations, or a folder of them")
     if size > most:
@@ -282,7 +282,7 @@ def find_files(folder: Path, suffix: str) -> list[Path]:
     found: list[Path] = []
 
     def refuse(error: OSError) -> NoReturn:
-        raise AnnotationError(f"{folder} cannot be read ({error}); check its permissions.") from error
+        raise AnnotationError(f"{folder} cannot be read ({error}); check its permissions.") from None
 
     for root, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -135,7 +135,7 @@ class ImageFiles:
             known = None if found is None else self.shape(found)
             image = Image(found or safe, *(known or shape or (None, None)))
         except AnnotationError as error:
-            raise _placed(error, where) from error
+            raise _placed(error, where) from None
         if known is not None and shape is not None and known != shape:
             what = f"{name} has {shape[1]} x {shape[0]} pixels here"
             fail(where, f"{what}, and {known[1]} x {known[0]} in {self.what}", "give the images that were annotated")
@@ -168,7 +168,7 @@ class ImageFiles:
                     known = suffix.lower() in SUFFIXES and without_suffix(own) == own
                     name = safe if self.find(safe, where) is not None else own + suffix if known else own
             except AnnotationError as error:
-                raise _placed(error, where) from error
+                raise _placed(error, where) from None
         return self.image(name, shape, where)
 
 
@@ -219,4 +219,4 @@ def geobox_of(path: Path) -> GeoBox:
     try:
         return FileSource.open(path).geobox
     except RasterError as error:
-        raise AnnotationError(str(error)) from error
+        raise AnnotationError(str(error)) from None

@@ -187,7 +187,7 @@ def _frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
             warnings.simplefilter("ignore")
             return read_vectors(path, layer=layer, on_invalid="ignore")
     except VectorError as error:
-        raise AnnotationError(str(error)) from error
+        raise AnnotationError(str(error)) from None
 
 
 def _class_names(
@@ -314,7 +314,7 @@ def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where)
     try:
         placed, lost = in_pixels(geometries, geobox_of(path), crs)
     except OptionError as error:
-        raise AnnotationError(f"{where}: {error}") from error
+        raise AnnotationError(f"{where}: {error}") from None
     # A feature of another image may have no place in the CRS of this one.
     placed[lost] = shapely.Polygon()
     broken = ~shapely.is_valid(placed)

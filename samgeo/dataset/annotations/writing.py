@@ -108,14 +108,14 @@ def _check_path(path: Path, overwrite: bool) -> None:
     try:
         check_output(path, overwrite)
     except VectorError as error:
-        raise AnnotationError(str(error)) from error
+        raise AnnotationError(str(error)) from None
 
 
 def _write_file(write: Callable[..., None], path: Path, overwrite: bool) -> None:
     try:
         write(path, overwrite=overwrite)
     except VectorError as error:
-        raise AnnotationError(str(error)) from error
+        raise AnnotationError(str(error)) from None
 
 
 def _texts(annotations: Annotations, kind: str) -> dict[str, str]:
@@ -166,4 +166,4 @@ def _write_folder(path: Path, files: dict[str, str]) -> None:
                 path.rmdir()
             temporary.rename(path)
     except OSError as error:
-        raise AnnotationError(f"{path} cannot be written ({error}); check the free space and the names of images.") from error
+        raise AnnotationError(f"{path} cannot be written ({error}); check the free space and the names of images.") from None

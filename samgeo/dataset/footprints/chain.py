@@ -38,6 +38,7 @@ def footprints(
     bands: Any = None,
     stretch: Any = None,
     nodata: float | str | None = None,
+    alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -69,7 +70,7 @@ def footprints(
         See `filter_by_height`; counts only with a ``dsm``.
     regular : bool, default True
         Whether to regularise the outlines.
-    model, device, dtype, bands, stretch, nodata, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
         See `samgeo.segment`. With a ``cache`` the raster is encoded once for both segmentation and selection.
     overwrite : bool, default False
         Whether an existing output may be replaced.
@@ -98,7 +99,7 @@ def footprints(
 
     if dtm is not None and dsm is None:
         raise OptionError("a dtm goes with a dsm, whose heights it turns into those above the ground; give both.")
-    raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
+    raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
     if output is not None:
         check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
     where: dict[str, Any] = {"model": load_model(model, device=device, dtype=dtype), "window": window, "overlap": overlap}

@@ -68,8 +68,8 @@ class Selector:
         """
         try:
             from sklearn.linear_model import LogisticRegression
-        except ImportError as error:
-            raise OptionError("selection needs scikit-learn; install samgeo[footprints].") from error
+        except ImportError:
+            raise OptionError("selection needs scikit-learn; install samgeo[footprints].") from None
         labels = np.asarray(labels, dtype=np.float64)
         values = features.to_numpy(dtype=np.float64)
         known = np.isfinite(values).all(axis=1)

@@ -36,6 +36,7 @@ def describe(
     bands: Any = None,
     stretch: Any = None,
     nodata: float | str | None = None,
+    alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -52,7 +53,7 @@ def describe(
         Polygons in any CRS.
     embedding : bool, default True
         Whether to look the objects up in the model's embedding.
-    model, device, dtype, bands, stretch, nodata, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
         See `samgeo.Predictor`. What encoded the raster for segmentation serves here too: give the same ``cache``.
 
     Returns
@@ -77,7 +78,7 @@ def describe(
 
     objects = read_vectors(objects)
     if embedding:
-        raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
+        raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
         check_same_kind(objects.crs, raster.geobox, what="the layer of objects", raster=raster.name)
     shapes = measure_shapes(objects)
     columns = {

@@ -190,4 +190,4 @@ def _errors(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RasterioError) as error:
-        raise RasterError(f"{name} cannot be read ({error}); check that it is a raster of heights and whole.") from error
+        raise RasterError(f"{name} cannot be read ({error}); check that it is a raster of heights and whole.") from None

@@ -190,7 +190,7 @@ def _numbers(frame: gpd.GeoDataFrame, column: str, what: str, of: str) -> NDArra
     try:
         values = frame[column].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise OptionError(f"column {column!r} of the {of} is not of numbers ({error}); give one that is.") from error
+        raise OptionError(f"column {column!r} of the {of} is not of numbers ({error}); give one that is.") from None
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])

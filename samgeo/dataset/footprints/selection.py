@@ -37,6 +37,7 @@ def select(
     bands: Any = None,
     stretch: Any = None,
     nodata: float | str | None = None,
+    alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -63,7 +64,7 @@ def select(
         Candidates below are dropped, from 0 to 1; examples that were rejected are too.
     max_overlap : float, default 0.3
         See `keep_best`; 1 keeps what overlaps.
-    embedding, model, device, dtype, bands, stretch, nodata, window, overlap, cache
+    embedding, model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
         See `describe`.
 
     Returns
@@ -83,7 +84,8 @@ def select(
         raise OptionError(f"min_score is {min_score}; give a number from 0 to 1.")
     candidates = read_vectors(candidates)
     judged = read_examples(candidates, examples)
-    where: dict[str, Any] = {"bands": bands, "stretch": stretch, "nodata": nodata, "window": window, "overlap": overlap}
+    where: dict[str, Any] = {"bands": bands, "stretch": stretch, "nodata": nodata, "alpha": alpha}
+    where |= {"window": window, "overlap": overlap}
     where |= {"model": model, "device": device, "dtype": dtype, "cache": cache, "embedding": embedding}
     features = describe(raster, candidates, **where)
     scored = candidates.assign(score=Selector.fit(features, judged.labels).score(features))
@@ -118,8 +120,10 @@ def more_like(raster: Any, examples: Any, candidates: Any = None, **options: Any
     SamgeoError
         As `samgeo.segment` and `select` do.
     """
+    from samgeo.geo.raster import Raster
     from samgeo.geo.vectors import read_vectors
 
+    raster = Raster.open(raster, **{name: options.pop(name) for name in _READING & options.keys()})
     found = everything(raster, **options) if candidates is None else read_vectors(candidates)
     judged = read_examples(found, examples)
     # An example that is chosen must still drive away what overlaps it.
@@ -141,6 +145,7 @@ def everything(raster: Any, **options: Any) -> gpd.GeoDataFrame:
 
 
 _JUDGED = "samgeo_judged"
+_READING = {"bands", "stretch", "nodata", "alpha"}
 
 
 def _note(judged: Examples, chosen: int, min_score: float, max_overlap: float) -> dict[str, Any]:

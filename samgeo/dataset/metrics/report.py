@@ -199,7 +199,7 @@ class Report:
         except OSError as error:
             raise OptionError(
                 f"{path} cannot be written ({error.strerror or error}); give a folder that can be written."
-            ) from error
+            ) from None
 
 
 def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

@@ -123,7 +123,7 @@ def chip_bytes(raster: Raster, path: Path, chip: Rect, suffix: str) -> bytes:
             copy(f"vrt://{path.absolute()}?srcwin={window}", memory.name, driver="GTiff", compress="deflate")
             return bytes(memory.read())
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError) as error:
-        raise RasterError(f"the chip at {chip} of {path} cannot be made ({error}); check the file.") from error
+        raise RasterError(f"the chip at {chip} of {path} cannot be made ({error}); check the file.") from None
 
 
 def _starts(length: int, chip: int, overlap: int) -> list[int]:

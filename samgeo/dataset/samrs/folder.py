@@ -91,12 +91,12 @@ class Folder:
         try:
             self.temporary.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OptionError(f"{self.path} cannot be made ({error}); give another folder.") from error
+            raise OptionError(f"{self.path} cannot be made ({error}); give another folder.") from None
         lock = filelock.FileLock(self.path / _HIDDEN / "lock")
         try:
             lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise OptionError(f"another process is making {self.path}; wait for it, or give another folder.") from error
+        except filelock.Timeout:
+            raise OptionError(f"another process is making {self.path}; wait for it, or give another folder.") from None
         try:
             self._begin(json.loads(json.dumps(manifest | {"format": FORMAT})))
             yield
@@ -112,7 +112,7 @@ class Folder:
             try:
                 begun = json.loads(self._manifest.read_bytes())
             except (OSError, ValueError) as error:
-                raise OptionError(f"{self._manifest} cannot be read ({error}); remove {self.path}, and begin again.") from error
+                raise OptionError(f"{self._manifest} cannot be read ({error}); remove {self.path}, and begin again.") from None
             self._compare(begun, manifest)
         write_whole(self._manifest, json.dumps(manifest, indent=1).encode())
 

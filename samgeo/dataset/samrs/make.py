@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -113,6 +114,7 @@ def make_samrs(
     bands: Any = None,
     stretch: Any = None,
     nodata: float | str | None = None,
+    alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     scheduler: str | Client | None = None,
@@ -185,7 +187,7 @@ def make_samrs(
         Of the split.
     licence : str
         For the data card.
-    device, dtype, bands, stretch, nodata, window, overlap
+    device, dtype, bands, stretch, nodata, alpha, window, overlap
         See `samgeo.Predictor`.
     scheduler, workers
         Where Dask works, an image a task; see `samgeo.segment`.
@@ -220,7 +222,7 @@ def make_samrs(
         prompt, on_top, min_box_iou, chip, chip_overlap, min_visible, keep_empty, annotations_complete, copy_images,
         polygons, tuple(exports),
         None if split is None else (split[0], split[1], split[2]) if len(split) == 3 else tuple(split),  # type: ignore[arg-type]
-        block_m, seed, bands, stretch, nodata, window, overlap,
+        block_m, seed, bands, stretch, nodata, alpha, window, overlap,
     )  # fmt: skip
     if workers is not None and workers < 1:
         raise OptionError(f"workers is {workers}; give 1 or more.")
@@ -236,6 +238,7 @@ def make_samrs(
     if len(table.classes) > most:
         raise OptionError(f"there are {len(table.classes)} classes, and pictures hold {most}; choose some with classes.")
     jobs = _jobs(files, table, recipe, failed)
+    _look_at_first(jobs, recipe)
     segmenter = load_model(model, device=device, dtype=dtype)
     about = {"name": segmenter.name, "digest": segmenter.digest}
     colors = tuple(class_colors(len(table.classes)))
@@ -269,6 +272,16 @@ def make_samrs(
         warnings.warn(advice, SplitWarning, stacklevel=2)
     pictures, instances = counted["pictures"], counted["instances"]
     return MadeSet(folder.path, pictures, instances, rejected, dict(failed), counted, remade, left_out, advice, table.left_out)
+
+
+def _look_at_first(jobs: Sequence[Job], recipe: Recipe) -> None:
+    """Warn where the picture of the first image is perhaps not the one that is meant; others will be like it."""
+    from samgeo.geo.raster import Raster
+
+    # An image that cannot be read is listed with the others when the work comes to it.
+    with suppress(RasterError):
+        for job in jobs[:1]:
+            Raster.open(job.path, bands=recipe.bands, stretch=recipe.stretch, nodata=recipe.nodata, alpha=recipe.alpha)
 
 
 def _jobs(files: ImageFiles, table: Annotations, recipe: Recipe, failed: dict[str, str]) -> list[Job]:

@@ -150,7 +150,7 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
     from samgeo.geo.raster import Raster
 
     # Opening with a stretch reads no pixels.
-    raster = Raster.open(path, stretch=recipe.stretch or (0, 255))
+    raster = Raster.open(path, stretch=recipe.stretch or (0, 255), alpha=recipe.alpha, check=False)
     mine = table.take(rows)
     boxes, polygons, outlines = prompts_of(mine, recipe.prompt)
     height, width = raster.shape

@@ -42,6 +42,7 @@ class Recipe:
     bands: Any = None
     stretch: Any = None
     nodata: float | str | None = None
+    alpha: int | str | None = None
     window: int | None = None
     overlap: int | None = None
 

@@ -85,7 +85,9 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> s
     recipe = shared.recipe
     segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
     try:
-        raster = Raster.open(job.path, bands=recipe.bands, stretch=recipe.stretch, nodata=recipe.nodata)
+        reading = {"bands": recipe.bands, "stretch": recipe.stretch, "nodata": recipe.nodata, "alpha": recipe.alpha}
+        # There may be thousands of images, in other processes: `make_samrs` looks at the first one.
+        raster = Raster.open(job.path, **reading, check=False)
         predictor = Predictor(raster, model=segmenter, window=recipe.window, overlap=recipe.overlap)
         answers = ask_boxes(predictor, job, recipe.min_box_iou)
         with _Staging(shared.folder) as staging:
@@ -94,7 +96,7 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> s
     except RasterError as error:
         return str(error)
     except OSError as error:
-        raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from error
+        raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from None
     return ""
 
 

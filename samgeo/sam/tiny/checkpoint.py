@@ -176,9 +176,7 @@ def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file, or is damaged ({error}); fetch or export it again."
-        ) from error
+        raise CheckpointError(f"{path} is not a safetensors file, or is damaged ({error}); fetch or export it again.") from None
     network = TinyNetwork(_config(path, header))
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     found = {name: tensor.shape for name, tensor in state.items()}
@@ -211,7 +209,7 @@ def _config(path: Path, header: dict[str, str]) -> TinyConfig:
     except (AttributeError, KeyError, TypeError, ValueError, OptionError) as error:
         raise CheckpointError(
             f"{path}: the config in its header cannot be read ({error!r}); it is JSON with {', '.join(names)}. Export it again."
-        ) from error
+        ) from None
 
 
 def _shape(shapes: dict[str, torch.Size], name: str) -> str:

@@ -94,12 +94,12 @@ class RunFolder:
         try:
             self.path.mkdir(exist_ok=True)
             lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.05)
-        except filelock.Timeout as error:
+        except filelock.Timeout:
             raise RunError(
                 f"another process works on the run {self.path}{self._whose()}; wait for it, or name another run_dir."
-            ) from error
+            ) from None
         except OSError as error:
-            raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from error
+            raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from None
         try:
             try:
                 self._begin(manifest)
@@ -115,7 +115,7 @@ class RunFolder:
         try:
             prepare(self.path)
         except OSError as error:
-            raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from error
+            raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from None
         if (self.path / MANIFEST).exists():
             lines = differences(self.manifest(), manifest)
             if lines:
@@ -185,7 +185,7 @@ class RunFolder:
         try:
             content = self.part_path(span).read_bytes()
         except OSError as error:
-            raise DamagedError(str(error)) from error
+            raise DamagedError(str(error)) from None
         return Part.from_bytes(content, span.row, span.start, span.stop)
 
     def write_part(self, part: Part) -> None:

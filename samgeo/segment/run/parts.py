@@ -101,7 +101,7 @@ class Part:
         try:
             failures = tuple(Failure((row, int(column)), str(reason)) for column, reason in _json(arrays, "failures"))
         except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
-            raise DamagedError(str(error)) from error
+            raise DamagedError(str(error)) from None
         if any(failure.window[1] not in pieces for failure in failures):
             raise DamagedError("it says that another window failed")
         return cls(row, start, stop, pieces, failures)
@@ -245,5 +245,5 @@ def _load(content: bytes) -> Arrays:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
     except _DAMAGES as error:
-        raise DamagedError(str(error)) from error
+        raise DamagedError(str(error)) from None
     return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}

@@ -148,7 +148,7 @@ def _levels(folder: RunFolder, manifest: dict[str, Any]) -> Levels:
         lattice = Lattice((int(height), int(width)), int(options["window"]), int(options["overlap"]))
         scales = check_scales(options.get("scales", (1,)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RunError(f"the manifest of {folder.path} is damaged ({error!r}); remove the folder to begin anew.") from error
+        raise RunError(f"the manifest of {folder.path} is damaged ({error!r}); remove the folder to begin anew.") from None
     if lattice.rows > MOST_ROWS:
         raise RunError(f"the manifest of {folder.path} is damaged: it says {lattice.rows} rows of windows; remove the folder.")
     return Levels.of(lattice, scales)

@@ -263,7 +263,7 @@ class _Rows:
         except DamagedError as error:
             raise RunError(
                 f"{self._folder.part_path(span)} was changed while it was in use ({error}); give the command again."
-            ) from error
+            ) from None
 
     def _compute(self, row: int, start: int, stop: int) -> dict[int, Sequence[Piece]]:
         found: dict[int, Sequence[Piece]] = {}

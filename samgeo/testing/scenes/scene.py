@@ -91,5 +91,5 @@ class Scene:
                 if overviews and factors:
                     dataset.build_overviews(factors, Resampling.average)
         except (OSError, RasterioError) as error:
-            raise RasterError(f"{path} cannot be written ({error}); give a place with room that can be written.") from error
+            raise RasterError(f"{path} cannot be written ({error}); give a place with room that can be written.") from None
         return path

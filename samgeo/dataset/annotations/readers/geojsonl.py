@@ -90,7 +90,7 @@ def _feature(text: str, where: Where) -> tuple[shapely.Geometry | None, dict[str
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{where}: it is no JSON ({str(error)[:100]}); check that it is whole.") from error
+        raise AnnotationError(f"{where}: it is no JSON ({str(error)[:100]}); check that it is whole.") from None
     if not isinstance(value, dict) or value.get("type") != "Feature":
         fail(where, "it is no feature of GeoJSON")
     properties = value.get("properties") or {}
@@ -111,7 +111,7 @@ def _geometry(value: Any, where: Where) -> shapely.Polygon | shapely.MultiPolygo
         rings = [[_ring(ring) for ring in part] for part in ([parts] if kind == "Polygon" else parts)]
         polygons = [shapely.Polygon(part[0], part[1:]) for part in rings]
     except (TypeError, ValueError, IndexError, KeyError, OverflowError, shapely.errors.ShapelyError) as error:
-        raise AnnotationError(f"{where}: its coordinates are no polygon ({str(error)[:100]}); correct the file.") from error
+        raise AnnotationError(f"{where}: its coordinates are no polygon ({str(error)[:100]}); correct the file.") from None
     return polygons[0] if kind == "Polygon" else shapely.MultiPolygon(polygons)
 
 

@@ -106,7 +106,7 @@ def _json(text: str, where: Where, key: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{where}: {key} is no JSON ({str(error)[:100]}); correct the file.") from error
+        raise AnnotationError(f"{where}: {key} is no JSON ({str(error)[:100]}); correct the file.") from None
     return object_of(value, where, key)
 
 

@@ -1,0 +1,94 @@
+"""Where the pixels of a raster file lie: its affine and CRS, or why there is none."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from samgeo.errors import RasterError
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["geobox_of"]
+
+# From so many ground control points on, a spline goes through all of them; fewer are joined by a polynomial.
+SPLINE_POINTS = 11
+
+IN_PIXELS = "or, if the result may be in pixels, give the pixels as an array: rasterio.open(path).read().transpose(1, 2, 0)"
+
+
+def geobox_of(dataset: Any, name: str, path: str) -> GeoBox:
+    """Return shape, affine and CRS of a raster file; the identity without CRS where it has no georeference at all.
+
+    Parameters
+    ----------
+    dataset : rasterio.DatasetReader
+    name : str
+        For messages.
+    path : str
+        What GDAL opens.
+
+    Raises
+    ------
+    RasterError
+        If it has a place, but no affine: ground control points, rational polynomials (RPCs) or arrays of coordinates alone, or
+        a CRS alone. The message has the command that warps it. Also if pixels have no area, or the CRS is not understood.
+    """
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+    from pyproj.exceptions import CRSError
+
+    affine = dataset.transform
+    if affine == Affine.identity():
+        # GDAL's way to say that there is no affine.
+        _check_no_place(dataset, name, path)
+        return GeoBox(dataset.shape, affine, None)
+    if not all(map(math.isfinite, (*affine[:6], affine.determinant))) or affine.determinant == 0:
+        raise RasterError(f"{name} has the transform {tuple(affine[:6])}, in which pixels have no area; repair it first.")
+    try:
+        return GeoBox(dataset.shape, affine, dataset.crs)
+    except CRSError as error:
+        raise RasterError(f"{name} has a CRS that is not understood ({error}); assign one (gdal_edit -a_srs).") from None
+
+
+def _check_no_place(dataset: Any, name: str, path: str) -> None:
+    points, crs = dataset.gcps
+    arrays = dataset.tags(ns="GEOLOCATION")
+    if points:
+        how = ["-tps"] if len(points) >= SPLINE_POINTS else []
+        how += [] if crs else ["-s_srs", "EPSG:..."]
+        unknown = "" if crs else ", whose CRS it does not say: put it in the place of EPSG:..."
+        raise RasterError(_refusal(name, path, f"{len(points)} ground control points (GCPs)", how, unknown))
+    if dataset.rpcs is not None:
+        raise RasterError(
+            _refusal(name, path, "rational polynomials (RPCs)", ["-rpc"], ", best with -to RPC_DEM=heights.tif behind -rpc")
+        )
+    if "X_DATASET" in arrays or "Y_DATASET" in arrays:
+        raise RasterError(_refusal(name, path, "arrays of coordinates (GEOLOCATION)", ["-geoloc"], ""))
+    if dataset.crs:
+        raise RasterError(
+            f"{name} has a CRS ({_short(dataset.crs)}), but no transform that says where its pixels lie. Give it its corners: "
+            f"gdal_edit.py -a_ullr ULX ULY LRX LRY {_quoted(name, path)}; {IN_PIXELS}."
+        )
+
+
+def _refusal(name: str, path: str, what: str, how: list[str], more: str) -> str:
+    target = f"{PurePosixPath(name.rstrip('/')).stem or 'raster'}_warped.tif"
+    command = " ".join(["gdalwarp", *how, "-dstalpha", "-co", "TILED=YES", _quoted(name, path), shlex.quote(target)])
+    return (
+        f"{name} has its place by {what} only, and no affine transform, which results need. Warp it first{more}: {command}; "
+        f"{IN_PIXELS}."
+    )
+
+
+def _quoted(name: str, path: str) -> str:
+    """Return a raster as GDAL's programs take it, without the keys of its address."""
+    return shlex.quote(f"/vsicurl/{name}" if path.startswith(("http://", "https://")) else name)
+
+
+def _short(crs: Any) -> str:
+    code = crs.to_epsg()
+    return "without EPSG code" if code is None else f"EPSG:{code}"
