@@ -115,6 +115,7 @@ def predict(image: Any, output: str, bands: str | None, stretch: str | None, qui
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
 @click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to start the store anew.")
+@click.option("--verify", is_flag=True, help="Read what is there, and encode what is damaged again.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def encode(image: Any, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
     """Encode IMAGE ahead of time into STORE, a Zarr folder that predict and segment take as --cache.
@@ -126,4 +127,5 @@ def encode(image: Any, store: Path, bands: str | None, stretch: str | None, quie
     done = run(image, store, bands=parse_bands(bands), stretch=parse_stretch(stretch), progress=not quiet, **options)
     if not quiet:
         there = f"{done.kept:,} were there, {done.empty:,} have no data"
-        click.echo(f"{count(done.encoded, 'window')} of {done.windows:,} encoded into {store}: {there}", err=True)
+        mended = f"; {done.mended:,} of them again, as their files were damaged" if done.mended else ""
+        click.echo(f"{count(done.encoded, 'window')} of {done.windows:,} encoded into {store}: {there}{mended}", err=True)

@@ -42,12 +42,15 @@ class Encoding:
         There before.
     empty : int
         Without data, so that there is nothing to encode.
+    mended : int
+        Of those that were encoded now: windows that were there, in a block with damaged files.
     """
 
     windows: int
     encoded: int
     kept: int
     empty: int
+    mended: int = 0
 
 
 def encode(
@@ -66,6 +69,7 @@ def encode(
     scheduler: str | Client | None = None,
     workers: int | None = None,
     overwrite: bool = False,
+    verify: bool = False,
     progress: bool = True,
 ) -> Encoding:
     """Encode all windows of a raster into a store of embeddings.
@@ -88,6 +92,9 @@ def encode(
         See `samgeo.segment`.
     overwrite : bool, default False
         Whether to start anew where there is a store.
+    verify : bool, default False
+        Whether to read every embedding that is there and compare it with its digest. Blocks of windows whose files are damaged
+        are encoded again. Without it only files that are missing or empty are noticed.
     progress : bool, default True
         Whether to show a progress bar on standard error.
 
@@ -115,22 +122,26 @@ def encode(
     check_fresh(raster, into)
 
     reference = ModelReference(str(model), device, dtype) if isinstance(model, str | Path) else segmenter
-    shared = (raster, segmenter if scheduler in (None, "threads", "synchronous") else reference, into)
+    shared = (raster, segmenter if scheduler in (None, "threads", "synchronous") else reference, into, verify)
     blocks = into.blocks()
-    encoded = kept = empty = 0
+    encoded = kept = empty = mended = 0
     with tqdm(total=len(blocks), unit="block", desc=Path(raster.name).name, disable=not progress) as bar:
         for done in run_ordered(
             _encode_block, shared, blocks, scheduler=scheduler, workers=workers, done=lambda _: bar.update()
         ):
             encoded, kept, empty = encoded + done.encoded, kept + done.kept, empty + done.empty
-    return Encoding(len(into.lattice), encoded, kept, empty)
+            mended += done.mended
+    return Encoding(len(into.lattice), encoded, kept, empty, mended)
 
 
-def _encode_block(raster: Raster, model: Segmenter | ModelReference, store: EmbeddingStore, block: Index) -> Encoding:
+def _encode_block(
+    raster: Raster, model: Segmenter | ModelReference, store: EmbeddingStore, verify: bool, block: Index
+) -> Encoding:
     """Encode what is missing of a block of windows, which share the files that they are kept in."""
     from samgeo.segment.automatic import embed_window
 
     segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+    mended = store.forget_damaged(block, verify=verify)
     missing, kept = store.missing(block), len(store.present(block))
     waiting: dict[Index, tuple[bytes, Mapping[str, Any] | None]] = {}
     empty, since = 0, time.monotonic()
@@ -151,4 +162,4 @@ def _encode_block(raster: Raster, model: Segmenter | ModelReference, store: Embe
             store.write(waiting)
             waiting, since = {}, time.monotonic()
     store.write(waiting)
-    return Encoding(len(missing) + kept, len(missing) - empty, kept, empty)
+    return Encoding(len(missing) + kept, len(missing) - empty, kept, empty, mended)

@@ -197,7 +197,7 @@ class EmbeddingStore:
         if _content_digest(arrays) != kept:
             raise OptionError(
                 f"the store {self.path} is damaged: the window at row {index[0]}, column {index[1]} is not what was written. "
-                "Encode the raster again with overwrite, or into another store."
+                "Encode the raster again with verify, which mends the store, or into another store."
             )
         return arrays
 
@@ -264,9 +264,76 @@ class EmbeddingStore:
         """Return the windows of a block that are not there yet."""
         return self._of_block(block, there=False)
 
-    def _of_block(self, block: Index, *, there: bool) -> list[Index]:
+    def forget_damaged(self, block: Index, *, verify: bool = False) -> int:
+        """Forget all windows of a block if its files are damaged, so that they are missing and can be encoded again.
+
+        Parameters
+        ----------
+        block : (int, int)
+            Row and column of its first window.
+        verify : bool, default False
+            Whether to read every embedding of the block and compare it with its digest. Otherwise only files that are missing
+            or empty are noticed.
+
+        Returns
+        -------
+        int
+            How many windows were forgotten; 0 where nothing is damaged.
+        """
+        import shutil
+
+        with self._locked(block):
+            rows, columns = self._ranges(block)
+            with self._undamaged():
+                digests = np.asarray(self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop])
+            there = {
+                (row, column): digests[row - rows.start, column - columns.start].tobytes()
+                for row in rows
+                for column in columns
+                if digests[row - rows.start, column - columns.start, :DIGEST_BYTES].any()
+            }
+            empty = _content_digest(None)
+            filled = {index: both[DIGEST_BYTES:] for index, both in there.items() if both[DIGEST_BYTES:] != empty}
+            # An array of zeros has no file either.
+            is_suspect = bool(filled) and (verify or self._lacks_files(block))
+            if not is_suspect or self._fits(filled):
+                return 0
+            if not self.writable:
+                raise OptionError(f"the store {self.path} is damaged and cannot be written to; encode into another store.")
+            with self._undamaged():
+                self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop] = np.zeros_like(digests)
+            for name in self._names():
+                shutil.rmtree(self._shard(name, block), ignore_errors=True)
+            return len(there)
+
+    def _fits(self, kept: Mapping[Index, bytes]) -> bool:
+        """Whether the embeddings of some windows are those of which there are digests."""
+        try:
+            group = self._group()
+            return all(
+                _content_digest({name: np.asarray(group[name][index]) for name in self._names()}) == digest
+                for index, digest in kept.items()
+            )
+        except _DAMAGES:
+            return False
+
+    def _lacks_files(self, block: Index) -> bool:
+        """Whether an array has no file for a block, or an empty one."""
+        names = self._names()
+        files = [[path for path in self._shard(name, block).rglob("*") if path.is_file()] for name in names]
+        return not names or any(not some or any(path.stat().st_size == 0 for path in some) for some in files)
+
+    def _shard(self, name: str, block: Index) -> Path:
+        """Return the folder in which an array has the file of a block."""
+        return self.path / name / "c" / str(block[0] // BLOCK) / str(block[1] // BLOCK)
+
+    def _ranges(self, block: Index) -> tuple[range, range]:
+        """Return the rows and the columns of the windows of a block."""
         rows = range(block[0], min(block[0] + BLOCK, self.lattice.rows))
-        columns = range(block[1], min(block[1] + BLOCK, self.lattice.columns))
+        return rows, range(block[1], min(block[1] + BLOCK, self.lattice.columns))
+
+    def _of_block(self, block: Index, *, there: bool) -> list[Index]:
+        rows, columns = self._ranges(block)
         with self._undamaged():
             digests = np.asarray(self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop])
             pixels = digests.reshape(len(rows), len(columns), 2, DIGEST_BYTES)[:, :, 0]

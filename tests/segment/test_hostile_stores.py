@@ -110,3 +110,24 @@ def test_a_store_that_does_not_say_what_it_is_of_is_refused(whole: Path, tmp_pat
     (store / "zarr.json").write_text(json.dumps(said))
     with pytest.raises(OptionError, match=r"a\.zarr"):
         use(store)
+
+
+@pytest.mark.parametrize(("how", "verify"), [("deleted", False), ("emptied", False), ("halved", True), ("flipped", True)])
+def test_encoding_again_mends_what_is_damaged_and_nothing_else(tmp_path: Path, how: str, verify: bool) -> None:
+    store, image = tmp_path / "store.zarr", encode_ids(scattered(12, (100, 300), seed=4, min_size=8, max_size=14))
+    samgeo.encode(image, store, model=Oracle(64), progress=False)
+    shards = sorted(path for path in (store / "ids" / "c").rglob("*") if path.is_file())
+    content = shards[0].read_bytes()
+    middle = len(content) // 2
+    if how == "deleted":
+        shards[0].unlink()
+    else:
+        flipped = content[:middle] + bytes([content[middle] ^ 8]) + content[middle + 1 :]
+        shards[0].write_bytes({"emptied": b"", "halved": content[:middle], "flipped": flipped}[how])
+    others = {path: path.read_bytes() for path in shards[1:]}
+    done = samgeo.encode(image, store, model=Oracle(64), progress=False, verify=verify)
+    assert 0 < done.mended == done.encoded < done.windows
+    assert shards[0].read_bytes() == content
+    assert {path: path.read_bytes() for path in others} == others
+    again = samgeo.encode(image, store, model=Oracle(64), progress=False, verify=True)
+    assert (again.mended, again.encoded, again.kept) == (0, 0, done.windows)
