@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = [
     "check_vector_driver",
     "check_vector_head",
     "leads_elsewhere",
+    "list_files",
     "open_overview",
     "open_raster",
     "suffix_of",
@@ -154,6 +156,19 @@ def open_raster(path: str, name: str) -> Any:
             )
         return dataset
     raise first or RasterioIOError(f"GDAL is built without {' and '.join(drivers)}")
+
+
+def list_files(path: str) -> list[str]:
+    """Return the files that GDAL says a raster is read from; nothing where it cannot be opened."""
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with open_raster(path, path) as dataset:
+                return list(dataset.files)
+    except (RasterError, RasterioError):
+        return []
 
 
 def open_overview(path: str, name: str, level: int) -> Any:

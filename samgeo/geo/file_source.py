@@ -23,6 +23,7 @@ from samgeo.geo.drivers import open_overview, open_raster
 from samgeo.geo.grid import Rect
 from samgeo.geo.overviews import Overview, Squares, is_mean_of_pixels, lines_up
 from samgeo.geo.remote import is_remote, patient, without_secrets
+from samgeo.geo.versions import FileVersion, Stamp, find_others, local_stamp, stamp_of
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -57,19 +58,22 @@ class FileSource:
         As it was given; a web address without its query, which may hold a key.
     path : str
         What rasterio opens; absolute where it is a local file.
-    version : tuple of int
-        Modification time and size of a local file, so that a file written anew is opened anew; empty otherwise.
+    version : tuple
+        Modification time and size of a local file, or what a server says of one at an address (`samgeo.geo.versions`), so that
+        a file written anew is opened anew; empty where nothing is known.
     geobox, bands, palette, decimation, block
         See `Source`.
     has_mask : bool
         Whether a mask other than alpha, in the file or beside it, holds for the whole raster.
     overviews : tuple of int
         How many pixels, along a side, are one in each overview.
+    others : tuple of FileVersion
+        The other files that it is read from: what a mosaic names, overviews, masks, georeferences and metadata.
     """
 
     name: str
     path: str
-    version: tuple[int, ...]
+    version: Stamp
     geobox: GeoBox
     bands: tuple[Band, ...]
     palette: NDArray[np.uint8] | None
@@ -77,6 +81,7 @@ class FileSource:
     block: tuple[int, int]
     has_mask: bool
     overviews: tuple[int, ...] = ()
+    others: tuple[FileVersion, ...] = ()
 
     @classmethod
     def open(cls, source: str | os.PathLike[str]) -> FileSource:
@@ -119,6 +124,7 @@ class FileSource:
                 block=block,
                 has_mask=MaskFlags.per_dataset in flags and not {MaskFlags.nodata, MaskFlags.alpha} & set(flags),
                 overviews=tuple(overviews),
+                others=find_others(path, dataset.files),
             )
 
     @property
@@ -264,8 +270,12 @@ class FileSource:
     def _handle(self, overview: int | None = None) -> Iterator[Any]:
         """Lend this thread's own handle, of an overview if one is asked for; one that failed is not lent again."""
         handles: OrderedDict[tuple[Any, ...], Any] = _local.__dict__.setdefault("handles", OrderedDict())
-        key = (os.getpid(), self.path, self.version, overview)
+        version = (self.version, self.others)
+        key = (os.getpid(), self.path, version, overview)
         if key not in handles:
+            # GDAL shares what a mosaic is made of between handles: those of a version before would lend their blocks.
+            for old in [one for one in handles if one[:2] == key[:2] and one[2] != version]:
+                handles.pop(old).close()
             handles[key] = self._reopen(overview)
             while len(handles) > HANDLES_PER_THREAD:
                 handles.popitem(last=False)[1].close()
@@ -299,7 +309,7 @@ class _ByFile:
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        return self.source.path, self.source.version
+        return self.source.path, self.source.version, self.source.others
 
 
 # Each process looks at an overview once.
@@ -325,13 +335,12 @@ def _holds_means(file: _ByFile, numbers: tuple[int, ...], overview: Overview) ->
         return False
 
 
-def _locate(given: str) -> tuple[str, tuple[int, ...]]:
-    path = Path(given)
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return given, ()
-    return str(path.absolute()), (status.st_mtime_ns, status.st_size)
+def _locate(given: str) -> tuple[str, Stamp]:
+    """Return what GDAL opens, and the version of it."""
+    if is_remote(given):
+        return given, stamp_of(given) or ()
+    stamp = local_stamp(given)
+    return (str(Path(given).absolute()), stamp) if stamp else (given, ())
 
 
 def _open(path: str, name: str, overview: int | None = None) -> Any:

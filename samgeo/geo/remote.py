@@ -1,13 +1,18 @@
-"""Rasters at an address: what is said of it, and how patient GDAL is with it."""
+"""Rasters at an address: what is said of it, how patient GDAL is with it, and which version of a file its server has."""
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import Request, urlopen
 
-__all__ = ["is_remote", "patient", "without_secrets"]
+__all__ = ["is_remote", "patient", "remote_version", "without_secrets"]
 
 # A request that fails in a way that may pass (429, 5xx, a connection that breaks) is made again, each time after about twice as
 # long; one that stalls has failed.
@@ -42,3 +47,95 @@ def without_secrets(address: str) -> str:
     """Return a web address without its user and its query, which may hold a key; anything else as it is."""
     parts = urlsplit(address) if address.startswith(("http://", "https://")) else None
     return address if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+# What a server says of a request that it may answer another way, and of a file that is not there.
+_OTHER_WAY, _GONE = {400, 401, 403, 405, 501}, {404, 410}
+
+# A question of a few bytes needs less patience than a read: how often it is asked again at most, and how long one may take.
+_MOST_REPEATS, _TIMEOUT_SECONDS = 2, 20.0
+
+# Object storage, of which fsspec's packages tell what a file is known by, and under which names they do.
+_STORAGE = ("s3", "gs", "az", "abfs", "memory")
+_ETAG_NAMES, _DATE_NAMES = ("ETag", "etag"), ("LastModified", "last_modified", "updated", "mtime", "created")
+
+
+def remote_version(path: str) -> tuple[str, ...] | None:
+    """Return what the server of a file says that changes with it: its ETag, or else its date, and its size.
+
+    Parameters
+    ----------
+    path : str
+        An address ``http://``, ``https://``, ``s3://``, ``gs://`` or ``az://``, or GDAL's ``/vsicurl/`` before one.
+
+    Returns
+    -------
+    tuple of str or None
+        Empty where there is no such file; None where the server does not answer, or says nothing of the kind, or nobody here
+        can ask it.
+    """
+    address = path.removeprefix("/vsicurl/")
+    scheme = urlsplit(address).scheme
+    if scheme in ("http", "https"):
+        return _web_version(address)
+    return _storage_version(address) if scheme in _STORAGE else None
+
+
+def _web_version(address: str) -> tuple[str, ...] | None:
+    given = os.environ.get("GDAL_HTTP_MAX_RETRY", str(_MOST_REPEATS))
+    repeats = min(int(given), _MOST_REPEATS) if given.isdecimal() else _MOST_REPEATS
+    delay = float(PATIENCE["GDAL_HTTP_RETRY_DELAY"])
+    part: dict[str, str] = {}
+    for attempt in range(repeats + 1):
+        try:
+            return _ask(address, part)
+        except HTTPError as error:
+            error.close()
+            if error.code in _GONE:
+                return ()
+            if error.code in _OTHER_WAY:
+                if part:
+                    return None
+                # A signed address may hold for reading alone: the first byte is asked for.
+                part = {"Range": "bytes=0-0"}
+                continue
+        except (OSError, HTTPException, ValueError):
+            pass
+        if attempt < repeats:
+            time.sleep(delay * 2**attempt)
+    return None
+
+
+def _ask(address: str, part: Mapping[str, str]) -> tuple[str, ...] | None:
+    parts = urlsplit(address)
+    user, _, place = parts.netloc.rpartition("@")
+    headers = {"User-Agent": "samgeo", "Accept-Encoding": "identity", **part}
+    if user:
+        headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
+    url = urlunsplit((parts.scheme, place, parts.path, parts.query, ""))
+    request = Request(url, headers=headers, method="GET" if part else "HEAD")  # noqa: S310 - of the web
+    with urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+        found = response.headers
+    size = (found.get("Content-Range", "").rpartition("/")[2] if part else "") or found.get("Content-Length", "")
+    return _version(found.get("ETag", ""), found.get("Last-Modified", ""), size)
+
+
+def _storage_version(address: str) -> tuple[str, ...] | None:
+    import fsspec
+
+    try:
+        system, inner = fsspec.core.url_to_fs(address)
+        system.invalidate_cache()
+        found = system.info(inner)
+    except FileNotFoundError:
+        return ()
+    except Exception:  # noqa: BLE001 - packages of storages raise what they like, and nothing is known then
+        return None
+    etag, date = (next((str(found[name]) for name in names if found.get(name)), "") for names in (_ETAG_NAMES, _DATE_NAMES))
+    return _version(etag, date, str(found.get("size") or ""))
+
+
+def _version(etag: str, date: str, size: str) -> tuple[str, ...] | None:
+    """Return what a file is known by; servers behind one address may have other dates, but one ETag."""
+    known = (etag or date, size)
+    return known if any(known) else None

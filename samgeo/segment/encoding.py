@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samgeo.errors import OptionError, SamgeoError, WindowError
+from samgeo.errors import OptionError, RasterError, SamgeoError, WindowError
+from samgeo.geo.identity import SourceWatch
 from samgeo.sam.packing import pack
 from samgeo.segment.embeddings import check_fresh, read_window
 from samgeo.segment.schedule import run_ordered
@@ -99,7 +100,8 @@ def encode(
     OptionError
         If the store was made of another raster, stretch, model or lattice, or the raster has changed since.
     SamgeoError
-        If the raster, the model or an option cannot work; later, if a window cannot be read or encoded.
+        If the raster, the model or an option cannot work; later, if a window cannot be read or encoded, or a file that the
+        raster is read from changes.
     """
     from tqdm import tqdm
 
@@ -112,6 +114,7 @@ def encode(
     segmenter = load_model(model, device=device, dtype=dtype)
     into = EmbeddingStore.open_or_create(store, raster, segmenter, window=window, overlap=overlap, overwrite=overwrite)
     check_fresh(raster, into)
+    watch = SourceWatch(raster)
 
     reference = ModelReference(str(model), device, dtype) if isinstance(model, str | Path) else segmenter
     shared = (raster, segmenter if scheduler in (None, "threads", "synchronous") else reference, into)
@@ -120,7 +123,18 @@ def encode(
     with tqdm(total=len(blocks), unit="block", desc=Path(raster.name).name, disable=not progress) as bar:
         for done in run_ordered(_encode_block, shared, blocks, scheduler=scheduler, workers=workers, done=bar.update):
             encoded, kept, empty = encoded + done.encoded, kept + done.kept, empty + done.empty
+            _check_same(raster, into, watch)
+    _check_same(raster, into, watch, now=True)
     return Encoding(len(into.lattice), encoded, kept, empty)
+
+
+def _check_same(raster: Raster, store: EmbeddingStore, watch: SourceWatch, *, now: bool = False) -> None:
+    change = watch.look(now=now)
+    if change is not None:
+        raise RasterError(
+            f"{change} while {raster.name} was encoded into {store.path}, which may hold windows of both versions; encode it again "
+            "with overwrite when it no longer changes."
+        )
 
 
 def _encode_block(raster: Raster, model: Segmenter | ModelReference, store: EmbeddingStore, block: Index) -> Encoding:
