@@ -97,7 +97,7 @@ class FileSource:
         given = os.fspath(source)
         path, version = _locate(given)
         name = without_secrets(given)
-        dataset = _open(path, name)
+        dataset = _open(path, name, fresh=True)
         with dataset, _read_errors(f"what {name} says of itself"):
             _check_bands(dataset, name)
             _check_sizes(dataset, name)
@@ -270,13 +270,15 @@ class FileSource:
     def _handle(self, overview: int | None = None) -> Iterator[Any]:
         """Lend this thread's own handle, of an overview if one is asked for; one that failed is not lent again."""
         handles: OrderedDict[tuple[Any, ...], Any] = _local.__dict__.setdefault("handles", OrderedDict())
+        failed: set[str] = _local.__dict__.setdefault("failed", set())
         version = (self.version, self.others)
         key = (os.getpid(), self.path, version, overview)
         if key not in handles:
             # GDAL shares what a mosaic is made of between handles: those of a version before would lend their blocks.
             for old in [one for one in handles if one[:2] == key[:2] and one[2] != version]:
                 handles.pop(old).close()
-            handles[key] = self._reopen(overview)
+            handles[key] = self._reopen(overview, fresh=self.path in failed)
+            failed.discard(self.path)
             while len(handles) > HANDLES_PER_THREAD:
                 handles.popitem(last=False)[1].close()
         handles.move_to_end(key)
@@ -284,10 +286,11 @@ class FileSource:
             yield handles[key]
         except RasterError:
             handles.pop(key).close()
+            failed.add(self.path)
             raise
 
-    def _reopen(self, overview: int | None) -> Any:
-        dataset = _open(self.path, self.name, overview)
+    def _reopen(self, overview: int | None, *, fresh: bool) -> Any:
+        dataset = _open(self.path, self.name, overview, fresh=fresh)
         is_other = overview is None and dataset.shape != tuple(self.geobox.shape)
         if is_other or dataset.dtypes != tuple(band.dtype for band in self.bands):
             dataset.close()
@@ -343,16 +346,19 @@ def _locate(given: str) -> tuple[str, Stamp]:
     return (str(Path(given).absolute()), stamp) if stamp else (given, ())
 
 
-def _open(path: str, name: str, overview: int | None = None) -> Any:
+def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = False) -> Any:
+    """Open a raster or an overview of it; ``fresh`` drops what GDAL keeps of one at an address, and so does a failure."""
     import rasterio
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import NotGeoreferencedWarning
 
     try:
-        with _opening, warnings.catch_warnings(), patient(path):
+        with _opening, warnings.catch_warnings(), patient(path, fresh=fresh):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return open_raster(path, name) if overview is None else open_overview(path, name, overview)
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError, TypeError) as error:
+        if is_remote(path) and not fresh:
+            return _open(path, name, overview, fresh=True)
         raise RasterError(_why_not(path, name, error)) from error
 
 

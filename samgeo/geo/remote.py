@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
-__all__ = ["is_remote", "patient", "remote_version", "without_secrets"]
+__all__ = ["gdal_name", "is_remote", "patient", "remote_version", "without_secrets"]
 
 # A request that fails in a way that may pass (429, 5xx, a connection that breaks) is made again, each time after about twice as
 # long; one that stalls has failed.
@@ -26,21 +26,42 @@ PATIENCE = {
 """Options of GDAL to their values; a variable of the same name in the environment says otherwise."""
 
 
+_NOT_KEPT = "CPL_VSIL_CURL_NON_CACHED"
+_GDAL_NAMES = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
+
+
 def is_remote(path: str) -> bool:
     """Whether GDAL reads a path over the network."""
     return "://" in path or path.startswith("/vsi")
 
 
 @contextmanager
-def patient(path: str) -> Iterator[None]:
-    """Have GDAL ask again where a server fails, while what is at a path is opened or read."""
+def patient(path: str, *, fresh: bool = False) -> Iterator[None]:
+    """Have GDAL ask again where a server fails, while what is at a path is opened or read.
+
+    Parameters
+    ----------
+    path : str
+    fresh : bool, default False
+        Whether what GDAL keeps of the file is dropped when it is opened. GDAL keeps bad answers as well as good ones, for as
+        long as the process lives, and does not notice that a file has been replaced.
+    """
     if not is_remote(path):
         yield
         return
     import rasterio
 
-    with rasterio.Env(**{name: value for name, value in PATIENCE.items() if name not in os.environ}):
+    options = PATIENCE | ({_NOT_KEPT: gdal_name(path)} if fresh else {})
+    with rasterio.Env(**{name: value for name, value in options.items() if name not in os.environ}):
         yield
+
+
+def gdal_name(address: str) -> str:
+    """Return GDAL's name for an address; anything else as it is."""
+    scheme = urlsplit(address).scheme
+    if scheme in ("http", "https", "ftp"):
+        return f"/vsicurl/{address}"
+    return f"{_GDAL_NAMES[scheme]}{address.partition('://')[2]}" if scheme in _GDAL_NAMES else address
 
 
 def without_secrets(address: str) -> str:

@@ -1,4 +1,4 @@
-"""Every file that a raster is read from, and which version of it: the raster file, what a mosaic names, and what lies beside them.
+"""Every file that a raster is read from, and which version of it: the raster, what a mosaic names, and what lies beside these.
 
 A file of this machine is known by its time of modification and its size; one at an address by what its server says of it
 (`samgeo.geo.remote.remote_version`). Beside a raster may lie overviews, masks, georeferences and metadata; one that appears
@@ -95,11 +95,12 @@ def beside(path: str) -> Iterator[str]:
     yield f"{path}{METADATA}"
     for ending in (".ovr", ".msk", ".msk.ovr"):
         yield path + ending
-    stem, suffix = os.path.splitext(path)
-    letters = suffix[1:]
+    folder, _, name = path.rpartition(os.sep)
+    stem, dot, letters = name.rpartition(".")
+    stem = f"{folder}{os.sep}{stem if dot else name}"
     yield f"{stem}.aux"
     yield f"{stem}.wld"
-    if letters:
+    if dot and letters:
         yield f"{stem}.{letters[0]}{letters[-1]}w"
         yield f"{path}w"
 
@@ -117,8 +118,8 @@ def find_others(path: str, listed: Iterable[str]) -> tuple[FileVersion, ...]:
     Returns
     -------
     tuple of FileVersion
-        Those that are there, in order of their paths. Those `beside` one of them, or beside the raster, that are not listed here
-        are not there.
+        Those that are there, in order of their paths. What is `beside` one of them, or beside the raster, and not listed here,
+        is not there.
     """
     path = _plain(path)
     found = {path}
@@ -172,18 +173,22 @@ def _metadata_stamp(path: str) -> Stamp:
         root = ElementTree.fromstring(content)  # noqa: S314 - without entities
     except (OSError, ValueError, ElementTree.ParseError):
         return local_stamp(path)
-    for parent in [root, *root.findall("PAMRasterBand")]:
-        for child in list(parent):
-            if child.tag == "Metadata":
-                for item in list(child):
-                    if str(item.get("key")).startswith("STATISTICS_"):
-                        child.remove(item)
-            if child.tag == "Histograms" or (child.tag == "Metadata" and not len(child)):
-                parent.remove(child)
+    _drop_statistics(root)
     for band in root.findall("PAMRasterBand"):
+        _drop_statistics(band)
         if not len(band):
             root.remove(band)
     if not len(root):
         return ()
     text = "".join(f"{one.tag} {sorted(one.attrib.items())} {(one.text or '').strip()}\n" for one in root.iter())
     return (blake2b(text.encode(), digest_size=16).hexdigest(),)
+
+
+def _drop_statistics(element: ElementTree.Element) -> None:
+    for child in list(element):
+        if child.tag == "Metadata":
+            for item in list(child):
+                if str(item.get("key")).startswith("STATISTICS_"):
+                    child.remove(item)
+        if child.tag == "Histograms" or (child.tag == "Metadata" and not len(child)):
+            element.remove(child)

@@ -132,8 +132,8 @@ def _check_same(raster: Raster, store: EmbeddingStore, watch: SourceWatch, *, no
     change = watch.look(now=now)
     if change is not None:
         raise RasterError(
-            f"{change} while {raster.name} was encoded into {store.path}, which may hold windows of both versions; encode it again "
-            "with overwrite when it no longer changes."
+            f"{change} while {raster.name} was encoded into {store.path}, which may hold windows of both versions; encode it "
+            "again with overwrite when it no longer changes."
         )
 
 

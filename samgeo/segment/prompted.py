@@ -59,8 +59,8 @@ def predict(
     Raises
     ------
     SamgeoError
-        Before work starts, if an input or an option cannot work; later, if a window cannot be read, the raster changes meanwhile, or
-        the output cannot be written. Then there is no output.
+        Before work starts, if an input or an option cannot work; later, if a window cannot be read, the raster changes
+        meanwhile, or the output cannot be written. Then there is no output.
     """
     from samgeo.geo.raster import Raster
     from samgeo.geo.vectors import check_output, write_vectors

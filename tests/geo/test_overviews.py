@@ -1,6 +1,7 @@
 """Coarse pixels from overviews: what they would be without, at the same places, valid where they would be."""
 
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -197,7 +198,7 @@ def mosaic_of(folder: Path, pixels: np.ndarray, cuts: list[int], **options) -> l
     edges = [0, *cuts, pixels.shape[1]]
     return [
         write_raster(folder / f"{x0}.tif", pixels[:, x0:x1], transform=(0.5, 0, left + x0 / 2, 0, -0.5, top), **options)
-        for x0, x1 in zip(edges, edges[1:], strict=False)
+        for x0, x1 in pairwise(edges)
     ]
 
 

@@ -120,16 +120,16 @@ class RunFolder:
             before = self.manifest()
             if SPOILED in before:
                 raise RunError(
-                    f"{before[SPOILED]} while the run {self.path} worked, so that what is done may be of two rasters; remove that "
-                    "folder to begin anew, or name another one with run_dir."
+                    f"{before[SPOILED]} while the run {self.path} worked, so that what is done may be of two rasters; remove "
+                    "that folder to begin anew, or name another one with run_dir."
                 )
             lines = differences(before, manifest)
             if lines:
                 changed = changed_files(before, manifest)
                 which = f" These files have changed since: {', '.join(changed)}." if changed else ""
                 raise RunError(
-                    f"the run {self.path} was begun with something else: {tell_differences(lines)}.{which} Give the same input, model "
-                    "and options to go on with it, remove the folder to begin anew, or name another one with run_dir."
+                    f"the run {self.path} was begun with something else: {tell_differences(lines)}.{which} Give the same "
+                    "input, model and options to go on with it, remove the folder to begin anew, or name another one with run_dir."
                 )
         else:
             write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())

@@ -86,7 +86,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return which files that both manifests name are of other versions, came, or are gone; the first ones if there are many."""
+    """Return which files that a raster is read from are of other versions, came, or are gone; the first ones of many."""
     old, new = (manifest.get(ABOUT, {}).get("versions", {}) for manifest in (before, now))
     if not isinstance(old, dict) or not old.keys() & new.keys():
         # It was moved, or is another raster altogether.

@@ -184,13 +184,13 @@ def _check_same(job: Job, watch: SourceWatch, *, now: bool = False, folder: RunF
         return
     if folder is None:
         raise RunError(
-            f"{change} since {job.raster.name} was opened, so that what is done is of another raster than what is left; segment "
-            "it again when it no longer changes."
+            f"{change} since {job.raster.name} was opened, so that what is done is of another raster than what is left; "
+            "segment it again when it no longer changes."
         )
     if change.is_loss:
         raise RunError(
-            f"{change}, of which the run {folder.path} of {job.raster.name} reads; what is done is kept: put it back as it was, "
-            "and give the same again to go on."
+            f"{change}, from which the run {folder.path} of {job.raster.name} reads; what is done is kept: put it back as it "
+            "was, and give the same again to go on."
         )
     folder.mark_spoiled(str(change))
     raise RunError(
@@ -210,7 +210,7 @@ def _advance(
     continued = sum(span.stop - span.start for span in spans)
     folder.write_session(continued)
     with _bar(job, continued) as bar, limited_block_cache(job.plan.cache_bytes):
-        rows = _Rows(job, folder, spans, stop, bar.update, check).from_row(frontier.row)
+        rows = _Rows(job, folder, spans, stop=stop, done=bar.update, check=check).from_row(frontier.row)
         with closing(rows):
             for objects, behind in objects_by_row(job, rows, frontier):
                 check()
@@ -228,6 +228,7 @@ class _Rows:
         job: Job,
         folder: RunFolder,
         spans: Sequence[Span],
+        *,
         stop: Callable[[], bool] | None,
         done: Callable[[], object],
         check: _Check,
