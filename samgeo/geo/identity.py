@@ -27,9 +27,10 @@ END_BYTES, LEAST_END_BYTES = 1 << 16, 1 << 11
 SAMPLES_PER_SIDE, SAMPLE_SIDE = 4, 64
 DIGEST_BYTES = 16
 
-# A raster that is watched is looked at again after so many times as long as looking took, which is long for thousands of files
-# and for slow servers: it takes at most a twentieth of the time. Servers are not asked more often than every few seconds.
-LOOK_SHARE, REMOTE_LOOK_SECONDS = 20.0, 5.0
+# A few files are looked at whenever somebody asks. Where looking takes longer than so many seconds, for thousands of files or
+# slow disks, the next look comes after so many times as long: it takes at most a twentieth of the time. Servers are not asked
+# more often than every few seconds.
+QUICK_SECONDS, LOOK_SHARE, REMOTE_LOOK_SECONDS = 0.02, 20.0, 5.0
 
 MOST_TOLD = 3
 
@@ -156,7 +157,8 @@ class SourceWatch:
         if self._found is not None or not (now or start >= self._next):
             return self._found
         stamps = dict(zip(self._expected, stamps_of(list(self._expected)), strict=True))
-        self._next = self._clock() + max(self._seconds, LOOK_SHARE * (self._clock() - start))
+        took = self._clock() - start
+        self._next = self._clock() + max(self._seconds, LOOK_SHARE * took if took > QUICK_SECONDS else 0.0)
         changed = [path for path, stamp in stamps.items() if stamp is not None and stamp != self._expected[path]]
         if changed:
             lost = [path for path in changed if not stamps[path]]

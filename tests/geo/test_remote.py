@@ -8,11 +8,14 @@ import pytest
 import rasterio
 from raster_server import Served, served
 
-from samgeo.errors import RasterError
+import samgeo
+from samgeo.errors import RasterError, RunError
 from samgeo.geo import remote
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster import Raster
+from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import coordinate_pixels, write_raster
+from samgeo.testing.scenes import encode_ids
 
 
 @pytest.fixture
@@ -141,3 +144,29 @@ def test_storage_tells_the_version_of_an_object() -> None:
     assert remote.remote_version("memory://bucket/a.tif") not in (None, before)
     system.rm("/bucket/a.tif")
     assert remote.remote_version("memory://bucket/a.tif") == ()
+
+
+def test_a_raster_that_is_replaced_ends_the_run(tmp_path) -> None:
+    labels = np.zeros((256, 64), dtype=np.int32)
+    labels[8:40, 8:40], labels[200:230, 8:40] = 1, 2
+    path = write_raster(tmp_path / "town.tif", encode_ids(labels))
+    content = path.read_bytes()
+    options = {"overlap": 16, "points_per_side": 8, "progress": False, "scheduler": "synchronous"}
+    seen: list[int] = []
+
+    class Meddling(Oracle):
+        def embed(self, images, sizes=None):
+            seen.append(1)
+            if len(seen) == 2:
+                write_raster(path, encode_ids(labels[:, ::-1]))
+            return super().embed(images, sizes)
+
+    with served(tmp_path) as server:
+        for output in (tmp_path / "out.gpkg", None):
+            path.write_bytes(content)
+            seen.clear()
+            with pytest.raises(RunError, match=r"http://[^ ]*town\.tif has changed since"):
+                samgeo.segment(f"http://{server.url}/town.tif", output, model=Meddling(64), **options)
+        assert not (tmp_path / "out.gpkg").exists()
+        path.write_bytes(content)
+        assert len(samgeo.segment(f"http://{server.url}/town.tif", tmp_path / "again.gpkg", model=Oracle(64), **options)) == 2
