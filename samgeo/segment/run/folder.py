@@ -129,7 +129,8 @@ class RunFolder:
                 which = f" These files have changed since: {', '.join(changed)}." if changed else ""
                 raise RunError(
                     f"the run {self.path} was begun with something else: {tell_differences(lines)}.{which} Give the same "
-                    "input, model and options to go on with it, remove the folder to begin anew, or name another one with run_dir."
+                    "input, model and options to go on with it, remove the folder to begin anew, or name another one with "
+                    "run_dir."
                 )
         else:
             write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
