@@ -279,3 +279,29 @@ def test_an_overview_that_cannot_be_read_is_not_needed(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert np.array_equal(raster.read_coarse(Rect(0, 0, 512, 512), 4)[0], wanted)
+
+
+@pytest.mark.parametrize("overviews", [(), (2, 4, 8)])
+def test_a_decimated_view_is_not_shifted(overviews: tuple[int, ...], tmp_path: Path) -> None:
+    """Whatever part of a raster, of whatever size, is seen in however few pixels."""
+    y, x = np.indices((501, 1025))
+    source = FileSource.open(
+        write_raster(
+            tmp_path / "a.tif",
+            np.stack([x * 16, y * 16], axis=2).astype(np.uint16),
+            overviews=overviews,
+            overview_method="average",
+            **TILES,
+        )
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        left, top, width, height = (int(rng.integers(*span)) for span in ((0, 600), (0, 200), (100, 400), (100, 300)))
+        shape = tuple(max(int(length / rng.uniform(1.5, 9)), 1) for length in (height, width))
+        values, _ = source.read([1, 2], Rect(left, top, left + width, top + height), shape)
+        for band, axis, start, length in ((0, 1, left, width), (1, 0, top, height)):
+            step = length / shape[axis]
+            places = start + (np.arange(shape[axis]) + 0.5) * step
+            off = (values[band].mean(axis=1 - axis) / 16 + 0.5 - places) / step
+            assert np.abs(off).max() <= 0.75
+            assert abs(off.mean()) <= 0.25
