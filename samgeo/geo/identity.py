@@ -156,7 +156,7 @@ class SourceWatch:
         start = self._clock()
         if self._found is not None or not (now or start >= self._next):
             return self._found
-        stamps = dict(zip(self._expected, stamps_of(list(self._expected)), strict=True))
+        stamps = dict(zip(self._expected, stamps_of(list(self._expected), patient=now), strict=True))
         took = self._clock() - start
         self._next = self._clock() + max(self._seconds, LOOK_SHARE * took if took > QUICK_SECONDS else 0.0)
         changed = [path for path, stamp in stamps.items() if stamp is not None and stamp != self._expected[path]]

@@ -72,22 +72,25 @@ def without_secrets(address: str) -> str:
 
 # What a server says of a request that it may answer another way, and of a file that is not there.
 _OTHER_WAY, _GONE = {400, 401, 403, 405, 501}, {404, 410}
+_REFUSED = ("refused",)
 
 # A question of a few bytes needs less patience than a read: how often it is asked again at most, and how long one may take.
-_MOST_REPEATS, _TIMEOUT_SECONDS = 2, 20.0
+_MOST_REPEATS, _TIMEOUT_SECONDS, _SHORT_TIMEOUT_SECONDS = 2, 20.0, 4.0
 
 # Object storage, of which fsspec's packages tell what a file is known by, and under which names they do.
 _STORAGE = ("s3", "gs", "az", "abfs", "memory")
 _ETAG_NAMES, _DATE_NAMES = ("ETag", "etag"), ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
-def remote_version(path: str) -> tuple[str, ...] | None:
+def remote_version(path: str, *, patient: bool = True) -> tuple[str, ...] | None:
     """Return what the server of a file says that changes with it: its ETag, or else its date, and its size.
 
     Parameters
     ----------
     path : str
         An address ``http://``, ``https://``, ``s3://``, ``gs://`` or ``az://``, or GDAL's ``/vsicurl/`` before one.
+    patient : bool, default True
+        Whether a web server that fails is asked again, and waited for; else it has a few seconds to answer.
 
     Returns
     -------
@@ -98,36 +101,41 @@ def remote_version(path: str) -> tuple[str, ...] | None:
     address = path.removeprefix("/vsicurl/")
     scheme = urlsplit(address).scheme
     if scheme in ("http", "https"):
-        return _web_version(address)
+        return _web_version(address, patient=patient)
     return _storage_version(address) if scheme in _STORAGE else None
 
 
-def _web_version(address: str) -> tuple[str, ...] | None:
-    given = os.environ.get("GDAL_HTTP_MAX_RETRY", str(_MOST_REPEATS))
-    repeats = min(int(given), _MOST_REPEATS) if given.isdecimal() else _MOST_REPEATS
-    delay = float(PATIENCE["GDAL_HTTP_RETRY_DELAY"])
-    part: dict[str, str] = {}
+def _web_version(address: str, *, patient: bool) -> tuple[str, ...] | None:
+    # A signed address may hold for reading alone: then the first byte is asked for.
+    for part in ({}, {"Range": "bytes=0-0"}):
+        found = _try_to_ask(address, part, patient=patient)
+        if found != _REFUSED:
+            return found
+    return None
+
+
+def _try_to_ask(address: str, part: Mapping[str, str], *, patient: bool) -> tuple[str, ...] | None:
+    most = _MOST_REPEATS if patient else 0
+    given = os.environ.get("GDAL_HTTP_MAX_RETRY", str(most))
+    repeats = min(int(given), most) if given.isdecimal() else most
+    seconds = _TIMEOUT_SECONDS if patient else _SHORT_TIMEOUT_SECONDS
     for attempt in range(repeats + 1):
         try:
-            return _ask(address, part)
+            return _ask(address, part, seconds)
         except HTTPError as error:
             error.close()
             if error.code in _GONE:
                 return ()
             if error.code in _OTHER_WAY:
-                if part:
-                    return None
-                # A signed address may hold for reading alone: the first byte is asked for.
-                part = {"Range": "bytes=0-0"}
-                continue
+                return _REFUSED
         except (OSError, HTTPException, ValueError):
             pass
         if attempt < repeats:
-            time.sleep(delay * 2**attempt)
+            time.sleep(float(PATIENCE["GDAL_HTTP_RETRY_DELAY"]) * 2**attempt)
     return None
 
 
-def _ask(address: str, part: Mapping[str, str]) -> tuple[str, ...] | None:
+def _ask(address: str, part: Mapping[str, str], seconds: float) -> tuple[str, ...] | None:
     parts = urlsplit(address)
     user, _, place = parts.netloc.rpartition("@")
     headers = {"User-Agent": "samgeo", "Accept-Encoding": "identity", **part}
@@ -135,7 +143,7 @@ def _ask(address: str, part: Mapping[str, str]) -> tuple[str, ...] | None:
         headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
     url = urlunsplit((parts.scheme, place, parts.path, parts.query, ""))
     request = Request(url, headers=headers, method="GET" if part else "HEAD")  # noqa: S310 - of the web
-    with urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+    with urlopen(request, timeout=seconds) as response:  # noqa: S310
         found = response.headers
     size = (found.get("Content-Range", "").rpartition("/")[2] if part else "") or found.get("Content-Length", "")
     return _version(found.get("ETag", ""), found.get("Last-Modified", ""), size)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from xml.etree import ElementTree
@@ -32,6 +33,9 @@ _ADDRESSES = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/"
 
 # Requests to servers wait for answers, not for this machine.
 REQUESTS_AT_ONCE = 16
+
+# Of more files than this, folders are listed to know which are there: on a network drive each question takes its time.
+LISTED_FROM = 256
 
 # Mosaics of mosaics: so deep, and so many files in all, are looked into.
 MOST_DEPTH, MOST_FILES = 8, 100_000
@@ -62,8 +66,14 @@ def local_stamp(path: str | Path) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_size
 
 
-def stamp_of(path: str) -> Stamp | None:
+def stamp_of(path: str, *, patient: bool = True) -> Stamp | None:
     """Return what a file is known by.
+
+    Parameters
+    ----------
+    path : str
+    patient : bool, default True
+        Whether a server that fails is asked again, and waited for.
 
     Returns
     -------
@@ -74,20 +84,37 @@ def stamp_of(path: str) -> Stamp | None:
     if archive is not None:
         return local_stamp(archive)
     if is_remote(path):
-        return remote_version(path)
+        return remote_version(path, patient=patient)
     if path.endswith(METADATA):
         return _metadata_stamp(path)
     return local_stamp(path)
 
 
-def stamps_of(paths: Sequence[str]) -> list[Stamp | None]:
+def stamps_of(paths: Sequence[str], *, patient: bool = True) -> list[Stamp | None]:
     """Return `stamp_of` each of some files, those of servers at once."""
+    ask = partial(stamp_of, patient=patient)
     remote = [path for path in paths if is_remote(path) and _archive_of(path) is None]
-    if len(remote) < 2:
-        return [stamp_of(path) for path in paths]
-    with ThreadPoolExecutor(min(len(remote), REQUESTS_AT_ONCE)) as pool:
-        known = dict(zip(remote, pool.map(stamp_of, remote), strict=True))
-    return [known[path] if path in known else stamp_of(path) for path in paths]
+    known: dict[str, Stamp | None] = {}
+    if len(remote) > 1:
+        with ThreadPoolExecutor(min(len(remote), REQUESTS_AT_ONCE)) as pool:
+            known = dict(zip(remote, pool.map(ask, remote), strict=True))
+    if len(paths) - len(remote) > LISTED_FROM:
+        known |= dict.fromkeys(_absent([path for path in paths if not is_remote(path)]), ())
+    return [known[path] if path in known else ask(path) for path in paths]
+
+
+def _absent(paths: Iterable[str]) -> Iterator[str]:
+    """Give those of some files of this machine that are not there, listing each folder once."""
+    names: dict[str, set[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition(os.sep)
+        if folder not in names:
+            try:
+                names[folder] = set(os.listdir(folder or os.sep))  # noqa: PTH208 - names alone
+            except OSError:
+                names[folder] = set()
+        if name not in names[folder]:
+            yield path
 
 
 def beside(path: str) -> Iterator[str]:

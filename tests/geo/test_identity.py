@@ -237,10 +237,10 @@ def test_looking_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: py
     clock, looks = [100.0], []
     original = module.stamps_of
 
-    def slow(paths):
+    def slow(paths, **options):
         looks.append(clock[0])
         clock[0] += 1.0
-        return original(paths)
+        return original(paths, **options)
 
     watch = SourceWatch(Raster.open(tif(tmp_path / "a.tif")), clock=lambda: clock[0])
     monkeypatch.setattr(module, "stamps_of", slow)
@@ -279,3 +279,15 @@ def test_a_server_that_has_another_version_is_seen_and_one_that_is_silent_is_tol
             assert "secret" not in change.files
             assert identify(Raster.open(f"http://{server.url}/{name}"))["files"] != identify(raster)["files"]
             tif(path)
+
+
+def test_of_many_files_those_beside_them_are_seen_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import samgeo.geo.versions as module
+
+    monkeypatch.setattr(module, "LISTED_FROM", 3)
+    raster = Raster.open(mask_beside(tmp_path)[0])
+    assert not has_changed(raster)
+    overviews_beside(tmp_path / "a.tif")
+    change = SourceWatch(raster).look(now=True)
+    assert change is not None
+    assert "a.tif.ovr" in change.files

@@ -104,6 +104,7 @@ def test_servers_tell_the_version_of_a_file(tells: str, server: Served, tmp_path
     before = remote.remote_version(address(server))
     assert before is not None
     assert before == remote.remote_version(f"/vsicurl/{address(server)}")
+    assert before == remote.remote_version(address(server), patient=False)
     path = tmp_path / "city.tif"
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[:-1] + b"x")
