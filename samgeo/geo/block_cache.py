@@ -49,7 +49,7 @@ def block_cache_bytes(raster: Raster, window: int) -> int:
     file = max(source.files, key=lambda file: file.block[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with patient(file.path), open_raster(file.path, file.name) as dataset:
+        with patient(file.path, fresh=True), open_raster(file.path, file.name) as dataset:
             height, width = dataset.block_shapes[0]
     if width <= 2 * window:
         return LEAST_BYTES

@@ -1,63 +1,71 @@
-"""Pictures of several pixels in one: the mean of squares, exactly where they lie, from overviews where there are any."""
+"""Pictures with squares of k x k raster pixels as one pixel: the mean of the valid pixels of each square, at its exact place.
+
+Whether a square is valid is always decided by the pixels themselves, so that it does not depend on whether there are overviews
+or how they were made. Values come from overviews only where every pixel is known to be valid without reading it, and only from
+overviews that a sample shows to be means of the pixels (`samgeo.geo.overviews`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
+from samgeo.geo.file_source import FileSource
 from samgeo.geo.grid import Rect
 
-__all__ = ["Overviewed", "best_overview", "read_squares"]
+__all__ = ["best_overview", "read_squares"]
 
 Pixels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 
-# So many are averaged at a time, which bounds memory however much ground a rectangle covers.
+# So many pixels of the raster are averaged at a time, which bounds memory however large a rectangle is.
 PIXELS_AT_ONCE = 1 << 22
 
 
-@runtime_checkable
-class Overviewed(Protocol):
-    """A source of pixels that also has them decimated."""
-
-    @property
-    def overviews(self) -> tuple[int, ...]:
-        """How many pixels, along a side, are one in each overview."""
-
-
 def best_overview(source: object, factor: int) -> int:
-    """Return the coarsest overview of a source whose pixels make up squares of ``factor``; 1 where there is none."""
-    overviews = source.overviews if isinstance(source, Overviewed) else ()
-    return max((one for one in overviews if one > 0 and factor % one == 0), default=1)
+    """Return the decimation of the overview that squares of ``factor`` x ``factor`` pixels of a file are read from, else 1."""
+    if not isinstance(source, FileSource):
+        return 1
+    numbers = [number for number, band in enumerate(source.bands, start=1) if not band.is_alpha]
+    overview = source.overview_for(numbers, (0, 0), factor)
+    return 1 if overview is None else source.overviews[overview.level]
 
 
 def read_squares(
-    read: Callable[[Rect, int], tuple[Pixels, Bools, Bools]], rect: Rect, factor: int, step: int
+    read: Callable[[Rect], tuple[Pixels, Bools, Bools]],
+    rect: Rect,
+    factor: int,
+    *,
+    from_overviews: Callable[[Rect], Pixels | None] | None = None,
+    split: Callable[[Rect], Iterable[Rect]] | None = None,
 ) -> tuple[Pixels, Bools]:
-    """Read a rectangle with squares of pixels as one: the mean of what is valid in each.
+    """Read a rectangle with squares of pixels as one: the mean of the valid pixels of each square.
 
     Parameters
     ----------
     read : callable
-        Gets a rectangle and a step, and gives every such pixel of it: uint8 of shape (h, w, 3), 0 where not valid; where they
-        are valid; and where they are in the raster at all.
+        Gets a rectangle, and gives every pixel of it: uint8 of shape (h, w, 3), 0 where not valid; where they are valid; and
+        where they are in the raster at all.
     rect : Rect
         In pixels of the raster.
     factor : int
         Side of a square in pixels.
-    step : int
-        A divisor of it.
+    from_overviews : callable, optional
+        Gets a rectangle of squares, each of which has a pixel in the raster. Gives the squares as uint8 of shape (h, w, 3)
+        where all of their pixels are valid and overviews hold their values; None where the pixels have to be read.
+    split : callable, optional
+        Gets a rectangle of squares, and gives those parts of it that are read one by one: together all of its squares that have
+        a pixel in the raster.
 
     Returns
     -------
     pixels : ndarray of uint8, shape (h, w, 3)
         Rounded; 0 where not valid.
     valid : ndarray of bool, shape (h, w)
-        Where at least half of what lies in the raster is valid.
+        Where at least half of the pixels of a square that lie in the raster are valid.
 
     Raises
     ------
@@ -68,12 +76,22 @@ def read_squares(
         raise OptionError(f"{rect} does not consist of squares of {factor} x {factor} pixels; give multiples of these.")
     height, width = (length // factor for length in rect.shape)
     pixels, valid = np.zeros((height, width, 3), dtype=np.uint8), np.zeros((height, width), dtype=bool)
-    rows_at_once = max(PIXELS_AT_ONCE * step**2 // (max(rect.width, 1) * factor), 1)
-    for first in range(0, height, rows_at_once):
-        rows = slice(first, min(first + rows_at_once, height))
-        strip = Rect(rect.x0, rect.y0 + rows.start * factor, rect.x1, rect.y0 + rows.stop * factor)
-        pixels[rows], valid[rows] = _means(*read(strip, step), factor // step)
+    for strip in _strips(rect, factor):
+        for part in (strip,) if split is None else split(strip):
+            left, top = (part.x0 - rect.x0) // factor, (part.y0 - rect.y0) // factor
+            where = slice(top, top + part.height // factor), slice(left, left + part.width // factor)
+            means = None if from_overviews is None else from_overviews(part)
+            if means is None:
+                pixels[where], valid[where] = _means(*read(part), factor)
+            else:
+                pixels[where], valid[where] = means, True
     return pixels, valid
+
+
+def _strips(rect: Rect, factor: int) -> Iterator[Rect]:
+    rows = max(PIXELS_AT_ONCE // (max(rect.width, 1) * factor), 1) * factor
+    for top in range(rect.y0, rect.y1, rows):
+        yield Rect(rect.x0, top, rect.x1, min(top + rows, rect.y1))
 
 
 def _means(pixels: Pixels, valid: Bools, inside: Bools, side: int) -> tuple[Pixels, Bools]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +16,16 @@ from urllib.parse import urlsplit
 
 from samgeo.errors import RasterError, VectorError
 
-__all__ = ["check_no_view", "check_vector_driver", "check_vector_head", "leads_elsewhere", "open_raster", "suffix_of"]
+__all__ = [
+    "check_no_view",
+    "check_vector_driver",
+    "check_vector_head",
+    "leads_elsewhere",
+    "list_files",
+    "open_overview",
+    "open_raster",
+    "suffix_of",
+]
 
 # Pixels are in the file, and in files beside it with the same stem. The usual ones come first: they are tried in this order.
 # fmt: off
@@ -146,6 +156,28 @@ def open_raster(path: str, name: str) -> Any:
             )
         return dataset
     raise first or RasterioIOError(f"GDAL is built without {' and '.join(drivers)}")
+
+
+def list_files(path: str) -> list[str]:
+    """Return the files that GDAL says a raster is read from; nothing where it cannot be opened."""
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with open_raster(path, path) as dataset:
+                return list(dataset.files)
+    except (RasterError, RasterioError):
+        return []
+
+
+def open_overview(path: str, name: str, level: int) -> Any:
+    """Open an overview of a raster, counted from 0, as a raster of its own, under the rules of `open_raster`."""
+    import rasterio
+
+    with open_raster(path, name) as dataset:
+        driver = dataset.driver
+    return rasterio.open(path, driver=driver, sharing=False, overview_level=level)
 
 
 def check_vector_head(path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from samgeo.geo.bands import Band, choose_bands
 from samgeo.geo.file_source import MAX_PIXELS
 from samgeo.geo.grid import Rect
 from samgeo.geo.nodata import as_dtype, has_value
+from samgeo.geo.source import OverviewSource
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -28,6 +30,9 @@ __all__ = ["MosaicSource", "offset_px"]
 
 # What a tile's corners may be off the grid of the others, in pixels: the rounding of their georeference.
 TOLERANCE_PX = 0.01
+
+# Where more rasters than this lie in what is read at a time, the parts in one raster are too small to be read by themselves.
+MOST_SPLIT = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +164,41 @@ class MosaicSource:
             valid[where] |= mask
             covered[where] = True
         return values, valid
+
+    def split(self, rect: Rect, factor: int) -> list[Rect]:
+        """Split a rectangle of squares into parts, so that many lie in one raster that nothing covers.
+
+        Parameters
+        ----------
+        rect : Rect
+            In pixels; it consists of squares, and lies in the mosaic, but for its last row and column of squares.
+        factor : int
+            Side of a square in pixels.
+        """
+        touched = self._touched(rect)
+        if not 1 < len(touched) <= MOST_SPLIT:
+            return [rect]
+        columns, rows = {rect.x0, rect.x1}, {rect.y0, rect.y1}
+        for x0, y0, x1, y1 in self.rects[touched].tolist():
+            columns |= {-(-x0 // factor) * factor, x1 // factor * factor}
+            rows |= {-(-y0 // factor) * factor, y1 // factor * factor}
+        x, y = (
+            sorted({min(max(edge, low), high) for edge in edges})
+            for edges, low, high in ((columns, rect.x0, rect.x1), (rows, rect.y0, rect.y1))
+        )
+        return [Rect(left, top, right, bottom) for top, bottom in pairwise(y) for left, right in pairwise(x)]
+
+    def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
+        """Do as `FileSource.read_squares` where one raster covers the rectangle and no other lies over it; else give None."""
+        touched = self._touched(rect)
+        if not touched or (self.empty is not None and any(self.empty[number - 1] is not None for number in numbers)):
+            return None
+        place = Rect(*map(int, self.rects[touched[0]]))
+        tile = self.tiles[touched[0]]
+        if rect not in place or not isinstance(tile, OverviewSource):
+            return None
+        inside = Rect(rect.x0 - place.x0, rect.y0 - place.y0, rect.x1 - place.x0, rect.y1 - place.y0)
+        return tile.read_squares(numbers, inside, factor)
 
     def _touched(self, rect: Rect) -> list[int]:
         x0, y0, x1, y1 = self.rects.T

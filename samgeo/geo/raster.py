@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.bands import choose_bands
-from samgeo.geo.coarse import best_overview, read_squares
+from samgeo.geo.coarse import read_squares
 from samgeo.geo.grid import Rect
 from samgeo.geo.hints import picture_hints, tell
 from samgeo.geo.mosaic import MosaicSource
 from samgeo.geo.nodata import check_nodata, has_value
 from samgeo.geo.opening import open_source
 from samgeo.geo.sampling import Sample, fit, flatten
+from samgeo.geo.source import OverviewSource
 from samgeo.geo.stretch import Stretch, apply_stretch, check_stretch, percentile_stretch
 from samgeo.geo.transparency import check_alpha, settle_alpha, transparent_bands
 
@@ -237,7 +239,8 @@ class Raster:
     def read_coarse(self, rect: Rect, factor: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Read a rectangle, which may reach past the raster, with squares of pixels as one: the mean of what is valid in each.
 
-        Overviews whose pixels make up such squares are read in the place of pixels.
+        Where every pixel has data for certain, values come from overviews that hold such means (`samgeo.geo.overviews`); all
+        else is read from the pixels. What is valid is the same with and without overviews.
 
         Parameters
         ----------
@@ -260,22 +263,40 @@ class Raster:
         RasterError
             If it cannot be read.
         """
-        return read_squares(self._decimated, rect, factor, best_overview(self.source, factor))
+        return read_squares(
+            self._pixels_within,
+            rect,
+            factor,
+            from_overviews=partial(self._squares, factor) if isinstance(self.source, OverviewSource) else None,
+            split=partial(self._squares_within, factor),
+        )
 
-    def _decimated(self, rect: Rect, step: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Read every ``step``-th pixel, as an overview has them: what they look like, where valid, and where in the raster."""
-        shape = (rect.height // step, rect.width // step)
-        pixels, valid = np.zeros((*shape, 3), dtype=np.uint8), np.zeros(shape, dtype=bool)
-        within = np.zeros(shape, dtype=bool)
+    def _pixels_within(self, rect: Rect) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Read a rectangle: what it looks like, where it is valid, and where in the raster."""
+        within = np.zeros(rect.shape, dtype=bool)
         inside = rect & self._frame
         if not inside.is_empty:
-            y, x = (inside.y0 - rect.y0) // step, (inside.x0 - rect.x0) // step
-            height, width = (-(-length // step) for length in inside.shape)
-            where = slice(y, y + height), slice(x, x + width)
-            read = self.source.read(self.numbers, inside, None if step == 1 else (height, width))
-            pixels[where], valid[where] = self.picture(*read)
-            within[where] = True
-        return pixels, valid, within
+            within[inside.slices_in(rect)] = True
+        return *self.read(rect), within
+
+    def _squares_within(self, factor: int, rect: Rect) -> list[Rect]:
+        """Return the part of a rectangle of squares that has pixels in the raster, split where a mosaic is to be split."""
+        height, width = (-(-length // factor) * factor for length in self.shape)
+        inside = rect & Rect(0, 0, width, height)
+        if inside.is_empty:
+            return []
+        return self.source.split(inside, factor) if isinstance(self.source, MosaicSource) else [inside]
+
+    def _squares(self, factor: int, rect: Rect) -> NDArray[np.uint8] | None:
+        """Return the picture of squares as overviews have it; None where the pixels have to be read."""
+        if factor == 1 or any(value is not None for value in self.nodata) or not isinstance(self.source, OverviewSource):
+            return None
+        values = self.source.read_squares(self.numbers, rect, factor)
+        if values is None:
+            return None
+        if self.stretch is None:
+            values = np.floor(values + 0.5)
+        return self.picture(values, np.ones(values.shape[1:], dtype=bool))[0]
 
     def pixels_touched(self, rect: Rect, shape: tuple[int, int]) -> float:
         """Return about how many pixels have to be read for a rectangle decimated to a shape: more without overviews."""

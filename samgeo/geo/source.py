@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from samgeo.geo.file_source import FileSource
     from samgeo.geo.grid import Rect
 
-__all__ = ["Source"]
+__all__ = ["OverviewSource", "Source"]
 
 
 class Source(Protocol):
@@ -74,3 +74,11 @@ class Source(Protocol):
         RasterError
             If it cannot be read; the message names the rectangle.
         """
+
+
+@runtime_checkable
+class OverviewSource(Protocol):
+    """A source of pixels that can give the means of squares without reading the pixels."""
+
+    def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
+        """Read the means of squares of pixels; None where the pixels have to be read. See `FileSource.read_squares`."""

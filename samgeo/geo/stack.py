@@ -103,6 +103,17 @@ class StackSource:
                 mask &= self.files[index].read([number], rect, out_shape)[0][0] > 0
         return values, mask
 
+    def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
+        """Do as `FileSource.read_squares`, each band from its own file; give None if one of them has to be read by pixels."""
+        squares = []
+        for number in numbers:
+            index, own = self.places[number - 1]
+            one = self.files[index].read_squares([own], rect, factor)
+            if one is None:
+                return None
+            squares.append(one[0])
+        return np.stack(squares)
+
 
 def _check_same_grid(first: FileSource, other: FileSource) -> None:
     if first.geobox.shape != other.geobox.shape or first.geobox.crs != other.geobox.crs or offset_px(first, other) != (0, 0):

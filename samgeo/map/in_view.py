@@ -47,6 +47,8 @@ def segment_area(
     ------
     WindowError
         If a window cannot be read or computed.
+    RasterError
+        If the raster has changed since it was opened.
     """
     from samgeo.sam.registry import default_gates
 
@@ -69,6 +71,7 @@ def segment_area(
         for closed in merge((rows[row] for row in range(lattice.rows)), Levels.of(lattice), min_iou=MERGE_IOU)
         for one in closed
     )
+    predictor.check_same()
     return to_frame(segments, predictor.raster.geobox)
 
 

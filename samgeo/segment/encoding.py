@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samgeo.errors import OptionError, SamgeoError, WindowError
+from samgeo.errors import OptionError, RasterError, SamgeoError, WindowError
+from samgeo.geo.identity import SourceWatch
 from samgeo.sam.packing import pack
 from samgeo.segment.embeddings import check_fresh, read_window
 from samgeo.segment.schedule import run_ordered
@@ -107,7 +108,8 @@ def encode(
     OptionError
         If the store was made of another raster, stretch, model or lattice, or the raster has changed since.
     SamgeoError
-        If the raster, the model or an option cannot work; later, if a window cannot be read or encoded.
+        If the raster, the model or an option cannot work; later, if a window cannot be read or encoded, or a file that the
+        raster is read from changes.
     """
     from tqdm import tqdm
 
@@ -120,6 +122,7 @@ def encode(
     segmenter = load_model(model, device=device, dtype=dtype)
     into = EmbeddingStore.open_or_create(store, raster, segmenter, window=window, overlap=overlap, overwrite=overwrite)
     check_fresh(raster, into)
+    watch = SourceWatch(raster)
 
     reference = ModelReference(str(model), device, dtype) if isinstance(model, str | Path) else segmenter
     shared = (raster, segmenter if scheduler in (None, "threads", "synchronous") else reference, into, verify)
@@ -131,7 +134,18 @@ def encode(
         ):
             encoded, kept, empty = encoded + done.encoded, kept + done.kept, empty + done.empty
             mended += done.mended
+            _check_same(raster, into, watch)
+    _check_same(raster, into, watch, now=True)
     return Encoding(len(into.lattice), encoded, kept, empty, mended)
+
+
+def _check_same(raster: Raster, store: EmbeddingStore, watch: SourceWatch, *, now: bool = False) -> None:
+    change = watch.look(now=now)
+    if change is not None:
+        raise RasterError(
+            f"{change} while {raster.name} was encoded into {store.path}, which may hold windows of both versions; encode it "
+            "again with overwrite when it no longer changes."
+        )
 
 
 def _encode_block(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.identity import SourceWatch
 from samgeo.sam.threads import check_threads, computing_in
 from samgeo.segment.answering import Candidate, best_pieces, candidates
 from samgeo.segment.embeddings import MEMORY_BYTES, EmbeddingCache, Encoded, check_fresh, embed, read_window
@@ -104,6 +105,29 @@ class Predictor:
             check_fresh(self.raster, self.store)
             self.lattice = self.store.lattice
         self._windows = EmbeddingCache(memory)
+        self._watch = SourceWatch(self.raster)
+
+    def check_same(self, *, now: bool = False) -> None:
+        """Refuse to go on where a file that the raster is read from has changed since it was opened.
+
+        Every prediction does so by itself; files at an address are looked at every few seconds.
+
+        Parameters
+        ----------
+        now : bool, default False
+            Whether to look even if somebody has looked a moment ago.
+
+        Raises
+        ------
+        RasterError
+            If one has, or a server does not answer where it has to be looked now.
+        """
+        change = self._watch.look(now=now)
+        if change is not None:
+            raise RasterError(
+                f"{change} since {self.raster.name} was opened, so that answers would be of two rasters; open it again, in a "
+                "new Predictor or Map, when it no longer changes."
+            )
 
     def predict(
         self,
@@ -159,7 +183,7 @@ class Predictor:
         VectorError
             If features cannot be read.
         RasterError
-            If a window cannot be read.
+            If a window cannot be read, or the raster has changed since it was opened.
         """
         _check(multimask, refine)
         prompts, table = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
@@ -268,6 +292,7 @@ class Predictor:
         return Rect(0, 0, self.lattice.shape[1], self.lattice.shape[0])
 
     def _read(self, **given: Any) -> tuple[Prompts, pd.DataFrame | None]:
+        self.check_same()
         return read_prompts(self.raster.geobox, self.lattice, **given)
 
     def _windows_of(self, prompts: Prompts, prompt: int, extent: tuple[float, float, float, float]) -> list[Index]:
@@ -329,6 +354,7 @@ class Predictor:
     def _window(self, index: Index) -> Encoded:
         def make() -> Encoded:
             window = read_window(self.raster, self.lattice, index)
+            self.check_same()
             embedding = embed(self.model, window, self.store) if window.valid.any() else None
             return Encoded(embedding, window.rect, window.size, window.known)
 

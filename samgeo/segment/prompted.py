@@ -60,8 +60,8 @@ def predict(
     Raises
     ------
     SamgeoError
-        Before work starts, if an input or an option cannot work; later, if a window cannot be read, or the output cannot be
-        written. Then there is no output.
+        Before work starts, if an input or an option cannot work; later, if a window cannot be read, the raster changes
+        meanwhile, or the output cannot be written. Then there is no output.
     """
     from samgeo.geo.raster import Raster
     from samgeo.geo.vectors import check_output, write_vectors
@@ -74,6 +74,7 @@ def predict(
         check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
     predictor = Predictor(raster, model=model, device=device, dtype=dtype, window=window, overlap=overlap, cache=cache)
     result = predictor.predict(points, labels, boxes, polygons=polygons, crs=crs, multimask=multimask, refine=refine)
+    predictor.check_same(now=True)
     if output is not None:
         write_vectors(result, output, overwrite=overwrite, provenance=result.attrs["samgeo"])
     return result

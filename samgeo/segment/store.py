@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice
-from samgeo.segment.store_layout import BLOCK, DIGEST, DIGEST_BYTES, METADATA, attributes, create, describe_run, differences
+from samgeo.segment.store_layout import (
+    BLOCK,
+    DIGEST,
+    DIGEST_BYTES,
+    array_names,
+    attributes,
+    consolidate,
+    create,
+    describe_run,
+    differences,
+)
 
 if TYPE_CHECKING:
     import filelock
@@ -141,7 +151,15 @@ class EmbeddingStore:
                 f"the store {path} cannot be used: {'; '.join(differing)}. Use a store of its own for each raster, model and "
                 "lattice, or make this one anew with overwrite."
             )
-        return cls(path, lattice)
+        opened = cls(path, lattice)
+        if opened.writable:
+            opened.complete_metadata()
+        return opened
+
+    def complete_metadata(self) -> None:
+        """Repeat in the group what its arrays say, where a process was killed before it did; see `consolidate`."""
+        with self._undamaged(), self._lock("arrays"):
+            consolidate(self.path)
 
     @property
     def writable(self) -> bool:
@@ -357,11 +375,12 @@ class EmbeddingStore:
     def _group(self) -> Any:
         import zarr
 
-        return zarr.open_group(self.path, mode="r+" if self.writable else "r")
+        # What the arrays say themselves holds: a process may have been killed before it repeated that in the group.
+        return zarr.open_group(self.path, mode="r+" if self.writable else "r", use_consolidated=False)
 
     def _names(self) -> list[str]:
         """Return the names of the arrays of an embedding."""
-        return sorted(name for file in self.path.glob(f"*/{METADATA}") if (name := file.parent.name) != DIGEST)
+        return [name for name in array_names(self.path) if name != DIGEST]
 
     def _create_array(self, name: str, array: NDArray[Any]) -> None:
         import zarr
@@ -369,6 +388,7 @@ class EmbeddingStore:
 
         with self._lock("arrays"):
             if name in self._group():
+                consolidate(self.path)
                 return
             grid = (self.lattice.rows, self.lattice.columns)
             zarr.create_array(
@@ -383,6 +403,7 @@ class EmbeddingStore:
                 fill_value=0,
                 dimension_names=["row", "column", *(f"{name}_{axis}" for axis in range(array.ndim))],
             )
+            consolidate(self.path)
 
     @contextmanager
     def _locked(self, index: Index) -> Iterator[None]:

@@ -13,13 +13,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samgeo.errors import OptionError
+from samgeo.geo.files import write_whole
 from samgeo.geo.grid import Lattice
 
 if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
 
-__all__ = ["BLOCK", "DIGEST", "DIGEST_BYTES", "METADATA", "attributes", "create", "describe_run", "differences"]
+__all__ = [
+    "BLOCK",
+    "DIGEST",
+    "DIGEST_BYTES",
+    "METADATA",
+    "array_names",
+    "attributes",
+    "consolidate",
+    "create",
+    "describe_run",
+    "differences",
+]
 
 FORMAT = 2
 ATTRIBUTE = "samgeo"
@@ -30,6 +42,7 @@ DIGEST_BYTES = 16
 BLOCK = 4
 
 METADATA = "zarr.json"
+CONSOLIDATED = "consolidated_metadata"
 
 # What lies below the folder of an array: what it says of itself, its shards by their places, locks, and what zarr was writing.
 _OURS = re.compile(r"zarr\.json|c(/[0-9]+)*|\.locks(/[0-9a-z-]+\.lock)?|(c/([0-9]+/)*)?[0-9a-z]+\.[0-9a-f]{32}\.partial")
@@ -72,6 +85,7 @@ def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace
             fill_value=0,
             dimension_names=["row", "column", "byte"],
         )
+        consolidate(fresh)
         if replace:
             with suppress(FileNotFoundError):  # Another process is replacing it too.
                 path.rename(old)
@@ -96,6 +110,36 @@ def _strange(path: Path) -> Path | None:
             if below.is_symlink() or not _OURS.fullmatch(below.relative_to(inner).as_posix()):
                 return below
     return None
+
+
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays in a store, the digests too."""
+    names = (file.parent.name for file in path.glob(f"*/{METADATA}"))
+    # A file that is being written is in a folder with a dot.
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def consolidate(path: Path) -> None:
+    """Repeat the metadata of all arrays in those of the group, so that a copy at an address is opened without listing it.
+
+    The group is as zarr-python writes consolidated metadata in the format 3. It is replaced whole, and only where something
+    is missing. Damaged metadata stay as they are: whoever reads the store says so.
+
+    Raises
+    ------
+    OSError, OptionError
+        If it cannot be written.
+    """
+    try:
+        group = json.loads((path / METADATA).read_bytes())
+        arrays = {name: json.loads((path / name / METADATA).read_bytes()) for name in array_names(path)}
+        whole = {"kind": "inline", "must_understand": False, "metadata": arrays}
+        if group.get(CONSOLIDATED) == whole:
+            return
+        content = json.dumps(group | {CONSOLIDATED: whole}, indent=2).encode()
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return
+    write_whole(path / METADATA, content)
 
 
 def attributes(path: Path) -> dict[str, Any]:

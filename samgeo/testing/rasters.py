@@ -81,6 +81,7 @@ def write_raster(
     mask: NDArray[np.bool_] | None = None,
     mask_inside: bool = True,
     overviews: Sequence[int] = (),
+    overview_method: str = "nearest",
     **profile: Any,
 ) -> Path:
     """Write a raster file.
@@ -109,6 +110,8 @@ def write_raster(
         Whether the mask is part of the TIFF or a file beside it.
     overviews : sequence of int
         Decimations.
+    overview_method : str
+        How they are resampled, as rasterio calls it, such as "average".
     **profile
         What else the driver takes, such as ``compress``, ``photometric``, ``tiled`` or ``driver``, "GTiff" by default.
 
@@ -141,5 +144,5 @@ def write_raster(
                 file.write_mask(mask)
         if overviews:
             with rasterio.open(path, "r+") as file:
-                file.build_overviews(list(overviews), Resampling.nearest)
+                file.build_overviews(list(overviews), Resampling[overview_method])
     return path

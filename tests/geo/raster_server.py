@@ -1,10 +1,12 @@
 """A server of files with ranges, in a process of its own: GDAL may hold the interpreter's lock while it waits for an answer."""
 
 import functools
+import hashlib
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ from typing import Any
 class Served:
     """A folder at an address.
 
-    ``failures`` is how many of the next requests are answered with 503, ``asked`` how many came.
+    ``failures`` is how many of the next requests are answered with 503, ``asked`` how many came. ``tells`` is what is said of
+    a file's version: ``b"e"`` its ETag and date, ``b"d"`` its date, ``b"n"`` nothing, ``b"r"`` its ETag, to readers alone.
     """
 
     url: str
     failures: Any
     asked: Any
+    tells: Any
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -45,6 +49,10 @@ class Handler(SimpleHTTPRequestHandler):
         if fails or not path.is_file():
             self.send_error(503 if fails else 404)
             return
+        tells = self.served.tells.value
+        if tells == b"r" and not with_body:
+            self.send_error(403)
+            return
         content, asked = path.read_bytes(), self.headers.get("Range")
         first, last = asked.removeprefix("bytes=").split("-") if asked else ("0", "")
         low, high = int(first), min(int(last or len(content)), len(content) - 1)
@@ -52,6 +60,10 @@ class Handler(SimpleHTTPRequestHandler):
         if asked:
             self.send_header("Content-Range", f"bytes {low}-{high}/{len(content)}")
         self.send_header("Accept-Ranges", "bytes")
+        if tells in (b"e", b"r"):
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+        if tells in (b"e", b"d"):
+            self.send_header("Last-Modified", formatdate(path.stat().st_mtime, usegmt=True))
         self.send_header("Content-Length", str(high - low + 1))
         self.end_headers()
         if with_body:
@@ -61,8 +73,8 @@ class Handler(SimpleHTTPRequestHandler):
         """Be quiet."""
 
 
-def serve(folder: Path, failures: Any, asked: Any, port: Any) -> None:
-    handler = functools.partial(Handler, directory=str(folder), served=Served("", failures, asked))
+def serve(folder: Path, failures: Any, asked: Any, tells: Any, port: Any) -> None:
+    handler = functools.partial(Handler, directory=str(folder), served=Served("", failures, asked, tells))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         port.put(server.server_port)
         server.serve_forever()
@@ -73,10 +85,11 @@ def served(folder: Path) -> Iterator[Served]:
     """Serve a folder."""
     context = multiprocessing.get_context("spawn")
     failures, asked, port = context.Value("i", 0), context.Value("i", 0), context.Queue()
-    process = context.Process(target=serve, args=(folder, failures, asked, port), daemon=True)
+    tells = context.Value("c", b"e")
+    process = context.Process(target=serve, args=(folder, failures, asked, tells, port), daemon=True)
     process.start()
     try:
-        yield Served(f"127.0.0.1:{port.get(timeout=60)}", failures, asked)
+        yield Served(f"127.0.0.1:{port.get(timeout=60)}", failures, asked, tells)
     finally:
         process.kill()
         process.join()

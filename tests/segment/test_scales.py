@@ -52,6 +52,24 @@ def lake(shape: tuple[int, int], rect: tuple[int, int, int, int], island: bool =
     return labels
 
 
+@pytest.mark.parametrize(("shape", "method"), [((112, 416), "average"), ((112, 411), "average"), ((112, 416), "nearest")])
+def test_overviews_change_no_object_whatever_the_size_of_the_raster(shape, method: str, tmp_path: Path) -> None:
+    """Overviews of sizes that their factors do not divide have pixels of other widths than these."""
+    labels = np.zeros(shape, dtype=np.int32)
+    for index, x in enumerate(range(10, 330, 100)):
+        labels[16:96, x : x + 80] = index + 1
+    options = {"model": Shortsighted(64), "overlap": 16, "points_per_side": 8, "scales": (1, 4), "progress": False}
+    results = [
+        samgeo.segment(
+            write_raster(tmp_path / f"{len(overviews)}.tif", paint(labels), overviews=overviews, overview_method=method),
+            **options,
+        )
+        for overviews in ((), (2, 4, 8))
+    ]
+    assert len(results[0]) >= labels.max()
+    assert results[0].geometry.geom_equals_exact(results[1].geometry, 0).all()
+
+
 @pytest.mark.parametrize("scales", ALL_SCALES)
 def test_300_objects_are_300_features_with_their_very_pixels(scales) -> None:
     labels = scattered(300, (1250, 1250), seed=7, min_size=20, max_size=45)

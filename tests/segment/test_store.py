@@ -93,6 +93,44 @@ def test_it_is_a_zarr_v3_group_sharded_compressed_in_half_precision_that_says_wh
     assert "stretch" in said["pixels"]
 
 
+class Unlisted(zarr.storage.LocalStore):
+    """A store that cannot be listed, as a web server's."""
+
+    supports_listing = False
+
+    def list(self):
+        raise AssertionError("listed")
+
+    def list_prefix(self, prefix):
+        raise AssertionError("listed")
+
+    def list_dir(self, prefix):
+        raise AssertionError("listed")
+
+
+def test_a_store_is_opened_without_listing_it(tmp_path: Path) -> None:
+    path = tmp_path / "store.zarr"
+    samgeo.encode(IMAGE, path, model=Oracle64(), progress=False)
+    names = sorted(zarr.open_group(path, mode="r", use_consolidated=False).array_keys())
+    assert len(names) >= 2
+    group = zarr.open_group(Unlisted(path, read_only=True), mode="r")
+    assert sorted(group.array_keys()) == names
+    for name in names:
+        assert np.array_equal(group[name][0, 0], zarr.open_array(path / name, mode="r")[0, 0])
+
+
+def test_metadata_that_a_killed_process_left_out_of_the_group_are_made_good(tmp_path: Path) -> None:
+    path = tmp_path / "store.zarr"
+    samgeo.encode(IMAGE, path, model=Oracle64(), progress=False)
+    whole = json.loads((path / "zarr.json").read_text())
+    arrays = whole["consolidated_metadata"]["metadata"]
+    left_out = whole | {"consolidated_metadata": {**whole["consolidated_metadata"], "metadata": {"digest": arrays["digest"]}}}
+    for told in (left_out, {name: value for name, value in whole.items() if name != "consolidated_metadata"}):
+        (path / "zarr.json").write_text(json.dumps(told))
+        assert samgeo.encode(IMAGE, path, model=Oracle64(), progress=False).encoded == 0
+        assert json.loads((path / "zarr.json").read_text()) == whole
+
+
 def test_a_rounded_embedding_is_rounded_for_good() -> None:
     model = samgeo.load_model("tiny")
     pixels = np.random.default_rng(0).integers(0, 255, (1, 512, 512, 3), dtype=np.uint8)

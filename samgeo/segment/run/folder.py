@@ -37,7 +37,7 @@ from samgeo.segment.run.layout import (
     spans_in,
     take_away,
 )
-from samgeo.segment.run.manifest import FORMAT, KIND, differences, tell_differences
+from samgeo.segment.run.manifest import FORMAT, KIND, SPOILED, changed_files, differences, tell_differences
 from samgeo.segment.run.parts import DamagedError, Failure, Frontier, Part
 
 if TYPE_CHECKING:
@@ -117,14 +117,29 @@ class RunFolder:
         except OSError as error:
             raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from None
         if (self.path / MANIFEST).exists():
-            lines = differences(self.manifest(), manifest)
-            if lines:
+            before = self.manifest()
+            if SPOILED in before:
                 raise RunError(
-                    f"the run {self.path} was begun with something else: {tell_differences(lines)}. Give the same input, model "
-                    "and options to go on with it, remove the folder to begin anew, or name another one with run_dir."
+                    f"{before[SPOILED]} while the run {self.path} worked, so that what is done may be of two rasters; remove "
+                    "that folder to begin anew, or name another one with run_dir."
+                )
+            lines = differences(before, manifest)
+            if lines:
+                changed = changed_files(before, manifest)
+                which = f" These files have changed since: {', '.join(changed)}." if changed else ""
+                raise RunError(
+                    f"the run {self.path} was begun with something else: {tell_differences(lines)}.{which} Give the same "
+                    "input, model and options to go on with it, remove the folder to begin anew, or name another one with "
+                    "run_dir."
                 )
         else:
             write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+    def mark_spoiled(self, why: str) -> None:
+        """Have the run never be continued: what is done may be of two rasters, even where the first one comes back."""
+        with suppress(RunError):
+            manifest = self.manifest()
+            write_whole(self.path / MANIFEST, json.dumps(manifest | {SPOILED: why}, indent=1).encode())
 
     def _whose(self) -> str:
         session = self.session()

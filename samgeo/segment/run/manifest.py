@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from samgeo.geo.remote import without_secrets
+
 if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
 
-__all__ = ["FORMAT", "describe", "differences", "tell_differences"]
+__all__ = ["FORMAT", "KIND", "SPOILED", "changed_files", "describe", "differences", "tell_differences"]
 
 FORMAT = 2
 KIND = "samgeo segment"
@@ -18,6 +20,12 @@ KIND = "samgeo segment"
 # What is told of a run, and may differ when it is continued: where the raster lies, as long as it is the same.
 ABOUT = "about"
 MOST_SHOWN = 8
+
+# Says that a file changed while the run worked, and which: what is done may be of two rasters.
+SPOILED = "spoiled"
+
+# The versions of so many files are kept, to say which one has changed; a digest is kept of all.
+MOST_VERSIONS = 1000
 
 
 def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,10 +44,11 @@ def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> di
         ``input``: the grid, the bands and the stretch, and what `samgeo.geo.identity.identify` says; ``model``, with the
         device and the precision where it has them; ``options``; ``versions``; and ``about``, which is not compared.
     """
-    from samgeo.geo.identity import identify
+    from samgeo.geo.identity import file_versions, identify
 
     made = raster.provenance()
     files = made.pop("files", None)
+    versions = {without_secrets(one.path): list(one.stamp) for one in file_versions(raster)[:MOST_VERSIONS]}
     manifest = {
         "kind": KIND,
         "format": FORMAT,
@@ -53,7 +62,7 @@ def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> di
         },
         "options": dict(options),
         "versions": _versions(),
-        ABOUT: {"raster": made["path"], **({} if files is None else {"files": files})},
+        ABOUT: {"raster": made["path"], **({} if files is None else {"files": files}), "versions": versions},
     }
     # What is compared is what a file holds: tuples are lists there.
     compared: dict[str, Any] = json.loads(json.dumps(manifest, allow_nan=False))
@@ -74,6 +83,16 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and not key.startswith(f"{ABOUT}.")
     ]
+
+
+def changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return which files that a raster is read from are of other versions, came, or are gone; the first ones of many."""
+    old, new = (manifest.get(ABOUT, {}).get("versions", {}) for manifest in (before, now))
+    if not isinstance(old, dict) or not old.keys() & new.keys():
+        # It was moved, or is another raster altogether.
+        return []
+    changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+    return changed[:MOST_SHOWN] + ([f"{len(changed) - MOST_SHOWN} more"] if len(changed) > MOST_SHOWN else [])
 
 
 def tell_differences(lines: list[str]) -> str:

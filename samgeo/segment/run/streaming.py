@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from samgeo.errors import RunError, StoppedError, WindowError
 from samgeo.geo.block_cache import limited_block_cache
+from samgeo.geo.identity import SourceWatch
 from samgeo.geo.places import Place, RemotePlace
 from samgeo.segment.continuation import Ask
 from samgeo.segment.merge import Piece
@@ -69,15 +71,21 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
 
     Raises
     ------
+    RunError
+        If the raster has changed meanwhile.
     WindowError
         If a window cannot be segmented: a table with holes would not show them.
     """
     import geopandas as gpd
     import pandas as pd
 
+    watch = SourceWatch(job.raster)
+
     def rows(windows: WindowStream) -> Generator[dict[int, list[Piece]]]:
         for columns in job.levels.columns:
             yield {column: _found(windows, job) for column in range(columns)}
+            _check_same(job, watch)
+        _check_same(job, watch, now=True)
 
     with (
         _bar(job, 0) as bar,
@@ -141,13 +149,20 @@ def run(
     """
     from samgeo.segment.run.manifest import describe
 
+    watch = SourceWatch(job.raster)
     with folder.opened(describe(job.raster, job.model, job.options)):
         try:
-            continued, frontier = _advance(job, folder, retry_failed, stop)
+            check = partial(_check_same, job, watch, folder=folder)
+            # What the manifest says may be of another version than what was opened.
+            check(now=True)
+            continued, frontier = _advance(job, folder, retry_failed, stop, check)
+            check(now=True)
             failures = folder.failures()
             _check_found(job, frontier, failures)
             result = _collect(job, folder, frontier, failures) if collect else None
-            holes = None if output is None else _write(job, folder, frontier, failures, output=output, overwrite=overwrite)
+            holes = None
+            if output is not None:
+                holes = _write(job, folder, frontier, failures, check, output=output, overwrite=overwrite)
             stays = keep or output is None or bool(failures)
             if not stays:
                 with stage("keep"):
@@ -170,10 +185,37 @@ def run(
     return summary, result
 
 
-def _advance(job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[], bool] | None) -> tuple[int, Frontier]:
-    """Do what is missing; return how many windows were there, and the frontier behind the last row."""
-    from samgeo.geo.identity import has_changed
+class _Check(Protocol):
+    """Refuses to go on where the raster has changed: `_check_same` of a run."""
 
+    def __call__(self, *, now: bool = False) -> None: ...
+
+
+def _check_same(job: Job, watch: SourceWatch, *, now: bool = False, folder: RunFolder | None = None) -> None:
+    change = watch.look(now=now)
+    if change is None:
+        return
+    if folder is None:
+        raise RunError(
+            f"{change} since {job.raster.name} was opened, so that what is done is of another raster than what is left; "
+            "segment it again when it no longer changes."
+        )
+    if change.is_loss:
+        raise RunError(
+            f"{change}, from which the run {folder.path} of {job.raster.name} reads; what is done is kept: put it back as it "
+            "was, and give the same again to go on."
+        )
+    folder.mark_spoiled(str(change))
+    raise RunError(
+        f"{change} since the run {folder.path} of {job.raster.name} was begun, so that what is done is of another raster than "
+        "what is left; remove that folder, and begin anew."
+    )
+
+
+def _advance(
+    job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[], bool] | None, check: _Check
+) -> tuple[int, Frontier]:
+    """Do what is missing; return how many windows were there, and the frontier behind the last row."""
     if retry_failed:
         folder.forget([span for span in folder.spans() if span.has_holes])
     frontier = folder.sound_frontier(job.levels.columns)
@@ -181,14 +223,10 @@ def _advance(job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[],
     continued = sum(span.stop - span.start for span in spans)
     folder.write_session(continued)
     with _bar(job, continued) as bar, limited_block_cache(job.plan.cache_bytes):
-        rows = _Rows(job, folder, spans, frontier.row, stop=stop, done=bar.update)
+        rows = _Rows(job, folder, spans, frontier.row, stop=stop, done=bar.update, check=check)
         with closing(rows):
             for objects, behind in objects_by_row(job, rows, frontier, ask=rows.ask, missing=rows.missing):
-                if has_changed(job.raster):
-                    raise RunError(
-                        f"{job.raster.name} has changed since the run {folder.path} was begun, so that what is done is of "
-                        "another raster than what is left; remove that folder, and begin anew."
-                    )
+                check()
                 with stage("keep"):
                     folder.write_row(behind.row - 1, objects, behind)
                 frontier = behind
@@ -207,8 +245,9 @@ class _Rows:
         *,
         stop: Callable[[], bool] | None,
         done: Callable[[], object],
+        check: _Check,
     ) -> None:
-        self._job, self._folder, self._first = job, folder, first
+        self._job, self._folder, self._first, self._check = job, folder, first, check
         self._columns = job.levels.columns
         self._there: dict[int, list[Span]] = {}
         for span in spans:
@@ -267,7 +306,7 @@ class _Rows:
 
     def _compute(self, row: int, start: int, stop: int) -> dict[int, Sequence[Piece]]:
         found: dict[int, Sequence[Piece]] = {}
-        unsaved = _Unsaved(self._folder, row, start)
+        unsaved = _Unsaved(self._folder, row, start, self._check)
         try:
             for column in range(start, stop):
                 result = self._windows.next_window()
@@ -285,8 +324,8 @@ class _Rows:
 class _Unsaved:
     """Windows of a row that are done and not in a part yet."""
 
-    def __init__(self, folder: RunFolder, row: int, start: int) -> None:
-        self._folder, self._row, self._start = folder, row, start
+    def __init__(self, folder: RunFolder, row: int, start: int, check: _Check) -> None:
+        self._folder, self._row, self._start, self._check = folder, row, start, check
         self._results: list[list[Piece] | Failure] = []
         self._since = time.monotonic()
 
@@ -298,6 +337,8 @@ class _Unsaved:
     def save(self) -> None:
         if not self._results:
             return
+        # What was read after a change is of another raster than the parts that are there.
+        self._check()
         stop = self._start + len(self._results)
         pieces = {
             column: [] if isinstance(result, Failure) else result for column, result in enumerate(self._results, self._start)
@@ -333,7 +374,14 @@ def _collect(job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence
 
 @timed("write")
 def _write(
-    job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure], *, output: Place, overwrite: bool
+    job: Job,
+    folder: RunFolder,
+    frontier: Frontier,
+    failures: Sequence[Failure],
+    check: _Check,
+    *,
+    output: Place,
+    overwrite: bool,
 ) -> Place | None:
     """Write the output, unless it is there from before a kill, and the holes; return where these are."""
     from samgeo.geo.joining import join_vectors
@@ -350,6 +398,11 @@ def _write(
     if not paths:
         paths = [folder.row_path(0)]
         write_vectors(job.no_objects(), paths[0], overwrite=True)
+
+    def about_to_place(whole: Path) -> None:
+        check(now=True)
+        folder.mark_output(output, whole, state)
+
     staged = isinstance(output, RemotePlace) or folder.path.stat().st_dev == output.parent.stat().st_dev
     join_vectors(
         paths,
@@ -357,7 +410,7 @@ def _write(
         overwrite=overwrite or ours is not None,
         provenance=_provenance(job, failures),
         staging=folder.path if staged else None,
-        about_to_place=lambda whole: folder.mark_output(output, whole, state),
+        about_to_place=about_to_place,
     )
     return holes
 
