@@ -237,11 +237,11 @@ class RunFolder:
         VectorError, OptionError
             If the disk does not take them.
         """
-        from samgeo.geo.vectors import write_vectors
+        from samgeo.geo.joining import write_part
 
         if len(objects):
             path = self.row_path(row)
-            write_vectors(objects, path, overwrite=True)
+            write_part(objects, path)
             write_whole(path.with_suffix(DIGEST), _digest(path).encode())
         write_whole(self.path / FRONTIER, frontier.to_bytes())
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samgeo.errors import OptionError
+from samgeo.geo.files import STAGING_PREFIX, check_name
 
 __all__ = [
     "DIGEST",
@@ -70,6 +71,7 @@ def check_folder(path: Path) -> None:
     OptionError
         With what to do.
     """
+    check_name(path, OptionError, "give a shorter name of the output, or name another folder with run_dir")
     if not path.exists():
         if not path.parent.is_dir():
             raise OptionError(f"the run {path} cannot be made: {path.parent} is not a folder; make it first.")
@@ -93,11 +95,10 @@ def prepare(path: Path) -> None:
     OSError
         If they cannot be made.
     """
-    begun = (path / MANIFEST).exists()
     for folder in (path, path / PARTS, path / ROWS):
         folder.mkdir(exist_ok=True)
-        # Before there is a manifest, other hidden folders may be of whoever owns the folder.
-        for leftover in folder.glob(".*-*" if begun or folder != path else f".{Path(MANIFEST).stem}-*"):
+        # Other hidden folders may be of whoever owns the folder.
+        for leftover in folder.glob(f"{STAGING_PREFIX}*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -301,8 +301,7 @@ def _write(
     job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure], *, output: Place, overwrite: bool
 ) -> Place | None:
     """Write the output, unless it is there from before a kill, and the holes; return where these are."""
-    from samgeo.geo.joining import join_vectors
-    from samgeo.geo.vectors import write_vectors
+    from samgeo.geo.joining import join_vectors, write_part
 
     ours = folder.wrote(output)
     holes = write_holes(job, failures, output, overwrite=overwrite) if failures else None
@@ -314,7 +313,7 @@ def _write(
     paths = folder.row_paths(frontier)
     if not paths:
         paths = [folder.row_path(0)]
-        write_vectors(job.no_objects(), paths[0], overwrite=True)
+        write_part(job.no_objects(), paths[0])
     staged = isinstance(output, RemotePlace) or folder.path.stat().st_dev == output.parent.stat().st_dev
     join_vectors(
         paths,
