@@ -68,7 +68,7 @@ def evaluate(
     if image is not None and output is None:
         raise click.UsageError("--image draws pictures into a folder; give one with --output.")
     if output is not None:
-        check_folder(output, overwrite=overwrite)
+        check_folder(output, overwrite=overwrite, inputs=(found, truth, options["aoi"], image))
     bands, stretch = parse_bands(options.pop("bands")), parse_stretch(options.pop("stretch"))
     raster = None if image is None else Raster.open(image, bands=bands, stretch=stretch)
     worst = options.pop("worst")

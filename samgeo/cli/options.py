@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["ASSETS", "count", "image_of", "imaging", "looking", "parse_bands", "parse_scales", "parse_stretch"]
+__all__ = ["ASSETS", "LAYER", "Y_UP", "count", "image_of", "imaging", "looking", "parse_bands", "parse_scales", "parse_stretch"]
 
 # What every command that looks at a raster with a model takes.
 _LOOKING = (
@@ -24,6 +24,12 @@ _LOOKING = (
 
 
 ASSETS = click.option("--assets", help="Of STAC Items: the raster by its key, or those that are its bands: red,green,blue.")
+
+LAYER = click.option("--layer", help="Name of the layer in a GeoPackage; its other layers stay.  [default: OUTPUT's name]")
+
+Y_UP = click.option(
+    "--y-up", is_flag=True, help="Of a raster without georeference: write y running up, as QGIS draws such images."
+)
 
 
 def imaging(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,6 @@ What a format has no type for is converted without loss, or refused with the nam
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,8 @@ GIVEN = "_given"
 """What is put behind the name of a user's column that has the name of a column of the result."""
 
 _GDAL_FORMATS = ("GPKG", "FlatGeobuf")
-_PLAIN = (str, bool, int, float, np.generic)
+_PLAIN = (str, bool, int, float)
+_NESTED = (dict, list, tuple, set, frozenset, np.ndarray)
 
 
 class RenamedColumnsWarning(UserWarning):
@@ -84,8 +84,8 @@ def fitted(frame: gpd.GeoDataFrame, written_as: str) -> gpd.GeoDataFrame:
     """Return features with columns that a format can hold.
 
     Names become text. Mappings and lists become JSON text (GeoJSON holds them as they are; GeoParquet too, where all rows have
-    the same keys or are lists of one type). Booleans with gaps become nullable booleans, whole numbers with gaps nullable whole
-    numbers. Values of several types in one column become text, and so do time spans, and whole numbers beyond 64 bits.
+    the same keys or are lists of one type). Booleans with gaps become nullable booleans, also where they are the texts "True" and
+    "False", as GeoPandas writes them; whole numbers with gaps become nullable whole numbers. Values of several types in one column become text, and so do time spans, and whole numbers beyond 64 bits.
     Geometries other than the active ones become WKT.
 
     Parameters
@@ -178,31 +178,44 @@ def _fitted_column(column: Any, name: str, written_as: str) -> Any:
     import geopandas as gpd
     import pandas as pd
 
-    if isinstance(column, gpd.GeoSeries) or isinstance(column.dtype, gpd.array.GeometryDtype):
-        return pd.Series(gpd.GeoSeries(column).to_wkt().to_numpy(dtype=object), dtype="str")
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column if written_as == "GeoParquet" else _fitted_column(_without_categories(column), name, written_as)
-    kind = column.dtype.kind
-    if isinstance(column.dtype, pd.PeriodDtype | pd.IntervalDtype) or kind == "c":
-        return _as_text(column, str)
-    if kind == "m":
-        return _as_text(column, lambda span: span.isoformat())
-    if (
-        kind == "u"
-        and written_as in _GDAL_FORMATS
-        and len(column)
-        and int(column.max(skipna=True) or 0) > np.iinfo(np.int64).max
-    ):
-        return _as_text(column, str)
-    if kind == "O" and not isinstance(column.dtype, pd.StringDtype):
+    if isinstance(column.dtype, gpd.array.GeometryDtype):
+        return _checked_text(gpd.GeoSeries(column).to_wkt().astype(object).where(column.notna(), None), name)
+    if isinstance(column.dtype, pd.CategoricalDtype) and written_as != "GeoParquet":
+        column = column.astype(object if column.isna().any() else column.cat.categories.dtype)
+    if _has_no_type(column, written_as):
+        return _as_text(column)
+    if isinstance(column.dtype, pd.StringDtype):
+        return _as_booleans(column)
+    if column.dtype.kind == "O" and not isinstance(column.dtype, pd.CategoricalDtype):
         return _fitted_objects(column, name, written_as)
-    if kind == "f" and written_as == "GeoJSON" and np.isinf(column.to_numpy(dtype=float, na_value=np.nan)).any():
-        raise VectorError(f"the column {name} has infinite numbers, which have no form in GeoJSON; write .parquet.")
+    if column.dtype.kind == "f" and written_as == "GeoJSON":
+        _refuse_infinite(column.to_numpy(dtype=float, na_value=np.nan), name)
     return column
 
 
-def _without_categories(column: pd.Series) -> pd.Series:
-    return column.astype(column.cat.categories.dtype) if not column.isna().any() else column.astype(object)
+def _has_no_type(column: pd.Series, written_as: str) -> bool:
+    """Whether a column of one type has none in any format, or whole numbers beyond those of GDAL."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.PeriodDtype | pd.IntervalDtype) or column.dtype.kind in "mc":
+        return True
+    if column.dtype.kind != "u" or written_as not in _GDAL_FORMATS:
+        return False
+    known = column.dropna()
+    return bool(len(known)) and int(known.max()) > np.iinfo(np.int64).max
+
+
+def _as_booleans(column: pd.Series) -> pd.Series:
+    """Return the texts "True" and "False" with gaps, as which GeoPandas writes booleans with gaps, as booleans; others as is."""
+    known = column.dropna()
+    if not len(known) or len(known) == len(column) or not known.isin(["True", "False"]).all():
+        return column
+    return column.map({"True": True, "False": False}).astype("boolean")
+
+
+def _refuse_infinite(values: Any, name: str) -> None:
+    if np.isinf(values).any():
+        raise VectorError(f"the column {name} has infinite numbers, which have no form in GeoJSON; write .parquet.")
 
 
 def _fitted_objects(column: pd.Series, name: str, written_as: str) -> pd.Series:
@@ -213,25 +226,30 @@ def _fitted_objects(column: pd.Series, name: str, written_as: str) -> pd.Series:
     missing = column.isna().to_numpy(dtype=bool)
     values = column[~missing].tolist()
     kinds = {type(value) for value in values}
-    if not kinds:
-        return pd.Series(column.where(~missing, None), dtype="str")
-    if kinds == {bool}:
-        return column.astype("boolean")
-    if kinds == {int} and all(abs(value) <= np.iinfo(np.int64).max for value in values):
-        return column.astype("Int64")
-    if kinds <= {int, float} and float in kinds and all(abs(value) <= 2**53 for value in values if type(value) is int):
-        if written_as == "GeoJSON" and any(math.isinf(value) for value in values):
-            raise VectorError(f"the column {name} has infinite numbers, which have no form in GeoJSON; write .parquet.")
-        return column.astype("float64")
-    if any(isinstance(value, dict | list | tuple | set | frozenset | np.ndarray) for value in values):
-        return _fitted_nested(column.where(~missing, None), name, written_as)
+    with_none = column.where(~missing, None)
+    if any(isinstance(value, _NESTED) for value in values):
+        return _fitted_nested(with_none, name, written_as)
     if kinds == {str}:
-        return _checked_text(column.where(~missing, None), name)
-    if len(kinds) == 1:
-        return _fitted_other(column.where(~missing, None), name, written_as)
-    if all(issubclass(kind, _PLAIN) for kind in kinds):
-        return _checked_text(_as_text(column, str), name)
-    return _fitted_other(column.where(~missing, None), name, written_as)
+        return _as_booleans(_checked_text(with_none, name))
+    if not kinds:
+        return pd.Series([None] * len(column), dtype="str")
+    plain = _plain_type(kinds, values)
+    if plain is None:
+        return _fitted_other(with_none, name, written_as)
+    if plain == "float64" and written_as == "GeoJSON":
+        _refuse_infinite(np.array(values, dtype=np.float64), name)
+    return column.astype(plain)
+
+
+def _plain_type(kinds: set[type], values: list[Any]) -> str | None:
+    """Return the type that holds all values exactly, None if there is none."""
+    if kinds == {bool}:
+        return "boolean"
+    if kinds == {int} and all(abs(value) <= np.iinfo(np.int64).max for value in values):
+        return "Int64"
+    if float in kinds and kinds <= {int, float} and all(abs(value) <= 2**53 for value in values if type(value) is int):
+        return "float64"
+    return None
 
 
 def _fitted_nested(column: pd.Series, name: str, written_as: str) -> pd.Series:
@@ -285,15 +303,18 @@ def _fitted_other(column: pd.Series, name: str, written_as: str) -> pd.Series:
     unknown = next((value for value in values if not isinstance(value, known)), None)
     if unknown is not None:
         raise VectorError(f"the column {name} has a {type(unknown).__name__}, which cannot be written; drop it.")
-    return _checked_text(_as_text(column, lambda value: value.isoformat() if hasattr(value, "isoformat") else str(value)), name)
+    return _checked_text(_as_text(column), name)
 
 
-def _as_text(column: pd.Series, text: Any) -> pd.Series:
+def _as_text(column: pd.Series) -> pd.Series:
+    """Return each value as text, dates and spans of time as in ISO 8601."""
     import pandas as pd
 
+    def text(value: Any) -> str:
+        return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
+
     missing = column.isna().to_numpy(dtype=bool)
-    values = [None if gap else text(value) for gap, value in zip(missing, column, strict=True)]
-    return pd.Series(values, dtype=object)
+    return pd.Series([None if gap else text(value) for gap, value in zip(missing, column, strict=True)], dtype="str")
 
 
 def _checked_text(column: pd.Series, name: str) -> pd.Series:

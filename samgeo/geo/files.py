@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from samgeo.errors import OptionError, SamgeoError
 
 __all__ = [
     "STAGING_PREFIX",
+    "Input",
     "check_name",
     "check_new",
     "inputs_among",
@@ -27,6 +29,27 @@ It is short, and does not contain the name of the output, so that it is valid wh
 """
 
 SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file or an address that is read.
+
+    Attributes
+    ----------
+    path : str
+    layer : str or None
+        What is read of it, where that is named.
+    """
+
+    path: str
+    layer: str | None
+
+    def is_in(self, output: object) -> bool:
+        """Whether it is the same file as an output, also by another path or a link, or lies in an output that is a folder."""
+        if "://" in self.path or not isinstance(output, Path):
+            return self.path == str(output)
+        return is_same_file(output, Path(self.path)) or (output.is_dir() and _lies_in(Path(self.path), output))
 
 
 def check_name(path: str | os.PathLike[str], error: type[SamgeoError], remedy: str = "give a shorter name") -> None:
@@ -47,7 +70,7 @@ def check_name(path: str | os.PathLike[str], error: type[SamgeoError], remedy: s
         Of the type ``error``.
     """
     try:
-        os.stat(path)
+        Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as reason:
@@ -115,30 +138,37 @@ def _target(path: Path) -> Path:
 def is_same_file(one: Path, other: Path) -> bool:
     """Whether two paths lead to one file or folder: by relative paths, symbolic or hard links, or another case of letters."""
     try:
-        return os.path.samefile(one, other)
+        return one.samefile(other)
     except (OSError, ValueError):
-        return os.path.abspath(one) == os.path.abspath(other)
+        return one.absolute() == other.absolute()
 
 
-def inputs_among(inputs: Iterable[object]) -> list[str]:
-    """Return those inputs of a function that are paths or addresses, as text; frames, arrays and models are none.
+def inputs_among(inputs: Iterable[object]) -> list[Input]:
+    """Return those inputs of a function that are files or addresses; frames, arrays and models are none.
 
-    Sequences are searched too, and of GDAL's names of parts of files, such as ``NETCDF:file.nc:band``, the file is returned.
+    Sequences are searched too, an opened raster stands for all its files, and names of parts of files, such as
+    ``NETCDF:file.nc:band`` and ``city.gpkg:roofs``, for their files.
     """
-    found: list[str] = []
+    found: list[Input] = []
     for given in inputs:
         if isinstance(given, str | os.PathLike):
-            text = os.fspath(given)
-            found.append(text)
-            if "://" not in text and ":" in text and not os.path.exists(text):
-                # GDAL's names of a part of a file: the format, the file, the part.
-                found += [part.strip('"') for part in text.split(":")[1:]]
+            found += _files_named(os.fspath(given))
         elif isinstance(given, list | tuple):
             found += inputs_among(given)
         elif (files := getattr(getattr(given, "source", None), "files", None)) is not None:
-            found += [str(file.path) for file in files]
-            found.append(str(given.name))  # type: ignore[attr-defined]
+            for file in files:
+                found += _files_named(str(file.path))
     return found
+
+
+def _files_named(text: str) -> list[Input]:
+    whole = Input(text, None)
+    if "://" in text or ":" not in text or Path(text).exists():
+        return [whole]
+    parts = text.split(":")
+    before = [Input(":".join(parts[:number]), ":".join(parts[number:])) for number in range(1, len(parts))]
+    inside = [Input(part.strip('"'), None) for part in parts[1:]]
+    return [whole, *(one for one in (*before, *inside) if one.path and Path(one.path).is_file())]
 
 
 def refuse_inputs(output: object, inputs: Iterable[object], error: type[SamgeoError]) -> None:
@@ -159,13 +189,9 @@ def refuse_inputs(output: object, inputs: Iterable[object], error: type[SamgeoEr
         Of the type ``error``, if an input is the same file (also by another path or a link), or lies in the output where that
         is a folder.
     """
-    for text in inputs_among(inputs):
-        if "://" in text or not isinstance(output, Path):
-            same = text == str(output)
-        else:
-            same = is_same_file(output, Path(text)) or (output.is_dir() and _lies_in(Path(text), output))
-        if same:
-            raise error(f"{output} is also an input ({text}), which would be lost; choose another name for the output.")
+    for one in inputs_among(inputs):
+        if one.is_in(output):
+            raise error(f"{output} is also an input ({one.path}), which would be lost; choose another name for the output.")
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
@@ -189,9 +215,13 @@ def write_whole(path: Path, content: bytes) -> None:
                 # The content is on the disk before the name points to it.
                 file.flush()
                 os.fsync(file.fileno())
-            arrived = temporary.stat().st_size
-            if arrived != len(content):
-                raise OSError(f"{arrived:,} of {len(content):,} bytes arrived")
+            _check_size(temporary, len(content))
             temporary.replace(place)
     except OSError as error:
         raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from None
+
+
+def _check_size(path: Path, wanted: int) -> None:
+    arrived = path.stat().st_size
+    if arrived != wanted:
+        raise OSError(f"{arrived:,} of {wanted:,} bytes arrived")

@@ -6,7 +6,6 @@ other programs have committed to the write-ahead log; the layer is written into 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 import warnings
@@ -96,7 +95,7 @@ def check_layer(path: Path, layer: str) -> str:
             )
         except sqlite3.Error as error:
             raise _unreadable(path, error) from None
-    spelled = next((name for name in {**contents, **objects} if name.lower() == layer.lower()), None)
+    spelled: str | None = next((name for name in {**contents, **objects} if name.lower() == layer.lower()), None)
     if spelled is None:
         return layer
     kind = "view" if objects.get(spelled) == "view" else contents.get(spelled)
@@ -200,15 +199,16 @@ def check_written_layer(path: Path, layer: str, count: int, indexed: int) -> Non
             geometry = connection.execute(
                 "SELECT column_name FROM gpkg_geometry_columns WHERE lower(table_name) = lower(?)", (layer,)
             ).fetchone()[0]
-            table = _quoted(layer)
-            _expect(path, "features", connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0], count)
-            connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
-            index = _quoted(f"rtree_{layer}_{geometry}")
-            _expect(
-                path, "entries of its spatial index", connection.execute(f"SELECT count(*) FROM {index}").fetchone()[0], indexed
-            )
+            _expect(path, "features", _rows(connection, layer), count)
+            last = f"SELECT * FROM {_quoted(layer)} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - names cannot be parameters
+            connection.execute(last).fetchone()
+            _expect(path, "entries of its spatial index", _rows(connection, f"rtree_{layer}_{geometry}"), indexed)
         except (sqlite3.Error, TypeError) as error:
             raise VectorError(f"{path} is not whole after writing ({error}); check the free space.") from None
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone()[0])  # noqa: S608
 
 
 def _expect(path: Path, what: str, found: int, wanted: int) -> None:
@@ -256,7 +256,7 @@ def _stamp(path: Path) -> tuple[object, ...]:
     found: list[object] = []
     for one in (path, _log(path)):
         try:
-            status = os.stat(one)
+            status = one.stat()
         except OSError:
             found.append(None)
         else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from samgeo.errors import VectorError
-from samgeo.geo.files import STAGING_PREFIX, inputs_among, is_same_file, refuse_inputs, refuse_unwritable
+from samgeo.geo.files import STAGING_PREFIX, inputs_among, refuse_unwritable
 from samgeo.geo.geojson import crs_name
 from samgeo.geo.geopackage_layers import Kept, check_layer, copy_for_layer, is_sqlite, layers_of, put_back, take_place
 from samgeo.geo.places import Place, RemotePlace, as_place, fetched, is_there
@@ -113,13 +113,18 @@ def _check_existing(path: Place, overwrite: bool, layer: str | None) -> None:
 
 
 def _refuse_inputs(path: Place, layer: str | None, inputs: Iterable[object]) -> None:
-    """Refuse an output that is an input; a new layer in a GeoPackage of vectors that are read loses nothing."""
-    given = list(inputs)
-    if layer is not None and isinstance(path, Path) and is_sqlite(path):
-        contents = layers_of(path)
-        if layer.lower() not in {name.lower() for name in contents} and "tiles" not in contents.values():
-            given = [text for text in inputs_among(given) if "://" in text or not is_same_file(path, Path(text))]
-    refuse_inputs(path, given, VectorError)
+    """Refuse an output that is an input; another layer of a GeoPackage is none, as long as no raster is read from the file."""
+    same = [one for one in inputs_among(inputs) if one.is_in(path)]
+    if same and isinstance(path, Path) and SUFFIXES[path.suffix.lower()] == "GPKG" and is_sqlite(path):
+        contents, name = layers_of(path), layer_name(path, layer).lower()
+        is_new = layer is not None and name not in {known.lower() for known in contents}
+        if "tiles" not in contents.values():
+            same = [one for one in same if not (is_new or (one.layer is not None and one.layer.lower() != name))]
+    if same:
+        raise VectorError(
+            f"{path} is also an input ({same[0].path}), which would be lost; choose another name for the output"
+            f"{', or for its layer (layer=)' if SUFFIXES[path.suffix.lower()] == 'GPKG' else ''}."
+        )
 
 
 @contextmanager

@@ -98,8 +98,8 @@ def write_vectors(
 ) -> None:
     """Write features whole or not at all, in the format that the suffix names.
 
-    Coordinates keep every bit. The index is not written. Polygons are written as multipolygons, and the file declares this type,
-    also where it has no feature; of empty geometries there is none. Columns are written as `samgeo.geo.columns.fitted` says.
+    Coordinates keep every bit. The index is not written. Polygons are written as multipolygons, and the file declares this
+    type, also where it has no feature; empty geometries are written as missing. Columns are written as `samgeo.geo.columns.fitted` says.
     FlatGeobuf has a spatial index, unless a feature has no geometry, and with it the features' order is that of the index; the
     other formats keep the order. GeoParquet has the bounds of each feature in the column ``bbox`` as its "covering", and groups
     of at most 16,384 rows. GeoJSON names the CRS as its edition of 2008 did, which GDAL reads; where there is none, other
@@ -238,7 +238,10 @@ def promoted(geometries: NDArray[np.object_], kind: str) -> NDArray[np.object_]:
     result = np.array(geometries, dtype=object)
     result[shapely.is_empty(result)] = None
     declared = kind.removesuffix(" Z")
-    makers = {"MultiPoint": (0, shapely.multipoints), "MultiLineString": (1, shapely.multilinestrings)}
+    makers: dict[str, tuple[int, Any]] = {
+        "MultiPoint": (0, shapely.multipoints),
+        "MultiLineString": (1, shapely.multilinestrings),
+    }
     type_id, make = makers.get(declared, (3, shapely.multipolygons))
     single = shapely.get_type_id(result) == type_id
     if declared.startswith("Multi") and single.any():

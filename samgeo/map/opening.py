@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.vectors import check_output, read_provenance
@@ -16,6 +16,9 @@ from samgeo.map.answers import Answers
 from samgeo.map.export import from_frame
 from samgeo.map.history import replay
 from samgeo.map.log import Opening, Recorded, check_same, describe, read_log
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster import Raster
 
 __all__ = ["MEMBER", "check_classes", "recorded_at", "start_from"]
 
@@ -70,7 +73,7 @@ def start_from(
     predictor = answers.predictor
     run = describe(predictor)
     recorded = _recorded(log, run)
-    saved = None if autosave is None else _check_autosave(autosave, predictor.raster.geobox.crs)
+    saved = None if autosave is None else _check_autosave(autosave, predictor.raster, log)
     opening, is_saved, note = Opening(run, classes), True, None
     if saved is not None and saved.exists():
         note = (read_provenance(saved) or {}).get(MEMBER)
@@ -114,8 +117,8 @@ def _recorded(log: str | os.PathLike[str] | None, run: dict[str, Any]) -> Record
     return recorded
 
 
-def _check_autosave(autosave: str | os.PathLike[str], crs: Any) -> Path:
-    path = check_output(Path(autosave), overwrite=True, crs=crs)
+def _check_autosave(autosave: str | os.PathLike[str], raster: Raster, log: str | os.PathLike[str] | None) -> Path:
+    path = check_output(Path(autosave), overwrite=True, crs=raster.geobox.crs, inputs=(raster, log))
     if path.suffix.lower() != ".gpkg":
         raise VectorError(f"autosave is {path}; give a GeoPackage, a name that ends in .gpkg, and export to other formats.")
     return path

@@ -253,10 +253,10 @@ class RunFolder:
         """Return the files with objects, in order."""
         return [self.row_path(row) for row, count in enumerate(frontier.counts) if count]
 
-    def state(self, frontier: Frontier, failures: Sequence[Failure]) -> str:
-        """Return a text that changes with what an output is made of."""
+    def state(self, frontier: Frontier, failures: Sequence[Failure], written_as: tuple[str | bool | None, ...] = ()) -> str:
+        """Return a text that changes with what an output is made of, and with how it is written."""
         rows = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.row_paths(frontier)]
-        return blake2b(repr((rows, [failure.window for failure in failures])).encode(), digest_size=16).hexdigest()
+        return blake2b(repr((rows, [failure.window for failure in failures], written_as)).encode(), digest_size=16).hexdigest()
 
     def mark_output(self, output: Place, content: Path, state: str) -> None:
         """Remember that the file ``content``, made of ``state``, is about to become ``output``."""

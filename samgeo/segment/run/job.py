@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from samgeo.geo.axes import describe_axes
 from samgeo.segment.frame import to_frame
 from samgeo.segment.merge import Merger, Piece
 from samgeo.segment.run.parts import Failure, Frontier
@@ -40,7 +41,7 @@ class Job:
         See `samgeo.segment`.
     options : dict
         All options that the result depends on, for JSON.
-    scheduler, workers, progress
+    scheduler, workers, progress, y_up
         See `samgeo.segment`.
     """
 
@@ -55,6 +56,7 @@ class Job:
     scheduler: str | Client | None
     workers: int | None
     progress: bool
+    y_up: bool = False
 
     @property
     def levels(self) -> Levels:
@@ -80,6 +82,7 @@ class Job:
             "model": {"name": self.model.name, "digest": self.model.digest},
             "raster": self.raster.provenance(),
             "options": self.options,
+            **describe_axes(self.raster.geobox, y_up=self.y_up),
         }
 
     def no_objects(self) -> gpd.GeoDataFrame:
