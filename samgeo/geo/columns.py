@@ -84,8 +84,9 @@ def fitted(frame: gpd.GeoDataFrame, written_as: str) -> gpd.GeoDataFrame:
     """Return features with columns that a format can hold.
 
     Names become text. Mappings and lists become JSON text (GeoJSON holds them as they are; GeoParquet too, where all rows have
-    the same keys or are lists of one type). Booleans with gaps become nullable booleans, also where they are the texts "True" and
-    "False", as GeoPandas writes them; whole numbers with gaps become nullable whole numbers. Values of several types in one column become text, and so do time spans, and whole numbers beyond 64 bits.
+    the same keys or are lists of one type). Booleans with gaps become nullable booleans, also where they are the texts "True"
+    and "False", as GeoPandas writes them; whole numbers with gaps become nullable whole numbers. Values of several types in one
+    column become text, and so do time spans, and whole numbers beyond 64 bits.
     Geometries other than the active ones become WKT.
 
     Parameters
@@ -206,7 +207,7 @@ def _has_no_type(column: pd.Series, written_as: str) -> bool:
 
 
 def _as_booleans(column: pd.Series) -> pd.Series:
-    """Return the texts "True" and "False" with gaps, as which GeoPandas writes booleans with gaps, as booleans; others as is."""
+    """Return a column of the texts "True" and "False" with gaps, as GeoPandas writes booleans with gaps, as booleans."""
     known = column.dropna()
     if not len(known) or len(known) == len(column) or not known.isin(["True", "False"]).all():
         return column
@@ -238,7 +239,7 @@ def _fitted_objects(column: pd.Series, name: str, written_as: str) -> pd.Series:
         return _fitted_other(with_none, name, written_as)
     if plain == "float64" and written_as == "GeoJSON":
         _refuse_infinite(np.array(values, dtype=np.float64), name)
-    return column.astype(plain)
+    return pd.Series(column.array, dtype=plain)
 
 
 def _plain_type(kinds: set[type], values: list[Any]) -> str | None:

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
-from samgeo.errors import VectorError
+from samgeo.errors import OptionError, VectorError
 from samgeo.geo.files import STAGING_PREFIX, inputs_among, refuse_unwritable
 from samgeo.geo.geojson import crs_name
 from samgeo.geo.geopackage_layers import Kept, check_layer, copy_for_layer, is_sqlite, layers_of, put_back, take_place
 from samgeo.geo.places import Place, RemotePlace, as_place, fetched, is_there
 from samgeo.geo.vector_formats import SUFFIXES, file_errors
 
-__all__ = ["check_output", "layer_name", "placed"]
+__all__ = ["check_asked", "check_output", "layer_name", "placed"]
 
 
 @overload
@@ -90,6 +90,28 @@ def check_output(
     if SUFFIXES[suffix] == "GeoJSON":
         crs_name(crs)
     return path
+
+
+def check_asked(
+    output: str | os.PathLike[str] | RemotePlace | None,
+    *,
+    overwrite: bool,
+    layer: str | None,
+    inputs: Iterable[object],
+) -> None:
+    """Check what a function was asked to write, before it opens its inputs.
+
+    Raises
+    ------
+    OptionError
+        If a layer is named, and there is no output.
+    VectorError
+        As `check_output`.
+    """
+    if output is not None:
+        check_output(output, overwrite, layer=layer, inputs=inputs)
+    elif layer is not None:
+        raise OptionError("layer is the name of a layer in the output, and there is no output; give one, or leave layer away.")
 
 
 def layer_name(path: Place, layer: str | None) -> str:

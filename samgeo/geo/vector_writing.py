@@ -99,11 +99,11 @@ def write_vectors(
     """Write features whole or not at all, in the format that the suffix names.
 
     Coordinates keep every bit. The index is not written. Polygons are written as multipolygons, and the file declares this
-    type, also where it has no feature; empty geometries are written as missing. Columns are written as `samgeo.geo.columns.fitted` says.
-    FlatGeobuf has a spatial index, unless a feature has no geometry, and with it the features' order is that of the index; the
-    other formats keep the order. GeoParquet has the bounds of each feature in the column ``bbox`` as its "covering", and groups
-    of at most 16,384 rows. GeoJSON names the CRS as its edition of 2008 did, which GDAL reads; where there is none, other
-    readers than `read_vectors` take longitude and latitude.
+    type, also where it has no feature; empty geometries are written as missing. Columns are written as
+    `samgeo.geo.columns.fitted` says. FlatGeobuf has a spatial index, unless a feature has no geometry, and with it the
+    features' order is that of the index; the other formats keep the order. GeoParquet has the bounds of each feature in the
+    column ``bbox`` as its "covering", and groups of at most 16,384 rows. GeoJSON names the CRS as its edition of 2008 did,
+    which GDAL reads; where there is none, other readers than `read_vectors` take longitude and latitude.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from samgeo.geo.axes import Y_UP, is_y_up, mirrored
 from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_head
 from samgeo.geo.files import check_name
 from samgeo.geo.geojson import SCHEMA_MEMBER, read_head
-from samgeo.geo.outputs import check_output, placed
+from samgeo.geo.outputs import check_asked, check_output, placed
 from samgeo.geo.vector_formats import PROVENANCE, SUFFIXES
 from samgeo.geo.vector_formats import file_errors as _file_errors
 from samgeo.geo.vector_writing import check_fit, provenance_note, write_vectors
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PROVENANCE",
     "SUFFIXES",
+    "check_asked",
     "check_fit",
     "check_output",
     "placed",

@@ -1,6 +1,7 @@
 """Vector files read back after they were written, before they get their names.
 
-GDAL may lose the error of a last write when it closes a file, as when the disk was full or a limit was reached. The file is then shorter than it should be, or lacks its spatial index.
+GDAL may lose the error of a last write when it closes a file, as when the disk was full or a limit was reached. The file is
+then shorter than it should be, or lacks its spatial index.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samgeo.errors import OptionError
 from samgeo.geo.columns import RenamedColumnsWarning
 
 if TYPE_CHECKING:
@@ -76,14 +75,11 @@ def predict(
     """
     from samgeo.geo.axes import check_y_up, describe_axes
     from samgeo.geo.raster import Raster
-    from samgeo.geo.vectors import check_fit, check_output, write_vectors
+    from samgeo.geo.vectors import check_asked, check_fit, check_output, write_vectors
     from samgeo.segment.predictor import Predictor
 
     given = (image, points, boxes, polygons, model, cache)
-    if output is not None:
-        check_output(output, overwrite=overwrite, layer=layer, inputs=given)
-    elif layer is not None:
-        raise OptionError("layer is the name of a layer in the output, and there is no output; give one, or leave layer away.")
+    check_asked(output, overwrite=overwrite, layer=layer, inputs=given)
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata)
     check_y_up(raster.geobox, y_up, output)
     place = None

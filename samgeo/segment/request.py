@@ -89,7 +89,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
         If an input or an option cannot work.
     """
     from samgeo.geo.raster import Raster
-    from samgeo.geo.vectors import check_fit, check_output
+    from samgeo.geo.vectors import check_asked, check_fit, check_output
     from samgeo.sam.registry import default_gates, load_model
 
     _check_options(request)
@@ -98,11 +98,9 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     # What this very run wrote before it was killed, or had holes, is no other's.
     overwrite = request.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
     given = (request.image, request.aoi, request.model, request.cache)
-    if output is not None:
-        check_output(output, overwrite=overwrite, layer=request.layer, inputs=given)
-        _check_holes_name(output, request.layer)
-    elif request.layer is not None:
-        raise OptionError("layer is the name of a layer in the output, and there is no output; give one, or leave layer away.")
+    check_asked(output, overwrite=overwrite, layer=request.layer, inputs=given)
+    if isinstance(output, Path):
+        check_name(cast("Path", holes_path(output, request.layer)), VectorError)  # before windows fail
     if folder is not None:
         folder.check()
     raster = Raster.open(request.image, bands=request.bands, stretch=request.stretch, nodata=request.nodata)
@@ -144,12 +142,6 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     if output is not None:
         check_fit(job.no_objects(), output, layer=request.layer, provenance=job.provenance())
     return job
-
-
-def _check_holes_name(output: Place, layer: str | None) -> None:
-    """Refuse an output beside which the layer of holes could not be written, before windows fail."""
-    if isinstance(output, Path):
-        check_name(cast("Path", holes_path(output, layer)), VectorError)
 
 
 def _store(

@@ -100,16 +100,13 @@ def footprints(
     from samgeo.dataset.footprints.regularize import RESULT_COLUMNS, regularize
     from samgeo.dataset.footprints.shapes import filter_by_shape
     from samgeo.geo.raster import Raster
-    from samgeo.geo.vectors import check_fit, check_output, read_vectors, write_vectors
+    from samgeo.geo.vectors import check_asked, check_fit, check_output, read_vectors, write_vectors
     from samgeo.sam.registry import load_model
 
     if dtm is not None and dsm is None:
         raise OptionError("a dtm goes with a dsm, whose heights it turns into those above the ground; give both.")
     given = (raster, examples, candidates, dsm, dtm, model, cache)
-    if output is not None:
-        check_output(output, overwrite=overwrite, layer=layer, inputs=given)
-    elif layer is not None:
-        raise OptionError("layer is the name of a layer in the output, and there is no output; give one, or leave layer away.")
+    check_asked(output, overwrite=overwrite, layer=layer, inputs=given)
     raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata)
     check_y_up(raster.geobox, y_up, output)
     place = None
@@ -121,9 +118,7 @@ def footprints(
         examples = read_vectors(examples)  # Before the minutes that segmentation takes.
     found = None if candidates is None else read_vectors(candidates)
     if found is not None:
-        made = found.attrs
         found = keep_given(found, ("height_m", *(RESULT_COLUMNS if regular else ())), "the candidates")
-        found.attrs = made
     if place is not None:
         check_fit(_sample(found, raster, regular=regular, has_heights=dsm is not None), place, layer=layer)
     if found is None:

@@ -88,12 +88,9 @@ def regularize(
         If the features cannot be read, some are not polygons, or the output cannot be written.
     """
     from samgeo.geo.columns import keep_given
-    from samgeo.geo.vectors import check_fit, check_output, read_vectors, write_vectors
+    from samgeo.geo.vectors import check_asked, check_fit, check_output, read_vectors, write_vectors
 
-    if output is not None:
-        check_output(output, overwrite, layer=layer, inputs=(features,))
-    elif layer is not None:
-        raise OptionError("layer is the name of a layer in the output, and there is no output; give one, or leave layer away.")
+    check_asked(output, overwrite=overwrite, layer=layer, inputs=(features,))
     frame = read_vectors(features)
     made = frame.attrs
     frame = keep_given(frame, (*RESULT_COLUMNS, *foreign_areas(frame)), "the features")

@@ -58,7 +58,7 @@ def _runs(row: np.ndarray[Any, np.dtype[np.int64]]) -> list[tuple[int, int, int]
 
 
 def foreign_areas(frame: gpd.GeoDataFrame) -> list[str]:
-    """Return those of the columns ``area_m2`` and ``area_px`` that are not the areas of the features: a cadastre's, for instance.
+    """Return those of the columns ``area_m2`` and ``area_px`` that hold something else than the areas of the features.
 
     They are recognised by their values, to a thousandth of the area; gaps do not count.
     """
