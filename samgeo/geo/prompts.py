@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
+from samgeo.geo.axes import refuse_mirrored
 from samgeo.geo.place import PIXELS, Inward, from_pixels, inward_to
 
 if TYPE_CHECKING:
@@ -205,7 +206,9 @@ def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely
         area_crs = area
     else:
         crs = geobox.crs
-        area_crs = shapely.union_all(read_vectors(area, crs=None if crs is None else crs.proj).geometry.to_numpy())
+        frame = read_vectors(area, crs=None if crs is None else crs.proj)
+        refuse_mirrored(frame, geobox, "the areas of interest")
+        area_crs = shapely.union_all(frame.geometry.to_numpy())
     area_px = affine_transform(area_crs, (~geobox.affine).to_shapely())
     height, width = geobox.shape
     if not shapely.intersection(area_px, shapely.box(0, 0, width, height)).area > 0:
@@ -235,6 +238,7 @@ def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, I
     from samgeo.geo.vectors import read_vectors
 
     frame = read_vectors(given)
+    refuse_mirrored(frame, geobox, "the prompts")
     if frame.crs is None:
         if crs is None and geobox.crs is not None:
             raise VectorError(
