@@ -74,6 +74,10 @@ def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
     """
     import pyarrow.parquet as pq
 
+    empty = frame.geometry.is_empty.to_numpy()
+    if empty.any():
+        # Parquet counts what is missing, and so tells `join_vectors` of it.
+        frame = frame.set_geometry(frame.geometry.where(~empty, None))
     with placed(path) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
         found = pq.read_metadata(temporary).num_rows

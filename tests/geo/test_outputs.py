@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -86,7 +85,7 @@ def test_lines_and_points_stay_what_they_are(suffix: str, tmp_path: Path) -> Non
 
 
 @every_format
-@pytest.mark.parametrize("name", ["fid", "FID", "geom", "GEOM", "ogc_fid", "rowid", "bbox", "select", 'a"b', "id"])
+@pytest.mark.parametrize("name", ["fid", "FID", "geom", "GEOM", "ogc_fid", "rowid", "bbox", "select", 'a"b'])
 @pytest.mark.parametrize("values", [[1, 1], ["way/1", "way/2"]], ids=["twice", "text"])
 def test_a_column_of_any_name_is_an_ordinary_column(suffix: str, name: str, values: list, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
@@ -98,7 +97,7 @@ CONVERTED = {
     "nested": ([{"building": "yes"}, {}], {".geojson": [{"building": "yes"}, {}]}, ['{"building": "yes"}', "{}"]),
     "flags": ([True, None], {}, [True, None]),
     "flags as GeoPandas writes them": (["True", None], {}, [True, None]),
-    "whole numbers with gaps": ([2**53 + 1, None], {}, [2**53 + 1, None]),
+    "whole numbers with gaps": (pd.array([2**53 + 1, None], dtype="Int64"), {}, [2**53 + 1, None]),
     "numbers and text": ([2, "2;3"], {}, ["2", "2;3"]),
     "beyond 64 bits": ([2**70, 1], {}, [str(2**70), "1"]),
     "spans": (pd.to_timedelta([90, 1], unit="s"), {}, ["P0DT0H1M30S", "P0DT0H0M1S"]),
@@ -131,14 +130,16 @@ def test_dates_and_times_survive(suffix: str, tmp_path: Path) -> None:
     when = pd.to_datetime(["2024-01-02T03:04:05.123Z", None])
     write_vectors(frame(day=[datetime.date(2024, 1, 2), None], when=when), path)
     found = read_vectors(path)
-    assert found.day[0] == pd.Timestamp("2024-01-02") and pd.isna(found.day[1])
-    assert found.when[0] == when[0] and pd.isna(found.when[1])
+    assert found.day[0] == pd.Timestamp("2024-01-02")
+    assert pd.isna(found.day[1])
+    assert found.when[0] == when[0]
+    assert pd.isna(found.when[1])
 
 
 REFUSED = {
     "twice": lambda: gpd.GeoDataFrame(np.zeros((1, 2)), columns=["a", "a"], geometry=[BOX]),
     "object": lambda: frame(odd=[object(), object()]),
-    "half a character": lambda: frame(odd=["\ud800", "b"]),
+    "half a character": lambda: frame(odd=pd.Series(["\ud800", "b"], dtype=object)),
 }
 
 
@@ -187,7 +188,7 @@ def project(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.executescript(
             """
-            CREATE TABLE mine (x); INSERT INTO mine VALUES (1);
+            CREATE TABLE mine (x INTEGER); INSERT INTO mine VALUES (1);
             CREATE VIEW seen AS SELECT fid, a FROM roofs;
             CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, f_table_name TEXT, styleQML TEXT);
             INSERT INTO layer_styles VALUES (1, 'roofs', '<qml/>');
@@ -313,7 +314,7 @@ def test_an_output_that_is_an_input_is_refused_by_whatever_path(tmp_path: Path, 
     for output in names:
         for given in (*names, ["x.tif", path], "a.gpkg:a", "GPKG:a.gpkg:a"):
             with pytest.raises(VectorError, match="is also an input"):
-                check_output(output, True, inputs=(None, given, 5))
+                check_output(output, True, layer="a", inputs=(None, given, 5))
     check_output(path, True, inputs=("other.gpkg", frame(), np.zeros(3), "https://example.com/a.gpkg"))
     with pytest.raises(OptionError, match="is also an input"):
         check_new("a.gpkg", ".gpkg", overwrite=True, inputs=[path])
@@ -344,9 +345,11 @@ def test_the_file_that_a_link_points_to_is_written(tmp_path: Path) -> None:
     link, target = tmp_path / "a.parquet", tmp_path / "disk" / "big.parquet"
     link.symlink_to(target)
     write_vectors(frame(), link)
-    assert link.is_symlink() and len(read_vectors(target)) == 2
+    assert link.is_symlink()
+    assert len(read_vectors(target)) == 2
     write_whole(tmp_path / "a.parquet", b"other")
-    assert link.is_symlink() and target.read_bytes() == b"other"
+    assert link.is_symlink()
+    assert target.read_bytes() == b"other"
 
 
 # Names, and files that are not whole
@@ -496,4 +499,4 @@ def test_the_current_folder_counts_as_a_folder(tmp_path: Path, monkeypatch) -> N
     monkeypatch.chdir(tmp_path)
     write_vectors(frame(), "a.gpkg")
     write_vectors(frame(), "a.gpkg", layer="b")
-    assert sorted(os.listdir()) == ["a.gpkg"]
+    assert [file.name for file in Path().iterdir()] == ["a.gpkg"]
