@@ -11,10 +11,13 @@ import rasterio
 import rasterio.shutil
 import shapely
 from click.testing import CliRunner
+from PIL import Image
 
 import samgeo
 from samgeo.cli import main
+from samgeo.dataset.footprints import regularize
 from samgeo.errors import OptionError, SamgeoError, VectorError
+from samgeo.geo.area import area_m2
 from samgeo.geo.columns import RenamedColumnsWarning
 from samgeo.geo.vectors import read_provenance, read_vectors, write_vectors
 from samgeo.segment.predictor import Predictor
@@ -47,7 +50,7 @@ def image(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def plain(tmp_path: Path, recwarn) -> Path:
+def plain(tmp_path: Path) -> Path:
     """A raster without a georeference."""
     return raster(tmp_path / "plain.tif", placed=False)
 
@@ -58,7 +61,7 @@ def test_a_result_becomes_a_layer_and_other_layers_stay(image: Path, tmp_path: P
     samgeo.segment(image, path, overwrite=True, **QUIET)
     samgeo.segment(image, path, layer="objects", **QUIET)
     predict(image, path, layer="roofs", boxes=features(), model=QUIET["model"])
-    samgeo.dataset.footprints.regularize(features(), path, layer="walls")
+    regularize(features(), path, layer="walls")
     assert set(pyogrio.list_layers(path)[:, 0]) == {"roads", "project", "objects", "roofs", "walls"}
     assert read_vectors(path, layer="roads").name.tolist() == ["A1"]
     for layer in ("project", "objects", "roofs"):
@@ -77,7 +80,6 @@ def test_an_output_that_is_an_input_is_refused(image: Path, tmp_path: Path) -> N
     weights = tmp_path / "w.gpkg"
     weights.write_bytes(b"weights")
     before = {path: path.read_bytes() for path in (image, aoi, pixels, weights)}
-    footprints, regularize = samgeo.dataset.footprints, samgeo.dataset.footprints.regularize
     attempts = (
         lambda: samgeo.segment(image, aoi, aoi=aoi, overwrite=True, **QUIET),
         lambda: samgeo.segment(pixels, pixels, overwrite=True, **QUIET),
@@ -86,10 +88,10 @@ def test_an_output_that_is_an_input_is_refused(image: Path, tmp_path: Path) -> N
         lambda: samgeo.segment([pixels], link, overwrite=True, **QUIET),
         lambda: samgeo.segment(samgeo.Raster.open(pixels), link, overwrite=True, **QUIET),
         lambda: samgeo.segment(image, weights, model=str(weights), overwrite=True),
-        lambda: predict(image, aoi, boxes=aoi, overwrite=True, **{"model": QUIET["model"]}),
+        lambda: predict(image, aoi, boxes=aoi, overwrite=True, model=QUIET["model"]),
         lambda: regularize(aoi, aoi, overwrite=True),
-        lambda: footprints(image, aoi, examples=aoi, overwrite=True),
-        lambda: footprints(image, aoi, examples=features(), candidates=aoi, overwrite=True),
+        lambda: samgeo.footprints(image, aoi, examples=aoi, overwrite=True),
+        lambda: samgeo.footprints(image, aoi, examples=features(), candidates=aoi, overwrite=True),
         lambda: Predictor(pixels, model=QUIET["model"]) and samgeo.encode(image, tmp_path, overwrite=True, **QUIET),
     )
     for attempt in attempts:
@@ -102,8 +104,7 @@ def test_pictures_and_reports_do_not_replace_inputs(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     folder.mkdir()
     write_vectors(features(), folder / "objects.parquet")
-    with rasterio.open(tmp_path / "photo.png", "w", driver="PNG", width=8, height=8, count=3, dtype="uint8") as file:
-        file.write(np.ones((3, 8, 8), np.uint8))
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
     before = (folder / "objects.parquet").read_bytes(), (tmp_path / "photo.png").read_bytes()
     objects, photo = str(folder / "objects.parquet"), str(tmp_path / "photo.png")
     for command in (
@@ -134,7 +135,6 @@ def test_prompts_keep_columns_named_like_those_of_the_result(image: Path, tmp_pa
 
 
 def test_regularize_keeps_columns_named_like_those_of_the_result(tmp_path: Path) -> None:
-    regularize = samgeo.dataset.footprints.regularize
     cadastre = features(outline="by hand", area_m2=7.0)
     with pytest.warns(RenamedColumnsWarning, match="outline is now outline_given, area_m2 is now area_m2_given"):
         found = regularize(cadastre)
@@ -142,7 +142,7 @@ def test_regularize_keeps_columns_named_like_those_of_the_result(tmp_path: Path)
     assert found.area_m2_given.tolist() == [7.0]
     assert "area_m2" not in found
     # The area of the outline itself is measured anew.
-    true = samgeo.geo.area.area_m2(features().geometry, features().crs)
+    true = area_m2(features().geometry, features().crs)
     assert "area_m2" in regularize(features(area_m2=float(true[0])))
 
 
@@ -202,7 +202,7 @@ def test_a_file_with_y_up_is_read_as_prompts_area_and_input(plain: Path, tmp_pat
     assert samgeo.segment(plain, aoi=path, **QUIET).total_bounds.tolist() == expected
     with pytest.warns(RenamedColumnsWarning):
         assert predict(plain, boxes=path, model=QUIET["model"]).total_bounds.tolist() == expected
-    samgeo.dataset.footprints.regularize(path, tmp_path / "walls.gpkg")
+    regularize(path, tmp_path / "walls.gpkg")
     assert gpd.read_file(tmp_path / "walls.gpkg").total_bounds.tolist() == [20, -50, 60, -10]
     # Without the note nothing is found outside in silence.
     lost = gpd.read_file(path)
