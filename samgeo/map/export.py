@@ -111,7 +111,7 @@ def from_frame(
         objects.append(
             Annotation(
                 next(unused) if number is None else int(number),
-                row[frame.active_geometry_name],
+                _single(row[frame.active_geometry_name]),
                 str(row["class"]),
                 _number(row.get("predicted_iou")),
                 _number(row.get("stability_score")),
@@ -196,6 +196,12 @@ def is_complete(value: Any) -> bool:
     import pandas as pd
 
     return bool(pd.isna(value)) or bool(value)
+
+
+def _single(geometry: shapely.Geometry) -> shapely.Geometry:
+    """Return a multipolygon of one part, as files have polygons, as the polygon that it was."""
+    is_one = geometry.geom_type == "MultiPolygon" and len(geometry.geoms) == 1
+    return geometry.geoms[0] if is_one else geometry
 
 
 def _number(value: Any) -> float | None:
