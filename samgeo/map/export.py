@@ -200,8 +200,7 @@ def is_complete(value: Any) -> bool:
 
 def _single(geometry: shapely.Geometry) -> shapely.Geometry:
     """Return a multipolygon of one part, as files have polygons, as the polygon that it was."""
-    is_one = geometry.geom_type == "MultiPolygon" and len(geometry.geoms) == 1
-    return geometry.geoms[0] if is_one else geometry
+    return geometry.geoms[0] if isinstance(geometry, shapely.MultiPolygon) and len(geometry.geoms) == 1 else geometry
 
 
 def _number(value: Any) -> float | None:
