@@ -71,7 +71,7 @@ def evaluate(
     if image is not None and output is None:
         raise click.UsageError("--image draws pictures into a folder; give one with --output.")
     if output is not None:
-        check_folder(output, overwrite=overwrite)
+        check_folder(output, overwrite=overwrite, inputs=(found, truth, options["aoi"], image))
     reading: dict[str, Any] = {"bands": parse_bands(options.pop("bands")), "stretch": parse_stretch(options.pop("stretch"))}
     reading |= {name: options.pop(name) for name in ("nodata", "alpha")}
     raster = None if image is None else Raster.open(image, **reading)

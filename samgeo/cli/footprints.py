@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from samgeo.cli.options import count
+from samgeo.cli.options import LAYER, count
 
 __all__ = ["regularize"]
 
@@ -22,6 +22,7 @@ __all__ = ["regularize"]
 @click.option("--shared-walls/--no-shared-walls", default=True, show_default=True, help="Whether neighbours share walls.")
 @click.option("--min-iou", type=float, default=0.85, show_default=True, help="Keep an outline that its footprint fits less.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@LAYER
 @click.option("--quiet", is_flag=True, help="No summary.")
 def regularize(features: str, output: str, quiet: bool, **options: Any) -> None:
     """Turn the outlines in FEATURES into building footprints in OUTPUT: right angles, circles, shared walls.

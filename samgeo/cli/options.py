@@ -11,7 +11,9 @@ import click
 __all__ = [
     "ALPHA",
     "ASSETS",
+    "LAYER",
     "NODATA",
+    "Y_UP",
     "count",
     "image_of",
     "imaging",
@@ -39,6 +41,12 @@ _LOOKING = (
 
 
 ASSETS = click.option("--assets", help="Of STAC Items: the raster by its key, or those that are its bands: red,green,blue.")
+
+LAYER = click.option("--layer", help="Name of the layer in a GeoPackage; its other layers stay.  [default: OUTPUT's name]")
+
+Y_UP = click.option(
+    "--y-up", is_flag=True, help="Of a raster without georeference: write y running up, as QGIS draws such images."
+)
 
 
 def imaging(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samgeo.cli.options import count, imaging, looking, parse_bands, parse_scales, parse_stretch
+from samgeo.cli.options import LAYER, Y_UP, count, imaging, looking, parse_bands, parse_scales, parse_stretch
 from samgeo.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ MOST_SHOWN = 20
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run, which stays.  [default: OUTPUT.run]")
 @click.option("--retry-failed", is_flag=True, help="Try windows again that failed before in this run.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@LAYER
+@Y_UP
 @click.option("--profile", is_flag=True, help="Show at the end where the time went, stage by stage.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def segment(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
@@ -92,6 +94,8 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--refine", type=int, default=0, show_default=True, help="Times to ask again, from the answer before.")
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@LAYER
+@Y_UP
 @click.option("--quiet", is_flag=True, help="No summary.")
 def predict(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
     """Segment what is prompted in IMAGE into georeferenced polygons in OUTPUT, a row a prompt.

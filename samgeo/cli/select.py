@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from samgeo.cli.options import count, imaging, looking, parse_bands, parse_stretch
+from samgeo.cli.options import LAYER, Y_UP, count, imaging, looking, parse_bands, parse_stretch
 
 __all__ = ["footprints"]
 
@@ -28,6 +28,8 @@ __all__ = ["footprints"]
 @click.option("--regular/--no-regular", default=True, show_default=True, help="Whether to regularise the outlines.")
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@LAYER
+@Y_UP
 @click.option("--quiet", is_flag=True, help="No summary.")
 def footprints(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
     """Extract the buildings of IMAGE into OUTPUT, given a few of them.

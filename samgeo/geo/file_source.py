@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from samgeo.errors import RasterError
 from samgeo.geo.bands import Band
 from samgeo.geo.drivers import open_overview, open_raster
+from samgeo.geo.files import check_name
 from samgeo.geo.georeference import geobox_of
 from samgeo.geo.grid import Rect
 from samgeo.geo.overviews import Overview, Squares, is_mean_of_pixels, lines_up
@@ -366,6 +367,7 @@ def _why_not(path: str, name: str, error: Exception) -> str:
     local = Path(path)
     if is_remote(path):
         return f"{name} cannot be opened ({error}); check the address and that it can be reached from here."
+    check_name(local, RasterError, "check the path")
     if local.is_dir():
         return f"{name} is a folder, not a raster; give a file in it."
     if local.is_file():

@@ -11,6 +11,7 @@ import numpy as np
 
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.drivers import suffix_of
+from samgeo.geo.files import check_name
 
 if TYPE_CHECKING:
     from samgeo.geo.source import Source
@@ -122,7 +123,10 @@ def _of_item(item: Item, wanted: Sequence[str] | None) -> Source:
 
 def _is_list(path: str) -> bool:
     """Whether a path is a list of rasters by its name, and not one of those grids of numbers that are called so, too."""
-    if suffix_of(path) != LIST_SUFFIX or "://" in path or path.startswith("/vsi") or not Path(path).is_file():
+    if suffix_of(path) != LIST_SUFFIX or "://" in path or path.startswith("/vsi"):
+        return False
+    check_name(path, RasterError, "check the path")
+    if not Path(path).is_file():
         return False
     with Path(path).open("rb") as file:
         return file.read(5).lower() != b"ncols"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.antimeridian import period_of
 from samgeo.geo.aoi import to_pixels
+from samgeo.geo.axes import refuse_mirrored
 from samgeo.geo.overlay import bounds_in_pixels, check_same_kind, in_pixels
 from samgeo.geo.place import PIXELS, crs_of, from_pixels, inward_to, resolve_crs
 
@@ -203,6 +204,7 @@ def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, A
     from samgeo.geo.vectors import read_vectors
 
     frame = read_vectors(given)
+    refuse_mirrored(frame, geobox, "the prompts")
     if frame.crs is None:
         if crs is None:
             check_same_kind(None, geobox, what="the layer of prompts")

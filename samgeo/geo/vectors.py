@@ -1,23 +1,26 @@
-"""Vector files in and out: whole or not at all, with their CRS, every bit of their coordinates, and their provenance."""
+"""Vector files in and out: whole or not at all, with their CRS, every bit of their coordinates, and their provenance.
+
+Reading is here; `samgeo.geo.vector_writing` and `samgeo.geo.outputs` write, and their functions are names of this module too.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 from samgeo.errors import VectorError
+from samgeo.geo.axes import Y_UP, is_y_up, mirrored
 from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_head
-from samgeo.geo.files import STAGING_PREFIX, refuse_unwritable
-from samgeo.geo.geojson import SCHEMA_MEMBER, crs_name, read_head, write_geojson
-from samgeo.geo.places import Place, RemotePlace, as_place
+from samgeo.geo.files import check_name
+from samgeo.geo.geojson import SCHEMA_MEMBER, read_head
+from samgeo.geo.outputs import check_asked, check_output, placed
 from samgeo.geo.reproject import reproject_frame
+from samgeo.geo.vector_formats import PROVENANCE, SUFFIXES
+from samgeo.geo.vector_formats import file_errors as _file_errors
 from samgeo.geo.vector_layers import choose_layer, split_layer
+from samgeo.geo.vector_writing import check_fit, provenance_note, write_vectors
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PROVENANCE",
     "SUFFIXES",
+    "check_asked",
+    "check_fit",
     "check_output",
     "placed",
     "provenance_note",
@@ -32,18 +37,6 @@ __all__ = [
     "read_vectors",
     "write_vectors",
 ]
-
-SUFFIXES = {
-    ".parquet": "GeoParquet",
-    ".geoparquet": "GeoParquet",
-    ".gpkg": "GPKG",
-    ".fgb": "FlatGeobuf",
-    ".geojson": "GeoJSON",
-    ".json": "GeoJSON",
-}
-"""What can be written: suffix to format."""
-
-PROVENANCE = "samgeo"
 
 
 def read_vectors(
@@ -101,142 +94,14 @@ def read_vectors(
         return reproject_frame(frame, crs, name=name)
 
 
-@overload
-def check_output(path: Path, overwrite: bool = False, *, crs: Any = None) -> Path: ...
-
-
-@overload
-def check_output(path: str | os.PathLike[str] | RemotePlace, overwrite: bool = False, *, crs: Any = None) -> Place: ...
-
-
-def check_output(path: str | os.PathLike[str] | RemotePlace, overwrite: bool = False, *, crs: Any = None) -> Place:
-    """Check, before any work, that features can be written to a path.
+def read_provenance(path: str | os.PathLike[str], *, layer: str | None = None) -> dict[str, Any] | None:
+    """Return what `write_vectors` was told of the features' making, or None if the file says nothing.
 
     Parameters
     ----------
     path : path
-        See `write_vectors`.
-    overwrite : bool, default False
-        Whether an existing file may be replaced.
-    crs : anything that pyproj takes, optional
-        The CRS that the features will have, if known: GeoJSON cannot hold every one.
-
-    Returns
-    -------
-    Path or RemotePlace
-        The same.
-
-    Raises
-    ------
-    VectorError
-        If the suffix is unknown, the folder or the bucket is missing or not writable, the file exists, or the format cannot
-        hold the CRS.
-    """
-    path = as_place(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        reason = (
-            " (a shapefile cuts names to 10 characters and cannot be replaced whole: write .gpkg)" if suffix == ".shp" else ""
-        )
-        raise VectorError(f"{path} cannot be written: the suffix {suffix!r} is not one of {known}{reason}.")
-    if isinstance(path, Path):
-        refuse_unwritable(path, VectorError)
-    if not overwrite and (path.exists() if isinstance(path, Path) else path.size() is not None):
-        raise VectorError(f"{path} exists; choose another name, or allow overwrite.")
-    if isinstance(path, RemotePlace):
-        path.check_writable()
-    if SUFFIXES[suffix] == "GeoJSON":
-        crs_name(crs)
-    return path
-
-
-def write_vectors(
-    frame: gpd.GeoDataFrame,
-    path: str | os.PathLike[str] | RemotePlace,
-    *,
-    overwrite: bool = False,
-    provenance: dict[str, Any] | None = None,
-) -> None:
-    """Write features whole or not at all, in the format that the suffix names.
-
-    Coordinates keep every bit. The index is not written. FlatGeobuf has a spatial index, and with it the features' order is
-    that of the index; the other formats keep the order. GeoJSON names the CRS as its edition of 2008 did, which GDAL reads;
-    where there is none, other readers than `read_vectors` take longitude and latitude. Of longitudes and latitudes in GeoJSON,
-    what crosses the antimeridian is cut there (RFC 7946).
-
-    Parameters
-    ----------
-    frame : GeoDataFrame
-        With one geometry column.
-    path : path or address
-        Ends in ``.parquet``, ``.geoparquet``, ``.gpkg``, ``.fgb``, ``.geojson`` or ``.json``. An address of object storage,
-        such as ``s3://bucket/city.parquet``, is written as a file of this machine, and put there when it is whole.
-    overwrite : bool, default False
-        Whether an existing file may be replaced.
-    provenance : dict, optional
-        What made the features, for JSON: travels in the file for `read_provenance`.
-
-    Raises
-    ------
-    VectorError
-        If it cannot be written; an existing file is then as it was, and no other file is left.
-    """
-    path = check_output(path, overwrite, crs=frame.crs)
-    written_as = SUFFIXES[path.suffix.lower()]
-    note = provenance_note(provenance)
-    plain = frame.copy(deep=False)
-    plain.attrs = {}
-    with placed(path) as temporary:
-        if written_as == "GeoParquet":
-            _write_parquet(plain, temporary, note)
-        elif written_as == "GeoJSON":
-            write_geojson(plain, temporary, {name: json.loads(text) for name, text in note.items()})
-        else:
-            _write_gdal(plain, temporary, note, driver=written_as, layer=path.stem)
-
-
-@contextmanager
-def placed(path: Place, staging: Path | None = None, about_to_place: Callable[[Path], None] = lambda _: None) -> Iterator[Path]:
-    """Give the name of a temporary file, and move it to its place when it is whole.
-
-    Parameters
-    ----------
-    path : Path or RemotePlace
-        Its place.
-    staging : Path, optional
-        A folder on the same file system, where it is meanwhile; beside its place by default, or where this machine keeps what
-        is temporary.
-    about_to_place : callable, optional
-        Gets the whole file just before it is moved.
-
-    Raises
-    ------
-    VectorError
-        If it cannot be written or moved.
-    """
-    with (
-        _file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
-        # A folder of its own also takes away whatever a driver leaves beside its file.
-        tempfile.TemporaryDirectory(dir=staging or getattr(path, "parent", None), prefix=STAGING_PREFIX) as folder,
-    ):
-        temporary = Path(folder) / f"{path.stem}{path.suffix.lower()}"
-        yield temporary
-        _sync(temporary)
-        about_to_place(temporary)
-        if isinstance(path, RemotePlace):
-            path.put(temporary)
-        else:
-            temporary.replace(path)
-
-
-def provenance_note(provenance: dict[str, Any] | None) -> dict[str, str]:
-    """Return what a file keeps of the features' making: text by name."""
-    return {} if provenance is None else {PROVENANCE: _to_json(provenance)}
-
-
-def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Return what `write_vectors` was told of the features' making, or None if the file says nothing.
+    layer : str, optional
+        Of a file with several; by default the one with the file's name, or else the first.
 
     Raises
     ------
@@ -257,8 +122,18 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         if written_as == "GeoParquet":
             text = (pq.read_schema(path).metadata or {}).get(PROVENANCE.encode())
         else:
-            text = (pyogrio.read_info(path, layer=0)["layer_metadata"] or {}).get(PROVENANCE)
+            text = (pyogrio.read_info(path, layer=_layer_of(path, layer))["layer_metadata"] or {}).get(PROVENANCE)
         return None if text is None else dict(json.loads(text))
+
+
+def _layer_of(path: Path, layer: str | None) -> str | int:
+    """Return the layer that is meant: the one asked, the one with the file's name, or the first."""
+    import pyogrio
+
+    if layer is not None:
+        return layer
+    names = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    return next((name for name in names if name.lower() == path.stem.lower()), 0)
 
 
 def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
@@ -274,7 +149,8 @@ def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
     if written_as == "GeoParquet":
         if layer is not None:
             raise VectorError(f"{name} is GeoParquet, which has no layers; leave the layer {layer!r} away.")
-        return gpd.read_parquet(name)
+        found = gpd.read_parquet(name)
+        return _y_down(found, path, None) if is_local else found
     if not is_local or path.suffix.lower() == ".zip":
         check_vector_driver(str(pyogrio.read_info(name, layer=0)["driver"]), name)
     if layer is not None or written_as != "GeoJSON":
@@ -285,7 +161,21 @@ def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
     if is_local and layer is not None and path.is_file():
         check_no_view(path, layer)
     frame = gpd.read_file(name, engine="pyogrio", layer=layer, on_invalid=on_invalid)
-    return _with_schema(frame, path) if written_as == "GeoJSON" and path.is_file() else frame
+    if written_as == "GeoJSON" and path.is_file():
+        frame = _with_schema(frame, path)
+    return _y_down(frame, path, layer) if is_local else frame
+
+
+def _y_down(frame: gpd.GeoDataFrame, path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    """Turn the sign of y where a file says that y runs up: in tables it runs down, as in the raster."""
+    if getattr(frame, "active_geometry_name", None) is None or SUFFIXES.get(path.suffix.lower()) is None or not path.is_file():
+        return frame
+    # A file without a CRS is the only one that may say so; GeoJSON of other programs is not read a second time for it.
+    if frame.crs is not None or not is_y_up(read_provenance(path, layer=layer)):
+        return frame
+    turned = mirrored(frame)
+    turned.attrs[PROVENANCE] = {Y_UP: True}
+    return turned
 
 
 def _with_schema(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
@@ -305,66 +195,7 @@ def _with_schema(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
 
 
 def _check_exists(path: Path) -> None:
+    check_name(path, VectorError)
     if not path.exists():
         hint = "; a layer is named after a colon, as in city.gpkg:districts" if "|layername=" in str(path) else ""
         raise VectorError(f"{path} does not exist (looked from {Path.cwd()}); check the path{hint}.")
-
-
-def _to_json(provenance: dict[str, Any]) -> str:
-    try:
-        return json.dumps(provenance, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise VectorError(
-            f"the provenance cannot be written as JSON ({error}); give plain strings, numbers and lists."
-        ) from None
-
-
-def _write_parquet(frame: gpd.GeoDataFrame, path: Path, note: dict[str, str]) -> None:
-    import io
-
-    import pyarrow.parquet as pq
-
-    # GeoPandas offers no way to add to the schema's metadata, so that its table passes through memory.
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False, compression=None)
-    buffer.seek(0)
-    table = pq.read_table(buffer)
-    table = table.replace_schema_metadata({**table.schema.metadata, **note})
-    pq.write_table(table, path, compression="zstd")
-
-
-def _write_gdal(frame: gpd.GeoDataFrame, path: Path, note: dict[str, str], *, driver: str, layer: str) -> None:
-    import pyogrio
-
-    missing = frame.geometry.isna() | frame.geometry.is_empty
-    # An index over features that are nowhere cannot be made.
-    options = {"SPATIAL_INDEX": "NO"} if driver == "FlatGeobuf" and missing.any() else {}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-        pyogrio.write_dataframe(
-            frame, path, layer=layer, driver=driver, promote_to_multi=False, layer_metadata=note or None, **options
-        )
-    # GDAL may lose the error of a last write when it closes a file.
-    count = pyogrio.read_info(path, force_feature_count=True)["features"]
-    if count != len(frame):
-        raise VectorError(f"{path} has {count} of {len(frame)} features after writing; check the free space.")
-
-
-def _sync(path: Path) -> None:
-    """Have the content on the disk before the name points to it."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _file_errors(what: str, remedy: str) -> Iterator[None]:
-    import pyarrow as pa
-    import shapely
-
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError, TypeError, pa.ArrowException) as error:
-        raise VectorError(f"{what} ({error}); {remedy}.") from None
-    # What a reader makes of a broken file fails anywhere between it and the table.
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, shapely.errors.ShapelyError) as error:
-        raise VectorError(f"{what} ({error!r}); {remedy}.") from None

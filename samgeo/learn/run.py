@@ -110,7 +110,8 @@ def run_recipe(
     check_threads(threads)
     plan = load_recipe(recipe)
     options = plan.options if steps is None else dataclasses.replace(plan.options, steps=steps)
-    path = check_new(output, ".safetensors", overwrite=overwrite)
+    given = (recipe, start, plan.path, plan.start)
+    path = check_new(output, ".safetensors", overwrite=overwrite, inputs=given)
     if curve is not None:
         check_plot(curve, overwrite=overwrite)
     home, where = path.with_suffix(".run") if folder is None else Path(folder), resolve_device(device)

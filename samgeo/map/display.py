@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
+from samgeo.geo.files import check_new, refuse_inputs, write_whole
 from samgeo.geo.overlay import read_onto
 from samgeo.map.colors import RGB, checkerboard, colors_of
 
@@ -95,8 +96,11 @@ def show(
 
     if max_side < 1:
         raise OptionError(f"max_side is {max_side} pixels; give at least 1.")
-    path = None if output is None else _check_output(Path(output), overwrite)
+    given = (image, result)
+    path = None if output is None else check_new(output, ".png", overwrite=overwrite, inputs=given)
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    if path is not None:
+        refuse_inputs(path, (raster,), OptionError)
     frame = None if result is None else read_onto(result, raster.geobox, what="the result", raster=raster.name)
     colors = None if frame is None else colors_of(frame, column)
 
@@ -110,16 +114,6 @@ def show(
     if path is not None:
         _write(picture, path)
     return picture
-
-
-def _check_output(path: Path, overwrite: bool) -> Path:
-    if path.suffix.lower() != ".png":
-        raise OptionError(f"{path} does not end in .png; a picture is written as PNG.")
-    if not path.parent.is_dir():
-        raise OptionError(f"{path} cannot be written: the folder {path.parent} does not exist. Make it first.")
-    if path.exists() and not overwrite:
-        raise OptionError(f"{path} exists; choose another name, or allow overwrite.")
-    return path
 
 
 def _to_pixels(frame: gpd.GeoDataFrame, raster: Raster, scale: NDArray[np.float64]) -> NDArray[np.object_]:
@@ -189,10 +183,6 @@ def _batches(order: NDArray[np.intp], pixels: NDArray[np.int64]) -> list[NDArray
 
 
 def _write(picture: Image.Image, path: Path) -> None:
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
-            temporary = Path(folder) / path.name
-            picture.save(temporary, format="PNG")
-            temporary.replace(path)
-    except OSError as error:
-        raise OptionError(f"{path} cannot be written ({error.strerror}); give a folder that can be written.") from None
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    write_whole(path, buffer.getvalue())

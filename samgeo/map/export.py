@@ -107,7 +107,7 @@ def from_frame(
     unused = count(max([next_id, *(int(one) + 1 for one in given if one is not None)]))
     areas = measure(frame.geometry.tolist())
     return tuple(
-        _object(row, next(unused) if number is None else int(number), row[frame.active_geometry_name], area)
+        _object(row, next(unused) if number is None else int(number), _single(row[frame.active_geometry_name]), area)
         for row, number, area in zip(frame.to_dict("records"), given, areas, strict=True)
     )
 
@@ -199,6 +199,11 @@ def is_complete(value: Any) -> bool:
     import pandas as pd
 
     return bool(pd.isna(value)) or bool(value)
+
+
+def _single(geometry: shapely.Geometry) -> shapely.Geometry:
+    """Return a multipolygon of one part, as files have polygons, as the polygon that it was."""
+    return geometry.geoms[0] if isinstance(geometry, shapely.MultiPolygon) and len(geometry.geoms) == 1 else geometry
 
 
 def _number(value: Any) -> float | None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 import shapely
 
 from samgeo.errors import OptionError
+from samgeo.geo.axes import check_y_up, describe_axes
 from samgeo.geo.prompts import read_boxes, read_points
-from samgeo.geo.vectors import write_vectors
+from samgeo.geo.vectors import check_output, write_vectors
 from samgeo.map.actions import (
     Accept,
     AcceptProposals,
@@ -300,16 +301,32 @@ class Session:
         frame.attrs["samgeo"] = self._provenance(now.state, now.revision)
         return frame
 
-    def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def export(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, layer: str | None = None, y_up: bool = False
+    ) -> None:
         """Write the objects to a vector file, in the format that its suffix names.
+
+        Parameters
+        ----------
+        path : path
+        overwrite : bool, default False
+            Whether an existing file may be replaced; of a GeoPackage, the layer, while its other layers and styles stay.
+        layer : str, optional
+            Name of the layer in a GeoPackage; by default the file's name without its suffix.
+        y_up : bool, default False
+            Whether the file has y running up, where the raster has no georeference; see `samgeo.segment`.
 
         Raises
         ------
-        VectorError
-            If it cannot be written.
+        SamgeoError
+            If it cannot be written, or is the raster.
         """
+        raster = self.predictor.raster
+        check_y_up(raster.geobox, y_up, path)
+        check_output(path, overwrite, crs=raster.geobox.crs, layer=layer, inputs=(raster,))
         frame = self.to_frame()
-        write_vectors(frame, path, overwrite=overwrite, provenance=frame.attrs["samgeo"])
+        provenance = frame.attrs["samgeo"] | describe_axes(raster.geobox, y_up=y_up)
+        write_vectors(frame, path, overwrite=overwrite, layer=layer, provenance=provenance)
 
     def export_coco(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the objects as COCO, polygons in pixel coordinates, to a ``.json`` file.
@@ -317,9 +334,10 @@ class Session:
         Raises
         ------
         VectorError
-            If it cannot be written.
+            If it cannot be written, or is the raster.
         """
-        write_json(to_coco(self.state.objects, self.predictor.raster, self.classes), path, overwrite=overwrite)
+        raster = self.predictor.raster
+        write_json(to_coco(self.state.objects, raster, self.classes), path, overwrite=overwrite, inputs=(raster,))
 
     def _provenance(self, state: State, actions: int) -> dict[str, Any]:
         from samgeo import __version__
@@ -328,6 +346,7 @@ class Session:
             "samgeo": __version__,
             "model": {"name": self.predictor.model.name, "digest": self.predictor.model.digest},
             "raster": self.predictor.raster.provenance(),
+            **describe_axes(self.predictor.raster.geobox),
             MEMBER: {
                 "session": self.id,
                 "actions": actions,

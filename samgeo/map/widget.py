@@ -190,7 +190,9 @@ class Map:
         """
         self._segmenting.start(in_view(self.leaflet) or whole(self._place))
 
-    def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def export(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, layer: str | None = None, y_up: bool = False
+    ) -> None:
         """Write what is accepted to a file: a vector file by its suffix, or COCO where it ends in ``.json``.
 
         Parameters
@@ -198,15 +200,23 @@ class Map:
         path : path
             ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``; ``.json`` for COCO.
         overwrite : bool, default False
-            Whether an existing file may be replaced.
+            Whether an existing file may be replaced; of a GeoPackage, the layer, while its other layers and styles stay.
+        layer : str, optional
+            Name of the layer in a GeoPackage; by default the file's name without its suffix.
+        y_up : bool, default False
+            Whether a vector file has y running up, where the raster has no georeference; see `samgeo.segment`.
 
         Raises
         ------
-        VectorError
-            If it cannot be written.
+        SamgeoError
+            If it cannot be written, is the raster, or is COCO and has a layer or y running up.
         """
-        write = self.session.export_coco if Path(path).suffix.lower() == ".json" else self.session.export
-        write(path, overwrite=overwrite)
+        if Path(path).suffix.lower() != ".json":
+            self.session.export(path, overwrite=overwrite, layer=layer, y_up=y_up)
+            return
+        if layer is not None or y_up:
+            raise OptionError("COCO has no layers, and pixels in which y runs down; leave layer and y_up away.")
+        self.session.export_coco(path, overwrite=overwrite)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the picture is drawn and what is in view is segmented; return whether that came before the timeout."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import ModelError
+from samgeo.geo.files import check_name
 from samgeo.sam.download import fetch, fetch_from_hub, find
 from samgeo.sam.segmenter import Segmenter
 
@@ -244,6 +245,7 @@ def load_model(
     if given.startswith(HUB):
         return _load_sam(fetch_from_hub(given.removeprefix(HUB)), name=given, device=where, dtype=kind)
     path = Path(name_or_path).expanduser()
+    check_name(path, ModelError, "give a name of samgeo.models, or a checkpoint file")
     if not path.exists():
         raise _unknown(given)
     from samgeo.sam.tiny.checkpoint import is_tiny, load_tiny

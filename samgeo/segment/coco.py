@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import shapely
 
 from samgeo.errors import VectorError
-from samgeo.geo.vectors import check_output
+from samgeo.geo.outputs import check_output, placed
 
 __all__ = ["HEAD", "to_rings", "without_holes", "write_json"]
 
@@ -46,24 +45,31 @@ def without_holes(geometry: shapely.Geometry) -> Iterator[shapely.Polygon]:
             parts += [one for one in shapely.get_parts(shapely.intersection(part, half)) if isinstance(one, shapely.Polygon)]
 
 
-def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False, inputs: Iterable[object] = ()) -> None:
     """Write JSON whole or not at all.
+
+    Parameters
+    ----------
+    value
+        For JSON.
+    path : path
+        Ends in ``.json``.
+    overwrite : bool, default False
+        Whether an existing file may be replaced.
+    inputs : iterable
+        What the work read, which is never replaced.
 
     Raises
     ------
     VectorError
         If it cannot be written; an existing file is then as it was.
     """
-    path = check_output(Path(path), overwrite)
+    path = check_output(Path(path), overwrite, inputs=inputs)
     if path.suffix.lower() != ".json":
         raise VectorError(f"{path} cannot be written as COCO: its suffix is {path.suffix!r}; give a name that ends in .json.")
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
-            temporary = Path(folder) / path.name
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(value, file, allow_nan=False)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    except OSError as error:
-        raise VectorError(f"{path} cannot be written ({error}); check the free space.") from None
+    with placed(path) as temporary:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(value, file, allow_nan=False)
+            written = file.tell()
+        if temporary.stat().st_size != written:
+            raise VectorError(f"{path} has {temporary.stat().st_size} of {written} bytes after writing; check the free space.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError, RasterError, SamgeoError, WindowError
+from samgeo.geo.files import check_name, refuse_inputs
 from samgeo.geo.identity import SourceWatch
 from samgeo.sam.packing import pack
 from samgeo.segment.embeddings import check_fresh, read_window
@@ -118,7 +119,10 @@ def encode(
 
     if workers is not None and workers < 1:
         raise OptionError(f"workers is {workers}; give 1 or more.")
+    check_name(store, OptionError)
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    if overwrite:
+        refuse_inputs(Path(store), (image, raster, model), OptionError)
     segmenter = load_model(model, device=device, dtype=dtype)
     into = EmbeddingStore.open_or_create(store, raster, segmenter, window=window, overlap=overlap, overwrite=overwrite)
     check_fresh(raster, into)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.geo.columns import keep_given
 from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Segment, place
 from samgeo.segment.profile import timed
@@ -69,7 +70,9 @@ def to_frame(
     return frame[(area >= min_area) & (area <= max_area)].reset_index(drop=True)
 
 
-def answers_to_frame(answers: Sequence[Segment | str], table: pd.DataFrame | None, geobox: GeoBox) -> gpd.GeoDataFrame:
+def answers_to_frame(
+    answers: Sequence[Segment | str], table: pd.DataFrame | None, geobox: GeoBox, *, also: tuple[str, ...] = ()
+) -> gpd.GeoDataFrame:
     """Vectorize the answers to prompts, a row each.
 
     Parameters
@@ -77,9 +80,12 @@ def answers_to_frame(answers: Sequence[Segment | str], table: pd.DataFrame | Non
     answers : sequence of Segment or str
         In raster pixels; or why nothing was found.
     table : DataFrame or None
-        Other columns.
+        Other columns. Those that have the name of a column of the result get another name, see
+        `samgeo.geo.columns.keep_given`.
     geobox : GeoBox
         Of the raster.
+    also : tuple of str
+        Columns that the result gets later.
 
     Returns
     -------
@@ -102,7 +108,10 @@ def answers_to_frame(answers: Sequence[Segment | str], table: pd.DataFrame | Non
         "complete": np.array([one is not None and one.complete for one in found], dtype=np.bool_),
         "reason": np.array([one if isinstance(one, str) else None for one in answers], dtype=object),
     }
-    base = pd.DataFrame(index=pd.RangeIndex(len(found))) if table is None else table
+    if table is None:
+        base = pd.DataFrame(index=pd.RangeIndex(len(found)))
+    else:
+        base = keep_given(table, (*columns, "geometry", *also), "the prompts")
     crs = geobox.crs
     return gpd.GeoDataFrame(base.assign(**columns), geometry=geometry, crs=None if crs is None else crs.proj)
 

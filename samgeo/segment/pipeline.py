@@ -55,6 +55,8 @@ def segment(
     run_dir: str | os.PathLike[str] | None = None,
     retry_failed: bool = False,
     overwrite: bool = False,
+    layer: str | None = None,
+    y_up: bool = False,
     progress: bool = True,
 ) -> gpd.GeoDataFrame:
     """Segment everything in a raster of any size.
@@ -118,7 +120,15 @@ def segment(
     retry_failed : bool, default False
         Whether to try windows again that failed before in this run.
     overwrite : bool, default False
-        Whether an existing output may be replaced. It does not begin a run anew: remove its folder for that.
+        Whether an existing output may be replaced; of a GeoPackage, the layer, while its other layers, tables and styles stay.
+        It does not begin a run anew: remove its folder for that.
+    layer : str, optional
+        Name of the output's layer in a GeoPackage; by default the file's name without its suffix. A layer of a new name is
+        added to an existing file.
+    y_up : bool, default False
+        Whether the file has y running up, as QGIS draws images without a georeference; otherwise y runs down from the upper
+        edge, as in the raster. Only for rasters without one. In the returned table y runs down in any case, and
+        `samgeo` turns the sign back when it reads the file.
     progress : bool, default True
         Whether to show a progress bar on standard error.
 
@@ -176,6 +186,8 @@ def segment(
         run_dir=None if run_dir is None else Path(run_dir),
         retry_failed=retry_failed,
         overwrite=overwrite,
+        layer=layer,
+        y_up=y_up,
         progress=progress,
     )
     folder = request.folder
@@ -245,6 +257,7 @@ def _run(
         request.output,
         keep=request.run_dir is not None,
         overwrite=request.overwrite,
+        layer=request.layer,
         retry_failed=request.retry_failed,
         collect=collect,
         stop=stop,

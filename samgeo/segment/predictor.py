@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, RasterError
+from samgeo.geo.axes import describe_axes
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.identity import SourceWatch
 from samgeo.sam.threads import check_threads, computing_in
@@ -171,7 +172,8 @@ class Predictor:
         Returns
         -------
         GeoDataFrame
-            A row a prompt, in the prompts' order and the raster's CRS: the other columns of the prompts' features,
+            A row a prompt, in the prompts' order and the raster's CRS: the other columns of the prompts' features (with
+            ``_given`` behind the name, and a warning, where it is one of the following),
             ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` where there is no CRS), ``complete``, false where a
             window's edge cut the object, ``reason``, ``geometry``.
             Where nothing was found the geometry is empty and ``reason`` says why; else ``reason`` is missing.
@@ -283,7 +285,7 @@ class Predictor:
             raise OptionError(f"min_iou is {min_iou}; give a number from 0 to 1.")
         _check("auto", refine)
         prompts, table = self._read(polygons=polygons, crs=crs)
-        found = self._frame(self._answer(prompts, "auto", refine), table)
+        found = self._frame(self._answer(prompts, "auto", refine), table, also=("snapped", "snap_iou"))
         rough = as_given(polygons, crs, self.raster.geobox)
         return keep_or_snap(found, rough, prompts.shapes, self.raster.geobox, min_iou)
 
@@ -360,16 +362,23 @@ class Predictor:
 
         return self._windows.get(index, make)
 
-    def _frame(self, answers: Sequence[Segment | str], table: pd.DataFrame | None) -> gpd.GeoDataFrame:
+    def provenance(self) -> dict[str, Any]:
+        """Return what made the answers, for JSON: versions, model, raster and options."""
         from samgeo import __version__
 
-        frame = answers_to_frame(answers, table, self.raster.geobox)
-        frame.attrs["samgeo"] = {
+        return {
             "samgeo": __version__,
             "model": {"name": self.model.name, "digest": self.model.digest},
             "raster": self.raster.provenance(),
             "options": {"window": self.lattice.window, "overlap": self.lattice.overlap},
+            **describe_axes(self.raster.geobox),
         }
+
+    def _frame(
+        self, answers: Sequence[Segment | str], table: pd.DataFrame | None, also: tuple[str, ...] = ()
+    ) -> gpd.GeoDataFrame:
+        frame = answers_to_frame(answers, table, self.raster.geobox, also=also)
+        frame.attrs["samgeo"] = self.provenance()
         return frame
 
 

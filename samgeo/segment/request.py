@@ -7,17 +7,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, VectorError
+from samgeo.geo.axes import check_y_up
 from samgeo.geo.block_cache import block_cache_bytes
+from samgeo.geo.files import check_name
 from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels, check_scales
+from samgeo.geo.outline import describe_area
 from samgeo.geo.places import Place
 from samgeo.geo.prompts import to_pixels
 from samgeo.segment.embeddings import EmbeddingCache
 from samgeo.segment.profile import refuse_other_processes, timed
 from samgeo.segment.run.folder import RunFolder
+from samgeo.segment.run.holes import holes_path
 from samgeo.segment.run.job import Job
 from samgeo.segment.window import ModelReference, Plan
 
@@ -64,6 +68,8 @@ class Request:
     run_dir: Path | None
     retry_failed: bool
     overwrite: bool
+    layer: str | None
+    y_up: bool
     progress: bool
 
     @property
@@ -87,10 +93,8 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     SamgeoError
         If an input or an option cannot work.
     """
-    import shapely
-
     from samgeo.geo.raster import Raster
-    from samgeo.geo.vectors import check_output
+    from samgeo.geo.vectors import check_asked, check_fit, check_output
     from samgeo.sam.registry import default_gates, load_model
 
     _check_options(request)
@@ -98,15 +102,18 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     output = request.output
     # What this very run wrote before it was killed, or had holes, is no other's.
     overwrite = request.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
-    if output is not None:
-        check_output(output, overwrite=overwrite)
+    given = (request.image, request.aoi, request.model, request.cache)
+    check_asked(output, overwrite=overwrite, layer=request.layer, inputs=given)
+    if isinstance(output, Path):
+        check_name(cast("Path", holes_path(output, request.layer)), VectorError)  # before windows fail
     if folder is not None:
         folder.check()
     raster = Raster.open(
         request.image, bands=request.bands, stretch=request.stretch, nodata=request.nodata, alpha=request.alpha
     )
+    check_y_up(raster.geobox, request.y_up, output)
     if output is not None:
-        check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
+        check_output(output, overwrite=overwrite, crs=raster.geobox.crs, layer=request.layer, inputs=(*given, raster))
     aoi_px = None if request.aoi is None else to_pixels(request.aoi, raster.geobox, name=raster.name)
     model = request.model
     segmenter = load_model(model, device=request.device, dtype=request.dtype)
@@ -116,7 +123,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     side = segmenter.input_size if window is None else window
     lattice = Lattice(raster.shape, side, side // 8 * 2 if overlap is None else overlap) if store is None else store.lattice
     levels = Levels.of(lattice, scales)
-    return Job(
+    job = Job(
         raster=raster,
         model=segmenter,
         reference=ModelReference(str(model), request.device, request.dtype) if isinstance(model, str | Path) else segmenter,
@@ -140,12 +147,16 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             "merge_iou": request.merge_iou,
             "min_area": request.min_area,
             "max_area": None if math.isinf(request.max_area) else request.max_area,
-            "aoi": None if aoi_px is None else shapely.to_wkt(aoi_px),
+            "aoi": None if aoi_px is None else describe_area(aoi_px),
         },
         scheduler=request.scheduler,
         workers=request.workers,
         progress=request.progress,
+        y_up=request.y_up,
     )
+    if output is not None:
+        check_fit(job.no_objects(), output, layer=request.layer, provenance=job.provenance())
+    return job
 
 
 def _store(

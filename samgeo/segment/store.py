@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
+from samgeo.geo.files import check_name
 from samgeo.geo.grid import Lattice
 from samgeo.segment.store_layout import (
     BLOCK,
@@ -127,6 +128,7 @@ class EmbeddingStore:
         """
         from samgeo.sam.packing import Storable
 
+        check_name(path, OptionError)
         path = Path(path).absolute()  # Workers in other processes may have another working folder.
         if not isinstance(model, Storable):
             raise OptionError(

@@ -124,7 +124,7 @@ def changed(secret: Path, script: str) -> Path:
 
 REGISTERED = """
 INSERT INTO gpkg_contents(table_name, data_type, identifier, srs_id) VALUES('seen', 'features', 'seen', 32631);
-INSERT INTO gpkg_geometry_columns VALUES('seen', 'geom', 'POLYGON', 32631, 0, 0);
+INSERT INTO gpkg_geometry_columns VALUES('seen', 'geom', 'MULTIPOLYGON', 32631, 0, 0);
 """
 
 

@@ -184,7 +184,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", fail)
+    monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(SamgeoError, match="No space left"):
         samgeo.show(grey(), None, output, overwrite=True)
     assert output.read_bytes() == b"old"

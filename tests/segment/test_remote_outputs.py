@@ -199,7 +199,9 @@ def test_tables_and_joined_tables_are_put(bucket: MemoryFileSystem, tmp_path: Pa
     write_vectors(frame, tmp_path / "part.parquet")
     assert join_vectors([tmp_path / "part.parquet"] * 2, "memory://bucket/b.gpkg") == 2 * len(frame)
     bucket.get_file("memory://bucket/a.PARQUET", str(tmp_path / "a.parquet"))
-    assert gpd.read_parquet(tmp_path / "a.parquet").to_wkb().to_csv() == frame.to_wkb().to_csv()
+    found = gpd.read_parquet(tmp_path / "a.parquet")
+    assert found.drop(columns="geometry").to_csv() == frame.drop(columns="geometry").to_csv()
+    assert found.geometry.explode().tolist() == frame.geometry.explode().tolist()
 
 
 def test_places_have_names_as_paths_do() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import shapely
@@ -62,7 +61,9 @@ class Failing(Oracle):
 
 
 def csv(frame: gpd.GeoDataFrame) -> str:
-    return frame.to_wkb().to_csv()
+    """Return a table as text, polygons as the multipolygons that files have."""
+    multi = [shapely.MultiPolygon([one]) if isinstance(one, shapely.Polygon) else one for one in frame.geometry]
+    return frame.set_geometry(gpd.GeoSeries(multi, index=frame.index, crs=frame.crs)).to_wkb().to_csv()
 
 
 def stop_after(calls: int):
@@ -102,7 +103,7 @@ def test_geoparquet_says_its_bounds_and_its_bytes_do_not_depend_on_workers(image
     assert len(contents) == 1
     geo = json.loads(pq.read_schema(tmp_path / "0.parquet").metadata[b"geo"])
     assert geo["columns"]["geometry"]["bbox"] == pytest.approx(expected.total_bounds)
-    assert set(geo["columns"]["geometry"]["geometry_types"]) == set(expected.geom_type)
+    assert geo["columns"]["geometry"]["geometry_types"] == ["MultiPolygon"]
 
 
 def test_rows_come_in_the_order_in_which_they_close(expected) -> None:
@@ -309,8 +310,7 @@ def test_a_run_folder_with_damaged_files_gives_the_same_result_or_says_no(
     except SamgeoError:
         assert not output.exists()
     else:
-        found = read_vectors(output)
-        pd.testing.assert_frame_equal(pd.DataFrame(found), pd.DataFrame(expected))
+        assert csv(read_vectors(output)) == csv(expected)
 
 
 def test_parts_and_frontiers_come_back_and_every_flipped_byte_is_seen(scene: Path) -> None:

@@ -185,9 +185,17 @@ def _frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
         with warnings.catch_warnings():
             # What GDAL only warns of shows in the features, which are looked at one by one.
             warnings.simplefilter("ignore")
-            return read_vectors(path, layer=layer, on_invalid="ignore")
+            return _single_parts(read_vectors(path, layer=layer, on_invalid="ignore"))
     except VectorError as error:
         raise AnnotationError(str(error)) from None
+
+
+def _single_parts(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return multipolygons of one part, as files have polygons, as the polygons that they were."""
+    geometries = np.array(frame.geometry.array, dtype=object)
+    one = (shapely.get_type_id(geometries) == shapely.GeometryType.MULTIPOLYGON) & (shapely.get_num_geometries(geometries) == 1)
+    geometries[one] = shapely.get_geometry(geometries[one], 0)
+    return frame.set_geometry(frame.geometry.__class__(geometries, index=frame.index, crs=frame.crs))
 
 
 def _class_names(

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from samgeo.dataset.footprints.overlaps import MAX_OVERLAP
 from samgeo.dataset.footprints.selection import MIN_SCORE, everything, select
 from samgeo.errors import OptionError
+from samgeo.geo.axes import check_y_up, describe_axes
+from samgeo.geo.columns import GIVEN, keep_given
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
 
 __all__ = ["footprints"]
@@ -43,6 +46,8 @@ def footprints(
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    layer: str | None = None,
+    y_up: bool = False,
 ) -> gpd.GeoDataFrame:
     """Extract the buildings of a raster, given a few of them.
 
@@ -73,12 +78,18 @@ def footprints(
     model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
         See `samgeo.segment`. With a ``cache`` the raster is encoded once for both segmentation and selection.
     overwrite : bool, default False
-        Whether an existing output may be replaced.
+        Whether an existing output may be replaced; of a GeoPackage, the layer, while its other layers, tables and styles stay.
+    layer : str, optional
+        Name of the output's layer in a GeoPackage; by default the file's name without its suffix. A layer of a new name is
+        added to an existing file.
+    y_up : bool, default False
+        Whether the file has y running up, where the raster has no georeference; see `samgeo.segment`.
 
     Returns
     -------
     GeoDataFrame
         The footprints, with ``score`` and the columns of the candidates; ``height_m`` with a ``dsm``; those of `regularize`.
+        Columns of the candidates with one of these names get ``_given`` behind it, with a warning.
         ``attrs["samgeo"]`` tells what each step kept.
 
     Raises
@@ -89,29 +100,37 @@ def footprints(
     import geopandas as gpd
 
     from samgeo.dataset.footprints.height import filter_by_height
-    from samgeo.dataset.footprints.regularize import regularize
+    from samgeo.dataset.footprints.regularize import RESULT_COLUMNS, regularize
     from samgeo.dataset.footprints.shapes import filter_by_shape
     from samgeo.geo.overlay import check_same_kind
     from samgeo.geo.raster import Raster
     from samgeo.geo.vector_layers import split_layer
-    from samgeo.geo.vectors import check_output, read_vectors, write_vectors
+    from samgeo.geo.vectors import check_asked, check_fit, check_output, read_vectors, write_vectors
     from samgeo.sam.registry import load_model
 
     if dtm is not None and dsm is None:
         raise OptionError("a dtm goes with a dsm, whose heights it turns into those above the ground; give both.")
+    given = (raster, examples, candidates, dsm, dtm, model, cache)
+    check_asked(output, overwrite=overwrite, layer=layer, inputs=given)
     raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    check_y_up(raster.geobox, y_up, output)
+    place = None
     if output is not None:
-        check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
+        place = check_output(output, overwrite=overwrite, crs=raster.geobox.crs, layer=layer, inputs=(*given, raster))
     where: dict[str, Any] = {"model": load_model(model, device=device, dtype=dtype), "window": window, "overlap": overlap}
     where["cache"] = cache
     if isinstance(examples, str | os.PathLike) and (candidates is None or Path(split_layer(examples)[0]).is_file()):
         examples = read_vectors(examples)  # Before the minutes that segmentation takes.
     if isinstance(examples, gpd.GeoDataFrame | gpd.GeoSeries):
         check_same_kind(examples.crs, raster.geobox, what="the layer of examples", raster=raster.name)
-    if candidates is not None:
-        candidates = read_vectors(candidates)
-        check_same_kind(candidates.crs, raster.geobox, what="the layer of candidates", raster=raster.name)
-    found = everything(raster, **where) if candidates is None else candidates
+    found = None if candidates is None else read_vectors(candidates)
+    if found is not None:
+        check_same_kind(found.crs, raster.geobox, what="the layer of candidates", raster=raster.name)
+        found = keep_given(found, ("height_m", *(RESULT_COLUMNS if regular else ())), "the candidates")
+    if place is not None:
+        check_fit(_sample(found, raster, regular=regular, has_heights=dsm is not None), place, layer=layer)
+    if found is None:
+        found = everything(raster, **where)
     chosen = select(raster, found, examples, min_score=min_score, max_overlap=max_overlap, **where)
     chosen = filter_by_shape(chosen, min_area_m2=min_area_m2, max_area_m2=max_area_m2)
     if dsm is not None:
@@ -120,5 +139,17 @@ def footprints(
     result = (regularize(chosen) if regular else chosen).reset_index(drop=True)
     result.attrs = made
     if output is not None:
-        write_vectors(result, output, overwrite=overwrite, provenance=made.get("samgeo"))
+        provenance = {**made.get("samgeo", {}), **describe_axes(raster.geobox, y_up=y_up)}
+        write_vectors(result, output, overwrite=overwrite, layer=layer, provenance=provenance)
     return result
+
+
+def _sample(found: gpd.GeoDataFrame | None, raster: Raster, *, regular: bool, has_heights: bool) -> gpd.GeoDataFrame:
+    """Return candidates with the columns that the result has besides theirs, without values."""
+    from samgeo.dataset.footprints.regularize import with_result_columns
+    from samgeo.segment.frame import to_frame
+
+    frame = to_frame((), raster.geobox) if found is None else found
+    frame = frame.rename(columns={"score": f"score{GIVEN}"}).assign(score=1.0)
+    frame = frame.assign(height_m=1.0) if has_heights else frame
+    return with_result_columns(frame) if regular else frame

@@ -11,15 +11,16 @@ import shapely
 from samgeo.dataset.footprints.building import Built, Options, build
 from samgeo.dataset.footprints.metric import Metric, to_metric
 from samgeo.dataset.footprints.shapes import with_note
-from samgeo.dataset.footprints.table import check_tolerance, measured, rows_of
+from samgeo.dataset.footprints.table import check_tolerance, foreign_areas, measured, rows_of
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["ANGLES", "regularize"]
+__all__ = ["ANGLES", "RESULT_COLUMNS", "regularize", "with_result_columns"]
 
 ANGLES = ("right", "45")
+RESULT_COLUMNS = ("regularized", "outline", "outline_iou", "kept_because")
 
 
 def regularize(
@@ -32,6 +33,7 @@ def regularize(
     tolerance_m: float | None = None,
     min_iou: float = 0.85,
     overwrite: bool = False,
+    layer: str | None = None,
 ) -> gpd.GeoDataFrame:
     """Turn the outlines of masks into building footprints.
 
@@ -68,7 +70,10 @@ def regularize(
         Where the footprint's IoU with the outline is below this, the outline stays, simplified. What a neighbour took of the
         outline, and specks and pinholes smaller than the tolerance, do not count.
     overwrite : bool, default False
-        Whether an existing output may be replaced.
+        Whether an existing output may be replaced; of a GeoPackage, the layer, while its other layers, tables and styles stay.
+    layer : str, optional
+        Name of the output's layer in a GeoPackage; by default the file's name without its suffix. A layer of a new name is
+        added to an existing file.
 
     Returns
     -------
@@ -76,7 +81,8 @@ def regularize(
         The same rows and columns with new geometries, in the same CRS, and the columns ``regularized`` (bool), ``outline``
         ("right", "45" or "circle"; missing where the outline stayed), ``outline_iou`` (that IoU) and
         ``kept_because`` (missing where regularized); of several parts the largest decides. Columns ``area_m2`` and ``area_px``
-        are measured anew where they are.
+        that hold the areas of the features are measured anew. Other columns of these names get ``_given`` behind them, with a
+        warning.
 
     Raises
     ------
@@ -85,11 +91,16 @@ def regularize(
     VectorError
         If the features cannot be read, some are not polygons, or the output cannot be written.
     """
-    from samgeo.geo.vectors import check_output, read_vectors, write_vectors
+    from samgeo.geo.columns import keep_given
+    from samgeo.geo.vectors import check_asked, check_fit, check_output, read_vectors, write_vectors
 
+    check_asked(output, overwrite=overwrite, layer=layer, inputs=(features,))
     frame = read_vectors(features)
-    if output is not None:
-        check_output(output, overwrite, crs=frame.crs)
+    made = frame.attrs
+    frame = keep_given(frame, (*RESULT_COLUMNS, *foreign_areas(frame)), "the features")
+    place = None if output is None else check_output(output, overwrite, crs=frame.crs, layer=layer)
+    if place is not None:
+        check_fit(with_result_columns(frame), place, layer=layer, provenance=made.get("samgeo"))
     if angles not in ANGLES:
         raise OptionError(f'angles is {angles!r}; give one of "right" and "45".')
     if not (isinstance(min_iou, int | float) and 0 <= min_iou <= 1):
@@ -108,8 +119,16 @@ def regularize(
     }
     result.attrs = with_note(frame, "regularize", {"regularized": int(result["regularized"].sum()), **said})
     if output is not None:
-        write_vectors(result, output, overwrite=overwrite, provenance=result.attrs["samgeo"])
+        write_vectors(result, output, overwrite=overwrite, layer=layer, provenance=result.attrs["samgeo"])
     return result
+
+
+def with_result_columns(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return features with the columns that the result has besides theirs, without values."""
+    import pandas as pd
+
+    gaps = pd.Series([None] * len(frame), index=frame.index, dtype=object)
+    return frame.assign(regularized=False, outline=gaps, outline_iou=np.nan, kept_because=gaps)
 
 
 def _table(frame: gpd.GeoDataFrame, metric: Metric, built: Built) -> gpd.GeoDataFrame:

@@ -70,7 +70,8 @@ def select(
     Returns
     -------
     GeoDataFrame
-        The rows chosen, in the order of the candidates, with ``score`` from 0 to 1. ``attrs["samgeo"]["select"]`` has the
+        The rows chosen, in the order of the candidates, with ``score`` from 0 to 1; a column ``score`` of the candidates
+        becomes ``score_given``, with a warning. ``attrs["samgeo"]["select"]`` has the
         counts of candidates, examples used, examples without a candidate, and rows chosen.
 
     Raises
@@ -78,12 +79,14 @@ def select(
     SamgeoError
         If an input cannot be read, an option cannot work, or no accepted example has a candidate.
     """
+    from samgeo.geo.columns import keep_given
     from samgeo.geo.vectors import read_vectors
 
     if not 0 <= min_score <= 1:
         raise OptionError(f"min_score is {min_score}; give a number from 0 to 1.")
     candidates = read_vectors(candidates)
     judged = read_examples(candidates, examples)
+    candidates = keep_given(candidates, ("score",), "the candidates")
     where: dict[str, Any] = {"bands": bands, "stretch": stretch, "nodata": nodata, "alpha": alpha}
     where |= {"window": window, "overlap": overlap}
     where |= {"model": model, "device": device, "dtype": dtype, "cache": cache, "embedding": embedding}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from samgeo.dataset.footprints.cells import largest
 from samgeo.dataset.footprints.metric import Metric, to_metric
 from samgeo.dataset.footprints.neighbours import by_first, clusters, neighbours
-from samgeo.dataset.footprints.table import check_tolerance, measured, rows_of
+from samgeo.dataset.footprints.table import check_tolerance, foreign_areas, measured, rows_of
 from samgeo.dataset.footprints.walls import match_corners
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def simplify(features: Any, tolerance_m: float | None = None, *, keep_topology: 
     Returns
     -------
     GeoDataFrame
-        The same rows and columns with new geometries; columns ``area_m2`` and ``area_px`` are measured anew where they are.
+        The same rows and columns with new geometries. Columns ``area_m2`` and ``area_px`` that hold the areas of the features
+        are measured anew; if they hold something else, they get ``_given`` behind their names, with a warning.
 
     Raises
     ------
@@ -54,9 +55,11 @@ def simplify(features: Any, tolerance_m: float | None = None, *, keep_topology: 
     VectorError
         If the features cannot be read, or some are not polygons.
     """
+    from samgeo.geo.columns import keep_given
     from samgeo.geo.vectors import read_vectors
 
     frame = read_vectors(features)
+    frame = keep_given(frame, foreign_areas(frame), "the features")
     tolerance = check_tolerance(tolerance_m, frame.crs)
     metric = to_metric(frame.geometry, frame.crs, tolerance, keep_small=True)
     if keep_topology:

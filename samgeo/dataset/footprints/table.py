@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from samgeo.dataset.footprints.metric import Metric
 
-__all__ = ["check_tolerance", "measured", "rows_of"]
+__all__ = ["check_tolerance", "foreign_areas", "measured", "rows_of"]
 
 DEFAULT_M, DEFAULT_PX = 1.0, 2.0
 
@@ -55,6 +55,30 @@ def rows_of(frame: gpd.GeoDataFrame, metric: Metric, polygons: list[shapely.Poly
 def _runs(row: np.ndarray[Any, np.dtype[np.int64]]) -> list[tuple[int, int, int]]:
     edges = [0, *(np.flatnonzero(row[1:] != row[:-1]) + 1).tolist(), len(row)]
     return [(int(row[start]), start, stop) for start, stop in pairwise(edges) if stop > start]
+
+
+def foreign_areas(frame: gpd.GeoDataFrame) -> list[str]:
+    """Return those of the columns ``area_m2`` and ``area_px`` that hold something else than the areas of the features.
+
+    They are recognised by their values, to a thousandth of the area; gaps do not count.
+    """
+    import pandas as pd
+
+    from samgeo.geo.area import area_m2
+
+    found = []
+    for name in ("area_m2", "area_px"):
+        if name not in frame.columns or (frame.crs is None) == (name == "area_m2"):
+            continue
+        true = (
+            area_m2(frame.geometry, frame.crs) if name == "area_m2" else shapely.area(np.asarray(frame.geometry, dtype=object))
+        )
+        given = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        has_text = bool((np.isnan(given) & frame[name].notna().to_numpy()).any())
+        known = ~np.isnan(given)
+        if has_text or not np.allclose(given[known], np.nan_to_num(true)[known], rtol=1e-3, atol=1e-9):
+            found.append(name)
+    return found
 
 
 def measured(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -7,13 +7,13 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from samgeo.errors import OptionError
-from samgeo.geo.integrity import write_checked
+from samgeo.geo.files import STAGING_PREFIX, check_name, refuse_inputs, write_whole
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -179,17 +179,15 @@ class Report:
 
         path = check_folder(folder, overwrite=overwrite)
         try:
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as made:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=STAGING_PREFIX) as made:
                 temporary = Path(made)
-                write_checked(temporary / "report.md", self.to_markdown().encode())
-                write_checked(
-                    temporary / "report.json", (json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n").encode()
-                )
+                write_whole(temporary / "report.md", self.to_markdown().encode())
+                write_whole(temporary / "report.json", (json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n").encode())
                 write_vectors(self.objects, temporary / "objects.parquet", provenance=self.to_dict())
                 for name, picture in (pictures or {}).items():
-                    content = io.BytesIO()
-                    picture.save(content, format="PNG")
-                    write_checked(temporary / f"{name}.png", content.getvalue())
+                    buffer = io.BytesIO()
+                    picture.save(buffer, format="PNG")
+                    write_whole(temporary / f"{name}.png", buffer.getvalue())
                 path.mkdir(exist_ok=True)
                 for name in (*REPORT_FILES, *PICTURE_FILES):
                     if (temporary / name).exists():
@@ -202,15 +200,28 @@ class Report:
             ) from None
 
 
-def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False, inputs: Iterable[object] = ()) -> Path:
     """Check, before any work, that a report can be written to a folder.
+
+    Parameters
+    ----------
+    folder : path
+    overwrite : bool, default False
+        Whether a report that is there may be replaced.
+    inputs : iterable
+        What is read, see `samgeo.geo.files.refuse_inputs`: a file of the report may not be one of them.
 
     Raises
     ------
     OptionError
-        If its parent is missing, it is a file, it cannot be written, or it holds a report that may not be replaced.
+        If its parent is missing, it is a file, it cannot be written, it holds a report that may not be replaced, or a file of
+        the report is an input.
     """
     path = Path(folder)
+    check_name(path, OptionError)
+    given = list(inputs)
+    for name in (*REPORT_FILES, *PICTURE_FILES):
+        refuse_inputs(path / name, given, OptionError)
     there = [name for name in (*REPORT_FILES, *PICTURE_FILES) if (path / name).exists()]
     if path.exists() and not path.is_dir():
         raise OptionError(f"{path} is a file; give the name of a folder.")

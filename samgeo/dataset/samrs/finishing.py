@@ -20,6 +20,7 @@ from samgeo.dataset.samrs.parts import Part, Picture
 from samgeo.dataset.samrs.recipe import Recipe
 from samgeo.dataset.samrs.split import PARTS
 from samgeo.dataset.samrs.statistics import statistics
+from samgeo.errors import OptionError
 from samgeo.geo.files import write_whole
 from samgeo.geo.reproject import reproject_frame
 from samgeo.segment.coco import write_json
@@ -97,6 +98,13 @@ class Finishing:
         from samgeo.geo.vectors import read_vectors, write_vectors
 
         names = [self.folder.polygons_name(part.image) for part in self.parts]
+        missing = next((name for name in names if not (self.folder.path / name).is_file()), None)
+        if missing is not None:
+            gone = self.folder.path / missing
+            raise OptionError(
+                f"{gone} is missing: was it removed? Remove {gone.with_suffix('.json')} too, and make the same call again: the "
+                "image is then made anew."
+            )
         frames = [read_vectors(self.folder.path / name) for name in names]
         crss = {None if one.crs is None else one.crs.to_string() for one in frames}
         if len(crss) > 1:

@@ -252,11 +252,11 @@ class RunFolder:
         VectorError, OptionError
             If the disk does not take them.
         """
-        from samgeo.geo.vectors import write_vectors
+        from samgeo.geo.joining import write_part
 
         if len(objects):
             path = self.row_path(row)
-            write_vectors(objects, path, overwrite=True)
+            write_part(objects, path)
             write_whole(path.with_suffix(DIGEST), _digest(path).encode())
         write_whole(self.path / FRONTIER, frontier.to_bytes())
 
@@ -268,10 +268,10 @@ class RunFolder:
         """Return the files with objects, in order."""
         return [self.row_path(row) for row, count in enumerate(frontier.counts) if count]
 
-    def state(self, frontier: Frontier, failures: Sequence[Failure]) -> str:
-        """Return a text that changes with what an output is made of."""
+    def state(self, frontier: Frontier, failures: Sequence[Failure], written_as: tuple[str | bool | None, ...] = ()) -> str:
+        """Return a text that changes with what an output is made of, and with how it is written."""
         rows = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.row_paths(frontier)]
-        return blake2b(repr((rows, [failure.window for failure in failures])).encode(), digest_size=16).hexdigest()
+        return blake2b(repr((rows, [failure.window for failure in failures], written_as)).encode(), digest_size=16).hexdigest()
 
     def mark_output(self, output: Place, content: Path, state: str) -> None:
         """Remember that the file ``content``, made of ``state``, is about to become ``output``."""

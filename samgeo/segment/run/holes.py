@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samgeo.errors import VectorError
+from samgeo.geo.axes import describe_axes
 from samgeo.geo.places import Place, fetched, is_there
 from samgeo.segment.run.parts import Failure
 
@@ -19,12 +20,16 @@ __all__ = ["holes_path", "remove_old_holes", "write_holes"]
 HOLES = "holes_of"
 
 
-def holes_path(output: Place) -> Place:
-    """Return where the holes of an output are written: ``city.holes.gpkg`` for ``city.gpkg``."""
-    return output.with_name(f"{output.stem}.holes{output.suffix}")
+def holes_path(output: Place, layer: str | None = None) -> Place:
+    """Return where the holes of an output are written: ``city.holes.gpkg`` for ``city.gpkg``.
+
+    Where the output is a named layer, its name goes along: ``city.roofs.holes.gpkg``.
+    """
+    of_layer = "" if layer is None else "." + "".join(sign if sign not in '/\\:*?"<>|' else "_" for sign in layer)
+    return output.with_name(f"{output.stem}{of_layer}.holes{output.suffix}")
 
 
-def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, overwrite: bool) -> Place:
+def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, layer: str | None, overwrite: bool) -> Place:
     """Write windows that failed as polygons: the core of each, which no other window of its scale answers for.
 
     Parameters
@@ -33,6 +38,8 @@ def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, overwri
     failures : sequence of Failure
     output : Path or RemotePlace
         Of the objects.
+    layer : str or None
+        Of the output, where it is named.
     overwrite : bool
         Whether a file that holds no holes may be replaced.
 
@@ -67,14 +74,15 @@ def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, overwri
     }
     crs = None if geobox.crs is None else geobox.crs.proj
     frame = gpd.GeoDataFrame(columns, geometry=georeference(boxes, geobox.affine), crs=crs)
-    path = holes_path(output)
-    write_vectors(frame, path, overwrite=overwrite or _is_ours(path), provenance={HOLES: output.name})
+    path = holes_path(output, layer)
+    provenance = {HOLES: output.name, **describe_axes(geobox, y_up=job.y_up)}
+    write_vectors(frame, path, overwrite=overwrite or _is_ours(path), provenance=provenance)
     return path
 
 
-def remove_old_holes(output: Place) -> None:
+def remove_old_holes(output: Place, layer: str | None = None) -> None:
     """Take away the holes that an earlier run wrote beside the same output."""
-    path = holes_path(output)
+    path = holes_path(output, layer)
     if _is_ours(path):
         path.unlink()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from samgeo.geo.axes import describe_axes
 from samgeo.segment.continuation import Ask, Ends
 from samgeo.segment.frame import to_frame
 from samgeo.segment.merge import Merger, Piece
@@ -38,7 +39,7 @@ class Job:
         See `samgeo.segment`.
     options : dict
         All options that the result depends on, for JSON.
-    scheduler, workers, progress
+    scheduler, workers, progress, y_up
         See `samgeo.segment`.
     """
 
@@ -53,6 +54,7 @@ class Job:
     scheduler: str | Client | None
     workers: int | None
     progress: bool
+    y_up: bool = False
 
     @property
     def levels(self) -> Levels:
@@ -78,6 +80,7 @@ class Job:
             "model": {"name": self.model.name, "digest": self.model.digest},
             "raster": self.raster.provenance(),
             "options": self.options,
+            **describe_axes(self.raster.geobox, y_up=self.y_up),
         }
 
     def no_objects(self) -> gpd.GeoDataFrame:

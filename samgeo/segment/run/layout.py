@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samgeo.errors import OptionError
-from samgeo.geo.files import remove_staging
+from samgeo.geo.files import check_name, remove_staging
 from samgeo.segment.run.manifest import KIND
 
 __all__ = [
@@ -74,6 +74,7 @@ def check_folder(path: Path) -> None:
     OptionError
         With what to do.
     """
+    check_name(path, OptionError, "give a shorter name of the output, or name another folder with run_dir")
     if not path.exists():
         if not path.parent.is_dir():
             raise OptionError(f"the run {path} cannot be made: {path.parent} is not a folder; make it first.")

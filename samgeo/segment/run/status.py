@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samgeo.errors import RunError
+from samgeo.geo.files import check_name
 from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels, check_scales
 from samgeo.geo.places import as_place
@@ -131,6 +132,7 @@ def run_status(path: str | os.PathLike[str]) -> Status:
 
 
 def _find(path: Path) -> RunFolder:
+    check_name(path, RunError, "give the folder of a run, or its output")
     beside = path.with_name(f"{path.name}.run")
     folder = RunFolder(beside if not path.is_dir() and beside.is_dir() else path)
     if not folder.path.is_dir():

@@ -113,6 +113,7 @@ def run(
     *,
     keep: bool,
     overwrite: bool,
+    layer: str | None = None,
     retry_failed: bool,
     collect: bool,
     stop: Callable[[], bool] | None = None,
@@ -129,6 +130,8 @@ def run(
         Whether the folder stays when the run is complete; it stays in any case while windows are missing.
     overwrite : bool
         Whether an existing output may be replaced. One that this run wrote may be in any case.
+    layer : str, optional
+        Name of the layer in a GeoPackage.
     retry_failed : bool
         Whether windows that failed before are tried again.
     collect : bool
@@ -162,7 +165,7 @@ def run(
             result = _collect(job, folder, frontier, failures) if collect else None
             holes = None
             if output is not None:
-                holes = _write(job, folder, frontier, failures, check, output=output, overwrite=overwrite)
+                holes = _write(job, folder, frontier, failures, check, output=output, layer=layer, overwrite=overwrite)
             stays = keep or output is None or bool(failures)
             if not stays:
                 with stage("keep"):
@@ -381,34 +384,35 @@ def _write(
     check: _Check,
     *,
     output: Place,
+    layer: str | None,
     overwrite: bool,
 ) -> Place | None:
     """Write the output, unless it is there from before a kill, and the holes; return where these are."""
-    from samgeo.geo.joining import join_vectors
-    from samgeo.geo.vectors import write_vectors
+    from samgeo.geo.joining import join_vectors, write_part
 
     ours = folder.wrote(output)
-    holes = write_holes(job, failures, output, overwrite=overwrite) if failures else None
+    holes = write_holes(job, failures, output, layer=layer, overwrite=overwrite) if failures else None
     if not failures:
-        remove_old_holes(output)
-    state = folder.state(frontier, failures)
+        remove_old_holes(output, layer)
+    state = folder.state(frontier, failures, (layer, job.y_up))
     if ours == state:
         return holes
     paths = folder.row_paths(frontier)
     if not paths:
         paths = [folder.row_path(0)]
-        write_vectors(job.no_objects(), paths[0], overwrite=True)
+        write_part(job.no_objects(), paths[0])
 
     def about_to_place(whole: Path) -> None:
         check(now=True)
         folder.mark_output(output, whole, state)
 
-    staged = isinstance(output, RemotePlace) or folder.path.stat().st_dev == output.parent.stat().st_dev
+    staged = isinstance(output, RemotePlace) or folder.path.stat().st_dev == output.resolve().parent.stat().st_dev
     join_vectors(
         paths,
         output,
         overwrite=overwrite or ours is not None,
         provenance=_provenance(job, failures),
+        layer=layer,
         staging=folder.path if staged else None,
         about_to_place=about_to_place,
     )
