@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samgeo.cli.options import count, imaging, looking, parse_bands, parse_scales, parse_stretch
+from samgeo.cli.options import MASK_NMS, IouOrOff, cleaning, count, imaging, looking, parse_bands, parse_scales, parse_stretch
 from samgeo.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ MOST_SHOWN = 20
 @click.option("--points-per-side", type=int, help="Prompts along a window's side.  [default: the model's]")
 @click.option("--pred-iou", type=float, help="Drop masks whose predicted IoU is not above this.  [default: the model's]")
 @click.option("--stability", type=float, help="Drop masks less stable than this.  [default: the model's]")
+@click.option(
+    "--mask-nms",
+    type=IouOrOff(),
+    default=MASK_NMS,
+    show_default=True,
+    help="Of objects whose masks have a higher IoU, only the best stays; off keeps all, as SAM does.",
+)
+@cleaning
 @click.option("--min-area", type=float, default=0.0, help="Drop smaller objects, in square metres.")
 @click.option("--max-area", type=float, default=float("inf"), help="Drop larger objects, in square metres.")
 @click.option("--aoi", type=click.Path(path_type=Path), help="A vector file: segment inside its polygons only.")
@@ -90,6 +98,7 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--polygons", type=click.Path(path_type=Path), help="A vector file: a rough outline each.")
 @looking
 @click.option("--refine", type=int, default=0, show_default=True, help="Times to ask again, from the answer before.")
+@cleaning
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
 @click.option("--quiet", is_flag=True, help="No summary.")

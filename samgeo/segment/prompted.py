@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samgeo.segment.regions import MIN_HOLE, MIN_PART
+
 if TYPE_CHECKING:
     import geopandas as gpd
 
@@ -34,6 +36,8 @@ def predict(
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
+    min_part: float = MIN_PART,
+    min_hole: float = MIN_HOLE,
     overwrite: bool = False,
 ) -> gpd.GeoDataFrame:
     """Segment what prompts mean, and write it.
@@ -46,7 +50,7 @@ def predict(
         Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.
     points, labels, boxes, polygons, crs, multimask, refine
         See `samgeo.Predictor.predict`.
-    model, device, dtype, bands, stretch, nodata, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, window, overlap, cache, min_part, min_hole
         See `samgeo.Predictor`.
     overwrite : bool, default False
         Whether an existing output may be replaced.
@@ -71,7 +75,17 @@ def predict(
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata)
     if output is not None:
         check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
-    predictor = Predictor(raster, model=model, device=device, dtype=dtype, window=window, overlap=overlap, cache=cache)
+    predictor = Predictor(
+        raster,
+        model=model,
+        device=device,
+        dtype=dtype,
+        window=window,
+        overlap=overlap,
+        cache=cache,
+        min_part=min_part,
+        min_hole=min_hole,
+    )
     result = predictor.predict(points, labels, boxes, polygons=polygons, crs=crs, multimask=multimask, refine=refine)
     if output is not None:
         write_vectors(result, output, overwrite=overwrite, provenance=result.attrs["samgeo"])

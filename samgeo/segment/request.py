@@ -15,7 +15,9 @@ from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels, check_scales
 from samgeo.geo.places import Place
 from samgeo.geo.prompts import to_pixels
+from samgeo.segment.nms import check_mask_nms
 from samgeo.segment.profile import refuse_other_processes, timed
+from samgeo.segment.regions import check_region_sizes
 from samgeo.segment.run.folder import RunFolder
 from samgeo.segment.run.job import Job
 from samgeo.segment.window import ModelReference, Plan
@@ -49,7 +51,10 @@ class Request:
     points_per_side: int | None
     pred_iou: float | None
     stability: float | None
+    mask_nms: float | None
     merge_iou: float
+    min_part: float
+    min_hole: float
     min_area: float
     max_area: float
     aoi: Any
@@ -103,7 +108,10 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     aoi_px = None if request.aoi is None else to_pixels(request.aoi, raster.geobox, name=raster.name)
     model = request.model
     segmenter = load_model(model, device=request.device, dtype=request.dtype)
-    gates = _gates(default_gates(segmenter), request.points_per_side, request.pred_iou, request.stability)
+    gates = replace(
+        _gates(default_gates(segmenter), request.points_per_side, request.pred_iou, request.stability),
+        mask_nms=request.mask_nms,
+    )
     window, overlap = request.window, request.overlap
     store = None if request.cache is None else _store(request.cache, raster, segmenter, window, overlap)
     side = segmenter.input_size if window is None else window
@@ -115,6 +123,8 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
         reference=ModelReference(str(model), request.device, request.dtype) if isinstance(model, str | Path) else segmenter,
         plan=Plan(levels, gates, aoi_px, store, block_cache_bytes(raster, levels.lattices[-1].window)),
         merge_iou=request.merge_iou,
+        min_part=request.min_part,
+        min_hole=request.min_hole,
         min_area=request.min_area,
         max_area=request.max_area,
         options={
@@ -123,6 +133,8 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             "scales": list(scales),
             **asdict(gates),
             "merge_iou": request.merge_iou,
+            "min_part": request.min_part,
+            "min_hole": request.min_hole,
             "min_area": request.min_area,
             "max_area": None if math.isinf(request.max_area) else request.max_area,
             "aoi": None if aoi_px is None else shapely.to_wkt(aoi_px),
@@ -162,6 +174,8 @@ def _check_options(request: Request) -> None:
         share = getattr(request, name)
         if share is not None and not 0 <= share <= 1:
             raise OptionError(f"{name} is {share}; give a number from 0 to 1.")
+    check_mask_nms(request.mask_nms)
+    check_region_sizes(request.min_part, request.min_hole)
     if not 0 < request.merge_iou <= 1:
         raise OptionError(f"merge_iou is {request.merge_iou}; give a number above 0, up to 1.")
     if not 0 <= request.min_area <= request.max_area:

@@ -75,7 +75,14 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> s
     segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
     try:
         raster = Raster.open(job.path, bands=recipe.bands, stretch=recipe.stretch, nodata=recipe.nodata)
-        predictor = Predictor(raster, model=segmenter, window=recipe.window, overlap=recipe.overlap)
+        predictor = Predictor(
+            raster,
+            model=segmenter,
+            window=recipe.window,
+            overlap=recipe.overlap,
+            min_part=recipe.min_part,
+            min_hole=recipe.min_hole,
+        )
         answers = ask_boxes(predictor, job, recipe.min_box_iou)
         with _Staging(shared.folder) as staging:
             part = _Making(staging, shared, raster, job, answers).everything()

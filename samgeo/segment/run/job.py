@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from samgeo.segment.duplicates import settle
 from samgeo.segment.frame import to_frame
 from samgeo.segment.merge import Merger, Piece
+from samgeo.segment.regions import without_specks
 from samgeo.segment.run.parts import Failure, Frontier
 from samgeo.segment.schedule import run_ordered
 from samgeo.segment.window import ModelReference, Plan, together, try_window, try_windows
@@ -36,7 +38,7 @@ class Job:
     reference : Segmenter or ModelReference
         What travels to other processes in place of the model.
     plan : Plan
-    merge_iou, min_area, max_area : float
+    merge_iou, min_part, min_hole, min_area, max_area : float
         See `samgeo.segment`.
     options : dict
         All options that the result depends on, for JSON.
@@ -49,6 +51,8 @@ class Job:
     reference: Segmenter | ModelReference
     plan: Plan
     merge_iou: float
+    min_part: float
+    min_hole: float
     min_area: float
     max_area: float
     options: dict[str, Any]
@@ -60,6 +64,11 @@ class Job:
     def levels(self) -> Levels:
         """The windows."""
         return self.plan.levels
+
+    @property
+    def pixel_side(self) -> float:
+        """Side of what the model sees as one pixel, in pixels of the raster, at scale 1."""
+        return self.levels.lattices[0].window / self.model.input_size
 
     @property
     def is_here(self) -> bool:
@@ -123,7 +132,9 @@ def segmented(
 def objects_by_row(
     job: Job, rows: Iterable[Mapping[int, Sequence[Piece]]], frontier: Frontier
 ) -> Iterator[tuple[gpd.GeoDataFrame, Frontier]]:
-    """Merge rows of windows, and give the objects that close with each, with where merging has come to.
+    """Merge rows of windows, and give the objects that are settled with each, with where merging has come to.
+
+    What closes with a row is cleaned of specks, and settled as `samgeo.segment.duplicates.settle` says.
 
     Parameters
     ----------
@@ -141,9 +152,11 @@ def objects_by_row(
         Behind this row.
     """
     merger = Merger(job.levels, min_iou=job.merge_iou, row=frontier.row, components=frontier.components)
-    counts = frontier.counts
+    counts, waiting = frontier.counts, list(frontier.waiting)
     for pieces in rows:
-        closed = merger.add(pieces)
-        objects = to_frame(closed, job.raster.geobox, min_area=job.min_area, max_area=job.max_area)
+        closed = without_specks(merger.add(pieces), job.min_part, job.min_hole, job.pixel_side)
+        open_pieces = [piece for members in merger.components for piece in members]
+        settled, waiting = settle([*waiting, *closed], open_pieces, job.plan.gates.mask_nms)
+        objects = to_frame(settled, job.raster.geobox, min_area=job.min_area, max_area=job.max_area)
         counts = (*counts, len(objects))
-        yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components))
+        yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components), tuple(waiting))
