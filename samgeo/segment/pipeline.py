@@ -137,7 +137,8 @@ def segment(
         One row an object in the raster's CRS, in the order in which they are settled: by the row of windows that saw them, or
         one that may be nearly equal, last, and within it from top to bottom, then left to right. ``geometry``,
         ``predicted_iou``, ``stability_score``, ``area_m2``, the true area (``area_px`` where there is no CRS), and
-        ``complete``: false where the outline is the edge of a window because the model saw nothing of it in the next. ``attrs["samgeo"]`` tells what made it.
+        ``complete``: false where the outline is the edge of a window because the model saw nothing of it in the next.
+        ``attrs["samgeo"]`` tells what made it.
 
     Warns
     -----

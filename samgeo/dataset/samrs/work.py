@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from samgeo.dataset.samrs.folder import Folder
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
+    from samgeo.segment.predictor import Predictor
 
 __all__ = ["Shared", "make_image"]
 
@@ -85,7 +86,7 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> s
         )
         answers = ask_boxes(predictor, job, recipe.min_box_iou)
         with _Staging(shared.folder) as staging:
-            part = _Making(staging, shared, raster, job, answers).everything()
+            part = _Making(staging, shared, predictor, job, answers).everything()
             staging.publish()
             shared.folder.write_part(part)
     except RasterError as error:
@@ -130,9 +131,13 @@ class _Making:
 
     staging: _Staging
     shared: Shared
-    raster: Raster
+    predictor: Predictor
     job: Job
     answers: dict[int, Answer]
+
+    @property
+    def raster(self) -> Raster:
+        return self.predictor.raster
 
     def everything(self) -> Part:
         """Write all files; return the part."""
@@ -179,7 +184,9 @@ class _Making:
             if answer.segment is None or answer.reason:
                 continue
             annotation, label = int(job.annotations[number]), int(job.labels[number])
-            mask = answer.segment.mask.clip(rect).shift(-rect.x0, -rect.y0)
+            # The edge of a chip may leave specks of an object that has none.
+            (shown,) = self.predictor.clean([replace(answer.segment, mask=answer.segment.mask.clip(rect))])
+            mask = shown.mask.shift(-rect.x0, -rect.y0)
             if mask.is_empty:
                 rejected.append(Rejected(annotation, chip.name, "the chip shows nothing of its mask", answer.box_iou))
                 continue
