@@ -105,14 +105,14 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 # Pixels of a few places and shapes: equal masks, masks of one row or column, and IoUs that equal the threshold.
 small_masks = st.builds(
-    lambda pixels, x, y: Mask.from_array(pixels, x, y),
+    Mask.from_array,
     arrays(np.bool_, st.tuples(st.integers(1, 4), st.integers(1, 4))).filter(np.any),
     st.integers(-2, 2),
     st.integers(-2, 2),
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(small_masks, max_size=12), st.sampled_from([0.0, 0.25, 0.5, 0.8, 1.0]))
 def test_masks_are_suppressed_as_the_greedy_loop_does_it(masks: list[Mask], threshold: float) -> None:
     first, second = nearly_equal(masks, threshold)

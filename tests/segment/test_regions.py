@@ -130,7 +130,7 @@ def without_specks_by_frames(mask: NDArray[np.bool_], min_part: float, min_hole:
 scene_with_sizes = st.tuples(scenes(), st.sampled_from([0, 1, 2, 4.5, 5, 20]), st.sampled_from([0, 1, 2, 4.5, 5, 20]))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(scene_with_sizes, min_size=1, max_size=6))
 def test_specks_and_pinholes_go_as_in_full_frames(given_scenes: list[tuple[NDArray[np.bool_], float, float]]) -> None:
     masks = [Mask.from_array(scene, -7, 11) for scene, _, _ in given_scenes]
