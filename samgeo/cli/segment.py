@@ -53,7 +53,7 @@ def segment(image: Any, output: str, bands: str | None, stretch: str | None, qui
 
     IMAGE is a raster of any kind and size, a path or a URL; a STAC Item (.json); several files on one grid, the first one on
     top; or a text file (.txt) that names them, one a line. The suffix of OUTPUT chooses the format: .parquet, .gpkg, .fgb or
-    .geojson.
+    .geojson; or .tif for a raster of labels, as `samgeo rasterize` draws it.
 
     What is done is kept in the folder OUTPUT.run until all is done: the same command goes on after a kill or a fault. Exit code
     3 says that windows failed, which are listed; 143 that SIGTERM stopped it.
@@ -99,6 +99,7 @@ def _tell_failures(done: Summary) -> str:
 @looking
 @click.option("--refine", type=int, default=0, show_default=True, help="Times to ask again, from the answer before.")
 @cleaning
+@click.option("--class-column", help="For .tif: draw the class in this column of the prompts, in place of a number for each.")
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
 @click.option("--quiet", is_flag=True, help="No summary.")

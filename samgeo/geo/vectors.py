@@ -129,6 +129,8 @@ def check_output(path: str | os.PathLike[str] | RemotePlace, overwrite: bool = F
         reason = (
             " (a shapefile cuts names to 10 characters and cannot be replaced whole: write .gpkg)" if suffix == ".shp" else ""
         )
+        if suffix in (".tif", ".tiff"):
+            reason = " (samgeo rasterize makes a raster of labels of a vector file)"
         raise VectorError(f"{path} cannot be written: the suffix {suffix!r} is not one of {known}{reason}.")
     if isinstance(path, Path):
         refuse_unwritable(path, VectorError)

@@ -71,7 +71,8 @@ def segment(
         The raster; see `samgeo.Raster.open`.
     output : path or address, optional
         Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``, a file or an object in storage such as
-        ``s3://bucket/city.parquet``. Written whole or not at all.
+        ``s3://bucket/city.parquet``; or ``.tif`` for a raster of labels, in which the object of row ``i`` of the result has
+        the number ``i + 1``; see `samgeo.rasterize`. Written whole or not at all.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.models`, a checkpoint file, or a model.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default "auto"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samgeo.errors import OptionError
 from samgeo.segment.regions import MIN_HOLE, MIN_PART
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from samgeo.geo.label_raster import Classes
     from samgeo.sam.segmenter import Segmenter
 
 __all__ = ["predict"]
@@ -38,6 +41,7 @@ def predict(
     cache: str | os.PathLike[str] | None = None,
     min_part: float = MIN_PART,
     min_hole: float = MIN_HOLE,
+    class_column: str | None = None,
     overwrite: bool = False,
 ) -> gpd.GeoDataFrame:
     """Segment what prompts mean, and write it.
@@ -47,11 +51,14 @@ def predict(
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
     output : path, optional
-        Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.
+        Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``, or ``.tif`` for a raster of labels, where
+        the object of row ``i`` has the number ``i + 1``; see `samgeo.rasterize`. Written whole or not at all.
     points, labels, boxes, polygons, crs, multimask, refine
         See `samgeo.Predictor.predict`.
     model, device, dtype, bands, stretch, nodata, window, overlap, cache, min_part, min_hole
         See `samgeo.Predictor`.
+    class_column : str, optional
+        For a raster of labels: a column of the prompts with the class of each, which is drawn instead; see `samgeo.rasterize`.
     overwrite : bool, default False
         Whether an existing output may be replaced.
 
@@ -66,15 +73,22 @@ def predict(
         Before work starts, if an input or an option cannot work; later, if a window cannot be read, or the output cannot be
         written. Then there is no output.
     """
+    from samgeo.geo.label_raster import check_result, is_label_raster, refuse_input, write_label_raster
+    from samgeo.geo.places import as_place
     from samgeo.geo.raster import Raster
-    from samgeo.geo.vectors import check_output, write_vectors
+    from samgeo.geo.vectors import write_vectors
     from samgeo.segment.predictor import Predictor
 
     if output is not None:
-        check_output(output, overwrite=overwrite)
+        check_result(output, overwrite=overwrite)
+    is_labels = output is not None and is_label_raster(as_place(output))
+    if class_column is not None and not is_labels:
+        raise OptionError("class_column is of a raster of labels; give an output that ends in .tif, or leave it away.")
+    classes = None if class_column is None else _classes([points, boxes, polygons], class_column)
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata)
     if output is not None:
-        check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
+        check_result(output, overwrite=overwrite, crs=raster.geobox.crs)
+        refuse_input(as_place(output), raster.source, [points, boxes, polygons])
     predictor = Predictor(
         raster,
         model=model,
@@ -87,6 +101,23 @@ def predict(
         min_hole=min_hole,
     )
     result = predictor.predict(points, labels, boxes, polygons=polygons, crs=crs, multimask=multimask, refine=refine)
-    if output is not None:
+    if output is not None and is_labels:
+        made = result.attrs["samgeo"]
+        write_label_raster([result], raster.geobox, output, classes=classes, overwrite=overwrite, provenance=made)
+    elif output is not None:
         write_vectors(result, output, overwrite=overwrite, provenance=result.attrs["samgeo"])
     return result
+
+
+def _classes(prompts: Iterable[Any], column: str) -> Classes:
+    """Give each class of the prompts a value, before any work."""
+    from samgeo.geo.label_raster import classes_of
+    from samgeo.geo.prompts import is_features
+    from samgeo.geo.vectors import read_vectors
+
+    for given in prompts:
+        if given is not None and is_features(given):
+            frame = read_vectors(given)
+            if column in frame:
+                return classes_of(frame[column], column)
+    raise OptionError(f"the prompts have no column {column!r}; give features with a class each, or leave class_column away.")

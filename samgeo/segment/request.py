@@ -89,8 +89,8 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     """
     import shapely
 
+    from samgeo.geo.label_raster import check_result, refuse_input
     from samgeo.geo.raster import Raster
-    from samgeo.geo.vectors import check_output
     from samgeo.sam.registry import default_gates, load_model
 
     _check_options(request)
@@ -99,12 +99,13 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     # What this very run wrote before it was killed, or had holes, is no other's.
     overwrite = request.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
     if output is not None:
-        check_output(output, overwrite=overwrite)
+        check_result(output, overwrite=overwrite)
     if folder is not None:
         folder.check()
     raster = Raster.open(request.image, bands=request.bands, stretch=request.stretch, nodata=request.nodata)
     if output is not None:
-        check_output(output, overwrite=overwrite, crs=raster.geobox.crs)
+        check_result(output, overwrite=overwrite, crs=raster.geobox.crs)
+        refuse_input(output, raster.source)
     aoi_px = None if request.aoi is None else to_pixels(request.aoi, raster.geobox, name=raster.name)
     model = request.model
     segmenter = load_model(model, device=request.device, dtype=request.dtype)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samgeo.errors import VectorError
+from samgeo.geo.label_raster import is_label_raster
 from samgeo.geo.places import Place, fetched, is_there
 from samgeo.segment.run.parts import Failure
 
@@ -20,8 +21,9 @@ HOLES = "holes_of"
 
 
 def holes_path(output: Place) -> Place:
-    """Return where the holes of an output are written: ``city.holes.gpkg`` for ``city.gpkg``."""
-    return output.with_name(f"{output.stem}.holes{output.suffix}")
+    """Return where the holes of an output are written: ``city.holes.gpkg`` for ``city.gpkg``, and for ``city.tif``."""
+    suffix = ".gpkg" if is_label_raster(output) else output.suffix
+    return output.with_name(f"{output.stem}.holes{suffix}")
 
 
 def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, overwrite: bool) -> Place:

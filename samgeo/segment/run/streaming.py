@@ -103,7 +103,7 @@ def run(
     job : Job
     folder : RunFolder
     output : Path, RemotePlace or None
-        The vector file.
+        The file of features or labels.
     keep : bool
         Whether the folder stays when the run is complete; it stays in any case while windows are missing.
     overwrite : bool
@@ -302,6 +302,7 @@ def _write(
 ) -> Place | None:
     """Write the output, unless it is there from before a kill, and the holes; return where these are."""
     from samgeo.geo.joining import join_vectors
+    from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
     from samgeo.geo.vectors import write_vectors
 
     ours = folder.wrote(output)
@@ -316,14 +317,16 @@ def _write(
         paths = [folder.row_path(0)]
         write_vectors(job.no_objects(), paths[0], overwrite=True)
     staged = isinstance(output, RemotePlace) or folder.path.stat().st_dev == output.parent.stat().st_dev
-    join_vectors(
-        paths,
-        output,
-        overwrite=overwrite or ours is not None,
-        provenance=_provenance(job, failures),
-        staging=folder.path if staged else None,
-        about_to_place=lambda whole: folder.mark_output(output, whole, state),
-    )
+    how: dict[str, Any] = {
+        "overwrite": overwrite or ours is not None,
+        "provenance": _provenance(job, failures),
+        "staging": folder.path if staged else None,
+        "about_to_place": lambda whole: folder.mark_output(output, whole, state),
+    }
+    if is_label_raster(output):
+        write_label_raster(stored_frames(paths), job.raster.geobox, output, **how)
+    else:
+        join_vectors(paths, output, **how)
     return holes
 
 
