@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 LABEL_SUFFIXES = (".tif", ".tiff")
-CLASSES = "samgeo_classes"
+LABELS, CLASSES = "samgeo_labels", "samgeo_classes"
 MOST_CLASSES = 255
 MOST_IDS = 2**32 - 1
 
@@ -100,7 +100,7 @@ def rasterize(
         names are numbered from 1 in the order of the alphabet, and the file's tag ``samgeo_classes`` says which is which, as
         JSON.
     overwrite : bool, default False
-        Whether an existing output may be replaced.
+        Whether an existing raster of labels from samgeo may be replaced; any other raster never is.
 
     Returns
     -------
@@ -184,11 +184,27 @@ def check_result(
         return check_output(path, overwrite, crs=crs)
     if isinstance(path, Path):
         refuse_unwritable(path, VectorError)
+        # Where an output was forgotten, the last image is taken for it.
+        if path.exists() and not _is_ours(path):
+            raise VectorError(f"{path} exists and is no raster of labels from samgeo, so that it stays; choose another name.")
     if not overwrite and (path.exists() if isinstance(path, Path) else is_there(path)):
         raise VectorError(f"{path} exists; choose another name, or allow overwrite.")
     if isinstance(path, RemotePlace):
         path.check_writable()
     return path
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is a raster of labels that samgeo wrote."""
+    import rasterio
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        try:
+            with rasterio.open(path, driver="GTiff") as file:
+                return LABELS in file.tags()
+        except rasterio.errors.RasterioError:
+            return False
 
 
 def refuse_input(path: Place, source: Source, others: Iterable[Any] = ()) -> None:
@@ -282,17 +298,17 @@ def write_label_raster(
     import rasterio.shutil
 
     path = check_result(path, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
-    tags = provenance_note(provenance)
+    tags = {LABELS: "numbers" if classes is None else "classes", **provenance_note(provenance)}
     if classes is not None:
         tags[CLASSES] = json.dumps({str(number): str(name) for name, number in classes.values.items()})
     with placed(path, staging, about_to_place) as temporary, warnings.catch_warnings():
         # Without a CRS the grid is that of the pixels.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        drawn = temporary.with_name("ids.tif")
+        drawn = temporary.with_name(f"{temporary.name}.ids")
         with _create(drawn, geobox, "uint32", {} if classes else tags) as file:
             value_of = _draw(file, frames, geobox, classes)
         if classes is not None:
-            by_instance, drawn = drawn, temporary.with_name("classes.tif")
+            by_instance, drawn = drawn, temporary.with_name(f"{temporary.name}.classes")
             with rasterio.open(by_instance) as ids, _create(drawn, geobox, "uint8", tags) as file:
                 for _, window in file.block_windows(1):
                     file.write(value_of[ids.read(1, window=window)], 1, window=window)

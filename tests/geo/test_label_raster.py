@@ -143,15 +143,15 @@ def test_an_output_that_would_lose_something_is_refused(image: Path, tmp_path: P
     (tmp_path / "there.tif").write_bytes(b"mine")
     cases = [
         (frame, image, "labels.png", "is not one of .tif, .tiff"),
-        (frame, image, "there.tif", "exists"),
+        (frame, image, "there.tif", "exists and is no raster of labels"),
         (frame, image, "no/labels.tif", "does not exist"),
-        (frame, image, "image.tif", "is the input"),
+        (frame, image, "image.tif", "exists and is no raster of labels"),
         (frame.set_crs(None, allow_override=True), image, "labels.tif", "none"),
         (frame, np.zeros((9, 9), np.uint8), "labels.tif", "none"),
     ]
     for result, grid, name, message in cases:
         with pytest.raises(VectorError, match=message):
-            samgeo.rasterize(result, grid, tmp_path / name, overwrite=name == "image.tif")
+            samgeo.rasterize(result, grid, tmp_path / name, overwrite=name in ("image.tif", "there.tif"))
     assert (tmp_path / "there.tif").read_bytes() == b"mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tif", "there.tif"]
 
@@ -171,4 +171,8 @@ def test_the_command_draws_and_says_how_many(image: Path, tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     assert f"{len(masks)} objects" in done.output
     assert np.array_equal(read(tmp_path / "labels.tif"), expected(masks))
-    assert "exists" in CliRunner().invoke(main, given).output
+    assert "allow overwrite" in CliRunner().invoke(main, given).output
+    assert CliRunner().invoke(main, [*given, "--overwrite"]).exit_code == 0
+    over_itself = [*given[:2], given[3], given[3], "--overwrite"]
+    assert "is the input" in CliRunner().invoke(main, over_itself).output
+    assert np.array_equal(read(tmp_path / "labels.tif"), expected(masks))
