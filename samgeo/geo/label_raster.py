@@ -363,9 +363,7 @@ def _draw(
         value_of = np.concatenate([value_of, np.zeros(len(frame), np.uint8) if classes is None else classes.of(frame)])
         if len(sizes) - 1 > MOST_IDS:
             raise VectorError(f"there are more than {MOST_IDS:,} features, which uint32 cannot number; draw fewer.")
-        for number, outline in enumerate(outlines, start=first):
-            if outline is not None and not outline.is_empty:
-                _draw_one(file, outline, number, sizes)
+        _draw_part(file, outlines, first, sizes)
     return value_of
 
 
@@ -376,25 +374,52 @@ def _pixels(outlines: NDArray[np.object_]) -> NDArray[np.float64]:
     return np.round(shapely.area(outlines))
 
 
-def _draw_one(file: rasterio.io.DatasetWriter, outline: Any, number: int, sizes: NDArray[np.float64]) -> None:
+def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], first: int, sizes: NDArray[np.float64]) -> None:
+    """Draw some features, in pixels, over what is there, a square of the raster at a time.
+
+    Parameters
+    ----------
+    file : DatasetWriter
+        With the numbers of all earlier features.
+    outlines : ndarray of shapely geometries, shape (N,)
+    first : int
+        The number of the first of them.
+    sizes : ndarray, shape (first + N,)
+        Of all features so far, by number.
+    """
+    import shapely
     from affine import Affine
     from rasterio.features import rasterize as drawn
     from rasterio.windows import Window
 
-    low, high = np.floor(outline.bounds[:2]), np.ceil(outline.bounds[2:])
-    around = Rect(int(low[0]), int(low[1]), int(high[0]), int(high[1])) & Rect(0, 0, file.width, file.height)
-    for y in range(around.y0, around.y1, CHUNK):
-        for x in range(around.x0, around.x1, CHUNK):
-            chunk = around & Rect(x, y, x + CHUNK, y + CHUNK)
-            inside = drawn(
-                [(outline, 1)], out_shape=chunk.shape, transform=Affine.translation(chunk.x0, chunk.y0), dtype="uint8"
-            )
+    there = np.flatnonzero(~(shapely.is_missing(outlines) | shapely.is_empty(outlines)))
+    # The last one that is drawn has the pixel: the smallest, of equally large ones the first.
+    there = there[np.lexsort([-there, -sizes[first + there]])]
+    bounds = shapely.bounds(outlines[there])
+    low, high = np.floor(bounds[:, :2]), np.ceil(bounds[:, 2:])
+    low, high = np.maximum(low, 0).astype(np.int64), np.minimum(high, (file.width, file.height)).astype(np.int64)
+    inside = (low < high).all(axis=1)
+    there, low, high = there[inside], low[inside], high[inside]
+    if not len(there):
+        return
+    (left, top), (right, bottom) = low.min(axis=0).tolist(), high.max(axis=0).tolist()
+    for y in range(top, bottom, CHUNK):
+        row = np.flatnonzero((low[:, 1] < y + CHUNK) & (high[:, 1] > y))
+        for x in range(left, right, CHUNK):
+            here = row[(low[row, 0] < x + CHUNK) & (high[row, 0] > x)]
+            if not len(here):
+                continue
+            x0, y0 = low[here].min(axis=0).tolist()
+            x1, y1 = high[here].max(axis=0).tolist()
+            chunk = Rect(x, y, x + CHUNK, y + CHUNK) & Rect(x0, y0, x1, y1)
+            shapes = [(outlines[index], first + index) for index in there[here].tolist()]
+            corner = Affine.translation(chunk.x0, chunk.y0)
+            numbers = drawn(shapes, out_shape=chunk.shape, transform=corner, dtype="uint32")
             window = Window(chunk.x0, chunk.y0, chunk.width, chunk.height)
             ids = file.read(1, window=window)
-            takes = (inside == 1) & ((ids == 0) | (sizes[ids] > sizes[number]))
+            takes = (numbers > 0) & ((ids == 0) | (sizes[ids] > sizes[numbers]))
             if takes.any():
-                ids[takes] = number
-                file.write(ids, 1, window=window)
+                file.write(np.where(takes, numbers, ids), 1, window=window)
 
 
 def _in_pixels(geometry: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.object_]:
