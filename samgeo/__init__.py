@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from samgeo.dataset import footprints as footprints
     from samgeo.errors import SamgeoError
+    from samgeo.geo.label_raster import rasterize
     from samgeo.geo.raster import Raster
     from samgeo.map.display import show
     from samgeo.map.widget import Map
@@ -31,6 +32,7 @@ __all__ = [
     "footprints",
     "load_model",
     "models",
+    "rasterize",
     "segment",
     "show",
 ]
@@ -45,6 +47,7 @@ _HOMES = {
     "footprints": ("samgeo.dataset.footprints", None),  # a package that can be called, as segment is
     "load_model": ("samgeo.sam.registry", "load_model"),
     "models": ("samgeo.sam.registry", "models"),
+    "rasterize": ("samgeo.geo.label_raster", "rasterize"),
     "segment": ("samgeo.segment", None),  # a package that can be called: see samgeo/segment/__init__.py
     "show": ("samgeo.map.display", "show"),
 }

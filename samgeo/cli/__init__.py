@@ -13,6 +13,7 @@ from samgeo.cli.dataset import dataset
 from samgeo.cli.evaluate import evaluate
 from samgeo.cli.footprints import regularize
 from samgeo.cli.models import models
+from samgeo.cli.rasterize import rasterize
 from samgeo.cli.segment import encode, predict, segment
 from samgeo.cli.select import footprints
 from samgeo.cli.show import demo, show
@@ -61,5 +62,19 @@ def main() -> None:
     """
 
 
-for _command in (segment, predict, encode, status, footprints, regularize, dataset, models, train, show, evaluate, demo):
+for _command in (
+    segment,
+    predict,
+    encode,
+    rasterize,
+    status,
+    footprints,
+    regularize,
+    dataset,
+    models,
+    train,
+    show,
+    evaluate,
+    demo,
+):
     main.add_command(_command)

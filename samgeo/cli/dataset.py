@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from samgeo.cli.options import count, looking, parse_bands, parse_stretch
+from samgeo.cli.options import cleaning, count, looking, parse_bands, parse_stretch
 
 __all__ = ["dataset"]
 
@@ -56,6 +56,7 @@ def dataset() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
 @click.option("--licence", default="", help="For the data card.")
 @looking
+@cleaning
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
 @click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
 @click.option("--verify", is_flag=True, help="Compare the digests of all files that are done, not their sizes and times alone.")

@@ -12,8 +12,11 @@ __all__ = [
     "ALPHA",
     "ASSETS",
     "LAYER",
+    "MASK_NMS",
     "NODATA",
     "Y_UP",
+    "IouOrOff",
+    "cleaning",
     "count",
     "image_of",
     "imaging",
@@ -39,6 +42,21 @@ _LOOKING = (
     click.option("--overlap", type=int, help="Pixels that neighbouring windows share.  [default: a quarter of the window]"),
 )
 
+
+# As in samgeo.sam.registry and samgeo.segment.regions, whose libraries other commands need not wait for.
+MASK_NMS, MIN_PART, MIN_HOLE = 0.8, 5.0, 5.0
+
+# What every command that makes outlines of masks takes.
+_CLEANING = (
+    click.option(
+        "--min-part",
+        type=float,
+        default=MIN_PART,
+        show_default=True,
+        help="Drop smaller parts of objects, in pixels; 0: none.",
+    ),
+    click.option("--min-hole", type=float, default=MIN_HOLE, show_default=True, help="Fill smaller holes, in pixels; 0: none."),
+)
 
 ASSETS = click.option("--assets", help="Of STAC Items: the raster by its key, or those that are its bands: red,green,blue.")
 
@@ -74,6 +92,28 @@ def looking(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_LOOKING):
         command = option(command)
     return command
+
+
+def cleaning(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that clean outlines of specks and pinholes."""
+    for option in reversed(_CLEANING):
+        command = option(command)
+    return command
+
+
+class IouOrOff(click.ParamType[float | None]):
+    """An IoU, or ``off``."""
+
+    name = "IOU|off"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        """Return the number, None for ``off``."""
+        if isinstance(value, str) and value.strip().lower() == "off":
+            return None
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number from 0 to 1 nor off.", param, ctx)
 
 
 def parse_bands(text: str | None) -> list[int | str] | None:

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samgeo.cli.options import LAYER, Y_UP, count, imaging, looking, parse_bands, parse_scales, parse_stretch
+from samgeo.cli.options import (
+    LAYER,
+    MASK_NMS,
+    Y_UP,
+    IouOrOff,
+    cleaning,
+    count,
+    imaging,
+    looking,
+    parse_bands,
+    parse_scales,
+    parse_stretch,
+)
 from samgeo.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -29,6 +41,14 @@ MOST_SHOWN = 20
 @click.option("--points-per-side", type=int, help="Prompts along a window's side.  [default: the model's]")
 @click.option("--pred-iou", type=float, help="Drop masks whose predicted IoU is not above this.  [default: the model's]")
 @click.option("--stability", type=float, help="Drop masks less stable than this.  [default: the model's]")
+@click.option(
+    "--mask-nms",
+    type=IouOrOff(),
+    default=MASK_NMS,
+    show_default=True,
+    help="Of objects whose masks have a higher IoU, only the best stays; off keeps all, as SAM does.",
+)
+@cleaning
 @click.option("--min-area", type=float, default=0.0, help="Drop smaller objects, in square metres.")
 @click.option("--max-area", type=float, default=float("inf"), help="Drop larger objects, in square metres.")
 @click.option("--aoi", help="A vector file, or a layer as in city.gpkg:districts: segment inside its polygons only.")
@@ -47,7 +67,7 @@ def segment(image: Any, output: str, bands: str | None, stretch: str | None, qui
 
     IMAGE is a raster of any kind and size, a path or a URL; a STAC Item (.json); several files on one grid, the first one on
     top; or a text file (.txt) that names them, one a line. The suffix of OUTPUT chooses the format: .parquet, .gpkg, .fgb or
-    .geojson.
+    .geojson; or .tif for a raster of labels, as `samgeo rasterize` draws it.
 
     What is done is kept in the folder OUTPUT.run until all is done: the same command goes on after a kill or a fault. Exit code
     3 says that windows failed, which are listed; 143 that SIGTERM stopped it.
@@ -92,6 +112,8 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--polygons", help="A vector file: a rough outline each.")
 @looking
 @click.option("--refine", type=int, default=0, show_default=True, help="Times to ask again, from the answer before.")
+@cleaning
+@click.option("--class-column", help="For .tif: draw the class in this column of the prompts, in place of a number for each.")
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
 @LAYER

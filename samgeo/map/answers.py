@@ -15,10 +15,10 @@ from samgeo.geo.grid import Rect
 from samgeo.geo.prompts import PIXELS
 from samgeo.map.actions import AddPoint
 from samgeo.map.annotations import Answer, Offer, Prompt
+from samgeo.segment.cut import EDGE_PX
 from samgeo.segment.predictor import Candidate, Predictor
 from samgeo.segment.prompting import SoftMask
 from samgeo.segment.vectorize import georeference, polygons
-from samgeo.segment.window import EDGE_PX
 
 __all__ = ["Answers"]
 

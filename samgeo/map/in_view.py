@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 
 from samgeo.geo.levels import Levels
+from samgeo.segment.duplicates import settle
 from samgeo.segment.frame import to_frame
 from samgeo.segment.merge import MERGE_IOU, Piece, merge
 from samgeo.segment.schedule import run_ordered
@@ -66,13 +67,10 @@ def segment_area(
             rows[index[0]][index[1]] = pieces
             if not progress(done, len(wanted)):
                 return None
-    segments = (
-        one
-        for closed in merge((rows[row] for row in range(lattice.rows)), Levels.of(lattice), min_iou=MERGE_IOU)
-        for one in closed
-    )
+    closed = merge((rows[row] for row in range(lattice.rows)), Levels.of(lattice), min_iou=MERGE_IOU)
+    settled, _ = settle(predictor.clean([one for segments in closed for one in segments]), (), plan.gates.mask_nms)
     predictor.check_same()
-    return to_frame(segments, predictor.raster.geobox)
+    return to_frame(settled, predictor.raster.geobox)
 
 
 def without(found: gpd.GeoDataFrame, known: Sequence[shapely.Geometry], *, min_iou: float = MERGE_IOU) -> gpd.GeoDataFrame:

@@ -26,6 +26,7 @@ from samgeo.map.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view import MAX_SIDE, View
 from samgeo.map.worker import Latest
 from samgeo.segment.predictor import Predictor
+from samgeo.segment.regions import MIN_HOLE, MIN_PART
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -65,7 +66,7 @@ class Map:
         A file of JSON lines that gets every action; a session can be done again from it.
     cache : path, optional
         A store of embeddings, see `samgeo.encode`; made if it is not there.
-    device, dtype, bands, stretch, nodata, alpha, window, overlap : optional
+    device, dtype, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole : optional
         See `samgeo.Predictor`.
     basemap : TileLayer or basemap of ipyleaflet, optional
         Drawn under the raster; the browser fetches it from the network. None by default.
@@ -111,6 +112,8 @@ class Map:
         overlap: int | None = None,
         basemap: Any = None,
         tiles: str = "kernel",
+        min_part: float = MIN_PART,
+        min_hole: float = MIN_HOLE,
         threads: int | None = 1,
         height: int = 600,
     ) -> None:
@@ -132,6 +135,8 @@ class Map:
             window=window,
             overlap=overlap,
             cache=cache,
+            min_part=min_part,
+            min_hole=min_hole,
             threads=threads,
         )
         self.session = Session(predictor, classes=classes, log=log, autosave=autosave)

@@ -15,9 +15,10 @@ from samgeo.sam.segmenter import Segmenter
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DEFAULT_MODEL", "Gates", "ModelInfo", "default_gates", "load_model", "model_path", "models"]
+__all__ = ["DEFAULT_MODEL", "MASK_NMS", "Gates", "ModelInfo", "default_gates", "load_model", "model_path", "models"]
 
 DEFAULT_MODEL = "tiny"
+MASK_NMS = 0.8
 BUNDLED = Path(__file__).parent / "weights"
 HUB = "hf://"
 
@@ -40,6 +41,9 @@ class Gates:
         IoU of boxes above which the worse mask is dropped.
     min_region_px : int
         Holes and islands smaller than this are filled and dropped; 0 keeps all.
+    mask_nms : float or None
+        IoU of masks above which the worse mask is dropped, after the boxes; None keeps both, as SAM's own procedure does.
+        `samgeo.segment` has an option of this name, which stands in its place.
     """
 
     points_per_side: int = 32
@@ -48,6 +52,7 @@ class Gates:
     stability_offset: float = 1.0
     box_nms: float = 0.7
     min_region_px: int = 0
+    mask_nms: float | None = MASK_NMS
 
 
 @dataclass(frozen=True, slots=True)

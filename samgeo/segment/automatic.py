@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from samgeo.geo.grid import Rect
 from samgeo.sam.segmenter import Gating
 from samgeo.segment.masks import Mask
-from samgeo.segment.nms import box_nms
+from samgeo.segment.nms import box_nms, keep_greedily, nearly_equal
 from samgeo.segment.profile import stage, timed
 from samgeo.segment.regions import fill_and_drop
 from samgeo.segment.upsample import masks_from_logits
@@ -124,7 +124,8 @@ def automatic_masks(
 
     The procedure is that of SAM's automatic mask generator on one crop: three masks a point; those whose predicted IoU or
     stability is too low go; box non-maximum suppression by predicted IoU; optionally small holes are filled and small islands
-    dropped, and suppression runs again, preferring masks that this did not change.
+    dropped, and suppression runs again, preferring masks that this did not change. Then, which SAM does not do, masks go whose
+    own IoU with a better one exceeds ``gates.mask_nms``.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def automatic_masks(
             for one, (mask, _) in zip(found, cleaned, strict=True)
         ]
         found = _suppress(found, [float(not changed) for _, changed in cleaned], gates.box_nms)
-    return sorted(found, key=lambda one: (-one.predicted_iou, one.prompt))
+    return _distinct(sorted(found, key=lambda one: (-one.predicted_iou, one.prompt)), gates.mask_nms)
 
 
 def turn(model: Segmenter) -> AbstractContextManager[object]:
@@ -243,6 +244,15 @@ def _suppress(found: list[Found], scores: list[float], threshold: float) -> list
     # The reference's boxes end at the last pixel, not past it; its suppression is repeated to the letter.
     boxes = np.array([(rect.x0, rect.y0, rect.x1 - 1, rect.y1 - 1) for rect in rects], dtype=np.float64)
     return [found[index] for index in box_nms(boxes, np.array(scores), threshold)]
+
+
+@timed("suppress")
+def _distinct(found: list[Found], threshold: float | None) -> list[Found]:
+    """Return masks, the best first, without those that are nearly equal to a better one."""
+    if threshold is None:
+        return found
+    first, second = nearly_equal([one.mask for one in found], threshold)
+    return [found[index] for index in keep_greedily(len(found), first, second).tolist()]
 
 
 def _resize(image: NDArray[np.uint8], size: tuple[int, int], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:

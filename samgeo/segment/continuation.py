@@ -268,7 +268,7 @@ def _prompts(
     points = interior_points(outlines).astype(np.float32)[:, None] * scale
     labels = np.ones(points.shape[:2], dtype=np.int64)
     every = np.arange(len(seen))
-    batches = []
+    batches: list[tuple[NDArray[np.int64], dict[str, Any]]] = []
     for start in range(0, len(seen), PROMPTS_AT_ONCE):
         part = slice(start, start + PROMPTS_AT_ONCE)
         given = {"points": points[part], "labels": labels[part], "masks": soft[part]}
@@ -282,8 +282,8 @@ def _prompts(
             chosen.append(inside)
         if owners:
             clicks = ((np.concatenate(chosen) - origin).astype(np.float32) * scale)[:, None]
-            given = {"points": clicks, "labels": np.ones((len(clicks), 1), dtype=np.int64), "multimask": True}
-            batches.append((np.array(owners), given))
+            own_labels = np.ones((len(clicks), 1), dtype=np.int64)
+            batches.append((np.array(owners), {"points": clicks, "labels": own_labels, "multimask": True}))
     return batches
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 
-__all__ = ["Mask", "intersection_area", "iou", "union"]
+__all__ = ["Mask", "intersection_area", "intersection_areas", "iou", "union"]
 
 _ROW_BITS = 32
 _ROW = 1 << _ROW_BITS
@@ -188,14 +188,63 @@ def intersection_area(a: Mask, b: Mask) -> int:
     """
     if a.is_empty or b.is_empty:
         return 0
-    start, stop = _line(a.runs)
+    return int(_covered_lengths(*_line(a.runs), np.stack(_line(b.runs))).sum())
+
+
+def _covered_lengths(start: NDArray[np.int64], stop: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how much of each span on a line, from ``places[0]`` to ``places[1]``, sorted runs cover."""
     length = stop - start
     before = np.cumsum(length) - length
-    places = np.stack(_line(b.runs))
     index = np.searchsorted(start, places, side="right") - 1
     run = np.maximum(index, 0)
     covered = np.where(index < 0, 0, before[run] + np.minimum(places - start[run], length[run]))
-    return int((covered[1] - covered[0]).sum())
+    result: NDArray[np.int64] = covered[1] - covered[0]
+    return result
+
+
+def intersection_areas(
+    masks: Sequence[Mask], others: Sequence[Mask], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Count the pixels that each of many pairs of masks share, in one sweep over the runs of all pairs.
+
+    Parameters
+    ----------
+    masks, others : sequence of Mask
+        In the same raster pixels. Those that are named in a pair are not empty.
+    first, second : ndarray of int64, shape (P,)
+        The pairs: pair ``p`` is ``masks[first[p]]`` and ``others[second[p]]``.
+
+    Returns
+    -------
+    ndarray of int64, shape (P,)
+        Pixels in both.
+    """
+    if not len(first):
+        return np.zeros(0, dtype=np.int64)
+    a, of_a = _gathered(masks, first)
+    b, of_b = _gathered(others, second)
+    left = min(int(a[:, 1].min()), int(b[:, 1].min()))
+    width = max(int(a[:, 2].max()), int(b[:, 2].max())) - left + 1
+    # Each pair has a band of rows to itself, so that one sorted line of places holds all pairs.
+    heads_a, heads_b = _heads(of_a), _heads(of_b)
+    top = np.minimum(a[heads_a, 0], b[heads_b, 0])
+    tails_a, tails_b = np.append(heads_a[1:], len(a)) - 1, np.append(heads_b[1:], len(b)) - 1
+    height = np.maximum(a[tails_a, 0], b[tails_b, 0]) - top + 1
+    band = np.cumsum(height) - height - top
+    start, stop = (band[of_a] + a[:, 0]) * width - left + a[:, 1:].T
+    places = (band[of_b] + b[:, 0]) * width - left + b[:, 1:].T
+    return np.add.reduceat(_covered_lengths(start, stop, places), heads_b)
+
+
+def _gathered(masks: Sequence[Mask], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the runs of the masks that were chosen, one mask after the other, and for each run the place in ``chosen``."""
+    runs = [masks[index].runs for index in chosen.tolist()]
+    return np.concatenate(runs).astype(np.int64), np.repeat(np.arange(len(runs)), [len(one) for one in runs])
+
+
+def _heads(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each number of a rising sequence occurs first."""
+    return np.flatnonzero(np.diff(numbers, prepend=-1))
 
 
 def iou(a: Mask, b: Mask) -> float:

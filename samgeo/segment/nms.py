@@ -1,13 +1,17 @@
-"""Box non-maximum suppression: what the greedy loop keeps, without its loop and without an N x N table."""
+"""Non-maximum suppression of boxes and of masks: what the greedy loop keeps, without its loop and without an N x N table."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
+from samgeo.segment.masks import Mask, intersection_areas
 
-__all__ = ["box_nms"]
+__all__ = ["box_nms", "check_mask_nms", "keep_greedily", "nearly_equal"]
 
 # Boxes are taken by falling score in blocks of this many, then twice as many: copies of a kept box go before they pair up.
 _FIRST_BLOCK = 1024
@@ -55,6 +59,80 @@ def box_nms(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: 
         kept = np.concatenate([kept, _independent(block, better[forward], worse[forward])])
         start, size = start + size, 2 * size
     return order[kept].astype(np.int64, copy=False)
+
+
+def nearly_equal(masks: Sequence[Mask], threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of masks whose IoU exceeds a threshold.
+
+    Boxes miss two kinds of near-identical masks: those that differ by a stray island, which makes one box much larger, and
+    those one pixel wide, whose boxes have no area in SAM's convention.
+
+    Runs are compared only where boxes and areas leave the IoU possible: with areas ``a`` and ``b``, an IoU above ``t`` needs
+    more than ``t * (a + b) / (1 + t)`` pixels in both, and both masks and the intersection of their boxes must have as many.
+
+    Parameters
+    ----------
+    masks : sequence of Mask
+        In the same pixels, none empty.
+    threshold : float
+        IoU from 0 to 1.
+
+    Returns
+    -------
+    first, second : ndarray of int64, shape (P,)
+        Indices of each pair, the first below the second.
+    """
+    import shapely
+
+    rects = [mask.rect for mask in masks]
+    boxes = np.array([(rect.x0, rect.y0, rect.x1, rect.y1) for rect in rects], dtype=np.int64).reshape(-1, 4)
+    area = np.array([mask.area for mask in masks], dtype=np.int64)
+    outlines = np.asarray(shapely.box(*boxes.T), dtype=np.object_)
+    first, second = shapely.STRtree(outlines).query(outlines)
+    ahead = first < second
+    first, second = first[ahead], second[ahead]
+    sides = np.minimum(boxes[first, 2:], boxes[second, 2:]) - np.maximum(boxes[first, :2], boxes[second, :2])
+    most = np.minimum(np.prod(np.maximum(sides, 0), axis=1), np.minimum(area[first], area[second]))
+    total = area[first] + area[second]
+    may = most > threshold * (total - most)  # The IoU grows with the shared pixels, of which there are at most so many.
+    first, second, total = first[may], second[may], total[may]
+    shared = intersection_areas(masks, masks, first, second)
+    over = shared / (total - shared) > threshold
+    first, second = first[over], second[over]
+    order = np.lexsort([second, first])
+    return first[order], second[order]
+
+
+def keep_greedily(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what greedy suppression keeps.
+
+    Parameters
+    ----------
+    count : int
+        How many candidates there are, the best first.
+    first, second : ndarray of int64, shape (P,)
+        Pairs of which only one may stay, the better one first.
+
+    Returns
+    -------
+    ndarray of int64, shape (K,)
+        Indices of the kept candidates, rising.
+    """
+    return _independent(np.arange(count), first, second)
+
+
+def check_mask_nms(threshold: object) -> None:
+    """Refuse a threshold of mask suppression that is not an IoU.
+
+    Raises
+    ------
+    OptionError
+        If it is neither None, which turns suppression off, nor a number from 0 to 1.
+    """
+    if threshold is None:
+        return
+    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) <= 1:
+        raise OptionError(f"mask_nms is {threshold!r}; give an IoU from 0 to 1, or None to keep near-identical masks.")
 
 
 def _check(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> None:

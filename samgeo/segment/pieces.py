@@ -61,12 +61,15 @@ class Segment:
         Of the piece that stands for it, or the mean over its pieces weighted by their areas.
     complete : bool
         False where the edge of a window may have cut it, and no other window that saw the object shows how it goes on.
+    scale : int, default 1
+        Of the windows that saw it: what they show as one pixel are so many pixels of the raster in both directions.
     """
 
     mask: Mask
     predicted_iou: float
     stability_score: float
     complete: bool
+    scale: int = 1
 
 
 def place(segment: Segment) -> tuple[int, int, int, int, float, bytes]:

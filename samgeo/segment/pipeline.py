@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from samgeo.errors import OptionError, SamgeoWarning
 from samgeo.geo.hints import tell
 from samgeo.geo.places import as_place
+from samgeo.sam.registry import MASK_NMS
 from samgeo.segment.merge import MERGE_IOU
+from samgeo.segment.regions import MIN_HOLE, MIN_PART
 from samgeo.segment.request import Request, open_job
 from samgeo.segment.run.folder import RunFolder
 from samgeo.segment.run.streaming import Summary, run, segment_in_memory
@@ -45,7 +47,10 @@ def segment(
     points_per_side: int | None = None,
     pred_iou: float | None = None,
     stability: float | None = None,
+    mask_nms: float | None = MASK_NMS,
     merge_iou: float = MERGE_IOU,
+    min_part: float = MIN_PART,
+    min_hole: float = MIN_HOLE,
     min_area: float = 0.0,
     max_area: float = math.inf,
     aoi: Any = None,
@@ -70,7 +75,8 @@ def segment(
         The raster; see `samgeo.Raster.open`.
     output : path or address, optional
         Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``, a file or an object in storage such as
-        ``s3://bucket/city.parquet``. Written whole or not at all.
+        ``s3://bucket/city.parquet``; or ``.tif`` for a raster of labels, in which the object of row ``i`` of the result has
+        the number ``i + 1``; see `samgeo.rasterize`. Written whole or not at all.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.models`, a checkpoint file, or a model.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default "auto"
@@ -99,8 +105,16 @@ def segment(
         Prompts along a window's side, whatever its scale.
     pred_iou, stability : float, optional
         Masks below either are dropped. The model's own defaults (`samgeo.models`) unless given.
+    mask_nms : float or None, default 0.8
+        Of two objects whose masks have an IoU above this, only the better one stays: within a window, and among all objects of
+        the raster after merging. Complete objects go before cut ones, then those of higher predicted IoU. None keeps
+        near-identical objects; windows are then segmented by SAM's own procedure, which compares boxes alone.
     merge_iou : float, default 0.5
         Pieces from neighbouring windows are one object from this IoU on.
+    min_part, min_hole : float, default 5
+        Separate parts of an object with fewer pixels are dropped, but for its largest part, and holes with fewer pixels are
+        filled. Both are counted in pixels that the model sees: those of the raster, unless ``window`` differs from the model's
+        input size or coarser ``scales`` saw the object. 0 keeps everything.
     min_area, max_area : float
         Objects outside are dropped; square metres, or pixels where the raster has no CRS.
     aoi : path, GeoDataFrame or geometry, optional
@@ -135,10 +149,11 @@ def segment(
     Returns
     -------
     GeoDataFrame
-        One row an object in the raster's CRS, in the order in which they close: by the row of windows that saw them last,
-        and within it from top to bottom, then left to right. ``geometry``, ``predicted_iou``, ``stability_score``,
-        ``area_m2``, the true area (``area_px`` where there is no CRS), and ``complete``: false where the outline is the edge
-        of a window because the model saw nothing of it in the next. ``attrs["samgeo"]`` tells what made it.
+        One row an object in the raster's CRS, in the order in which they are settled: by the row of windows that saw them, or
+        one that may be nearly equal, last, and within it from top to bottom, then left to right. ``geometry``,
+        ``predicted_iou``, ``stability_score``, ``area_m2``, the true area (``area_px`` where there is no CRS), and
+        ``complete``: false where the outline is the edge of a window because the model saw nothing of it in the next.
+        ``attrs["samgeo"]`` tells what made it.
 
     Warns
     -----
@@ -176,7 +191,10 @@ def segment(
         points_per_side=points_per_side,
         pred_iou=pred_iou,
         stability=stability,
+        mask_nms=mask_nms,
         merge_iou=merge_iou,
+        min_part=min_part,
+        min_hole=min_hole,
         min_area=min_area,
         max_area=max_area,
         aoi=aoi,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from samgeo.segment.frame import answers_to_frame
 from samgeo.segment.merge import Piece, Segment
 from samgeo.segment.prompting import Ask, Index, Prompts, ask, join, windows_of
 from samgeo.segment.reading import read_prompts
+from samgeo.segment.regions import MIN_HOLE, MIN_PART, check_region_sizes, without_specks
 from samgeo.segment.snapping import as_given, keep_or_snap
 
 if TYPE_CHECKING:
@@ -63,6 +65,10 @@ class Predictor:
         A store of embeddings, see `samgeo.encode`; made if it is not there.
     memory : int, default 2**30
         Bytes of embeddings to keep in memory; those used last stay.
+    min_part, min_hole : float, default 5
+        Separate parts of an answer with fewer pixels are dropped, but for its largest part, and holes with fewer pixels are
+        filled. Both are counted in pixels that the model sees: those of the raster, unless ``window`` differs from the model's
+        input size. 0 keeps everything.
     threads : int, optional
         Threads in which torch computes on a CPU; as many as it takes by itself by default. On a machine that others use, 1 is
         faster than more. Where embeddings are to equal those of `samgeo.encode` to the bit, it has to be 1.
@@ -88,12 +94,16 @@ class Predictor:
         overlap: int | None = None,
         cache: str | os.PathLike[str] | None = None,
         memory: int = MEMORY_BYTES,
+        min_part: float = MIN_PART,
+        min_hole: float = MIN_HOLE,
         threads: int | None = None,
     ) -> None:
         from samgeo.geo.raster import Raster
         from samgeo.sam.registry import load_model
         from samgeo.segment.store import EmbeddingStore
 
+        check_region_sizes(min_part, min_hole)
+        self.min_part, self.min_hole = min_part, min_hole
         self.threads = check_threads(threads)
         self.raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
         self.model: Segmenter = load_model(model, device=device, dtype=dtype)
@@ -253,7 +263,19 @@ class Predictor:
         windows = self._windows_of(prompts, 0, extent)
         index = windows[len(windows) // 2]
         with computing_in(self.threads):
-            return self._offers(prompts, index, multimask)
+            offers = self._offers(prompts, index, multimask)
+        cleaned = self.clean([Segment(one.mask, one.predicted_iou, one.stability_score, one.complete) for one in offers])
+        return [replace(one, mask=clean.mask) for one, clean in zip(offers, cleaned, strict=True)]
+
+    def clean(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Return objects without the parts and holes that are smaller than ``min_part`` and ``min_hole``.
+
+        Parameters
+        ----------
+        segments : sequence of Segment
+            Whole objects, in raster pixels.
+        """
+        return without_specks(segments, self.min_part, self.min_hole, self.lattice.window / self.model.input_size)
 
     def snap(self, polygons: Any, *, min_iou: float = SNAP_IOU, crs: Any = None, refine: int = 0) -> gpd.GeoDataFrame:
         """Pull rough polygons to the objects that they mean.
@@ -332,7 +354,7 @@ class Predictor:
             if len(found) == 1 and found[0].cut and prompts.only_points(prompt):
                 found = follow(found[0], self.lattice, self._offers_at)
             if found:
-                answers[prompt] = join(found, self.lattice, extent)
+                answers[prompt] = self.clean([join(found, self.lattice, extent)])[0]
             elif prompt not in asked:
                 answers[prompt] = ON_NODATA
         return answers
@@ -370,7 +392,12 @@ class Predictor:
             "samgeo": __version__,
             "model": {"name": self.model.name, "digest": self.model.digest},
             "raster": self.raster.provenance(),
-            "options": {"window": self.lattice.window, "overlap": self.lattice.overlap},
+            "options": {
+                "window": self.lattice.window,
+                "overlap": self.lattice.overlap,
+                "min_part": self.min_part,
+                "min_hole": self.min_hole,
+            },
             **describe_axes(self.raster.geobox),
         }
 

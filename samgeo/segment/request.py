@@ -19,7 +19,9 @@ from samgeo.geo.outline import describe_area
 from samgeo.geo.places import Place
 from samgeo.geo.prompts import to_pixels
 from samgeo.segment.embeddings import EmbeddingCache
+from samgeo.segment.nms import check_mask_nms
 from samgeo.segment.profile import refuse_other_processes, timed
+from samgeo.segment.regions import check_region_sizes
 from samgeo.segment.run.folder import RunFolder
 from samgeo.segment.run.holes import holes_path
 from samgeo.segment.run.job import Job
@@ -58,7 +60,10 @@ class Request:
     points_per_side: int | None
     pred_iou: float | None
     stability: float | None
+    mask_nms: float | None
     merge_iou: float
+    min_part: float
+    min_hole: float
     min_area: float
     max_area: float
     aoi: Any
@@ -93,8 +98,9 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     SamgeoError
         If an input or an option cannot work.
     """
+    from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster
     from samgeo.geo.raster import Raster
-    from samgeo.geo.vectors import check_asked, check_fit, check_output
+    from samgeo.geo.vectors import check_asked, check_fit
     from samgeo.sam.registry import default_gates, load_model
 
     _check_options(request)
@@ -103,7 +109,13 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     # What this very run wrote before it was killed, or had holes, is no other's.
     overwrite = request.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
     given = (request.image, request.aoi, request.model, request.cache)
-    check_asked(output, overwrite=overwrite, layer=request.layer, inputs=given)
+    is_labels = output is not None and is_label_raster(output)
+    if output is None:
+        check_asked(output, overwrite=overwrite, layer=request.layer, inputs=given)
+    else:
+        check_result(output, overwrite=overwrite, layer=request.layer, inputs=given)
+    if is_labels:
+        check_labels_options(layer=request.layer, y_up=request.y_up)
     if isinstance(output, Path):
         check_name(cast("Path", holes_path(output, request.layer)), VectorError)  # before windows fail
     if folder is not None:
@@ -113,11 +125,14 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     )
     check_y_up(raster.geobox, request.y_up, output)
     if output is not None:
-        check_output(output, overwrite=overwrite, crs=raster.geobox.crs, layer=request.layer, inputs=(*given, raster))
+        check_result(output, overwrite=overwrite, crs=raster.geobox.crs, layer=request.layer, inputs=(*given, raster))
     aoi_px = None if request.aoi is None else to_pixels(request.aoi, raster.geobox, name=raster.name)
     model = request.model
     segmenter = load_model(model, device=request.device, dtype=request.dtype)
-    gates = _gates(default_gates(segmenter), request.points_per_side, request.pred_iou, request.stability)
+    gates = replace(
+        _gates(default_gates(segmenter), request.points_per_side, request.pred_iou, request.stability),
+        mask_nms=request.mask_nms,
+    )
     window, overlap = request.window, request.overlap
     store = None if request.cache is None else _store(request.cache, raster, segmenter, window, overlap)
     side = segmenter.input_size if window is None else window
@@ -137,6 +152,8 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             EmbeddingCache(RECENT_BYTES),
         ),
         merge_iou=request.merge_iou,
+        min_part=request.min_part,
+        min_hole=request.min_hole,
         min_area=request.min_area,
         max_area=request.max_area,
         options={
@@ -145,6 +162,8 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             "scales": list(scales),
             **asdict(gates),
             "merge_iou": request.merge_iou,
+            "min_part": request.min_part,
+            "min_hole": request.min_hole,
             "min_area": request.min_area,
             "max_area": None if math.isinf(request.max_area) else request.max_area,
             "aoi": None if aoi_px is None else describe_area(aoi_px),
@@ -154,7 +173,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
         progress=request.progress,
         y_up=request.y_up,
     )
-    if output is not None:
+    if output is not None and not is_labels:
         check_fit(job.no_objects(), output, layer=request.layer, provenance=job.provenance())
     return job
 
@@ -188,6 +207,8 @@ def _check_options(request: Request) -> None:
         share = getattr(request, name)
         if share is not None and not 0 <= share <= 1:
             raise OptionError(f"{name} is {share}; give a number from 0 to 1.")
+    check_mask_nms(request.mask_nms)
+    check_region_sizes(request.min_part, request.min_hole)
     if not 0 < request.merge_iou <= 1:
         raise OptionError(f"merge_iou is {request.merge_iou}; give a number above 0, up to 1.")
     if not 0 <= request.min_area <= request.max_area:

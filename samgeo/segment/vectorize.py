@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 from samgeo.segment.masks import Mask
 from samgeo.segment.profile import timed
+from samgeo.segment.regions import connected_runs
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -172,17 +173,9 @@ class _Rows:
 
     def components(self, corners: Ints, masks: Ints) -> Ints:
         """Return the number of the 4-connected component on whose outline each corner of these masks lies."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
         wanted = np.isin(self.place(self.start)[2], masks)
         start, stop = self.start[wanted], self.stop[wanted]
-        first = np.searchsorted(stop, start + self.width, side="right")
-        count = np.maximum(np.searchsorted(start, stop + self.width, side="left") - first, 0)
-        upper = np.repeat(np.arange(len(count)), count)
-        lower = np.arange(len(upper)) + np.repeat(first - (np.cumsum(count) - count), count)
-        links = coo_array((np.ones(len(upper), dtype=np.bool_), (upper, lower)), shape=(len(count), len(count)))
-        component = np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
+        component = connected_runs(start, stop, self.width)
         end = (corners >> 2) - np.where(corners & 1, 0, self.width)
         return component[np.where(corners & 2, np.searchsorted(start, end), np.searchsorted(stop, end))]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from samgeo.geo.levels import Levels
 from samgeo.segment.masks import intersection_area, union
@@ -38,12 +38,20 @@ def objects(members: Sequence[Piece], levels: Levels, min_iou: float) -> list[Se
         When two pieces are the same object.
     """
     if len({levels.level(piece.window[0]) for piece in members}) == 1:
-        return [whole(members, levels)]
+        return [_with_scale(whole(members, levels), levels, members[0])]
     views = _views(members, levels, min_iou)
     coarser = _agreements(views, levels, min_iou)
     views = _without_coarser_doubles(views, coarser, levels, min_iou)
     _explain(views, coarser, levels)
-    return [whole(view.pieces, levels, finer=view.finer, min_iou=min_iou) for view in views if view.explained_by is None]
+    return [
+        _with_scale(whole(view.pieces, levels, finer=view.finer, min_iou=min_iou), levels, view.pieces[0])
+        for view in views
+        if view.explained_by is None
+    ]
+
+
+def _with_scale(one: Segment, levels: Levels, piece: Piece) -> Segment:
+    return replace(one, scale=levels.locate(piece.window[0])[0])
 
 
 @dataclass(slots=True, eq=False)

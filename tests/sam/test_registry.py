@@ -130,7 +130,7 @@ def test_the_hub_is_asked_by_its_own_prefix(tmp_path, monkeypatch):
 
 def test_gates_are_the_models_own_or_those_of_its_name_or_sams(weights):
     model = load_model(weights, device="cpu")
-    assert default_gates(model) == Gates(32, 0.88, 0.95, 1.0, 0.7, 0)
+    assert default_gates(model) == Gates(32, 0.88, 0.95, 1.0, 0.7, 0, 0.8)
     model.name = "tiny"
     assert default_gates(model) == models()[0].gates != Gates()
     model.gates = Gates(points_per_side=8)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
-from samgeo.segment.masks import Mask, intersection_area, iou, union
+from samgeo.segment.masks import Mask, intersection_area, intersection_areas, iou, union
 
 FRAME = Rect(-40, -40, 40, 40)
 INT32 = np.iinfo(np.int32)
@@ -169,3 +169,12 @@ def test_what_is_not_a_mask_is_refused() -> None:
         Mask(np.zeros((2, 3), dtype=np.int64))  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="leaves the int32 range"):
         Mask.from_array(np.array([[True]])).shift(INT32.max, 0)
+
+
+@settings(deadline=None)
+@given(st.lists(masks.filter(lambda mask: not mask.is_empty), min_size=1, max_size=6))
+def test_many_pairs_are_measured_as_one_by_one(some: list[Mask]) -> None:
+    first, second = (index.ravel() for index in np.meshgrid(range(len(some)), range(len(some))))
+    shared = intersection_areas(some, some, first, second)
+    assert shared.tolist() == [intersection_area(some[one], some[other]) for one, other in zip(first, second, strict=True)]
+    assert intersection_areas(some, some, first[:0], second[:0]).tolist() == []

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.segment import nms
-from samgeo.segment.nms import box_nms
+from samgeo.segment.masks import Mask, iou
+from samgeo.segment.nms import box_nms, check_mask_nms, keep_greedily, nearly_equal
 
 
 def greedy(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> list[int]:
@@ -99,3 +101,45 @@ def test_what_cannot_be_compared_is_refused() -> None:
         box_nms(box[:, ::-1], score, 0.7)
     with pytest.raises(OptionError, match="finite score"):
         box_nms(box, np.array([np.nan]), 0.7)
+
+
+# Pixels of a few places and shapes: equal masks, masks of one row or column, and IoUs that equal the threshold.
+small_masks = st.builds(
+    Mask.from_array,
+    arrays(np.bool_, st.tuples(st.integers(1, 4), st.integers(1, 4))).filter(np.any),
+    st.integers(-2, 2),
+    st.integers(-2, 2),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(small_masks, max_size=12), st.sampled_from([0.0, 0.25, 0.5, 0.8, 1.0]))
+def test_masks_are_suppressed_as_the_greedy_loop_does_it(masks: list[Mask], threshold: float) -> None:
+    first, second = nearly_equal(masks, threshold)
+    numbers = range(len(masks))
+    expected = [
+        (one, other) for one in numbers for other in numbers if one < other and iou(masks[one], masks[other]) > threshold
+    ]
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == expected
+    kept: list[int] = []
+    for number in numbers:
+        if all((other, number) not in expected for other in kept):
+            kept.append(number)
+    assert keep_greedily(len(masks), first, second).tolist() == kept
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), "0.8", True])
+def test_a_threshold_that_is_no_iou_is_refused(threshold: object) -> None:
+    with pytest.raises(OptionError, match="mask_nms"):
+        check_mask_nms(threshold)
+
+
+def test_masks_of_a_window_are_compared_in_milliseconds() -> None:
+    """A window of a drone mosaic has some 200 masks, of which one in three meets another; it takes 1 s and more to segment."""
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 900, (400, 2))
+    masks = [Mask.from_array(rng.random((60, 60)) < 0.9, int(x), int(y)) for x, y in corners]
+    masks += [mask.shift(1, 0) for mask in masks[:100]]
+    start = time.perf_counter()
+    nearly_equal(masks, 0.8)
+    assert time.perf_counter() - start < 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -13,7 +14,9 @@ from scipy import ndimage
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.segment.masks import Mask
-from samgeo.segment.regions import fill_and_drop
+from samgeo.segment.pieces import Segment
+from samgeo.segment.regions import check_region_sizes, drop_specks, fill_and_drop, without_specks
+from samgeo.segment.vectorize import polygons
 
 
 def remove_small_regions(mask: NDArray[np.bool_], area: int, mode: str) -> tuple[NDArray[np.bool_], bool]:
@@ -107,3 +110,59 @@ def test_a_pocket_at_the_image_edge_is_a_hole_only_of_the_image() -> None:
 def test_a_mask_out_of_its_frame_is_refused() -> None:
     with pytest.raises(OptionError, match="reaches out of its frame"):
         fill_and_drop(Mask.from_array(np.ones((3, 3), dtype=bool)), 3, Rect(0, 0, 2, 3))
+
+
+def without_specks_by_frames(mask: NDArray[np.bool_], min_part: float, min_hole: float) -> NDArray[np.bool_]:
+    """Holes, then parts, both 4-connected, in a full frame."""
+    padded = np.pad(mask, 1)
+    background, count = ndimage.label(~padded)
+    sizes = np.bincount(background.ravel(), minlength=count + 1)
+    small = [index for index in range(1, count + 1) if index != background[0, 0] and sizes[index] < min_hole]
+    padded |= np.isin(background, small)
+    parts, count = ndimage.label(padded)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    if count:
+        keep = [index + 1 for index, size in enumerate(sizes) if size >= min_part] or [int(np.argmax(sizes)) + 1]
+        padded &= np.isin(parts, keep)
+    return padded[1:-1, 1:-1]
+
+
+scene_with_sizes = st.tuples(scenes(), st.sampled_from([0, 1, 2, 4.5, 5, 20]), st.sampled_from([0, 1, 2, 4.5, 5, 20]))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(scene_with_sizes, min_size=1, max_size=6))
+def test_specks_and_pinholes_go_as_in_full_frames(given_scenes: list[tuple[NDArray[np.bool_], float, float]]) -> None:
+    masks = [Mask.from_array(scene, -7, 11) for scene, _, _ in given_scenes]
+    parts, holes = [part for _, part, _ in given_scenes], [hole for _, _, hole in given_scenes]
+    cleaned = drop_specks(masks, parts, holes)
+    for mask, after, (scene, part, hole) in zip(masks, cleaned, given_scenes, strict=True):
+        assert after == Mask.from_array(without_specks_by_frames(scene, part, hole), -7, 11)
+        assert (after is mask) == (after == mask)
+    assert drop_specks(cleaned, parts, holes) == cleaned
+    for outline, part, hole in zip(polygons(cleaned), parts, holes, strict=True):
+        pieces = shapely.get_parts(outline)
+        assert len(pieces) == 1 or min(shapely.area(pieces)) >= min(part, max(shapely.area(pieces)))
+        assert all(shapely.Polygon(ring).area >= hole for one in pieces for ring in one.interiors)
+
+
+def test_pixels_that_touch_at_a_corner_are_apart_in_parts_as_in_holes() -> None:
+    scene = image("######.", "#.####.", "##.###.", "######.", "......#")
+    (cleaned,) = drop_specks([Mask.from_array(scene)], [2], [2])
+    assert np.array_equal(cleaned.to_array(Rect(0, 0, 7, 5)), image("######.", "######.", "######.", "######.", "......."))
+
+
+@pytest.mark.parametrize(("scale", "pixel_side", "kept"), [(1, 1.0, 2), (2, 1.0, 1), (1, 2.0, 1), (1, 0.5, 2)])
+def test_sizes_are_in_pixels_that_the_model_sees(scale: int, pixel_side: float, kept: int) -> None:
+    scene = np.zeros((10, 20), dtype=bool)
+    scene[:, :10], scene[:2, 12:15] = True, True  # a part of six pixels
+    (cleaned,) = without_specks([Segment(Mask.from_array(scene), 0.9, 0.9, True, scale)], 5, 5, pixel_side)
+    assert len(shapely.get_parts(polygons([cleaned.mask])[0])) == kept
+
+
+@pytest.mark.parametrize("size", [-1, float("nan"), float("inf"), "5", True])
+def test_a_size_that_cannot_be_meant_is_refused(size: object) -> None:
+    with pytest.raises(OptionError, match="min_part"):
+        check_region_sizes(size, 5)
+    with pytest.raises(OptionError, match="min_hole"):
+        check_region_sizes(5, size)

@@ -313,7 +313,7 @@ def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> d
     return groups
 
 
-def extent_of(geobox: GeoBox, crs: Any) -> shapely.Polygon | None:
+def extent_of(geobox: GeoBox, crs: Any) -> shapely.Geometry | None:
     """Return a region around an image in a CRS, a little larger; None where it cannot be said."""
     return None if geobox.crs is None else around_raster(geobox, crs)
 

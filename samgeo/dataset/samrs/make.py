@@ -27,6 +27,7 @@ from samgeo.dataset.samrs.split_advice import advise
 from samgeo.dataset.samrs.tables import read_tolerant, with_classes
 from samgeo.dataset.samrs.work import Shared, make_image
 from samgeo.errors import OptionError, RasterError
+from samgeo.segment.regions import MIN_HOLE, MIN_PART
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -117,6 +118,8 @@ def make_samrs(
     alpha: int | str | None = None,
     window: int | None = None,
     overlap: int | None = None,
+    min_part: float = MIN_PART,
+    min_hole: float = MIN_HOLE,
     scheduler: str | Client | None = None,
     workers: int | None = None,
     verify: bool = False,
@@ -187,7 +190,7 @@ def make_samrs(
         Of the split.
     licence : str
         For the data card.
-    device, dtype, bands, stretch, nodata, alpha, window, overlap
+    device, dtype, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole
         See `samgeo.Predictor`.
     scheduler, workers
         Where Dask works, an image a task; see `samgeo.segment`.
@@ -222,7 +225,7 @@ def make_samrs(
         prompt, on_top, min_box_iou, chip, chip_overlap, min_visible, keep_empty, annotations_complete, copy_images,
         polygons, tuple(exports),
         None if split is None else (split[0], split[1], split[2]) if len(split) == 3 else tuple(split),  # type: ignore[arg-type]
-        block_m, seed, bands, stretch, nodata, alpha, window, overlap,
+        block_m, seed, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole,
     )  # fmt: skip
     if workers is not None and workers < 1:
         raise OptionError(f"workers is {workers}; give 1 or more.")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from samgeo.errors import OptionError
+from samgeo.segment.regions import MIN_HOLE, MIN_PART, check_region_sizes
 
 __all__ = ["EXPORTS", "ON_TOP", "PROMPTS", "Recipe"]
 
@@ -45,12 +46,15 @@ class Recipe:
     alpha: int | str | None = None
     window: int | None = None
     overlap: int | None = None
+    min_part: float = MIN_PART
+    min_hole: float = MIN_HOLE
 
     def __post_init__(self) -> None:
         _one_of("prompt", self.prompt, PROMPTS)
         _one_of("on_top", self.on_top, ON_TOP)
         for name in self.exports:
             _one_of("exports", name, EXPORTS)
+        check_region_sizes(self.min_part, self.min_hole)
         _share("min_box_iou", self.min_box_iou)
         _share("min_visible", self.min_visible)
         if not isinstance(self.annotations_complete, bool):
@@ -72,7 +76,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return the options for JSON."""
-        floats = {name: float(getattr(self, name)) for name in ("min_box_iou", "min_visible")}
+        floats = {name: float(getattr(self, name)) for name in ("min_box_iou", "min_visible", "min_part", "min_hole")}
         return (
             asdict(self)
             | floats

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from samgeo.dataset.samrs.folder import Folder
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
+    from samgeo.segment.predictor import Predictor
 
 __all__ = ["Shared", "make_image"]
 
@@ -88,10 +89,17 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> s
         reading = {"bands": recipe.bands, "stretch": recipe.stretch, "nodata": recipe.nodata, "alpha": recipe.alpha}
         # There may be thousands of images, in other processes: `make_samrs` looks at the first one.
         raster = Raster.open(job.path, **reading, check=False)
-        predictor = Predictor(raster, model=segmenter, window=recipe.window, overlap=recipe.overlap)
+        predictor = Predictor(
+            raster,
+            model=segmenter,
+            window=recipe.window,
+            overlap=recipe.overlap,
+            min_part=recipe.min_part,
+            min_hole=recipe.min_hole,
+        )
         answers = ask_boxes(predictor, job, recipe.min_box_iou)
         with _Staging(shared.folder) as staging:
-            part = _Making(staging, shared, raster, job, answers).everything()
+            part = _Making(staging, shared, predictor, job, answers).everything()
             shared.folder.write_part(replace(part, files=staging.publish()))
     except RasterError as error:
         return str(error)
@@ -145,9 +153,13 @@ class _Making:
 
     staging: _Staging
     shared: Shared
-    raster: Raster
+    predictor: Predictor
     job: Job
     answers: dict[int, Answer]
+
+    @property
+    def raster(self) -> Raster:
+        return self.predictor.raster
 
     def everything(self) -> Part:
         """Write all files; return the part."""
@@ -204,7 +216,9 @@ class _Making:
             if answer.segment is None or answer.reason:
                 continue
             annotation, label = int(job.annotations[number]), int(job.labels[number])
-            mask = answer.segment.mask.clip(rect).shift(-rect.x0, -rect.y0)
+            # The edge of a chip may leave specks of an object that has none.
+            (shown,) = self.predictor.clean([replace(answer.segment, mask=answer.segment.mask.clip(rect))])
+            mask = shown.mask.shift(-rect.x0, -rect.y0)
             if mask.is_empty:
                 rejected.append(Rejected(annotation, chip.name, "the chip shows nothing of its mask", answer.box_iou))
                 continue

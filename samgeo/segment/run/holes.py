@@ -9,6 +9,7 @@ import numpy as np
 
 from samgeo.errors import VectorError
 from samgeo.geo.axes import describe_axes
+from samgeo.geo.label_raster import is_label_raster
 from samgeo.geo.places import Place, fetched, is_there
 from samgeo.segment.run.parts import Failure
 
@@ -21,12 +22,13 @@ HOLES = "holes_of"
 
 
 def holes_path(output: Place, layer: str | None = None) -> Place:
-    """Return where the holes of an output are written: ``city.holes.gpkg`` for ``city.gpkg``.
+    """Return where the holes of an output are written: ``city.holes.gpkg`` for ``city.gpkg``, and for ``city.tif``.
 
     Where the output is a named layer, its name goes along: ``city.roofs.holes.gpkg``.
     """
     of_layer = "" if layer is None else "." + "".join(sign if sign not in '/\\:*?"<>|' else "_" for sign in layer)
-    return output.with_name(f"{output.stem}{of_layer}.holes{output.suffix}")
+    suffix = ".gpkg" if is_label_raster(output) else output.suffix
+    return output.with_name(f"{output.stem}{of_layer}.holes{suffix}")
 
 
 def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, layer: str | None, overwrite: bool) -> Place:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.geo.axes import describe_axes
 from samgeo.segment.continuation import Ask, Ends
+from samgeo.segment.duplicates import settle
 from samgeo.segment.frame import to_frame
 from samgeo.segment.merge import Merger, Piece
+from samgeo.segment.regions import without_specks
 from samgeo.segment.run.parts import Frontier
 from samgeo.segment.window import ModelReference, Plan
 
@@ -35,7 +37,7 @@ class Job:
     reference : Segmenter or ModelReference
         What travels to other processes in place of the model.
     plan : Plan
-    merge_iou, min_area, max_area : float
+    merge_iou, min_part, min_hole, min_area, max_area : float
         See `samgeo.segment`.
     options : dict
         All options that the result depends on, for JSON.
@@ -48,6 +50,8 @@ class Job:
     reference: Segmenter | ModelReference
     plan: Plan
     merge_iou: float
+    min_part: float
+    min_hole: float
     min_area: float
     max_area: float
     options: dict[str, Any]
@@ -60,6 +64,11 @@ class Job:
     def levels(self) -> Levels:
         """The windows."""
         return self.plan.levels
+
+    @property
+    def pixel_side(self) -> float:
+        """Side of what the model sees as one pixel, in pixels of the raster, at scale 1."""
+        return self.levels.lattices[0].window / self.model.input_size
 
     @property
     def is_here(self) -> bool:
@@ -96,7 +105,9 @@ def objects_by_row(
     ask: Callable[[Sequence[Ask]], Sequence[Sequence[Piece | None]]],
     missing: Container[tuple[int, int]] = (),
 ) -> Iterator[tuple[gpd.GeoDataFrame, Frontier]]:
-    """Merge rows of windows, and give the objects that close with each, with where merging has come to.
+    """Merge rows of windows, and give the objects that are settled with each, with where merging has come to.
+
+    What closes with a row is cleaned of specks, and settled as `samgeo.segment.duplicates.settle` says.
 
     What the edge of a window cut, and its neighbour did not find, is asked of the neighbour before a row is closed.
 
@@ -120,13 +131,16 @@ def objects_by_row(
         Behind this row.
     """
     merger = Merger(job.levels, min_iou=job.merge_iou, row=frontier.row, components=frontier.components)
-    counts = frontier.counts
+    counts, waiting = frontier.counts, list(frontier.waiting)
     for number, pieces in enumerate(rows, frontier.row):
         merger.begin(pieces)
         ends = Ends(merger, job.levels, number, missing=missing)
         while asks := ends.asks():
             for one, answers in zip(asks, ask(asks), strict=True):
                 ends.answer(one, answers)
-        objects = to_frame(merger.finish(), job.raster.geobox, min_area=job.min_area, max_area=job.max_area)
+        closed = without_specks(merger.finish(), job.min_part, job.min_hole, job.pixel_side)
+        open_pieces = [piece for members in merger.components for piece in members]
+        settled, waiting = settle([*waiting, *closed], open_pieces, job.plan.gates.mask_nms)
+        objects = to_frame(settled, job.raster.geobox, min_area=job.min_area, max_area=job.max_area)
         counts = (*counts, len(objects))
-        yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components))
+        yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components), tuple(waiting))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.segment.masks import Mask
-from samgeo.segment.merge import Piece
+from samgeo.segment.merge import Piece, Segment
 
 __all__ = ["DamagedError", "Failure", "Frontier", "Part"]
 
@@ -117,10 +117,13 @@ class Frontier:
         Objects that closed with each row of windows that is merged.
     components : tuple of tuples of Piece
         The pieces that the next row may still touch, by object.
+    waiting : tuple of Segment
+        Objects that closed, and wait for open ones to which they may be nearly equal.
     """
 
     counts: tuple[int, ...] = ()
     components: tuple[tuple[Piece, ...], ...] = ()
+    waiting: tuple[Segment, ...] = ()
 
     @property
     def row(self) -> int:
@@ -136,7 +139,8 @@ class Frontier:
         """Return the content of its file."""
         pieces = list(self.pieces)
         sizes = np.array([len(members) for members in self.components], dtype=np.int64)
-        return _save({"counts": np.array(self.counts, dtype=np.int64), "sizes": sizes, **_pack(pieces)})
+        waiting = {f"waiting_{name}": array for name, array in _pack_segments(self.waiting).items()}
+        return _save({"counts": np.array(self.counts, dtype=np.int64), "sizes": sizes, **_pack(pieces), **waiting})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Frontier:
@@ -153,7 +157,9 @@ class Frontier:
         if len(counts) > MOST_ROWS or (counts < 0).any() or (sizes < 1).any() or sizes.sum() != len(pieces):
             raise DamagedError("its numbers do not fit each other")
         components = tuple(tuple(pieces[low:high]) for low, high in pairwise([0, *np.cumsum(sizes).tolist()]))
-        return cls(tuple(counts.tolist()), components)
+        prefix = "waiting_"
+        waiting = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        return cls(tuple(counts.tolist()), components, tuple(_unpack_segments(waiting)))
 
 
 def _pack(pieces: Sequence[Piece]) -> Arrays:
@@ -171,19 +177,14 @@ def _pack(pieces: Sequence[Piece]) -> Arrays:
 
 
 def _unpack(arrays: Arrays) -> list[Piece]:
-    rank = _integers(arrays, "rank")
+    rank, masks = _integers(arrays, "rank"), _unpack_masks(arrays)
+    cut_at = _unpack_masks({name: arrays[f"cut_{name}"] for name in ("lengths", "runs") if f"cut_{name}" in arrays}, least=0)
     window, scores = (arrays.get(name, np.empty(0)) for name in ("window", "scores"))
-    count = len(rank)
-    if (window.shape, scores.shape) != ((count, 2), (count, 2)) or [one.dtype.str for one in (window, scores)] != [
-        "<i8",
-        "<f8",
-    ]:
+    count = len(masks)
+    shapes_fit = (window.shape, rank.shape, scores.shape, len(cut_at)) == ((count, 2), (count,), (count, 2), count)
+    types_fit = [one.dtype.str for one in (window, scores)] == ["<i8", "<f8"]
+    if not shapes_fit or not types_fit or not np.isfinite(scores).all():
         raise DamagedError("its arrays are not those of pieces")
-    if not np.isfinite(scores).all():
-        raise DamagedError("its scores are not numbers")
-    masks, cut_at = _masks(arrays, "", count), _masks(arrays, "cut_", count)
-    if any(mask.is_empty for mask in masks):
-        raise DamagedError("a piece has no pixels")
     return [
         Piece(mask, predicted_iou, stability, (row, column), place, cut)
         for mask, (predicted_iou, stability), (row, column), place, cut in zip(
@@ -192,15 +193,43 @@ def _unpack(arrays: Arrays) -> list[Piece]:
     ]
 
 
-def _masks(arrays: Arrays, prefix: str, count: int) -> list[Mask]:
-    lengths, runs = _integers(arrays, f"{prefix}lengths"), arrays.get(f"{prefix}runs", np.empty(0))
-    if len(lengths) != count or runs.ndim != 2 or runs.shape[1] != 3 or runs.dtype.str != "<i4":
-        raise DamagedError("its arrays are not those of pieces")
-    if (lengths < 0).any() or lengths.sum() != len(runs) or not _are_runs(runs, lengths):
-        raise DamagedError("its runs do not fit its pieces")
-    masks = np.split(runs, np.cumsum(lengths)[:-1]) if count else []
-    # Copied, so that a piece that stays open does not keep the arrays of all the others.
-    return [Mask(mask.copy()) for mask in masks]
+def _pack_segments(segments: Sequence[Segment]) -> Arrays:
+    runs = [one.mask.runs for one in segments]
+    return {
+        "scale": np.array([one.scale for one in segments], dtype=np.int64),
+        "complete": np.array([one.complete for one in segments], dtype=np.bool_),
+        "scores": np.array([(one.predicted_iou, one.stability_score) for one in segments], dtype=np.float64).reshape(-1, 2),
+        "lengths": np.array([len(one) for one in runs], dtype=np.int64),
+        "runs": np.concatenate([np.empty((0, 3), dtype=np.int32), *runs]),
+    }
+
+
+def _unpack_segments(arrays: Arrays) -> list[Segment]:
+    scale, complete, scores = (arrays.get(name, np.empty(0)) for name in ("scale", "complete", "scores"))
+    masks = _unpack_masks(arrays)
+    count = len(masks)
+    if (scale.shape, complete.shape, scores.shape) != ((count,), (count,), (count, 2)) or [
+        one.dtype.str for one in (scale, complete, scores)
+    ] != ["<i8", "|b1", "<f8"]:
+        raise DamagedError("its arrays are not those of objects")
+    if (scale < 1).any() or not np.isfinite(scores).all():
+        raise DamagedError("its numbers are not those of objects")
+    return [
+        Segment(mask, predicted_iou, stability, is_complete, factor)
+        for mask, (predicted_iou, stability), is_complete, factor in zip(
+            masks, scores.tolist(), complete.tolist(), scale.tolist(), strict=True
+        )
+    ]
+
+
+def _unpack_masks(arrays: Arrays, *, least: int = 1) -> list[Mask]:
+    lengths, runs = _integers(arrays, "lengths"), arrays.get("runs", np.empty(0))
+    if runs.dtype.str != "<i4" or runs.ndim != 2 or runs.shape[1] != 3:
+        raise DamagedError("its arrays are not those of masks")
+    if (lengths < least).any() or lengths.sum() != len(runs) or not _are_runs(runs, lengths):
+        raise DamagedError("its runs do not fit its masks")
+    # Copied, so that a mask that is kept does not keep the arrays of all the others.
+    return [Mask(mask.copy()) for mask in (np.split(runs, np.cumsum(lengths)[:-1]) if len(lengths) else [])]
 
 
 def _are_runs(runs: NDArray[np.int32], lengths: NDArray[np.int64]) -> bool:

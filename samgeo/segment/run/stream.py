@@ -56,16 +56,8 @@ class WindowStream:
         self._asks: deque[Ask] = deque()
         self._windows: deque[list[Piece] | Failure] = deque()
         self._answers: deque[list[Piece | None] | Failure] = deque()
-        self._results = run_ordered(
-            _compute,
-            job.shared,
-            self._tasks(),
-            scheduler=job.scheduler,
-            workers=job.workers,
-            done=self._tell,
-            stop=stop,
-            lost=_lost,
-        )
+        options: dict[str, Any] = {"scheduler": job.scheduler, "workers": job.workers, "stop": stop}
+        self._results: Generator[Any] = run_ordered(_compute, job.shared, self._tasks(), done=self._tell, lost=_lost, **options)
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -128,7 +120,7 @@ class WindowStream:
                 self._sent.append(task)
             yield task
 
-    def _tell(self, task: Group | Ask) -> None:
+    def _tell(self, task: Any) -> None:
         for _ in () if isinstance(task, Ask) else task:
             self._done()
 
@@ -143,5 +135,5 @@ def _compute(
     return try_windows(raster, model, plan, task)
 
 
-def _lost(task: Group | Ask, reason: str) -> list[Failure] | Failure:
+def _lost(task: Any, reason: str) -> Any:
     return Failure(task.window, reason) if isinstance(task, Ask) else [Failure(window, reason) for window in task]

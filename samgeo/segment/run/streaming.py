@@ -125,7 +125,7 @@ def run(
     job : Job
     folder : RunFolder
     output : Path, RemotePlace or None
-        The vector file.
+        The file of features or labels.
     keep : bool
         Whether the folder stays when the run is complete; it stays in any case while windows are missing.
     overwrite : bool
@@ -389,6 +389,7 @@ def _write(
 ) -> Place | None:
     """Write the output, unless it is there from before a kill, and the holes; return where these are."""
     from samgeo.geo.joining import join_vectors, write_part
+    from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
 
     ours = folder.wrote(output)
     holes = write_holes(job, failures, output, layer=layer, overwrite=overwrite) if failures else None
@@ -407,15 +408,16 @@ def _write(
         folder.mark_output(output, whole, state)
 
     staged = isinstance(output, RemotePlace) or folder.path.stat().st_dev == output.resolve().parent.stat().st_dev
-    join_vectors(
-        paths,
-        output,
-        overwrite=overwrite or ours is not None,
-        provenance=_provenance(job, failures),
-        layer=layer,
-        staging=folder.path if staged else None,
-        about_to_place=about_to_place,
-    )
+    how: dict[str, Any] = {
+        "overwrite": overwrite or ours is not None,
+        "provenance": _provenance(job, failures),
+        "staging": folder.path if staged else None,
+        "about_to_place": about_to_place,
+    }
+    if is_label_raster(output):
+        write_label_raster(stored_frames(paths), job.raster.geobox, output, **how)
+    else:
+        join_vectors(paths, output, layer=layer, **how)
     return holes
 
 

@@ -1,0 +1,507 @@
+"""Labels as a raster: objects drawn on the grid of their image, a number each or one for each class."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError, VectorError
+from samgeo.geo.files import refuse_inputs, refuse_unwritable
+from samgeo.geo.grid import Rect
+from samgeo.geo.places import Place, RemotePlace, as_place, is_there
+from samgeo.geo.vectors import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+    import rasterio
+    from odc.geo.geobox import GeoBox
+
+    from samgeo.geo.source import Source
+
+__all__ = [
+    "LABEL_SUFFIXES",
+    "Classes",
+    "check_result",
+    "classes_of",
+    "is_label_raster",
+    "rasterize",
+    "refuse_input",
+    "stored_frames",
+    "write_label_raster",
+]
+
+LABEL_SUFFIXES = (".tif", ".tiff")
+LABELS, CLASSES = "samgeo_labels", "samgeo_classes"
+MOST_CLASSES = 255
+MOST_IDS = 2**32 - 1
+
+# Tiles of the file, and the largest square of pixels in memory at a time, in pixels.
+TILE = 512
+CHUNK = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of objects.
+
+    Attributes
+    ----------
+    column : str
+        Of the features.
+    values : dict of str or int to int
+        The value of each class in the raster, from 1 to 255.
+    """
+
+    column: str
+    values: dict[Any, int]
+
+    def of(self, frame: pd.DataFrame) -> NDArray[np.uint8]:
+        """Return the value of each feature, shape (N,)."""
+        return np.array([self.values[value] for value in frame[self.column]], dtype=np.uint8)
+
+
+def rasterize(
+    result: Any,
+    image: Any,
+    output: str | os.PathLike[str],
+    *,
+    class_column: str | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Draw objects as a raster of labels on the grid of an image.
+
+    The file is a cloud-optimized GeoTIFF with the CRS, the transform and the shape of the image, and 0 as its nodata value.
+    Without ``class_column`` it is uint32: the pixels of the feature in row ``i`` of the result, counted from 0, are ``i + 1``.
+    A pixel belongs to a feature when its centre lies inside; the pixels of a mask are exactly those of its polygon. Where
+    features overlap, the smaller one has the pixel, so that what lies inside another stays visible; of equally large ones, the
+    earlier row.
+
+    Parameters
+    ----------
+    result : path, GeoDataFrame or GeoSeries
+        Polygons, such as `samgeo.segment` and `samgeo.Predictor.predict` give; features without geometry draw nothing.
+        GeoParquet is read a part at a time.
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+        See `samgeo.Raster.open`; only its grid is used.
+    output : path or address
+        Ends in ``.tif`` or ``.tiff``. Written whole or not at all. Meanwhile an uncompressed copy lies beside it, four bytes a
+        pixel where there are objects.
+    class_column : str, optional
+        A column with the class of each feature: the raster is then uint8. Whole numbers from 1 to 255 are taken as they are;
+        names are numbered from 1 in the order of the alphabet, and the file's tag ``samgeo_classes`` says which is which, as
+        JSON.
+    overwrite : bool, default False
+        Whether an existing raster of labels from samgeo may be replaced; any other raster never is.
+
+    Returns
+    -------
+    int
+        How many features the result has.
+
+    Raises
+    ------
+    SamgeoError
+        If an input cannot be read or placed, a class is missing or there are more than 255, or the output cannot be written.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> samgeo.rasterize("city.parquet", "city.tif", "city.labels.tif")  # doctest: +SKIP
+    1240
+    """
+    from samgeo.geo.opening import open_source
+
+    path = check_result(output, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
+    # A Raster has its grid; anything else is opened.
+    source = getattr(image, "source", None) or open_source(image)
+    refuse_input(path, source, [result])
+    geobox = source.geobox
+    if _is_stored(result):
+        stored, made = Path(result), read_provenance(result)
+        classes = None if class_column is None else classes_of(_stored_column(stored, class_column), class_column)
+        frames = (_placed_on(frame, geobox) for frame in stored_frames([stored]))
+        return write_label_raster(frames, geobox, path, classes=classes, overwrite=overwrite, provenance=made)
+    frame = _placed_on(read_vectors(result), geobox)
+    classes = None if class_column is None else classes_of(_column(frame, class_column), class_column)
+    made = frame.attrs.get("samgeo")
+    if made is None and isinstance(result, str | os.PathLike) and Path(result).suffix.lower() in SUFFIXES:
+        made = read_provenance(result)
+    return write_label_raster([frame], geobox, path, classes=classes, overwrite=overwrite, provenance=made)
+
+
+def _is_stored(result: Any) -> bool:
+    """Whether it is GeoParquet on this machine, which is read a part at a time."""
+    return (
+        isinstance(result, str | os.PathLike)
+        and SUFFIXES.get(Path(result).suffix.lower()) == "GeoParquet"
+        and Path(result).is_file()
+    )
+
+
+def check_result(
+    path: str | os.PathLike[str] | RemotePlace,
+    *,
+    overwrite: bool = False,
+    crs: Any = None,
+    suffixes: Sequence[str] = (*SUFFIXES, *LABEL_SUFFIXES),
+    layer: str | None = None,
+    inputs: Iterable[object] = (),
+) -> Place:
+    """Check, before any work, that objects can be written to a path, as features or as labels.
+
+    Parameters
+    ----------
+    path : path or address
+    overwrite, crs
+        See `samgeo.geo.vectors.check_output`.
+    suffixes : sequence of str
+        What may be written.
+    layer, inputs
+        See `samgeo.geo.outputs.check_output`.
+
+    Returns
+    -------
+    Path or RemotePlace
+        The same.
+
+    Raises
+    ------
+    VectorError
+        With what to do.
+    """
+    path = as_place(path)
+    if path.suffix.lower() not in suffixes:
+        raise VectorError(
+            f"{path} cannot be written: the suffix {path.suffix!r} is not one of {', '.join(suffixes)}"
+            + ("; .tif and .tiff are rasters of labels." if len(suffixes) > len(LABEL_SUFFIXES) else ".")
+        )
+    if not is_label_raster(path):
+        return check_output(path, overwrite, crs=crs, layer=layer, inputs=inputs)
+    if isinstance(path, Path):
+        refuse_unwritable(path, VectorError)
+        refuse_inputs(path, inputs, VectorError)
+        # Where an output was forgotten, the last image is taken for it.
+        if path.exists() and not _is_ours(path):
+            raise VectorError(f"{path} exists and is no raster of labels from samgeo, so that it stays; choose another name.")
+    if not overwrite and (path.exists() if isinstance(path, Path) else is_there(path)):
+        raise VectorError(f"{path} exists; choose another name, or allow overwrite.")
+    if isinstance(path, RemotePlace):
+        path.check_writable()
+    return path
+
+
+def check_labels_options(*, layer: str | None, y_up: bool) -> None:
+    """Refuse options of vector files where the output is a raster of labels.
+
+    Raises
+    ------
+    OptionError
+    """
+    if layer is not None:
+        raise OptionError("layer is the name of a layer in a GeoPackage, and the output is a raster of labels; leave it away.")
+    if y_up:
+        raise OptionError(
+            "y_up is of vector files, and the output is a raster of labels, on the grid of the image; leave it away."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is a raster of labels that samgeo wrote."""
+    import rasterio
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        try:
+            with rasterio.open(path, driver="GTiff") as file:
+                return LABELS in file.tags()
+        except rasterio.errors.RasterioError:
+            return False
+
+
+def refuse_input(path: Place, source: Source, others: Iterable[Any] = ()) -> None:
+    """Refuse an output that is one of the files that are read.
+
+    Raises
+    ------
+    VectorError
+        With which.
+    """
+    if not isinstance(path, Path) or not path.exists():
+        return
+    read = [file.path for file in source.files] + [os.fspath(one) for one in others if isinstance(one, str | os.PathLike)]
+    for name in read:
+        if Path(name).exists() and path.samefile(name):
+            raise VectorError(f"{path} is the input {name}, which would be lost; choose another name.")
+
+
+def is_label_raster(path: Place) -> bool:
+    """Whether the suffix says that labels are written as a raster."""
+    return path.suffix.lower() in LABEL_SUFFIXES
+
+
+def classes_of(values: Iterable[Any], column: str) -> Classes:
+    """Give each class of features a value.
+
+    Parameters
+    ----------
+    values : iterable
+        The class of each feature: whole numbers from 1 to 255, which stay, or text.
+    column : str
+        Where they are from.
+
+    Raises
+    ------
+    OptionError
+        If a class is missing, they are neither numbers nor text, or there are more than 255.
+    """
+    import pandas as pd
+
+    found = pd.unique(pd.Series(list(values), dtype=object)).tolist()
+    if any(pd.isna(value) for value in found):
+        raise OptionError(f"the column {column} has features without a class; give each one, or leave class_column away.")
+    if all(isinstance(value, str) for value in found):
+        if len(found) > MOST_CLASSES:
+            raise OptionError(f"the column {column} has {len(found)} classes, and a raster of uint8 holds {MOST_CLASSES}.")
+        return Classes(column, {name: number for number, name in enumerate(sorted(found), start=1)})
+    is_whole = all(not isinstance(value, bool | str) and float(value).is_integer() for value in found)
+    if not is_whole or not all(1 <= value <= MOST_CLASSES for value in found):
+        raise OptionError(f"the column {column} has other values than text or whole numbers from 1 to {MOST_CLASSES}.")
+    return Classes(column, {value: int(value) for value in sorted(found)})
+
+
+def write_label_raster(
+    frames: Iterable[gpd.GeoDataFrame],
+    geobox: GeoBox,
+    path: str | os.PathLike[str] | RemotePlace,
+    *,
+    classes: Classes | None = None,
+    overwrite: bool = False,
+    provenance: dict[str, Any] | None = None,
+    staging: Path | None = None,
+    about_to_place: Callable[[Path], None] = lambda _: None,
+) -> int:
+    """Draw features as `rasterize` does, a table at a time; of all features, memory holds a number each.
+
+    Parameters
+    ----------
+    frames : iterable of GeoDataFrame
+        The features in their order, in the CRS of the grid.
+    geobox : GeoBox
+        The grid.
+    path, overwrite
+        See `rasterize`.
+    classes : Classes, optional
+        What is drawn instead of the features' numbers.
+    provenance, staging, about_to_place
+        See `samgeo.geo.joining.join_vectors`.
+
+    Returns
+    -------
+    int
+        How many features there are.
+
+    Raises
+    ------
+    VectorError
+        If it cannot be written; an existing file is then as it was, and no other is left.
+    """
+    import rasterio
+    import rasterio.shutil
+
+    path = check_result(path, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
+    tags = {LABELS: "numbers" if classes is None else "classes", **provenance_note(provenance)}
+    if classes is not None:
+        tags[CLASSES] = json.dumps({str(number): str(name) for name, number in classes.values.items()})
+    with placed(path, staging, about_to_place) as temporary, warnings.catch_warnings():
+        # Without a CRS the grid is that of the pixels.
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        drawn = temporary.with_name(f"{temporary.name}.ids")
+        with _create(drawn, geobox, "uint32", {} if classes else tags) as file:
+            value_of = _draw(file, frames, geobox, classes)
+        if classes is not None:
+            by_instance, drawn = drawn, temporary.with_name(f"{temporary.name}.classes")
+            with rasterio.open(by_instance) as ids, _create(drawn, geobox, "uint8", tags) as file:
+                for _, window in file.block_windows(1):
+                    file.write(value_of[ids.read(1, window=window)], 1, window=window)
+        rasterio.shutil.copy(
+            drawn,
+            temporary,
+            driver="COG",
+            COMPRESS="DEFLATE",
+            PREDICTOR="YES",
+            BLOCKSIZE=TILE,
+            OVERVIEW_RESAMPLING="NEAREST",
+            BIGTIFF="IF_SAFER",
+        )
+    return len(value_of) - 1
+
+
+def _create(path: Path, geobox: GeoBox, dtype: str, tags: dict[str, str]) -> rasterio.io.DatasetWriter:
+    """Open a file that takes windows in any order, and no space where nothing is written."""
+    import rasterio
+
+    height, width = geobox.shape
+    file = rasterio.open(
+        path,
+        "w+",
+        driver="GTiff",
+        height=height,
+        width=width,
+        count=1,
+        dtype=dtype,
+        nodata=0,
+        crs=None if geobox.crs is None else geobox.crs.proj,
+        transform=geobox.affine,
+        tiled=True,
+        blockxsize=TILE,
+        blockysize=TILE,
+        SPARSE_OK=True,
+        BIGTIFF="YES",
+    )
+    file.update_tags(**tags)
+    return file
+
+
+def _draw(
+    file: rasterio.io.DatasetWriter, frames: Iterable[gpd.GeoDataFrame], geobox: GeoBox, classes: Classes | None
+) -> NDArray[np.uint8]:
+    """Draw features by their numbers; return the class of each number, 0 without classes."""
+    sizes, value_of = np.zeros(1), np.zeros(1, dtype=np.uint8)
+    for frame in frames:
+        outlines = _in_pixels(frame.geometry.to_numpy(), geobox)
+        first = len(sizes)
+        sizes = np.concatenate([sizes, _pixels(outlines)])
+        value_of = np.concatenate([value_of, np.zeros(len(frame), np.uint8) if classes is None else classes.of(frame)])
+        if len(sizes) - 1 > MOST_IDS:
+            raise VectorError(f"there are more than {MOST_IDS:,} features, which uint32 cannot number; draw fewer.")
+        _draw_part(file, outlines, first, sizes)
+    return value_of
+
+
+def _pixels(outlines: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return the area of each outline to whole pixels, which for the outline of a mask is the number of its pixels."""
+    import shapely
+
+    return np.round(shapely.area(outlines))
+
+
+def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], first: int, sizes: NDArray[np.float64]) -> None:
+    """Draw some features, in pixels, over what is there, a square of the raster at a time.
+
+    Parameters
+    ----------
+    file : DatasetWriter
+        With the numbers of all earlier features.
+    outlines : ndarray of shapely geometries, shape (N,)
+    first : int
+        The number of the first of them.
+    sizes : ndarray, shape (first + N,)
+        Of all features so far, by number.
+    """
+    import shapely
+    from affine import Affine
+    from rasterio.features import rasterize as drawn
+    from rasterio.windows import Window
+
+    there = np.flatnonzero(~(shapely.is_missing(outlines) | shapely.is_empty(outlines)))
+    # The last one that is drawn has the pixel: the smallest, of equally large ones the first.
+    there = there[np.lexsort([-there, -sizes[first + there]])]
+    bounds = shapely.bounds(outlines[there])
+    low, high = np.floor(bounds[:, :2]), np.ceil(bounds[:, 2:])
+    low, high = np.maximum(low, 0).astype(np.int64), np.minimum(high, (file.width, file.height)).astype(np.int64)
+    inside = (low < high).all(axis=1)
+    there, low, high = there[inside], low[inside], high[inside]
+    if not len(there):
+        return
+    (left, top), (right, bottom) = low.min(axis=0).tolist(), high.max(axis=0).tolist()
+    for y in range(top, bottom, CHUNK):
+        row = np.flatnonzero((low[:, 1] < y + CHUNK) & (high[:, 1] > y))
+        for x in range(left, right, CHUNK):
+            here = row[(low[row, 0] < x + CHUNK) & (high[row, 0] > x)]
+            if not len(here):
+                continue
+            x0, y0 = low[here].min(axis=0).tolist()
+            x1, y1 = high[here].max(axis=0).tolist()
+            chunk = Rect(x, y, x + CHUNK, y + CHUNK) & Rect(x0, y0, x1, y1)
+            shapes = [(outlines[index], first + index) for index in there[here].tolist()]
+            corner = Affine.translation(chunk.x0, chunk.y0)
+            numbers = drawn(shapes, out_shape=chunk.shape, transform=corner, dtype="uint32")
+            window = Window(chunk.x0, chunk.y0, chunk.width, chunk.height)
+            ids = file.read(1, window=window)
+            takes = (numbers > 0) & ((ids == 0) | (sizes[ids] > sizes[numbers]))
+            if takes.any():
+                file.write(np.where(takes, numbers, ids), 1, window=window)
+
+
+def _in_pixels(geometry: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.object_]:
+    import shapely
+
+    inverse = ~geobox.affine
+
+    def apply(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = xy.T
+        return np.stack([inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f], axis=1)
+
+    return np.asarray(shapely.transform(geometry, apply), dtype=np.object_)
+
+
+def _placed_on(frame: gpd.GeoDataFrame, geobox: GeoBox) -> gpd.GeoDataFrame:
+    """Bring features to the CRS of a grid."""
+    crs = None if geobox.crs is None else geobox.crs.proj
+    if (frame.crs is None) != (crs is None):
+        has, lacks = ("result", "image") if crs is None else ("image", "result")
+        raise VectorError(
+            f"the {has} has a CRS and the {lacks} has none, so that one cannot be placed on the other; give both or "
+            "neither a CRS."
+        )
+    return frame if crs is None or frame.crs == crs else frame.to_crs(crs)
+
+
+def _column(frame: pd.DataFrame, name: str) -> Any:
+    if name not in frame:
+        known = ", ".join(str(column) for column in frame.columns if column != "geometry")
+        raise OptionError(f"there is no column {name!r}; the columns are {known}.")
+    return frame[name]
+
+
+def stored_frames(paths: Iterable[Path]) -> Iterator[gpd.GeoDataFrame]:
+    """Give the features of GeoParquet files in their order, a part at a time."""
+    import geopandas as gpd
+    import pyarrow.parquet as pq
+
+    from samgeo.geo.geoparquet import GROUP_ROWS
+
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=GROUP_ROWS):
+                yield gpd.GeoDataFrame.from_arrow(_with_geo(batch, file.schema_arrow))
+
+
+def _stored_column(path: Path, name: str) -> list[Any]:
+    import pyarrow.parquet as pq
+
+    names = pq.read_schema(path).names
+    if name not in names:
+        raise OptionError(f"there is no column {name!r} in {path}; the columns are {', '.join(names)}.")
+    return list(pq.read_table(path, columns=[name]).column(0).to_pylist())
+
+
+def _with_geo(batch: Any, schema: Any) -> Any:
+    """Return rows of GeoParquet with their geometry as a type of GeoArrow, which carries the CRS."""
+    import pyarrow as pa
+
+    geo = json.loads(schema.metadata[b"geo"])
+    name = geo["primary_column"]
+    crs = geo["columns"][name].get("crs", "OGC:CRS84")
+    note = {"ARROW:extension:name": "geoarrow.wkb", "ARROW:extension:metadata": json.dumps({} if crs is None else {"crs": crs})}
+    fields = [field.with_metadata(note) if field.name == name else field for field in batch.schema]
+    return pa.Table.from_batches([pa.RecordBatch.from_arrays(batch.columns, schema=pa.schema(fields))])

@@ -1,0 +1,103 @@
+"""Objects settled row by row are those of greedy suppression among all objects of the raster."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.levels import Levels
+from samgeo.segment.duplicates import settle
+from samgeo.segment.masks import Mask, iou
+from samgeo.segment.merge import Merger
+from samgeo.segment.pieces import Piece, Segment, place
+from samgeo.segment.run.parts import Frontier
+from samgeo.segment.window import is_cut
+
+LATTICE = Lattice((220, 100), window=60, overlap=20)
+
+
+def block(x0: int, y0: int, x1: int, y1: int) -> Mask:
+    return Mask.from_array(np.ones((y1 - y0, x1 - x0), dtype=bool), x0, y0)
+
+
+def near_identical_rows(seed: int, levels: Levels) -> list[dict[int, list[Piece]]]:
+    """Rectangles, most in several copies that differ by a few pixels, as windows see them; some are as long as the raster."""
+    rng = np.random.default_rng(seed)
+    height, width = levels.shape
+    drawn = []
+    for _ in range(14):
+        x, y = rng.integers(0, (width - 20, height - 20))
+        sides = rng.integers(8, 30, 2) if rng.random() < 0.8 else (12, height)
+        for _ in range(rng.integers(1, 4)):
+            jitter = rng.integers(-2, 3, 4)
+            drawn.append(block(*(np.array([x, y, x + sides[0], y + sides[1]]) + jitter + 2).tolist()))
+    known = np.ones((62, 62), dtype=bool)
+    rows = []
+    for row in range(levels.rows):
+        columns: dict[int, list[Piece]] = {}
+        for column in range(levels.columns[row]):
+            rect = levels.rect(row, column)
+            frame = rect & Rect(0, 0, width, height)
+            known[:] = True
+            known[0], known[-1] = rect.y0 > 0, rect.y1 < height
+            known[:, 0], known[:, -1] = rect.x0 > 0, rect.x1 < width
+            columns[column] = []
+            for mask in drawn:
+                seen = mask.clip(frame)
+                if seen.is_empty:
+                    continue
+                cut = is_cut(seen.shift(-rect.x0, -rect.y0), known)
+                score = float(rng.integers(60, 100)) / 100
+                columns[column].append(Piece(seen, score, 0.9, (row, column), len(columns[column]), cut))
+        rows.append(columns)
+    return rows
+
+
+def greedy(objects: list[Segment], threshold: float) -> list[Segment]:
+    kept: list[Segment] = []
+    for one in sorted(objects, key=lambda one: (not one.complete, -one.predicted_iou, place(one))):
+        if all(iou(one.mask, other.mask) <= threshold for other in kept):
+            kept.append(one)
+    return sorted(kept, key=place)
+
+
+# Merging joins pieces of a lower IoU, as by default, or of a higher one: then it leaves many near-identical objects.
+@pytest.mark.parametrize("merge_iou", [0.5, 0.97])
+@pytest.mark.parametrize("threshold", [0.5, 0.8])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_settled_in_the_stream_is_greedy_suppression_of_all(seed: int, threshold: float, merge_iou: float) -> None:
+    levels = Levels.of(LATTICE)
+    rows = near_identical_rows(seed, levels)
+    merger, waiting, settled, merged = Merger(levels, min_iou=merge_iou), [], [], []
+    for number, pieces in enumerate(rows):
+        closed = merger.add(pieces)
+        merged += closed
+        kept, waiting = settle([*waiting, *closed], [one for members in merger.components for one in members], threshold)
+        settled += kept
+        # A run that is stopped here goes on from the frontier's file.
+        frontier = Frontier((0,) * (number + 1), tuple(map(tuple, merger.components)), tuple(waiting))
+        behind = Frontier.from_bytes(frontier.to_bytes())
+        assert behind == frontier
+        merger = Merger(levels, min_iou=merge_iou, row=behind.row, components=behind.components)
+        waiting = list(behind.waiting)
+    assert not waiting
+    assert sorted(settled, key=place) == greedy(merged, threshold)
+    assert merge_iou == 0.5 or len(settled) < len(merged)
+
+
+def test_an_object_waits_for_an_open_one_that_may_be_nearly_equal_and_for_no_other() -> None:
+    house = Segment(block(10, 10, 30, 30), 0.9, 0.9, True)
+    nearly, part, road = block(10, 9, 30, 31), block(10, 10, 12, 30), block(0, 0, 200, 200)
+    for mask, waits in ((nearly, True), (part, False), (road, False), (block(60, 60, 80, 80), False)):
+        kept, waiting = settle([house], [Piece(mask, 0.9, 0.9, (0, 0), 0, True)], 0.8)
+        assert (kept, waiting) == (([], [house]) if waits else ([house], []))
+    # What is nearly equal to one that waits does so too: which of the two stays depends on it.
+    twin = Segment(block(10, 10, 30, 31), 0.8, 0.9, True)
+    assert settle([house, twin], [Piece(nearly, 0.9, 0.9, (0, 0), 0, True)], 0.8) == ([], [house, twin])
+
+
+def test_a_complete_object_goes_before_a_cut_one_and_none_keeps_both() -> None:
+    cut, whole = Segment(block(0, 0, 20, 20), 0.99, 0.9, False), Segment(block(0, 0, 20, 21), 0.7, 0.9, True)
+    assert settle([cut, whole], [], 0.8) == ([whole], [])
+    assert settle([cut, whole], [], None) == ([whole, cut], [])
