@@ -478,7 +478,7 @@ def stored_frames(paths: Iterable[Path]) -> Iterator[gpd.GeoDataFrame]:
     import geopandas as gpd
     import pyarrow.parquet as pq
 
-    from samgeo.geo.geoparquet import GROUP_ROWS
+    from samgeo.geo.vector_writing import GROUP_ROWS
 
     for path in paths:
         with pq.ParquetFile(path) as file:
