@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import RasterWarning, SamgeoWarning
 from samgeo.geo.nodata import has_value
-from samgeo.geo.sampling import flatten, sample
+from samgeo.geo.sampling import flatten, sample, thinned
 from samgeo.geo.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def picture_hints(raster: Raster, samples: Sequence[Sample] | None, given: Set[s
     is_lazy = not source.files and source.decimation == 1
     if raster.shape[0] * raster.shape[1] <= FEWEST_PIXELS or (samples is None and is_lazy):
         return []
-    samples = sample(source, raster.numbers) if samples is None else samples
+    samples = sample(source, raster.numbers) if samples is None else thinned(samples)
     hints = [_value_hint(raster, samples, given)] if samples else []
     last = len(source.bands)
     if "alpha" not in given and not is_lazy and last in (2, 4) and last not in raster.bands:
@@ -95,7 +95,7 @@ def _value_hint(raster: Raster, samples: Sequence[Sample], given: Set[str]) -> s
         hint = _far_value_hint(raster.name, raster.numbers, values, has_value(values, raster.nodata) & mask, stretch)
     if hint is None:
         pixels, valid = raster.picture(values[:, np.newaxis], mask[np.newaxis])
-        is_drawing = bool(valid.any()) and len(np.unique(values[:, valid[0]], axis=1)[0]) < FEWEST_FLAT_COLORS
+        is_drawing = bool(valid.any()) and _has_few_colors(values[:, valid[0]])
         # Of a sparse raster, windows may miss all that there is.
         is_part = not valid.any() and len(samples) > 1
         if not is_drawing and not is_part:
@@ -244,6 +244,14 @@ def _outer(rect: Rect, shape: tuple[int, int], size: tuple[int, int]) -> NDArray
     outer[:, 0] |= rect.x0 == 0
     outer[:, -1] |= rect.x1 == shape[1]
     return outer
+
+
+def _has_few_colors(values: NDArray[Any]) -> bool:
+    """Return whether there are fewer colours than in a flat picture; of shape (n, N). Some of the pixels tell mostly."""
+    for step in (max(values.shape[1] // 4096, 1), 1):
+        if len(np.unique(values[:, ::step], axis=1)[0]) >= FEWEST_FLAT_COLORS:
+            return False
+    return True
 
 
 def _drawn_share(samples: Sequence[Sample], value: float) -> float:

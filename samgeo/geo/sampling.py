@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from samgeo.geo.grid import Rect
 if TYPE_CHECKING:
     from samgeo.geo.source import Source
 
-__all__ = ["Sample", "fit", "flatten", "sample"]
+__all__ = ["Sample", "fit", "flatten", "sample", "thinned"]
 
 Sample = tuple[Rect, NDArray[Any], NDArray[np.bool_]]
 """A part of a raster: where it lies, its values of shape (n, h, w), decimated or not, and where nothing hides them."""
@@ -22,15 +23,17 @@ Sample = tuple[Rect, NDArray[Any], NDArray[np.bool_]]
 SIDE = 512
 
 # Where a decimated read would touch more pixels than this, for want of overviews, windows are read instead, from edge to edge.
-MOST_PIXELS = 1 << 24
+MOST_PIXELS = 1 << 22
 WINDOWS, WINDOW = 5, 128
 
-# What a block of the raster may take, unpacked: where they are large, fewer windows are read.
-MOST_BYTES, LEAST_WINDOWS = 1 << 28, 2
+# What is unpacked for it: where blocks are large, fewer windows are read, or none.
+MOST_BYTES = 1 << 27
 
 
 def sample(source: Source, numbers: Sequence[int]) -> list[Sample]:
     """Read the whole raster decimated to at most 512 pixels a side, or windows all over it where that would take long.
+
+    Of a raster whose blocks are too large for this, nothing is read.
 
     Parameters
     ----------
@@ -58,6 +61,13 @@ def flatten(samples: Sequence[Sample]) -> tuple[NDArray[Any], NDArray[np.bool_]]
     return values, np.concatenate([mask.ravel() for _, _, mask in samples])
 
 
+def thinned(samples: Sequence[Sample]) -> list[Sample]:
+    """Return samples with about as many pixels at most as `sample` reads: every second, or third, or so on, of each axis."""
+    pixels = sum(mask.size for _, _, mask in samples)
+    step = max(math.ceil(math.sqrt(pixels) / SIDE), 1)
+    return [(rect, values[:, ::step, ::step], mask[::step, ::step]) for rect, values, mask in samples]
+
+
 def fit(shape: tuple[int, int], side: int) -> tuple[int, int]:
     """Return a shape decimated so that its longer side is at most ``side`` pixels."""
     scale = min(side / max(shape), 1.0)
@@ -72,7 +82,7 @@ def _parts(source: Source) -> Iterator[tuple[Rect, tuple[int, int] | None]]:
     if touched <= MOST_PIXELS and touched * block_bytes <= MOST_BYTES * block_pixels:
         yield frame, fit((height, width), SIDE)
         return
-    count = int(min(max((MOST_BYTES // block_bytes) ** 0.5, LEAST_WINDOWS), WINDOWS))
+    count = min(math.isqrt(MOST_BYTES // block_bytes), WINDOWS)
     tops, lefts = (np.linspace(0, max(length - WINDOW, 0), count).astype(int).tolist() for length in (height, width))
     for y in tops:
         for x in lefts:

@@ -96,7 +96,7 @@ def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 2
     from samgeo.geo.overlay import read_onto
     from samgeo.geo.raster import Raster
 
-    opened = Raster.open(raster)
+    opened = Raster.open(raster, check=False)
     if opened.geobox.crs is None:
         raise RasterError(f"{opened.name} has no CRS, so that vectors cannot be placed on it; use labels in pixels.")
     image, valid = opened.read(Rect(0, 0, opened.shape[1], opened.shape[0]))

@@ -52,6 +52,7 @@ def test_2000_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore::samgeo.errors.RasterWarning")
 def test_whole_files_are_read(tmp_path: Path) -> None:
     for layout in hostile.LAYOUTS:
         (tmp_path / "a.tif").write_bytes(hostile.whole(layout))
@@ -158,6 +159,7 @@ def test_overviews_and_masks_beside_a_file_are_no_mosaics(tmp_path: Path, secret
     assert Raster.open(path).shape == (128, 128)
 
 
+@pytest.mark.filterwarnings("ignore::samgeo.errors.RasterWarning")
 def test_nothing_beside_a_raster_is_written(tmp_path: Path, secret: Path) -> None:
     for seed in range(100, 115):
         (tmp_path / "a.tif").write_bytes(hostile.mutated(seed)[1])
