@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 import samgeo
+from samgeo.dataset.samrs.folder import Folder
 from samgeo.errors import OptionError, SamgeoError
 from samgeo.geo.files import STAGING_PREFIX
+from samgeo.segment.run.folder import RunFolder
 from samgeo.segment.run.layout import PARTS, ROWS, prepare
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.scenes import encode_ids, scattered
@@ -78,13 +80,13 @@ def test_the_folder_of_a_run_that_is_done_is_removed_without_what_is_not_its_own
     run = tmp_path / "project"
     segment(tmp_path / "other.gpkg", run_dir=run)
     put(run, FOREIGN | IN_BEGUN)
-    samgeo.segment.run.folder.RunFolder(run).remove()
+    RunFolder(run).remove()
     check_there(run, FOREIGN | IN_BEGUN)
     assert not (run / "manifest.json").exists()
     assert not list((run / "parts").glob("*.npz"))
     shutil.rmtree(run)
     segment(tmp_path / "third.gpkg", run_dir=run)
-    samgeo.segment.run.folder.RunFolder(run).remove()
+    RunFolder(run).remove()
     assert not run.exists()
 
 
@@ -164,5 +166,5 @@ def test_a_data_set_is_not_begun_in_a_folder_of_something_else(tmp_path: Path) -
         shutil.rmtree(target, ignore_errors=True)
         put(target, files)
         with pytest.raises(SamgeoError, match="is no data set that was begun by this"):
-            samgeo.dataset.samrs.folder.Folder(target).check(images)
+            Folder(target).check(images)
         check_there(target, files)

@@ -23,6 +23,9 @@ __all__ = ["cut_at_antimeridian", "middle_of", "near_centre", "period_of", "rejo
 # Rounding of coordinates at the edge of a turn, as a share of the turn: 0.4 mm on the equator.
 _ROUNDING = 1e-11
 
+# What is further away is no longitude (coordinates in metres that claim to be degrees), and stays as it is.
+_MOST_TURNS = 2
+
 _CYLINDRICAL = ("Mercator", "Cylindrical", "Plate Car")
 _NOT_CYLINDRICAL = ("Transverse", "Oblique", "Laborde", "Swiss")
 _PROBES = np.array([-135.0, -45.0, 45.0, 135.0, 225.0])
@@ -69,7 +72,7 @@ def near_centre(x: NDArray[np.float64], centre: float, period: float | None) -> 
         return x
     with np.errstate(invalid="ignore"):
         turns = np.rint((centre - x) / period)
-        return np.where(turns == 0, x, x + turns * period)
+        return np.where((turns == 0) | ~(np.abs(turns) <= _MOST_TURNS), x, x + turns * period)
 
 
 def middle_of(geometries: NDArray[np.object_], period: float | None) -> float:
@@ -102,8 +105,9 @@ def middle_of(geometries: NDArray[np.object_], period: float | None) -> float:
 def turned(geometries: NDArray[np.object_], centre: float, period: float | None) -> NDArray[np.object_]:
     """Turn geometries to within half a turn of a place.
 
-    Those that are there stay as they are. Polygons that reach further are cut, and their parts are joined where they touch:
-    what RFC 7946 has cut at 180 degrees is whole in a frame from 170 to 190 degrees, and the other way round.
+    Those that are there stay as they are, and so do those more than two turns away. Polygons that reach further are cut, and
+    their parts are joined where they touch: what RFC 7946 has cut at 180 degrees is whole in a frame from 170 to 190 degrees,
+    and the other way round.
 
     Parameters
     ----------
@@ -126,6 +130,7 @@ def turned(geometries: NDArray[np.object_], centre: float, period: float | None)
     x0, _, x1, _ = shapely.bounds(geometries).T
     with np.errstate(invalid="ignore"):
         outside = (x0 < low - _ROUNDING * period) | (x1 > high + _ROUNDING * period)
+        outside &= (x0 > centre - _MOST_TURNS * period) & (x1 < centre + _MOST_TURNS * period)
     if not outside.any():
         return geometries
     result = geometries.copy()

@@ -129,6 +129,13 @@ def test_turning_leaves_alone_what_is_there() -> None:
     assert turned(given, 1000.0, None) is given
 
 
+def test_what_is_no_longitude_stays_as_it_is() -> None:
+    metres = np.array([shapely.box(500_000, 5_400_000, 500_010, 5_400_010), shapely.box(0, 0, 1e300, 1)], dtype=object)
+    assert shapely.equals_exact(cut_at_antimeridian(metres, pyproj.CRS(DEGREES)), metres).all()
+    points, _, _ = read_points([[500_000, -15]], geobox=degrees(170, 190))
+    assert points[0, 0, 0] > 1e6
+
+
 def test_lines_and_points_are_cut_too() -> None:
     line, points = shapely.LineString([(170, 0), (190, 0)]), shapely.MultiPoint([(170, 0), (190, 0)])
     cut = cut_at_antimeridian(np.array([line, points], dtype=object), pyproj.CRS(DEGREES))

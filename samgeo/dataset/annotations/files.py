@@ -71,7 +71,7 @@ class FileFaultError(AnnotationError):
 
 def fail(where: Where, what: str, remedy: str = "correct the file", *, whole: bool = False) -> NoReturn:
     """Raise an `AnnotationError` with the place; ``whole`` where leaving out the record would not mend the fault."""
-    raise (FileFaultError if whole else AnnotationError)(f"{where}: {what}; {remedy}.")
+    raise (FileFaultError if whole else AnnotationError)(f"{where}: {what}; {remedy}.") from None
 
 
 def shown(value: Any) -> str:
