@@ -51,7 +51,9 @@ slices = st.builds(
 @settings(deadline=None, max_examples=40)
 @given(rows=slices, columns=slices)
 @pytest.mark.parametrize(
-    ("make", "affine"), [(placed, NORTH_UP), (placed, ROTATED), (planes, NORTH_UP), (planes, ROTATED)], ids=str
+    ("make", "affine"),
+    [(placed, NORTH_UP), (placed, ROTATED), (planes, NORTH_UP), (planes, ROTATED)],
+    ids=["placed, north up", "placed, rotated", "planes, north up", "planes, rotated"],
 )
 def test_a_part_of_an_array_lies_where_its_pixels_do(
     make: Callable[[Affine], xr.DataArray], affine: Affine, rows: slice, columns: slice

@@ -7,12 +7,12 @@ import pytest
 
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
+from samgeo.segment.cut import cut_pixels
 from samgeo.segment.duplicates import settle
 from samgeo.segment.masks import Mask, iou
 from samgeo.segment.merge import Merger
 from samgeo.segment.pieces import Piece, Segment, place
 from samgeo.segment.run.parts import Frontier
-from samgeo.segment.window import is_cut
 
 LATTICE = Lattice((220, 100), window=60, overlap=20)
 
@@ -47,7 +47,7 @@ def near_identical_rows(seed: int, levels: Levels) -> list[dict[int, list[Piece]
                 seen = mask.clip(frame)
                 if seen.is_empty:
                     continue
-                cut = is_cut(seen.shift(-rect.x0, -rect.y0), known)
+                cut = cut_pixels([seen.shift(-rect.x0, -rect.y0)], known)[0].shift(rect.x0, rect.y0)
                 score = float(rng.integers(60, 100)) / 100
                 columns[column].append(Piece(seen, score, 0.9, (row, column), len(columns[column]), cut))
         rows.append(columns)
@@ -90,11 +90,11 @@ def test_an_object_waits_for_an_open_one_that_may_be_nearly_equal_and_for_no_oth
     house = Segment(block(10, 10, 30, 30), 0.9, 0.9, True)
     nearly, part, road = block(10, 9, 30, 31), block(10, 10, 12, 30), block(0, 0, 200, 200)
     for mask, waits in ((nearly, True), (part, False), (road, False), (block(60, 60, 80, 80), False)):
-        kept, waiting = settle([house], [Piece(mask, 0.9, 0.9, (0, 0), 0, True)], 0.8)
+        kept, waiting = settle([house], [Piece(mask, 0.9, 0.9, (0, 0), 0, mask)], 0.8)
         assert (kept, waiting) == (([], [house]) if waits else ([house], []))
     # What is nearly equal to one that waits does so too: which of the two stays depends on it.
     twin = Segment(block(10, 10, 30, 31), 0.8, 0.9, True)
-    assert settle([house, twin], [Piece(nearly, 0.9, 0.9, (0, 0), 0, True)], 0.8) == ([], [house, twin])
+    assert settle([house, twin], [Piece(nearly, 0.9, 0.9, (0, 0), 0, nearly)], 0.8) == ([], [house, twin])
 
 
 def test_a_complete_object_goes_before_a_cut_one_and_none_keeps_both() -> None:
