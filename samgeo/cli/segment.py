@@ -52,6 +52,13 @@ MOST_SHOWN = 20
 @click.option("--min-area", type=float, default=0.0, help="Drop smaller objects, in square metres.")
 @click.option("--max-area", type=float, default=float("inf"), help="Drop larger objects, in square metres.")
 @click.option("--aoi", help="A vector file, or a layer as in city.gpkg:districts: segment inside its polygons only.")
+@click.option(
+    "--aoi-mode",
+    type=click.Choice(["whole", "clip"]),
+    default="whole",
+    show_default=True,
+    help="Whether objects that cross the edge of the area are kept whole or clipped to it.",
+)
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
 @click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
 @click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")

@@ -18,6 +18,7 @@ from samgeo.segment.profile import timed
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    import shapely
     from odc.geo.geobox import GeoBox
 
 __all__ = ["answers_to_frame", "area_name", "areas", "to_frame"]
@@ -27,7 +28,12 @@ VECTORIZE_BATCH = 256
 
 @timed("table")
 def to_frame(
-    segments: Iterable[Segment], geobox: GeoBox, *, min_area: float = 0.0, max_area: float = float("inf")
+    segments: Iterable[Segment],
+    geobox: GeoBox,
+    *,
+    min_area: float = 0.0,
+    max_area: float = float("inf"),
+    within_px: shapely.Geometry | None = None,
 ) -> gpd.GeoDataFrame:
     """Vectorize objects as they come; put them in the order of their places.
 
@@ -39,6 +45,8 @@ def to_frame(
         Of the raster.
     min_area, max_area : float
         Objects outside are dropped; square metres, or pixels where the raster has no CRS.
+    within_px : geometry, optional
+        An area in raster pixels. Objects are clipped to it, and those without a part in it are dropped.
 
     Returns
     -------
@@ -57,6 +65,8 @@ def to_frame(
     records.sort(key=itemgetter(0))
     _, predicted_iou, stability_score, complete, geometry_px = zip(*records, strict=True) if records else ((),) * 5
     in_pixels = np.array(geometry_px, dtype=object)
+    if within_px is not None:
+        in_pixels = clipped(in_pixels, within_px)
     geometry = georeference(in_pixels, geobox.affine)
     crs = geobox.crs
     area = areas(in_pixels, geometry, geobox)
@@ -67,7 +77,23 @@ def to_frame(
         "complete": np.array(complete, dtype=bool),
     }
     frame = gpd.GeoDataFrame(columns, geometry=geometry, crs=None if crs is None else crs.proj)
-    return frame[(area >= min_area) & (area <= max_area)].reset_index(drop=True)
+    return frame[(area >= min_area) & (area <= max_area) & ~frame.geometry.is_empty].reset_index(drop=True)
+
+
+def clipped(outlines: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np.object_]:
+    """Return the parts of polygons that lie in an area; empty polygons where there is none."""
+    import shapely
+
+    shapely.prepare(area)
+    result = outlines.copy()
+    crossing = np.flatnonzero(~shapely.contains(area, outlines))
+    for number in crossing.tolist():
+        # An area of many corners is cut to the surroundings of the object first.
+        near = shapely.clip_by_rect(area, *(shapely.bounds(outlines[number]) + np.array([-1, -1, 1, 1])))
+        parts = shapely.get_parts(shapely.intersection(outlines[number], shapely.make_valid(near)))
+        surfaces = shapely.get_parts(parts[shapely.get_dimensions(parts) == 2])
+        result[number] = surfaces[0] if len(surfaces) == 1 else shapely.multipolygons(surfaces)
+    return result
 
 
 def answers_to_frame(

@@ -54,6 +54,7 @@ def segment(
     min_area: float = 0.0,
     max_area: float = math.inf,
     aoi: Any = None,
+    aoi_mode: str = "whole",
     scheduler: str | Client | None = None,
     workers: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -119,6 +120,9 @@ def segment(
         Objects outside are dropped; square metres, or pixels where the raster has no CRS.
     aoi : path, GeoDataFrame or geometry, optional
         Only what lies under points inside it is segmented. A geometry is in the raster's CRS.
+    aoi_mode : {"whole", "clip"}, default "whole"
+        What is done with an object that crosses the edge of the area: a point inside found it, and it is kept whole, or it is
+        clipped to the area. Areas (``min_area``, ``area_m2``) are those of what is kept.
     scheduler : {"threads", "processes", "synchronous"}, address or distributed.Client, optional
         Where the windows are computed; threads of this process by default, and other processes or a Dask cluster if asked.
     workers : int, optional
@@ -198,6 +202,7 @@ def segment(
         min_area=min_area,
         max_area=max_area,
         aoi=aoi,
+        aoi_mode=aoi_mode,
         scheduler=scheduler,
         workers=workers,
         cache=cache,

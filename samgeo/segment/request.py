@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "open_job"]
 
+# What is done with objects that cross the edge of the area of interest.
+AOI_MODES = ("whole", "clip")
+
 # Of windows that may be asked again: in half precision, two rows of some 90 windows of the bundled model or of SAM.
 RECENT_BYTES = 512 << 20
 
@@ -67,6 +70,7 @@ class Request:
     min_area: float
     max_area: float
     aoi: Any
+    aoi_mode: str
     scheduler: str | Client | None
     workers: int | None
     cache: str | os.PathLike[str] | None
@@ -167,11 +171,13 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             "min_area": request.min_area,
             "max_area": None if math.isinf(request.max_area) else request.max_area,
             "aoi": None if aoi_px is None else describe_area(aoi_px),
+            "aoi_mode": request.aoi_mode,
         },
         scheduler=request.scheduler,
         workers=request.workers,
         progress=request.progress,
         y_up=request.y_up,
+        clips=request.aoi_mode == "clip" and aoi_px is not None,
     )
     if output is not None and not is_labels:
         check_fit(job.no_objects(), output, layer=request.layer, provenance=job.provenance())
@@ -215,4 +221,10 @@ def _check_options(request: Request) -> None:
         raise OptionError(f"min_area is {request.min_area} and max_area {request.max_area}; give 0 <= min_area <= max_area.")
     if request.retry_failed and request.output is None and request.run_dir is None:
         raise OptionError("retry_failed is of a run; give its output or its run_dir.")
+    if request.aoi_mode not in AOI_MODES:
+        raise OptionError(f"aoi_mode is {request.aoi_mode!r}; give one of {', '.join(AOI_MODES)}.")
+    if request.aoi_mode != AOI_MODES[0] and request.aoi is None:
+        raise OptionError(
+            f"aoi_mode is {request.aoi_mode!r}, and there is no area of interest; give aoi, or leave aoi_mode away."
+        )
     refuse_other_processes(request.scheduler)

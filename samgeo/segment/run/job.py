@@ -58,6 +58,7 @@ class Job:
     scheduler: str | Client | None
     workers: int | None
     progress: bool
+    clips: bool = False
     y_up: bool = False
 
     @property
@@ -131,6 +132,7 @@ def objects_by_row(
         Behind this row.
     """
     merger = Merger(job.levels, min_iou=job.merge_iou, row=frontier.row, components=frontier.components)
+    within = job.plan.aoi_px if job.clips else None
     counts, waiting = frontier.counts, list(frontier.waiting)
     for number, pieces in enumerate(rows, frontier.row):
         merger.begin(pieces)
@@ -141,6 +143,6 @@ def objects_by_row(
         closed = without_specks(merger.finish(), job.min_part, job.min_hole, job.pixel_side)
         open_pieces = [piece for members in merger.components for piece in members]
         settled, waiting = settle([*waiting, *closed], open_pieces, job.plan.gates.mask_nms)
-        objects = to_frame(settled, job.raster.geobox, min_area=job.min_area, max_area=job.max_area)
+        objects = to_frame(settled, job.raster.geobox, min_area=job.min_area, max_area=job.max_area, within_px=within)
         counts = (*counts, len(objects))
         yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components), tuple(waiting))
