@@ -23,7 +23,7 @@ from samgeo.segment.embeddings import Encoded, embed_together, read_window
 from samgeo.segment.masks import Mask, iou
 from samgeo.segment.pieces import Piece
 from samgeo.segment.profile import stage, timed
-from samgeo.segment.prompting import interior_points, soften
+from samgeo.segment.prompting import interior_points, soften_mask
 from samgeo.segment.regions import fill_and_drop
 from samgeo.segment.run.parts import Failure
 from samgeo.segment.same import known_iou
@@ -263,8 +263,9 @@ def _prompts(
     origin = np.array([window.rect.x0, window.rect.y0], dtype=np.float64)
     scale = np.float32(model.input_size / lattice.window)
     side = int(getattr(model, "mask_size", model.input_size // 4))
-    outlines = polygons([mask.shift(-window.rect.x0, -window.rect.y0) for mask in seen]).tolist()
-    soft = np.stack([soften(outline, lattice.window, side) for outline in outlines])
+    inside = [mask.shift(-window.rect.x0, -window.rect.y0) for mask in seen]
+    outlines = polygons(inside).tolist()
+    soft = np.stack([soften_mask(mask, lattice.window, side) for mask in inside])
     points = interior_points(outlines).astype(np.float32)[:, None] * scale
     labels = np.ones(points.shape[:2], dtype=np.int64)
     every = np.arange(len(seen))

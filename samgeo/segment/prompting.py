@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
+from samgeo.segment.masks import Mask
 from samgeo.segment.merge import Piece, Segment, merge, place
 from samgeo.segment.whole import whole
 
 if TYPE_CHECKING:
     import shapely
 
-__all__ = ["Ask", "Index", "Prompts", "SoftMask", "ask", "interior_points", "join", "soften", "windows_of"]
+__all__ = ["Ask", "Index", "Prompts", "SoftMask", "ask", "interior_points", "join", "soften", "soften_mask", "windows_of"]
 
 Index = tuple[int, int]
 
@@ -272,7 +273,6 @@ def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float3
     """
     from affine import Affine
     from rasterio.features import rasterize
-    from scipy import ndimage
 
     scale = window / side
     drawn = rasterize([(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8").astype(bool)
@@ -280,6 +280,38 @@ def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float3
         drawn = rasterize(
             [(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8", all_touched=True
         ).astype(bool)
+    return _soft_logits(drawn)
+
+
+def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
+    """Draw a mask in window pixels as logits, as `soften` does a polygon.
+
+    Parameters
+    ----------
+    mask : Mask
+        In pixels of the window; not empty.
+    window : int
+        Side of the window in raster pixels.
+    side : int
+        Side of the drawing.
+
+    Returns
+    -------
+    ndarray of float32, shape (side, side)
+    """
+    pixels = mask.to_array(Rect(0, 0, window, window))
+    centres = ((np.arange(side) + 0.5) * window / side).astype(np.int64)
+    drawn = pixels[np.ix_(centres, centres)]
+    if not drawn.any():
+        # It lies between the centres of cells: the cells that it touches stand for it.
+        row, column = np.nonzero(pixels)
+        drawn[row * side // window, column * side // window] = True
+    return _soft_logits(drawn)
+
+
+def _soft_logits(drawn: NDArray[np.bool_]) -> NDArray[np.float32]:
+    from scipy import ndimage
+
     inwards, outwards = ndimage.distance_transform_edt(drawn), ndimage.distance_transform_edt(~drawn)
     distance = np.where(drawn, inwards - 0.5, 0.5 - outwards)
     return (np.clip(distance / SOFT_PX, -1, 1) * SOFT_LOGIT).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Objects that windows cut are continued in the neighbours, whatever the area of interest, and say whether they are complete."""
+"""Objects that windows cut are continued in their neighbours, and say whether they are complete."""
 
 from __future__ import annotations
 
