@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samgeo.errors import VectorError
+from samgeo.errors import SamgeoWarning, VectorError
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -30,7 +30,7 @@ _PLAIN = (str, bool, int, float)
 _NESTED = (dict, list, tuple, set, frozenset, np.ndarray)
 
 
-class RenamedColumnsWarning(UserWarning):
+class RenamedColumnsWarning(SamgeoWarning):
     """Columns of the user's features have names of columns of the result, and were given other names."""
 
 

@@ -77,6 +77,8 @@ def check_output(
         reason = (
             " (a shapefile cuts names to 10 characters and cannot be replaced whole: write .gpkg)" if suffix == ".shp" else ""
         )
+        if suffix in (".tif", ".tiff"):
+            reason = " (samgeo rasterize makes a raster of labels of a vector file)"
         raise VectorError(f"{path} cannot be written: the suffix {suffix!r} is not one of {known}{reason}.")
     if layer is not None and SUFFIXES[suffix] != "GPKG":
         raise VectorError(f"{path} cannot have a layer's name; leave layer away, or write a GeoPackage (.gpkg).")

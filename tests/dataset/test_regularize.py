@@ -289,6 +289,7 @@ def test_options_that_cannot_work(options, said):
         regularize(frame([RECTANGLE]), **options)
 
 
+@pytest.mark.filterwarnings("ignore::samgeo.geo.columns.RenamedColumnsWarning")
 def test_the_command(tmp_path):
     source, output = tmp_path / "masks.parquet", tmp_path / "houses.gpkg"
     frame(staircases([affinity.rotate(L_SHAPE, 20)], 0.3), area_m2=[1.0]).to_parquet(source)

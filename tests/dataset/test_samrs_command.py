@@ -36,6 +36,7 @@ def boxes(tmp_path_factory):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore::samgeo.dataset.samrs.make.SplitWarning")
 def test_it_makes_what_the_function_makes(boxes, tmp_path):
     options = (
         "--chip",

@@ -60,6 +60,7 @@ def test_polygons_that_overlap_are_simplified_too():
     assert after.is_valid.all()
 
 
+@pytest.mark.filterwarnings("ignore::samgeo.geo.columns.RenamedColumnsWarning")
 def test_the_tolerance_is_in_metres_on_the_ground():
     before = gpd.GeoDataFrame(
         {"area_m2": [0.0] * 12}, geometry=[affinity.translate(each, 350_000, 3_060_000) for each in mosaic()], crs=UTM

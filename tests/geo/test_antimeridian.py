@@ -149,7 +149,7 @@ def test_geojson_is_cut_at_180_degrees_and_comes_back_whole(tmp_path) -> None:
     given = [WAYS["170 to 190"], shapely.box(190, 0, 200, 10), shapely.box(10, 0, 20, 10)]
     write_vectors(gpd.GeoDataFrame({"n": [0, 1, 2]}, geometry=given, crs=DEGREES), path)
     written = [shapely.geometry.shape(feature["geometry"]) for feature in json.loads(path.read_text())["features"]]
-    assert [one.geom_type for one in written] == ["MultiPolygon", "Polygon", "Polygon"]
+    assert [one.geom_type for one in written] == ["MultiPolygon"] * 3
     assert written[0].equals(WAYS["cut by RFC 7946"])
     assert written[1].equals(shapely.box(-170, 0, -160, 10))
     assert json.loads(shapely.to_geojson(given[2])) == json.loads(path.read_text())["features"][2]["geometry"]

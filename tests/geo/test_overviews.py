@@ -75,7 +75,7 @@ def write(path: Path, pixels: np.ndarray, valid: np.ndarray, gaps: str, *, besid
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10**6),
-    shape=st.tuples(st.integers(1, 150), st.integers(1, 150)),
+    shape=st.tuples(st.integers(17, 150), st.integers(17, 150)),
     whole=st.booleans(),
     factor=st.sampled_from([2, 3, 4, 6, 8, 16]),
     overviews=st.sampled_from([(2,), (2, 4), (4,), (3,), (2, 4, 8, 16), (8,)]),
@@ -257,7 +257,7 @@ def test_a_vrt_is_the_same_with_and_without_overviews(kind: str, shape: tuple[in
         else:
             with rasterio.open(path) as file, rasterio.vrt.WarpedVRT(file, crs="EPSG:32634") as warped:
                 rasterio.shutil.copy(warped, vrt, driver="VRT")
-        found.append(Raster.open(vrt).read_coarse(rect, 4))
+        found.append(Raster.open(vrt, check=False).read_coarse(rect, 4))
     assert np.array_equal(found[0][1], found[1][1])
     assert np.abs(found[0][0].astype(int) - found[1][0]).max() <= 2
 

@@ -171,7 +171,7 @@ def test_polygons_of_prompts_proposals_and_maps_have_their_edges() -> None:
     (bare,), _ = read_polygons([DEGREE], geobox=geobox, crs=DEGREES)
     assert bare.equals_exact(px)
     back = (~geobox.affine).to_shapely()
-    placed = [place_geometry(DEGREE, geobox, DEGREES), read_proposals(frame(DEGREE), geobox)[0].geometry]
+    placed = [place_geometry(DEGREE, geobox, DEGREES), read_proposals(frame(DEGREE), geobox).proposals[0].geometry]
     placed.append(read_onto(frame(DEGREE), geobox).geometry[0])
     for one in placed:
         assert shapely.affinity.affine_transform(one, back).hausdorff_distance(exact) < 0.15

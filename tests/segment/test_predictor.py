@@ -49,7 +49,7 @@ def test_points_boxes_and_polygons_find_the_very_pixels_in_the_prompts_order(pre
     order = np.random.default_rng(0).permutation(len(AREAS))
     by_point = predictor.predict(points=POINTS[order])
     by_box = predictor.predict(boxes=BOXES[order])
-    by_polygon = predictor.predict(polygons=by_box)
+    by_polygon = predictor.predict(polygons=by_box.geometry)
     assert areas(by_point) == areas(by_box) == areas(by_polygon) == AREAS[order].tolist()
     assert by_box.reason.isna().all()
     assert list(by_box.columns) == ["predicted_iou", "stability_score", "area_px", "complete", "reason", "geometry"]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyproj
 import shapely
 from numpy.typing import NDArray
 
@@ -315,7 +316,7 @@ def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> d
 
 def extent_of(geobox: GeoBox, crs: Any) -> shapely.Geometry | None:
     """Return a region around an image in a CRS, a little larger; None where it cannot be said."""
-    return None if geobox.crs is None else around_raster(geobox, crs)
+    return None if geobox.crs is None else around_raster(geobox, pyproj.CRS.from_user_input(crs))
 
 
 def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where) -> NDArray[np.object_]:
