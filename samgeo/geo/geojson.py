@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
+POLYGON, MULTIPOLYGON = 3, 6
+
 __all__ = ["SCHEMA_MEMBER", "crs_name", "read_head", "write_geojson", "write_geojson_parts"]
 
 # What GeoJSON cannot say, for our own reader: the columns where there are no features, and that there is no CRS.
@@ -105,7 +107,11 @@ def _head(frame: gpd.GeoDataFrame, members: dict[str, Any]) -> str:
 def _features(frame: gpd.GeoDataFrame) -> Iterator[str]:
     import shapely
 
-    geometry = cut_at_antimeridian(frame.geometry.to_numpy(), frame.crs)
+    given = frame.geometry.to_numpy()
+    geometry = cut_at_antimeridian(given, frame.crs)
+    # Moving a multipolygon of one part to its own side leaves a polygon; all features of a file have the same type.
+    single = (shapely.get_type_id(given) == MULTIPOLYGON) & (shapely.get_type_id(geometry) == POLYGON)
+    geometry[single] = [shapely.multipolygons([one]) for one in geometry[single]]
     table = frame.drop(columns=frame.geometry.name)
     for start in range(0, len(frame), CHUNK):
         shapes = shapely.to_geojson(geometry[start : start + CHUNK])

@@ -19,6 +19,7 @@ from shapely import affinity
 from samgeo.cli import main
 from samgeo.dataset.footprints import regularize
 from samgeo.errors import OptionError, VectorError
+from samgeo.geo.area import area_m2
 from samgeo.geo.vectors import read_provenance, read_vectors
 from samgeo.segment.masks import Mask
 from samgeo.segment.vectorize import georeference, polygons
@@ -289,10 +290,10 @@ def test_options_that_cannot_work(options, said):
         regularize(frame([RECTANGLE]), **options)
 
 
-@pytest.mark.filterwarnings("ignore::samgeo.geo.columns.RenamedColumnsWarning")
 def test_the_command(tmp_path):
     source, output = tmp_path / "masks.parquet", tmp_path / "houses.gpkg"
-    frame(staircases([affinity.rotate(L_SHAPE, 20)], 0.3), area_m2=[1.0]).to_parquet(source)
+    outlines = frame(staircases([affinity.rotate(L_SHAPE, 20)], 0.3))
+    outlines.assign(area_m2=area_m2(outlines.geometry, outlines.crs)).to_parquet(source)
     arguments = ["regularize", str(source), str(output), "--angles", "45", "--tolerance", "0.8", "--no-circles"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output

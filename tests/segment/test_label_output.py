@@ -14,7 +14,7 @@ from rasterio.features import rasterize as draw
 
 import samgeo
 from samgeo.errors import OptionError, StoppedError, VectorError
-from samgeo.segment.pipeline import segment_to_file
+from samgeo.segment.pipeline import NothingFoundWarning, segment_to_file
 from samgeo.segment.prompted import predict
 from samgeo.segment.run.holes import holes_path
 from samgeo.testing.oracle import Oracle
