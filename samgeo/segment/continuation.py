@@ -278,9 +278,9 @@ def _prompts(
         own = plan.levels.points(*index, plan.gates.points_per_side)
         owners, chosen = [], []
         for place, mask in enumerate(seen):
-            inside = own[_on(mask, own)][:OWN_POINTS]
-            owners += [place] * len(inside)
-            chosen.append(inside)
+            on_mask = own[_on(mask, own)][:OWN_POINTS]
+            owners += [place] * len(on_mask)
+            chosen.append(on_mask)
         if owners:
             clicks = ((np.concatenate(chosen) - origin).astype(np.float32) * scale)[:, None]
             own_labels = np.ones((len(clicks), 1), dtype=np.int64)
