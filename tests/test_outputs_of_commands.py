@@ -27,6 +27,9 @@ from samgeo.testing import Oracle, encode_ids
 TRANSFORM = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000)
 QUIET = {"model": Oracle(128), "progress": False}
 
+# Rasters without a georeference are written here on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
 
 def raster(path: Path, *, placed: bool = True) -> Path:
     """Write a raster of one object, in pixels 20 to 60 from the left and 10 to 50 from the top."""

@@ -48,7 +48,7 @@ def test_fine_pieces_draw_what_a_coarse_one_holds_together() -> None:
     """Between the fine pieces is a window that saw nothing: there the coarse mask is drawn."""
     left, right = block(11, 20, 100, 80), block(160, 20, 259, 80)
     (segment,) = merged(
-        piece(COARSE, 0, block(8, 18, 190, 82), cut=True),
+        piece(COARSE, 0, block(8, 18, 200, 82), cut=True),
         piece(COARSE, 1, block(160, 18, 258, 82), cut=True),
         piece(FINE, 0, left, cut=True),
         piece(FINE, 2, right, cut=True),
