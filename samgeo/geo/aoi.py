@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.antimeridian import period_of
+from samgeo.geo.axes import refuse_mirrored
 from samgeo.geo.overlay import around_raster, check_same_kind, in_raster_crs, repaired_polygons
 from samgeo.geo.place import crs_of, same_crs, transformer
 
@@ -141,12 +142,14 @@ def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely
     OptionError
         If it is no area (see `read_area`), or does not meet the raster.
     """
+    import geopandas as gpd
     import shapely
     from shapely.affinity import affine_transform
 
     ours = crs_of(geobox)
     read = read_area(area, ours)
     check_same_kind(read.crs, geobox, what=WHAT, raster=name)
+    refuse_mirrored(gpd.GeoDataFrame(geometry=[read.geometry], crs=read.crs), geobox, WHAT)
     near, whole = read.geometry, read.geometry
     if read.crs is not None and ours is not None and not same_crs(read.crs, ours):
         around = around_raster(geobox, read.crs)
