@@ -105,7 +105,8 @@ class Ends:
             left = self._left(piece, component)
             if left.is_empty:
                 continue
-            key = id(component)
+            # Lists of members come and go when objects are joined; their first pieces stay.
+            key = id(component[0])
             waiting = False
             for window in self._owners(piece, left):
                 if (id(piece), window) in self._asked or self._count[key] >= MOST_ASKS:
