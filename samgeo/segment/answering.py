@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,6 +119,7 @@ def best_pieces(
             best = predicted.argmax(axis=1)
             chosen = logits[np.arange(len(batch)), best]
             kept = masks_from_logits(chosen, **_upsampling(model, lattice, window))
+            found: list[tuple[int, Piece]] = []
             for number, inside, score in zip(kept.index.tolist(), kept.masks, kept.stability.tolist(), strict=True):
                 mask = _on_data(inside, window)
                 if mask.is_empty:
@@ -126,7 +127,26 @@ def best_pieces(
                 cut_at = _cut_at(mask, lattice, window)
                 mask = mask.shift(window.rect.x0, window.rect.y0)
                 iou = float(predicted[number, best[number]])
-                yield batch[number].prompt, Piece(mask, iou, score, index, 0, cut_at)
+                found.append((batch[number].prompt, Piece(mask, iou, score, index, 0, cut_at)))
+            del logits, chosen, kept
+            yield from _in_one_block(found)
+
+
+def _in_one_block(found: Sequence[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
+    """Return the same pieces, with the runs of all their masks in one block of memory.
+
+    Hundreds of small arrays that stay, allocated among the large ones of each batch, would split the freed memory into parts
+    too small for the next batch, so that the process grew by 100 kB for each prompt.
+    """
+    masks = [mask for _, piece in found for mask in (piece.mask, piece.cut_at)]
+    if not masks:
+        return []
+    ends = np.cumsum([len(mask.runs) for mask in masks])[:-1]
+    packed = [Mask(runs) for runs in np.split(np.concatenate([mask.runs for mask in masks]), ends)]
+    return [
+        (prompt, replace(piece, mask=mask, cut_at=cut_at))
+        for (prompt, piece), mask, cut_at in zip(found, packed[::2], packed[1::2], strict=True)
+    ]
 
 
 def _decode(

@@ -211,7 +211,9 @@ class RunFolder:
         OptionError
             If the disk does not take it.
         """
-        write_whole(self.part_path(Span(part.row, part.start, part.stop, bool(part.failures))), part.to_bytes())
+        path = self.part_path(Span(part.row, part.start, part.stop, bool(part.failures)))
+        take_away(path)
+        write_whole(path, part.to_bytes())
 
     def failures(self) -> list[Failure]:
         """Return the windows that failed, in order; those of damaged parts are not known."""
@@ -256,8 +258,12 @@ class RunFolder:
 
         if len(objects):
             path = self.row_path(row)
+            digest = path.with_suffix(DIGEST)
+            # What leads out of the folder is replaced itself, and never what it leads to.
+            take_away(path)
+            take_away(digest)
             write_part(objects, path)
-            write_whole(path.with_suffix(DIGEST), _digest(path).encode())
+            write_whole(digest, _digest(path).encode())
         write_whole(self.path / FRONTIER, frontier.to_bytes())
 
     def row_path(self, row: int) -> Path:

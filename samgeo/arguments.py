@@ -1,0 +1,162 @@
+"""Checks of the Python types of arguments: a wrong type is told before any work, with the argument's name."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import os
+import reprlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ParamSpec, TypeVar, cast
+
+from samgeo.errors import OptionError
+
+__all__ = ["check_types", "checked_names"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# In place of a value that does not fit a kind.
+_NO_FIT = object()
+
+
+def check_types(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a function check the types of its arguments against its own annotations, as a decorator.
+
+    Only parameters are checked whose annotation is made of ``int``, ``float``, ``bool``, ``str``, paths, a device, sequences
+    of texts, and ``None``. A whole number is good for ``float``, a truth value is no number, and a text is no sequence of
+    texts. Scalars of NumPy are made Python's own, so that they can be written as JSON.
+
+    Parameters
+    ----------
+    function : callable
+        Its module has ``from __future__ import annotations``: the annotations are texts.
+
+    Returns
+    -------
+    callable
+        The function, which raises `OptionError` first where a type is wrong.
+
+    Examples
+    --------
+    >>> @check_types
+    ... def cut(size: int, name: str | None = None): ...
+    >>> cut(2.5)
+    Traceback (most recent call last):
+    samgeo.errors.OptionError: size is 2.5; give a whole number.
+    """
+    signature = inspect.signature(function)
+    kinds = _kinds_of(signature)
+
+    @functools.wraps(function)
+    def checking(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # Python's own message has the function's name
+        for name, value in bound.arguments.items():
+            if name in kinds:
+                bound.arguments[name] = _fit(name, value, kinds[name])
+        return function(*bound.args, **bound.kwargs)
+
+    return checking
+
+
+def checked_names(function: Callable[..., Any]) -> list[str]:
+    """Return the names of those parameters of a function whose types `check_types` can check."""
+    return list(_kinds_of(inspect.signature(function)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What an annotation means.
+
+    Attributes
+    ----------
+    told : str
+        What to give, in a message.
+    fit : callable
+        Returns a value of the kind, or `_NO_FIT`.
+    """
+
+    told: str
+    fit: Callable[[Any], Any]
+
+
+def _whole_number(value: Any) -> Any:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0):
+        return _NO_FIT
+    return operator.index(value)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return _NO_FIT
+    return value.item() if hasattr(value, "item") else value
+
+
+def _truth_value(value: Any) -> Any:
+    if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    return value if isinstance(value, bool) else _NO_FIT
+
+
+def _text(value: Any) -> Any:
+    return value if isinstance(value, str) else _NO_FIT
+
+
+def _path(value: Any) -> Any:
+    return value if isinstance(value, os.PathLike) and not isinstance(value.__fspath__(), bytes) else _NO_FIT
+
+
+def _device(value: Any) -> Any:
+    return str(value) if (type(value).__module__, type(value).__name__) == ("torch", "device") else _NO_FIT
+
+
+def _texts(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value) else _NO_FIT
+
+
+def _none(value: Any) -> Any:
+    return value if value is None else _NO_FIT
+
+
+_TEXTS = _Kind("a list of texts", _texts)
+_PATH = _Kind("a path", _path)
+_KINDS = {
+    "int": _Kind("a whole number", _whole_number),
+    "float": _Kind("a number", _number),
+    "bool": _Kind("True or False", _truth_value),
+    "str": _Kind("a text", _text),
+    "Path": _PATH,
+    "os.PathLike[str]": _PATH,
+    "torch.device": _Kind("a torch.device", _device),
+    "Sequence[str]": _TEXTS,
+    "list[str]": _TEXTS,
+    "tuple[str, ...]": _TEXTS,
+    "None": _Kind("None", _none),
+}
+
+
+def _kinds_of(signature: inspect.Signature) -> dict[str, tuple[_Kind, ...]]:
+    """Return the kinds of each parameter that can be checked."""
+    found = {}
+    for name, parameter in signature.parameters.items():
+        parts = [part.strip() for part in str(parameter.annotation).split("|")]
+        is_one = parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        if is_one and isinstance(parameter.annotation, str) and all(part in _KINDS for part in parts):
+            found[name] = tuple(_KINDS[part] for part in parts)
+    return found
+
+
+def _fit(name: str, value: Any, kinds: tuple[_Kind, ...]) -> Any:
+    for kind in kinds:
+        fitting = kind.fit(value)
+        if fitting is not _NO_FIT:
+            return fitting
+    told = list(dict.fromkeys(kind.told for kind in kinds))
+    wanted = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} or {told[-1]}"
+    raise OptionError(f"{name} is {cast('str', reprlib.repr(value))}; give {wanted}.")
