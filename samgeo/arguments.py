@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from samgeo.errors import OptionError
 
@@ -87,7 +87,7 @@ class _Kind:
 
 
 def _whole_number(value: Any) -> Any:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0):
+    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0) != 0:
         return _NO_FIT
     return operator.index(value)
 
@@ -159,4 +159,4 @@ def _fit(name: str, value: Any, kinds: tuple[_Kind, ...]) -> Any:
             return fitting
     told = list(dict.fromkeys(kind.told for kind in kinds))
     wanted = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} or {told[-1]}"
-    raise OptionError(f"{name} is {cast('str', reprlib.repr(value))}; give {wanted}.")
+    raise OptionError(f"{name} is {reprlib.repr(value)}; give {wanted}.")

@@ -10,6 +10,7 @@ import samgeo
 ROOT = Path(samgeo.__file__).parent
 LEFT_OF = {
     "errors": set(),
+    "arguments": set(),
     "geo": set(),
     "sam": {"geo"},
     "segment": {"geo", "sam"},
@@ -55,7 +56,7 @@ def breaches(source, room, package):
         target = room_of(parts)
         # The package itself loads every room: it may be asked for its version, and for nothing else.
         asks_version = target == "samgeo" and name == "__version__"
-        if not asks_version and target not in LEFT_OF[room] | {room, "errors"}:
+        if not asks_version and target not in LEFT_OF[room] | {room, "errors", "arguments"}:
             found.append(".".join(["samgeo", *parts]))
     return found
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.files import refuse_inputs, refuse_unwritable
 from samgeo.geo.grid import Rect
@@ -69,6 +70,7 @@ class Classes:
         return np.array([self.values[value] for value in frame[self.column]], dtype=np.uint8)
 
 
+@check_types
 def rasterize(
     result: Any,
     image: Any,

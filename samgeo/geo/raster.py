@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.bands import choose_bands
 from samgeo.geo.coarse import read_squares
@@ -74,6 +75,7 @@ class Raster:
     stretch: tuple[Stretch, Stretch, Stretch] | None
 
     @classmethod
+    @check_types
     def open(
         cls,
         source: Any,
@@ -236,6 +238,7 @@ class Raster:
             raise OptionError(f"size is {size}; give 1 pixel or more.")
         return self.picture(*self.source.read(self.numbers, part, shape))
 
+    @check_types
     def read_coarse(self, rect: Rect, factor: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Read a rectangle, which may reach past the raster, with squares of pixels as one: the mean of what is valid in each.
 

@@ -13,7 +13,7 @@ from samgeo.errors import OptionError
 from samgeo.learn.pictures import Picture
 from samgeo.learn.prompts import box_of, centre_click, correct
 from samgeo.learn.scores import BoxScores, Reliability, Scores
-from samgeo.sam.segmenter import Segmenter
+from samgeo.sam.segmenter import Segmenter, decode
 
 __all__ = ["evaluate", "evaluate_boxes"]
 
@@ -195,7 +195,8 @@ class _View:
         from torch.nn import functional
 
         factor = self.model.input_size / self.side
-        logits, predicted = self.model.decode(
+        logits, predicted = decode(
+            self.model,
             self.embedding,
             points=None if points is None else (points * factor).astype(np.float32),
             labels=labels,

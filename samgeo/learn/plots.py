@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.files import check_new, write_whole
 from samgeo.learn.scores import Reliability
@@ -64,6 +65,7 @@ def read_log(log: str | os.PathLike[str]) -> list[dict[str, float]]:
     return [steps[step] for step in sorted(steps)]
 
 
+@check_types
 def plot_log(log: str | os.PathLike[str], output: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Draw the course of a training: loss, mean IoU, and the error of predicted IoU.
 
@@ -99,6 +101,7 @@ def plot_log(log: str | os.PathLike[str], output: str | os.PathLike[str], *, ove
     _write(figure, path)
 
 
+@check_types
 def plot_reliability(scores: Mapping[str, Reliability], output: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Draw predicted against true IoU: a line for each set, a dot for each bin, larger for more answers.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.files import check_new, write_whole
 from samgeo.learn import overhead
@@ -19,6 +21,9 @@ from samgeo.learn.pseudo import felzenszwalb
 from samgeo.learn.recipe import Recipe, load_recipe, needed
 from samgeo.learn.scores import BoxScores, Scores, markdown, number
 from samgeo.sam.registry import load_model
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Report", "judge"]
 
@@ -71,6 +76,7 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
+@check_types
 def judge(
     model: str | Path = "tiny",
     recipe: str | Path = "overhead",
@@ -81,7 +87,7 @@ def judge(
     tile_px: int = TILE_PX,
     max_objects: int | None = None,
     regions: bool = True,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     overwrite: bool = False,
     report: Callable[[str], None] | None = None,
 ) -> Report:

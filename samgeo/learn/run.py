@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.files import check_new, write_whole
 from samgeo.learn.examples import Source
@@ -19,6 +20,8 @@ from samgeo.learn.run_folder import LOG, locked
 from samgeo.learn.train import train_locked
 
 if TYPE_CHECKING:
+    import torch
+
     from samgeo.sam.tiny.network import TinyNetwork
 
 __all__ = ["Trained", "run_recipe"]
@@ -45,6 +48,7 @@ class Trained:
     steps: int
 
 
+@check_types
 def run_recipe(
     recipe: str | Path,
     output: str | Path,
@@ -53,7 +57,7 @@ def run_recipe(
     folder: str | Path | None = None,
     data: str | Path | None = None,
     steps: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     threads: int | None = None,
     curve: str | Path | None = None,
     overwrite: bool = False,

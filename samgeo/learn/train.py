@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.learn.examples import Source, draw
 from samgeo.learn.losses import LossWeights
@@ -97,6 +98,7 @@ class TrainOptions:
             )
 
 
+@check_types
 def train(
     network: nn.Module,
     sources: Sequence[Source],

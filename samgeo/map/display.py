@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.files import check_new, refuse_inputs, write_whole
 from samgeo.geo.overlay import read_onto
@@ -36,6 +37,7 @@ SIMPLIFY_PX = 0.1
 BATCH_PIXELS = 2**22
 
 
+@check_types
 def show(
     image: Any,
     result: gpd.GeoDataFrame | str | os.PathLike[str] | None = None,

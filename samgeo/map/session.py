@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import shapely
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.axes import check_y_up, describe_axes
 from samgeo.geo.prompts import read_boxes, read_points
@@ -79,6 +80,7 @@ class Session:
         If a file is of another raster, cannot be read, or cannot be written.
     """
 
+    @check_types
     def __init__(
         self,
         predictor: Predictor,
@@ -108,6 +110,7 @@ class Session:
         self._live = Live(History(start), self._rules, None if log is None else Log(log, self.id, opening), store)
 
     @classmethod
+    @check_types
     def replay(cls, log: str | os.PathLike[str], predictor: Predictor) -> Self:
         """Do the last session of a log again, to an identical state.
 
@@ -158,6 +161,7 @@ class Session:
         """The state now, with what can be undone; it waits for nobody."""
         return self._live.snapshot
 
+    @check_types
     def add_point(self, x: float, y: float, label: int = 1, *, crs: Any = None) -> Snapshot:
         """Click on the object (label 1) or beside it (label 0).
 
@@ -174,6 +178,7 @@ class Session:
         x_px, y_px = _placed(xy[0, 0].tolist(), crs)
         return self._live.do(lambda _: AddPoint(x_px, y_px, int(label)))
 
+    @check_types
     def set_box(self, x0: float, y0: float, x1: float, y1: float, *, crs: Any = None) -> Snapshot:
         """Draw a box around the object, between two corners in any order, instead of the one there was.
 
@@ -187,6 +192,7 @@ class Session:
         placed = SetBox(*_placed(box[0].tolist(), crs))
         return self._live.do(lambda _: placed)
 
+    @check_types
     def choose(self, candidate: int) -> Snapshot:
         """Choose a live candidate, by its number from 0."""
         return self._live.do(lambda _: Choose(candidate))
@@ -195,6 +201,7 @@ class Session:
         """Take the clicks and the box away."""
         return self._live.do(lambda _: ClearPrompts())
 
+    @check_types
     def accept(self, class_name: str | None = None) -> Snapshot:
         """Make the chosen candidate an object, the last of ``state.objects``; the prompts are then done with.
 
@@ -205,14 +212,17 @@ class Session:
         """
         return self._live.do(lambda _: Accept(class_name or self.classes[0]))
 
+    @check_types
     def select(self, id: int | None) -> Snapshot:  # noqa: A002 - the field's word, and the column's name
         """Select an object, or none."""
         return self._live.do(lambda _: Select(id))
 
+    @check_types
     def set_class(self, id: int, class_name: str) -> Snapshot:  # noqa: A002
         """Give an object another class."""
         return self._live.do(lambda _: SetClass(id, class_name))
 
+    @check_types
     def edit(self, id: int, geometry: shapely.Geometry, *, crs: Any = None) -> Snapshot:  # noqa: A002
         """Give an object another geometry; the model's scores, which are of the old one, go.
 
@@ -226,6 +236,7 @@ class Session:
         placed = place_geometry(geometry, self.predictor.raster.geobox, crs)
         return self._live.do(lambda _: Edit(id, placed))
 
+    @check_types
     def delete(self, id: int) -> Snapshot:  # noqa: A002
         """Delete an object."""
         return self._live.do(lambda _: Delete(id))
@@ -258,6 +269,7 @@ class Session:
         # Where nothing was new there is no action, and yet something to tell.
         return done if done.action is made[-1] else replace(done, action=made[-1], merge=None)
 
+    @check_types
     def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:
         """Make proposals objects with the same ids: all of them by default; of their own class where they have one."""
         named = class_name or self.classes[0]
@@ -275,6 +287,7 @@ class Session:
         """Do again what was last undone; nothing happens where there is nothing."""
         return self._live.do(lambda _: Redo())
 
+    @check_types
     def object_at(self, x: float, y: float, *, crs: Any = None) -> int | None:
         """Return the id of the object under a place, the last accepted of several, or None."""
         geobox = self.predictor.raster.geobox
@@ -301,6 +314,7 @@ class Session:
         frame.attrs["samgeo"] = self._provenance(now.state, now.revision)
         return frame
 
+    @check_types
     def export(
         self, path: str | os.PathLike[str], *, overwrite: bool = False, layer: str | None = None, y_up: bool = False
     ) -> None:
@@ -328,6 +342,7 @@ class Session:
         provenance = frame.attrs["samgeo"] | describe_axes(raster.geobox, y_up=y_up)
         write_vectors(frame, path, overwrite=overwrite, layer=layer, provenance=provenance)
 
+    @check_types
     def export_coco(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the objects as COCO, polygons in pixel coordinates, to a ``.json`` file.
 

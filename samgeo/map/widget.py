@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.raster import Raster
 from samgeo.map.acting import Hand
@@ -30,6 +31,7 @@ from samgeo.segment.regions import MIN_HOLE, MIN_PART
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import torch
 
     from samgeo.sam.segmenter import Segmenter
 
@@ -93,6 +95,7 @@ class Map:
         If the extra ``map`` is not installed, or the raster, the model, a file or an option cannot work.
     """
 
+    @check_types
     def __init__(
         self,
         raster: Any,
@@ -102,7 +105,7 @@ class Map:
         autosave: str | os.PathLike[str] | None = None,
         log: str | os.PathLike[str] | None = None,
         cache: str | os.PathLike[str] | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         dtype: str = "auto",
         bands: Any = None,
         stretch: Any = None,
@@ -195,6 +198,7 @@ class Map:
         """
         self._segmenting.start(in_view(self.leaflet) or whole(self._place))
 
+    @check_types
     def export(
         self, path: str | os.PathLike[str], *, overwrite: bool = False, layer: str | None = None, y_up: bool = False
     ) -> None:
@@ -223,6 +227,7 @@ class Map:
             raise OptionError("COCO has no layers, and pixels in which y runs down; leave layer and y_up away.")
         self.session.export_coco(path, overwrite=overwrite)
 
+    @check_types
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the picture is drawn and what is in view is segmented; return whether that came before the timeout."""
         return self._views.wait(timeout_s) and self._segmenting.wait(timeout_s)

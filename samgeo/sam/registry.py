@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samgeo.arguments import check_types
 from samgeo.errors import ModelError
 from samgeo.geo.files import check_name
 from samgeo.sam.download import fetch, fetch_from_hub, find
@@ -199,6 +200,7 @@ def model_path(name: str, *, download: bool = True) -> Path:
     return fetch(info.urls, info.file, sha256=info.sha256, size_bytes=info.size_bytes)
 
 
+@check_types
 def load_model(
     name_or_path: str | Path | Segmenter = DEFAULT_MODEL, *, device: str | torch.device = "auto", dtype: str = "auto"
 ) -> Segmenter:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from samgeo.errors import ModelError
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["Describing", "Gating", "Segmenter"]
+__all__ = ["Describing", "Gating", "Segmenter", "decode", "decode_gated"]
 
 
 @runtime_checkable
@@ -58,7 +60,7 @@ class Segmenter(Protocol):
         boxes: NDArray[np.float32] | None = None,
         masks: NDArray[np.float32] | None = None,
         multimask: bool = True,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor | NDArray[Any], torch.Tensor | NDArray[Any]]:
         """Segment the prompts of one window.
 
         Parameters
@@ -78,9 +80,9 @@ class Segmenter(Protocol):
 
         Returns
         -------
-        logits : tensor, shape (P, M, h, w)
+        logits : tensor or ndarray, shape (P, M, h, w)
             Above 0 is foreground; ``h, w <= S``, and the frame covers the whole input.
-        predicted_iou : tensor, shape (P, M)
+        predicted_iou : tensor or ndarray, shape (P, M)
             The model's own estimate of each mask's IoU.
         """
 
@@ -152,3 +154,64 @@ class Gating(Protocol):
         OptionError
             If the prompts do not fit each other or the model.
         """
+
+
+def decode(model: Segmenter, embedding: Any, **prompts: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Segment the prompts of one window, and check the form of the answer.
+
+    Parameters
+    ----------
+    model : Segmenter
+        It may return arrays of NumPy, which become tensors that share their memory.
+    embedding
+        One window's: ``model.embed(images)[i]``.
+    **prompts
+        Of `Segmenter.decode`.
+
+    Returns
+    -------
+    logits : tensor, shape (P, M, h, w)
+    predicted_iou : tensor, shape (P, M)
+
+    Raises
+    ------
+    ModelError
+        If the answer has other shapes.
+    """
+    import torch
+
+    answer = model.decode(embedding, **prompts)
+    try:
+        logits, predicted = (torch.as_tensor(one) for one in answer)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"decode of the model {model.name} returned {type(answer).__name__}, which is not two tensors or arrays ({error}); "
+            "it must return the logits and the predicted IoU, as samgeo.sam.segmenter.Segmenter says."
+        ) from None
+    given = next(value for value in (prompts.get(name) for name in ("points", "boxes", "masks")) if value is not None)
+    fits = logits.ndim == 4 and predicted.shape == logits.shape[:2] and len(logits) == len(given) and logits.shape[1] > 0
+    if not fits:
+        raise ModelError(
+            f"decode of the model {model.name} returned logits of shape {tuple(logits.shape)} and predicted IoU of shape "
+            f"{tuple(predicted.shape)} for {len(given)} prompts; they must be (P, M, h, w) and (P, M)."
+        )
+    return _as_floats(logits), predicted
+
+
+def decode_gated(
+    model: Gating, embedding: Any, **prompts: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64], torch.Tensor, NDArray[np.float32]]:
+    """Do `Gating.decode_gated`; logits of NumPy become a tensor that shares their memory."""
+    import torch
+
+    prompt, token, logits, predicted = model.decode_gated(embedding, **prompts)
+    return prompt, token, _as_floats(torch.as_tensor(logits)), predicted
+
+
+def _as_floats(logits: torch.Tensor) -> torch.Tensor:
+    """Return logits of a kind that can be drawn: NumPy's default is more exact than needed, and masks may be truth values."""
+    import torch
+
+    if logits.dtype == torch.bool:
+        return logits.float() * 2 - 1
+    return logits.float() if logits.dtype == torch.float64 or not logits.is_floating_point() else logits

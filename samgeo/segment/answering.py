@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice
+from samgeo.sam.segmenter import decode
 from samgeo.segment.cut import cut_pixels, edge_px
 from samgeo.segment.embeddings import Encoded
 from samgeo.segment.masks import Mask
@@ -163,11 +164,11 @@ def _decode(
         given["boxes"] = (np.stack([one.box for one in batch if one.box is not None]) * scale).astype(np.float32)
     if has_mask:
         given["masks"] = np.stack([_earlier(model, lattice, one) for one in batch])
-    logits, predicted = model.decode(window.embedding, multimask=multimask, **given)
+    logits, predicted = decode(model, window.embedding, multimask=multimask, **given)
     for _ in range(refine):
         scores = predicted.float().cpu().numpy()
         best = logits[np.arange(len(batch)), scores.argmax(axis=1)].float().cpu().numpy()
-        logits, predicted = model.decode(window.embedding, multimask=False, **(given | {"masks": best}))
+        logits, predicted = decode(model, window.embedding, multimask=False, **(given | {"masks": best}))
     return logits, predicted.float().cpu().numpy().astype(np.float64)
 
 

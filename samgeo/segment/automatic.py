@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.geo.grid import Rect
-from samgeo.sam.segmenter import Gating
+from samgeo.sam.segmenter import Gating, decode, decode_gated
 from samgeo.segment.masks import Mask
 from samgeo.segment.nms import box_nms, keep_greedily, nearly_equal
 from samgeo.segment.profile import stage, timed
@@ -228,9 +228,9 @@ def _above(
 ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64]]:
     """Return prompt, logits and predicted IoU of every candidate that passes, by prompt then token."""
     if isinstance(model, Gating):
-        prompt, _, passed, iou = model.decode_gated(embedding, points=points, labels=labels, min_iou=min_iou)
+        prompt, _, passed, iou = decode_gated(model, embedding, points=points, labels=labels, min_iou=min_iou)
         return np.asarray(prompt), passed, np.asarray(iou, dtype=np.float64)
-    logits, predicted = model.decode(embedding, points=points, labels=labels)
+    logits, predicted = decode(model, embedding, points=points, labels=labels)
     scores = predicted.float().cpu().numpy().astype(np.float64)
     prompt, token = np.nonzero(scores > min_iou)
     return prompt, logits[prompt, token], scores[prompt, token]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from samgeo.geo.block_cache import limit_worker_block_cache
 from samgeo.geo.grid import Rect
+from samgeo.sam.segmenter import decode
 from samgeo.segment.automatic import Found, turn
 from samgeo.segment.cut import uncovered
 from samgeo.segment.embeddings import Encoded, embed_together, read_window
@@ -29,7 +30,7 @@ from samgeo.segment.run.parts import Failure
 from samgeo.segment.same import known_iou
 from samgeo.segment.upsample import masks_from_logits
 from samgeo.segment.vectorize import polygons
-from samgeo.segment.window import ATTEMPTS, FAULTS, ModelReference, load_referenced, make_room, placed, together
+from samgeo.segment.window import ATTEMPTS, FAULTS, ModelReference, describe_fault, load_referenced, make_room, placed, together
 
 if TYPE_CHECKING:
     from samgeo.geo.levels import Levels
@@ -180,7 +181,7 @@ def try_to_continue(raster: Raster, model: Segmenter | ModelReference, plan: Pla
             segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
             return continue_pieces(raster, segmenter, plan, ask)
         except FAULTS as error:
-            reason = f"failed {ATTEMPTS} times: {error}"
+            reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
             make_room()
     return Failure(ask.window, reason)
 
@@ -305,7 +306,7 @@ def _answers(
     """Decode a batch of prompts; give what passes the gates, with the place of its prompt."""
     gates, (scale, lattice, _) = plan.gates, plan.levels.locate(index[0])
     with turn(model), stage("decode", getattr(model, "device", None)):
-        logits, predicted = model.decode(window.embedding, **given)
+        logits, predicted = decode(model, window.embedding, **given)
         scores = predicted.float().cpu().numpy().astype(np.float64)
         prompt, token = np.nonzero(scores > gates.pred_iou)
         chosen = logits[prompt, token]

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samgeo.errors import OptionError, RasterError, SamgeoError, WindowError
+from samgeo.arguments import check_types
+from samgeo.errors import OptionError, RasterError, WindowError
 from samgeo.geo.files import check_name, refuse_inputs
 from samgeo.geo.identity import SourceWatch
 from samgeo.sam.packing import pack
 from samgeo.segment.embeddings import check_fresh, read_window
-from samgeo.segment.schedule import run_ordered
+from samgeo.segment.schedule import check_scheduler, run_ordered
 from samgeo.segment.store import EmbeddingStore, Index, pixel_digest
-from samgeo.segment.window import ModelReference, load_referenced
+from samgeo.segment.window import FAULTS, ModelReference, describe_fault, load_referenced
 
 if TYPE_CHECKING:
+    import torch
     from distributed import Client
 
     from samgeo.geo.raster import Raster
@@ -55,12 +57,13 @@ class Encoding:
     mended: int = 0
 
 
+@check_types
 def encode(
     image: Any,
     store: str | os.PathLike[str],
     *,
     model: str | Path | Segmenter = "tiny",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "auto",
     bands: Any = None,
     stretch: Any = None,
@@ -119,6 +122,7 @@ def encode(
 
     if workers is not None and workers < 1:
         raise OptionError(f"workers is {workers}; give 1 or more.")
+    check_scheduler(scheduler)
     check_name(store, OptionError)
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
     if overwrite:
@@ -128,7 +132,7 @@ def encode(
     check_fresh(raster, into)
     watch = SourceWatch(raster)
 
-    reference = ModelReference(str(model), device, dtype) if isinstance(model, str | Path) else segmenter
+    reference = ModelReference(str(model), str(device), dtype) if isinstance(model, str | Path) else segmenter
     shared = (raster, segmenter if scheduler in (None, "threads", "synchronous") else reference, into, verify)
     blocks = into.blocks()
     encoded = kept = empty = mended = 0
@@ -168,12 +172,12 @@ def _encode_block(
             window = read_window(raster, store.lattice, index)
             has_data = bool(window.valid.any())
             arrays = pack(segmenter, embed_window(segmenter, window.image, window.size)) if has_data else None
-        except (SamgeoError, OSError, RuntimeError, MemoryError) as error:
+        except FAULTS as error:
             store.write(waiting)
             raise WindowError(
-                f"the window at row {index[0]}, column {index[1]} of {raster.name} cannot be encoded ({error}); "
-                "what was encoded so far is kept: run again to continue."
-            ) from (error if isinstance(error, RuntimeError) else None)
+                f"the window at row {index[0]}, column {index[1]} of {raster.name} cannot be encoded "
+                f"({describe_fault(error)}); what was encoded so far is kept: run again to continue."
+            ) from None
         empty += not has_data
         waiting[index] = (pixel_digest(window.image, window.size), arrays)
         if time.monotonic() - since > FLUSH_SECONDS:

@@ -12,19 +12,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from samgeo.errors import OptionError, WindowError
 from samgeo.sam.threads import computing_in
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from multiprocessing.synchronize import Event
 
     from samgeo.segment.schedule import Work
 
-__all__ = ["Local", "default_workers", "on_one_core"]
+__all__ = ["Local", "default_workers", "on_one_core", "refuse_unguarded"]
 
 TASKS_PER_WORKER = 4
 
 # How often a task may be in work when a worker process dies before it is computed by itself.
 DEATHS = 2
+
+# What scripts need that ask for worker processes.
+MAIN_GUARD = 'put its calls of samgeo below the line if __name__ == "__main__":'
 
 # What a worker may take with the largest models.
 WORKER_BYTES = 2 << 30
@@ -67,6 +72,7 @@ class Local:
         self._work, self._scheduler, self._workers = work, scheduler, workers
         self._pool: Executor | None = None
         self._telling = threading.Lock()
+        self._started: Event | None = None
         self._call = partial(_unless, work.stop, work.function, work.shared)
 
     def run(self, tasks: Iterator[Any]) -> Iterator[Any]:
@@ -143,7 +149,11 @@ class Local:
         from distributed.protocol.pickle import dumps
 
         # Forked children would share locks and handles with threads of this process.
-        return ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_receive, initargs=(dumps(self._call),))
+        context = get_context("spawn")
+        if self._started is None:
+            self._started = context.Event()
+        given = (dumps(self._call), self._started)
+        return ProcessPoolExecutor(self._workers, context, initializer=_receive, initargs=given)
 
     def _take(self, under_way: deque[_Submitted]) -> Any:
         """Return the result of the first task, and take it away."""
@@ -159,8 +169,19 @@ class Local:
                 return result
 
     def _begin_again(self, under_way: deque[_Submitted]) -> None:
-        """Submit again what died with a worker; what did so twice, one by one, to find the task that kills it."""
+        """Submit again what died with a worker; what did so twice, one by one, to find the task that kills it.
+
+        Raises
+        ------
+        WindowError
+            If no worker process has ever started: then none would do so the next time.
+        """
         self.close()
+        if self._started is not None and not self._started.is_set():
+            raise WindowError(
+                "the worker processes ended while they started, before any work; what they wrote above says why. A script that "
+                f"asks for processes needs a main guard: {MAIN_GUARD}."
+            )
         died = [(place, one) for place, one in enumerate(under_way) if one.has_died]
         for place, one in died:
             if one.deaths + 1 >= DEATHS:
@@ -205,15 +226,36 @@ def _unless(stop: Callable[[], bool] | None, function: Callable[..., Any], share
     return _Skipped() if stop is not None and stop() else function(*shared, task)
 
 
+def refuse_unguarded(scheduler: object) -> None:
+    """Refuse worker processes that are asked for while a worker process itself runs the lines of its parent's script.
+
+    Each worker process begins by running the script of its parent once more, without the lines below its main guard.
+
+    Raises
+    ------
+    OptionError
+        If that is so.
+    """
+    from multiprocessing import current_process
+
+    # Python's own mark for that time, by which it refuses new processes (multiprocessing.spawn).
+    if scheduler == "processes" and getattr(current_process(), "_inheriting", False):
+        raise OptionError(
+            'scheduler is "processes", whose worker processes run this script again from its first line, and so would ask for '
+            f"workers themselves: {MAIN_GUARD}, or leave the scheduler away."
+        )
+
+
 _call: Callable[[Any], Any]
 
 
-def _receive(call: bytes) -> None:
+def _receive(call: bytes, started: Event) -> None:
     """Take what to do with tasks when a worker process starts; its parent made it."""
     from distributed.protocol.pickle import loads
 
     global _call  # noqa: PLW0603 - there is one parent, and it says this once
     _call = loads(call)
+    started.set()
     # The parent says when to stop, and a signal to the whole group must not take away the windows in work.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()

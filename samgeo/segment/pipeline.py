@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError, SamgeoWarning
 from samgeo.geo.hints import tell
 from samgeo.geo.places import as_place
@@ -23,6 +24,7 @@ from samgeo.segment.run.streaming import Summary, run, segment_in_memory
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import torch
     from distributed import Client
 
     from samgeo.sam.segmenter import Segmenter
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["HolesWarning", "NothingFoundWarning", "Summary", "segment", "segment_to_file"]
 
 
+@check_types
 def segment(
     image: Any,
     output: str | os.PathLike[str] | None = None,
     *,
     model: str | Path | Segmenter = "tiny",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "auto",
     bands: Any = None,
     stretch: Any = None,
@@ -234,6 +237,7 @@ class NothingFoundWarning(SamgeoWarning):
     """A result has no objects at all."""
 
 
+@check_types
 def segment_to_file(
     image: Any, output: str | os.PathLike[str], *, stop: Callable[[], bool] | None = None, **options: Any
 ) -> Summary:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.axes import describe_axes
 from samgeo.geo.grid import Lattice, Rect
@@ -30,6 +31,7 @@ from samgeo.segment.snapping import as_given, keep_or_snap
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    import torch
 
     from samgeo.sam.segmenter import Segmenter
     from samgeo.segment.store import EmbeddingStore
@@ -79,12 +81,13 @@ class Predictor:
         If the raster, the model or an option cannot work, or the store was made of something else.
     """
 
+    @check_types
     def __init__(
         self,
         raster: Any,
         *,
         model: str | Path | Segmenter = "tiny",
-        device: str = "auto",
+        device: str | torch.device = "auto",
         dtype: str = "auto",
         bands: Any = None,
         stretch: Any = None,
@@ -118,6 +121,7 @@ class Predictor:
         self._windows = EmbeddingCache(memory)
         self._watch = SourceWatch(self.raster)
 
+    @check_types
     def check_same(self, *, now: bool = False) -> None:
         """Refuse to go on where a file that the raster is read from has changed since it was opened.
 
@@ -140,6 +144,7 @@ class Predictor:
                 "new Predictor or Map, when it no longer changes."
             )
 
+    @check_types
     def predict(
         self,
         points: Any = None,
@@ -203,6 +208,7 @@ class Predictor:
         result.attrs["samgeo"]["options"] |= {"multimask": multimask, "refine": refine}
         return result
 
+    @check_types
     def predict_masks(self, *, multimask: bool | str = "auto", refine: int = 0, **prompts: Any) -> list[Segment | str]:
         """Segment what prompts mean, to the pixel.
 
@@ -225,6 +231,7 @@ class Predictor:
         _check(multimask, refine)
         return self._answer(self._read(**prompts)[0], multimask, refine)
 
+    @check_types
     def candidates(
         self,
         points: Any = None,
@@ -277,6 +284,7 @@ class Predictor:
         """
         return without_specks(segments, self.min_part, self.min_hole, self.lattice.window / self.model.input_size)
 
+    @check_types
     def snap(self, polygons: Any, *, min_iou: float = SNAP_IOU, crs: Any = None, refine: int = 0) -> gpd.GeoDataFrame:
         """Pull rough polygons to the objects that they mean.
 

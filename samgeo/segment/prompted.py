@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.columns import RenamedColumnsWarning
 from samgeo.segment.regions import MIN_HOLE, MIN_PART
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import torch
 
     from samgeo.geo.label_raster import Classes
     from samgeo.sam.segmenter import Segmenter
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["predict"]
 
 
+@check_types
 def predict(
     image: Any,
     output: str | os.PathLike[str] | None = None,
@@ -34,7 +37,7 @@ def predict(
     multimask: bool | str = "auto",
     refine: int = 0,
     model: str | Path | Segmenter = "tiny",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "auto",
     bands: Any = None,
     stretch: Any = None,

@@ -25,9 +25,11 @@ from samgeo.segment.regions import check_region_sizes
 from samgeo.segment.run.folder import RunFolder
 from samgeo.segment.run.holes import holes_path
 from samgeo.segment.run.job import Job
+from samgeo.segment.schedule import check_scheduler
 from samgeo.segment.window import ModelReference, Plan
 
 if TYPE_CHECKING:
+    import torch
     from distributed import Client
 
     from samgeo.geo.raster import Raster
@@ -51,7 +53,7 @@ class Request:
     image: Any
     output: Place | None
     model: str | Path | Segmenter
-    device: str
+    device: str | torch.device
     dtype: str
     bands: Any
     stretch: Any
@@ -145,7 +147,9 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     job = Job(
         raster=raster,
         model=segmenter,
-        reference=ModelReference(str(model), request.device, request.dtype) if isinstance(model, str | Path) else segmenter,
+        reference=ModelReference(str(model), str(request.device), request.dtype)
+        if isinstance(model, str | Path)
+        else segmenter,
         plan=Plan(
             levels,
             gates,
@@ -182,6 +186,13 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     if output is not None and not is_labels:
         check_fit(job.no_objects(), output, layer=request.layer, provenance=job.provenance())
     return job
+
+
+def _reference(request: Request, segmenter: Segmenter) -> ModelReference | Segmenter:
+    """Return what workers get of the model: its name, where it was given by name."""
+    if isinstance(request.model, str | Path):
+        return ModelReference(str(request.model), str(request.device), request.dtype)
+    return segmenter
 
 
 def _store(
@@ -227,4 +238,5 @@ def _check_options(request: Request) -> None:
         raise OptionError(
             f"aoi_mode is {request.aoi_mode!r}, and there is no area of interest; give aoi, or leave aoi_mode away."
         )
+    check_scheduler(request.scheduler)
     refuse_other_processes(request.scheduler)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.segment.masks import Mask, union
@@ -123,6 +124,7 @@ class Rle:
             raise OptionError("the counts of a mask are neither a list of whole numbers nor a string; give one of the two.")
         return cls(numbers, (size[0], size[1]))
 
+    @check_types
     def to_coco(self, *, compressed: bool = True) -> dict[str, Any]:
         """Return the segmentation as COCO writes it, the bytes of the compressed counts as text."""
         counts = _compress(self.counts).decode("ascii") if compressed else self.counts.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.errors import OptionError, WindowError
-from samgeo.segment.local import Local, default_workers, on_one_core
+from samgeo.segment.local import Local, default_workers, on_one_core, refuse_unguarded
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from samgeo.segment.cluster import Cluster
 
-__all__ = ["LOCAL_SCHEDULERS", "Work", "run_ordered"]
+__all__ = ["LOCAL_SCHEDULERS", "Work", "check_scheduler", "run_ordered"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -108,14 +109,27 @@ class Work:
         return self.lost(task, reason)
 
 
-def _cluster(scheduler: Any) -> Cluster:
-    from distributed import Client
+def check_scheduler(scheduler: Any) -> None:
+    """Check that there is such a scheduler, and that this process may have it.
 
-    from samgeo.segment.cluster import Cluster
-
-    if not isinstance(scheduler, Client) and (not isinstance(scheduler, str) or "://" not in scheduler):
+    Raises
+    ------
+    OptionError
+        If it is none of those that `run_ordered` knows, or if it asks for worker processes in a worker process that runs
+        its parent's script.
+    """
+    is_local = scheduler is None or (isinstance(scheduler, str) and (scheduler in LOCAL_SCHEDULERS or "://" in scheduler))
+    distributed = sys.modules.get("distributed")  # who has a client has imported it
+    if not is_local and (distributed is None or not isinstance(scheduler, distributed.Client)):
         raise OptionError(
             f"scheduler is {scheduler!r}; give one of {', '.join(LOCAL_SCHEDULERS)}, the address of a Dask scheduler "
             "such as tcp://host:8786, or a distributed.Client."
         )
+    refuse_unguarded(scheduler)
+
+
+def _cluster(scheduler: Any) -> Cluster:
+    from samgeo.segment.cluster import Cluster
+
+    check_scheduler(scheduler)
     return Cluster(scheduler)

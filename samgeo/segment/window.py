@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +39,7 @@ __all__ = [
     "FAULTS",
     "ModelReference",
     "Plan",
+    "describe_fault",
     "found_in",
     "load_referenced",
     "make_room",
@@ -49,7 +52,9 @@ __all__ = [
 ]
 
 ATTEMPTS = 2
-FAULTS = (SamgeoError, OSError, RuntimeError, MemoryError)
+
+# A fault of one window, of whatever kind a model or a driver raises, does not end the others.
+FAULTS = (Exception,)
 
 # Windows of 1024 pixels fill a large GPU by themselves; of smaller ones so many do.
 WINDOWS_TOGETHER = 4
@@ -156,7 +161,7 @@ def _try(
             made = _embed_together(raster, segmenter, plan, [index])[index] if made is None else made
             return [] if made.asked is None else _answer(segmenter, plan, made.asked, made.embedding)
         except FAULTS as error:
-            reason = f"failed {ATTEMPTS} times: {error}"
+            reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
             made = None
             make_room()
     return Failure(index, reason)
@@ -171,6 +176,15 @@ def tell_failure(failure: Failure, name: str, levels: Levels) -> str:
         f"the window{coarse} at row {row}, column {failure.window[1]} of {name} (pixels x {rect.x0} to {rect.x1}, "
         f"y {rect.y0} to {rect.y1}) {failure.reason}"
     )
+
+
+def describe_fault(error: Exception) -> str:
+    """Say what went wrong: a message of samgeo as it is, another error with its kind and the line that raised it."""
+    if isinstance(error, SamgeoError):
+        return str(error)
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{told} (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else told
 
 
 def make_room() -> None:

@@ -1,16 +1,21 @@
 """Tasks on the workers of this machine: results in order, workers that do not wait for them, one core each."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import samgeo
+from samgeo.errors import OptionError
 from samgeo.segment.local import TASKS_PER_WORKER, default_workers
 from samgeo.segment.schedule import run_ordered
+from samgeo.testing.oracle import Oracle
 from samgeo.testing.scenes import town
 
 LOCAL = ["threads", "synchronous", pytest.param("processes", marks=pytest.mark.slow)]
@@ -156,3 +161,44 @@ def test_there_is_a_worker_for_each_core_as_far_as_memory_goes(monkeypatch: pyte
         monkeypatch.setattr(dask.system, "CPU_COUNT", count)
         monkeypatch.setattr(distributed.system, "MEMORY_LIMIT", gib << 30)
         assert default_workers() == expected
+
+
+UNGUARDED = """
+import numpy as np
+import samgeo
+from samgeo.testing.oracle import Oracle
+
+ids = np.ones((64, 64, 3), np.uint8)
+{call}
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'samgeo.segment(ids, model=Oracle(64), scheduler="processes", workers=1, progress=False)',
+        pytest.param(
+            'samgeo.encode(ids, "ids.zarr", model=Oracle(64), scheduler="processes", workers=1, progress=False)',
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_script_without_a_main_guard_is_told_what_it_needs(call: str, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(UNGUARDED.format(call=call))
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ended while they started" in last
+    assert 'below the line if __name__ == "__main__":' in last
+    assert 'OptionError: scheduler is "processes", whose worker processes run this script again' in done.stderr
+    assert "want of memory" not in done.stderr
+
+
+@pytest.mark.parametrize("scheduler", ["nowhere", "thread", 5, True, ["threads"], b"threads"])
+def test_a_scheduler_that_is_none_is_refused_before_work(scheduler: object, tmp_path: Path) -> None:
+    raster = np.ones((64, 64, 3), np.uint8)
+    with pytest.raises(OptionError, match=r"^scheduler is .*; give one of threads, processes, synchronous"):
+        samgeo.segment(raster, model=Oracle(64), scheduler=scheduler)
+    with pytest.raises(OptionError, match=r"^scheduler is .*; give one of threads, processes, synchronous"):
+        samgeo.encode(raster, tmp_path / "ids.zarr", model=Oracle(64), scheduler=scheduler)
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from samgeo.arguments import check_types
 from samgeo.dataset.annotations import coco, dota, vectors, voc, yolo
 from samgeo.dataset.annotations.detect import find_annotations
 from samgeo.dataset.annotations.faults import Faults, OnError
@@ -49,6 +50,7 @@ _PARTS = {"labels", "train", "val", "valid", "test"}
 _WITH_CLASS_NAME = {"open-buildings", "spacenet", "vectors", "via"}
 
 
+@check_types
 def read_annotations(
     path: str | os.PathLike[str],
     *,

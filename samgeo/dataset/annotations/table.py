@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.dataset.rbox import box_corners, to_rbox
 from samgeo.errors import AnnotationError
 from samgeo.segment.rle import Rle
@@ -209,6 +210,7 @@ class Annotations:
         """Return some rows (indices or a boolean array), with all images and classes."""
         return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
 
+    @check_types
     def of_image(self, name: str) -> Annotations:
         """Return the rows of one image, with that image alone and all classes.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from samgeo.arguments import check_types
 from samgeo.dataset.annotations import coco, dota, vectors, voc, yolo
 from samgeo.dataset.annotations.images import ImageFiles, without_suffix
 from samgeo.dataset.annotations.losses import losses
@@ -29,6 +30,7 @@ WRITABLE = ("coco", "dota", "vectors", "voc", *yolo.KINDS)
 """Formats that can be named."""
 
 
+@check_types
 def write_annotations(
     annotations: Annotations,
     path: str | os.PathLike[str],

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samgeo.arguments import check_types
 from samgeo.dataset.footprints.overlaps import MAX_OVERLAP
 from samgeo.dataset.footprints.selection import MIN_SCORE, everything, select
 from samgeo.errors import OptionError
@@ -14,6 +15,7 @@ from samgeo.geo.columns import GIVEN, keep_given
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import torch
 
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["footprints"]
 
 
+@check_types
 def footprints(
     raster: Any,
     output: str | os.PathLike[str] | None = None,
@@ -36,7 +39,7 @@ def footprints(
     min_height_m: float = 2.0,
     regular: bool = True,
     model: str | Path | Segmenter = "tiny",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "auto",
     bands: Any = None,
     stretch: Any = None,

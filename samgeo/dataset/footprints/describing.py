@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samgeo.arguments import check_types
 from samgeo.dataset.footprints.shapes import measure_shapes
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    import torch
 
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
@@ -25,13 +27,14 @@ EMBEDDING = "embedding_"
 SCORES = ("predicted_iou", "stability_score")
 
 
+@check_types
 def describe(
     raster: Any,
     objects: gpd.GeoDataFrame,
     *,
     embedding: bool = True,
     model: str | Path | Segmenter = "tiny",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "auto",
     bands: Any = None,
     stretch: Any = None,
@@ -100,7 +103,7 @@ def _pooled(
     objects: gpd.GeoDataFrame,
     *,
     model: Any,
-    device: str,
+    device: str | torch.device,
     dtype: str,
     window: int | None,
     overlap: int | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.dataset.footprints.shapes import with_note
 from samgeo.errors import OptionError, RasterError, VectorError
 from samgeo.geo.overlay import in_raster_crs
@@ -27,6 +28,7 @@ MOST_PIXELS = 100_000_000
 Statistic = Callable[[NDArray[np.float64]], float]
 
 
+@check_types
 def filter_by_height(
     gdf: gpd.GeoDataFrame,
     dsm: str | os.PathLike[str],

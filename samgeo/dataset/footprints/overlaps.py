@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.dataset.footprints.shapes import with_note
 from samgeo.errors import OptionError
 
@@ -18,6 +19,7 @@ __all__ = ["MAX_OVERLAP", "keep_best"]
 MAX_OVERLAP = 0.3
 
 
+@check_types
 def keep_best(gdf: gpd.GeoDataFrame, *, score: str = "score", max_overlap: float = MAX_OVERLAP) -> gpd.GeoDataFrame:
     """Keep a set of objects that hardly overlap: of a whole and its parts, what has the highest score.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, VectorError
 from samgeo.geo.reproject import reproject_frame
 
@@ -55,6 +56,7 @@ class Allocation:
         return self.units[self.units.unallocated > 0]
 
 
+@check_types
 def allocate_population(
     census: Any,
     buildings: Any,

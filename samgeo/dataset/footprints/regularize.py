@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from samgeo.arguments import check_types
 from samgeo.dataset.footprints.building import Built, Options, build
 from samgeo.dataset.footprints.metric import Metric, to_metric
 from samgeo.dataset.footprints.shapes import with_note
@@ -23,6 +24,7 @@ ANGLES = ("right", "45")
 RESULT_COLUMNS = ("regularized", "outline", "outline_iou", "kept_because")
 
 
+@check_types
 def regularize(
     features: Any,
     output: str | os.PathLike[str] | None = None,

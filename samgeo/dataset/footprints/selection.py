@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samgeo.arguments import check_types
 from samgeo.dataset.footprints.classifier import Selector
 from samgeo.dataset.footprints.describing import describe
 from samgeo.dataset.footprints.examples import Examples, read_examples
@@ -15,6 +16,7 @@ from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import torch
 
     from samgeo.sam.segmenter import Segmenter
 
@@ -23,6 +25,7 @@ __all__ = ["MIN_SCORE", "more_like", "select"]
 MIN_SCORE = 0.5
 
 
+@check_types
 def select(
     raster: Any,
     candidates: Any,
@@ -32,7 +35,7 @@ def select(
     max_overlap: float = MAX_OVERLAP,
     embedding: bool = True,
     model: str | Path | Segmenter = "tiny",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "auto",
     bands: Any = None,
     stretch: Any = None,

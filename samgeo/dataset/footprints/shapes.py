@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.dataset.metrics.planes import NOWHERE, Planes, batches
 from samgeo.errors import OptionError
 
@@ -77,6 +78,7 @@ def to_planes(frame: gpd.GeoDataFrame, planes: Planes) -> Any:
         yield cell, rows, planes.place(geometries[rows], cell)
 
 
+@check_types
 def filter_by_shape(
     gdf: gpd.GeoDataFrame,
     *,

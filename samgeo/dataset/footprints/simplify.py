@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.dataset.footprints.cells import largest
 from samgeo.dataset.footprints.metric import Metric, to_metric
 from samgeo.dataset.footprints.neighbours import by_first, clusters, neighbours
@@ -23,6 +24,7 @@ __all__ = ["simplify"]
 _TOUCH = 0.01
 
 
+@check_types
 def simplify(features: Any, tolerance_m: float | None = None, *, keep_topology: bool = True) -> gpd.GeoDataFrame:
     """Simplify polygons.
 

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 
 __all__ = ["boundary_iou"]
 
 
+@check_types
 def boundary_iou(a: Any, b: Any, distance: float) -> NDArray[np.float64]:
     """Compare the parts of polygons that lie within a distance of their own outlines.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.dataset.metrics.average_precision import IOU_THRESHOLDS, Side
 from samgeo.dataset.metrics.judging import Comparison, Judged, Verdicts
 from samgeo.dataset.metrics.layers import common_crs, read_layer
@@ -33,6 +34,7 @@ BOUNDARY_M = 1.0
 BOUNDARY_PX = 2.0
 
 
+@check_types
 def evaluate(
     found: Any,
     truth: Any,

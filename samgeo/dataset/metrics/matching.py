@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.dataset.metrics.boundary import iou as iou_of
 from samgeo.dataset.metrics.layers import BATCH, Layer, common_crs, read_layer
 from samgeo.dataset.metrics.planes import Planes, batches
@@ -81,6 +82,7 @@ class Pairs:
         return len(self.iou)
 
 
+@check_types
 def match(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame, *, min_iou: float = 0.5) -> Matches:
     """Pair found objects with true ones, the best IoU first, each at most once.
 

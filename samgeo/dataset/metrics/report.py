@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.files import STAGING_PREFIX, check_name, refuse_inputs, write_whole
 
@@ -114,6 +115,7 @@ class Report:
     settings: dict[str, Any]
     objects: gpd.GeoDataFrame
 
+    @check_types
     def worst(self, verdict: Verdict, count: int = 12) -> gpd.GeoDataFrame:
         """Return the worst cases of a verdict.
 
@@ -152,6 +154,7 @@ class Report:
         """Return a table of the figures, and what a reader must know of them."""
         return "\n".join(_markdown(self)) + "\n"
 
+    @check_types
     def write(
         self,
         folder: str | os.PathLike[str],

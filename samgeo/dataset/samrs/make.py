@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from samgeo.arguments import check_types
 from samgeo.dataset.annotations.faults import OnError
 from samgeo.dataset.annotations.images import ImageFiles
 from samgeo.dataset.annotations.table import Annotations
@@ -30,6 +31,7 @@ from samgeo.errors import OptionError, RasterError
 from samgeo.segment.regions import MIN_HOLE, MIN_PART
 
 if TYPE_CHECKING:
+    import torch
     from distributed import Client
 
     from samgeo.sam.segmenter import Segmenter
@@ -83,6 +85,7 @@ class SplitWarning(UserWarning):
     """More than a tenth of the pictures are in no part of a split; the message says why, and what would keep them."""
 
 
+@check_types
 def make_samrs(
     images: str | os.PathLike[str],
     annotations: str | os.PathLike[str] | Annotations,
@@ -110,7 +113,7 @@ def make_samrs(
     block_m: float | None = None,
     seed: int = 0,
     licence: str = "",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "auto",
     bands: Any = None,
     stretch: Any = None,
@@ -218,7 +221,7 @@ def make_samrs(
     from tqdm import tqdm
 
     from samgeo.sam.registry import load_model
-    from samgeo.segment.schedule import run_ordered
+    from samgeo.segment.schedule import check_scheduler, run_ordered
     from samgeo.segment.window import ModelReference
 
     recipe = Recipe(
@@ -229,6 +232,7 @@ def make_samrs(
     )  # fmt: skip
     if workers is not None and workers < 1:
         raise OptionError(f"workers is {workers}; give 1 or more.")
+    check_scheduler(scheduler)
     files, folder = ImageFiles.of(images), Folder(Path(out))
     folder.check(Path(images))
     check_names(list(files.paths))
@@ -247,7 +251,8 @@ def make_samrs(
     colors = tuple(class_colors(len(table.classes)))
     shared = Shared(folder, recipe, table.classes, colors)
     is_here = scheduler in (None, "threads", "synchronous")
-    given = ModelReference(str(model), device, dtype) if isinstance(model, str | Path) and not is_here else segmenter
+    is_named = isinstance(model, str | Path)
+    given = ModelReference(str(model), str(device), dtype) if is_named and not is_here else segmenter
     with folder.opened(_manifest(recipe, about, table, files, jobs)):
         kept = {job.name: folder.read_part(job.name, verify=verify) for job in jobs}
         remade = {name: why for name, (_, why) in kept.items() if why}

@@ -28,11 +28,11 @@ from samgeo.dataset.samrs.drawing import (
 from samgeo.dataset.samrs.parts import Instance, Part, Picture, Rejected
 from samgeo.dataset.samrs.planning import Chip, Job
 from samgeo.dataset.samrs.recipe import Recipe
-from samgeo.errors import OptionError, RasterError
+from samgeo.errors import OptionError, RasterError, SamgeoError
 from samgeo.geo.integrity import FileRecord, copy_checked, record_file, sync_file, write_checked
 from samgeo.segment.masks import Mask
 from samgeo.segment.rle import Rle
-from samgeo.segment.window import ModelReference, load_referenced
+from samgeo.segment.window import FAULTS, ModelReference, describe_fault, load_referenced
 
 if TYPE_CHECKING:
     from samgeo.dataset.samrs.folder import Folder
@@ -105,6 +105,10 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> s
         return str(error)
     except OSError as error:
         raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from None
+    except SamgeoError:
+        raise
+    except FAULTS as error:
+        return f"the model failed: {describe_fault(error)}"
     return ""
 
 

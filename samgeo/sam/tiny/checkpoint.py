@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.geo.files import check_new, write_whole
 from samgeo.sam.device import resolve_device, resolve_dtype
@@ -117,6 +118,7 @@ def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, i
     return deeper
 
 
+@check_types
 def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str | Path, *, overwrite: bool = False) -> str:
     """Write weights in half precision, whole or not at all, as a file that `load_tiny` and ``samgeo.load_model`` read.
 

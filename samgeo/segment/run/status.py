@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from samgeo.arguments import check_types
 from samgeo.errors import RunError
 from samgeo.geo.files import check_name
 from samgeo.geo.grid import Lattice
@@ -85,6 +86,7 @@ class Status:
     seconds_left: float | None
 
 
+@check_types
 def run_status(path: str | os.PathLike[str]) -> Status:
     """Say how far a run is.
 
