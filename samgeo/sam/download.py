@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
@@ -28,6 +29,10 @@ TIMEOUT_S = 30
 # A connection that is cut is taken up again where it was; each time that brings nothing counts.
 FRUITLESS_TRIES = 3
 RANGE_NOT_SATISFIABLE, PARTIAL_CONTENT = 416, 206
+# Answers of a server that is busy for the moment, and how long to wait before it is asked again, the first time; each further
+# time is twice as long. What the server itself says in Retry-After goes first, up to a limit.
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+WAIT_S, LONGEST_WAIT_S = 2.0, 30.0
 
 
 class _CutError(Exception):
@@ -180,21 +185,29 @@ def _download(url: str, target: Path, sha256: str, size_bytes: int | None) -> No
 
 
 def _complete(url: str, part: Path, size_bytes: int | None) -> None:
-    """Append to ``part`` until the file is whole, taking up cut connections."""
+    """Append to ``part`` until the file is whole, taking up cut connections, and asking a busy server again."""
     fruitless = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
             _append(url, part, size_bytes)
-        except HTTPError:
-            raise
-        except NETWORK_ERRORS:
+        except NETWORK_ERRORS as error:
+            if isinstance(error, HTTPError) and error.code not in BUSY:
+                raise
             arrived = part.stat().st_size if part.exists() else 0
             fruitless = 0 if arrived > before else fruitless + 1
             if fruitless == FRUITLESS_TRIES:
                 raise
+            if isinstance(error, HTTPError):
+                time.sleep(_wait_s(error, fruitless))
         else:
             return
+
+
+def _wait_s(error: HTTPError, tries: int) -> float:
+    """Return how long to wait for a busy server, in seconds; ``Retry-After`` may also be a date, which is not read."""
+    said = error.headers.get("Retry-After", "") if error.headers is not None else ""
+    return min(float(said) if said.isdecimal() else WAIT_S * 2 ** (tries - 1), LONGEST_WAIT_S)
 
 
 def _append(url: str, part: Path, size_bytes: int | None) -> None:

@@ -114,8 +114,8 @@ class Cluster:
             under_way.popleft()
             return result
         raise WindowError(
-            f"the Dask cluster has lost {under_way[0].task} {SENDINGS} times ({reason}); see what ends its workers, and go on "
-            "with the same command."
+            f"the Dask cluster has lost {work.describe(under_way[0].task)} {SENDINGS} times ({reason}); see what ends its "
+            "workers, and go on with the same command."
         ) from None
 
     def _submit(self, work: Work, task: Any) -> _Submitted:

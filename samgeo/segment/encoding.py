@@ -138,7 +138,13 @@ def encode(
     encoded = kept = empty = mended = 0
     with tqdm(total=len(blocks), unit="block", desc=Path(raster.name).name, disable=not progress) as bar:
         for done in run_ordered(
-            _encode_block, shared, blocks, scheduler=scheduler, workers=workers, done=lambda _: bar.update()
+            _encode_block,
+            shared,
+            blocks,
+            scheduler=scheduler,
+            workers=workers,
+            done=lambda _: bar.update(),
+            describe=lambda block: f"the block of windows at row {block[0]}, column {block[1]} of blocks of {raster.name}",
         ):
             encoded, kept, empty = encoded + done.encoded, kept + done.kept, empty + done.empty
             mended += done.mended

@@ -35,6 +35,7 @@ def run_ordered(
     done: Callable[[Task], object] = lambda _: None,
     stop: Callable[[], bool] | None = None,
     lost: Callable[[Task, str], Result] | None = None,
+    describe: Callable[[Task], str] = str,
 ) -> Generator[Result]:
     """Compute ``function(*shared, task)`` for every task; give the results in the order of the tasks.
 
@@ -63,6 +64,8 @@ def run_ordered(
     lost : callable, optional
         Gets a task whose worker process died each time it was tried, and why; returns the result to give in its place.
         Without it that is an error.
+    describe : callable, optional
+        Returns what a task is called in messages, such as "the window at row 3, column 5".
 
     Raises
     ------
@@ -71,7 +74,7 @@ def run_ordered(
     WindowError
         If workers died, or the cluster was gone for longer than a minute.
     """
-    work = Work(partial(on_one_core, function), shared, done, stop, lost)
+    work = Work(partial(on_one_core, function), shared, done, stop, lost, describe)
     if scheduler is None or (isinstance(scheduler, str) and scheduler in LOCAL_SCHEDULERS):
         local = Local(work, scheduler or "threads", workers or default_workers())
         try:
@@ -95,6 +98,7 @@ class Work:
     done: Callable[[Any], object]
     stop: Callable[[], bool] | None
     lost: Callable[[Any, str], Any] | None
+    describe: Callable[[Any], str]
 
     def is_stopped(self) -> bool:
         """Whether no more tasks are to begin."""
@@ -104,7 +108,7 @@ class Work:
         """Return what stands for the result of a task whose worker died each time."""
         if self.lost is None:
             raise WindowError(
-                f"{task} could not be computed: {reason}; give workers more memory, or use fewer of them."
+                f"{self.describe(task)} could not be computed: {reason}; give workers more memory, or use fewer of them."
             ) from None
         return self.lost(task, reason)
 

@@ -25,6 +25,7 @@ class Server(ThreadingHTTPServer):
         self.ranges = []
         self.cuts = []  # bytes after which to cut each coming answer
         self.knows_ranges = True
+        self.busy = []  # status, and Retry-After, of each coming answer
 
     def url(self, path="weights"):
         return f"http://127.0.0.1:{self.server_port}/{path}"
@@ -40,6 +41,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/elsewhere":
             self.send_response(302)
             self.send_header("Location", "http://example.org/weights")
+            self.end_headers()
+            return
+        if self.server.busy:
+            status, after = self.server.busy.pop(0)
+            self.send_response(status)
+            if after is not None:
+                self.send_header("Retry-After", after)
+            self.send_header("Content-Length", "0")
             self.end_headers()
             return
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.knows_ranges else 0
@@ -128,6 +137,42 @@ def test_a_connection_that_brings_nothing_is_given_up_and_what_arrived_is_kept(s
     assert f"put it at {home / 'weights.pth'}" in str(error.value)
     assert listing(home) == ["weights.pth.part"]
     assert (home / "weights.pth.part").read_bytes() == CONTENT[:1000]
+
+
+@pytest.fixture
+def waited(monkeypatch):
+    """How long was waited, in seconds; no time passes."""
+    seconds = []
+    monkeypatch.setattr(download.time, "sleep", seconds.append)
+    return seconds
+
+
+@pytest.mark.parametrize("status", sorted(download.BUSY))
+def test_a_busy_server_is_asked_again(server, home, waited, status):
+    server.busy = [(status, None), (status, "7")]
+    assert fetch([server.url()], "weights.pth", sha256=DIGEST).read_bytes() == CONTENT
+    assert waited == [2.0, 7.0]
+
+
+def test_a_server_that_stays_busy_is_given_up_and_what_arrived_is_kept(server, home, waited):
+    home.mkdir(parents=True)
+    (home / "weights.pth.part").write_bytes(CONTENT[:1000])
+    server.busy = [(503, None), (503, "Wed, 21 Oct 2026 07:28:00 GMT"), (503, "100000")]
+    with pytest.raises(ModelError, match=r"Service Unavailable.*Try again: what arrived is kept"):
+        fetch([server.url()], "weights.pth", sha256=DIGEST)
+    assert waited == [2.0, 4.0]
+    assert (home / "weights.pth.part").read_bytes() == CONTENT[:1000]
+    server.busy = [(503, "100000")]
+    assert fetch([server.url()], "weights.pth", sha256=DIGEST).read_bytes() == CONTENT
+    assert waited == [2.0, 4.0, 30.0]
+
+
+def test_an_answer_that_will_not_change_is_not_asked_for_again(server, home, waited):
+    server.busy = [(403, None)] * 3
+    with pytest.raises(ModelError, match="Forbidden"):
+        fetch([server.url()], "weights.pth", sha256=DIGEST)
+    assert waited == []
+    assert len(server.busy) == 2
 
 
 def test_a_file_with_another_digest_is_not_kept(server, home):

@@ -12,9 +12,12 @@ import pytest
 import torch
 
 import samgeo
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, WindowError
+from samgeo.geo.grid import Lattice
+from samgeo.geo.levels import Levels
 from samgeo.segment.local import TASKS_PER_WORKER, default_workers
-from samgeo.segment.schedule import run_ordered
+from samgeo.segment.run.stream import describe_task
+from samgeo.segment.schedule import Work, run_ordered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.scenes import town
 
@@ -151,6 +154,28 @@ def test_a_task_that_always_kills_its_worker_is_told_and_no_other_is_lost(tmp_pa
     assert told[0] == 12
     assert "worker process died" in told[1]
     assert [one for one in results if one != told] == [task for task in range(24) if task != 12]
+
+
+def test_a_lost_task_is_called_what_it_is() -> None:
+    work = Work(square, (5,), lambda _: None, None, None, lambda task: f"the image {task}.tif")
+    with pytest.raises(
+        WindowError, match=r"^the image 3\.tif could not be computed: its worker died; give workers more memory"
+    ):
+        work.replace(3, "its worker died")
+
+
+@pytest.mark.parametrize(
+    ("scale", "row", "columns", "told"),
+    [
+        (1, 0, (0,), "the window at row 0, column 0"),
+        (1, 2, (1, 2), "the window at row 2, column 1 and 1 more to the right of it"),
+        (2, 1, (0,), "the window of scale 2 at row 1, column 0"),
+    ],
+)
+def test_windows_are_called_by_scale_row_and_column(scale: int, row: int, columns: tuple[int, ...], told: str) -> None:
+    levels = Levels.of(Lattice((300, 300), 128, 32), (1, 2))
+    number = next(one for one in range(5) if levels.locate(one)[0::2] == (scale, row))
+    assert describe_task(levels, tuple((number, column) for column in columns)) == told
 
 
 def test_there_is_a_worker_for_each_core_as_far_as_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,7 +259,14 @@ def make_samrs(
         todo = [job for job in jobs if kept[job.name][0] is None]
         with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="image", disable=not progress) as bar:
             done = run_ordered(
-                make_image, (shared, given), todo, scheduler=scheduler, workers=workers, done=lambda _: bar.update(1)
+                make_image,
+                (shared, given),
+                todo,
+                scheduler=scheduler,
+                workers=workers,
+                done=lambda _: bar.update(1),
+                lost=lambda _, reason: f"it could not be computed: {reason}",
+                describe=lambda job: f"the image {job.name}",
             )
             failed |= {job.name: reason for job, reason in zip(todo, done, strict=True) if reason}
         parts = []

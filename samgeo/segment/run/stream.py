@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ from samgeo.segment.schedule import run_ordered
 from samgeo.segment.window import tell_failure, together, try_window, try_windows
 
 if TYPE_CHECKING:
+    from samgeo.geo.levels import Levels
     from samgeo.geo.raster import Raster
     from samgeo.sam.segmenter import Segmenter
     from samgeo.segment.run.job import Job
     from samgeo.segment.window import ModelReference, Plan
 
-__all__ = ["WindowStream"]
+__all__ = ["WindowStream", "describe_task"]
 
 # While windows are asked again, the others go on; so many results may wait meanwhile.
 MOST_WAITING = 32
@@ -57,7 +59,10 @@ class WindowStream:
         self._windows: deque[list[Piece] | Failure] = deque()
         self._answers: deque[list[Piece | None] | Failure] = deque()
         options: dict[str, Any] = {"scheduler": job.scheduler, "workers": job.workers, "stop": stop}
-        self._results: Generator[Any] = run_ordered(_compute, job.shared, self._tasks(), done=self._tell, lost=_lost, **options)
+        describing: dict[str, Any] = {"lost": _lost, "describe": partial(describe_task, job.plan.levels)}
+        self._results: Generator[Any] = run_ordered(
+            _compute, job.shared, self._tasks(), done=self._tell, **describing, **options
+        )
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -133,6 +138,15 @@ def _compute(
     if len(task) == 1:
         return [try_window(raster, model, plan, task[0])]
     return try_windows(raster, model, plan, task)
+
+
+def describe_task(levels: Levels, task: Group | Ask) -> str:
+    """Say which windows a task is of."""
+    first, *others = [task.window] if isinstance(task, Ask) else task
+    scale, _, row = levels.locate(first[0])
+    coarse = "" if scale == 1 else f" of scale {scale}"
+    more = f" and {len(others)} more to the right of it" if others else ""
+    return f"the window{coarse} at row {row}, column {first[1]}{more}"
 
 
 def _lost(task: Any, reason: str) -> Any:
