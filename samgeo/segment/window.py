@@ -179,8 +179,8 @@ def tell_failure(failure: Failure, name: str, levels: Levels) -> str:
 
 
 def describe_fault(error: Exception) -> str:
-    """Say what went wrong: a message of samgeo as it is, another error with its kind and the line that raised it."""
-    if isinstance(error, SamgeoError):
+    """Say what went wrong: what the system, a driver or torch reports as it is, a fault of code with its kind and line."""
+    if isinstance(error, SamgeoError | OSError | RuntimeError) and str(error):
         return str(error)
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
