@@ -958,5 +958,5 @@ def test_a_session_needs_no_widgets() -> None:
 
 @pytest.mark.parametrize("classes", [[], [""], ["a", "a"], [1]])
 def test_a_palette_needs_names_each_once(predictor: samgeo.Predictor, classes: list) -> None:
-    with pytest.raises(OptionError, match="one name or more|give a list of texts"):
+    with pytest.raises(OptionError, match=r"one name or more|give a list of texts"):
         Session(predictor, classes=classes)

@@ -172,7 +172,7 @@ def test_a_device_that_is_not_here_is_refused_before_weights_are_read(monkeypatc
     ("option", "value"), [("device", "gpu"), ("device", "xpu"), ("dtype", "float16"), ("dtype", torch.int8)]
 )
 def test_options_that_do_not_exist_are_refused(weights, option, value):
-    with pytest.raises(OptionError, match="give (auto|a text)"):
+    with pytest.raises(OptionError, match=r"give (auto|a text)"):
         load_model(weights, **{"device": "cpu", option: value})
 
 
