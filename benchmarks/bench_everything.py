@@ -18,7 +18,7 @@ import geopandas as gpd
 from _skip import skip
 
 import samgeo
-from samgeo.dataset.metrics import match
+from samgeo.evaluation import match
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ import shapely
 from _skip import skip
 
 import samgeo
-from samgeo.dataset.footprints import Selector, describe, keep_best, regularize
-from samgeo.dataset.metrics import Matches, match
+from samgeo.buildings import Selector, describe, keep_best, regularize
+from samgeo.evaluation import Matches, match
 
 RIO_EXAMPLES, RIO_TEST = (4, 5, 6, 7, 8), (9, 10)
 

@@ -22,10 +22,10 @@ from _turns import in_turns, say
 from scipy.ndimage import find_objects
 
 import samgeo
-from samgeo.learn.prompts import centre_click
-from samgeo.sam.tiny import Tiny
-from samgeo.sam.tiny.regions import BACKGROUND
-from samgeo.testing.scenes import town
+from samgeo.models.tiny import Tiny
+from samgeo.models.tiny.mask_regions import BACKGROUND
+from samgeo.synthetic import town
+from samgeo.training.data.simulated_prompts import centre_click
 
 REPEATS, CLICKS = 15, 100
 
@@ -46,7 +46,7 @@ def compare_regions(model: Any, embedding: Any, what: str, **prompts: Any) -> No
         return logits
 
     def whole_window() -> torch.Tensor:
-        with patch("samgeo.sam.tiny.regions.SIDES", ()):
+        with patch("samgeo.models.tiny.mask_regions.SIDES", ()):
             return regions()
 
     some, whole = regions(), whole_window()

@@ -24,7 +24,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 import samgeo
-from samgeo.testing.scenes import Scene, town
+from samgeo.synthetic import Scene, town
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "browser"))
 from lab_notebook import Notebook

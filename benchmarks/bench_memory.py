@@ -21,7 +21,7 @@ import numpy as np
 
 RUN = """
 import json, sys, time
-from samgeo.segment.pipeline import segment_to_file
+from samgeo.segmentation.api import segment_to_file
 from samgeo.testing.oracle import Oracle
 if __name__ == "__main__":
     start = time.perf_counter()

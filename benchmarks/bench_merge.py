@@ -19,11 +19,11 @@ from _turns import in_turns, say
 
 from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels
-from samgeo.segment.cut import cut_pixels
-from samgeo.segment.masks import Mask
-from samgeo.segment.merge import Piece, merge
-from samgeo.segment.vectorize import polygons
-from samgeo.testing.scenes import road, scattered, touching_grid
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.vectorize import polygons
+from samgeo.segmentation.merge.cut_edges import cut_pixels
+from samgeo.segmentation.merge.merger import Piece, merge
+from samgeo.synthetic import road, scattered, touching_grid
 
 Rows = list[dict[int, list[Piece]]]
 

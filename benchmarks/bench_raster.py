@@ -25,11 +25,11 @@ from _roofline import flops_of, peak_flops
 
 import samgeo
 from samgeo.geo.grid import Lattice
-from samgeo.sam.registry import default_gates
-from samgeo.sam.threads import computing_in
-from samgeo.segment.profile import profiling
+from samgeo.models.registry import default_gates
+from samgeo.models.threads import computing_in
+from samgeo.segmentation.profile import profiling
+from samgeo.synthetic import town
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import town
 
 TOWN = 1024
 DEFAULT = (2048, 4096)

@@ -26,10 +26,10 @@ from _turns import in_turns
 from torch.nn import functional
 
 import samgeo
-from samgeo.sam.model import Sam
-from samgeo.sam.registry import Gates, default_gates
-from samgeo.segment.automatic import automatic_masks, embed_window
-from samgeo.testing.scenes import town
+from samgeo.models.registry import Gates, default_gates
+from samgeo.models.sam1.model import Sam
+from samgeo.segmentation.windows.automatic import automatic_masks, embed_window
+from samgeo.synthetic import town
 
 SIDE = 1024
 GATES = Gates(pred_iou=0.5, stability=0.6)
@@ -55,7 +55,7 @@ class Replayed(Sam):
         return prompt.numpy(), token.numpy(), logits[passing], scores[passing].numpy()
 
     def _work(self, embedding: Any, points: Any, labels: Any, passing: torch.Tensor) -> None:
-        from samgeo.sam.prompt import Prompts
+        from samgeo.models.sam1.prompt_encoder import Prompts
 
         features = self._features(embedding)
         prompts = Prompts.of(points, labels, None, None, low=self._low, device=self.device)
@@ -112,8 +112,8 @@ def encoder_memory(which: str) -> None:
     pixels = torch.randn(1, 3, SIDE, SIDE)
     with torch.inference_mode():
         if which == "ours":
-            from samgeo.sam.architecture import VIT_B
-            from samgeo.sam.encoder import ImageEncoder
+            from samgeo.models.sam1.architecture import VIT_B
+            from samgeo.models.sam1.encoder import ImageEncoder
 
             encoder: Any = ImageEncoder(VIT_B).eval()
         else:
@@ -271,7 +271,7 @@ def check_equal(ours: list[Any], theirs: list[Any]) -> int:
     def runs(counts: list[int]) -> tuple[int, ...]:
         return tuple(counts)
 
-    from samgeo.segment.rle import Rle
+    from samgeo.segmentation.masks.rle import Rle
 
     found = sorted(runs(Rle.from_mask(one.mask, (SIDE, SIDE)).counts.tolist()) for one in ours)
     expected = sorted(runs(one["segmentation"]["counts"]) for one in theirs)

@@ -24,8 +24,8 @@ import shapely
 from _skip import skip
 from rasterio.shutil import copy
 
-from samgeo.dataset.annotations import Annotations, read_annotations
-from samgeo.dataset.samrs import MadeSet, make_samrs
+from samgeo.annotations import Annotations, read_annotations
+from samgeo.samrs import MadeSet, make_samrs
 
 MIN_AREA_PX = 60
 

@@ -20,11 +20,11 @@ from affine import Affine
 
 import samgeo
 from samgeo.geo.grid import Rect
-from samgeo.sam.registry import Gates
-from samgeo.segment.automatic import automatic_masks, embed_window
-from samgeo.segment.masks import Mask
-from samgeo.segment.vectorize import polygons
-from samgeo.testing.scenes import town
+from samgeo.models.registry import Gates
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.vectorize import polygons
+from samgeo.segmentation.windows.automatic import automatic_masks, embed_window
+from samgeo.synthetic import town
 
 SIDE = 1024
 

@@ -22,9 +22,9 @@ import torch
 from _skip import skip
 
 import samgeo
-from samgeo.geo.prompts import read_polygons
-from samgeo.segment.prompting import interior_points
-from samgeo.segment.vectorize import georeference, polygons
+from samgeo.geo.coordinates.prompt_geometry import read_polygons
+from samgeo.segmentation.masks.vectorize import georeference, polygons
+from samgeo.segmentation.prompts.assignment import interior_points
 
 MIN_AREA_PX = 60
 BATCH = 64

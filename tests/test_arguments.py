@@ -16,7 +16,7 @@ from samgeo.errors import OptionError
 
 API = Path(samgeo.__file__).parent.parent / "docs" / "api.md"
 # Of these, others than samgeo make the objects or the functions.
-OF_OTHERS = {"samgeo.sam.segmenter.Segmenter", "samgeo.segment.profile.Profile", "samgeo.learn.train.TrainOptions"}
+OF_OTHERS = {"samgeo.models.protocols.Segmenter", "samgeo.segmentation.profile.Profile", "samgeo.training.loop.TrainOptions"}
 
 
 def public_functions():

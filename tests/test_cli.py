@@ -16,7 +16,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from samgeo.cli import main
-from samgeo.testing.scenes import town
+from samgeo.synthetic import town
 
 
 def run(*arguments: object) -> Result:

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from samgeo.cli import main
-from samgeo.testing.scenes import town
+from samgeo.synthetic import town
 
 
 def run(*arguments: object) -> Result:

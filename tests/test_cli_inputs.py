@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from samgeo.cli import main
+from samgeo.synthetic import town
 from samgeo.testing.rasters import transform, write_raster
-from samgeo.testing.scenes import town
 
 
 def run(*arguments: object) -> Result:

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from samgeo.cli import main
-from samgeo.testing.scenes import town
+from samgeo.synthetic import town
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 import samgeo
 from samgeo.cli import main
-from samgeo.geo.vectors import read_provenance, read_vectors
-from samgeo.testing.scenes import town
+from samgeo.geo.vector.reading import read_provenance, read_vectors
+from samgeo.synthetic import town
 
 
 def run(*arguments: object) -> Result:

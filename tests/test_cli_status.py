@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from samgeo.cli import main
-from samgeo.geo.vectors import read_vectors
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.synthetic import town
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import town
 
 OPTIONS = "--window", "128", "--overlap", "32", "--points-per-side", "4"
 

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 import samgeo
-from samgeo.dataset.samrs.folder import Folder
 from samgeo.errors import OptionError, SamgeoError
-from samgeo.geo.files import STAGING_PREFIX
-from samgeo.segment.run.folder import RunFolder
-from samgeo.segment.run.layout import PARTS, ROWS, prepare
+from samgeo.samrs.folder import Folder
+from samgeo.segmentation.run.folder import RunFolder
+from samgeo.segmentation.run.folder_layout import PARTS, ROWS, prepare
+from samgeo.storage.atomic import STAGING_PREFIX
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
-from samgeo.testing.scenes import encode_ids, scattered
 
 LABELS = scattered(5, (150, 190), seed=5, min_size=14, max_size=28)
 

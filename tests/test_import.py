@@ -11,9 +11,9 @@ import cloudpickle
 import pytest
 
 import samgeo
-import samgeo.segment.pipeline
-from samgeo.segment.masks import Mask
-from samgeo.segment.pipeline import segment
+import samgeo.segmentation.api
+from samgeo.segmentation.api import segment
+from samgeo.segmentation.masks.mask import Mask
 
 HEAVY = {"PIL", "dask", "distributed", "geopandas", "ipyleaflet", "rasterio", "scipy", "torch", "transformers", "xarray"}
 
@@ -55,7 +55,12 @@ def test_an_unknown_name_is_an_attribute_error():
 
 @pytest.mark.parametrize(
     "first",
-    ["import samgeo", "import samgeo.segment.masks", "from samgeo.segment.masks import Mask", "import samgeo.segment.pipeline"],
+    [
+        "import samgeo",
+        "import samgeo.segmentation.masks.mask",
+        "from samgeo.segmentation.masks.mask import Mask",
+        "import samgeo.segmentation.api",
+    ],
 )
 def test_segment_is_callable_whatever_was_imported_first(first):
     code = """
@@ -69,8 +74,8 @@ except samgeo.SamgeoError as error:
 
 
 def test_segment_is_the_package_too():
-    assert samgeo.segment.pipeline.segment is segment
-    assert samgeo.segment.masks.Mask is Mask
+    assert samgeo.segmentation.api.segment is segment
+    assert samgeo.segmentation.masks.mask.Mask is Mask
     assert "module 'samgeo.segment'" in repr(samgeo.segment)
 
 

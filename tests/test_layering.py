@@ -1,4 +1,4 @@
-"""A folder imports only from folders to its left: geo -> sam -> segment -> dataset | learn | map -> cli."""
+"""A package imports only from packages below it; `BELOW` is the order, which docs/design.md draws."""
 
 import ast
 from pathlib import Path
@@ -8,24 +8,33 @@ import pytest
 import samgeo
 
 ROOT = Path(samgeo.__file__).parent
-LEFT_OF = {
+BELOW = {
     "errors": set(),
     "arguments": set(),
-    "geo": set(),
-    "sam": {"geo"},
-    "segment": {"geo", "sam"},
-    "dataset": {"geo", "sam", "segment"},
-    "learn": {"geo", "sam", "segment", "testing"},
-    "map": {"geo", "sam", "segment"},
-    "testing": {"geo", "sam", "segment", "dataset", "map"},
-    "cli": {"geo", "sam", "segment", "dataset", "learn", "map", "testing"},
+    "storage": set(),
+    "geo": {"storage"},
+    "models": {"storage", "geo"},
+    "segmentation": {"storage", "geo", "models"},
+    "plot": {"storage", "geo"},
+    "buildings": {"storage", "geo", "models", "segmentation", "evaluation"},
+    "annotations": {"storage", "geo", "segmentation"},
+    "samrs": {"storage", "geo", "models", "segmentation", "annotations", "plot"},
+    "evaluation": {"storage", "geo", "segmentation", "plot"},
+    "synthetic": {"storage", "geo", "segmentation"},
+    "training": {"storage", "geo", "models", "segmentation", "synthetic"},
+    "map": {"storage", "geo", "models", "segmentation", "annotations", "plot"},
+    "testing": {"storage", "geo", "models", "segmentation", "evaluation", "plot", "synthetic"},
+    "cli": {
+        *("storage", "geo", "models", "segmentation", "plot", "buildings", "annotations", "samrs", "evaluation", "synthetic"),
+        *("training", "map", "testing"),
+    },
 }
-# The package itself gives names from every room, when they are first used.
+# The package itself gives names from every package, when they are first used.
 FILES = sorted(set(ROOT.rglob("*.py")) - {ROOT / "__init__.py"})
 
 
-def room_of(parts):
-    """The room that a dotted path below samgeo lies in; the package itself is "samgeo"."""
+def package_of(parts):
+    """The package that a dotted path below samgeo lies in; the package itself is "samgeo"."""
     return parts[0] if parts else "samgeo"
 
 
@@ -45,48 +54,48 @@ def imported(source, package):
             continue
         for module, name in targets:
             if module[0] == "samgeo":
-                is_submodule = name is not None and len(module) == 1 and name in LEFT_OF
+                is_submodule = name is not None and len(module) == 1 and name in BELOW
                 yield ([name] if is_submodule else module[1:]), name
 
 
-def breaches(source, room, package):
-    """What a file of a room imports and may not."""
+def breaches(source, name, package):
+    """What a file of a package imports and may not."""
     found = []
-    for parts, name in imported(source, package):
-        target = room_of(parts)
-        # The package itself loads every room: it may be asked for its version, and for nothing else.
-        asks_version = target == "samgeo" and name == "__version__"
-        if not asks_version and target not in LEFT_OF[room] | {room, "errors", "arguments"}:
+    for parts, imported_name in imported(source, package):
+        target = package_of(parts)
+        # The package itself loads every package: it may be asked for its version, and for nothing else.
+        asks_version = target == "samgeo" and imported_name == "__version__"
+        if not asks_version and target not in BELOW[name] | {name, "errors", "arguments"}:
             found.append(".".join(["samgeo", *parts]))
     return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_to_the_left(path):
+def test_imports_point_to_packages_below(path):
     relative = path.relative_to(ROOT)
     package = ["samgeo", *relative.parent.parts]
-    room = relative.parts[0].removesuffix(".py")
-    assert room in LEFT_OF, f"{room} has no place in the order of rooms; give it one here and in docs/design.md"
-    assert breaches(path.read_text(encoding="utf-8"), room, package) == []
+    name = relative.parts[0].removesuffix(".py")
+    assert name in BELOW, f"{name} has no place in the order of packages; give it one here and in docs/design.md"
+    assert breaches(path.read_text(encoding="utf-8"), name, package) == []
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        "import samgeo.map.display",
-        "from samgeo.map import display",
+        "import samgeo.map.widget",
+        "from samgeo.map import widget",
         "from samgeo import map",
-        "from ..map.display import show",
+        "from ..map.widget import Map",
         "from .. import map",
-        "def late():\n    from samgeo.map.display import show",
-        "if TYPE_CHECKING:\n    from samgeo.map.display import show",
-        "import_module('samgeo.map.display')",
+        "def late():\n    from samgeo.map.widget import Map",
+        "if TYPE_CHECKING:\n    from samgeo.map.widget import Map",
+        "import_module('samgeo.map.widget')",
         "from samgeo import show",
         "import samgeo",
     ],
 )
 def test_a_breach_is_found_in_every_form(source):
-    assert breaches(source, "segment", ["samgeo", "segment"])
+    assert breaches(source, "segmentation", ["samgeo", "segmentation"])
 
 
 @pytest.mark.parametrize(
@@ -102,12 +111,12 @@ def test_a_breach_is_found_in_every_form(source):
         "from ..geo.grid import Rect",
     ],
 )
-def test_what_is_to_the_left_is_allowed(source):
-    assert breaches(source, "segment", ["samgeo", "segment"]) == []
+def test_what_is_below_is_allowed(source):
+    assert breaches(source, "segmentation", ["samgeo", "segmentation"]) == []
 
 
-def test_rooms_beside_each_other_and_the_scenes_are_out_of_reach():
-    assert breaches("from samgeo.learn import pictures", "dataset", ["samgeo", "dataset"])
-    assert breaches("from samgeo.dataset import metrics", "map", ["samgeo", "map"])
-    assert breaches("from samgeo.testing import town", "segment", ["samgeo", "segment"])
-    assert not breaches("from samgeo.testing import town", "cli", ["samgeo"])
+def test_packages_beside_each_other_and_the_scenes_are_out_of_reach():
+    assert breaches("from samgeo.training import loop", "samrs", ["samgeo", "samrs"])
+    assert breaches("from samgeo.evaluation import report", "map", ["samgeo", "map"])
+    assert breaches("from samgeo.synthetic import town", "segmentation", ["samgeo", "segmentation"])
+    assert not breaches("from samgeo.synthetic import town", "cli", ["samgeo"])

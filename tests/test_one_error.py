@@ -13,19 +13,19 @@ from shapely import Point, box
 
 import samgeo
 from samgeo import errors
+from samgeo.annotations import read_annotations
+from samgeo.buildings.height import filter_by_height
+from samgeo.buildings.population import allocate_population
+from samgeo.buildings.regularization.api import regularize
 from samgeo.dataset import make_samrs
-from samgeo.dataset.annotations import read_annotations
-from samgeo.dataset.footprints.height import filter_by_height
-from samgeo.dataset.footprints.population import allocate_population
-from samgeo.dataset.footprints.regularize import regularize
-from samgeo.dataset.metrics import evaluate
 from samgeo.errors import SamgeoError
-from samgeo.geo.vectors import read_vectors, write_vectors
-from samgeo.learn.pictures import load_picture, read_image
-from samgeo.learn.plots import read_log
-from samgeo.learn.recipe import load_recipe
+from samgeo.evaluation import evaluate
+from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.map.session import Session
 from samgeo.testing.rasters import write_raster
+from samgeo.training.assessment.plots import read_log
+from samgeo.training.data.pictures import load_picture, read_image
+from samgeo.training.recipe import load_recipe
 
 SOURCE = Path(samgeo.__file__).parent
 OURS = {*errors.__all__, "DamagedError"}

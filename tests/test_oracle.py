@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samgeo.errors import OptionError
-from samgeo.sam.segmenter import Segmenter
+from samgeo.models.protocols import Segmenter
 from samgeo.testing import Oracle, encode_ids, scattered
 
 SIDE = 96

@@ -14,14 +14,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 import samgeo
+from samgeo.buildings import regularize
 from samgeo.cli import main
-from samgeo.dataset.footprints import regularize
 from samgeo.errors import OptionError, SamgeoError, VectorError
-from samgeo.geo.area import area_m2
-from samgeo.geo.columns import RenamedColumnsWarning
-from samgeo.geo.vectors import read_provenance, read_vectors, write_vectors
-from samgeo.segment.predictor import Predictor
-from samgeo.segment.prompted import predict
+from samgeo.geo.coordinates.area import area_m2
+from samgeo.geo.vector.columns import RenamedColumnsWarning
+from samgeo.geo.vector.reading import read_provenance, read_vectors, write_vectors
+from samgeo.segmentation.prediction import predict
+from samgeo.segmentation.predictor import Predictor
 from samgeo.testing import Oracle, encode_ids
 
 TRANSFORM = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000)
@@ -156,7 +156,7 @@ def test_columns_that_cannot_be_written_are_refused_before_the_work(image: Path,
     monkeypatch.setattr(Predictor, "predict", work)
     with pytest.raises(VectorError, match="two columns are named 'id' and 'ID'"):
         predict(image, tmp_path / "o.gpkg", boxes=features(id=1, ID=2), model=QUIET["model"])
-    module = import_module("samgeo.dataset.footprints.regularize")
+    module = import_module("samgeo.buildings.regularization.api")
     monkeypatch.setattr(module, "build", work)
     with pytest.raises(VectorError, match="two columns are named 'Name' and 'name'"):
         module.regularize(features(Name="a", name="b"), tmp_path / "o.fgb")

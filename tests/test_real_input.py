@@ -11,8 +11,8 @@ import shapely
 from click.testing import CliRunner
 
 from samgeo.cli import main
-from samgeo.dataset.metrics import match
-from samgeo.geo.raster import Raster
+from samgeo.evaluation import match
+from samgeo.geo.raster.raster import Raster
 
 RASTERS = {
     "jpeg-ycbcr": ("oam-banepa-buildings/banepa.tif", []),
@@ -61,7 +61,7 @@ def test_objects_are_valid_lie_on_the_raster_and_keep_its_crs(parquet: tuple[Pat
 
 
 def test_every_format_gives_back_the_same_objects(parquet: tuple[Path, Path], tmp_path: Path) -> None:
-    from samgeo.geo.vectors import write_vectors
+    from samgeo.geo.vector.reading import write_vectors
 
     frame = gpd.read_parquet(parquet[1])
     for suffix in (".gpkg", ".fgb", ".geojson"):

@@ -11,9 +11,9 @@ from rasterio.features import rasterize
 from scipy import ndimage
 
 from samgeo.errors import OptionError, RasterError
+from samgeo.synthetic.canvas import Canvas, Sun
+from samgeo.synthetic.light import shadows
 from samgeo.testing import Scene, decode_ids, encode_ids, road, scattered, touching_grid, town
-from samgeo.testing.scenes.canvas import Canvas, Sun
-from samgeo.testing.scenes.light import shadows
 
 
 @pytest.fixture(scope="module")

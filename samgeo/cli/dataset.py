@@ -12,7 +12,7 @@ from samgeo.cli.options import cleaning, count, looking, parse_bands, parse_stre
 
 __all__ = ["dataset"]
 
-# As in samgeo.dataset.samrs.recipe, whose libraries other commands need not wait for.
+# As in samgeo.samrs.recipe, whose libraries other commands need not wait for.
 PROMPTS = ("hbox", "rhbox", "rbox")
 ON_TOP = ("annotation", "smallest")
 PIXELS = ("inclusive", "edges")
@@ -69,7 +69,7 @@ def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: An
     ANNOTATIONS are refused, all together, or skipped and listed in reading.csv. The same command goes on after a stop. Images
     that cannot be used are listed, and then the exit code is 1.
     """
-    from samgeo.dataset.samrs import SplitWarning, make_samrs
+    from samgeo.samrs import SplitWarning, make_samrs
 
     options["classes"] = None if options["classes"] is None else [name.strip() for name in options["classes"].split(",")]
     options["split"] = _parse_split(options["split"])

@@ -28,7 +28,7 @@ def show(image: str, result: str | None, output: Path, assets: str | None, **opt
 
     IMAGE is a raster, a STAC Item, or a text file that names many rasters, as for `samgeo segment`.
     """
-    from samgeo.map.display import show as draw
+    from samgeo.plot.display import show as draw
 
     options |= {"bands": parse_bands(options["bands"]), "stretch": parse_stretch(options["stretch"])}
     draw(image_of((image,), assets), result, output, **options)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.files import refuse_inputs, refuse_unwritable
 from samgeo.geo.grid import Rect
-from samgeo.geo.places import Place, RemotePlace, as_place, is_there
-from samgeo.geo.vectors import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
+from samgeo.geo.vector.reading import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
+from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
+from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import rasterio
     from odc.geo.geobox import GeoBox
 
-    from samgeo.geo.source import Source
+    from samgeo.geo.raster.sources.base import Source
 
 __all__ = [
     "LABEL_SUFFIXES",
@@ -120,7 +120,7 @@ def rasterize(
     >>> samgeo.rasterize("city.parquet", "city.tif", "city.labels.tif")  # doctest: +SKIP
     1240
     """
-    from samgeo.geo.opening import open_source
+    from samgeo.geo.raster.sources.opening import open_source
 
     path = check_result(output, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
     # A Raster has its grid; anything else is opened.
@@ -164,11 +164,11 @@ def check_result(
     ----------
     path : path or address
     overwrite, crs
-        See `samgeo.geo.vectors.check_output`.
+        See `samgeo.geo.vector.reading.check_output`.
     suffixes : sequence of str
         What may be written.
     layer, inputs
-        See `samgeo.geo.outputs.check_output`.
+        See `samgeo.geo.vector.outputs.check_output`.
 
     Returns
     -------
@@ -304,7 +304,7 @@ def write_label_raster(
     classes : Classes, optional
         What is drawn instead of the features' numbers.
     provenance, staging, about_to_place
-        See `samgeo.geo.joining.join_vectors`.
+        See `samgeo.geo.vector.joining.join_vectors`.
 
     Returns
     -------
@@ -480,7 +480,7 @@ def stored_frames(paths: Iterable[Path]) -> Iterator[gpd.GeoDataFrame]:
     import geopandas as gpd
     import pyarrow.parquet as pq
 
-    from samgeo.geo.vector_writing import GROUP_ROWS
+    from samgeo.geo.vector.writing import GROUP_ROWS
 
     for path in paths:
         with pq.ParquetFile(path) as file:

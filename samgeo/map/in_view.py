@@ -11,16 +11,16 @@ import numpy as np
 import shapely
 
 from samgeo.geo.levels import Levels
-from samgeo.segment.duplicates import settle
-from samgeo.segment.frame import to_frame
-from samgeo.segment.merge import MERGE_IOU, Piece, merge
-from samgeo.segment.schedule import run_ordered
-from samgeo.segment.window import Plan, segment_window
+from samgeo.segmentation.execution.tasks import run_ordered
+from samgeo.segmentation.masks.duplicates import settle
+from samgeo.segmentation.merge.merger import MERGE_IOU, Piece, merge
+from samgeo.segmentation.tables import to_frame
+from samgeo.segmentation.windows.worker import Plan, segment_window
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from samgeo.segment.predictor import Predictor
+    from samgeo.segmentation.predictor import Predictor
 
 __all__ = ["segment_area", "without"]
 
@@ -51,7 +51,7 @@ def segment_area(
     RasterError
         If the raster has changed since it was opened.
     """
-    from samgeo.sam.registry import default_gates
+    from samgeo.models.registry import default_gates
 
     lattice = predictor.lattice
     plan = Plan(Levels.of(lattice), default_gates(predictor.model), area_px, predictor.store)

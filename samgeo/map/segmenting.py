@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-from samgeo.map.acting import Hand
-from samgeo.map.drawing import Drawing
 from samgeo.map.in_view import segment_area, without
-from samgeo.map.view import View
-from samgeo.map.worker import Latest
+from samgeo.map.ui.gestures import Hand
+from samgeo.map.ui.latest_worker import Latest
+from samgeo.map.ui.redraw import Drawing
+from samgeo.map.view.viewport import View
 
 __all__ = ["Segmenting"]
 

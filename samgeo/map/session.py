@@ -12,10 +12,13 @@ import shapely
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
-from samgeo.geo.axes import check_y_up, describe_axes
-from samgeo.geo.prompts import read_boxes, read_points
-from samgeo.geo.vectors import check_output, write_vectors
-from samgeo.map.actions import (
+from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
+from samgeo.geo.vector.axes import check_y_up, describe_axes
+from samgeo.geo.vector.reading import check_output, write_vectors
+from samgeo.map.files.autosave import MEMBER, Autosave
+from samgeo.map.files.export import to_coco, to_frame, write_json
+from samgeo.map.files.placing import place_geometry, read_proposals, without_known
+from samgeo.map.state.actions import (
     Accept,
     AcceptProposals,
     AddPoint,
@@ -32,21 +35,18 @@ from samgeo.map.actions import (
     SetClass,
     Undo,
 )
-from samgeo.map.annotations import Rules, State
-from samgeo.map.answers import Answers
-from samgeo.map.autosave import MEMBER, Autosave
-from samgeo.map.export import to_coco, to_frame, write_json
-from samgeo.map.history import History, replay
-from samgeo.map.live import Live, Snapshot
-from samgeo.map.log import Log, check_same, describe
-from samgeo.map.merging import palette_of
-from samgeo.map.opening import check_classes, check_files, recorded_at, start_from
-from samgeo.map.placing import place_geometry, read_proposals, without_known
+from samgeo.map.state.history import History, replay
+from samgeo.map.state.live_state import Live, Snapshot
+from samgeo.map.state.log import Log, check_same, describe
+from samgeo.map.state.merging import palette_of
+from samgeo.map.state.reducer import Rules, State
+from samgeo.map.state.restore import check_classes, check_files, recorded_at, start_from
+from samgeo.map.suggestions import Answers
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from samgeo.segment.predictor import Predictor
+    from samgeo.segmentation.predictor import Predictor
 
 __all__ = ["Session", "Snapshot"]
 
@@ -308,7 +308,7 @@ class Session:
         return self._live.subscribe(observer)
 
     def to_frame(self) -> gpd.GeoDataFrame:
-        """Return the objects, with the columns of `samgeo.map.export.to_frame`."""
+        """Return the objects, with the columns of `samgeo.map.files.export.to_frame`."""
         now = self.snapshot
         frame = to_frame(now.state.objects, self.predictor.raster.geobox)
         frame.attrs["samgeo"] = self._provenance(now.state, now.revision)

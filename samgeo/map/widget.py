@@ -13,27 +13,27 @@ import numpy as np
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
-from samgeo.geo.raster import Raster
-from samgeo.map.acting import Hand
-from samgeo.map.drawing import Drawing
-from samgeo.map.front import library, make_front
-from samgeo.map.opening import check_classes, check_files
-from samgeo.map.place import Place
-from samgeo.map.pointer import Box, Draft, Point, Pointer
-from samgeo.map.screen import check_basemap, fit, in_view, make_leaflet, whole
+from samgeo.geo.raster.raster import Raster
 from samgeo.map.segmenting import Segmenting
 from samgeo.map.session import DEFAULT_CLASSES, Session
-from samgeo.map.tiles import KERNEL, check_tiles, tile_layer
-from samgeo.map.view import MAX_SIDE, View
-from samgeo.map.worker import Latest
-from samgeo.segment.predictor import Predictor
-from samgeo.segment.regions import MIN_HOLE, MIN_PART
+from samgeo.map.state.restore import check_classes, check_files
+from samgeo.map.ui.browser_part import library, make_front
+from samgeo.map.ui.gestures import Hand
+from samgeo.map.ui.latest_worker import Latest
+from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
+from samgeo.map.ui.redraw import Drawing
+from samgeo.map.view.map_coordinates import Place
+from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, whole
+from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
+from samgeo.map.view.viewport import MAX_SIDE, View
+from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
+from samgeo.segmentation.predictor import Predictor
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import torch
 
-    from samgeo.sam.segmenter import Segmenter
+    from samgeo.models.protocols import Segmenter
 
 __all__ = ["Map"]
 
@@ -58,7 +58,7 @@ class Map:
     raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`. Large files need overviews, or they are only drawn when zoomed in.
     model : str, path or Segmenter, default "tiny"
-        A name of `samgeo.models`, a checkpoint file, or a model.
+        A name of `samgeo.list_models`, a checkpoint file, or a model.
     classes : sequence of str, default ("object",)
         The palette.
     autosave : path, optional

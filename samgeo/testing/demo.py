@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
-    from samgeo.dataset.metrics import Matches
+    from samgeo.evaluation import Matches
 
 __all__ = ["Demo", "run_demo"]
 
@@ -62,10 +62,10 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
     OptionError
         If the folder cannot be made or the town would be too small.
     """
-    from samgeo.dataset.metrics import match
-    from samgeo.map.display import show
-    from samgeo.segment.pipeline import segment
-    from samgeo.testing.scenes import town
+    from samgeo.evaluation import match
+    from samgeo.plot.display import show
+    from samgeo.segmentation.api import segment
+    from samgeo.synthetic import town
 
     if size < 128:
         raise OptionError(f"size is {size} pixels; give at least 128.")

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
-from samgeo.testing.scenes.ids import decode_ids
+from samgeo.testing.id_scenes import decode_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
 
-    from samgeo.sam.registry import Gates
+    from samgeo.models.registry import Gates
 
 __all__ = ["Oracle"]
 
@@ -27,7 +27,7 @@ _SURE = 10.0
 class Oracle:
     """A `Segmenter` that knows the truth, because the pixels tell it.
 
-    It takes images made by `samgeo.testing.scenes.encode_ids`. Every prompt picks an id, and the answer is where the window
+    It takes images made by `samgeo.synthetic.encode_ids`. Every prompt picks an id, and the answer is where the window
     has that id: logits of +10 there and -10 elsewhere, at full resolution, with a predicted IoU of 1. A prompt that picks
     background, id 0, is answered by an empty mask with a predicted IoU of 0. One candidate a prompt, whatever ``multimask``.
 
@@ -69,7 +69,7 @@ class Oracle:
     @property
     def gates(self) -> Gates:
         """The gates for automatic masks: whatever is not background passes."""
-        from samgeo.sam.registry import Gates
+        from samgeo.models.registry import Gates
 
         return Gates(points_per_side=32, pred_iou=0.5, stability=0.5)
 
@@ -196,7 +196,7 @@ class Oracle:
         return prompt, np.zeros_like(prompt), _logits(embedding, picked[prompt]), np.ones(len(prompt), dtype=np.float32)
 
     def pack(self, embedding: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
-        """Turn one window's embedding into arrays to keep; see `samgeo.sam.packing`."""
+        """Turn one window's embedding into arrays to keep; see `samgeo.models.embedding_packing`."""
         return {"ids": embedding}
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:

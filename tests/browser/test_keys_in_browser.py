@@ -3,7 +3,7 @@
 import pytest
 from map_page import MapPage
 
-from samgeo.testing.scenes import town
+from samgeo.synthetic import town
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,7 @@ import rasterio
 import shapely
 from map_page import MapPage
 
-from samgeo.testing.scenes import town
+from samgeo.synthetic import town
 
 pytestmark = pytest.mark.browser
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import shapely
 
-from samgeo.dataset.annotations import Annotations, Image
+from samgeo.annotations import Annotations, Image
 from samgeo.testing import encode_ids
 from samgeo.testing.rasters import write_raster
 

@@ -12,8 +12,8 @@ from PIL import Image as Picture
 from pycocotools import mask as masks
 from test_read_annotations import DOTA, VOC, coco, georeferenced, write
 
-from samgeo.dataset.annotations import read_annotations, write_annotations
-from samgeo.dataset.annotations.repair import in_order, repaired
+from samgeo.annotations import read_annotations, write_annotations
+from samgeo.annotations.repair import in_order, repaired
 from samgeo.errors import AnnotationError, OptionError
 from samgeo.testing import Oracle, encode_ids
 

@@ -11,9 +11,9 @@ from rasterio.features import rasterize, shapes
 from shapely import box
 from shapely.geometry import shape
 
-from samgeo.dataset.metrics import evaluate
-from samgeo.dataset.metrics.average_precision import Side, curves
-from samgeo.dataset.metrics.matching import Pairs
+from samgeo.evaluation import evaluate
+from samgeo.evaluation.average_precision import Side, curves
+from samgeo.evaluation.matching import Pairs
 
 SIZES = (32.0**2, 96.0**2)
 SIDE = 512

@@ -10,7 +10,7 @@ import rasterio
 import shapely
 from rasterio.transform import from_origin
 
-from samgeo.dataset.footprints import filter_by_height
+from samgeo.buildings import filter_by_height
 from samgeo.errors import OptionError, RasterError, VectorError
 
 X0, Y1 = 300_000, 3_000_000

@@ -10,8 +10,7 @@ from click.testing import CliRunner
 from odc.geo.geobox import GeoBox
 
 import samgeo
-from samgeo.cli import main
-from samgeo.dataset.footprints import (
+from samgeo.buildings import (
     Selector,
     describe,
     filter_by_shape,
@@ -20,11 +19,12 @@ from samgeo.dataset.footprints import (
     more_like,
     select,
 )
+from samgeo.cli import main
 from samgeo.errors import ModelError, OptionError, VectorError
 from samgeo.geo.grid import Lattice
-from samgeo.geo.raster import Raster
-from samgeo.sam.registry import Gates, load_model
-from samgeo.sam.segmenter import Describing
+from samgeo.geo.raster.raster import Raster
+from samgeo.models.protocols import Describing
+from samgeo.models.registry import Gates, load_model
 from samgeo.testing import Oracle, encode_ids, scattered
 
 CRS = "EPSG:32645"
@@ -282,7 +282,7 @@ def test_the_whole_chain_is_its_steps(scene, tmp_path):
     wanted = samgeo.footprints.regularize(steps).reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.DataFrame(made), pd.DataFrame(wanted))
     assert len(gpd.read_parquet(output)) == len(made)
-    assert {"select", "filter_by_shape", "options"} <= set(samgeo.geo.vectors.read_provenance(output))
+    assert {"select", "filter_by_shape", "options"} <= set(samgeo.geo.vector.reading.read_provenance(output))
     plain = samgeo.footprints(path, examples=examples, candidates=found, model=Kinds(256), min_area_m2=30, regular=False)
     assert list(plain.geometry) == list(steps.geometry)
     with pytest.raises(OptionError, match="dtm goes with a dsm"):

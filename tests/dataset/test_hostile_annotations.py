@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import shapely
 
-from samgeo.dataset.annotations import Annotations, read_annotations
+from samgeo.annotations import Annotations, read_annotations
 from samgeo.errors import AnnotationError, SamgeoError
 
 SECONDS_EACH = 5.0

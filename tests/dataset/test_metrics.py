@@ -15,9 +15,9 @@ from hypothesis.extra.numpy import arrays
 from shapely import box
 from shapely.affinity import translate
 
-from samgeo.dataset.metrics import LeftOut, boundary_iou, evaluate, match, polis
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.area import area_m2
+from samgeo.evaluation import LeftOut, boundary_iou, evaluate, match, polis
+from samgeo.geo.coordinates.area import area_m2
 
 UTM = "EPSG:32645"
 SQUARE = box(0, 0, 10, 10)

@@ -12,7 +12,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samgeo.dataset.footprints import allocate_population
+from samgeo.buildings import allocate_population
 from samgeo.errors import OptionError, RasterError, SamgeoError, VectorError
 
 CRS = "EPSG:32645"

@@ -6,9 +6,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samgeo.dataset.rbox import box_corners, to_rbox, to_xywha
+from samgeo.annotations.oriented_boxes import box_corners, to_rbox, to_xywha
 from samgeo.errors import OptionError
-from samgeo.segment.masks import Mask
+from samgeo.segmentation.masks.mask import Mask
 
 
 def test_a_mask_of_30_x_10_pixels_is_a_rectangle_of_30_x_10():

@@ -8,10 +8,10 @@ import pytest
 import shapely
 from PIL import Image as Picture
 
-from samgeo.dataset.annotations import Annotations, Image, read_annotations
-from samgeo.dataset.annotations.table import safe_name
+from samgeo.annotations import Annotations, Image, read_annotations
+from samgeo.annotations.table import safe_name
 from samgeo.errors import AnnotationError, OptionError
-from samgeo.segment.rle import Rle
+from samgeo.segmentation.masks.rle import Rle
 
 DOTA = """imagesource:GoogleEarth
 gsd:0.146343590398

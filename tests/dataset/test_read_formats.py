@@ -21,7 +21,7 @@ from format_files import (
     VIA_CSV,
 )
 
-from samgeo.dataset.annotations import READABLE, Image, read_annotations
+from samgeo.annotations import READABLE, Image, read_annotations
 from samgeo.errors import AnnotationError, OptionError
 from samgeo.testing.rasters import write_raster
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import shapely
 
-from samgeo.dataset.annotations import Image, read_annotations, write_annotations
-from samgeo.segment.rle import Rle
+from samgeo.annotations import Image, read_annotations, write_annotations
+from samgeo.segmentation.masks.rle import Rle
 
 DATA = Path(os.environ.get("SAMGEO_DATA", ""))
 pytestmark = pytest.mark.skipif(not os.environ.get("SAMGEO_DATA"), reason="SAMGEO_DATA is not set")

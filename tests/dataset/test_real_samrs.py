@@ -13,8 +13,8 @@ from PIL import Image as Picture
 from pycocotools import mask as coco_mask
 from rasterio.shutil import copy
 
-from samgeo.dataset.annotations import read_annotations
-from samgeo.dataset.samrs import make_samrs
+from samgeo.annotations import read_annotations
+from samgeo.samrs import make_samrs
 
 DATA = Path(os.environ.get("SAMGEO_DATA", ""))
 pytestmark = [

@@ -16,13 +16,13 @@ from rasterio.features import rasterize
 from scipy.ndimage import gaussian_filter
 from shapely import affinity
 
+from samgeo.buildings import regularize
 from samgeo.cli import main
-from samgeo.dataset.footprints import regularize
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.area import area_m2
-from samgeo.geo.vectors import read_provenance, read_vectors
-from samgeo.segment.masks import Mask
-from samgeo.segment.vectorize import georeference, polygons
+from samgeo.geo.coordinates.area import area_m2
+from samgeo.geo.vector.reading import read_provenance, read_vectors
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.vectorize import georeference, polygons
 
 UTM = "EPSG:32645"
 RECTANGLE = shapely.box(0, 0, 12, 8)

@@ -16,16 +16,16 @@ from pycocotools.coco import COCO
 from samrs_scenes import CLASSES, save, scene, table_of, turned, without_corners
 
 from samgeo import Raster
-from samgeo.dataset.annotations import read_annotations, write_annotations
-from samgeo.dataset.rbox import to_rbox
-from samgeo.dataset.samrs import make_samrs
-from samgeo.dataset.samrs.chips import chip_bytes, is_plain
-from samgeo.dataset.samrs.drawing import class_colors
-from samgeo.dataset.samrs.split import Shown, split
+from samgeo.annotations import read_annotations, write_annotations
+from samgeo.annotations.oriented_boxes import to_rbox
 from samgeo.errors import AnnotationError, OptionError
 from samgeo.geo.grid import Rect
-from samgeo.segment.masks import Mask
-from samgeo.segment.rle import Rle
+from samgeo.samrs import make_samrs
+from samgeo.samrs.chips import chip_bytes, is_plain
+from samgeo.samrs.drawing import class_colors
+from samgeo.samrs.split import Shown, split
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.rle import Rle
 from samgeo.testing import Oracle
 from samgeo.testing.rasters import write_raster
 
@@ -427,7 +427,7 @@ def test_exports_hold_the_same_instances(one):
     assert Oracle.digest in card
 
 
-@pytest.mark.filterwarnings("ignore::samgeo.dataset.samrs.SplitWarning")
+@pytest.mark.filterwarnings("ignore::samgeo.samrs.SplitWarning")
 def test_no_two_parts_show_the_same_ground(tmp_path):
     rng = np.random.default_rng(0)
     places = [(x + rng.integers(20), y + rng.integers(20)) for x in range(30, 300, 50) for y in range(30, 300, 50)]

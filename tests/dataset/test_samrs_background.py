@@ -8,9 +8,9 @@ import rasterio
 from PIL import Image as Picture
 from samrs_scenes import save, scene, table_of
 
-from samgeo.dataset.samrs import SplitWarning, make_samrs
-from samgeo.dataset.samrs.drawing import BACKGROUND_COLOR, class_colors
 from samgeo.errors import OptionError
+from samgeo.samrs import SplitWarning, make_samrs
+from samgeo.samrs.drawing import BACKGROUND_COLOR, class_colors
 from samgeo.testing import Oracle
 
 SHAPE = (96, 128)

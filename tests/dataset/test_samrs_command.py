@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 from samrs_scenes import save, scene, table_of, turned
 
+from samgeo.annotations import write_annotations
+from samgeo.annotations.faults import OnError
+from samgeo.annotations.formats.voc import VocPixels
 from samgeo.cli import main
 from samgeo.dataset import make_samrs
-from samgeo.dataset.annotations import write_annotations
-from samgeo.dataset.annotations.faults import OnError
-from samgeo.dataset.annotations.voc import VocPixels
-from samgeo.dataset.samrs import recipe
+from samgeo.samrs import recipe
 from samgeo.testing import town
 
 command = import_module("samgeo.cli.dataset")  # the name in the package is the group of commands
@@ -36,7 +36,7 @@ def boxes(tmp_path_factory):
     return folder
 
 
-@pytest.mark.filterwarnings("ignore::samgeo.dataset.samrs.make.SplitWarning")
+@pytest.mark.filterwarnings("ignore::samgeo.samrs.make.SplitWarning")
 def test_it_makes_what_the_function_makes(boxes, tmp_path):
     options = (
         "--chip",

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from samrs_scenes import save, scene, table_of, turned
 
-from samgeo.dataset.annotations import write_annotations
-from samgeo.dataset.samrs import make_samrs
-from samgeo.dataset.samrs import work as work_module
+from samgeo.annotations import write_annotations
 from samgeo.errors import OptionError
-from samgeo.geo import integrity
+from samgeo.samrs import make_samrs
+from samgeo.samrs import work as work_module
+from samgeo.storage import integrity
 from samgeo.testing import Oracle
 
 SHAPE = (128, 192)
@@ -142,7 +142,7 @@ def test_a_flip_in_a_part_changes_no_instance(made, finished):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from samgeo.dataset.samrs import make_samrs
+from samgeo.samrs import make_samrs
 from samgeo.errors import SamgeoError
 from samgeo.testing import Oracle
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
@@ -158,8 +158,8 @@ except SamgeoError as error:
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system has no limit of file sizes")
 def test_a_chip_that_the_file_system_cuts_is_never_published(tmp_path):
     from samgeo import Raster
-    from samgeo.dataset.samrs.chips import chip_bytes
     from samgeo.geo.grid import Rect
+    from samgeo.samrs.chips import chip_bytes
     from samgeo.testing.rasters import write_raster
 
     (tmp_path / "images").mkdir()

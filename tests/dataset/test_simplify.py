@@ -6,11 +6,11 @@ import pytest
 import shapely
 from shapely import affinity
 
-from samgeo.dataset.footprints import simplify
+from samgeo.buildings import simplify
 from samgeo.errors import OptionError
-from samgeo.geo.area import area_m2
-from samgeo.segment.masks import Mask
-from samgeo.segment.vectorize import polygons
+from samgeo.geo.coordinates.area import area_m2
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.vectorize import polygons
 
 UTM = "EPSG:32645"
 

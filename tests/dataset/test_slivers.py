@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from rasterio.features import rasterize
 from shapely import affinity
 
-from samgeo.dataset.footprints import regularize
-from samgeo.dataset.footprints.slivers import count_slivers, without_slivers
-from samgeo.segment.masks import Mask
-from samgeo.segment.vectorize import georeference, polygons
+from samgeo.buildings import regularize
+from samgeo.buildings.regularization.slivers import count_slivers, without_slivers
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.vectorize import georeference, polygons
 
 GRID = 2.0**-20
 

@@ -8,10 +8,10 @@ import pytest
 import shapely
 from pycocotools.coco import COCO
 
-from samgeo.dataset.annotations import WRITABLE, Annotations, Image, read_annotations, write_annotations
+from samgeo.annotations import WRITABLE, Annotations, Image, read_annotations, write_annotations
 from samgeo.errors import AnnotationError, OptionError
-from samgeo.segment.masks import Mask
-from samgeo.segment.rle import Rle
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.rle import Rle
 from samgeo.testing.rasters import transform, write_raster
 
 IMAGES = (Image("a.png", 60, 100), Image("train/b.png", 40, 50), Image("train/empty.png", 8, 8))

@@ -345,7 +345,7 @@ def read_some(path: Path) -> str:
     """Open and read a few windows: "result", or the message of the error."""
     from samgeo.errors import SamgeoError
     from samgeo.geo.grid import Rect
-    from samgeo.geo.raster import Raster
+    from samgeo.geo.raster.raster import Raster
 
     try:
         raster = Raster.open(path)

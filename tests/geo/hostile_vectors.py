@@ -15,7 +15,7 @@ import shapely
 from hostile_rasters import resident
 
 from samgeo.errors import SamgeoError
-from samgeo.geo.vectors import read_provenance, read_vectors, write_vectors
+from samgeo.geo.vector.reading import read_provenance, read_vectors, write_vectors
 
 SECONDS_EACH = 5
 ADDRESSES = 8 << 30

@@ -11,11 +11,11 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 import samgeo
-from samgeo.dataset.metrics import evaluate
-from samgeo.geo.antimeridian import cut_at_antimeridian, period_of, turned
-from samgeo.geo.aoi import read_area, to_pixels
-from samgeo.geo.prompts import read_boxes, read_points, read_polygons
-from samgeo.geo.vectors import read_vectors, write_vectors
+from samgeo.evaluation import evaluate
+from samgeo.geo.coordinates.antimeridian import cut_at_antimeridian, period_of, turned
+from samgeo.geo.coordinates.area_of_interest import read_area, to_pixels
+from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points, read_polygons
+from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.testing import Oracle, encode_ids
 from samgeo.testing.rasters import write_raster
 

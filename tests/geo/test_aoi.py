@@ -11,15 +11,15 @@ from click.testing import CliRunner
 from odc.geo.geobox import GeoBox
 
 import samgeo
+from samgeo.annotations import read_annotations
+from samgeo.buildings import describe
 from samgeo.cli import main
-from samgeo.dataset.annotations import read_annotations
-from samgeo.dataset.footprints import describe
-from samgeo.dataset.metrics import evaluate
 from samgeo.errors import OptionError, SamgeoError, VectorError
-from samgeo.geo.aoi import to_pixels
-from samgeo.geo.overlay import repaired_polygons
-from samgeo.geo.prompts import read_boxes, read_points, read_polygons
-from samgeo.geo.vectors import write_vectors
+from samgeo.evaluation import evaluate
+from samgeo.geo.coordinates.area_of_interest import to_pixels
+from samgeo.geo.coordinates.overlay import repaired_polygons
+from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points, read_polygons
+from samgeo.geo.vector.reading import write_vectors
 from samgeo.testing import Oracle, encode_ids
 from samgeo.testing.rasters import TRANSFORMS, transform, write_raster
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samgeo.errors import OptionError
-from samgeo.geo.area import PLANE_SIDE_M, area_m2
+from samgeo.geo.coordinates.area import PLANE_SIDE_M, area_m2
 
 
 def equal_area(lon: float, lat: float, like: str = "EPSG:4326") -> pyproj.CRS:

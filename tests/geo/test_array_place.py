@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
 from samgeo.errors import RasterError
-from samgeo.geo.raster import Raster
+from samgeo.geo.raster.raster import Raster
 from samgeo.testing.rasters import write_raster
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@`:PendingDeprecationWarning")  # odc-geo's own, in wrap_xr

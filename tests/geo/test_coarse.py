@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import samgeo.geo.coarse
+import samgeo.geo.raster.coarse
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster import Raster
+from samgeo.geo.raster.raster import Raster
 from samgeo.testing.rasters import write_raster
 
 
@@ -43,7 +43,7 @@ def test_a_coarse_pixel_is_the_mean_of_what_is_valid_in_its_square(seed, shape, 
     pixels[np.random.default_rng(seed + 1).random(shape) < 0.4] = 9
     rect = Rect(*(factor * side for side in (start[0], start[1], start[0] + size[0], start[1] + size[1])))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(samgeo.geo.coarse, "PIXELS_AT_ONCE", at_once)
+        patch.setattr(samgeo.geo.raster.coarse, "PIXELS_AT_ONCE", at_once)
         means, valid = Raster.open(pixels, nodata=9).read_coarse(rect, factor)
     wanted, enough = expected(pixels, (pixels != 9).any(axis=2), rect, factor)
     assert np.array_equal(valid, enough)

@@ -17,7 +17,7 @@ from rasterio.rpc import RPC
 import samgeo
 from samgeo.cli import main
 from samgeo.errors import RasterError
-from samgeo.geo.raster import Raster
+from samgeo.geo.raster.raster import Raster
 from samgeo.testing.rasters import TRANSFORMS, coordinate_pixels, write_raster
 
 

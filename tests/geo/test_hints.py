@@ -14,10 +14,10 @@ from click.testing import CliRunner
 import samgeo
 from samgeo.cli import main
 from samgeo.errors import RasterWarning, SamgeoWarning
-from samgeo.geo import sampling
-from samgeo.geo.file_source import FileSource
-from samgeo.geo.raster import Raster
-from samgeo.segment.pipeline import NothingFoundWarning, segment_to_file
+from samgeo.geo.raster import sampling
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources.file_source import FileSource
+from samgeo.segmentation.api import NothingFoundWarning, segment_to_file
 from samgeo.testing import town
 from samgeo.testing.rasters import write_raster
 

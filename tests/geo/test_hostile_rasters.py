@@ -16,7 +16,7 @@ from rasterio.shutil import copy
 
 from samgeo.errors import RasterError
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster import Raster
+from samgeo.geo.raster.raster import Raster
 from samgeo.testing.rasters import write_raster
 
 SECRET = 77

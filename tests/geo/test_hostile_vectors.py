@@ -17,7 +17,7 @@ import pyogrio
 import pytest
 
 from samgeo.errors import VectorError
-from samgeo.geo.vectors import read_provenance, read_vectors
+from samgeo.geo.vector.reading import read_provenance, read_vectors
 
 
 @pytest.fixture

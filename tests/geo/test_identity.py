@@ -13,10 +13,10 @@ from raster_server import served
 from rasterio.enums import Resampling
 
 from samgeo.errors import RasterError
-from samgeo.geo.file_source import FileSource
-from samgeo.geo.identity import SourceWatch, file_versions, has_changed, identify
-from samgeo.geo.raster import Raster
-from samgeo.geo.stack import StackSource
+from samgeo.geo.raster.identity import SourceWatch, file_versions, has_changed, identify
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources.band_stack import StackSource
+from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.testing.rasters import coordinate_pixels, write_raster
 
 SHAPE = (96, 96)
@@ -232,7 +232,7 @@ def test_a_moved_raster_is_the_same(tmp_path: Path) -> None:
 
 
 def test_looking_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import samgeo.geo.identity as module
+    import samgeo.geo.raster.identity as module
 
     clock, looks = [100.0], []
     original = module.stamps_of
@@ -282,7 +282,7 @@ def test_a_server_that_has_another_version_is_seen_and_one_that_is_silent_is_tol
 
 
 def test_of_many_files_those_beside_them_are_seen_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import samgeo.geo.versions as module
+    import samgeo.geo.raster.versions as module
 
     monkeypatch.setattr(module, "LISTED_FROM", 3)
     raster = Raster.open(mask_beside(tmp_path)[0])

@@ -18,10 +18,11 @@ from rasterio.features import rasterize as draw
 import samgeo
 from samgeo.cli import main
 from samgeo.errors import OptionError, SamgeoError, VectorError
-from samgeo.geo import joining, label_raster
-from samgeo.geo.vectors import write_vectors
-from samgeo.segment.masks import Mask
-from samgeo.segment.vectorize import georeference, polygons
+from samgeo.geo import label_raster
+from samgeo.geo.vector import joining
+from samgeo.geo.vector.reading import write_vectors
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.vectorize import georeference, polygons
 
 AFFINE = Affine(0.3, 0, 500_000, 0, -0.3, 5_400_000)
 SHAPE = (150, 210)

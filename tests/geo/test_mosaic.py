@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 import samgeo
 from samgeo.errors import OptionError, RasterError
-from samgeo.geo import file_source
 from samgeo.geo.grid import Rect
-from samgeo.geo.identity import has_changed, identify
-from samgeo.geo.mosaic import MosaicSource
-from samgeo.geo.raster import Raster
+from samgeo.geo.raster.identity import has_changed, identify
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources import file_source
+from samgeo.geo.raster.sources.mosaic import MosaicSource
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, coordinate_pixels, pixel_coordinates, transform, write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 16, "progress": False}
 
@@ -349,7 +349,7 @@ def test_the_prompts_the_store_and_the_picture_take_many_files(tmp_path: Path) -
 
 def test_a_run_goes_on_with_the_same_files_and_with_no_others(tmp_path: Path) -> None:
     from samgeo.errors import RunError, StoppedError
-    from samgeo.segment.pipeline import segment_to_file
+    from samgeo.segmentation.api import segment_to_file
 
     values = encode_ids(scattered(20, (320, 330), seed=4, min_size=20, max_size=60))
     tiles = cut(tmp_path, values, quarters((320, 330), 150, 170, 5), transform())

@@ -19,12 +19,12 @@ import pytest
 import shapely
 
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.columns import RenamedColumnsWarning, keep_given
-from samgeo.geo.files import check_new, inputs_among, write_whole
-from samgeo.geo.joining import join_vectors, write_part
-from samgeo.geo.outline import MOST_CORNERS, describe_area
-from samgeo.geo.places import RemotePlace
-from samgeo.geo.vectors import check_fit, check_output, read_provenance, read_vectors, write_vectors
+from samgeo.geo.coordinates.area_summary import MOST_CORNERS, describe_area
+from samgeo.geo.vector.columns import RenamedColumnsWarning, keep_given
+from samgeo.geo.vector.joining import join_vectors, write_part
+from samgeo.geo.vector.reading import check_fit, check_output, read_provenance, read_vectors, write_vectors
+from samgeo.storage.atomic import check_new, inputs_among, write_whole
+from samgeo.storage.locations import RemotePlace
 
 FORMATS = [".parquet", ".gpkg", ".fgb", ".geojson"]
 every_format = pytest.mark.parametrize("suffix", FORMATS)
@@ -373,7 +373,7 @@ def test_a_file_that_is_cut_short_is_an_error_in_every_format(tmp_path: Path) ->
 import sys, signal, resource, geopandas, numpy, shapely
 from pathlib import Path
 from samgeo.errors import VectorError
-from samgeo.geo.vectors import write_vectors
+from samgeo.geo.vector.reading import write_vectors
 places = shapely.points(numpy.random.default_rng(0).random((500, 2)))
 frame = geopandas.GeoDataFrame({"a": numpy.arange(500)}, geometry=shapely.buffer(places, 1), crs=4326)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -400,7 +400,7 @@ for suffix in sys.argv[2:]:
 @pytest.mark.parametrize("count", [1, 2, 16, 17, 256, 257, 300])
 @pytest.mark.parametrize("gap", [False, True])
 def test_flatgeobuf_is_read_back_to_its_last_byte(count: int, gap: bool, tmp_path: Path) -> None:
-    from samgeo.geo.written import check_flatgeobuf
+    from samgeo.geo.vector.verification import check_flatgeobuf
 
     features = frame(count, a=np.arange(count))
     if gap:

@@ -15,11 +15,11 @@ from rasterio.enums import Resampling
 from scipy import ndimage
 
 from samgeo.errors import RasterError
-from samgeo.geo.coarse import best_overview
-from samgeo.geo.file_source import FileSource
 from samgeo.geo.grid import Rect
-from samgeo.geo.overviews import Overview, Squares, is_mean_of_pixels
-from samgeo.geo.raster import Raster
+from samgeo.geo.raster.coarse import best_overview
+from samgeo.geo.raster.overviews import Overview, Squares, is_mean_of_pixels
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.testing.rasters import write_raster
 
 TILES = {"tiled": True, "blockxsize": 64, "blockysize": 64}
@@ -220,7 +220,7 @@ def test_mosaics_are_the_same_with_and_without_overviews(cuts: list[int], order:
 
 
 def test_a_stack_of_bands_is_the_same_with_and_without_overviews(tmp_path: Path) -> None:
-    from samgeo.geo.stack import StackSource
+    from samgeo.geo.raster.sources.band_stack import StackSource
 
     pixels = smooth((384, 512))
     rect = covering((384, 512), 4)

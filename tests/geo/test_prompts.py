@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from samgeo.errors import OptionError, SamgeoError, VectorError
-from samgeo.geo.place import STEPS_PER_PX
-from samgeo.geo.prompts import from_pixels, read_boxes, read_points, read_polygons
+from samgeo.geo.coordinates.pixel_coordinates import STEPS_PER_PX
+from samgeo.geo.coordinates.prompt_geometry import from_pixels, read_boxes, read_points, read_polygons
 from samgeo.testing.rasters import TRANSFORMS, transform
 
 UTM = "EPSG:32633"

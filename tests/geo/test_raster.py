@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
-import samgeo.geo.raster as raster_module
+import samgeo.geo.raster.raster as raster_module
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster import Raster
+from samgeo.geo.raster.raster import Raster
 from samgeo.testing.rasters import TRANSFORMS, coordinate_pixels, pixel_coordinates, transform, write_raster
 
 ALL = Rect(0, 0, 8, 8)
@@ -263,7 +263,7 @@ def test_the_stretch_of_a_large_raster_reads_a_sample(overviews, tmp_path: Path,
     )
     everything = Raster.open(path).stretch
     read = []
-    from samgeo.geo.file_source import FileSource
+    from samgeo.geo.raster.sources.file_source import FileSource
 
     original = FileSource.read
 
@@ -610,8 +610,7 @@ def test_keys_in_an_address_do_not_reach_messages() -> None:
 
 def test_the_module_is_light() -> None:
     heavy = ["rasterio", "pyproj", "geopandas", "xarray", "dask", "torch"]
-    code = (
-        f"import sys, samgeo.geo.raster, samgeo.geo.vectors, samgeo.geo.area; print([m for m in {heavy} if m in sys.modules])"
-    )
+    modules = "samgeo.geo.raster.raster, samgeo.geo.vector.reading, samgeo.geo.coordinates.area"
+    code = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert found.stdout == "[]\n"

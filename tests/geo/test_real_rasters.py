@@ -8,10 +8,10 @@ import pytest
 import rasterio
 
 from samgeo.errors import RasterWarning
-from samgeo.geo.area import area_m2
+from samgeo.geo.coordinates.area import area_m2
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster import Raster
-from samgeo.geo.vectors import read_vectors, write_vectors
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.vector.reading import read_vectors, write_vectors
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from raster_server import Served, served
 
 import samgeo
 from samgeo.errors import RasterError, RunError
-from samgeo.geo import remote
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster import Raster
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources import remote
+from samgeo.synthetic import encode_ids
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import coordinate_pixels, write_raster
-from samgeo.testing.scenes import encode_ids
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from samgeo.dataset.footprints.population import allocate_population
-from samgeo.dataset.metrics import evaluate
+from samgeo.buildings.population import allocate_population
 from samgeo.errors import VectorError
-from samgeo.geo.aoi import to_pixels
-from samgeo.geo.overlay import read_onto
-from samgeo.geo.prompts import read_boxes, read_polygons
-from samgeo.geo.reproject import TOLERANCE_M, default_tolerance, reproject
-from samgeo.geo.vectors import read_vectors
-from samgeo.map.placing import place_geometry, read_proposals
+from samgeo.evaluation import evaluate
+from samgeo.geo.coordinates.area_of_interest import to_pixels
+from samgeo.geo.coordinates.overlay import read_onto
+from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_polygons
+from samgeo.geo.coordinates.reprojection import TOLERANCE_M, default_tolerance, reproject
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.map.files.placing import place_geometry, read_proposals
 
 DEGREES = "EPSG:4326"
 UTM = "EPSG:32633"

@@ -12,9 +12,9 @@ from raster_server import served
 
 import samgeo
 from samgeo.errors import OptionError, RasterError, SamgeoError
-from samgeo.geo import file_source
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster import Raster
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources import file_source
 from samgeo.testing.rasters import coordinate_pixels, transform, write_raster
 
 ALL = Rect(0, 0, 40, 40)

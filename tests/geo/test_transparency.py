@@ -13,9 +13,9 @@ import samgeo
 from samgeo.cli import main
 from samgeo.errors import OptionError, RasterError, RasterWarning
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster import Raster
-from samgeo.geo.stack import StackSource
-from samgeo.geo.transparency import settle_alpha
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources.band_stack import StackSource
+from samgeo.geo.raster.transparency import settle_alpha
 from samgeo.testing.rasters import transform, write_raster
 
 RGBA = ("red", "green", "blue", "alpha")
@@ -150,7 +150,7 @@ def test_files_of_a_mosaic_that_are_tagged_differently_need_a_word(tmp_path: Pat
 
 
 def test_bands_of_their_own_files_are_masked_by_the_one_that_is_named(tmp_path: Path) -> None:
-    from samgeo.geo.file_source import FileSource
+    from samgeo.geo.raster.sources.file_source import FileSource
 
     layers = {"red": picture()[..., 0], "green": picture()[..., 1], "blue": picture()[..., 2], "clear": opacity(255)}
     files = {name: FileSource.open(write_raster(tmp_path / f"{name}.tif", layer)) for name, layer in layers.items()}

@@ -10,13 +10,13 @@ from affine import Affine
 from click.testing import CliRunner
 
 import samgeo
+from samgeo.annotations import read_annotations
+from samgeo.buildings import regularize, simplify
 from samgeo.cli import main
-from samgeo.dataset.annotations import read_annotations
-from samgeo.dataset.footprints import regularize, simplify
-from samgeo.dataset.metrics import evaluate
 from samgeo.errors import OptionError, SamgeoError, VectorError
-from samgeo.geo.vector_layers import split_layer
-from samgeo.geo.vectors import read_vectors
+from samgeo.evaluation import evaluate
+from samgeo.geo.vector.layers import split_layer
+from samgeo.geo.vector.reading import read_vectors
 from samgeo.map.session import Session
 from samgeo.testing import Oracle, encode_ids
 from samgeo.testing.rasters import write_raster

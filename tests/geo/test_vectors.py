@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samgeo.errors import VectorError
-from samgeo.geo.vectors import SUFFIXES, check_output, read_provenance, read_vectors, write_vectors
+from samgeo.geo.vector.reading import SUFFIXES, check_output, read_provenance, read_vectors, write_vectors
 
 FORMATS = [".parquet", ".gpkg", ".fgb", ".geojson"]
 CRSS = ["EPSG:4326", "EPSG:3857", "EPSG:3031", "EPSG:32759", "ESRI:54009"]
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 import sys, signal, resource, geopandas, numpy, shapely
 from pathlib import Path
 from samgeo.errors import VectorError
-from samgeo.geo.vectors import write_vectors
+from samgeo.geo.vector.reading import write_vectors
 places = shapely.points(numpy.random.default_rng(0).random((3000, 2)))
 frame = geopandas.GeoDataFrame(geometry=shapely.buffer(places, 1), crs=4326)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from learn_scenes import squares
 
-from samgeo.learn.examples import Layer, Source
-from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
+from samgeo.models.tiny.network import TinyConfig, TinyNetwork
+from samgeo.training.data.examples import Layer, Source
 
 
 @pytest.fixture(autouse=True)

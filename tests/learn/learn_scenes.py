@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from samgeo.learn.pictures import Picture
+from samgeo.training.data.pictures import Picture
 
 
 def squares(name: str, side: int = 96, seed: int = 0) -> Picture:

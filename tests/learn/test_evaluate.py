@@ -4,10 +4,10 @@ import torch
 from learn_scenes import squares
 
 from samgeo.errors import OptionError
-from samgeo.learn.evaluate import evaluate, evaluate_boxes
-from samgeo.learn.scores import Reliability, markdown
-from samgeo.sam.architecture import Architecture
-from samgeo.sam.model import Sam, SamNetwork
+from samgeo.models.sam1.architecture import Architecture
+from samgeo.models.sam1.model import Sam, SamNetwork
+from samgeo.training.assessment.click_evaluation import evaluate, evaluate_boxes
+from samgeo.training.assessment.scores import Reliability, markdown
 
 
 class Knowing:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from samgeo.errors import OptionError
-from samgeo.learn.augment import augment
-from samgeo.learn.examples import Layer, Source, draw
-from samgeo.learn.pictures import Picture
+from samgeo.training.data.augmentation import augment
+from samgeo.training.data.examples import Layer, Source, draw
+from samgeo.training.data.pictures import Picture
 
 
 def test_every_object_has_its_click_in_it_and_its_box_about_it(source):

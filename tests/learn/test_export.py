@@ -4,8 +4,8 @@ import torch
 
 import samgeo
 from samgeo.errors import CheckpointError, OptionError
-from samgeo.sam.tiny import load_tiny, new_tiny, save_tiny
-from samgeo.sam.tiny.network import TinyConfig
+from samgeo.models.tiny import load_tiny, new_tiny, save_tiny
+from samgeo.models.tiny.network import TinyConfig
 
 
 def test_what_is_written_is_read_again(small_network, tmp_path):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from samgeo.learn.losses import LossWeights, focus, mask_losses
-from samgeo.sam.trainable import Answer
+from samgeo.models.trainable import Answer
+from samgeo.training.losses import LossWeights, focus, mask_losses
 
 WEIGHTS = LossWeights()
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from samgeo.errors import SamgeoError
-from samgeo.learn import overhead
+from samgeo.training.data import overhead_recipe as overhead
 
 
 @pytest.fixture

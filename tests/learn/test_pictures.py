@@ -8,8 +8,8 @@ from learn_scenes import squares
 from PIL import Image
 
 from samgeo.errors import OptionError, RasterError, VectorError
-from samgeo.learn.pictures import Picture, from_classes, from_coco, from_scene, from_vectors, load_picture, save_picture
-from samgeo.testing.scenes import town
+from samgeo.synthetic import town
+from samgeo.training.data.pictures import Picture, from_classes, from_coco, from_scene, from_vectors, load_picture, save_picture
 
 
 def coco(folder, segmentation, **more):

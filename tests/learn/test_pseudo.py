@@ -5,8 +5,8 @@ import pytest
 from learn_scenes import squares
 
 from samgeo.errors import OptionError
-from samgeo.learn.examples import Source, draw
-from samgeo.learn.pseudo import LAYERS, with_regions
+from samgeo.training.data.examples import Source, draw
+from samgeo.training.data.pseudo_labels import LAYERS, with_regions
 
 
 @pytest.fixture(scope="module")

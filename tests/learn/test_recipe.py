@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from samgeo.errors import OptionError, RasterError, SamgeoError
-from samgeo.learn.examples import Layer
-from samgeo.learn.recipe import load_recipe
-from samgeo.testing.scenes import town
+from samgeo.synthetic import town
+from samgeo.training.data.examples import Layer
+from samgeo.training.recipe import load_recipe
 
 TRAIN = "[train]\nsteps = 3\n"
 VECTORS = '[[source]]\nimages = "town*.tif"\nvectors = "{stem}.geojson"\n'

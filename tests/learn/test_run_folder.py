@@ -8,11 +8,11 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-import samgeo.learn.train as train_module
+import samgeo.training.loop as train_module
 from samgeo.errors import CheckpointError, OptionError, RunError
-from samgeo.learn import run_folder
-from samgeo.learn.run_folder import locked, read_state, trim_log, write_state
-from samgeo.learn.train import TrainOptions, train
+from samgeo.training import run_folder
+from samgeo.training.loop import TrainOptions, train
+from samgeo.training.run_folder import locked, read_state, trim_log, write_state
 
 OPTIONS = TrainOptions(steps=1, crops=((64, 4, 1.0),), images=1, log_steps=1)
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samgeo.errors import OptionError
-from samgeo.learn.prompts import box_of, centre_click, correct, jitter_box, sample_click
+from samgeo.training.data.simulated_prompts import box_of, centre_click, correct, jitter_box, sample_click
 
 SEEDS = st.integers(0, 10_000)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from samgeo.errors import CheckpointError, OptionError
-from samgeo.learn.train import TrainOptions, train
+from samgeo.training.loop import TrainOptions, train
 
 OPTIONS = TrainOptions(steps=3, crops=((64, 4, 1.0),), rate=2e-3, warm_up=2, save_s=0.0, log_steps=2, images=2)
 
@@ -22,7 +22,7 @@ def fresh(network, start):
 def test_a_run_that_was_stopped_goes_the_way_of_one_that_was_not(small_network, source, tmp_path, monkeypatch):
     start = weights(small_network)
     whole = train(small_network, [source], tmp_path / "whole", OPTIONS, window_px=64)
-    import samgeo.learn.train as module
+    import samgeo.training.loop as module
 
     drawn = module.draw
     calls = []

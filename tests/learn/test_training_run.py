@@ -7,11 +7,11 @@ from PIL import Image
 
 from samgeo.cli import main
 from samgeo.errors import CheckpointError, OptionError
-from samgeo.learn.plots import plot_log, read_log
-from samgeo.learn.report import judge
-from samgeo.learn.run import run_recipe
-from samgeo.sam.tiny import load_tiny, save_tiny
-from samgeo.testing.scenes import town
+from samgeo.models.tiny import load_tiny, save_tiny
+from samgeo.synthetic import town
+from samgeo.training.assessment.plots import plot_log, read_log
+from samgeo.training.assessment.report import judge
+from samgeo.training.recipe_run import run_recipe
 
 RECIPE = """
 start = "start.safetensors"

@@ -16,13 +16,13 @@ from affine import Affine
 
 import samgeo
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.vectors import read_provenance
-from samgeo.map import geopackage
+from samgeo.geo.vector.reading import read_provenance
+from samgeo.map.files import geopackage_rows as geopackage
 from samgeo.map.session import Session
-from samgeo.map.telling import tell_of
+from samgeo.map.ui.messages import tell_of
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 LABELS = scattered(8, (180, 220), seed=5, min_size=14, max_size=28)
 IDS = np.unique(LABELS[LABELS > 0]).tolist()

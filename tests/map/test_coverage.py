@@ -5,7 +5,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samgeo.map.coverage import coverages
+from samgeo.plot.coverage import coverages
 
 WIDTH, HEIGHT = 9, 7
 

@@ -13,8 +13,8 @@ from shapely.affinity import affine_transform
 
 import samgeo
 from samgeo.errors import OptionError, SamgeoError, VectorError
-from samgeo.geo.raster import Raster
-from samgeo.map.colors import CHECKER_GREYS, UNKNOWN, checkerboard, colors_of, palette
+from samgeo.geo.raster.raster import Raster
+from samgeo.plot.colors import CHECKER_GREYS, UNKNOWN, checkerboard, colors_of, palette
 from samgeo.testing.rasters import TRANSFORMS, write_raster
 
 GREY = 120

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 import samgeo
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.prompts import from_pixels
-from samgeo.geo.vectors import SUFFIXES, read_provenance, read_vectors, write_vectors
-from samgeo.map import answers
-from samgeo.map.actions import Accept, AddPoint, Edit, Propose, Proposed, Undo, from_record, to_record
-from samgeo.map.annotations import State
-from samgeo.map.log import read_log
+from samgeo.geo.coordinates.prompt_geometry import from_pixels
+from samgeo.geo.vector.reading import SUFFIXES, read_provenance, read_vectors, write_vectors
+from samgeo.map import suggestions as answers
 from samgeo.map.session import Session, Snapshot
-from samgeo.map.telling import tell_of
+from samgeo.map.state.actions import Accept, AddPoint, Edit, Propose, Proposed, Undo, from_record, to_record
+from samgeo.map.state.log import read_log
+from samgeo.map.state.reducer import State
+from samgeo.map.ui.messages import tell_of
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 LABELS = scattered(10, (180, 220), seed=5, min_size=14, max_size=28)
 IDS = np.unique(LABELS[LABELS > 0]).tolist()

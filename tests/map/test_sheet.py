@@ -7,8 +7,8 @@ from shapely import box, unary_union
 from shapely.affinity import affine_transform
 
 from samgeo.errors import OptionError
-from samgeo.geo.raster import Raster
-from samgeo.map.sheet import GAP_PX, TILE_PX, Place, contact_sheet
+from samgeo.geo.raster.raster import Raster
+from samgeo.plot.contact_sheet import GAP_PX, TILE_PX, Place, contact_sheet
 from samgeo.testing.rasters import TRANSFORMS, write_raster
 
 GREEN, GREY = (0, 255, 0), (90, 90, 90)

@@ -10,9 +10,9 @@ from PIL import Image
 
 import samgeo
 from samgeo.errors import OptionError
-from samgeo.map import tiles
-from samgeo.map.place import RADIUS_M, Place
-from samgeo.map.view import View, draw
+from samgeo.map.view import tiles
+from samgeo.map.view.map_coordinates import RADIUS_M, Place
+from samgeo.map.view.viewport import View, draw
 from samgeo.map.widget import Map
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, write_raster

@@ -12,12 +12,12 @@ from odc.geo.geobox import GeoBox
 from PIL import Image
 
 from samgeo.errors import OptionError, RasterError
-from samgeo.geo.bands import Band
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster import Raster
-from samgeo.map.place import Place
-from samgeo.map.screen import fit, whole
-from samgeo.map.view import View, draw, encode
+from samgeo.geo.raster.bands import Band
+from samgeo.geo.raster.raster import Raster
+from samgeo.map.view.map_coordinates import Place
+from samgeo.map.view.screen import fit, whole
+from samgeo.map.view.viewport import View, draw, encode
 from samgeo.testing.rasters import TRANSFORMS, coordinate_pixels, pixel_coordinates, write_raster
 
 SHAPE = (90, 120)

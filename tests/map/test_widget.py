@@ -19,15 +19,15 @@ from PIL import Image
 
 import samgeo
 from samgeo.errors import OptionError, RasterError, SamgeoError, VectorError
-from samgeo.geo.prompts import from_pixels
-from samgeo.geo.vectors import read_vectors
-from samgeo.map import front
-from samgeo.map.front import KEYS
-from samgeo.map.pointer import MODES
+from samgeo.geo.coordinates.prompt_geometry import from_pixels
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.map.ui import browser_part as front
+from samgeo.map.ui.browser_part import KEYS
+from samgeo.map.ui.pointer import MODES
 from samgeo.map.widget import Map
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 LABELS = scattered(10, (180, 220), seed=5, min_size=14, max_size=28)
 IDS = np.unique(LABELS[LABELS > 0]).tolist()

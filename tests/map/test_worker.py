@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from samgeo.map import worker
-from samgeo.map.worker import Latest
+from samgeo.map.ui import latest_worker as worker
+from samgeo.map.ui.latest_worker import Latest
 
 
 def test_the_last_job_is_done_and_those_overtaken_are_not() -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from samgeo.sam.tiny.regions import BACKGROUND
+from samgeo.models.tiny.mask_regions import BACKGROUND
 
 __all__ = ["assert_same_masks"]
 

@@ -8,11 +8,11 @@ import torch
 from sam_oracle import official_state, random_sam
 
 from samgeo.errors import ModelError
-from samgeo.sam.batching import fitting, in_parts
-from samgeo.sam.checkpoint import build_network, load_checkpoint
-from samgeo.sam.model import Sam
-from samgeo.sam.packing import rounded
-from samgeo.sam.registry import load_model
+from samgeo.models.batching import fitting, in_parts
+from samgeo.models.embedding_packing import rounded
+from samgeo.models.registry import load_model
+from samgeo.models.sam1.checkpoint import build_network, load_checkpoint
+from samgeo.models.sam1.model import Sam
 
 CPU = torch.device("cpu")
 CLOSE = {"rtol": 0, "atol": 1e-4}

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from sam_oracle import official_state, random_sam
 
 from samgeo.errors import CheckpointError
-from samgeo.sam.architecture import VIT_B, VIT_H, VIT_L, Architecture
-from samgeo.sam.checkpoint import build_network, load_checkpoint, save_checkpoint
-from samgeo.sam.model import SamNetwork
-from samgeo.sam.registry import models
+from samgeo.models.registry import list_models
+from samgeo.models.sam1.architecture import VIT_B, VIT_H, VIT_L, Architecture
+from samgeo.models.sam1.checkpoint import build_network, load_checkpoint, save_checkpoint
+from samgeo.models.sam1.model import SamNetwork
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_the_published_sizes_are_recognised(letter, architecture):
         network = SamNetwork(architecture)
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     assert Architecture.from_shapes(shapes) == architecture
-    info = next(info for info in models() if info.name == f"sam-vit-{letter}")
+    info = next(info for info in list_models() if info.name == f"sam-vit-{letter}")
     assert info.parameters == sum(parameter.numel() for parameter in network.parameters())
     assert info.input_size == architecture.input_size
     # A float32 file is its numbers and a little more.

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from samgeo.errors import ModelError
-from samgeo.sam import download
-from samgeo.sam.download import cache_folder, fetch, fetch_from_hub, find
+from samgeo.models import download
+from samgeo.models.download import cache_folder, fetch, fetch_from_hub, find
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

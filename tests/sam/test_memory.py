@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from samgeo.sam.memory import DECIDING
+from samgeo.models.allocator import DECIDING
 
 # Blocks of 16 MB, as a layer's activations are, written and freed in turns: how many pages the system had to map anew.
 CODE = """
 import resource
 import numpy as np
-from samgeo.sam.memory import keep_freed_memory
+from samgeo.models.allocator import keep_freed_memory
 
 def mapped():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,7 +9,7 @@ from PIL import Image
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from samgeo.errors import OptionError
-from samgeo.sam.preprocess import PIXEL_MEAN, PIXEL_STD, fit_square, fitted_size, normalise
+from samgeo.models.preprocessing import PIXEL_MEAN, PIXEL_STD, fit_square, fitted_size, normalise
 
 # Thinner images have, once scaled, so few rows that transformers takes them for channels.
 shapes = st.tuples(st.integers(8, 90), st.integers(8, 90))

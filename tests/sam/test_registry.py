@@ -11,11 +11,11 @@ import torch
 from sam_oracle import official_state, random_sam
 
 from samgeo.errors import CheckpointError, ModelError, OptionError
-from samgeo.sam import device, registry
-from samgeo.sam.device import resolve_device, resolve_dtype
-from samgeo.sam.model import Sam
-from samgeo.sam.registry import Gates, default_gates, load_model, model_path, models
-from samgeo.sam.segmenter import Segmenter
+from samgeo.models import device, registry
+from samgeo.models.device import resolve_device, resolve_dtype
+from samgeo.models.protocols import Segmenter
+from samgeo.models.registry import Gates, default_gates, list_models, load_model, model_path
+from samgeo.models.sam1.model import Sam
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def offline(tmp_path, monkeypatch):
 def published(weights, tmp_path, monkeypatch):
     """Let the small model be what sam-vit-b is, in a folder of SAMGEO_MODELS."""
     monkeypatch.setenv("SAMGEO_MODELS", str(tmp_path))
-    info = next(info for info in models() if info.name == "sam-vit-b")
+    info = next(info for info in list_models() if info.name == "sam-vit-b")
     file = tmp_path / info.file
     file.write_bytes(weights.read_bytes())
     known = replace(info, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
@@ -45,9 +45,9 @@ def published(weights, tmp_path, monkeypatch):
 
 
 def test_the_names_are_these_and_the_first_is_the_default():
-    assert [info.name for info in models()] == ["tiny", "sam-vit-b", "sam-vit-l", "sam-vit-h"]
-    assert models()[0].name == registry.DEFAULT_MODEL
-    for info in models()[1:]:
+    assert [info.name for info in list_models()] == ["tiny", "sam-vit-b", "sam-vit-l", "sam-vit-h"]
+    assert list_models()[0].name == registry.DEFAULT_MODEL
+    for info in list_models()[1:]:
         assert info.urls == (f"https://dl.fbaipublicfiles.com/segment_anything/{info.file}",)
         assert len(bytes.fromhex(info.sha256)) == 32
         assert info.licence == "Apache-2.0"
@@ -55,7 +55,7 @@ def test_the_names_are_these_and_the_first_is_the_default():
 
 
 def test_the_default_is_bundled_and_is_what_is_said_of_it():
-    info, model = models()[0], load_model(device="cpu")
+    info, model = list_models()[0], load_model(device="cpu")
     assert model.name == info.name
     assert model.input_size == info.input_size
     assert info.bundled
@@ -87,7 +87,7 @@ def test_a_name_gives_the_verified_file(published):
     assert model_path("sam-vit-b") == published
     model = load_model("sam-vit-b", device="cpu")
     assert model.name == "sam-vit-b"
-    assert str(published) in models()[0].describe()
+    assert str(published) in list_models()[0].describe()
     published.write_bytes(published.read_bytes() + b"\0")
     with pytest.raises(CheckpointError, match="has sha256"):
         load_model("sam-vit-b", device="cpu")
@@ -132,7 +132,7 @@ def test_gates_are_the_models_own_or_those_of_its_name_or_sams(weights):
     model = load_model(weights, device="cpu")
     assert default_gates(model) == Gates(32, 0.88, 0.95, 1.0, 0.7, 0, 0.8)
     model.name = "tiny"
-    assert default_gates(model) == models()[0].gates != Gates()
+    assert default_gates(model) == list_models()[0].gates != Gates()
     model.gates = Gates(points_per_side=8)
     assert default_gates(model).points_per_side == 8
 
@@ -177,9 +177,7 @@ def test_options_that_do_not_exist_are_refused(weights, option, value):
 
 
 def test_names_are_listed_without_torch():
-    code = (
-        "import sys, samgeo.sam.registry as r; r.models(); sys.exit('torch' in sys.modules or 'huggingface_hub' in sys.modules)"
-    )
+    code = "import sys, samgeo; samgeo.list_models(); sys.exit('torch' in sys.modules or 'huggingface_hub' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603  our own code
 
 

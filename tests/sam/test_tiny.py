@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-import samgeo.sam
+import samgeo.models
 from samgeo.errors import CheckpointError, OptionError
-from samgeo.sam.attention import add_read_of_tokens, read_image
-from samgeo.sam.segmenter import Segmenter
-from samgeo.sam.tiny import deepened, load_tiny, new_tiny
-from samgeo.sam.tiny.layers import Attention, AttentionBlock, ConvolutionBlock, DepthwiseConv, nest, sample_bilinear, unnest
-from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
-from samgeo.sam.tiny.regions import BACKGROUND, LEAST_LOGIT
+from samgeo.models.protocols import Segmenter
+from samgeo.models.sam1.attention import add_read_of_tokens, read_image
+from samgeo.models.tiny import deepened, load_tiny, new_tiny
+from samgeo.models.tiny.layers import Attention, AttentionBlock, ConvolutionBlock, DepthwiseConv, nest, sample_bilinear, unnest
+from samgeo.models.tiny.mask_regions import BACKGROUND, LEAST_LOGIT
+from samgeo.models.tiny.network import TinyConfig, TinyNetwork
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PACKAGED = Path(samgeo.sam.__file__).parent / "weights" / "tiny.safetensors"
+PACKAGED = Path(samgeo.models.__file__).parent / "weights" / "tiny.safetensors"
 CLOSE = {"rtol": 0, "atol": 1e-3}
 
 # A house, a white roof, a pond.

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import samgeo
-from samgeo.sam.tiny import regions as module
-from samgeo.sam.tiny.network import TinyConfig, TinyNetwork
-from samgeo.sam.tiny.regions import BACKGROUND, HALO, INEXACT_PX, LEAST_LOGIT, Regions, regions_of
-from samgeo.testing.scenes import town
+from samgeo.models.tiny import mask_regions as module
+from samgeo.models.tiny.mask_regions import BACKGROUND, HALO, INEXACT_PX, LEAST_LOGIT, Regions, regions_of
+from samgeo.models.tiny.network import TinyConfig, TinyNetwork
+from samgeo.synthetic import town
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,7 +84,7 @@ def test_what_goes_on_past_its_region_is_drawn_whole(monkeypatch, tiny, scene, e
         expected.extend(regions_of(low, wanted))
         yield from regions_of(low, wanted)
 
-    monkeypatch.setattr("samgeo.sam.tiny.model.regions_of", nothing_but_the_click)
+    monkeypatch.setattr("samgeo.models.tiny.model.regions_of", nothing_but_the_click)
     some, _ = tiny.decode(embedding, **prompts)
     assert all(one.side == 7 for one in expected)
     square = whole[:, :, : 28 - INEXACT_PX, : 28 - INEXACT_PX]
@@ -153,7 +153,7 @@ def test_placing_leaves_out_what_is_not_exact():
 def test_a_network_that_expects_nothing_draws_the_window():
     torch.manual_seed(0)
     network = TinyNetwork(TinyConfig(channels=(32, 16, 8), maps=(4, 8), depth=1, hidden=32, input_size=128))
-    model = samgeo.sam.tiny.Tiny(network, digest="random")
+    model = samgeo.models.tiny.Tiny(network, digest="random")
     embedding = model.embed(np.zeros((1, 128, 128, 3), np.uint8))[0]
     logits, _ = model.decode(embedding, boxes=np.array([[10, 10, 30, 30]], np.float32))
     assert network.config.quality == 0

@@ -4,8 +4,8 @@ import numpy as np
 
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
-from samgeo.segment.cut import cut_pixels, edge_px
-from samgeo.segment.masks import Mask
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
 
 NOTHING = Mask(np.empty((0, 3), dtype=np.int32))
 

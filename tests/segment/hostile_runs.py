@@ -22,11 +22,11 @@ from numpy.random import Generator
 import samgeo
 from samgeo.cli import main as command
 from samgeo.errors import SamgeoError, StoppedError
-from samgeo.segment.pipeline import segment_to_file
-from samgeo.segment.run.status import run_status
+from samgeo.segmentation.api import segment_to_file
+from samgeo.segmentation.run.status import run_status
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 8, "progress": False, "scheduler": "synchronous"}
 SECONDS_EACH = 60
@@ -247,7 +247,7 @@ class Scene:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.segment(run, output.name)
-        samgeo.geo.vectors.read_vectors(output)
+        samgeo.geo.vector.reading.read_vectors(output)
         return "result" if output.read_bytes() == self.expected else "another result"
 
 

@@ -17,11 +17,11 @@ import torch  # noqa: F401
 import tqdm  # noqa: F401
 
 import samgeo
-import samgeo.geo.joining
-import samgeo.segment.automatic
-import samgeo.segment.pipeline
-import samgeo.segment.vectorize
-from samgeo.segment.run.folder import RunFolder
+import samgeo.geo.vector.joining
+import samgeo.segmentation.api
+import samgeo.segmentation.masks.vectorize
+import samgeo.segmentation.windows.automatic
+from samgeo.segmentation.run.folder import RunFolder
 from samgeo.testing.oracle import Oracle
 
 OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 16, "progress": False}

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from samgeo.synthetic import encode_ids
 from samgeo.testing.oracle import Oracle
-from samgeo.testing.scenes import encode_ids
 
 MOST_IDS = 1 << 12
 

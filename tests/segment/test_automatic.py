@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from samgeo.geo.grid import Lattice, Rect
-from samgeo.sam.registry import Gates
-from samgeo.segment.automatic import automatic_masks, embed_window
+from samgeo.models.registry import Gates
+from samgeo.segmentation.windows.automatic import automatic_masks, embed_window
 
 SIDE, CELLS = 256, 64
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import samgeo
-from samgeo.sam.packing import pack
-from samgeo.sam.registry import default_gates
-from samgeo.segment.automatic import automatic_masks, embed_window, embed_windows
-from samgeo.segment.pipeline import HolesWarning
-from samgeo.segment.window import WINDOWS_TOGETHER
+from samgeo.models.embedding_packing import pack
+from samgeo.models.registry import default_gates
+from samgeo.segmentation.api import HolesWarning
+from samgeo.segmentation.windows.automatic import automatic_masks, embed_window, embed_windows
+from samgeo.segmentation.windows.worker import WINDOWS_TOGETHER
+from samgeo.synthetic import encode_ids, scattered, town
 from samgeo.testing.oracle import Oracle
-from samgeo.testing.scenes import encode_ids, scattered, town
 
 CUDA = torch.device("cuda")
 OPTIONS = {"points_per_side": 16, "overlap": 64, "progress": False}

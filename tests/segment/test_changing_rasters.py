@@ -10,12 +10,12 @@ import pytest
 
 import samgeo
 from samgeo.errors import RasterError, RunError, SamgeoError
-from samgeo.segment.encoding import encode
-from samgeo.segment.pipeline import segment_to_file
-from samgeo.segment.prompted import predict
+from samgeo.segmentation.api import segment_to_file
+from samgeo.segmentation.encoding import encode
+from samgeo.segmentation.prediction import predict
+from samgeo.synthetic import encode_ids
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids
 
 SIDE = 64
 OPTIONS = {"overlap": 16, "points_per_side": 8, "progress": False, "scheduler": "synchronous"}
@@ -94,7 +94,7 @@ def test_a_run_whose_raster_changes_ends_and_says_which_file(kind, tmp_path: Pat
 @by_kind
 def test_a_raster_that_changes_before_its_output_is_placed_is_seen(kind, tmp_path: Path, monkeypatch) -> None:
     """After the last window, while the output is written."""
-    from samgeo.geo import joining
+    from samgeo.geo.vector import joining
 
     source, path = kind(tmp_path)
     original = joining.join_vectors

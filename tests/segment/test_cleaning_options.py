@@ -17,14 +17,14 @@ from scipy import ndimage
 
 import samgeo
 from samgeo.cli import main
-from samgeo.dataset.samrs import make_samrs
 from samgeo.errors import OptionError
-from samgeo.geo.vectors import read_provenance
+from samgeo.geo.vector.reading import read_provenance
 from samgeo.map.in_view import segment_area
-from samgeo.segment.prompted import predict
+from samgeo.samrs import make_samrs
+from samgeo.segmentation.prediction import predict
+from samgeo.synthetic import encode_ids
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids
 
 PIXEL = (30.5, 30.5)
 OFF = {"min_part": 0, "min_hole": 0}

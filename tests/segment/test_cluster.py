@@ -16,13 +16,13 @@ from distributed import Client, LocalCluster
 from killing import OPTIONS, Slow
 
 import samgeo
-import samgeo.segment.cluster
+import samgeo.segmentation.execution.dask_cluster
 from samgeo.errors import OptionError, WindowError
-from samgeo.segment.schedule import run_ordered
-from samgeo.segment.window import ModelReference, load_referenced
+from samgeo.segmentation.execution.tasks import run_ordered
+from samgeo.segmentation.windows.worker import ModelReference, load_referenced
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 HERE = Path(__file__).parent
 
@@ -58,7 +58,7 @@ def test_the_only_worker_dies_with_the_arguments_and_they_are_sent_again(tmp_pat
 
 
 def test_workers_that_come_later_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samgeo.segment.cluster, "COUNT_SECONDS", 0.0)
+    monkeypatch.setattr(samgeo.segmentation.execution.dask_cluster, "COUNT_SECONDS", 0.0)
     taken: list[int] = []
 
     def tasks() -> Iterator[int]:
@@ -69,14 +69,14 @@ def test_workers_that_come_later_are_counted(monkeypatch: pytest.MonkeyPatch) ->
     with local(processes=False) as client:
         results = run_ordered(add, (1,), tasks(), scheduler=client)
         next(results)
-        assert len(taken) == samgeo.segment.cluster.TASKS_PER_THREAD
+        assert len(taken) == samgeo.segmentation.execution.dask_cluster.TASKS_PER_THREAD
         client.cluster.scale(3)
         client.wait_for_workers(3, timeout=20)
         assert [1, *results] == [1 + task for task in range(40)]
 
 
 def test_a_cluster_without_workers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samgeo.segment.cluster, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(samgeo.segmentation.execution.dask_cluster, "PATIENCE_SECONDS", 1.0)
     with local(n_workers=0, processes=False) as client, pytest.raises(WindowError, match="no scheduler or no worker for 1 sec"):
         list(run_ordered(add, (1,), range(3), scheduler=client))
 
@@ -89,7 +89,7 @@ def test_a_client_that_is_closed_says_so() -> None:
 
 
 def test_no_scheduler_at_an_address_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samgeo.segment.cluster, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(samgeo.segmentation.execution.dask_cluster, "CONNECT_SECONDS", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(OptionError, match="no Dask scheduler answers at"):
@@ -201,7 +201,7 @@ def test_a_scheduler_that_is_started_anew_changes_nothing(image: Path, tmp_path:
 def test_a_scheduler_that_stays_away_ends_the_run_which_goes_on_elsewhere(
     image: Path, tmp_path: Path, daemons: Daemons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(samgeo.segment.cluster, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(samgeo.segmentation.execution.dask_cluster, "PATIENCE_SECONDS", 1.0)
     samgeo.segment(image, tmp_path / "undisturbed.parquet", model=Oracle(128), **OPTIONS)
 
     def kill() -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
-from samgeo.segment.cut import cut_pixels
-from samgeo.segment.duplicates import settle
-from samgeo.segment.masks import Mask, iou
-from samgeo.segment.merge import Merger
-from samgeo.segment.pieces import Piece, Segment, place
-from samgeo.segment.run.parts import Frontier
+from samgeo.segmentation.masks.duplicates import settle
+from samgeo.segmentation.masks.mask import Mask, iou
+from samgeo.segmentation.merge.cut_edges import cut_pixels
+from samgeo.segmentation.merge.merger import Merger
+from samgeo.segmentation.merge.piece import Piece, Segment, place
+from samgeo.segmentation.run.parts import Frontier
 
 LATTICE = Lattice((220, 100), window=60, overlap=20)
 

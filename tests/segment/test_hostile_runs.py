@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from samgeo.errors import OptionError
-from samgeo.segment.masks import Mask
-from samgeo.segment.merge import Piece
-from samgeo.segment.run.folder import RunFolder
-from samgeo.segment.run.parts import DamagedError, Frontier
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.merge.merger import Piece
+from samgeo.segmentation.run.folder import RunFolder
+from samgeo.segmentation.run.parts import DamagedError, Frontier
 
 SECONDS = 20
 

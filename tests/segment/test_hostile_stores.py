@@ -10,10 +10,10 @@ import pytest
 
 import samgeo
 from samgeo.errors import OptionError
-from samgeo.segment.embeddings import embed, read_window
-from samgeo.segment.store import EmbeddingStore
+from samgeo.segmentation.windows.embedding import embed, read_window
+from samgeo.segmentation.windows.store import EmbeddingStore
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
-from samgeo.testing.scenes import encode_ids, scattered
 
 IMAGE = encode_ids(scattered(12, (200, 140), seed=4, min_size=8, max_size=14))
 NUMBERS = [b"9", b"0", b"-1", b"99999999999", b"null", b"1e9", b'"x"', b"[]", b"true"]

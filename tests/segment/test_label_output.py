@@ -14,12 +14,12 @@ from rasterio.features import rasterize as draw
 
 import samgeo
 from samgeo.errors import OptionError, StoppedError, VectorError
-from samgeo.segment.pipeline import NothingFoundWarning, segment_to_file
-from samgeo.segment.prompted import predict
-from samgeo.segment.run.holes import holes_path
+from samgeo.segmentation.api import NothingFoundWarning, segment_to_file
+from samgeo.segmentation.prediction import predict
+from samgeo.segmentation.run.holes import holes_path
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 16, "progress": False, "scheduler": "synchronous"}
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
-from samgeo.segment.masks import Mask, intersection_area, intersection_areas, iou, union
+from samgeo.segmentation.masks.mask import Mask, intersection_area, intersection_areas, iou, union
 
 FRAME = Rect(-40, -40, 40, 40)
 INT32 = np.iinfo(np.int32)

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
-from samgeo.segment import nms
-from samgeo.segment.masks import Mask, iou
-from samgeo.segment.nms import box_nms, check_mask_nms, keep_greedily, nearly_equal
+from samgeo.segmentation.masks import nms
+from samgeo.segmentation.masks.mask import Mask, iou
+from samgeo.segmentation.masks.nms import box_nms, check_mask_nms, keep_greedily, nearly_equal
 
 
 def greedy(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> list[int]:

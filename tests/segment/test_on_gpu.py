@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import samgeo
-from samgeo.sam.device import sent, starting_home
-from samgeo.sam.packing import pack
-from samgeo.segment.automatic import embed_windows
-from samgeo.segment.profile import profiling
-from samgeo.testing.scenes import town
+from samgeo.models.device import sent, starting_home
+from samgeo.models.embedding_packing import pack
+from samgeo.segmentation.profile import profiling
+from samgeo.segmentation.windows.automatic import embed_windows
+from samgeo.synthetic import town
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

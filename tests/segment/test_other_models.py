@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 import samgeo
 from samgeo.errors import ModelError, WindowError
-from samgeo.segment.pipeline import HolesWarning
+from samgeo.segmentation.api import HolesWarning
+from samgeo.synthetic import encode_ids
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids
 
 OPTIONS = {"window": 128, "overlap": 32, "points_per_side": 8, "progress": False, "workers": 2}
 

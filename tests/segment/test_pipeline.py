@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import samgeo
+from samgeo.synthetic import encode_ids, road, scattered, touching_grid
 from samgeo.testing.oracle import Oracle
-from samgeo.testing.scenes import encode_ids, road, scattered, touching_grid
 
 
 def areas(labels: np.ndarray) -> np.ndarray:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 import samgeo
+from samgeo.geo.coordinates.prompt_geometry import from_pixels
 from samgeo.geo.grid import Lattice
-from samgeo.geo.prompts import from_pixels
-from samgeo.segment.prompting import windows_of
+from samgeo.segmentation.prompts.assignment import windows_of
+from samgeo.synthetic import encode_ids, road, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids, road, scattered
 
 
 class Oracle128(Oracle):

@@ -12,9 +12,9 @@ import torch
 
 import samgeo
 from samgeo.errors import OptionError
-from samgeo.segment.profile import Profile, profiling, stage, timed
+from samgeo.segmentation.profile import Profile, profiling, stage, timed
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
-from samgeo.testing.scenes import encode_ids, scattered
 
 
 class Clock:
@@ -32,7 +32,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr("samgeo.segment.profile.time.perf_counter", clock)
+    monkeypatch.setattr("samgeo.segmentation.profile.time.perf_counter", clock)
     return clock
 
 

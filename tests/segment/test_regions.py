@@ -13,10 +13,10 @@ from scipy import ndimage
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
-from samgeo.segment.masks import Mask
-from samgeo.segment.pieces import Segment
-from samgeo.segment.regions import check_region_sizes, drop_specks, fill_and_drop, without_specks
-from samgeo.segment.vectorize import polygons
+from samgeo.segmentation.masks.cleaning import check_region_sizes, drop_specks, fill_and_drop, without_specks
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.vectorize import polygons
+from samgeo.segmentation.merge.piece import Segment
 
 
 def remove_small_regions(mask: NDArray[np.bool_], area: int, mode: str) -> tuple[NDArray[np.bool_], bool]:

@@ -13,16 +13,16 @@ from fsspec.implementations.memory import MemoryFileSystem
 import samgeo
 from samgeo.cli import main
 from samgeo.errors import StoppedError, VectorError, WindowError
-from samgeo.geo import places
-from samgeo.geo.joining import join_vectors
-from samgeo.geo.places import RemotePlace, as_place
-from samgeo.geo.vectors import read_provenance, read_vectors, write_vectors
-from samgeo.segment.pipeline import HolesWarning, segment_to_file
-from samgeo.segment.run.folder import RunFolder
-from samgeo.segment.run.status import run_status
+from samgeo.geo.vector.joining import join_vectors
+from samgeo.geo.vector.reading import read_provenance, read_vectors, write_vectors
+from samgeo.segmentation.api import HolesWarning, segment_to_file
+from samgeo.segmentation.run.folder import RunFolder
+from samgeo.segmentation.run.status import run_status
+from samgeo.storage import locations as places
+from samgeo.storage.locations import RemotePlace, as_place
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 16, "progress": False}
 

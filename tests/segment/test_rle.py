@@ -6,9 +6,9 @@ from pycocotools import mask as reference
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
-from samgeo.segment import rle as module
-from samgeo.segment.masks import Mask
-from samgeo.segment.rle import Rle
+from samgeo.segmentation.masks import rle as module
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.rle import Rle
 
 
 def random_mask(rng):

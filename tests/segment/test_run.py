@@ -16,15 +16,15 @@ import shapely
 
 import samgeo
 from samgeo.errors import OptionError, RunError, SamgeoError, StoppedError, WindowError
-from samgeo.geo.vectors import read_provenance, read_vectors
-from samgeo.segment.pipeline import HolesWarning, NothingFoundWarning, segment_to_file
-from samgeo.segment.run.folder import RunFolder
-from samgeo.segment.run.manifest import differences
-from samgeo.segment.run.parts import DamagedError, Failure, Frontier, Part
-from samgeo.segment.run.status import run_status
+from samgeo.geo.vector.reading import read_provenance, read_vectors
+from samgeo.segmentation.api import HolesWarning, NothingFoundWarning, segment_to_file
+from samgeo.segmentation.run.folder import RunFolder
+from samgeo.segmentation.run.manifest import differences
+from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segmentation.run.status import run_status
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 16, "progress": False}
 
@@ -316,9 +316,9 @@ def test_a_run_folder_with_damaged_files_gives_the_same_result_or_says_no(
 def test_parts_and_frontiers_come_back_and_every_flipped_byte_is_seen(scene: Path) -> None:
     from samgeo.geo.grid import Lattice
     from samgeo.geo.levels import Levels
-    from samgeo.geo.raster import Raster
-    from samgeo.sam.registry import default_gates
-    from samgeo.segment.window import Plan, segment_window
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.registry import default_gates
+    from samgeo.segmentation.windows.worker import Plan, segment_window
 
     model = Oracle(128)
     plan = Plan(Levels.of(Lattice((320, 330), 128, 64)), default_gates(model), None)

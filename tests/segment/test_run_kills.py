@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import samgeo
+from samgeo.synthetic import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import encode_ids, scattered
 
 DRIVER = Path(__file__).with_name("killing.py")
 OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 16, "progress": False}
@@ -90,7 +90,7 @@ def test_a_window_that_kills_every_worker_is_a_hole(place: Path) -> None:
     trace = place / "trace"
     trace.mkdir()
     options = {"model": Deadly(128, trace, 1000), "scheduler": "processes", "workers": 2, **OPTIONS}
-    with pytest.warns(samgeo.segment.pipeline.HolesWarning, match="worker process died"):
+    with pytest.warns(samgeo.segmentation.api.HolesWarning, match="worker process died"):
         found = samgeo.segment(place / "image.tif", place / "out.parquet", **options)
     assert 0 < len(found.attrs["samgeo"]["failed_windows"]) < 9
     assert len(found) > 4

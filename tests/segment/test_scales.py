@@ -14,12 +14,12 @@ from scipy.ndimage import binary_opening
 import samgeo
 from samgeo.errors import OptionError
 from samgeo.geo.levels import check_scales
-from samgeo.segment.masks import Mask
-from samgeo.segment.pipeline import segment_to_file
-from samgeo.segment.scales import leave_to_finer, thick_part
+from samgeo.segmentation.api import segment_to_file
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.merge.scales import leave_to_finer, thick_part
+from samgeo.synthetic import road, scattered, touching_grid
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
-from samgeo.testing.scenes import road, scattered, touching_grid
 
 ALL_SCALES = [(1,), (1, 2), (1, 2, 4), (1, 3), (1, 4)]
 
@@ -273,7 +273,7 @@ RUN = {"overlap": 64, "points_per_side": 16, "scales": (1, 2, 4), "progress": Fa
 
 def test_a_run_that_stops_after_any_window_comes_to_the_same_bytes(scene: Path, tmp_path: Path) -> None:
     from samgeo.errors import StoppedError
-    from samgeo.segment.run.status import run_status
+    from samgeo.segmentation.run.status import run_status
 
     whole = tmp_path / "whole.parquet"
     done = segment_to_file(scene, whole, model=Sharp(128), **RUN)
@@ -303,9 +303,9 @@ class Failing(Sharp):
 
 
 def test_coarse_windows_that_fail_are_holes_of_their_scale(scene: Path, tmp_path: Path) -> None:
-    from samgeo.geo.vectors import read_vectors
-    from samgeo.segment.pipeline import HolesWarning
-    from samgeo.segment.run.status import run_status
+    from samgeo.geo.vector.reading import read_vectors
+    from samgeo.segmentation.api import HolesWarning
+    from samgeo.segmentation.run.status import run_status
 
     output = tmp_path / "out.gpkg"
     with pytest.warns(HolesWarning, match="the window of scale 4 at row 0, column 0"):
@@ -329,7 +329,7 @@ def test_the_command_takes_scales(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     from samgeo.cli import main
-    from samgeo.geo.vectors import read_provenance
+    from samgeo.geo.vector.reading import read_provenance
 
     image = write_raster(tmp_path / "image.tif", np.zeros((90, 90, 3), dtype=np.uint8))
     small = ["--window", "64", "--overlap", "16", "--points-per-side", "2", "--quiet"]

@@ -15,11 +15,11 @@ import samgeo
 from samgeo.errors import OptionError, WindowError
 from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels
-from samgeo.segment.local import TASKS_PER_WORKER, default_workers
-from samgeo.segment.run.stream import describe_task
-from samgeo.segment.schedule import Work, run_ordered
+from samgeo.segmentation.execution.pools import TASKS_PER_WORKER, default_workers
+from samgeo.segmentation.execution.tasks import Work, run_ordered
+from samgeo.segmentation.run.window_stream import describe_task
+from samgeo.synthetic import town
 from samgeo.testing.oracle import Oracle
-from samgeo.testing.scenes import town
 
 LOCAL = ["threads", "synchronous", pytest.param("processes", marks=pytest.mark.slow)]
 

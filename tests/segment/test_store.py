@@ -16,11 +16,11 @@ import pytest
 import zarr
 
 import samgeo
-from samgeo.sam.packing import pack, rounded
-from samgeo.segment.embeddings import embed, read_window
-from samgeo.segment.store import BLOCK, EmbeddingStore, pixel_digest
+from samgeo.models.embedding_packing import pack, rounded
+from samgeo.segmentation.windows.embedding import embed, read_window
+from samgeo.segmentation.windows.store import BLOCK, EmbeddingStore, pixel_digest
+from samgeo.synthetic import encode_ids, scattered, town
 from samgeo.testing.oracle import Oracle
-from samgeo.testing.scenes import encode_ids, scattered, town
 
 
 class Oracle64(Oracle):

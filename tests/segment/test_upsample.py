@@ -16,9 +16,9 @@ from scipy import ndimage
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
-from samgeo.segment import upsample
-from samgeo.segment.masks import Mask
-from samgeo.segment.upsample import Upsampled, masks_from_logits
+from samgeo.segmentation.masks import upsample
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.upsample import Upsampled, masks_from_logits
 
 
 def chain(logits: torch.Tensor, input_size: int, window: int, size: tuple[int, int]) -> NDArray[np.float32]:

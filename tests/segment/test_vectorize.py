@@ -18,8 +18,8 @@ from scipy import ndimage
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
-from samgeo.segment.masks import Mask
-from samgeo.segment.vectorize import georeference, polygons
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.vectorize import georeference, polygons
 
 Bools = NDArray[np.bool_]
 

@@ -1,0 +1,37 @@
+from .annotations.reading import read_annotations as read_annotations
+from .buildings.regularization.api import regularize as regularize
+from .buildings.workflow import footprints as footprints
+from .errors import SamgeoError as SamgeoError
+from .evaluation.api import evaluate as evaluate
+from .geo.label_raster import rasterize as rasterize
+from .geo.raster.raster import Raster as Raster
+from .map.widget import Map as Map
+from .models.registry import list_models as list_models
+from .models.registry import load_model as load_model
+from .plot.display import show as show
+from .samrs.make import make_samrs as make_samrs
+from .segmentation.api import segment as segment
+from .segmentation.encoding import encode as encode
+from .segmentation.prediction import predict as predict
+from .segmentation.predictor import Predictor as Predictor
+
+__version__: str
+
+__all__ = [
+    "Map",
+    "Predictor",
+    "Raster",
+    "SamgeoError",
+    "encode",
+    "evaluate",
+    "footprints",
+    "list_models",
+    "load_model",
+    "make_samrs",
+    "predict",
+    "rasterize",
+    "read_annotations",
+    "regularize",
+    "segment",
+    "show",
+]

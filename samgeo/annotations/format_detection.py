@@ -1,0 +1,230 @@
+"""Which format files of annotations have, seen by their content; names count for binary vector files alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from samgeo.annotations.formats import dota, footprint_csv, geojsonl, via, voc, yolo
+from samgeo.annotations.formats import vector_files as vectors
+from samgeo.annotations.text_files import MAX_JSON_BYTES, MAX_XML_BYTES, Where, fail, find_files, head_of, read_bytes, shown
+from samgeo.errors import AnnotationError
+
+__all__ = ["find_annotations", "format_of_file"]
+
+# Files without objects do not show their format: look at some more.
+_MOST_LOOKED_AT = 1000
+_MOST_LINES = 20
+_HEAD_BYTES = 1 << 16
+
+_SUFFIXES = {
+    "coco": (".json",),
+    "coco-results": (".json",),
+    "cvat": (".xml",),
+    "dior": (".xml",),
+    "dota": (".txt",),
+    "dota-results": (".txt",),
+    "fair1m": (".xml",),
+    "hrsc2016": (".xml",),
+    "label-studio": (".json",),
+    "labelme": (".json",),
+    "open-buildings": (".csv", ".csv.gz"),
+    "spacenet": (".csv", ".csv.gz"),
+    "via": (".json", ".csv"),
+    "voc": (".xml",),
+} | dict.fromkeys(("yolo", *yolo.KINDS), (".txt",))
+
+_TASK = re.compile(r"task[12]_", re.IGNORECASE)
+_XML_PROLOG = re.compile(rb"^(\s|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
+
+
+def find_annotations(root: Path, kind: str | None) -> tuple[str, list[Path]]:
+    """Return the format of a file or a folder, and its files.
+
+    Parameters
+    ----------
+    root : Path
+    kind : str or None
+        The format, if it is known.
+
+    Raises
+    ------
+    AnnotationError
+        If there is no such file, or the format cannot be seen.
+    """
+    if root.is_file():
+        return kind or format_of_file(root) or "dota", [root]
+    if not root.is_dir():
+        fail(Where(root), "it is no regular file and no folder", "give one of the two")
+    if kind == "vectors":
+        fail(Where(root), "it is a folder, and a vector layer is a file", "give the file")
+    suffixes = _SUFFIXES[kind] if kind else (".xml", ".txt", ".json", ".csv", ".csv.gz")
+    found = {suffix: find_files(root, suffix) for suffix in suffixes}
+    if ".txt" in found:
+        found[".txt"] = yolo.label_files(found[".txt"])
+    if kind is not None:
+        paths = [path for some in found.values() for path in some]
+        if not paths:
+            fail(Where(root), f"it has no annotations: no file ends in {', '.join(suffixes)}", "check the folder")
+        return kind, paths
+    return _seen_in_folder(root, {suffix: paths for suffix, paths in found.items() if paths})
+
+
+def _seen_in_folder(root: Path, found: dict[str, list[Path]]) -> tuple[str, list[Path]]:
+    formats = {suffix: _common_format(paths) for suffix, paths in found.items()}
+    known = {suffix: one for suffix, one in formats.items() if one}
+    if not known and ".txt" in found and formats[".txt"] == "":
+        known = {".txt": "dota"}
+    if not known:
+        for path in [path for paths in found.values() for path in paths][:1]:
+            # Says what is wrong with it.
+            format_of_file(path)
+        fail(Where(root), "it has no annotations: no .xml, .txt, .json, .csv or .csv.gz of a known format", "check the folder")
+    if len(set(known.values())) > 1:
+        fail(
+            Where(root),
+            f"it has files of several formats ({', '.join(sorted(set(known.values())))})",
+            "say which with format=...",
+        )
+    kind = next(iter(known.values()))
+    if kind == "vectors":
+        fail(Where(root), "its files are vector layers, which are read one at a time", "give the file")
+    return kind, [path for suffix in known for path in found[suffix]]
+
+
+def _common_format(paths: Sequence[Path]) -> str | None:
+    """Return the format that the first files have; nothing if they have no objects, and None if they have no format."""
+    looked_at = paths[:_MOST_LOOKED_AT]
+    kinds: set[str | None] = set()
+    for path in looked_at:
+        try:
+            kinds.add(format_of_file(path, is_alone=False))
+        except AnnotationError:
+            kinds.add(None)
+    seen = {kind for kind in kinds if kind}
+    # Pascal VOC without oriented boxes is read as DIOR is.
+    for other in ("dior", "fair1m"):
+        if seen == {"voc", other}:
+            return other
+    if len(seen) > 1:
+        what = f"its files are of several formats ({', '.join(sorted(seen))})"
+        fail(Where(paths[0].parent), what, "say which with format=...")
+    return seen.pop() if seen else (None if None in kinds else "")
+
+
+def format_of_file(path: Path, *, is_alone: bool = True) -> str | None:
+    """Return the format of a file; nothing where it has no objects that would show it.
+
+    Parameters
+    ----------
+    path : Path
+    is_alone : bool, default True
+        Whether the file is all that there is, so that a format is assumed by whose reader says what is wrong with it. Else None
+        is returned where there is nothing that shows a format.
+
+    Raises
+    ------
+    AnnotationError
+        If the file cannot be read, or has no known format.
+    """
+    if path.suffix.lower() in vectors.SUFFIXES:
+        return "vectors"
+    head = head_of(path, _HEAD_BYTES)
+    if b"\0" in head[:64] and b"<" in head[:8]:
+        head = head.replace(b"\0", b"")  # XML in UTF-16
+    if head.startswith(b"<"):
+        return _format_of_xml(path)
+    if head.startswith((b"{", b"[", b"\x1e")):
+        return _format_of_json(path, head) or ("coco" if is_alone else None)
+    csv_kind = footprint_csv.format_of(head) or via.format_of(head)
+    if csv_kind:
+        return csv_kind
+    # A reader says what is wrong with a file that is not what its suffix says.
+    by_suffix = {".xml": "voc", ".json": "coco"}.get(path.suffix.lower())
+    return by_suffix or _format_of_text(path, head)
+
+
+def _format_of_xml(path: Path) -> str:
+    content = read_bytes(path, MAX_XML_BYTES).replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf")
+    root = _XML_PROLOG.sub(b"", content, count=1)
+    if root.startswith((b"<annotations>", b"<annotations ")):
+        return "cvat"
+    if root.startswith((b"<HRSC_Image", b"<HRSC_image")):
+        return "hrsc2016"
+    return voc.format_of(content)
+
+
+def _has(head: bytes, *keys: bytes) -> bool:
+    return all(re.search(rb'"' + key + rb'"\s*:', head) for key in keys)
+
+
+def _format_of_json(path: Path, head: bytes) -> str:
+    """Return the format of JSON by its keys; nothing where they show none."""
+    if b'"FeatureCollection"' in head or geojsonl.is_lines(head):
+        return "vectors"
+    return _format_of_list(head) if head.startswith(b"[") else _format_of_object(path, head)
+
+
+def _format_of_list(head: bytes) -> str:
+    if _has(head, b"data") and any(_has(head, key) for key in (b"annotations", b"completions", b"predictions")):
+        return "label-studio"
+    return "coco-results" if _has(head, b"image_id", b"category_id") else ""
+
+
+def _format_of_object(path: Path, head: bytes) -> str:
+    """Return the format of an object of JSON by its keys, first by those at its beginning."""
+    if _has(head, b"shapes") and any(_has(head, key) for key in (b"points", b"imagePath", b"flags")):
+        return "labelme"
+    if _has(head, b"_via_img_metadata") or (_has(head, b"regions", b"filename") and not _has(head, b"images")):
+        return "via"
+    if _has(head, b"images") or _has(head, b"annotations"):
+        return "coco"
+    if len(head) < _HEAD_BYTES:
+        return ""
+    # The categories, or what is said of the data set, may be long.
+    content = read_bytes(path, MAX_JSON_BYTES)
+    return "coco" if _has(content, b"images", b"annotations") else "labelme" if _has(content, b"shapes", b"imagePath") else ""
+
+
+def _format_of_text(path: Path, head: bytes) -> str:
+    """Return the format of a text by its first lines that have one."""
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # A character may be cut at the end of the head.
+        text = head[: error.start].decode("utf-8")
+    numbered = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    lines = [(number, line) for number, line in numbered if not dota.is_header(line)][:_MOST_LINES]
+    for _, line in lines:
+        kind = _format_of_line(line.split(), bool(_TASK.match(path.name)))
+        if kind:
+            return kind
+    if lines or (head and not numbered):
+        where = Where(path, f"line {lines[0][0] if lines else 1}")
+        what = f"it is neither a line of DOTA nor one of YOLO ({shown(lines[0][1]) if lines else 'no text'})"
+        if path.suffix.lower() != ".txt":
+            fail(
+                Where(path), f"neither its suffix {path.suffix!r} nor its content shows its format", "say which with format=..."
+            )
+        fail(where, what, "say which format it is with format=...")
+    return ""
+
+
+def _format_of_line(fields: list[str], is_task: bool) -> str:
+    is_number = [_is_number(field) for field in fields]
+    # The name of an image, a score, and four corners or two.
+    if len(fields) in (6, 10) and all(is_number[1:]) and (is_task or not is_number[0]):
+        return "dota-results"
+    if all(is_number) and len(fields) >= 5 and fields[0].isdigit():
+        return "yolo"
+    # Eight coordinates and a class; a class that is a number would be a share of YOLO.
+    return "dota" if len(fields) >= 9 and all(is_number[:8]) and not is_number[8] else ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

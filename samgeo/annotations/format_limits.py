@@ -1,0 +1,145 @@
+"""What a format cannot hold of a table, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from samgeo.annotations.formats.dota import class_text
+from samgeo.annotations.images import without_suffix
+from samgeo.annotations.table import KINDS
+from samgeo.segmentation.masks.rle import Rle
+
+if TYPE_CHECKING:
+    from samgeo.annotations.table import Annotations
+
+__all__ = ["losses"]
+
+_HORIZONTAL = {"voc", "yolo-boxes"}
+_ORIENTED = {"dota", "yolo-obb"}
+_NAMED_BY_FILE = {"dota", "yolo-boxes", "yolo-obb", "yolo-segments"}
+# Boxes that differ from what is around their shapes by less are only rounded otherwise.
+_SAME_PX = 1e-6
+
+
+def losses(table: Annotations, kind: str) -> tuple[str, ...]:
+    """Return what reading a file of this format will not give back, a sentence each."""
+    return (*_shapes(table, kind), *_columns(table, kind), *_images(table, kind), *_classes(table, kind))
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _shapes(table: Annotations, kind: str) -> Iterator[str]:
+    kinds = table.kinds
+    number = {name: int((kinds == name).sum()) for name in KINDS}
+    detailed = number["polygon"] + number["mask"]
+    if kind in _HORIZONTAL and number["rbox"] + detailed:
+        what = _count(number["rbox"] + detailed, "oriented box, polygon or mask", "oriented boxes, polygons and masks")
+        yield f"{what}: only the horizontal box is written"
+    if kind in _ORIENTED and detailed:
+        yield f"{_count(detailed, 'polygon or mask', 'polygons and masks')}: only an oriented box is written"
+    if kind in _ORIENTED and number["box"]:
+        yield f"{_count(number['box'], 'horizontal box', 'horizontal boxes')}: written as four corners"
+    if kind == "yolo-segments":
+        yield from _segments(table, number)
+    if kind == "coco" and (holed := sum(_has_holes(shape) for shape in table.shapes)):
+        yield f"{_count(holed, 'polygon')} with holes: cut into parts that have none and cover the same"
+    yield from _beside(table, kind)
+
+
+def _beside(table: Annotations, kind: str) -> Iterator[str]:
+    """Say what is left out beside the most detailed shape of a row."""
+    if kind in {"vectors", "yolo-segments"} and (both := int((table.is_oriented & (table.kinds != "rbox")).sum())):
+        yield f"{_count(both, 'oriented box', 'oriented boxes')} beside a polygon or mask: only the latter is written"
+    if kind in _ORIENTED | {"vectors", "yolo-segments"} and (own := _own_boxes(table)):
+        yield f"{_count(own, 'horizontal box', 'horizontal boxes')} other than the one around the shape"
+
+
+def _segments(table: Annotations, number: dict[str, int]) -> Iterator[str]:
+    if number["box"] + number["rbox"]:
+        yield f"{_count(number['box'] + number['rbox'], 'box', 'boxes')}: written as polygons of four points"
+    if number["mask"]:
+        yield f"{_count(number['mask'], 'mask')}: written as polygons along pixel edges"
+    joined = sum(not isinstance(shape, Rle) and shape is not None and _has_several_rings(shape) for shape in table.shapes)
+    if joined:
+        yield f"{_count(joined, 'polygon')} of several parts or with holes: joined into one ring that covers the same"
+
+
+def _columns(table: Annotations, kind: str) -> Iterator[str]:
+    scored, difficult, crowd = int((~np.isnan(table.scores)).sum()), int((table.difficult != 0).sum()), int(table.crowd.sum())
+    if kind not in {"coco", "vectors"}:
+        if scored:
+            yield _count(scored, "score")
+        if crowd:
+            yield _count(crowd, "flag iscrowd", "flags iscrowd")
+        if difficult and kind not in {"dota", "voc"}:
+            yield _count(difficult, "flag difficult", "flags difficult")
+
+
+def _images(table: Annotations, kind: str) -> Iterator[str]:
+    sized = sum(image.shape is not None for image in table.images)
+    if kind in _NAMED_BY_FILE:
+        named = sum(without_suffix(image.name) != image.name for image in table.images)
+        if sized or named:
+            yield "the sizes and suffixes of images, unless the images are there when the files are read"
+    if kind == "vectors":
+        empty = len(table.images) - len(np.unique(table.image))
+        if empty:
+            yield _count(empty, "image without annotations", "images without annotations")
+        if 0 < sized < len(table.images):
+            yield "the sizes of images, as they are not known of all"
+    if kind.startswith("yolo") and (cut := int(_past_edge(table).sum())):
+        yield f"{_count(cut, 'annotation')} past the edge of the image: cut there"
+
+
+def _classes(table: Annotations, kind: str) -> Iterator[str]:
+    if kind == "coco" or kind.startswith("yolo"):
+        return
+    used = {table.classes[label] for label in np.unique(table.label)}
+    if table.classes != tuple(sorted(used)):
+        yield "the order of the classes, and classes without annotations"
+    changed = sum(class_text(name) != name for name in used) if kind == "dota" else 0
+    if changed:
+        yield f"blanks in the {_count(changed, 'name of a class', 'names of classes')}: written as hyphens"
+
+
+def _has_holes(shape: object) -> bool:
+    return isinstance(shape, shapely.Polygon | shapely.MultiPolygon) and any(
+        len(part.interiors) > 0 for part in shapely.get_parts(shape)
+    )
+
+
+def _has_several_rings(shape: shapely.Geometry) -> bool:
+    return sum(1 + len(part.interiors) for part in shapely.get_parts(shape)) > 1
+
+
+def _own_boxes(table: Annotations) -> int:
+    """Count boxes that are not those around what is written besides them."""
+    count = 0
+    for row in np.flatnonzero(table.kinds != "box"):
+        shape = table.shapes[row]
+        if isinstance(shape, Rle):
+            rect = shape.rect
+            around = np.array([rect.x0, rect.y0, rect.x1, rect.y1])
+        elif shape is not None:
+            around = np.array(shapely.bounds(shape))
+        else:
+            around = np.concatenate([table.corners_px[row].min(axis=0), table.corners_px[row].max(axis=0)])
+        count += bool((np.abs(around - table.boxes_px[row]) > _SAME_PX).any())
+    return count
+
+
+def _past_edge(table: Annotations) -> NDArray[np.bool_]:
+    size = np.array([(image.width, image.height) if image.shape else (np.inf, np.inf) for image in table.images]).reshape(-1, 2)
+    sides = size[table.image]
+    low, high = table.boxes_px[:, :2].copy(), table.boxes_px[:, 2:].copy()
+    corners = table.corners_px[table.is_oriented]
+    low[table.is_oriented] = np.minimum(low[table.is_oriented], corners.min(axis=1))
+    high[table.is_oriented] = np.maximum(high[table.is_oriented], corners.max(axis=1))
+    return np.asarray((low < 0).any(axis=1) | (high > sides).any(axis=1))

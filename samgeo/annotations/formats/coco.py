@@ -1,0 +1,286 @@
+"""COCO json: boxes, polygons and masks of many images in one file; Roboflow's exports of it too.
+
+Pixels
+------
+``bbox`` is x, y, width, height, continuous: the edges are ``x, y, x + width, y + height``. Polygons are continuous too. Masks
+are run-length encoded down the columns of the image, as a list of counts or compressed.
+
+Ids are numbered anew. Beside what COCO knows, ``score``, ``difficult`` and ``corners`` (of oriented boxes, eight numbers) are
+kept, which other programs pass over. Other keys are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from samgeo.annotations.images import ImageFiles, name_below
+from samgeo.annotations.rows import Gathered, Row
+from samgeo.annotations.table import class_fault
+from samgeo.annotations.text_files import Where, as_count, as_number, fail, read_json, shown
+from samgeo.errors import AnnotationError, OptionError
+from samgeo.segmentation.masks.coco_rings import HEAD, to_rings
+from samgeo.segmentation.masks.rle import Rle
+
+if TYPE_CHECKING:
+    from samgeo.annotations.table import Annotations
+
+__all__ = ["box_of", "is_coco", "read", "shape_of", "to_coco"]
+
+
+def is_coco(value: Any) -> bool:
+    """Whether JSON has the parts of COCO."""
+    return isinstance(value, dict) and isinstance(value.get("images"), list) and "annotations" in value
+
+
+def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
+    """Read one file, or those of a data set's parts, whose images then have their file's folder before their names."""
+    for path in paths:
+        with gathered.faults:
+            value = read_json(path)
+            if not is_coco(value):
+                fail(Where(path), "it has no lists of images and annotations", "give a file of COCO")
+            _read_file(gathered, value, path, name_below(root, path).rpartition("/")[0], images)
+
+
+def _read_file(gathered: Gathered, value: dict[str, Any], path: Path, folder: str, images: ImageFiles) -> None:
+    listed = _list(value, "annotations", path)
+    names = _categories(gathered, value, path)
+    gathered.classes += names.values()
+    by_id = _images(gathered, value, path, folder, images)
+    for number, one in enumerate(listed):
+        with gathered.faults:
+            where = Where(path, f"annotations[{number}]")
+            gathered.add(_row(_object(one, where), where, by_id, names))
+
+
+def to_coco(annotations: Annotations, *, compressed: bool = True) -> dict[str, Any]:
+    """Return a table as COCO.
+
+    Parameters
+    ----------
+    annotations : Annotations
+    compressed : bool, default True
+        Whether the counts of masks are compressed, as pycocotools writes them, or lists of numbers.
+
+    Returns
+    -------
+    dict
+        ``info``, which `COCO.loadRes` of pycocotools needs, ``licenses`` (none), ``images`` (numbered from 1; with sizes where
+        they are known), ``categories`` (numbered from 1) and ``annotations``, in the table's order.
+    """
+    table = annotations
+    records = []
+    for row in range(len(table)):
+        box = table.boxes_px[row].tolist()
+        record: dict[str, Any] = {
+            "id": row + 1,
+            "image_id": int(table.image[row]) + 1,
+            "category_id": int(table.label[row]) + 1,
+            "bbox": [box[0], box[1], _length(box[0], box[2]), _length(box[1], box[3])],
+            **_segmentation(table, row, compressed),
+            "iscrowd": int(table.crowd[row]),
+        }
+        if table.is_oriented[row]:
+            record["corners"] = table.corners_px[row].ravel().tolist()
+        if table.difficult[row]:
+            record["difficult"] = int(table.difficult[row])
+        if not np.isnan(table.scores[row]):
+            record["score"] = float(table.scores[row])
+        records.append(record)
+    sizes = [{} if one.shape is None else {"width": one.width, "height": one.height} for one in table.images]
+    return {
+        **HEAD,
+        "images": [{"id": id_, "file_name": one.name, **sizes[id_ - 1]} for id_, one in enumerate(table.images, 1)],
+        "categories": [{"id": id_, "name": name} for id_, name in enumerate(table.classes, 1)],
+        "annotations": records,
+    }
+
+
+def _length(start: float, stop: float) -> float:
+    """Return a length that, added to the start, gives the stop to the last bit; in few digits where that can be."""
+    length = stop - start
+    near = (round(length, 6), length, float(np.nextafter(length, 0)), float(np.nextafter(length, np.inf)))
+    return next((one for one in near if start + one == stop), length)
+
+
+def _segmentation(table: Annotations, row: int, compressed: bool) -> dict[str, Any]:
+    shape = table.shapes[row]
+    if isinstance(shape, Rle):
+        return {"segmentation": shape.to_coco(compressed=compressed), "area": shape.area}
+    if shape is None and not table.is_oriented[row]:
+        x0, y0, x1, y1 = table.boxes_px[row].tolist()
+        return {"segmentation": [], "area": (x1 - x0) * (y1 - y0)}
+    polygon = shapely.Polygon(table.corners_px[row]) if shape is None else shape
+    rings = to_rings(polygon)
+    return {"segmentation": [ring[:-2] for ring in rings] if shape is None else rings, "area": float(shapely.area(polygon))}
+
+
+def _list(value: dict[str, Any], key: str, path: Path) -> list[Any]:
+    found = value.get(key)
+    if not isinstance(found, list):
+        fail(Where(path), f"{key} is {shown(found)}, not a list")
+    return found
+
+
+def _object(value: Any, where: Where) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        fail(where, f"it is {shown(value)}, not an object")
+    return value
+
+
+def _categories(gathered: Gathered, value: dict[str, Any], path: Path) -> dict[Any, str]:
+    """Return names by id, without the root category of Roboflow, which is the name of the project."""
+    listed = [one for one in _list(value, "categories", path) if isinstance(one, dict)]
+    root = _root(listed, value)
+    names: dict[Any, str] = {}
+    for number, given in enumerate(_list(value, "categories", path)):
+        where = Where(path, f"categories[{number}]")
+        with gathered.faults:
+            one = _object(given, where)
+            if one is root:
+                continue
+            id_, name = _id(one.get("id"), where), one.get("name")
+            if not isinstance(name, str) or not name.strip():
+                fail(where, f"its name is {shown(name)}, not a text")
+            fault = class_fault(name.strip())
+            if fault:
+                fail(where, fault, "give printable text")
+            if id_ in names or name.strip() in names.values():
+                fail(where, f"the id or the name of the category {shown(name)} comes twice")
+            names[id_] = name.strip()
+    return names
+
+
+def _root(categories: list[dict[str, Any]], value: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the category that is the name of the project: with the id 0, above all others, and of no annotation."""
+    first = next((one for one in categories if one.get("id") == 0), None)
+    others = [one for one in categories if one is not first]
+    if first is None or not others or first.get("supercategory") not in {None, "none"}:
+        return None
+    is_above = all(one.get("supercategory") == first.get("name") for one in others)
+    used = any(one.get("category_id") == 0 for one in value["annotations"] if isinstance(one, dict))
+    return first if is_above and not used else None
+
+
+def _images(gathered: Gathered, value: dict[str, Any], path: Path, folder: str, images: ImageFiles) -> dict[Any, str]:
+    by_id: dict[Any, str] = {}
+    for number, given in enumerate(_list(value, "images", path)):
+        where = Where(path, f"images[{number}]")
+        with gathered.faults:
+            one = _object(given, where)
+            id_, name = _id(one.get("id"), where), one.get("file_name")
+            if not isinstance(name, str):
+                fail(where, f"its file_name is {shown(name)}, not a text")
+            if id_ in by_id:
+                fail(where, f"the id {id_} comes twice")
+            sides = [one.get(side) for side in ("height", "width")]
+            shape = None
+            if all(sides):
+                height, width = (
+                    as_count(side, where, f"its {what}") for side, what in zip(sides, ("height", "width"), strict=True)
+                )
+                shape = height, width
+            # What would lead out of the folder is refused as the file says it.
+            below = name if name.startswith(("/", "\\")) or not folder else f"{folder}/{name}"
+            image = images.image(below, shape, where)
+            gathered.add_image(image, where)
+            by_id[id_] = image.name
+    return by_id
+
+
+def _id(value: Any, where: Where) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        fail(where, f"its id is {shown(value)}, not a number or a text")
+    return value
+
+
+def _row(one: dict[str, Any], where: Where, images: dict[Any, str], names: dict[Any, str]) -> Row:
+    found = []
+    for key, known in (("image_id", images), ("category_id", names)):
+        value = _id(one.get(key), where)
+        if value not in known:
+            fail(where, f"its {key} is {shown(value)}, which the file does not have, or has with a fault")
+        found.append(known[value])
+    box = box_of(one, where)
+    shape = shape_of(one.get("segmentation"), where)
+    corners = _numbers(one["corners"], where, "its corners", 8) if one.get("corners") else None
+    if box is None and shape is None:
+        fail(where, "it has neither a bbox nor a segmentation")
+    # The corners are written as a polygon too, for programs that do not know them.
+    if (
+        corners is not None
+        and isinstance(shape, shapely.Polygon)
+        and np.array_equal(shapely.get_coordinates(shape)[:4].ravel(), np.array(corners))
+        and len(shape.exterior.coords) == 5
+    ):
+        shape = None
+    crowd = one.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        fail(where, f"its iscrowd is {shown(crowd)}, not 0 or 1")
+    score = one.get("score")
+    return Row(
+        where,
+        found[0],
+        found[1],
+        box,
+        corners,
+        shape,
+        np.nan if score is None else as_number(score, where, "its score"),
+        as_count(one.get("difficult", 0), where, "its difficult"),
+        bool(crowd),
+    )
+
+
+def box_of(one: dict[str, Any], where: Where) -> list[float] | None:
+    """Return the edges of a ``bbox``, None where a record has none.
+
+    Raises
+    ------
+    AnnotationError
+        If it is not x, y, width and height.
+    """
+    if not one.get("bbox"):
+        return None
+    x, y, width, height = _numbers(one["bbox"], where, "its bbox", 4)
+    if width < 0 or height < 0:
+        fail(where, f"its bbox {[x, y, width, height]} is inside out: width and height are never negative")
+    return [x, y, x + width, y + height]
+
+
+def _numbers(values: Any, where: Where, what: str, count: int) -> list[float]:
+    if not isinstance(values, list) or len(values) != count:
+        fail(where, f"{what} is {shown(values)}, not {count} numbers")
+    return [as_number(value, where, f"a number of {what[4:]}") for value in values]
+
+
+def shape_of(value: Any, where: Where) -> Rle | shapely.Geometry | None:
+    """Return a ``segmentation``: a mask, or polygons as they are; None where it is empty.
+
+    Raises
+    ------
+    AnnotationError
+        If it is neither.
+    """
+    if isinstance(value, dict):
+        try:
+            return Rle.from_coco(value)
+        except OptionError as error:
+            raise AnnotationError(f"{where}: {error}") from None
+    if value is not None and not isinstance(value, list):
+        fail(where, f"its segmentation is {shown(value)}, not a list of polygons or a mask")
+    parts = []
+    for ring in value or []:
+        if not isinstance(ring, list) or len(ring) % 2:
+            fail(where, f"a polygon of its segmentation is {shown(ring)}, not x and y in turn")
+        if not ring:
+            continue
+        if len(ring) < 6:
+            fail(where, f"a polygon of its segmentation has {len(ring) // 2} points, not three or more")
+        points = np.array([as_number(number, where, "a number of its segmentation") for number in ring])
+        parts.append(shapely.Polygon(points.reshape(-1, 2)))
+    return None if not parts else parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)

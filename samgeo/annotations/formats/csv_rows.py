@@ -1,0 +1,47 @@
+"""Records of a CSV file, compressed with gzip or not, with their lines."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from samgeo.annotations.rows import Gathered
+from samgeo.annotations.text_files import Where, fail, stream_lines
+
+__all__ = ["header_of", "read_records"]
+
+
+def header_of(head: bytes) -> list[str]:
+    """Return the names of the columns in the first line of a file; none where it has no readable line."""
+    first, _, rest = head.partition(b"\n")
+    if not rest or len(first) > 4096:
+        return []
+    try:
+        return [name.strip() for name in next(csv.reader([first.decode("utf-8").strip()]), [])]
+    except (UnicodeDecodeError, csv.Error):
+        return []
+
+
+def read_records(gathered: Gathered, path: Path) -> Iterator[tuple[Where, dict[str, str]]]:
+    """Give the records of a file by the names of their columns; one with more or fewer fields is a fault.
+
+    Raises
+    ------
+    FileFaultError
+        If the file cannot be read, or has a field of more than 131,072 characters.
+    """
+    reader = csv.reader(text for _, text in stream_lines(path))
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        for fields in reader:
+            if not fields:
+                continue
+            where = Where(path, f"line {reader.line_num}")
+            if len(fields) == len(header):
+                yield where, dict(zip(header, fields, strict=True))
+                continue
+            with gathered.faults:
+                fail(where, f"it has {len(fields)} fields, and the first line {len(header)} names of columns")
+    except csv.Error as error:
+        fail(Where(path, f"line {reader.line_num}"), f"it is no CSV ({error})", "check that it is whole", whole=True)

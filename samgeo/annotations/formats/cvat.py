@@ -1,0 +1,136 @@
+"""CVAT's xml for images (version 1.1): all images in one file.
+
+Pixels
+------
+Continuous, as they are. A ``mask`` is runs along the rows of its box, background first.
+
+Shapes: ``box`` (turned ones are oriented boxes), ``polygon``, ``ellipse`` (a polygon of 64 points) and ``mask``. Polygons and
+boxes of the same ``group_id`` and label are one object. Lines, points and cuboids have no area and are faults; tags of images
+are not read. Videos (``track``) are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+
+from samgeo.annotations.formats.json_shapes import below_folder, corners_around, ellipse, polygon, text_of
+from samgeo.annotations.formats.xml import Element, read_xml
+from samgeo.annotations.images import ImageFiles, name_below
+from samgeo.annotations.rows import Gathered, Row
+from samgeo.annotations.text_files import as_count, as_number, fail, shown
+from samgeo.errors import OptionError
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.rle import Rle
+
+if TYPE_CHECKING:
+    from samgeo.annotations.table import Image
+
+__all__ = ["read"]
+
+_SHAPES = {"box", "cuboid", "ellipse", "mask", "points", "polygon", "polyline", "skeleton"}
+_MOST_MASK_PIXELS = 1 << 28
+
+
+def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
+    """Read files of CVAT."""
+    for path in paths:
+        with gathered.faults:
+            top = read_xml(path)
+            if top.tag != "annotations":
+                fail(top.where, f"its root is <{top.tag[:60]}>, and <annotations> in cvat", "give another format")
+            if top.get("track") is not None:
+                fail(top.where, "it is of a video (<track>)", "export as CVAT for images 1.1", whole=True)
+            gathered.classes += _labels(top)
+            for element in top.all("image"):
+                with gathered.faults:
+                    _read_image(gathered, element, name_below(root, path), images)
+
+
+def _labels(top: Element) -> list[str]:
+    """Return the names of the labels of the task or the project, in their order."""
+    found = top.get("meta")
+    for tag in ("task", "project", "job"):
+        within = found.get(tag) if found is not None else None
+        labels = within.get("labels") if within is not None else None
+        if labels is not None:
+            names = [label.get("name") for label in labels.all("label")]
+            return [name.text for name in names if name is not None and name.text]
+    return []
+
+
+def _read_image(gathered: Gathered, element: Element, own: str, images: ImageFiles) -> None:
+    where = element.where
+    name = text_of(element.attributes.get("name"), where, "the name of the image")
+    sides = [element.attributes.get(side) for side in ("height", "width")]
+    shape = None
+    if all(sides):
+        height, width = (as_count(side, where, "a side of the image") for side in sides)
+        shape = height, width
+    below = name if name.startswith(("/", "\\")) else below_folder(own, name)
+    image = images.image(below, shape, where)
+    gathered.add_image(image, where)
+    start, groups = len(gathered.rows), []
+    for child in element.children:
+        if child.tag in _SHAPES:
+            with gathered.faults:
+                gathered.add(_row(child, image))
+                group = child.attributes.get("group_id", "0")
+                groups.append(None if group in ("", "0") else group)
+    gathered.join_groups(groups, start)
+
+
+def _row(element: Element, image: Image) -> Row:
+    where, said = element.where, element.attributes
+    name = text_of(said.get("label"), where, "its label")
+    if element.tag == "box":
+        x0, y0, x1, y1 = _numbers(element, "xtl", "ytl", "xbr", "ybr")
+        turn = _turn(element)
+        if turn == 0:
+            return Row(where, image.name, name, (x0, y0, x1, y1))
+        return Row(where, image.name, name, corners=corners_around((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, turn))
+    if element.tag == "polygon":
+        return Row(where, image.name, name, shape=_polygon(element))
+    if element.tag == "ellipse":
+        x, y, radius_x, radius_y = _numbers(element, "cx", "cy", "rx", "ry")
+        return Row(where, image.name, name, shape=ellipse((x, y), (radius_x, radius_y), _turn(element), where))
+    if element.tag != "mask":
+        fail(where, f"<{element.tag}> has no area", "draw boxes, polygons, ellipses or masks")
+    return Row(where, image.name, name, shape=_mask(element, image.shape))
+
+
+def _numbers(element: Element, *names: str) -> list[float]:
+    return [as_number(element.attributes.get(name), element.where, f"{name} of <{element.tag}>") for name in names]
+
+
+def _turn(element: Element) -> float:
+    return math.radians(as_number(element.attributes.get("rotation", 0), element.where, "its rotation"))
+
+
+def _polygon(element: Element) -> shapely.Polygon:
+    points = element.attributes.get("points", "")
+    return polygon([point.split(",") for point in points.split(";")], element.where)
+
+
+def _mask(element: Element, shape: tuple[int, int] | None) -> Rle:
+    where = element.where
+    if shape is None:
+        fail(where, "it is a mask, and the size of its image is not known", "give images=...")
+    x, y, width, height = (
+        as_count(element.attributes.get(name), where, f"{name} of <mask>") for name in ("left", "top", "width", "height")
+    )
+    if not (0 < width <= shape[1] and 0 < height <= shape[0] and width * height <= _MOST_MASK_PIXELS):
+        fail(where, f"its mask has {width} x {height} pixels, and its image {shape[1]} x {shape[0]}")
+    runs = np.array([as_count(run, where, "a run of its mask") for run in element.attributes.get("rle", "").split(",")])
+    if runs.sum() != width * height:
+        fail(where, f"the runs of its mask add up to {shown(int(runs.sum()))}, and its box has {width * height} pixels")
+    values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    try:
+        return Rle.from_mask(Mask.from_array(values.reshape(height, width), x, y), shape)
+    except OptionError as error:
+        fail(where, str(error).rstrip("."))

@@ -1,0 +1,178 @@
+"""Label Studio's JSON: all tasks in one file.
+
+Pixels
+------
+Percentages of ``original_width`` and ``original_height``.
+
+Results: ``rectanglelabels`` (turned ones are oriented boxes), ``polygonlabels`` and ``ellipselabels`` (a polygon of 64 points).
+Points and brushes are faults: brushes can be exported as COCO. Other results, as choices and texts, are not read.
+
+Of several annotations of a task, the one that is the ground truth is read, or else the first that was not cancelled; that
+others are passed over is noted. Predictions are not annotations, and are not read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from samgeo.annotations.formats.json_shapes import (
+    base_name,
+    below_folder,
+    corners_around,
+    ellipse,
+    object_of,
+    polygon,
+    text_of,
+)
+from samgeo.annotations.images import SUFFIXES, ImageFiles, name_below
+from samgeo.annotations.rows import Gathered, Row
+from samgeo.annotations.text_files import Where, as_count, as_number, fail, read_json, shown
+
+__all__ = ["read"]
+
+_LABELS = {
+    "rectanglelabels",
+    "polygonlabels",
+    "ellipselabels",
+    "brushlabels",
+    "keypointlabels",
+    "vectorlabels",
+    "rectangle",
+    "polygon",
+    "ellipse",
+    "brush",
+    "keypoint",
+}
+# What Label Studio puts before the names of files that are uploaded.
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
+
+
+def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
+    """Read files of Label Studio."""
+    for path in paths:
+        with gathered.faults:
+            tasks = read_json(path)
+            if not isinstance(tasks, list):
+                fail(Where(path), "it is no list of tasks", "export as JSON")
+            for number, given in enumerate(tasks):
+                with gathered.faults:
+                    where = Where(path, f"[{number}]")
+                    _read_task(gathered, object_of(given, where, "it"), where, name_below(root, path), images)
+
+
+def _read_task(gathered: Gathered, task: dict[str, Any], where: Where, own: str, images: ImageFiles) -> None:
+    results = _results(gathered, task, where)
+    sizes = {size for result in results if (size := _size(result, where)) is not None}
+    if len(sizes) > 1:
+        fail(where, f"its results have images of several sizes: {shown(sorted(sizes))}")
+    name = _image_name(task, images, own, where)
+    image = images.image(below_folder(own, name), next(iter(sizes), None), where)
+    gathered.add_image(image, where)
+    for number, result in enumerate(results):
+        if result.get("type") in _LABELS:
+            with gathered.faults:
+                place = Where(where.path, f"{where.part}, result[{number}]")
+                gathered.add(_row(result, place, image.name, _size(result, place)))
+
+
+def _results(gathered: Gathered, task: dict[str, Any], where: Where) -> list[dict[str, Any]]:
+    listed = task.get("annotations", task.get("completions", []))
+    if not isinstance(listed, list):
+        fail(where, f"its annotations are {shown(listed)}, not a list")
+    done = [one for one in listed if isinstance(one, dict) and not one.get("was_cancelled")]
+    best = [one for one in done if one.get("ground_truth")] or done
+    if len(done) > 1:
+        gathered.changed.add(f"{where}: it has {len(done)} annotations; one is read")
+    if not done and task.get("predictions"):
+        gathered.changed.add(f"{where}: it has predictions and no annotation; predictions are not read")
+    results = best[0].get("result", []) if best else []
+    if not isinstance(results, list):
+        fail(where, f"its result is {shown(results)}, not a list")
+    return [object_of(result, where, "a result") for result in results]
+
+
+def _image_name(task: dict[str, Any], images: ImageFiles, own: str, where: Where) -> str:
+    """Return the last part of the name of a task's image, without what Label Studio puts before it where no image has that."""
+    data = object_of(task.get("data"), where, "its data")
+    texts = [value for value in data.values() if isinstance(value, str)]
+    if isinstance(data.get("image"), str):
+        texts.insert(0, data["image"])
+    names = [_last_part(text) for text in texts]
+    named = next((name for name in names if Path(name).suffix.lower() in SUFFIXES), None)
+    name = named or text_of(names[0] if names else None, where, "the image of its data")
+    plain = _UPLOAD.sub("", name)
+    if plain != name and images and images.find(below_folder(own, name), where) is None:
+        return plain
+    return name
+
+
+def _last_part(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return base_name(address)
+    # Files of the server's own disk are named in the query.
+    local = parse_qs(parts.query).get("d")
+    return base_name(local[0] if local else parts.path)
+
+
+def _size(result: dict[str, Any], where: Where) -> tuple[int, int] | None:
+    sides = [result.get(name) for name in ("original_height", "original_width")]
+    if not all(sides):
+        return None
+    height, width = (as_count(side, where, "a side of the image") for side in sides)
+    return height, width
+
+
+def _row(result: dict[str, Any], where: Where, image: str, size: tuple[int, int] | None) -> Row:
+    kind = str(result["type"])
+    value = object_of(result.get("value"), where, "its value")
+    labels = value.get(kind) or value.get("labels")
+    if not isinstance(labels, list) or len(labels) != 1:
+        fail(where, f"its labels are {shown(labels)}, not one")
+    name = text_of(labels[0], where, "its label")
+    if size is None:
+        fail(where, "it has no original_width and original_height")
+    across, down = size[1] / 100, size[0] / 100
+    score = result.get("score")
+    sure = math.nan if score is None else as_number(score, where, "its score")
+    if kind.startswith("polygon"):
+        points = _in_pixels(value.get("points"), across, down, where)
+        return Row(where, image, name, shape=polygon(points, where), score=sure)
+    if kind.startswith("ellipse"):
+        x, y, radius_x, radius_y = _numbers(value, where, "x", "y", "radiusX", "radiusY")
+        outline = ellipse((x * across, y * down), (radius_x * across, radius_y * down), _turn(value, where), where)
+        return Row(where, image, name, shape=outline, score=sure)
+    if not kind.startswith("rectangle"):
+        fail(where, f"its type is {kind}, which is not read", "export brushes as COCO; points have no area")
+    x, y, width, height = _numbers(value, where, "x", "y", "width", "height")
+    x, y, width, height = x * across, y * down, width * across, height * down
+    if width < 0 or height < 0:
+        fail(where, f"its sides are {width:g} and {height:g}, which are never negative")
+    turn = _turn(value, where)
+    if turn == 0:
+        return Row(where, image, name, (x, y, x + width, y + height), score=sure)
+    # The turn is around the top left corner.
+    cos, sin = math.cos(turn), math.sin(turn)
+    middle_x, middle_y = x + width / 2 * cos - height / 2 * sin, y + width / 2 * sin + height / 2 * cos
+    return Row(where, image, name, corners=corners_around(middle_x, middle_y, width, height, turn), score=sure)
+
+
+def _numbers(value: dict[str, Any], where: Where, *names: str) -> list[float]:
+    return [as_number(value.get(name), where, f"its {name}") for name in names]
+
+
+def _turn(value: dict[str, Any], where: Where) -> float:
+    return math.radians(as_number(value.get("rotation") or 0, where, "its rotation"))
+
+
+def _in_pixels(points: Any, across: float, down: float, where: Where) -> list[list[float]]:
+    """Return percentages as pixels."""
+    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
+        fail(where, f"its points are {shown(points)}, not x and y each")
+    return [[as_number(x, where, "a coordinate") * across, as_number(y, where, "a coordinate") * down] for x, y in points]

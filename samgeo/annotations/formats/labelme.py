@@ -1,0 +1,127 @@
+"""labelme's JSON, one file an image, and that of programs after it (AnyLabeling, X-AnyLabeling).
+
+Pixels
+------
+Continuous, as they are. A ``mask`` is a PNG of the pixels from its first point to its second, both included.
+
+Shapes: ``polygon``, ``rectangle``, ``rotation`` (an oriented box), ``circle`` (a polygon of 64 points) and ``mask``. Polygons
+of the same ``group_id`` and label are one object. Lines and points have no area and are faults. ``imageData`` is not read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from samgeo.annotations.formats.json_shapes import base_name, below_folder, ellipse, object_of, polygon, text_of
+from samgeo.annotations.images import ImageFiles, name_below
+from samgeo.annotations.rows import Gathered, Row
+from samgeo.annotations.text_files import Where, as_count, as_number, fail, read_json, shown
+from samgeo.errors import OptionError
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.rle import Rle
+
+__all__ = ["read"]
+
+
+def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
+    """Read files of labelme."""
+    for path in paths:
+        with gathered.faults:
+            where = Where(path)
+            value = object_of(read_json(path), where, "it")
+            shapes = value.get("shapes")
+            if not isinstance(shapes, list):
+                fail(where, f"shapes is {shown(shapes)}, not a list", "give a file of labelme")
+            own, said = name_below(root, path), value.get("imagePath")
+            name = below_folder(own, base_name(said)) if isinstance(said, str) else ""
+            image = gathered.find_image(images, own, name, _size(value, where), where)
+            start, groups = len(gathered.rows), []
+            for number, shape in enumerate(shapes):
+                with gathered.faults:
+                    place = Where(path, f"shapes[{number}]")
+                    row = _row(object_of(shape, place, "it"), place, image.name, image.shape)
+                    gathered.add(row)
+                    groups.append(_group(shape.get("group_id")))
+            gathered.join_groups(groups, start)
+
+
+def _size(value: dict[str, Any], where: Where) -> tuple[int, int] | None:
+    sides = [value.get(name) for name in ("imageHeight", "imageWidth")]
+    if not all(sides):
+        return None
+    height, width = (as_count(side, where, name) for side, name in zip(sides, ("imageHeight", "imageWidth"), strict=True))
+    return height, width
+
+
+def _group(value: Any) -> int | str | None:
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def _row(shape: dict[str, Any], where: Where, image: str, size: tuple[int, int] | None) -> Row:
+    name = text_of(shape.get("label"), where, "its label")
+    kind, points = shape.get("shape_type") or "polygon", shape.get("points")
+    difficult = int(shape.get("difficult") is True)
+    score = shape.get("score")
+    sure = np.nan if score is None else as_number(score, where, "its score")
+    if kind == "polygon":
+        return Row(where, image, name, shape=polygon(points, where), score=sure, difficult=difficult)
+    if kind == "rotation":
+        ring = shapely.get_coordinates(polygon(points, where).exterior)[:-1]
+        if len(ring) != 4:
+            fail(where, f"it has {len(ring)} points, not the four corners of an oriented box")
+        return Row(where, image, name, corners=ring.ravel().tolist(), score=sure, difficult=difficult)
+    if kind == "rectangle":
+        xy = np.array(_points(points, where, (2, 4)))
+        return Row(where, image, name, [*xy.min(axis=0), *xy.max(axis=0)], score=sure, difficult=difficult)
+    if kind not in ("circle", "mask"):
+        fail(where, f"its shape_type is {shown(kind)}, which has no area", "draw polygons, rectangles, circles or masks")
+    (x0, y0), (x1, y1) = _points(points, where, (2,))
+    if kind == "circle":
+        radius = float(np.hypot(x1 - x0, y1 - y0))
+        return Row(where, image, name, shape=ellipse((x0, y0), (radius, radius), 0, where), score=sure, difficult=difficult)
+    mask = _mask(shape.get("mask"), (round(x0), round(y0)), size, where)
+    return Row(where, image, name, shape=mask, score=sure, difficult=difficult)
+
+
+def _points(points: Any, where: Where, counts: tuple[int, ...]) -> list[list[float]]:
+    if not isinstance(points, list) or len(points) not in counts:
+        fail(where, f"its points are {shown(points)}, not {' or '.join(map(str, counts))}")
+    for point in points:
+        if not isinstance(point, list) or len(point) != 2:
+            fail(where, f"a point is {shown(point)}, not x and y")
+    return [[as_number(value, where, "a coordinate") for value in point] for point in points]
+
+
+def _mask(text: Any, corner: tuple[int, int], size: tuple[int, int] | None, where: Where) -> Rle:
+    """Return the mask of a PNG at its place in the image."""
+    from PIL import Image, UnidentifiedImageError
+
+    if size is None:
+        fail(where, "it is a mask, and the size of its image is not known", "give images=...")
+    if not isinstance(text, str):
+        fail(where, f"its mask is {shown(text)}, not a PNG in base64")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"])
+        # A picture says its size before its pixels are unpacked.
+        width, height = picture.size
+        if width > size[1] or height > size[0]:
+            fail(where, f"its mask has {width} x {height} pixels, and its image {size[1]} x {size[0]}")
+        array = np.asarray(picture.convert("L")) > 0
+        return Rle.from_mask(Mask.from_array(array, *corner), size)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        fail(where, f"its mask is too large ({str(error)[:100]})")
+    except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, ValueError, OverflowError) as error:
+        fail(where, f"its mask is no PNG in base64 ({str(error)[:100]})")
+    except OptionError as error:
+        fail(where, str(error).rstrip("."))

@@ -1,0 +1,406 @@
+"""Vector files with a column of classes, georeferenced or in pixels.
+
+Pixels
+------
+What is georeferenced is brought to the pixels of its image through the image's own georeference, with its edges, rounded to
+1/256 of a pixel as all prompts are. What has no CRS, and what is read with ``crs="pixels"``, is in continuous pixels, y down,
+and is taken as it is.
+
+Columns beside the class that are understood, and written: ``image`` (name; without it, an object belongs to every image that it
+meets), ``kind`` (``box``, ``rbox``, ``polygon`` or ``mask``; polygons without it), ``score``, ``difficult``, ``crowd``,
+``image_height`` and ``image_width``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from samgeo.annotations.images import ImageFiles, geobox_of
+from samgeo.annotations.repair import repaired
+from samgeo.annotations.rows import Gathered, Row
+from samgeo.annotations.table import KINDS, MAX_PX
+from samgeo.annotations.text_files import MAX_VECTOR_BYTES, Where, as_count, as_number, check_size, fail, head_of, shown
+from samgeo.errors import AnnotationError, OptionError, VectorError
+from samgeo.geo.coordinates.overlay import around_raster, in_pixels
+from samgeo.geo.coordinates.pixel_coordinates import PIXELS, from_pixels
+from samgeo.segmentation.masks.rle import MOST_PIXELS, Rle
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    from odc.geo.geobox import GeoBox
+
+    from samgeo.annotations.table import Annotations, Image
+
+__all__ = ["SUFFIXES", "extent_of", "read", "read_frame", "to_frame"]
+
+_BINARY = {".fgb", ".geoparquet", ".gpkg", ".parquet", ".shp", ".vrt"}
+_LINES = {".geojsonl", ".geojsons", ".geojsonseq"}
+SUFFIXES = {*_BINARY - {".vrt"}, ".geojson", *_LINES}
+
+_POLYGONS = {"Polygon", "MultiPolygon"}
+
+
+def read(
+    gathered: Gathered,
+    path: Path,
+    images: ImageFiles,
+    *,
+    class_column: str | None,
+    class_name: str | None,
+    crs: Any,
+    layer: str | None = None,
+) -> None:
+    """Read a vector file; ``class_name`` is the class of all where there is no column."""
+    from samgeo.annotations.formats import footprint_csv, geojsonl
+
+    is_lines = path.suffix.lower() in _LINES or (path.suffix.lower() not in _BINARY and geojsonl.is_lines(head_of(path)))
+    if not is_lines:
+        options = {"class_column": class_column, "class_name": class_name, "crs": crs}
+        read_frame(gathered, _frame(path, layer), Where(path), images, **options)
+        return
+    near = footprint_csv.near(images) if crs is None and images.paths else None
+    frame, lines = geojsonl.read_features(gathered, path, near)
+    read_frame(gathered, frame, Where(path), images, class_column=class_column, class_name=class_name, crs=crs, places=lines)
+
+
+def read_frame(
+    gathered: Gathered,
+    frame: gpd.GeoDataFrame,
+    where: Where,
+    images: ImageFiles,
+    *,
+    class_column: str | None = None,
+    class_name: str | None = None,
+    crs: Any = None,
+    places: Sequence[str] | None = None,
+) -> None:
+    """Read features.
+
+    Parameters
+    ----------
+    gathered : Gathered
+    frame : GeoDataFrame
+        With the columns that this module states.
+    where : Where
+        Their file.
+    images : ImageFiles
+    class_column, class_name, crs
+        See `samgeo.annotations.read_annotations`.
+    places : sequence of str, optional
+        Where each is in the file, such as ``"line 3"``; ``"feature 2"`` and so on by default.
+
+    Raises
+    ------
+    AnnotationError
+        If no feature can be read because of what all have in common: no column of classes, or no place on an image.
+    """
+    in_pixels = frame.crs is None or (isinstance(crs, str) and crs == PIXELS)
+    if not in_pixels and crs is not None:
+        fail(where, f"its CRS is {frame.crs.to_string()}, and crs={crs!r} was given", 'leave crs away, or give "pixels"')
+    wheres = [Where(where.path, f"feature {number}" if places is None else places[number]) for number in range(len(frame))]
+    names = _class_names(gathered, frame, wheres, class_column, class_name)
+    geometries = _geometries(gathered, frame, wheres)
+    good = np.array([name is not None for name in names], dtype=np.bool_) & ~shapely.is_missing(geometries)
+    numbers = np.flatnonzero(good)
+    frame, geometries = frame.iloc[numbers], geometries[numbers]
+    columns = {name: frame[name].tolist() for name in _KEPT if name in frame}
+    owner = _image_of_pixels(frame, images, where) if in_pixels else ""
+    if not in_pixels and not images.paths and len(frame) == 0:
+        return
+    if not in_pixels and not images.paths:
+        fail(where, "it is georeferenced, and pixels need an image", "give the image, or the folder of images, with images=...")
+    for name, rows in _groups(frame, geometries, images, owner).items():
+        with gathered.faults:
+            shape = _said_shape(frame, rows, wheres[numbers[rows[0]]]) if "image" in frame else None
+            image = images.image(name, shape, where)
+            placed = geometries[rows]
+            if not in_pixels:
+                rows, placed = _on_image(frame, rows, placed, image, images, where=where)  # noqa: PLW2901 - those on it
+            gathered.add_image(image, where)
+            for row, geometry in zip(rows.tolist(), placed, strict=True):
+                with gathered.faults:
+                    number = numbers[row]
+                    said = {key: values[row] for key, values in columns.items()}
+                    gathered.add(_row(wheres[number], image, str(names[number]), geometry, said))
+
+
+def to_frame(annotations: Annotations, images: ImageFiles) -> gpd.GeoDataFrame:
+    """Return a table as features: in the CRS of the images where images are given, else in pixels without a CRS.
+
+    Raises
+    ------
+    AnnotationError
+        If images are given and one is missing, has no CRS, or another CRS than the first.
+    """
+    import geopandas as gpd
+
+    from samgeo.segmentation.masks.vectorize import polygons
+
+    table = annotations
+    geometries = np.full(len(table), None, dtype=object)
+    boxes = table.boxes_px
+    for row, shape in enumerate(table.shapes):
+        if isinstance(shape, Rle):
+            geometries[row] = polygons([shape.to_mask()])[0]
+        elif shape is not None:
+            geometries[row] = shape
+        else:
+            geometries[row] = shapely.Polygon(table.corners_px[row]) if table.is_oriented[row] else shapely.box(*boxes[row])
+    crs = None
+    if images:
+        geometries, crs = _georeferenced(table, geometries, images)
+    owners = [table.images[index] for index in table.image]
+    columns: dict[str, Any] = {
+        "image": np.array([image.name for image in owners], dtype=object),
+        "class": table.class_names,
+        "kind": table.kinds,
+        "score": table.scores,
+        "difficult": table.difficult,
+        "crowd": table.crowd,
+    }
+    if all(image.shape is not None for image in owners):
+        columns["image_height"] = np.array([image.height for image in owners], dtype=np.int64)
+        columns["image_width"] = np.array([image.width for image in owners], dtype=np.int64)
+    return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries(geometries, dtype="geometry"), crs=crs)
+
+
+_KEPT = ("kind", "score", "difficult", "crowd")
+
+
+def _frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    from samgeo.geo.vector.reading import read_vectors
+
+    if path.suffix.lower() == ".vrt":
+        fail(Where(path), "it leads to other files", "give the features themselves")
+    check_size(path, MAX_VECTOR_BYTES)
+    try:
+        with warnings.catch_warnings():
+            # What GDAL only warns of shows in the features, which are looked at one by one.
+            warnings.simplefilter("ignore")
+            return _single_parts(read_vectors(path, layer=layer, on_invalid="ignore"))
+    except VectorError as error:
+        raise AnnotationError(str(error)) from None
+
+
+def _single_parts(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return multipolygons of one part, as files have polygons, as the polygons that they were."""
+    geometries = np.array(frame.geometry.array, dtype=object)
+    one = (shapely.get_type_id(geometries) == shapely.GeometryType.MULTIPOLYGON) & (shapely.get_num_geometries(geometries) == 1)
+    geometries[one] = shapely.get_geometry(geometries[one], 0)
+    return frame.set_geometry(frame.geometry.__class__(geometries, index=frame.index, crs=frame.crs))
+
+
+def _class_names(
+    gathered: Gathered,
+    frame: gpd.GeoDataFrame,
+    wheres: Sequence[Where],
+    column: str | None,
+    name: str | None,
+) -> list[str | None]:
+    """Return the class of each feature, None where it has none."""
+    if name is not None or not wheres:
+        return [name] * len(frame)
+    where = Where(wheres[0].path)
+    wanted = column or "class"
+    if wanted not in frame or wanted == frame.active_geometry_name:
+        others = ", ".join(map(str, frame.columns.drop(frame.active_geometry_name))) or "none"
+        fail(
+            where,
+            f"it has no column {wanted!r} (there are: {others})",
+            "name the classes' with class_column, or give class_name",
+        )
+    names: list[str | None] = []
+    for place, value in zip(wheres, frame[wanted].tolist(), strict=True):
+        text = "" if value is None or value != value else str(value).strip()  # noqa: PLR0124 - NaN
+        with gathered.faults:
+            if not text:
+                fail(place, f"its {wanted} is empty", "give it a class")
+        names.append(text or None)
+    return names
+
+
+def _geometries(gathered: Gathered, frame: gpd.GeoDataFrame, wheres: Sequence[Where]) -> NDArray[np.object_]:
+    """Return valid polygons, None where a feature has none."""
+    geometries = np.array(shapely.force_2d(frame.geometry.to_numpy()), dtype=np.object_)
+    kinds = frame["kind"].tolist() if "kind" in frame else [""] * len(frame)
+    valid = shapely.is_valid(geometries)
+    for number, geometry in enumerate(geometries):
+        geometries[number] = None
+        with gathered.faults:
+            where = wheres[number]
+            if geometry is None or geometry.is_empty or geometry.geom_type not in _POLYGONS:
+                kind = "nothing" if geometry is None or geometry.is_empty else f"a {geometry.geom_type}"
+                fail(where, f"it is {kind}, not a polygon")
+            if not np.isfinite(shapely.get_coordinates(geometry)).all():
+                fail(where, "a coordinate is not a finite number")
+            geometries[number] = (
+                geometry if valid[number] or kinds[number] in ("box", "rbox") else _mended(gathered, geometry, where)
+            )
+    return geometries
+
+
+def _mended(gathered: Gathered, geometry: Any, where: Where) -> Any:
+    after = repaired(geometry)
+    if after.is_empty:
+        fail(where, "its polygon has no area")
+    gathered.changed.add(
+        f"{where}: its polygon crosses or overlaps itself; repaired, area {geometry.area:.6g} -> {after.area:.6g}"
+    )
+    return after
+
+
+def _image_of_pixels(frame: gpd.GeoDataFrame, images: ImageFiles, where: Where) -> str:
+    """Return the name of the image of features in pixels, nothing where each names its own."""
+    if "image" in frame:
+        return ""
+    known = images.paths or images.shapes
+    if len(known) > 1:
+        fail(where, f"it is in pixels, and {images.what} has several images", 'give one image, or a column "image"')
+    return next(iter(known), where.path.stem)
+
+
+def _groups(
+    frame: gpd.GeoDataFrame, geometries: NDArray[np.object_], images: ImageFiles, owner: str
+) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of the features that may be on each image."""
+    if "image" in frame:
+        rows_of: dict[str, list[int]] = {}
+        for row, name in enumerate(frame["image"].tolist()):
+            rows_of.setdefault(str(name), []).append(row)
+        return {name: np.array(rows) for name, rows in rows_of.items()}
+    return {owner: np.arange(len(frame))} if owner else _meeting(geometries, frame.crs, images)
+
+
+def _on_image(
+    frame: gpd.GeoDataFrame,
+    rows: NDArray[np.int64],
+    geometries: NDArray[np.object_],
+    image: Image,
+    images: ImageFiles,
+    *,
+    where: Where,
+) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """Return the rows that an image shows, and their features in its pixels."""
+    path = images.paths.get(image.name)
+    if path is None:
+        fail(where, f"the image {image.name} is not among {images.what}")
+    placed = _placed(geometries, path, frame.crs, where)
+    height, width = image.shape or (0, 0)
+    inside = shapely.area(shapely.clip_by_rect(placed, 0, 0, width, height)) > 0
+    lost = shapely.is_empty(placed)
+    kept = inside & ~lost if "image" not in frame else ~lost
+    return rows[kept], placed[kept]
+
+
+def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> dict[str, NDArray[np.int64]]:
+    """Return the features that may meet each image, of many images the near ones alone."""
+    everything = np.arange(len(geometries))
+    if len(images.paths) == 1:
+        return dict.fromkeys(images.paths, everything)
+    tree = shapely.STRtree(geometries)
+    groups = {}
+    for name, path in images.paths.items():
+        extent = extent_of(geobox_of(path), crs)
+        groups[name] = everything if extent is None else np.sort(tree.query(extent))
+    return groups
+
+
+def extent_of(geobox: GeoBox, crs: Any) -> shapely.Geometry | None:
+    """Return a region around an image in a CRS, a little larger; None where it cannot be said."""
+    return None if geobox.crs is None else around_raster(geobox, pyproj.CRS.from_user_input(crs))
+
+
+def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where) -> NDArray[np.object_]:
+    try:
+        placed, lost = in_pixels(geometries, geobox_of(path), crs)
+    except OptionError as error:
+        raise AnnotationError(f"{where}: {error}") from None
+    # A feature of another image may have no place in the CRS of this one.
+    placed[lost] = shapely.Polygon()
+    broken = ~shapely.is_valid(placed)
+    placed[broken] = [repaired(one) for one in placed[broken]]
+    return placed
+
+
+def _said_shape(frame: Any, rows: NDArray[np.int64], where: Where) -> tuple[int, int] | None:
+    if "image_height" not in frame or "image_width" not in frame:
+        return None
+    sides = [as_count(frame[name].iloc[rows[0]], where, f"its {name}") for name in ("image_height", "image_width")]
+    return sides[0], sides[1]
+
+
+def _row(where: Where, image: Image, name: str, geometry: Any, columns: dict[str, Any]) -> Row:
+    kind = columns.get("kind") or "polygon"
+    if kind not in KINDS:
+        fail(where, f"its kind is {shown(kind)}, not one of {', '.join(KINDS)}")
+    score, crowd = columns.get("score"), columns.get("crowd")
+    is_scored = score is not None and score == score  # noqa: PLR0124 - NaN
+    bounds = shapely.bounds(geometry).tolist()
+    if max(map(abs, bounds)) > MAX_PX:
+        fail(where, f"it lies at {bounds}, which are no pixels", "give its CRS, and the image")
+    corners = given = None
+    if kind == "rbox":
+        points = shapely.get_coordinates(geometry)
+        if len(points) != 5:
+            fail(where, f"it has {len(points)} points, and an oriented box five, of which the last is the first")
+        corners = points[:4].ravel().tolist()
+    elif kind != "box":
+        given = geometry if kind == "polygon" else _mask(geometry, image.shape, where)
+    return Row(
+        where,
+        image.name,
+        name,
+        bounds,
+        corners,
+        given,
+        as_number(score, where, "its score") if is_scored else np.nan,
+        as_count(columns.get("difficult", 0), where, "its difficult"),
+        crowd in (True, 1),
+    )
+
+
+def _mask(geometry: Any, shape: tuple[int, int] | None, where: Where) -> Rle:
+    """Return the pixels whose centres lie in a polygon."""
+    from rasterio.features import rasterize
+    from rasterio.transform import Affine
+
+    from samgeo.segmentation.masks.mask import Mask
+
+    if shape is None:
+        fail(where, "it is a mask, and the size of its image is not known", "give images=...")
+    x0, y0, x1, y1 = np.round(shapely.bounds(geometry)).astype(np.int64).tolist()
+    if x0 < 0 or y0 < 0 or x1 > shape[1] or y1 > shape[0] or (x1 - x0) * (y1 - y0) > MOST_PIXELS // 8:
+        fail(where, f"it is a mask from ({x0}, {y0}) to ({x1}, {y1}), which its image of {shape[1]} x {shape[0]} cannot hold")
+    if x0 == x1 or y0 == y1:
+        return Rle.from_mask(Mask(np.empty((0, 3), dtype=np.int32)), shape)
+    drawn = rasterize([geometry], (y1 - y0, x1 - x0), transform=Affine.translation(x0, y0), dtype=np.uint8)
+    return Rle.from_mask(Mask.from_array(drawn.astype(np.bool_), x0, y0), shape)
+
+
+def _georeferenced(table: Annotations, geometries: NDArray[np.object_], images: ImageFiles) -> tuple[NDArray[np.object_], Any]:
+    crs = None
+    moved = geometries.copy()
+    for index in np.unique(table.image).tolist():
+        name = table.images[index].name
+        found = images.find(name, Where(Path(name)))
+        path = None if found is None else images.paths.get(found)
+        if path is None:
+            raise AnnotationError(f"the image {name} is not among {images.what}; give the images that were annotated.")
+        geobox = geobox_of(path)
+        if geobox.crs is None:
+            raise AnnotationError(f"{path} has no CRS, so that its objects have no place; write without images, in pixels.")
+        if crs is not None and geobox.crs != crs:
+            raise AnnotationError(f"{path} is in {geobox.crs}, and other images in {crs}; write a file for each.")
+        crs = geobox.crs
+        rows = np.flatnonzero(table.image == index)
+        moved[rows] = shapely.transform(geometries[rows], partial(from_pixels, geobox=geobox))
+    return moved, None if crs is None else crs.proj

@@ -1,0 +1,176 @@
+"""YOLO's text files, one an image, in a folder ``labels``; names of classes in a yaml or a text beside it.
+
+Lines are a class number and then
+
+- ``"yolo-boxes"``: centre x, centre y, width, height;
+- ``"yolo-obb"``: four corners;
+- ``"yolo-segments"``: the points of a polygon, three or more;
+
+and after them, in the output of a detector, a score. Where the yaml has a ``kpt_shape``, lines are a box and the points of a
+pose: boxes are read, poses are not.
+
+Pixels
+------
+All but the class and the score are shares of the image's width and height, so that pixels need the images' sizes. Pixels are
+read to 1e-9 of a pixel, where the shares have as many digits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from samgeo.annotations.formats.yolo_yaml import NAME_LISTS, find_config
+from samgeo.annotations.images import ImageFiles, name_below
+from samgeo.annotations.oriented_boxes import box_corners
+from samgeo.annotations.rows import Gathered, Row
+from samgeo.annotations.text_files import Where, as_number, fail, head_of, read_lines
+from samgeo.segmentation.masks.coco_rings import without_holes
+from samgeo.segmentation.masks.rle import Rle
+
+if TYPE_CHECKING:
+    from samgeo.annotations.table import Annotations, Image
+
+__all__ = ["KINDS", "label_files", "outline", "read", "text_of"]
+
+KINDS = ("yolo-boxes", "yolo-obb", "yolo-segments")
+PX_DECIMALS = 9
+SHARE_DECIMALS = 15
+
+_NO_LABELS = {*NAME_LISTS, "train.txt", "val.txt", "test.txt", "notes.txt"}
+_MOST_CLASSES = 100_000
+# How a line of YOLO or DOTA begins.
+_NUMBERS = re.compile(rb"([-+]?[\d.]+(e[-+]?\d+)?\s+){4,}", re.IGNORECASE)
+# Shares a little past the edge are common; what is much larger is pixels.
+_MOST_SHARE = 2.0
+
+
+def label_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files that can hold labels: those in folders ``labels``, or else all, but no lists of names and the like."""
+    within = [path for path in paths if any(part.lower() == "labels" for part in path.parts[:-1])]
+    return [path for path in within or paths if not _is_no_label(path)]
+
+
+def _is_no_label(path: Path) -> bool:
+    """Whether a file has the name of a list or a note, and not the content of a label."""
+    name = path.name.lower()
+    if name.startswith("readme"):
+        return True
+    return name in _NO_LABELS and _NUMBERS.match(head_of(path, 4096)) is None
+
+
+def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles, kind: str) -> None:
+    """Read files of one of the `KINDS`, or ``"yolo"``: boxes, and oriented boxes where no line has more points, or segments."""
+    folders = dict.fromkeys(folder for path in paths for folder in path.parents if root in folder.parents)
+    config = find_config(root, list(folders))
+    gathered.classes = list(config.names)
+    keypoints = config.keypoints if kind in {"yolo", "yolo-boxes"} else None
+    lines: list[tuple[Image, Where, NDArray[np.float64]]] = []
+    for path in paths:
+        where = Where(path)
+        with gathered.faults:
+            own = name_below(root, path)
+            if images and images.find(own, where) is None and _NUMBERS.match(head_of(path, 4096) or b"0 0 0 0 ") is None:
+                gathered.changed.add(f"{path}: it has no labels, and there is no image {own}; passed over")
+                continue
+            image = images.image(own, None, where)
+            text = list(read_lines(path))
+            if image.shape is None and text:
+                remedy = "say where the images are with images=..., a folder or a mapping of names to (height, width)"
+                what = f"the size of its image is not known: there is no {image.name} among {images.what or 'images'}"
+                fail(where, what, remedy)
+            gathered.add_image(image, where)
+            for place, line in text:
+                with gathered.faults:
+                    values = enumerate(line.split(), 1)
+                    numbers = np.array([as_number(value, place, f"field {number}") for number, value in values])
+                    lines.append((image, place, numbers if keypoints is None else _without_pose(numbers, keypoints, place)))
+    if kind == "yolo":
+        points = {(len(numbers) - 1) // 2 for *_, numbers in lines} - {2}
+        kind = "yolo-obb" if points <= {4} else "yolo-segments"
+    for image, place, numbers in lines:
+        with gathered.faults:
+            gathered.add(_row(image, place, numbers, kind, gathered.classes))
+    if keypoints is not None and lines:
+        gathered.changed.add(f"{config.path}: labels have poses (kpt_shape); their boxes are read, their points are not")
+    if not config.names and lines:
+        gathered.changed.add(f"{root}: no yaml and no list has names of classes; classes are called by their numbers")
+
+
+def _without_pose(numbers: NDArray[np.float64], keypoints: tuple[int, int], where: Where) -> NDArray[np.float64]:
+    """Return class, box and score of a line without the points of its pose."""
+    pose = keypoints[0] * keypoints[1]
+    if len(numbers) not in (5 + pose, 6 + pose):
+        what = f"it has {len(numbers) - 1} numbers behind the class, and a box with {keypoints[0]} points has {4 + pose}"
+        fail(where, what)
+    return np.concatenate([numbers[:5], numbers[5 + pose :]])
+
+
+def text_of(rows: Annotations, kind: str) -> str:
+    """Return the text of one image; what reaches past it is cut at its edge."""
+    height, width = rows.images[0].shape or (1, 1)
+    size, lines = np.array([width, height], dtype=np.float64), []
+    rboxes = rows.rboxes_px() if kind == "yolo-obb" else rows.corners_px
+    for row in range(len(rows)):
+        if kind == "yolo-boxes":
+            box = np.clip(rows.boxes_px[row].reshape(2, 2), 0, size) / size
+            values = np.concatenate([box.mean(axis=0), box[1] - box[0]])
+        else:
+            points = rboxes[row] if kind == "yolo-obb" else outline(rows, row)
+            values = (np.clip(points, 0, size) / size).ravel()
+        numbers = " ".join(repr(round(value, SHARE_DECIMALS)) for value in values.tolist())
+        lines.append(f"{rows.label[row]} {numbers}\n")
+    return "".join(lines)
+
+
+def outline(rows: Annotations, row: int) -> NDArray[np.float64]:
+    """Return one ring for an annotation, without its last point: parts are joined by lines there and back, without width."""
+    from samgeo.segmentation.masks.vectorize import polygons
+
+    shape = rows.shapes[row]
+    if shape is None:
+        return rows.corners_px[row] if rows.is_oriented[row] else box_corners(rows.boxes_px[row])
+    polygon = polygons([shape.to_mask()])[0] if isinstance(shape, Rle) else shape
+    rings = [shapely.get_coordinates(shapely.orient_polygons(part).exterior) for part in without_holes(polygon)]
+    if not rings:
+        return box_corners(rows.boxes_px[row])
+    if len(rings) == 1:
+        return np.asarray(shapely.get_coordinates(next(without_holes(polygon)).exterior)[:-1])
+    back = [ring[:1] for ring in rings[-2:0:-1]]
+    return np.concatenate([*rings, *back])
+
+
+def _row(image: Image, where: Where, numbers: NDArray[np.float64], kind: str, classes: list[str]) -> Row:
+    label, count = numbers[0], len(numbers) - 1
+    if label < 0 or label != int(label) or label >= max(len(classes), 1 if classes else _MOST_CLASSES):
+        of = f"{len(classes)} classes" if classes else f"up to {_MOST_CLASSES}"
+        fail(where, f"its class is {label:g}, not a number from 0 of {of}")
+    # A score comes last: everything else comes in pairs.
+    score = numbers[-1] if count % 2 else np.nan
+    values = numbers[1:-1] if count % 2 else numbers[1:]
+    if len(values) < 4 or (kind == "yolo-boxes" and len(values) != 4):
+        fail(where, f"it has {count} numbers behind the class, not 4 (centre, width, height)")
+    if np.abs(values).max() > _MOST_SHARE:
+        fail(
+            where, f"it has {values[np.argmax(np.abs(values))]:g}, which is no share of the image", "divide pixels by its size"
+        )
+    size = np.array([image.width, image.height], dtype=np.float64)
+    points = np.round(values.reshape(-1, 2) * size, PX_DECIMALS)
+    name = classes[int(label)] if classes else str(int(label))
+    if len(values) == 4:
+        if (points[1] < 0).any():
+            fail(where, f"its box is inside out: width and height are {values[2]:g} and {values[3]:g}")
+        centre, half = values[:2] * size, values[2:] * size / 2
+        box = np.round(np.concatenate([centre - half, centre + half]), PX_DECIMALS)
+        return Row(where, image.name, name, box.tolist(), score=float(score))
+    if kind == "yolo-obb":
+        if len(values) != 8:
+            fail(where, f"it has {len(values) // 2} points, not the four corners of an oriented box")
+        return Row(where, image.name, name, corners=points.ravel().tolist(), score=float(score))
+    return Row(where, image.name, name, shape=shapely.Polygon(points), score=float(score))

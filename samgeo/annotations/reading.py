@@ -1,0 +1,164 @@
+"""A file or a folder of annotations into the table, in whatever format it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from samgeo.annotations.faults import Faults, OnError
+from samgeo.annotations.format_detection import find_annotations
+from samgeo.annotations.formats import (
+    coco,
+    coco_results,
+    cvat,
+    dota,
+    dota_results,
+    footprint_csv,
+    hrsc2016,
+    label_studio,
+    labelme,
+    via,
+    voc,
+    yolo,
+)
+from samgeo.annotations.formats import vector_files as vectors
+from samgeo.annotations.formats.voc import VocPixels
+from samgeo.annotations.images import SUFFIXES, ImageFiles
+from samgeo.annotations.rows import Gathered
+from samgeo.annotations.table import Annotations
+from samgeo.arguments import check_types
+from samgeo.errors import AnnotationError, OptionError
+from samgeo.geo.vector.layers import split_layer
+
+__all__ = ["READABLE", "read_annotations"]
+
+_PLAIN: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]] = {
+    "coco": coco.read,
+    "coco-results": coco_results.read,
+    "cvat": cvat.read,
+    "dota": dota.read,
+    "dota-results": dota_results.read,
+    "hrsc2016": hrsc2016.read,
+    "label-studio": label_studio.read,
+    "labelme": labelme.read,
+}
+
+READABLE = tuple(
+    sorted((*_PLAIN, "dior", "fair1m", "open-buildings", "spacenet", "vectors", "via", "voc", "yolo", *yolo.KINDS))
+)
+"""Formats that can be named."""
+
+_PARTS = {"labels", "train", "val", "valid", "test"}
+_WITH_CLASS_NAME = {"open-buildings", "spacenet", "vectors", "via"}
+
+
+@check_types
+def read_annotations(
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,  # noqa: A002 - the field's name for it
+    images: str | os.PathLike[str] | Mapping[str, tuple[int, int]] | None = None,
+    class_column: str | None = None,
+    class_name: str | None = None,
+    crs: Any = None,
+    pixels: VocPixels = "inclusive",
+    on_error: OnError = "raise",
+) -> Annotations:
+    """Read annotations.
+
+    Files are not trusted: none can run code, name entities or lead out of the folder of images, and their sizes and counts are
+    bounded. Polygons that are not valid are repaired: a ring that crosses itself covers what programs draw of it, and parts
+    that overlap are joined. What was repaired is listed in the attribute ``changed`` of the result.
+
+    Parameters
+    ----------
+    path : path
+        A file, or a folder, which is searched with its folders. COCO is one file, or one in each part of a data set (as
+        ``_annotations.coco.json`` of Roboflow). A vector layer is one file, or one layer of it: ``city.gpkg:roofs``. What
+        belongs to images, as ``a.tif.aux.xml`` of GDAL, is passed over.
+    format : str, optional
+        One of `READABLE`; see the manual for what each gives. ``"yolo"`` tells its three kinds apart by the number of points.
+        By default the content of the files tells.
+    images : path or mapping, optional
+        The images: a folder, a file, or names to (height, width) in pixels. They give sizes, which YOLO needs, and the names of
+        files where a format gives none; they give georeferenced layers their pixels. Of YOLO, the folder ``images`` beside
+        ``labels`` is found where it is there.
+    class_column : str, optional
+        The column of classes of a vector file, ``"class"`` by default; of VIA, the attribute of a region.
+    class_name : str, optional
+        The class of every object of a vector file, of footprints in CSV (there ``"building"`` by default) or of VIA, instead
+        of a column.
+    crs : "pixels", optional
+        Take the coordinates of a vector file as pixels, whatever CRS it claims.
+    pixels : {"inclusive", "edges"}, default "inclusive"
+        What the numbers of ``bndbox`` in xml are: pixels from 1, the last one included, as Pascal VOC has it; or edges from 0.
+    on_error : {"raise", "skip"}, default "raise"
+        What is done with faulty records: objects, images, or files of one image. ``"raise"`` refuses them with all faults
+        listed: the first twenty, and their number. ``"skip"`` leaves them out and lists them in the attribute ``left_out``
+        of the result. A fault of the whole, such as a single file of JSON that is cut off, is an error either way.
+
+    Returns
+    -------
+    Annotations
+        Images in the order of their files (for COCO and vectors, of the file); those without annotations too.
+
+    Raises
+    ------
+    AnnotationError
+        If files cannot be read or do not hold what they should; with the path of each, and the line or the element.
+    OptionError
+        If an option is not one of these, or is given for a format that has no use for it.
+    """
+    name, layer = split_layer(path)
+    root = Path(name)
+    if format is not None and format not in READABLE:
+        raise OptionError(f"format is {format!r}; give one of {', '.join(READABLE)}.")
+    if pixels not in ("inclusive", "edges"):
+        raise OptionError(f'pixels is {pixels!r}; give "inclusive" or "edges".')
+    if on_error not in ("raise", "skip"):
+        raise OptionError(f'on_error is {on_error!r}; give "raise" or "skip".')
+    if not root.exists():
+        raise AnnotationError(f"{root} does not exist (looked from {Path.cwd()}); check the path.")
+    kind, paths = find_annotations(root, format)
+    _check_options(kind, class_column, class_name, crs, pixels, layer=layer)
+    folder = root if root.is_dir() else root.parent
+    known = ImageFiles.of(_beside(folder) if images is None and kind.startswith("yolo") else images)
+    gathered = Gathered(Faults(on_error))
+    if kind == "vectors":
+        vectors.read(gathered, root, known, class_column=class_column, class_name=class_name, crs=crs, layer=layer)
+    elif kind in {"open-buildings", "spacenet"}:
+        footprint_csv.read(gathered, paths, known, kind, class_name or "building")
+    elif kind == "via":
+        via.read(gathered, folder, paths, known, class_column=class_column, class_name=class_name)
+    elif kind.startswith("yolo"):
+        yolo.read(gathered, folder, paths, known, kind)
+    elif kind in _PLAIN:
+        _PLAIN[kind](gathered, folder, paths, known)
+    else:
+        voc.read(gathered, folder, paths, known, kind, pixels=pixels)
+    return gathered.to_table()
+
+
+def _check_options(kind: str, class_column: Any, class_name: Any, crs: Any, pixels: str, *, layer: str | None) -> None:
+    if layer is not None and kind != "vectors":
+        raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file alone.")
+    users = {"class_column": {"vectors", "via"}, "class_name": _WITH_CLASS_NAME, "crs": {"vectors"}, "pixels": {"voc", "dior"}}
+    given = {"class_column": class_column, "class_name": class_name, "crs": crs, "pixels": pixels}
+    defaults = {"pixels": "inclusive"}
+    unused = [name for name, value in given.items() if value != defaults.get(name) and kind not in users[name]]
+    if unused:
+        raise OptionError(f"{unused[0]} has no meaning for {kind}; leave it away.")
+    if class_column is not None and class_name is not None:
+        raise OptionError("class_column and class_name are both given; give one of them.")
+
+
+def _beside(folder: Path) -> Path | None:
+    """Return the images of a YOLO data set: the folder ``images`` in its folder or beside ``labels``, or among the labels."""
+    for base in (folder, *list(folder.resolve().parents)[:2]):
+        if (base / "images").is_dir():
+            return base / "images"
+        if base.name.lower() not in _PARTS:
+            break
+    return folder if any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*")) else None

@@ -1,0 +1,172 @@
+"""The table into the formats of the field, whole or not at all, and a word on what each cannot hold."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from samgeo.annotations.format_limits import losses
+from samgeo.annotations.formats import coco, dota, voc, yolo
+from samgeo.annotations.formats import vector_files as vectors
+from samgeo.annotations.formats.yolo_yaml import yaml_of
+from samgeo.annotations.images import ImageFiles, without_suffix
+from samgeo.arguments import check_types
+from samgeo.errors import AnnotationError, OptionError, VectorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from samgeo.annotations.table import Annotations, Image
+
+__all__ = ["WRITABLE", "write_annotations"]
+
+WRITABLE = ("coco", "dota", "vectors", "voc", *yolo.KINDS)
+"""Formats that can be named."""
+
+
+@check_types
+def write_annotations(
+    annotations: Annotations,
+    path: str | os.PathLike[str],
+    *,
+    format: str,  # noqa: A002 - the field's name for it
+    images: str | os.PathLike[str] | Mapping[str, tuple[int, int]] | None = None,
+    compressed: bool = True,
+    overwrite: bool = False,
+) -> tuple[str, ...]:
+    """Write annotations.
+
+    Parameters
+    ----------
+    annotations : Annotations
+    path : path
+        Of ``"coco"``, a ``.json`` file; of ``"vectors"``, a file whose suffix `write_vectors` knows. Of the
+        others, a folder that is made, or is empty: of ``"dota"`` and ``"voc"`` a file for each image in it, of YOLO
+        ``data.yaml`` and a folder ``labels`` (pictures belong in ``images`` beside it). Where the names of all images begin
+        with ``train/``, ``val/`` or ``test/``, ``data.yaml`` names these parts; else training and validation are the same.
+    format : str
+        ``"coco"``, ``"dota"``, ``"voc"``, ``"yolo-boxes"``, ``"yolo-obb"``, ``"yolo-segments"`` or ``"vectors"``.
+    images : path or mapping, optional
+        Of vectors alone: georeferenced images, whose CRS the features then have. In pixels, y down, without a CRS by default.
+    compressed : bool, default True
+        Of COCO alone: whether the counts of masks are compressed, or lists of numbers.
+    overwrite : bool, default False
+        Whether an existing file may be replaced. A folder never is.
+
+    Returns
+    -------
+    tuple of str
+        What the format cannot hold and reading the result will not give back, a sentence each; empty where nothing is lost.
+
+    Raises
+    ------
+    AnnotationError
+        If it cannot be written; nothing is then left, and an existing file is as it was.
+    OptionError
+        If an option is unknown, or is given for a format that has no use for it.
+    """
+    from samgeo.geo.vector.reading import write_vectors
+    from samgeo.segmentation.masks.coco_rings import write_json
+
+    path = Path(path)
+    if format not in WRITABLE:
+        raise OptionError(f"format is {format!r}; give one of {', '.join(WRITABLE)}.")
+    if images is not None and format != "vectors":
+        raise OptionError(f"images have no meaning for {format}; leave them away.")
+    if not compressed and format != "coco":
+        raise OptionError(f"compressed has no meaning for {format}; leave it away.")
+    lost = losses(annotations, format)
+    if format in {"coco", "vectors"}:
+        _check_path(path, overwrite)
+        if format == "coco":
+            _write_file(partial(write_json, coco.to_coco(annotations, compressed=compressed)), path, overwrite)
+        else:
+            _write_file(partial(write_vectors, vectors.to_frame(annotations, ImageFiles.of(images))), path, overwrite)
+        return lost
+    if overwrite:
+        raise OptionError(
+            f"{format} is a folder, which is never replaced; remove it, or give another, and leave overwrite away."
+        )
+    if format.startswith("yolo"):
+        unknown = next((image.name for image in annotations.images if image.shape is None), None)
+        if unknown is not None:
+            raise AnnotationError(
+                f"the size of {unknown} is not known, and YOLO writes shares of it; read the annotations with images=... ."
+            )
+    files = _texts(annotations, format)
+    _write_folder(path, files)
+    return lost
+
+
+def _check_path(path: Path, overwrite: bool) -> None:
+    from samgeo.geo.vector.reading import check_output
+
+    try:
+        check_output(path, overwrite)
+    except VectorError as error:
+        raise AnnotationError(str(error)) from None
+
+
+def _write_file(write: Callable[..., None], path: Path, overwrite: bool) -> None:
+    try:
+        write(path, overwrite=overwrite)
+    except VectorError as error:
+        raise AnnotationError(str(error)) from None
+
+
+def _texts(annotations: Annotations, kind: str) -> dict[str, str]:
+    """Return the files of a folder: names below it to texts."""
+    before, suffix = ("labels/", ".txt") if kind.startswith("yolo") else ("", ".xml" if kind == "voc" else ".txt")
+    files: dict[str, str] = {}
+    owner: dict[str, str] = {}
+    for image, rows in _by_image(annotations):
+        name = before + without_suffix(image.name) + suffix
+        # Some file systems take names that differ only in case for the same.
+        if name.lower() in owner:
+            raise AnnotationError(
+                f"{owner[name.lower()]} and {image.name} would both be written to {name}; rename one of them."
+            )
+        owner[name.lower()] = image.name
+        if kind == "voc":
+            files[name] = voc.text_of(image, rows)
+        elif kind == "dota":
+            files[name] = dota.text_of(rows)
+        else:
+            files[name] = yolo.text_of(rows, kind)
+    return files | ({"data.yaml": yaml_of(annotations.classes, [image.name for image in annotations.images])} if before else {})
+
+
+def _by_image(annotations: Annotations) -> Iterator[tuple[Image, Annotations]]:
+    order = np.argsort(annotations.image, kind="stable")
+    bounds = np.searchsorted(annotations.image[order], np.arange(len(annotations.images) + 1))
+    for number, image in enumerate(annotations.images):
+        rows = order[bounds[number] : bounds[number + 1]]
+        part = annotations.take(rows)
+        yield image, replace(part, images=(image,), image=np.zeros(len(rows), dtype=np.int64))
+
+
+def _write_folder(path: Path, files: dict[str, str]) -> None:
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise AnnotationError(f"{path} exists and is not an empty folder; give another, or remove it.")
+    if not path.parent.is_dir():
+        raise AnnotationError(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+            temporary = Path(folder) / path.name
+            temporary.mkdir()
+            for name, text in files.items():
+                target = temporary / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8", newline="\n")
+            if path.exists():
+                path.rmdir()
+            temporary.rename(path)
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be written ({error}); check the free space and the names of images.") from None

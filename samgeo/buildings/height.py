@@ -1,0 +1,195 @@
+"""The height of objects above the ground, and filtering by it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.arguments import check_types
+from samgeo.buildings.shapes import with_note
+from samgeo.errors import OptionError, RasterError, VectorError
+from samgeo.geo.coordinates.overlay import in_raster_crs
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["STATISTICS", "filter_by_height"]
+
+STATISTICS = ("median", "mean", "min", "max", "p10", "p25", "p75", "p90")
+
+# A polygon over more pixels than this is no building, and would not fit into memory.
+MOST_PIXELS = 100_000_000
+
+Statistic = Callable[[NDArray[np.float64]], float]
+
+
+@check_types
+def filter_by_height(
+    gdf: gpd.GeoDataFrame,
+    dsm: str | os.PathLike[str],
+    dtm: str | os.PathLike[str] | None = None,
+    *,
+    min_height_m: float = 2.0,
+    max_height_m: float | None = None,
+    statistic: str = "median",
+    unknown: str = "keep",
+) -> gpd.GeoDataFrame:
+    """Keep objects that stand above the ground.
+
+    The height of an object is a statistic over the pixels of the surface model whose centres lie in it, less the terrain; of
+    one that holds no centre, over the pixels that it touches. The terrain model may have another CRS and another resolution: it
+    is interpolated (bilinear) at the pixels of the surface model. Pixels that are nodata or not a number in either do not
+    count, and of an object that reaches past the models only what is inside does.
+
+    Parameters
+    ----------
+    gdf : GeoDataFrame
+        Polygons in any CRS.
+    dsm : path or URL
+        A raster of surface heights, or of heights above the ground if there is no ``dtm``; the first band, in metres.
+    dtm : path or URL, optional
+        A raster of terrain heights in metres, above the same datum.
+    min_height_m : float, default 2
+        Objects that are lower are dropped.
+    max_height_m : float, optional
+        Objects that are higher are dropped.
+    statistic : {"median", "mean", "min", "max", "p10", "p25", "p75", "p90"}, default "median"
+        The median of a building is that of its roof even where its outline is a little off; p90 finds what rises only in part.
+    unknown : {"keep", "drop"}, default "keep"
+        What happens to objects without a single pixel of known height.
+
+    Returns
+    -------
+    GeoDataFrame
+        The rows kept, as they were, with ``height_m``, NaN where it is not known. ``attrs["samgeo"]["filter_by_height"]`` has
+        the counts ``kept``, ``too_low``, ``too_high`` and ``unknown``.
+
+    Raises
+    ------
+    OptionError
+        If an option cannot work, or no object lies on the models.
+    VectorError
+        If the objects have no CRS.
+    RasterError
+        If a model cannot be read or has no CRS.
+    """
+    take = _check(statistic, unknown, min_height_m, max_height_m)
+    if gdf.crs is None:
+        raise VectorError(
+            "the objects have no CRS, so that they cannot be placed on heights; give it one with .set_crs(...) first."
+        )
+    heights = _heights(gdf, dsm, dtm, take)
+    missing = np.isnan(heights)
+    if len(gdf) and missing.all():
+        raise OptionError(
+            f"no object lies on a pixel of known height of {os.fspath(dsm)}; check that both are of the same place."
+        )
+    low = heights < min_height_m
+    high = np.zeros(len(gdf), dtype=bool) if max_height_m is None else heights > max_height_m
+    kept = ~(low | high) & ~(missing & (unknown == "drop"))
+    result = gdf.assign(height_m=heights)[kept]
+    note = {"kept": int(kept.sum()), "too_low": int(low.sum()), "too_high": int(high.sum()), "unknown": int(missing.sum())}
+    options = {"min_height_m": min_height_m, "max_height_m": max_height_m, "statistic": statistic, "unknown_are": unknown}
+    result.attrs = with_note(gdf, "filter_by_height", note | options)
+    return result
+
+
+def _check(statistic: str, unknown: str, low: float, high: float | None) -> Statistic:
+    if statistic not in STATISTICS:
+        raise OptionError(f"statistic is {statistic!r}; give one of {', '.join(STATISTICS)}.")
+    if unknown not in ("keep", "drop"):
+        raise OptionError(f"unknown is {unknown!r}; give keep or drop.")
+    if not np.isfinite(low) or (high is not None and not high >= low):
+        raise OptionError(f"min_height_m is {low} and max_height_m {high}; give min_height_m <= max_height_m.")
+    if statistic.startswith("p"):
+        return lambda values: float(np.percentile(values, int(statistic[1:])))
+    plain: Statistic = getattr(np, statistic)
+    return lambda values: float(plain(values))
+
+
+def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDArray[np.float64]:
+    """Return the height of each object, NaN where it is not known."""
+    import shapely
+    from odc.geo.geobox import GeoBox
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+
+    result = np.full(len(gdf), np.nan)
+    with ExitStack() as stack:
+        surface = stack.enter_context(_opened(dsm))
+        terrain = None
+        if dtm is not None:
+            ground = stack.enter_context(_opened(dtm))
+            grid = {"crs": surface.crs, "transform": surface.transform, "width": surface.width, "height": surface.height}
+            terrain = stack.enter_context(
+                WarpedVRT(ground, **grid, resampling=Resampling.bilinear, nodata=np.nan, dtype="float64")
+            )
+        pixels = GeoBox((surface.height, surface.width), surface.transform, surface.crs)
+        # What has no place in the CRS of the heights lies on none of their pixels.
+        geometries, _ = in_raster_crs(np.asarray(shapely.force_2d(gdf.geometry.to_numpy()), dtype=object), pixels, gdf.crs)
+        placed = shapely.make_valid(geometries)
+        for row in np.flatnonzero(~(shapely.is_missing(placed) | shapely.is_empty(placed))):
+            values = _values(placed[row], surface, terrain)
+            if len(values):
+                result[row] = take(values)
+    return result
+
+
+def _values(polygon: Any, surface: Any, terrain: Any) -> NDArray[np.float64]:
+    """Return the known heights in a polygon."""
+    import shapely
+    from rasterio.features import rasterize
+    from rasterio.windows import Window
+
+    inverse = ~surface.transform
+    corners = shapely.get_coordinates(shapely.box(*shapely.bounds(polygon)))
+    columns, rows = inverse * (corners[:, 0], corners[:, 1])
+    x0, x1 = np.clip([np.floor(np.min(columns)), np.ceil(np.max(columns))], 0, surface.width).astype(int)
+    y0, y1 = np.clip([np.floor(np.min(rows)), np.ceil(np.max(rows))], 0, surface.height).astype(int)
+    if x0 >= x1 or y0 >= y1:
+        return np.empty(0)
+    if (x1 - x0) * (y1 - y0) > MOST_PIXELS:
+        raise OptionError(f"an object covers {x1 - x0} x {y1 - y0} pixels of heights, which is no building; leave it out.")
+    window = Window(x0, y0, x1 - x0, y1 - y0)
+    height = _read(surface, window)
+    if terrain is not None:
+        height = height - _read(terrain, window)
+    shape, transform = height.shape, surface.window_transform(window)
+    inside = rasterize([(polygon, 1)], out_shape=shape, transform=transform, dtype="uint8") == 1
+    if not inside.any():
+        inside = rasterize([(polygon, 1)], out_shape=shape, transform=transform, dtype="uint8", all_touched=True) == 1
+    values = height[inside]
+    return np.asarray(values[np.isfinite(values)], dtype=np.float64)
+
+
+def _read(dataset: Any, window: Any) -> NDArray[np.float64]:
+    with _errors(dataset.name):
+        values = dataset.read(1, window=window, masked=True)
+    return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
+
+
+@contextmanager
+def _opened(path: Any) -> Iterator[Any]:
+    from samgeo.geo.drivers import open_raster
+
+    with _errors(os.fspath(path)):
+        dataset = open_raster(os.fspath(path), os.fspath(path))
+    with dataset:
+        if dataset.crs is None:
+            raise RasterError(f"{os.fspath(path)} has no CRS, so that objects have no place in it; give it one.")
+        yield dataset
+
+
+@contextmanager
+def _errors(name: str) -> Iterator[None]:
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (OSError, RasterioError) as error:
+        raise RasterError(f"{name} cannot be read ({error}); check that it is a raster of heights and whole.") from None

@@ -1,0 +1,224 @@
+"""People of census units shared out among buildings (dasymetric mapping)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.arguments import check_types
+from samgeo.errors import OptionError, RasterError, VectorError
+from samgeo.geo.coordinates.reprojection import reproject_frame
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["Allocation", "allocate_population"]
+
+# Cells with people that a raster of counts may have: each becomes a unit.
+MOST_CELLS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allocation:
+    """Who lives where.
+
+    Attributes
+    ----------
+    buildings : GeoDataFrame
+        As given, with the column ``population``.
+    units : GeoDataFrame
+        The census units as given (a square each for the cells of a raster, those with people), with the number of
+        ``buildings`` in each, and the people ``allocated`` and ``unallocated``. Units without a building keep their people
+        here: the two columns together are the census.
+    """
+
+    buildings: gpd.GeoDataFrame
+    units: gpd.GeoDataFrame
+
+    @property
+    def allocated(self) -> float:
+        """People in buildings."""
+        return float(self.units.allocated.sum())
+
+    @property
+    def unallocated(self) -> float:
+        """People of units without a building that could hold them."""
+        return float(self.units.unallocated.sum())
+
+    @property
+    def without_buildings(self) -> gpd.GeoDataFrame:
+        """The units with people and without a building that could hold them."""
+        return self.units[self.units.unallocated > 0]
+
+
+@check_types
+def allocate_population(
+    census: Any,
+    buildings: Any,
+    *,
+    population: str = "population",
+    weight: str = "area",
+    height: str = "height_m",
+    integers: bool = False,
+) -> Allocation:
+    """Share the people of each census unit out among the buildings in it.
+
+    Every building of a unit gets people in proportion to its weight. A building across a border has, in each unit, the share of
+    its weight that its area there is of its area. Totals are conserved: what buildings got, and what units without buildings
+    kept, is the census, to the rounding of floats, or exactly with ``integers``. The part of a building outside all units gets
+    none.
+
+    Parameters
+    ----------
+    census : path, GeoDataFrame, or path of a raster
+        Polygons that do not overlap, with a column of people; or a raster of people per cell, such as GPWv4's population count
+        (not density), whose cells are the units.
+    buildings : path or GeoDataFrame
+        Polygons in any CRS.
+    population : str, default "population"
+        The column of people of the census.
+    weight : str, default "area"
+        "area", the true area; "volume", the area times ``height``; or a column of the buildings, such as floor space.
+    height : str, default "height_m"
+        The column of heights for "volume".
+    integers : bool, default False
+        Whole people, by largest remainder: first among the units, so that they add up to the rounded total, then among the
+        buildings of each.
+
+    Returns
+    -------
+    Allocation
+
+    Raises
+    ------
+    OptionError
+        If a column is missing, or a count or a weight is negative or missing.
+    VectorError, RasterError
+        If an input cannot be read or has no CRS.
+    """
+    import shapely
+
+    from samgeo.geo.vector.reading import read_vectors
+
+    buildings = read_vectors(buildings)
+    units = _units(census, population)
+    if buildings.crs is None or units.crs is None:
+        which = "buildings" if buildings.crs is None else "census"
+        raise VectorError(f"the {which} have no CRS, so that they cannot be placed; give it one with .set_crs(...) first.")
+    people = _numbers(units, population, "people", "census")
+    weights = _weights(buildings, weight, height)
+    there = _valid(reproject_frame(buildings, units.crs, name="the layer of buildings", near=units).geometry)
+    areas = shapely.area(there)
+    places = _valid(units.geometry)
+    j, i = shapely.STRtree(there).query(places, predicate="intersects")[::-1] if len(there) else (np.empty(0, int),) * 2
+    shared = shapely.area(shapely.intersection(there[j], places[i]))
+    inside = shared > 0
+    i, j, shared = i[inside], j[inside], shared[inside]
+    pieces = weights[j] * shared / areas[j]
+    totals = np.bincount(i, pieces, minlength=len(units))
+    counts = _whole(people, round(float(people.sum()))) if integers else people
+    holds = totals > 0
+    got = np.zeros(len(pieces))
+    used = holds[i]
+    got[used] = counts[i[used]] * (pieces[used] / totals[i[used]])
+    if integers:
+        got = _whole_by_unit(got, i, counts)
+    allocated = np.where(holds, counts, 0.0)
+    kind = np.int64 if integers else np.float64
+    columns = {
+        "buildings": np.bincount(i, minlength=len(units)),
+        "allocated": allocated.astype(kind),
+        "unallocated": (counts - allocated).astype(kind),
+    }
+    of_buildings = np.bincount(j, got, minlength=len(buildings)).astype(kind)
+    return Allocation(buildings.assign(population=of_buildings), units.assign(**columns))
+
+
+def _units(census: Any, population: str) -> gpd.GeoDataFrame:
+    from rasterio.errors import RasterioIOError
+
+    from samgeo.geo.drivers import open_raster
+    from samgeo.geo.vector.layers import split_layer
+    from samgeo.geo.vector.reading import SUFFIXES, read_vectors
+
+    is_path = isinstance(census, str | os.PathLike)
+    if is_path and Path(split_layer(census)[0]).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:
+        try:
+            dataset = open_raster(os.fspath(census), os.fspath(census))
+        except RasterioIOError:
+            return read_vectors(census)  # It says what is wrong if it is neither.
+        with dataset:
+            return _cells(dataset, population)
+    return read_vectors(census)
+
+
+def _cells(dataset: Any, population: str) -> gpd.GeoDataFrame:
+    """Make units of the cells of a raster that have people."""
+    import geopandas as gpd
+    import shapely
+
+    if dataset.crs is None:
+        raise RasterError(f"{dataset.name} has no CRS, so that buildings have no place in it; give it one.")
+    if dataset.width * dataset.height > 64 * MOST_CELLS:
+        raise OptionError(f"{dataset.name} has {dataset.width} x {dataset.height} cells; cut it to the place of the buildings.")
+    counts = np.ma.filled(dataset.read(1, masked=True).astype(np.float64), np.nan)
+    if (counts < 0).any():
+        raise OptionError(f"{dataset.name} has cells with fewer than no people and no nodata tag for them; tag them.")
+    row, column = np.nonzero(np.nan_to_num(counts) > 0)
+    if len(row) > MOST_CELLS:
+        raise OptionError(f"{dataset.name} has {len(row):,} cells with people; cut it to the place of the buildings.")
+    corners = np.stack([np.stack([column + x, row + y], axis=1) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))], axis=1)
+    xy = np.stack(dataset.transform * (corners[..., 0], corners[..., 1]), axis=-1)
+    return gpd.GeoDataFrame({population: counts[row, column]}, geometry=shapely.polygons(xy), crs=dataset.crs)
+
+
+def _weights(buildings: gpd.GeoDataFrame, weight: str, height: str) -> NDArray[np.float64]:
+    from samgeo.geo.coordinates.area import area_m2
+
+    if weight not in ("area", "volume"):
+        return _numbers(buildings, weight, "weights", "buildings")
+    area = area_m2(buildings.geometry, buildings.crs)
+    return area if weight == "area" else area * _numbers(buildings, height, "heights", "buildings")
+
+
+def _numbers(frame: gpd.GeoDataFrame, column: str, what: str, of: str) -> NDArray[np.float64]:
+    if column not in frame:
+        raise OptionError(f"the {of} have no column {column!r} of {what}; give one of {', '.join(map(str, frame.columns))}.")
+    try:
+        values = frame[column].to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"column {column!r} of the {of} is not of numbers ({error}); give one that is.") from None
+    wrong = ~(np.isfinite(values) & (values >= 0))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise OptionError(f"column {column!r} of the {of} says {values[row]} in row {row}; give {what} of 0 or more.")
+    return np.asarray(values, dtype=np.float64)
+
+
+def _valid(geometry: Any) -> NDArray[np.object_]:
+    import shapely
+
+    return np.asarray(shapely.make_valid(np.array(geometry.array, dtype=object)), dtype=object)
+
+
+def _whole(values: NDArray[np.float64], total: int) -> NDArray[np.float64]:
+    """Round numbers so that they add up: down, and those with the largest remainders up."""
+    floor = np.floor(values)
+    missing = total - int(floor.sum())
+    up = np.argsort(-(values - floor), kind="stable")[:missing]
+    floor[up] += 1
+    return floor
+
+
+def _whole_by_unit(got: NDArray[np.float64], unit: NDArray[np.intp], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.zeros_like(got)
+    order = np.argsort(unit, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(unit[order])) + 1):
+        if len(rows) and got[rows].any():
+            result[rows] = _whole(got[rows], int(counts[unit[rows[0]]]))
+    return result

@@ -1,0 +1,133 @@
+"""Which candidates a person's examples mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError, VectorError
+from samgeo.evaluation.layer_pairs import common_crs, read_layer
+from samgeo.evaluation.matching import find_pairs, pair_up
+from samgeo.geo.coordinates.metric_planes import Planes
+from samgeo.geo.coordinates.reprojection import reproject_frame
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["MATCH_IOU", "Examples", "read_examples"]
+
+LABEL = "label"
+MATCH_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Candidates that a person has judged.
+
+    Attributes
+    ----------
+    labels : ndarray of float, shape (N,)
+        Of each candidate: 1 accepted, 0 rejected, NaN not judged.
+    unmatched : int
+        Examples that no candidate is like.
+    """
+
+    labels: NDArray[np.float64]
+    unmatched: int
+
+    @property
+    def accepted(self) -> int:
+        """Candidates accepted."""
+        return int((self.labels == 1).sum())
+
+    @property
+    def rejected(self) -> int:
+        """Candidates rejected."""
+        return int((self.labels == 0).sum())
+
+
+def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
+    """Find the candidates that examples mean: of each, the one of best IoU, 0.5 or more, each candidate at most once.
+
+    Parameters
+    ----------
+    candidates : GeoDataFrame
+    examples : str, path, GeoDataFrame, GeoSeries, sequence of geometries, or a pair of those
+        The name of a column of the candidates, or features with a column ``label``: 1 or true is accepted, 0 or false
+        rejected, missing not judged. Without the column all are accepted. A pair is of accepted and rejected ones. Bare
+        geometries are in the candidates' CRS.
+
+    Raises
+    ------
+    OptionError
+        If a label is something else, or no accepted example has a candidate.
+    VectorError
+        If examples cannot be read.
+    """
+    if isinstance(examples, str) and examples in candidates:
+        found = Examples(_labels(candidates[examples], f"column {examples!r} of the candidates"), 0)
+    else:
+        frame, labels = _frame(examples, candidates.crs)
+        found = _matched(candidates, frame[~np.isnan(labels)], labels[~np.isnan(labels)])
+    if not found.accepted:
+        raise OptionError(
+            f"no candidate is accepted by the examples ({found.unmatched} of them have no candidate of IoU {MATCH_IOU} or "
+            "more); give examples of what is wanted among the candidates, in the same place."
+        )
+    return found
+
+
+def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
+    import geopandas as gpd
+
+    if isinstance(examples, tuple) and len(examples) == 2:
+        parts = [_features(one, crs) for one in examples]
+        if parts[1].crs is not None and parts[0].crs is not None:
+            parts[1] = reproject_frame(parts[1], parts[0].crs, name="the layer of rejected examples")
+        geometries = np.concatenate([one.geometry.to_numpy() for one in parts])
+        labels = np.repeat([1.0, 0.0], [len(one) for one in parts])
+        return gpd.GeoDataFrame(geometry=geometries, crs=parts[0].crs), labels
+    frame = _features(examples, crs)
+    if LABEL not in frame:
+        return frame, np.ones(len(frame))
+    return frame, _labels(frame[LABEL], f"column {LABEL!r} of the examples")
+
+
+def _features(examples: Any, crs: Any) -> gpd.GeoDataFrame:
+    import geopandas as gpd
+    import shapely
+
+    from samgeo.geo.coordinates.prompt_geometry import is_features
+    from samgeo.geo.vector.reading import read_vectors
+
+    if is_features(examples):
+        return read_vectors(examples)
+    geometries = [examples] if isinstance(examples, shapely.Geometry) else list(examples)
+    if not all(isinstance(one, shapely.Geometry) for one in geometries):
+        raise VectorError("the examples are no geometries; give a file, a GeoDataFrame, polygons, or a column's name.")
+    return gpd.GeoDataFrame(geometry=geometries, crs=crs)
+
+
+def _labels(column: Any, what: str) -> NDArray[np.float64]:
+    import pandas as pd
+
+    given = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float64)
+    wrong = ~(np.isin(given, (0, 1)) | column.isna().to_numpy())
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise OptionError(f"{what} says {column.iloc[row]!r} in row {row}; give 1 for accepted, 0 for rejected, or nothing.")
+    return np.asarray(given, dtype=np.float64)
+
+
+def _matched(candidates: gpd.GeoDataFrame, examples: gpd.GeoDataFrame, labels: NDArray[np.float64]) -> Examples:
+    common_crs(examples, candidates)
+    planes = Planes.around(candidates)
+    a, b = read_layer(examples, planes), read_layer(candidates, planes)
+    pairs = find_pairs(a, b, planes, MATCH_IOU)
+    pairs = pairs[pair_up(pairs, MATCH_IOU)]
+    result = np.full(len(candidates), np.nan)
+    result[b.rows[pairs.truth]] = labels[a.rows[pairs.found]]
+    return Examples(result, len(examples) - len(pairs))

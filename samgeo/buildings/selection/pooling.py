@@ -1,0 +1,188 @@
+"""What a model's embedding says of each polygon on a raster: inside it, and around it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import ModelError
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.models.protocols import Describing
+from samgeo.segmentation.prompts.assignment import Index, windows_of
+from samgeo.segmentation.windows.embedding import WindowImage, embed, read_window
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.windows.store import EmbeddingStore
+
+__all__ = ["PARTS", "pool"]
+
+PARTS = ("mean", "std", "ring")
+"""What is pooled of each channel: mean and standard deviation inside, and the mean in a ring around."""
+
+# Samples along a side of a cell of the feature map: how finely a polygon's share of a cell is known.
+SAMPLES = 4
+
+# The ring is as wide as this share of the square root of the area, and at least as wide as this many cells.
+RING_SHARE, RING_CELLS = 0.3, 2.0
+
+
+def pool(
+    raster: Raster,
+    polygons_px: NDArray[np.object_],
+    model: Segmenter,
+    lattice: Lattice,
+    *,
+    store: EmbeddingStore | None = None,
+) -> NDArray[np.float32]:
+    """Pool a model's features inside polygons and in a ring around each.
+
+    A polygon is looked up in the window with the most context around it, one that no window holds in all windows that answer
+    for it. A cell of the feature map counts by the share of it that the polygon covers, so that objects smaller than a cell
+    count too. Each window is encoded once, or taken from the store.
+
+    Parameters
+    ----------
+    raster : Raster
+    polygons_px : ndarray of shapely geometries, shape (N,)
+        Valid, in raster pixels.
+    model : Segmenter
+        With the method ``features``; see `samgeo.models.protocols.Describing`.
+    lattice : Lattice
+        The windows.
+    store : EmbeddingStore, optional
+        Where embeddings are, or are put.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, 3, C)
+        In the order of ``PARTS``; NaN for polygons that do not touch the raster's data.
+
+    Raises
+    ------
+    ModelError
+        If the model has no ``features``.
+    RasterError
+        If a window cannot be read.
+    """
+    check_describing(model)
+    sums: _Sums | None = None
+    jobs = _jobs(polygons_px, lattice)
+    # Neighbouring windows share blocks of files and of the store.
+    for index in sorted(jobs):
+        window = read_window(raster, lattice, index)
+        if not window.valid.any():
+            continue
+        cells = np.asarray(model.features(embed(model, window, store)), dtype=np.float32)  # type: ignore[attr-defined]
+        if sums is None:
+            sums = _Sums.of(len(polygons_px), cells.shape[-1])
+        for row in jobs[index]:
+            for which, (frame, weight) in enumerate(_weights(polygons_px[row], window, cells.shape[0])):
+                sums.add(row, which, cells[frame], weight)
+    return np.full((len(polygons_px), len(PARTS), 0), np.nan, dtype=np.float32) if sums is None else sums.result()
+
+
+def check_describing(model: Segmenter) -> None:
+    """Raise a `ModelError` unless a model can say what its embeddings hold."""
+    if not isinstance(model, Describing):
+        raise ModelError(
+            f"{model.name!r} cannot describe objects: {type(model).__name__} has no features, as "
+            "samgeo.models.protocols.Describing says; add it, or go by shape alone with embedding=False."
+        )
+
+
+def _jobs(polygons_px: NDArray[np.object_], lattice: Lattice) -> dict[Index, list[int]]:
+    """Return which polygons each window is asked of."""
+    import shapely
+
+    height, width = lattice.shape
+    bounds = shapely.bounds(polygons_px)
+    low, high = np.maximum(bounds[:, :2], 0), np.minimum(bounds[:, 2:], (width, height))
+    jobs: dict[Index, list[int]] = defaultdict(list)
+    for row in np.flatnonzero((low < high).all(axis=1)):  # False for NaN, the bounds of nothing.
+        for index in windows_of(lattice, (*low[row].tolist(), *high[row].tolist())):
+            jobs[index].append(int(row))
+    return jobs
+
+
+def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
+    """Give the cells inside a polygon and those of its ring, with the share of each that counts."""
+    import shapely
+    from scipy import ndimage
+
+    cell = window.rect.width / side
+    ring = max(RING_SHARE * float(np.sqrt(shapely.area(polygon))), RING_CELLS * cell)
+    bounds = np.array(shapely.bounds(polygon)) - np.tile((window.rect.x0, window.rect.y0), 2)
+    x0, y0 = np.clip(np.floor((bounds[:2] - ring) / cell).astype(int), 0, side)
+    x1, y1 = np.clip(np.ceil((bounds[2:] + ring) / cell).astype(int), 0, side)
+    if x0 >= x1 or y0 >= y1:
+        return
+    frame = Rect(int(x0), int(y0), int(x1), int(y1))
+    known = _known(window, frame, cell)
+    inside = _drawn(polygon, window, frame, cell)
+    # Buffering an outline along pixel edges would take a hundred times as long.
+    around = ndimage.distance_transform_edt(~inside) <= ring / cell * SAMPLES if inside.any() else inside
+    cells = slice(frame.y0, frame.y1), slice(frame.x0, frame.x1)
+    for part in (inside & known, around & ~inside & known):
+        yield cells, part.reshape(frame.height, SAMPLES, frame.width, SAMPLES).mean(axis=(1, 3), dtype=np.float32)
+
+
+def _drawn(polygon: Any, window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
+    """Draw a polygon at the samples of some cells; one that misses every sample by what it touches."""
+    from affine import Affine
+    from rasterio.features import rasterize
+
+    step = cell / SAMPLES
+    transform = Affine(step, 0, window.rect.x0 + frame.x0 * cell, 0, step, window.rect.y0 + frame.y0 * cell)
+    shape = (frame.height * SAMPLES, frame.width * SAMPLES)
+    drawn = rasterize([(polygon, 1)], out_shape=shape, transform=transform, dtype="uint8")
+    if not drawn.any():
+        drawn = rasterize([(polygon, 1)], out_shape=shape, transform=transform, dtype="uint8", all_touched=True)
+    return np.asarray(drawn, dtype=bool)
+
+
+def _known(window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
+    """Return where the samples of some cells have data."""
+    rows, columns = (
+        ((np.arange(low * SAMPLES, high * SAMPLES) + 0.5) * cell / SAMPLES).astype(int)
+        for low, high in ((frame.y0, frame.y1), (frame.x0, frame.x1))
+    )
+    return np.asarray(window.valid[np.ix_(rows, columns)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """Weighted sums of N polygons over the windows that know them; the first axis is inside, then ring."""
+
+    weight: NDArray[np.float64]
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, count: int, channels: int) -> _Sums:
+        shape = (2, count, channels)
+        return cls(np.zeros(shape[:2]), np.zeros(shape), np.zeros(shape[1:]))
+
+    def add(self, row: int, which: int, cells: NDArray[np.float32], weight: NDArray[np.float32]) -> None:
+        taken = weight > 0
+        values, weights = cells[taken], weight[taken]
+        if not len(values):
+            return
+        self.weight[which, row] += weights.sum(dtype=np.float64)
+        self.first[which, row] += weights @ values
+        if which == 0:
+            self.second[row] += weights @ values**2
+
+    def result(self) -> NDArray[np.float32]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean, ring = self.first / self.weight[..., None]
+            std = np.sqrt(np.maximum(self.second / self.weight[0][:, None] - mean**2, 0))
+        # Around what fills the whole raster there is nothing to differ from.
+        ring = np.where(np.isnan(ring), mean, ring)
+        return np.stack([mean, std, ring], axis=1).astype(np.float32)

@@ -1,1 +1,0 @@
-"""Readers of formats that are read and never written, a module each."""

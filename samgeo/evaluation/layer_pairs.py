@@ -1,0 +1,155 @@
+"""Two layers brought to one CRS, cleaned, and measured; what is left out is listed with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError, VectorError
+from samgeo.geo.coordinates.antimeridian import period_of, turned
+from samgeo.geo.coordinates.metric_planes import NOWHERE, Planes, batches
+from samgeo.geo.coordinates.overlay import not_finite
+from samgeo.geo.coordinates.reprojection import reproject
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+
+__all__ = ["BATCH", "Layer", "common_crs", "read_layer"]
+
+BATCH = 4096
+"""Objects that are placed and overlaid at a time."""
+
+AREAL = (3, 6)  # shapely's type ids of polygons and multipolygons
+COLLECTION = 7
+
+NO_PLACE = "coordinates that have no place in the CRS"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """The objects of a layer that can be judged.
+
+    Attributes
+    ----------
+    geometries : ndarray of (multi)polygons, shape (N,)
+        Valid, in two dimensions, with an area.
+    rows : ndarray of int, shape (N,)
+        Where each was in the input.
+    cells : ndarray of int, shape (N,)
+        The plane that each is measured in; see `Planes`.
+    areas : ndarray of float, shape (N,)
+        In square metres, or square pixels without a CRS.
+    left_out : tuple of (row, reason)
+        What cannot be judged, by row.
+    repaired : int
+        How many of the geometries were not valid, or collections of which only the polygons were kept.
+    """
+
+    geometries: NDArray[np.object_]
+    rows: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    areas: NDArray[np.float64]
+    left_out: tuple[tuple[int, str], ...]
+    repaired: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> Any:
+    """Return the CRS of the truth, in which both are compared; None if neither has one.
+
+    Raises
+    ------
+    OptionError
+        If only one has one, or it is not of maps.
+    """
+    if (found.crs is None) != (truth.crs is None):
+        raise OptionError("one of the layers has a CRS and the other has none; set the missing one with gdf.set_crs(...).")
+    for crs in (found.crs, truth.crs):
+        if crs is not None and (len(crs.axis_info) < 2 or crs.is_geocentric):
+            raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
+    return truth.crs
+
+
+def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None = None) -> Layer:
+    """Bring a layer to the CRS of the planes with its edges, repair it and measure it.
+
+    Longitudes are turned to within half a turn of the middle of the planes: -170 and 190 degrees are one place.
+
+    Geometries that are missing, empty, not areas, outside the CRS, or without area after repair are left out, and so is what
+    has no class where there are classes.
+
+    Parameters
+    ----------
+    frame : GeoDataFrame
+        In any CRS; without one where the planes have none.
+    planes : Planes
+        To measure in.
+    labels : Series, optional
+        Class of each row.
+    """
+    import shapely
+
+    geometries = np.array(frame.geometry.array, dtype=object)
+    reasons = np.full(len(frame), "", dtype=object)
+
+    def leave_out(which: NDArray[np.bool_], reason: str) -> None:
+        reasons[which & (reasons == "")] = reason
+
+    kinds = shapely.get_type_id(geometries)
+    leave_out(shapely.is_missing(geometries), "no geometry")
+    leave_out(shapely.is_empty(geometries), "empty geometry")
+    leave_out(~np.isin(kinds, (*AREAL, COLLECTION)), "not a polygon")
+    if labels is not None:
+        leave_out(labels.isna().to_numpy(), "no class")
+    geometries[reasons != ""] = None
+
+    geometries, lost = _to_crs(np.asarray(shapely.force_2d(geometries), dtype=object), frame.crs, planes)
+    leave_out(lost, NO_PLACE)
+    geometries[reasons != ""] = None
+    broken = ((kinds == COLLECTION) | ~shapely.is_valid(geometries)) & (reasons == "")
+    geometries[broken] = [_polygons_of(geometry) for geometry in shapely.make_valid(geometries[broken])]
+
+    cells, areas = planes.cells_of(geometries), np.zeros(len(frame))
+    leave_out(shapely.is_missing(geometries) | shapely.is_empty(geometries), "no area")
+    leave_out(cells == NOWHERE, NO_PLACE)
+    good = np.flatnonzero(reasons == "")
+    for cell, some in batches(cells[good], BATCH):
+        areas[good[some]] = shapely.area(planes.place(geometries[good[some]], cell))
+    leave_out(~np.isfinite(areas), NO_PLACE)
+    leave_out(~(areas > 0), "no area")
+
+    kept = np.flatnonzero(reasons == "")
+    left_out = tuple((int(row), str(reasons[row])) for row in np.flatnonzero(reasons != ""))
+    return Layer(geometries[kept], kept.astype(np.int64), cells[kept], areas[kept], left_out, int(broken[kept].sum()))
+
+
+def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Bring geometries to the CRS of the planes, with their edges; also return which have a part without a place there."""
+    import pyproj
+
+    source = planes.crs if crs is None else crs
+    if source is None:
+        return geometries, not_finite(geometries)
+    try:
+        placed = reproject(geometries, source, planes.crs)
+    except pyproj.exceptions.ProjError as error:
+        raise VectorError(f"the layers cannot be brought to one CRS ({error}); check both CRSs.") from None
+    known = placed.geometries.copy()
+    known[placed.lost] = None
+    return turned(known, planes.middle_x, period_of(planes.crs)), placed.lost
+
+
+def _polygons_of(geometry: Any) -> Any:
+    """Return the polygons of what a repair has made, without the lines and points that it leaves."""
+    import shapely
+
+    parts = np.asarray(shapely.get_parts(geometry))
+    while COLLECTION in shapely.get_type_id(parts):
+        parts = np.asarray(shapely.get_parts(parts))
+    return shapely.union_all(parts[np.isin(shapely.get_type_id(parts), AREAL)])

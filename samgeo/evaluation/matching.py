@@ -1,0 +1,216 @@
+"""Found objects paired with true ones, one to one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.arguments import check_types
+from samgeo.errors import OptionError
+from samgeo.evaluation.boundary import iou as iou_of
+from samgeo.evaluation.layer_pairs import BATCH, Layer, common_crs, read_layer
+from samgeo.geo.coordinates.metric_planes import Planes, batches
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["Matches", "Pairs", "check_min_iou", "find_pairs", "match", "pair_up"]
+
+# The IoU of equal masks may round below 1: as in pycocotools, a threshold of 1 means this.
+NEARLY_ONE = 1 - 1e-10
+
+# Room for the rounding of areas where a bound on the IoU is held against a threshold.
+SLACK = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Found objects paired with true ones, one to one.
+
+    Attributes
+    ----------
+    matched, found, truth : int
+        Pairs, found objects, true objects.
+    mean_iou : float
+        Over the pairs; NaN when there are none.
+    """
+
+    matched: int
+    found: int
+    truth: int
+    mean_iou: float
+
+    @property
+    def recall(self) -> float:
+        """Share of the true objects that were found; NaN when there are none."""
+        return self.matched / self.truth if self.truth else float("nan")
+
+    @property
+    def precision(self) -> float:
+        """Share of the found objects that are true; NaN when there are none."""
+        return self.matched / self.found if self.found else float("nan")
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; NaN when there is nothing on either side."""
+        return 2 * self.matched / (self.found + self.truth) if self.found + self.truth else float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Overlapping pairs.
+
+    Attributes
+    ----------
+    found, truth : ndarray of int, shape (P,)
+        Which objects of the two layers.
+    iou : ndarray of float, shape (P,)
+        Of each pair.
+    """
+
+    found: NDArray[np.intp]
+    truth: NDArray[np.intp]
+    iou: NDArray[np.float64]
+
+    def __getitem__(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Pairs:
+        return Pairs(self.found[which], self.truth[which], self.iou[which])
+
+    def __len__(self) -> int:
+        return len(self.iou)
+
+
+@check_types
+def match(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame, *, min_iou: float = 0.5) -> Matches:
+    """Pair found objects with true ones, the best IoU first, each at most once.
+
+    What has no area is not counted; `evaluate` says what that was, and more.
+
+    Parameters
+    ----------
+    found, truth : GeoDataFrame
+        Polygons; ``found`` is reprojected to the CRS of ``truth``.
+    min_iou : float, default 0.5
+        Pairs below are no match.
+
+    Returns
+    -------
+    Matches
+
+    Raises
+    ------
+    OptionError
+        If one has a CRS and the other has none, or ``min_iou`` is not above 0 and at most 1.
+    """
+    check_min_iou(min_iou)
+    common_crs(found, truth)
+    planes = Planes.around(truth)
+    a, b = read_layer(found, planes), read_layer(truth, planes)
+    pairs = find_pairs(a, b, planes, min_iou)
+    ious = pairs.iou[pair_up(pairs, min_iou)]
+    return Matches(len(ious), len(a), len(b), float(ious.mean()) if len(ious) else float("nan"))
+
+
+def check_min_iou(min_iou: float) -> None:
+    """Raise an `OptionError` unless it is above 0 and at most 1."""
+    if not 0 < min_iou <= 1:
+        raise OptionError(f"min_iou is {min_iou}; give a number above 0 and at most 1, such as 0.5.")
+
+
+def find_pairs(
+    found: Layer,
+    truth: Layer,
+    planes: Planes,
+    min_iou: float,
+    classes: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> Pairs:
+    """Find the pairs of an IoU, of the same class where there are classes, a batch of found objects at a time.
+
+    Only pairs whose areas and bounding boxes allow the IoU are overlaid, so that one object over a whole town costs little.
+    """
+    import shapely
+
+    tree = shapely.STRtree(truth.geometries)
+    least = min(min_iou, NEARLY_ONE)
+    pieces = [Pairs(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))]
+    for cell, some in batches(found.cells, BATCH):
+        i, j = tree.query(found.geometries[some])
+        i = some[i]
+        smaller, larger = np.minimum(found.areas[i], truth.areas[j]), np.maximum(found.areas[i], truth.areas[j])
+        possible = smaller >= (least - SLACK) * larger
+        if classes is not None:
+            possible &= classes[0][i] == classes[1][j]
+        i, j = i[possible], j[possible]
+        a, b = _placed(found, i, planes, cell), _placed(truth, j, planes, cell)
+        possible = _boxes_allow(a, b, least)
+        i, j, iou = i[possible], j[possible], iou_of(a[possible], b[possible])
+        pieces.append(Pairs(i, j, iou)[iou >= least])
+    joined = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("found", "truth", "iou"))
+    return Pairs(*joined)
+
+
+def pair_up(
+    pairs: Pairs,
+    min_iou: float,
+    *,
+    rank: NDArray[np.intp] | None = None,
+    ignored: NDArray[np.bool_] | None = None,
+) -> NDArray[np.intp]:
+    """Choose pairs so that each object is in at most one.
+
+    With a rank, found objects choose in its order, each the best true object that is still free: the rule of SpaceNet (A. Van
+    Etten, D. Lindenbaum, T. M. Bacastow, SpaceNet: A Remote Sensing Dataset and Challenge Series, 2018), which is Algorithm 2
+    of O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015, and that of COCO. Of equal IoUs the
+    last true object is taken, as in pycocotools. Without a rank, the pairs choose, the best IoU first.
+
+    Parameters
+    ----------
+    pairs : Pairs
+        Candidates.
+    min_iou : float
+        Pairs below are no match.
+    rank : ndarray of int, shape (found,), optional
+        The place of each found object, 0 first.
+    ignored : ndarray of bool, shape (truth,), optional
+        True objects that are only taken where no other is free.
+
+    Returns
+    -------
+    ndarray of int
+        Which pairs.
+    """
+    good = np.flatnonzero(pairs.iou >= min(min_iou, NEARLY_ONE))
+    i, j = pairs.found[good], pairs.truth[good]
+    if len(good) == 0:
+        return good
+    # Most objects meet one other, and need no choice.
+    sure = (np.bincount(i)[i] == 1) & (np.bincount(j)[j] == 1)
+    contested = good[~sure]
+    i, j, iou = pairs.found[contested], pairs.truth[contested], pairs.iou[contested]
+    later = np.zeros(len(j), dtype=bool) if ignored is None else ignored[j]
+    keys = (j, i, -iou, later) if rank is None else (-j, -iou, later, rank[i])
+    order = np.lexsort(keys)
+    taken_i, taken_j, chosen = set[int](), set[int](), list[int]()
+    for index, one, other in zip(contested[order].tolist(), i[order].tolist(), j[order].tolist(), strict=True):
+        if one not in taken_i and other not in taken_j:
+            taken_i.add(one)
+            taken_j.add(other)
+            chosen.append(index)
+    return np.sort(np.concatenate([good[sure], np.array(chosen, dtype=np.intp)]))
+
+
+def _placed(layer: Layer, which: NDArray[np.intp], planes: Planes, cell: int) -> NDArray[np.object_]:
+    once, back = np.unique(which, return_inverse=True)
+    return planes.place(layer.geometries[once], cell)[back]
+
+
+def _boxes_allow(a: NDArray[np.object_], b: NDArray[np.object_], least: float) -> NDArray[np.bool_]:
+    """Return where the bounding boxes share enough area for the IoU."""
+    import shapely
+
+    boxes_a, boxes_b = shapely.bounds(a), shapely.bounds(b)
+    sides = np.minimum(boxes_a[:, 2:], boxes_b[:, 2:]) - np.maximum(boxes_a[:, :2], boxes_b[:, :2])
+    shared = np.maximum(sides, 0).prod(axis=1)
+    return np.asarray(shared * (1 + least) >= (least - SLACK) * (shapely.area(a) + shapely.area(b)))

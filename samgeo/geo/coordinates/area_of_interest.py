@@ -1,0 +1,182 @@
+"""Areas of interest: polygons that limit where objects are looked for, or which count.
+
+An area may come in any CRS, be invalid, have a third dimension, and reach around the earth. Polygons that cross themselves are
+repaired as prompts are; points, lines, coordinates that are no finite numbers, and areas without any polygon are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError, VectorError
+from samgeo.geo.coordinates.antimeridian import period_of
+from samgeo.geo.coordinates.overlay import around_raster, check_same_kind, in_raster_crs, repaired_polygons
+from samgeo.geo.coordinates.pixel_coordinates import crs_of, same_crs, transformer
+from samgeo.geo.vector.axes import refuse_mirrored
+
+if TYPE_CHECKING:
+    import pyproj
+    import shapely
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["Area", "read_area", "to_pixels"]
+
+WHAT = "the area of interest"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Area:
+    """An area of interest in its own CRS.
+
+    Attributes
+    ----------
+    geometry : Polygon or MultiPolygon
+        Valid, in two dimensions, with an area.
+    crs : pyproj.CRS or None
+    """
+
+    geometry: shapely.Geometry
+    crs: pyproj.CRS | None
+
+    def contains(self, xy: NDArray[np.float64], crs: pyproj.CRS | None) -> NDArray[np.bool_]:
+        """Return which places lie in the area or on its edge.
+
+        The places are brought to the CRS of the area, in which its edges are straight.
+
+        Parameters
+        ----------
+        xy : ndarray, shape (N, 2)
+            x and y (longitude and latitude).
+        crs : pyproj.CRS or None
+            Of the places.
+        """
+        import shapely
+
+        x, y = xy[:, 0], xy[:, 1]
+        if crs is not None and self.crs is not None and not same_crs(crs, self.crs):
+            x, y = (np.asarray(axis) for axis in transformer(crs, self.crs)(x, y))
+        known = np.isfinite(x) & np.isfinite(y)
+        inside = np.zeros(len(xy), dtype=bool)
+        x0, _, x1, _ = shapely.bounds(self.geometry).tolist()
+        shapely.prepare(self.geometry)
+        period = period_of(self.crs)
+        if period is None:
+            inside[known] = shapely.intersects_xy(self.geometry, x[known], y[known])
+            return inside
+        # The same place once for each turn around the earth that the area may be on.
+        low = np.floor((x0 - x[known].max(initial=x0)) / period)
+        high = np.ceil((x1 - x[known].min(initial=x1)) / period)
+        for turn in np.arange(low, high + 1):
+            inside[known] |= shapely.intersects_xy(self.geometry, x[known] + turn * period, y[known])
+        return inside
+
+
+def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
+    """Read an area of interest.
+
+    Parameters
+    ----------
+    area : path, URL, GeoDataFrame, GeoSeries or geometry
+        Polygons and multipolygons; their union counts.
+    crs : pyproj.CRS, optional
+        Of a bare geometry.
+
+    Returns
+    -------
+    Area
+
+    Raises
+    ------
+    VectorError
+        If it cannot be read.
+    OptionError
+        If it holds something else than polygons, a coordinate that is not finite, or no area at all.
+    """
+    import shapely
+
+    from samgeo.geo.vector.reading import read_vectors
+
+    if isinstance(area, shapely.Geometry):
+        geometries: Any = [area]
+    else:
+        frame = read_vectors(area)
+        geometries, crs = frame.geometry.to_numpy(), frame.crs
+    try:
+        joined = shapely.union_all(repaired_polygons(geometries, WHAT))
+    except VectorError as error:
+        raise OptionError(str(error)) from None
+    if not shapely.area(joined) > 0:
+        raise OptionError(f"{WHAT} holds no polygon with an area (it has {len(geometries)} features); give at least one.")
+    return Area(joined, crs)
+
+
+def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely.Geometry:
+    """Bring an area of interest into the pixels of a raster.
+
+    Edges that are straight in the CRS of the area are followed to 1/16 of a pixel. Of an area that reaches beyond the raster,
+    the part near the raster is taken, as the rest may have no place in the raster's CRS.
+
+    Parameters
+    ----------
+    area : path, GeoDataFrame, GeoSeries or geometry
+        Polygons; their union counts. A bare geometry is in the raster's CRS.
+    geobox : GeoBox
+        Of the raster.
+    name : str
+        Of the raster, for messages.
+
+    Returns
+    -------
+    Polygon or MultiPolygon
+        In raster pixels, continuous, valid, prepared for point queries.
+
+    Raises
+    ------
+    VectorError
+        If the area cannot be read, only one of the two has a CRS, or a part of it near the raster has no place in the raster's
+        CRS.
+    OptionError
+        If it is no area (see `read_area`), or does not meet the raster.
+    """
+    import geopandas as gpd
+    import shapely
+    from shapely.affinity import affine_transform
+
+    ours = crs_of(geobox)
+    read = read_area(area, ours)
+    check_same_kind(read.crs, geobox, what=WHAT, raster=name)
+    refuse_mirrored(gpd.GeoDataFrame(geometry=[read.geometry], crs=read.crs), geobox, WHAT)
+    near, whole = read.geometry, read.geometry
+    if read.crs is not None and ours is not None and not same_crs(read.crs, ours):
+        around = around_raster(geobox, read.crs)
+        if around is not None and not shapely.covers(around, near):
+            near = shapely.intersection(near, around)
+    (placed,), (lost,) = in_raster_crs(np.array([near], dtype=object), geobox, read.crs)
+    if lost:
+        raise VectorError(
+            f"{WHAT} cannot be placed in the CRS of {name}: a part of it has no place there. Cut it to the place that is "
+            "meant, or give it in the raster's CRS."
+        )
+    (valid,) = repaired_polygons([placed], WHAT)
+    area_px: shapely.Geometry = affine_transform(valid, (~geobox.affine).to_shapely())
+    if not shapely.is_valid(area_px):
+        (area_px,) = repaired_polygons([area_px], WHAT)
+    height, width = geobox.shape
+    if not shapely.intersection(area_px, shapely.box(0, 0, width, height)).area > 0:
+        where = "" if read.crs is None else f" in {read.crs.to_string()}"
+        raise OptionError(
+            f"{WHAT} does not meet {name}: it covers {_bounds(whole)}{where}, the raster {_bounds(geobox.extent.geom)} in the "
+            "raster's CRS. Check its CRS, and that it is polygons of the same place."
+        )
+    shapely.prepare(area_px)
+    return area_px
+
+
+def _bounds(geometry: shapely.Geometry) -> str:
+    import shapely
+
+    return "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*shapely.bounds(geometry))

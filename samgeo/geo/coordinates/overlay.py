@@ -1,0 +1,364 @@
+"""Vector layers on a raster: in its CRS or in its pixels, with edges that are right to a small part of a pixel.
+
+A layer with a CRS has no place on a raster without one, and a layer without a CRS none on a raster that has one: both are
+refused, as degrees would be taken for pixels in silence. What is straight in the layer's CRS is followed as the curve that it
+is in the raster's, and longitudes are turned to those of the raster (`samgeo.geo.coordinates.antimeridian`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import VectorError
+from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, turned
+from samgeo.geo.coordinates.pixel_coordinates import PIXELS, Inward, crs_of, from_pixels, inward_to, middle_x, resolve_crs
+from samgeo.geo.coordinates.reprojection import reproject
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pyproj
+    import shapely
+    from odc.geo.geobox import GeoBox
+
+__all__ = [
+    "TOLERANCE_PX",
+    "around_raster",
+    "bounds_in_pixels",
+    "check_same_kind",
+    "in_pixels",
+    "in_raster_crs",
+    "not_finite",
+    "read_onto",
+    "repaired_polygons",
+]
+
+TOLERANCE_PX = 1 / 16
+"""By how much an edge may be off, in pixels of the raster."""
+
+# Across a raster, and how much more than it is taken, when the neighbourhood of a raster is found in another CRS.
+_ACROSS = 17
+_MARGIN = 0.25
+
+_AREAL = (3, 6)
+_COLLECTION = 7
+
+
+def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the raster") -> None:
+    """Refuse a layer with a CRS on a raster without one, and the other way round.
+
+    Parameters
+    ----------
+    crs : pyproj.CRS or None
+        Of the layer.
+    geobox : GeoBox
+        Of the raster.
+    what, raster : str
+        The layer and the raster, for messages.
+
+    Raises
+    ------
+    VectorError
+        With what to do.
+    """
+    if geobox.crs is None and crs is not None:
+        raise VectorError(
+            f"{what} has a CRS and {raster} has none: what is in {crs.to_string()} cannot be placed there, as the raster has "
+            "no CRS. Give the raster its CRS (gdal_edit.py -a_srs), or features in its own coordinates, without a CRS (not as "
+            "GeoJSON, which is in longitude and latitude if it names no CRS)."
+        )
+    if geobox.crs is not None and crs is None:
+        raise VectorError(
+            f"{raster} has a CRS and {what} has none: what has no CRS cannot be placed in {_crs_name(geobox)}. Give {what} its "
+            "CRS first, with gdf.set_crs(...)."
+        )
+
+
+def read_onto(source: Any, geobox: GeoBox, *, what: str = "the layer", raster: str = "the raster") -> gpd.GeoDataFrame:
+    """Read features and bring them to the CRS of a raster.
+
+    Parameters
+    ----------
+    source : path, URL, GeoDataFrame or GeoSeries
+        See `samgeo.geo.vector.reading.read_vectors`.
+    geobox : GeoBox
+        Of the raster.
+    what, raster : str
+        The features and the raster, for messages.
+
+    Returns
+    -------
+    GeoDataFrame
+        Two-dimensional. Features that are in the CRS of the raster already keep every bit.
+
+    Raises
+    ------
+    VectorError
+        If they cannot be read, only one of the two has a CRS, or a feature has a part without a place in the raster's CRS.
+    """
+    import geopandas as gpd
+    import shapely
+
+    from samgeo.geo.vector.reading import read_vectors
+
+    frame = read_vectors(source)
+    check_same_kind(frame.crs, geobox, what=what, raster=raster)
+    if frame.crs is None:
+        return frame
+    flat = np.asarray(shapely.force_2d(frame.geometry.to_numpy()), dtype=object)
+    placed, lost = in_raster_crs(flat, geobox, frame.crs)
+    if lost.any():
+        first = int(np.argmax(lost))
+        raise VectorError(
+            f"feature {first} of {what} cannot be placed in the CRS of {raster}: a part of it has no place there (of "
+            f"{int(lost.sum())} features in all). Check that the features are in {frame.crs.to_string()}, and cut them to the "
+            "place that is meant."
+        )
+    return frame.set_geometry(gpd.GeoSeries(placed, index=frame.index, crs=crs_of(geobox)))
+
+
+def in_raster_crs(
+    geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None
+) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Bring geometries to the CRS of a raster, near it where its CRS repeats around the earth.
+
+    Parameters
+    ----------
+    geometries : ndarray of shapely geometries, shape (N,)
+        Two-dimensional.
+    geobox : GeoBox
+        Of the raster.
+    crs : anything that pyproj takes, optional
+        Of the geometries; the raster's own by default.
+
+    Returns
+    -------
+    geometries : ndarray of shapely geometries, shape (N,)
+        Polygons that crossed themselves still do. Those that are lost are None.
+    lost : ndarray of bool, shape (N,)
+        Which have a part without a place there.
+
+    Raises
+    ------
+    OptionError
+        If the CRS is unknown, or the raster has none.
+    """
+    placed, lost = _reprojected(geometries, geobox, resolve_crs(geobox, crs))
+    known = placed.copy()
+    known[lost] = None
+    return turned(known, middle_x(geobox), period_of(crs_of(geobox))), lost
+
+
+def in_pixels(
+    geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None
+) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Bring geometries to pixels of a raster, rounded as all prompts are.
+
+    Parameters
+    ----------
+    geometries, geobox
+        As for `in_raster_crs`.
+    crs : anything that pyproj takes, or "pixels", optional
+        Of the geometries; the raster's own by default.
+
+    Returns
+    -------
+    geometries, lost
+        As from `in_raster_crs`.
+    """
+    import shapely
+
+    if _is_pixels(crs):
+        placed, lost = geometries.copy(), not_finite(geometries)
+        placed[lost] = None
+    else:
+        placed, lost = in_raster_crs(geometries, geobox, crs)
+    return np.asarray(shapely.transform(placed, _to_pixels(geobox, crs)), dtype=object), lost
+
+
+def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None) -> NDArray[np.float64]:
+    """Return the boxes around geometries as they lie on a raster, in its pixels.
+
+    Parameters
+    ----------
+    geometries, geobox, crs
+        As for `in_pixels`.
+
+    Returns
+    -------
+    ndarray, shape (N, 4)
+        x0, y0, x1, y1 around the geometry with its edges, rounded as all prompts are; NaN for what is empty, or has a part
+        without a place in the raster's CRS. Of what lies across the antimeridian, around the whole.
+    """
+    import shapely
+
+    if _is_pixels(crs):
+        placed, lost = geometries, not_finite(geometries)
+    else:
+        placed, lost = _reprojected(geometries, geobox, resolve_crs(geobox, crs))
+        period = period_of(crs_of(geobox))
+        if period is not None:
+            placed = rejoined(placed, period)
+            x0, _, x1, _ = shapely.bounds(placed).T
+            middle = (x0 + x1) / 2
+            shift = near_centre(middle, middle_x(geobox), period) - middle
+            if np.nan_to_num(shift).any():
+                xy, owner = shapely.get_coordinates(placed, return_index=True)
+                placed = shapely.set_coordinates(placed.copy(), xy + np.stack([shift[owner], np.zeros(len(xy))], axis=1))
+    result = placed.copy()
+    result[lost] = None
+    return np.asarray(shapely.bounds(shapely.transform(result, _to_pixels(geobox, crs))), dtype=np.float64).reshape(-1, 4)
+
+
+def repaired_polygons(geometries: Any, what: str) -> NDArray[np.object_]:
+    """Return geometries as valid polygons in two dimensions, by the rule that is used for all inputs.
+
+    Rings that cross themselves are made valid (`shapely.make_valid`, method "structure": all that a ring goes around belongs to
+    it), parts that overlap become one, and lines and points that this leaves, or that a collection has beside polygons, go.
+
+    Parameters
+    ----------
+    geometries : array-like of shapely geometries, shape (N,)
+    what : str
+        For messages: what they are features of.
+
+    Returns
+    -------
+    ndarray of shapely geometries, shape (N,)
+        Polygons and multipolygons; empty where there is no geometry or no area.
+
+    Raises
+    ------
+    VectorError
+        If one is a point or a line, or has a coordinate that is not a finite number.
+    """
+    import shapely
+
+    given = np.array(geometries, dtype=object).reshape(-1)
+    given[shapely.is_missing(given)] = shapely.Polygon()
+    given = np.asarray(shapely.force_2d(given), dtype=object)
+    lost = not_finite(given)
+    if lost.any():
+        raise VectorError(
+            f"feature {int(np.argmax(lost))} of {what} has a coordinate that is not a finite number; mend it, or leave it out."
+        )
+    kinds = shapely.get_type_id(given)
+    other = ~(np.isin(kinds, (*_AREAL, _COLLECTION)) | shapely.is_empty(given))
+    if other.any():
+        first = int(np.argmax(other))
+        raise VectorError(f"feature {first} of {what} is a {given[first].geom_type}; give polygons.")
+    given[~np.isin(kinds, (*_AREAL, _COLLECTION))] = shapely.Polygon()
+    for index in np.flatnonzero((kinds == _COLLECTION) | ~shapely.is_valid(given)):
+        given[index] = _areal(given[index])
+    return given
+
+
+def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
+    """Return the neighbourhood of a raster in another CRS.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+        With a CRS.
+    crs : pyproj.CRS
+        The other.
+
+    Returns
+    -------
+    MultiPolygon or None
+        A box that is half as long again as what the raster covers, once for each turn around the earth; around a pole a band of
+        latitudes; None where there is no such box.
+    """
+    import shapely
+
+    height, width = geobox.shape
+    along = np.linspace(0, 1, _ACROSS)
+    x, y = np.meshgrid(along * width, along * height)
+    placed = from_pixels(np.stack([x, y], axis=-1), geobox, crs)
+    if not np.isfinite(placed).all():
+        return None
+    period = period_of(crs)
+    if period is not None:
+        xs = np.unwrap(np.unwrap(placed[..., 0], axis=1, period=period), axis=0, period=period)
+        placed = np.stack([xs, placed[..., 1]], axis=-1)
+        # Around a pole neighbouring points are far apart.
+        if max(np.abs(np.diff(xs, axis=0)).max(), np.abs(np.diff(xs, axis=1)).max()) > period / 8:
+            return _around_pole(placed[..., 1], period) if crs.is_geographic else None
+    low, high = placed.min(axis=(0, 1)), placed.max(axis=(0, 1))
+    margin = (high - low) * _MARGIN
+    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
+    if period is None:
+        return shapely.MultiPolygon([shapely.box(x0, y0, x1, y1)])
+    if x1 - x0 >= period:
+        return None
+    first, last = int(np.floor((-period - x1) / period)), int(np.ceil((period - x0) / period))
+    boxes = [shapely.box(x0 + turn * period, y0, x1 + turn * period, y1) for turn in range(first, last + 1)]
+    return shapely.MultiPolygon(boxes)
+
+
+def not_finite(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Return which geometries, of shape (N,), have a coordinate that is not a finite number; bounds would overlook NaN."""
+    import shapely
+
+    xy, owner = shapely.get_coordinates(geometries, return_index=True)
+    result = np.zeros(len(geometries), dtype=bool)
+    result[owner[~np.isfinite(xy).all(axis=1)]] = True
+    return result
+
+
+def _around_pole(latitudes: NDArray[np.float64], period: float) -> shapely.Geometry:
+    import shapely
+
+    low, high, pole = float(latitudes.min()), float(latitudes.max()), period / 4
+    margin = (high - low) * _MARGIN
+    low, high = (low - margin, pole) if high > -low else (-pole, high + margin)
+    return shapely.MultiPolygon([shapely.box(-2 * period, max(low, -pole), 2 * period, min(high, pole))])
+
+
+def _reprojected(
+    geometries: NDArray[np.object_], geobox: GeoBox, source: pyproj.CRS | None
+) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    target = crs_of(geobox)
+    if source is None or target is None:
+        return geometries, not_finite(geometries)
+    affine = geobox.affine
+    side = float(np.linalg.svd(np.array([[affine.a, affine.b], [affine.d, affine.e]]), compute_uv=False).min())
+    placed = reproject(geometries, source, target, tolerance=TOLERANCE_PX * side)
+    return placed.geometries, placed.lost
+
+
+def _areal(geometry: shapely.Geometry) -> shapely.Geometry:
+    import shapely
+
+    parts = shapely.get_parts(shapely.make_valid(geometry, method="structure"))
+    while _COLLECTION in shapely.get_type_id(parts):
+        parts = shapely.get_parts(parts)
+    areal: shapely.Geometry = shapely.union_all(shapely.make_valid(parts[np.isin(shapely.get_type_id(parts), _AREAL)]))
+    return areal
+
+
+def _to_pixels(geobox: GeoBox, crs: Any) -> Inward:
+    """Return the way from coordinates of the raster's CRS, turned already, or from pixels, to rounded pixels."""
+    rounded = inward_to(geobox, PIXELS)
+    if _is_pixels(crs):
+        return rounded
+    inverse = ~geobox.affine
+
+    def inward(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = xy[..., 0], xy[..., 1]
+        return rounded(
+            np.stack([inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f], axis=-1)
+        )
+
+    return inward
+
+
+def _crs_name(geobox: GeoBox) -> str:
+    crs = crs_of(geobox)
+    return "none" if crs is None else crs.to_string() if crs.to_authority() is not None else crs.name
+
+
+def _is_pixels(crs: Any) -> bool:
+    return isinstance(crs, str) and crs == PIXELS

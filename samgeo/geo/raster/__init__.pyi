@@ -1,0 +1,3 @@
+from .raster import Raster as Raster
+
+__all__ = ["Raster"]

@@ -1,0 +1,265 @@
+"""Signs that the picture of a raster is not the one that is meant, found in a small sample before any work."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterable, Sequence, Set
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import RasterWarning, SamgeoWarning
+from samgeo.geo.raster.nodata import has_value
+from samgeo.geo.raster.sampling import flatten, sample, thinned
+from samgeo.geo.raster.stretch import Stretch
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from samgeo.geo.grid import Rect
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.geo.raster.sampling import Sample
+
+__all__ = ["picture_hints", "tell"]
+
+# Of rasters that are no larger nothing can be said.
+FEWEST_PIXELS = 64 * 64
+
+# A picture is flat where all but the darkest and the brightest 2 % lie within so many of 256 grey levels, in every band.
+FLAT_LEVELS = 12
+
+# A raster of fewer colours than this is a drawing, a map of classes or all of one colour, and no option changes that.
+FEWEST_FLAT_COLORS = 16
+
+# A value far from the others: it has at least this share, and there are so many others.
+FAR_SHARE, FEWEST_OTHERS = 0.005, 16
+
+# Black and white that reach the edge, as shares of the pixels and of the raster's edge. Snow and clouds are white, too.
+BLACK_SHARE, BLACK_EDGE = 0.03, 0.05
+WHITE_SHARE, WHITE_EDGE = 0.05, 0.2
+
+# Drawings and maps of classes, whose background may be black or white: so many pixels have the colour of their neighbour.
+DRAWN_SHARE = 0.8
+
+# A band of two values, of which so many are 0, is perhaps a mask.
+MASK_SHARES = (0.005, 0.95)
+
+
+def tell(hints: Iterable[str], kind: type[SamgeoWarning] = RasterWarning) -> None:
+    """Warn, each hint once, from the line outside samgeo that led here."""
+    level = 1
+    frame: FrameType | None = inspect.currentframe()
+    inside = str(Path(__file__).parent.parent)
+    while frame is not None and frame.f_code.co_filename.startswith(inside):
+        frame, level = frame.f_back, level + 1
+    for hint in dict.fromkeys(hints):
+        warnings.warn(hint, kind, stacklevel=level)
+
+
+def picture_hints(raster: Raster, samples: Sequence[Sample] | None, given: Set[str]) -> list[str]:
+    """Say what is strange in a sample of a raster.
+
+    Parameters
+    ----------
+    raster : Raster
+    samples : sequence of Sample or None
+        Of the bands of the picture, where they were read already. Without them a lazy array is not looked at.
+    given : set of str
+        Which of the options "stretch", "nodata" and "alpha" the user gave: what they say is not doubted.
+    """
+    source = raster.source
+    is_lazy = not source.files and source.decimation == 1
+    if raster.shape[0] * raster.shape[1] <= FEWEST_PIXELS or (samples is None and is_lazy):
+        return []
+    samples = sample(source, raster.numbers) if samples is None else thinned(samples)
+    hints = [_value_hint(raster, samples, given)] if samples else []
+    last = len(source.bands)
+    if "alpha" not in given and not is_lazy and last in (2, 4) and last not in raster.bands:
+        band = source.bands[last - 1]
+        masks = [] if band.is_alpha or band.transparency is not None else sample(source, [last])
+        hints += [_mask_hint(raster.name, last, flatten(masks)[0])] if masks else []
+    return [hint for hint in hints if hint is not None]
+
+
+def _value_hint(raster: Raster, samples: Sequence[Sample], given: Set[str]) -> str | None:
+    """Say one thing of the values of the picture: the first that is strange."""
+    values, mask = flatten(samples)
+    is_bytes = values.dtype == np.uint8
+    is_open = "nodata" not in given and raster.source.palette is None
+    hint = None
+    if is_open and not is_bytes:
+        stretch = raster.stretch if "stretch" in given else None
+        hint = _far_value_hint(raster.name, raster.numbers, values, has_value(values, raster.nodata) & mask, stretch)
+    if hint is None:
+        pixels, valid = raster.picture(values[:, np.newaxis], mask[np.newaxis])
+        is_drawing = bool(valid.any()) and _has_few_colors(values[:, valid[0]])
+        # Of a sparse raster, windows may miss all that there is.
+        is_part = not valid.any() and len(samples) > 1
+        if not is_drawing and not is_part:
+            hint = _flat_hint(raster.name, pixels[0], valid[0], is_stretched="stretch" in given)
+    if hint is None and is_open and (is_bytes or len(values) == 3):
+        seen = [(rect, part, has_value(part, raster.nodata).any(axis=0) & shown) for rect, part, shown in samples]
+        hint = _edge_hint(raster.name, raster.shape, seen, white=255.0 if is_bytes else None)
+    return hint
+
+
+def _flat_hint(name: str, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], *, is_stretched: bool) -> str | None:
+    """Say that nearly all of a picture has one value, or that it has no valid pixel at all.
+
+    Parameters
+    ----------
+    name : str
+        The raster.
+    pixels : ndarray of uint8, shape (N, 3)
+        As the model sees them.
+    valid : ndarray of bool, shape (N,)
+    is_stretched : bool
+        Whether the user gave the stretch.
+    """
+    seen = pixels[valid]
+    if not len(seen):
+        return (
+            f"no pixel of {name} has data, in a sample of it: all are nodata, masked or transparent. If that is wrong, give "
+            'nodata="none" (--nodata none) or alpha="none" (--alpha none).'
+        )
+    low, high = np.percentile(seen, (2, 98), axis=0)
+    if (high - low).max() > FLAT_LEVELS:
+        return None
+    given = "the stretch that was given" if is_stretched else "its values as they are"
+    return (
+        f"nearly all of {name} has the same grey levels ({low.min():.0f} to {high.max():.0f} of 255) with {given}, in which "
+        "objects can hardly be told apart. Give the values that become black and white with the option stretch, as in "
+        "stretch=(0, 3000) (--stretch 0,3000), or the value without data with nodata (--nodata)."
+    )
+
+
+def _far_value_hint(
+    name: str, numbers: Sequence[int], values: NDArray[Any], known: NDArray[np.bool_], given: Sequence[Stretch] | None
+) -> str | None:
+    """Say that the least or the greatest value lies far from all others, as a value that stands for no data does.
+
+    Parameters
+    ----------
+    name : str
+        The raster.
+    numbers : sequence of int
+        The bands.
+    values : ndarray, shape (n, N)
+        Of the bands, as the raster holds them.
+    known : ndarray of bool, shape (n, N)
+        Where they are values.
+    given : sequence of (low, high) or None
+        The stretch that the user gave: values within it are meant.
+    """
+    for index, (number, band, mask) in enumerate(zip(numbers, values, known, strict=True)):
+        seen = band[mask].astype(np.float64)
+        if not seen.size:
+            continue
+        for extreme in (seen.min(), seen.max()):
+            others = seen[seen != extreme]
+            share = 1 - others.size / seen.size
+            if given is not None and given[index][0] <= extreme <= given[index][1]:
+                continue
+            if share < FAR_SHARE or len(np.unique(others)) < FEWEST_OTHERS:
+                continue
+            low, high = np.percentile(others, (0.5, 99.5))
+            if max(low - extreme, extreme - high) > high - low:
+                return (
+                    f"{share:.1%} of band {number} of {name} is {extreme:g}, far from all other values ({low:g} to {high:g}). "
+                    f"If it stands for no data, give nodata={extreme:g} (--nodata {extreme:g}); else give the "
+                    f"values that become black and white, stretch=({low:g}, {high:g}) (--stretch {low:g},{high:g})."
+                )
+    return None
+
+
+def _edge_hint(name: str, shape: tuple[int, int], samples: Sequence[Sample], *, white: float | None) -> str | None:
+    """Say that much of a raster is black or white at its edge, as the ground that a mosaic does not cover is.
+
+    Parameters
+    ----------
+    name : str
+        The raster.
+    shape : (int, int)
+        Of the raster.
+    samples : sequence of Sample
+        Of the bands of the picture.
+    white : float or None
+        The value of white; None where the type has none.
+    """
+    for value, what, least_share, least_edge in (
+        (0.0, "black", BLACK_SHARE, BLACK_EDGE),
+        (white, "white", WHITE_SHARE, WHITE_EDGE),
+    ):
+        if value is None:
+            continue
+        share, edge = _at_the_edge(shape, samples, value)
+        if share >= least_share and edge >= least_edge and _drawn_share(samples, value) < DRAWN_SHARE:
+            return (
+                f"{share:.0%} of {name} is pure {what} ({value:g} in every band) and reaches its edge without a nodata value: "
+                f"objects may be found in it. If there are no data, give nodata={value:g} (--nodata {value:g}), or "
+                'nodata="none" (--nodata none) if it is ground.'
+            )
+    return None
+
+
+def _mask_hint(name: str, number: int, values: NDArray[Any]) -> str | None:
+    """Say that a band which is not part of the picture has two values only, 0 and opaque, as transparency does."""
+    found = np.unique(values)
+    if len(found) != 2 or found[0] != 0 or np.log2(float(found[1]) + 1) % 1:
+        return None
+    share = float((values == 0).mean())
+    if not MASK_SHARES[0] <= share <= MASK_SHARES[1]:
+        return None
+    return (
+        f"band {number} of {name} is {found[1]:g} or, in {share:.0%} of the pixels, 0, as transparency is, but is not tagged "
+        f'so. Give alpha={number} (--alpha {number}) if it is transparency, or alpha="none" (--alpha none) if not.'
+    )
+
+
+def _at_the_edge(shape: tuple[int, int], samples: Sequence[Sample], value: float) -> tuple[float, float]:
+    """Return the share of pixels of a value that hang together to the edge of a part, and the share of the raster's edge."""
+    from scipy.ndimage import label
+
+    pixels = edge = 0
+    found = on_edge = 0
+    for rect, values, mask in samples:
+        is_value = (values == value).all(axis=0) & mask
+        labels, _ = label(is_value)
+        border = np.zeros(is_value.shape, dtype=bool)
+        border[[0, -1]] = border[:, [0, -1]] = True
+        reaching = np.unique(labels[border & is_value])
+        pixels, found = pixels + is_value.size, found + int(np.isin(labels, reaching[reaching > 0]).sum())
+        outer = _outer(rect, shape, is_value.shape)
+        edge, on_edge = edge + int(outer.sum()), on_edge + int((outer & is_value).sum())
+    return found / max(pixels, 1), on_edge / max(edge, 1)
+
+
+def _outer(rect: Rect, shape: tuple[int, int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    outer = np.zeros(size, dtype=bool)
+    outer[0] |= rect.y0 == 0
+    outer[-1] |= rect.y1 == shape[0]
+    outer[:, 0] |= rect.x0 == 0
+    outer[:, -1] |= rect.x1 == shape[1]
+    return outer
+
+
+def _has_few_colors(values: NDArray[Any]) -> bool:
+    """Return whether there are fewer colours than in a flat picture; of shape (n, N). Some of the pixels tell mostly."""
+    for step in (max(values.shape[1] // 4096, 1), 1):
+        if len(np.unique(values[:, ::step], axis=1)[0]) >= FEWEST_FLAT_COLORS:
+            return False
+    return True
+
+
+def _drawn_share(samples: Sequence[Sample], value: float) -> float:
+    """Return the share of pixels with the very colour of their right neighbour, among those of other colours than one."""
+    pairs = alike = 0
+    for _, values, mask in samples:
+        other = mask & (values != value).any(axis=0)
+        both = other[:, :-1] & other[:, 1:]
+        pairs += int(both.sum())
+        alike += int((both & (values[:, :, :-1] == values[:, :, 1:]).all(axis=0)).sum())
+    return alike / pairs if pairs else 1.0

@@ -1,0 +1,123 @@
+"""Bands that are files of their own, as one raster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import RasterError
+from samgeo.geo.grid import Rect
+from samgeo.geo.raster.bands import Band
+from samgeo.geo.raster.sources.mosaic import offset_px
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+    from samgeo.geo.raster.sources.file_source import FileSource
+
+__all__ = ["StackSource"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StackSource:
+    """Files of the same ground, pixel by pixel, whose bands together are one raster.
+
+    Attributes
+    ----------
+    files : tuple of FileSource
+    keys : tuple of str
+        What each file is called, such as the key of an asset.
+    places : tuple of (int, int)
+        For each band, its file, from 0, and its number there, from 1. Alpha bands of files are no bands of
+        the stack and mask what is read from their file; an alpha band of the stack masks everything.
+    name, geobox, bands, palette, decimation, block
+        See `Source`.
+    """
+
+    name: str
+    files: tuple[FileSource, ...]
+    keys: tuple[str, ...]
+    places: tuple[tuple[int, int], ...]
+    geobox: GeoBox
+    bands: tuple[Band, ...]
+    decimation: float
+    block: tuple[int, int]
+    palette: None = None
+
+    @classmethod
+    def of(cls, name: str, layers: Mapping[str, FileSource]) -> StackSource:
+        """Stack the bands of files.
+
+        Parameters
+        ----------
+        name : str
+        layers : mapping of str to FileSource
+            At least one; bands that are alone in their file are named by the key.
+
+        Raises
+        ------
+        RasterError
+            If they differ in grid or CRS.
+        """
+        files = tuple(layers.values())
+        for other in files[1:]:
+            _check_same_grid(files[0], other)
+        bands, places = [], []
+        for index, (key, file) in enumerate(layers.items()):
+            own = [number for number, band in enumerate(file.bands, start=1) if not band.is_alpha]
+            places += [(index, number) for number in own]
+            bands += [
+                replace(file.bands[number - 1], description=key if len(own) == 1 else file.bands[number - 1].description)
+                for number in own
+            ]
+        return cls(
+            name=name,
+            files=files,
+            keys=tuple(layers),
+            places=tuple(places),
+            geobox=files[0].geobox,
+            bands=tuple(bands),
+            decimation=min(file.decimation for file in files),
+            block=max((file.block for file in files), key=lambda block: block[1]),
+        )
+
+    def read(
+        self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a rectangle that lies within the raster; see `Source.read`."""
+        dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
+        shape = rect.shape if out_shape is None else out_shape
+        values = np.empty((len(numbers), *shape), dtype=dtype)
+        mask = np.ones(shape, dtype=bool)
+        wanted = [self.places[number - 1] for number in numbers]
+        for index in sorted({index for index, _ in wanted}):
+            layers = [layer for layer, (owner, _) in enumerate(wanted) if owner == index]
+            values[layers], own = self.files[index].read([wanted[layer][1] for layer in layers], rect, out_shape)
+            mask &= own
+        for (index, number), band in zip(self.places, self.bands, strict=True):
+            if band.is_alpha:
+                mask &= self.files[index].read([number], rect, out_shape)[0][0] > 0
+        return values, mask
+
+    def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
+        """Do as `FileSource.read_squares`, each band from its own file; give None if one of them has to be read by pixels."""
+        squares = []
+        for number in numbers:
+            index, own = self.places[number - 1]
+            one = self.files[index].read_squares([own], rect, factor)
+            if one is None:
+                return None
+            squares.append(one[0])
+        return np.stack(squares)
+
+
+def _check_same_grid(first: FileSource, other: FileSource) -> None:
+    if first.geobox.shape != other.geobox.shape or first.geobox.crs != other.geobox.crs or offset_px(first, other) != (0, 0):
+        raise RasterError(
+            f"{first.name} and {other.name} are not of the same pixels, so that they are no bands of one raster; bring them to "
+            "one grid first, by a mosaic (gdalbuildvrt -separate bands.vrt ...) for instance."
+        )

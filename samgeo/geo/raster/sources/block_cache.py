@@ -1,0 +1,79 @@
+"""GDAL's cache of blocks, kept to what reading window by window needs.
+
+GDAL takes a twentieth of the machine's memory for it in every process, and fills it: memory would grow with the raster until
+then, for blocks that nobody reads again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from samgeo.geo.drivers import open_raster
+from samgeo.geo.raster.sources.remote import patient
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+
+__all__ = ["LEAST_BYTES", "block_cache_bytes", "limit_worker_block_cache", "limited_block_cache"]
+
+LEAST_BYTES = 1 << 27
+
+
+def block_cache_bytes(raster: Raster, window: int) -> int:
+    """Return how large a cache must be to read windows row by row without unpacking blocks over and over.
+
+    Parameters
+    ----------
+    raster : Raster
+    window : int
+        Side of a window in pixels.
+
+    Returns
+    -------
+    int
+        `LEAST_BYTES`, or a row of windows where blocks are wider than two of these, as strips are.
+    """
+    import rasterio
+
+    source = raster.source
+    if not source.files:
+        return LEAST_BYTES
+    file = max(source.files, key=lambda file: file.block[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with patient(file.path, fresh=True), open_raster(file.path, file.name) as dataset:
+            height, width = dataset.block_shapes[0]
+    if width <= 2 * window:
+        return LEAST_BYTES
+    pixel = sum(np.dtype(band.dtype).itemsize for band in source.bands)
+    return int(max(LEAST_BYTES, (window + 2 * height) * raster.shape[1] * pixel))
+
+
+@contextmanager
+def limited_block_cache(size: int) -> Iterator[None]:
+    """Keep the cache of this process to a number of bytes meanwhile, unless the variable GDAL_CACHEMAX says how large it is."""
+    import rasterio
+
+    if "GDAL_CACHEMAX" in os.environ:
+        yield
+        return
+    with rasterio.Env(GDAL_CACHEMAX=size):
+        yield
+
+
+@lru_cache(maxsize=1)
+def limit_worker_block_cache(size: int) -> None:
+    """Do as `limited_block_cache` for the rest of its life in a process that was started to work for another one."""
+    if multiprocessing.parent_process() is not None:
+        _kept.enter_context(limited_block_cache(size))
+
+
+_kept = ExitStack()

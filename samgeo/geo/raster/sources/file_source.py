@@ -1,0 +1,472 @@
+"""Raster files and URLs through rasterio."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import RasterError
+from samgeo.geo.drivers import open_overview, open_raster
+from samgeo.geo.grid import Rect
+from samgeo.geo.raster.bands import Band
+from samgeo.geo.raster.georeference import geobox_of
+from samgeo.geo.raster.overviews import Overview, Squares, is_mean_of_pixels, lines_up
+from samgeo.geo.raster.sources.remote import is_remote, patient, without_secrets
+from samgeo.geo.raster.versions import FileVersion, Stamp, find_others, local_stamp, stamp_of
+from samgeo.storage.atomic import check_name
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["FileSource"]
+
+# Handles that a thread keeps open. A run reads one raster; a notebook a few.
+HANDLES_PER_THREAD = 8
+
+# What a file may claim. A block is decoded whole, however small the window; a bomb of a few bytes may claim one of any size.
+MAX_BLOCK_BYTES = 1 << 28
+MAX_BANDS = 4096
+MAX_PIXELS = 10**15
+
+# A decimated read goes from the next finer overview; farther apart than this, reading costs as if there were none.
+OVERVIEW_STEP = 16
+
+# GDAL's handles must not be shared between threads, nor, as they hold file positions, with a forked child.
+_local = threading.local()
+
+# Warning filters belong to the process: two threads that swap them at once could leave the wrong ones behind.
+_opening = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileSource:
+    """A raster that rasterio can open; each thread and process that reads opens its own handle.
+
+    Attributes
+    ----------
+    name : str
+        As it was given; a web address without its query, which may hold a key.
+    path : str
+        What rasterio opens; absolute where it is a local file.
+    version : tuple
+        Modification time and size of a local file, or what a server says of one at an address (see `versions`), so that
+        a file written anew is opened anew; empty where nothing is known.
+    geobox, bands, palette, decimation, block
+        See `Source`.
+    has_mask : bool
+        Whether a mask other than alpha, in the file or beside it, holds for the whole raster.
+    overviews : tuple of int
+        How many pixels, along a side, are one in each overview.
+    others : tuple of FileVersion
+        The other files that it is read from: what a mosaic names, overviews, masks, georeferences and metadata.
+    """
+
+    name: str
+    path: str
+    version: Stamp
+    geobox: GeoBox
+    bands: tuple[Band, ...]
+    palette: NDArray[np.uint8] | None
+    decimation: float
+    block: tuple[int, int]
+    has_mask: bool
+    overviews: tuple[int, ...] = ()
+    others: tuple[FileVersion, ...] = ()
+
+    @classmethod
+    def open(cls, source: str | os.PathLike[str]) -> FileSource:
+        """Open a path or a URL, as rasterio takes it, with a driver that its name allows (`samgeo.geo.drivers`).
+
+        Raises
+        ------
+        RasterError
+            If there is no such raster, none with bands of real numbers, or one that cannot be read in windows.
+        """
+        from rasterio.enums import ColorInterp, MaskFlags
+
+        given = os.fspath(source)
+        path, version = _locate(given)
+        name = without_secrets(given)
+        dataset = _open(path, name, fresh=True)
+        with dataset, _read_errors(f"what {name} says of itself"):
+            _check_bands(dataset, name)
+            _check_sizes(dataset, name)
+            block = _largest_block(dataset, name)
+            interpretations = [interpretation.name for interpretation in dataset.colorinterp]
+            bands = tuple(
+                Band(str(dtype), None if nodata is None else float(nodata), description or "", color)
+                for dtype, nodata, description, color in zip(
+                    dataset.dtypes, _nodata(dataset), dataset.descriptions, interpretations, strict=True
+                )
+            )
+            image = [number for number, band in enumerate(bands, start=1) if not band.is_alpha]
+            paletted = len(image) == 1 and dataset.colorinterp[image[0] - 1] == ColorInterp.palette
+            overviews = dataset.overviews(image[0]) if image else []
+            flags = dataset.mask_flag_enums[image[0] - 1] if image else []
+            return cls(
+                name=name,
+                path=path,
+                version=version,
+                geobox=geobox_of(dataset, name, path),
+                bands=bands,
+                palette=_palette(dataset.colormap(image[0])) if paletted else None,
+                decimation=_reach(overviews),
+                block=block,
+                has_mask=MaskFlags.per_dataset in flags and not {MaskFlags.nodata, MaskFlags.alpha} & set(flags),
+                overviews=tuple(overviews),
+                others=find_others(path, dataset.files),
+            )
+
+    @property
+    def files(self) -> tuple[FileSource, ...]:
+        """See `Source`."""
+        return (self,)
+
+    def read(
+        self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a rectangle that lies within the raster; see `Source.read`."""
+        from rasterio.windows import Window
+
+        shape = rect.shape if out_shape is None else out_shape
+        options = {"window": Window(rect.x0, rect.y0, rect.width, rect.height), "out_shape": shape}
+        dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
+        mask = np.ones(shape, dtype=bool)
+        what = f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name}"
+        with self._handle() as dataset, _read_errors(what), patient(self.path):
+            values = dataset.read(list(numbers), **{**options, "out_shape": (len(numbers), *shape)}, out_dtype=dtype.name)
+            if self.has_mask:
+                mask &= dataset.read_masks(numbers[0], **options) > 0
+            for number, band in enumerate(self.bands, start=1):
+                if band.is_alpha:
+                    mask &= dataset.read(number, **options) > 0
+        return values, mask
+
+    def overview_for(self, numbers: Sequence[int], origin: tuple[int, int], factor: int) -> Overview | None:
+        """Return the coarsest overview from which means of squares can be taken, None without one.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Bands from 1.
+        origin : (int, int)
+            Row and column at which some square begins.
+        factor : int
+            Side of a square in pixels.
+
+        Raises
+        ------
+        RasterError
+            If the raster cannot be read where its overviews are compared with it.
+        """
+        file, shape = _ByFile(self), (int(self.geobox.shape[0]), int(self.geobox.shape[1]))
+        for level in sorted(range(len(self.overviews)), key=lambda level: -self.overviews[level]):
+            if not 1 < self.overviews[level] <= factor:
+                continue
+            overview = _find_overview(file, numbers[0], level)
+            fits = overview is not None and lines_up(overview, shape, origin, factor)
+            if overview is not None and fits and _holds_means(file, tuple(numbers), overview):
+                return overview
+        return None
+
+    def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
+        """Read the means of squares of pixels from an overview, where all pixels are valid whatever their values.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Bands from 1.
+        rect : Rect
+            In pixels; it consists of such squares, begins in the raster, and may reach past its right and its bottom, by less
+            than a square.
+        factor : int
+            Side of a square in pixels.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, h, w), or None
+            Not rounded. None where the pixels have to be read: because they may have no data, or there is no such overview.
+
+        Raises
+        ------
+        RasterError
+            If it cannot be read.
+        """
+        if not self._has_data_everywhere(numbers):
+            return None
+        overview = self.overview_for(numbers, (rect.y0, rect.x0), factor)
+        if overview is None:
+            return None
+        if self.has_mask and not self._is_shown(rect):
+            return None
+        axes = [
+            Squares.in_overview(start, factor, length, own)
+            for start, length, own in zip((rect.y0, rect.x0), self.geobox.shape, overview.shape, strict=True)
+        ]
+        height, width = rect.height // factor, rect.width // factor
+        (top, bottom), (left, right) = axes[0].span(height), axes[1].span(width)
+        values = self.read_overview(numbers, overview.level, Rect(left, top, right, bottom))
+        return axes[1].means(axes[0].means(values, height, 1), width, 2)
+
+    def read_shown(self, numbers: Sequence[int], rect: Rect) -> NDArray[Any] | None:
+        """Read a rectangle as `read` does; None where alpha or a mask hides some of it."""
+        values, shown = self.read(numbers, rect)
+        return values if shown.all() else None
+
+    def _has_data_everywhere(self, numbers: Sequence[int]) -> bool:
+        """Whether no value of these bands, and no alpha, can say that there are no data; a mask may."""
+        chosen = [self.bands[number - 1] for number in numbers]
+        return (
+            self.palette is None
+            and not any(band.is_alpha for band in self.bands)
+            and all(np.dtype(band.dtype).kind in "iu" and band.nodata is None for band in chosen)
+        )
+
+    def _is_shown(self, rect: Rect) -> bool:
+        """Whether the mask of the whole raster hides nothing of a rectangle."""
+        from rasterio.windows import Window
+
+        height, width = self.geobox.shape
+        inside = rect & Rect(0, 0, width, height)
+        what = f"the mask of pixels {inside.x0}:{inside.x1}, {inside.y0}:{inside.y1} of {self.name}"
+        with self._handle() as dataset, _read_errors(what), patient(self.path):
+            window = Window(inside.x0, inside.y0, inside.width, inside.height)
+            return bool((dataset.read_masks(1, window=window) > 0).all())
+
+    def read_overview(self, numbers: Sequence[int], level: int, rect: Rect) -> NDArray[Any]:
+        """Read a rectangle of an overview, in its own pixels."""
+        from rasterio.windows import Window
+
+        dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
+        what = f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of the overview {level} of {self.name}"
+        with self._handle(level) as dataset, _read_errors(what), patient(self.path):
+            window = Window(rect.x0, rect.y0, rect.width, rect.height)
+            values: NDArray[Any] = dataset.read(list(numbers), window=window, out_dtype=dtype.name)
+        return values
+
+    def find_overview(self, number: int, level: int) -> Overview | None:
+        """Return what an overview, counted from 0, says of a band, from 1; None if it cannot be opened or read in windows."""
+        try:
+            with self._handle(level) as dataset, _read_errors(f"the overview {level} of {self.name}"):
+                _largest_block(dataset, self.name)
+                method = dataset.tags(number).get("RESAMPLING", "")
+                return Overview(level, tuple(dataset.shape), str(method).upper())
+        except RasterError:
+            if is_remote(self.path):
+                raise
+            return None
+
+    @contextmanager
+    def _handle(self, overview: int | None = None) -> Iterator[Any]:
+        """Lend this thread's own handle, of an overview if one is asked for; one that failed is not lent again."""
+        handles: OrderedDict[tuple[Any, ...], Any] = _local.__dict__.setdefault("handles", OrderedDict())
+        failed: set[str] = _local.__dict__.setdefault("failed", set())
+        version = (self.version, self.others)
+        key = (os.getpid(), self.path, version, overview)
+        if key not in handles:
+            # GDAL shares what a mosaic is made of between handles: those of a version before would lend their blocks.
+            for old in [one for one in handles if one[:2] == key[:2] and one[2] != version]:
+                handles.pop(old).close()
+            handles[key] = self._reopen(overview, fresh=self.path in failed)
+            failed.discard(self.path)
+            while len(handles) > HANDLES_PER_THREAD:
+                handles.popitem(last=False)[1].close()
+        handles.move_to_end(key)
+        try:
+            yield handles[key]
+        except RasterError:
+            handles.pop(key).close()
+            failed.add(self.path)
+            raise
+
+    def _reopen(self, overview: int | None, *, fresh: bool) -> Any:
+        dataset = _open(self.path, self.name, overview, fresh=fresh)
+        is_other = overview is None and dataset.shape != tuple(self.geobox.shape)
+        if is_other or dataset.dtypes != tuple(band.dtype for band in self.bands):
+            dataset.close()
+            raise RasterError(f"{self.name} is another raster than when it was opened; open it again.")
+        return dataset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ByFile:
+    """A file, equal to another one that would read the same."""
+
+    source: FileSource
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByFile) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return self.source.path, self.source.version, self.source.others
+
+
+# Each process looks at an overview once.
+@lru_cache(maxsize=4096)
+def _find_overview(file: _ByFile, number: int, level: int) -> Overview | None:
+    return file.source.find_overview(number, level)
+
+
+@lru_cache(maxsize=4096)
+def _holds_means(file: _ByFile, numbers: tuple[int, ...], overview: Overview) -> bool:
+    """Whether an overview holds the means of the pixels of a file, as far as a sample shows."""
+    source = file.source
+    if not overview.says_mean:
+        return False
+    read_overview = partial(source.read_overview, numbers, overview.level)
+    try:
+        shape = int(source.geobox.shape[0]), int(source.geobox.shape[1])
+        return is_mean_of_pixels(overview, shape, read_overview, partial(source.read_shown, numbers))
+    except RasterError:
+        # Of a file of this machine, what cannot be read now cannot be read later: the pixels are read in its place.
+        if is_remote(source.path):
+            raise
+        return False
+
+
+def _locate(given: str) -> tuple[str, Stamp]:
+    """Return what GDAL opens, and the version of it."""
+    if is_remote(given):
+        return given, stamp_of(given) or ()
+    stamp = local_stamp(given)
+    return (str(Path(given).absolute()), stamp) if stamp else (given, ())
+
+
+def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = False) -> Any:
+    """Open a raster or an overview of it; ``fresh`` drops what GDAL keeps of one at an address, and so does a failure."""
+    import rasterio
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import NotGeoreferencedWarning
+
+    try:
+        with _opening, warnings.catch_warnings(), patient(path, fresh=fresh):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return open_raster(path, name) if overview is None else open_overview(path, name, overview)
+    except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError, TypeError) as error:
+        if is_remote(path) and not fresh:
+            return _open(path, name, overview, fresh=True)
+        raise RasterError(_why_not(path, name, error)) from None
+
+
+def _why_not(path: str, name: str, error: Exception) -> str:
+    local = Path(path)
+    if is_remote(path):
+        return f"{name} cannot be opened ({error}); check the address and that it can be reached from here."
+    check_name(local, RasterError, "check the path")
+    if local.is_dir():
+        return f"{name} is a folder, not a raster; give a file in it."
+    if local.is_file():
+        if local.stat().st_size == 0:
+            return f"{name} is an empty file; make or download it again."
+        if not os.access(local, os.R_OK):
+            return f"{name} cannot be read: this user lacks the permission."
+        return (
+            f"{name} is not a raster that GDAL can read ({error}); it may be cut short or another kind of file: "
+            "download it again, or convert it to GeoTIFF."
+        )
+    return f"{name} does not exist (looked from {Path.cwd()}); check the path."
+
+
+def _check_bands(dataset: Any, name: str) -> None:
+    if dataset.count == 0:
+        inner = dataset.subdatasets
+        if inner:
+            shown = ", ".join(inner[:8]) + (f" and {len(inner) - 8} more" if len(inner) > 8 else "")
+            raise RasterError(f"{name} holds several rasters; open one of them: {shown}.")
+        raise RasterError(f"{name} has no bands.")
+    for number, dtype in enumerate(dataset.dtypes, start=1):
+        if dtype.startswith("complex"):
+            raise RasterError(
+                f"band {number} of {name} holds complex numbers ({dtype}); write its magnitude to a raster first "
+                "(gdal_translate or numpy.abs)."
+            )
+
+
+def _check_sizes(dataset: Any, name: str) -> None:
+    height, width = dataset.shape
+    if height * width > MAX_PIXELS:
+        raise RasterError(f"{name} claims {width} x {height} pixels, more than {MAX_PIXELS:.0e}; check it, or cut out a part.")
+    if dataset.count > MAX_BANDS:
+        raise RasterError(f"{name} claims {dataset.count} bands, more than {MAX_BANDS}; write those that are needed to a file.")
+
+
+def _largest_block(dataset: Any, name: str) -> tuple[int, int]:
+    together = dataset.count if dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
+    sizes = (
+        (rows * columns, rows * columns * np.dtype(dtype).itemsize * together, rows, columns)
+        for (rows, columns), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True)
+    )
+    pixels, size, rows, columns = max(sizes, key=lambda block: block[1])
+    if size > MAX_BLOCK_BYTES:
+        raise RasterError(
+            f"{name} cannot be read in windows: a block of it is {columns} x {rows} pixels, {size / 1e6:.0f} MB, and is "
+            "decoded whole; write it in tiles first (gdal_translate -co TILED=YES -co COMPRESS=DEFLATE)."
+        )
+    return pixels, size
+
+
+def _reach(overviews: Sequence[int]) -> float:
+    """Return the coarsest decimation that overviews give in steps that can be read."""
+    reached = 1
+    for factor in sorted(overviews):
+        if factor > reached * OVERVIEW_STEP:
+            break
+        reached = max(factor, reached)
+    return reached
+
+
+def _nodata(dataset: Any) -> tuple[float | None, ...]:
+    """Give the nodata value of each band, or those of a colour that stands for no data, as PNG's transparent colour does."""
+    together = dataset.tags().get("NODATA_VALUES", "").split()
+    if len(together) != dataset.count:
+        return tuple(dataset.nodatavals)
+    try:
+        return tuple(float(value) for value in together)
+    except ValueError:
+        return tuple(dataset.nodatavals)
+
+
+def _palette(colors: dict[int, tuple[int, int, int, int]]) -> NDArray[np.uint8]:
+    table = np.zeros((max(colors) + 1, 4), dtype=np.uint8)
+    table[list(colors)] = list(colors.values())
+    return table
+
+
+@contextmanager
+def _read_errors(what: str) -> Iterator[None]:
+    import rasterio
+    from rasterio._err import CPLE_BaseError
+
+    try:
+        yield
+    # A damaged file fails anywhere between GDAL and the array, and may claim more than there is memory.
+    except (
+        rasterio.errors.RasterioError,
+        CPLE_BaseError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = error.__cause__ or error
+        raise RasterError(
+            f"{what} cannot be read ({reason}); the file may be damaged or cut short, or the connection broken."
+        ) from None

@@ -1,0 +1,321 @@
+"""Many rasters on one grid as one: windows are read from the files that they touch, and no others are open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import RasterError
+from samgeo.geo.grid import Rect
+from samgeo.geo.raster.bands import Band, choose_bands
+from samgeo.geo.raster.nodata import as_dtype, has_value
+from samgeo.geo.raster.sources.base import OverviewSource
+from samgeo.geo.raster.sources.file_source import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    from samgeo.geo.raster.sources.base import Source
+    from samgeo.geo.raster.sources.file_source import FileSource
+
+__all__ = ["MosaicSource", "offset_px"]
+
+# What a tile's corners may be off the grid of the others, in pixels: the rounding of their georeference.
+TOLERANCE_PX = 0.01
+
+# Where more rasters than this lie in what is read at a time, the parts in one raster are too small to be read by themselves.
+MOST_SPLIT = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MosaicSource:
+    """Rasters that lie on the pixels of one grid, side by side or over each other, as one.
+
+    A pixel is that of the first raster which has data there. What no raster covers has no data.
+
+    Attributes
+    ----------
+    tiles : tuple of Source
+        The rasters; the first one is on top.
+    rects : ndarray of int64, shape (N, 4)
+        Where each lies: x0, y0, x1, y1 in pixels of the mosaic.
+    empty : tuple of float or None, optional
+        The value without data of each band, for all rasters, instead of what each of them says.
+    name, geobox, bands, palette, decimation, block
+        See `Source`.
+    """
+
+    name: str
+    tiles: tuple[Source, ...]
+    rects: NDArray[np.int64]
+    geobox: GeoBox
+    bands: tuple[Band, ...]
+    palette: NDArray[np.uint8] | None
+    decimation: float
+    block: tuple[int, int]
+    empty: tuple[float | None, ...] | None = None
+
+    @classmethod
+    def of(cls, tiles: Sequence[Source]) -> MosaicSource:
+        """Lay rasters on the grid that they share.
+
+        Parameters
+        ----------
+        tiles : sequence of Source
+            At least two. Where they overlap, the earlier one is on top.
+
+        Raises
+        ------
+        RasterError
+            If they differ in CRS, resolution, number or type of bands, or colour table, or lie off each other's grid; the
+            message says how.
+        """
+        from odc.geo.geobox import GeoBox
+
+        first = tiles[0]
+        for other in tiles[1:]:
+            _check_alike(first, other)
+        places = np.array([offset_px(first, tile) for tile in tiles], dtype=np.int64)
+        sizes = np.array([tile.geobox.shape for tile in tiles], dtype=np.int64)[:, ::-1]
+        corner = places.min(axis=0)
+        rects = np.concatenate([places - corner, places - corner + sizes], axis=1)
+        width, height = map(int, rects[:, 2:].max(axis=0))
+        name = f"{first.name} and {len(tiles) - 1} more"
+        if width * height > MAX_PIXELS:
+            raise RasterError(
+                f"{name} make a raster of {width} x {height} pixels, more than {MAX_PIXELS:.0e}; give fewer of them."
+            )
+        blocks = [tile.block for tile in tiles]
+        return cls(
+            name=name,
+            # One CRS and one list of bands for all, which are thousands when they travel to workers.
+            tiles=tuple(_sharing(tile, first) for tile in tiles),
+            rects=rects,
+            geobox=GeoBox((height, width), _affine(tiles, rects, corner), first.geobox.crs),
+            bands=tuple(_shared_band(bands) for bands in zip(*(tile.bands for tile in tiles), strict=True)),
+            palette=first.palette,
+            decimation=min(tile.decimation for tile in tiles),
+            block=max(blocks, key=lambda block: block[1]),
+        )
+
+    @property
+    def files(self) -> tuple[FileSource, ...]:
+        """See `Source`."""
+        return tuple(file for tile in self.tiles for file in tile.files)
+
+    def seen_as(self, bands: Any, chosen: tuple[int, ...], nodata: tuple[float | None, ...] | None) -> MosaicSource:
+        """Settle what is looked at, and which value counts as a hole that the rasters below show through.
+
+        Parameters
+        ----------
+        bands : optional
+            As the user named them.
+        chosen : tuple of int
+            What they are in the first raster.
+        nodata : tuple of float or None, optional
+            The value without data in each, instead of what the rasters say.
+
+        Raises
+        ------
+        RasterError
+            If the bands have other numbers in another raster.
+        """
+        seen: set[tuple[Band, ...]] = set()
+        for tile in self.tiles:
+            own = tuple(tile.bands)
+            if own not in seen and choose_bands(own, bands, tile.name) != chosen:
+                raise RasterError(
+                    f"the bands of {tile.name} are in another order than those of {self.tiles[0].name}; give bands by number, "
+                    "if they mean the same, or files with the same bands."
+                )
+            seen.add(own)
+        if nodata is None:
+            return replace(self, empty=None)
+        values = dict(zip(chosen, nodata, strict=True))
+        return replace(self, empty=tuple(values.get(number) for number in range(1, len(self.bands) + 1)))
+
+    def read(
+        self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a rectangle that lies within the raster; see `Source.read`. Nodata values of each raster are in the mask."""
+        shape = rect.shape if out_shape is None else out_shape
+        values = self._nothing(numbers, shape)
+        valid, covered = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        for number in self._touched(rect):
+            place = Rect(*map(int, self.rects[number]))
+            part, where = _part(place & rect, rect, shape)
+            if part.is_empty or valid[where].all():
+                continue
+            tile = self.tiles[number]
+            inside = Rect(part.x0 - place.x0, part.y0 - place.y0, part.x1 - place.x0, part.y1 - place.y0)
+            own, mask = tile.read(numbers, inside, None if out_shape is None else valid[where].shape)
+            empty = self.empty or tuple(band.nodata for band in tile.bands)
+            mask = mask & has_value(own, [empty[number - 1] for number in numbers]).any(axis=0)
+            shown = ~valid[where] & (mask | ~covered[where])
+            values[:, where[0], where[1]][:, shown] = own[:, shown]
+            valid[where] |= mask
+            covered[where] = True
+        return values, valid
+
+    def split(self, rect: Rect, factor: int) -> list[Rect]:
+        """Split a rectangle of squares into parts, so that many lie in one raster that nothing covers.
+
+        Parameters
+        ----------
+        rect : Rect
+            In pixels; it consists of squares, and lies in the mosaic, but for its last row and column of squares.
+        factor : int
+            Side of a square in pixels.
+        """
+        touched = self._touched(rect)
+        if not 1 < len(touched) <= MOST_SPLIT:
+            return [rect]
+        columns, rows = {rect.x0, rect.x1}, {rect.y0, rect.y1}
+        for x0, y0, x1, y1 in self.rects[touched].tolist():
+            columns |= {-(-x0 // factor) * factor, x1 // factor * factor}
+            rows |= {-(-y0 // factor) * factor, y1 // factor * factor}
+        x, y = (
+            sorted({min(max(edge, low), high) for edge in edges})
+            for edges, low, high in ((columns, rect.x0, rect.x1), (rows, rect.y0, rect.y1))
+        )
+        return [Rect(left, top, right, bottom) for top, bottom in pairwise(y) for left, right in pairwise(x)]
+
+    def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
+        """Do as `FileSource.read_squares` where one raster covers the rectangle and no other lies over it; else give None."""
+        touched = self._touched(rect)
+        if not touched or (self.empty is not None and any(self.empty[number - 1] is not None for number in numbers)):
+            return None
+        place = Rect(*map(int, self.rects[touched[0]]))
+        tile = self.tiles[touched[0]]
+        if rect not in place or not isinstance(tile, OverviewSource):
+            return None
+        inside = Rect(rect.x0 - place.x0, rect.y0 - place.y0, rect.x1 - place.x0, rect.y1 - place.y0)
+        return tile.read_squares(numbers, inside, factor)
+
+    def _touched(self, rect: Rect) -> list[int]:
+        x0, y0, x1, y1 = self.rects.T
+        found: list[int] = np.flatnonzero((x0 < rect.x1) & (x1 > rect.x0) & (y0 < rect.y1) & (y1 > rect.y0)).tolist()
+        return found
+
+    def _nothing(self, numbers: Sequence[int], shape: tuple[int, int]) -> NDArray[Any]:
+        dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
+        values = np.zeros((len(numbers), *shape), dtype=dtype)
+        for layer, number in zip(values, numbers, strict=True):
+            nodata = self.bands[number - 1].nodata
+            if nodata is not None:
+                value = as_dtype(nodata, dtype)
+                layer[...] = value if dtype.kind == "f" or value == value else 0  # noqa: PLR0124 - NaN
+        return values
+
+
+def _check_alike(first: Source, other: Source) -> None:
+    ours, theirs = first.geobox.crs, other.geobox.crs
+    remedy = f"give one of their kind, or make one raster of them (gdalwarp {first.name} {other.name} mosaic.tif)."
+    if ours != theirs:
+        told = ["no CRS" if crs is None else crs.proj.to_string() for crs in (ours, theirs)]
+        raise RasterError(f"{first.name} is in {told[0]} and {other.name} in {told[1]}; {remedy}")
+    if len(first.bands) != len(other.bands):
+        raise RasterError(f"{first.name} has {len(first.bands)} bands and {other.name} {len(other.bands)}; {remedy}")
+    for number, (one, its) in enumerate(zip(first.bands, other.bands, strict=True), start=1):
+        if one.dtype != its.dtype:
+            raise RasterError(f"band {number} is {one.dtype} in {first.name} and {its.dtype} in {other.name}; {remedy}")
+    a, b = first.palette, other.palette
+    if (a is None) != (b is None) or (a is not None and b is not None and not np.array_equal(a, b)):
+        raise RasterError(f"{first.name} and {other.name} have different colour tables; write both in true colours first.")
+
+
+def offset_px(first: Source, tile: Source) -> tuple[int, int]:
+    """Return where the upper left corner of a raster lies in pixels of the first: x and y.
+
+    Raises
+    ------
+    RasterError
+        If the pixels of the two do not lie on one grid.
+    """
+    own, other = first.geobox.affine, tile.geobox.affine
+    if own.is_identity and first.geobox.crs is None:
+        raise RasterError(f"{first.name} has no georeference: there is no telling where it lies beside {tile.name}.")
+    height, width = tile.geobox.shape
+    to_first = ~own * other
+    corners = np.array([to_first * corner for corner in ((0, 0), (width, 0), (0, height))])
+    sides = corners - corners[0]
+    if np.abs(sides - [(0, 0), (width, 0), (0, height)]).max() > TOLERANCE_PX:
+        raise RasterError(
+            f"pixels of {tile.name} are {_pixel(other)} and those of {first.name} {_pixel(own)}, in units of their CRS; bring "
+            "them to one grid first, by a mosaic (gdalbuildvrt mosaic.vrt ...) for instance."
+        )
+    off = corners[0] - np.round(corners[0])
+    if np.abs(off).max() > TOLERANCE_PX:
+        raise RasterError(
+            f"{tile.name} lies off the grid of {first.name}, by {off[0]:.3f} pixels across and {off[1]:.3f} down; bring them "
+            "to one grid first, by a mosaic (gdalbuildvrt mosaic.vrt ...) for instance."
+        )
+    x, y = np.round(corners[0]).astype(np.int64).tolist()
+    return x, y
+
+
+def _pixel(affine: Affine) -> str:
+    a, b, _, d, e, _ = affine[:6]
+    return f"{a:.9g} x {-e:.9g}" + (f" (rotated: {b:.9g}, {d:.9g})" if b or d else "")
+
+
+def _affine(tiles: Sequence[Source], rects: NDArray[np.int64], corner: NDArray[np.int64]) -> Affine:
+    """Return the georeference of the mosaic: to the bit that of the raster in its upper left corner, where there is one."""
+    from affine import Affine
+
+    in_corner = np.flatnonzero((rects[:, :2] == 0).all(axis=1)).tolist()
+    if in_corner:
+        return tiles[in_corner[0]].geobox.affine
+    return tiles[0].geobox.affine * Affine.translation(*corner.tolist())
+
+
+def _shared_band(bands: Iterable[Band]) -> Band:
+    """Return what all rasters say of a band; without a value for no data where they have different ones."""
+
+    def both(one: Band, other: Band) -> Band:
+        same = one.nodata == other.nodata or (one.nodata != one.nodata and other.nodata != other.nodata)
+        return one if same else replace(one, nodata=None)
+
+    return reduce(both, bands)
+
+
+def _sharing(tile: Source, first: Source) -> Any:
+    from odc.geo.geobox import GeoBox
+
+    from samgeo.geo.raster.sources.file_source import FileSource
+
+    if not isinstance(tile, FileSource) or tile is first:
+        return tile
+    same_bands = tile.bands == first.bands
+    geobox = GeoBox(tile.geobox.shape, tile.geobox.affine, first.geobox.crs)
+    bands = tuple(first.bands) if same_bands else tile.bands
+    palette = first.palette if tile.palette is not None else None
+    return replace(tile, geobox=geobox, bands=bands, palette=palette)
+
+
+def _part(inside: Rect, rect: Rect, shape: tuple[int, int]) -> tuple[Rect, tuple[slice, slice]]:
+    """Return which pixels of a raster are read, and for which of those of a rectangle that is decimated to a shape."""
+    if shape == rect.shape:
+        return inside, inside.slices_in(rect)
+    spans = []
+    for low, high, start, length, count in (
+        (inside.y0, inside.y1, rect.y0, rect.height, shape[0]),
+        (inside.x0, inside.x1, rect.x0, rect.width, shape[1]),
+    ):
+        step = length / count
+        # The pixels whose centres lie inside, and what they cover of it.
+        begin, end = (math.ceil((edge - start) / step - 0.5) for edge in (low, high))
+        first = min(max(low, start + round(begin * step)), high - 1)
+        spans.append((slice(begin, end), first, max(min(high, start + round(end * step)), first + 1)))
+    (rows, top, bottom), (columns, left, right) = spans
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return Rect(0, 0, 0, 0), (slice(0, 0), slice(0, 0))
+    return Rect(left, top, right, bottom), (rows, columns)

@@ -1,0 +1,146 @@
+"""From whatever a user calls a raster to a source of pixels: a file, many files, a list of them, STAC Items, an array."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samgeo.errors import OptionError, RasterError
+from samgeo.geo.drivers import suffix_of
+from samgeo.storage.atomic import check_name
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.sources.base import Source
+    from samgeo.geo.raster.sources.stac import Item
+
+__all__ = ["open_source"]
+
+LIST_SUFFIX = ".txt"
+MOST_LIST_BYTES = 1 << 26
+
+
+def open_source(given: Any, assets: str | Sequence[str] | None = None) -> Source:
+    """Open what a user calls a raster.
+
+    Parameters
+    ----------
+    given : path, URL, STAC Item, xarray.DataArray, ndarray, a sequence of paths, URLs and Items, or a Source
+        See `samgeo.Raster.open`.
+    assets : str or sequence of str, optional
+        Of STAC Items.
+
+    Raises
+    ------
+    RasterError
+        If it cannot be opened, or several files are not of one grid.
+    OptionError
+        If assets are chosen where there are none, or an Item has other ones.
+    """
+    wanted = [assets] if isinstance(assets, str) else None if assets is None else list(assets)
+    if wanted is not None and (not wanted or not all(isinstance(key, str) for key in wanted)):
+        raise OptionError(f"assets are {assets!r}; give one or more keys of a STAC Item's assets.")
+    is_array = isinstance(given, np.ndarray) or hasattr(given, "dims")
+    parts = [given] if is_array or not isinstance(given, list | tuple) else given
+    tiles = [tile for part in parts for tile in _tiles(part, wanted, alone=parts is not given)]
+    if not tiles:
+        raise RasterError("there is no raster: the list is empty; give at least one file.")
+    if len(tiles) == 1:
+        return tiles[0]
+    from samgeo.geo.raster.sources.mosaic import MosaicSource
+
+    return MosaicSource.of(tiles)
+
+
+def _tiles(given: Any, wanted: Sequence[str] | None, *, alone: bool) -> Iterator[Source]:
+    if isinstance(given, str | os.PathLike):
+        path = os.fspath(given)
+        if alone and _is_list(path):
+            for line in _lines(Path(path)):
+                yield from _tiles(line, wanted, alone=False)
+            return
+        from samgeo.geo.raster.sources.stac import names_items, read_items
+
+        if names_items(path):
+            for item in read_items(path):
+                yield _of_item(item, wanted)
+            return
+    elif not hasattr(given, "dims") and (isinstance(given, Mapping) or hasattr(given, "to_dict")):
+        from samgeo.geo.raster.sources.stac import as_items
+
+        for item in as_items(given):
+            yield _of_item(item, wanted)
+        return
+    if wanted is not None:
+        raise OptionError(f"assets are of STAC Items, and {given if isinstance(given, str) else type(given).__name__} is none.")
+    yield _open(given, alone=alone)
+
+
+def _open(given: Any, *, alone: bool) -> Source:
+    from samgeo.geo.raster.sources.band_stack import StackSource
+    from samgeo.geo.raster.sources.file_source import FileSource
+    from samgeo.geo.raster.sources.mosaic import MosaicSource
+
+    if isinstance(given, str | os.PathLike):
+        return FileSource.open(given)
+    if isinstance(given, FileSource | StackSource) or (alone and isinstance(given, MosaicSource)):
+        return given
+    remedy = "a path, a URL, a STAC Item, an xarray.DataArray or a numpy array"
+    if alone:
+        import xarray as xr
+
+        from samgeo.geo.raster.sources.array_source import ArraySource
+
+        if isinstance(given, ArraySource):
+            return given
+        if isinstance(given, np.ndarray):
+            return ArraySource.from_numpy(given)
+        if isinstance(given, xr.DataArray):
+            return ArraySource.from_xarray(given)
+        if isinstance(given, xr.Dataset):
+            remedy = "one of its variables, or .to_dataarray() with its variables as bands"
+    else:
+        remedy = "paths, URLs or STAC Items; arrays are put together with xarray or numpy"
+    raise RasterError(f"a raster cannot be opened from a {type(given).__name__}; give {remedy}.")
+
+
+def _of_item(item: Item, wanted: Sequence[str] | None) -> Source:
+    from samgeo.geo.raster.sources.band_stack import StackSource
+    from samgeo.geo.raster.sources.file_source import FileSource
+    from samgeo.geo.raster.sources.stac import choose_assets
+
+    layers = {}
+    for key, path in choose_assets(item, wanted).items():
+        try:
+            layers[key] = FileSource.open(path)
+        except RasterError as error:
+            raise RasterError(f"the asset {key} of {item.name}: {error}") from None
+    return next(iter(layers.values())) if len(layers) == 1 else StackSource.of(item.name, layers)
+
+
+def _is_list(path: str) -> bool:
+    """Whether a path is a list of rasters by its name, and not one of those grids of numbers that are called so, too."""
+    if suffix_of(path) != LIST_SUFFIX or "://" in path or path.startswith("/vsi"):
+        return False
+    check_name(path, RasterError, "check the path")
+    if not Path(path).is_file():
+        return False
+    with Path(path).open("rb") as file:
+        return file.read(5).lower() != b"ncols"
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the paths and addresses in a list; relative ones are from its folder."""
+    try:
+        if path.stat().st_size > MOST_LIST_BYTES:
+            raise RasterError(f"{path} is no list of rasters: it has more than {MOST_LIST_BYTES >> 20} MiB.")
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, ValueError) as error:
+        raise RasterError(f"{path} cannot be read as a list of rasters, a path a line ({error}); check it.") from None
+    named = [line if "://" in line or line.startswith("/vsi") else str(path.parent / line) for line in lines if line]
+    if not named:
+        raise RasterError(f"{path} is a list of rasters, and names none; write a path or an address a line.")
+    return named

@@ -1,0 +1,196 @@
+"""Which bands of a raster are transparency: as the user says, else as they are tagged, unless their values belie the tag.
+
+GDAL, rasterio and many providers tag the fourth band of every 8-bit raster as alpha, near infrared too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError, RasterError
+from samgeo.geo.raster.bands import ALPHA, Band, find_band
+from samgeo.geo.raster.sampling import sample
+from samgeo.geo.raster.sources.band_stack import StackSource
+from samgeo.geo.raster.sources.mosaic import MosaicSource
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.sources.base import Source
+
+__all__ = ["NO_ALPHA", "check_alpha", "settle_alpha", "transparent_bands"]
+
+NO_ALPHA = "none"
+
+# Of a mosaic, so many files are looked at; they are spread over all of it.
+MOST_TILES = 16
+
+# An opaque pixel may be less than the greatest value where the band was compressed with loss.
+OPAQUE_SHARE = 0.98
+
+
+def check_alpha(alpha: object) -> int | str | None:
+    """Return what a user says of transparency, with digits as a number.
+
+    Raises
+    ------
+    OptionError
+        If it is neither a band by number, from 1, or by name, nor "none".
+    """
+    if isinstance(alpha, str) and alpha.strip().isdigit():
+        alpha = int(alpha)
+    if alpha is None or (isinstance(alpha, str) and alpha.strip()):
+        return alpha
+    if not isinstance(alpha, bool) and hasattr(alpha, "__index__") and alpha.__index__() >= 1:
+        return int(alpha.__index__())
+    raise OptionError(f'alpha is {alpha!r}; give a band by its number, from 1, or its name, or "{NO_ALPHA}" if there is none.')
+
+
+def settle_alpha(source: Source, wanted: Any, alpha: int | str | None) -> tuple[Source, list[str]]:
+    """Settle which bands of a raster are transparency.
+
+    Parameters
+    ----------
+    source : Source
+    wanted : optional
+        The bands for the picture as the user named them: none of them is transparency.
+    alpha : int, str or None
+        What `check_alpha` returns: the band that is transparency, instead of those that are tagged so; "none" if there is none;
+        None for the tagged ones, unless most of their values lie between transparent and opaque.
+
+    Returns
+    -------
+    source : Source
+        With `Band.transparency` settled.
+    hints : list of str
+        What was decided against the tags, for the user.
+
+    Raises
+    ------
+    RasterError
+        If there is no such band, it is wanted for the picture too, or files of a mosaic differ in what is transparency.
+    """
+    if isinstance(source, StackSource):
+        return _of_stack(source, wanted, alpha)
+    tiles = source.tiles if isinstance(source, MosaicSource) else (source,)
+    named = set() if wanted is None else _named(source, wanted)
+    if alpha is None or alpha == NO_ALPHA:
+        chosen = None
+    else:
+        chosen = find_band(source.bands, alpha, source.name)
+        if chosen in named:
+            raise RasterError(f"band {chosen} of {source.name} is asked for as transparency and as image; choose another one.")
+    belied = _belied(tiles, named) if alpha is None else {}
+    known: dict[tuple[Band, ...], tuple[Band, ...]] = {}
+
+    def settled(bands: Sequence[Band]) -> tuple[Band, ...]:
+        own = tuple(bands)
+        if own not in known:
+            known[own] = tuple(
+                _settled(band, number, named | belied.keys(), alpha, chosen) for number, band in enumerate(own, 1)
+            )
+        return known[own]
+
+    hints = [
+        f"band {number} of {source.name} is tagged as transparency (alpha), but most of its values lie between transparent and "
+        f"opaque ({low:g} to {high:g}), as those of near infrared do: it is not taken for transparency. Say which it is: give "
+        f'alpha={number} (--alpha {number}) if it is transparency, alpha="{NO_ALPHA}" (--alpha {NO_ALPHA}) if not.'
+        for number, (low, high) in belied.items()
+    ]
+    if not isinstance(source, MosaicSource):
+        return _with_bands(source, settled(source.bands)), hints
+    tiles = tuple(_with_bands(tile, settled(tile.bands)) for tile in tiles)
+    for tile in tiles[1:]:
+        _check_alike(tiles[0], tile)
+    return replace(source, tiles=tiles, bands=settled(source.bands)), hints
+
+
+def transparent_bands(source: Source) -> list[int | str]:
+    """Return the numbers of the bands that are transparency; "file:number" for those in the files of a stack."""
+    own: list[int | str] = [number for number, band in enumerate(source.bands, start=1) if band.is_alpha]
+    if isinstance(source, StackSource):
+        for key, file in zip(source.keys, source.files, strict=True):
+            own += [f"{key}:{number}" for number in transparent_bands(file)]
+    return own
+
+
+def _of_stack(source: StackSource, wanted: Any, alpha: int | str | None) -> tuple[Source, list[str]]:
+    """Settle the files, whose alpha bands are no bands of the stack, and then the band of the stack that is named."""
+    files: dict[str, Any] = {}
+    hints: list[str] = []
+    for key, file in zip(source.keys, source.files, strict=True):
+        files[key], told = settle_alpha(file, None, NO_ALPHA if alpha == NO_ALPHA else None)
+        hints += told
+    if any(file is not own for file, own in zip(files.values(), source.files, strict=True)):
+        source = StackSource.of(source.name, files)
+    if alpha is None or alpha == NO_ALPHA:
+        return source, hints
+    chosen = find_band(source.bands, alpha, source.name)
+    if wanted is not None and chosen in _named(source, wanted):
+        raise RasterError(f"band {chosen} of {source.name} is asked for as transparency and as image; choose another one.")
+    bands = tuple(replace(band, transparency=number == chosen) for number, band in enumerate(source.bands, start=1))
+    return replace(source, bands=bands), hints
+
+
+def _named(source: Source, wanted: Any) -> set[int]:
+    given = (wanted,) if isinstance(wanted, str | int) else wanted
+    return {find_band(source.bands, one, source.name) for one in given}
+
+
+def _settled(band: Band, number: int, image: set[int], alpha: int | str | None, chosen: int | None) -> Band:
+    if chosen is not None:
+        is_alpha: bool | None = number == chosen
+    elif alpha == NO_ALPHA or number in image:
+        is_alpha = False
+    else:
+        # What was found to be transparency is not looked at again when a raster is opened anew with other options.
+        is_alpha = band.is_alpha
+    is_plain = band.color != ALPHA and band.transparency is None and not is_alpha
+    return band if is_plain else replace(band, transparency=is_alpha)
+
+
+def _with_bands(source: Any, bands: tuple[Band, ...]) -> Any:
+    return source if bands == tuple(source.bands) else replace(source, bands=bands)
+
+
+def _check_alike(first: Source, other: Source) -> None:
+    for number, (one, its) in enumerate(zip(first.bands, other.bands, strict=True), start=1):
+        if one.is_alpha != its.is_alpha:
+            raise RasterError(
+                f"band {number} is transparency in one of {first.name} and {other.name} alone; say what it is in both: "
+                f'alpha={number} (--alpha {number}), or alpha="{NO_ALPHA}" (--alpha {NO_ALPHA}).'
+            )
+
+
+def _belied(tiles: Sequence[Source], named: set[int]) -> dict[int, tuple[float, float]]:
+    """Return the bands that are tagged as transparency in vain, with the least and the greatest value between the extremes."""
+    found: dict[int, tuple[float, float]] = {}
+    numbers = range(1, len(tiles[0].bands) + 1)
+    for number in set(numbers) - named:
+        tagged = [tile for tile in tiles if (band := tile.bands[number - 1]).is_alpha and band.transparency is None]
+        if tagged:
+            looked = {round(place) for place in np.linspace(0, len(tagged) - 1, min(len(tagged), MOST_TILES))}
+            parts = [values.ravel() for place in sorted(looked) for _, values, _ in sample(tagged[place], [number])]
+            between = _between(np.concatenate(parts)) if parts else None
+            if between is not None:
+                found[number] = between
+    return found
+
+
+def _between(values: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the range of the values if they cannot be transparency: most of those that show anything are not opaque.
+
+    Opaque is 255, 65535 or another number of only ones in the binary system: 1 too, whatever the type.
+    """
+    shown = values[values > 0]
+    if not shown.size:
+        return None
+    top = float(shown.max())
+    bits = math.log2(top + 1)
+    if bits == round(bits) and 2 * np.count_nonzero(shown >= OPAQUE_SHARE * top) >= shown.size:
+        return None
+    return float(shown.min()), top

@@ -1,0 +1,246 @@
+"""Many GeoParquet files of one table into one vector file of any format, a few of them in memory at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samgeo.errors import VectorError
+from samgeo.geo.vector.axes import is_y_up, mirrored
+from samgeo.geo.vector.formats import SUFFIXES, file_errors
+from samgeo.geo.vector.geojson import write_geojson_parts
+from samgeo.geo.vector.outputs import check_output, placed
+from samgeo.geo.vector.verification import check_geojson
+from samgeo.geo.vector.writing import (
+    GROUP_ROWS,
+    Chunk,
+    Description,
+    declared_type,
+    output_layer,
+    provenance_note,
+    stored_layer,
+    with_type,
+    write_chunks,
+)
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pyarrow as pa
+
+    from samgeo.storage.locations import RemotePlace
+
+__all__ = ["join_vectors", "read_parts", "write_part"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is common to all parts.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        Of the columns other than the geometry and its covering.
+    geometry : str
+    types : frozenset of str
+        Of geometry, in all parts.
+    crs : dict or None
+        PROJJSON.
+    bounds : tuple of float or None
+    has_gaps : bool
+        Whether a geometry is missing.
+    """
+
+    schema: pa.Schema
+    geometry: str
+    types: frozenset[str]
+    crs: dict[str, Any] | None
+    bounds: tuple[float, float, float, float] | None
+    has_gaps: bool
+
+
+def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
+    """Write features as a part for `join_vectors`, as they are, in the place of a part that is there.
+
+    Raises
+    ------
+    VectorError
+        If it cannot be written; nothing is left of it.
+    """
+    import pyarrow.parquet as pq
+
+    empty = frame.geometry.is_empty.to_numpy()
+    if empty.any():
+        # Parquet counts what is missing, and so tells `join_vectors` of it.
+        frame = frame.set_geometry(frame.geometry.where(~empty, None))
+    with placed(path) as temporary:
+        frame.to_parquet(temporary, index=False, compression="zstd")
+        found = pq.read_metadata(temporary).num_rows
+        if found != len(frame):
+            raise VectorError(f"{path} has {found} of {len(frame)} features after writing; check the free space.")
+
+
+def join_vectors(
+    parts: Sequence[Path],
+    path: str | os.PathLike[str] | RemotePlace,
+    *,
+    overwrite: bool = False,
+    provenance: dict[str, Any] | None = None,
+    layer: str | None = None,
+    staging: Path | None = None,
+    about_to_place: Callable[[Path], None] = lambda _: None,
+) -> int:
+    """Write the features of several files into one, in their order, whole or not at all.
+
+    Parameters
+    ----------
+    parts : sequence of Path
+        At least one, from `write_part`, or from `write_vectors` as ``.parquet``; all with the same columns and CRS.
+    path, overwrite, provenance, layer
+        As in `write_vectors`.
+    staging : Path, optional
+        A folder on the same file system, where the file is until it is whole; beside its place by default.
+    about_to_place : callable, optional
+        Gets the whole file just before it is moved to its place.
+
+    Returns
+    -------
+    int
+        How many features there are.
+
+    Raises
+    ------
+    VectorError
+        If a part is missing or cannot be read, or the file cannot be written; an existing file is then as it was, and no other
+        is left.
+    """
+    place = check_output(path, overwrite, layer=layer)
+    note = provenance_note(provenance)
+    turned = is_y_up(provenance)
+    with file_errors(f"a part of {path} cannot be read", "give the same again: what is missing or damaged is made anew"):
+        table = _described(parts)
+    with placed(place, staging, about_to_place, output_layer(place, layer)) as temporary:
+        kind = declared_type(
+            {one.removesuffix(" Z") for one in table.types}, has_z=any(one.endswith(" Z") for one in table.types)
+        )
+        written_as = SUFFIXES[place.suffix.lower()]
+        if written_as == "GeoJSON":
+            frames = (with_type(mirrored(one) if turned else one, kind) for one in map(_read_part, parts))
+            count = write_geojson_parts(frames, temporary, {name: json.loads(text) for name, text in note.items()})
+            check_geojson(temporary)
+            return count
+        about = Description(
+            written_as=written_as,
+            layer=stored_layer(place, layer),
+            kind=kind,
+            crs=_crs(table.crs),
+            geometry=table.geometry,
+            bounds=_turned(table.bounds) if turned and table.bounds is not None else table.bounds,
+            has_gaps=table.has_gaps,
+            note=note,
+        )
+        return write_chunks(table.schema, _chunks(parts, table, turned=turned), temporary, about)
+
+
+def _described(parts: Sequence[Path]) -> _Table:
+    """Return what the parts have in common, and the types and the bounds of all geometries."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = [pq.read_metadata(_existing(part)) for part in parts]
+    schemas = [file.schema.to_arrow_schema() for file in files]
+    geos = [json.loads(schema.metadata[b"geo"]) for schema in schemas]
+    name = str(geos[0]["primary_column"])
+    columns = [geo["columns"][name] for geo in geos]
+    if any(
+        not schema.equals(schemas[0]) or column.get("crs") != columns[0].get("crs")
+        for schema, column in zip(schemas, columns, strict=True)
+    ):
+        raise VectorError("the parts have different columns or CRSs; they are not of one table.")
+    covering = {paths[0] for column in columns for paths in column.get("covering", {}).get("bbox", {}).values()}
+    kept = [field for field in schemas[0] if field.name not in {name, *covering}]
+    boxes = np.array([column["bbox"] for column in columns if "bbox" in column], dtype=np.float64)
+    bounds = None if not len(boxes) else (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, -2:].max(axis=0).tolist())
+    return _Table(
+        schema=pa.schema(kept),
+        geometry=name,
+        types=frozenset(kind for column in columns for kind in column["geometry_types"]),
+        crs=columns[0].get("crs"),
+        bounds=bounds,
+        has_gaps=any(_has_gaps(file, name) for file in files),
+    )
+
+
+def _existing(part: Path) -> Path:
+    if not part.is_file():
+        raise VectorError(f"the part {part} is missing: was it removed? Give the same again: it is then made anew.")
+    return part
+
+
+def _has_gaps(file: Any, name: str) -> bool:
+    """Whether a Parquet file may have a geometry that is missing."""
+    if not file.num_rows:
+        return False
+    number = next(n for n in range(file.num_columns) if file.schema.column(n).path == name)
+    found = [file.row_group(group).column(number).statistics for group in range(file.num_row_groups)]
+    return any(one is None or not one.has_null_count or one.null_count for one in found)
+
+
+def _crs(crs: dict[str, Any] | None) -> Any:
+    import pyproj
+
+    return None if crs is None else pyproj.CRS.from_json_dict(crs)
+
+
+def _turned(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = bounds
+    return x0, -y1, x1, -y0
+
+
+def _chunks(parts: Sequence[Path], table: _Table, *, turned: bool) -> Iterator[Chunk]:
+    """Give the rows of all parts in groups."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import shapely
+
+    def chunk(batches: list[pa.Table]) -> Chunk:
+        rows = pa.concat_tables(batches)
+        geometries = shapely.from_wkb(rows.column(table.geometry).to_numpy())
+        if turned:
+            geometries = shapely.transform(geometries, lambda xy: xy * np.array([1.0, -1.0]))
+        return rows.select(table.schema.names), np.asarray(geometries, dtype=object)
+
+    waiting: list[pa.Table] = []
+    rows = 0
+    for part in parts:
+        with pq.ParquetFile(_existing(part)) as file:
+            for batch in file.iter_batches(batch_size=GROUP_ROWS, columns=[*table.schema.names, table.geometry]):
+                here = pa.Table.from_batches([batch]).replace_schema_metadata()
+                while rows + here.num_rows >= GROUP_ROWS:
+                    cut = GROUP_ROWS - rows
+                    yield chunk([*waiting, here.slice(0, cut)])
+                    here, waiting, rows = here.slice(cut), [], 0
+                if here.num_rows:
+                    waiting.append(here)
+                    rows += here.num_rows
+    if waiting:
+        yield chunk(waiting)
+
+
+def _read_part(part: Path) -> gpd.GeoDataFrame:
+    import geopandas as gpd
+
+    return gpd.read_parquet(_existing(part))
+
+
+def read_parts(parts: Sequence[Path]) -> gpd.GeoDataFrame:
+    """Read the features of several files as one table."""
+    import geopandas as gpd
+    import pandas as pd
+
+    return gpd.GeoDataFrame(pd.concat([_read_part(part) for part in parts], ignore_index=True))

@@ -1,0 +1,212 @@
+"""Outputs of features: refused before any work where they cannot be written, and moved to their place when they are whole."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, overload
+
+from samgeo.errors import OptionError, VectorError
+from samgeo.geo.vector.formats import SUFFIXES, file_errors
+from samgeo.geo.vector.geojson import crs_name
+from samgeo.geo.vector.geopackage_layers import Kept, check_layer, copy_for_layer, is_sqlite, layers_of, put_back, take_place
+from samgeo.storage.atomic import STAGING_PREFIX, inputs_among, refuse_unwritable
+from samgeo.storage.locations import Place, RemotePlace, as_place, fetched, is_there
+
+__all__ = ["check_asked", "check_output", "layer_name", "placed"]
+
+
+@overload
+def check_output(
+    path: Path, overwrite: bool = False, *, crs: Any = None, layer: str | None = None, inputs: Iterable[object] = ()
+) -> Path: ...
+
+
+@overload
+def check_output(
+    path: str | os.PathLike[str] | RemotePlace,
+    overwrite: bool = False,
+    *,
+    crs: Any = None,
+    layer: str | None = None,
+    inputs: Iterable[object] = (),
+) -> Place: ...
+
+
+def check_output(
+    path: str | os.PathLike[str] | RemotePlace,
+    overwrite: bool = False,
+    *,
+    crs: Any = None,
+    layer: str | None = None,
+    inputs: Iterable[object] = (),
+) -> Place:
+    """Check, before any work, that features can be written to a path.
+
+    Parameters
+    ----------
+    path : path or address
+        See `samgeo.geo.vector.reading.write_vectors`.
+    overwrite : bool, default False
+        Whether an existing file, or the layer of that name in an existing GeoPackage, may be replaced.
+    crs : anything that pyproj takes, optional
+        The CRS that the features will have, if known: GeoJSON cannot hold every one.
+    layer : str, optional
+        Name of the layer in a GeoPackage.
+    inputs : iterable
+        What the work reads: paths, addresses, opened rasters, or sequences of these; other values are no files.
+
+    Returns
+    -------
+    Path or RemotePlace
+        The same.
+
+    Raises
+    ------
+    VectorError
+        If the suffix is unknown, the name is too long, the folder or the bucket is missing or not writable, the file or its
+        layer exists, the output is one of the inputs, or the format cannot hold the CRS or a layer's name.
+    """
+    path = as_place(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        reason = (
+            " (a shapefile cuts names to 10 characters and cannot be replaced whole: write .gpkg)" if suffix == ".shp" else ""
+        )
+        if suffix in (".tif", ".tiff"):
+            reason = " (samgeo rasterize makes a raster of labels of a vector file)"
+        raise VectorError(f"{path} cannot be written: the suffix {suffix!r} is not one of {known}{reason}.")
+    if layer is not None and SUFFIXES[suffix] != "GPKG":
+        raise VectorError(f"{path} cannot have a layer's name; leave layer away, or write a GeoPackage (.gpkg).")
+    if isinstance(path, Path):
+        refuse_unwritable(path, VectorError)
+    _refuse_inputs(path, layer, inputs)
+    if is_there(path):
+        _check_existing(path, overwrite, layer)
+    if isinstance(path, RemotePlace):
+        path.check_writable()
+    if SUFFIXES[suffix] == "GeoJSON":
+        crs_name(crs)
+    return path
+
+
+def check_asked(
+    output: str | os.PathLike[str] | RemotePlace | None,
+    *,
+    overwrite: bool,
+    layer: str | None,
+    inputs: Iterable[object],
+) -> None:
+    """Check what a function was asked to write, before it opens its inputs.
+
+    Raises
+    ------
+    OptionError
+        If a layer is named, and there is no output.
+    VectorError
+        As `check_output`.
+    """
+    if output is not None:
+        check_output(output, overwrite, layer=layer, inputs=inputs)
+    elif layer is not None:
+        raise OptionError("layer is the name of a layer in the output, and there is no output; give one, or leave layer away.")
+
+
+def layer_name(path: Place, layer: str | None) -> str:
+    """Return the name of an output's layer: what was asked, or the file's name without its suffix."""
+    return layer if layer is not None else path.stem
+
+
+def _check_existing(path: Place, overwrite: bool, layer: str | None) -> None:
+    """Check that an existing file may be replaced, or that the layer can be written into it."""
+    if not overwrite and (layer is None or isinstance(path, RemotePlace)):
+        raise VectorError(f"{path} exists; choose another name, or allow overwrite.")
+    if SUFFIXES[path.suffix.lower()] != "GPKG" or not isinstance(path, Path):
+        return
+    if not is_sqlite(path):
+        if not overwrite:
+            raise VectorError(f"{path} exists and is no GeoPackage; choose another name, or allow overwrite.")
+        return
+    name = check_layer(path, layer_name(path, layer))
+    if not overwrite and name in layers_of(path):
+        raise VectorError(f"{path} has a layer {name}; choose another name with layer=, or allow overwrite.")
+
+
+def _refuse_inputs(path: Place, layer: str | None, inputs: Iterable[object]) -> None:
+    """Refuse an output that is an input; another layer of a GeoPackage is none, as long as no raster is read from the file."""
+    same = [one for one in inputs_among(inputs) if one.is_in(path)]
+    if same and isinstance(path, Path) and SUFFIXES[path.suffix.lower()] == "GPKG" and is_sqlite(path):
+        contents, name = layers_of(path), layer_name(path, layer).lower()
+        is_new = layer is not None and name not in {known.lower() for known in contents}
+        if "tiles" not in contents.values():
+            same = [one for one in same if not (is_new or (one.layer is not None and one.layer.lower() != name))]
+    if same:
+        raise VectorError(
+            f"{path} is also an input ({same[0].path}), which would be lost; choose another name for the output"
+            f"{', or for its layer (layer=)' if SUFFIXES[path.suffix.lower()] == 'GPKG' else ''}."
+        )
+
+
+@contextmanager
+def placed(
+    path: Place,
+    staging: Path | None = None,
+    about_to_place: Callable[[Path], None] = lambda _: None,
+    layer: str | None = None,
+) -> Iterator[Path]:
+    """Give the name of a temporary file, and move it to its place when it is whole.
+
+    Parameters
+    ----------
+    path : Path or RemotePlace
+        Its place. Of a link, the file that it points to is replaced.
+    staging : Path, optional
+        A folder on the same file system, where it is meanwhile; beside its place by default, or where this machine keeps what
+        is temporary.
+    about_to_place : callable, optional
+        Gets the whole file just before it is moved.
+    layer : str, optional
+        Of a GeoPackage that exists, the layer that is written or replaced: the temporary file then holds the others already.
+
+    Raises
+    ------
+    VectorError
+        If it cannot be written or moved.
+    """
+    place = Path(os.path.realpath(path)) if isinstance(path, Path) and path.is_symlink() else path
+    with (
+        file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
+        # A folder of its own also takes away whatever a driver leaves beside its file.
+        tempfile.TemporaryDirectory(dir=staging or getattr(place, "parent", None), prefix=STAGING_PREFIX) as folder,
+    ):
+        temporary = Path(folder) / f"output{place.suffix.lower()}"
+        kept = None if layer is None else _copy_existing(place, temporary, layer)
+        yield temporary
+        if kept is not None:
+            put_back(temporary, kept)
+        _sync(temporary)
+        about_to_place(temporary)
+        if isinstance(place, RemotePlace):
+            place.put(temporary)
+        elif kept is not None:
+            take_place(temporary, place, kept)
+        else:
+            temporary.replace(place)
+
+
+def _copy_existing(place: Place, temporary: Path, layer: str) -> Kept | None:
+    """Copy the GeoPackage that is there, if there is one."""
+    if not is_there(place):
+        return None
+    with fetched(place) as file:
+        return copy_for_layer(file, temporary, layer) if is_sqlite(file) else None
+
+
+def _sync(path: Path) -> None:
+    """Have the content on the disk before the name points to it."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,201 @@
+"""Vector files in and out: whole or not at all, with their CRS, every bit of their coordinates, and their provenance.
+
+Reading is here; `writing` and `outputs` write, and their functions are names of this module too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from samgeo.errors import VectorError
+from samgeo.geo.coordinates.reprojection import reproject_frame
+from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_head
+from samgeo.geo.vector.axes import Y_UP, is_y_up, mirrored
+from samgeo.geo.vector.formats import PROVENANCE, SUFFIXES
+from samgeo.geo.vector.formats import file_errors as _file_errors
+from samgeo.geo.vector.geojson import SCHEMA_MEMBER, read_head
+from samgeo.geo.vector.layers import choose_layer, split_layer
+from samgeo.geo.vector.outputs import check_asked, check_output, placed
+from samgeo.geo.vector.writing import check_fit, provenance_note, write_vectors
+from samgeo.storage.atomic import check_name
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = [
+    "PROVENANCE",
+    "SUFFIXES",
+    "check_asked",
+    "check_fit",
+    "check_output",
+    "placed",
+    "provenance_note",
+    "read_provenance",
+    "read_vectors",
+    "write_vectors",
+]
+
+
+def read_vectors(
+    source: Any, *, crs: Any = None, layer: str | None = None, on_invalid: Literal["raise", "ignore"] = "raise"
+) -> gpd.GeoDataFrame:
+    """Read features.
+
+    Parameters
+    ----------
+    source : path, URL, GeoDataFrame or GeoSeries
+        Any format that GDAL reads, or GeoParquet. What is not the format that its suffix says, or leads to other files without
+        the suffix ``.vrt``, is refused. One layer of a file with several is ``city.gpkg:districts``; a file whose own name has
+        a colon is itself.
+    crs : anything that pyproj takes, optional
+        Reproject to this CRS, with corners added where an edge would else be off by more than a millimetre.
+    layer : str, optional
+        The layer of a file with several, instead of naming it after the path. By default the only one with geometry.
+    on_invalid : {"raise", "ignore"}, default "raise"
+        What is done with a feature whose coordinates make no geometry, as a ring of two points: refuse the file, or give the
+        feature without geometry, for callers that list those.
+
+    Returns
+    -------
+    GeoDataFrame
+        In the file's order.
+
+    Raises
+    ------
+    VectorError
+        If it cannot be read, has no geometry, has several layers and none is chosen, has no such layer, has no CRS where one is
+        needed, or a feature has a part without a place in the CRS.
+    """
+    import geopandas as gpd
+
+    if isinstance(source, gpd.GeoDataFrame):
+        name, frame = "the GeoDataFrame", source
+    elif isinstance(source, gpd.GeoSeries):
+        name, frame = "the GeoSeries", gpd.GeoDataFrame(geometry=source)
+    elif isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        with _file_errors(f"{name} cannot be read", "check that it is a vector file and whole"):
+            path, named = (name, None) if layer is not None else split_layer(name)
+            frame = _read(path, layer or named, on_invalid)
+    else:
+        raise VectorError(
+            f"features cannot be read from a {type(source).__name__}; give a path, a GeoDataFrame or a GeoSeries."
+        )
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.active_geometry_name is None:
+        raise VectorError(f"{name} has no geometry; give features with points, lines or polygons.")
+    if crs is None:
+        return frame
+    if frame.crs is None:
+        raise VectorError(f"{name} has no CRS, so that it cannot be placed; give it one with .set_crs(...) first.")
+    with _file_errors(f"{name} cannot be brought to the CRS {crs}", "check both CRSs"):
+        return reproject_frame(frame, crs, name=name)
+
+
+def read_provenance(path: str | os.PathLike[str], *, layer: str | None = None) -> dict[str, Any] | None:
+    """Return what `write_vectors` was told of the features' making, or None if the file says nothing.
+
+    Parameters
+    ----------
+    path : path
+    layer : str, optional
+        Of a file with several; by default the one with the file's name, or else the first.
+
+    Raises
+    ------
+    VectorError
+        If the file cannot be read.
+    """
+    import pyarrow.parquet as pq
+    import pyogrio
+
+    path = Path(path)
+    with _file_errors(f"{path} cannot be read", "check that it is a vector file and whole"):
+        _check_exists(path)
+        check_vector_head(path)
+        written_as = SUFFIXES.get(path.suffix.lower())
+        if written_as == "GeoJSON":
+            found = read_head(path).get(PROVENANCE)
+            return found if isinstance(found, dict) else None
+        if written_as == "GeoParquet":
+            text = (pq.read_schema(path).metadata or {}).get(PROVENANCE.encode())
+        else:
+            text = (pyogrio.read_info(path, layer=_layer_of(path, layer))["layer_metadata"] or {}).get(PROVENANCE)
+        return None if text is None else dict(json.loads(text))
+
+
+def _layer_of(path: Path, layer: str | None) -> str | int:
+    """Return the layer that is meant: the one asked, the one with the file's name, or the first."""
+    import pyogrio
+
+    if layer is not None:
+        return layer
+    names = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    return next((name for name in names if name.lower() == path.stem.lower()), 0)
+
+
+def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
+    import geopandas as gpd
+    import pyogrio
+
+    path = Path(name)
+    is_local = "://" not in name and not name.startswith("/vsi")
+    if is_local:
+        _check_exists(path)
+        check_vector_head(path)
+    written_as = SUFFIXES.get(path.suffix.lower())
+    if written_as == "GeoParquet":
+        if layer is not None:
+            raise VectorError(f"{name} is GeoParquet, which has no layers; leave the layer {layer!r} away.")
+        found = gpd.read_parquet(name)
+        return _y_down(found, path, None) if is_local else found
+    if not is_local or path.suffix.lower() == ".zip":
+        check_vector_driver(str(pyogrio.read_info(name, layer=0)["driver"]), name)
+    if layer is not None or written_as != "GeoJSON":
+        found = [(str(one), kind) for one, kind in pyogrio.list_layers(name)]
+        # Tables without geometry, such as the styles that QGIS keeps in a GeoPackage, are no layers unless one is named.
+        drawn = [one for one, kind in found if kind is not None]
+        layer = choose_layer(name, drawn if drawn and layer is None else [one for one, _ in found], layer)
+    if is_local and layer is not None and path.is_file():
+        check_no_view(path, layer)
+    frame = gpd.read_file(name, engine="pyogrio", layer=layer, on_invalid=on_invalid)
+    if written_as == "GeoJSON" and path.is_file():
+        frame = _with_schema(frame, path)
+    return _y_down(frame, path, layer) if is_local else frame
+
+
+def _y_down(frame: gpd.GeoDataFrame, path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    """Turn the sign of y where a file says that y runs up: in tables it runs down, as in the raster."""
+    if getattr(frame, "active_geometry_name", None) is None or SUFFIXES.get(path.suffix.lower()) is None or not path.is_file():
+        return frame
+    # A file without a CRS is the only one that may say so; GeoJSON of other programs is not read a second time for it.
+    if frame.crs is not None or not is_y_up(read_provenance(path, layer=layer)):
+        return frame
+    turned = mirrored(frame)
+    turned.attrs[PROVENANCE] = {Y_UP: True}
+    return turned
+
+
+def _with_schema(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
+    """Give back to features read from our own GeoJSON what the format cannot say."""
+    import pandas as pd
+
+    with path.open("rb") as file:
+        if SCHEMA_MEMBER.encode() not in file.read(2**20):
+            return frame
+    schema = read_head(path)[SCHEMA_MEMBER]
+    if schema["crs"] is None:
+        frame = frame.set_crs(None, allow_override=True)
+    if frame.empty:
+        for number, (column, dtype) in enumerate(schema["columns"].items()):
+            frame.insert(number, column, pd.Series(dtype=dtype))
+    return frame
+
+
+def _check_exists(path: Path) -> None:
+    check_name(path, VectorError)
+    if not path.exists():
+        hint = "; a layer is named after a colon, as in city.gpkg:districts" if "|layername=" in str(path) else ""
+        raise VectorError(f"{path} does not exist (looked from {Path.cwd()}); check the path{hint}.")

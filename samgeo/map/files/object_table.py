@@ -1,0 +1,261 @@
+"""The rows of a GeoPackage's layer as accepted objects, and accepted objects as its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from samgeo.errors import VectorError
+from samgeo.map.files.export import REQUIRED, area_name, from_frame
+from samgeo.map.files.geopackage_rows import Layers, Row, Table, Value, decode, encode
+from samgeo.map.state.reducer import Annotation
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pyproj
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["MEMBER", "ObjectTable", "Stored", "member_of", "number_of"]
+
+MEMBER = "annotation"
+"""Of the provenance in a saved file: which session saved it, after how many actions."""
+
+_TYPES = {
+    "predicted_iou": "REAL",
+    "stability_score": "REAL",
+    "complete": "BOOLEAN",
+    "made": "TEXT",
+    "edited": "BOOLEAN",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row of the file, and the object that it is for the session.
+
+    Attributes
+    ----------
+    raw : tuple
+        The primary key, the values of `ObjectTable.names`, and the geometry as the file has it.
+    one : Annotation
+    """
+
+    raw: Row
+    one: Annotation
+
+    @property
+    def fid(self) -> int:
+        """The primary key."""
+        return _integer(self.raw[0])
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTable:
+    """The layer of accepted objects in an open GeoPackage.
+
+    Attributes
+    ----------
+    file : Layers
+    table : Table
+    geobox : GeoBox
+        Of the raster.
+    measure : callable
+        Geometries in the raster's CRS to their areas.
+    crs : pyproj.CRS or None
+        Of the layer.
+    is_moved : bool
+        Whether that is another CRS than the raster's.
+    """
+
+    file: Layers
+    table: Table
+    geobox: GeoBox
+    measure: Callable[[Sequence[shapely.Geometry]], list[float]]
+    crs: pyproj.CRS | None
+    is_moved: bool
+
+    @classmethod
+    def find(cls, file: Layers, geobox: GeoBox, measure: Callable[[Sequence[shapely.Geometry]], list[float]]) -> ObjectTable:
+        """Find the layer: the one that a session wrote, else the one named as the file, else the only one that can be it.
+
+        Raises
+        ------
+        VectorError
+            If there is none, if several can be it, or if only one of the layer and the raster has a CRS.
+        """
+        table = _find(file)
+        crs, wanted = file.crs(table), None if geobox.crs is None else geobox.crs.proj
+        if (crs is None) != (wanted is None):
+            told = f"has no CRS, and the raster is in {wanted.name}" if wanted else "has a CRS, and the raster has none"
+            raise VectorError(
+                f"the layer {table.name} of {file.path} {told}, so that its objects have no place; give it the raster's CRS, "
+                "or choose another name."
+            )
+        is_moved = crs is not None and wanted is not None and not crs.equals(wanted, ignore_axis_order=True)
+        return cls(file, table, geobox, measure, crs, is_moved)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the session, apart from the geometry."""
+        return ("id", "class", "predicted_iou", "stability_score", self._area, "complete", "made", "edited")
+
+    def note(self) -> dict[str, Any] | None:
+        """Return what the session said that saved the layer, None if none did."""
+        return member_of(self.file.note(self.table))
+
+    def rows(self) -> list[Row]:
+        """Return the rows, see `Stored.raw`."""
+        return self.file.rows(self.table, (self.table.fid, *self.names, self.table.geometry))
+
+    def with_columns(self) -> ObjectTable:
+        """Add the session's columns that are not there."""
+        missing = [name for name in self.names if self.table.column(name) is None]
+        for name in missing:
+            self.file.add_column(self.table, name, _TYPES.get(name, "REAL"))
+        return self.find(self.file, self.geobox, self.measure) if missing else self
+
+    def stale(self, stored: Mapping[int, Stored]) -> frozenset[int]:
+        """Return the objects whose row has another id or area than they have."""
+        place = 1 + self.names.index(self._area)
+        return frozenset(number for number, one in stored.items() if one.raw[1] != number or one.raw[place] != one.one.area)
+
+    def frame(self, rows: Sequence[Row]) -> gpd.GeoDataFrame:
+        """Return rows as a table in the raster's CRS."""
+        import geopandas as gpd
+        import pandas as pd
+
+        columns = {
+            name: pd.Series([row[1 + number] for row in rows], dtype="object" if name == "class" or not rows else None)
+            for number, name in enumerate(self.names)
+            if self.table.column(name) is not None
+        }
+        geometry = gpd.GeoSeries([_single(decode(row[-1])) for row in rows], dtype="geometry")
+        frame = gpd.GeoDataFrame(columns, geometry=geometry, crs=self.crs)
+        return frame.to_crs(self._crs) if self.is_moved else frame
+
+    def objects(self, rows: Mapping[int, Row]) -> dict[int, Annotation]:
+        """Return the objects that rows are, by id, without those that cannot be one."""
+        if not rows:
+            return {}
+        frame = self.frame([(row[0], number, *row[2:]) for number, row in rows.items()])
+        areal = frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.geometry.is_empty & frame.geometry.is_valid
+        placed = np.isfinite(frame.bounds.to_numpy()).all(axis=1)
+        frame = frame[areal & placed & frame["class"].notna()]
+        return {one.id: one for one in from_frame(frame, str(self.file.path), self.measure, 1)}
+
+    def insert(self, one: Annotation, before: Mapping[str, Value]) -> tuple[shapely.Geometry, int]:
+        """Write a new row; return its geometry in the layer's CRS, and its primary key.
+
+        Parameters
+        ----------
+        one : Annotation
+        before : mapping of str to value
+            A row that the object had before it was deleted: what others had written there is written again.
+        """
+        table = self.table
+        geometry = self._placed(one.geometry)
+        values = {table.column(name) or name: value for name, value in self._record(one).items()}
+        values[table.geometry] = encode(_typed(table, geometry), table.srs_id)
+        kept = {name: value for name, value in before.items() if table.column(name) == name and name not in values}
+        if table.fid in kept and self.file.row(table, _integer(kept[table.fid])):
+            del kept[table.fid]
+        return geometry, self.file.insert(table, {**kept, **values})
+
+    def update(self, stored: Stored, now: Annotation) -> list[shapely.Geometry]:
+        """Write what changed of a row; return its geometry if that was written."""
+        table = self.table
+        record, before = self._record(now), self._record(stored.one)
+        # An id that is missing in the file, and an area that is out of date, are written too.
+        raw = dict(zip(self.names, stored.raw[1:-1], strict=True))
+        before |= {name: raw[name] for name in ("id", self._area)}
+        values: dict[str, Value] = {
+            table.column(name) or name: value for name, value in record.items() if value != before[name]
+        }
+        drawn = []
+        if now.geometry != stored.one.geometry:
+            drawn.append(self._placed(now.geometry))
+            values[table.geometry] = encode(_typed(table, drawn[0]), table.srs_id)
+        if values:
+            self.file.update(table, stored.fid, values)
+        return drawn
+
+    def _record(self, one: Annotation) -> dict[str, Value]:
+        return {
+            "id": one.id,
+            "class": one.class_name,
+            "predicted_iou": one.predicted_iou,
+            "stability_score": one.stability_score,
+            self._area: one.area,
+            "complete": int(one.complete),
+            "made": one.made,
+            "edited": int(one.edited),
+        }
+
+    @property
+    def _area(self) -> str:
+        return area_name(self.geobox)
+
+    @property
+    def _crs(self) -> pyproj.CRS | None:
+        return None if self.geobox.crs is None else self.geobox.crs.proj
+
+    def _placed(self, geometry: shapely.Geometry) -> shapely.Geometry:
+        """Bring a geometry to the CRS of the file."""
+        import geopandas as gpd
+
+        if not self.is_moved:
+            return geometry
+        placed: shapely.Geometry = gpd.GeoSeries([geometry], crs=self._crs).to_crs(self.crs).iloc[0]
+        return placed
+
+
+def member_of(note: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a session said in the provenance of a file, None if none did."""
+    found = None if note is None else note.get(MEMBER)
+    return found if isinstance(found, dict) and {"session", "actions", "next_id", "run"} <= found.keys() else None
+
+
+def number_of(row: Row) -> int | None:
+    """Return the id in a row, None where there is none."""
+    value = row[1]
+    return int(value) if isinstance(value, int | float) else None
+
+
+def _find(file: Layers) -> Table:
+    tables = file.tables()
+    ours = [one for one in tables if all(one.column(name) for name in REQUIRED)]
+    noted = [one for one in ours if member_of(file.note(one)) is not None]
+    named = [one for one in ours if one.name.lower() == file.path.stem.lower()]
+    for some in (noted, named, ours):
+        if len(some) == 1:
+            return some[0]
+    if not ours:
+        missing = [name for name in REQUIRED if not any(one.column(name) for one in tables)]
+        what = f"without {' and '.join(missing)}" if tables and missing else "it has no such layer"
+        raise VectorError(f"{file.path} is no file of annotations: {what}; choose another name, to keep it.")
+    names = ", ".join(one.name for one in ours)
+    raise VectorError(f"{file.path} has several layers of annotations, {names}; give one the name {file.path.stem}.")
+
+
+def _integer(value: Value) -> int:
+    if not isinstance(value, int):
+        raise VectorError(f"the primary key of a row is {value!r}, which is no number; write the layer anew.")
+    return value
+
+
+def _typed(table: Table, geometry: shapely.Geometry) -> shapely.Geometry:
+    if isinstance(geometry, shapely.Polygon) and table.kind == "MULTIPOLYGON":
+        return shapely.MultiPolygon([geometry])
+    return geometry
+
+
+def _single(geometry: shapely.Geometry | None) -> shapely.Geometry | None:
+    """Return a polygon for a multipolygon of one part: layers of multipolygons store polygons as such."""
+    if isinstance(geometry, shapely.MultiPolygon) and shapely.get_num_geometries(geometry) == 1:
+        part: shapely.Geometry = shapely.get_geometry(geometry, 0)
+        return part
+    return geometry

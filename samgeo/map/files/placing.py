@@ -1,0 +1,160 @@
+"""Polygons from outside a session, in any CRS, to the raster's CRS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError, VectorError
+from samgeo.geo.coordinates.overlay import in_raster_crs, read_onto, repaired_polygons
+from samgeo.geo.coordinates.pixel_coordinates import PIXELS
+from samgeo.map.files.export import check_polygons, is_complete
+from samgeo.map.state.actions import Propose, Proposed
+from samgeo.map.state.reducer import Annotation, Proposal, State
+from samgeo.segmentation.masks.vectorize import georeference
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["on_raster", "place_geometry", "read_proposals", "without_known"]
+
+# Of the square root of its area: how far the outline of the same object may be off.
+SAME = 1e-4
+
+
+def place_geometry(geometry: Any, geobox: GeoBox, crs: Any = None) -> shapely.Geometry:
+    """Bring one polygon to the raster's CRS, with its edges, and with all bits of its coordinates where it is in it.
+
+    Parameters
+    ----------
+    geometry : Polygon or MultiPolygon
+    geobox : GeoBox
+        Of the raster.
+    crs : anything that pyproj takes, or "pixels", optional
+        The raster's own by default.
+
+    Raises
+    ------
+    VectorError
+        If it is not a valid polygon.
+    OptionError
+        If the CRS is unknown, the raster has none, or the polygon lies outside the raster.
+    """
+    placed = _placed(geometry, geobox, crs)
+    if not on_raster([placed], geobox)[0]:
+        raise OptionError("the polygon lies outside the raster; check its coordinates, and the CRS that they are in.")
+    return placed
+
+
+def _placed(geometry: Any, geobox: GeoBox, crs: Any) -> shapely.Geometry:
+    if not isinstance(geometry, shapely.Geometry):
+        raise VectorError(f"the geometry is a {type(geometry).__name__}; give a shapely polygon.")
+    check_polygons([geometry], "what was drawn")
+    flat: shapely.Geometry = shapely.force_2d(geometry)
+    if isinstance(crs, str) and crs == PIXELS:
+        (flat,) = georeference(np.array([flat]), geobox.affine)
+        return flat
+    placed, lost = in_raster_crs(np.array([flat], dtype=object), geobox, crs)
+    if lost.any():
+        raise VectorError("the polygon has a part without a place in the raster's CRS; check the CRS that it is in.")
+    repaired: shapely.Geometry = repaired_polygons(placed, "what was drawn")[0]
+    return repaired
+
+
+def on_raster(geometries: Sequence[shapely.Geometry], geobox: GeoBox) -> NDArray[np.bool_]:
+    """Return which geometries, in the raster's CRS, have a part of their area on it."""
+    height, width = geobox.shape
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], dtype=np.float64)
+    (extent,) = georeference(np.array([shapely.Polygon(corners)]), geobox.affine)
+    shapely.prepare(extent)
+    given = np.array(geometries, dtype=object)
+    return np.asarray(shapely.intersects(extent, given) & ~shapely.touches(extent, given), dtype=np.bool_)
+
+
+def read_proposals(features: Any, geobox: GeoBox) -> Propose:
+    """Read polygons to accept or reject, with the scores and classes that they may have.
+
+    Those outside the raster are left out and counted.
+
+    Raises
+    ------
+    VectorError
+        If they cannot be read, have no CRS where one is needed, are not valid polygons, or all lie outside the raster.
+    """
+    frame = read_onto(features, geobox, what="the layer of proposals")
+    check_polygons(frame.geometry, "the proposals")
+    _check_finite(frame.geometry)
+    rows = zip(
+        shapely.force_2d(frame.geometry.to_numpy()),
+        *(frame[name].tolist() if name in frame else [None] * len(frame) for name in ("predicted_iou", "stability_score")),
+        frame["class"].tolist() if "class" in frame else [None] * len(frame),
+        frame["complete"].tolist() if "complete" in frame else [True] * len(frame),
+        strict=True,
+    )
+    proposals = [
+        Proposed(geometry, _known(iou), _known(stability), _class_name(class_name), is_complete(complete))
+        for geometry, iou, stability, class_name, complete in rows
+    ]
+    inside = on_raster([one.geometry for one in proposals], geobox)
+    if proposals and not inside.any():
+        where = "its pixels" if frame.crs is None else frame.crs.to_string()
+        raise VectorError(
+            f"all {len(proposals)} features lie outside the raster; check that they are of this raster, and that their "
+            f"coordinates are in {where}."
+        )
+    kept = tuple(one for one, is_inside in zip(proposals, inside, strict=True) if is_inside)
+    return Propose(kept, outside=len(proposals) - len(kept))
+
+
+def without_known(proposals: Propose, state: State) -> Propose:
+    """Leave out what an object or a proposal of a state is already, and count it.
+
+    It is the same where the outlines differ by less than a ten-thousandth of its size, as after a way through another CRS, and
+    the classes do not differ; what has no class is the same in any.
+    """
+    others: list[Annotation | Proposal] = [*state.objects, *state.proposals]
+    if not others or not proposals.proposals:
+        return proposals
+    there, given = (np.array([one.geometry for one in some], dtype=object) for some in (others, proposals.proposals))
+    there_bounds, bounds = shapely.bounds(there), shapely.bounds(given)
+    tree = shapely.STRtree([shapely.Point(*middle) for middle in (there_bounds[:, :2] + there_bounds[:, 2:]) / 2])
+    tolerances = SAME * np.sqrt(shapely.area(given))
+    middles = shapely.points((bounds[:, :2] + bounds[:, 2:]) / 2)
+    known: set[int] = set()
+    for number, other in tree.query(middles, predicate="dwithin", distance=tolerances).T.tolist():
+        one, tolerance = proposals.proposals[number], float(tolerances[number])
+        has_class = others[other].class_name is None or one.class_name in (None, others[other].class_name)
+        is_near = np.abs(there_bounds[other] - bounds[number]).max() <= tolerance
+        if has_class and is_near and _same_outline(there[other], one.geometry, tolerance):
+            known.add(number)
+    new = tuple(one for number, one in enumerate(proposals.proposals) if number not in known)
+    return replace(proposals, proposals=new, already=len(known))
+
+
+def _same_outline(one: shapely.Geometry, other: shapely.Geometry, tolerance: float) -> bool:
+    if shapely.equals_exact(one, other):
+        return True
+    apart = shapely.area(shapely.symmetric_difference(one, other))
+    return bool(apart <= tolerance * shapely.length(other))
+
+
+def _class_name(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if value is not None and value == value:  # noqa: PLR0124 - a missing value is NaN, which differs from itself
+        raise VectorError(f"the class of a proposal is {value!r}; give names.")
+    return None
+
+
+def _known(score: Any) -> float | None:
+    return None if score is None or np.isnan(score) else float(score)
+
+
+def _check_finite(geometries: Any) -> None:
+    if not np.isfinite(shapely.bounds(np.asarray(geometries, dtype=object))).all():
+        raise VectorError("a polygon has a corner without a place in the raster's CRS; check the CRS that it is in.")

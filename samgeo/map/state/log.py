@@ -1,0 +1,274 @@
+"""The log of sessions: a line of JSON for every action, only ever appended to.
+
+A session starts with a line that tells what it was made of and which objects it started from, so that its own lines replay
+it. Each line names its session: two that write to one file at once can be told apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from samgeo.errors import OptionError
+from samgeo.geo.grid import Rect
+from samgeo.map.state.actions import Action, from_record, to_record
+from samgeo.map.state.reducer import Annotation
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.segmentation.predictor import Predictor
+
+__all__ = ["Log", "Opening", "Recorded", "check_same", "describe", "differences", "read_log"]
+
+FORMAT = 1
+
+# So many patches along each side of a raster, of so many pixels, tell it from another of the same grid.
+PATCHES, PATCH_PX = 3, 32
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a session starts from.
+
+    Attributes
+    ----------
+    run : dict
+        What its answers depend on, see `describe`.
+    classes : tuple of str
+    objects : tuple of Annotation
+    next_id : int
+    continues : str or None
+        The session that saved the file which the objects come from, if they come from one.
+    """
+
+    run: dict[str, Any]
+    classes: tuple[str, ...]
+    objects: tuple[Annotation, ...] = ()
+    next_id: int = 1
+    continues: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The last session of a log.
+
+    Attributes
+    ----------
+    path : Path
+    session : str
+    opening : Opening
+    actions : tuple of (int, Action)
+        Each with the number of its line, from 1.
+    torn : int or None
+        The number of a last line that was half written when the session died, if there is one.
+    """
+
+    path: Path
+    session: str
+    opening: Opening
+    actions: tuple[tuple[int, Action], ...]
+    torn: int | None
+
+
+class Log:
+    """The log of one session.
+
+    Parameters
+    ----------
+    path : path
+        Appended to, a line at a time; made if it is not there.
+    session : str
+        The session's name.
+    opening : Opening
+        Written at once.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], session: str, opening: Opening) -> None:
+        self.path = Path(path)
+        self.session = session
+        self._broken = False
+        record = {
+            "log": FORMAT,
+            "run": opening.run,
+            "classes": opening.classes,
+            "objects": [_object_record(one) for one in opening.objects],
+            "next_id": opening.next_id,
+            "continues": opening.continues,
+        }
+        try:
+            # A line that was torn stays, on a line of its own.
+            torn = self.path.exists() and not _ends_whole(self.path)
+        except OSError as error:
+            raise OptionError(f"the log {self.path} cannot be written ({error}); choose a file in a folder of yours.") from None
+        self._write({"opening": record}, start=b"\n" if torn else b"")
+
+    def append(self, action: Action) -> None:
+        """Write an action.
+
+        Raises
+        ------
+        OptionError
+            If the file cannot be written; what was written of the line is then ignored by `read_log`.
+        """
+        self._write(to_record(action))
+
+    def _write(self, record: dict[str, Any], start: bytes = b"") -> None:
+        stamped = {"session": self.session, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), **record}
+        line = start + json.dumps(stamped, allow_nan=False).encode() + b"\n"
+        if self._broken:
+            raise self._refusal("an earlier line was cut short, and another one would make the log unreadable")
+        try:
+            # Without a buffer a line is one write: it is with the system before the action takes effect.
+            with self.path.open("ab", buffering=0) as file:
+                written = file.write(line)
+        except OSError as error:
+            raise self._refusal(str(error)) from None
+        if written != len(line):
+            self._broken = True
+            raise self._refusal("a line was cut short")
+
+    def _refusal(self, why: str) -> OptionError:
+        return OptionError(
+            f"the log {self.path} cannot be written ({why}), so that the action was not done; check the free space, "
+            "and go on in a new session."
+        )
+
+
+def read_log(path: str | os.PathLike[str]) -> Recorded:
+    """Read the last session of a log.
+
+    A line that was half written when a session died is tolerated, as the last one or before the start of another session.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot be read, is no log, or is damaged otherwise; the message names the line.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise OptionError(f"the log {path} cannot be read ({error}); check the path.") from None
+    if lines[-1] == b"":
+        lines.pop()
+    records: list[tuple[int, dict[str, Any]]] = []
+    torn: int | None = None
+    for number, line in enumerate(lines, 1):
+        record = _parsed(line)
+        if torn is not None and (record is None or "opening" not in record):
+            raise OptionError(f"line {torn} of {path} is no record of a session; the log was changed, or it is another file.")
+        torn = number if record is None else None
+        if record is not None:
+            records.append((number, record))
+    opened = [(number, record) for number, record in records if "opening" in record]
+    if not opened:
+        raise OptionError(f"{path} holds no session; give a log that a session wrote.")
+    first, start = opened[-1]
+    own = [(number, record) for number, record in records if number > first and record["session"] == start["session"]]
+    actions = tuple((number, _at_line(path, number, record)) for number, record in own)
+    return Recorded(path, start["session"], _opening(path, first, start["opening"]), actions, torn)
+
+
+def describe(predictor: Predictor) -> dict[str, Any]:
+    """Return what the answers of a predictor depend on, for JSON: the raster, the model, the window lattice."""
+    from samgeo.segmentation.windows.store import describe_run
+
+    run = describe_run(predictor.raster, predictor.model, predictor.lattice)
+    run["pixels"]["digest"] = _digest(predictor.raster)
+    return run
+
+
+def differences(recorded: dict[str, Any], now: dict[str, Any], kinds: Sequence[str]) -> list[str]:
+    """Say in which members of ``kinds`` (grid, pixels, model, lattice) two descriptions differ."""
+    return [
+        f"{kind} {name} is {now[kind].get(name)}, and was {recorded[kind].get(name)}"
+        for kind in kinds
+        for name in {**recorded[kind], **now[kind]}
+        if recorded[kind].get(name) != now[kind].get(name)
+    ]
+
+
+def check_same(
+    what: str, recorded: dict[str, Any], now: dict[str, Any], kinds: Sequence[str] = ("grid", "pixels", "model", "lattice")
+) -> None:
+    """Refuse what was recorded with another raster, model or lattice.
+
+    Raises
+    ------
+    OptionError
+        It says each difference.
+    """
+    found = differences(recorded, now, kinds)
+    if found:
+        raise OptionError(
+            f"{what} was made with {recorded['raster']} and {recorded['model']['name']}, which is not what is open now: "
+            f"{'; '.join(found)}. Open the same raster and model, or choose another file."
+        )
+
+
+def _digest(raster: Raster) -> str:
+    """Digest some pixels all over a raster: enough to tell it from another one, without reading it whole."""
+    height, width = raster.shape
+    digest = blake2b(digest_size=16)
+    for y in np.linspace(0, max(height - PATCH_PX, 0), PATCHES).astype(int).tolist():
+        for x in np.linspace(0, max(width - PATCH_PX, 0), PATCHES).astype(int).tolist():
+            pixels, valid = raster.read(Rect(x, y, x + PATCH_PX, y + PATCH_PX))
+            digest.update(pixels.tobytes())
+            digest.update(valid.tobytes())
+    return digest.hexdigest()
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read() in (b"", b"\n")
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "session" in record else None
+
+
+def _at_line(path: Path, number: int, record: dict[str, Any]) -> Action:
+    try:
+        return from_record(record)
+    except OptionError as error:
+        raise OptionError(f"line {number} of {path}: {error}") from None
+
+
+def _object_record(one: Annotation) -> dict[str, Any]:
+    plain = {field.name: getattr(one, field.name) for field in fields(one)}
+    return plain | {"geometry": shapely.to_wkb(one.geometry, hex=True)}
+
+
+def _opening(path: Path, number: int, record: dict[str, Any]) -> Opening:
+    if record.get("log") != FORMAT:
+        raise OptionError(
+            f"line {number} of {path} is of a log of format {record.get('log')!r}, and this version of samgeo reads {FORMAT}; "
+            "use the version that wrote it."
+        )
+    try:
+        objects = tuple(Annotation(**one | {"geometry": shapely.from_wkb(one["geometry"])}) for one in record["objects"])
+        return Opening(record["run"], tuple(record["classes"]), objects, record["next_id"], record["continues"])
+    except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+        raise OptionError(
+            f"line {number} of {path} cannot be read ({type(error).__name__}: {error}); was the log changed?"
+        ) from None

@@ -1,0 +1,144 @@
+"""What differs between two lists of objects, and what others changed, brought into every state of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from samgeo.map.state.actions import Change, Merge
+from samgeo.map.state.reducer import Annotation, Proposal, State
+
+__all__ = ["differences", "merged", "new_ids", "palette_of", "reconciled", "with_changes"]
+
+# The area is compared nowhere: it follows from the geometry, and goes with it.
+_COMPARED = ("geometry", "class_name", "predicted_iou", "stability_score", "made", "edited", "complete")
+
+
+def differences(before: Iterable[Annotation], after: Iterable[Annotation]) -> dict[int, Change]:
+    """Return by id what makes one list of objects of another; the order of the objects does not count."""
+    old, new = ({one.id: one for one in objects} for objects in (before, after))
+    found = {number: Change(number, "removed", {}) for number in old if number not in new}
+    for number, one in new.items():
+        was = old.get(number)
+        if was is one:
+            continue
+        if was is None:
+            found[number] = Change(number, "added", _values(one))
+        elif changed := {name: getattr(one, name) for name in _COMPARED if getattr(one, name) != getattr(was, name)}:
+            found[number] = Change(number, "changed", changed | ({"area": one.area} if "geometry" in changed else {}))
+    return found
+
+
+def reconciled(
+    base: Sequence[Annotation], theirs: Sequence[Annotation], ours: Sequence[Annotation], next_id: int, *, wait: bool
+) -> list[Change]:
+    """Return what to take over from the saved file, where both sides may have changed the same objects since.
+
+    Nothing of either side is dropped. An attribute that both changed differently stays as it is here, and the object of the
+    file becomes another object; an object that one side removed and the other changed stays.
+
+    Parameters
+    ----------
+    base : sequence of Annotation
+        What both sides started from.
+    theirs : sequence of Annotation
+        What the file has now.
+    ours : sequence of Annotation
+        What the session has now.
+    next_id : int
+        For objects that become two.
+    wait : bool
+        Whether objects that were removed from the file wait to be accepted again.
+    """
+    here, there = differences(base, ours), {one.id: one for one in theirs}
+    next_id = max([next_id, *(number + 1 for number in there)])
+    found: list[Change] = []
+    for number, change in differences(base, theirs).items():
+        own = here.get(number)
+        if own is None:
+            found.append(replace(change, wait=wait) if change.kind == "removed" else change)
+        elif change.kind == "removed":
+            continue  # what was changed here is written again
+        elif own.kind == "removed":
+            found.append(Change(number, "restored", _values(there[number])))
+        elif own.kind == "added":
+            if own.values != change.values:
+                found.append(change)
+        elif _clash(own.values, change.values):
+            found.append(Change(next_id, "added", _values(there[number])))
+            next_id += 1
+        else:
+            found.append(change)
+    return found
+
+
+def merged(states: Sequence[State], merge: Merge) -> list[State]:
+    """Return the states of a history as they were if what others changed had been there from the start.
+
+    In this way undo takes back what was done here, and never what others did.
+    """
+    renamed = new_ids(states, merge)
+    next_id = max(
+        [state.next_id for state in states]
+        + [change.id + 1 for change in merge.changes]
+        + [number + 1 for number in renamed.values()]
+    )
+    return [replace(with_changes(_renamed(state, renamed), merge.changes), next_id=next_id) for state in states]
+
+
+def new_ids(states: Sequence[State], merge: Merge) -> dict[int, int]:
+    """Return other ids for objects and proposals of a history whose id others have given to an object of theirs meanwhile."""
+    taken = {change.id for change in merge.changes if change.kind == "added"}
+    used = {one.id for state in states for one in state.objects} | {one.id for state in states for one in state.proposals}
+    first = max([state.next_id for state in states] + [number + 1 for number in taken | used])
+    return dict(zip(sorted(taken & used), range(first, first + len(taken)), strict=False))
+
+
+def with_changes(state: State, changes: Iterable[Change]) -> State:
+    """Return a state after changes of others, selection included."""
+    objects = {one.id: one for one in state.objects}
+    waiting = {one.id: one for one in state.proposals}
+    for change in changes:
+        there = objects.get(change.id)
+        if change.kind == "removed":
+            gone = objects.pop(change.id, None)
+            if gone is not None and change.wait:
+                waiting[gone.id] = _proposal(gone)
+        elif there is not None:
+            objects[change.id] = replace(there, **change.values)
+        elif change.kind != "changed":
+            objects[change.id] = Annotation(id=change.id, **change.values)
+            waiting.pop(change.id, None)
+    selected = state.selected if state.selected in objects else None
+    return replace(state, objects=tuple(objects.values()), proposals=tuple(waiting.values()), selected=selected)
+
+
+def palette_of(classes: Sequence[str], changes: Iterable[Change]) -> tuple[str, ...]:
+    """Return a palette with the classes of objects that others added or changed."""
+    named = (change.values["class_name"] for change in changes if "class_name" in change.values)
+    return tuple(dict.fromkeys((*classes, *named)))
+
+
+def _renamed(state: State, ids: Mapping[int, int]) -> State:
+    if not ids:
+        return state
+    return replace(
+        state,
+        objects=tuple(replace(one, id=ids.get(one.id, one.id)) for one in state.objects),
+        proposals=tuple(replace(one, id=ids.get(one.id, one.id)) for one in state.proposals),
+        selected=None if state.selected is None else ids.get(state.selected, state.selected),
+    )
+
+
+def _values(one: Annotation) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in (*_COMPARED, "area")}
+
+
+def _clash(some: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    return any(some[name] != others[name] for name in some.keys() & others.keys() if name != "area")
+
+
+def _proposal(one: Annotation) -> Proposal:
+    scores = one.predicted_iou, one.stability_score
+    return Proposal(one.id, one.geometry, *scores, one.area, one.class_name, one.complete)

@@ -1,0 +1,321 @@
+"""The state of an annotation session and how an action changes it: values in, values out.
+
+Nothing here knows of a model: what the model answers to clicks comes from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import shapely
+
+from samgeo.errors import OptionError
+from samgeo.map.state.actions import (
+    Accept,
+    AcceptProposals,
+    Action,
+    AddPoint,
+    Choose,
+    ClearPrompts,
+    Delete,
+    Edit,
+    Propose,
+    RejectProposals,
+    Select,
+    SetBox,
+    SetClass,
+)
+
+__all__ = ["Annotation", "Answer", "Offer", "Prompt", "Proposal", "Rules", "State", "apply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The clicks and boxes around one object, in the order in which they were made.
+
+    Attributes
+    ----------
+    marks : tuple of AddPoint or SetBox
+        In raster pixels; of several boxes the last one holds.
+    chosen : tuple of int
+        As long as ``marks``: the candidate that was chosen when each mark was made, whose logits the mark corrects.
+    """
+
+    marks: tuple[AddPoint | SetBox, ...] = ()
+    chosen: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.marks)
+
+    @property
+    def points(self) -> tuple[AddPoint, ...]:
+        """The clicks."""
+        return tuple(mark for mark in self.marks if isinstance(mark, AddPoint))
+
+    @property
+    def box(self) -> SetBox | None:
+        """The box, if there is one."""
+        return next((mark for mark in reversed(self.marks) if isinstance(mark, SetBox)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One live candidate.
+
+    Attributes
+    ----------
+    geometry : Polygon or MultiPolygon
+        In the raster's CRS.
+    predicted_iou, stability_score : float
+        The model's own estimate, and how little the mask depends on the threshold.
+    area : float
+        Square metres; pixels where the raster has no CRS.
+    complete : bool
+        False where the edge of a window cut the outline.
+    """
+
+    geometry: shapely.Geometry
+    predicted_iou: float
+    stability_score: float
+    area: float
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model offers for a prompt: up to three candidates, the best first, or none and why."""
+
+    offers: tuple[Offer, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A polygon that waits to be accepted or rejected; attributes as those of `Annotation`."""
+
+    id: int
+    geometry: shapely.Geometry
+    predicted_iou: float | None
+    stability_score: float | None
+    area: float
+    class_name: str | None = None
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An accepted object.
+
+    Attributes
+    ----------
+    id : int
+        From 1; of a session and all that continue it, unique.
+    geometry : Polygon or MultiPolygon
+        In the raster's CRS.
+    class_name : str
+    predicted_iou, stability_score : float or None
+        Of the model's mask; None where no model scored this geometry.
+    area : float
+        Square metres; pixels where the raster has no CRS.
+    made : str
+        "points", "box", "box and points", "proposal", or "file" for an object of unknown making.
+    edited : bool
+        Whether the geometry was drawn anew by hand since.
+    complete : bool
+        False where the edge of a window cut the outline that a model gave.
+    """
+
+    id: int
+    geometry: shapely.Geometry
+    class_name: str
+    predicted_iou: float | None
+    stability_score: float | None
+    area: float
+    made: str
+    edited: bool = False
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All of a session that can be undone.
+
+    Attributes
+    ----------
+    prompt : Prompt
+        The clicks and the box of the object in the making.
+    answer : Answer
+        Its live candidates.
+    chosen : int
+        Which of them.
+    objects : tuple of Annotation
+        What is accepted, in the order of acceptance.
+    proposals : tuple of Proposal
+        What waits.
+    selected : int or None
+        The id of an object.
+    next_id : int
+        Of the next object or proposal.
+    """
+
+    prompt: Prompt = Prompt()
+    answer: Answer = Answer()
+    chosen: int = 0
+    objects: tuple[Annotation, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+    selected: int | None = None
+    next_id: int = 1
+
+    @property
+    def candidate(self) -> Offer | None:
+        """The chosen candidate, if there is one."""
+        return self.answer.offers[self.chosen] if self.answer.offers else None
+
+    def object(self, id: int) -> Annotation:  # noqa: A002 - the field's word, and the column's name
+        """Return an object.
+
+        Raises
+        ------
+        OptionError
+            If there is none with this id.
+        """
+        found = next((one for one in self.objects if one.id == id), None)
+        if found is None:
+            raise OptionError(f"there is no object {id!r} among the {len(self.objects)} accepted; it may have been deleted.")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a state cannot know by itself.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        The palette.
+    ask : callable
+        `Prompt` to `Answer`.
+    measure : callable
+        Geometries in the raster's CRS to their areas.
+    """
+
+    classes: tuple[str, ...]
+    ask: Callable[[Prompt], Answer]
+    measure: Callable[[Sequence[shapely.Geometry]], list[float]]
+
+
+def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, PLR0911, PLR0912 - a case for each kind of action
+    """Return the state after an action other than undo and redo.
+
+    Raises
+    ------
+    OptionError
+        If the action has nothing to act on.
+    SamgeoError
+        If the model cannot be asked.
+    """
+    match action:
+        case AddPoint() | SetBox():
+            prompt = Prompt((*state.prompt.marks, action), (*state.prompt.chosen, state.chosen))
+            # What is chosen from the palette is then for the new object, and not for one that was selected before.
+            selected = state.selected if state.prompt else None
+            return replace(state, prompt=prompt, answer=rules.ask(prompt), chosen=0, selected=selected)
+        case Choose(candidate):
+            count = len(state.answer.offers)
+            if not 0 <= candidate < count:
+                raise OptionError(f"there is no candidate {candidate}; {count} are offered, counted from 0.")
+            return replace(state, chosen=candidate)
+        case ClearPrompts():
+            return _cleared(state)
+        case Accept(class_name):
+            return _accept(state, class_name, rules)
+        case Select(id):
+            return replace(state, selected=None if id is None else state.object(id).id)
+        case SetClass(id, class_name):
+            _check_class(class_name, rules.classes)
+            return _replaced(state, replace(state.object(id), class_name=class_name))
+        case Edit(id, geometry):
+            drawn = replace(
+                state.object(id),
+                geometry=geometry,
+                area=rules.measure([geometry])[0],
+                predicted_iou=None,
+                stability_score=None,
+                edited=True,
+                complete=True,
+            )
+            return _replaced(state, drawn)
+        case Delete(id):
+            gone = state.object(id)
+            kept = tuple(one for one in state.objects if one is not gone)
+            return replace(state, objects=kept, selected=None if state.selected == id else state.selected)
+        case Propose(proposals):
+            areas = rules.measure([one.geometry for one in proposals])
+            for one in proposals:
+                if one.class_name is not None:
+                    _check_class(one.class_name, rules.classes)
+            added = tuple(
+                Proposal(number, one.geometry, one.predicted_iou, one.stability_score, area, one.class_name, one.complete)
+                for number, (one, area) in enumerate(zip(proposals, areas, strict=True), state.next_id)
+            )
+            return replace(state, proposals=state.proposals + added, next_id=state.next_id + len(added))
+        case AcceptProposals(ids, class_name):
+            _check_class(class_name, rules.classes)
+            taken, left = _split(state.proposals, ids)
+            return replace(state, objects=state.objects + tuple(_accepted(one, class_name) for one in taken), proposals=left)
+        case RejectProposals(ids):
+            return replace(state, proposals=_split(state.proposals, ids)[1])
+    raise AssertionError(f"{action} is for the history of a session, not for a state")
+
+
+def _check_class(class_name: str, classes: tuple[str, ...]) -> None:
+    if class_name not in classes:
+        raise OptionError(f"{class_name!r} is not one of the session's classes, {', '.join(classes)}; choose one of them.")
+
+
+def _cleared(state: State) -> State:
+    return replace(state, prompt=Prompt(), answer=Answer(), chosen=0)
+
+
+def _accept(state: State, class_name: str, rules: Rules) -> State:
+    _check_class(class_name, rules.classes)
+    offer = state.candidate
+    if offer is None:
+        why = "click on an object, or draw a box around it, first" if state.answer.reason is None else "prompt elsewhere"
+        found = "" if state.answer.reason is None else f" ({state.answer.reason})"
+        raise OptionError(f"there is no candidate to accept{found}; {why}.")
+    parts = [name for name, there in (("box", state.prompt.box), ("points", state.prompt.points)) if there]
+    made = Annotation(
+        state.next_id,
+        offer.geometry,
+        class_name,
+        offer.predicted_iou,
+        offer.stability_score,
+        offer.area,
+        " and ".join(parts),
+        complete=offer.complete,
+    )
+    return replace(_cleared(state), objects=(*state.objects, made), next_id=state.next_id + 1)
+
+
+def _replaced(state: State, changed: Annotation) -> State:
+    return replace(state, objects=tuple(changed if one.id == changed.id else one for one in state.objects))
+
+
+def _accepted(one: Proposal, class_name: str) -> Annotation:
+    named = one.class_name or class_name
+    scores = one.predicted_iou, one.stability_score
+    return Annotation(one.id, one.geometry, named, *scores, one.area, "proposal", complete=one.complete)
+
+
+def _split(proposals: tuple[Proposal, ...], ids: tuple[int, ...]) -> tuple[list[Proposal], tuple[Proposal, ...]]:
+    """Return the proposals with these ids, and the others."""
+    by_id = {one.id: one for one in proposals}
+    missing = [id for id in ids if id not in by_id]  # noqa: A001 - the field's word
+    if missing:
+        raise OptionError(
+            f"there is no proposal {missing[0]!r} among the {len(proposals)} that are up; it was decided already."
+        )
+    wanted = set(ids)
+    return [one for one in proposals if one.id in wanted], tuple(one for one in proposals if one.id not in wanted)

@@ -1,0 +1,156 @@
+"""Where a session starts: from nothing, or from what an earlier one saved and logged."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from samgeo.errors import OptionError
+from samgeo.map.files.autosave import Autosave, check_autosave
+from samgeo.map.state.actions import CHANGING
+from samgeo.map.state.history import replay
+from samgeo.map.state.log import Opening, Recorded, check_same, describe, read_log
+from samgeo.map.state.merging import differences, with_changes
+from samgeo.map.state.reducer import Rules, State
+from samgeo.map.suggestions import Answers
+from samgeo.storage.atomic import refuse_unwritable
+
+__all__ = ["check_classes", "check_files", "recorded_at", "start_from"]
+
+_RASTER = ("grid", "pixels")
+
+
+def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Check a palette.
+
+    Raises
+    ------
+    OptionError
+        If it is empty, a name is empty, or one comes twice.
+    """
+    # A mapping would lose its values, and a set has no order.
+    is_listed = isinstance(classes, Iterable) and not isinstance(classes, Mapping | Set)
+    names = (classes,) if isinstance(classes, str) else tuple(classes) if is_listed else ()
+    if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
+        raise OptionError(f"classes are {classes!r}; give one name or more, each once.")
+    return names
+
+
+def check_files(log: object, autosave: object, cache: object = None) -> None:
+    """Check, before any work, what files a session is told to keep.
+
+    Raises
+    ------
+    SamgeoError
+        If one is no path, or cannot be made there.
+    """
+    for name, path in (("log", log), ("cache", cache)):
+        if path is not None and (not isinstance(path, str | os.PathLike) or not os.fspath(path)):
+            raise OptionError(f"{name} is {path!r}; give a path, or None.")
+    if log is not None:
+        refuse_unwritable(Path(str(log)), OptionError)
+    if autosave is not None:
+        check_autosave(autosave)
+
+
+def start_from(
+    answers: Answers, classes: tuple[str, ...], log: str | os.PathLike[str] | None, store: Autosave | None
+) -> Opening:
+    """Find out what a session starts from.
+
+    Objects come from the saved file. Where there is none, they come from the last session of the log, which is done again.
+    Where the log tells of a session that went further than the file, what it did since is done to the file's objects.
+
+    Parameters
+    ----------
+    answers : Answers
+    classes : tuple of str
+        Those of objects that are not among them are added.
+    log : path, optional
+        It may not be there yet.
+    store : Autosave, optional
+        Its file may not be there yet.
+
+    Raises
+    ------
+    SamgeoError
+        If a file is of another raster, cannot be read, or cannot be written.
+    """
+    run = describe(answers.predictor)
+    recorded = _recorded(log, run)
+    saved = None if store is None else store.read()
+    opening = Opening(run, classes)
+    if store is not None and saved is not None:
+        objects, note = saved
+        if note is not None:
+            check_same(str(store.path), note["run"], run, _RASTER)
+        next_id = max([1 if note is None else note["next_id"], *(one.id + 1 for one in objects)])
+        opening = Opening(run, classes, objects, next_id, None if note is None else note["session"])
+    since = 0 if saved is None else None if recorded is None else _unsaved(recorded, saved[1])
+    if recorded is not None and since is not None:
+        check_same(str(recorded.path), recorded.opening.run, run)
+        opening = _ahead(opening, recorded, since, answers, is_all=saved is None)
+    palette = tuple(dict.fromkeys((*opening.classes, *(one.class_name for one in opening.objects))))
+    return replace(opening, classes=palette)
+
+
+def _ahead(opening: Opening, recorded: Recorded, since: int, answers: Answers, *, is_all: bool) -> Opening:
+    """Return an opening with what a log's session did after so many actions; with all that it had where there is no file."""
+    palette = tuple(dict.fromkeys((*recorded.opening.classes, *opening.classes)))
+    rules = Rules(palette, answers.ask, answers.measure)
+    after = replay(recorded, rules).state
+    if is_all:
+        return Opening(opening.run, opening.classes, after.objects, after.next_id)
+    before = replay(replace(recorded, actions=recorded.actions[:since]), rules).state
+    changes = differences(before.objects, after.objects).values()
+    taken = {one.id for one in opening.objects}
+    unused = count(max([opening.next_id, after.next_id, *(number + 1 for number in taken)]))
+    # Another session may have given the same id to an object of its own.
+    free = [replace(one, id=next(unused)) if one.kind == "added" and one.id in taken else one for one in changes]
+    state = with_changes(State(objects=opening.objects), free)
+    return replace(opening, objects=state.objects, next_id=next(unused), continues=None)
+
+
+def recorded_at(log: str | os.PathLike[str]) -> Recorded:
+    """Read the last session of a log, and say what was lost of it.
+
+    Warns
+    -----
+    UserWarning
+        If its last line was half written when the session died.
+    """
+    recorded = read_log(log)
+    if recorded.torn is not None:
+        warnings.warn(
+            f"line {recorded.torn} of {recorded.path} was half written when its session died; that action is left out.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return recorded
+
+
+def _recorded(log: str | os.PathLike[str] | None, run: dict[str, Any]) -> Recorded | None:
+    if log is None or not Path(log).exists() or not Path(log).stat().st_size:
+        return None
+    recorded = recorded_at(log)
+    check_same(str(log), recorded.opening.run, run, _RASTER)
+    return recorded
+
+
+def _unsaved(recorded: Recorded, note: Mapping[str, Any] | None) -> int | None:
+    """Return after how many actions of a log's last session the file was saved, None if it has all that changed objects."""
+    if note is None:
+        return None
+    saved = note.get("saved", {note["session"]: note["actions"]})
+    if recorded.session in saved:
+        since = int(saved[recorded.session])
+    elif note["session"] == recorded.opening.continues:
+        since = 0
+    else:
+        return None
+    return since if any(isinstance(action, CHANGING) for _, action in recorded.actions[since:]) else None

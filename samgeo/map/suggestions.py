@@ -1,0 +1,172 @@
+"""What a predictor offers for the clicks and boxes of a session, each click correcting the answer before it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+
+from samgeo.geo.coordinates.area import area_m2
+from samgeo.geo.coordinates.prompt_geometry import PIXELS
+from samgeo.geo.grid import Rect
+from samgeo.map.state.actions import AddPoint
+from samgeo.map.state.reducer import Answer, Offer, Prompt
+from samgeo.segmentation.masks.vectorize import georeference, polygons
+from samgeo.segmentation.merge.cut_edges import EDGE_PX
+from samgeo.segmentation.predictor import Candidate, Predictor
+from samgeo.segmentation.prompts.assignment import SoftMask
+
+__all__ = ["Answers"]
+
+# Logits of this many prompts stay in memory, about 1 MB each; those of older ones are computed again when they are needed.
+REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answered:
+    """An answer, with the logits of each offer, to go on from; None for what several windows gave together."""
+
+    answer: Answer
+    earlier: tuple[SoftMask | None, ...]
+
+
+class Answers:
+    """Answers to prompts, the same for the same prompt whatever was asked before; for one thread at a time.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self._recent: OrderedDict[Prompt, _Answered] = OrderedDict()
+
+    def ask(self, prompt: Prompt) -> Answer:
+        """Return what the model offers for the marks of a prompt.
+
+        A click after others starts from the logits of the candidate that was chosen before it, where these are of a window
+        that holds the box and the clicks on the object; a box starts anew. What may go on behind the edge of its window, or is
+        asked for by a box larger than a window, is followed into the other windows, as `Predictor.predict` does.
+
+        Raises
+        ------
+        SamgeoError
+            As `Predictor.candidates`.
+        """
+        return self._answered(prompt).answer
+
+    def measure(self, geometries: Sequence[shapely.Geometry]) -> list[float]:
+        """Return areas in square metres; in pixels where the raster has no CRS."""
+        geobox = self.predictor.raster.geobox
+        if geobox.crs is not None:
+            return [float(area) for area in area_m2(geometries, geobox.crs)]
+        return [float(shapely.area(one)) / abs(geobox.affine.determinant) for one in geometries]
+
+    def _answered(self, prompt: Prompt) -> _Answered:
+        parts = [Prompt(prompt.marks[:count], prompt.chosen[:count]) for count in range(1, len(prompt.marks) + 1)]
+        known = max((number for number, part in enumerate(parts) if part in self._recent), default=None)
+        answered = None if known is None else self._recent[parts[known]]
+        # Not by recursion: an analyst may click on one object more often than Python calls deep.
+        for part in parts if known is None else parts[known + 1 :]:
+            answered = self._recent[part] = self._compute(part, answered)
+        if answered is None:
+            raise AssertionError("a prompt that is asked has marks")
+        self._recent.move_to_end(prompt)
+        while len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
+        return answered
+
+    def _compute(self, prompt: Prompt, before: _Answered | None) -> _Answered:
+        given = _arguments(prompt)
+        earlier = self._earlier(prompt, before)
+        if earlier is not None:
+            given["masks"] = [earlier]
+        found = self.predictor.candidates(**given)
+        offers, logits = self._offers(found), tuple(one.earlier for one in found)
+        if found and (earlier is not None or not self._goes_on(prompt, found[0])):
+            return _Answered(Answer(offers), logits)
+        row = self.predictor.predict(**given).iloc[0]
+        if isinstance(row.reason, str):
+            return _Answered(Answer(reason=row.reason), ())
+        area = row[self._area_name]
+        whole = Offer(row.geometry, float(row.predicted_iou), float(row.stability_score), float(area), bool(row.complete))
+        if prompt.box is not None:
+            return _Answered(Answer((whole,)), (None,))
+        if offers and shapely.equals_exact(whole.geometry, offers[0].geometry):
+            return _Answered(Answer(offers), logits)
+        return _Answered(Answer((whole, *offers[1:])), (None, *logits[1:]))
+
+    @property
+    def _area_name(self) -> str:
+        return "area_px" if self.predictor.raster.geobox.crs is None else "area_m2"
+
+    @property
+    def _frame(self) -> Rect:
+        height, width = self.predictor.lattice.shape
+        return Rect(0, 0, width, height)
+
+    def _earlier(self, prompt: Prompt, before: _Answered | None) -> SoftMask | None:
+        if before is None or not before.earlier or not isinstance(prompt.marks[-1], AddPoint):
+            return None
+        earlier = before.earlier[prompt.chosen[-1]]
+        return None if earlier is None or not self._sees(earlier, prompt) else earlier
+
+    def _sees(self, earlier: SoftMask, prompt: Prompt) -> bool:
+        """Whether the window of an earlier answer holds what the object is now said to reach: a click beside it may be far."""
+        window = self.predictor.lattice.rect(*earlier.window)
+        at = [(point.x_px, point.y_px) for point in prompt.points if point.label == 1]
+        if not all(window.x0 <= x < window.x1 and window.y0 <= y < window.y1 for x, y in at):
+            return False
+        return self._holds(window, prompt)
+
+    def _holds(self, window: Rect, prompt: Prompt) -> bool:
+        """Whether a window holds the box of a prompt, as far as it lies in the raster."""
+        if prompt.box is None:
+            return True
+        x0, y0, x1, y1 = prompt.box.xyxy_px
+        frame = self._frame
+        return (
+            window.x0 <= max(x0, frame.x0)
+            and window.y0 <= max(y0, frame.y0)
+            and window.x1 >= min(x1, frame.x1)
+            and window.y1 >= min(y1, frame.y1)
+        )
+
+    def _goes_on(self, prompt: Prompt, found: Candidate) -> bool:
+        """Whether other windows may have more of an object."""
+        window, mask = self.predictor.lattice.rect(*found.earlier.window), found.mask.rect
+        if prompt.box is not None:
+            return not self._holds(window, prompt)
+        frame = self._frame
+        return (
+            (window.x0 > frame.x0 and mask.x0 < window.x0 + EDGE_PX)
+            or (window.y0 > frame.y0 and mask.y0 < window.y0 + EDGE_PX)
+            or (window.x1 < frame.x1 and mask.x1 > window.x1 - EDGE_PX)
+            or (window.y1 < frame.y1 and mask.y1 > window.y1 - EDGE_PX)
+        )
+
+    def _offers(self, found: Sequence[Candidate]) -> tuple[Offer, ...]:
+        geometries = georeference(polygons([one.mask for one in found]), self.predictor.raster.geobox.affine)
+        areas = [float(one.mask.area) for one in found]
+        if self.predictor.raster.geobox.crs is not None:
+            areas = self.measure(geometries.tolist())
+        return tuple(
+            Offer(geometry, one.predicted_iou, one.stability_score, area, one.complete)
+            for geometry, one, area in zip(geometries, found, areas, strict=True)
+        )
+
+
+def _arguments(prompt: Prompt) -> dict[str, Any]:
+    """Return the prompt as `Predictor` takes it."""
+    given: dict[str, Any] = {"crs": PIXELS}
+    if prompt.points:
+        given["points"] = np.array([[(point.x_px, point.y_px) for point in prompt.points]])
+        given["labels"] = np.array([[point.label for point in prompt.points]])
+    if prompt.box is not None:
+        given["boxes"] = np.array([prompt.box.xyxy_px])
+    return given

@@ -1,0 +1,122 @@
+"""What an action led to, in a line for a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from samgeo.map.state.actions import (
+    Accept,
+    AcceptProposals,
+    AddPoint,
+    Choose,
+    ClearPrompts,
+    Delete,
+    Edit,
+    Merge,
+    Propose,
+    Redo,
+    RejectProposals,
+    Select,
+    SetBox,
+    SetClass,
+    Undo,
+)
+from samgeo.map.state.live_state import Snapshot
+from samgeo.map.state.reducer import Annotation, Offer, Proposal, State
+
+__all__ = ["CUT", "describe", "tell_of"]
+
+CUT = "cut by a window's edge"
+START = "click on an object, or drag a box around it"
+
+
+def describe(class_name: str | None, one: Offer | Proposal | Annotation, unit: str) -> str:
+    """Return a line about an object, with areas in a unit."""
+    score = None if one.predicted_iou is None else f"score {one.predicted_iou:.2f}"
+    parts = [class_name, f"{one.area:,.1f} {unit}", score, None if one.complete else CUT]
+    return ", ".join(part for part in parts if part)
+
+
+def tell_of(now: Snapshot, unit: str) -> str:
+    """Return what a session came to with its last action.
+
+    Parameters
+    ----------
+    now : Snapshot
+    unit : str
+        Of areas.
+    """
+    said = _said(now, unit) or START
+    return said if now.merge is None else f"{said}; {_merged(now.merge)}"
+
+
+def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a line for each kind of action
+    state = now.state
+    match now.action:
+        case AddPoint() | SetBox() | Choose():
+            return _offered(state, unit)
+        case Accept():
+            return f"accepted {state.objects[-1].id} ({state.objects[-1].class_name})"
+        case AcceptProposals(ids):
+            return f"accepted {len(ids)}, {len(state.proposals)} wait"
+        case RejectProposals(ids):
+            return f"rejected {len(ids)}, {len(state.proposals)} wait"
+        case Propose():
+            return _proposed(now.action, len(state.proposals))
+        case Select(id) if id is not None:
+            one = state.object(id)
+            return f"selected {id}: {describe(one.class_name, one, unit)}"
+        case SetClass(id, class_name):
+            return f"{id} is now {class_name}"
+        case Edit(id):
+            return f"{id} has another outline: {state.object(id).area:,.1f} {unit}"
+        case Delete(id):
+            return f"deleted {id}"
+        case Undo():
+            return f"undone; {_counted(state)}"
+        case Redo():
+            return f"done again; {_counted(state)}"
+        case ClearPrompts():
+            return START
+        case Merge():
+            return _merged(now.action)
+    return _counted(state) if state.objects else START
+
+
+def _proposed(action: Propose, waiting: int) -> str:
+    new = len(action.proposals)
+    more = "" if new == waiting else f", {waiting} in all"
+    parts = [f"{new} to accept or reject{more}"]
+    if action.already:
+        parts.append(f"{action.already} more {'was' if action.already == 1 else 'were'} there already")
+    if action.outside:
+        parts.append(f"{action.outside} outside the raster {'was' if action.outside == 1 else 'were'} left out")
+    return "; ".join(parts)
+
+
+def _merged(merge: Merge) -> str:
+    """Return what another program or session did to the saved file."""
+    kinds = Counter("changed" if change.kind == "restored" else change.kind for change in merge.changes)
+    parts = [f"{kinds[kind]} {kind}" for kind in ("added", "changed", "removed") if kinds[kind]]
+    waiting = sum(change.wait for change in merge.changes)
+    told = [f"the saved file was changed elsewhere: {', '.join(parts)}"] if parts else []
+    if waiting:
+        told.append(f"of the removed ones {waiting} wait, to be accepted again or rejected")
+    if merge.left:
+        told.append(f"{merge.left} rows of the saved file are no objects (no class, or no valid polygon) and stay as they are")
+    if merge.remade:
+        told.append("the saved file was gone and is written anew")
+    return "; ".join(told)
+
+
+def _offered(state: State, unit: str) -> str:
+    offer = state.candidate
+    if offer is None:
+        return f"nothing found: {state.answer.reason}"
+    count = len(state.answer.offers)
+    which = f"candidate {state.chosen + 1} of {count}" if count > 1 else "candidate"
+    return f"{which}: {describe(None, offer, unit)}"
+
+
+def _counted(state: State) -> str:
+    return f"{len(state.objects)} accepted" + (f", {len(state.proposals)} wait" if state.proposals else "")

@@ -1,0 +1,171 @@
+"""What a session looks like on the map: the panel and the layers follow it, from whatever thread it is acted on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from samgeo.errors import SamgeoError
+from samgeo.map.session import Session
+from samgeo.map.state.live_state import Snapshot
+from samgeo.map.state.reducer import Annotation, Proposal, State
+from samgeo.map.ui.browser_part import library
+from samgeo.map.ui.messages import describe, tell_of
+from samgeo.map.ui.panel import Panel, hex_color
+from samgeo.map.view.layers import Pictures, Polygons, Sketch
+from samgeo.map.view.map_coordinates import Place
+from samgeo.map.view.viewport import View, draw
+from samgeo.plot.colors import palette
+
+__all__ = ["Drawing"]
+
+EXPORT = "objects.gpkg"
+WAITING = {"color": "#ff9100", "weight": 2, "dashArray": "4 4", "fillOpacity": 0.15, "className": "samgeo-proposal"}
+
+
+class Drawing:
+    """The panel and the layers of a map, drawn from snapshots of a session.
+
+    Parameters
+    ----------
+    session : Session
+    place : Place
+        Of its raster.
+    leaflet : Map
+        Of ipyleaflet.
+    act : callable
+        Gets what buttons stand for.
+    tiles : Layer or None
+        Of ipyleaflet, where it shows the raster.
+
+    Attributes
+    ----------
+    panel : Panel
+    pictures : Pictures
+    proposals, objects : Polygons
+    sketch : Sketch
+    """
+
+    def __init__(self, session: Session, place: Place, leaflet: Any, act: Callable[[str], None], tiles: Any) -> None:
+        self._session, self._place, self._leaflet = session, place, leaflet
+        self._unit = "px" if place.geobox.crs is None else "m²"
+        self._lock = threading.RLock()
+        self._drawn: State | None = None
+        colors = palette(len(session.classes))
+        self._colors = {name: hex_color(color) for name, color in zip(session.classes, colors, strict=True)}
+        self.panel = Panel(session.classes, colors, self._unit, EXPORT, act)
+        self.pictures = Pictures(leaflet, tiles)
+        self.proposals = Polygons(leaflet, place, self._proposal_style, self._hovered)
+        self.objects = Polygons(leaflet, place, self._object_style, self._hovered)
+        self.sketch = Sketch(leaflet, place)
+        leaflet.add(library("ipyleaflet").WidgetControl(widget=self.panel.hover, position="bottomleft"))
+
+    def around(self, front: Any, height: int) -> Any:
+        """Return the widget that holds all of it."""
+        widgets = library("ipywidgets")
+        both = widgets.HBox([self._leaflet, self.panel.box], layout={"height": f"{height}px"})
+        widget = widgets.VBox([both, self.panel.status, front])
+        widget.add_class("samgeo-map")
+        return widget
+
+    def show(self, now: Snapshot) -> None:
+        """Draw a session; what the analyst waits for comes first."""
+        with self._lock:
+            state, before = now.state, self._drawn
+            self._show_classes()
+            if before is None or before.candidate is not state.candidate:
+                self.sketch.show_offer(state.candidate)
+            if before is None or before.prompt is not state.prompt:
+                self.sketch.show_prompt(state.prompt)
+            if before is None or before.objects is not state.objects or before.selected != state.selected:
+                self.objects.show(state.objects, state.selected)
+            if before is None or before.proposals is not state.proposals:
+                self.proposals.show(state.proposals)
+            self.panel.show(now, before)
+            self.panel.tell(tell_of(now, self._unit))
+            self._drawn = state
+
+    def _show_classes(self) -> None:
+        """Follow the session's palette, which grows when another program adds a class to the saved file."""
+        classes = self._session.classes
+        if len(classes) > len(self._colors):
+            colors = palette(len(classes))
+            self._colors |= {
+                name: hex_color(color) for name, color in zip(classes, colors, strict=True) if name not in self._colors
+            }
+            self.panel.show_classes(classes, colors)
+
+    def show_view(self, view: View) -> None:
+        """Draw what is in view of the raster."""
+        with self.told():
+            picture = draw(self._session.predictor.raster, self._place, view)
+            if picture is not None:
+                self.pictures.show(picture)
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show how far the work on what is in view is; a total of 0 says that there is none."""
+        with self._lock:
+            self.panel.show_progress(done, total)
+
+    def tell(self, text: str, *, is_error: bool = False) -> None:
+        """Put a line in the status."""
+        with self._lock:
+            self.panel.tell(text, is_error=is_error)
+
+    def tell_of(self, now: Snapshot) -> None:
+        """Put a line about what an action led to in the status."""
+        self.tell(tell_of(now, self._unit))
+
+    def tell_instead_of(self, text: str) -> None:
+        """Tell of the session, where the status still says something else."""
+        with self._lock:
+            if self.panel.status.value == text:
+                self.panel.tell(tell_of(self._session.snapshot, self._unit))
+
+    def guarded(self, do: Callable[[], object]) -> None:
+        """Do something, as in `told`."""
+        with self.told():
+            do()
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Say in the status line what goes wrong within; what nobody foresaw is raised all the same."""
+        try:
+            yield
+        except SamgeoError as error:
+            self.tell(str(error), is_error=True)
+        except Exception as error:
+            self.tell(f"{type(error).__name__}: {error}", is_error=True)
+            raise
+
+    def leave(self) -> None:
+        """Say of no shape any more what it is: the mouse has left it."""
+        with self._lock:
+            self.panel.tell_hovered("")
+
+    def _hovered(self, number: int) -> None:
+        state = self._session.state
+        found = next((one for one in _shapes(state) if one.id == number), None)
+        if found is not None:
+            with self._lock:
+                self.panel.tell_hovered(describe(found.class_name, found, self._unit))
+
+    def _object_style(self, one: Annotation, is_selected: bool) -> dict[str, Any]:
+        color = self._colors[one.class_name]
+        return {
+            "color": "#ffffff" if is_selected else color,
+            "weight": 4 if is_selected else 2,
+            "fillColor": color,
+            "fillOpacity": 0.3,
+            "className": "samgeo-object samgeo-selected" if is_selected else "samgeo-object",
+        }
+
+    def _proposal_style(self, one: Proposal, _: bool) -> dict[str, Any]:
+        color = self._colors.get(one.class_name or "", WAITING["color"])
+        return WAITING | {"fillColor": color, "color": color}
+
+
+def _shapes(state: State) -> list[Annotation | Proposal]:
+    return [*state.objects, *state.proposals]

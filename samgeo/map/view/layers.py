@@ -1,0 +1,214 @@
+"""The layers of the map: pictures of the raster, what is offered, what is accepted, what waits. Only what changed is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from samgeo.map.state.actions import AddPoint
+from samgeo.map.state.reducer import Annotation, Offer, Prompt, Proposal
+from samgeo.map.ui.browser_part import library
+from samgeo.map.ui.pointer import LatLng
+from samgeo.map.view.map_coordinates import Place
+from samgeo.map.view.viewport import Picture, encode
+
+__all__ = ["Pictures", "Polygons", "Sketch"]
+
+# Shapes that travel together: after a change the others of its layer are sent again.
+CHUNK = 16
+
+HOVER = {"weight": 4, "fillOpacity": 0.35}
+PREVIEW = {"color": "#00e5ff", "weight": 3, "fillColor": "#00e5ff", "fillOpacity": 0.25, "className": "samgeo-preview"}
+MARKS = {1: "#00c853", 0: "#ff1744"}
+MARK_PX = 5
+BOX = {"color": "#ffea00", "weight": 2, "fill": False, "dashArray": "6 4", "className": "samgeo-box"}
+DRAFTS = {"box": "#ffea00", "add": "#00c853", "cut": "#ff1744"}
+
+Hovered = Callable[[int], None]
+
+
+def collection(features: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return features as GeoJSON."""
+    return {"type": "FeatureCollection", "features": list(features)}
+
+
+def feature(geometry: Mapping[str, Any], style: Mapping[str, Any], **properties: Any) -> dict[str, Any]:
+    """Return a feature with the style that Leaflet draws it in."""
+    return {"type": "Feature", "geometry": geometry, "properties": {"style": style, **properties}}
+
+
+class Pictures:
+    """Pictures of the raster: the first one stays under the last two, so that moving never shows nothing.
+
+    Parameters
+    ----------
+    leaflet : Map
+        Of ipyleaflet.
+    below : Layer or None
+        Of ipyleaflet, to lie under them.
+    """
+
+    def __init__(self, leaflet: Any, below: Any = None) -> None:
+        self._library = library("ipyleaflet")
+        if below is not None:
+            leaflet.add(below)
+        self._group = self._library.LayerGroup()
+        leaflet.add(self._group)
+
+    @property
+    def shown(self) -> tuple[Any, ...]:
+        """The layers, from the lowest."""
+        layers: tuple[Any, ...] = self._group.layers
+        return layers
+
+    def show(self, picture: Picture) -> None:
+        """Show a picture above the others; of those, the first and the last stay."""
+        layer = self._library.ImageOverlay(url=encode(picture.image), bounds=picture.bounds)
+        before = self.shown
+        kept = before if len(before) < 3 else (before[0], before[-1])
+        self._group.layers = (*kept, layer)
+        for one in set(before) - set(kept):
+            one.close()
+
+
+class Polygons:
+    """Shapes with ids, such as what is accepted, in layers of a few each.
+
+    Parameters
+    ----------
+    leaflet : Map
+        Of ipyleaflet.
+    place : Place
+    style : callable
+        A shape, and whether it is selected, to Leaflet's style.
+    hovered : callable
+        Gets the id of a shape when the mouse comes over it.
+    """
+
+    def __init__(self, leaflet: Any, place: Place, style: Callable[[Any, bool], Mapping[str, Any]], hovered: Hovered) -> None:
+        self._library = library("ipyleaflet")
+        self._group = self._library.LayerGroup()
+        self._place = place
+        self._style = style
+        self._hovered = hovered
+        self._chunks: list[tuple[tuple[Any, ...], Any]] = []
+        leaflet.add(self._group)
+
+    @property
+    def features(self) -> list[dict[str, Any]]:
+        """What is shown, as GeoJSON."""
+        return [one for layer in self._group.layers for one in layer.data["features"]]
+
+    def show(self, shapes: Sequence[Annotation] | Sequence[Proposal], selected: int | None = None) -> None:
+        """Show these shapes, and no others."""
+        layers = list(self._group.layers)
+        chunks = []
+        for number, start in enumerate(range(0, len(shapes), CHUNK)):
+            members: tuple[Annotation | Proposal, ...] = tuple(shapes[start : start + CHUNK])
+            chosen = selected if any(one.id == selected for one in members) else None
+            before = self._chunks[number] if number < len(self._chunks) else None
+            chunks.append((members, chosen))
+            if before is not None and before[1] == chosen and _same(before[0], members):
+                continue
+            data = collection(self._feature(one, one.id == chosen) for one in members)
+            if number < len(layers):
+                layers[number].data = data
+            else:
+                layers.append(self._new(data))
+        self._chunks = chunks
+        gone = layers[len(chunks) :]
+        if gone or len(layers) != len(self._group.layers):
+            self._group.layers = tuple(layers[: len(chunks)])
+        for one in gone:
+            one.close()
+
+    def _new(self, data: dict[str, Any]) -> Any:
+        layer = self._library.GeoJSON(data=data, hover_style=HOVER)
+        layer.on_hover(lambda **told: self._hovered(told["properties"]["id"]))
+        return layer
+
+    def _feature(self, shape: Any, is_selected: bool) -> dict[str, Any]:
+        return feature(self._place.to_geojson(shape.geometry), self._style(shape, is_selected), id=shape.id)
+
+
+class Sketch:
+    """What is in the making: the chosen candidate, the clicks, the box, and what the mouse is drawing.
+
+    Parameters
+    ----------
+    leaflet : Map
+        Of ipyleaflet.
+    place : Place
+    """
+
+    def __init__(self, leaflet: Any, place: Place) -> None:
+        self._place = place
+        made = [library("ipyleaflet").GeoJSON(data=collection(())) for _ in range(2)]
+        self._preview, self._draft = made
+        # Circles, where Leaflet would put pins, which take clicks.
+        self._marks = library("ipyleaflet").GeoJSON(data=collection(()), point_style={"radius": MARK_PX})
+        for layer in (self._preview, self._marks, self._draft):
+            leaflet.add(layer)
+
+    @property
+    def preview(self) -> list[dict[str, Any]]:
+        """The chosen candidate as GeoJSON, if there is one."""
+        features: list[dict[str, Any]] = self._preview.data["features"]
+        return features
+
+    @property
+    def marks(self) -> list[dict[str, Any]]:
+        """The clicks and the box as GeoJSON."""
+        features: list[dict[str, Any]] = self._marks.data["features"]
+        return features
+
+    @property
+    def draft(self) -> list[dict[str, Any]]:
+        """What the mouse is drawing, as GeoJSON."""
+        features: list[dict[str, Any]] = self._draft.data["features"]
+        return features
+
+    def show_offer(self, offer: Offer | None) -> None:
+        """Show a candidate."""
+        features = () if offer is None else (feature(self._place.to_geojson(offer.geometry), PREVIEW),)
+        self._preview.data = collection(features)
+
+    def show_prompt(self, prompt: Prompt) -> None:
+        """Show clicks and the box."""
+        features = [self._point(one) for one in prompt.points]
+        if prompt.box is not None:
+            x0, y0, x1, y1 = prompt.box.xyxy_px
+            ring = ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
+            features.append(feature({"type": "Polygon", "coordinates": [[self._lnglat(x, y) for x, y in ring]]}, BOX))
+        self._marks.data = collection(features)
+
+    def show_draft(self, track: Sequence[LatLng], kind: str) -> None:
+        """Show what the mouse is drawing: a box between two corners, or a line."""
+        line: Sequence[LatLng] = track
+        if kind == "box" and len(track) == 2:
+            (lat, lng), (other_lat, other_lng) = track
+            line = ((lat, lng), (lat, other_lng), (other_lat, other_lng), (other_lat, lng), (lat, lng))
+        style = {"color": DRAFTS.get(kind, BOX["color"]), "weight": 2, "fill": False, "className": "samgeo-draft"}
+        points = [[lng, lat] for lat, lng in line]
+        drawn = (feature({"type": "LineString", "coordinates": points}, style),) if len(points) > 1 else ()
+        self._draft.data = collection(drawn)
+
+    def _point(self, point: AddPoint) -> dict[str, Any]:
+        style = {
+            "color": "#ffffff",
+            "weight": 2,
+            "fillColor": MARKS[point.label],
+            "fillOpacity": 1,
+            "className": "samgeo-prompt",
+        }
+        return feature({"type": "Point", "coordinates": self._lnglat(point.x_px, point.y_px)}, style, label=point.label)
+
+    def _lnglat(self, x_px: float, y_px: float) -> list[float]:
+        import numpy as np
+
+        lat, lng = self._place.from_pixels(np.array([x_px, y_px])).tolist()
+        return [lng, lat]
+
+
+def _same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))

@@ -1,0 +1,112 @@
+"""The part of the map that pans and zooms: made for a raster, and what it has in view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from samgeo.errors import OptionError
+from samgeo.map.ui.browser_part import library
+from samgeo.map.view.map_coordinates import RADIUS_M, Place
+from samgeo.map.view.viewport import MAX_SIDE, View
+
+__all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "whole"]
+
+# What is assumed until the browser says how large the map is there.
+WIDTH_PX = 900
+SIDE_PX = 1024
+
+CLOSEST = 32  # screen pixels a raster pixel
+OUTER_ZOOMS = 3
+ZOOM_STEP = 0.25
+
+TILE_M = 2 * math.pi * RADIUS_M / 256
+"""A screen pixel of Web Mercator at zoom 0."""
+
+
+def check_basemap(basemap: object) -> None:
+    """Refuse what ipyleaflet cannot draw under a raster.
+
+    Raises
+    ------
+    OptionError
+        If it is neither a layer nor a basemap of ipyleaflet.
+    """
+    if basemap is not None and not isinstance(basemap, library("ipyleaflet").Layer | Mapping):
+        raise OptionError(
+            f"basemap is {basemap!r}; give a layer or a basemap such as ipyleaflet.basemaps.OpenStreetMap.Mapnik."
+        )
+
+
+def make_leaflet(place: Place, basemap: Any, height: int) -> Any:
+    """Make a map of ipyleaflet that shows where a raster lies.
+
+    Parameters
+    ----------
+    place : Place
+    basemap : TileLayer or basemap of ipyleaflet, or None
+    height : int
+        Pixels, which the map fills.
+
+    Raises
+    ------
+    OptionError
+        If there is a basemap and the raster has no place on the globe.
+    """
+    ipyleaflet = library("ipyleaflet")
+    if basemap is not None and place.px_per_degree is not None:
+        raise OptionError("the raster has no place on the globe, so that it can have no basemap; leave it away.")
+    tiles = basemap if basemap is None or isinstance(basemap, ipyleaflet.Layer) else ipyleaflet.basemap_to_tiles(basemap)
+    center, zoom = fit(place, WIDTH_PX, height)
+    rows, columns = place.geobox.shape
+    leaflet = ipyleaflet.Map(
+        layers=() if tiles is None else (tiles,),  # without this ipyleaflet asks the network for tiles
+        crs=ipyleaflet.projections.EPSG3857 if place.px_per_degree is None else ipyleaflet.projections.Simple,
+        center=center,
+        zoom=zoom,
+        min_zoom=max(math.floor(zoom) - OUTER_ZOOMS, 0),
+        max_zoom=math.ceil(fit(place, CLOSEST * columns, CLOSEST * rows)[1]),
+        zoom_snap=ZOOM_STEP,
+        scroll_wheel_zoom=True,
+        double_click_zoom=False,
+        box_zoom=False,
+        attribution_control=tiles is not None,
+        layout={"height": "100%", "flex": "1 1 auto"},
+    )
+    leaflet.add_class("samgeo-leaflet")
+    return leaflet
+
+
+def fit(place: Place, width: float, height: float) -> tuple[tuple[float, float], float]:
+    """Return the centre and the zoom that show all of a raster in so many screen pixels."""
+    south, west, north, east = place.bounds
+    corners = place.to_plane(np.array([[south, west], [north, east]]))
+    across, up = (corners[1] - corners[0]).tolist()
+    lat, lng = place.from_plane(corners.mean(axis=0)).tolist()
+    unit = max(across / width, up / height)
+    zoom = math.log2((TILE_M if place.px_per_degree is None else 1.0) / unit)
+    return (lat, lng), math.floor(zoom / ZOOM_STEP) * ZOOM_STEP
+
+
+def in_view(leaflet: Any) -> View | None:
+    """Return what a map shows; None before the browser has said so."""
+    if not leaflet.pixel_bounds or not leaflet.bounds:
+        return None
+    ((left, top), (right, bottom)), ((south, west), (north, east)) = leaflet.pixel_bounds, leaflet.bounds
+    width, height = round(right - left), round(bottom - top)
+    if width < 1 or height < 1 or south >= north or west >= east:
+        return None
+    return View(south, west, north, east, min(width, MAX_SIDE), min(height, MAX_SIDE))
+
+
+def whole(place: Place) -> View:
+    """Return a view of all of a raster, for when nothing is known of the screen."""
+    south, west, north, east = place.bounds
+    corners = place.to_plane(np.array([[south, west], [north, east]]))
+    across, up = (corners[1] - corners[0]).tolist()
+    longer = max(across, up)
+    size = [max(round(SIDE_PX * side / longer), 1) for side in (across, up)]
+    return View(south, west, north, east, *size)

@@ -1,0 +1,107 @@
+"""The raster drawn by localtileserver, a server of map tiles on this machine, instead of through the kernel's channel."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samgeo.errors import OptionError, SamgeoError
+from samgeo.geo.raster.bands import ALPHA
+from samgeo.geo.raster.sources.file_source import FileSource
+from samgeo.map.ui.browser_part import library
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.map.view.map_coordinates import Place
+
+__all__ = ["KERNEL", "TILES", "check_tiles", "tile_layer"]
+
+KERNEL, SERVER = "kernel", "localtileserver"
+TILES = (KERNEL, SERVER)
+"""What draws a raster."""
+
+INSTEAD = 'leave tiles="kernel", which shows any raster.'
+
+
+def check_tiles(tiles: str, raster: Raster, place: Place) -> None:
+    """Refuse what cannot draw a raster.
+
+    Parameters
+    ----------
+    tiles : str
+        One of `TILES`.
+    raster : Raster
+    place : Place
+        Of the raster.
+
+    Raises
+    ------
+    OptionError
+        If it is another name, the server is not installed, or it cannot show this raster as the model sees it.
+    """
+    if tiles not in TILES:
+        raise OptionError(f"tiles is {tiles!r}; give {' or '.join(repr(one) for one in TILES)}.")
+    if tiles != SERVER:
+        return
+    library(SERVER, extra="tiles")
+    why = _hindrance(raster, place)
+    if why is not None:
+        raise OptionError(f"{SERVER} cannot show {raster.name}: {why}; {INSTEAD}")
+
+
+def tile_layer(raster: Raster) -> Any:
+    """Start the server, if it does not run yet, and make a layer of ipyleaflet that shows what it serves of a raster.
+
+    Parameters
+    ----------
+    raster : Raster
+        One that `check_tiles` lets pass. Its bands, stretch and nodata are those of the tiles.
+
+    Raises
+    ------
+    OptionError
+        If the server does not start, or cannot read the raster.
+    """
+    server = library(SERVER, extra="tiles")
+    try:
+        return server.get_leaflet_tile_layer(_file(raster), show_loading=False, **_style(raster))
+    except SamgeoError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it raises what its own libraries do
+        raise OptionError(
+            f"{SERVER} does not serve {raster.name} ({type(error).__name__}: {error}); see that it is whole, with "
+            f"pip install -U 'samgeo[tiles]', or {INSTEAD}"
+        ) from None
+
+
+def _hindrance(raster: Raster, place: Place) -> str | None:
+    if _file(raster) is None:
+        return "it serves single files of this machine, and this is none"
+    if place.px_per_degree is not None:
+        return "it serves Web Mercator, in which this raster has no place"
+    if any(band.is_alpha != (band.color == ALPHA) for band in raster.source.bands):
+        return "it takes the band that is tagged as transparency for it"
+    nodata = set(map(str, raster.nodata))  # NaN differs from itself, not from its name
+    own = {str(raster.source.bands[number - 1].nodata) for number in raster.bands}
+    if len(nodata) > 1 or (nodata == {"None"} and own != nodata):
+        return "it knows one nodata value for all bands, and none only where the file has none"
+    return None
+
+
+def _file(raster: Raster) -> str | None:
+    source = raster.source
+    return source.path if isinstance(source, FileSource) and Path(source.path).is_file() else None
+
+
+def _style(raster: Raster) -> dict[str, Any]:
+    """Return bands, stretch and nodata as the server takes them."""
+    if raster.source.palette is not None:
+        return {}
+    bands = list(raster.bands[:1] if len(set(raster.bands)) == 1 else raster.bands)
+    style: dict[str, Any] = {"indexes": bands, "nodata": raster.nodata[0]}
+    if raster.stretch is not None:
+        low = [pair[0] for pair in raster.stretch[: len(bands)]]
+        high = [max(pair[1], math.nextafter(pair[0], math.inf)) for pair in raster.stretch[: len(bands)]]
+        style |= {"vmin": low, "vmax": high} if len(bands) > 1 else {"vmin": low[0], "vmax": high[0]}
+    return style

@@ -1,0 +1,9 @@
+from .protocols import Describing as Describing
+from .protocols import Gating as Gating
+from .protocols import Segmenter as Segmenter
+from .registry import Gates as Gates
+from .registry import ModelInfo as ModelInfo
+from .registry import list_models as list_models
+from .registry import load_model as load_model
+
+__all__ = ["Describing", "Gates", "Gating", "ModelInfo", "Segmenter", "list_models", "load_model"]

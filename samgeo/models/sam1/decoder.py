@@ -1,0 +1,191 @@
+"""SAM's mask decoder: tokens and image attend to each other, then each mask token paints its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from samgeo.models.sam1.architecture import Architecture
+from samgeo.models.sam1.attention import Projections, add_read_of_tokens, read_image, read_tokens
+from samgeo.models.sam1.encoder import ChannelNorm, Mlp
+
+__all__ = ["MaskDecoder"]
+
+# A processor upscales no more prompts together than its caches hold: a prompt is 12 MB of pixels.
+PAINT_AT_ONCE = 1
+
+
+class MaskDecoder(nn.Module):
+    """Image embedding and prompt tokens to masks and their predicted IoU.
+
+    The heads that predict IoU and paint masks stay in float32, see ``keep_heads_exact``.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The sizes. Parameters have the names of the official checkpoints.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        width = a.prompt_width
+        self.iou_token = nn.Embedding(1, width)
+        self.mask_tokens = nn.Embedding(a.mask_tokens, width)
+        self.transformer = TwoWayTransformer(architecture)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(width, width // 4, 2, stride=2),
+            ChannelNorm(width // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(width // 4, width // 8, 2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(Head([width, width, width, width // 8]) for _ in range(a.mask_tokens))
+        self.iou_prediction_head = Head([width, *[a.iou_width] * (a.iou_depth - 1), a.mask_tokens])
+
+    def keep_heads_exact(self) -> None:
+        """Put the IoU head and the painting heads in float32, after the model was put in another type."""
+        self.iou_prediction_head.float()
+        self.output_hypernetworks_mlps.float()
+
+    def attend(self, image: Tensor, positions: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """Let the prompts of one window and its image attend to each other.
+
+        Parameters
+        ----------
+        image : tensor, shape (1 or P, C, g, g)
+            Embedding plus dense prompt; one for all prompts where they share it.
+        positions : tensor, shape (g * g, C)
+            Encoded centres of the embedding's cells.
+        prompts : tensor, shape (P, T, C)
+            Prompt tokens.
+
+        Returns
+        -------
+        tokens : tensor of float32, shape (P, 1 + mask tokens, C)
+            The IoU token, then the mask tokens.
+        cells : tensor, shape (P, C, g, g)
+        """
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
+        tokens, cells = self.transformer(image.flatten(2).transpose(1, 2), positions, tokens)
+        return tokens[:, : len(own)].float(), cells.transpose(1, 2).unflatten(2, image.shape[2:])
+
+    def predict_iou(self, tokens: Tensor) -> Tensor:
+        """Return the predicted IoU of every mask token, ``(P, mask tokens)`` of float32."""
+        predicted: Tensor = self.iou_prediction_head(tokens[:, 0])
+        return predicted
+
+    def paint(self, tokens: Tensor, cells: Tensor, kept: range) -> Tensor:
+        """Return the logits of the mask tokens in ``kept``, ``(P, M, 4 * g, 4 * g)`` of float32."""
+        weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in kept], dim=1)
+        step = PAINT_AT_ONCE if cells.device.type == "cpu" else len(cells)
+        parts = (slice(at, at + step) for at in range(0, len(cells), step))
+        return torch.cat([self._paint(weights[part], cells[part]) for part in parts])
+
+    def _paint(self, weights: Tensor, cells: Tensor) -> Tensor:
+        """Upscale ``(P, C, g, g)`` cells; paint with ``(P, M, c)`` weights."""
+        first, second = (cast(nn.ConvTranspose2d, self.output_upscaling[layer]) for layer in (0, 3))
+        norm = cast(ChannelNorm, self.output_upscaling[1])
+        prompts, width, grid, _ = cells.shape
+        # Transposed convolutions of stride 2 are matrix products that give each cell its four pixels. Pixels stay with their
+        # cells until the masks are painted: what is then put in rows is a channel a mask.
+        pixels = _divide(cells.permute(0, 2, 3, 1).reshape(-1, width), first)
+        pixels = functional.gelu(nn.LayerNorm.forward(norm, pixels))
+        pixels = functional.gelu(_divide(pixels, second)).float()
+        logits = weights @ pixels.view(prompts, -1, pixels.shape[1]).transpose(1, 2)
+        nested = logits.view(*weights.shape[:2], grid, grid, 2, 2, 2, 2)
+        return nested.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*weights.shape[:2], 4 * grid, 4 * grid)
+
+
+def _divide(cells: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """Give ``(N, C)`` cells their four pixels each, ``(4 N, c)``: right of each other, then below."""
+    pixels = cells @ layer.weight.permute(0, 2, 3, 1).flatten(1)
+    return pixels.view(-1, layer.out_channels) + cast(Tensor, layer.bias)
+
+
+class TwoWayTransformer(nn.Module):
+    """Tokens attend to the image and the image to the tokens."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TwoWayLayer(architecture, first=i == 0) for i in range(architecture.decoder_depth))
+        self.final_attn_token_to_image = Attention(architecture, architecture.decoder_inner_width)
+        self.norm_final_attn = nn.LayerNorm(architecture.prompt_width)
+
+    def forward(self, cells: Tensor, positions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens ``(P, T, C)`` and cells ``(P, g * g, C)`` for cells ``(1 or P, g * g, C)``."""
+        queries = tokens
+        for layer in self.layers:
+            queries, cells = layer(queries, cells, tokens, positions)
+        attended = read_image(self.final_attn_token_to_image.projections, queries + tokens, cells, positions)
+        return self.norm_final_attn(queries + attended), cells
+
+
+class TwoWayLayer(nn.Module):
+    """Self-attention of tokens, tokens to image, an MLP on tokens, image to tokens."""
+
+    def __init__(self, architecture: Architecture, *, first: bool) -> None:
+        super().__init__()
+        width, inner = architecture.prompt_width, architecture.decoder_inner_width
+        self.first = first
+        self.self_attn = Attention(architecture, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.cross_attn_token_to_image = Attention(architecture, inner)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width, architecture.decoder_mlp_width, nn.ReLU())
+        self.norm3 = nn.LayerNorm(width)
+        self.cross_attn_image_to_token = Attention(architecture, inner)
+        self.norm4 = nn.LayerNorm(width)
+
+    def forward(self, queries: Tensor, cells: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return new queries and cells; ``tokens`` are the queries' positions and ``positions`` the cells'."""
+        if self.first:
+            queries = read_tokens(self.self_attn.projections, queries, queries)
+        else:
+            queries = queries + read_tokens(self.self_attn.projections, queries + tokens, queries)
+        queries = self.norm1(queries)
+        read = read_image(self.cross_attn_token_to_image.projections, queries + tokens, cells, positions)
+        queries = self.norm2(queries + read)
+        queries = self.norm3(queries + self.mlp(queries))
+        to_tokens = self.cross_attn_image_to_token.projections
+        cells = self.norm4(add_read_of_tokens(to_tokens, cells, positions, queries + tokens, queries))
+        return queries, cells
+
+
+class Attention(nn.Module):
+    """The layers of an attention over ``inner`` channels; see ``samgeo.models.sam1.attention`` for what is done with them."""
+
+    def __init__(self, architecture: Architecture, inner: int) -> None:
+        super().__init__()
+        width = architecture.prompt_width
+        self.heads = architecture.decoder_heads
+        self.q_proj = nn.Linear(width, inner)
+        self.k_proj = nn.Linear(width, inner)
+        self.v_proj = nn.Linear(width, inner)
+        self.out_proj = nn.Linear(inner, width)
+
+    @property
+    def projections(self) -> Projections:
+        """The layers, to attend with."""
+        return Projections(self.q_proj, self.k_proj, self.v_proj, self.out_proj, self.heads)
+
+
+class Head(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(..., widths[-1])`` for ``(..., widths[0])``."""
+        for layer in self.layers[:-1]:
+            x = functional.relu(layer(x))
+        y: Tensor = self.layers[-1](x)
+        return y

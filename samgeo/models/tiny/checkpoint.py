@@ -1,0 +1,227 @@
+"""Reading the bundled network from its file, and writing such files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from samgeo.arguments import check_types
+from samgeo.errors import CheckpointError, OptionError
+from samgeo.models.allocator import keep_freed_memory
+from samgeo.models.device import resolve_device, resolve_dtype
+from samgeo.models.tiny.model import Tiny
+from samgeo.models.tiny.network import TinyConfig, TinyNetwork
+from samgeo.storage.atomic import check_new, write_whole
+
+__all__ = ["deepened", "is_tiny", "load_tiny", "new_tiny", "save_tiny"]
+
+ARCHITECTURE = "samgeo-tiny"
+
+
+def load_tiny(
+    path: str | Path | None = None,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+) -> Tiny:
+    """Load the bundled model, or another of its architecture.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        A safetensors file whose header says ``architecture: samgeo-tiny`` and gives the sizes; the packaged one by default.
+    device : str or torch.device, default "auto"
+        "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
+    dtype : str or torch.dtype, default "auto"
+        "float32", "bfloat16", or "auto": float32 on every device, for the network is too small to gain from less.
+
+    Returns
+    -------
+    Tiny
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, corrupt, or holds something else.
+    OptionError, ModelError
+        If the device or the type is unknown or cannot be had.
+    """
+    on = resolve_device(device)
+    precision = torch.float32 if dtype == "auto" else resolve_dtype(dtype, on)
+    if path is None:
+        with as_file(files("samgeo.models") / "weights" / "tiny.safetensors") as packaged:
+            return _load(packaged, on, precision)
+    return _load(Path(path), on, precision)
+
+
+def new_tiny(config: TinyConfig | None = None, *, seed: int = 0) -> TinyNetwork:
+    """Make a network with random weights, to be trained.
+
+    Parameters
+    ----------
+    config : TinyConfig, optional
+        The sizes; those of the packaged weights by default.
+    seed : int, default 0
+        The same seed makes the same weights.
+
+    Returns
+    -------
+    TinyNetwork
+    """
+    sizes = load_tiny(device="cpu").network.config if config is None else config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = TinyNetwork(sizes)
+        network.prompts.frequencies.normal_()
+    return network
+
+
+def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, int, int], *, seed: int = 0) -> TinyNetwork:
+    """Give the image encoder of a network more blocks, which change no answer until they are trained.
+
+    Parameters
+    ----------
+    network : TinyNetwork
+        It stays as it is.
+    attend, deepen : tuple of int
+        How many blocks there are to be in all; see `TinyConfig`.
+    seed : int, default 0
+        Of the new blocks' weights.
+
+    Returns
+    -------
+    TinyNetwork
+
+    Raises
+    ------
+    OptionError
+        If it has more blocks already.
+    """
+    before = network.config
+    pairs = zip((*before.attend, *before.deepen), (*attend, *deepen), strict=True)
+    if any(now > wanted for now, wanted in pairs):
+        raise OptionError(
+            f"the network has blocks attend={list(before.attend)}, deepen={list(before.deepen)}; give no fewer than those, "
+            f"not {list(attend)} and {list(deepen)}."
+        )
+    deeper = new_tiny(replace(before, attend=attend, deepen=deepen), seed=seed)
+    deeper.load_state_dict(deeper.state_dict() | network.state_dict())
+    return deeper
+
+
+@check_types
+def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str | Path, *, overwrite: bool = False) -> str:
+    """Write weights in half precision, whole or not at all, as a file that `load_tiny` and ``samgeo.load_model`` read.
+
+    Parameters
+    ----------
+    weights : mapping of str to tensor
+        A `TinyNetwork`'s ``state_dict()``, or what `samgeo.training.loop.train` returns.
+    config : TinyConfig
+        The network's sizes.
+    path : str or Path
+        Ends in ``.safetensors``.
+    overwrite : bool, default False
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    str
+        The file's sha256. The same weights make the same file.
+
+    Raises
+    ------
+    CheckpointError
+        If the weights are not those of such a network, or not finite in half precision.
+    OptionError
+        If the file cannot be written.
+    """
+    path = check_new(path, ".safetensors", overwrite=overwrite)
+    expected = {name: tensor.shape for name, tensor in TinyNetwork(config).state_dict().items()}
+    if expected != {name: tensor.shape for name, tensor in weights.items()}:
+        raise CheckpointError(f"these weights are not those of a network of {config}; give its own sizes.")
+    halves = {name: weights[name].detach().cpu().half().contiguous() for name in sorted(weights)}
+    if wrong := sorted(name for name, tensor in halves.items() if not tensor.isfinite().all()):
+        raise CheckpointError(f"{wrong[0]} holds numbers that half precision cannot; use an earlier state of the training.")
+    content = _ordered(save(halves, {"architecture": ARCHITECTURE, "config": json.dumps(asdict(config))}))
+    write_whole(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def is_tiny(path: Path) -> bool:
+    """Return whether a file says that it holds the bundled model's architecture; a file that is damaged says nothing."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+    except SafetensorError:
+        return False
+    return header.get("architecture") == ARCHITECTURE
+
+
+def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not there; give the path of a safetensors file, or none for the bundled model.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a safetensors file, or is damaged ({error}); fetch or export it again.") from None
+    network = TinyNetwork(_config(path, header))
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in state.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise CheckpointError(
+            f"{path}: {len(wrong)} tensors do not fit the sizes in its header, {wrong[0]} first: "
+            f"{_shape(found, wrong[0])} in the file, {_shape(expected, wrong[0])} expected. Export it again."
+        )
+    if not_finite := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
+        raise CheckpointError(f"{path}: {not_finite[0]} holds numbers that are not finite; use an earlier export.")
+    network.load_state_dict(state)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return Tiny(network, digest=digest, device=device, dtype=dtype)
+
+
+def _config(path: Path, header: dict[str, str]) -> TinyConfig:
+    if header.get("architecture") != ARCHITECTURE:
+        raise CheckpointError(
+            f"{path} is not of architecture {ARCHITECTURE} (its header says {header.get('architecture')!r}); "
+            "load it by samgeo.load_model, which tells architectures apart."
+        )
+    names = sorted(field.name for field in fields(TinyConfig))
+    try:
+        given: dict[str, Any] = json.loads(header["config"])
+        sizes = {name: tuple(map(int, value)) if isinstance(value, list) else int(value) for name, value in given.items()}
+        # A size that is no number, or a name too many or too few, raises here; wrong sizes do not fit the tensors.
+        return TinyConfig(**sizes)  # type: ignore[arg-type]
+    except (AttributeError, KeyError, TypeError, ValueError, OptionError) as error:
+        raise CheckpointError(
+            f"{path}: the config in its header cannot be read ({error!r}); it is JSON with {', '.join(names)}. Export it again."
+        ) from None
+
+
+def _shape(shapes: dict[str, torch.Size], name: str) -> str:
+    return str(tuple(shapes[name])) if name in shapes else "nothing"
+
+
+def _ordered(content: bytes) -> bytes:
+    """Sort the header, whose order is otherwise left to chance, so that the digest is that of the weights."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]

@@ -1,0 +1,222 @@
+"""What the halves of the bundled network share: channel-last layers and the nested order of pixels.
+
+Activations are channel-last, so that a 1 x 1 convolution is a ``Linear`` and a 2 x 2 convolution with stride 2 is a
+``Linear`` over the four pixels of a cell.
+
+*Nested order* lists the pixels of a stride-4 grid cell by cell: first the stride-16 cell, row by row, then the stride-8 cell
+in it, then the pixel in that. Merging 2 x 2 pixels and splitting them again are then views, where row order would copy.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from samgeo.models.sam1.attention import Projections, read_tokens
+
+__all__ = [
+    "Attention",
+    "AttentionBlock",
+    "ConvolutionBlock",
+    "DepthwiseConv",
+    "DepthwiseResidual",
+    "nest",
+    "perceptron",
+    "sample_bilinear",
+    "unnest",
+    "zeroed",
+]
+
+AnyLayer = TypeVar("AnyLayer", bound=nn.Module)
+
+
+class DepthwiseConv(nn.Conv2d):
+    """A convolution of each channel by itself over ``(B, H, W, C)``, with zeros past the edge.
+
+    Parameters
+    ----------
+    channels, kernel : int
+        Channels, and the side of the kernel.
+    residual : bool, default False
+        Add the input to the result. The kernel does it, without another pass through memory.
+    """
+
+    def __init__(self, channels: int, kernel: int, *, residual: bool = False) -> None:
+        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.residual = residual
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return ``(B, H, W, C)``; the permutations make a channels-last tensor of it and copy nothing."""
+        weight = self.weight
+        if self.residual:
+            middle = self.kernel_size[0] // 2
+            weight = weight.clone()
+            weight[:, :, middle, middle] += 1
+        rows = pixels.permute(0, 3, 1, 2)
+        filtered = functional.conv2d(rows, weight, self.bias, padding=self.kernel_size[0] // 2, groups=self.groups)
+        return filtered.permute(0, 2, 3, 1)
+
+
+class DepthwiseResidual(nn.Module):
+    """``x + mix(relu(norm(depthwise(x))))`` over ``(B, H, W, C)``."""
+
+    def __init__(self, channels: int, kernel: int = 5) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseConv(channels, kernel)
+        self.norm = nn.LayerNorm(channels)
+        self.mix = nn.Linear(channels, channels)
+
+    def hidden(self, pixels: Tensor) -> Tensor:
+        """Return what ``mix`` mixes, for callers that fold ``mix`` into a later product."""
+        return functional.relu(self.norm(self.depthwise(pixels)), inplace=True)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return a tensor of the same shape."""
+        mixed: Tensor = pixels + self.mix(self.hidden(pixels))
+        return mixed
+
+
+class ConvolutionBlock(nn.Module):
+    """ConvNeXt's block (arXiv:2201.03545) over ``(B, H, W, C)``: ``x + narrow(gelu(widen(norm(depthwise(x)))))``.
+
+    Its last layer is zero when new, so that it changes nothing until it is trained.
+
+    Parameters
+    ----------
+    channels : int
+    kernel : int, default 5
+        Side of the depthwise kernel.
+    times : int, default 4
+        Hidden channels for each channel.
+    """
+
+    def __init__(self, channels: int, kernel: int = 5, times: int = 4) -> None:
+        super().__init__()
+        self.depthwise = DepthwiseConv(channels, kernel)
+        self.norm = nn.LayerNorm(channels)
+        self.widen, self.narrow = nn.Linear(channels, times * channels), zeroed(nn.Linear(times * channels, channels))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return a tensor of the same shape."""
+        deeper: Tensor = pixels + self.narrow(functional.gelu(self.widen(self.norm(self.depthwise(pixels)))))
+        return deeper
+
+
+class AttentionBlock(nn.Module):
+    """A transformer's block over ``(B, H, W, C)``: every pixel reads all, knowing its own neighbourhood as its place.
+
+    What it adds is zero when new, so that it changes nothing until it is trained.
+
+    Parameters
+    ----------
+    channels, heads : int
+    times : int, default 4
+        Hidden channels of its perceptron for each channel.
+    """
+
+    def __init__(self, channels: int, heads: int, times: int = 4) -> None:
+        super().__init__()
+        self.place = DepthwiseConv(channels, 3, residual=True)
+        self.norm, self.norm_perceptron = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.attention = Attention(channels, heads, channels)
+        self.widen, self.narrow = nn.Linear(channels, times * channels), zeroed(nn.Linear(times * channels, channels))
+        zeroed(self.attention.output)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return a tensor of the same shape."""
+        placed = self.norm(self.place(pixels)).flatten(1, 2)
+        pixels = pixels + read_tokens(self.attention.projections, placed, placed).view(pixels.shape)
+        wide = functional.gelu(self.widen(self.norm_perceptron(pixels)))
+        read: Tensor = pixels + self.narrow(wide)
+        return read
+
+
+class Attention(nn.Module):
+    """The layers of an attention; see ``samgeo.models.sam1.attention`` for what is done with them."""
+
+    def __init__(self, width: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (nn.Linear(width, inner) for _ in range(3))
+        self.output = nn.Linear(inner, width)
+
+    @property
+    def projections(self) -> Projections:
+        """The layers, to attend with."""
+        return Projections(self.query, self.key, self.value, self.output, self.heads)
+
+
+def zeroed(layer: AnyLayer) -> AnyLayer:
+    """Return a layer whose parameters were made zero: what it adds changes nothing until it is trained."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Return a network of two hidden layers."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
+def nest(pixels: Tensor, levels: int) -> Tensor:
+    """Order the pixels of a grid cell by cell.
+
+    Parameters
+    ----------
+    pixels : tensor, shape (B, H, W, ...)
+        In rows; ``H`` and ``W`` are multiples of ``2 ** levels``.
+    levels : int
+        How often 2 x 2 cells were divided: 2 for the stride-4 grid, 1 for the stride-8 grid.
+
+    Returns
+    -------
+    tensor, shape (B, H * W, ...)
+    """
+    batch, height, width, *rest = pixels.shape
+    side = 2**levels
+    split = pixels.reshape(batch, height // side, *[2] * levels, width // side, *[2] * levels, *rest)
+    axes = [axis for level in range(levels + 1) for axis in (1 + level, 2 + levels + level)]
+    tail = range(3 + 2 * levels, split.ndim)
+    return split.permute(0, *axes, *tail).reshape(batch, height * width, *rest)
+
+
+def unnest(pixels: Tensor, levels: int) -> Tensor:
+    """Undo `nest` for a square grid: ``(B, S * S, ...)`` to ``(B, S, S, ...)``."""
+    batch, count, *rest = pixels.shape
+    size = round(count**0.5)
+    cells = size // 2**levels
+    split = pixels.reshape(batch, cells, cells, *[2] * 2 * levels, *rest)
+    rows, columns = range(1, 2 + 2 * levels, 2), range(2, 3 + 2 * levels, 2)
+    tail = range(3 + 2 * levels, split.ndim)
+    return split.permute(0, *rows, *columns, *tail).reshape(batch, size, size, *rest)
+
+
+def sample_bilinear(pixels: Tensor, xy: Tensor, stride: int) -> Tensor:
+    """Interpolate a feature map at points, with the border repeated outside.
+
+    Parameters
+    ----------
+    pixels : tensor, shape (H, W, C)
+    xy : tensor, shape (P, N, 2)
+        Continuous pixels of the window.
+    stride : int
+        Window pixels to a feature pixel.
+
+    Returns
+    -------
+    tensor, shape (P, N, C)
+    """
+    height, width, channels = pixels.shape
+    limit = torch.tensor([width - 1, height - 1], device=xy.device, dtype=xy.dtype)
+    at = torch.minimum((xy / stride - 0.5).clamp(min=0), limit)
+    low = at.floor()
+    high = torch.minimum(low + 1, limit).long()
+    right, below = (at - low).unbind(-1)
+    (x0, y0), (x1, y1) = low.long().unbind(-1), high.unbind(-1)
+    flat = pixels.reshape(-1, channels)
+    top = torch.lerp(flat[y0 * width + x0], flat[y0 * width + x1], right[..., None])
+    bottom = torch.lerp(flat[y1 * width + x0], flat[y1 * width + x1], right[..., None])
+    return torch.lerp(top, bottom, below[..., None])

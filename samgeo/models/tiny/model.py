@@ -1,0 +1,304 @@
+"""The bundled network behind the one door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samgeo.errors import OptionError
+from samgeo.models.batching import explain_no_memory, fitting, for_parts, in_parts, joined
+from samgeo.models.embedding_packing import from_halves, to_halves
+from samgeo.models.preprocessing import squares
+from samgeo.models.sam1.prompt_encoder import Prompts
+from samgeo.models.tiny.decoder import Decoded
+from samgeo.models.tiny.encoder import Features
+from samgeo.models.tiny.mask_regions import BACKGROUND, Regions, regions_of
+from samgeo.models.tiny.network import TinyNetwork
+from samgeo.models.tiny.prompt_encoder import Prompted, Window
+
+__all__ = ["Tiny"]
+
+# Prompts decoded and drawn at once. Activations of more would leave the processor's cache; fewer spend their time in calls.
+DECODE_AT_ONCE = 16
+DRAW_AT_ONCE = 4
+# A GPU wants many at once, as far as its memory goes.
+GPU_AT_ONCE = 128
+BYTES_A_PROMPT = 20_000_000
+
+
+class Tiny:
+    """The bundled model as a ``Segmenter``, on any device.
+
+    It holds no state between calls and may be called from several threads at once. A prompt's answer does not depend on the
+    prompts decoded with it.
+
+    Parameters
+    ----------
+    network : TinyNetwork
+        With its weights, in float32. It is moved and converted in place.
+    digest : str
+        Of the weights. In bfloat16 the type is appended to it, because rounded weights are other weights.
+    device : torch.device, default cpu
+        Where to run.
+    dtype : torch.dtype, default torch.float32
+        What the encoder, the attention and the upscaler compute in. Coordinates, prompt maps, predicted IoU and logits are
+        always float32.
+    """
+
+    def __init__(
+        self,
+        network: TinyNetwork,
+        *,
+        digest: str,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.name = "tiny"
+        self.digest = digest if dtype is torch.float32 else f"{digest}-{str(dtype).removeprefix('torch.')}"
+        self.input_size = network.config.input_size
+        self.device = device or torch.device("cpu")
+        self.dtype = dtype
+        self.network = network.to(self.device).eval().requires_grad_(requires_grad=False)
+        for part in (self.network.encoder, self.network.decoder, self.network.upscaler):
+            part.to(dtype)
+
+    @explain_no_memory
+    @torch.inference_mode()
+    def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> Features:
+        """Encode a batch of windows.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (B, S, S, 3)
+            RGB.
+        sizes : ndarray of int, shape (B, 2), optional
+            True height and width of each image in its top left corner; what is right of it and below is padding, whatever
+            it holds, and is read as zeros. All of it is image by default.
+
+        Returns
+        -------
+        Features
+            About 5.5 MB a window in float32.
+
+        Raises
+        ------
+        OptionError
+            If the arrays have another type or shape.
+        """
+        side = self.input_size
+        given, true = squares(images, sizes, side=side, model=self.name)
+        true = None if true is None else true.to(self.device)
+
+        def encode(part: slice) -> Features:
+            pixels = given[part].to(self.device)
+            if true is not None:
+                height, width = true[part].unbind(1)
+                index = torch.arange(side, device=self.device)
+                real = (index[:, None] < height[:, None, None]) & (index < width[:, None, None])
+                pixels = pixels * real[..., None]
+            return self.network.encode(pixels.to(self.dtype))
+
+        return joined(in_parts(encode, len(given), len(given)))
+
+    @explain_no_memory
+    @torch.inference_mode()
+    def decode(
+        self,
+        embedding: Features,
+        *,
+        points: NDArray[np.float32] | None = None,
+        labels: NDArray[np.int64] | None = None,
+        boxes: NDArray[np.float32] | None = None,
+        masks: NDArray[np.float32] | None = None,
+        multimask: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Segment the prompts of one window; see ``Segmenter.decode``.
+
+        Padding points are dropped before the network sees them. One click is ambiguous and wants ``multimask``; several
+        clicks, a box or an earlier mask want the single mask.
+
+        Returns
+        -------
+        logits : tensor of float32, shape (P, 3 or 1, S / 4, S / 4)
+            The three candidates with ``multimask``, the single mask without.
+        predicted_iou : tensor of float32, shape (P, 3 or 1)
+
+        Raises
+        ------
+        OptionError
+            If there is no prompt, or the prompts do not fit each other or the model.
+        """
+        prompts = self._prompts(embedding, points, labels, boxes, masks)
+        kept = slice(1, None) if multimask else slice(0, 1)
+        low = self.input_size // 4
+        masks_each = self.network.config.masks - 1 if multimask else 1
+        logits = torch.empty(len(prompts), masks_each, low, low, device=self.device)
+        predicted_iou = torch.empty(len(prompts), masks_each, device=self.device)
+        window = self.network.window(embedding)
+
+        def answer(rows: Tensor, prompted: Prompted, decoded: Decoded) -> None:
+            scores = decoded.predicted_iou[:, kept]
+            predicted_iou[rows] = scores
+            for part, drawn in self._draw(window, prompted, decoded, kept, torch.ones_like(scores, dtype=torch.bool)):
+                logits[rows[part]] = drawn
+
+        self._decode(window, prompts, answer)
+        return logits, predicted_iou
+
+    @explain_no_memory
+    @torch.inference_mode()
+    def decode_gated(
+        self,
+        embedding: Features,
+        *,
+        points: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        min_iou: float,
+        multimask: bool = True,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor, NDArray[np.float32]]:
+        """Segment points, drawing only what passes; see ``samgeo.models.protocols.Gating``."""
+        prompts = self._prompts(embedding, points, labels, None, None)
+        kept = slice(1, None) if multimask else slice(0, 1)
+        window = self.network.window(embedding)
+        found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+
+        def answer(rows: Tensor, prompted: Prompted, decoded: Decoded) -> None:
+            scores = decoded.predicted_iou[:, kept]
+            passing = scores > min_iou
+            for part, drawn in self._draw(window, prompted, decoded, kept, passing):
+                row, column = passing[part].nonzero(as_tuple=True)
+                found.append((rows[part[row]], column, scores[part[row], column], drawn[row, column]))
+
+        self._decode(window, prompts, answer)
+        if not found:
+            low = self.input_size // 4
+            return _no_index(), _no_index(), torch.empty(0, low, low, device=self.device), np.empty(0, dtype=np.float32)
+        index, token, predicted_iou, logits = (torch.cat(parts) for parts in zip(*found, strict=True))
+        order = torch.argsort(index, stable=True)
+        prompt, candidate, scores = (part[order].cpu().numpy() for part in (index, token, predicted_iou))
+        return prompt, candidate, logits[order], scores
+
+    def pack(self, embedding: Features) -> dict[str, NDArray[Any]]:
+        """Turn one window's embedding into arrays to keep; see ``samgeo.models.embedding_packing``."""
+        return to_halves(embedding)
+
+    def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Features:
+        """Turn arrays from `pack` into an embedding."""
+        return from_halves(Features, arrays, device=self.device, dtype=self.dtype)
+
+    @torch.inference_mode()
+    def features(self, embedding: Features) -> NDArray[np.float32]:
+        """Return the feature pyramid of one window as one map; see ``samgeo.models.protocols.Describing``.
+
+        Returns
+        -------
+        ndarray of float32, shape (S / 4, S / 4, C)
+            The channels at strides 16, 8 and 4, the coarser ones repeated.
+        """
+        pyramid = (embedding.stride16, embedding.stride8, embedding.stride4)
+        side = self.input_size // 4
+        maps = (_repeated(layer[0].float(), side) for layer in pyramid)
+        return torch.cat(list(maps), dim=-1).cpu().numpy()
+
+    def _prompts(self, embedding: Features, points: Any, labels: Any, boxes: Any, masks: Any) -> Prompts:
+        if len(embedding) != 1:
+            raise OptionError(f"decode takes one window's embedding, not {len(embedding)}; give embedding[i].")
+        prompts = Prompts.of(points, labels, boxes, masks, low=self.input_size // 4, device=self.device)
+        if prompts.boxes is None:
+            empty = _nothing(prompts)
+            if len(empty):
+                wanted = f"give one, for {self.name} uses masks to refine those."
+                raise OptionError(f"prompt {int(empty[0])} has neither a point nor a box; {wanted}")
+        return prompts
+
+    def _draw(
+        self, window: Window, prompted: Prompted, decoded: Decoded, kept: slice, wanted: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Draw the candidates ``kept`` of prompts that have a wanted one: yield some of their rows, and logits."""
+        rows = wanted.any(1).nonzero()[:, 0]
+        at_once = self._at_once(DRAW_AT_ONCE)
+        low = self.input_size // 4
+        found: Iterable[Regions] = ()
+        whole = [rows]
+        if decoded.coverage is not None:
+            found, whole = regions_of(decoded.coverage[rows, kept], wanted[rows]), [rows[:0]]
+        for own in found:
+            regions = replace(own, rows=rows[own.rows])
+            if regions.whole:
+                whole.append(regions.rows)
+                continue
+
+            def draw(part: slice, regions: Regions = regions) -> tuple[Tensor, Tensor, Tensor]:
+                some = regions[part]
+                logits = torch.full((len(some), wanted.shape[1], low, low), BACKGROUND, device=self.device)
+                drawn = self.network.draw_regions(window, prompted, decoded, kept, some)
+                return some.rows, logits, (some.place(drawn, logits) & wanted[some.rows]).any(1)
+
+            for some, logits, cut in in_parts(draw, len(regions), at_once * (regions.cells // regions.side) ** 2):
+                whole.append(some[cut])
+                yield some[~cut], logits[~cut]
+        rest = torch.cat(whole)
+        yield from in_parts(
+            lambda part: (rest[part], self.network.draw(window, prompted, decoded, kept, rest[part])), len(rest), at_once
+        )
+
+    def _at_once(self, on_cpu: int) -> int:
+        if self.device.type == "cpu":
+            return on_cpu
+        return min(fitting(self.device, BYTES_A_PROMPT, budget=GPU_AT_ONCE * BYTES_A_PROMPT), GPU_AT_ONCE)
+
+    def _decode(self, window: Window, prompts: Prompts, answer: Callable[[Tensor, Prompted, Decoded], None]) -> None:
+        """Decode prompts part by part as far as the predicted IoU, those with equally many points together."""
+        for rows, points, labels in _without_padding(prompts):
+            given = (points, labels)
+
+            def decode(part: slice, rows: Tensor = rows, given: tuple[Tensor | None, Tensor | None] = given) -> None:
+                chosen = rows[part]
+                clicks = (None if array is None else array[part] for array in given)
+                rest = (None if array is None else array[chosen] for array in (prompts.boxes, prompts.masks))
+                answer(chosen, *self.network.decode(window, *clicks, *rest))
+
+            for_parts(decode, len(rows), self._at_once(DECODE_AT_ONCE))
+
+
+def _repeated(layer: Tensor, side: int) -> Tensor:
+    """Repeat the cells of a map (h, w, C) so that it has a side."""
+    times = side // len(layer)
+    return layer.repeat_interleave(times, dim=0).repeat_interleave(times, dim=1)
+
+
+def _nothing(prompts: Prompts) -> Tensor:
+    """Return which prompts have no point."""
+    if prompts.labels is None:
+        return torch.arange(len(prompts))
+    return (prompts.labels < 0).all(1).nonzero()[:, 0]
+
+
+def _without_padding(prompts: Prompts) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """Group prompts by how many points they have: their rows, and points and labels without padding.
+
+    Padding would take part in the attention, so that a prompt's answer would depend on the longest prompt beside it.
+    """
+    if prompts.points is None or prompts.labels is None:
+        yield torch.arange(len(prompts)), None, None
+        return
+    labels = prompts.labels.long()
+    counts = (labels >= 0).sum(1)
+    first = torch.argsort(labels < 0, dim=1, stable=True)
+    for count in sorted(set(counts.tolist())):
+        rows = (counts == count).nonzero()[:, 0]
+        if count == 0:
+            yield rows, None, None
+            continue
+        columns = first[rows, :count]
+        yield rows, prompts.points[rows].take_along_dim(columns[..., None], 1), labels[rows].take_along_dim(columns, 1)
+
+
+def _no_index() -> NDArray[np.int64]:
+    return np.empty(0, dtype=np.int64)

@@ -1,0 +1,169 @@
+"""The bundled network: its parts put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from samgeo.errors import OptionError
+from samgeo.models.tiny.decoder import Decoded, Decoder
+from samgeo.models.tiny.encoder import Features, ImageEncoder
+from samgeo.models.tiny.mask_regions import Regions
+from samgeo.models.tiny.prompt_encoder import Prompted, PromptEncoder, Window
+from samgeo.models.tiny.upscaler import Upscaler
+from samgeo.models.trainable import Answer
+
+__all__ = ["TinyConfig", "TinyNetwork"]
+
+
+@dataclass(frozen=True, slots=True)
+class TinyConfig:
+    """The sizes of a network; a weights file carries them in its header.
+
+    Attributes
+    ----------
+    channels : (int, int, int)
+        Of the feature pyramid at strides 16, 8 and 4; the first is the width of a token too.
+    similarity : (int, int, int)
+        Of the unit vectors at strides 16, 8 and 4.
+    maps : (int, int)
+        Of the prompt maps at strides 4 and 8.
+    heads, depth, hidden : int
+        Of the two-way attention.
+    masks : int
+        Candidates a prompt: the single mask, then those of an ambiguous click.
+    input_size : int
+        Side of a window in pixels, a multiple of 32.
+    quality : int
+        Hidden channels of the head that judges each candidate by itself; 0, as in the first weights, for none.
+    attend : (int, int)
+        Attention blocks of the image encoder at strides 32 and 16; none in weights before the sixth.
+    deepen : (int, int, int)
+        Convolution blocks of the image encoder at strides 16, 8 and 4; none in weights before the sixth.
+    blanks : int
+        1 if zero tokens stand for the clicks or the box that a prompt lacks, as in weights before the sixth; 0 if nothing does.
+
+    Raises
+    ------
+    OptionError
+        If no network can have these sizes.
+    """
+
+    channels: tuple[int, int, int] = (128, 64, 32)
+    similarity: tuple[int, int, int] = (32, 24, 16)
+    maps: tuple[int, int] = (16, 32)
+    heads: int = 4
+    depth: int = 2
+    hidden: int = 256
+    masks: int = 4
+    input_size: int = 512
+    quality: int = 0
+    attend: tuple[int, int] = (0, 0)
+    deepen: tuple[int, int, int] = (0, 0, 0)
+    blanks: int = 1
+
+    def __post_init__(self) -> None:
+        lengths = {"channels": 3, "similarity": 3, "maps": 2, "attend": 2, "deepen": 3}
+        if wrong := [name for name, length in lengths.items() if len(getattr(self, name)) != length]:
+            raise OptionError(f"{self} has too many or too few sizes; give {lengths[wrong[0]]} of {wrong[0]}.")
+        sizes = (*self.channels, *self.similarity, *self.maps, self.heads, self.depth, self.hidden, self.masks - 1)
+        if min(sizes) < 1 or min(self.quality, *self.attend, *self.deepen) < 0:
+            raise OptionError(f"{self} has sizes that are too small; give 1 or more of each, and 2 masks or more.")
+        if self.channels[0] % (2 * self.heads):
+            raise OptionError(
+                f"{self.channels[0]} channels do not divide into {self.heads} heads of twice as many; change one."
+            )
+        if self.input_size < 32 or self.input_size % 32:
+            raise OptionError(f"input_size is {self.input_size}; give a multiple of 32.")
+
+
+class TinyNetwork(nn.Module):
+    """A promptable network for overhead imagery on small machines.
+
+    Parameters
+    ----------
+    config : TinyConfig
+        The sizes.
+    """
+
+    def __init__(self, config: TinyConfig) -> None:
+        super().__init__()
+        width = config.channels[0]
+        self.config = config
+        self.encoder = ImageEncoder(
+            config.channels, config.similarity, attend=config.attend, deepen=config.deepen, heads=config.heads
+        )
+        self.prompts = PromptEncoder(width, sum(config.channels), config.maps, blanks=bool(config.blanks))
+        self.decoder = Decoder(
+            width,
+            heads=config.heads,
+            depth=config.depth,
+            hidden=config.hidden,
+            masks=config.masks,
+            drawn=config.channels[-1],
+            quality=config.quality,
+        )
+        self.upscaler = Upscaler(config.channels, config.maps)
+
+    def encode(self, images: Tensor) -> Features:
+        """Encode ``(B, S, S, 3)`` images of 0 to 255, padded with zeros at the right and below."""
+        features: Features = self.encoder(images)
+        return features
+
+    def window(self, features: Features, origin_px: tuple[float, float] = (0.0, 0.0)) -> Window:
+        """Prepare one window for any number of prompts; in training, small crops lie at an ``origin_px`` in a window."""
+        return self.prompts.window(features, self.upscaler.skips(features), origin_px)
+
+    def answer(
+        self,
+        window: Window,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        *,
+        candidates: slice = slice(None),
+    ) -> Answer:
+        """Answer prompts whole, with gradients; see ``samgeo.models.trainable.Trainable``."""
+        prompted, decoded = self.decode(window, points, labels, boxes, masks)
+        logits = self.draw(window, prompted, decoded, candidates, slice(None))
+        coverage = None if decoded.coverage is None else decoded.coverage[:, candidates]
+        return Answer(logits, decoded.predicted_iou[:, candidates], coverage)
+
+    def decode(
+        self,
+        window: Window,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> tuple[Prompted, Decoded]:
+        """Decode prompts as far as the predicted IoU; see `PromptEncoder.forward`."""
+        prompted = self.prompts(window, points, labels, boxes, masks)
+        return prompted, self.decoder(window, prompted)
+
+    def draw(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, rows: Tensor | slice) -> Tensor:
+        """Draw candidates ``masks`` of the prompts ``rows``: logits of shape (rows, masks, S / 4, S / 4)."""
+        dtype = decoded.image.dtype
+        maps = (prompted.maps8[rows].to(dtype), prompted.maps4[rows].to(dtype))
+        logits: Tensor = self.upscaler(decoded.image[rows], decoded.weights[rows, masks], window.skips, maps)
+        return logits
+
+    def draw_regions(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: Regions) -> Tensor:
+        """Draw candidates ``masks`` in squares of the window: logits of shape (regions, masks, 4 side, 4 side)."""
+        dtype, cells = decoded.image.dtype, regions.indices()
+
+        def own(pixels: Tensor) -> Tensor:
+            at = (regions.rows[:, None] * regions.cells**2 + cells).flatten()
+            chosen = pixels.view(-1, pixels.shape[1] // regions.cells**2 * pixels.shape[2]).index_select(0, at)
+            return chosen.view(len(regions), -1, pixels.shape[2]).to(dtype)
+
+        def shared(skip: Tensor) -> Tensor:
+            chosen = skip.view(regions.cells**2, -1).index_select(0, cells.flatten())
+            return chosen.view(len(regions), -1, skip.shape[1])
+
+        skips = (shared(window.skips[0]), shared(window.skips[1]))
+        maps = (own(prompted.maps8), own(prompted.maps4))
+        logits: Tensor = self.upscaler(own(decoded.image), decoded.weights[regions.rows, masks], skips, maps)
+        return logits

@@ -1,0 +1,305 @@
+"""Prompts to what the decoder of the bundled network reads: tokens, and dense maps that say where a prompt points.
+
+Everything here computes in float32: in bfloat16 a coordinate may be off by a pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from samgeo.models.tiny.encoder import Features
+from samgeo.models.tiny.layers import nest, sample_bilinear, unnest
+
+__all__ = ["PromptEncoder", "Prompted", "Window"]
+
+# The unit of positions is that of training, whatever the side of the window.
+UNIT_PX = 512.0
+CLICK_SIGMA_PX = 6.0
+CLICK_DECAY_PX = 64.0
+BOX_EDGE_PX = 2.0
+BOX_DISTANCE_PX = 32.0
+MASK_SCALE = 2.0
+# Below any cosine, for pixels compared with nothing.
+UNLIKE = -9.0
+
+
+class Map(IntEnum):
+    """The dense prompt maps at stride 4, in the order of training."""
+
+    FOREGROUND_SPOT = 0
+    FOREGROUND_DECAY = 1
+    BACKGROUND_SPOT = 2
+    BACKGROUND_DECAY = 3
+    BOX_INSIDE = 4
+    BOX_GIVEN = 5
+    MASK = 6
+    MASK_GIVEN = 7
+    LIKE_FOREGROUND4 = 8
+    LIKE_BACKGROUND4 = 9
+    LIKE_FOREGROUND8 = 10
+    LIKE_FOREGROUND16 = 11
+    BOX_DISTANCE = 12
+
+
+class Kind(IntEnum):
+    """What a token stands for; background and foreground equal a point's label."""
+
+    BACKGROUND = 0
+    FOREGROUND = 1
+    TOP_LEFT = 2
+    BOTTOM_RIGHT = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """What decoding needs of one window and no prompt changes, made once for all prompts of a call.
+
+    Attributes
+    ----------
+    features : Features
+        The window's own.
+    skips : (tensor, tensor)
+        What the upscaler adds at strides 8 and 4.
+    similar16, similar8 : tensor, shape (C, pixels)
+        Unit vectors, in rows.
+    similar4 : tensor, shape (C, pixels)
+        Unit vectors, in nested order.
+    positions : tensor, shape (pixels, C)
+        Encoded centres of the stride-16 cells.
+    x_px, y_px : tensor, shape (pixels,)
+        Centres of the stride-4 cells, in nested order.
+    order4 : tensor of int64, shape (pixels,)
+        Where in rows each pixel of the nested order is: for maps of one channel, faster than `nest`.
+    origin_px : (float, float)
+        What positions are counted from.
+    """
+
+    features: Features
+    skips: tuple[Tensor, Tensor]
+    similar16: Tensor
+    similar8: Tensor
+    similar4: Tensor
+    positions: Tensor
+    x_px: Tensor
+    y_px: Tensor
+    order4: Tensor
+    origin_px: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompted:
+    """What `PromptEncoder` makes of ``P`` prompts.
+
+    Attributes
+    ----------
+    tokens, positions : tensor, shape (P, T, C)
+        Of the points, then of the corners of the box.
+    maps4, maps8, maps16 : tensor, shape (P, pixels, C)
+        Dense maps, in nested order.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    maps4: Tensor
+    maps8: Tensor
+    maps16: Tensor
+
+
+class PromptEncoder(nn.Module):
+    """Points, boxes and masks to tokens and maps.
+
+    Parameters
+    ----------
+    width : int
+        Of a token.
+    pyramid : int
+        Channels of the feature pyramid, all strides together.
+    maps : (int, int)
+        Channels of the maps at strides 4 and 8; at stride 16 they are ``width``.
+    blanks : bool
+        Whether a zero token stands for clicks that are not given, and two for a box that is not.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, pyramid: int, maps: tuple[int, int], *, blanks: bool) -> None:
+        super().__init__()
+        self.blanks = blanks
+        self.register_buffer("frequencies", torch.zeros(2, width // 2))
+        self.kinds = nn.Embedding(len(Kind), width)
+        self.pixel = nn.Linear(pyramid, width)
+        self.merge4 = nn.Linear(len(Map), maps[0])
+        self.merge8 = nn.Linear(4 * maps[0], maps[1])
+        self.merge16 = nn.Linear(4 * maps[1], width)
+
+    def window(self, features: Features, skips: tuple[Tensor, Tensor], origin_px: tuple[float, float] = (0.0, 0.0)) -> Window:
+        """Prepare one window, with what the upscaler adds to its pixels, and perhaps away from the positions' origin."""
+        side = features.stride4.shape[1]
+        order4 = nest(torch.arange(side * side, device=self.frequencies.device).view(1, side, side), 2)[0]
+        coarse = (torch.arange(side // 4, device=self.frequencies.device) + 0.5) * 16
+        cells = torch.stack(torch.meshgrid(coarse, coarse, indexing="xy"), dim=-1).flatten(0, 1)
+        return Window(
+            features=features,
+            skips=skips,
+            similar16=features.similar16[0].flatten(0, 1).T.contiguous(),
+            similar8=features.similar8[0].flatten(0, 1).T.contiguous(),
+            similar4=nest(features.similar4, 2)[0].T.contiguous(),
+            positions=self.encode_positions(cells, origin_px),
+            origin_px=origin_px,
+            x_px=(order4 % side + 0.5) * 4,
+            y_px=(order4 // side + 0.5) * 4,
+            order4=order4,
+        )
+
+    def forward(
+        self, window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Tensor | None
+    ) -> Prompted:
+        """Encode prompts that all have as many points, and that have points or a box.
+
+        Parameters
+        ----------
+        window : Window
+            Where they point.
+        points : tensor, shape (P, N, 2), optional
+            Continuous pixels, none of them padding.
+        labels : tensor, shape (P, N), optional
+            1 or 0.
+        boxes : tensor, shape (P, 4), optional
+            x0, y0, x1, y1.
+        masks : tensor, shape (P, S / 4, S / 4), optional
+            Logits.
+        """
+        maps: dict[Map, Tensor] = {}
+        if points is not None and labels is not None:
+            maps |= _click_maps(window, points, labels)
+        if boxes is not None:
+            maps |= _box_maps(window, boxes)
+        if masks is not None:
+            given = torch.tanh(masks / MASK_SCALE).flatten(1).index_select(1, window.order4)
+            maps |= {Map.MASK: given, Map.MASK_GIVEN: torch.ones_like(given)}
+        maps |= _likeness_maps(window, points, labels, boxes)
+        count = next(len(given) for given in (points, boxes) if given is not None)
+        tokens, positions = self._tokens(count, window, points, labels, boxes)
+        return Prompted(tokens, positions, *self._merge(maps))
+
+    def encode_positions(self, xy: Tensor, origin_px: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+        """Encode ``(..., 2)`` continuous pixels as ``(..., C)`` sines and cosines of learned frequencies."""
+        unit = 2 * (xy + xy.new_tensor(origin_px)) / UNIT_PX - 1
+        # Not a matrix product: those may be rounded to fewer bits on some devices.
+        phase = 2 * math.pi * (unit[..., :1] * self.frequencies[0] + unit[..., 1:] * self.frequencies[1])
+        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+    def _tokens(
+        self, count: int, window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return tokens and positions of the points, then of the box; with ``blanks``, zero tokens where there are none."""
+        tokens, positions = [], []
+        if points is not None and labels is not None:
+            pyramid = ((window.features.stride16, 16), (window.features.stride8, 8), (window.features.stride4, 4))
+            sampled = torch.cat([sample_bilinear(layer[0].float(), points, stride) for layer, stride in pyramid], dim=-1)
+            tokens.append(self.kinds(labels) + self.pixel(sampled))
+            positions.append(self.encode_positions(points, window.origin_px))
+        elif self.blanks:
+            tokens.append(self.kinds.weight.new_zeros(count, 1, self.kinds.embedding_dim))
+            positions.append(tokens[-1])
+        if boxes is not None:
+            tokens.append(self.kinds.weight[Kind.TOP_LEFT :].expand(count, -1, -1))
+            positions.append(self.encode_positions(boxes.view(-1, 2, 2), window.origin_px))
+        elif self.blanks:
+            tokens.append(self.kinds.weight.new_zeros(count, 2, self.kinds.embedding_dim))
+            positions.append(tokens[-1])
+        return torch.cat(tokens, dim=1), torch.cat(positions, dim=1)
+
+    def _merge(self, maps: dict[Map, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Merge the maps at stride 4 and reduce them to strides 8 and 16; a map that is not there is zero everywhere."""
+        stacked = torch.stack(list(maps.values()), dim=1)
+        weight = self.merge4.weight[:, list(maps)]
+        maps4 = functional.gelu(functional.linear(stacked.transpose(1, 2), weight, self.merge4.bias))
+        maps8 = functional.gelu(self.merge8(_cells(maps4)))
+        maps16 = self.merge16(_cells(maps8))
+        return maps4, maps8, maps16
+
+
+def _cells(pixels: Tensor) -> Tensor:
+    """Put the four pixels of each cell side by side: ``(P, 4 * cells, C)`` to ``(P, cells, 4 * C)``."""
+    return pixels.reshape(len(pixels), -1, 4 * pixels.shape[2])
+
+
+def _click_maps(window: Window, points: Tensor, labels: Tensor) -> dict[Map, Tensor]:
+    """Return how near each pixel is to the nearest click of each label."""
+    squared = (window.x_px - points[..., :1]) ** 2 + (window.y_px - points[..., 1:]) ** 2
+    maps = {}
+    for label, spot, decay in (
+        (Kind.FOREGROUND, Map.FOREGROUND_SPOT, Map.FOREGROUND_DECAY),
+        (Kind.BACKGROUND, Map.BACKGROUND_SPOT, Map.BACKGROUND_DECAY),
+    ):
+        other = labels != label
+        if not other.all():
+            nearest = squared.masked_fill(other[..., None], torch.inf).amin(1)
+            maps[spot] = torch.exp(nearest / (-2 * CLICK_SIGMA_PX**2))
+            maps[decay] = torch.exp(nearest.sqrt() / -CLICK_DECAY_PX)
+    return maps
+
+
+def _box_maps(window: Window, boxes: Tensor) -> dict[Map, Tensor]:
+    """Return how far inside its box each pixel is."""
+    inside_px = _inside_px(window, boxes)
+    return {
+        Map.BOX_INSIDE: torch.sigmoid(inside_px / BOX_EDGE_PX) * 2 - 1,
+        Map.BOX_GIVEN: torch.ones_like(inside_px),
+        Map.BOX_DISTANCE: torch.tanh(inside_px / BOX_DISTANCE_PX),
+    }
+
+
+def _inside_px(window: Window, boxes: Tensor) -> Tensor:
+    x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
+    x, y = window.x_px, window.y_px
+    return torch.minimum(torch.minimum(x - x0, x1 - x), torch.minimum(y - y0, y1 - y))
+
+
+def _likeness_maps(window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None) -> dict[Map, Tensor]:
+    """Return how alike each pixel is to the clicked ones, or to the mean of the box, at three strides."""
+    features = window.features
+    scales = (
+        (Map.LIKE_FOREGROUND4, 4, features.similar4[0], window.similar4),
+        (Map.LIKE_FOREGROUND8, 8, features.similar8[0], window.similar8),
+        (Map.LIKE_FOREGROUND16, 16, features.similar16[0], window.similar16),
+    )
+    inside = None if boxes is None else torch.sigmoid(_inside_px(window, boxes) / BOX_EDGE_PX)
+    maps = {}
+    for name, stride, pixels, flat in scales:
+        like = []
+        if points is not None and labels is not None:
+            cosine = sample_bilinear(pixels, points, stride) @ flat
+            like.append((cosine + UNLIKE * (labels != Kind.FOREGROUND)[..., None]).amax(1).clamp(min=UNLIKE))
+            background = labels == Kind.BACKGROUND
+            if stride == 4 and background.any():
+                unlike = (cosine + UNLIKE * ~background[..., None]).amax(1)
+                maps[Map.LIKE_BACKGROUND4] = unlike * background.any(1)[:, None]
+        if inside is not None:
+            like.append(functional.normalize(_box_mean(inside, pixels), dim=-1) @ flat)
+        likeness = torch.stack(like).amax(0)
+        maps[name] = likeness if stride == 4 else _enlarge(likeness, stride // 4).index_select(1, window.order4)
+    return maps
+
+
+def _box_mean(inside: Tensor, pixels: Tensor) -> Tensor:
+    """Return the mean of ``(H, W, C)`` pixels over each of the ``(P, nested pixels)`` boxes, shape (P, C)."""
+    weights = unnest(_cells(inside[..., None]).mean(-1), 1)
+    weights = weights / weights.sum((1, 2), keepdim=True).clamp(min=1e-4)
+    height, width, channels = pixels.shape
+    fitted = functional.interpolate(weights[:, None], size=(height, width), mode="bilinear", align_corners=False)
+    return fitted.flatten(1) @ pixels.view(-1, channels)
+
+
+def _enlarge(rows: Tensor, factor: int) -> Tensor:
+    """Interpolate ``(P, pixels)`` maps in rows to ``factor`` times as many rows and columns."""
+    side = round(rows.shape[1] ** 0.5)
+    image = rows.view(-1, 1, side, side)
+    return functional.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False).flatten(1)

@@ -1,0 +1,3 @@
+from .display import show as show
+
+__all__ = ["show"]

@@ -1,0 +1,135 @@
+"""Small pictures of many places of a raster on one sheet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+from samgeo.plot.colors import RGB, checkerboard
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from samgeo.geo.raster.raster import Raster
+
+__all__ = ["Place", "contact_sheet"]
+
+TILE_PX = 240
+GAP_PX = 8
+LINE_PX = 18
+OUTLINE_PX, CONTEXT_PX = 2, 1
+PAPER: RGB = (255, 255, 255)
+INK: RGB = (0, 0, 0)
+
+# Around a place as much again as it is wide, so that its surroundings are seen, and at least so many raster pixels.
+MARGIN = 0.5
+LEAST_PX = 48
+
+# Of larger places the middle is shown: a whole town need not be read for one picture.
+MOST_PX = 2048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A place to look at, and what is drawn there.
+
+    Attributes
+    ----------
+    outlines : tuple of (geometry, colour)
+        Polygons in the CRS of the raster (in pixels where it has none), the first on top; together they say where the place
+        is.
+    caption : str
+        A line below it.
+    context : tuple of (geometry, colour)
+        Drawn beneath where they are in the picture.
+    """
+
+    outlines: tuple[tuple[Any, RGB], ...]
+    caption: str = ""
+    context: tuple[tuple[Any, RGB], ...] = ()
+
+
+def contact_sheet(raster: Raster, places: list[Place], *, title: str = "", columns: int = 4) -> Image.Image:
+    """Draw each place as a square picture of its own, in rows.
+
+    Parameters
+    ----------
+    raster : Raster
+        What the places are on; pixels without data are a checkerboard.
+    places : list of Place
+        At least one.
+    title : str
+        A line above.
+    columns : int, default 4
+        Pictures in a row.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB; a picture has 240 pixels a side.
+
+    Raises
+    ------
+    OptionError
+        If there is no place, or ``columns`` is below 1.
+    SamgeoError
+        If the raster cannot be read.
+    """
+    from PIL import Image, ImageDraw
+
+    if not places or columns < 1:
+        raise OptionError("a sheet needs at least one place and one column.")
+    columns = min(columns, len(places))
+    rows = -(-len(places) // columns)
+    step_x, step_y, top = TILE_PX + GAP_PX, TILE_PX + LINE_PX + GAP_PX, GAP_PX + (LINE_PX if title else 0)
+    sheet = Image.new("RGB", (GAP_PX + columns * step_x, top + rows * step_y), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP_PX, GAP_PX // 2), title, fill=INK)
+    for number, place in enumerate(places):
+        x, y = GAP_PX + number % columns * step_x, top + number // columns * step_y
+        sheet.paste(_tile(raster, place), (x, y))
+        pen.text((x, y + TILE_PX + 2), place.caption, fill=INK)
+    return sheet
+
+
+def _tile(raster: Raster, place: Place) -> Image.Image:
+    import shapely
+    from PIL import Image, ImageDraw
+
+    affine = np.array((~raster.geobox.affine)[:6]).reshape(2, 3)
+
+    def to_pixels(geometry: Any) -> Any:
+        return shapely.transform(geometry, lambda xy: xy @ affine[:, :2].T + affine[:, 2])
+
+    shapes = [(to_pixels(geometry), color) for geometry, color in place.outlines]
+    x0, y0, x1, y1 = shapely.total_bounds([geometry for geometry, _ in shapes])
+    side = min(max((x1 - x0) * (1 + 2 * MARGIN), (y1 - y0) * (1 + 2 * MARGIN), LEAST_PX), MOST_PX)
+    low = np.array([x0 + x1 - side, y0 + y1 - side]) / 2
+    pixels, valid = _read_square(raster, low, side)
+    picture = Image.fromarray(np.where(valid[..., np.newaxis], pixels, checkerboard(TILE_PX, TILE_PX)))
+    pen = ImageDraw.Draw(picture)
+    scale = TILE_PX / side
+    below = [(to_pixels(geometry), color) for geometry, color in place.context]
+    for some, width in ((below, CONTEXT_PX), (reversed(shapes), OUTLINE_PX)):
+        for geometry, color in some:
+            for ring in shapely.get_rings(shapely.get_parts(geometry)):
+                corners = (shapely.get_coordinates(ring) - low) * scale
+                pen.line([tuple(corner) for corner in corners.tolist()], fill=color, width=width)
+    return picture
+
+
+def _read_square(raster: Raster, low: NDArray[np.float64], side: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read a square of raster pixels at the size of a tile: the nearest pixel of each."""
+    from samgeo.geo.grid import Rect
+
+    x0, y0 = np.floor(low).astype(int).tolist()
+    x1, y1 = np.ceil(low + side).astype(int).tolist()
+    pixels, valid = raster.read(Rect(x0, y0, x1, y1))
+    at = (np.arange(TILE_PX) + 0.5) * side / TILE_PX
+    columns = np.clip(np.floor(low[0] + at).astype(int) - x0, 0, x1 - x0 - 1)
+    rows = np.clip(np.floor(low[1] + at).astype(int) - y0, 0, y1 - y0 - 1)
+    return pixels[np.ix_(rows, columns)], valid[np.ix_(rows, columns)]

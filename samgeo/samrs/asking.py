@@ -1,0 +1,77 @@
+"""Boxes to masks: each annotation of an image is asked once, and what is far from its box is kept out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.samrs.planning import Job
+from samgeo.segmentation.merge.merger import Segment
+
+if TYPE_CHECKING:
+    from samgeo.segmentation.predictor import Predictor
+
+__all__ = ["Answer", "ask_boxes", "box_iou"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says to an annotation.
+
+    Attributes
+    ----------
+    segment : Segment or None
+        The mask in pixels of the image.
+    box_iou : float
+        IoU of the box around the mask with the box that was asked, within the image; NaN without a mask.
+    reason : str
+        Why the mask is kept out; empty where it is not.
+    """
+
+    segment: Segment | None
+    box_iou: float
+    reason: str
+
+
+def ask_boxes(predictor: Predictor, job: Job, min_box_iou: float) -> dict[int, Answer]:
+    """Ask for the annotations of an image that are on some chip; one mask each.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of the image.
+    job : Job
+    min_box_iou : float
+        Masks below are kept out.
+
+    Returns
+    -------
+    dict of int to Answer
+        By the job's annotations, in their order.
+    """
+    numbers = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(chip.rows for chip in job.chips)]))
+    if not len(numbers):
+        return {}
+    boxes = job.boxes_px[numbers]
+    masks = None if job.polygons_px is None else list(job.polygons_px[numbers])
+    found = predictor.predict_masks(boxes=boxes, masks=masks, crs="pixels", multimask=False)
+    return {number: _judge(one, box, min_box_iou) for number, one, box in zip(numbers.tolist(), found, boxes, strict=True)}
+
+
+def box_iou(segment: Segment, box: NDArray[np.float64]) -> float:
+    """Return the IoU of the box around a mask, on pixel edges, with another box."""
+    rect = segment.mask.rect
+    around = np.array([rect.x0, rect.y0, rect.x1, rect.y1], dtype=np.float64)
+    shared = np.clip(np.minimum(around[2:], box[2:]) - np.maximum(around[:2], box[:2]), 0, None).prod()
+    return float(shared / ((around[2:] - around[:2]).prod() + (box[2:] - box[:2]).prod() - shared))
+
+
+def _judge(one: Segment | str, box: NDArray[np.float64], min_box_iou: float) -> Answer:
+    if isinstance(one, str):
+        return Answer(None, float("nan"), one)
+    iou = box_iou(one, box)
+    reason = f"far from its box: IoU of the boxes below {min_box_iou:g}" if iou < min_box_iou else ""
+    return Answer(one, iou, reason)

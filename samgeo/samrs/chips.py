@@ -1,0 +1,130 @@
+"""Chips of an image: where they lie, which annotations they show, and how they are written."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from samgeo.annotations.images import without_suffix
+from samgeo.errors import RasterError
+from samgeo.geo.grid import Rect
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+
+__all__ = ["chip_bytes", "chip_name", "chip_rects", "is_plain", "visible_shares"]
+
+_PLAIN_BANDS = {1: "L", 3: "RGB", 4: "RGBA"}
+# In what follows "?" GDAL would read options.
+_SPECIAL = set("?&")
+
+
+def chip_rects(shape: tuple[int, int], chip: int, overlap: int) -> list[Rect]:
+    """Cover an image with chips, row by row.
+
+    All have the same size: the last of a row or column is moved back so that it ends with the image. Where the image is
+    smaller than a chip, so is the chip.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the image in pixels.
+    chip : int
+        Side of a chip in pixels.
+    overlap : int
+        Pixels that neighbours share, at least.
+    """
+    rows, columns = (_starts(length, chip, overlap) for length in shape)
+    height, width = (min(chip, length) for length in shape)
+    return [Rect(x, y, x + width, y + height) for y in rows for x in columns]
+
+
+def visible_shares(outlines: NDArray[np.object_], chip: Rect, frame: Rect) -> NDArray[np.float64]:
+    """Return how much of each outline a chip shows, of what its image shows.
+
+    Parameters
+    ----------
+    outlines : ndarray of valid polygons, shape (N,)
+        In pixels of the image.
+    chip, frame : Rect
+        The chip, and the whole image.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        From 0 to 1; 0 where the image shows nothing.
+    """
+    here, there = (
+        np.asarray(shapely.area(shapely.clip_by_rect(outlines, one.x0, one.y0, one.x1, one.y1)), dtype=np.float64)
+        for one in (chip, frame)
+    )
+    return np.divide(here, there, out=np.zeros_like(here), where=there > 0)
+
+
+def chip_name(image: str, chip: Rect, suffix: str) -> str:
+    """Return the name of a chip: that of its image, and its first column and row."""
+    return f"{without_suffix(image)}_x{chip.x0:06d}_y{chip.y0:06d}{suffix}"
+
+
+def is_plain(raster: Raster) -> bool:
+    """Whether a PNG holds all there is: 8 bits, grey or RGB or RGBA, no georeference, no colour table."""
+    from affine import Affine
+
+    source = raster.source
+    is_bytes = all(band.dtype == "uint8" and band.nodata is None for band in source.bands)
+    has_alpha = any(band.is_alpha for band in source.bands)
+    is_known = len(source.bands) in _PLAIN_BANDS and has_alpha == (len(source.bands) == 4)
+    has_place = raster.geobox.crs is not None or raster.geobox.affine != Affine.identity()
+    return is_bytes and is_known and source.palette is None and not has_place
+
+
+def chip_bytes(raster: Raster, path: Path, chip: Rect, suffix: str) -> bytes:
+    """Return the content of a chip's file with all bands, type, nodata and place.
+
+    It is made in memory, because GDAL does not report what a file system refuses while it closes a file.
+
+    Parameters
+    ----------
+    raster : Raster
+    path : Path
+        Of the raster.
+    chip : Rect
+        In pixels of the raster.
+    suffix : {".png", ".tif"}
+        PNG where `is_plain` says that it holds all there is, else GeoTIFF.
+
+    Raises
+    ------
+    RasterError
+        If the raster cannot be read.
+    """
+    if suffix == ".png":
+        from PIL import Image
+
+        values, _ = raster.source.read(range(1, len(raster.source.bands) + 1), chip)
+        pixels = np.ascontiguousarray(np.moveaxis(values, 0, 2))
+        file = io.BytesIO()
+        Image.fromarray(pixels[..., 0] if len(values) == 1 else pixels).save(file, format="PNG")
+        return file.getvalue()
+    import rasterio
+    from rasterio._err import CPLE_BaseError
+    from rasterio.shutil import copy
+
+    if _SPECIAL & set(str(path)):
+        raise RasterError(f"{path} cannot be cut into chips: its name has one of {' '.join(sorted(_SPECIAL))}; rename it.")
+    window = f"{chip.x0},{chip.y0},{chip.width},{chip.height}"
+    try:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.MemoryFile(ext=".tif") as memory:
+            copy(f"vrt://{path.absolute()}?srcwin={window}", memory.name, driver="GTiff", compress="deflate")
+            return bytes(memory.read())
+    except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError) as error:
+        raise RasterError(f"the chip at {chip} of {path} cannot be made ({error}); check the file.") from None
+
+
+def _starts(length: int, chip: int, overlap: int) -> list[int]:
+    return [0] if length <= chip else [*range(0, length - chip, chip - overlap), length - chip]

@@ -1,0 +1,146 @@
+"""From the parts of all images to the files of the set: COCO, other formats, lists, statistics and the card."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from samgeo.annotations.formats.coco import to_coco
+from samgeo.annotations.table import Annotations
+from samgeo.errors import OptionError
+from samgeo.geo.coordinates.reprojection import reproject_frame
+from samgeo.samrs.card import card
+from samgeo.samrs.chart import chart
+from samgeo.samrs.drawing import png
+from samgeo.samrs.exporting import to_table, write_exports
+from samgeo.samrs.folder import Folder
+from samgeo.samrs.parts import Part, Picture
+from samgeo.samrs.recipe import Recipe
+from samgeo.samrs.split import PARTS
+from samgeo.samrs.statistics import statistics
+from samgeo.segmentation.masks.coco_rings import write_json
+from samgeo.storage.atomic import write_whole
+
+__all__ = ["Finishing"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finishing:
+    """All that the last files are made of.
+
+    Attributes
+    ----------
+    folder : Folder
+    recipe : Recipe
+    table : Annotations
+        As read.
+    parts : sequence of Part
+        Of the images that are done, in their order.
+    part_of : mapping of str to str, optional
+        Part of the split by picture.
+    failed : mapping of str to str
+        Images that could not be used, and why.
+    model : mapping
+        ``name`` and ``digest``.
+    colors : sequence of (int, int, int)
+    licence : str
+    """
+
+    folder: Folder
+    recipe: Recipe
+    table: Annotations
+    parts: Sequence[Part]
+    part_of: Mapping[str, str] | None
+    failed: Mapping[str, str]
+    model: Mapping[str, str]
+    colors: Sequence[tuple[int, int, int]]
+    licence: str
+
+    def write(self) -> dict[str, Any]:
+        """Write everything, each file whole, over what an earlier run left; return the statistics."""
+        path = self.folder.path
+        pictures = [picture for part in self.parts for picture in part.pictures]
+        by_part = {"all": pictures}
+        if self.part_of is not None:
+            by_part |= {name: [one for one in pictures if self.part_of[one.name] == name] for name in PARTS}
+            for name in PARTS:
+                write_whole(path / f"{name}.txt", "".join(f"{one.name}\n" for one in by_part[name]).encode())
+        (path / "instances").mkdir(exist_ok=True)
+        for name, some in by_part.items():
+            write_json(to_json(self.table, some), path / "instances" / f"{name}.json", overwrite=True)
+        lost = write_exports(
+            self.folder.path,
+            self.recipe.exports,
+            self.table,
+            {"": pictures} if self.part_of is None else {name: by_part[name] for name in PARTS},
+        )
+        if self.recipe.polygons:
+            self._write_polygons()
+        self._write_lists()
+        complete = self.recipe.annotations_complete
+        counted = statistics(
+            self.parts, self.table.classes, self.colors, self.part_of, len(self.failed), annotations_complete=complete
+        )
+        write_whole(path / "statistics.json", json.dumps(counted, indent=1).encode())
+        write_whole(path / "statistics.png", png(chart(counted)))
+        text = card(self.recipe, self.model, counted, self.licence, lost)
+        write_whole(path / "README.md", text.encode())
+        return counted
+
+    def _write_polygons(self) -> None:
+        import geopandas as gpd
+        import pandas as pd
+
+        from samgeo.geo.vector.reading import read_vectors, write_vectors
+
+        names = [self.folder.polygons_name(part.image) for part in self.parts]
+        missing = next((name for name in names if not (self.folder.path / name).is_file()), None)
+        if missing is not None:
+            gone = self.folder.path / missing
+            raise OptionError(
+                f"{gone} is missing: was it removed? Remove {gone.with_suffix('.json')} too, and make the same call again: the "
+                "image is then made anew."
+            )
+        frames = [read_vectors(self.folder.path / name) for name in names]
+        crss = {None if one.crs is None else one.crs.to_string() for one in frames}
+        if len(crss) > 1:
+            frames = [reproject_frame(one, "EPSG:4326", name=name) for one, name in zip(frames, names, strict=True)]
+        # Frames without rows would settle the types of columns.
+        filled = [one for one in frames if len(one)] or frames[:1]
+        if filled:
+            joined = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=filled[0].crs)
+            about = {"model": dict(self.model), "options": self.recipe.to_json()}
+            write_vectors(joined, self.folder.path / "polygons.parquet", overwrite=True, provenance=about)
+
+    def _write_lists(self) -> None:
+        table = self.table
+        rows: list[list[Any]] = [["annotation", "image", "picture", "class", "x0", "y0", "x1", "y1", "box_iou", "reason"]]
+        for part in self.parts:
+            for one in part.rejected:
+                name = table.classes[table.label[one.annotation]]
+                iou = "" if one.box_iou is None else f"{one.box_iou:.4f}"
+                box = table.boxes_px[one.annotation].tolist()
+                rows.append([one.annotation, part.image, one.picture, name, *box, iou, one.reason])
+        write_whole(self.folder.path / "rejected.csv", _csv(rows))
+        write_whole(self.folder.path / "failed.csv", _csv([["image", "reason"], *map(list, self.failed.items())]))
+        notes = [["left out", one] for one in table.left_out] + [["changed", one] for one in table.changed]
+        write_whole(self.folder.path / "reading.csv", _csv([["what", "record"], *notes]))
+
+
+def to_json(table: Annotations, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Return the instances of pictures as COCO, with what the model thinks of each and the row of its annotation."""
+    coco = to_coco(to_table(table, pictures))
+    instances = (one for picture in pictures for one in picture.instances)
+    for record, one in zip(coco["annotations"], instances, strict=True):
+        record |= {"predicted_iou": one.predicted_iou, "box_iou": one.box_iou, "annotation": one.annotation}
+    return coco
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue().encode()

@@ -1,0 +1,103 @@
+"""The options of a data set: what they are, and whether they can work."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from samgeo.errors import OptionError
+from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, check_region_sizes
+
+__all__ = ["EXPORTS", "ON_TOP", "PROMPTS", "Recipe"]
+
+PROMPTS = ("hbox", "rhbox", "rbox")
+ON_TOP = ("annotation", "smallest")
+EXPORTS = ("dota", "torchgeo", "voc", "yolo-boxes", "yolo-obb", "yolo-segments")
+"""What can be written besides COCO."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a data set is made; all of it is part of the result. See `make_samrs` for the meaning of each.
+
+    Raises
+    ------
+    OptionError
+        If an option cannot work.
+    """
+
+    prompt: Literal["hbox", "rhbox", "rbox"] = "hbox"
+    on_top: Literal["annotation", "smallest"] = "annotation"
+    min_box_iou: float = 0.5
+    chip: int | None = None
+    chip_overlap: int = 0
+    min_visible: float = 0.7
+    keep_empty: bool = False
+    annotations_complete: bool = False
+    copy_images: bool = False
+    polygons: bool = False
+    exports: tuple[str, ...] = ()
+    split: tuple[float, float, float] | None = None
+    block_m: float | None = None
+    seed: int = 0
+    bands: Any = None
+    stretch: Any = None
+    nodata: float | str | None = None
+    alpha: int | str | None = None
+    window: int | None = None
+    overlap: int | None = None
+    min_part: float = MIN_PART
+    min_hole: float = MIN_HOLE
+
+    def __post_init__(self) -> None:
+        _one_of("prompt", self.prompt, PROMPTS)
+        _one_of("on_top", self.on_top, ON_TOP)
+        for name in self.exports:
+            _one_of("exports", name, EXPORTS)
+        check_region_sizes(self.min_part, self.min_hole)
+        _share("min_box_iou", self.min_box_iou)
+        _share("min_visible", self.min_visible)
+        if not isinstance(self.annotations_complete, bool):
+            raise OptionError(f"annotations_complete is {self.annotations_complete!r}; give True or False.")
+        if self.chip is None and self.chip_overlap:
+            raise OptionError("chip_overlap is of chips; give their side too, with chip=... .")
+        if self.chip is not None and not self.chip >= 16:
+            raise OptionError(f"chip is {self.chip} pixels; give 16 or more.")
+        if self.chip is not None and not 0 <= self.chip_overlap < self.chip:
+            raise OptionError(f"chip_overlap is {self.chip_overlap} pixels for chips of {self.chip}; give from 0 to less.")
+        if self.chip is not None and self.copy_images:
+            raise OptionError("chips are always written, and the images that they are cut from never; leave copy_images away.")
+        if self.split is None and self.block_m is not None:
+            raise OptionError("block_m is of the blocks of a split; give split=(train, val, test) too.")
+        if self.block_m is not None and not self.block_m > 0:
+            raise OptionError(f"block_m is {self.block_m} metres; give a positive number.")
+        if self.split is not None:
+            _shares(self.split)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options for JSON."""
+        floats = {name: float(getattr(self, name)) for name in ("min_box_iou", "min_visible", "min_part", "min_hole")}
+        return (
+            asdict(self)
+            | floats
+            | {
+                "exports": sorted(set(self.exports)),
+                "split": None if self.split is None else list(map(float, self.split)),
+                "block_m": None if self.block_m is None else float(self.block_m),
+            }
+        )
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise OptionError(f"{name} is {value!r}; give one of {', '.join(known)}.")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise OptionError(f"{name} is {value}; give a number from 0 to 1.")
+
+
+def _shares(split: tuple[float, float, float]) -> None:
+    if len(split) != 3 or not all(0 <= share <= 1 for share in split) or abs(sum(split) - 1) > 1e-6:
+        raise OptionError(f"split is {split}; give the shares of train, val and test, which add up to 1.")

@@ -1,0 +1,136 @@
+"""Train, val and test by blocks of ground, so that no two of them show the same place."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["PARTS", "Shown", "default_block_m", "ground_of", "split"]
+
+PARTS = ("train", "val", "test")
+
+# EASE-Grid 2.0: one grid for the whole earth in which areas are true, so that blocks are equally large everywhere.
+_GROUND_CRS = "EPSG:6933"
+# Blocks are as large as leaves so many of them, but no smaller than a picture.
+_BLOCK_SIDES, _ENOUGH_BLOCKS = 4, 12
+# Neighbours share an edge, and coordinates are rounded.
+_SAME_PLACE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What a picture shows.
+
+    Attributes
+    ----------
+    image : str
+        That it was cut from.
+    ground : Polygon or None
+        In metres of an equal-area grid of the earth; None without a georeference.
+    """
+
+    image: str
+    ground: shapely.Polygon | None
+
+
+def ground_of(geobox: GeoBox) -> shapely.Polygon | None:
+    """Return the ground of a picture, None where it has no CRS or lies where the grid has no place."""
+    from samgeo.geo.coordinates.pixel_coordinates import from_pixels
+
+    if geobox.crs is None:
+        return None
+    height, width = geobox.shape
+    edge = shapely.get_coordinates(shapely.segmentize(shapely.box(0, 0, width, height), max(height, width) / 8))
+    placed = from_pixels(edge, geobox, _GROUND_CRS)
+    return shapely.Polygon(placed) if np.isfinite(placed).all() else None
+
+
+def default_block_m(shown: Sequence[Shown]) -> float:
+    """Return the side of blocks in metres; 0 without any ground.
+
+    Four, three, two or one times the longest side of a picture: the most with which there are twelve blocks.
+    """
+    placed = [one for one in shown if one.ground is not None]
+    bounds = [one.ground.bounds for one in placed if one.ground is not None]
+    longest = max((max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in bounds), default=0.0)
+    sides = [longest * times for times in range(_BLOCK_SIDES, 0, -1)]
+    return next((side for side in sides if len({_block(one, side) for one in placed}) >= _ENOUGH_BLOCKS), longest)
+
+
+def split(shown: Mapping[str, Shown], shares: Sequence[float], block_m: float, seed: int) -> dict[str, str]:
+    """Divide pictures.
+
+    Those with a place on the ground go by the block in which their middle lies; the others by the image that they are of.
+    Blocks go in an order drawn by the seed to whichever part lacks most of its share. Where pictures of two parts show the same
+    ground, one is left out: that of train first, of val next.
+
+    Parameters
+    ----------
+    shown : mapping of str to Shown
+        Pictures by name.
+    shares : sequence of 3 float
+        Of train, val and test.
+    block_m : float
+        Side of a block in metres.
+    seed : int
+
+    Returns
+    -------
+    dict of str to str
+        ``"train"``, ``"val"`` or ``"test"`` for each picture; empty for those left out.
+    """
+    blocks: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for name, one in shown.items():
+        blocks[_block(one, block_m)].append(name)
+    order = sorted(blocks, key=lambda block: hashlib.sha256(repr((seed, block)).encode()).digest())
+    part_of: dict[str, str] = {}
+    counts = np.zeros(3)
+    wanted = np.array(shares) * len(shown)
+    for position, block in enumerate(order):
+        empty = (counts == 0) & (wanted > 0)
+        # With the last blocks, what has nothing yet gets something.
+        is_last = len(order) - position <= empty.sum()
+        lack = np.where(empty, wanted, -np.inf) if is_last else wanted - counts
+        part = int(np.argmax(lack))
+        counts[part] += len(blocks[block])
+        part_of |= dict.fromkeys(blocks[block], PARTS[part])
+    return part_of | dict.fromkeys(_shared(shown, part_of), "")
+
+
+def _block(one: Shown, block_m: float) -> tuple[Any, ...]:
+    if one.ground is None:
+        return ("image", one.image)
+    x0, y0, x1, y1 = one.ground.bounds
+    return ("ground", math.floor((x0 + x1) / 2 / block_m), math.floor((y0 + y1) / 2 / block_m))
+
+
+def _shared(shown: Mapping[str, Shown], part_of: Mapping[str, str]) -> set[str]:
+    """Return pictures that show ground of a part that comes later; of those that are kept, no two parts share any."""
+    placed = [(name, one.ground) for name, one in shown.items() if one.ground is not None]
+    if not placed:
+        return set()
+    names, grounds = zip(*placed, strict=True)
+    shapes = np.array(grounds, dtype=object)
+    rank = np.array([PARTS.index(part_of[name]) for name in names])
+    i, j = shapely.STRtree(shapes).query(shapes)
+    differ = rank[i] < rank[j]
+    i, j = i[differ], j[differ]
+    common = shapely.area(shapely.intersection(shapes[i], shapes[j]))
+    same = common > _SAME_PLACE * np.minimum(shapely.area(shapes[i]), shapely.area(shapes[j]))
+    left_out: set[int] = set()
+    # Those of val that are left out no longer take anything from train.
+    for part in (1, 0):
+        for first, second in zip(i[same].tolist(), j[same].tolist(), strict=True):
+            if rank[first] == part and second not in left_out:
+                left_out.add(first)
+    return {names[index] for index in left_out}

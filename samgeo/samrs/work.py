@@ -1,0 +1,258 @@
+"""One image from its file to its pictures: all are checked, then get their names, and then the part says that it is done."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samgeo.annotations.images import without_suffix
+from samgeo.errors import OptionError, RasterError, SamgeoError
+from samgeo.samrs.asking import Answer, ask_boxes
+from samgeo.samrs.background import background_of
+from samgeo.samrs.chips import chip_bytes
+from samgeo.samrs.drawing import (
+    BACKGROUND,
+    UNLABELLED,
+    color_picture,
+    draw,
+    first_value,
+    gray_picture,
+    mask_tif,
+    png,
+    value_colors,
+)
+from samgeo.samrs.parts import Instance, Part, Picture, Rejected
+from samgeo.samrs.planning import Chip, Job
+from samgeo.samrs.recipe import Recipe
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.rle import Rle
+from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
+from samgeo.storage.integrity import FileRecord, copy_checked, record_file, sync_file, write_checked
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+    from samgeo.samrs.folder import Folder
+    from samgeo.segmentation.predictor import Predictor
+
+__all__ = ["Shared", "make_image"]
+
+# What places an image and lies beside it.
+_BESIDE = (".aux.xml", ".msk")
+_BESIDE_STEM = (".tfw", ".jgw", ".pgw", ".wld", ".prj")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """What the work on every image needs.
+
+    Attributes
+    ----------
+    folder : Folder
+        Of the data set.
+    recipe : Recipe
+    classes : tuple of str
+    colors : tuple of (int, int, int)
+    """
+
+    folder: Folder
+    recipe: Recipe
+    classes: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+
+
+def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> str:
+    """Make everything of one image.
+
+    Parameters
+    ----------
+    shared : Shared
+    model : Segmenter or ModelReference
+    job : Job
+
+    Returns
+    -------
+    str
+        Why the image could not be used, and then nothing is there of it; empty where it is done.
+    """
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.segmentation.predictor import Predictor
+
+    recipe = shared.recipe
+    segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+    try:
+        reading = {"bands": recipe.bands, "stretch": recipe.stretch, "nodata": recipe.nodata, "alpha": recipe.alpha}
+        # There may be thousands of images, in other processes: `make_samrs` looks at the first one.
+        raster = Raster.open(job.path, **reading, check=False)
+        predictor = Predictor(
+            raster,
+            model=segmenter,
+            window=recipe.window,
+            overlap=recipe.overlap,
+            min_part=recipe.min_part,
+            min_hole=recipe.min_hole,
+        )
+        answers = ask_boxes(predictor, job, recipe.min_box_iou)
+        with _Staging(shared.folder) as staging:
+            part = _Making(staging, shared, predictor, job, answers).everything()
+            shared.folder.write_part(replace(part, files=staging.publish()))
+    except RasterError as error:
+        return str(error)
+    except OSError as error:
+        raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from None
+    except SamgeoError:
+        raise
+    except FAULTS as error:
+        return f"the model failed: {describe_fault(error)}"
+    return ""
+
+
+class _Staging:
+    """A place for an image's files until all of them are whole."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._names: list[str] = []
+
+    def __enter__(self) -> _Staging:
+        self._place = tempfile.TemporaryDirectory(dir=self._folder.temporary)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._place.cleanup()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file that will have this name in the data set."""
+        write_checked(self.path(name), content)
+
+    def path(self, name: str) -> Path:
+        """Return where to write a file that will have this name in the data set."""
+        path = Path(self._place.name) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._names.append(name)
+        return path
+
+    def publish(self) -> tuple[FileRecord, ...]:
+        """Put all files on the disk, move them to their names, and return what they are."""
+        records = []
+        for name in self._names:
+            staged = Path(self._place.name) / name
+            sync_file(staged)
+            records.append(record_file(staged, name))
+        for name in self._names:
+            target = self._folder.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (Path(self._place.name) / name).replace(target)
+        return tuple(records)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Making:
+    """One image with its answers, and where its files go."""
+
+    staging: _Staging
+    shared: Shared
+    predictor: Predictor
+    job: Job
+    answers: dict[int, Answer]
+
+    @property
+    def raster(self) -> Raster:
+        return self.predictor.raster
+
+    def everything(self) -> Part:
+        """Write all files; return the part."""
+        job = self.job
+        rejected = [Rejected(int(job.annotations[number]), "", reason, None) for number, reason in job.wrong.items()]
+        for number, answer in self.answers.items():
+            if answer.reason:
+                iou = None if np.isnan(answer.box_iou) else answer.box_iou
+                rejected.append(Rejected(int(job.annotations[number]), "", answer.reason, iou))
+        made = [self._picture(chip, rejected) for chip in job.chips]
+        pictures = tuple(one for one in made if one is not None)
+        if self.shared.recipe.copy_images and pictures:
+            for name, path in _with_companions(job):
+                copy_checked(path, self.staging.path(f"images/{name}"))
+        if self.shared.recipe.polygons:
+            self._polygons()
+        rejected.sort(key=lambda one: (one.annotation, one.picture))
+        return Part(job.name, job.digest, pictures, tuple(rejected))
+
+    def _picture(self, chip: Chip, rejected: list[Rejected]) -> Picture | None:
+        """Write the files of one chip: none where it shows no mask, unless empty ones are wanted and it has data."""
+        rect, recipe = chip.rect, self.shared.recipe
+        masks, instances = self._instances(chip, rejected)
+        needs_data = recipe.annotations_complete or (recipe.keep_empty and not masks)
+        valid = self.raster.read(rect)[1] if needs_data else None
+        if not masks and not (recipe.keep_empty and valid is not None and valid.any()):
+            return None
+        background = None
+        if recipe.annotations_complete and valid is not None:
+            shown = {one.annotation for one in instances}
+            others = [number for number in range(len(self.job.annotations)) if self.job.annotations[number] not in shown]
+            background = background_of(valid, rect, self.job, others, self.answers)
+        values = draw(masks, [one.label for one in instances], rect.shape, recipe.on_top, background)
+        stem, write = without_suffix(chip.name), self.staging.write
+        colors = value_colors(self.shared.colors, recipe.annotations_complete)
+        write(f"gray/{stem}.png", png(gray_picture(values, colors)))
+        write(f"color/{stem}.png", png(color_picture(values, colors)))
+        if "torchgeo" in recipe.exports:
+            write(f"masks/{stem}.tif", mask_tif(values, chip.geobox, colors))
+        if self.job.is_cut:
+            write(f"images/{chip.name}", chip_bytes(self.raster, self.job.path, rect, Path(chip.name).suffix))
+        first = first_value(recipe.annotations_complete)
+        counted = np.bincount(values.ravel(), minlength=UNLABELLED + 1)[:UNLABELLED]
+        pixels = tuple((int(label), int(counted[label + first])) for label in np.flatnonzero(counted[first:]))
+        empty = int(counted[BACKGROUND]) if recipe.annotations_complete else 0
+        return Picture(chip.name, rect.x0, rect.y0, *rect.shape, pixels, empty, tuple(instances))
+
+    def _instances(self, chip: Chip, rejected: list[Rejected]) -> tuple[list[Mask], list[Instance]]:
+        """Return what a chip shows of the masks, in its pixels."""
+        rect, job = chip.rect, self.job
+        masks, instances = [], []
+        for number in chip.rows.tolist():
+            answer = self.answers[number]
+            if answer.segment is None or answer.reason:
+                continue
+            annotation, label = int(job.annotations[number]), int(job.labels[number])
+            # The edge of a chip may leave specks of an object that has none.
+            (shown,) = self.predictor.clean([replace(answer.segment, mask=answer.segment.mask.clip(rect))])
+            mask = shown.mask.shift(-rect.x0, -rect.y0)
+            if mask.is_empty:
+                rejected.append(Rejected(annotation, chip.name, "the chip shows nothing of its mask", answer.box_iou))
+                continue
+            counts: str = Rle.from_mask(mask, rect.shape).to_coco()["counts"]
+            predicted = float(answer.segment.predicted_iou)
+            instances.append(Instance(annotation, label, counts, mask.area, predicted, answer.box_iou))
+            masks.append(mask)
+        return masks, instances
+
+    def _polygons(self) -> None:
+        """Write the whole objects of the image, each once, in its CRS."""
+        import pandas as pd
+
+        from samgeo.geo.vector.reading import write_vectors
+        from samgeo.segmentation.tables import answers_to_frame
+
+        job, answers = self.job, self.answers
+        kept = [number for number, answer in answers.items() if answer.segment is not None and not answer.reason]
+        segments: list[Any] = [answers[number].segment for number in kept]
+        columns = {
+            "image": np.full(len(kept), job.name, dtype=object),
+            "annotation": job.annotations[kept],
+            "class": np.array([self.shared.classes[job.labels[number]] for number in kept], dtype=object),
+            "box_iou": np.array([answers[number].box_iou for number in kept], dtype=np.float64),
+        }
+        frame = answers_to_frame(segments, pd.DataFrame(columns), self.raster.geobox).drop(columns="reason")
+        write_vectors(frame, self.staging.path(self.shared.folder.polygons_name(job.name)))
+
+
+def _with_companions(job: Job) -> Sequence[tuple[str, Path]]:
+    beside = [(job.name + end, job.path.with_name(job.path.name + end)) for end in _BESIDE]
+    beside += [(without_suffix(job.name) + end, job.path.with_suffix(end)) for end in _BESIDE_STEM]
+    return [(job.name, job.path), *((name, path) for name, path in beside if path.is_file())]

@@ -1,0 +1,33 @@
+from .api import HolesWarning as HolesWarning
+from .api import segment as segment
+from .api import segment_to_file as segment_to_file
+from .encoding import Encoding as Encoding
+from .encoding import encode as encode
+from .prediction import predict as predict
+from .predictor import Predictor as Predictor
+from .profile import Profile as Profile
+from .profile import Stage as Stage
+from .profile import profiling as profiling
+from .prompts.decoding import Candidate as Candidate
+from .run.execution import Summary as Summary
+from .run.status import FailedWindow as FailedWindow
+from .run.status import Status as Status
+from .run.status import run_status as run_status
+
+__all__ = [
+    "Candidate",
+    "Encoding",
+    "FailedWindow",
+    "HolesWarning",
+    "Predictor",
+    "Profile",
+    "Stage",
+    "Status",
+    "Summary",
+    "encode",
+    "predict",
+    "profiling",
+    "run_status",
+    "segment",
+    "segment_to_file",
+]

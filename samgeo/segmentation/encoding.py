@@ -1,0 +1,193 @@
+"""Encode a whole raster ahead of time, into a store that prompts and automatic segmentation read."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samgeo.arguments import check_types
+from samgeo.errors import OptionError, RasterError, WindowError
+from samgeo.geo.raster.identity import SourceWatch
+from samgeo.models.embedding_packing import pack
+from samgeo.segmentation.execution.tasks import check_scheduler, run_ordered
+from samgeo.segmentation.windows.embedding import check_fresh, read_window
+from samgeo.segmentation.windows.store import EmbeddingStore, Index, pixel_digest
+from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
+from samgeo.storage.atomic import check_name, refuse_inputs
+
+if TYPE_CHECKING:
+    import torch
+    from distributed import Client
+
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+
+__all__ = ["Encoding", "encode"]
+
+# What a killed process loses at most. A slow model writes window by window, a fast one whole blocks.
+FLUSH_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What `encode` did.
+
+    Attributes
+    ----------
+    windows : int
+        Of the raster.
+    encoded : int
+        Now.
+    kept : int
+        There before.
+    empty : int
+        Without data, so that there is nothing to encode.
+    mended : int
+        Of those that were encoded now: windows that were there, in a block with damaged files.
+    """
+
+    windows: int
+    encoded: int
+    kept: int
+    empty: int
+    mended: int = 0
+
+
+@check_types
+def encode(
+    image: Any,
+    store: str | os.PathLike[str],
+    *,
+    model: str | Path | Segmenter = "tiny",
+    device: str | torch.device = "auto",
+    dtype: str = "auto",
+    bands: Any = None,
+    stretch: Any = None,
+    nodata: float | str | None = None,
+    alpha: int | str | None = None,
+    window: int | None = None,
+    overlap: int | None = None,
+    scheduler: str | Client | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = True,
+) -> Encoding:
+    """Encode all windows of a raster into a store of embeddings.
+
+    A store that is there is continued: windows that it has are not encoded again. A run that was killed loses some ten seconds
+    of work. Several runs may fill one store at once.
+
+    Parameters
+    ----------
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+        The raster; see `samgeo.Raster.open`.
+    store : path
+        A folder, usually ``*.zarr``: a Zarr v3 group of half-precision arrays over the window lattice. For
+        ``samgeo.Predictor(..., cache=store)`` and ``samgeo.segment(..., cache=store)``.
+    model, device, dtype, bands, stretch, nodata, alpha
+        See `samgeo.segment`.
+    window, overlap : int, optional
+        The window lattice in raster pixels; the model's input size, and a quarter of it, by default.
+    scheduler, workers
+        See `samgeo.segment`.
+    overwrite : bool, default False
+        Whether to start anew where there is a store.
+    verify : bool, default False
+        Whether to read every embedding that is there and compare it with its digest. Blocks of windows whose files are damaged
+        are encoded again. Without it only files that are missing or empty are noticed.
+    progress : bool, default True
+        Whether to show a progress bar on standard error.
+
+    Returns
+    -------
+    Encoding
+
+    Raises
+    ------
+    OptionError
+        If the store was made of another raster, stretch, model or lattice, or the raster has changed since.
+    SamgeoError
+        If the raster, the model or an option cannot work; later, if a window cannot be read or encoded, or a file that the
+        raster is read from changes.
+    """
+    from tqdm import tqdm
+
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.registry import load_model
+
+    if workers is not None and workers < 1:
+        raise OptionError(f"workers is {workers}; give 1 or more.")
+    check_scheduler(scheduler)
+    check_name(store, OptionError)
+    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    if overwrite:
+        refuse_inputs(Path(store), (image, raster, model), OptionError)
+    segmenter = load_model(model, device=device, dtype=dtype)
+    into = EmbeddingStore.open_or_create(store, raster, segmenter, window=window, overlap=overlap, overwrite=overwrite)
+    check_fresh(raster, into)
+    watch = SourceWatch(raster)
+
+    reference = ModelReference(str(model), str(device), dtype) if isinstance(model, str | Path) else segmenter
+    shared = (raster, segmenter if scheduler in (None, "threads", "synchronous") else reference, into, verify)
+    blocks = into.blocks()
+    encoded = kept = empty = mended = 0
+    with tqdm(total=len(blocks), unit="block", desc=Path(raster.name).name, disable=not progress) as bar:
+        for done in run_ordered(
+            _encode_block,
+            shared,
+            blocks,
+            scheduler=scheduler,
+            workers=workers,
+            done=lambda _: bar.update(),
+            describe=lambda block: f"the block of windows at row {block[0]}, column {block[1]} of blocks of {raster.name}",
+        ):
+            encoded, kept, empty = encoded + done.encoded, kept + done.kept, empty + done.empty
+            mended += done.mended
+            _check_same(raster, into, watch)
+    _check_same(raster, into, watch, now=True)
+    return Encoding(len(into.lattice), encoded, kept, empty, mended)
+
+
+def _check_same(raster: Raster, store: EmbeddingStore, watch: SourceWatch, *, now: bool = False) -> None:
+    change = watch.look(now=now)
+    if change is not None:
+        raise RasterError(
+            f"{change} while {raster.name} was encoded into {store.path}, which may hold windows of both versions; encode it "
+            "again with overwrite when it no longer changes."
+        )
+
+
+def _encode_block(
+    raster: Raster, model: Segmenter | ModelReference, store: EmbeddingStore, verify: bool, block: Index
+) -> Encoding:
+    """Encode what is missing of a block of windows, which share the files that they are kept in."""
+    from samgeo.segmentation.windows.automatic import embed_window
+
+    segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+    mended = store.forget_damaged(block, verify=verify)
+    missing, kept = store.missing(block), len(store.present(block))
+    waiting: dict[Index, tuple[bytes, Mapping[str, Any] | None]] = {}
+    empty, since = 0, time.monotonic()
+    for index in missing:
+        try:
+            window = read_window(raster, store.lattice, index)
+            has_data = bool(window.valid.any())
+            arrays = pack(segmenter, embed_window(segmenter, window.image, window.size)) if has_data else None
+        except FAULTS as error:
+            store.write(waiting)
+            raise WindowError(
+                f"the window at row {index[0]}, column {index[1]} of {raster.name} cannot be encoded "
+                f"({describe_fault(error)}); what was encoded so far is kept: run again to continue."
+            ) from None
+        empty += not has_data
+        waiting[index] = (pixel_digest(window.image, window.size), arrays)
+        if time.monotonic() - since > FLUSH_SECONDS:
+            store.write(waiting)
+            waiting, since = {}, time.monotonic()
+    store.write(waiting)
+    return Encoding(len(missing) + kept, len(missing) - empty, kept, empty, mended)

@@ -1,0 +1,193 @@
+"""Tasks on a Dask cluster, whose workers come and go, and whose scheduler may be started anew."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from samgeo.errors import OptionError, WindowError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from samgeo.segmentation.execution.tasks import Work
+
+__all__ = ["Cluster"]
+
+TASKS_PER_THREAD = 4
+
+# How often a task that a cluster has lost is sent again; how long a scheduler may take to answer, and to have a worker.
+SENDINGS = 4
+CONNECT_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 0.2
+
+# Workers come while others work: they are counted so often.
+COUNT_SECONDS = 5.0
+
+
+class Cluster:
+    """A cluster that computes tasks; to be closed.
+
+    The arguments that all tasks share are sent to each worker once. They are gone with the scheduler, or with the last worker
+    that held them: then they are sent again, and with them the tasks that were under way.
+
+    Parameters
+    ----------
+    scheduler : str or distributed.Client
+        The address of a scheduler, or a client, which stays open.
+
+    Raises
+    ------
+    OptionError
+        If no scheduler answers there.
+    """
+
+    def __init__(self, scheduler: str | Client) -> None:
+        self._address = scheduler if isinstance(scheduler, str) else None
+        self._client: Client = _connect(scheduler) if isinstance(scheduler, str) else scheduler
+        self._values: list[Any] = []
+        self._sending = 0
+        self._threads, self._counted = 1, -math.inf
+
+    def run(self, work: Work, tasks: Iterator[Any]) -> Iterator[Any]:
+        """Give the results of tasks in their order, with a bounded number of them under way.
+
+        Raises
+        ------
+        WindowError
+            If the cluster is gone and does not come back.
+        """
+        self._send(work)
+        under_way: deque[_Submitted] = deque()
+        try:
+            for task in tasks:
+                if task is None:
+                    if under_way:
+                        yield self._take(work, under_way)
+                    continue
+                under_way.append(self._submit(work, task))
+                if work.is_stopped():
+                    # The workers begin with the first: the others have not begun.
+                    self._cancel([one.future for one in islice(under_way, self._room, None)])
+                    under_way = deque(islice(under_way, self._room))
+                    break
+                if len(under_way) >= self._room * TASKS_PER_THREAD:
+                    yield self._take(work, under_way)
+            while under_way:
+                yield self._take(work, under_way)
+        finally:
+            self._cancel([one.future for one in under_way])
+
+    def close(self) -> None:
+        """Close the client, if it is our own."""
+        if self._address is not None:
+            self._client.close()
+
+    def _take(self, work: Work, under_way: deque[_Submitted]) -> Any:
+        """Return the result of the first task, and take it away."""
+        from concurrent.futures import CancelledError
+
+        from distributed import KilledWorker
+
+        reason: Exception | None = None
+        for _ in range(SENDINGS):
+            one = under_way[0]
+            try:
+                result = one.future.result()
+            except KilledWorker:
+                result = work.replace(one.task, "the workers that tried it died, perhaps for want of memory")
+            except CancelledError as error:
+                reason = error
+                if one.sending == self._sending:
+                    self._send(work)
+                for place, other in enumerate(under_way):
+                    if other.future.cancelled():
+                        under_way[place] = self._submit(work, other.task)
+                continue
+            under_way.popleft()
+            return result
+        raise WindowError(
+            f"the Dask cluster has lost {work.describe(under_way[0].task)} {SENDINGS} times ({reason}); see what ends its "
+            "workers, and go on with the same command."
+        ) from None
+
+    def _submit(self, work: Work, task: Any) -> _Submitted:
+        if self._client.status == "closed":
+            self._send(work)
+        future = self._client.submit(work.function, *self._values, task, pure=False)
+        future.add_done_callback(lambda done: None if done.cancelled() else work.done(task))
+        return _Submitted(task, future, self._sending)
+
+    def _send(self, work: Work) -> None:
+        """Send the shared arguments, to a cluster that may be about to come back."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                client = self._running_client()
+                left = max(deadline - time.monotonic(), 1.0)
+                self._values = [client.scatter(value, broadcast=True, hash=False, timeout=left) for value in work.shared]
+            except (OSError, OptionError) as error:
+                if time.monotonic() >= deadline:
+                    raise WindowError(
+                        f"the Dask cluster had no scheduler or no worker for {PATIENCE_SECONDS:.0f} seconds ({error}); start "
+                        "them, and go on with the same command."
+                    ) from None
+                time.sleep(RETRY_SECONDS)
+            else:
+                self._sending += 1
+                return
+
+    def _running_client(self) -> Client:
+        """Return the client when it is connected; a new one in place of ours if that gave up."""
+        if self._client.status == "closed":
+            if self._address is None:
+                raise WindowError(
+                    "the Dask client is closed, or its scheduler did not come back; connect a new one, and go on with the same "
+                    "call."
+                )
+            self._client = _connect(self._address)
+        if self._client.status != "running":
+            raise ConnectionError(f"{self._address or 'the scheduler'} does not answer")
+        return self._client
+
+    @property
+    def _room(self) -> int:
+        """Threads of all workers."""
+        if time.monotonic() - self._counted > COUNT_SECONDS and self._client.status == "running":
+            with suppress(OSError):
+                self._threads = max(sum(self._client.nthreads().values()), 1)
+                self._counted = time.monotonic()
+        return self._threads
+
+    def _cancel(self, futures: list[Any]) -> None:
+        # There is nothing to cancel where the scheduler is gone.
+        if futures and self._client.status == "running":
+            with suppress(OSError):
+                self._client.cancel(futures)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Submitted:
+    """A task on a cluster, and which sending of the shared arguments it was given."""
+
+    task: Any
+    future: Any
+    sending: int
+
+
+def _connect(address: str) -> Client:
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise OptionError(
+            f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`, or leave the option away."
+        ) from None

@@ -1,0 +1,139 @@
+"""Where windows are computed: threads of this process by default, other processes or any Dask scheduler when asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from samgeo.errors import OptionError, WindowError
+from samgeo.segmentation.execution.pools import Local, default_workers, on_one_core, refuse_unguarded
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from samgeo.segmentation.execution.dask_cluster import Cluster
+
+__all__ = ["LOCAL_SCHEDULERS", "Work", "check_scheduler", "run_ordered"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
+
+
+def run_ordered(
+    function: Callable[..., Result],
+    shared: tuple[Any, ...],
+    tasks: Iterable[Task | None],
+    *,
+    scheduler: str | Client | None = None,
+    workers: int | None = None,
+    done: Callable[[Task], object] = lambda _: None,
+    stop: Callable[[], bool] | None = None,
+    lost: Callable[[Task, str], Result] | None = None,
+    describe: Callable[[Task], str] = str,
+) -> Generator[Result]:
+    """Compute ``function(*shared, task)`` for every task; give the results in the order of the tasks.
+
+    Workers go on while results are used. Only a bounded number of tasks is under way or waiting to be taken, so that memory
+    does not grow with their count. Whatever the scheduler, torch computes a task on one core of a CPU.
+
+    Parameters
+    ----------
+    function : callable
+        Picklable when the scheduler has other processes.
+    shared : tuple
+        Leading arguments of every call; sent once to each worker process.
+    tasks : iterable
+        The last argument of each call; taken as they are needed. None in place of a task says that the next one depends on a
+        result that is not taken yet: the next result is given first.
+    scheduler : str or distributed.Client, optional
+        ``"threads"`` (the default), ``"processes"`` or ``"synchronous"`` on this machine, the address of a running Dask
+        scheduler (``"tcp://host:8786"``), or a client.
+    workers : int, optional
+        Threads or processes of a local scheduler; one for each core by default, as far as memory goes. A cluster has its own.
+    done : callable, optional
+        Called with each task that is finished, in whatever order that happens.
+    stop : callable, optional
+        When it returns true, no more tasks are begun, and the results end with those that were under way. It is asked in
+        the workers: picklable when these are other processes of this machine.
+    lost : callable, optional
+        Gets a task whose worker process died each time it was tried, and why; returns the result to give in its place.
+        Without it that is an error.
+    describe : callable, optional
+        Returns what a task is called in messages, such as "the window at row 3, column 5".
+
+    Raises
+    ------
+    OptionError
+        If the scheduler is not one that Dask knows or cannot be reached.
+    WindowError
+        If workers died, or the cluster was gone for longer than a minute.
+    """
+    work = Work(partial(on_one_core, function), shared, done, stop, lost, describe)
+    if scheduler is None or (isinstance(scheduler, str) and scheduler in LOCAL_SCHEDULERS):
+        local = Local(work, scheduler or "threads", workers or default_workers())
+        try:
+            yield from local.run(iter(tasks))
+        except KeyboardInterrupt:
+            local.close(wait=False)
+            raise
+        finally:
+            local.close()
+        return
+    with closing(_cluster(scheduler)) as cluster:
+        yield from cluster.run(work, iter(tasks))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """The arguments of `run_ordered`."""
+
+    function: Callable[..., Any]
+    shared: tuple[Any, ...]
+    done: Callable[[Any], object]
+    stop: Callable[[], bool] | None
+    lost: Callable[[Any, str], Any] | None
+    describe: Callable[[Any], str]
+
+    def is_stopped(self) -> bool:
+        """Whether no more tasks are to begin."""
+        return self.stop is not None and self.stop()
+
+    def replace(self, task: Any, reason: str) -> Any:
+        """Return what stands for the result of a task whose worker died each time."""
+        if self.lost is None:
+            raise WindowError(
+                f"{self.describe(task)} could not be computed: {reason}; give workers more memory, or use fewer of them."
+            ) from None
+        return self.lost(task, reason)
+
+
+def check_scheduler(scheduler: Any) -> None:
+    """Check that there is such a scheduler, and that this process may have it.
+
+    Raises
+    ------
+    OptionError
+        If it is none of those that `run_ordered` knows, or if it asks for worker processes in a worker process that runs
+        its parent's script.
+    """
+    is_local = scheduler is None or (isinstance(scheduler, str) and (scheduler in LOCAL_SCHEDULERS or "://" in scheduler))
+    distributed = sys.modules.get("distributed")  # who has a client has imported it
+    if not is_local and (distributed is None or not isinstance(scheduler, distributed.Client)):
+        raise OptionError(
+            f"scheduler is {scheduler!r}; give one of {', '.join(LOCAL_SCHEDULERS)}, the address of a Dask scheduler "
+            "such as tcp://host:8786, or a distributed.Client."
+        )
+    refuse_unguarded(scheduler)
+
+
+def _cluster(scheduler: Any) -> Cluster:
+    from samgeo.segmentation.execution.dask_cluster import Cluster
+
+    check_scheduler(scheduler)
+    return Cluster(scheduler)

@@ -1,0 +1,4 @@
+from .mask import Mask as Mask
+from .rle import Rle as Rle
+
+__all__ = ["Mask", "Rle"]

@@ -1,0 +1,344 @@
+"""Objects that the edge of a window cut and no neighbour found: the neighbour is asked for the rest.
+
+Automatic segmentation asks a window with a lattice of points. Where the edge of a window cuts an object, its neighbour usually
+has found the rest by its own points. Where it has not, it is asked again, with what is known: the part of the object that lies
+in both windows. `Ends` says, while a row of windows is merged, which windows to ask about which pieces; `continue_pieces` asks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.geo.grid import Rect
+from samgeo.geo.raster.sources.block_cache import limit_worker_block_cache
+from samgeo.models.protocols import decode
+from samgeo.segmentation.masks.cleaning import fill_and_drop
+from samgeo.segmentation.masks.mask import Mask, iou
+from samgeo.segmentation.masks.upsample import masks_from_logits
+from samgeo.segmentation.masks.vectorize import polygons
+from samgeo.segmentation.merge.cut_edges import uncovered
+from samgeo.segmentation.merge.matching import known_iou
+from samgeo.segmentation.merge.piece import Piece
+from samgeo.segmentation.profile import stage, timed
+from samgeo.segmentation.prompts.assignment import interior_points, soften_mask
+from samgeo.segmentation.run.parts import Failure
+from samgeo.segmentation.windows.automatic import Found, turn
+from samgeo.segmentation.windows.embedding import Encoded, embed_together, read_window
+from samgeo.segmentation.windows.worker import (
+    ATTEMPTS,
+    FAULTS,
+    ModelReference,
+    describe_fault,
+    load_referenced,
+    make_room,
+    placed,
+    together,
+)
+
+if TYPE_CHECKING:
+    from samgeo.geo.levels import Levels
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.merge.merger import Merger
+    from samgeo.segmentation.windows.worker import Plan
+
+__all__ = ["Ask", "Ends", "continue_pieces", "try_to_continue"]
+
+# An answer that is this similar to a mask that its window gave before is that mask.
+SAME_IOU = 0.8
+
+# How often an object is continued while one row of windows is merged: a background that fills the raster would never end.
+MOST_ASKS = 64
+
+# Pieces that are asked again have ranks behind those that their window gave at first; no window has as many masks.
+FIRST_RANK = 1 << 24
+
+# Prompts decoded together, and points of a window's own that are asked about one piece.
+PROMPTS_AT_ONCE = 32
+OWN_POINTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A window, and the pieces of other windows that may go on in it.
+
+    Attributes
+    ----------
+    window : (int, int)
+    pieces : tuple of Piece
+    """
+
+    window: tuple[int, int]
+    pieces: tuple[Piece, ...]
+
+
+class Ends:
+    """The cut ends of the objects of a row that is being merged.
+
+    Parameters
+    ----------
+    merger : Merger
+        It has begun the row.
+    levels : Levels
+    row : int
+        The row of windows.
+    missing : container of (int, int)
+        Windows that could not be read or computed: they are not asked.
+    """
+
+    def __init__(self, merger: Merger, levels: Levels, row: int, *, missing: Container[tuple[int, int]] = ()) -> None:
+        self._merger, self._levels, self._row, self._missing = merger, levels, row, missing
+        self._asked: set[tuple[int, tuple[int, int]]] = set()
+        self._count: dict[int, int] = defaultdict(int)
+        self._ranks: dict[tuple[int, int], int] = defaultdict(int)
+        above = levels.row_above(row)
+        # Pieces of rows before were asked about then, except where they reach into this row.
+        self._old = set() if above is None else {id(one) for one in merger.pieces_of_row(above)}
+        self._open = [one for one in merger.pieces_of_row(row) if one.cut]
+        self._open += [] if above is None else [one for one in merger.pieces_of_row(above) if one.cut]
+
+    def asks(self) -> list[Ask]:
+        """Return which windows to ask next, in their order; nothing where no object goes on."""
+        found: dict[tuple[int, int], list[Piece]] = defaultdict(list)
+        taken: set[tuple[int, tuple[int, int]]] = set()
+        still_open = []
+        for piece in sorted(self._open, key=lambda one: one.order):
+            component = self._merger.component_of(piece)
+            if any(not one.cut for one in component):
+                continue
+            left = self._left(piece, component)
+            if left.is_empty:
+                continue
+            # Lists of members come and go when objects are joined; their first pieces stay.
+            key = id(component[0])
+            waiting = False
+            for window in self._owners(piece, left):
+                if (id(piece), window) in self._asked or self._count[key] >= MOST_ASKS:
+                    continue
+                if (key, window) in taken:
+                    waiting = True
+                    continue
+                taken.add((key, window))
+                self._asked.add((id(piece), window))
+                self._count[key] += 1
+                found[window].append(piece)
+                waiting = True
+            if waiting:
+                still_open.append(piece)
+        self._open = still_open
+        return [Ask(window, tuple(found[window])) for window in sorted(found)]
+
+    def answer(self, ask: Ask, answers: Sequence[Piece | None]) -> None:
+        """Take the answers of a window, one for each piece that it was asked about."""
+        for piece, answer in zip(ask.pieces, answers, strict=True):
+            if answer is not None:
+                self._take(piece, answer)
+
+    def _take(self, piece: Piece, answer: Piece) -> None:
+        """Join a piece with its continuation, or with the object that this is the same as.
+
+        An object that some window saw whole stays as it is: an answer neither replaces it nor joins two such objects.
+        """
+        merger = self._merger
+        twins = [one for one in merger.pieces_of(answer.window) if iou(one.mask, answer.mask) >= SAME_IOU]
+        same = [*twins, *(other for _, other in merger.beside(answer))]
+        whole = [one for one in same if any(not member.cut for member in merger.component_of(one))]
+        parts = [one for one in same if self._goes_on(merger.component_of(one))]
+        if not answer.cut and whole:
+            merger.join(piece, whole[0])
+        elif twins and twins[0] in parts:
+            merger.join(piece, twins[0])
+        elif not twins:
+            answer = self._ranked(answer)
+            merger.insert(answer, [piece, *parts])
+            if answer.cut:
+                self._open.append(answer)
+
+    def _goes_on(self, component: Sequence[Piece]) -> bool:
+        """Whether an object has a cut end about which none of its pieces says more."""
+        return all(one.cut for one in component) and any(not self._left(one, component).is_empty for one in component)
+
+    def _left(self, piece: Piece, component: Iterable[Piece]) -> Mask:
+        return uncovered(piece, (one for one in component if one is not piece), self._levels)
+
+    def _owners(self, piece: Piece, left: Mask) -> Iterable[tuple[int, int]]:
+        """Give the windows, read before or in this row, in whose cores pixels of a piece lie."""
+        for window in self._levels.beside(*piece.window):
+            if window[0] > self._row or window in self._missing or (id(piece) in self._old and window[0] != self._row):
+                continue
+            if not left.clip(self._levels.core(*window)).is_empty:
+                yield window
+
+    def _ranked(self, piece: Piece) -> Piece:
+        """Give a piece a rank behind those that its window gave before."""
+        self._ranks[piece.window] += 1
+        return replace(piece, rank=FIRST_RANK * (self._row + 1) + self._ranks[piece.window])
+
+
+def try_to_continue(raster: Raster, model: Segmenter | ModelReference, plan: Plan, ask: Ask) -> list[Piece | None] | Failure:
+    """Do `continue_pieces`; where that fails twice, return why."""
+    limit_worker_block_cache(plan.cache_bytes)
+    reason = ""
+    for _ in range(ATTEMPTS):
+        try:
+            segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+            return continue_pieces(raster, segmenter, plan, ask)
+        except FAULTS as error:
+            reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
+            make_room()
+    return Failure(ask.window, reason)
+
+
+@timed("pieces")
+def continue_pieces(raster: Raster, model: Segmenter, plan: Plan, ask: Ask) -> list[Piece | None]:
+    """Ask a window for the rest of pieces that the edges of other windows cut.
+
+    The model is given the part of a piece that lies in both windows, as its innermost point and a soft mask, and is asked for
+    one answer and for several. Where only points in an area of interest were asked, the window's own points on that part are
+    asked too. Of the answers that pass the gates, the one with the largest product of predicted IoU and agreement with the
+    piece is taken.
+
+    Parameters
+    ----------
+    raster : Raster
+    model : Segmenter
+    plan : Plan
+    ask : Ask
+
+    Returns
+    -------
+    list of Piece or None
+        For each piece of the ask; None where the model sees nothing of it in the window.
+
+    Raises
+    ------
+    RasterError
+        If the window has to be read again, and cannot be.
+    """
+    window = _window(raster, model, plan, ask.window)
+    here = plan.levels.rect(*ask.window)
+    seen = [piece.mask.clip(here) & _valid_mask(window, plan, ask.window) for piece in ask.pieces]
+    known = [index for index, mask in enumerate(seen) if not mask.is_empty]
+    best: dict[int, tuple[float, Piece]] = {}
+    if window.embedding is None or not known:
+        return [None] * len(ask.pieces)
+    prompts = _prompts(model, plan, ask.window, window, [seen[index] for index in known])
+    for owners, given in prompts:
+        for place, one in _answers(model, plan, window, ask.window, given):
+            index = known[owners[place]]
+            piece = ask.pieces[index]
+            agreement = known_iou(piece, plan.levels.rect(*piece.window), one, here)
+            value = agreement * one.predicted_iou
+            if agreement >= plan.merge_iou and (index not in best or value > best[index][0]):
+                best[index] = value, one
+    return [best[index][1] if index in best else None for index in range(len(ask.pieces))]
+
+
+def _window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]) -> Encoded:
+    """Return a window that this process has encoded, or encode it again."""
+
+    def make() -> Encoded:
+        scale, lattice, row = plan.levels.locate(index[0])
+        window = read_window(raster, lattice, (row, index[1]), scale)
+        embedding = None
+        if window.valid.any():
+            places = together(model)
+            store = plan.store if scale == 1 else None
+            embedding = embed_together(model, {index[1] % places: window}, places, store)[index[1] % places]
+        return Encoded(embedding, window.rect, window.size, window.known)
+
+    if plan.recent is None:
+        return make()
+    return plan.recent.take(index, model, make)
+
+
+def _valid_mask(window: Encoded, plan: Plan, index: tuple[int, int]) -> Mask:
+    """Return where a window has data, in raster pixels."""
+    scale, _, _ = plan.levels.locate(index[0])
+    height, width = window.size
+    valid = Mask.from_array(np.ascontiguousarray(window.valid[:height, :width]))
+    return valid.scaled(scale).shift(window.rect.x0, window.rect.y0)
+
+
+def _prompts(
+    model: Segmenter, plan: Plan, index: tuple[int, int], window: Encoded, seen: Sequence[Mask]
+) -> list[tuple[NDArray[np.int64], dict[str, Any]]]:
+    """Return batches of prompts: which of the masks each is for, and what the model is given."""
+    lattice = plan.levels.locate(index[0])[1]
+    origin = np.array([window.rect.x0, window.rect.y0], dtype=np.float64)
+    scale = np.float32(model.input_size / lattice.window)
+    side = int(getattr(model, "mask_size", model.input_size // 4))
+    inside = [mask.shift(-window.rect.x0, -window.rect.y0) for mask in seen]
+    outlines = polygons(inside).tolist()
+    soft = np.stack([soften_mask(mask, lattice.window, side) for mask in inside])
+    points = interior_points(outlines).astype(np.float32)[:, None] * scale
+    labels = np.ones(points.shape[:2], dtype=np.int64)
+    every = np.arange(len(seen))
+    batches: list[tuple[NDArray[np.int64], dict[str, Any]]] = []
+    for start in range(0, len(seen), PROMPTS_AT_ONCE):
+        part = slice(start, start + PROMPTS_AT_ONCE)
+        given = {"points": points[part], "labels": labels[part], "masks": soft[part]}
+        batches += [(every[part], given | {"multimask": multimask}) for multimask in (False, True)]
+    if plan.aoi_px is not None:
+        own = plan.levels.points(*index, plan.gates.points_per_side)
+        owners, chosen = [], []
+        for place, mask in enumerate(seen):
+            on_mask = own[_on(mask, own)][:OWN_POINTS]
+            owners += [place] * len(on_mask)
+            chosen.append(on_mask)
+        if owners:
+            clicks = ((np.concatenate(chosen) - origin).astype(np.float32) * scale)[:, None]
+            own_labels = np.ones((len(clicks), 1), dtype=np.int64)
+            batches.append((np.array(owners), {"points": clicks, "labels": own_labels, "multimask": True}))
+    return batches
+
+
+def _on(mask: Mask, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether points in raster pixels lie on a mask."""
+    rect = mask.rect
+    column, row = np.floor(points).astype(np.int64).T
+    inside = (column >= rect.x0) & (column < rect.x1) & (row >= rect.y0) & (row < rect.y1)
+    found = np.zeros(len(points), dtype=np.bool_)
+    found[inside] = mask.to_array(rect)[row[inside] - rect.y0, column[inside] - rect.x0]
+    return found
+
+
+def _answers(
+    model: Segmenter, plan: Plan, window: Encoded, index: tuple[int, int], given: dict[str, Any]
+) -> Iterator[tuple[int, Piece]]:
+    """Decode a batch of prompts; give what passes the gates, with the place of its prompt."""
+    gates, (scale, lattice, _) = plan.gates, plan.levels.locate(index[0])
+    with turn(model), stage("decode", getattr(model, "device", None)):
+        logits, predicted = decode(model, window.embedding, **given)
+        scores = predicted.float().cpu().numpy().astype(np.float64)
+        prompt, token = np.nonzero(scores > gates.pred_iou)
+        chosen = logits[prompt, token]
+    size = (window.size[0] * scale, window.size[1] * scale)
+    with stage("masks"):
+        drawn = masks_from_logits(
+            chosen,
+            input_size=model.input_size,
+            window=lattice.window,
+            size=size,
+            offset=gates.stability_offset,
+            min_stability=gates.stability,
+        )
+    frame = Rect(0, 0, size[1], size[0])
+    found = [
+        Found(
+            fill_and_drop(mask, gates.min_region_px, frame)[0],
+            float(scores[prompt[number], token[number]]),
+            float(stability),
+            int(prompt[number]),
+        )
+        for number, mask, stability in zip(drawn.index.tolist(), drawn.masks, drawn.stability, strict=True)
+    ]
+    for one, piece in zip(found, placed(found, window, plan.levels, index), strict=True):
+        if piece is not None:
+            yield one.prompt, piece

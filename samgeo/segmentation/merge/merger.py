@@ -1,0 +1,228 @@
+"""One object again from the pieces that windows saw, streaming down the rows of windows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from samgeo.geo.levels import Levels
+from samgeo.segmentation.merge.matching import known_iou, same_across, same_beside
+from samgeo.segmentation.merge.piece import MERGE_IOU, Piece, Segment, place
+from samgeo.segmentation.merge.scale_views import objects
+from samgeo.segmentation.profile import timed
+
+__all__ = ["MERGE_IOU", "Merger", "Piece", "Segment", "merge", "place"]
+
+
+def merge(
+    rows: Iterable[Mapping[int, Sequence[Piece]]], levels: Levels, *, min_iou: float = MERGE_IOU
+) -> Iterator[list[Segment]]:
+    """Join the pieces of one object, row of windows by row of windows.
+
+    Two pieces from neighbouring windows are the same object when their IoU reaches ``min_iou`` over the pixels where both
+    are known: a cut piece is known inside its own window alone, a complete one everywhere. Components of that relation are
+    objects. If a component has complete members, the best one stands for it; if all are cut, their union does. Pieces of
+    windows of several scales are compared in the same way, and become objects as `scale_views.objects` says.
+
+    A component is given out as soon as no unread window can touch it: memory holds the pieces along the last row of each
+    scale alone.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        For each row of windows, from the top, the pieces of each column.
+    levels : Levels
+        The windows.
+    min_iou : float, default 0.5
+        When two pieces are the same object.
+
+    Yields
+    ------
+    list of Segment
+        The objects that closed with this row, from top to bottom, then left to right.
+    """
+    merger = Merger(levels, min_iou=min_iou)
+    for pieces in rows:
+        yield merger.add(pieces)
+    if merger.components:
+        yield merger.close()
+
+
+class Merger:
+    """What `merge` does, a row at a time, for those who have to stop between two rows and go on later.
+
+    A row is added with `add`. Or in three steps, to ask windows again for objects that the edges of other windows cut: `begin`
+    the row, `insert` further pieces of windows of this row or of rows before as often as there are, and `finish` it.
+
+    Parameters
+    ----------
+    levels : Levels
+        The windows.
+    min_iou : float, default 0.5
+        When two pieces are the same object.
+    row : int, default 0
+        The first row of windows that will be added.
+    components : iterable of sequences of Piece
+        `components` of another merger after the rows before.
+    """
+
+    def __init__(
+        self,
+        levels: Levels,
+        *,
+        min_iou: float = MERGE_IOU,
+        row: int = 0,
+        components: Iterable[Sequence[Piece]] = (),
+    ) -> None:
+        self._levels, self._min_iou, self._row = levels, min_iou, row
+        self._components = [list(members) for members in components]
+        self._groups = _Groups(self._components)
+
+    @property
+    def components(self) -> list[list[Piece]]:
+        """The pieces that an unread window may still touch, by object."""
+        return self._components
+
+    def add(self, pieces: Mapping[int, Sequence[Piece]]) -> list[Segment]:
+        """Add the next row of windows, the pieces of each column; return the objects that close with it, in order."""
+        self.begin(pieces)
+        return self.finish()
+
+    @timed("merge")
+    def begin(self, pieces: Mapping[int, Sequence[Piece]]) -> None:
+        """Begin the next row of windows with the pieces of each column."""
+        self._groups = _Groups(self._components)
+        for column in sorted(pieces):
+            self._put((self._row, column), pieces[column])
+
+    def insert(self, piece: Piece, same: Iterable[Piece]) -> None:
+        """Add a further piece of a window that was added before, while a row is under way.
+
+        Parameters
+        ----------
+        piece : Piece
+        same : iterable of Piece
+            Pieces of its scale that are the same object. Those of other scales are found by comparison.
+        """
+        self._groups.add([piece])
+        self._groups.join((piece, one) for one in same)
+        self._join_across(piece.window, [piece])
+
+    def beside(self, piece: Piece) -> list[tuple[float, Piece]]:
+        """Return pieces of neighbouring windows that are the same object as a piece, with their IoU, the most similar first."""
+        levels, here = self._levels, self._levels.rect(*piece.window)
+        found = []
+        for window in levels.beside(*piece.window):
+            there = levels.rect(*window)
+            for _, other in same_beside([piece], here, self._groups.pieces_of(window), there, self._min_iou):
+                found.append((known_iou(piece, here, other, there), other))
+        return sorted(found, key=lambda pair: (-pair[0], pair[1].order))
+
+    def component_of(self, piece: Piece) -> list[Piece]:
+        """Return all pieces that are the same object as a piece, while a row is under way."""
+        return self._groups.members_of(piece)
+
+    def pieces_of(self, window: tuple[int, int]) -> Sequence[Piece]:
+        """Return the pieces of a window that are still open or of the row under way."""
+        return self._groups.pieces_of(window)
+
+    def pieces_of_row(self, row: int) -> list[Piece]:
+        """Return the pieces of all windows of a row that are still open or under way, from left to right."""
+        return [piece for column in range(self._levels.columns_of(row)) for piece in self._groups.pieces_of((row, column))]
+
+    def join(self, one: Piece, other: Piece) -> None:
+        """Say that two pieces are the same object."""
+        self._groups.join([(one, other)])
+
+    @timed("merge")
+    def finish(self) -> list[Segment]:
+        """Return the objects that close with the row under way, in order."""
+        closed, self._components = self._groups.split(self._levels.next_top(self._row), self._levels)
+        self._row += 1
+        return _segments(closed, self._levels, self._min_iou)
+
+    @timed("merge")
+    def close(self) -> list[Segment]:
+        """Return what is still open as objects, in order."""
+        closed, self._components = self._components, []
+        return _segments(closed, self._levels, self._min_iou)
+
+    def _put(self, window: tuple[int, int], pieces: Sequence[Piece]) -> None:
+        """Add pieces of one window, and join them with the pieces of other windows that are the same objects."""
+        levels, groups, min_iou = self._levels, self._groups, self._min_iou
+        groups.add(pieces)
+        if not pieces:
+            return
+        here = levels.rect(*window)
+        for other in levels.beside(*window):
+            groups.join(same_beside(pieces, here, groups.pieces_of(other), levels.rect(*other), min_iou))
+        self._join_across(window, pieces)
+
+    def _join_across(self, window: tuple[int, int], pieces: Sequence[Piece]) -> None:
+        levels, groups, min_iou = self._levels, self._groups, self._min_iou
+        here = levels.rect(*window)
+        for other in levels.across(*window):
+            others = groups.pieces_of(other)
+            if others:
+                strip = min(levels.overlap(window[0]), levels.overlap(other[0]))
+                groups.join(same_across(pieces, here, others, levels.rect(*other), min_iou, least_strip=strip))
+
+
+class _Groups:
+    """Union-find over the pieces of the open components and of the row under way."""
+
+    def __init__(self, components: Iterable[Sequence[Piece]] = ()) -> None:
+        self._pieces: list[Piece] = []
+        self._parent: list[int] = []
+        self._members: dict[int, list[Piece]] = {}
+        self._of: dict[int, int] = {}
+        self._in_window: dict[tuple[int, int], list[Piece]] = defaultdict(list)
+        for members in components:
+            self.add(members)
+            root = self._of[id(members[0])]
+            for piece in members[1:]:
+                self._parent[self._of[id(piece)]] = root
+                self._members[root].extend(self._members.pop(self._of[id(piece)]))
+
+    def add(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            index = len(self._pieces)
+            self._pieces.append(piece)
+            self._parent.append(index)
+            self._members[index] = [piece]
+            self._of[id(piece)] = index
+            self._in_window[piece.window].append(piece)
+
+    def pieces_of(self, window: tuple[int, int]) -> Sequence[Piece]:
+        return self._in_window.get(window, ())
+
+    def members_of(self, piece: Piece) -> list[Piece]:
+        return self._members[self._root(self._of[id(piece)])]
+
+    def join(self, pairs: Iterable[tuple[Piece, Piece]]) -> None:
+        for one, other in pairs:
+            low, high = sorted((self._root(self._of[id(one)]), self._root(self._of[id(other)])))
+            if low != high:
+                self._parent[high] = low
+                self._members[low].extend(self._members.pop(high))
+
+    def split(self, next_top: int | None, levels: Levels) -> tuple[list[list[Piece]], list[list[Piece]]]:
+        """Return the components that are closed, and those that windows from the line ``next_top`` on may touch."""
+        reaching = set() if next_top is None else levels.rows_at(next_top)
+        closed: list[list[Piece]] = []
+        open_: list[list[Piece]] = []
+        for _, members in sorted(self._members.items()):
+            touched = next_top is not None and any(
+                piece.window[0] in reaching and piece.mask.rect.y1 > next_top for piece in members
+            )
+            (open_ if touched else closed).append(members)
+        return closed, open_
+
+    def _root(self, index: int) -> int:
+        while self._parent[index] != index:
+            self._parent[index] = index = self._parent[self._parent[index]]
+        return index
+
+
+def _segments(components: Iterable[list[Piece]], levels: Levels, min_iou: float) -> list[Segment]:
+    return sorted((one for members in components for one in objects(members, levels, min_iou)), key=place)

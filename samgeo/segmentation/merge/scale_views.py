@@ -1,0 +1,199 @@
+"""Which objects there are among pieces of several scales that hang together.
+
+Windows of one scale see an object once, as a complete piece or as cut ones that go on in each other: a view. Views of different
+scales may be of the same object, or of one and a part of it, and those of a chain need not be of the same at all.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from samgeo.geo.levels import Levels
+from samgeo.segmentation.masks.mask import intersection_area, union
+from samgeo.segmentation.merge.matching import known_iou, same_across, same_beside
+from samgeo.segmentation.merge.piece import Piece, Segment
+from samgeo.segmentation.merge.union import whole
+
+__all__ = ["objects"]
+
+# Of the area of a view that is cut: so much must another one hold, to stand for it.
+LEAST_SHARE = 0.5
+
+
+def objects(members: Sequence[Piece], levels: Levels, min_iou: float) -> list[Segment]:
+    """Make objects of pieces that hang together.
+
+    Pieces of one scale are one object. Of several scales, the finest complete view stands for coarser ones that agree with it.
+    What finer scales cut is no object of its own where half of it lies in a coarser view, and draws the edges where it agrees.
+
+    Parameters
+    ----------
+    members : sequence of Piece
+        A component of the relation "the same object".
+    levels : Levels
+        The windows.
+    min_iou : float
+        When two pieces are the same object.
+    """
+    if len({levels.level(piece.window[0]) for piece in members}) == 1:
+        return [_with_scale(whole(members, levels), levels, members[0])]
+    views = _views(members, levels, min_iou)
+    coarser = _agreements(views, levels, min_iou)
+    views = _without_coarser_doubles(views, coarser, levels, min_iou)
+    _explain(views, coarser, levels)
+    return [
+        _with_scale(whole(view.pieces, levels, finer=view.finer, min_iou=min_iou), levels, view.pieces[0])
+        for view in views
+        if view.explained_by is None
+    ]
+
+
+def _with_scale(one: Segment, levels: Levels, piece: Piece) -> Segment:
+    return replace(one, scale=levels.locate(piece.window[0])[0])
+
+
+@dataclass(slots=True, eq=False)
+class _View:
+    """An object as the windows of one scale saw it.
+
+    Attributes
+    ----------
+    level : int
+        Which of the scales.
+    pieces : list of Piece
+        The best complete one; or all, if all are cut.
+    explained_by : _View or None
+        The coarser view of the same object.
+    best : dict of window to (float, Piece)
+        The cut piece of each finer window that agrees most, and how far: it draws the edges.
+    beside : list of Piece
+        Cut pieces of finer scales that belong to it where it saw nothing.
+    """
+
+    level: int
+    pieces: list[Piece]
+    explained_by: _View | None = None
+    best: dict[tuple[int, int], tuple[float, Piece]] = field(default_factory=dict)
+    beside: list[Piece] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.pieces[0].cut
+
+    @property
+    def root(self) -> _View:
+        return self if self.explained_by is None else self.explained_by.root
+
+    @property
+    def finer(self) -> list[Piece]:
+        return [*(piece for _, piece in self.best.values()), *self.beside]
+
+    def offer(self, piece: Piece, agreement: float) -> None:
+        """Take a finer piece for its window, unless one there agrees more; of equal ones the better."""
+        before = self.best.get(piece.window)
+        if before is None or (-agreement, piece.order) < (-before[0], before[1].order):
+            self.best[piece.window] = agreement, piece
+
+    @property
+    def area(self) -> int:
+        return sum(piece.mask.area for piece in self.pieces)
+
+    def share_in(self, other: _View) -> float:
+        """Return what part of its pieces lies in another view."""
+        mask = other.pieces[0].mask if len(other.pieces) == 1 else union(piece.mask for piece in other.pieces)
+        return sum(intersection_area(piece.mask, mask.clip(piece.mask.rect)) for piece in self.pieces) / self.area
+
+
+# From a piece, by its identity, to the pieces of coarser scales that agree with it.
+_Coarser = dict[int, list[Piece]]
+
+
+def _views(members: Sequence[Piece], levels: Levels, min_iou: float) -> list[_View]:
+    """Return the views that pieces make up, by scale, then as their first pieces are ordered."""
+    members = sorted(members, key=lambda piece: piece.order)
+    windows = _by_window(members)
+    group = {id(piece): [piece] for piece in members}
+    for (row, column), pieces in windows.items():
+        above = levels.row_above(row)
+        beside = [(row, column - 1), *([] if above is None else [(above, column + step) for step in (-1, 0, 1)])]
+        for window in beside:
+            there = levels.rect(*window)
+            for one, other in same_beside(pieces, levels.rect(row, column), windows.get(window, ()), there, min_iou):
+                mine, others = group[id(one)], group[id(other)]
+                if mine is not others:
+                    mine.extend(others)
+                    group.update((id(piece), mine) for piece in others)
+    views = []
+    for pieces in {id(pieces): pieces for pieces in group.values()}.values():
+        pieces.sort(key=lambda piece: piece.order)
+        complete = [piece for piece in pieces if not piece.cut]
+        views.append(_View(levels.level(pieces[0].window[0]), complete[:1] or pieces))
+    return sorted(views, key=lambda view: (view.level, view.pieces[0].order))
+
+
+def _agreements(views: Sequence[_View], levels: Levels, min_iou: float) -> _Coarser:
+    windows = _by_window([piece for view in views for piece in view.pieces])
+    found: _Coarser = defaultdict(list)
+    for window, pieces in windows.items():
+        for other in levels.across(*window):
+            if other in windows and levels.level(other[0]) > levels.level(window[0]):
+                here, there, strip = levels.rect(*window), levels.rect(*other), levels.overlap(window[0])
+                for one, wide in same_across(pieces, here, windows[other], there, min_iou, least_strip=strip):
+                    found[id(one)].append(wide)
+    return found
+
+
+def _without_coarser_doubles(views: Sequence[_View], coarser: _Coarser, levels: Levels, min_iou: float) -> list[_View]:
+    """Return the views without those for which a finer complete one stands, or a better one of the same scale."""
+    kept: list[Piece] = []
+    doubles: set[int] = set()
+    left = []
+    for view in views:
+        piece = view.pieces[0]
+        if view.is_complete:
+            beside = (one for one in kept if levels.level(one.window[0]) == view.level)
+            if id(piece) in doubles or any(_same(piece, one, levels) >= min_iou for one in beside):
+                continue
+            kept.append(piece)
+            doubles.update(id(wide) for wide in coarser.get(id(piece), ()))
+        elif sum(one.mask.area for one in view.pieces if id(one) in doubles) >= LEAST_SHARE * view.area:
+            continue
+        left.append(view)
+    return left
+
+
+def _same(one: Piece, other: Piece, levels: Levels) -> float:
+    return known_iou(one, levels.rect(*one.window), other, levels.rect(*other.window))
+
+
+def _explain(views: Sequence[_View], coarser: _Coarser, levels: Levels) -> None:
+    """Say, from the coarsest scale down, which views are parts of others, and which pieces draw which."""
+    view_of = {id(piece): view for view in views for piece in view.pieces}
+    roots: list[_View] = []
+    for view in reversed(views):
+        wider = [root for root in roots if root.level > view.level]
+        roots.append(view)
+        if view.is_complete or not wider:
+            continue
+        alone = []
+        for piece in view.pieces:
+            wide = [one for one in coarser.get(id(piece), ()) if id(one) in view_of]
+            for one in wide:
+                view_of[id(one)].root.offer(piece, _same(piece, one, levels))
+            if not wide:
+                alone.append(piece)
+        root = max(wider, key=view.share_in)
+        if view.share_in(root) >= LEAST_SHARE:
+            view.explained_by = root
+            # A complete view says itself what belongs to the object; what is cut may have lost the rest at its own edges.
+            root.beside.extend([] if root.is_complete else alone)
+            roots.pop()
+
+
+def _by_window(pieces: Sequence[Piece]) -> dict[tuple[int, int], list[Piece]]:
+    windows: dict[tuple[int, int], list[Piece]] = defaultdict(list)
+    for piece in pieces:
+        windows[piece.window].append(piece)
+    return dict(windows)

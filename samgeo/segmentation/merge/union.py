@@ -1,0 +1,105 @@
+"""What is drawn of an object: the piece that stands for it, or the union of those that windows cut."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+import numpy as np
+
+from samgeo.geo.grid import Rect
+from samgeo.geo.levels import Levels
+from samgeo.segmentation.masks.mask import Mask, union
+from samgeo.segmentation.merge.cut_edges import trimmed, uncovered
+from samgeo.segmentation.merge.matching import known_iou
+from samgeo.segmentation.merge.piece import Piece, Segment
+from samgeo.segmentation.merge.scales import thick_part
+
+__all__ = ["whole"]
+
+# How far the edge of a mask may be off, in pixels that the model saw: a cell of its low-resolution logits.
+EDGE_PIXELS = 4
+
+
+def whole(members: Sequence[Piece], levels: Levels, *, finer: Sequence[Piece] = (), min_iou: float = 0.0) -> Segment:
+    """Make one object of all its pieces.
+
+    Parameters
+    ----------
+    members : sequence of Piece
+        Of one scale. If some are complete, the best of them stands for the object; else their union does.
+    levels : Levels
+        The windows.
+    finer : sequence of Piece
+        Cut pieces of finer scales, which draw the edges: in a window where one agrees with what is coarser, it replaces it, but
+        for what it leaves out that is too thick to be an edge.
+    min_iou : float
+        From which IoU on they agree.
+    """
+    members = sorted(members, key=lambda piece: piece.order)
+    best = next((piece for piece in members if not piece.cut), None)
+    drawn = members if best is None else [best]
+    drawn = trimmed(drawn, levels)
+    mask = _drawn(drawn, finer, levels, min_iou) if finer else union(piece.mask for piece in drawn)
+    cut = [*(members if best is None else ()), *finer]
+    complete = _is_complete(mask, [*drawn, *finer], levels)
+    if best is not None:
+        return Segment(mask, best.predicted_iou, best.stability_score, complete)
+    areas = [piece.mask.area for piece in cut]
+    return Segment(
+        mask,
+        float(np.average([piece.predicted_iou for piece in cut], weights=areas)),
+        float(np.average([piece.stability_score for piece in cut], weights=areas)),
+        complete,
+    )
+
+
+def _drawn(drawn: Sequence[Piece], finer: Sequence[Piece], levels: Levels, min_iou: float) -> Mask:
+    """Draw pieces of a scale, and over them those of finer scales, one after the other."""
+    mask, coarse = union(piece.mask for piece in drawn), levels.level(drawn[0].window[0])
+    complete = [piece for piece in drawn if not piece.cut]
+    cut: dict[tuple[int, int], list[Piece]] = defaultdict(list)
+    for piece in drawn:
+        cut[piece.window].append(piece)
+    for level in range(coarse - 1, -1, -1):
+        sharper = [piece for piece in finer if levels.level(piece.window[0]) == level]
+        if not sharper:
+            continue
+        agreed = set()
+        for piece in sharper:
+            across = (wide for window in levels.across(*piece.window) for wide in cut.get(window, ()))
+            if any(_agrees(piece, wide, levels, min_iou) for wide in chain(complete, across)):
+                agreed.add(levels.rect(*piece.window))
+        seen, sharp = _filled(agreed), union(piece.mask for piece in sharper)
+        missed = thick_part((mask & seen) - sharp, EDGE_PIXELS * levels.scales[coarse] + 1)
+        mask, coarse = union([mask - seen, sharp, missed]), level
+        for piece in sharper:
+            cut[piece.window].append(piece)
+    return mask
+
+
+def _agrees(one: Piece, other: Piece, levels: Levels, min_iou: float) -> bool:
+    return known_iou(one, levels.rect(*one.window), other, levels.rect(*other.window)) >= min_iou
+
+
+def _filled(rects: Iterable[Rect]) -> Mask:
+    """Return all pixels of windows: those of a row as few runs, however many there are."""
+    rows: dict[tuple[int, int], list[Rect]] = defaultdict(list)
+    for rect in rects:
+        rows[rect.y0, rect.y1].append(rect)
+    parts = []
+    for (y0, y1), beside in sorted(rows.items()):
+        line = union(Mask(np.array([[0, rect.x0, rect.x1]], dtype=np.int32)) for rect in beside).runs
+        runs = np.tile(line, (y1 - y0, 1))
+        runs[:, 0] = np.repeat(np.arange(y0, y1, dtype=np.int32), len(line))
+        parts.append(Mask(runs))
+    return union(parts)
+
+
+def _is_complete(mask: Mask, pieces: Sequence[Piece], levels: Levels) -> bool:
+    """Whether every cut pixel of the pieces that is drawn is covered by another piece."""
+    return all(
+        not piece.cut or (uncovered(piece, (one for one in pieces if one is not piece), levels) & mask).is_empty
+        for piece in pieces
+    )

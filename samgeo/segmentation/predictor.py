@@ -1,0 +1,424 @@
+"""Encode once, prompt for ever: points, boxes and polygons anywhere on a raster of any size, to georeferenced polygons."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.arguments import check_types
+from samgeo.errors import OptionError, RasterError
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.raster.identity import SourceWatch
+from samgeo.geo.vector.axes import describe_axes
+from samgeo.models.threads import check_threads, computing_in
+from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, check_region_sizes, without_specks
+from samgeo.segmentation.merge.merger import Piece, Segment
+from samgeo.segmentation.prompts.assignment import Ask, Index, Prompts, ask, join, windows_of
+from samgeo.segmentation.prompts.decoding import Candidate, best_pieces, candidates
+from samgeo.segmentation.prompts.prompt_reading import read_prompts
+from samgeo.segmentation.prompts.seams import follow
+from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
+from samgeo.segmentation.tables import answers_to_frame
+from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, Encoded, check_fresh, embed, read_window
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+    import torch
+
+    from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.windows.store import EmbeddingStore
+
+__all__ = ["Candidate", "Predictor"]
+
+ON_NODATA, NO_MASK = "on nodata", "no mask"
+SNAP_IOU = 0.5
+
+
+class Predictor:
+    """Prompts anywhere on a raster, each answered from the window with the most context around it.
+
+    A window is encoded when a prompt first needs it, and kept: in memory, and in a store if there is one. Embeddings are
+    rounded to half precision, kept or not, so that an answer does not depend on where its embedding came from. It may be used
+    from several threads at once.
+
+    Parameters
+    ----------
+    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+        See `samgeo.Raster.open`.
+    model : str, path or Segmenter, default "tiny"
+        A name of `samgeo.list_models`, a checkpoint file, or a model.
+    device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default "auto"
+        Where the model runs.
+    dtype : {"auto", "float32", "bfloat16"}, default "auto"
+        What it computes in.
+    bands, stretch, nodata, alpha : optional
+        See `samgeo.Raster.open`.
+    window, overlap : int, optional
+        The window lattice in raster pixels. That of the store by default; else the model's input size, and a quarter of it.
+    cache : path, optional
+        A store of embeddings, see `samgeo.encode`; made if it is not there.
+    memory : int, default 2**30
+        Bytes of embeddings to keep in memory; those used last stay.
+    min_part, min_hole : float, default 5
+        Separate parts of an answer with fewer pixels are dropped, but for its largest part, and holes with fewer pixels are
+        filled. Both are counted in pixels that the model sees: those of the raster, unless ``window`` differs from the model's
+        input size. 0 keeps everything.
+    threads : int, optional
+        Threads in which torch computes on a CPU; as many as it takes by itself by default. On a machine that others use, 1 is
+        faster than more. Where embeddings are to equal those of `samgeo.encode` to the bit, it has to be 1.
+
+    Raises
+    ------
+    SamgeoError
+        If the raster, the model or an option cannot work, or the store was made of something else.
+    """
+
+    @check_types
+    def __init__(
+        self,
+        raster: Any,
+        *,
+        model: str | Path | Segmenter = "tiny",
+        device: str | torch.device = "auto",
+        dtype: str = "auto",
+        bands: Any = None,
+        stretch: Any = None,
+        nodata: float | str | None = None,
+        alpha: int | str | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        memory: int = MEMORY_BYTES,
+        min_part: float = MIN_PART,
+        min_hole: float = MIN_HOLE,
+        threads: int | None = None,
+    ) -> None:
+        from samgeo.geo.raster.raster import Raster
+        from samgeo.models.registry import load_model
+        from samgeo.segmentation.windows.store import EmbeddingStore
+
+        check_region_sizes(min_part, min_hole)
+        self.min_part, self.min_hole = min_part, min_hole
+        self.threads = check_threads(threads)
+        self.raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+        self.model: Segmenter = load_model(model, device=device, dtype=dtype)
+        self.store: EmbeddingStore | None = None
+        if cache is None:
+            side = self.model.input_size if window is None else window
+            self.lattice = Lattice(self.raster.shape, side, side // 8 * 2 if overlap is None else overlap)
+        else:
+            self.store = EmbeddingStore.open_or_create(cache, self.raster, self.model, window=window, overlap=overlap)
+            check_fresh(self.raster, self.store)
+            self.lattice = self.store.lattice
+        self._windows = EmbeddingCache(memory)
+        self._watch = SourceWatch(self.raster)
+
+    @check_types
+    def check_same(self, *, now: bool = False) -> None:
+        """Refuse to go on where a file that the raster is read from has changed since it was opened.
+
+        Every prediction does so by itself; files at an address are looked at every few seconds.
+
+        Parameters
+        ----------
+        now : bool, default False
+            Whether to look even if somebody has looked a moment ago.
+
+        Raises
+        ------
+        RasterError
+            If one has, or a server does not answer where it has to be looked now.
+        """
+        change = self._watch.look(now=now)
+        if change is not None:
+            raise RasterError(
+                f"{change} since {self.raster.name} was opened, so that answers would be of two rasters; open it again, in a "
+                "new Predictor or Map, when it no longer changes."
+            )
+
+    @check_types
+    def predict(
+        self,
+        points: Any = None,
+        labels: Any = None,
+        boxes: Any = None,
+        masks: Any = None,
+        polygons: Any = None,
+        *,
+        crs: Any = None,
+        multimask: bool | str = "auto",
+        refine: int = 0,
+    ) -> gpd.GeoDataFrame:
+        """Segment what prompts mean.
+
+        Kinds of prompts may be combined: row i of each belongs to prompt i. A box or polygon that no window holds is asked of
+        all windows that it reaches into, and their answers are joined as automatic segmentation joins pieces. What a click
+        finds at the edge of its window is followed into the neighbours. A box that reaches past the raster is clipped.
+
+        Parameters
+        ----------
+        points : array-like of shape (P, 2) or (P, N, 2), path, GeoDataFrame or GeoSeries, optional
+            x and y. Features are points, or multipoints for several points a prompt; those with the same value in a column
+            ``prompt`` are one prompt.
+        labels : array-like of shape (P,) or (P, N), optional
+            1 foreground, 0 background, -1 padding. By default the column ``label`` of the points, else 1.
+        boxes : array-like of shape (P, 4), path, GeoDataFrame or GeoSeries, optional
+            x0, y0, x1, y1; or features, around which the box is. A box in another CRS than the raster's becomes the bounding
+            box, in pixels, of the region with its edges.
+        masks : sequence of SoftMask or None, path, GeoDataFrame, GeoSeries or geometries, optional
+            Where to start from: earlier answers (`Candidate.earlier`), or polygons as soft masks.
+        polygons : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
+            Rough outlines: each is asked as its box, its innermost point and a soft mask.
+        crs : anything that pyproj takes, or "pixels", optional
+            Of arrays and bare geometries; the raster's own by default. Features have their own.
+        multimask : {"auto", True, False}, default "auto"
+            Three masks and the best of them, or one. "auto" is three for a single point alone and one for anything else.
+        refine : int, default 0
+            Times to ask again with the logits of the answer before.
+
+        Returns
+        -------
+        GeoDataFrame
+            A row a prompt, in the prompts' order and the raster's CRS: the other columns of the prompts' features (with
+            ``_given`` behind the name, and a warning, where it is one of the following),
+            ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` where there is no CRS), ``complete``, false where a
+            window's edge cut the object, ``reason``, ``geometry``.
+            Where nothing was found the geometry is empty and ``reason`` says why; else ``reason`` is missing.
+
+        Raises
+        ------
+        OptionError
+            If there is no prompt, prompts do not fit each other, or an option cannot work.
+        VectorError
+            If features cannot be read.
+        RasterError
+            If a window cannot be read, or the raster has changed since it was opened.
+        """
+        _check(multimask, refine)
+        prompts, table = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
+        result = self._frame(self._answer(prompts, multimask, refine), table)
+        result.attrs["samgeo"]["options"] |= {"multimask": multimask, "refine": refine}
+        return result
+
+    @check_types
+    def predict_masks(self, *, multimask: bool | str = "auto", refine: int = 0, **prompts: Any) -> list[Segment | str]:
+        """Segment what prompts mean, to the pixel.
+
+        Parameters
+        ----------
+        multimask, refine, **prompts
+            As in `predict`: its other parameters, by name.
+
+        Returns
+        -------
+        list
+            A `Segment` a prompt, in the prompts' order: its mask in raster pixels, as runs; or text that
+            says why nothing was found.
+
+        Raises
+        ------
+        SamgeoError
+            As in `predict`.
+        """
+        _check(multimask, refine)
+        return self._answer(self._read(**prompts)[0], multimask, refine)
+
+    @check_types
+    def candidates(
+        self,
+        points: Any = None,
+        labels: Any = None,
+        boxes: Any = None,
+        masks: Any = None,
+        polygons: Any = None,
+        *,
+        crs: Any = None,
+        multimask: bool | str = "auto",
+    ) -> list[Candidate]:
+        """Return all masks that the model offers for one prompt, the best first.
+
+        Parameters
+        ----------
+        points, labels, boxes, masks, polygons, crs, multimask
+            As in `predict`, of one prompt.
+
+        Returns
+        -------
+        list of Candidate
+            Empty where nothing was found. Of a prompt that several windows answer, those of the window in its middle.
+
+        Raises
+        ------
+        SamgeoError
+            As in `predict`; also if there are several prompts.
+        """
+        _check(multimask, 0)
+        prompts, _ = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
+        if len(prompts) != 1:
+            raise OptionError(f"there are {len(prompts)} prompts; give one, or use predict.")
+        extent = prompts.extent(0, self._raster_rect)
+        if isinstance(extent, str):
+            return []
+        windows = self._windows_of(prompts, 0, extent)
+        index = windows[len(windows) // 2]
+        with computing_in(self.threads):
+            offers = self._offers(prompts, index, multimask)
+        cleaned = self.clean([Segment(one.mask, one.predicted_iou, one.stability_score, one.complete) for one in offers])
+        return [replace(one, mask=clean.mask) for one, clean in zip(offers, cleaned, strict=True)]
+
+    def clean(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Return objects without the parts and holes that are smaller than ``min_part`` and ``min_hole``.
+
+        Parameters
+        ----------
+        segments : sequence of Segment
+            Whole objects, in raster pixels.
+        """
+        return without_specks(segments, self.min_part, self.min_hole, self.lattice.window / self.model.input_size)
+
+    @check_types
+    def snap(self, polygons: Any, *, min_iou: float = SNAP_IOU, crs: Any = None, refine: int = 0) -> gpd.GeoDataFrame:
+        """Pull rough polygons to the objects that they mean.
+
+        Each is asked as its box, its innermost point and a soft mask. Where the answer has less than ``min_iou`` in common
+        with it, or there is none, the polygon stays as it was.
+
+        Parameters
+        ----------
+        polygons : path, GeoDataFrame, GeoSeries or sequence of geometries
+            The rough polygons.
+        min_iou : float, default 0.5
+            IoU of an answer with its polygon, from 0 to 1.
+        crs, refine
+            As in `predict`.
+
+        Returns
+        -------
+        GeoDataFrame
+            As from `predict`, with ``snapped``, whether the geometry is the answer, and ``snap_iou``, the IoU of the two (NaN
+            without an answer). ``reason`` says why a polygon was kept.
+
+        Raises
+        ------
+        SamgeoError
+            As in `predict`.
+        """
+        if not 0 <= min_iou <= 1:
+            raise OptionError(f"min_iou is {min_iou}; give a number from 0 to 1.")
+        _check("auto", refine)
+        prompts, table = self._read(polygons=polygons, crs=crs)
+        found = self._frame(self._answer(prompts, "auto", refine), table, also=("snapped", "snap_iou"))
+        rough = as_given(polygons, crs, self.raster.geobox)
+        return keep_or_snap(found, rough, prompts.shapes, self.raster.geobox, min_iou)
+
+    @property
+    def _raster_rect(self) -> Rect:
+        return Rect(0, 0, self.lattice.shape[1], self.lattice.shape[0])
+
+    def _read(self, **given: Any) -> tuple[Prompts, pd.DataFrame | None]:
+        self.check_same()
+        return read_prompts(self.raster.geobox, self.lattice, **given)
+
+    def _windows_of(self, prompts: Prompts, prompt: int, extent: tuple[float, float, float, float]) -> list[Index]:
+        earlier = prompts.earlier[prompt]
+        return windows_of(self.lattice, extent) if earlier is None else [earlier.window]
+
+    def _answer(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
+        """Return what each prompt means, or why nothing was found."""
+        with computing_in(self.threads):
+            return self._answered(prompts, multimask, refine)
+
+    def _answered(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
+        answers: list[Segment | str] = [NO_MASK] * len(prompts)
+        extents: dict[int, tuple[float, float, float, float]] = {}
+        by_window: dict[Index, list[int]] = defaultdict(list)
+        for prompt in range(len(prompts)):
+            extent = prompts.extent(prompt, self._raster_rect)
+            if isinstance(extent, str):
+                answers[prompt] = extent
+                continue
+            extents[prompt] = extent
+            for index in self._windows_of(prompts, prompt, extent):
+                by_window[index].append(prompt)
+        pieces: dict[int, list[Piece]] = defaultdict(list)
+        asked: set[int] = set()
+        # Neighbouring windows share blocks of files and of the store.
+        for index in sorted(by_window):
+            window = self._window(index)
+            asks = [] if window.embedding is None else self._asks(prompts, by_window[index], index, window)
+            asked.update(one.prompt for one in asks)
+            for prompt, piece in best_pieces(self.model, self.lattice, index, window, asks, multimask=multimask, refine=refine):
+                pieces[prompt].append(piece)
+        for prompt, extent in extents.items():
+            found = pieces[prompt]
+            if len(found) == 1 and found[0].cut and prompts.only_points(prompt):
+                found = follow(found[0], self.lattice, self._offers_at)
+            if found:
+                answers[prompt] = self.clean([join(found, self.lattice, extent)])[0]
+            elif prompt not in asked:
+                answers[prompt] = ON_NODATA
+        return answers
+
+    def _offers(self, prompts: Prompts, index: Index, multimask: bool | str) -> list[Candidate]:
+        """Return the masks that a window offers for one prompt."""
+        window = self._window(index)
+        asked = None if window.embedding is None else ask(prompts, 0, index, window.rect & self._raster_rect, window.valid)
+        if asked is None:
+            return []
+        return candidates(self.model, self.lattice, index, window, asked, multimask=multimask)
+
+    def _offers_at(self, index: Index, point: NDArray[np.float64]) -> list[Candidate]:
+        """Return the masks that a window offers for one point in raster pixels."""
+        return self._offers(Prompts.of_point(point), index, multimask=True)
+
+    def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[Ask]:
+        asks = (ask(prompts, prompt, index, window.rect & self._raster_rect, window.valid) for prompt in members)
+        return [one for one in asks if one is not None]
+
+    def _window(self, index: Index) -> Encoded:
+        def make() -> Encoded:
+            window = read_window(self.raster, self.lattice, index)
+            self.check_same()
+            embedding = embed(self.model, window, self.store) if window.valid.any() else None
+            return Encoded(embedding, window.rect, window.size, window.known)
+
+        return self._windows.get(index, make)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what made the answers, for JSON: versions, model, raster and options."""
+        from samgeo import __version__
+
+        return {
+            "samgeo": __version__,
+            "model": {"name": self.model.name, "digest": self.model.digest},
+            "raster": self.raster.provenance(),
+            "options": {
+                "window": self.lattice.window,
+                "overlap": self.lattice.overlap,
+                "min_part": self.min_part,
+                "min_hole": self.min_hole,
+            },
+            **describe_axes(self.raster.geobox),
+        }
+
+    def _frame(
+        self, answers: Sequence[Segment | str], table: pd.DataFrame | None, also: tuple[str, ...] = ()
+    ) -> gpd.GeoDataFrame:
+        frame = answers_to_frame(answers, table, self.raster.geobox, also=also)
+        frame.attrs["samgeo"] = self.provenance()
+        return frame
+
+
+def _check(multimask: bool | str, refine: int) -> None:
+    if multimask not in (True, False, "auto"):
+        raise OptionError(f'multimask is {multimask!r}; give "auto", True or False.')
+    if refine < 0:
+        raise OptionError(f"refine is {refine}; give 0 or more.")

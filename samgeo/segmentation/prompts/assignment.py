@@ -1,0 +1,343 @@
+"""Which windows answer a prompt, what each of them is asked, and one object out of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.levels import Levels
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.merge.merger import Piece, Segment, merge, place
+from samgeo.segmentation.merge.union import whole
+
+if TYPE_CHECKING:
+    import shapely
+
+__all__ = ["Ask", "Index", "Prompts", "SoftMask", "ask", "interior_points", "join", "soften", "soften_mask", "windows_of"]
+
+Index = tuple[int, int]
+
+# A drawn outline is sure of itself from this many low-resolution pixels inside on, and this sure. More would be followed to the
+# letter, and outlines are rough.
+SOFT_PX, SOFT_LOGIT = 8.0, 4.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftMask:
+    """Logits of an earlier answer, to start from.
+
+    Attributes
+    ----------
+    window : (int, int)
+        Row and column of the window that gave it.
+    logits : ndarray of float32, shape (h, w)
+        Over the whole window, at the model's own low resolution.
+    """
+
+    window: Index
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompts:
+    """What is asked, in raster pixels; row i of everything belongs to prompt i.
+
+    Attributes
+    ----------
+    points : ndarray, shape (P, N, 2)
+        NaN is padding.
+    labels : ndarray of int64, shape (P, N)
+        1 foreground, 0 background, -1 padding.
+    boxes : ndarray, shape (P, 4)
+        x0, y0, x1, y1; NaN where there is none.
+    shapes : ndarray of shapely geometries or None, shape (P,)
+        Where the object is thought to be.
+    outlined : bool
+        Whether each shape stands for its box and an inner point too.
+    earlier : tuple of SoftMask or None, length P
+    """
+
+    points: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    shapes: NDArray[np.object_]
+    outlined: bool
+    earlier: tuple[SoftMask | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @classmethod
+    def of_point(cls, point: NDArray[np.float64]) -> Prompts:
+        """Return one prompt of one foreground point, shape (1, 2)."""
+        nothing = np.full(1, None, dtype=np.object_)
+        return cls(point[None], np.ones((1, 1), dtype=np.int64), np.full((1, 4), np.nan), nothing, False, (None,))
+
+    def only_points(self, prompt: int) -> bool:
+        """Whether a prompt is nothing but points."""
+        alone = self.shapes[prompt] is None and self.earlier[prompt] is None
+        return alone and not np.isfinite(self.boxes[prompt]).any()
+
+    def extent(self, prompt: int, frame: Rect) -> tuple[float, float, float, float] | str:
+        """Return the box around a prompt within the raster, or why there is none."""
+        import shapely
+
+        foreground = self.points[prompt][(self.labels[prompt] == 1) & np.isfinite(self.points[prompt]).all(axis=1)]
+        around = [np.concatenate([foreground, foreground], axis=1), self.boxes[prompt][None]]
+        if self.shapes[prompt] is not None:
+            around.append(np.array(shapely.bounds(self.shapes[prompt]))[None])
+        parts = np.concatenate(around)
+        parts = parts[np.isfinite(parts).all(axis=1)]
+        if self.earlier[prompt] is not None and not len(parts):
+            return float(frame.x0), float(frame.y0), float(frame.x1), float(frame.y1)
+        if not len(parts):
+            return "no foreground point" if (self.labels[prompt] == 0).any() else "no geometry"
+        limits = np.array([frame.x0, frame.y0, frame.x1, frame.y1])
+        flat = (parts[:, :2] == parts[:, 2:]).all(axis=1)  # Points lie in pixels, boxes between them.
+        clipped = np.concatenate([np.maximum(parts[:, :2], limits[:2]), np.minimum(parts[:, 2:], limits[2:])], axis=1)
+        inside = (clipped[:, :2] < clipped[:, 2:]).all(axis=1)
+        inside |= flat & (parts[:, :2] >= limits[:2]).all(axis=1) & (parts[:, :2] < limits[2:]).all(axis=1)
+        if not inside.any():
+            return "outside the raster"
+        low, high = clipped[inside, :2].min(axis=0), clipped[inside, 2:].max(axis=0)
+        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def windows_of(lattice: Lattice, extent: tuple[float, float, float, float]) -> list[Index]:
+    """Choose the windows that answer for an extent.
+
+    It is the one with the most context around it, where one holds it: the largest distance from the extent to the nearest edge
+    of the window that is not the raster's. Otherwise, along the axis on which it is too large, those in whose cores it lies.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    extent : (float, float, float, float)
+        x0, y0, x1, y1 in raster pixels, within the raster.
+    """
+    x0, y0, x1, y1 = extent
+    rows = _along(lattice, y0, y1, lattice.rows, lattice.shape[0])
+    columns = _along(lattice, x0, x1, lattice.columns, lattice.shape[1])
+    return [(row, column) for row in rows for column in columns]
+
+
+def _along(lattice: Lattice, low: float, high: float, count: int, length: int) -> list[int]:
+    window, stride = lattice.window, lattice.stride
+    first, last = max(int((low - window) // stride), 0), min(int(high // stride), count - 1)
+    best, most = first, -np.inf
+    for index in range(first, last + 1):
+        start, stop = index * stride, index * stride + window
+        margin = min(low - start if index else np.inf, stop - high if stop < length else np.inf)
+        if margin > most:
+            best, most = index, margin
+    if most >= 0:
+        return [best]
+    half = lattice.overlap / 2
+    return [
+        index
+        for index in range(first, last + 1)
+        if (index == 0 or index * stride + half < high) and (index == count - 1 or (index + 1) * stride + half > low)
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """What one window is asked of one prompt, in pixels of the window.
+
+    Attributes
+    ----------
+    prompt : int
+    points : ndarray, shape (N, 2)
+        Those in the window, without padding.
+    labels : ndarray of int64, shape (N,)
+    box : ndarray, shape (4,), or None
+        Clipped to the window.
+    shape : geometry or None
+        Clipped to the window.
+    earlier : ndarray, shape (h, w), or None
+    """
+
+    prompt: int
+    points: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    box: NDArray[np.float64] | None
+    shape: shapely.Geometry | None
+    earlier: NDArray[np.float32] | None
+
+    @property
+    def kind(self) -> tuple[int, bool, bool]:
+        """Asks of the same kind can be decoded together: number of points, box, mask."""
+        return len(self.points), self.box is not None, self.shape is not None or self.earlier is not None
+
+
+def ask(prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[np.bool_]) -> Ask | None:
+    """Cut a prompt to a window: None where nothing of it that could be an object lies on data.
+
+    Parameters
+    ----------
+    prompts : Prompts
+    prompt : int
+        Which of them.
+    index : (int, int)
+        The window.
+    rect : Rect
+        What the window has of the raster, in raster pixels.
+    valid : ndarray of bool, shape (W, W)
+        Where it has data.
+    """
+    origin = np.array([rect.x0, rect.y0])
+    points, labels = prompts.points[prompt] - origin, prompts.labels[prompt]
+    with np.errstate(invalid="ignore"):
+        inside = (labels >= 0) & (points >= 0).all(axis=1) & (points < (rect.width, rect.height)).all(axis=1)
+    points, labels = points[inside], labels[inside]
+    column, row = points.astype(np.int64).T
+    on_data = valid[row, column] | (labels == 0)
+    points, labels = points[on_data], labels[on_data]
+    sides = np.array([0, 0, rect.width, rect.height], dtype=np.float64)
+    shape = _clip(prompts.shapes[prompt], rect)
+    box = _within(prompts.boxes[prompt] - np.tile(origin, 2), sides)
+    if prompts.outlined and shape is not None:
+        box = _within(_bounds(shape), sides)
+        if not (labels == 1).any():
+            points, labels = np.concatenate([points, interior_points([shape])]), np.append(labels, 1)
+    earlier = prompts.earlier[prompt]
+    logits = earlier.logits if earlier is not None and earlier.window == index else None
+    region = box if box is not None else None if shape is None else _bounds(shape)
+    meant = logits is not None if region is None else _any_valid(valid, region)
+    if not meant and not (labels == 1).any():
+        return None
+    if region is not None and not meant:
+        return None
+    return Ask(prompt, points, labels, box, shape, logits)
+
+
+def _within(box: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    low, high = np.maximum(box[:2], sides[:2]), np.minimum(box[2:], sides[2:])
+    return np.concatenate([low, high]) if (low < high).all() else None
+
+
+def _clip(shape: shapely.Geometry | None, rect: Rect) -> shapely.Geometry | None:
+    import shapely
+
+    if shape is None:
+        return None
+    parts = shapely.get_parts(shapely.intersection(shape, shapely.box(rect.x0, rect.y0, rect.x1, rect.y1)))
+    # Where the shape only touches the window, the intersection has points and lines too.
+    surfaces = shapely.multipolygons(parts[shapely.get_dimensions(parts) == 2])
+    if shapely.is_empty(surfaces):
+        return None
+    moved: shapely.Geometry = shapely.transform(surfaces, lambda xy: xy - (rect.x0, rect.y0))
+    return moved
+
+
+def _bounds(shape: shapely.Geometry) -> NDArray[np.float64]:
+    import shapely
+
+    return np.asarray(shapely.bounds(shape), dtype=np.float64)
+
+
+def _any_valid(valid: NDArray[np.bool_], box: NDArray[np.float64]) -> bool:
+    x0, y0 = np.floor(box[:2]).astype(int)
+    x1, y1 = np.ceil(box[2:]).astype(int)
+    return bool(valid[y0:y1, x0:x1].any())
+
+
+def interior_points(shapes: Sequence[shapely.Geometry]) -> NDArray[np.float64]:
+    """Return the point of each polygon that is farthest from its outline (the pole of inaccessibility), shape (P, 2)."""
+    import shapely
+
+    radii = shapely.maximum_inscribed_circle(np.asarray(shapes, dtype=np.object_), tolerance=0.25)
+    return np.asarray(shapely.get_coordinates(shapely.get_point(radii, 0)), dtype=np.float64)
+
+
+def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float32]:
+    """Draw a polygon as logits: 0 on its outline, rising inwards and falling outwards, as an earlier answer of a model would.
+
+    Parameters
+    ----------
+    shape : geometry
+        In pixels of the window.
+    window : int
+        Side of the window in raster pixels.
+    side : int
+        Side of the drawing.
+
+    Returns
+    -------
+    ndarray of float32, shape (side, side)
+    """
+    from affine import Affine
+    from rasterio.features import rasterize
+
+    scale = window / side
+    drawn = rasterize([(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8").astype(bool)
+    if not drawn.any():
+        drawn = rasterize(
+            [(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8", all_touched=True
+        ).astype(bool)
+    return _soft_logits(drawn)
+
+
+def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
+    """Draw a mask in window pixels as logits, as `soften` does a polygon.
+
+    Parameters
+    ----------
+    mask : Mask
+        In pixels of the window; not empty.
+    window : int
+        Side of the window in raster pixels.
+    side : int
+        Side of the drawing.
+
+    Returns
+    -------
+    ndarray of float32, shape (side, side)
+    """
+    pixels = mask.to_array(Rect(0, 0, window, window))
+    centres = ((np.arange(side) + 0.5) * window / side).astype(np.int64)
+    drawn = pixels[np.ix_(centres, centres)]
+    if not drawn.any():
+        # It lies between the centres of cells: the cells that it touches stand for it.
+        row, column = np.nonzero(pixels)
+        drawn[row * side // window, column * side // window] = True
+    return _soft_logits(drawn)
+
+
+def _soft_logits(drawn: NDArray[np.bool_]) -> NDArray[np.float32]:
+    from scipy import ndimage
+
+    inwards, outwards = ndimage.distance_transform_edt(drawn), ndimage.distance_transform_edt(~drawn)
+    distance = np.where(drawn, inwards - 0.5, 0.5 - outwards)
+    return (np.clip(distance / SOFT_PX, -1, 1) * SOFT_LOGIT).astype(np.float32)
+
+
+def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, float, float]) -> Segment:
+    """Make one object of what several windows answered to one prompt.
+
+    Pieces are joined as those of automatic segmentation are, by their agreement where two windows see the same; of the objects
+    that come out, the one with the most pixels inside the prompt's extent is meant.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        At least one; at most one of each window.
+    lattice : Lattice
+    extent : (float, float, float, float)
+        Of the prompt, in raster pixels.
+    """
+    if len(pieces) == 1:
+        return whole(pieces, Levels.of(lattice))
+    region = Rect(int(extent[0]), int(extent[1]), int(np.ceil(extent[2])), int(np.ceil(extent[3])))
+    objects = [one for closed in merge(_rows(pieces), Levels.of(lattice)) for one in closed]
+    return min(objects, key=lambda one: (-one.mask.clip(region).area, place(one)))
+
+
+def _rows(pieces: Sequence[Piece]) -> Iterator[dict[int, list[Piece]]]:
+    for row in range(max(piece.window[0] for piece in pieces) + 1):
+        yield {piece.window[1]: [piece] for piece in pieces if piece.window[0] == row}

@@ -1,0 +1,208 @@
+"""What a model answers to the prompts of one window, as masks in raster pixels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.geo.grid import Lattice
+from samgeo.models.protocols import decode
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.upsample import masks_from_logits
+from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
+from samgeo.segmentation.merge.merger import Piece
+from samgeo.segmentation.prompts.assignment import Ask, Index, SoftMask, soften
+from samgeo.segmentation.windows.embedding import Encoded
+
+if TYPE_CHECKING:
+    import torch
+
+    from samgeo.models.protocols import Segmenter
+
+__all__ = ["Candidate", "best_pieces", "candidates"]
+
+# Prompts decoded together: bounds the memory of their logits.
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One of the masks that a model offers for a prompt.
+
+    Attributes
+    ----------
+    mask : Mask
+        In raster pixels.
+    predicted_iou, stability_score : float
+        The model's own estimate, and how little the mask depends on the threshold.
+    earlier : SoftMask
+        Its logits, to go on from: an element of ``masks=``.
+    cut_at : Mask
+        Its pixels near an edge of the window behind which the raster has data, in raster pixels: the object may go on there.
+    """
+
+    mask: Mask
+    predicted_iou: float
+    stability_score: float
+    earlier: SoftMask
+    cut_at: Mask
+
+    @property
+    def complete(self) -> bool:
+        """Whether no edge of the window can have cut the mask."""
+        return self.cut_at.is_empty
+
+
+def candidates(
+    model: Segmenter, lattice: Lattice, index: Index, window: Encoded, asked: Ask, *, multimask: bool | str
+) -> list[Candidate]:
+    """Return all masks that a model offers for what is asked of a window, the best first."""
+    logits, predicted = _decode(model, lattice, window, [asked], multimask=_is_multi(asked, multimask), refine=0)
+    kept = masks_from_logits(logits[0], **_upsampling(model, lattice, window))
+    found = []
+    for number, inside, score in zip(kept.index.tolist(), kept.masks, kept.stability.tolist(), strict=True):
+        mask = _on_data(inside, window)
+        if mask.is_empty:
+            continue
+        found.append(
+            Candidate(
+                mask.shift(window.rect.x0, window.rect.y0),
+                float(predicted[0, number]),
+                score,
+                SoftMask(index, logits[0, number].float().cpu().numpy()),
+                _cut_at(mask, lattice, window),
+            )
+        )
+    return sorted(found, key=lambda one: -one.predicted_iou)
+
+
+def best_pieces(
+    model: Segmenter,
+    lattice: Lattice,
+    index: Index,
+    window: Encoded,
+    asks: Sequence[Ask],
+    *,
+    multimask: bool | str,
+    refine: int,
+) -> Iterator[tuple[int, Piece]]:
+    """Decode what is asked of a window, those of a kind in batches; give the best mask of each prompt that has one.
+
+    Parameters
+    ----------
+    model : Segmenter
+    lattice : Lattice
+    index : (int, int)
+        The window.
+    window : Encoded
+        It has data.
+    asks : sequence of Ask
+    multimask, refine
+        As in `Predictor.predict`.
+
+    Yields
+    ------
+    (int, Piece)
+        The prompt, and its mask in raster pixels.
+    """
+    kinds: dict[tuple[int, bool, bool], list[Ask]] = defaultdict(list)
+    for one in asks:
+        kinds[one.kind].append(one)
+    for alike in kinds.values():
+        for start in range(0, len(alike), BATCH):
+            batch = alike[start : start + BATCH]
+            logits, predicted = _decode(model, lattice, window, batch, multimask=_is_multi(batch[0], multimask), refine=refine)
+            best = predicted.argmax(axis=1)
+            chosen = logits[np.arange(len(batch)), best]
+            kept = masks_from_logits(chosen, **_upsampling(model, lattice, window))
+            found: list[tuple[int, Piece]] = []
+            for number, inside, score in zip(kept.index.tolist(), kept.masks, kept.stability.tolist(), strict=True):
+                mask = _on_data(inside, window)
+                if mask.is_empty:
+                    continue
+                cut_at = _cut_at(mask, lattice, window)
+                mask = mask.shift(window.rect.x0, window.rect.y0)
+                iou = float(predicted[number, best[number]])
+                found.append((batch[number].prompt, Piece(mask, iou, score, index, 0, cut_at)))
+            del logits, chosen, kept
+            yield from _in_one_block(found)
+
+
+def _in_one_block(found: Sequence[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
+    """Return the same pieces, with the runs of all their masks in one block of memory.
+
+    Hundreds of small arrays that stay, allocated among the large ones of each batch, would split the freed memory into parts
+    too small for the next batch, so that the process grew by 100 kB for each prompt.
+    """
+    masks = [mask for _, piece in found for mask in (piece.mask, piece.cut_at)]
+    if not masks:
+        return []
+    ends = np.cumsum([len(mask.runs) for mask in masks])[:-1]
+    packed = [Mask(runs) for runs in np.split(np.concatenate([mask.runs for mask in masks]), ends)]
+    return [
+        (prompt, replace(piece, mask=mask, cut_at=cut_at))
+        for (prompt, piece), mask, cut_at in zip(found, packed[::2], packed[1::2], strict=True)
+    ]
+
+
+def _decode(
+    model: Segmenter, lattice: Lattice, window: Encoded, batch: Sequence[Ask], *, multimask: bool, refine: int
+) -> tuple[torch.Tensor, NDArray[np.float64]]:
+    """Return logits (P, M, h, w) and predicted IoU (P, M) of asks of one kind."""
+    scale = model.input_size / lattice.window
+    given: dict[str, Any] = {}
+    count, has_box, has_mask = batch[0].kind
+    if count:
+        given["points"] = (np.stack([one.points for one in batch]) * scale).astype(np.float32)
+        given["labels"] = np.stack([one.labels for one in batch])
+    if has_box:
+        given["boxes"] = (np.stack([one.box for one in batch if one.box is not None]) * scale).astype(np.float32)
+    if has_mask:
+        given["masks"] = np.stack([_earlier(model, lattice, one) for one in batch])
+    logits, predicted = decode(model, window.embedding, multimask=multimask, **given)
+    for _ in range(refine):
+        scores = predicted.float().cpu().numpy()
+        best = logits[np.arange(len(batch)), scores.argmax(axis=1)].float().cpu().numpy()
+        logits, predicted = decode(model, window.embedding, multimask=False, **(given | {"masks": best}))
+    return logits, predicted.float().cpu().numpy().astype(np.float64)
+
+
+def _earlier(model: Segmenter, lattice: Lattice, one: Ask) -> NDArray[np.float32]:
+    if one.earlier is not None:
+        return one.earlier
+    if one.shape is None:
+        raise AssertionError("an ask of this kind has an earlier mask or a shape")
+    side = int(getattr(model, "mask_size", model.input_size // 4))
+    return soften(one.shape, lattice.window, side)
+
+
+def _upsampling(model: Segmenter, lattice: Lattice, window: Encoded) -> dict[str, Any]:
+    from samgeo.models.registry import default_gates
+
+    return {
+        "input_size": model.input_size,
+        "window": lattice.window,
+        "size": window.size,
+        "offset": default_gates(model).stability_offset,
+    }
+
+
+def _is_multi(one: Ask, multimask: bool | str) -> bool:
+    """Whether to ask for three candidates; a single point alone may mean a part, an object or a group."""
+    return one.kind == (1, False, False) if multimask == "auto" else bool(multimask)
+
+
+def _on_data(mask: Mask, window: Encoded) -> Mask:
+    height, width = window.size
+    return mask if window.valid[:height, :width].all() else mask & Mask.from_array(np.ascontiguousarray(window.valid))
+
+
+def _cut_at(mask: Mask, lattice: Lattice, window: Encoded) -> Mask:
+    """Return the cut pixels of a mask in window pixels, in raster pixels."""
+    (found,) = cut_pixels([mask], window.known, edge_px(lattice.overlap))
+    return found.shift(window.rect.x0, window.rect.y0)

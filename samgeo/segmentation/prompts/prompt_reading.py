@@ -1,0 +1,102 @@
+"""Prompts as people have them, in features and arrays of any CRS, to those that windows are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samgeo.errors import OptionError
+from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points, read_polygons
+from samgeo.geo.grid import Lattice
+from samgeo.segmentation.prompts.assignment import Prompts, SoftMask
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["read_prompts"]
+
+
+def read_prompts(
+    geobox: GeoBox,
+    lattice: Lattice,
+    *,
+    points: Any = None,
+    labels: Any = None,
+    boxes: Any = None,
+    masks: Any = None,
+    polygons: Any = None,
+    crs: Any = None,
+) -> tuple[Prompts, pd.DataFrame | None]:
+    """Bring prompts of every kind to pixels.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+        Of the raster.
+    lattice : Lattice
+        Of its windows, of which earlier answers are.
+    points, labels, boxes, masks, polygons, crs
+        As in `Predictor.predict`.
+
+    Returns
+    -------
+    Prompts
+    DataFrame or None
+        The other columns of the first kind of prompts that came as features.
+
+    Raises
+    ------
+    OptionError
+        If there is no prompt, or prompts do not fit each other.
+    VectorError
+        If features cannot be read.
+    """
+    where: dict[str, Any] = {"geobox": geobox, "crs": crs}
+    parts: dict[str, Any] = {}
+    tables = []
+    if labels is not None and points is None:
+        raise OptionError("labels go with points; give both.")
+    if masks is not None and polygons is not None:
+        raise OptionError("polygons are masks already; give masks or polygons.")
+    if points is not None:
+        parts["points"], parts["labels"], table = read_points(points, labels, **where)
+        tables.append(table)
+    if boxes is not None:
+        parts["boxes"], table = read_boxes(boxes, **where)
+        tables.append(table)
+    if _are_earlier(masks):
+        parts["earlier"] = tuple(masks)
+    elif masks is not None or polygons is not None:
+        parts["shapes"], table = read_polygons(masks if polygons is None else polygons, **where)
+        tables.append(table)
+    counts = {name: len(part) for name, part in parts.items() if name != "labels"}
+    if len(set(counts.values())) != 1:
+        raise OptionError(
+            "there is no prompt; give points, boxes, masks or polygons."
+            if not counts
+            else f"prompts of different numbers: {counts}; row i of each belongs to prompt i."
+        )
+    count = next(iter(counts.values()))
+    _check_earlier(parts.get("earlier", ()), lattice)
+    prompts = Prompts(
+        points=parts.get("points", np.empty((count, 0, 2))),
+        labels=parts.get("labels", np.empty((count, 0), dtype=np.int64)),
+        boxes=parts.get("boxes", np.full((count, 4), np.nan)),
+        shapes=parts.get("shapes", np.full(count, None)),
+        outlined=polygons is not None,
+        earlier=parts.get("earlier", (None,) * count),
+    )
+    return prompts, next((table for table in tables if table is not None), None)
+
+
+def _check_earlier(earlier: Sequence[SoftMask | None], lattice: Lattice) -> None:
+    for one in earlier:
+        if one is not None and not (0 <= one.window[0] < lattice.rows and 0 <= one.window[1] < lattice.columns):
+            raise OptionError(f"a mask is of window {one.window}, which this predictor has not; give its own answers.")
+
+
+def _are_earlier(masks: Any) -> bool:
+    return isinstance(masks, list | tuple) and any(isinstance(one, SoftMask) for one in masks)

@@ -1,0 +1,81 @@
+"""Rough polygons and the answers to them: which of the two stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.geo.coordinates.overlay import in_raster_crs
+from samgeo.geo.coordinates.prompt_geometry import PIXELS, is_features
+from samgeo.segmentation.tables import area_name, areas
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["as_given", "keep_or_snap"]
+
+
+def as_given(polygons: Any, crs: Any, geobox: GeoBox) -> NDArray[np.object_]:
+    """Return polygons in the raster's CRS with all bits of their coordinates, as `Predictor.snap` takes them."""
+    import shapely
+
+    from samgeo.geo.vector.reading import read_vectors
+    from samgeo.segmentation.masks.vectorize import georeference
+
+    if is_features(polygons):
+        series = read_vectors(polygons).geometry
+        geometries, crs = np.asarray(series.to_numpy(), dtype=np.object_), series.crs or crs
+    else:
+        geometries = np.asarray([polygons] if isinstance(polygons, shapely.Geometry) else polygons, dtype=np.object_)
+    if isinstance(crs, str) and crs == PIXELS:
+        return georeference(geometries, geobox.affine)
+    placed, lost = in_raster_crs(np.asarray(shapely.force_2d(geometries), dtype=np.object_), geobox, crs)
+    # What has no place is without an answer, too, whose reason says so.
+    placed[lost] = shapely.Polygon()
+    return placed
+
+
+def keep_or_snap(
+    found: gpd.GeoDataFrame, rough: NDArray[np.object_], rough_px: NDArray[np.object_], geobox: GeoBox, min_iou: float
+) -> gpd.GeoDataFrame:
+    """Put a rough polygon back where its answer has too little in common with it, or is missing.
+
+    Parameters
+    ----------
+    found : GeoDataFrame
+        The answers, in the raster's CRS.
+    rough, rough_px : ndarray of geometries
+        What was asked, in the raster's CRS and in pixels.
+    geobox : GeoBox
+        Of the raster.
+    min_iou : float
+        IoU of an answer with its polygon from which on it stands.
+
+    Returns
+    -------
+    GeoDataFrame
+        With columns ``snapped`` and ``snap_iou``, and ``reason`` where a polygon was kept.
+    """
+    import geopandas as gpd
+    import shapely
+
+    answer = found.geometry.to_numpy()
+    shared = shapely.area(shapely.intersection(shapely.make_valid(rough), answer))
+    total = shapely.area(rough) + shapely.area(answer) - shared
+    missing = shapely.is_empty(answer)
+    iou = np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+    kept = missing | (iou < min_iou)
+    reason = [
+        reason if lost else f"IoU {value:.2f} is below {min_iou:g}" if stays else None
+        for reason, lost, stays, value in zip(found.reason, missing, kept, iou, strict=True)
+    ]
+    geometry = np.where(kept, rough, answer)
+    columns = {"snapped": ~kept, "snap_iou": np.where(missing, np.nan, iou), "reason": np.array(reason, dtype=object)}
+    result = found.assign(**columns).set_geometry(gpd.GeoSeries(geometry, index=found.index, crs=found.crs))
+    name = area_name(geobox)
+    result[name] = np.where(kept, areas(rough_px, rough, geobox), found[name])
+    result.attrs = found.attrs
+    return result

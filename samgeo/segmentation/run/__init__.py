@@ -1,0 +1,4 @@
+"""Runs of a long segmentation that can be stopped in any way and continued.
+
+The finished windows and rows are kept in a folder with a manifest; the output leaves when all windows are merged.
+"""

@@ -1,0 +1,439 @@
+"""From a raster to a vector file, row by row: what is done is on disk, and what is in memory is the open frontier."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from samgeo.errors import RunError, StoppedError, WindowError
+from samgeo.geo.raster.identity import SourceWatch
+from samgeo.geo.raster.sources.block_cache import limited_block_cache
+from samgeo.segmentation.merge.continuation import Ask
+from samgeo.segmentation.merge.merger import Piece
+from samgeo.segmentation.profile import stage, timed
+from samgeo.segmentation.run.folder import RunFolder, Span
+from samgeo.segmentation.run.holes import remove_old_holes, write_holes
+from samgeo.segmentation.run.job import Job, objects_by_row
+from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segmentation.run.window_stream import WindowStream
+from samgeo.segmentation.windows.worker import found_in, tell_failure
+from samgeo.storage.locations import Place, RemotePlace
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["Summary", "run", "segment_in_memory"]
+
+# A kill loses at most what is not in a part yet: some seconds of a fast model, a window of a slow one.
+PART_WINDOWS = 32
+PART_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to.
+
+    Attributes
+    ----------
+    objects : int
+        Found.
+    windows : int
+        Of the raster.
+    continued : int
+        Those that were there from before.
+    failures : tuple of str
+        Windows that could not be segmented: which, where, and why.
+    has_crs : bool
+        Whether the raster has a CRS; areas are in pixels otherwise.
+    output, holes : Path, RemotePlace or None
+        What was written: the objects, and the ground of the windows that failed.
+    folder : Path or None
+        Of the run, if it was kept.
+    """
+
+    objects: int
+    windows: int
+    continued: int
+    failures: tuple[str, ...]
+    has_crs: bool
+    output: Place | None
+    holes: Place | None
+    folder: Path | None
+
+
+def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
+    """Segment a raster without a file.
+
+    Raises
+    ------
+    RunError
+        If the raster has changed meanwhile.
+    WindowError
+        If a window cannot be segmented: a table with holes would not show them.
+    """
+    import geopandas as gpd
+    import pandas as pd
+
+    watch = SourceWatch(job.raster)
+
+    def rows(windows: WindowStream) -> Generator[dict[int, list[Piece]]]:
+        for columns in job.levels.columns:
+            yield {column: _found(windows, job) for column in range(columns)}
+            _check_same(job, watch)
+        _check_same(job, watch, now=True)
+
+    with (
+        _bar(job, 0) as bar,
+        limited_block_cache(job.plan.cache_bytes),
+        closing(WindowStream(job, job.levels, done=bar.update)) as windows,
+    ):
+        by_row = objects_by_row(job, rows(windows), Frontier(), ask=windows.ask)
+        found = [objects for objects, _ in by_row if len(objects)]
+    result = gpd.GeoDataFrame(pd.concat(found, ignore_index=True)) if found else job.no_objects()
+    result.attrs["samgeo"] = job.provenance()
+    return result
+
+
+def _found(windows: WindowStream, job: Job) -> list[Piece]:
+    result = windows.next_window()
+    if result is None:
+        raise StoppedError("the run was asked to stop.")
+    return found_in(result, job.raster, job.plan)
+
+
+def run(
+    job: Job,
+    folder: RunFolder,
+    output: Place | None,
+    *,
+    keep: bool,
+    overwrite: bool,
+    layer: str | None = None,
+    retry_failed: bool,
+    collect: bool,
+    stop: Callable[[], bool] | None = None,
+) -> tuple[Summary, gpd.GeoDataFrame | None]:
+    """Begin a run or go on with it, to its end.
+
+    Parameters
+    ----------
+    job : Job
+    folder : RunFolder
+    output : Path, RemotePlace or None
+        The file of features or labels.
+    keep : bool
+        Whether the folder stays when the run is complete; it stays in any case while windows are missing.
+    overwrite : bool
+        Whether an existing output may be replaced. One that this run wrote may be in any case.
+    layer : str, optional
+        Name of the layer in a GeoPackage.
+    retry_failed : bool
+        Whether windows that failed before are tried again.
+    collect : bool
+        Whether to return the objects.
+    stop : callable, optional
+        See `samgeo.segmentation.execution.tasks.run_ordered`.
+
+    Raises
+    ------
+    StoppedError
+        If ``stop`` said so; what is done is kept.
+    WindowError
+        If windows failed and there are no objects at all.
+    RunError
+        If the run belongs to another process, was begun with something else, or the raster has changed.
+    SamgeoError
+        If the disk does not take what is written; the run can be continued.
+    """
+    from samgeo.segmentation.run.manifest import describe
+
+    watch = SourceWatch(job.raster)
+    with folder.opened(describe(job.raster, job.model, job.options)):
+        try:
+            check = partial(_check_same, job, watch, folder=folder)
+            # What the manifest says may be of another version than what was opened.
+            check(now=True)
+            continued, frontier = _advance(job, folder, retry_failed, stop, check)
+            check(now=True)
+            failures = folder.failures()
+            _check_found(job, frontier, failures)
+            result = _collect(job, folder, frontier, failures) if collect else None
+            holes = None
+            if output is not None:
+                holes = _write(job, folder, frontier, failures, check, output=output, layer=layer, overwrite=overwrite)
+            stays = keep or output is None or bool(failures)
+            if not stays:
+                with stage("keep"):
+                    folder.remove()
+        except BaseException:
+            if not keep and not _has_work(folder):
+                folder.remove()
+            raise
+    told = tuple(tell_failure(failure, job.raster.name, job.levels) for failure in failures)
+    summary = Summary(
+        objects=sum(frontier.counts),
+        windows=len(job.levels),
+        continued=continued,
+        failures=told,
+        has_crs=job.raster.geobox.crs is not None,
+        output=output,
+        holes=holes,
+        folder=folder.path if stays else None,
+    )
+    return summary, result
+
+
+class _Check(Protocol):
+    """Refuses to go on where the raster has changed: `_check_same` of a run."""
+
+    def __call__(self, *, now: bool = False) -> None: ...
+
+
+def _check_same(job: Job, watch: SourceWatch, *, now: bool = False, folder: RunFolder | None = None) -> None:
+    change = watch.look(now=now)
+    if change is None:
+        return
+    if folder is None:
+        raise RunError(
+            f"{change} since {job.raster.name} was opened, so that what is done is of another raster than what is left; "
+            "segment it again when it no longer changes."
+        )
+    if change.is_loss:
+        raise RunError(
+            f"{change}, from which the run {folder.path} of {job.raster.name} reads; what is done is kept: put it back as it "
+            "was, and give the same again to go on."
+        )
+    folder.mark_spoiled(str(change))
+    raise RunError(
+        f"{change} since the run {folder.path} of {job.raster.name} was begun, so that what is done is of another raster than "
+        "what is left; remove that folder, and begin anew."
+    )
+
+
+def _advance(
+    job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[], bool] | None, check: _Check
+) -> tuple[int, Frontier]:
+    """Do what is missing; return how many windows were there, and the frontier behind the last row."""
+    if retry_failed:
+        folder.forget([span for span in folder.spans() if span.has_holes])
+    frontier = folder.sound_frontier(job.levels.columns)
+    spans = folder.sound_spans(job.levels.columns, frontier.row)
+    continued = sum(span.stop - span.start for span in spans)
+    folder.write_session(continued)
+    with _bar(job, continued) as bar, limited_block_cache(job.plan.cache_bytes):
+        rows = _Rows(job, folder, spans, frontier.row, stop=stop, done=bar.update, check=check)
+        with closing(rows):
+            for objects, behind in objects_by_row(job, rows, frontier, ask=rows.ask, missing=rows.missing):
+                check()
+                with stage("keep"):
+                    folder.write_row(behind.row - 1, objects, behind)
+                frontier = behind
+    return continued, frontier
+
+
+class _Rows:
+    """The pieces of each row of windows: from parts where these are there, computed and kept where not; to be closed."""
+
+    def __init__(
+        self,
+        job: Job,
+        folder: RunFolder,
+        spans: Sequence[Span],
+        first: int,
+        *,
+        stop: Callable[[], bool] | None,
+        done: Callable[[], object],
+        check: _Check,
+    ) -> None:
+        self._job, self._folder, self._first, self._check = job, folder, first, check
+        self._columns = job.levels.columns
+        self._there: dict[int, list[Span]] = {}
+        for span in spans:
+            self._there.setdefault(span.row, []).append(span)
+        # Windows that failed: known from before, and from now.
+        self.missing = {failure.window for failure in folder.failures()}
+        absent = (
+            (row, column)
+            for row in range(first, job.levels.rows)
+            for start, stop_, span in self._stretches(row)
+            if span is None
+            for column in range(start, stop_)
+        )
+        self._windows = WindowStream(job, absent, done=done, stop=stop)
+
+    def close(self) -> None:
+        """Begin no window more."""
+        self._windows.close()
+
+    def __iter__(self) -> Iterator[dict[int, Sequence[Piece]]]:
+        for row in range(self._first, self._job.levels.rows):
+            pieces: dict[int, Sequence[Piece]] = {}
+            for start, stop, span in self._stretches(row):
+                pieces.update(self._compute(row, start, stop) if span is None else self._read(span))
+            yield pieces
+
+    def ask(self, asks: Sequence[Ask]) -> Sequence[Sequence[Piece | None]]:
+        """Ask windows again; see `WindowStream.ask`."""
+        try:
+            return self._windows.ask(asks)
+        except StoppedError:
+            raise self._stopped() from None
+
+    def _stopped(self) -> StoppedError:
+        return StoppedError(f"the run was asked to stop; what is done is in {self._folder.path}: give the same again to go on.")
+
+    def _stretches(self, row: int) -> Iterator[tuple[int, int, Span | None]]:
+        """Give the columns of a row from left to right, in stretches that are there and stretches that are not."""
+        at = 0
+        for span in self._there.get(row, ()):
+            if span.start > at:
+                yield at, span.start, None
+            yield span.start, span.stop, span
+            at = span.stop
+        columns = self._columns[row]
+        if at < columns:
+            yield at, columns, None
+
+    def _read(self, span: Span) -> Any:
+        try:
+            return self._folder.read_part(span).pieces
+        except DamagedError as error:
+            raise RunError(
+                f"{self._folder.part_path(span)} was changed while it was in use ({error}); give the command again."
+            ) from None
+
+    def _compute(self, row: int, start: int, stop: int) -> dict[int, Sequence[Piece]]:
+        found: dict[int, Sequence[Piece]] = {}
+        unsaved = _Unsaved(self._folder, row, start, self._check)
+        try:
+            for column in range(start, stop):
+                result = self._windows.next_window()
+                if result is None:
+                    raise self._stopped()
+                unsaved.add(result)
+                if isinstance(result, Failure):
+                    self.missing.add(result.window)
+                found[column] = [] if isinstance(result, Failure) else result
+        finally:
+            unsaved.save()
+        return found
+
+
+class _Unsaved:
+    """Windows of a row that are done and not in a part yet."""
+
+    def __init__(self, folder: RunFolder, row: int, start: int, check: _Check) -> None:
+        self._folder, self._row, self._start, self._check = folder, row, start, check
+        self._results: list[list[Piece] | Failure] = []
+        self._since = time.monotonic()
+
+    def add(self, result: list[Piece] | Failure) -> None:
+        self._results.append(result)
+        if len(self._results) >= PART_WINDOWS or time.monotonic() - self._since > PART_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        if not self._results:
+            return
+        # What was read after a change is of another raster than the parts that are there.
+        self._check()
+        stop = self._start + len(self._results)
+        pieces = {
+            column: [] if isinstance(result, Failure) else result for column, result in enumerate(self._results, self._start)
+        }
+        failures = tuple(result for result in self._results if isinstance(result, Failure))
+        with stage("keep"):
+            self._folder.write_part(Part(self._row, self._start, stop, pieces, failures))
+        self._results, self._start, self._since = [], stop, time.monotonic()
+
+
+def _check_found(job: Job, frontier: Frontier, failures: Sequence[Failure]) -> None:
+    if failures and not sum(frontier.counts):
+        first = tell_failure(failures[0], job.raster.name, job.levels)
+        others = f" (and {len(failures) - 1} other windows failed)" if len(failures) > 1 else ""
+        raise WindowError(f"nothing was found, and {first}{others}")
+
+
+def _has_work(folder: RunFolder) -> bool:
+    """Whether a window is done that need not be done again."""
+    spans = folder.spans()
+    return sum(span.stop - span.start for span in spans) > len(folder.failures())
+
+
+@timed("collect")
+def _collect(job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure]) -> gpd.GeoDataFrame:
+    from samgeo.geo.vector.joining import read_parts
+
+    paths = folder.row_paths(frontier)
+    result = read_parts(paths) if paths else job.no_objects()
+    result.attrs["samgeo"] = _provenance(job, failures)
+    return result
+
+
+@timed("write")
+def _write(
+    job: Job,
+    folder: RunFolder,
+    frontier: Frontier,
+    failures: Sequence[Failure],
+    check: _Check,
+    *,
+    output: Place,
+    layer: str | None,
+    overwrite: bool,
+) -> Place | None:
+    """Write the output, unless it is there from before a kill, and the holes; return where these are."""
+    from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
+    from samgeo.geo.vector.joining import join_vectors, write_part
+
+    ours = folder.wrote(output)
+    holes = write_holes(job, failures, output, layer=layer, overwrite=overwrite) if failures else None
+    if not failures:
+        remove_old_holes(output, layer)
+    state = folder.state(frontier, failures, (layer, job.y_up))
+    if ours == state:
+        return holes
+    paths = folder.row_paths(frontier)
+    if not paths:
+        paths = [folder.row_path(0)]
+        write_part(job.no_objects(), paths[0])
+
+    def about_to_place(whole: Path) -> None:
+        check(now=True)
+        folder.mark_output(output, whole, state)
+
+    staged = isinstance(output, RemotePlace) or folder.path.stat().st_dev == output.resolve().parent.stat().st_dev
+    how: dict[str, Any] = {
+        "overwrite": overwrite or ours is not None,
+        "provenance": _provenance(job, failures),
+        "staging": folder.path if staged else None,
+        "about_to_place": about_to_place,
+    }
+    if is_label_raster(output):
+        write_label_raster(stored_frames(paths), job.raster.geobox, output, **how)
+    else:
+        join_vectors(paths, output, layer=layer, **how)
+    return holes
+
+
+def _provenance(job: Job, failures: Sequence[Failure]) -> dict[str, Any]:
+    failed = [_told(failure, job) for failure in failures]
+    return job.provenance() | ({"failed_windows": failed} if failures else {})
+
+
+def _told(failure: Failure, job: Job) -> list[int]:
+    """Return row and column of a window in the lattice of its scale, and the scale where it is a coarser one."""
+    scale, _, row = job.levels.locate(failure.window[0])
+    return [row, failure.window[1], *([scale] if scale > 1 else [])]
+
+
+def _bar(job: Job, initial: int) -> Any:
+    from tqdm import tqdm
+
+    name = Path(job.raster.name).name
+    return tqdm(total=len(job.levels), initial=initial, unit="window", desc=name, disable=not job.progress)

@@ -1,0 +1,376 @@
+"""The folder of a run: its manifest, its parts, its frontier, and the objects of the rows that are merged.
+
+`folder_layout` says what lies where. Everything is written whole or not at all. What is damaged in spite of that is made
+again from what is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samgeo.errors import OptionError, RunError
+from samgeo.segmentation.run.folder_layout import (
+    DIGEST,
+    FRONTIER,
+    LOCK,
+    MANIFEST,
+    OUTPUT,
+    PARTS,
+    ROWS,
+    SESSION,
+    Span,
+    check_folder,
+    prepare,
+    remove,
+    spans_in,
+    take_away,
+)
+from samgeo.segmentation.run.manifest import FORMAT, KIND, SPOILED, changed_files, differences, tell_differences
+from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.storage.atomic import write_whole
+from samgeo.storage.locations import Place, RemotePlace
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["RunFolder", "Span"]
+
+# Whoever asks for the status of a run holds its lock for a moment.
+LOCK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A folder of a run; `opened` makes it ready for work.
+
+    Attributes
+    ----------
+    path : Path
+    """
+
+    path: Path
+
+    def check(self) -> None:
+        """Refuse a folder that cannot be made, or that holds something else.
+
+        Raises
+        ------
+        OptionError
+            With what to do.
+        """
+        check_folder(self.path)
+
+    @contextmanager
+    def opened(self, manifest: dict[str, Any]) -> Iterator[None]:
+        """Begin a run, or go on with one that was begun in the same way; for this process alone.
+
+        Parameters
+        ----------
+        manifest : dict
+            From `describe`.
+
+        Raises
+        ------
+        OptionError
+            If the folder cannot be made, or is something else.
+        RunError
+            If another process works here, or the run was begun with something else; the message says what.
+        """
+        import filelock
+
+        self.check()
+        existed = self.path.exists()
+        lock = filelock.FileLock(self.path / LOCK)
+        try:
+            self.path.mkdir(exist_ok=True)
+            lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.05)
+        except filelock.Timeout:
+            raise RunError(
+                f"another process works on the run {self.path}{self._whose()}; wait for it, or name another run_dir."
+            ) from None
+        except OSError as error:
+            raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from None
+        try:
+            try:
+                self._begin(manifest)
+            except OptionError:
+                if not existed:
+                    self.remove()
+                raise
+            yield
+        finally:
+            lock.release()
+
+    def _begin(self, manifest: dict[str, Any]) -> None:
+        try:
+            prepare(self.path)
+        except OSError as error:
+            raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from None
+        if (self.path / MANIFEST).exists():
+            before = self.manifest()
+            if SPOILED in before:
+                raise RunError(
+                    f"{before[SPOILED]} while the run {self.path} worked, so that what is done may be of two rasters; remove "
+                    "that folder to begin anew, or name another one with run_dir."
+                )
+            lines = differences(before, manifest)
+            if lines:
+                changed = changed_files(before, manifest)
+                which = f" These files have changed since: {', '.join(changed)}." if changed else ""
+                raise RunError(
+                    f"the run {self.path} was begun with something else: {tell_differences(lines)}.{which} Give the same "
+                    "input, model and options to go on with it, remove the folder to begin anew, or name another one with "
+                    "run_dir."
+                )
+        else:
+            write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+    def mark_spoiled(self, why: str) -> None:
+        """Have the run never be continued: what is done may be of two rasters, even where the first one comes back."""
+        with suppress(RunError):
+            manifest = self.manifest()
+            write_whole(self.path / MANIFEST, json.dumps(manifest | {SPOILED: why}, indent=1).encode())
+
+    def _whose(self) -> str:
+        session = self.session()
+        return f" (process {session['pid']} on {session['host']})" if session else ""
+
+    def is_busy(self) -> bool:
+        """Whether a process works here now."""
+        import filelock
+
+        lock = filelock.FileLock(self.path / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except (filelock.Timeout, OSError):
+            return True
+        lock.release()
+        return False
+
+    def manifest(self) -> dict[str, Any]:
+        """Read the manifest.
+
+        Raises
+        ------
+        RunError
+            If there is none that this samgeo understands.
+        """
+        path = self.path / MANIFEST
+        found = _read_json(path)
+        if not found or found.get("kind") != KIND or found.get("format") != FORMAT:
+            raise RunError(f"{path} is missing, damaged, or of another version of samgeo; remove {self.path} to begin anew.")
+        return found
+
+    def write_session(self, windows: int) -> None:
+        """Say who works here, and how many windows were there before."""
+        told = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time(), "windows": windows}
+        write_whole(self.path / SESSION, json.dumps(told).encode())
+
+    def session(self) -> dict[str, Any]:
+        """Return what `write_session` said, nothing if it did not."""
+        found = _read_json(self.path / SESSION)
+        return found if {"pid", "host", "started", "windows"} <= found.keys() else {}
+
+    def spans(self) -> list[Span]:
+        """Return the parts that are there, in order."""
+        return spans_in(self.path / PARTS)
+
+    def part_path(self, span: Span) -> Path:
+        """Return where a part is."""
+        return self.path / PARTS / span.name
+
+    def read_part(self, span: Span) -> Part:
+        """Read a part.
+
+        Raises
+        ------
+        DamagedError
+            If it is not whole.
+        """
+        try:
+            content = self.part_path(span).read_bytes()
+        except OSError as error:
+            raise DamagedError(str(error)) from None
+        return Part.from_bytes(content, span.row, span.start, span.stop)
+
+    def write_part(self, part: Part) -> None:
+        """Keep a part.
+
+        Raises
+        ------
+        OptionError
+            If the disk does not take it.
+        """
+        path = self.part_path(Span(part.row, part.start, part.stop, bool(part.failures)))
+        take_away(path)
+        write_whole(path, part.to_bytes())
+
+    def failures(self) -> list[Failure]:
+        """Return the windows that failed, in order; those of damaged parts are not known."""
+        found: list[Failure] = []
+        for span in self.spans():
+            if span.has_holes:
+                with suppress(DamagedError):
+                    found.extend(self.read_part(span).failures)
+        return sorted(found, key=lambda failure: failure.window)
+
+    def forget(self, spans: list[Span]) -> None:
+        """Take away parts, and with them all that was merged."""
+        if spans:
+            take_away(self.path / FRONTIER)
+        for span in spans:
+            take_away(self.part_path(span))
+
+    def read_frontier(self) -> Frontier:
+        """Return where merging has come to: nowhere, if its file or one of the merged rows is missing or damaged."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            frontier = Frontier.from_bytes((self.path / FRONTIER).read_bytes())
+            for row, count in enumerate(frontier.counts):
+                path = self.row_path(row)
+                if count and (path.is_symlink() or pq.read_metadata(path).num_rows != count):
+                    return Frontier()
+        except (OSError, DamagedError, pa.ArrowException, ValueError):
+            return Frontier()
+        return frontier
+
+    def write_row(self, row: int, objects: gpd.GeoDataFrame, frontier: Frontier) -> None:
+        """Keep the objects that closed with a row, and then the frontier behind it.
+
+        Raises
+        ------
+        VectorError, OptionError
+            If the disk does not take them.
+        """
+        from samgeo.geo.vector.joining import write_part
+
+        if len(objects):
+            path = self.row_path(row)
+            digest = path.with_suffix(DIGEST)
+            # What leads out of the folder is replaced itself, and never what it leads to.
+            take_away(path)
+            take_away(digest)
+            write_part(objects, path)
+            write_whole(digest, _digest(path).encode())
+        write_whole(self.path / FRONTIER, frontier.to_bytes())
+
+    def row_path(self, row: int) -> Path:
+        """Return where the objects of a row are, if it has any."""
+        return self.path / ROWS / f"{row:06d}.parquet"
+
+    def row_paths(self, frontier: Frontier) -> list[Path]:
+        """Return the files with objects, in order."""
+        return [self.row_path(row) for row, count in enumerate(frontier.counts) if count]
+
+    def state(self, frontier: Frontier, failures: Sequence[Failure], written_as: tuple[str | bool | None, ...] = ()) -> str:
+        """Return a text that changes with what an output is made of, and with how it is written."""
+        rows = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.row_paths(frontier)]
+        return blake2b(repr((rows, [failure.window for failure in failures], written_as)).encode(), digest_size=16).hexdigest()
+
+    def mark_output(self, output: Place, content: Path, state: str) -> None:
+        """Remember that the file ``content``, made of ``state``, is about to become ``output``."""
+        status = content.stat()
+        told = _stamp(output, status.st_size, status.st_mtime_ns) | {"state": state}
+        write_whole(self.path / OUTPUT, json.dumps(told).encode())
+
+    def wrote(self, output: Place) -> str | None:
+        """Return the state of which this run made an output, None if it is not from this run."""
+        told = _read_json(self.path / OUTPUT)
+        state = str(told.pop("state", ""))
+        if not told:
+            return None
+        if isinstance(output, RemotePlace):
+            return state if told == _stamp(output, output.size(), None) else None
+        try:
+            status = output.stat()
+        except OSError:
+            return None
+        return state if told == _stamp(output, status.st_size, status.st_mtime_ns) else None
+
+    def has_output(self) -> bool:
+        """Whether an output was written."""
+        return (self.path / OUTPUT).is_file()
+
+    def remove(self) -> None:
+        """Remove what the run made; other files, and what cannot be removed, stay."""
+        remove(self.path)
+
+    def sound_frontier(self, columns: Sequence[int]) -> Frontier:
+        """Return where merging has come to, if all that it was merged from is there; else it begins anew, from the parts.
+
+        ``columns`` are the windows of each row.
+        """
+        frontier = self.read_frontier()
+        covered = [0] * len(columns)
+        for span in self.spans():
+            if span.row < len(columns):
+                covered[span.row] += span.stop - span.start
+            if span.has_holes and self._is_damaged(span):
+                return Frontier()
+        is_sound = frontier.row <= len(columns) and covered[: frontier.row] == list(columns[: frontier.row])
+        windows = (piece.window for piece in frontier.pieces)
+        is_sound = is_sound and all(0 <= row < frontier.row and 0 <= column < columns[row] for row, column in windows)
+        # Parquet has no checksums of its own.
+        is_sound = is_sound and all(map(_is_whole, self.row_paths(frontier)))
+        return frontier if is_sound else Frontier()
+
+    def sound_spans(self, columns: Sequence[int], first: int) -> list[Span]:
+        """Return the parts, without those from row ``first`` on that are damaged or overlap others: these are taken away.
+
+        ``columns`` are the windows of each row.
+        """
+        sound: list[Span] = []
+        for span in self.spans():
+            fits = span.row < len(columns) and span.start < span.stop <= columns[span.row]
+            overlaps = bool(sound) and sound[-1].row == span.row and span.start < sound[-1].stop
+            if not fits or (span.row >= first and (overlaps or self._is_damaged(span))):
+                take_away(self.part_path(span))
+            else:
+                sound.append(span)
+        return sound
+
+    def _is_damaged(self, span: Span) -> bool:
+        try:
+            self.read_part(span)
+        except DamagedError:
+            return True
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, partial(blake2b, digest_size=16)).hexdigest()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return path.with_suffix(DIGEST).read_text() == _digest(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _stamp(output: Place, size: int | None, modified_ns: int | None) -> dict[str, Any]:
+    """Return what an output is known by; of an object in storage, the time is that of the storage's own clock."""
+    if isinstance(output, RemotePlace):
+        return {"path": str(output), "bytes": size}
+    return {"path": str(output.absolute()), "bytes": size, "modified_ns": modified_ns}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,177 @@
+"""What lies in the folder of a run, by name, and what does not belong there: links, and the folders of others.
+
+    manifest.json         what was begun, compared with what is asked now
+    lock                  held by the process that works here; the system lets go of it when the process dies
+    session.json          who works here, since when, and what was there before
+    parts/R-A-B.npz       pieces of the windows of row R, columns A to B (not B); "-holes" behind it where some failed
+    frontier.npz          the objects that are still open, and how many closed with each row
+    rows/R.parquet        the objects that closed with row R, GeoParquet
+    rows/R.blake2b        digest of that file
+    output.json           the output that was written: its path, size and time
+
+Whoever hands a folder on may have put anything there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from samgeo.errors import OptionError
+from samgeo.segmentation.run.manifest import KIND
+from samgeo.storage.atomic import check_name, remove_staging
+
+__all__ = [
+    "DIGEST",
+    "FRONTIER",
+    "LOCK",
+    "MANIFEST",
+    "OUTPUT",
+    "PARTS",
+    "ROWS",
+    "SESSION",
+    "Span",
+    "check_folder",
+    "prepare",
+    "remove",
+    "spans_in",
+    "take_away",
+]
+
+MANIFEST, LOCK, SESSION, OUTPUT = "manifest.json", "lock", "session.json", "output.json"
+PARTS, ROWS, FRONTIER, DIGEST = "parts", "rows", "frontier.npz", ".blake2b"
+
+_FOLDERS = (PARTS, ROWS)
+_FILES = (MANIFEST, LOCK, SESSION, OUTPUT, FRONTIER)
+_ROW = re.compile(r"[0-9]{6,12}\.(parquet|blake2b)")
+_PART = re.compile(r"([0-9]{6,12})-([0-9]{6,12})-([0-9]{6,12})(-holes)?\.npz")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A part by its name: columns ``start`` to ``stop``, not included, of a row."""
+
+    row: int
+    start: int
+    stop: int
+    has_holes: bool
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.row:06d}-{self.start:06d}-{self.stop:06d}{'-holes' if self.has_holes else ''}.npz"
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that cannot be made, or that holds something else: what is written there must not land elsewhere.
+
+    Raises
+    ------
+    OptionError
+        With what to do.
+    """
+    check_name(path, OptionError, "give a shorter name of the output, or name another folder with run_dir")
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise OptionError(f"the run {path} cannot be made: {path.parent} is not a folder; make it first.")
+        return
+    if not path.is_dir() or not {*_FOLDERS, *_FILES}.issuperset(inner.name for inner in path.glob("[!.]*")):
+        raise OptionError(f"{path} exists and is not the folder of a run; name another one with run_dir.")
+    if (strange := _not_ours(path)) is not None:
+        raise OptionError(
+            f"{path} exists and is not the folder of a run: {strange.relative_to(path)} is from something else; name another "
+            "one with run_dir."
+        )
+    for name in (*_FOLDERS, *_FILES):
+        inner = path / name
+        if inner.is_symlink() or (inner.exists() and inner.is_dir() != (name in _FOLDERS)):
+            raise OptionError(
+                f"{inner} is a link, or a folder in the place of a file: no run makes such; remove {path} to begin anew, or "
+                "name another folder with run_dir."
+            )
+
+
+def prepare(path: Path) -> None:
+    """Make the folders, and take away what a process left that was killed while it wrote.
+
+    Raises
+    ------
+    OSError
+        If they cannot be made.
+    """
+    for folder in (path, path / PARTS, path / ROWS):
+        folder.mkdir(exist_ok=True)
+        remove_staging(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove the files that a run makes, and its folders where nothing else is left in them; what cannot be removed stays."""
+    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW)):
+        for inner in _inside(folder):
+            if ours.fullmatch(inner.name) and inner.is_file() and not inner.is_symlink():
+                take_away(inner)
+        _remove_emptied(folder)
+    # The manifest goes last: without it, what is left would not be known for ours.
+    for name in (SESSION, OUTPUT, FRONTIER, LOCK, MANIFEST):
+        take_away(path / name)
+    _remove_emptied(path)
+
+
+def _remove_emptied(folder: Path) -> None:
+    if folder.is_dir() and not folder.is_symlink():
+        remove_staging(folder)
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _not_ours(path: Path) -> Path | None:
+    """Return a file that is named as one of a run and is from something else, None if there is none."""
+    lock, manifest = path / LOCK, path / MANIFEST
+    # What holds the lock empties the file.
+    if lock.is_file() and lock.stat().st_size:
+        return lock
+    if manifest.is_file():
+        try:
+            found = json.loads(manifest.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None  # damaged: `RunFolder.manifest` says so
+        return None if isinstance(found, dict) and found.get("kind", KIND) == KIND and "format" in found else manifest
+    for name in (SESSION, OUTPUT, FRONTIER):
+        if (path / name).exists():
+            return path / name
+    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW)):
+        for inner in _inside(folder):
+            if not inner.name.startswith(".") and not ours.fullmatch(inner.name):
+                return inner
+    return None
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return what lies in a folder; nothing where it is a link, or cannot be read."""
+    with suppress(OSError):
+        if not folder.is_symlink():
+            return sorted(folder.iterdir())
+    return []
+
+
+def spans_in(folder: Path) -> list[Span]:
+    """Return the parts in a folder, in order; links and folders are none."""
+    found = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if (match := _PART.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False):
+                row, start, stop = (int(number) for number in match.groups()[:3])
+                span = Span(row, start, stop, match[4] is not None)
+                if span.name == entry.name:
+                    found.append(span)
+    return sorted(found)
+
+
+def take_away(path: Path) -> None:
+    """Remove a file, if it is there."""
+    with suppress(OSError):
+        path.unlink()

@@ -1,0 +1,278 @@
+"""What a run keeps while it is under way: pieces of windows and the open frontier, as arrays in npz files, never pickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.merge.merger import Piece, Segment
+
+__all__ = ["DamagedError", "Failure", "Frontier", "Part"]
+
+Arrays = dict[str, NDArray[Any]]
+
+# A part holds some dozens of windows and a frontier a row of them: what claims to be larger is not one of ours.
+MOST_BYTES = 1 << 32
+MOST_ROWS = 10**6
+
+
+# All that zipfile, zlib and numpy were seen to answer to flipped bytes with.
+_DAMAGES = (
+    *(ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
+    *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
+class DamagedError(Exception):
+    """A file of a run is not whole. The window or the row is done again; nobody outside sees this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A window that could not be segmented.
+
+    Attributes
+    ----------
+    window : (int, int)
+        Row and column in the lattice.
+    reason : str
+        What went wrong when it was tried last.
+    """
+
+    window: tuple[int, int]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Neighbouring windows of a row.
+
+    Attributes
+    ----------
+    row, start, stop : int
+        The row, its first column, and the column behind its last one.
+    pieces : dict of int to list of Piece
+        What the windows saw, by column; nothing for those that failed.
+    failures : tuple of Failure
+    """
+
+    row: int
+    start: int
+    stop: int
+    pieces: Mapping[int, Sequence[Piece]]
+    failures: tuple[Failure, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the content of its file."""
+        pieces = [piece for column in sorted(self.pieces) for piece in self.pieces[column]]
+        failures = json.dumps([(failure.window[1], failure.reason) for failure in self.failures])
+        span = np.array([self.row, self.start, self.stop], dtype=np.int64)
+        return _save({"span": span, "failures": _text(failures), **_pack(pieces)})
+
+    @classmethod
+    def from_bytes(cls, content: bytes, row: int, start: int, stop: int) -> Part:
+        """Read the content of its file.
+
+        Raises
+        ------
+        DamagedError
+            If it is not the part that it should be.
+        """
+        arrays = _load(content)
+        if arrays.get("span", np.empty(0)).tolist() != [row, start, stop]:
+            raise DamagedError("it holds other windows than its name says")
+        pieces: dict[int, list[Piece]] = {column: [] for column in range(start, stop)}
+        for piece in _unpack(arrays):
+            if piece.window[0] != row or piece.window[1] not in pieces:
+                raise DamagedError("it holds a piece of another window")
+            pieces[piece.window[1]].append(piece)
+        try:
+            failures = tuple(Failure((row, int(column)), str(reason)) for column, reason in _json(arrays, "failures"))
+        except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
+            raise DamagedError(str(error)) from None
+        if any(failure.window[1] not in pieces for failure in failures):
+            raise DamagedError("it says that another window failed")
+        return cls(row, start, stop, pieces, failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Where merging has come to.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        Objects that closed with each row of windows that is merged.
+    components : tuple of tuples of Piece
+        The pieces that the next row may still touch, by object.
+    waiting : tuple of Segment
+        Objects that closed, and wait for open ones to which they may be nearly equal.
+    """
+
+    counts: tuple[int, ...] = ()
+    components: tuple[tuple[Piece, ...], ...] = ()
+    waiting: tuple[Segment, ...] = ()
+
+    @property
+    def row(self) -> int:
+        """The first row that is not merged yet."""
+        return len(self.counts)
+
+    @property
+    def pieces(self) -> Iterator[Piece]:
+        """Of all components."""
+        return (piece for members in self.components for piece in members)
+
+    def to_bytes(self) -> bytes:
+        """Return the content of its file."""
+        pieces = list(self.pieces)
+        sizes = np.array([len(members) for members in self.components], dtype=np.int64)
+        waiting = {f"waiting_{name}": array for name, array in _pack_segments(self.waiting).items()}
+        return _save({"counts": np.array(self.counts, dtype=np.int64), "sizes": sizes, **_pack(pieces), **waiting})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Frontier:
+        """Read the content of its file.
+
+        Raises
+        ------
+        DamagedError
+            If it is not one.
+        """
+        arrays = _load(content)
+        counts, sizes = (_integers(arrays, name) for name in ("counts", "sizes"))
+        pieces = _unpack(arrays)
+        if len(counts) > MOST_ROWS or (counts < 0).any() or (sizes < 1).any() or sizes.sum() != len(pieces):
+            raise DamagedError("its numbers do not fit each other")
+        components = tuple(tuple(pieces[low:high]) for low, high in pairwise([0, *np.cumsum(sizes).tolist()]))
+        prefix = "waiting_"
+        waiting = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        return cls(tuple(counts.tolist()), components, tuple(_unpack_segments(waiting)))
+
+
+def _pack(pieces: Sequence[Piece]) -> Arrays:
+    runs, cut_runs = [piece.mask.runs for piece in pieces], [piece.cut_at.runs for piece in pieces]
+    nothing = np.empty((0, 3), dtype=np.int32)
+    return {
+        "window": np.array([piece.window for piece in pieces], dtype=np.int64).reshape(-1, 2),
+        "rank": np.array([piece.rank for piece in pieces], dtype=np.int64),
+        "scores": np.array([(one.predicted_iou, one.stability_score) for one in pieces], dtype=np.float64).reshape(-1, 2),
+        "lengths": np.array([len(one) for one in runs], dtype=np.int64),
+        "runs": np.concatenate([nothing, *runs]),
+        "cut_lengths": np.array([len(one) for one in cut_runs], dtype=np.int64),
+        "cut_runs": np.concatenate([nothing, *cut_runs]),
+    }
+
+
+def _unpack(arrays: Arrays) -> list[Piece]:
+    rank, masks = _integers(arrays, "rank"), _unpack_masks(arrays)
+    cut_at = _unpack_masks({name: arrays[f"cut_{name}"] for name in ("lengths", "runs") if f"cut_{name}" in arrays}, least=0)
+    window, scores = (arrays.get(name, np.empty(0)) for name in ("window", "scores"))
+    count = len(masks)
+    shapes_fit = (window.shape, rank.shape, scores.shape, len(cut_at)) == ((count, 2), (count,), (count, 2), count)
+    types_fit = [one.dtype.str for one in (window, scores)] == ["<i8", "<f8"]
+    if not shapes_fit or not types_fit or not np.isfinite(scores).all():
+        raise DamagedError("its arrays are not those of pieces")
+    return [
+        Piece(mask, predicted_iou, stability, (row, column), place, cut)
+        for mask, (predicted_iou, stability), (row, column), place, cut in zip(
+            masks, scores.tolist(), window.tolist(), rank.tolist(), cut_at, strict=True
+        )
+    ]
+
+
+def _pack_segments(segments: Sequence[Segment]) -> Arrays:
+    runs = [one.mask.runs for one in segments]
+    return {
+        "scale": np.array([one.scale for one in segments], dtype=np.int64),
+        "complete": np.array([one.complete for one in segments], dtype=np.bool_),
+        "scores": np.array([(one.predicted_iou, one.stability_score) for one in segments], dtype=np.float64).reshape(-1, 2),
+        "lengths": np.array([len(one) for one in runs], dtype=np.int64),
+        "runs": np.concatenate([np.empty((0, 3), dtype=np.int32), *runs]),
+    }
+
+
+def _unpack_segments(arrays: Arrays) -> list[Segment]:
+    scale, complete, scores = (arrays.get(name, np.empty(0)) for name in ("scale", "complete", "scores"))
+    masks = _unpack_masks(arrays)
+    count = len(masks)
+    if (scale.shape, complete.shape, scores.shape) != ((count,), (count,), (count, 2)) or [
+        one.dtype.str for one in (scale, complete, scores)
+    ] != ["<i8", "|b1", "<f8"]:
+        raise DamagedError("its arrays are not those of objects")
+    if (scale < 1).any() or not np.isfinite(scores).all():
+        raise DamagedError("its numbers are not those of objects")
+    return [
+        Segment(mask, predicted_iou, stability, is_complete, factor)
+        for mask, (predicted_iou, stability), is_complete, factor in zip(
+            masks, scores.tolist(), complete.tolist(), scale.tolist(), strict=True
+        )
+    ]
+
+
+def _unpack_masks(arrays: Arrays, *, least: int = 1) -> list[Mask]:
+    lengths, runs = _integers(arrays, "lengths"), arrays.get("runs", np.empty(0))
+    if runs.dtype.str != "<i4" or runs.ndim != 2 or runs.shape[1] != 3:
+        raise DamagedError("its arrays are not those of masks")
+    if (lengths < least).any() or lengths.sum() != len(runs) or not _are_runs(runs, lengths):
+        raise DamagedError("its runs do not fit its masks")
+    # Copied, so that a mask that is kept does not keep the arrays of all the others.
+    return [Mask(mask.copy()) for mask in (np.split(runs, np.cumsum(lengths)[:-1]) if len(lengths) else [])]
+
+
+def _are_runs(runs: NDArray[np.int32], lengths: NDArray[np.int64]) -> bool:
+    """Whether runs are those of masks one after the other: sorted, apart from each other, and in a raster."""
+    if not len(runs):
+        return True
+    y, start, stop = runs.astype(np.int64).T
+    behind = y[1:] * (1 << 32) + start[1:] > y[:-1] * (1 << 32) + stop[:-1]
+    begins = np.cumsum(lengths)[:-1]
+    behind[begins[(begins > 0) & (begins < len(runs))] - 1] = True  # another mask begins
+    return bool(runs.min() >= 0 and (start < stop).all() and behind.all())
+
+
+def _integers(arrays: Arrays, name: str) -> NDArray[np.int64]:
+    array = arrays.get(name)
+    if array is None or array.ndim != 1 or array.dtype != np.int64:
+        raise DamagedError(f"its array {name} is missing or of another kind")
+    return array
+
+
+def _text(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+def _json(arrays: Arrays, name: str) -> Any:
+    return json.loads(arrays[name].tobytes()) if name in arrays else []
+
+
+def _save(arrays: Arrays) -> bytes:
+    buffer = io.BytesIO()
+    save: Any = np.savez_compressed  # its type takes the names of arrays for its own options
+    save(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _load(content: bytes) -> Arrays:
+    """Read arrays; every member has a checksum, so that a flipped bit does not pass."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                raise DamagedError("it claims to be larger than any part")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except _DAMAGES as error:
+        raise DamagedError(str(error)) from None
+    return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}

@@ -1,0 +1,190 @@
+"""How far a run is, from what lies in its folder: it need not be going on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samgeo.arguments import check_types
+from samgeo.errors import RunError
+from samgeo.geo.grid import Lattice
+from samgeo.geo.levels import Levels, check_scales
+from samgeo.segmentation.run.folder import RunFolder, Span
+from samgeo.segmentation.run.parts import MOST_ROWS, Failure
+from samgeo.storage.atomic import check_name
+from samgeo.storage.locations import as_place
+
+__all__ = ["FailedWindow", "Status", "run_status"]
+
+# Of a name that is shown.
+MOST_SIGNS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FailedWindow:
+    """A window that could not be segmented.
+
+    Attributes
+    ----------
+    row, column : int
+        In the lattice of its scale.
+    bounds_px : (int, int, int, int)
+        Its x0, y0, x1 and y1 in raster pixels.
+    bounds_crs : (float, float, float, float)
+        The box around it in the raster's CRS, or in pixels where there is none.
+    reason : str
+        What went wrong when it was tried last.
+    scale : int
+        Of the window.
+    """
+
+    row: int
+    column: int
+    bounds_px: tuple[int, int, int, int]
+    bounds_crs: tuple[float, float, float, float]
+    reason: str
+    scale: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a run is.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    state : {"running", "stopped", "complete", "complete with holes"}
+        Running while a process holds its lock.
+    raster, model : str
+        Their names.
+    windows, done : int
+        All windows, and those that are kept, failed ones too.
+    rows : int
+        Rows of windows that are merged.
+    objects : int
+        In these.
+    failures : tuple of FailedWindow
+    windows_per_second : float or None
+        Since the last start; None where nothing was done since.
+    seconds_left : float or None
+        At that rate; None where nothing is running.
+    """
+
+    path: Path
+    state: str
+    raster: str
+    model: str
+    windows: int
+    done: int
+    rows: int
+    objects: int
+    failures: tuple[FailedWindow, ...]
+    windows_per_second: float | None
+    seconds_left: float | None
+
+
+@check_types
+def run_status(path: str | os.PathLike[str]) -> Status:
+    """Say how far a run is.
+
+    Parameters
+    ----------
+    path : path or address
+        Its folder, or an output with ``.run`` beside it, in the current folder if it is an address.
+
+    Returns
+    -------
+    Status
+
+    Raises
+    ------
+    RunError
+        If there is no run, or it is of another version of samgeo.
+    """
+    place = as_place(path)
+    folder = _find(place if isinstance(place, Path) else Path(place.name))
+    manifest = folder.manifest()
+    levels = _levels(folder, manifest)
+    columns = levels.columns
+    spans = [span for span in folder.spans() if span.row < len(columns) and span.start < span.stop <= columns[span.row]]
+    done = min(sum(span.stop - span.start for span in spans), len(levels))
+    frontier = folder.read_frontier()
+    there = {(span.row, column) for span in spans if span.has_holes for column in range(span.start, span.stop)}
+    failures = tuple(_located(failure, levels, manifest) for failure in folder.failures() if failure.window in there)
+    is_busy = folder.is_busy()
+    rate = _rate(folder, spans, done)
+    is_complete = frontier.row == levels.rows
+    complete = "complete with holes" if failures else "complete"
+    return Status(
+        path=folder.path,
+        state="running" if is_busy else complete if is_complete else "stopped",
+        raster=_name(manifest, "about", "raster"),
+        model=_name(manifest, "model", "name"),
+        windows=len(levels),
+        done=done,
+        rows=frontier.row,
+        objects=sum(frontier.counts),
+        failures=failures,
+        windows_per_second=rate,
+        seconds_left=(len(levels) - done) / rate if rate and is_busy else None,
+    )
+
+
+def _find(path: Path) -> RunFolder:
+    check_name(path, RunError, "give the folder of a run, or its output")
+    beside = path.with_name(f"{path.name}.run")
+    folder = RunFolder(beside if not path.is_dir() and beside.is_dir() else path)
+    if not folder.path.is_dir():
+        raise RunError(
+            f"there is no run at {path}, nor beside it as {beside.name}; a run that is complete has taken its folder away."
+        )
+    return folder
+
+
+def _levels(folder: RunFolder, manifest: dict[str, Any]) -> Levels:
+    try:
+        height, width = manifest["input"]["shape"]
+        _transform(manifest)
+        options = manifest["options"]
+        lattice = Lattice((int(height), int(width)), int(options["window"]), int(options["overlap"]))
+        scales = check_scales(options.get("scales", (1,)))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RunError(f"the manifest of {folder.path} is damaged ({error!r}); remove the folder to begin anew.") from None
+    if lattice.rows > MOST_ROWS:
+        raise RunError(f"the manifest of {folder.path} is damaged: it says {lattice.rows} rows of windows; remove the folder.")
+    return Levels.of(lattice, scales)
+
+
+def _name(manifest: dict[str, Any], group: str, name: str) -> str:
+    """Return a name that a manifest says, as it can be shown."""
+    found = manifest.get(group)
+    text = str(found.get(name)) if isinstance(found, dict) else "?"
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:MOST_SIGNS])
+
+
+def _transform(manifest: dict[str, Any]) -> tuple[float, float, float, float, float, float]:
+    a, b, c, d, e, f = (float(value) for value in manifest["input"]["transform"])
+    return a, b, c, d, e, f
+
+
+def _located(failure: Failure, levels: Levels, manifest: dict[str, Any]) -> FailedWindow:
+    rect, (scale, _, row) = levels.rect(*failure.window), levels.locate(failure.window[0])
+    a, b, c, d, e, f = _transform(manifest)
+    corners = [(a * x + b * y + c, d * x + e * y + f) for x in (rect.x0, rect.x1) for y in (rect.y0, rect.y1)]
+    xs, ys = zip(*corners, strict=True)
+    bounds_px = (rect.x0, rect.y0, rect.x1, rect.y1)
+    return FailedWindow(row, failure.window[1], bounds_px, (min(xs), min(ys), max(xs), max(ys)), failure.reason, scale)
+
+
+def _rate(folder: RunFolder, spans: list[Span], done: int) -> float | None:
+    """Return windows a second of the process that is at work, or was last."""
+    session = folder.session()
+    try:
+        last = max((folder.part_path(span).stat().st_mtime for span in spans), default=0.0)
+        seconds, windows = last - float(session["started"]), done - int(session["windows"])
+    except (ArithmeticError, LookupError, TypeError, ValueError, OSError):
+        return None
+    return windows / seconds if seconds > 0 and windows > 0 else None

@@ -1,0 +1,153 @@
+"""The windows of a run from its workers, in order, and between them what windows are asked again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from samgeo.errors import StoppedError, WindowError
+from samgeo.segmentation.execution.tasks import run_ordered
+from samgeo.segmentation.merge.continuation import Ask, try_to_continue
+from samgeo.segmentation.merge.piece import Piece
+from samgeo.segmentation.run.parts import Failure
+from samgeo.segmentation.windows.worker import tell_failure, together, try_window, try_windows
+
+if TYPE_CHECKING:
+    from samgeo.geo.levels import Levels
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.run.job import Job
+    from samgeo.segmentation.windows.worker import ModelReference, Plan
+
+__all__ = ["WindowStream", "describe_task"]
+
+# While windows are asked again, the others go on; so many results may wait meanwhile.
+MOST_WAITING = 32
+
+Window = tuple[int, int]
+Group = tuple[Window, ...]
+
+
+class WindowStream:
+    """Computes windows on the workers of a job, and asks windows again while the next ones are under way; to be closed.
+
+    Where the model encodes several windows at once, neighbours go together. In other processes a window that ends its process
+    would take its neighbours with it: there they go one by one.
+
+    Parameters
+    ----------
+    job : Job
+    windows : iterable of (int, int)
+        In the order in which `next_window` gives them.
+    done : callable
+        Called for every window, in whatever order they are done.
+    stop : callable, optional
+        See `samgeo.segmentation.execution.tasks.run_ordered`.
+    """
+
+    def __init__(
+        self, job: Job, windows: Iterable[Window], *, done: Callable[[], object], stop: Callable[[], bool] | None = None
+    ) -> None:
+        places = together(job.model) if job.is_here else 1
+        self._job, self._done = job, done
+        self._groups = (tuple(group) for _, group in groupby(windows, key=lambda index: (index[0], index[1] // places)))
+        self._sent: deque[Group | Ask] = deque()
+        self._asks: deque[Ask] = deque()
+        self._windows: deque[list[Piece] | Failure] = deque()
+        self._answers: deque[list[Piece | None] | Failure] = deque()
+        options: dict[str, Any] = {"scheduler": job.scheduler, "workers": job.workers, "stop": stop}
+        describing: dict[str, Any] = {"lost": _lost, "describe": partial(describe_task, job.plan.levels)}
+        self._results: Generator[Any] = run_ordered(
+            _compute, job.shared, self._tasks(), done=self._tell, **describing, **options
+        )
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._results.close()
+
+    def next_window(self) -> list[Piece] | Failure | None:
+        """Return the pieces of the next window, or why it failed; None if the run was asked to stop."""
+        while not self._windows:
+            if not self._pull():
+                return None
+        return self._windows.popleft()
+
+    def ask(self, asks: Sequence[Ask]) -> list[list[Piece | None]]:
+        """Ask windows again, and wait for their answers.
+
+        Raises
+        ------
+        StoppedError
+            If the run was asked to stop.
+        WindowError
+            If a window that was computed before cannot be asked again.
+        """
+        self._asks.extend(asks)
+        while len(self._answers) < len(asks):
+            if not self._pull():
+                raise StoppedError("the run was asked to stop")
+        answers = []
+        for _ in asks:
+            answer = self._answers.popleft()
+            if isinstance(answer, Failure):
+                raise WindowError(
+                    f"{tell_failure(answer, self._job.raster.name, self._job.levels)} It was computed before, so that the "
+                    "raster or a worker has failed meanwhile: give the same again to go on."
+                )
+            answers.append(answer)
+        return answers
+
+    def _pull(self) -> bool:
+        result = next(self._results, None)
+        if result is None:
+            return False
+        task = self._sent.popleft()
+        if isinstance(task, Ask):
+            self._answers.append(result)
+        else:
+            self._windows.extend(result)
+        return True
+
+    def _tasks(self) -> Generator[Group | Ask | None]:
+        """Give what windows are asked again as soon as there is something, the next windows else."""
+        is_over = False
+        while not is_over or self._asks or self._sent:
+            task: Group | Ask | None = None
+            if self._asks:
+                task = self._asks.popleft()
+            elif len(self._windows) < MOST_WAITING:
+                task = next(self._groups, None)
+                is_over = task is None
+            if task is not None:
+                self._sent.append(task)
+            yield task
+
+    def _tell(self, task: Any) -> None:
+        for _ in () if isinstance(task, Ask) else task:
+            self._done()
+
+
+def _compute(
+    raster: Raster, model: Segmenter | ModelReference, plan: Plan, task: Group | Ask
+) -> list[list[Piece] | Failure] | list[Piece | None] | Failure:
+    if isinstance(task, Ask):
+        return try_to_continue(raster, model, plan, task)
+    if len(task) == 1:
+        return [try_window(raster, model, plan, task[0])]
+    return try_windows(raster, model, plan, task)
+
+
+def describe_task(levels: Levels, task: Group | Ask) -> str:
+    """Say which windows a task is of."""
+    first, *others = [task.window] if isinstance(task, Ask) else task
+    scale, _, row = levels.locate(first[0])
+    coarse = "" if scale == 1 else f" of scale {scale}"
+    more = f" and {len(others)} more to the right of it" if others else ""
+    return f"the window{coarse} at row {row}, column {first[1]}{more}"
+
+
+def _lost(task: Any, reason: str) -> Any:
+    return Failure(task.window, reason) if isinstance(task, Ask) else [Failure(window, reason) for window in task]

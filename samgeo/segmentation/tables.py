@@ -1,0 +1,157 @@
+"""Objects as a table: polygons in the raster's CRS, scores, true areas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.geo.vector.columns import keep_given
+from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.merge.merger import Segment, place
+from samgeo.segmentation.profile import timed
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+    import shapely
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["answers_to_frame", "area_name", "areas", "to_frame"]
+
+VECTORIZE_BATCH = 256
+
+
+@timed("table")
+def to_frame(
+    segments: Iterable[Segment],
+    geobox: GeoBox,
+    *,
+    min_area: float = 0.0,
+    max_area: float = float("inf"),
+    within_px: shapely.Geometry | None = None,
+) -> gpd.GeoDataFrame:
+    """Vectorize objects as they come; put them in the order of their places.
+
+    Parameters
+    ----------
+    segments : iterable of Segment
+        In raster pixels; taken a few at a time.
+    geobox : GeoBox
+        Of the raster.
+    min_area, max_area : float
+        Objects outside are dropped; square metres, or pixels where the raster has no CRS.
+    within_px : geometry, optional
+        An area in raster pixels. Objects are clipped to it, and those without a part in it are dropped.
+
+    Returns
+    -------
+    GeoDataFrame
+        ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``complete``, ``geometry``.
+    """
+    import geopandas as gpd
+
+    from samgeo.segmentation.masks.vectorize import georeference, polygons
+
+    records: list[tuple[Any, ...]] = []
+    segments = iter(segments)
+    while batch := list(islice(segments, VECTORIZE_BATCH)):
+        for one, geometry in zip(batch, polygons([one.mask for one in batch]), strict=True):
+            records.append((place(one), one.predicted_iou, one.stability_score, one.complete, geometry))
+    records.sort(key=itemgetter(0))
+    _, predicted_iou, stability_score, complete, geometry_px = zip(*records, strict=True) if records else ((),) * 5
+    in_pixels = np.array(geometry_px, dtype=object)
+    if within_px is not None:
+        in_pixels = clipped(in_pixels, within_px)
+    geometry = georeference(in_pixels, geobox.affine)
+    crs = geobox.crs
+    area = areas(in_pixels, geometry, geobox)
+    columns = {
+        "predicted_iou": np.array(predicted_iou, dtype=np.float64),
+        "stability_score": np.array(stability_score, dtype=np.float64),
+        area_name(geobox): area,
+        "complete": np.array(complete, dtype=bool),
+    }
+    frame = gpd.GeoDataFrame(columns, geometry=geometry, crs=None if crs is None else crs.proj)
+    return frame[(area >= min_area) & (area <= max_area) & ~frame.geometry.is_empty].reset_index(drop=True)
+
+
+def clipped(outlines: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np.object_]:
+    """Return the parts of polygons that lie in an area; empty polygons where there is none."""
+    import shapely
+
+    shapely.prepare(area)
+    result = outlines.copy()
+    crossing = np.flatnonzero(~shapely.contains(area, outlines))
+    for number in crossing.tolist():
+        # An area of many corners is cut to the surroundings of the object first.
+        near = shapely.clip_by_rect(area, *(shapely.bounds(outlines[number]) + np.array([-1, -1, 1, 1])))
+        parts = shapely.get_parts(shapely.intersection(outlines[number], shapely.make_valid(near)))
+        surfaces = shapely.get_parts(parts[shapely.get_dimensions(parts) == 2])
+        result[number] = surfaces[0] if len(surfaces) == 1 else shapely.multipolygons(surfaces)
+    return result
+
+
+def answers_to_frame(
+    answers: Sequence[Segment | str], table: pd.DataFrame | None, geobox: GeoBox, *, also: tuple[str, ...] = ()
+) -> gpd.GeoDataFrame:
+    """Vectorize the answers to prompts, a row each.
+
+    Parameters
+    ----------
+    answers : sequence of Segment or str
+        In raster pixels; or why nothing was found.
+    table : DataFrame or None
+        Other columns. Those that have the name of a column of the result get another name, see
+        `samgeo.geo.vector.columns.keep_given`.
+    geobox : GeoBox
+        Of the raster.
+    also : tuple of str
+        Columns that the result gets later.
+
+    Returns
+    -------
+    GeoDataFrame
+        The columns of ``table``, those of `to_frame`, and ``reason``.
+    """
+    import geopandas as gpd
+    import pandas as pd
+
+    from samgeo.segmentation.masks.vectorize import georeference, polygons
+
+    nothing = Mask(np.empty((0, 3), dtype=np.int32))
+    found = [None if isinstance(one, str) else one for one in answers]
+    outlines = polygons([nothing if one is None else one.mask for one in found])
+    geometry = georeference(outlines, geobox.affine)
+    columns = {
+        "predicted_iou": np.array([np.nan if one is None else one.predicted_iou for one in found], dtype=np.float64),
+        "stability_score": np.array([np.nan if one is None else one.stability_score for one in found], dtype=np.float64),
+        area_name(geobox): areas(outlines, geometry, geobox),
+        "complete": np.array([one is not None and one.complete for one in found], dtype=np.bool_),
+        "reason": np.array([one if isinstance(one, str) else None for one in answers], dtype=object),
+    }
+    if table is None:
+        base = pd.DataFrame(index=pd.RangeIndex(len(found)))
+    else:
+        base = keep_given(table, (*columns, "geometry", *also), "the prompts")
+    crs = geobox.crs
+    return gpd.GeoDataFrame(base.assign(**columns), geometry=geometry, crs=None if crs is None else crs.proj)
+
+
+def area_name(geobox: GeoBox) -> str:
+    """Return the name of the column of areas: in square metres, or in pixels where the raster has no CRS."""
+    return "area_px" if geobox.crs is None else "area_m2"
+
+
+def areas(geometry_px: NDArray[np.object_], geometry: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.float64]:
+    """Return areas of geometries, given in pixels and in the raster's CRS, in the unit of `area_name`."""
+    import shapely
+
+    from samgeo.geo.coordinates.area import area_m2
+
+    crs = geobox.crs
+    return np.asarray(shapely.area(geometry_px), dtype=np.float64) if crs is None else area_m2(geometry, crs)

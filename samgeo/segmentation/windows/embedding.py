@@ -1,0 +1,249 @@
+"""Windows of a raster as a model sees them: read once, encoded once, kept in memory and in a store."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+from samgeo.geo.grid import Lattice, Rect
+from samgeo.models.embedding_packing import Storable, nbytes, pack, rounded, unpack
+from samgeo.segmentation.profile import timed
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.windows.store import EmbeddingStore
+
+__all__ = ["MEMORY_BYTES", "EmbeddingCache", "Encoded", "WindowImage", "check_fresh", "embed", "embed_together", "read_window"]
+
+MEMORY_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowImage:
+    """One window of a raster.
+
+    Attributes
+    ----------
+    index : (int, int)
+        Row and column in the lattice.
+    rect : Rect
+        In raster pixels; it may reach past the raster.
+    size : (int, int)
+        Height and width of what is in the raster, in the window's top left corner, in pixels of ``image``.
+    image : ndarray of uint8, shape (W, W, 3)
+        RGB, zeros without data. Where the window is of a coarser scale, each is a square of the raster's pixels.
+    known : ndarray of bool, shape (W + 2, W + 2)
+        Where there are data, one pixel more on every side: it tells which edges of the window have data behind them.
+    """
+
+    index: tuple[int, int]
+    rect: Rect
+    size: tuple[int, int]
+    image: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where the window has data, shape (W, W)."""
+        return self.known[1:-1, 1:-1]
+
+
+@timed("read")
+def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int], scale: int = 1) -> WindowImage:
+    """Read one window of the lattice, with ``scale`` x ``scale`` pixels of the raster as one.
+
+    Raises
+    ------
+    RasterError
+        If it cannot be read.
+    """
+    rect = lattice.rect(*index)
+    grown = Rect(rect.x0 - scale, rect.y0 - scale, rect.x1 + scale, rect.y1 + scale)
+    pixels, known = raster.read(grown) if scale == 1 else raster.read_coarse(grown, scale)
+    height, width = (rect & Rect(0, 0, lattice.shape[1], lattice.shape[0])).shape
+    size = (-(-height // scale), -(-width // scale))
+    return WindowImage(index, rect, size, np.ascontiguousarray(pixels[1:-1, 1:-1]), known)
+
+
+def embed(model: Segmenter, window: WindowImage, store: EmbeddingStore | None = None) -> Any:
+    """Encode one window, or take its embedding from a store, which keeps it otherwise.
+
+    The embedding is rounded to half precision with and without a store, so that both give the same masks to the bit.
+
+    Raises
+    ------
+    OptionError
+        If the store has the window, made of other pixels.
+    """
+    return embed_together(model, {0: window}, 1, store)[0]
+
+
+def embed_together(
+    model: Segmenter, windows: Mapping[int, WindowImage], places: int, store: EmbeddingStore | None = None
+) -> dict[int, Any]:
+    """Do `embed` for several windows, encoding what has to be encoded together; see `automatic.embed_windows`.
+
+    Raises
+    ------
+    OptionError
+        If the store has one of the windows, made of other pixels.
+    """
+    from samgeo.segmentation.windows.automatic import embed_windows
+    from samgeo.segmentation.windows.store import pixel_digest
+
+    digests, kept = {}, {}
+    if store is not None:
+        digests = {place: pixel_digest(one.image, one.size) for place, one in windows.items()}
+        there = {place: store.read(one.index, digests[place]) for place, one in windows.items()}
+        kept = {place: arrays for place, arrays in there.items() if arrays is not None}
+    missing = {place: (one.image, one.size) for place, one in windows.items() if place not in kept}
+    fresh = embed_windows(model, missing, places) if missing else {}
+    if store is None:
+        return {place: rounded(model, one) for place, one in fresh.items()}
+    made = {place: pack(model, one) for place, one in fresh.items()}
+    if made and store.writable:
+        store.write({windows[place].index: (digests[place], arrays) for place, arrays in made.items()})
+    return {place: unpack(model, arrays) for place, arrays in (kept | made).items()}
+
+
+def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
+    """Compare some windows of a store with the raster, so that a raster that was replaced is noticed before work starts.
+
+    Raises
+    ------
+    OptionError
+        If the raster has changed since.
+    """
+    from samgeo.segmentation.windows.store import pixel_digest
+
+    blocks = store.blocks()
+    for block in {blocks[0], blocks[len(blocks) // 2], blocks[-1]}:
+        for index in store.present(block)[:1]:
+            window = read_window(raster, store.lattice, index)
+            store.check(index, pixel_digest(window.image, window.size))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A window that prompts can be asked of.
+
+    Attributes
+    ----------
+    embedding
+        The model's; None where the window has no data.
+    rect, size, known
+        As in `WindowImage`.
+    """
+
+    embedding: Any
+    rect: Rect
+    size: tuple[int, int]
+    known: NDArray[np.bool_]
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where the window has data, shape (W, W)."""
+        return self.known[1:-1, 1:-1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return nbytes(self.embedding) + self.known.nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Packed:
+    """An embedding as arrays in half precision, or as it is where its model has no arrays for it."""
+
+    arrays: Mapping[str, NDArray[Any]] | None
+    other: Any
+
+    @classmethod
+    def of(cls, model: Segmenter, embedding: Any) -> _Packed:
+        return cls(pack(model, embedding), None) if isinstance(model, Storable) else cls(None, embedding)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return nbytes(self.other) if self.arrays is None else sum(array.nbytes for array in self.arrays.values())
+
+    def unpacked(self, model: Segmenter) -> Any:
+        return self.other if self.arrays is None else unpack(model, self.arrays)
+
+
+class EmbeddingCache:
+    """The windows used last, up to a number of bytes; for several threads.
+
+    Parameters
+    ----------
+    max_bytes : int
+        The window used last stays in any case.
+
+    Raises
+    ------
+    OptionError
+        If it is negative.
+    """
+
+    def __init__(self, max_bytes: int = MEMORY_BYTES) -> None:
+        if max_bytes < 0:
+            raise OptionError(f"the memory for embeddings is {max_bytes} bytes; give 0 or more.")
+        self.max_bytes = max_bytes
+        self._windows: OrderedDict[tuple[int, int], Encoded] = OrderedDict()
+        self._making: dict[tuple[int, int], threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[EmbeddingCache], tuple[int]]:
+        return type(self), (self.max_bytes,)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the windows take."""
+        with self._lock:
+            return sum(window.nbytes for window in self._windows.values())
+
+    def get(self, index: tuple[int, int], make: Callable[[], Encoded]) -> Encoded:
+        """Return a window, making it if it is not here; threads that ask for the same one at once wait for one making."""
+        with self._lock:
+            making = self._making.setdefault(index, threading.Lock())
+        with making:
+            window = self._use(index)
+            if window is None:
+                window = make()
+                self._keep(index, window)
+        with self._lock:
+            self._making.pop(index, None)
+        return window
+
+    def put(self, index: tuple[int, int], window: Encoded, model: Segmenter) -> None:
+        """Keep a window, its embedding packed to half precision in main memory if the model can do that; see `take`."""
+        self._keep(index, replace(window, embedding=_Packed.of(model, window.embedding)))
+
+    def take(self, index: tuple[int, int], model: Segmenter, make: Callable[[], Encoded]) -> Encoded:
+        """Return a window that `put` has kept, or make it."""
+        kept = self._use(index)
+        return make() if kept is None else replace(kept, embedding=kept.embedding.unpacked(model))
+
+    def _use(self, index: tuple[int, int]) -> Encoded | None:
+        with self._lock:
+            if index in self._windows:
+                self._windows.move_to_end(index)
+            return self._windows.get(index)
+
+    def _keep(self, index: tuple[int, int], window: Encoded) -> None:
+        with self._lock:
+            self._windows[index] = window
+            total = sum(one.nbytes for one in self._windows.values())
+            while total > self.max_bytes and len(self._windows) > 1:
+                total -= self._windows.popitem(last=False)[1].nbytes

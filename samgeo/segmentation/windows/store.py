@@ -1,0 +1,422 @@
+"""Embeddings of a raster's windows on disk: a Zarr store that several processes may fill, and that knows its raster.
+
+A store is a Zarr v3 group in a folder. Each array of an embedding is a Zarr array of shape ``(rows, columns, ...)`` over the
+window lattice, in half precision: one window is a chunk, and blocks of windows are a shard, a file. The array ``digest`` says
+which windows are there, by a digest of the pixels that each was made of, and one of its embedding, so that a damaged store is
+refused instead of believed. A shard is replaced whole, under a lock, the digests after the data: a process that is killed
+leaves windows out, never half written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+from samgeo.geo.grid import Lattice
+from samgeo.segmentation.windows.store_metadata import (
+    BLOCK,
+    DIGEST,
+    DIGEST_BYTES,
+    array_names,
+    attributes,
+    consolidate,
+    create,
+    describe_run,
+    differences,
+)
+from samgeo.storage.atomic import check_name
+
+if TYPE_CHECKING:
+    import filelock
+
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+
+__all__ = ["BLOCK", "EmbeddingStore", "Index", "describe_run", "pixel_digest"]
+
+Index = tuple[int, int]
+
+# Inside an array, where Zarr looks for no other members.
+_LOCKS = Path(DIGEST) / ".locks"
+_NOT_THERE = b"\0" * DIGEST_BYTES
+
+# What Zarr and its codecs make of a damaged store.
+_DAMAGES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def pixel_digest(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
+    """Return a digest of what a model sees of a window: its pixels, and how many of its rows and columns are real."""
+    header = np.array([*image.shape, *size], dtype=np.int64).tobytes()
+    return blake2b(header + np.ascontiguousarray(image).tobytes(), digest_size=DIGEST_BYTES).digest()
+
+
+def _content_digest(arrays: Mapping[str, NDArray[Any]] | None) -> bytes:
+    """Return a digest of an embedding: names, types, shapes and values of its arrays."""
+    state = blake2b(digest_size=DIGEST_BYTES)
+    for name, array in sorted((arrays or {}).items()):
+        state.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
+    return state.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingStore:
+    """An open store; picklable, and safe to use from several threads and processes at once.
+
+    It is made with `EmbeddingStore.open` or `EmbeddingStore.open_or_create`.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    lattice : Lattice
+        The windows.
+    """
+
+    path: Path
+    lattice: Lattice
+
+    @classmethod
+    def open_or_create(
+        cls,
+        path: str | os.PathLike[str],
+        raster: Raster,
+        model: Segmenter,
+        *,
+        window: int | None = None,
+        overlap: int | None = None,
+        overwrite: bool = False,
+    ) -> EmbeddingStore:
+        """Open a store for a raster and a model, or make an empty one.
+
+        Parameters
+        ----------
+        path : path
+            A folder on this machine or on a file system that all writers share and that has file locks.
+        raster : Raster
+            The raster.
+        model : Segmenter
+            The model.
+        window, overlap : int, optional
+            The lattice, in raster pixels. By default that of the store; for a new one, the model's input size and a quarter of
+            it.
+        overwrite : bool, default False
+            Whether to put an empty store in the place of one that is there.
+
+        Raises
+        ------
+        OptionError
+            If the folder is something else, or was made of another raster, stretch, model or lattice; the message says which.
+        """
+        from samgeo.models.embedding_packing import Storable
+
+        check_name(path, OptionError)
+        path = Path(path).absolute()  # Workers in other processes may have another working folder.
+        if not isinstance(model, Storable):
+            raise OptionError(
+                f"{path} cannot keep embeddings of {model.name!r}: {type(model).__name__} has no pack and unpack, as "
+                "samgeo.models.embedding_packing.Storable says; add them, or leave the store away."
+            )
+        if not path.exists():
+            side = model.input_size if window is None else window
+            lattice = Lattice(raster.shape, side, side // 8 * 2 if overlap is None else overlap)
+            create(path, describe_run(raster, model, lattice), lattice)
+            overwrite = False  # It is new, or another process has just made it.
+        found = attributes(path)
+        kept = {} if overwrite else found["lattice"]
+        side = kept.get("window", model.input_size) if window is None else window
+        lattice = Lattice(raster.shape, side, kept.get("overlap", side // 8 * 2) if overlap is None else overlap)
+        wanted = describe_run(raster, model, lattice)
+        differing = differences(found, wanted)
+        if overwrite:
+            create(path, wanted, lattice, replace=True)
+        elif differing:
+            raise OptionError(
+                f"the store {path} cannot be used: {'; '.join(differing)}. Use a store of its own for each raster, model and "
+                "lattice, or make this one anew with overwrite."
+            )
+        opened = cls(path, lattice)
+        if opened.writable:
+            opened.complete_metadata()
+        return opened
+
+    def complete_metadata(self) -> None:
+        """Repeat in the group what its arrays say, where a process was killed before it did; see `consolidate`."""
+        with self._undamaged(), self._lock("arrays"):
+            consolidate(self.path)
+
+    @property
+    def writable(self) -> bool:
+        """Whether this user may add windows."""
+        return os.access(self.path, os.W_OK)
+
+    def check(self, index: Index, digest: bytes) -> bool:
+        """Return whether a window is there.
+
+        Raises
+        ------
+        OptionError
+            If it is, made of pixels with another digest.
+        """
+        return self._kept(index, digest) is not None
+
+    def _kept(self, index: Index, digest: bytes) -> bytes | None:
+        """Return the digest of the embedding that a window has, None if it is not there; refuse other pixels."""
+        with self._undamaged():
+            found = np.asarray(self._group()[DIGEST][index], dtype=np.uint8).tobytes()
+        if found[:DIGEST_BYTES] == _NOT_THERE:
+            return None
+        if found[:DIGEST_BYTES] != digest:
+            raise OptionError(
+                f"the store {self.path} is stale: the pixels of the window at row {index[0]}, column {index[1]} have changed "
+                "since it was encoded. Encode the raster again with overwrite, or into another store."
+            )
+        return found[DIGEST_BYTES:]
+
+    def read(self, index: Index, digest: bytes) -> dict[str, NDArray[Any]] | None:
+        """Return the arrays of a window's embedding, None if it is not there or has no data.
+
+        Parameters
+        ----------
+        index : (int, int)
+            Row and column of the window.
+        digest : bytes
+            `pixel_digest` of the window as it is in the raster now.
+
+        Raises
+        ------
+        OptionError
+            If the window is there but was made of other pixels, as the raster has changed since, or is damaged.
+        """
+        # Locked, because a shard that is replaced between reading its index and its chunks would give neither state.
+        with self._locked(index):
+            kept = self._kept(index, digest)
+            if kept is None or kept == _content_digest(None):
+                return None
+            with self._undamaged():
+                group = self._group()
+                arrays = {name: np.asarray(group[name][index]) for name in self._names()}
+        if _content_digest(arrays) != kept:
+            raise OptionError(
+                f"the store {self.path} is damaged: the window at row {index[0]}, column {index[1]} is not what was written. "
+                "Encode the raster again with verify, which mends the store, or into another store."
+            )
+        return arrays
+
+    def write(self, windows: Mapping[Index, tuple[bytes, Mapping[str, NDArray[Any]] | None]]) -> None:
+        """Keep windows of one block; those that are there already are written again.
+
+        Parameters
+        ----------
+        windows : mapping
+            Row and column of each window to its `pixel_digest` and the arrays of its embedding; None for a window without data.
+            All lie in the same block of ``BLOCK`` x ``BLOCK`` windows.
+
+        Raises
+        ------
+        OptionError
+            If the store is damaged, or cannot be written to.
+        """
+        with self._undamaged():
+            self._write(windows)
+
+    def _write(self, windows: Mapping[Index, tuple[bytes, Mapping[str, NDArray[Any]] | None]]) -> None:
+        if not windows:
+            return
+        first = next(iter(windows))
+        group = self._group()
+        for name, array in next((arrays for _, arrays in windows.values() if arrays is not None), {}).items():
+            if name not in group:
+                self._create_array(name, array)
+        with self._locked(first):
+            origin = (first[0] // BLOCK * BLOCK, first[1] // BLOCK * BLOCK)
+            rows, columns = (
+                slice(low, min(low + BLOCK, count))
+                for low, count in zip(origin, (self.lattice.rows, self.lattice.columns), strict=True)
+            )
+            shape = (rows.stop - rows.start, columns.stop - columns.start)
+            group = self._group()
+            there = {index: arrays for index, (_, arrays) in windows.items() if arrays is not None}
+            for name in self._names() if there else ():
+                array = group[name]
+                if len(there) == 1:
+                    ((index, arrays),) = there.items()
+                    array[index] = arrays[name]
+                    continue
+                whole = len(there) == shape[0] * shape[1]
+                block = np.empty((*shape, *array.shape[2:]), array.dtype) if whole else np.asarray(array[rows, columns])
+                for (row, column), arrays in there.items():
+                    block[row - origin[0], column - origin[1]] = arrays[name]
+                array[rows, columns] = block
+            digests = np.asarray(group[DIGEST][rows, columns])
+            for (row, column), (digest, arrays_or_none) in windows.items():
+                both = digest + _content_digest(arrays_or_none)
+                digests[row - origin[0], column - origin[1]] = np.frombuffer(both, dtype=np.uint8)
+            group[DIGEST][rows, columns] = digests
+
+    def blocks(self) -> list[Index]:
+        """Return the row and column of the first window of each block, row by row."""
+        return [(row, column) for row in range(0, self.lattice.rows, BLOCK) for column in range(0, self.lattice.columns, BLOCK)]
+
+    def present(self, block: Index) -> list[Index]:
+        """Return the windows of a block that are there, or are known to hold no data."""
+        return self._of_block(block, there=True)
+
+    def missing(self, block: Index) -> list[Index]:
+        """Return the windows of a block that are not there yet."""
+        return self._of_block(block, there=False)
+
+    def forget_damaged(self, block: Index, *, verify: bool = False) -> int:
+        """Forget all windows of a block if its files are damaged, so that they are missing and can be encoded again.
+
+        Parameters
+        ----------
+        block : (int, int)
+            Row and column of its first window.
+        verify : bool, default False
+            Whether to read every embedding of the block and compare it with its digest. Otherwise only files that are missing
+            or empty are noticed.
+
+        Returns
+        -------
+        int
+            How many windows were forgotten; 0 where nothing is damaged.
+        """
+        import shutil
+
+        with self._locked(block):
+            rows, columns = self._ranges(block)
+            with self._undamaged():
+                digests = np.asarray(self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop])
+            there = {
+                (row, column): digests[row - rows.start, column - columns.start].tobytes()
+                for row in rows
+                for column in columns
+                if digests[row - rows.start, column - columns.start, :DIGEST_BYTES].any()
+            }
+            empty = _content_digest(None)
+            filled = {index: both[DIGEST_BYTES:] for index, both in there.items() if both[DIGEST_BYTES:] != empty}
+            # An array of zeros has no file either.
+            is_suspect = bool(filled) and (verify or self._lacks_files(block))
+            if not is_suspect or self._fits(filled):
+                return 0
+            if not self.writable:
+                raise OptionError(f"the store {self.path} is damaged and cannot be written to; encode into another store.")
+            with self._undamaged():
+                self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop] = np.zeros_like(digests)
+            for name in self._names():
+                shutil.rmtree(self._shard(name, block), ignore_errors=True)
+            return len(there)
+
+    def _fits(self, kept: Mapping[Index, bytes]) -> bool:
+        """Whether the embeddings of some windows are those of which there are digests."""
+        try:
+            group = self._group()
+            return all(
+                _content_digest({name: np.asarray(group[name][index]) for name in self._names()}) == digest
+                for index, digest in kept.items()
+            )
+        except _DAMAGES:
+            return False
+
+    def _lacks_files(self, block: Index) -> bool:
+        """Whether an array has no file for a block, or an empty one."""
+        names = self._names()
+        files = [[path for path in self._shard(name, block).rglob("*") if path.is_file()] for name in names]
+        return not names or any(not some or any(path.stat().st_size == 0 for path in some) for some in files)
+
+    def _shard(self, name: str, block: Index) -> Path:
+        """Return the folder in which an array has the file of a block."""
+        return self.path / name / "c" / str(block[0] // BLOCK) / str(block[1] // BLOCK)
+
+    def _ranges(self, block: Index) -> tuple[range, range]:
+        """Return the rows and the columns of the windows of a block."""
+        rows = range(block[0], min(block[0] + BLOCK, self.lattice.rows))
+        return rows, range(block[1], min(block[1] + BLOCK, self.lattice.columns))
+
+    def _of_block(self, block: Index, *, there: bool) -> list[Index]:
+        rows, columns = self._ranges(block)
+        with self._undamaged():
+            digests = np.asarray(self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop])
+            pixels = digests.reshape(len(rows), len(columns), 2, DIGEST_BYTES)[:, :, 0]
+        return [
+            (row, column)
+            for row in rows
+            for column in columns
+            if pixels[row - rows.start, column - columns.start].any() == there
+        ]
+
+    @contextmanager
+    def _undamaged(self) -> Iterator[None]:
+        try:
+            yield
+        except _DAMAGES as error:
+            raise OptionError(
+                f"the store {self.path} is damaged, or cannot be read or written ({error!r}); check the free space, encode the "
+                "raster again with overwrite, or use another store."
+            ) from None
+
+    def _group(self) -> Any:
+        import zarr
+
+        # What the arrays say themselves holds: a process may have been killed before it repeated that in the group.
+        return zarr.open_group(self.path, mode="r+" if self.writable else "r", use_consolidated=False)
+
+    def _names(self) -> list[str]:
+        """Return the names of the arrays of an embedding."""
+        return [name for name in array_names(self.path) if name != DIGEST]
+
+    def _create_array(self, name: str, array: NDArray[Any]) -> None:
+        import zarr
+        from zarr.codecs import BloscCodec
+
+        with self._lock("arrays"):
+            if name in self._group():
+                consolidate(self.path)
+                return
+            grid = (self.lattice.rows, self.lattice.columns)
+            zarr.create_array(
+                self.path,
+                name=name,
+                shape=(*grid, *array.shape),
+                dtype=array.dtype,
+                chunks=(1, 1, *array.shape),
+                shards=(BLOCK, BLOCK, *array.shape),
+                # Halves side by side, high bytes together: those repeat, the low ones are noise.
+                compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=array.dtype.itemsize)],
+                fill_value=0,
+                dimension_names=["row", "column", *(f"{name}_{axis}" for axis in range(array.ndim))],
+            )
+            consolidate(self.path)
+
+    @contextmanager
+    def _locked(self, index: Index) -> Iterator[None]:
+        """Hold the lock of a window's block; a store that cannot be written to needs none."""
+        lock = self._lock(f"{index[0] // BLOCK}-{index[1] // BLOCK}") if self.writable else nullcontext()
+        with lock:
+            yield
+
+    def _lock(self, name: str) -> filelock.BaseFileLock:
+        import filelock
+
+        folder = self.path / _LOCKS
+        folder.mkdir(exist_ok=True)
+        return filelock.FileLock(folder / f"{name}.lock")

@@ -1,0 +1,171 @@
+"""What a store of embeddings says of itself: the raster, model and lattice that it is of."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samgeo.errors import OptionError
+from samgeo.geo.grid import Lattice
+from samgeo.storage.atomic import write_whole
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+
+__all__ = [
+    "BLOCK",
+    "DIGEST",
+    "DIGEST_BYTES",
+    "METADATA",
+    "array_names",
+    "attributes",
+    "consolidate",
+    "create",
+    "describe_run",
+    "differences",
+]
+
+FORMAT = 2
+ATTRIBUTE = "samgeo"
+DIGEST = "digest"
+DIGEST_BYTES = 16
+
+# Windows along a side of a shard: files of some 10 MB, and a sixteenth of as many as there are windows.
+BLOCK = 4
+
+METADATA = "zarr.json"
+CONSOLIDATED = "consolidated_metadata"
+
+# What lies below the folder of an array: what it says of itself, its shards by their places, locks, and what zarr was writing.
+_OURS = re.compile(r"zarr\.json|c(/[0-9]+)*|\.locks(/[0-9a-z-]+\.lock)?|(c/([0-9]+/)*)?[0-9a-z]+\.[0-9a-f]{32}\.partial")
+_TOP = re.compile(r"zarr\.json|zarr\.[0-9a-f]{32}\.partial")
+
+
+def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str, Any]:
+    """Return what embeddings depend on, for JSON: the raster's grid, bands and stretch, the model, the window lattice."""
+    made = raster.provenance()
+    return {
+        "format": FORMAT,
+        "grid": {name: made[name] for name in ("shape", "crs", "transform")},
+        "pixels": {name: made[name] for name in ("bands", "stretch", "nodata", "alpha")},
+        "model": {"name": model.name, "digest": model.digest, "input_size": model.input_size},
+        "lattice": {"window": lattice.window, "overlap": lattice.overlap},
+        "raster": raster.name,
+    }
+
+
+def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace: bool = False) -> None:
+    """Make an empty store beside its place, and move it there at once; another process may have been quicker."""
+    import zarr
+
+    if not path.parent.is_dir():
+        raise OptionError(f"the store {path} cannot be made: the folder {path.parent} does not exist; make it first.")
+    token = uuid.uuid4().hex
+    fresh, old = path.with_name(f".{path.name}-{token}"), path.with_name(f".{path.name}-{token}-old")
+    if replace and (strange := _strange(path)) is not None:
+        raise OptionError(
+            f"the store {path} is not replaced: {strange.relative_to(path)} in it is no file of a store; move it elsewhere, "
+            "or choose another folder."
+        )
+    try:
+        group = zarr.open_group(fresh, mode="w", zarr_format=3, attributes={ATTRIBUTE: description})
+        group.create_array(
+            DIGEST,
+            shape=(lattice.rows, lattice.columns, 2 * DIGEST_BYTES),
+            dtype=np.uint8,
+            chunks=(BLOCK, BLOCK, 2 * DIGEST_BYTES),
+            fill_value=0,
+            dimension_names=["row", "column", "byte"],
+        )
+        consolidate(fresh)
+        if replace:
+            with suppress(FileNotFoundError):  # Another process is replacing it too.
+                path.rename(old)
+        # A folder replaces an empty one only: if another process was quicker, its store stays.
+        fresh.rename(path)
+    except OSError as error:
+        if not (path / METADATA).is_file():
+            raise OptionError(f"the store {path} cannot be made ({error}); choose a folder that can be written to.") from None
+    finally:
+        for leftover in (fresh, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _strange(path: Path) -> Path | None:
+    """Return a file in the folder of a store that no store makes, None if there is none."""
+    for inner in sorted(path.iterdir()):
+        if _TOP.fullmatch(inner.name) and inner.is_file():
+            continue
+        if inner.is_symlink() or not inner.is_dir():
+            return inner
+        for below in sorted(inner.rglob("*")):
+            if below.is_symlink() or not _OURS.fullmatch(below.relative_to(inner).as_posix()):
+                return below
+    return None
+
+
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays in a store, the digests too."""
+    names = (file.parent.name for file in path.glob(f"*/{METADATA}"))
+    # A file that is being written is in a folder with a dot.
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def consolidate(path: Path) -> None:
+    """Repeat the metadata of all arrays in those of the group, so that a copy at an address is opened without listing it.
+
+    The group is as zarr-python writes consolidated metadata in the format 3. It is replaced whole, and only where something
+    is missing. Damaged metadata stay as they are: whoever reads the store says so.
+
+    Raises
+    ------
+    OSError, OptionError
+        If it cannot be written.
+    """
+    try:
+        group = json.loads((path / METADATA).read_bytes())
+        arrays = {name: json.loads((path / name / METADATA).read_bytes()) for name in array_names(path)}
+        whole = {"kind": "inline", "must_understand": False, "metadata": arrays}
+        if group.get(CONSOLIDATED) == whole:
+            return
+        content = json.dumps(group | {CONSOLIDATED: whole}, indent=2).encode()
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return
+    write_whole(path / METADATA, content)
+
+
+def attributes(path: Path) -> dict[str, Any]:
+    """Read what a store says of itself."""
+    try:
+        metadata = json.loads((path / METADATA).read_text(encoding="utf-8"))
+        found = metadata["attributes"][ATTRIBUTE]
+        if found["format"] != FORMAT:
+            raise OptionError(
+                f"the store {path} has format {found['format']}, this samgeo knows {FORMAT}: encode again into another folder."
+            )
+        numbers = found["lattice"]["window"], found["lattice"]["overlap"]
+        is_whole = all(isinstance(found[part], dict) for part in ("grid", "pixels", "model"))
+    except (OSError, ValueError, LookupError, RecursionError, TypeError) as error:
+        raise OptionError(f"{path} is not a store of embeddings ({error!r}); give a folder made by `samgeo encode`.") from None
+    if not is_whole or not all(type(number) is int for number in numbers):
+        raise OptionError(f"the store {path} is damaged: it does not say what it is of; encode again into another folder.")
+    return dict(found)
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Say in what two descriptions differ; where the raster lies may differ, what it is may not."""
+    whats = {"grid": "grid", "pixels": "raster's reading", "model": "model", "lattice": "window lattice"}
+    return [
+        f"its {what} has {name} {found.get(part, {}).get(name)!r}, and now it is {value!r}"
+        for part, what in whats.items()
+        for name, value in wanted[part].items()
+        if found.get(part, {}).get(name) != value
+    ]

@@ -1,0 +1,4 @@
+from .generate import town as town
+from .scene import Scene as Scene
+
+__all__ = ["Scene", "town"]

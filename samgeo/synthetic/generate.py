@@ -1,0 +1,212 @@
+"""A generated town, seen from above."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError
+from samgeo.synthetic.blocks import furnish
+from samgeo.synthetic.canvas import CLASSES, SUB, Canvas, Sun, burn
+from samgeo.synthetic.ground import paint_fields, paint_ground, paint_river
+from samgeo.synthetic.light import expose
+from samgeo.synthetic.plan import Building, Plan, Tree
+from samgeo.synthetic.roofs import paint_roofs
+from samgeo.synthetic.scene import Scene
+from samgeo.synthetic.streets import Site, lay_out
+from samgeo.synthetic.traffic import paint_cars, paint_fences, paint_streets, populate
+from samgeo.synthetic.vegetation import paint_trees
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["town"]
+
+# The Cape Winelands: towns, vineyards and a sun in the north, whose shadows fall down the picture, as eyes expect.
+_CRS, _WEST, _NORTH = "EPSG:32734", 311_200.0, 6_243_800.0
+
+
+def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: float = 0.3) -> Scene:
+    """Generate an overhead photograph of a town together with its truth.
+
+    Streets bend and cut the land into blocks of detached houses, terraces, closed courts, flats, halls and parks, with fields
+    where the town ends and perhaps a river. One sun lights roofs by their slopes and throws the shadows of everything that
+    has a height. The same arguments give the same scene.
+
+    Parameters
+    ----------
+    shape : (int, int), default (1024, 1024)
+        Height and width in pixels.
+    seed : int, default 0
+        Which town.
+    resolution_m : float, default 0.3
+        Side of a pixel on the ground in metres, from 0.05 to 2.
+
+    Returns
+    -------
+    Scene
+        In EPSG:32734 (UTM zone 34 south).
+
+    Raises
+    ------
+    OptionError
+        If the shape, seed or resolution make no scene.
+    """
+    if min(shape) < 16:
+        raise OptionError(f"shape is {tuple(shape)}; give at least 16 pixels each way.")
+    if seed < 0:
+        raise OptionError(f"seed is {seed}; give 0 or more.")
+    if not 0.05 <= resolution_m <= 2:
+        raise OptionError(f"resolution_m is {resolution_m}; give 0.05 to 2 metres.")
+    plan, rng = _plan(shape, seed, resolution_m), np.random.default_rng([seed, 12])
+    buildings, footprints, labels = _truth(plan.buildings, shape, resolution_m)
+    sun = Sun.at(int(rng.integers(3, 9)), float(rng.uniform(44, 56)), east=bool(rng.random() < 0.6))
+    canvas = Canvas.blank(shape, resolution_m, sun, rng)
+    canvas.ids[:] = canvas.burn([building.polygon for building in buildings])
+    paint_ground(canvas, plan)
+    paint_fields(canvas, plan.fields, rng)
+    paint_river(canvas, plan.river)
+    paint_fences(canvas, plan, rng)
+    paint_streets(canvas, plan.streets, rng)
+    paint_cars(canvas, plan.cars, rng)
+    paint_trees(canvas, plan.trees, rng)
+    paint_roofs(canvas, buildings, rng)
+    classes = canvas.classes[SUB // 2 :: SUB, SUB // 2 :: SUB].copy()
+    # A half pixel may see a roof where the pixel's centre does not; what is next to a roof is bare ground, then.
+    classes[(classes == CLASSES.index("building")) & (labels == 0)] = CLASSES.index("other")
+    classes[labels > 0] = CLASSES.index("building")
+    return Scene(
+        image=expose(canvas, rng),
+        labels=labels,
+        classes=classes,
+        class_names=CLASSES,
+        footprints=_frame(buildings, footprints, resolution_m),
+        geobox=_geobox(shape, resolution_m),
+    )
+
+
+def _plan(shape: tuple[int, int], seed: int, resolution_m: float) -> Plan:
+    """Think a town up: streets, then what stands in the blocks, then what must give way."""
+    rng = np.random.default_rng([seed, 11])
+    height, width = shape[0] * resolution_m, shape[1] * resolution_m
+    plan, site = Plan(), Site.draw(width, height, rng)
+    for block in lay_out(site, plan, rng):
+        furnish(block, plan, rng)
+    populate(plan, rng)
+    if min(width, height) > 200 and rng.random() < 0.6:
+        _flood(plan, site, rng)
+    _thin(plan, site)
+    return plan
+
+
+def _flood(plan: Plan, site: Site, rng: np.random.Generator) -> None:
+    """Let a river run between the town and its far side; only wide streets have bridges."""
+    reach = site.width + site.height
+    ox, oy = site.outward
+    along = np.linspace(-reach, reach, 200)
+    depth = (abs(ox) * site.width + abs(oy) * site.height) / 2
+    offset = -depth * rng.uniform(0.45, 0.62)
+    bend = offset + 14 * np.sin(along / rng.uniform(38, 55) + rng.uniform(0, 6)) + 7 * np.sin(along / 19 + rng.uniform(0, 6))
+    line = shapely.LineString(
+        np.stack([site.width / 2 + ox * bend - oy * along, site.height / 2 + oy * bend + ox * along], axis=1)
+    )
+    half = float(rng.uniform(6.5, 10))
+    plan.river.extend(line.buffer(half + extra) for extra in (5.0, 1.4, 0.0, -2.0))
+    valley, water = plan.river[0].buffer(2.0), plan.river[1]
+    shapely.prepare([valley, water])
+    plan.buildings[:] = [one for one in plan.buildings if not valley.intersects(one.polygon)]
+    plan.streets[:] = [
+        part for street in plan.streets for part in ([street] if street.width > 7.5 else street.without(plan.river[0]))
+    ]
+    plan.hedges[:] = [one for one in plan.hedges if not water.intersects(one)]
+    plan.walls[:] = [one for one in plan.walls if not valley.intersects(one)]
+    plan.cars[:] = [one for one in plan.cars if not shapely.contains_xy(valley, one.x, one.y)]
+    plan.trees[:] = [one for one in plan.trees if not shapely.contains_xy(water, one.x, one.y)]
+    for x, y in shapely.get_coordinates(valley.exterior.segmentize(4.0)):
+        size = float(rng.uniform(1.6, 4.2))
+        if rng.random() < 0.4:
+            place = float(x + rng.normal(0, 1)), float(y + rng.normal(0, 1))
+            plan.trees.append(Tree(*place, size, size * 1.9, float(rng.random() * 0.8)))
+
+
+def _thin(plan: Plan, site: Site) -> None:
+    """Take the overlaps out of buildings; drop cars under roofs or on each other, and trees inside houses or on roads."""
+    seen = site.frame.buffer(30)
+    plan.buildings[:] = [one for one in plan.buildings if one.polygon.is_valid and one.polygon.intersects(seen)]
+    plan.buildings[:] = _apart(plan.buildings)
+    built = shapely.union_all([one.polygon for one in plan.buildings])
+    tarred = shapely.union_all([one.line.buffer(one.width / 2 - 0.3) for one in plan.streets])
+    shapely.prepare([built, tarred])
+    near_roofs = built.buffer(1.3)
+    shapely.prepare(near_roofs)
+    plan.trees[:] = [
+        one for one in plan.trees
+        if not shapely.contains_xy(built, one.x, one.y) and not shapely.contains_xy(tarred, one.x, one.y)
+    ]  # fmt: skip
+    kept: dict[tuple[int, int], bool] = {}
+    cars = []
+    for car in plan.cars:
+        cell = round(car.x / 2.6), round(car.y / 2.6)
+        if cell not in kept and not shapely.contains_xy(near_roofs, car.x, car.y):
+            kept[cell] = True
+            cars.append(car)
+    plan.cars[:] = cars
+
+
+def _apart(buildings: list[Building]) -> list[Building]:
+    """Let earlier buildings cut later ones where they overlap a little, and drop later ones where they overlap much."""
+    outlines = [one.polygon for one in buildings]
+    first, second = shapely.STRtree(outlines).query(outlines, predicate="intersects")
+    kept: dict[int, Building] = {}
+    neighbours: dict[int, list[int]] = {}
+    for one, other in zip(first.tolist(), second.tolist(), strict=True):
+        if one < other:
+            neighbours.setdefault(other, []).append(one)
+    for number, building in enumerate(buildings):
+        others = [kept[one].polygon for one in sorted(neighbours.get(number, [])) if one in kept]
+        left = shapely.difference(building.polygon, shapely.union_all(others)) if others else building.polygon
+        # Slivers behind a neighbour go too.
+        whole = max(shapely.get_parts(left), key=shapely.area, default=left)
+        if isinstance(whole, shapely.Polygon) and whole.area > 0.8 * building.polygon.area:
+            kept[number] = replace(building, polygon=whole)
+    return list(kept.values())
+
+
+def _truth(
+    buildings: list[Building], shape: tuple[int, int], resolution_m: float
+) -> tuple[list[Building], list[shapely.Geometry], NDArray[np.int32]]:
+    """Return the buildings that have a pixel, their outlines in pixels cut at the frame, and the label of each pixel."""
+    frame = shapely.box(0, 0, shape[1], shape[0])
+    outlines = [shapely.intersection(shapely.transform(one.polygon, lambda xy: xy / resolution_m), frame) for one in buildings]
+    labels = burn(outlines, None, shape, 1.0)
+    present = np.unique(labels[labels > 0])
+    renumbered = np.zeros(len(buildings) + 1, dtype=np.int32)
+    renumbered[present] = np.arange(1, len(present) + 1)
+    chosen = (present - 1).tolist()
+    return [buildings[at] for at in chosen], [outlines[at] for at in chosen], renumbered[labels]
+
+
+def _geobox(shape: tuple[int, int], resolution_m: float) -> GeoBox:
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    return GeoBox(shape, Affine.translation(_WEST, _NORTH) * Affine.scale(resolution_m, -resolution_m), _CRS)
+
+
+def _frame(buildings: list[Building], outlines: list[shapely.Geometry], resolution_m: float) -> GeoDataFrame:
+    from geopandas import GeoDataFrame
+
+    origin, step = np.array([_WEST, _NORTH]), np.array([resolution_m, -resolution_m])
+    columns = {
+        "id": np.arange(1, len(buildings) + 1, dtype=np.int32),
+        "roof": [one.wings[0].roof for one in buildings],
+        "cover": [one.cover for one in buildings],
+        "height_m": np.array([one.wings[0].eave_m for one in buildings], dtype=np.float64).round(2),
+    }
+    geometry = [shapely.transform(one, lambda xy: origin + xy * step) for one in outlines]
+    return GeoDataFrame(columns, geometry=geometry, crs=_CRS)

@@ -1,0 +1,82 @@
+"""Light and lens: shadows of the one sun, the sky, the camera."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.synthetic.canvas import SUB, Canvas, noise
+
+__all__ = ["expose", "shadows"]
+
+# Of the light on level ground, red, green and blue: the sky fills shadows with blue, the sun is warm.
+_SKY = np.array([0.33, 0.375, 0.45], dtype=np.float32)
+_SUN = np.array([0.71, 0.665, 0.585], dtype=np.float32)
+
+
+def shadows(canvas: Canvas, reach_m: float = 24.0) -> NDArray[np.bool_]:
+    """Return where something between a sub-pixel and the sun is higher than the ray.
+
+    The highest ray over a sub-pixel is a maximum over the steps towards the sun, and a maximum over 2n steps is the larger of
+    two over n steps, one of them moved; so a handful of doublings does for any reach.
+
+    Parameters
+    ----------
+    canvas : Canvas
+    reach_m : float, default 24
+        Length of the longest shadow.
+    """
+    sun = canvas.sun
+    # One step is one sub-pixel north, and an eighth or more of one to the side.
+    side = sun.x / -sun.y
+    fall = float(np.hypot(1, side) / canvas.scale * sun.z / np.hypot(sun.x, sun.y))
+    rays = _moved(canvas.height, 1, side) - fall
+    steps = 1
+    while steps < reach_m * canvas.scale:
+        np.maximum(rays, _moved(rays, steps, side) - steps * fall, out=rays)
+        steps *= 2
+    return np.asarray(rays > canvas.height + 0.05)
+
+
+def _moved(height: NDArray[np.float32], steps: int, side: float) -> NDArray[np.float32]:
+    """Return the heights that lie so many steps towards the sun; beyond the frame it is level."""
+    dx = round(steps * side)
+    moved = np.zeros_like(height)
+    h, w = height.shape
+    if steps >= h or abs(dx) >= w:
+        return moved
+    columns = (slice(0, w - dx), slice(dx, w)) if dx >= 0 else (slice(-dx, w), slice(0, w + dx))
+    moved[steps:, columns[0]] = height[: h - steps, columns[1]]
+    return moved
+
+
+def expose(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Photograph the canvas: light, haze, lens blur, the sensor's noise and its coarser colour.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+    """
+    from scipy.ndimage import gaussian_filter
+
+    shade = gaussian_filter(shadows(canvas).astype(np.float32), 0.8)
+    direct = canvas.facing * (1 - shade)
+    # Narrow places see less sky: compare a place with the mean height around it.
+    coarse = canvas.height[::4, ::4]
+    around = gaussian_filter(coarse, 2.2 * canvas.scale / 4) - coarse
+    open_sky = np.repeat(np.repeat(1 - 0.4 * np.clip(around / 5, 0, 1), 4, 0), 4, 1)[: shade.shape[0], : shade.shape[1]]
+    lit = [_shrink(canvas.colour[..., band] * (_SKY[band] * open_sky + _SUN[band] * direct)) for band in range(3)]
+    image = np.stack(lit, axis=-1)
+    image *= 1 + 0.025 * noise(rng, image.shape[:2], image.shape[0] / 3)[..., None]
+    image = 8 + image * 0.965
+    bright = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    chroma = gaussian_filter(image - bright[..., None], (1.0, 1.0, 0))
+    bright = gaussian_filter(bright, 0.5)
+    bright += 0.3 * (bright - gaussian_filter(bright, 1.2))  # the camera's own sharpening
+    bright += gaussian_filter(rng.standard_normal(bright.shape, dtype=np.float32), 0.5) * 3.2
+    return np.clip(np.rint(bright[..., None] + chroma), 0, 255).astype(np.uint8)
+
+
+def _shrink(layer: NDArray[np.float32]) -> NDArray[np.float32]:
+    h, w = layer.shape
+    return np.asarray(layer.reshape(h // SUB, SUB, w // SUB, SUB).mean(axis=(1, 3)))

@@ -1,0 +1,23 @@
+from .demo import Demo as Demo
+from .demo import run_demo as run_demo
+from .id_scenes import decode_ids as decode_ids
+from .id_scenes import encode_ids as encode_ids
+from .id_scenes import road as road
+from .id_scenes import scattered as scattered
+from .id_scenes import touching_grid as touching_grid
+from .oracle import Oracle as Oracle
+from .rasters import TRANSFORMS as TRANSFORMS
+from .rasters import write_raster as write_raster
+
+__all__ = [
+    "TRANSFORMS",
+    "Demo",
+    "Oracle",
+    "decode_ids",
+    "encode_ids",
+    "road",
+    "run_demo",
+    "scattered",
+    "touching_grid",
+    "write_raster",
+]

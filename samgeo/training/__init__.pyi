@@ -1,0 +1,33 @@
+from .assessment.plots import plot_log as plot_log
+from .assessment.plots import plot_reliability as plot_reliability
+from .assessment.report import Report as Report
+from .assessment.report import judge as judge
+from .assessment.scores import BoxScores as BoxScores
+from .assessment.scores import Reliability as Reliability
+from .assessment.scores import Scores as Scores
+from .loop import TrainOptions as TrainOptions
+from .loop import train as train
+from .losses import LossWeights as LossWeights
+from .recipe import Recipe as Recipe
+from .recipe import load_recipe as load_recipe
+from .recipe_run import Trained as Trained
+from .recipe_run import run_recipe as run_recipe
+from .step import Course as Course
+
+__all__ = [
+    "BoxScores",
+    "Course",
+    "LossWeights",
+    "Recipe",
+    "Reliability",
+    "Report",
+    "Scores",
+    "TrainOptions",
+    "Trained",
+    "judge",
+    "load_recipe",
+    "plot_log",
+    "plot_reliability",
+    "run_recipe",
+    "train",
+]

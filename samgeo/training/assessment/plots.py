@@ -1,0 +1,166 @@
+"""Pictures of a training and of what a model knows about itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.arguments import check_types
+from samgeo.errors import OptionError
+from samgeo.storage.atomic import check_new, write_whole
+from samgeo.training.assessment.scores import Reliability
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["check_plot", "plot_log", "plot_reliability", "read_log"]
+
+MEANS = {
+    "click_best": "one click, best of three",
+    "click": "one click, own pick",
+    "box": "box",
+    "corrected": "after corrections",
+}
+# A smooth line averages this share of the run.
+SMOOTH = 1 / 20
+ALLOWED = 0.1
+
+
+def check_plot(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Check, before any work, that a plot can be drawn and written.
+
+    Raises
+    ------
+    OptionError
+        If matplotlib is not installed, or the file cannot be written or is no PNG.
+    """
+    _figure()
+    return check_new(path, ".png", overwrite=overwrite)
+
+
+def read_log(log: str | os.PathLike[str]) -> list[dict[str, float]]:
+    """Read a log of `samgeo.training.loop.train`: a dict for each line, in the order of steps.
+
+    Where a run was killed and continued, the steps that it repeated count once.
+
+    Raises
+    ------
+    OptionError
+        If it cannot be read.
+    """
+    try:
+        lines = [json.loads(line) for line in Path(log).read_text(encoding="utf-8").splitlines() if line.strip()]
+        steps = {int(line["step"]): dict(line) for line in lines}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(f"{log} is not the log of a training ({error!r}).") from None
+    if not steps:
+        raise OptionError(f"{log} has no lines yet; wait for the first.")
+    return [steps[step] for step in sorted(steps)]
+
+
+@check_types
+def plot_log(log: str | os.PathLike[str], output: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Draw the course of a training: loss, mean IoU, and the error of predicted IoU.
+
+    Parameters
+    ----------
+    log : path
+        ``log.jsonl`` of a run.
+    output : path
+        A PNG.
+    overwrite : bool, default False
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    OptionError
+        If the log cannot be read, the plot cannot be written, or matplotlib is not installed.
+    """
+    path = check_plot(output, overwrite=overwrite)
+    lines = read_log(log)
+    figure = _figure()(figsize=(9, 8), layout="constrained")
+    loss, means, error = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 1))
+    _curve(loss, lines, "loss", "loss", "C7")
+    for number, (key, label) in enumerate(MEANS.items()):
+        _curve(means, lines, key, label, f"C{number}")
+    _curve(error, lines, "iou_error", "error of predicted IoU", "C4")
+    loss.set_ylabel("loss")
+    means.set_ylabel("mean IoU of training examples")
+    figure.legend(*means.get_legend_handles_labels(), loc="outside upper center", ncols=len(MEANS), fontsize="small")
+    error.set_ylabel("mean error of\npredicted IoU")
+    error.set_xlabel("step")
+    for axes in (loss, means, error):
+        axes.grid(alpha=0.3)
+    _write(figure, path)
+
+
+@check_types
+def plot_reliability(scores: Mapping[str, Reliability], output: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Draw predicted against true IoU: a line for each set, a dot for each bin, larger for more answers.
+
+    Parameters
+    ----------
+    scores : mapping of str to Reliability
+        By the name of the set.
+    output : path
+        A PNG.
+    overwrite : bool, default False
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    OptionError
+        If the plot cannot be written, or matplotlib is not installed.
+    """
+    path = check_plot(output, overwrite=overwrite)
+    figure = _figure()(figsize=(6.5, 6.5), layout="constrained")
+    axes = figure.subplots()
+    ends = np.array([0.0, 1.0])
+    axes.fill_between(ends, ends - ALLOWED, ends + ALLOWED, color="0.92", label=f"within {ALLOWED}")
+    axes.plot(ends, ends, color="0.6", linewidth=1)
+    for name, one in scores.items():
+        (line,) = axes.plot(one.predicted, one.true, linewidth=1.5, label=f"{name}: error {one.error:.3f}")
+        share = np.array(one.count) / max(sum(one.count), 1)
+        axes.scatter(one.predicted, one.true, s=12 + 300 * share, color=line.get_color(), alpha=0.7, linewidths=0)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted IoU", ylabel="mean true IoU", aspect="equal")
+    axes.legend(loc="upper left", fontsize="small")
+    axes.grid(alpha=0.3)
+    _write(figure, path)
+
+
+def _curve(axes: Any, lines: Sequence[Mapping[str, float]], key: str, label: str, color: str) -> None:
+    points = np.array([(line["step"], line[key]) for line in lines if key in line], dtype=np.float64).reshape(-1, 2)
+    axes.plot(points[:, 0], points[:, 1], color=color, alpha=0.25, linewidth=1)
+    axes.plot(points[:, 0], _smooth(points[:, 1]), color=color, label=label, linewidth=1.8)
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average over neighbours on both sides, fewer at the ends."""
+    reach = round(len(values) * SMOOTH / 2)
+    if not len(values):
+        return values
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))
+    return np.asarray((total[high] - total[low]) / (high - low))
+
+
+def _figure() -> type[Figure]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise OptionError("plots need matplotlib, which is not installed; pip install 'samgeo[train]'.") from None
+    return Figure
+
+
+def _write(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_whole(path, buffer.getvalue())

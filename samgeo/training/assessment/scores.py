@@ -1,0 +1,129 @@
+"""What evaluation says of a model, and how it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BoxScores", "Reliability", "Scores", "markdown"]
+
+BINS = 10
+MIN_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Predicted against true IoU, in bins of the predicted one.
+
+    Attributes
+    ----------
+    predicted, true : tuple of float
+        Means in each bin that is not empty.
+    count : tuple of int
+    """
+
+    predicted: tuple[float, ...]
+    true: tuple[float, ...]
+    count: tuple[int, ...]
+
+    @classmethod
+    def of(cls, predicted: NDArray[np.floating], true: NDArray[np.floating]) -> Reliability:
+        """Put pairs of predicted and true IoU into ten bins of the predicted one."""
+        bins = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
+        filled = [bins == number for number in range(BINS) if (bins == number).any()]
+        return cls(
+            tuple(float(predicted[part].mean()) for part in filled),
+            tuple(float(true[part].mean()) for part in filled),
+            tuple(int(part.sum()) for part in filled),
+        )
+
+    @property
+    def error(self) -> float:
+        """Mean difference between predicted and true IoU over bins, weighted by count: the expected calibration error."""
+        gaps = np.abs(np.array(self.predicted) - np.array(self.true))
+        return float(np.average(gaps, weights=self.count)) if self.count else float("nan")
+
+    @property
+    def largest_gap(self) -> float:
+        """Largest difference between predicted and true IoU in a bin that holds at least a hundredth of the answers."""
+        shares = np.array(self.count) / max(sum(self.count), 1)
+        gaps = np.abs(np.array(self.predicted) - np.array(self.true))[shares >= MIN_SHARE]
+        return float(gaps.max()) if len(gaps) else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Mean IoU over objects, by prompt; all prompts are derived from the truth alone, so that models compare.
+
+    Attributes
+    ----------
+    objects : int
+    click : float
+        One click in the middle, the candidate of the highest predicted IoU.
+    click_best : float
+        The candidate of the highest true IoU.
+    three_clicks : float
+        Two more clicks, each in the middle of the deepest error, with the logits before.
+    box : float
+        The exact bounding box.
+    filled_box : float
+        The box itself as the answer: what no model at all reaches.
+    region : float
+        The region of even colour under the same click, at the best of three scales for all objects together; NaN where it
+        was not asked for. See `samgeo.training.data.pseudo_labels`.
+    iou_error : float
+        Mean absolute difference of predicted and true IoU, over all candidates of the click and the answers to boxes.
+    iou_correlation : float
+        Their Pearson correlation.
+    reliability : Reliability
+    """
+
+    objects: int
+    click: float
+    click_best: float
+    three_clicks: float
+    box: float
+    filled_box: float
+    region: float
+    iou_error: float
+    iou_correlation: float
+    reliability: Reliability
+
+
+@dataclass(frozen=True, slots=True)
+class BoxScores:
+    """Mean IoU of boxes, where only boxes are true.
+
+    Attributes
+    ----------
+    objects : int
+    click, click_best : float
+        Of the box of the candidate of the highest predicted IoU after a click in the middle, and of the highest true IoU.
+    region : float
+        As in `Scores`.
+    """
+
+    objects: int
+    click: float
+    click_best: float
+    region: float
+
+
+def markdown(scores: Mapping[str, Scores]) -> str:
+    """Write scores as a table."""
+    columns = ("mean IoU", "objects", "one click, own pick", "best of three", "three clicks", "box", "filled box", "region")
+    head = "| " + " | ".join((*columns, "IoU error", "correlation")) + " |"
+    lines = [head, "|---" * 10 + "|"]
+    for name, one in scores.items():
+        means = (one.click, one.click_best, one.three_clicks, one.box, one.filled_box, one.region)
+        told = " | ".join(number(value) for value in (*means, one.iou_error, one.iou_correlation))
+        lines.append(f"| {name} | {one.objects} | {told} |")
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Write a mean with three decimals, and nothing where there is none."""
+    return "" if np.isnan(value) else f"{value:.3f}"

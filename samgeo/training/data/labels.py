@@ -1,0 +1,283 @@
+"""Where pictures come from: each kind of images and labels that a recipe can name, checked first and read later."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError, RasterError
+from samgeo.geo.vector.layers import split_layer
+from samgeo.training.data.pictures import Picture, from_classes, from_coco, from_scene, from_vectors
+
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+
+__all__ = ["ClassMaps", "Coco", "Images", "Labels", "Regions", "Scenes", "Vectors", "scenes"]
+
+STEM = "{stem}"
+SCENE_SIDE = 512
+# Regions of a larger image are split at edges of tiles of this side.
+REGIONS_SIDE = 1024
+
+
+class Labels(Protocol):
+    """Images with objects."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that the pictures will have."""
+
+    def pictures(self) -> Iterator[Picture]:
+        """Read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Rasters, and how they become 8-bit RGB.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+    bands, stretch, nodata, alpha : optional
+        As `samgeo.Raster.open` takes them.
+    """
+
+    paths: tuple[Path, ...]
+    bands: tuple[int | str, ...] | None = None
+    stretch: tuple[float, float] | None = None
+    nodata: float | str | None = None
+    alpha: int | str | None = None
+
+    def __iter__(self) -> Iterator[tuple[Path, Raster]]:
+        from samgeo.geo.raster.raster import Raster
+
+        for path in self.paths:
+            options: dict[str, Any] = {"bands": self.bands, "stretch": self.stretch, "nodata": self.nodata, "alpha": self.alpha}
+            # Of thousands of images, the first one is looked at.
+            yield path, Raster.open(path, **options, check=path == self.paths[0])
+
+    def read(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+        """Read each whole."""
+        from samgeo.geo.grid import Rect
+
+        for path, raster in self:
+            yield path, raster.read(Rect(0, 0, raster.shape[1], raster.shape[0]))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Rasters with polygons in any CRS.
+
+    Attributes
+    ----------
+    images : Images
+    files : mapping of str to str
+        A file for each layer; ``{stem}`` in it stands for the name of the raster without its suffix.
+    min_area_px : int
+        Objects of fewer pixels are left out.
+    """
+
+    images: Images
+    files: Mapping[str, str]
+    min_area_px: int
+
+    def __post_init__(self) -> None:
+        for file in self.files.values():
+            _each(file, self.images.paths)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that the pictures will have."""
+        return tuple(self.files)
+
+    def pictures(self) -> Iterator[Picture]:
+        """Read them."""
+        from samgeo.geo.vector.reading import read_vectors
+
+        shared = {layer: read_vectors(file) for layer, file in self.files.items() if STEM not in file}
+        for path, raster in self.images:
+            given = {layer: shared.get(layer, file.replace(STEM, path.stem)) for layer, file in self.files.items()}
+            yield from_vectors(raster, given, min_area_px=self.min_area_px, name=path.stem)
+
+
+@dataclass(frozen=True, slots=True)
+class Coco:
+    """A COCO file with polygons.
+
+    Attributes
+    ----------
+    file, folder : Path
+        The file, and the folder that its file names are relative to.
+    layer : str
+    min_area_px : int
+    """
+
+    file: Path
+    folder: Path
+    layer: str
+    min_area_px: int
+
+    def __post_init__(self) -> None:
+        if not self.file.is_file():
+            raise OptionError(f"{self.file} is not there; give the path of a COCO file.")
+        if not self.folder.is_dir():
+            raise OptionError(f"{self.folder} is no folder; give the one that the COCO file's names are relative to.")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that the pictures will have."""
+        return (self.layer,)
+
+    def pictures(self) -> Iterator[Picture]:
+        """Read them."""
+        yield from from_coco(self.file, self.folder, layer=self.layer, min_area_px=self.min_area_px)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMaps:
+    """Images with a map of classes each, whose connected parts are the objects.
+
+    Attributes
+    ----------
+    images : Images
+    masks : str
+        A file with ``{stem}`` in it.
+    classes : mapping of str to tuple of int or str
+        For each layer its classes: numbers, or colours such as "#3c1098" of maps in colour.
+    min_area_px : int
+        Parts of fewer pixels are left out.
+    """
+
+    images: Images
+    masks: str
+    classes: Mapping[str, tuple[int | str, ...]]
+    min_area_px: int
+
+    def __post_init__(self) -> None:
+        if STEM not in self.masks:
+            raise OptionError(f"masks is {self.masks!r}; write {STEM} where the name of each image stands.")
+        _each(self.masks, self.images.paths)
+        for layer, members in self.classes.items():
+            if not members:
+                raise OptionError(f"classes: layer {layer!r} has none; give numbers or colours.")
+        for member in (member for members in self.classes.values() for member in members):
+            if isinstance(member, str) and not re.fullmatch("#[0-9a-fA-F]{6}", member):
+                raise OptionError(f"classes: {member!r} is no colour such as '#3c1098'.")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that the pictures will have."""
+        return tuple(self.classes)
+
+    def pictures(self) -> Iterator[Picture]:
+        """Read them."""
+        members = {layer: [_number(member) for member in given] for layer, given in self.classes.items()}
+        is_colour = {isinstance(member, str) for given in self.classes.values() for member in given}
+        if len(is_colour) > 1:
+            raise OptionError("classes has numbers and colours; give the one or the other.")
+        for path, image in self.images.read():
+            file = Path(self.masks.replace(STEM, path.stem))
+            classes = _class_map(file, in_colour=is_colour == {True})
+            if classes.shape != image.shape[:2]:
+                raise RasterError(f"{file} is {classes.shape} pixels and {path} {image.shape[:2]}; give maps of the same size.")
+            yield from_classes(path.stem, image, classes, members, min_area_px=self.min_area_px)
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Images without labels, whose regions of even colour are the objects; see `samgeo.training.data.pseudo_labels`."""
+
+    images: Images
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that the pictures will have."""
+        from samgeo.training.data.pseudo_labels import LEVELS
+
+        return tuple(LEVELS)
+
+    def pictures(self) -> Iterator[Picture]:
+        """Read them, in tiles of at most 1024 pixels."""
+        from samgeo.training.data.pseudo_labels import with_regions
+
+        for path, image in self.images.read():
+            for tile in Picture(path.stem, image, {}).tiles(REGIONS_SIDE):
+                yield with_regions(tile.name, tile.image)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenes:
+    """Generated towns with perfect masks.
+
+    Attributes
+    ----------
+    count, seed : int
+        How many, and the number of the first.
+    """
+
+    count: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.seed < 0:
+            raise OptionError(f"scenes is {self.count} and seed {self.seed}; give 1 scene or more, a seed of 0 or more.")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that the pictures will have."""
+        return ("building", "region")
+
+    def pictures(self) -> Iterator[Picture]:
+        """Generate them."""
+        return scenes(self.count, self.seed)
+
+
+def scenes(count: int, first_seed: int) -> Iterator[Picture]:
+    """Generate towns of 512 pixels a side, with pixels of 0.15, 0.3 and 0.5 m in turn."""
+    from samgeo.synthetic import town
+
+    for number in range(count):
+        resolution_m = (0.15, 0.3, 0.5)[number % 3]
+        yield from_scene(town((SCENE_SIDE, SCENE_SIDE), first_seed + number, resolution_m=resolution_m), f"town-{number}")
+
+
+def _each(file: str, images: tuple[Path, ...]) -> None:
+    """Refuse a file that is not there, for any of the images."""
+    for path in images if STEM in file else images[:1]:
+        wanted = Path(split_layer(file.replace(STEM, path.stem))[0])
+        if not wanted.is_file():
+            raise OptionError(f"{wanted} is not there, the labels of {path.name}; make it, or narrow images.")
+
+
+def _number(member: int | str) -> int:
+    return member if isinstance(member, int) else int(member.removeprefix("#"), 16)
+
+
+def _class_map(path: Path, *, in_colour: bool) -> NDArray[Any]:
+    """Read numbers of classes; a colour as one number."""
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    from samgeo.geo.drivers import open_raster
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with open_raster(str(path), str(path)) as dataset:
+                if in_colour and dataset.count < 3:
+                    raise RasterError(f"{path} has {dataset.count} band, no colours; give classes by number.")
+                bands = dataset.read([1, 2, 3] if in_colour else [1])
+    except RasterioError as error:
+        raise RasterError(f"{path} cannot be read as a map of classes ({error}).") from None
+    if not np.issubdtype(bands.dtype, np.integer):
+        raise RasterError(f"{path} holds {bands.dtype}; a map of classes holds whole numbers.")
+    if not in_colour:
+        return np.asarray(bands[0])
+    red, green, blue = bands.astype(np.int64)
+    return np.asarray((red << 16) | (green << 8) | blue)

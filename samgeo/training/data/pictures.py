@@ -1,0 +1,276 @@
+"""Images with the objects in them: what training and evaluation read, from the formats that labels come in."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samgeo.errors import OptionError, RasterError, VectorError
+
+if TYPE_CHECKING:
+    from samgeo.synthetic.scene import Scene
+
+__all__ = ["Picture", "components", "from_classes", "from_coco", "from_scene", "from_vectors", "load_picture", "save_picture"]
+
+MAX_OBJECTS = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """An image and layers of objects.
+
+    Attributes
+    ----------
+    name : str
+        For messages and tables.
+    image : ndarray of uint8, shape (H, W, 3)
+        RGB; (0, 0, 0) where there are no data.
+    layers : mapping of str to ndarray of uint16, shape (H, W)
+        For each kind of object ("building", "region", ...) the object at each pixel, 0 where there is none.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    layers: Mapping[str, NDArray[np.uint16]]
+
+    def __post_init__(self) -> None:
+        if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
+            raise OptionError(f"{self.name}: the image is {self.image.dtype} {self.image.shape}; give uint8 (H, W, 3).")
+        for layer, ids in self.layers.items():
+            if ids.shape != self.image.shape[:2] or ids.dtype != np.uint16:
+                raise OptionError(
+                    f"{self.name}: layer {layer!r} is {ids.dtype} {ids.shape}; give uint16 {self.image.shape[:2]}."
+                )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def cut(self, top: int, left: int, height: int, width: int) -> Picture:
+        """Return a part; objects keep their ids, and what is cut off of them is gone."""
+        part = slice(top, top + height), slice(left, left + width)
+        layers = {layer: ids[part] for layer, ids in self.layers.items()}
+        return Picture(f"{self.name}[{top}, {left}]", self.image[part], layers)
+
+    def tiles(self, side: int) -> Iterator[Picture]:
+        """Cut into squares that do not overlap; those at the right and bottom may be smaller."""
+        height, width = self.shape
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                yield self.cut(top, left, side, side)
+
+
+def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 24, name: str | None = None) -> Picture:
+    """Read a raster whole, and burn vectors into layers.
+
+    Parameters
+    ----------
+    raster : anything that `samgeo.geo.raster.raster.Raster.open` takes
+    layers : mapping of str to path or GeoDataFrame
+        Polygons in any CRS, for each layer; a pixel belongs to the last polygon that its centre lies in.
+    min_area_px : int, default 24
+        Objects of fewer pixels are left out.
+    name : str, optional
+        The raster's by default.
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    RasterError, VectorError
+        If either cannot be read, or the raster has no CRS to place the vectors by.
+    """
+    from rasterio.features import rasterize
+
+    from samgeo.geo.coordinates.overlay import read_onto
+    from samgeo.geo.grid import Rect
+    from samgeo.geo.raster.raster import Raster
+
+    opened = Raster.open(raster, check=False)
+    if opened.geobox.crs is None:
+        raise RasterError(f"{opened.name} has no CRS, so that vectors cannot be placed on it; use labels in pixels.")
+    image, valid = opened.read(Rect(0, 0, opened.shape[1], opened.shape[0]))
+    burnt = {}
+    for layer, source in layers.items():
+        frame = read_onto(source, opened.geobox, what=f"the layer {layer}", raster=opened.name)
+        shapes = [shape for shape in frame.geometry if _has_area(shape)]
+        ids = np.zeros(opened.shape, dtype=np.int32)
+        if shapes:
+            numbered = zip(shapes, range(1, len(shapes) + 1), strict=True)
+            ids = rasterize(numbered, opened.shape, transform=opened.geobox.affine, dtype="int32")
+        burnt[layer] = renumber(np.where(valid, ids, 0), min_area_px, opened.name)
+    return Picture(name or Path(opened.name).stem, image, burnt)
+
+
+def from_coco(
+    annotations: str | os.PathLike[str], images: str | os.PathLike[str], *, layer: str = "building", min_area_px: int = 24
+) -> list[Picture]:
+    """Read a COCO file with polygons.
+
+    Parameters
+    ----------
+    annotations : path
+        JSON.
+    images : path
+        The folder that its file names are relative to.
+    layer : str, default "building"
+        What to call the objects, whatever their category.
+    min_area_px : int, default 24
+        Objects of fewer pixels are left out. Of two that overlap, the smaller is on top.
+
+    Returns
+    -------
+    list of Picture
+        In the file's order; crowds are left out.
+
+    Raises
+    ------
+    VectorError
+        If the file is not COCO with polygons.
+    RasterError
+        If an image cannot be read.
+    """
+    from PIL import Image, ImageDraw
+
+    path = Path(annotations)
+    try:
+        document = json.loads(path.read_text())
+        shapes: dict[Any, list[list[list[float]]]] = {record["id"]: [] for record in document["images"]}
+        for record in document["annotations"]:
+            if not record.get("iscrowd"):
+                shapes[record["image_id"]].append([[float(value) for value in ring] for ring in record["segmentation"]])
+        records = [(record["id"], str(record["file_name"])) for record in document["images"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VectorError(f"{path} is not a COCO file with polygons ({error!r}); run-length masks are not read.") from None
+    pictures = []
+    for number, file_name in records:
+        pixels = read_image(Path(images) / file_name)
+        canvas = Image.new("I", (pixels.shape[1], pixels.shape[0]))
+        draw = ImageDraw.Draw(canvas)
+        for count, rings in enumerate(sorted(shapes[number], key=_area, reverse=True), start=1):
+            for ring in rings:
+                # Pillow's polygons run through pixel centres.
+                draw.polygon([(x - 0.5, y - 0.5) for x, y in zip(ring[::2], ring[1::2], strict=True)], fill=count)
+        ids = renumber(np.asarray(canvas), min_area_px, file_name)
+        pictures.append(Picture(Path(file_name).stem, pixels, {layer: ids}))
+    return pictures
+
+
+def from_classes(
+    name: str,
+    image: NDArray[np.uint8],
+    classes: NDArray[np.integer[Any]],
+    layers: Mapping[str, Sequence[int]],
+    *,
+    min_area_px: int = 150,
+    max_share: float = 0.5,
+) -> Picture:
+    """Split a mask of classes into objects: the connected parts of each class.
+
+    Parameters
+    ----------
+    name : str
+    image : ndarray of uint8, shape (H, W, 3)
+    classes : ndarray of int, shape (H, W)
+    layers : mapping of str to sequence of int
+        The classes whose parts make up each layer.
+    min_area_px : int, default 150
+        Parts of fewer pixels are left out.
+    max_share : float, default 0.5
+        Parts of more of the image are left out: no click means them.
+
+    Returns
+    -------
+    Picture
+    """
+    split = {}
+    for layer, members in layers.items():
+        ids = np.zeros(classes.shape, dtype=np.int32)
+        for member in members:
+            parts = components(classes == member)
+            ids = np.where(parts > 0, parts + ids.max(), ids)
+        sizes = np.bincount(ids.ravel())
+        ids[sizes[ids] > max_share * ids.size] = 0
+        split[layer] = renumber(ids, min_area_px, name)
+    return Picture(name, image, split)
+
+
+def from_scene(scene: Scene, name: str = "scene") -> Picture:
+    """Take a generated scene: its buildings, and the connected parts of its other classes as regions."""
+    regions = [number for number, kind in enumerate(scene.class_names) if kind not in {"building", "other"}]
+    layers = from_classes(name, scene.image, scene.classes, {"region": regions}, min_area_px=40).layers
+    return Picture(name, scene.image, {"building": renumber(scene.labels, 16, name), **layers})
+
+
+def components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return a number from 1 for each part of a mask whose pixels touch along edges."""
+    from scipy import ndimage
+
+    return np.asarray(ndimage.label(mask)[0], dtype=np.int32)
+
+
+def renumber(ids: NDArray[np.integer[Any]], min_area_px: int, name: str) -> NDArray[np.uint16]:
+    """Leave small objects out and number the others from 1 without gaps."""
+    sizes = np.bincount(ids.ravel())
+    sizes[0] = 0
+    kept = np.flatnonzero(sizes >= max(min_area_px, 1))
+    if len(kept) > MAX_OBJECTS:
+        raise OptionError(f"{name} has {len(kept)} objects; cut it into pictures of at most {MAX_OBJECTS}.")
+    table = np.zeros(len(sizes), dtype=np.uint16)
+    table[kept] = np.arange(1, len(kept) + 1)
+    return np.asarray(table[ids])
+
+
+def save_picture(picture: Picture, path: str | os.PathLike[str]) -> None:
+    """Write a picture as an uncompressed ``.npz``, which loads fast: image and layers by name."""
+    np.savez(path, allow_pickle=False, image=picture.image, **{f"layer_{name}": ids for name, ids in picture.layers.items()})
+
+
+def load_picture(path: str | os.PathLike[str]) -> Picture:
+    """Read what `save_picture` wrote.
+
+    Raises
+    ------
+    RasterError
+        If it is something else.
+    """
+    from zipfile import BadZipFile
+
+    try:
+        with np.load(path) as arrays:
+            layers = {name.removeprefix("layer_"): arrays[name] for name in arrays.files if name.startswith("layer_")}
+            return Picture(Path(path).stem, arrays["image"], layers)
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise RasterError(f"{path} is not a packed picture ({error}); pack it again.") from None
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read a picture without georeference as RGB."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise RasterError(f"{path} cannot be read as an image ({error}).") from None
+
+
+def _has_area(shape: Any) -> bool:
+    return shape is not None and not shape.is_empty and shape.area > 0
+
+
+def _area(rings: list[list[float]]) -> float:
+    return sum(
+        abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
+        for x, y in ((np.asarray(ring[::2]), np.asarray(ring[1::2])) for ring in rings)
+    )

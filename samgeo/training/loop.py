@@ -1,0 +1,314 @@
+"""Training of a promptable network: steps, averages, states that continue exactly, and a log that plots."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from samgeo.arguments import check_types
+from samgeo.errors import CheckpointError, OptionError
+from samgeo.models.threads import check_threads, computing_in
+from samgeo.training.data.examples import Source, draw
+from samgeo.training.losses import LossWeights
+from samgeo.training.run_folder import LOG, STATE, append_log, locked, read_state, trim_log, write_state
+from samgeo.training.step import Course, Progress, example_loss
+
+__all__ = ["TrainOptions", "train", "train_locked"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """How to train.
+
+    Attributes
+    ----------
+    steps : int
+        Of the optimiser.
+    images : int, default 2
+        Crops a step.
+    crops : tuple of (side, prompts, odds)
+        Sides of crops in pixels, multiples of 32, how many objects to ask for in each, and how often.
+    rate : float, default 6e-4
+        Learning rate after the warm-up; it falls along a cosine.
+    final_rate : float, default 0.03
+        Where it ends, as a share of ``rate``.
+    warm_up : int, default 50
+        Steps.
+    rates : mapping of str to float
+        Factors of the rate for parameters whose name begins so, the longest beginning first; 0 does not train them.
+    weight_decay, clip : float
+        Of AdamW, and of the gradient's norm.
+    average : float, default 0.998
+        Of the exponential moving average of the weights, which is the result; it starts lower.
+    seed : int, default 0
+    autocast : bool, default False
+        Encode in bfloat16: faster on processors that have it.
+    save_s, log_steps : float, int
+        Seconds between saved states, and steps between lines of the log.
+    losses : LossWeights
+    course : Course
+    """
+
+    steps: int
+    images: int = 2
+    crops: tuple[tuple[int, int, float], ...] = ((256, 14, 0.30), (320, 12, 0.34), (384, 11, 0.22), (512, 9, 0.14))
+    rate: float = 6e-4
+    final_rate: float = 0.03
+    warm_up: int = 50
+    rates: Mapping[str, float] = field(default_factory=dict)
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    average: float = 0.998
+    seed: int = 0
+    autocast: bool = False
+    save_s: float = 240.0
+    log_steps: int = 20
+    losses: LossWeights = field(default_factory=LossWeights)
+    course: Course = field(default_factory=Course)
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.images, self.log_steps) < 1:
+            raise OptionError("steps, images and log_steps are counts of at least 1.")
+        if not self.crops or any(side % 32 or side < 32 or prompts < 1 or odds <= 0 for side, prompts, odds in self.crops):
+            raise OptionError(f"crops are {self.crops}; each is a side in multiples of 32, prompts, and odds above 0.")
+        if self.rate <= 0 or not 0 <= self.average < 1:
+            raise OptionError(f"rate is {self.rate} and average {self.average}; give a rate above 0, an average in [0, 1).")
+        if not 0 <= self.final_rate <= 1 or min(self.rates.values(), default=0) < 0 or self.clip <= 0:
+            raise OptionError("final_rate is a share of the rate, 0 to 1; rates are factors of 0 or more; clip is above 0.")
+        if min(self.warm_up, self.weight_decay, self.seed, self.save_s) < 0:
+            raise OptionError("warm_up, weight_decay, seed and save_s are 0 or more.")
+
+    def check_window(self, window_px: int) -> None:
+        """Refuse crops that are larger than a network's window."""
+        largest = max(side for side, _, _ in self.crops)
+        if largest > window_px:
+            raise OptionError(
+                f"crops of {largest} px are larger than the network's window of {window_px} px; give smaller ones."
+            )
+
+
+@check_types
+def train(
+    network: nn.Module,
+    sources: Sequence[Source],
+    folder: str | os.PathLike[str],
+    options: TrainOptions,
+    *,
+    window_px: int = 512,
+    device: str | torch.device = "cpu",
+    threads: int | None = None,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> dict[str, Tensor]:
+    """Train a network, or continue where an earlier call with the same folder and options stopped.
+
+    Every crop and prompt follows from the seed and the number of the step, so that a run that was stopped and continued
+    takes the same steps and writes the same log as one that was not. The state on disk has a digest of all its values.
+
+    Parameters
+    ----------
+    network : torch.nn.Module that is a `samgeo.models.trainable.Trainable`
+        Trained in place, from the weights it has.
+    sources : sequence of Source
+    folder : path
+        For ``state.pt`` and ``log.jsonl``: one JSON object every ``log_steps`` steps. Made if it is not there. One process
+        at a time works in it.
+    options : TrainOptions
+    window_px : int, default 512
+        Side of the network's window at use.
+    device : str or torch.device, default "cpu"
+    threads : int, optional
+        How many threads torch computes in on a CPU; the last digits of the result depend on it. By default as many as torch
+        takes for a new run, and for one that is continued as many as it was begun with.
+    report : callable, optional
+        Called with each line of the log.
+
+    Returns
+    -------
+    dict of str to tensor
+        The averaged weights, on the processor.
+
+    Raises
+    ------
+    OptionError
+        If there is no source, or no parameter to train, or a crop is larger than the window; or the disk does not take the
+        state or the log.
+    CheckpointError
+        If the folder holds the state of other options, of another network or of another number of threads, or a damaged one.
+    RunError
+        If another process trains in the folder.
+    """
+    check_threads(threads)
+    if not sources:
+        raise OptionError("there is nothing to train on; give at least one source.")
+    options.check_window(window_px)
+    home = Path(folder)
+    with locked(home):
+        return train_locked(network, sources, home, options, window_px=window_px, device=device, threads=threads, report=report)
+
+
+def train_locked(
+    network: nn.Module,
+    sources: Sequence[Source],
+    home: Path,
+    options: TrainOptions,
+    *,
+    window_px: int = 512,
+    device: str | torch.device = "cpu",
+    threads: int | None = None,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> dict[str, Tensor]:
+    """Do what `train` does in a folder that the caller has locked."""
+    if not sources:
+        raise OptionError("there is nothing to train on; give at least one source.")
+    options.check_window(window_px)
+    where = torch.device(device)
+    network.to(where).train()
+    run = _Run.start(network, options)
+    run.restore(home / STATE, threads)
+    trim_log(home / LOG, run.step)
+    saved = time.monotonic()
+    with computing_in(run.threads):
+        while run.step < options.steps:
+            run.recent.extend(run.advance(sources, window_px, where))
+            if run.step % options.log_steps == 0 or run.step == options.steps:
+                line = {"step": run.step, "rate": round(run.rate(run.step - 1), 8), **_means(run.recent)}
+                append_log(home / LOG, line)
+                run.recent.clear()
+                if report is not None:
+                    report(line)
+            if time.monotonic() - saved > options.save_s:
+                run.save(home / STATE)
+                saved = time.monotonic()
+    run.save(home / STATE)
+    network.eval()
+    return {name: tensor.detach().cpu() for name, tensor in run.average.items()}
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A run between steps."""
+
+    network: Any
+    options: TrainOptions
+    optimizer: torch.optim.AdamW
+    average: dict[str, Tensor]
+    threads: int
+    step: int = 0
+    recent: list[Progress] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, network: nn.Module, options: TrainOptions) -> _Run:
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in network.named_parameters():
+            beginnings = [beginning for beginning in options.rates if name.startswith(beginning)]
+            factor = options.rates[max(beginnings, key=len)] if beginnings else 1.0
+            parameter.requires_grad_(factor > 0)
+            if factor > 0:
+                groups.setdefault(factor, []).append(parameter)
+        if not groups:
+            raise OptionError("every parameter has a rate of 0, so that there is nothing to train; change rates.")
+        parts = [{"params": parameters, "factor": factor} for factor, parameters in sorted(groups.items())]
+        optimizer = torch.optim.AdamW(parts, lr=options.rate, betas=(0.9, 0.98), weight_decay=options.weight_decay)
+        average = {name: part.detach().clone() for name, part in network.state_dict().items()}
+        return cls(network, options, optimizer, average, torch.get_num_threads())
+
+    def rate(self, step: int) -> float:
+        options = self.options
+        warm = min(1.0, (step + 1) / max(options.warm_up, 1))
+        fall = 0.5 * (1 + math.cos(math.pi * step / options.steps))
+        return options.rate * warm * (options.final_rate + (1 - options.final_rate) * fall)
+
+    def advance(self, sources: Sequence[Source], window_px: int, device: torch.device) -> list[Progress]:
+        """Take one step."""
+        options = self.options
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        odds = np.array([odds for _, _, odds in options.crops])
+        self.optimizer.zero_grad()
+        progress = []
+        for number in range(options.images):
+            rng = np.random.default_rng([options.seed, self.step, number])
+            side, prompts, _ = options.crops[int(rng.choice(len(odds), p=odds / odds.sum()))]
+            example = draw(sources, side, prompts, rng)
+            loss, told = example_loss(
+                self.network,
+                example,
+                window_px=window_px,
+                rng=rng,
+                weights=options.losses,
+                course=options.course,
+                device=device,
+                autocast=options.autocast,
+            )
+            torch.autograd.backward(loss / options.images)
+            progress.append(told)
+        norm = nn.utils.clip_grad_norm_(parameters, options.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(self.step) * group["factor"]
+        # One example whose loss overflows must not end the run.
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        self.step += 1
+        decay = min(options.average, (1 + self.step) / (20 + self.step))
+        with torch.no_grad():
+            for name, tensor in self.network.state_dict().items():
+                self.average[name].lerp_(tensor, 1 - decay)
+        return progress
+
+    def save(self, path: Path) -> None:
+        state = {
+            "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average,
+            "step": self.step, "options": _identity(self.options), "threads": self.threads,
+            "recent": [dataclasses.asdict(one) for one in self.recent],
+        }  # fmt: skip
+        write_state(state, path)
+
+    def restore(self, path: Path, threads: int | None) -> None:
+        self.threads = threads or self.threads
+        if not path.exists():
+            return
+        state = read_state(path)
+        if threads not in {None, state["threads"]}:
+            raise CheckpointError(
+                f"{path} is the state of a run in {state['threads']} threads, and the result depends on their number; give "
+                f"threads={state['threads']} or leave threads away to go on, or give another folder."
+            )
+        self.threads = state["threads"]
+        if state["options"] != _identity(self.options):
+            raise CheckpointError(f"{path} is the state of a run with other options; give another folder, or the same options.")
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path} is the state of another network ({error}); give another folder.") from None
+        for name, tensor in state["average"].items():
+            self.average[name].copy_(tensor)
+        self.step = state["step"]
+        self.recent = [Progress(**one) for one in state["recent"]]
+
+
+def _identity(options: TrainOptions) -> str:
+    """Return what a run's way depends on."""
+    free = {"save_s", "log_steps"}
+    return json.dumps({name: value for name, value in dataclasses.asdict(options).items() if name not in free}, default=dict)
+
+
+def _means(progress: Iterable[Progress]) -> dict[str, float]:
+    def means() -> Iterator[tuple[str, float]]:
+        parts = [dataclasses.asdict(one) for one in progress]
+        for name in parts[0]:
+            values = [part[name] for part in parts if math.isfinite(part[name])]
+            if values:
+                yield name, round(float(np.mean(values)), 4)
+
+    return dict(means())

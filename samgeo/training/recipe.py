@@ -1,0 +1,281 @@
+"""What to train on and how, as a TOML file; docs/training.md describes the format."""
+
+from __future__ import annotations
+
+import glob
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from samgeo.errors import OptionError
+from samgeo.training.data.examples import Layer, Source
+from samgeo.training.data.labels import ClassMaps, Coco, Images, Labels, Regions, Scenes, Vectors
+from samgeo.training.data.pictures import Picture
+from samgeo.training.data.pseudo_labels import LAYERS, felzenszwalb
+from samgeo.training.loop import TrainOptions
+from samgeo.training.toml_tables import Table, fill
+
+__all__ = ["Planned", "Recipe", "load_recipe"]
+
+# Which key says what kind of labels a table has.
+KINDS = ("vectors", "coco", "masks", "scenes", "pseudo", "open_data")
+MIN_AREA_PX = 24
+# Blocks of the image encoder, and at how many strides there are some.
+BLOCKS = {"attend": 2, "deepen": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A ``[[source]]`` or ``[[validation]]`` that was checked and not yet read.
+
+    Attributes
+    ----------
+    name : str
+    labels : Labels or None
+        None for the open data sets of `samgeo.training.data.overhead_recipe`.
+    weight : float
+        How often, relative to the other sources.
+    scales : (float, float)
+        Range of the factor by which images are enlarged.
+    layers : mapping of str to Layer
+    """
+
+    name: str
+    labels: Labels | None
+    weight: float
+    scales: tuple[float, float]
+    layers: Mapping[str, Layer]
+
+    def read(self) -> list[Picture]:
+        """Read the pictures, without those that have no object.
+
+        Raises
+        ------
+        OptionError
+            If no picture has an object of some layer.
+        SamgeoError
+            If something cannot be read.
+        """
+        if self.labels is None:
+            raise OptionError(f"{self.name} is the open data sets; samgeo.training.data.overhead_recipe reads them.")
+        pictures = list(self.labels.pictures())
+        for layer in self.layers:
+            if not any(layer in picture.layers and picture.layers[layer].any() for picture in pictures):
+                raise OptionError(
+                    f"{self.name}: layer {layer!r} has no object in {len(pictures)} images; check that the labels lie on the "
+                    "images and belong to this layer, and min_area_px."
+                )
+        return [picture for picture in pictures if any(picture.layers[layer].any() for layer in self.layers)]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A recipe, checked.
+
+    Attributes
+    ----------
+    path : Path
+    start : str
+        What to start from: a path, "tiny" or "none".
+    network : mapping of str to tuple of int
+        ``attend`` and ``deepen``: how many blocks the image encoder is to have, where its start may have fewer.
+    options : TrainOptions
+    sources, validation : tuple of Planned
+    """
+
+    path: Path
+    start: str
+    network: Mapping[str, tuple[int, ...]]
+    options: TrainOptions
+    sources: tuple[Planned, ...]
+    validation: tuple[Planned, ...]
+
+    def read(self, data: Path | None = None) -> Iterator[Source]:
+        """Read all that is trained on.
+
+        Parameters
+        ----------
+        data : Path, optional
+            The folder with the open data sets, for a recipe that uses them.
+
+        Raises
+        ------
+        SamgeoError
+            If something is missing, or cannot be read.
+        """
+        for planned in self.sources:
+            if planned.labels is None:
+                from samgeo.training.data import overhead_recipe as overhead
+
+                for source in overhead.sources(needed(self.path, data)):
+                    yield replace(source, weight=source.weight * planned.weight)
+            else:
+                yield Source(planned.name, planned.read(), planned.weight, planned.layers, planned.scales)
+
+
+def needed(recipe: Path, data: Path | None) -> Path:
+    """Return the folder of the open data sets.
+
+    Raises
+    ------
+    OptionError
+        If there is none.
+    """
+    if data is None:
+        raise OptionError(f"{recipe} uses the open data sets; give the folder that they are in as data (--data).")
+    if not data.is_dir():
+        raise OptionError(f"{data} is no folder; give the one with the open data sets as data (--data).")
+    return data
+
+
+def load_recipe(recipe: str | Path) -> Recipe:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    recipe : str or Path
+        A TOML file, or "overhead": the recipe of the bundled model.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    OptionError
+        If it is not there, is no TOML, has unknown, missing or wrong keys, or names files that are not there.
+    """
+    path = Path(recipe)
+    packaged = files("samgeo.training") / "recipes" / f"{recipe}.toml"
+    if not path.is_file():
+        known = sorted(Path(entry.name).stem for entry in (files("samgeo.training") / "recipes").iterdir())
+        if str(recipe) not in known:
+            raise OptionError(f"{path} is no recipe; give a TOML file, or one of {', '.join(known)}.")
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else packaged.read_text(encoding="utf-8")
+        table = Table(tomllib.loads(text), path.name)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"{path} cannot be read as TOML ({error}).") from None
+    options = fill(TrainOptions, table.take("train", Mapping[str, Any], {}), f"{path.name}, [train]")
+    start = table.take("start", str, "tiny")
+    if start not in {"tiny", "none"}:
+        start = str(path.parent / start)
+    network = _network(Table(table.take("network", Mapping[str, Any], {}), f"{path.name}, [network]"))
+    sources = tuple(_planned(values, path, f"[[source]] {number}") for number, values in table.tables("source"))
+    validation = tuple(
+        _planned(values, path, f"[[validation]] {number}", judged=True) for number, values in table.tables("validation")
+    )
+    table.done()
+    if not sources:
+        raise OptionError(f"{path} has no [[source]]; add one with images and labels to train on.")
+    for group in (sources, validation):
+        names = [planned.name for planned in group]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise OptionError(f"{path.name} has two tables named {twice[0]!r}; give each its own name.")
+    return Recipe(path, start, network, options, sources, validation)
+
+
+def _network(table: Table) -> Mapping[str, tuple[int, ...]]:
+    given = {name: table.take(name, tuple[int, ...]) for name in BLOCKS if name in table}
+    table.done()
+    for name, blocks in given.items():
+        if len(blocks) != BLOCKS[name] or min(blocks) < 0:
+            raise OptionError(f"{table.where}: {name} is {list(blocks)}; give {BLOCKS[name]} whole numbers of 0 or more.")
+    return given
+
+
+def _planned(values: Mapping[str, Any], path: Path, place: str, *, judged: bool = False) -> Planned:
+    table = Table(values, f"{path.name}, {place}")
+    found = [kind for kind in KINDS if kind in table]
+    if len(found) != 1:
+        said = " and ".join(found) or "no labels"
+        raise OptionError(f"{table.where} has {said}; give exactly one of {', '.join(KINDS)}.")
+    name = table.take("name", str, found[0].replace("_", " "))
+    table.where = f"{table.where} ({name})"
+    try:
+        labels = _labels(found[0], table, path.parent)
+        weight, scales, layers = (1.0, (1.0, 1.0), {}) if judged else _use(found[0], labels, table)
+    except OptionError as error:
+        if str(error).startswith(table.where):
+            raise
+        raise OptionError(f"{table.where}: {error}") from None
+    table.done()
+    if judged and labels is not None:
+        layers = {layer: Layer(1.0) for layer in labels.layers}
+    return Planned(name, labels, weight, scales, layers)
+
+
+def _labels(kind: str, table: Table, folder: Path) -> Labels | None:
+    match kind:
+        case "vectors":
+            given = table.take("vectors", str | Mapping[str, str])
+            images, least = _images(table, folder), table.take("min_area_px", int, MIN_AREA_PX)
+            named = {"building": given} if isinstance(given, str) else given
+            return Vectors(images, {layer: str(folder / file) for layer, file in named.items()}, least)
+        case "coco":
+            file = folder / table.take("coco", str)
+            home = folder / table.take("images", str, str(file.parent.absolute()))
+            return Coco(file, home, table.take("layer", str, "building"), table.take("min_area_px", int, MIN_AREA_PX))
+        case "masks":
+            classes = table.take("classes", Mapping[str, tuple[int | str, ...]])
+            masks, least = str(folder / table.take("masks", str)), table.take("min_area_px", int, MIN_AREA_PX)
+            return ClassMaps(_images(table, folder), masks, classes, least)
+        case "scenes":
+            return Scenes(table.take("scenes", int), table.take("seed", int, 0))
+        case "pseudo":
+            _only_true("pseudo", table)
+            felzenszwalb()
+            return Regions(_images(table, folder))
+    _only_true("open_data", table)
+    return None
+
+
+def _images(table: Table, folder: Path) -> Images:
+    given = table.take("images", str | tuple[str, ...])
+    patterns = (given,) if isinstance(given, str) else given
+    every = table.take("every", int, 1)
+    if every < 1:
+        raise OptionError(f"every is {every}; give 1 for each image, 3 for every third.")
+    found: set[Path] = set()
+    for pattern in patterns:
+        # Path.glob refuses absolute patterns.
+        matches = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+        matches = [match for match in matches if (folder / match).is_file()]
+        if not matches:
+            raise OptionError(f"images: {pattern!r} matches no file in {folder}.")
+        found.update(folder / match for match in matches)
+    bands = table.take("bands", tuple[int | str, ...] | None, None)
+    return Images(
+        tuple(sorted(found)[::every]),
+        bands,
+        table.take("stretch", tuple[float, float] | None, None),
+        table.take("nodata", float | str | None, None),
+        table.take("alpha", int | str | None, None),
+    )
+
+
+def _use(kind: str, labels: Labels | None, table: Table) -> tuple[float, tuple[float, float], Mapping[str, Layer]]:
+    """Read how a source is drawn from."""
+    weight = table.take("weight", float, 1.0)
+    if weight <= 0:
+        raise OptionError(f"weight is {weight}; give more than 0, or leave the source out.")
+    if labels is None:
+        return weight, (1.0, 1.0), {}
+    low, high = scales = table.take("scales", tuple[float, float], (0.5, 2.0))
+    if not 0 < low <= high:
+        raise OptionError(f"scales is {list(scales)}; give two numbers above 0, the smaller first.")
+    given = table.take("layers", Mapping[str, float | Layer] | None, None)
+    if given is None:
+        return weight, scales, dict(LAYERS) if kind == "pseudo" else {layer: Layer(1.0) for layer in labels.layers}
+    unknown = sorted(given.keys() - set(labels.layers))
+    if unknown or not given:
+        raise OptionError(f"layers has {', '.join(unknown) or 'nothing'}; the labels have {', '.join(labels.layers)}.")
+    return weight, scales, {name: use if isinstance(use, Layer) else Layer(use) for name, use in given.items()}
+
+
+def _only_true(key: str, table: Table) -> None:
+    if not table.take(key, bool):
+        raise OptionError(f"{key} is false; set it to true, or leave the source out.")

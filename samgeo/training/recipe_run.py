@@ -1,0 +1,221 @@
+"""A recipe carried out: pictures read, a network trained or trained further, its weights written."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samgeo.arguments import check_types
+from samgeo.errors import OptionError
+from samgeo.storage.atomic import check_new, write_whole
+from samgeo.training.assessment.plots import check_plot, plot_log
+from samgeo.training.data.examples import Source
+from samgeo.training.loop import train_locked
+from samgeo.training.recipe import Recipe, load_recipe, needed
+from samgeo.training.run_folder import LOG, locked
+
+if TYPE_CHECKING:
+    import torch
+
+    from samgeo.models.tiny.network import TinyNetwork
+
+__all__ = ["Trained", "run_recipe"]
+
+IDENTITY = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training made.
+
+    Attributes
+    ----------
+    output, folder : Path
+        The weights, and the folder of the run with its state and its log.
+    digest : str
+        sha256 of the weights' file.
+    steps : int
+    """
+
+    output: Path
+    folder: Path
+    digest: str
+    steps: int
+
+
+@check_types
+def run_recipe(
+    recipe: str | Path,
+    output: str | Path,
+    *,
+    start: str | Path | None = None,
+    folder: str | Path | None = None,
+    data: str | Path | None = None,
+    steps: int | None = None,
+    device: str | torch.device = "auto",
+    threads: int | None = None,
+    curve: str | Path | None = None,
+    overwrite: bool = False,
+    report: Callable[[str], None] | None = None,
+) -> Trained:
+    """Train a model by a recipe; called again with the same arguments, go on where it was stopped.
+
+    Parameters
+    ----------
+    recipe : str or Path
+        See `samgeo.training.recipe.load_recipe`.
+    output : str or Path
+        The weights to write, in half precision: a ``.safetensors`` that ``samgeo.load_model`` reads.
+    start : str or Path, optional
+        Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones. What the recipe says by default.
+    folder : str or Path, optional
+        Of the run: its state, ``log.jsonl``, and what it was trained on. By default beside the output, as ``NAME.run``.
+    data : str or Path, optional
+        The folder with the open data sets, for a recipe that uses them.
+    steps : int, optional
+        Instead of the recipe's.
+    device : str, default "auto"
+        "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
+    threads : int, optional
+        How many threads torch computes in on a CPU; the last digits of the result depend on it, so that it is kept with the
+        run. By default as many as torch takes for a new run, and for one that is continued as many as it was begun with.
+    curve : str or Path, optional
+        A PNG to draw the log to, at the end.
+    overwrite : bool, default False
+        Whether existing files may be replaced by ``output`` and ``curve``.
+    report : callable, optional
+        Called with lines of text as the work goes on.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    OptionError
+        If the recipe, an argument or an output cannot be used; or the folder is that of another run; or the disk is full.
+    CheckpointError
+        If the weights to start from cannot be read, or the folder holds a damaged state or that of other options.
+    RunError
+        If another process trains in the folder.
+    SamgeoError
+        If images or labels cannot be read.
+    """
+    from samgeo.models.device import resolve_device
+    from samgeo.models.threads import check_threads
+    from samgeo.models.tiny import save_tiny
+
+    say = report or (lambda _: None)
+    check_threads(threads)
+    plan = load_recipe(recipe)
+    options = plan.options if steps is None else dataclasses.replace(plan.options, steps=steps)
+    given = (recipe, start, plan.path, plan.start)
+    path = check_new(output, ".safetensors", overwrite=overwrite, inputs=given)
+    if curve is not None:
+        check_plot(curve, overwrite=overwrite)
+    home, where = path.with_suffix(".run") if folder is None else Path(folder), resolve_device(device)
+    if any(planned.labels is None for planned in plan.sources):
+        needed(plan.path, None if data is None else Path(data))
+    network, origin = _start(str(start or plan.start), plan.network, options.seed)
+    options.check_window(network.config.input_size)
+    with locked(home):
+        sources = _read(plan, None if data is None else Path(data), say)
+        computed = _identify(home / IDENTITY, {"start": origin, "pictures": _digest(sources)}, threads, str(where), say)
+        weights = train_locked(
+            network,
+            sources,
+            home,
+            options,
+            window_px=network.config.input_size,
+            device=where,
+            threads=computed,
+            report=lambda line: say(_line(line, options.steps)),
+        )
+        digest = save_tiny(weights, network.config, path, overwrite=overwrite)
+        if curve is not None:
+            plot_log(home / LOG, curve, overwrite=overwrite)
+    return Trained(path, home, digest, options.steps)
+
+
+def _start(start: str, blocks: Mapping[str, tuple[int, ...]], seed: int) -> tuple[TinyNetwork, str]:
+    """Return the network to train, and what tells its weights from others."""
+    from samgeo.models.tiny import deepened, load_tiny, new_tiny
+
+    if start == "none":
+        network, origin = new_tiny(seed=seed), "none"
+    else:
+        model = load_tiny(None if start == "tiny" else start, device="cpu", dtype="float32")
+        network, origin = model.network, model.digest
+    if blocks:
+        wanted: dict[str, Any] = {"attend": network.config.attend, "deepen": network.config.deepen, **blocks}
+        network = deepened(network, **wanted, seed=seed)
+    return network, origin
+
+
+def _read(recipe: Recipe, data: Path | None, say: Callable[[str], None]) -> list[Source]:
+    say("reading pictures; the open data sets take some minutes" if data else "reading pictures")
+    sources = []
+    for source in recipe.read(data):
+        objects = sum(int(ids.max()) for picture in source.pictures for ids in picture.layers.values())
+        say(f"{source.name}: {len(source.pictures):,} pictures with {objects:,} objects")
+        sources.append(source)
+    return sources
+
+
+def _digest(sources: Sequence[Source]) -> str:
+    """Return a digest of everything that examples are drawn from."""
+    total = hashlib.sha256()
+    for source in sources:
+        layers = [(name, layer.share, layer.trust) for name, layer in source.layers.items()]
+        total.update(json.dumps([source.name, source.weight, source.scales, layers]).encode())
+        for picture in source.pictures:
+            total.update(json.dumps([picture.shape, list(picture.layers)]).encode())
+            total.update(picture.image.tobytes())
+            for ids in picture.layers.values():
+                total.update(ids.tobytes())
+    return total.hexdigest()
+
+
+def _identify(path: Path, identity: dict[str, str], threads: int | None, device: str, say: Callable[[str], None]) -> int:
+    """Note what a run is of and how it computes, or refuse to go on with something else; return the number of threads.
+
+    The device and the version of torch may change, which is said: the last digits of the result depend on them too.
+    """
+    import torch
+
+    here: dict[str, Any] = {"threads": threads or torch.get_num_threads(), "device": device, "torch": torch.__version__}
+    if not path.exists():
+        write_whole(path, json.dumps(identity | here, indent=1).encode())
+        return int(here["threads"])
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{path} cannot be read ({error}); give another folder.") from None
+    changed = [what for what in identity if not isinstance(before, dict) or before.get(what) != identity[what]]
+    if changed:
+        raise OptionError(
+            f"{path.parent} is a run with other {' and other '.join(changed)}; give another folder (--folder) to begin anew, "
+            "or go back to what it began with."
+        )
+    begun = before.get("threads", here["threads"])
+    if threads not in {None, begun}:
+        raise OptionError(
+            f"{path.parent} was begun in {begun} threads, and the result depends on that; give threads={begun} or leave "
+            "threads (--threads) away to go on, or give another folder (--folder)."
+        )
+    if begun != here["threads"]:
+        say(f"computing in {begun} threads, as the run was begun")
+    for what in ("device", "torch"):
+        if before.get(what, here[what]) != here[what]:
+            say(f"begun with {what} {before[what]} and continued with {here[what]}: last digits of the result may differ")
+    return int(begun)
+
+
+def _line(line: dict[str, float], steps: int) -> str:
+    told = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in line.items() if key not in {"step", "rate"})
+    return f"step {int(line['step']):,} of {steps:,}: {told}"

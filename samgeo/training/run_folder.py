@@ -1,0 +1,170 @@
+"""The folder of a training: a lock for one process, a state that is checked when it is read, and a log without repeats."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from samgeo.errors import CheckpointError, OptionError, RunError
+from samgeo.storage.atomic import write_whole
+
+__all__ = ["LOG", "STATE", "append_log", "locked", "read_state", "trim_log", "write_state"]
+
+STATE, LOG = "state.pt", "log.jsonl"
+_LOCK = "lock"
+_DIGEST = "digest"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep the folder of a training for this process, and make it if it is not there.
+
+    Raises
+    ------
+    RunError
+        If another process, or another call in this one, trains there.
+    OptionError
+        If the folder cannot be made.
+    """
+    import filelock
+
+    existed = folder.exists()
+    lock = filelock.FileLock(folder / _LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RunError(
+            f"another process trains in {folder}; wait for it, or give another folder (--folder) to begin a run of its own."
+        ) from None
+    except OSError as error:
+        raise OptionError(f"{folder} cannot be the folder of a run ({error}); give another.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        if not existed and {path.name for path in folder.iterdir()} <= {_LOCK}:
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def write_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write the state of a training with a digest of its values, whole or not at all.
+
+    Raises
+    ------
+    OptionError
+        If the disk does not take it; the state that was there stays, and no partial file is left.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save({**state, _DIGEST: digest_of_values(state)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        # What torch's writer could not write it may not have told.
+        read_state(partial)
+        partial.replace(path)
+    except (OSError, RuntimeError, CheckpointError) as error:
+        partial.unlink(missing_ok=True)
+        raise OptionError(
+            f"{path} cannot be written ({error}); make space, and give the same command to go on from the state before."
+        ) from None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read the state of a training.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be read, or its values are not those that were written.
+    """
+    remedy = f"remove it to begin the run anew, put a copy of it in its place, or give another folder than {path.parent}"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, UnpicklingError, ValueError, LookupError, TypeError, AttributeError) as error:
+        said = str(error).strip().split("\n")[0]
+        raise CheckpointError(f"{path} cannot be read ({said}); {remedy}.") from None
+    if not isinstance(state, dict) or _DIGEST not in state:
+        raise CheckpointError(f"{path} is no state of this version of samgeo, as it has no digest; {remedy}.")
+    told = state.pop(_DIGEST)
+    if told != digest_of_values(state):
+        raise CheckpointError(f"{path} is damaged: its numbers are not those that were written; {remedy}.")
+    return state
+
+
+def digest_of_values(value: Any) -> str:
+    """Return a digest of tensors, numbers and texts in mappings and sequences, with the names and the order of all."""
+    total = blake2b(digest_size=16)
+    _add(total, value)
+    return total.hexdigest()
+
+
+def _add(total: Any, value: Any) -> None:
+    if isinstance(value, torch.Tensor):
+        content = value.detach().cpu().contiguous()
+        total.update(f"tensor {content.dtype} {tuple(content.shape)}\n".encode())
+        total.update(content.reshape(-1).view(torch.uint8).numpy().tobytes() if content.numel() else b"")
+    elif isinstance(value, Mapping):
+        total.update(f"mapping {len(value)}\n".encode())
+        for key, inner in value.items():
+            total.update(f"{key!r}\n".encode())
+            _add(total, inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        total.update(f"sequence {len(value)}\n".encode())
+        for inner in value:
+            _add(total, inner)
+    else:
+        total.update(f"{value!r}\n".encode())
+
+
+def append_log(path: Path, line: Mapping[str, float]) -> None:
+    """Add a line to the log of a training.
+
+    Raises
+    ------
+    OptionError
+        If the disk does not take it.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise OptionError(f"{path} cannot be written ({error}); make space, and give the same command to go on.") from None
+
+
+def trim_log(path: Path, step: int) -> None:
+    """Take away the lines of steps after a step, which are taken again, and a last line that was not written whole.
+
+    Raises
+    ------
+    OptionError
+        If the log cannot be read or written.
+    """
+    if not path.exists():
+        return
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} cannot be read ({error}); move it away to go on with a new log.") from None
+    kept = [line for line in lines if _step_of(line) is None or (_step_of(line) or 0) <= step]
+    if kept and _step_of(kept[-1]) is None and not kept[-1].endswith("\n"):
+        kept.pop()
+    if kept != lines:
+        write_whole(path, "".join(kept).encode())
+
+
+def _step_of(line: str) -> int | None:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, LookupError, TypeError):
+        return None
