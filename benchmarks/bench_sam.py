@@ -55,10 +55,10 @@ class Replayed(Sam):
         return prompt.numpy(), token.numpy(), logits[passing], scores[passing].numpy()
 
     def _work(self, embedding: Any, points: Any, labels: Any, passing: torch.Tensor) -> None:
-        from samgeo.models.sam1.prompt_encoder import Prompts
+        from samgeo.models.sam1.prompt_encoder import EncodedPrompts
 
         features = self._features(embedding)
-        prompts = Prompts.of(points, labels, None, None, low=self._low, device=self.device)
+        prompts = EncodedPrompts.of(points, labels, None, None, low=self._low, device=self.device)
         rows = passing.any(dim=1)
 
         def answer(part: slice) -> None:

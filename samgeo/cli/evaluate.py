@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from samgeo.evaluation.report import Verdict
     from samgeo.geo.raster.raster import Raster
     from samgeo.plot.colors import RGB
-    from samgeo.plot.contact_sheet import Place
+    from samgeo.plot.contact_sheet import SheetEntry
 
 __all__ = ["evaluate"]
 
@@ -116,10 +116,10 @@ def _check_placed(crs: Any, raster: Raster) -> None:
         raise OptionError(f"{with_crs} has a CRS and {without} has none, so that nothing can be drawn; give {without} its CRS.")
 
 
-def _place(report: Report, index: int, raster: Raster) -> Place:
+def _place(report: Report, index: int, raster: Raster) -> SheetEntry:
     """Give an object and its partner, and beneath them what is around."""
     from samgeo.geo.coordinates.overlay import read_onto
-    from samgeo.plot.contact_sheet import Place
+    from samgeo.plot.contact_sheet import SheetEntry
 
     case = report.objects.loc[index]
     x0, y0, x1, y1 = case.geometry.bounds
@@ -134,7 +134,7 @@ def _place(report: Report, index: int, raster: Raster) -> Place:
         rows = zip(around.geometry[which], is_truth[which], strict=True)
         return tuple((geometry, true if true_one else found) for geometry, true_one in rows)
 
-    return Place(outlines(is_case, TRUTH, FOUND), _caption(case, report), outlines(~is_case, TRUTH_AROUND, FOUND_AROUND))
+    return SheetEntry(outlines(is_case, TRUTH, FOUND), _caption(case, report), outlines(~is_case, TRUTH_AROUND, FOUND_AROUND))
 
 
 def _caption(case: Any, report: Report) -> str:

@@ -14,7 +14,7 @@ from samgeo.geo.coordinates.area import area_m2
 from samgeo.geo.coordinates.prompt_geometry import PIXELS
 from samgeo.geo.grid import Rect
 from samgeo.map.state.actions import AddPoint
-from samgeo.map.state.reducer import Answer, Offer, Prompt
+from samgeo.map.state.reducer import Offer, Prompt, Suggestion
 from samgeo.segmentation.masks.vectorize import georeference, polygons
 from samgeo.segmentation.merge.cut_edges import EDGE_PX
 from samgeo.segmentation.predictor import Candidate, Predictor
@@ -30,7 +30,7 @@ REMEMBERED = 64
 class _Answered:
     """An answer, with the logits of each offer, to go on from; None for what several windows gave together."""
 
-    answer: Answer
+    answer: Suggestion
     earlier: tuple[SoftMask | None, ...]
 
 
@@ -46,7 +46,7 @@ class Answers:
         self.predictor = predictor
         self._recent: OrderedDict[Prompt, _Answered] = OrderedDict()
 
-    def ask(self, prompt: Prompt) -> Answer:
+    def ask(self, prompt: Prompt) -> Suggestion:
         """Return what the model offers for the marks of a prompt.
 
         A click after others starts from the logits of the candidate that was chosen before it, where these are of a window
@@ -89,17 +89,17 @@ class Answers:
         found = self.predictor.candidates(**given)
         offers, logits = self._offers(found), tuple(one.earlier for one in found)
         if found and (earlier is not None or not self._goes_on(prompt, found[0])):
-            return _Answered(Answer(offers), logits)
+            return _Answered(Suggestion(offers), logits)
         row = self.predictor.predict(**given).iloc[0]
         if isinstance(row.reason, str):
-            return _Answered(Answer(reason=row.reason), ())
+            return _Answered(Suggestion(reason=row.reason), ())
         area = row[self._area_name]
         whole = Offer(row.geometry, float(row.predicted_iou), float(row.stability_score), float(area), bool(row.complete))
         if prompt.box is not None:
-            return _Answered(Answer((whole,)), (None,))
+            return _Answered(Suggestion((whole,)), (None,))
         if offers and shapely.equals_exact(whole.geometry, offers[0].geometry):
-            return _Answered(Answer(offers), logits)
-        return _Answered(Answer((whole, *offers[1:])), (None, *logits[1:]))
+            return _Answered(Suggestion(offers), logits)
+        return _Answered(Suggestion((whole, *offers[1:])), (None, *logits[1:]))
 
     @property
     def _area_name(self) -> str:

@@ -22,7 +22,7 @@ from samgeo.map.ui.gestures import Hand
 from samgeo.map.ui.latest_worker import Latest
 from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
-from samgeo.map.view.map_coordinates import Place
+from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, whole
 from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view.viewport import MAX_SIDE, View
@@ -128,7 +128,7 @@ class Map:
         check_files(log, autosave, cache)
         check_basemap(basemap)
         opened = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
-        self._place = Place.of(opened.geobox)
+        self._place = MapPlacement.of(opened.geobox)
         check_tiles(tiles, opened, self._place)
         predictor = Predictor(
             opened,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from samgeo.geo.raster.raster import Raster
 
-__all__ = ["Place", "contact_sheet"]
+__all__ = ["SheetEntry", "contact_sheet"]
 
 TILE_PX = 240
 GAP_PX = 8
@@ -34,7 +34,7 @@ MOST_PX = 2048
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class SheetEntry:
     """A place to look at, and what is drawn there.
 
     Attributes
@@ -53,14 +53,14 @@ class Place:
     context: tuple[tuple[Any, RGB], ...] = ()
 
 
-def contact_sheet(raster: Raster, places: list[Place], *, title: str = "", columns: int = 4) -> Image.Image:
+def contact_sheet(raster: Raster, places: list[SheetEntry], *, title: str = "", columns: int = 4) -> Image.Image:
     """Draw each place as a square picture of its own, in rows.
 
     Parameters
     ----------
     raster : Raster
         What the places are on; pixels without data are a checkerboard.
-    places : list of Place
+    places : list of SheetEntry
         At least one.
     title : str
         A line above.
@@ -96,7 +96,7 @@ def contact_sheet(raster: Raster, places: list[Place], *, title: str = "", colum
     return sheet
 
 
-def _tile(raster: Raster, place: Place) -> Image.Image:
+def _tile(raster: Raster, place: SheetEntry) -> Image.Image:
     import shapely
     from PIL import Image, ImageDraw
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.samrs.planning import Job
+from samgeo.samrs.planning import ImageJob
 from samgeo.segmentation.merge.merger import Segment
 
 if TYPE_CHECKING:
     from samgeo.segmentation.predictor import Predictor
 
-__all__ = ["Answer", "ask_boxes", "box_iou"]
+__all__ = ["BoxMask", "ask_boxes", "box_iou"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BoxMask:
     """What a model says to an annotation.
 
     Attributes
@@ -36,20 +36,20 @@ class Answer:
     reason: str
 
 
-def ask_boxes(predictor: Predictor, job: Job, min_box_iou: float) -> dict[int, Answer]:
+def ask_boxes(predictor: Predictor, job: ImageJob, min_box_iou: float) -> dict[int, BoxMask]:
     """Ask for the annotations of an image that are on some chip; one mask each.
 
     Parameters
     ----------
     predictor : Predictor
         Of the image.
-    job : Job
+    job : ImageJob
     min_box_iou : float
         Masks below are kept out.
 
     Returns
     -------
-    dict of int to Answer
+    dict of int to BoxMask
         By the job's annotations, in their order.
     """
     numbers = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(chip.rows for chip in job.chips)]))
@@ -69,9 +69,9 @@ def box_iou(segment: Segment, box: NDArray[np.float64]) -> float:
     return float(shared / ((around[2:] - around[:2]).prod() + (box[2:] - box[:2]).prod() - shared))
 
 
-def _judge(one: Segment | str, box: NDArray[np.float64], min_box_iou: float) -> Answer:
+def _judge(one: Segment | str, box: NDArray[np.float64], min_box_iou: float) -> BoxMask:
     if isinstance(one, str):
-        return Answer(None, float("nan"), one)
+        return BoxMask(None, float("nan"), one)
     iou = box_iou(one, box)
     reason = f"far from its box: IoU of the boxes below {min_box_iou:g}" if iou < min_box_iou else ""
-    return Answer(one, iou, reason)
+    return BoxMask(one, iou, reason)

@@ -9,14 +9,14 @@ import shapely
 from numpy.typing import NDArray
 
 from samgeo.geo.grid import Rect
-from samgeo.samrs.asking import Answer
-from samgeo.samrs.planning import Job
+from samgeo.samrs.asking import BoxMask
+from samgeo.samrs.planning import ImageJob
 
 __all__ = ["background_of"]
 
 
 def background_of(
-    valid: NDArray[np.bool_], rect: Rect, job: Job, others: Sequence[int], answers: Mapping[int, Answer]
+    valid: NDArray[np.bool_], rect: Rect, job: ImageJob, others: Sequence[int], answers: Mapping[int, BoxMask]
 ) -> NDArray[np.bool_]:
     """Return the pixels of a chip that are background unless one of its masks covers them.
 
@@ -30,11 +30,11 @@ def background_of(
         Where the chip has data.
     rect : Rect
         The chip in pixels of the image.
-    job : Job
+    job : ImageJob
         The image.
     others : sequence of int
         The annotations of the job that have no mask in the chip.
-    answers : mapping of int to Answer
+    answers : mapping of int to BoxMask
         Of the annotations that were asked.
 
     Returns

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from samgeo.samrs.drawing import BACKGROUND, BACKGROUND_COLOR
-from samgeo.samrs.recipe import Recipe
+from samgeo.samrs.recipe import SetOptions
 
 __all__ = ["card"]
 
@@ -22,7 +22,7 @@ _ON_TOP = {
 
 
 def card(
-    recipe: Recipe,
+    recipe: SetOptions,
     model: Mapping[str, str],
     statistics: Mapping[str, Any],
     licence: str,
@@ -32,7 +32,7 @@ def card(
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : SetOptions
     model : mapping
         ``name`` and ``digest``.
     statistics : mapping
@@ -114,15 +114,15 @@ def _background_row(statistics: Mapping[str, Any]) -> str:
     return f"| {BACKGROUND} | background | | | {statistics['background_px']:,} | #{color} |\n"
 
 
-def _zero(recipe: Recipe) -> str:
+def _zero(recipe: SetOptions) -> str:
     return f", {BACKGROUND} background" if recipe.annotations_complete else ""
 
 
-def _category(recipe: Recipe) -> str:
+def _category(recipe: SetOptions) -> str:
     return "the value in `gray`" if recipe.annotations_complete else "the value in `gray` plus 1"
 
 
-def _unlabelled(recipe: Recipe) -> str:
+def _unlabelled(recipe: SetOptions) -> str:
     if not recipe.annotations_complete:
         return "Unlabelled is not background: there may be objects that have no annotation, or whose masks were kept out."
     return (
@@ -135,7 +135,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _chips(recipe: Recipe) -> str:
+def _chips(recipe: SetOptions) -> str:
     if recipe.chip is None:
         return "Images are not cut."
     return (
@@ -150,7 +150,7 @@ def _images(statistics: Mapping[str, Any]) -> str:
     return f"\nImages that could not be used: {failed:,}, listed in `failed.csv`.\n" if failed else ""
 
 
-def _split(statistics: Mapping[str, Any], recipe: Recipe) -> str:
+def _split(statistics: Mapping[str, Any], recipe: SetOptions) -> str:
     if "split" not in statistics:
         return ""
     rows = "\n".join(f"| {name} | {one['pictures']:,} | {one['instances']:,} |" for name, one in statistics["split"].items())
@@ -166,7 +166,7 @@ pictures of train, and then of val, that would are left out.
 """
 
 
-def _files(recipe: Recipe) -> str:
+def _files(recipe: SetOptions) -> str:
     rows = []
     if recipe.chip is not None or recipe.copy_images:
         rows.append("| `images/*` | the pictures |")

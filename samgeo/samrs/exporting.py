@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from samgeo.annotations.table import Annotations, Image
 from samgeo.annotations.writing import write_annotations
-from samgeo.samrs.parts import Picture
+from samgeo.samrs.parts import PictureRecord
 from samgeo.segmentation.masks.rle import Rle
 
 __all__ = ["to_table", "write_exports"]
 
 
 def write_exports(
-    folder: Path, formats: Sequence[str], table: Annotations, by_part: Mapping[str, Sequence[Picture]]
+    folder: Path, formats: Sequence[str], table: Annotations, by_part: Mapping[str, Sequence[PictureRecord]]
 ) -> dict[str, list[str]]:
     """Write the exports anew; return what each cannot hold.
 
@@ -35,7 +35,7 @@ def write_exports(
         See `make_samrs`; ``"torchgeo"`` is written with the pictures.
     table : Annotations
         As read.
-    by_part : mapping of str to sequence of Picture
+    by_part : mapping of str to sequence of PictureRecord
         Parts of the split; one without a name where there is none.
     """
     lost: dict[str, list[str]] = {}
@@ -56,7 +56,9 @@ def write_exports(
     return lost
 
 
-def _write_yolo(folder: Path, out: Path, kind: str, table: Annotations, by_part: Mapping[str, Sequence[Picture]]) -> list[str]:
+def _write_yolo(
+    folder: Path, out: Path, kind: str, table: Annotations, by_part: Mapping[str, Sequence[PictureRecord]]
+) -> list[str]:
     pictures = [picture for some in by_part.values() for picture in some]
     places = [f"{part}/{one.name}" if part else one.name for part, some in by_part.items() for one in some]
     instances = to_table(table, pictures)
@@ -78,7 +80,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def to_table(table: Annotations, pictures: Sequence[Picture]) -> Annotations:
+def to_table(table: Annotations, pictures: Sequence[PictureRecord]) -> Annotations:
     """Return the instances of pictures as annotations, with the boxes that were annotated, in pixels of their picture.
 
     Horizontal boxes are cut to the picture; oriented ones are whole.

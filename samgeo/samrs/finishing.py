@@ -18,8 +18,8 @@ from samgeo.samrs.chart import chart
 from samgeo.samrs.drawing import png
 from samgeo.samrs.exporting import to_table, write_exports
 from samgeo.samrs.folder import Folder
-from samgeo.samrs.parts import Part, Picture
-from samgeo.samrs.recipe import Recipe
+from samgeo.samrs.parts import ImagePart, PictureRecord
+from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import PARTS
 from samgeo.samrs.statistics import statistics
 from samgeo.segmentation.masks.coco_rings import write_json
@@ -35,13 +35,13 @@ class Finishing:
     Attributes
     ----------
     folder : Folder
-    recipe : Recipe
+    recipe : SetOptions
     table : Annotations
         As read.
-    parts : sequence of Part
+    parts : sequence of ImagePart
         Of the images that are done, in their order.
     part_of : mapping of str to str, optional
-        Part of the split by picture.
+        ImagePart of the split by picture.
     failed : mapping of str to str
         Images that could not be used, and why.
     model : mapping
@@ -51,9 +51,9 @@ class Finishing:
     """
 
     folder: Folder
-    recipe: Recipe
+    recipe: SetOptions
     table: Annotations
-    parts: Sequence[Part]
+    parts: Sequence[ImagePart]
     part_of: Mapping[str, str] | None
     failed: Mapping[str, str]
     model: Mapping[str, str]
@@ -131,7 +131,7 @@ class Finishing:
         write_whole(self.folder.path / "reading.csv", _csv([["what", "record"], *notes]))
 
 
-def to_json(table: Annotations, pictures: Sequence[Picture]) -> dict[str, Any]:
+def to_json(table: Annotations, pictures: Sequence[PictureRecord]) -> dict[str, Any]:
     """Return the instances of pictures as COCO, with what the model thinks of each and the row of its annotation."""
     coco = to_coco(to_table(table, pictures))
     instances = (one for picture in pictures for one in picture.instances)

@@ -12,7 +12,7 @@ from typing import Any
 
 from samgeo.annotations.images import without_suffix
 from samgeo.errors import OptionError
-from samgeo.samrs.parts import Part
+from samgeo.samrs.parts import ImagePart
 from samgeo.storage.atomic import write_whole
 from samgeo.storage.integrity import FileRecord, damage, record_file
 
@@ -139,13 +139,13 @@ class Folder:
     def _part(self, image: str) -> Path:
         return self.path / _HIDDEN / "parts" / f"{without_suffix(image)}.json"
 
-    def write_part(self, part: Part) -> None:
+    def write_part(self, part: ImagePart) -> None:
         """Say that an image is done."""
         path = self._part(part.image)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, part.to_json())
 
-    def read_part(self, image: str, *, verify: bool = False) -> tuple[Part | None, str]:
+    def read_part(self, image: str, *, verify: bool = False) -> tuple[ImagePart | None, str]:
         """Return what is kept of an image, if it is done and its files are what they were when they were written.
 
         Parameters
@@ -156,7 +156,7 @@ class Folder:
 
         Returns
         -------
-        Part or None
+        ImagePart or None
             None where the image is to be made, or to be made again.
         str
             Why it is to be made again: what is missing or damaged. Files that are damaged have then been moved to ``replaced``
@@ -166,7 +166,7 @@ class Folder:
         if not path.is_file():
             return None, ""
         try:
-            part = Part.from_json(path.read_bytes())
+            part = ImagePart.from_json(path.read_bytes())
         except (OSError, ValueError) as error:
             path.unlink()
             return None, f"{path.relative_to(self.path)} is damaged ({error})"
@@ -181,7 +181,7 @@ class Folder:
         others = f", and {len(wrong) - 1} more of its files" if len(wrong) > 1 else ""
         return None, f"{record.name} {why}{others}"
 
-    def _refresh(self, part: Part) -> None:
+    def _refresh(self, part: ImagePart) -> None:
         """Remember the times of files that are whole but newer, as in a copy of the folder."""
         if any((self.path / one.name).stat().st_mtime_ns != one.modified_ns for one in part.files):
             self.write_part(replace(part, files=tuple(record_file(self.path / one.name, one.name) for one in part.files)))

@@ -21,8 +21,8 @@ from samgeo.errors import OptionError, RasterError
 from samgeo.samrs.drawing import MOST_CLASSES, class_colors, first_value
 from samgeo.samrs.finishing import Finishing
 from samgeo.samrs.folder import Folder
-from samgeo.samrs.planning import Job, check_names, digest_of, file_digest, make_job
-from samgeo.samrs.recipe import Recipe
+from samgeo.samrs.planning import ImageJob, check_names, digest_of, file_digest, make_job
+from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import Shown, default_block_m, ground_of
 from samgeo.samrs.split import split as divide
 from samgeo.samrs.split_advice import advise
@@ -224,7 +224,7 @@ def make_samrs(
     from samgeo.segmentation.execution.tasks import check_scheduler, run_ordered
     from samgeo.segmentation.windows.worker import ModelReference
 
-    recipe = Recipe(
+    recipe = SetOptions(
         prompt, on_top, min_box_iou, chip, chip_overlap, min_visible, keep_empty, annotations_complete, copy_images,
         polygons, tuple(exports),
         None if split is None else (split[0], split[1], split[2]) if len(split) == 3 else tuple(split),  # type: ignore[arg-type]
@@ -289,7 +289,7 @@ def make_samrs(
     return MadeSet(folder.path, pictures, instances, rejected, dict(failed), counted, remade, left_out, advice, table.left_out)
 
 
-def _look_at_first(jobs: Sequence[Job], recipe: Recipe) -> None:
+def _look_at_first(jobs: Sequence[ImageJob], recipe: SetOptions) -> None:
     """Warn where the picture of the first image is perhaps not the one that is meant; others will be like it."""
     from samgeo.geo.raster.raster import Raster
 
@@ -299,7 +299,7 @@ def _look_at_first(jobs: Sequence[Job], recipe: Recipe) -> None:
             Raster.open(job.path, bands=recipe.bands, stretch=recipe.stretch, nodata=recipe.nodata, alpha=recipe.alpha)
 
 
-def _jobs(files: ImageFiles, table: Annotations, recipe: Recipe, failed: dict[str, str]) -> list[Job]:
+def _jobs(files: ImageFiles, table: Annotations, recipe: SetOptions, failed: dict[str, str]) -> list[ImageJob]:
     """Plan all images that can be used, in the order of their files."""
     rows_of = {image.name: np.flatnonzero(table.image == number) for number, image in enumerate(table.images)}
     jobs = []
@@ -320,7 +320,7 @@ def _jobs(files: ImageFiles, table: Annotations, recipe: Recipe, failed: dict[st
 
 
 def _manifest(
-    recipe: Recipe, model: Mapping[str, str], table: Annotations, files: ImageFiles, jobs: Sequence[Job]
+    recipe: SetOptions, model: Mapping[str, str], table: Annotations, files: ImageFiles, jobs: Sequence[ImageJob]
 ) -> dict[str, Any]:
     from samgeo import __version__
 
@@ -334,7 +334,7 @@ def _manifest(
     }
 
 
-def _divide(jobs: Sequence[Job], parts: Sequence[Any], recipe: Recipe) -> tuple[dict[str, str], str]:
+def _divide(jobs: Sequence[ImageJob], parts: Sequence[Any], recipe: SetOptions) -> tuple[dict[str, str], str]:
     """Divide the pictures that there are by what they show; say what would keep those that are left out."""
     made = {picture.name for part in parts for picture in part.pictures}
     shown = {chip.name: Shown(job.name, ground_of(chip.geobox)) for job in jobs for chip in job.chips if chip.name in made}

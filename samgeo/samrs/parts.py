@@ -9,7 +9,7 @@ from typing import Any
 
 from samgeo.storage.integrity import FileRecord
 
-__all__ = ["Instance", "Part", "Picture", "Rejected"]
+__all__ = ["ImagePart", "Instance", "PictureRecord", "Rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureRecord:
     """A picture of the set: an image, or a chip of it.
 
     Attributes
@@ -86,7 +86,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ImagePart:
     """All that is kept of an image, and what its files were when they were written.
 
     Attributes
@@ -94,7 +94,7 @@ class Part:
     image : str
     digest : str
         SHA-256 of its file.
-    pictures : tuple of Picture
+    pictures : tuple of PictureRecord
     rejected : tuple of Rejected
     files : tuple of FileRecord
         Every file that the image has in the data set; names are below its folder.
@@ -102,7 +102,7 @@ class Part:
 
     image: str
     digest: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[PictureRecord, ...]
     rejected: tuple[Rejected, ...]
     files: tuple[FileRecord, ...] = ()
 
@@ -112,7 +112,7 @@ class Part:
         return _digest(content) + b"\n" + content
 
     @classmethod
-    def from_json(cls, content: bytes) -> Part:
+    def from_json(cls, content: bytes) -> ImagePart:
         """Read the content of its file.
 
         Raises
@@ -137,10 +137,10 @@ def _digest(content: bytes) -> bytes:
     return blake2b(content, digest_size=16).hexdigest().encode()
 
 
-def _picture(value: dict[str, Any]) -> Picture:
+def _picture(value: dict[str, Any]) -> PictureRecord:
     instances = tuple(_read(Instance, one) for one in value["instances"])
     pixels = tuple((label, count) for label, count in value["pixels"])
-    picture: Picture = _read(Picture, value | {"instances": instances, "pixels": pixels})
+    picture: PictureRecord = _read(PictureRecord, value | {"instances": instances, "pixels": pixels})
     return picture
 
 

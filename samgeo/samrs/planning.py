@@ -17,14 +17,14 @@ from samgeo.annotations.table import Annotations
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Rect
 from samgeo.samrs.chips import chip_name, chip_rects, is_plain, visible_shares
-from samgeo.samrs.recipe import Recipe
+from samgeo.samrs.recipe import SetOptions
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from samgeo.geo.raster.raster import Raster
 
-__all__ = ["Chip", "Job", "digest_of", "file_digest", "make_job", "prompts_of"]
+__all__ = ["Chip", "ImageJob", "digest_of", "file_digest", "make_job", "prompts_of"]
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
+class ImageJob:
     """An image with its annotations.
 
     Attributes
@@ -128,7 +128,7 @@ def prompts_of(table: Annotations, prompt: str) -> tuple[Floats, NDArray[np.obje
     return boxes, polygons, outlines
 
 
-def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64], recipe: Recipe) -> Job:
+def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64], recipe: SetOptions) -> ImageJob:
     """Plan an image.
 
     Parameters
@@ -138,7 +138,7 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
     table : Annotations
     rows : ndarray of int64
         Its rows.
-    recipe : Recipe
+    recipe : SetOptions
 
     Raises
     ------
@@ -179,7 +179,7 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
     if polygons is not None:
         polygons = np.asarray(shapely.clip_by_rect(polygons, 0, 0, width, height), dtype=np.object_)
     is_cut = recipe.chip is not None
-    return Job(name, path, digest, raster.geobox, is_cut, rows, mine.label, boxes, polygons, outlines, tuple(chips), wrong)
+    return ImageJob(name, path, digest, raster.geobox, is_cut, rows, mine.label, boxes, polygons, outlines, tuple(chips), wrong)
 
 
 def _wrong(table: Annotations, outlines: NDArray[np.object_], inside: NDArray[np.bool_]) -> dict[int, str]:
@@ -195,7 +195,7 @@ def _wrong(table: Annotations, outlines: NDArray[np.object_], inside: NDArray[np
     return wrong
 
 
-def _check(raster: Raster, recipe: Recipe) -> None:
+def _check(raster: Raster, recipe: SetOptions) -> None:
     height, width = raster.shape
     if recipe.chip is None and height * width > MOST_PIXELS:
         raise OptionError(f"{raster.name} has {height} x {width} pixels, too many for one picture; cut it with chip=1024.")

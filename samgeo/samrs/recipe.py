@@ -8,7 +8,7 @@ from typing import Any, Literal
 from samgeo.errors import OptionError
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, check_region_sizes
 
-__all__ = ["EXPORTS", "ON_TOP", "PROMPTS", "Recipe"]
+__all__ = ["EXPORTS", "ON_TOP", "PROMPTS", "SetOptions"]
 
 PROMPTS = ("hbox", "rhbox", "rbox")
 ON_TOP = ("annotation", "smallest")
@@ -17,7 +17,7 @@ EXPORTS = ("dota", "torchgeo", "voc", "yolo-boxes", "yolo-obb", "yolo-segments")
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SetOptions:
     """How a data set is made; all of it is part of the result. See `make_samrs` for the meaning of each.
 
     Raises

@@ -8,8 +8,8 @@ import numpy as np
 
 from samgeo.geo.grid import Rect
 from samgeo.samrs.chips import chip_name, chip_rects, visible_shares
-from samgeo.samrs.planning import Job
-from samgeo.samrs.recipe import Recipe
+from samgeo.samrs.planning import ImageJob
+from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import PARTS, Shown, ground_of, split
 
 __all__ = ["advise"]
@@ -20,7 +20,9 @@ _TIMES = (1.5, 2, 3, 4, 6, 8, 12, 16)
 _FEW = 0.1
 
 
-def advise(shown: Mapping[str, Shown], part_of: Mapping[str, str], jobs: Sequence[Job], recipe: Recipe, block_m: float) -> str:
+def advise(
+    shown: Mapping[str, Shown], part_of: Mapping[str, str], jobs: Sequence[ImageJob], recipe: SetOptions, block_m: float
+) -> str:
     """Say how many pictures a split leaves out, why, and what would keep them.
 
     Parameters
@@ -29,9 +31,9 @@ def advise(shown: Mapping[str, Shown], part_of: Mapping[str, str], jobs: Sequenc
         Pictures by name.
     part_of : mapping of str to str
         From `split`.
-    jobs : sequence of Job
+    jobs : sequence of ImageJob
         The images.
-    recipe : Recipe
+    recipe : SetOptions
         With the shares and the seed of the split.
     block_m : float
         Side of the blocks that were used, in metres.
@@ -66,7 +68,7 @@ def advise(shown: Mapping[str, Shown], part_of: Mapping[str, str], jobs: Sequenc
     return f"{said} No other overlap or side of blocks keeps more: there is too little ground for three parts."
 
 
-def _better_blocks(shown: Mapping[str, Shown], recipe: Recipe, block_m: float, kept: int) -> tuple[float, int]:
+def _better_blocks(shown: Mapping[str, Shown], recipe: SetOptions, block_m: float, kept: int) -> tuple[float, int]:
     """Return the smallest side with which few pictures are left out, else that which keeps most; 0 where none keeps more."""
     best = (0.0, kept)
     for times in _TIMES:
@@ -83,7 +85,7 @@ def _better_blocks(shown: Mapping[str, Shown], recipe: Recipe, block_m: float, k
     return best
 
 
-def _without_overlap(jobs: Sequence[Job], recipe: Recipe) -> dict[str, Shown]:
+def _without_overlap(jobs: Sequence[ImageJob], recipe: SetOptions) -> dict[str, Shown]:
     """Return what pictures would show if chips did not overlap; those that show no annotation are none."""
     found = {}
     for job in jobs:
@@ -102,7 +104,7 @@ def _kept(part_of: Mapping[str, str]) -> int:
     return sum(bool(part) for part in part_of.values())
 
 
-def _is_complete(part_of: Mapping[str, str], recipe: Recipe) -> bool:
+def _is_complete(part_of: Mapping[str, str], recipe: SetOptions) -> bool:
     """Whether every part that is to have a share has pictures."""
     there = set(part_of.values())
     return all(name in there for name, share in zip(PARTS, recipe.split or (), strict=True) if share > 0)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from samgeo.samrs.drawing import first_value
-from samgeo.samrs.parts import Part
+from samgeo.samrs.parts import ImagePart
 from samgeo.samrs.split import PARTS
 
 __all__ = ["statistics"]
 
 
 def statistics(
-    parts: Sequence[Part],
+    parts: Sequence[ImagePart],
     classes: Sequence[str],
     colors: Sequence[tuple[int, int, int]],
     part_of: Mapping[str, str] | None,
@@ -28,11 +28,11 @@ def statistics(
 
     Parameters
     ----------
-    parts : sequence of Part
+    parts : sequence of ImagePart
     classes : sequence of str
     colors : sequence of (int, int, int)
     part_of : mapping of str to str, optional
-        Part of the split by picture.
+        ImagePart of the split by picture.
     failed : int
         Images that could not be used.
     annotations_complete : bool, default False

@@ -12,7 +12,7 @@ import numpy as np
 
 from samgeo.annotations.images import without_suffix
 from samgeo.errors import OptionError, RasterError, SamgeoError
-from samgeo.samrs.asking import Answer, ask_boxes
+from samgeo.samrs.asking import BoxMask, ask_boxes
 from samgeo.samrs.background import background_of
 from samgeo.samrs.chips import chip_bytes
 from samgeo.samrs.drawing import (
@@ -26,9 +26,9 @@ from samgeo.samrs.drawing import (
     png,
     value_colors,
 )
-from samgeo.samrs.parts import Instance, Part, Picture, Rejected
-from samgeo.samrs.planning import Chip, Job
-from samgeo.samrs.recipe import Recipe
+from samgeo.samrs.parts import ImagePart, Instance, PictureRecord, Rejected
+from samgeo.samrs.planning import Chip, ImageJob
+from samgeo.samrs.recipe import SetOptions
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.rle import Rle
 from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
@@ -55,25 +55,25 @@ class Shared:
     ----------
     folder : Folder
         Of the data set.
-    recipe : Recipe
+    recipe : SetOptions
     classes : tuple of str
     colors : tuple of (int, int, int)
     """
 
     folder: Folder
-    recipe: Recipe
+    recipe: SetOptions
     classes: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
 
 
-def make_image(shared: Shared, model: Segmenter | ModelReference, job: Job) -> str:
+def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob) -> str:
     """Make everything of one image.
 
     Parameters
     ----------
     shared : Shared
     model : Segmenter or ModelReference
-    job : Job
+    job : ImageJob
 
     Returns
     -------
@@ -158,14 +158,14 @@ class _Making:
     staging: _Staging
     shared: Shared
     predictor: Predictor
-    job: Job
-    answers: dict[int, Answer]
+    job: ImageJob
+    answers: dict[int, BoxMask]
 
     @property
     def raster(self) -> Raster:
         return self.predictor.raster
 
-    def everything(self) -> Part:
+    def everything(self) -> ImagePart:
         """Write all files; return the part."""
         job = self.job
         rejected = [Rejected(int(job.annotations[number]), "", reason, None) for number, reason in job.wrong.items()]
@@ -181,9 +181,9 @@ class _Making:
         if self.shared.recipe.polygons:
             self._polygons()
         rejected.sort(key=lambda one: (one.annotation, one.picture))
-        return Part(job.name, job.digest, pictures, tuple(rejected))
+        return ImagePart(job.name, job.digest, pictures, tuple(rejected))
 
-    def _picture(self, chip: Chip, rejected: list[Rejected]) -> Picture | None:
+    def _picture(self, chip: Chip, rejected: list[Rejected]) -> PictureRecord | None:
         """Write the files of one chip: none where it shows no mask, unless empty ones are wanted and it has data."""
         rect, recipe = chip.rect, self.shared.recipe
         masks, instances = self._instances(chip, rejected)
@@ -209,7 +209,7 @@ class _Making:
         counted = np.bincount(values.ravel(), minlength=UNLABELLED + 1)[:UNLABELLED]
         pixels = tuple((int(label), int(counted[label + first])) for label in np.flatnonzero(counted[first:]))
         empty = int(counted[BACKGROUND]) if recipe.annotations_complete else 0
-        return Picture(chip.name, rect.x0, rect.y0, *rect.shape, pixels, empty, tuple(instances))
+        return PictureRecord(chip.name, rect.x0, rect.y0, *rect.shape, pixels, empty, tuple(instances))
 
     def _instances(self, chip: Chip, rejected: list[Rejected]) -> tuple[list[Mask], list[Instance]]:
         """Return what a chip shows of the masks, in its pixels."""
@@ -252,7 +252,7 @@ class _Making:
         write_vectors(frame, self.staging.path(self.shared.folder.polygons_name(job.name)))
 
 
-def _with_companions(job: Job) -> Sequence[tuple[str, Path]]:
+def _with_companions(job: ImageJob) -> Sequence[tuple[str, Path]]:
     beside = [(job.name + end, job.path.with_name(job.path.name + end)) for end in _BESIDE]
     beside += [(without_suffix(job.name) + end, job.path.with_suffix(end)) for end in _BESIDE_STEM]
     return [(job.name, job.path), *((name, path) for name, path in beside if path.is_file())]

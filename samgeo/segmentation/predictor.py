@@ -20,7 +20,7 @@ from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.threads import check_threads, computing_in
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, check_region_sizes, without_specks
 from samgeo.segmentation.merge.merger import Piece, Segment
-from samgeo.segmentation.prompts.assignment import Ask, Index, Prompts, ask, join, windows_of
+from samgeo.segmentation.prompts.assignment import Index, Prompts, WindowPrompt, ask, join, windows_of
 from samgeo.segmentation.prompts.decoding import Candidate, best_pieces, candidates
 from samgeo.segmentation.prompts.prompt_reading import read_prompts
 from samgeo.segmentation.prompts.seams import follow
@@ -379,7 +379,7 @@ class Predictor:
         """Return the masks that a window offers for one point in raster pixels."""
         return self._offers(Prompts.of_point(point), index, multimask=True)
 
-    def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[Ask]:
+    def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[WindowPrompt]:
         asks = (ask(prompts, prompt, index, window.rect & self._raster_rect, window.valid) for prompt in members)
         return [one for one in asks if one is not None]
 

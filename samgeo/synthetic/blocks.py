@@ -9,8 +9,8 @@ import numpy as np
 from samgeo.synthetic.estates import apartments, field, industry, park
 from samgeo.synthetic.homes import courtyard, detached, mixed, terrace
 from samgeo.synthetic.lot import Lot
-from samgeo.synthetic.plan import Plan
-from samgeo.synthetic.streets import Block
+from samgeo.synthetic.plan import TownPlan
+from samgeo.synthetic.streets import CityBlock
 
 __all__ = ["furnish"]
 
@@ -26,6 +26,6 @@ _ZONES: dict[str, Callable[[Lot], None]] = {
 }
 
 
-def furnish(block: Block, plan: Plan, rng: np.random.Generator) -> None:
+def furnish(block: CityBlock, plan: TownPlan, rng: np.random.Generator) -> None:
     """Add what stands in a block to the plan, by the block's zone."""
     _ZONES[block.zone](Lot(block, plan, rng))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.synthetic.plan import Building
-from samgeo.synthetic.planes import Layer, Planes
+from samgeo.synthetic.planes import Layer, RoofPlanes
 
 __all__ = ["Roof", "fit_flat", "fit_pitched"]
 
@@ -25,7 +25,7 @@ class Roof:
     Attributes
     ----------
     building : Building
-    planes : Planes
+    planes : RoofPlanes
     x, y : ndarray of float32, shapes (1, w) and (h, 1)
         Metres.
     colour : ndarray of float32, shape (h, w, 3)
@@ -34,7 +34,7 @@ class Roof:
     """
 
     building: Building
-    planes: Planes
+    planes: RoofPlanes
     x: Layer
     y: Layer
     colour: Layer
@@ -94,7 +94,7 @@ def _panel_rows(roof: Roof, reach: tuple[float, float], top: float) -> None:
 def fit_pitched(roof: Roof) -> None:
     """Put chimneys, windows and panels on tiles, strips of roof light on the metal of halls."""
     wing = roof.building.wings[int(roof.rng.integers(len(roof.building.wings)))]
-    planes = Planes.of_wing(wing, roof.x, roof.y)
+    planes = RoofPlanes.of_wing(wing, roof.x, roof.y)
     seen = (planes.rim > 0) & (planes.height >= roof.planes.height - 0.02)
     length, width = wing.half_size
     if roof.building.cover == "metal":

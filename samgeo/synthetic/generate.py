@@ -14,7 +14,7 @@ from samgeo.synthetic.blocks import furnish
 from samgeo.synthetic.canvas import CLASSES, SUB, Canvas, Sun, burn
 from samgeo.synthetic.ground import paint_fields, paint_ground, paint_river
 from samgeo.synthetic.light import expose
-from samgeo.synthetic.plan import Building, Plan, Tree
+from samgeo.synthetic.plan import Building, TownPlan, Tree
 from samgeo.synthetic.roofs import paint_roofs
 from samgeo.synthetic.scene import Scene
 from samgeo.synthetic.streets import Site, lay_out
@@ -90,11 +90,11 @@ def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: 
     )
 
 
-def _plan(shape: tuple[int, int], seed: int, resolution_m: float) -> Plan:
+def _plan(shape: tuple[int, int], seed: int, resolution_m: float) -> TownPlan:
     """Think a town up: streets, then what stands in the blocks, then what must give way."""
     rng = np.random.default_rng([seed, 11])
     height, width = shape[0] * resolution_m, shape[1] * resolution_m
-    plan, site = Plan(), Site.draw(width, height, rng)
+    plan, site = TownPlan(), Site.draw(width, height, rng)
     for block in lay_out(site, plan, rng):
         furnish(block, plan, rng)
     populate(plan, rng)
@@ -104,7 +104,7 @@ def _plan(shape: tuple[int, int], seed: int, resolution_m: float) -> Plan:
     return plan
 
 
-def _flood(plan: Plan, site: Site, rng: np.random.Generator) -> None:
+def _flood(plan: TownPlan, site: Site, rng: np.random.Generator) -> None:
     """Let a river run between the town and its far side; only wide streets have bridges."""
     reach = site.width + site.height
     ox, oy = site.outward
@@ -134,7 +134,7 @@ def _flood(plan: Plan, site: Site, rng: np.random.Generator) -> None:
             plan.trees.append(Tree(*place, size, size * 1.9, float(rng.random() * 0.8)))
 
 
-def _thin(plan: Plan, site: Site) -> None:
+def _thin(plan: TownPlan, site: Site) -> None:
     """Take the overlaps out of buildings; drop cars under roofs or on each other, and trees inside houses or on roads."""
     seen = site.frame.buffer(30)
     plan.buildings[:] = [one for one in plan.buildings if one.polygon.is_valid and one.polygon.intersects(seen)]

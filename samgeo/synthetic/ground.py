@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 
 from samgeo.synthetic.canvas import CLASSES, Canvas
-from samgeo.synthetic.plan import Colour, Field, Plan
+from samgeo.synthetic.plan import Colour, Field, TownPlan
 
 __all__ = ["paint_fields", "paint_ground", "paint_river"]
 
@@ -37,7 +37,7 @@ _CROPS: dict[str, tuple[Colour, Colour, float, float]] = {
 }
 
 
-def paint_ground(canvas: Canvas, plan: Plan) -> None:
+def paint_ground(canvas: Canvas, plan: TownPlan) -> None:
     """Paint all surfaces of the plan, the later ones over the earlier."""
     index = canvas.burn([surface.polygon for surface in plan.surfaces])
     names = list(_KINDS)

@@ -10,8 +10,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from samgeo.synthetic.plan import Building, Car, Colour, Plan, Surface, Tree, rectangle
-from samgeo.synthetic.streets import Block
+from samgeo.synthetic.plan import Building, Car, Colour, Surface, TownPlan, Tree, rectangle
+from samgeo.synthetic.streets import CityBlock
 
 __all__ = ["LAWN", "PAVED", "SOIL", "Lot"]
 
@@ -24,8 +24,8 @@ PAVED: tuple[Colour, ...] = ((158, 152, 144), (144, 140, 134), (172, 164, 152), 
 class Lot:
     """A block, the plan that it is part of, and the chance that decides; places are (a, b) of the block."""
 
-    block: Block
-    plan: Plan
+    block: CityBlock
+    plan: TownPlan
     rng: np.random.Generator
 
     @property

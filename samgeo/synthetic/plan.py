@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-__all__ = ["Building", "Car", "Colour", "Field", "Plan", "Street", "Surface", "Tree", "Warp", "Wing", "rectangle"]
+__all__ = ["Building", "Car", "Colour", "Field", "Street", "Surface", "TownPlan", "Tree", "Warp", "Wing", "rectangle"]
 
 Colour = tuple[float, float, float]
 
@@ -152,7 +152,7 @@ class Car:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TownPlan:
     """All that stands in a town, in the order in which it was thought of."""
 
     streets: list[Street] = field(default_factory=list)

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from samgeo.synthetic.plan import Building, Wing
 
-__all__ = ["Layer", "Planes"]
+__all__ = ["Layer", "RoofPlanes"]
 
 Layer = NDArray[np.float32]
 _FAR = 9.0  # metres; there is nothing of that kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Planes:
+class RoofPlanes:
     """A roof over a window of the canvas.
 
     Attributes
@@ -44,12 +44,12 @@ class Planes:
     rim: Layer
 
     @classmethod
-    def of(cls, building: Building, x: Layer, y: Layer) -> Planes:
+    def of(cls, building: Building, x: Layer, y: Layer) -> RoofPlanes:
         """Return a building's roof: the highest of its wings' roofs, which meet in valleys."""
         return reduce(_higher, (cls.of_wing(wing, x, y) for wing in building.wings))
 
     @classmethod
-    def of_wing(cls, wing: Wing, x: Layer, y: Layer) -> Planes:
+    def of_wing(cls, wing: Wing, x: Layer, y: Layer) -> RoofPlanes:
         """Return the roof of one wing, as if it went on outside."""
         length, width = wing.half_size
         to_s, to_t = np.linalg.inv(np.stack([wing.along, wing.across], axis=1)).astype(np.float32)
@@ -81,12 +81,12 @@ class Planes:
         )
 
     @classmethod
-    def _of(cls, *layers: NDArray[np.floating]) -> Planes:
+    def _of(cls, *layers: NDArray[np.floating]) -> RoofPlanes:
         return cls(*(np.asarray(layer, dtype=np.float32) for layer in layers))
 
 
-def _higher(one: Planes, other: Planes) -> Planes:
+def _higher(one: RoofPlanes, other: RoofPlanes) -> RoofPlanes:
     # Outside of its wing a roof does not count, but for the width of a sub-pixel.
     heights = (np.where(planes.rim > -0.1, planes.height, -1) for planes in (one, other))
     first = np.greater_equal(*heights)
-    return Planes(*(np.where(first, getattr(one, name.name), getattr(other, name.name)) for name in fields(Planes)))
+    return RoofPlanes(*(np.where(first, getattr(one, name.name), getattr(other, name.name)) for name in fields(RoofPlanes)))

@@ -9,7 +9,7 @@ import numpy as np
 from samgeo.synthetic.canvas import CLASSES, Canvas
 from samgeo.synthetic.fittings import Roof, fit_flat, fit_pitched
 from samgeo.synthetic.plan import Building
-from samgeo.synthetic.planes import Layer, Planes
+from samgeo.synthetic.planes import Layer, RoofPlanes
 
 __all__ = ["paint_roofs"]
 
@@ -25,7 +25,7 @@ def paint_roofs(canvas: Canvas, buildings: list[Building], rng: np.random.Genera
         if not inside.any():
             continue
         x, y = canvas.metres(window)
-        planes = Planes.of(building, x, y)
+        planes = RoofPlanes.of(building, x, y)
         tone = _texture(building.cover, planes, [layer[window] for layer in canvas.grain], rng)
         roof = Roof(
             building=building,
@@ -55,7 +55,7 @@ def _trim(roof: Roof) -> None:
     roof.colour[verge] = 0.6 * roof.colour[verge] + 0.4 * _MORTAR
 
 
-def _texture(cover: str, planes: Planes, grain: list[Layer], rng: np.random.Generator) -> Layer:
+def _texture(cover: str, planes: RoofPlanes, grain: list[Layer], rng: np.random.Generator) -> Layer:
     """Return the tone of a cover: 1 on average."""
     age = float(rng.uniform(0.4, 1.4))
     if cover in ("tile", "slate"):
@@ -67,7 +67,7 @@ def _texture(cover: str, planes: Planes, grain: list[Layer], rng: np.random.Gene
     return np.asarray(tone, dtype=np.float32)
 
 
-def _tiles(planes: Planes, grain: list[Layer], rng: np.random.Generator, *, size: float, age: float) -> Layer:
+def _tiles(planes: RoofPlanes, grain: list[Layer], rng: np.random.Generator, *, size: float, age: float) -> Layer:
     """Lay rows of tiles, each a little different, with moss where the grain says."""
     row = np.floor(planes.down / size).astype(np.int64)
     column = np.floor(planes.along / 0.3 + 0.5 * (row % 2)).astype(np.int64)
@@ -77,7 +77,7 @@ def _tiles(planes: Planes, grain: list[Layer], rng: np.random.Generator, *, size
     return np.asarray(tone - 0.05 * age * np.clip(grain[3], -1, 2), dtype=np.float32)
 
 
-def _sheets(planes: Planes, grain: list[Layer], rng: np.random.Generator, *, age: float) -> Layer:
+def _sheets(planes: RoofPlanes, grain: list[Layer], rng: np.random.Generator, *, age: float) -> Layer:
     """Lay corrugated sheets, 0.95 m wide and 3.2 m long, with rust where the grain says."""
     sheet = np.floor(planes.along / 0.95).astype(np.int64)
     lap = np.floor(planes.down / 3.2).astype(np.int64)

@@ -10,9 +10,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from samgeo.synthetic.plan import Plan, Street, Warp
+from samgeo.synthetic.plan import Street, TownPlan, Warp
 
-__all__ = ["Block", "Site", "lay_out"]
+__all__ = ["CityBlock", "Site", "lay_out"]
 
 # Width in metres and kind of the streets that the first, second... cut makes; later cuts make the last.
 _CUTS = ((11.0, "main"), (8.0, "street"), (7.0, "street"), (6.0, "street"), (5.0, "lane"))
@@ -65,7 +65,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class CityBlock:
     """Land between streets: a rectangle of the straight plan, with its long side first.
 
     Attributes
@@ -123,7 +123,7 @@ class Block:
         return self.polygon(0, 0, self.length, self.depth)
 
 
-def lay_out(site: Site, plan: Plan, rng: np.random.Generator) -> list[Block]:
+def lay_out(site: Site, plan: TownPlan, rng: np.random.Generator) -> list[CityBlock]:
     """Cut the site into blocks; the streets between them go into the plan."""
     reach = math.hypot(site.width, site.height) / 2 + _MARGIN_M + 40
     seen = site.frame.buffer(_MARGIN_M)
@@ -134,8 +134,8 @@ def lay_out(site: Site, plan: Plan, rng: np.random.Generator) -> list[Block]:
 
 
 def _cut(
-    site: Site, plan: Plan, rng: np.random.Generator, rect: tuple[float, float, float, float], depth: int
-) -> Iterator[Block]:
+    site: Site, plan: TownPlan, rng: np.random.Generator, rect: tuple[float, float, float, float], depth: int
+) -> Iterator[CityBlock]:
     """Halve a rectangle until it is a block; half of a street's width is already off its sides."""
     u0, v0, u1, v1 = rect
     place = site.warp((u0 + u1) / 2, (v0 + v1) / 2)
@@ -144,7 +144,7 @@ def _cut(
     zone = _zone(site, rng, place, (long, short), country=country)
     if zone:
         turned = v1 - v0 > u1 - u0
-        yield Block(site.warp, (u0, v0), long, short, turned, zone)
+        yield CityBlock(site.warp, (u0, v0), long, short, turned, zone)
         return
     along_u = u1 - u0 >= v1 - v0
     if not country and long < 105:  # the long side is a block's already

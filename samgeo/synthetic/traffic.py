@@ -10,7 +10,7 @@ import shapely
 from shapely.ops import substring
 
 from samgeo.synthetic.canvas import CLASSES, Canvas
-from samgeo.synthetic.plan import Car, Plan, Street, Tree
+from samgeo.synthetic.plan import Car, Street, TownPlan, Tree
 
 __all__ = ["paint_cars", "paint_fences", "paint_streets", "populate"]
 
@@ -23,7 +23,7 @@ _PAINTS = (
 )  # fmt: skip
 
 
-def populate(plan: Plan, rng: np.random.Generator) -> None:
+def populate(plan: TownPlan, rng: np.random.Generator) -> None:
     """Put cars and trees along the streets."""
     for street in plan.streets:
         if street.kind == "track":
@@ -33,7 +33,7 @@ def populate(plan: Plan, rng: np.random.Generator) -> None:
             _plant(plan, street, rng)
 
 
-def _drive(plan: Plan, street: Street, rng: np.random.Generator) -> None:
+def _drive(plan: TownPlan, street: Street, rng: np.random.Generator) -> None:
     # On main streets cars drive, elsewhere they are parked.
     share, offset = (0.16, 2.3) if street.kind == "main" else (0.17, street.width / 2 - 1.05)
     for at in np.arange(6.0, street.line.length - 6.0, 6.2):
@@ -45,7 +45,7 @@ def _drive(plan: Plan, street: Street, rng: np.random.Generator) -> None:
                 plan.cars.append(Car(float(x), float(y), heading, float(rng.uniform(3.9, 4.9))))
 
 
-def _plant(plan: Plan, street: Street, rng: np.random.Generator) -> None:
+def _plant(plan: TownPlan, street: Street, rng: np.random.Generator) -> None:
     size = rng.uniform(1.5, 2.8)
     for at in np.arange(4.0, street.line.length, rng.uniform(9, 14)):
         place, way = _on(street.line, at + rng.uniform(-1, 1))
@@ -118,7 +118,7 @@ def _zebras(street: Street, junctions: shapely.Geometry) -> Iterator[shapely.Geo
                 yield shapely.LineString([start, start + way * 2.8]).buffer(0.26, cap_style="flat")
 
 
-def paint_fences(canvas: Canvas, plan: Plan, rng: np.random.Generator) -> None:
+def paint_fences(canvas: Canvas, plan: TownPlan, rng: np.random.Generator) -> None:
     """Paint hedges and garden walls; both are high enough for a shadow."""
     hedge = canvas.burn([line.buffer(float(rng.uniform(0.4, 0.75)), cap_style="flat") for line in plan.hedges]) > 0
     hedge &= canvas.classes != CLASSES.index("road")

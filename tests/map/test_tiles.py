@@ -11,7 +11,7 @@ from PIL import Image
 import samgeo
 from samgeo.errors import OptionError
 from samgeo.map.view import tiles
-from samgeo.map.view.map_coordinates import RADIUS_M, Place
+from samgeo.map.view.map_coordinates import RADIUS_M, MapPlacement
 from samgeo.map.view.viewport import View, draw
 from samgeo.map.widget import Map
 from samgeo.testing.oracle import Oracle
@@ -133,7 +133,7 @@ def test_its_tiles_show_what_the_kernel_shows(tmp_path, pixels, kind: str) -> No
     affine = (1.2, 0.0, 1_500_000.0, 0.0, -1.2, 6_800_000.0)
     raster = samgeo.Raster.open(write(tmp_path / "a.tif", values, crs="EPSG:3857", transform=affine))
     layer = tiles.tile_layer(raster)
-    zoom, place = 18, Place.of(raster.geobox)
+    zoom, place = 18, MapPlacement.of(raster.geobox)
     half, across = np.pi * RADIUS_M, 2 * np.pi * RADIUS_M / 2**zoom
     x, y = int((half + 1_500_060) // across), int((half - 6_799_940) // across)
     west, north = x * across - half, half - y * across

@@ -15,7 +15,7 @@ from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.bands import Band
 from samgeo.geo.raster.raster import Raster
-from samgeo.map.view.map_coordinates import Place
+from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.screen import fit, whole
 from samgeo.map.view.viewport import View, draw, encode
 from samgeo.testing.rasters import TRANSFORMS, coordinate_pixels, pixel_coordinates, write_raster
@@ -41,7 +41,7 @@ def raster(request: pytest.FixtureRequest, tmp_path) -> Raster:
     return Raster.open(write_raster(tmp_path / "where.tif", coordinate_pixels(SHAPE), crs=crs, transform=transform))
 
 
-def view_of(place: Place, rect: Rect, width: int) -> View:
+def view_of(place: MapPlacement, rect: Rect, width: int) -> View:
     """A view with square pixels around a part of the raster."""
     corners = np.array([(x, y) for x in (rect.x0, rect.x1) for y in (rect.y0, rect.y1)], dtype=float)
     plane = place.to_plane(place.from_pixels(corners))
@@ -53,7 +53,7 @@ def view_of(place: Place, rect: Rect, width: int) -> View:
     return View(south, west, north, east, width, height)
 
 
-def centres_px(place: Place, picture) -> np.ndarray:
+def centres_px(place: MapPlacement, picture) -> np.ndarray:
     """The raster pixels under the centres of a picture's pixels."""
     corners = place.to_plane(np.array(picture.bounds))
     width, height = picture.image.size
@@ -63,7 +63,7 @@ def centres_px(place: Place, picture) -> np.ndarray:
 
 
 def test_every_pixel_on_the_screen_is_that_of_the_raster_under_it(raster: Raster) -> None:
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     picture = draw(raster, place, view_of(place, Rect(0, 0, SHAPE[1], SHAPE[0]), 701))
     assert picture is not None
     rgba = np.asarray(picture.image)
@@ -78,7 +78,7 @@ def test_every_pixel_on_the_screen_is_that_of_the_raster_under_it(raster: Raster
 
 
 def test_a_part_is_drawn_where_it_is_in_the_whole(raster: Raster) -> None:
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     picture = draw(raster, place, view_of(place, Rect(40, 30, 60, 50), 400))
     assert picture is not None
     rgba = np.asarray(picture.image)
@@ -96,7 +96,7 @@ def test_spots_stay_in_place_when_the_view_is_coarser_than_the_raster(name: str,
     for x, y in spots:
         values[y - 12 : y + 12, x - 12 : x + 12] = 255
     raster = Raster.open(write_raster(tmp_path / "spots.tif", values, crs=crs, transform=transform, overviews=(2, 4)))
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     picture = draw(raster, place, view_of(place, Rect(0, 0, 1500, 1200), 400))
     assert picture is not None
     grey = np.asarray(picture.image)[..., 0].astype(float)
@@ -111,7 +111,7 @@ def test_spots_stay_in_place_when_the_view_is_coarser_than_the_raster(name: str,
 
 
 def test_a_picture_is_cut_to_the_raster_on_whole_screen_pixels(raster: Raster) -> None:
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     inner = view_of(place, Rect(0, 0, SHAPE[1], SHAPE[0]), 200)
     low, high = place.to_plane(np.array([[inner.south, inner.west], [inner.north, inner.east]]))
     unit = (high - low) / (inner.width, inner.height)
@@ -128,7 +128,7 @@ def test_a_picture_is_cut_to_the_raster_on_whole_screen_pixels(raster: Raster) -
 
 @pytest.mark.parametrize("ratio", [1.5, 2, 3])
 def test_on_a_fine_screen_a_picture_has_its_pixels_and_lies_on_those_of_the_page(raster: Raster, ratio: float) -> None:
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     inner = view_of(place, Rect(0, 0, SHAPE[1], SHAPE[0]), 400)
     low, high = place.to_plane(np.array([[inner.south, inner.west], [inner.north, inner.east]]))
     unit = (high - low) / (inner.width, inner.height)
@@ -164,7 +164,7 @@ def test_no_screen_is_so_fine_that_its_picture_is_huge() -> None:
 
 
 def test_a_view_beside_the_raster_is_no_picture(raster: Raster) -> None:
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     south, west, north, east = place.bounds
     step = east - west
     if place.px_per_degree is None:
@@ -176,7 +176,7 @@ def test_pixels_without_data_are_transparent_and_the_url_keeps_them_so(tmp_path)
     values = np.full((60, 80, 3), 200, dtype=np.uint8)
     values[10:30, 20:50] = 0
     raster = Raster.open(write_raster(tmp_path / "hole.tif", values, crs="EPSG:3857", nodata=0))
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     picture = draw(raster, place, whole(place))
     assert picture is not None
     alpha = np.asarray(picture.image.resize((80, 60), Image.Resampling.NEAREST))[..., 3]
@@ -226,7 +226,7 @@ def endless(decimation: float) -> tuple[Endless, Raster]:
 @pytest.mark.parametrize("side", [100_000, 30_000, 4_000, 300, 20])
 def test_a_screen_reads_a_screenful_of_a_huge_raster(side: int) -> None:
     source, raster = endless(256)
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     start = 50_000 - side // 2
     view = view_of(place, Rect(start, start, start + side, start + side), 1000)
     assert draw(raster, place, view) is not None
@@ -237,7 +237,7 @@ def test_a_screen_reads_a_screenful_of_a_huge_raster(side: int) -> None:
 
 def test_without_overviews_a_huge_raster_is_refused_from_afar_and_drawn_from_near() -> None:
     source, raster = endless(1)
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     with pytest.raises(RasterError, match=r"endless\.tif has no overviews.*gdaladdo"):
         draw(raster, place, whole(place))
     assert source.reads == []
@@ -268,7 +268,7 @@ def test_a_sparse_file_of_ten_gigapixels_is_drawn_from_near(tmp_path) -> None:
     with rasterio.open(path, "w", **profile, **tiles, transform=Affine(0.1, 0, 500_000, 0, -0.1, 5_400_000)) as file:
         file.write(np.moveaxis(coordinate_pixels((512, 512)), 2, 0) | 1, window=Window(51_200, 51_200, 512, 512))
     raster = Raster.open(path)
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     picture = draw(raster, place, view_of(place, Rect(51_300, 51_300, 51_400, 51_400), 500))
     assert picture is not None
     assert path.stat().st_size < 10_000_000
@@ -294,13 +294,13 @@ def test_a_view_of_nothing_is_refused() -> None:
 
 def test_what_the_globe_cannot_show_lies_in_its_own_pixels() -> None:
     for name, (crs, transform) in GRIDS.items():
-        place = Place.of(GeoBox(SHAPE, Affine(*transform), crs))
+        place = MapPlacement.of(GeoBox(SHAPE, Affine(*transform), crs))
         assert (place.px_per_degree is None) == (name not in {"pole", "date line", "no CRS"})
         assert place.crs == ("EPSG:4326" if place.px_per_degree is None else "pixels")
 
 
 def test_places_go_to_pixels_and_back(raster: Raster) -> None:
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     xy = np.array([[0.5, 0.5], [119.25, 3.75], [60.0, 89.5]])
     assert place.to_pixels(place.from_pixels(xy)) == pytest.approx(xy, abs=1 / 256)
     latlng = place.from_pixels(xy)
@@ -308,7 +308,7 @@ def test_places_go_to_pixels_and_back(raster: Raster) -> None:
 
 
 def test_a_polygon_goes_to_the_map_with_the_precision_of_its_pixels(raster: Raster) -> None:
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     corners = np.array([[10.0, 10.0], [40.0, 12.0], [33.0, 50.0]])
     affine = raster.geobox.affine
     polygon = shapely.Polygon([affine * tuple(corner) for corner in corners])
@@ -321,7 +321,7 @@ def test_a_polygon_goes_to_the_map_with_the_precision_of_its_pixels(raster: Rast
 
 
 def test_the_whole_raster_fits_the_screen(raster: Raster) -> None:
-    place = Place.of(raster.geobox)
+    place = MapPlacement.of(raster.geobox)
     _, zoom = fit(place, 800, 600)
     south, west, north, east = place.bounds
     low, high = place.to_plane(np.array([[south, west], [north, east]]))

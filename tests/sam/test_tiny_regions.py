@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import samgeo
 from samgeo.models.tiny import mask_regions as module
-from samgeo.models.tiny.mask_regions import BACKGROUND, HALO, INEXACT_PX, LEAST_LOGIT, Regions, regions_of
+from samgeo.models.tiny.mask_regions import BACKGROUND, HALO, INEXACT_PX, LEAST_LOGIT, CellRegions, regions_of
 from samgeo.models.tiny.network import TinyConfig, TinyNetwork
 from samgeo.synthetic import town
 
@@ -140,7 +140,7 @@ def test_a_candidate_that_is_expected_nowhere_has_a_region_where_it_is_expected_
 
 
 def test_placing_leaves_out_what_is_not_exact():
-    region = Regions(torch.tensor([0]), torch.tensor([0]), torch.tensor([5]), 7, CELLS)
+    region = CellRegions(torch.tensor([0]), torch.tensor([0]), torch.tensor([5]), 7, CELLS)
     onto = torch.full((1, 2, 128, 128), BACKGROUND)
     drawn = torch.full((1, 2, 28, 28), -5.0)
     drawn[0, 1, 10, 27 - INEXACT_PX] = 0.0

@@ -27,7 +27,7 @@ from samgeo.geo.vector.reading import PROVENANCE
 if TYPE_CHECKING:
     import pyproj
 
-__all__ = ["Layers", "Table", "decode", "encode", "opened"]
+__all__ = ["Layers", "RowTable", "decode", "encode", "opened"]
 
 WAIT_S = 5.0
 """How long a transaction waits for another program that writes to the file."""
@@ -57,7 +57,7 @@ _METADATA_EXTENSION = "http://www.geopackage.org/spec120/#extension_metadata"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RowTable:
     """A layer of features in a GeoPackage.
 
     Attributes
@@ -137,7 +137,7 @@ class Layers:
     connection: sqlite3.Connection
     path: Path
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[RowTable]:
         """Return the layers of features that are stored, without views.
 
         Raises
@@ -157,10 +157,10 @@ class Layers:
         for name, geometry, srs_id, kind in found:
             columns = self.connection.execute(f"PRAGMA table_info({_quoted(name)})").fetchall()
             fid = next((column[1] for column in columns if column[5] == 1), "rowid")
-            tables.append(Table(name, fid, geometry, tuple(column[1] for column in columns), srs_id, str(kind).upper()))
+            tables.append(RowTable(name, fid, geometry, tuple(column[1] for column in columns), srs_id, str(kind).upper()))
         return tables
 
-    def crs(self, table: Table) -> pyproj.CRS | None:
+    def crs(self, table: RowTable) -> pyproj.CRS | None:
         """Return the CRS of a layer, or None where it is undefined."""
         import pyproj
 
@@ -175,7 +175,7 @@ class Layers:
         except pyproj.exceptions.CRSError:
             return pyproj.CRS.from_wkt(found[2])
 
-    def note(self, table: Table) -> dict[str, Any] | None:
+    def note(self, table: RowTable) -> dict[str, Any] | None:
         """Return what `samgeo.geo.vector.reading.write_vectors` was told of a layer's making, or None."""
         for _, text in self._metadata(table):
             for element in _elements(text):
@@ -187,7 +187,7 @@ class Layers:
                     return found if isinstance(found, dict) else None
         return None
 
-    def write_note(self, table: Table, note: Mapping[str, Any]) -> None:
+    def write_note(self, table: RowTable, note: Mapping[str, Any]) -> None:
         """Replace what is said of a layer's making; other metadata of the layer stay."""
         for statement in _METADATA_TABLES.split(";"):
             self.connection.execute(statement)
@@ -218,40 +218,40 @@ class Layers:
             (table.name, made.lastrowid),
         )
 
-    def rows(self, table: Table, columns: Sequence[str]) -> list[Row]:
+    def rows(self, table: RowTable, columns: Sequence[str]) -> list[Row]:
         """Return the values of columns in each row, ordered by the primary key; None for a column that is not there."""
         names = ", ".join(_quoted(one) if table.column(one) or one == table.fid else "NULL" for one in columns)
         statement = f"SELECT {names} FROM {_quoted(table.name)} ORDER BY {_quoted(table.fid)}"  # noqa: S608 - names are quoted
         return self.connection.execute(statement).fetchall()
 
-    def row(self, table: Table, fid: int) -> dict[str, Value]:
+    def row(self, table: RowTable, fid: int) -> dict[str, Value]:
         """Return a whole row, by the names of its columns; nothing where there is none."""
         statement = f"SELECT * FROM {_quoted(table.name)} WHERE {_quoted(table.fid)} = ?"  # noqa: S608 - names are quoted
         found = self.connection.execute(statement, (fid,)).fetchone()
         return {} if found is None else dict(zip(table.columns, found, strict=True))
 
-    def insert(self, table: Table, values: Mapping[str, Value]) -> int:
+    def insert(self, table: RowTable, values: Mapping[str, Value]) -> int:
         """Add a row; return its primary key."""
         names, marks = ", ".join(map(_quoted, values)), ", ".join("?" * len(values))
         statement = f"INSERT INTO {_quoted(table.name)} ({names}) VALUES ({marks})"  # noqa: S608 - names are quoted
         return int(self.connection.execute(statement, tuple(values.values())).lastrowid or 0)
 
-    def update(self, table: Table, fid: int, values: Mapping[str, Value]) -> None:
+    def update(self, table: RowTable, fid: int, values: Mapping[str, Value]) -> None:
         """Change some columns of a row."""
         sets = ", ".join(f"{_quoted(name)} = ?" for name in values)
         statement = f"UPDATE {_quoted(table.name)} SET {sets} WHERE {_quoted(table.fid)} = ?"  # noqa: S608 - names are quoted
         self.connection.execute(statement, (*values.values(), fid))
 
-    def delete(self, table: Table, fid: int) -> None:
+    def delete(self, table: RowTable, fid: int) -> None:
         """Delete a row."""
         statement = f"DELETE FROM {_quoted(table.name)} WHERE {_quoted(table.fid)} = ?"  # noqa: S608 - names are quoted
         self.connection.execute(statement, (fid,))
 
-    def add_column(self, table: Table, name: str, kind: str) -> None:
+    def add_column(self, table: RowTable, name: str, kind: str) -> None:
         """Add a column of a type of SQLite."""
         self.connection.execute(f"ALTER TABLE {_quoted(table.name)} ADD COLUMN {_quoted(name)} {kind}")
 
-    def declare(self, table: Table, geometries: Sequence[shapely.Geometry]) -> None:
+    def declare(self, table: RowTable, geometries: Sequence[shapely.Geometry]) -> None:
         """Say in the file's table of contents that a layer was changed, and where geometries that were written lie."""
         by_name = "lower(table_name) = lower(?)"
         self.connection.execute(
@@ -269,13 +269,13 @@ class Layers:
         if table.kind == "POLYGON" and any(shapely.get_type_id(one) == shapely.GeometryType.MULTIPOLYGON for one in geometries):
             self.set_kind(table, "GEOMETRY")
 
-    def set_kind(self, table: Table, kind: str) -> None:
+    def set_kind(self, table: RowTable, kind: str) -> None:
         """Declare another type of geometry."""
         self.connection.execute(
             "UPDATE gpkg_geometry_columns SET geometry_type_name = ? WHERE lower(table_name) = lower(?)", (kind, table.name)
         )
 
-    def _metadata(self, table: Table) -> list[tuple[int, str]]:
+    def _metadata(self, table: RowTable) -> list[tuple[int, str]]:
         """Return the number and the text of GDAL's metadata of a layer."""
         try:
             found = self.connection.execute(

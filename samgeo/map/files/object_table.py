@@ -11,7 +11,7 @@ import shapely
 
 from samgeo.errors import VectorError
 from samgeo.map.files.export import REQUIRED, area_name, from_frame
-from samgeo.map.files.geopackage_rows import Layers, Row, Table, Value, decode, encode
+from samgeo.map.files.geopackage_rows import Layers, Row, RowTable, Value, decode, encode
 from samgeo.map.state.reducer import Annotation
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ObjectTable:
     Attributes
     ----------
     file : Layers
-    table : Table
+    table : RowTable
     geobox : GeoBox
         Of the raster.
     measure : callable
@@ -72,7 +72,7 @@ class ObjectTable:
     """
 
     file: Layers
-    table: Table
+    table: RowTable
     geobox: GeoBox
     measure: Callable[[Sequence[shapely.Geometry]], list[float]]
     crs: pyproj.CRS | None
@@ -225,7 +225,7 @@ def number_of(row: Row) -> int | None:
     return int(value) if isinstance(value, int | float) else None
 
 
-def _find(file: Layers) -> Table:
+def _find(file: Layers) -> RowTable:
     tables = file.tables()
     ours = [one for one in tables if all(one.column(name) for name in REQUIRED)]
     noted = [one for one in ours if member_of(file.note(one)) is not None]
@@ -247,7 +247,7 @@ def _integer(value: Value) -> int:
     return value
 
 
-def _typed(table: Table, geometry: shapely.Geometry) -> shapely.Geometry:
+def _typed(table: RowTable, geometry: shapely.Geometry) -> shapely.Geometry:
     if isinstance(geometry, shapely.Polygon) and table.kind == "MULTIPOLYGON":
         return shapely.MultiPolygon([geometry])
     return geometry

@@ -27,7 +27,7 @@ from samgeo.map.state.actions import (
     SetClass,
 )
 
-__all__ = ["Annotation", "Answer", "Offer", "Prompt", "Proposal", "Rules", "State", "apply"]
+__all__ = ["Annotation", "Offer", "Prompt", "Proposal", "Rules", "State", "Suggestion", "apply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Suggestion:
     """What a model offers for a prompt: up to three candidates, the best first, or none and why."""
 
     offers: tuple[Offer, ...] = ()
@@ -145,7 +145,7 @@ class State:
     ----------
     prompt : Prompt
         The clicks and the box of the object in the making.
-    answer : Answer
+    answer : Suggestion
         Its live candidates.
     chosen : int
         Which of them.
@@ -160,7 +160,7 @@ class State:
     """
 
     prompt: Prompt = Prompt()
-    answer: Answer = Answer()
+    answer: Suggestion = Suggestion()
     chosen: int = 0
     objects: tuple[Annotation, ...] = ()
     proposals: tuple[Proposal, ...] = ()
@@ -195,13 +195,13 @@ class Rules:
     classes : tuple of str
         The palette.
     ask : callable
-        `Prompt` to `Answer`.
+        `Prompt` to `Suggestion`.
     measure : callable
         Geometries in the raster's CRS to their areas.
     """
 
     classes: tuple[str, ...]
-    ask: Callable[[Prompt], Answer]
+    ask: Callable[[Prompt], Suggestion]
     measure: Callable[[Sequence[shapely.Geometry]], list[float]]
 
 
@@ -275,7 +275,7 @@ def _check_class(class_name: str, classes: tuple[str, ...]) -> None:
 
 
 def _cleared(state: State) -> State:
-    return replace(state, prompt=Prompt(), answer=Answer(), chosen=0)
+    return replace(state, prompt=Prompt(), answer=Suggestion(), chosen=0)
 
 
 def _accept(state: State, class_name: str, rules: Rules) -> State:

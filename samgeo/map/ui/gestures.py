@@ -11,7 +11,7 @@ from samgeo.errors import OptionError
 from samgeo.geo.coordinates.overlay import in_pixels
 from samgeo.map.session import Session
 from samgeo.map.ui.pointer import Box, LatLng, Outline, Pick, Point
-from samgeo.map.view.map_coordinates import Place
+from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.viewport import View
 from samgeo.segmentation.masks.vectorize import georeference
 
@@ -27,12 +27,12 @@ class Hand:
     Attributes
     ----------
     session : Session
-    place : Place
+    place : MapPlacement
         Of its raster.
     """
 
     session: Session
-    place: Place
+    place: MapPlacement
 
     def do(self, gesture: Point | Box | Pick | Outline, class_name: str) -> None:
         """Do what a gesture means.

@@ -15,7 +15,7 @@ from samgeo.map.ui.browser_part import library
 from samgeo.map.ui.messages import describe, tell_of
 from samgeo.map.ui.panel import Panel, hex_color
 from samgeo.map.view.layers import Pictures, Polygons, Sketch
-from samgeo.map.view.map_coordinates import Place
+from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.viewport import View, draw
 from samgeo.plot.colors import palette
 
@@ -31,7 +31,7 @@ class Drawing:
     Parameters
     ----------
     session : Session
-    place : Place
+    place : MapPlacement
         Of its raster.
     leaflet : Map
         Of ipyleaflet.
@@ -48,7 +48,7 @@ class Drawing:
     sketch : Sketch
     """
 
-    def __init__(self, session: Session, place: Place, leaflet: Any, act: Callable[[str], None], tiles: Any) -> None:
+    def __init__(self, session: Session, place: MapPlacement, leaflet: Any, act: Callable[[str], None], tiles: Any) -> None:
         self._session, self._place, self._leaflet = session, place, leaflet
         self._unit = "px" if place.geobox.crs is None else "m²"
         self._lock = threading.RLock()

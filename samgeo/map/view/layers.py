@@ -9,8 +9,8 @@ from samgeo.map.state.actions import AddPoint
 from samgeo.map.state.reducer import Annotation, Offer, Prompt, Proposal
 from samgeo.map.ui.browser_part import library
 from samgeo.map.ui.pointer import LatLng
-from samgeo.map.view.map_coordinates import Place
-from samgeo.map.view.viewport import Picture, encode
+from samgeo.map.view.map_coordinates import MapPlacement
+from samgeo.map.view.viewport import ViewPicture, encode
 
 __all__ = ["Pictures", "Polygons", "Sketch"]
 
@@ -61,7 +61,7 @@ class Pictures:
         layers: tuple[Any, ...] = self._group.layers
         return layers
 
-    def show(self, picture: Picture) -> None:
+    def show(self, picture: ViewPicture) -> None:
         """Show a picture above the others; of those, the first and the last stay."""
         layer = self._library.ImageOverlay(url=encode(picture.image), bounds=picture.bounds)
         before = self.shown
@@ -78,14 +78,16 @@ class Polygons:
     ----------
     leaflet : Map
         Of ipyleaflet.
-    place : Place
+    place : MapPlacement
     style : callable
         A shape, and whether it is selected, to Leaflet's style.
     hovered : callable
         Gets the id of a shape when the mouse comes over it.
     """
 
-    def __init__(self, leaflet: Any, place: Place, style: Callable[[Any, bool], Mapping[str, Any]], hovered: Hovered) -> None:
+    def __init__(
+        self, leaflet: Any, place: MapPlacement, style: Callable[[Any, bool], Mapping[str, Any]], hovered: Hovered
+    ) -> None:
         self._library = library("ipyleaflet")
         self._group = self._library.LayerGroup()
         self._place = place
@@ -138,10 +140,10 @@ class Sketch:
     ----------
     leaflet : Map
         Of ipyleaflet.
-    place : Place
+    place : MapPlacement
     """
 
-    def __init__(self, leaflet: Any, place: Place) -> None:
+    def __init__(self, leaflet: Any, place: MapPlacement) -> None:
         self._place = place
         made = [library("ipyleaflet").GeoJSON(data=collection(())) for _ in range(2)]
         self._preview, self._draft = made

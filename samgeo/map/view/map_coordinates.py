@@ -16,7 +16,7 @@ from samgeo.geo.coordinates.prompt_geometry import PIXELS, from_pixels
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-__all__ = ["Place"]
+__all__ = ["MapPlacement"]
 
 RADIUS_M = 6_378_137.0
 """Of the sphere of Web Mercator (EPSG:3857)."""
@@ -32,7 +32,7 @@ ROUND_PX = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MapPlacement:
     """Where a raster lies on a map.
 
     A raster with a CRS lies on the globe, which is drawn in Web Mercator. One without, or one that Web Mercator cannot show (at
@@ -51,7 +51,7 @@ class Place:
     px_per_degree: float | None
 
     @classmethod
-    def of(cls, geobox: GeoBox) -> Place:
+    def of(cls, geobox: GeoBox) -> MapPlacement:
         """Find the place for a raster."""
         if geobox.crs is not None and _fits_mercator(geobox):
             return cls(geobox, None)

@@ -10,7 +10,7 @@ import numpy as np
 
 from samgeo.errors import OptionError
 from samgeo.map.ui.browser_part import library
-from samgeo.map.view.map_coordinates import RADIUS_M, Place
+from samgeo.map.view.map_coordinates import RADIUS_M, MapPlacement
 from samgeo.map.view.viewport import MAX_SIDE, View
 
 __all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "whole"]
@@ -41,12 +41,12 @@ def check_basemap(basemap: object) -> None:
         )
 
 
-def make_leaflet(place: Place, basemap: Any, height: int) -> Any:
+def make_leaflet(place: MapPlacement, basemap: Any, height: int) -> Any:
     """Make a map of ipyleaflet that shows where a raster lies.
 
     Parameters
     ----------
-    place : Place
+    place : MapPlacement
     basemap : TileLayer or basemap of ipyleaflet, or None
     height : int
         Pixels, which the map fills.
@@ -80,7 +80,7 @@ def make_leaflet(place: Place, basemap: Any, height: int) -> Any:
     return leaflet
 
 
-def fit(place: Place, width: float, height: float) -> tuple[tuple[float, float], float]:
+def fit(place: MapPlacement, width: float, height: float) -> tuple[tuple[float, float], float]:
     """Return the centre and the zoom that show all of a raster in so many screen pixels."""
     south, west, north, east = place.bounds
     corners = place.to_plane(np.array([[south, west], [north, east]]))
@@ -102,7 +102,7 @@ def in_view(leaflet: Any) -> View | None:
     return View(south, west, north, east, min(width, MAX_SIDE), min(height, MAX_SIDE))
 
 
-def whole(place: Place) -> View:
+def whole(place: MapPlacement) -> View:
     """Return a view of all of a raster, for when nothing is known of the screen."""
     south, west, north, east = place.bounds
     corners = place.to_plane(np.array([[south, west], [north, east]]))

@@ -13,7 +13,7 @@ from samgeo.map.ui.browser_part import library
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
-    from samgeo.map.view.map_coordinates import Place
+    from samgeo.map.view.map_coordinates import MapPlacement
 
 __all__ = ["KERNEL", "TILES", "check_tiles", "tile_layer"]
 
@@ -24,7 +24,7 @@ TILES = (KERNEL, SERVER)
 INSTEAD = 'leave tiles="kernel", which shows any raster.'
 
 
-def check_tiles(tiles: str, raster: Raster, place: Place) -> None:
+def check_tiles(tiles: str, raster: Raster, place: MapPlacement) -> None:
     """Refuse what cannot draw a raster.
 
     Parameters
@@ -32,7 +32,7 @@ def check_tiles(tiles: str, raster: Raster, place: Place) -> None:
     tiles : str
         One of `TILES`.
     raster : Raster
-    place : Place
+    place : MapPlacement
         Of the raster.
 
     Raises
@@ -75,7 +75,7 @@ def tile_layer(raster: Raster) -> Any:
         ) from None
 
 
-def _hindrance(raster: Raster, place: Place) -> str | None:
+def _hindrance(raster: Raster, place: MapPlacement) -> str | None:
     if _file(raster) is None:
         return "it serves single files of this machine, and this is none"
     if place.px_per_degree is not None:

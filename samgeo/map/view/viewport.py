@@ -17,9 +17,9 @@ from samgeo.geo.grid import Rect
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
-    from samgeo.map.view.map_coordinates import Place
+    from samgeo.map.view.map_coordinates import MapPlacement
 
-__all__ = ["Picture", "View", "draw", "encode"]
+__all__ = ["View", "ViewPicture", "draw", "encode"]
 
 # Between nodes so many screen pixels apart the way from the screen to the raster is taken for bilinear.
 STEP_PX = 32
@@ -86,7 +86,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class ViewPicture:
     """A picture and where it lies.
 
     Attributes
@@ -109,19 +109,19 @@ class Picture:
         return (self.south, self.west), (self.north, self.east)
 
 
-def draw(raster: Raster, place: Place, view: View) -> Picture | None:
+def draw(raster: Raster, place: MapPlacement, view: View) -> ViewPicture | None:
     """Draw what is in view of a raster, a pixel of the picture for a pixel of the screen.
 
     Parameters
     ----------
     raster : Raster
-    place : Place
+    place : MapPlacement
         Of the raster.
     view : View
 
     Returns
     -------
-    Picture or None
+    ViewPicture or None
         Cut to the raster; None where the view shows nothing of it.
 
     Raises
@@ -147,7 +147,7 @@ def draw(raster: Raster, place: Place, view: View) -> Picture | None:
     (low_lat, low_lng), (high_lat, high_lng) = place.from_plane(
         np.array([[left + x0 * unit[0], top - y1 * unit[1]], [left + x1 * unit[0], top - y0 * unit[1]]])
     ).tolist()
-    return None if image is None else Picture(image, low_lat, low_lng, high_lat, high_lng)
+    return None if image is None else ViewPicture(image, low_lat, low_lng, high_lat, high_lng)
 
 
 def encode(image: Image.Image) -> str:

@@ -19,9 +19,9 @@ from samgeo.models.preprocessing import normalise, squares
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.decoder import MaskDecoder
 from samgeo.models.sam1.encoder import ImageEncoder
-from samgeo.models.sam1.prompt_encoder import PromptEncoder, Prompts
+from samgeo.models.sam1.prompt_encoder import EncodedPrompts, PromptEncoder
 
-__all__ = ["Embedding", "Prompts", "Sam", "SamNetwork"]
+__all__ = ["Embedding", "EncodedPrompts", "Sam", "SamNetwork"]
 
 # Decoding holds about this many bytes of activations (on CUDA, a share of what is free), and for each prompt as many as
 # eight image-sized maps.
@@ -173,7 +173,7 @@ class Sam:
             If there is no prompt, or the prompts do not fit each other or the model.
         """
         features = self._features(embedding)
-        prompts = Prompts.of(points, labels, boxes, masks, low=self._low, device=self.device)
+        prompts = EncodedPrompts.of(points, labels, boxes, masks, low=self._low, device=self.device)
         kept = self._kept(multimask)
         decoder = self.network.mask_decoder
         logits = torch.empty(len(prompts), len(kept), self._low, self._low, device=self.device)
@@ -200,7 +200,7 @@ class Sam:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor, NDArray[np.float32]]:
         """Segment points, drawing only what passes; see ``samgeo.models.protocols.Gating``."""
         features = self._features(embedding)
-        prompts = Prompts.of(points, labels, None, None, low=self._low, device=self.device)
+        prompts = EncodedPrompts.of(points, labels, None, None, low=self._low, device=self.device)
         kept = self._kept(multimask)
         decoder = self.network.mask_decoder
         logits = [torch.empty(0, self._low, self._low, device=self.device)]
@@ -257,7 +257,7 @@ class Sam:
             raise OptionError(f"this embedding was made by another model than {self.name}.")
         return embedding.features.to(self.device, self.dtype)
 
-    def _attend(self, features: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
+    def _attend(self, features: Tensor, prompts: EncodedPrompts) -> tuple[Tensor, Tensor]:
         encoder = self.network.prompt_encoder
         none = torch.empty(len(prompts), 0, self.architecture.prompt_width, device=self.device)
         tokens = torch.cat([none, *encoder.tokens(prompts)], dim=1).to(self.dtype)

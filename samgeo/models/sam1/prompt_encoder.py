@@ -15,13 +15,13 @@ from samgeo.errors import OptionError
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.encoder import ChannelNorm
 
-__all__ = ["PromptEncoder", "Prompts"]
+__all__ = ["EncodedPrompts", "PromptEncoder"]
 
 BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = range(4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prompts:
+class EncodedPrompts:
     """Prompts of one window, checked and on the device.
 
     Attributes
@@ -42,7 +42,7 @@ class Prompts:
     masks: Tensor | None
 
     @classmethod
-    def of(cls, points: Any, labels: Any, boxes: Any, masks: Any, *, low: int, device: torch.device) -> Prompts:
+    def of(cls, points: Any, labels: Any, boxes: Any, masks: Any, *, low: int, device: torch.device) -> EncodedPrompts:
         """Check that prompts fit each other and masks of ``low`` pixels, and move them to the device."""
         if (points is None) != (labels is None):
             raise OptionError("points and labels go together: give 1 (foreground), 0 (background) or -1 (padding) a point.")
@@ -64,11 +64,11 @@ class Prompts:
     def __len__(self) -> int:
         return next(len(value) for value in (self.points, self.boxes, self.masks) if value is not None)
 
-    def __getitem__(self, part: slice) -> Prompts:
+    def __getitem__(self, part: slice) -> EncodedPrompts:
         points, labels, boxes, masks = (
             None if value is None else value[part] for value in (self.points, self.labels, self.boxes, self.masks)
         )
-        return Prompts(points, labels, boxes, masks)
+        return EncodedPrompts(points, labels, boxes, masks)
 
 
 class FourierPositions(nn.Module):
@@ -116,7 +116,7 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(channels, width, 1),
         )
 
-    def tokens(self, prompts: Prompts) -> list[Tensor]:
+    def tokens(self, prompts: EncodedPrompts) -> list[Tensor]:
         """Encode points and boxes as tensors of shape ``(P, T, C)``, one for each kind of prompt.
 
         Points without a box are followed by a padding token, as SAM was trained.

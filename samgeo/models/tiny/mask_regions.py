@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["BACKGROUND", "Regions", "regions_of"]
+__all__ = ["BACKGROUND", "CellRegions", "regions_of"]
 
 # Logits of what is not drawn.
 BACKGROUND = -12.0
@@ -30,7 +30,7 @@ SIDES = (7, 8, 10, 12, 16, 20, 24)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Regions:
+class CellRegions:
     """Squares of one size in a window, one for each of ``R`` prompts.
 
     Attributes
@@ -52,8 +52,8 @@ class Regions:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, part: slice) -> Regions:
-        return Regions(self.rows[part], self.top[part], self.left[part], self.side, self.cells)
+    def __getitem__(self, part: slice) -> CellRegions:
+        return CellRegions(self.rows[part], self.top[part], self.left[part], self.side, self.cells)
 
     @property
     def whole(self) -> bool:
@@ -101,7 +101,7 @@ class Regions:
         return exact, exact & (border[0][:, :, None] | border[1][:, None, :])
 
 
-def regions_of(coverage: Tensor, wanted: Tensor) -> Iterator[Regions]:
+def regions_of(coverage: Tensor, wanted: Tensor) -> Iterator[CellRegions]:
     """Find where the candidates of some prompts are expected.
 
     Parameters
@@ -113,7 +113,7 @@ def regions_of(coverage: Tensor, wanted: Tensor) -> Iterator[Regions]:
 
     Yields
     ------
-    Regions
+    CellRegions
         The rows of ``coverage``, each in one of them.
     """
     cells = round(coverage.shape[-1] ** 0.5)
@@ -127,7 +127,7 @@ def regions_of(coverage: Tensor, wanted: Tensor) -> Iterator[Regions]:
         rows = (chosen == number).nonzero()[:, 0]
         if len(rows):
             y, x = (_around(first[rows], length[rows], side, cells) for first, length in ((top, height), (left, width)))
-            yield Regions(rows, y, x, side, cells)
+            yield CellRegions(rows, y, x, side, cells)
 
 
 def _extent(seen: Tensor) -> tuple[Tensor, Tensor]:

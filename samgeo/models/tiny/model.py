@@ -15,10 +15,10 @@ from samgeo.errors import OptionError
 from samgeo.models.batching import explain_no_memory, fitting, for_parts, in_parts, joined
 from samgeo.models.embedding_packing import from_halves, to_halves
 from samgeo.models.preprocessing import squares
-from samgeo.models.sam1.prompt_encoder import Prompts
+from samgeo.models.sam1.prompt_encoder import EncodedPrompts
 from samgeo.models.tiny.decoder import Decoded
 from samgeo.models.tiny.encoder import Features
-from samgeo.models.tiny.mask_regions import BACKGROUND, Regions, regions_of
+from samgeo.models.tiny.mask_regions import BACKGROUND, CellRegions, regions_of
 from samgeo.models.tiny.network import TinyNetwork
 from samgeo.models.tiny.prompt_encoder import Prompted, Window
 
@@ -206,10 +206,10 @@ class Tiny:
         maps = (_repeated(layer[0].float(), side) for layer in pyramid)
         return torch.cat(list(maps), dim=-1).cpu().numpy()
 
-    def _prompts(self, embedding: Features, points: Any, labels: Any, boxes: Any, masks: Any) -> Prompts:
+    def _prompts(self, embedding: Features, points: Any, labels: Any, boxes: Any, masks: Any) -> EncodedPrompts:
         if len(embedding) != 1:
             raise OptionError(f"decode takes one window's embedding, not {len(embedding)}; give embedding[i].")
-        prompts = Prompts.of(points, labels, boxes, masks, low=self.input_size // 4, device=self.device)
+        prompts = EncodedPrompts.of(points, labels, boxes, masks, low=self.input_size // 4, device=self.device)
         if prompts.boxes is None:
             empty = _nothing(prompts)
             if len(empty):
@@ -224,7 +224,7 @@ class Tiny:
         rows = wanted.any(1).nonzero()[:, 0]
         at_once = self._at_once(DRAW_AT_ONCE)
         low = self.input_size // 4
-        found: Iterable[Regions] = ()
+        found: Iterable[CellRegions] = ()
         whole = [rows]
         if decoded.coverage is not None:
             found, whole = regions_of(decoded.coverage[rows, kept], wanted[rows]), [rows[:0]]
@@ -234,7 +234,7 @@ class Tiny:
                 whole.append(regions.rows)
                 continue
 
-            def draw(part: slice, regions: Regions = regions) -> tuple[Tensor, Tensor, Tensor]:
+            def draw(part: slice, regions: CellRegions = regions) -> tuple[Tensor, Tensor, Tensor]:
                 some = regions[part]
                 logits = torch.full((len(some), wanted.shape[1], low, low), BACKGROUND, device=self.device)
                 drawn = self.network.draw_regions(window, prompted, decoded, kept, some)
@@ -253,7 +253,7 @@ class Tiny:
             return on_cpu
         return min(fitting(self.device, BYTES_A_PROMPT, budget=GPU_AT_ONCE * BYTES_A_PROMPT), GPU_AT_ONCE)
 
-    def _decode(self, window: Window, prompts: Prompts, answer: Callable[[Tensor, Prompted, Decoded], None]) -> None:
+    def _decode(self, window: Window, prompts: EncodedPrompts, answer: Callable[[Tensor, Prompted, Decoded], None]) -> None:
         """Decode prompts part by part as far as the predicted IoU, those with equally many points together."""
         for rows, points, labels in _without_padding(prompts):
             given = (points, labels)
@@ -273,14 +273,14 @@ def _repeated(layer: Tensor, side: int) -> Tensor:
     return layer.repeat_interleave(times, dim=0).repeat_interleave(times, dim=1)
 
 
-def _nothing(prompts: Prompts) -> Tensor:
+def _nothing(prompts: EncodedPrompts) -> Tensor:
     """Return which prompts have no point."""
     if prompts.labels is None:
         return torch.arange(len(prompts))
     return (prompts.labels < 0).all(1).nonzero()[:, 0]
 
 
-def _without_padding(prompts: Prompts) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+def _without_padding(prompts: EncodedPrompts) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
     """Group prompts by how many points they have: their rows, and points and labels without padding.
 
     Padding would take part in the attention, so that a prompt's answer would depend on the longest prompt beside it.

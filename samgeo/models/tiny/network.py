@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from samgeo.errors import OptionError
 from samgeo.models.tiny.decoder import Decoded, Decoder
 from samgeo.models.tiny.encoder import Features, ImageEncoder
-from samgeo.models.tiny.mask_regions import Regions
+from samgeo.models.tiny.mask_regions import CellRegions
 from samgeo.models.tiny.prompt_encoder import Prompted, PromptEncoder, Window
 from samgeo.models.tiny.upscaler import Upscaler
 from samgeo.models.trainable import Answer
@@ -150,7 +150,7 @@ class TinyNetwork(nn.Module):
         logits: Tensor = self.upscaler(decoded.image[rows], decoded.weights[rows, masks], window.skips, maps)
         return logits
 
-    def draw_regions(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: Regions) -> Tensor:
+    def draw_regions(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: CellRegions) -> Tensor:
         """Draw candidates ``masks`` in squares of the window: logits of shape (regions, masks, 4 side, 4 side)."""
         dtype, cells = decoded.image.dtype, regions.indices()
 

@@ -29,7 +29,7 @@ MASK_SCALE = 2.0
 UNLIKE = -9.0
 
 
-class Map(IntEnum):
+class DenseMap(IntEnum):
     """The dense prompt maps at stride 4, in the order of training."""
 
     FOREGROUND_SPOT = 0
@@ -134,7 +134,7 @@ class PromptEncoder(nn.Module):
         self.register_buffer("frequencies", torch.zeros(2, width // 2))
         self.kinds = nn.Embedding(len(Kind), width)
         self.pixel = nn.Linear(pyramid, width)
-        self.merge4 = nn.Linear(len(Map), maps[0])
+        self.merge4 = nn.Linear(len(DenseMap), maps[0])
         self.merge8 = nn.Linear(4 * maps[0], maps[1])
         self.merge16 = nn.Linear(4 * maps[1], width)
 
@@ -175,14 +175,14 @@ class PromptEncoder(nn.Module):
         masks : tensor, shape (P, S / 4, S / 4), optional
             Logits.
         """
-        maps: dict[Map, Tensor] = {}
+        maps: dict[DenseMap, Tensor] = {}
         if points is not None and labels is not None:
             maps |= _click_maps(window, points, labels)
         if boxes is not None:
             maps |= _box_maps(window, boxes)
         if masks is not None:
             given = torch.tanh(masks / MASK_SCALE).flatten(1).index_select(1, window.order4)
-            maps |= {Map.MASK: given, Map.MASK_GIVEN: torch.ones_like(given)}
+            maps |= {DenseMap.MASK: given, DenseMap.MASK_GIVEN: torch.ones_like(given)}
         maps |= _likeness_maps(window, points, labels, boxes)
         count = next(len(given) for given in (points, boxes) if given is not None)
         tokens, positions = self._tokens(count, window, points, labels, boxes)
@@ -216,7 +216,7 @@ class PromptEncoder(nn.Module):
             positions.append(tokens[-1])
         return torch.cat(tokens, dim=1), torch.cat(positions, dim=1)
 
-    def _merge(self, maps: dict[Map, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _merge(self, maps: dict[DenseMap, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Merge the maps at stride 4 and reduce them to strides 8 and 16; a map that is not there is zero everywhere."""
         stacked = torch.stack(list(maps.values()), dim=1)
         weight = self.merge4.weight[:, list(maps)]
@@ -231,13 +231,13 @@ def _cells(pixels: Tensor) -> Tensor:
     return pixels.reshape(len(pixels), -1, 4 * pixels.shape[2])
 
 
-def _click_maps(window: Window, points: Tensor, labels: Tensor) -> dict[Map, Tensor]:
+def _click_maps(window: Window, points: Tensor, labels: Tensor) -> dict[DenseMap, Tensor]:
     """Return how near each pixel is to the nearest click of each label."""
     squared = (window.x_px - points[..., :1]) ** 2 + (window.y_px - points[..., 1:]) ** 2
     maps = {}
     for label, spot, decay in (
-        (Kind.FOREGROUND, Map.FOREGROUND_SPOT, Map.FOREGROUND_DECAY),
-        (Kind.BACKGROUND, Map.BACKGROUND_SPOT, Map.BACKGROUND_DECAY),
+        (Kind.FOREGROUND, DenseMap.FOREGROUND_SPOT, DenseMap.FOREGROUND_DECAY),
+        (Kind.BACKGROUND, DenseMap.BACKGROUND_SPOT, DenseMap.BACKGROUND_DECAY),
     ):
         other = labels != label
         if not other.all():
@@ -247,13 +247,13 @@ def _click_maps(window: Window, points: Tensor, labels: Tensor) -> dict[Map, Ten
     return maps
 
 
-def _box_maps(window: Window, boxes: Tensor) -> dict[Map, Tensor]:
+def _box_maps(window: Window, boxes: Tensor) -> dict[DenseMap, Tensor]:
     """Return how far inside its box each pixel is."""
     inside_px = _inside_px(window, boxes)
     return {
-        Map.BOX_INSIDE: torch.sigmoid(inside_px / BOX_EDGE_PX) * 2 - 1,
-        Map.BOX_GIVEN: torch.ones_like(inside_px),
-        Map.BOX_DISTANCE: torch.tanh(inside_px / BOX_DISTANCE_PX),
+        DenseMap.BOX_INSIDE: torch.sigmoid(inside_px / BOX_EDGE_PX) * 2 - 1,
+        DenseMap.BOX_GIVEN: torch.ones_like(inside_px),
+        DenseMap.BOX_DISTANCE: torch.tanh(inside_px / BOX_DISTANCE_PX),
     }
 
 
@@ -263,13 +263,15 @@ def _inside_px(window: Window, boxes: Tensor) -> Tensor:
     return torch.minimum(torch.minimum(x - x0, x1 - x), torch.minimum(y - y0, y1 - y))
 
 
-def _likeness_maps(window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None) -> dict[Map, Tensor]:
+def _likeness_maps(
+    window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None
+) -> dict[DenseMap, Tensor]:
     """Return how alike each pixel is to the clicked ones, or to the mean of the box, at three strides."""
     features = window.features
     scales = (
-        (Map.LIKE_FOREGROUND4, 4, features.similar4[0], window.similar4),
-        (Map.LIKE_FOREGROUND8, 8, features.similar8[0], window.similar8),
-        (Map.LIKE_FOREGROUND16, 16, features.similar16[0], window.similar16),
+        (DenseMap.LIKE_FOREGROUND4, 4, features.similar4[0], window.similar4),
+        (DenseMap.LIKE_FOREGROUND8, 8, features.similar8[0], window.similar8),
+        (DenseMap.LIKE_FOREGROUND16, 16, features.similar16[0], window.similar16),
     )
     inside = None if boxes is None else torch.sigmoid(_inside_px(window, boxes) / BOX_EDGE_PX)
     maps = {}
@@ -281,7 +283,7 @@ def _likeness_maps(window: Window, points: Tensor | None, labels: Tensor | None,
             background = labels == Kind.BACKGROUND
             if stride == 4 and background.any():
                 unlike = (cosine + UNLIKE * ~background[..., None]).amax(1)
-                maps[Map.LIKE_BACKGROUND4] = unlike * background.any(1)[:, None]
+                maps[DenseMap.LIKE_BACKGROUND4] = unlike * background.any(1)[:, None]
         if inside is not None:
             like.append(functional.normalize(_box_mean(inside, pixels), dim=-1) @ flat)
         likeness = torch.stack(like).amax(0)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from samgeo.segmentation.merge.merger import Merger
     from samgeo.segmentation.windows.worker import Plan
 
-__all__ = ["Ask", "Ends", "continue_pieces", "try_to_continue"]
+__all__ = ["ContinuationRequest", "Ends", "continue_pieces", "try_to_continue"]
 
 # An answer that is this similar to a mask that its window gave before is that mask.
 SAME_IOU = 0.8
@@ -65,7 +65,7 @@ OWN_POINTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ContinuationRequest:
     """A window, and the pieces of other windows that may go on in it.
 
     Attributes
@@ -103,7 +103,7 @@ class Ends:
         self._open = [one for one in merger.pieces_of_row(row) if one.cut]
         self._open += [] if above is None else [one for one in merger.pieces_of_row(above) if one.cut]
 
-    def asks(self) -> list[Ask]:
+    def asks(self) -> list[ContinuationRequest]:
         """Return which windows to ask next, in their order; nothing where no object goes on."""
         found: dict[tuple[int, int], list[Piece]] = defaultdict(list)
         taken: set[tuple[int, tuple[int, int]]] = set()
@@ -132,9 +132,9 @@ class Ends:
             if waiting:
                 still_open.append(piece)
         self._open = still_open
-        return [Ask(window, tuple(found[window])) for window in sorted(found)]
+        return [ContinuationRequest(window, tuple(found[window])) for window in sorted(found)]
 
-    def answer(self, ask: Ask, answers: Sequence[Piece | None]) -> None:
+    def answer(self, ask: ContinuationRequest, answers: Sequence[Piece | None]) -> None:
         """Take the answers of a window, one for each piece that it was asked about."""
         for piece, answer in zip(ask.pieces, answers, strict=True):
             if answer is not None:
@@ -181,7 +181,9 @@ class Ends:
         return replace(piece, rank=FIRST_RANK * (self._row + 1) + self._ranks[piece.window])
 
 
-def try_to_continue(raster: Raster, model: Segmenter | ModelReference, plan: Plan, ask: Ask) -> list[Piece | None] | Failure:
+def try_to_continue(
+    raster: Raster, model: Segmenter | ModelReference, plan: Plan, ask: ContinuationRequest
+) -> list[Piece | None] | Failure:
     """Do `continue_pieces`; where that fails twice, return why."""
     limit_worker_block_cache(plan.cache_bytes)
     reason = ""
@@ -196,7 +198,7 @@ def try_to_continue(raster: Raster, model: Segmenter | ModelReference, plan: Pla
 
 
 @timed("pieces")
-def continue_pieces(raster: Raster, model: Segmenter, plan: Plan, ask: Ask) -> list[Piece | None]:
+def continue_pieces(raster: Raster, model: Segmenter, plan: Plan, ask: ContinuationRequest) -> list[Piece | None]:
     """Ask a window for the rest of pieces that the edges of other windows cut.
 
     The model is given the part of a piece that lies in both windows, as its innermost point and a soft mask, and is asked for
@@ -209,7 +211,7 @@ def continue_pieces(raster: Raster, model: Segmenter, plan: Plan, ask: Ask) -> l
     raster : Raster
     model : Segmenter
     plan : Plan
-    ask : Ask
+    ask : ContinuationRequest
 
     Returns
     -------

@@ -18,7 +18,18 @@ from samgeo.segmentation.merge.union import whole
 if TYPE_CHECKING:
     import shapely
 
-__all__ = ["Ask", "Index", "Prompts", "SoftMask", "ask", "interior_points", "join", "soften", "soften_mask", "windows_of"]
+__all__ = [
+    "Index",
+    "Prompts",
+    "SoftMask",
+    "WindowPrompt",
+    "ask",
+    "interior_points",
+    "join",
+    "soften",
+    "soften_mask",
+    "windows_of",
+]
 
 Index = tuple[int, int]
 
@@ -146,7 +157,7 @@ def _along(lattice: Lattice, low: float, high: float, count: int, length: int) -
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ask:
+class WindowPrompt:
     """What one window is asked of one prompt, in pixels of the window.
 
     Attributes
@@ -175,7 +186,7 @@ class Ask:
         return len(self.points), self.box is not None, self.shape is not None or self.earlier is not None
 
 
-def ask(prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[np.bool_]) -> Ask | None:
+def ask(prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[np.bool_]) -> WindowPrompt | None:
     """Cut a prompt to a window: None where nothing of it that could be an object lies on data.
 
     Parameters
@@ -213,7 +224,7 @@ def ask(prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[
         return None
     if region is not None and not meant:
         return None
-    return Ask(prompt, points, labels, box, shape, logits)
+    return WindowPrompt(prompt, points, labels, box, shape, logits)
 
 
 def _within(box: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArray[np.float64] | None:

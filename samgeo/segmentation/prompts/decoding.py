@@ -16,7 +16,7 @@ from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.upsample import masks_from_logits
 from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
 from samgeo.segmentation.merge.merger import Piece
-from samgeo.segmentation.prompts.assignment import Ask, Index, SoftMask, soften
+from samgeo.segmentation.prompts.assignment import Index, SoftMask, WindowPrompt, soften
 from samgeo.segmentation.windows.embedding import Encoded
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Candidate:
 
 
 def candidates(
-    model: Segmenter, lattice: Lattice, index: Index, window: Encoded, asked: Ask, *, multimask: bool | str
+    model: Segmenter, lattice: Lattice, index: Index, window: Encoded, asked: WindowPrompt, *, multimask: bool | str
 ) -> list[Candidate]:
     """Return all masks that a model offers for what is asked of a window, the best first."""
     logits, predicted = _decode(model, lattice, window, [asked], multimask=_is_multi(asked, multimask), refine=0)
@@ -86,7 +86,7 @@ def best_pieces(
     lattice: Lattice,
     index: Index,
     window: Encoded,
-    asks: Sequence[Ask],
+    asks: Sequence[WindowPrompt],
     *,
     multimask: bool | str,
     refine: int,
@@ -101,7 +101,7 @@ def best_pieces(
         The window.
     window : Encoded
         It has data.
-    asks : sequence of Ask
+    asks : sequence of WindowPrompt
     multimask, refine
         As in `Predictor.predict`.
 
@@ -110,7 +110,7 @@ def best_pieces(
     (int, Piece)
         The prompt, and its mask in raster pixels.
     """
-    kinds: dict[tuple[int, bool, bool], list[Ask]] = defaultdict(list)
+    kinds: dict[tuple[int, bool, bool], list[WindowPrompt]] = defaultdict(list)
     for one in asks:
         kinds[one.kind].append(one)
     for alike in kinds.values():
@@ -151,7 +151,7 @@ def _in_one_block(found: Sequence[tuple[int, Piece]]) -> list[tuple[int, Piece]]
 
 
 def _decode(
-    model: Segmenter, lattice: Lattice, window: Encoded, batch: Sequence[Ask], *, multimask: bool, refine: int
+    model: Segmenter, lattice: Lattice, window: Encoded, batch: Sequence[WindowPrompt], *, multimask: bool, refine: int
 ) -> tuple[torch.Tensor, NDArray[np.float64]]:
     """Return logits (P, M, h, w) and predicted IoU (P, M) of asks of one kind."""
     scale = model.input_size / lattice.window
@@ -172,7 +172,7 @@ def _decode(
     return logits, predicted.float().cpu().numpy().astype(np.float64)
 
 
-def _earlier(model: Segmenter, lattice: Lattice, one: Ask) -> NDArray[np.float32]:
+def _earlier(model: Segmenter, lattice: Lattice, one: WindowPrompt) -> NDArray[np.float32]:
     if one.earlier is not None:
         return one.earlier
     if one.shape is None:
@@ -192,7 +192,7 @@ def _upsampling(model: Segmenter, lattice: Lattice, window: Encoded) -> dict[str
     }
 
 
-def _is_multi(one: Ask, multimask: bool | str) -> bool:
+def _is_multi(one: WindowPrompt, multimask: bool | str) -> bool:
     """Whether to ask for three candidates; a single point alone may mean a part, an object or a group."""
     return one.kind == (1, False, False) if multimask == "auto" else bool(multimask)
 

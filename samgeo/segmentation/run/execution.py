@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from samgeo.errors import RunError, StoppedError, WindowError
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.raster.sources.block_cache import limited_block_cache
-from samgeo.segmentation.merge.continuation import Ask
+from samgeo.segmentation.merge.continuation import ContinuationRequest
 from samgeo.segmentation.merge.merger import Piece
 from samgeo.segmentation.profile import stage, timed
 from samgeo.segmentation.run.folder import RunFolder, Span
@@ -277,7 +277,7 @@ class _Rows:
                 pieces.update(self._compute(row, start, stop) if span is None else self._read(span))
             yield pieces
 
-    def ask(self, asks: Sequence[Ask]) -> Sequence[Sequence[Piece | None]]:
+    def ask(self, asks: Sequence[ContinuationRequest]) -> Sequence[Sequence[Piece | None]]:
         """Ask windows again; see `WindowStream.ask`."""
         try:
             return self._windows.ask(asks)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.segmentation.masks.cleaning import without_specks
 from samgeo.segmentation.masks.duplicates import settle
-from samgeo.segmentation.merge.continuation import Ask, Ends
+from samgeo.segmentation.merge.continuation import ContinuationRequest, Ends
 from samgeo.segmentation.merge.merger import Merger, Piece
 from samgeo.segmentation.run.parts import Frontier
 from samgeo.segmentation.tables import to_frame
@@ -103,7 +103,7 @@ def objects_by_row(
     rows: Iterable[Mapping[int, Sequence[Piece]]],
     frontier: Frontier,
     *,
-    ask: Callable[[Sequence[Ask]], Sequence[Sequence[Piece | None]]],
+    ask: Callable[[Sequence[ContinuationRequest]], Sequence[Sequence[Piece | None]]],
     missing: Container[tuple[int, int]] = (),
 ) -> Iterator[tuple[gpd.GeoDataFrame, Frontier]]:
     """Merge rows of windows, and give the objects that are settled with each, with where merging has come to.

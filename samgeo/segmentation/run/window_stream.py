@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import StoppedError, WindowError
 from samgeo.segmentation.execution.tasks import run_ordered
-from samgeo.segmentation.merge.continuation import Ask, try_to_continue
+from samgeo.segmentation.merge.continuation import ContinuationRequest, try_to_continue
 from samgeo.segmentation.merge.piece import Piece
 from samgeo.segmentation.run.parts import Failure
 from samgeo.segmentation.windows.worker import tell_failure, together, try_window, try_windows
@@ -54,8 +54,8 @@ class WindowStream:
         places = together(job.model) if job.is_here else 1
         self._job, self._done = job, done
         self._groups = (tuple(group) for _, group in groupby(windows, key=lambda index: (index[0], index[1] // places)))
-        self._sent: deque[Group | Ask] = deque()
-        self._asks: deque[Ask] = deque()
+        self._sent: deque[Group | ContinuationRequest] = deque()
+        self._asks: deque[ContinuationRequest] = deque()
         self._windows: deque[list[Piece] | Failure] = deque()
         self._answers: deque[list[Piece | None] | Failure] = deque()
         options: dict[str, Any] = {"scheduler": job.scheduler, "workers": job.workers, "stop": stop}
@@ -75,7 +75,7 @@ class WindowStream:
                 return None
         return self._windows.popleft()
 
-    def ask(self, asks: Sequence[Ask]) -> list[list[Piece | None]]:
+    def ask(self, asks: Sequence[ContinuationRequest]) -> list[list[Piece | None]]:
         """Ask windows again, and wait for their answers.
 
         Raises
@@ -105,17 +105,17 @@ class WindowStream:
         if result is None:
             return False
         task = self._sent.popleft()
-        if isinstance(task, Ask):
+        if isinstance(task, ContinuationRequest):
             self._answers.append(result)
         else:
             self._windows.extend(result)
         return True
 
-    def _tasks(self) -> Generator[Group | Ask | None]:
+    def _tasks(self) -> Generator[Group | ContinuationRequest | None]:
         """Give what windows are asked again as soon as there is something, the next windows else."""
         is_over = False
         while not is_over or self._asks or self._sent:
-            task: Group | Ask | None = None
+            task: Group | ContinuationRequest | None = None
             if self._asks:
                 task = self._asks.popleft()
             elif len(self._windows) < MOST_WAITING:
@@ -126,23 +126,23 @@ class WindowStream:
             yield task
 
     def _tell(self, task: Any) -> None:
-        for _ in () if isinstance(task, Ask) else task:
+        for _ in () if isinstance(task, ContinuationRequest) else task:
             self._done()
 
 
 def _compute(
-    raster: Raster, model: Segmenter | ModelReference, plan: Plan, task: Group | Ask
+    raster: Raster, model: Segmenter | ModelReference, plan: Plan, task: Group | ContinuationRequest
 ) -> list[list[Piece] | Failure] | list[Piece | None] | Failure:
-    if isinstance(task, Ask):
+    if isinstance(task, ContinuationRequest):
         return try_to_continue(raster, model, plan, task)
     if len(task) == 1:
         return [try_window(raster, model, plan, task[0])]
     return try_windows(raster, model, plan, task)
 
 
-def describe_task(levels: Levels, task: Group | Ask) -> str:
+def describe_task(levels: Levels, task: Group | ContinuationRequest) -> str:
     """Say which windows a task is of."""
-    first, *others = [task.window] if isinstance(task, Ask) else task
+    first, *others = [task.window] if isinstance(task, ContinuationRequest) else task
     scale, _, row = levels.locate(first[0])
     coarse = "" if scale == 1 else f" of scale {scale}"
     more = f" and {len(others)} more to the right of it" if others else ""
@@ -150,4 +150,6 @@ def describe_task(levels: Levels, task: Group | Ask) -> str:
 
 
 def _lost(task: Any, reason: str) -> Any:
-    return Failure(task.window, reason) if isinstance(task, Ask) else [Failure(window, reason) for window in task]
+    return (
+        Failure(task.window, reason) if isinstance(task, ContinuationRequest) else [Failure(window, reason) for window in task]
+    )
