@@ -14,11 +14,9 @@ from samgeo.errors import OptionError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from samgeo.evaluation import Report
-    from samgeo.evaluation.report import Verdict
-    from samgeo.geo.raster.raster import Raster
-    from samgeo.plot.colors import RGB
-    from samgeo.plot.contact_sheet import SheetEntry
+    from samgeo.evaluation import Report, Verdict
+    from samgeo.geo.raster import Raster
+    from samgeo.plot import RGB, SheetEntry
 
 __all__ = ["evaluate"]
 
@@ -63,10 +61,10 @@ def evaluate(
     to standard output; a folder also gets it as report.md, with report.json, objects.parquet (every object with its verdict)
     and, with an image, pictures of the worst cases.
     """
+    from samgeo.evaluation import check_folder
     from samgeo.evaluation import evaluate as run
-    from samgeo.evaluation.report import check_folder
-    from samgeo.geo.raster.raster import Raster
-    from samgeo.geo.vector.reading import read_vectors
+    from samgeo.geo.raster import Raster
+    from samgeo.geo.vector import read_vectors
 
     if image is not None and output is None:
         raise click.UsageError("--image draws pictures into a folder; give one with --output.")
@@ -100,7 +98,7 @@ def _parse_sizes(text: str | None) -> tuple[float, float] | None:
 
 def _pictures(report: Report, raster: Raster, count: int) -> dict[str, Image.Image]:
     """Draw the worst cases of each verdict that has any, with what is around them."""
-    from samgeo.plot.contact_sheet import contact_sheet
+    from samgeo.plot import contact_sheet
 
     pictures: dict[str, Image.Image] = {}
     for verdict, title in TITLES.items():
@@ -118,8 +116,8 @@ def _check_placed(crs: Any, raster: Raster) -> None:
 
 def _place(report: Report, index: int, raster: Raster) -> SheetEntry:
     """Give an object and its partner, and beneath them what is around."""
-    from samgeo.geo.coordinates.overlay import read_onto
-    from samgeo.plot.contact_sheet import SheetEntry
+    from samgeo.geo.coordinates import read_onto
+    from samgeo.plot import SheetEntry
 
     case = report.objects.loc[index]
     x0, y0, x1, y1 = case.geometry.bounds

@@ -30,7 +30,7 @@ def regularize(features: str, output: str, quiet: bool, **options: Any) -> None:
     FEATURES is a vector file of polygons in any CRS, such as `samgeo segment` writes, or a layer as in city.gpkg:roofs.
     Outlines that a footprint would not fit stay, simplified, and the columns regularized and kept_because say so.
     """
-    from samgeo.buildings.regularization.api import regularize as run
+    from samgeo.buildings import regularize as run
 
     result = run(features, output, **options)
     if not quiet:

@@ -18,7 +18,7 @@ def models() -> None:
 @models.command("list")
 def models_list() -> None:
     """List the models: name, size, licence, whether the weights are here."""
-    from samgeo.models.registry import list_models as known
+    from samgeo.models import list_models as known
 
     for info in known():
         click.echo(info.describe())
@@ -28,7 +28,7 @@ def models_list() -> None:
 @click.argument("name")
 def models_fetch(name: str) -> None:
     """Download the weights of NAME, verify them, and print where they are."""
-    from samgeo.models.registry import model_path
+    from samgeo.models import model_path
 
     click.echo(model_path(name))
 
@@ -37,7 +37,7 @@ def models_fetch(name: str) -> None:
 @click.argument("name")
 def models_path(name: str) -> None:
     """Print where the weights of NAME are; fail if they are not here."""
-    from samgeo.models.registry import model_path
+    from samgeo.models import model_path
 
     click.echo(model_path(name, download=False))
 
@@ -57,6 +57,6 @@ def models_path(name: str) -> None:
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace existing outputs.")
 def models_evaluate(model: str, **options: Any) -> None:
     """Judge MODEL, a name or a checkpoint, with clicks and boxes on what a recipe holds back, beside baselines."""
-    from samgeo.training.assessment.report import judge
+    from samgeo.training import judge
 
     click.echo(judge(model, report=lambda line: click.echo(line, err=True), **options).markdown(), nl=False)

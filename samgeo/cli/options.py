@@ -81,7 +81,7 @@ def imaging(command: Callable[..., None]) -> Callable[..., None]:
 
 def image_of(images: tuple[str, ...], assets: str | None) -> Any:
     """Return what is called an image: one path, several that are one raster, or what is chosen of STAC Items."""
-    from samgeo.geo.raster.sources.opening import open_source
+    from samgeo.geo.raster.sources import open_source
 
     image = images[0] if len(images) == 1 else list(images)
     return image if assets is None else open_source(image, [key.strip() for key in assets.split(",")])

@@ -25,7 +25,7 @@ def rasterize(result: str, image: str, output: str, assets: str | None, quiet: b
     RESULT is a vector file of polygons in any CRS, such as `samgeo segment` writes. The pixels of the object in row i, counted
     from 0, are i + 1, and 0 is nodata. Where objects overlap, the smaller one has the pixel.
     """
-    from samgeo.geo.label_raster import rasterize as run
+    from samgeo.geo import rasterize as run
 
     drawn = run(result, image_of((image,), assets), output, **options)
     if not quiet:

@@ -24,7 +24,7 @@ from samgeo.cli.options import (
 from samgeo.errors import StoppedError
 
 if TYPE_CHECKING:
-    from samgeo.segmentation.api import Summary
+    from samgeo.segmentation import Summary
 
 __all__ = ["encode", "predict", "segment"]
 
@@ -79,9 +79,8 @@ def segment(image: Any, output: str, bands: str | None, stretch: str | None, qui
     What is done is kept in the folder OUTPUT.run until all is done: the same command goes on after a kill or a fault. Exit code
     3 says that windows failed, which are listed; 143 that SIGTERM stopped it.
     """
-    from samgeo.segmentation.api import segment_to_file
-    from samgeo.segmentation.profile import profiling
-    from samgeo.segmentation.run.stopping import stop_on_sigterm
+    from samgeo.segmentation import profiling, segment_to_file
+    from samgeo.segmentation.run import stop_on_sigterm
 
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
     options["scales"] = parse_scales(options["scales"])
@@ -133,7 +132,7 @@ def predict(image: Any, output: str, bands: str | None, stretch: str | None, qui
     points says 1 for foreground and 0 for background, points with the same value in a column prompt are one prompt, and several
     files go together row by row. Where nothing is found the geometry is empty and the column reason says why.
     """
-    from samgeo.segmentation.prediction import predict as run
+    from samgeo.segmentation import predict as run
 
     result = run(image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
     if not quiet:
@@ -155,7 +154,7 @@ def encode(image: Any, store: Path, bands: str | None, stretch: str | None, quie
 
     A store that is there is continued.
     """
-    from samgeo.segmentation.encoding import encode as run
+    from samgeo.segmentation import encode as run
 
     done = run(image, store, bands=parse_bands(bands), stretch=parse_stretch(stretch), progress=not quiet, **options)
     if not quiet:

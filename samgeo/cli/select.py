@@ -38,7 +38,7 @@ def footprints(image: Any, output: str, bands: str | None, stretch: str | None, 
     height, and regularised. One layer of a vector file with several is named after a colon: city.gpkg:roofs. It does for other
     things than buildings too, with --no-regular.
     """
-    from samgeo.buildings.workflow import footprints as run
+    from samgeo.buildings import footprints as run
 
     result = run(image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
     if not quiet:

@@ -28,7 +28,7 @@ def show(image: str, result: str | None, output: Path, assets: str | None, **opt
 
     IMAGE is a raster, a STAC Item, or a text file that names many rasters, as for `samgeo segment`.
     """
-    from samgeo.plot.display import show as draw
+    from samgeo.plot import show as draw
 
     options |= {"bands": parse_bands(options["bands"]), "stretch": parse_stretch(options["stretch"])}
     draw(image_of((image,), assets), result, output, **options)
@@ -44,6 +44,6 @@ def demo(folder: Path, size: int, seed: int) -> None:
 
     Writes town.tif, objects.parquet and objects.png into FOLDER. Needs no data and no network.
     """
-    from samgeo.testing.demo import run_demo
+    from samgeo.testing import run_demo
 
     click.echo(run_demo(folder, size=size, seed=seed).summary())

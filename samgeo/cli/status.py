@@ -11,7 +11,7 @@ import click
 from samgeo.cli.options import count
 
 if TYPE_CHECKING:
-    from samgeo.segmentation.run.status import Status
+    from samgeo.segmentation import Status
 
 __all__ = ["status"]
 
@@ -26,7 +26,7 @@ def status(run: str, as_json: bool) -> None:
 
     RUN is the folder of the run, or the output whose folder lies beside it.
     """
-    from samgeo.segmentation.run.status import run_status
+    from samgeo.segmentation import run_status
 
     found = run_status(run)
     click.echo(json.dumps(asdict(found) | {"path": str(found.path)}, indent=2) if as_json else _tell(found))

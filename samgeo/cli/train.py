@@ -28,7 +28,7 @@ def train(recipe: str, output: Path, quiet: bool, **options: Any) -> None:
     RECIPE may be overhead: the bundled model's own. A run that was stopped goes on when the command is given again, exactly
     as if it had not been stopped.
     """
-    from samgeo.training.recipe_run import run_recipe
+    from samgeo.training import run_recipe
 
     say = None if quiet else lambda line: click.echo(line, err=True)
     done = run_recipe(recipe, output, report=say, **options)

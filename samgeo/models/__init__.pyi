@@ -5,5 +5,15 @@ from .registry import Gates as Gates
 from .registry import ModelInfo as ModelInfo
 from .registry import list_models as list_models
 from .registry import load_model as load_model
+from .registry import model_path as model_path
 
-__all__ = ["Describing", "Gates", "Gating", "ModelInfo", "Segmenter", "list_models", "load_model"]
+__all__ = [
+    "Describing",
+    "Gates",
+    "Gating",
+    "ModelInfo",
+    "Segmenter",
+    "list_models",
+    "load_model",
+    "model_path",
+]

@@ -1,0 +1,5 @@
+from .opening import open_source as open_source
+
+__all__ = [
+    "open_source",
+]
