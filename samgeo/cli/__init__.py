@@ -1,4 +1,7 @@
-"""The command line: each command reads its arguments and calls one public function."""
+"""The command line.
+
+Arguments and options enter; each command calls one public function, and messages and an exit code leave.
+"""
 
 from __future__ import annotations
 
