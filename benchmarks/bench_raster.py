@@ -25,8 +25,8 @@ from _roofline import flops_of, peak_flops
 
 import samgeo
 from samgeo.geo.grid import Lattice
+from samgeo.models.device import computing_in
 from samgeo.models.registry import default_gates
-from samgeo.models.threads import computing_in
 from samgeo.segmentation.profile import profiling
 from samgeo.synthetic import town
 from samgeo.testing.rasters import write_raster

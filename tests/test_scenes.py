@@ -11,8 +11,8 @@ from rasterio.features import rasterize
 from scipy import ndimage
 
 from samgeo.errors import OptionError, RasterError
-from samgeo.synthetic.canvas import Canvas, Sun
-from samgeo.synthetic.light import shadows
+from samgeo.synthetic.painting.canvas import Canvas, Sun
+from samgeo.synthetic.painting.light import shadows
 from samgeo.testing import Scene, decode_ids, encode_ids, road, scattered, touching_grid, town
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from samgeo.annotations.formats import dota, footprint_csv, geojsonl, via, voc, yolo
 from samgeo.annotations.formats import vector_files as vectors
-from samgeo.annotations.text_files import MAX_JSON_BYTES, MAX_XML_BYTES, Where, fail, find_files, head_of, read_bytes, shown
+from samgeo.annotations.parsing.text_files import (
+    MAX_JSON_BYTES,
+    MAX_XML_BYTES,
+    Where,
+    fail,
+    find_files,
+    head_of,
+    read_bytes,
+    shown,
+)
 from samgeo.errors import AnnotationError
 
 __all__ = ["find_annotations", "format_of_file"]

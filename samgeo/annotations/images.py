@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from samgeo.annotations.parsing.text_files import Where, fail
 from samgeo.annotations.table import Image, safe_name
-from samgeo.annotations.text_files import Where, fail
 from samgeo.errors import AnnotationError, RasterError
 
 if TYPE_CHECKING:

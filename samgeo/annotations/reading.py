@@ -7,16 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from samgeo.annotations.faults import Faults, OnError
 from samgeo.annotations.format_detection import find_annotations
 from samgeo.annotations.formats import (
     coco,
-    coco_results,
     cvat,
     dota,
-    dota_results,
     footprint_csv,
-    hrsc2016,
     label_studio,
     labelme,
     via,
@@ -26,21 +22,22 @@ from samgeo.annotations.formats import (
 from samgeo.annotations.formats import vector_files as vectors
 from samgeo.annotations.formats.voc import VocPixels
 from samgeo.annotations.images import SUFFIXES, ImageFiles
-from samgeo.annotations.rows import Gathered
+from samgeo.annotations.parsing.faults import Faults, OnError
+from samgeo.annotations.parsing.rows import Gathered
 from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
 from samgeo.errors import AnnotationError, OptionError
-from samgeo.geo.vector.layers import split_layer
+from samgeo.geo.vector.reading import split_layer
 
 __all__ = ["READABLE", "read_annotations"]
 
 _PLAIN: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]] = {
     "coco": coco.read,
-    "coco-results": coco_results.read,
+    "coco-results": coco.read_results,
     "cvat": cvat.read,
     "dota": dota.read,
-    "dota-results": dota_results.read,
-    "hrsc2016": hrsc2016.read,
+    "dota-results": dota.read_results,
+    "hrsc2016": voc.read_hrsc2016,
     "label-studio": label_studio.read,
     "labelme": labelme.read,
 }

@@ -15,7 +15,7 @@ import numpy as np
 from samgeo.annotations.format_limits import losses
 from samgeo.annotations.formats import coco, dota, voc, yolo
 from samgeo.annotations.formats import vector_files as vectors
-from samgeo.annotations.formats.yolo_yaml import yaml_of
+from samgeo.annotations.formats.yolo import yaml_of
 from samgeo.annotations.images import ImageFiles, without_suffix
 from samgeo.arguments import check_types
 from samgeo.errors import AnnotationError, OptionError, VectorError
@@ -73,7 +73,7 @@ def write_annotations(
         If an option is unknown, or is given for a format that has no use for it.
     """
     from samgeo.geo.vector.reading import write_vectors
-    from samgeo.segmentation.masks.coco_rings import write_json
+    from samgeo.segmentation.masks.rle import write_json
 
     path = Path(path)
     if format not in WRITABLE:

@@ -143,8 +143,7 @@ def _units(census: Any, population: str) -> gpd.GeoDataFrame:
     from rasterio.errors import RasterioIOError
 
     from samgeo.geo.drivers import open_raster
-    from samgeo.geo.vector.layers import split_layer
-    from samgeo.geo.vector.reading import SUFFIXES, read_vectors
+    from samgeo.geo.vector.reading import SUFFIXES, read_vectors, split_layer
 
     is_path = isinstance(census, str | os.PathLike)
     if is_path and Path(split_layer(census)[0]).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:

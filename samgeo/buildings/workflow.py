@@ -107,8 +107,7 @@ def footprints(
     from samgeo.buildings.shapes import filter_by_shape
     from samgeo.geo.coordinates.overlay import check_same_kind
     from samgeo.geo.raster.raster import Raster
-    from samgeo.geo.vector.layers import split_layer
-    from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, write_vectors
+    from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, split_layer, write_vectors
     from samgeo.models.registry import load_model
 
     if dtm is not None and dsm is None:

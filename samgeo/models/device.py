@@ -1,15 +1,20 @@
-"""Where a model runs, and in which floating-point type."""
+"""Where a model runs, and in which floating-point type.
+
+On how many cores of a CPU a model computes in the thread that calls it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from samgeo.errors import ModelError, OptionError
 
-__all__ = ["DTYPES", "resolve_device", "resolve_dtype", "sent", "starting_home"]
+__all__ = ["DTYPES", "check_threads", "computing_in", "resolve_device", "resolve_dtype", "sent", "starting_home"]
+
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -105,3 +110,36 @@ def starting_home(tensor: Tensor) -> Callable[[], Tensor]:
 def _cuda_has_bfloat16(device: torch.device) -> bool:
     # torch.cuda.is_bf16_supported() also says yes to slow emulation, and only knows the current device.
     return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def check_threads(threads: int | None) -> int | None:
+    """Check a number of threads; None stands for torch's own choice.
+
+    Raises
+    ------
+    OptionError
+        If it is no number, or less than 1.
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise OptionError(f"threads is {threads!r}; give 1 or more, or None for as many as torch takes.")
+    return threads
+
+
+@contextmanager
+def computing_in(threads: int | None) -> Iterator[None]:
+    """Have torch compute in so many threads within, where it is called from this thread; None leaves it alone.
+
+    The threads of one computation wait for each other at every step: where others use the same cores, several are slower than
+    one, by much. And the last bits of a result depend on how many there are.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if threads is None or threads == before:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samgeo.annotations.table import Annotations, Image
 from samgeo.annotations.writing import write_annotations
-from samgeo.samrs.parts import PictureRecord
+from samgeo.samrs.folder import PictureRecord
 from samgeo.segmentation.masks.rle import Rle
 
 __all__ = ["to_table", "write_exports"]

@@ -14,15 +14,13 @@ from samgeo.annotations.table import Annotations
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.reprojection import reproject_frame
 from samgeo.samrs.card import card
-from samgeo.samrs.chart import chart
 from samgeo.samrs.drawing import png
 from samgeo.samrs.exporting import to_table, write_exports
-from samgeo.samrs.folder import Folder
-from samgeo.samrs.parts import ImagePart, PictureRecord
+from samgeo.samrs.folder import Folder, ImagePart, PictureRecord
 from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import PARTS
-from samgeo.samrs.statistics import statistics
-from samgeo.segmentation.masks.coco_rings import write_json
+from samgeo.samrs.statistics import chart, statistics
+from samgeo.segmentation.masks.rle import write_json
 from samgeo.storage.atomic import write_whole
 
 __all__ = ["Finishing"]

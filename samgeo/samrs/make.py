@@ -12,21 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from samgeo.annotations.faults import OnError
 from samgeo.annotations.formats.voc import VocPixels
 from samgeo.annotations.images import ImageFiles
+from samgeo.annotations.parsing.faults import OnError
 from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.samrs.drawing import MOST_CLASSES, class_colors, first_value
 from samgeo.samrs.finishing import Finishing
 from samgeo.samrs.folder import Folder
-from samgeo.samrs.planning import ImageJob, check_names, digest_of, file_digest, make_job
+from samgeo.samrs.planning import ImageJob, check_names, digest_of, file_digest, make_job, read_tolerant, with_classes
 from samgeo.samrs.recipe import SetOptions
-from samgeo.samrs.split import Shown, default_block_m, ground_of
+from samgeo.samrs.split import Shown, advise, default_block_m, ground_of
 from samgeo.samrs.split import split as divide
-from samgeo.samrs.split_advice import advise
-from samgeo.samrs.tables import read_tolerant, with_classes
 from samgeo.samrs.work import Shared, make_image
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 

@@ -1,18 +1,24 @@
-"""What a data set has: instances, pixels and sizes by class."""
+"""What a data set has: instances, pixels and sizes by class.
+
+The statistics of a data set as a picture.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samgeo.samrs.drawing import first_value
-from samgeo.samrs.parts import ImagePart
+from samgeo.samrs.folder import ImagePart
 from samgeo.samrs.split import PARTS
 
-__all__ = ["statistics"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["chart", "statistics"]
 
 
 def statistics(
@@ -97,3 +103,74 @@ def statistics(
             for name in (*PARTS, "")
         }
     return result
+
+
+_FONT_PX, _ROW_PX, _PAD_PX = 13, 30, 14
+_NAME_PX, _BAR_PX, _NUMBER_PX, _CELL_PX = 190, 190, 78, 16
+_PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (225, 225, 225)
+
+
+def chart(statistics: dict[str, Any]) -> Image.Image:
+    """Draw a row for each class: its colour and name, instances, pixels, and its histogram of sizes.
+
+    Parameters
+    ----------
+    statistics : dict
+        From `statistics`.
+
+    Returns
+    -------
+    PIL.Image.Image
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    classes, edges = statistics["classes"], statistics["size_edges"]
+    font = ImageFont.load_default(_FONT_PX)
+    bar_step = _BAR_PX + _NUMBER_PX
+    first = _PAD_PX + _NAME_PX
+    sizes = first + 2 * bar_step
+    bins = max(len(edges) - 1, 1)
+    width = sizes + max(bins * _CELL_PX, 260) + _PAD_PX
+    top = _PAD_PX + 2 * _ROW_PX
+    picture = Image.new("RGB", (width, top + _ROW_PX * len(classes) + _ROW_PX + _PAD_PX), _PAPER)
+    pen = ImageDraw.Draw(picture)
+    title = f"{statistics['instances']:,} instances in {statistics['pictures']:,} pictures"
+    pen.text((_PAD_PX, _PAD_PX), title, fill=_INK, font=font)
+    heads = ((first, "instances"), (first + bar_step, "pixels"), (sizes, "instances by size (pixels, doubling)"))
+    for x, text in heads:
+        pen.text((x, _PAD_PX + _ROW_PX), text, fill=_INK, font=font)
+    most = [max((one[name] for one in classes), default=0) or 1 for name in ("instances", "pixels")]
+    for row, one in enumerate(classes):
+        y, color = top + row * _ROW_PX, tuple(one["color"])
+        pen.rectangle((_PAD_PX, y + 4, _PAD_PX + 16, y + 20), fill=color, outline=_INK)
+        pen.text((_PAD_PX + 24, y + 3), _short(one["name"], pen, font, _NAME_PX - 34), fill=_INK, font=font)
+        for column, name in enumerate(("instances", "pixels")):
+            x = first + column * bar_step
+            length = round((_BAR_PX - 8) * one[name] / most[column])
+            pen.rectangle((x, y + 4, x + length, y + 20), fill=color, outline=_INK if length else None)
+            pen.text((x + length + 5, y + 3), f"{one[name]:,}", fill=_INK, font=font)
+        _histogram(pen, one["histogram"], color, (sizes, y))
+    y = top + len(classes) * _ROW_PX
+    for index in range(0, len(edges), 4):
+        pen.text((sizes + index * _CELL_PX, y + 2), f"{edges[index]:,}", fill=_INK, font=font)
+    return picture
+
+
+def _histogram(pen: Any, counts: list[int], color: Any, corner: tuple[int, int]) -> None:
+    """Draw the columns of one class, as high as its own largest one."""
+    x, y = corner
+    bottom, most = y + _ROW_PX - 6, max(counts, default=0) or 1
+    pen.line((x, bottom, x + len(counts) * _CELL_PX, bottom), fill=_FAINT)
+    for index, count in enumerate(counts):
+        if count:
+            height = max(round((_ROW_PX - 10) * count / most), 1)
+            left = x + index * _CELL_PX
+            pen.rectangle((left + 1, bottom - height, left + _CELL_PX - 2, bottom), fill=color, outline=_INK)
+
+
+def _short(text: str, pen: Any, font: Any, width: int) -> str:
+    if pen.textlength(text, font=font) <= width:
+        return text
+    while text and pen.textlength(text + "...", font=font) > width:
+        text = text[:-1]
+    return text + "..."

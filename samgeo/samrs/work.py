@@ -12,8 +12,7 @@ import numpy as np
 
 from samgeo.annotations.images import without_suffix
 from samgeo.errors import OptionError, RasterError, SamgeoError
-from samgeo.samrs.asking import BoxMask, ask_boxes
-from samgeo.samrs.background import background_of
+from samgeo.samrs.box_masks import BoxMask, ask_boxes, background_of
 from samgeo.samrs.chips import chip_bytes
 from samgeo.samrs.drawing import (
     BACKGROUND,
@@ -26,7 +25,7 @@ from samgeo.samrs.drawing import (
     png,
     value_colors,
 )
-from samgeo.samrs.parts import ImagePart, Instance, PictureRecord, Rejected
+from samgeo.samrs.folder import ImagePart, Instance, PictureRecord, Rejected
 from samgeo.samrs.planning import Chip, ImageJob
 from samgeo.samrs.recipe import SetOptions
 from samgeo.segmentation.masks.mask import Mask

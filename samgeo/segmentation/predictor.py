@@ -17,7 +17,7 @@ from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
-from samgeo.models.threads import check_threads, computing_in
+from samgeo.models.device import check_threads, computing_in
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, check_region_sizes, without_specks
 from samgeo.segmentation.merge.merger import Piece, Segment
 from samgeo.segmentation.prompts.assignment import Index, Prompts, WindowPrompt, ask, join, windows_of

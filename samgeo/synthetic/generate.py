@@ -1,7 +1,11 @@
-"""A generated town, seen from above."""
+"""A generated town, seen from above.
+
+What stands in each kind of block.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,22 +14,25 @@ import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
-from samgeo.synthetic.blocks import furnish
-from samgeo.synthetic.canvas import CLASSES, SUB, Canvas, Sun, burn
-from samgeo.synthetic.ground import paint_fields, paint_ground, paint_river
-from samgeo.synthetic.light import expose
+from samgeo.synthetic.estates import apartments, field, industry, park
+from samgeo.synthetic.homes import courtyard, detached, mixed, terrace
+from samgeo.synthetic.lot import Lot
+from samgeo.synthetic.painting.canvas import CLASSES, SUB, Canvas, Sun, burn
+from samgeo.synthetic.painting.ground import paint_fields, paint_ground, paint_river
+from samgeo.synthetic.painting.light import expose
+from samgeo.synthetic.painting.roofs import paint_roofs
+from samgeo.synthetic.painting.traffic import paint_cars, paint_fences, paint_streets, populate
+from samgeo.synthetic.painting.vegetation import paint_trees
 from samgeo.synthetic.plan import Building, TownPlan, Tree
-from samgeo.synthetic.roofs import paint_roofs
 from samgeo.synthetic.scene import Scene
-from samgeo.synthetic.streets import Site, lay_out
-from samgeo.synthetic.traffic import paint_cars, paint_fences, paint_streets, populate
-from samgeo.synthetic.vegetation import paint_trees
+from samgeo.synthetic.streets import CityBlock, Site, lay_out
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
     from odc.geo.geobox import GeoBox
 
-__all__ = ["town"]
+__all__ = ["furnish", "town"]
+
 
 # The Cape Winelands: towns, vineyards and a sun in the north, whose shadows fall down the picture, as eyes expect.
 _CRS, _WEST, _NORTH = "EPSG:32734", 311_200.0, 6_243_800.0
@@ -210,3 +217,20 @@ def _frame(buildings: list[Building], outlines: list[shapely.Geometry], resoluti
     }
     geometry = [shapely.transform(one, lambda xy: origin + xy * step) for one in outlines]
     return GeoDataFrame(columns, geometry=geometry, crs=_CRS)
+
+
+_ZONES: dict[str, Callable[[Lot], None]] = {
+    "apartments": apartments,
+    "courtyard": courtyard,
+    "detached": detached,
+    "field": field,
+    "industry": industry,
+    "mixed": mixed,
+    "park": park,
+    "terrace": terrace,
+}
+
+
+def furnish(block: CityBlock, plan: TownPlan, rng: np.random.Generator) -> None:
+    """Add what stands in a block to the plan, by the block's zone."""
+    _ZONES[block.zone](Lot(block, plan, rng))

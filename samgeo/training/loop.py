@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
-from samgeo.models.threads import check_threads, computing_in
+from samgeo.models.device import check_threads, computing_in
 from samgeo.training.data.examples import Source, draw
 from samgeo.training.losses import LossWeights
 from samgeo.training.run_folder import LOG, STATE, append_log, locked, read_state, trim_log, write_state
@@ -117,7 +117,7 @@ def train(
 
     Parameters
     ----------
-    network : torch.nn.Module that is a `samgeo.models.trainable.Trainable`
+    network : torch.nn.Module that is a `samgeo.models.protocols.Trainable`
         Trained in place, from the weights it has.
     sources : sequence of Source
     folder : path

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from samgeo.errors import OptionError
-from samgeo.models.trainable import Answer
+from samgeo.models.protocols import Answer
 
 __all__ = ["LossWeights", "Losses", "focus", "mask_losses"]
 

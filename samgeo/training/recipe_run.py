@@ -106,8 +106,7 @@ def run_recipe(
     SamgeoError
         If images or labels cannot be read.
     """
-    from samgeo.models.device import resolve_device
-    from samgeo.models.threads import check_threads
+    from samgeo.models.device import check_threads, resolve_device
     from samgeo.models.tiny import save_tiny
 
     say = report or (lambda _: None)

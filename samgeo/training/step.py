@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from samgeo.errors import OptionError
-from samgeo.models.trainable import Answer, Trainable
+from samgeo.models.protocols import Answer, Trainable
 from samgeo.training.data.examples import Example
 from samgeo.training.losses import LossWeights, focus, mask_losses
 

@@ -13,7 +13,7 @@ from pycocotools import mask as masks
 from test_read_annotations import DOTA, VOC, coco, georeferenced, write
 
 from samgeo.annotations import read_annotations, write_annotations
-from samgeo.annotations.repair import in_order, repaired
+from samgeo.annotations.parsing.repair import in_order, repaired
 from samgeo.errors import AnnotationError, OptionError
 from samgeo.testing import Oracle, encode_ids
 

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from samrs_scenes import save, scene, table_of, turned
 
 from samgeo.annotations import write_annotations
-from samgeo.annotations.faults import OnError
 from samgeo.annotations.formats.voc import VocPixels
+from samgeo.annotations.parsing.faults import OnError
 from samgeo.cli import main
 from samgeo.dataset import make_samrs
 from samgeo.samrs import recipe

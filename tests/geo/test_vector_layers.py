@@ -15,8 +15,7 @@ from samgeo.buildings import regularize, simplify
 from samgeo.cli import main
 from samgeo.errors import OptionError, SamgeoError, VectorError
 from samgeo.evaluation import evaluate
-from samgeo.geo.vector.layers import split_layer
-from samgeo.geo.vector.reading import read_vectors
+from samgeo.geo.vector.reading import read_vectors, split_layer
 from samgeo.map.session import Session
 from samgeo.testing import Oracle, encode_ids
 from samgeo.testing.rasters import write_raster

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from samgeo.models.trainable import Answer
+from samgeo.models.protocols import Answer
 from samgeo.training.losses import LossWeights, focus, mask_losses
 
 WEIGHTS = LossWeights()

@@ -7,8 +7,8 @@ import pytest
 
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
-from samgeo.segmentation.masks.duplicates import settle
 from samgeo.segmentation.masks.mask import Mask, iou
+from samgeo.segmentation.masks.nms import settle
 from samgeo.segmentation.merge.cut_edges import cut_pixels
 from samgeo.segmentation.merge.merger import Merger
 from samgeo.segmentation.merge.piece import Piece, Segment, place

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from samgeo.annotations.formats.json_shapes import below_folder, corners_around, ellipse, polygon, text_of
-from samgeo.annotations.formats.xml import Element, read_xml
 from samgeo.annotations.images import ImageFiles, name_below
-from samgeo.annotations.rows import Gathered, Row
-from samgeo.annotations.text_files import as_count, as_number, fail, shown
+from samgeo.annotations.parsing.json_shapes import below_folder, corners_around, ellipse, polygon, text_of
+from samgeo.annotations.parsing.rows import Gathered, Row
+from samgeo.annotations.parsing.text_files import as_count, as_number, fail, shown
+from samgeo.annotations.parsing.xml import Element, read_xml
 from samgeo.errors import OptionError
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.rle import Rle

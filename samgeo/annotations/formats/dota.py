@@ -6,6 +6,15 @@ difficulty may be left out.
 Pixels
 ------
 Continuous, as they are. Corners may lie outside of the image.
+
+What detectors hand in to DOTA: ``Task1_plane.txt`` and so on, one file a class, with scores.
+
+Lines are the name of an image without its suffix, a score, and four corners (Task 1) or the first and the last corner of a
+horizontal box (Task 2). The class is what follows ``Task1_`` or ``Task2_`` in the name of the file, or else that name.
+
+Pixels
+------
+Continuous, as they are.
 """
 
 from __future__ import annotations
@@ -15,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samgeo.annotations.images import ImageFiles, name_below
-from samgeo.annotations.rows import Gathered, Row
-from samgeo.annotations.text_files import Where, as_count, as_number, fail, read_lines, shown
+from samgeo.annotations.parsing.rows import Gathered, Row
+from samgeo.annotations.parsing.text_files import Where, as_count, as_number, fail, read_lines, shown
 
 if TYPE_CHECKING:
     from samgeo.annotations.table import Annotations
@@ -64,3 +73,35 @@ def _row(line: str, where: Where, image: str) -> Row:
     names = fields[8:]
     difficult = as_count(names.pop(), where, "the difficulty") if len(names) > 1 else 0
     return Row(where, image, " ".join(names), corners=corners, difficult=difficult)
+
+
+_TASKS = ("task1_", "task2_")
+
+
+def read_results(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:  # noqa: ARG001 - as all readers
+    """Read files of results."""
+    names: dict[str, str] = {}
+    for path in paths:
+        with gathered.faults:
+            stem = path.stem
+            class_name = stem[len(_TASKS[0]) :] if stem.lower().startswith(_TASKS) else stem
+            gathered.classes.append(class_name)
+            for where, line in read_lines(path):
+                with gathered.faults:
+                    fields = line.split()
+                    if len(fields) not in (6, 10):
+                        fail(
+                            where, f"it has {len(fields)} fields ({shown(line)}), not an image, a score and 8 or 4 coordinates"
+                        )
+                    if fields[0] not in names:
+                        image = images.image(fields[0], None, where)
+                        names[fields[0]] = image.name
+                        gathered.images.setdefault(image.name, image)
+                    gathered.add(_result_row(fields, where, names[fields[0]], class_name))
+
+
+def _result_row(fields: list[str], where: Where, image: str, name: str) -> Row:
+    score, *numbers = (as_number(value, where, f"field {number}") for number, value in enumerate(fields[1:], 2))
+    if len(numbers) == 8:
+        return Row(where, image, name, corners=numbers, score=score)
+    return Row(where, image, name, numbers, score=score)

@@ -20,12 +20,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from samgeo.annotations.formats.csv_rows import header_of, read_records
-from samgeo.annotations.formats.json_shapes import text_of
 from samgeo.annotations.formats.vector_files import extent_of, read_frame
 from samgeo.annotations.images import ImageFiles, geobox_of, without_suffix
-from samgeo.annotations.rows import Gathered, Row
-from samgeo.annotations.text_files import MAX_ROWS, Where, as_number, fail, shown
+from samgeo.annotations.parsing.csv_rows import header_of, read_records
+from samgeo.annotations.parsing.json_shapes import text_of
+from samgeo.annotations.parsing.rows import Gathered, Row
+from samgeo.annotations.parsing.text_files import MAX_ROWS, Where, as_number, fail, shown
 
 if TYPE_CHECKING:
     from samgeo.annotations.table import Image

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from samgeo.annotations.rows import Gathered
-from samgeo.annotations.text_files import MAX_ROWS, Where, fail, shown, stream_lines
+from samgeo.annotations.parsing.rows import Gathered
+from samgeo.annotations.parsing.text_files import MAX_ROWS, Where, fail, shown, stream_lines
 from samgeo.errors import AnnotationError
 
 if TYPE_CHECKING:

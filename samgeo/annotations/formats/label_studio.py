@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from samgeo.annotations.formats.json_shapes import (
+from samgeo.annotations.images import SUFFIXES, ImageFiles, name_below
+from samgeo.annotations.parsing.json_shapes import (
     base_name,
     below_folder,
     corners_around,
@@ -29,9 +30,8 @@ from samgeo.annotations.formats.json_shapes import (
     polygon,
     text_of,
 )
-from samgeo.annotations.images import SUFFIXES, ImageFiles, name_below
-from samgeo.annotations.rows import Gathered, Row
-from samgeo.annotations.text_files import Where, as_count, as_number, fail, read_json, shown
+from samgeo.annotations.parsing.rows import Gathered, Row
+from samgeo.annotations.parsing.text_files import Where, as_count, as_number, fail, read_json, shown
 
 __all__ = ["read"]
 

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import shapely
 
-from samgeo.annotations.formats.json_shapes import base_name, below_folder, ellipse, object_of, polygon, text_of
 from samgeo.annotations.images import ImageFiles, name_below
-from samgeo.annotations.rows import Gathered, Row
-from samgeo.annotations.text_files import Where, as_count, as_number, fail, read_json, shown
+from samgeo.annotations.parsing.json_shapes import base_name, below_folder, ellipse, object_of, polygon, text_of
+from samgeo.annotations.parsing.rows import Gathered, Row
+from samgeo.annotations.parsing.text_files import Where, as_count, as_number, fail, read_json, shown
 from samgeo.errors import OptionError
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.rle import Rle

@@ -25,10 +25,10 @@ import shapely
 from numpy.typing import NDArray
 
 from samgeo.annotations.images import ImageFiles, geobox_of
-from samgeo.annotations.repair import repaired
-from samgeo.annotations.rows import Gathered, Row
+from samgeo.annotations.parsing.repair import repaired
+from samgeo.annotations.parsing.rows import Gathered, Row
+from samgeo.annotations.parsing.text_files import MAX_VECTOR_BYTES, Where, as_count, as_number, check_size, fail, head_of, shown
 from samgeo.annotations.table import KINDS, MAX_PX
-from samgeo.annotations.text_files import MAX_VECTOR_BYTES, Where, as_count, as_number, check_size, fail, head_of, shown
 from samgeo.errors import AnnotationError, OptionError, VectorError
 from samgeo.geo.coordinates.overlay import around_raster, in_pixels
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, from_pixels

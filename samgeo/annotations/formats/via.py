@@ -16,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from samgeo.annotations.formats.csv_rows import header_of, read_records
-from samgeo.annotations.formats.json_shapes import below_folder, ellipse, object_of, polygon, text_of
 from samgeo.annotations.images import ImageFiles, name_below
-from samgeo.annotations.rows import Gathered, Row
-from samgeo.annotations.text_files import Where, as_number, fail, head_of, read_json, shown
+from samgeo.annotations.parsing.csv_rows import header_of, read_records
+from samgeo.annotations.parsing.json_shapes import below_folder, ellipse, object_of, polygon, text_of
+from samgeo.annotations.parsing.rows import Gathered, Row
+from samgeo.annotations.parsing.text_files import Where, as_number, fail, head_of, read_json, shown
 from samgeo.errors import AnnotationError
 
 __all__ = ["format_of", "read"]

@@ -1,12 +1,15 @@
 """Vector files in and out: whole or not at all, with their CRS, every bit of their coordinates, and their provenance.
 
 Reading is here; `writing` and `outputs` write, and their functions are names of this module too.
+
+Which layer of a vector file is meant: ``file.gpkg:layer``, wherever a vector file can be given.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +20,6 @@ from samgeo.geo.vector.axes import Y_UP, is_y_up, mirrored
 from samgeo.geo.vector.formats import PROVENANCE, SUFFIXES
 from samgeo.geo.vector.formats import file_errors as _file_errors
 from samgeo.geo.vector.geojson import SCHEMA_MEMBER, read_head
-from samgeo.geo.vector.layers import choose_layer, split_layer
 from samgeo.geo.vector.outputs import check_asked, check_output, placed
 from samgeo.geo.vector.writing import check_fit, provenance_note, write_vectors
 from samgeo.storage.atomic import check_name
@@ -31,10 +33,12 @@ __all__ = [
     "check_asked",
     "check_fit",
     "check_output",
+    "choose_layer",
     "placed",
     "provenance_note",
     "read_provenance",
     "read_vectors",
+    "split_layer",
     "write_vectors",
 ]
 
@@ -199,3 +203,79 @@ def _check_exists(path: Path) -> None:
     if not path.exists():
         hint = "; a layer is named after a colon, as in city.gpkg:districts" if "|layername=" in str(path) else ""
         raise VectorError(f"{path} does not exist (looked from {Path.cwd()}); check the path{hint}.")
+
+
+# Of an address nothing can be looked up before it is opened: what stands before the colon must end as a file of layers does.
+_REMOTE_FILE = re.compile(
+    r"\.(fgb|gdb|geojson|geoparquet|gml|gpkg|json|kml|kmz|mdb|parquet|shp|sqlite|db|tab|vrt|xlsx|zip)$", re.I
+)
+
+
+def split_layer(source: str | os.PathLike[str]) -> tuple[str, str | None]:
+    """Split a path or an address from the layer that is chosen in it.
+
+    Parameters
+    ----------
+    source : path or address
+        ``city.gpkg:districts`` is the layer ``districts`` of ``city.gpkg``. A file whose own name has a colon is itself: the
+        longest name that exists is the file. Drive letters, ports and schemes of addresses are no layers.
+
+    Returns
+    -------
+    path : str
+    layer : str or None
+        None where none is chosen.
+
+    Examples
+    --------
+    >>> split_layer("https://example.com:8080/city.gpkg:districts")
+    ('https://example.com:8080/city.gpkg', 'districts')
+    >>> split_layer("s3://bucket/city.gpkg")
+    ('s3://bucket/city.gpkg', None)
+    """
+    name = os.fspath(source)
+    is_remote = "://" in name or name.startswith("/vsi")
+    if not is_remote and Path(name).exists():
+        return name, None
+    position = len(name)
+    while (position := name.rfind(":", 0, position)) > 0:
+        head, layer = name[:position], name[position + 1 :]
+        if not layer:
+            continue
+        if _REMOTE_FILE.search(head) if is_remote else Path(head).exists():
+            return head, layer
+    if not is_remote and (found := re.match(r"(.+\.[A-Za-z]\w*):([^/\\]+)$", name)) is not None:
+        # So that a missing file is named by its own name.
+        return found[1], found[2]
+    return name, None
+
+
+def choose_layer(name: str, layers: list[str], wanted: str | None) -> str | None:
+    """Return the layer to read.
+
+    Parameters
+    ----------
+    name : str
+        The file, for messages.
+    layers : list of str
+        Those that it has.
+    wanted : str, optional
+        The layer that was chosen.
+
+    Raises
+    ------
+    VectorError
+        If there are several and none was chosen, or there is no such layer.
+    """
+    if wanted is None:
+        if len(layers) > 1:
+            raise VectorError(f"{name} has several layers; choose one of {_listed(layers)}, after a colon: {name}:{layers[0]}.")
+        return layers[0] if layers else None
+    if wanted not in layers:
+        raise VectorError(f"{name} has no layer {wanted!r}; it has {_listed(layers)}.")
+    return wanted
+
+
+def _listed(layers: list[Any], most: int = 30) -> str:
+    more = f" and {len(layers) - most} more" if len(layers) > most else ""
+    return ", ".join(map(str, layers[:most])) + more if layers else "none"

@@ -13,7 +13,7 @@ import shapely
 
 from samgeo.errors import VectorError
 from samgeo.map.state.reducer import Annotation
-from samgeo.segmentation.masks.coco_rings import HEAD, to_rings, write_json
+from samgeo.segmentation.masks.rle import HEAD, to_rings, write_json
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from samgeo.errors import OptionError
+from samgeo.models.protocols import Answer
 from samgeo.models.tiny.decoder import Decoded, Decoder
 from samgeo.models.tiny.encoder import Features, ImageEncoder
 from samgeo.models.tiny.mask_regions import CellRegions
 from samgeo.models.tiny.prompt_encoder import Prompted, PromptEncoder, Window
 from samgeo.models.tiny.upscaler import Upscaler
-from samgeo.models.trainable import Answer
 
 __all__ = ["TinyConfig", "TinyNetwork"]
 
@@ -125,7 +125,7 @@ class TinyNetwork(nn.Module):
         *,
         candidates: slice = slice(None),
     ) -> Answer:
-        """Answer prompts whole, with gradients; see ``samgeo.models.trainable.Trainable``."""
+        """Answer prompts whole, with gradients; see ``samgeo.models.protocols.Trainable``."""
         prompted, decoded = self.decode(window, points, labels, boxes, masks)
         logits = self.draw(window, prompted, decoded, candidates, slice(None))
         coverage = None if decoded.coverage is None else decoded.coverage[:, candidates]

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError, WindowError
-from samgeo.models.threads import computing_in
+from samgeo.models.device import computing_in
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.segmentation.masks.cleaning import without_specks
-from samgeo.segmentation.masks.duplicates import settle
+from samgeo.segmentation.masks.nms import settle
 from samgeo.segmentation.merge.continuation import ContinuationRequest, Ends
 from samgeo.segmentation.merge.merger import Merger, Piece
 from samgeo.segmentation.run.parts import Frontier
@@ -108,7 +108,7 @@ def objects_by_row(
 ) -> Iterator[tuple[gpd.GeoDataFrame, Frontier]]:
     """Merge rows of windows, and give the objects that are settled with each, with where merging has come to.
 
-    What closes with a row is cleaned of specks, and settled as `samgeo.segmentation.masks.duplicates.settle` says.
+    What closes with a row is cleaned of specks, and settled as `samgeo.segmentation.masks.nms.settle` says.
 
     What the edge of a window cut, and its neighbour did not find, is asked of the neighbour before a row is closed.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, RasterError
-from samgeo.geo.vector.layers import split_layer
+from samgeo.geo.vector.reading import split_layer
 from samgeo.training.data.pictures import Picture, from_classes, from_coco, from_scene, from_vectors
 
 if TYPE_CHECKING:

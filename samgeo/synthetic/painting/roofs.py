@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from samgeo.synthetic.canvas import CLASSES, Canvas
-from samgeo.synthetic.fittings import Roof, fit_flat, fit_pitched
+from samgeo.synthetic.painting.canvas import CLASSES, Canvas
+from samgeo.synthetic.painting.fittings import Roof, fit_flat, fit_pitched
+from samgeo.synthetic.painting.planes import Layer, RoofPlanes
 from samgeo.synthetic.plan import Building
-from samgeo.synthetic.planes import Layer, RoofPlanes
 
 __all__ = ["paint_roofs"]
 

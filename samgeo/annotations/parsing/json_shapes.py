@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from samgeo.annotations.oriented_boxes import turned_corners
-from samgeo.annotations.text_files import Where, as_number, fail, shown
+from samgeo.annotations.parsing.text_files import Where, as_number, fail, shown
 
 __all__ = ["base_name", "below_folder", "corners_around", "ellipse", "object_of", "polygon", "text_of"]
 

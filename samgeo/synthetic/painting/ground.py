@@ -7,7 +7,7 @@ import math
 import numpy as np
 import shapely
 
-from samgeo.synthetic.canvas import CLASSES, Canvas
+from samgeo.synthetic.painting.canvas import CLASSES, Canvas
 from samgeo.synthetic.plan import Colour, Field, TownPlan
 
 __all__ = ["paint_fields", "paint_ground", "paint_river"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal
 
-from samgeo.annotations.text_files import FileFaultError
+from samgeo.annotations.parsing.text_files import FileFaultError
 from samgeo.errors import AnnotationError
 
 __all__ = ["Faults", "Notes", "OnError"]

@@ -35,7 +35,7 @@ class Sun:
     def at(cls, slope: int, elevation_deg: float, *, east: bool) -> Sun:
         """Return a sun in the north, where the southern half of the world has it, ``slope`` eighths away from north.
 
-        Eighths keep the doubling shifts of `samgeo.synthetic.light.shadows` on whole pixels.
+        Eighths keep the doubling shifts of `samgeo.synthetic.painting.light.shadows` on whole pixels.
         """
         x, y = (slope / 8 if east else -slope / 8), -1.0
         level = math.cos(math.radians(elevation_deg)) / math.hypot(x, y)

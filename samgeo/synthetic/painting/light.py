@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.synthetic.canvas import SUB, Canvas, noise
+from samgeo.synthetic.painting.canvas import SUB, Canvas, noise
 
 __all__ = ["expose", "shadows"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from shapely.ops import substring
 
-from samgeo.synthetic.canvas import CLASSES, Canvas
+from samgeo.synthetic.painting.canvas import CLASSES, Canvas
 from samgeo.synthetic.plan import Car, Street, TownPlan, Tree
 
 __all__ = ["paint_cars", "paint_fences", "paint_streets", "populate"]

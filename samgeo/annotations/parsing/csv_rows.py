@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from samgeo.annotations.rows import Gathered
-from samgeo.annotations.text_files import Where, fail, stream_lines
+from samgeo.annotations.parsing.rows import Gathered
+from samgeo.annotations.parsing.text_files import Where, fail, stream_lines
 
 __all__ = ["header_of", "read_records"]
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.synthetic.painting.planes import Layer, RoofPlanes
 from samgeo.synthetic.plan import Building
-from samgeo.synthetic.planes import Layer, RoofPlanes
 
 __all__ = ["Roof", "fit_flat", "fit_pitched"]
 

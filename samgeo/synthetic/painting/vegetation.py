@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.synthetic.canvas import CLASSES, Canvas, noise
+from samgeo.synthetic.painting.canvas import CLASSES, Canvas, noise
 from samgeo.synthetic.plan import Tree
 
 __all__ = ["paint_trees"]

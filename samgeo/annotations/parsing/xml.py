@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
 
-from samgeo.annotations.text_files import MAX_XML_BYTES, Where, fail, read_bytes
+from samgeo.annotations.parsing.text_files import MAX_XML_BYTES, Where, fail, read_bytes
 
 __all__ = ["Element", "read_xml"]
 

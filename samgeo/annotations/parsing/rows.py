@@ -11,11 +11,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from samgeo.annotations.faults import Faults, Notes
 from samgeo.annotations.images import ImageFiles
-from samgeo.annotations.repair import in_order, repaired
+from samgeo.annotations.parsing.faults import Faults, Notes
+from samgeo.annotations.parsing.repair import in_order, repaired
+from samgeo.annotations.parsing.text_files import MAX_ROWS, Where, fail
 from samgeo.annotations.table import Annotations, Image, class_fault, row_faults
-from samgeo.annotations.text_files import MAX_ROWS, Where, fail
 from samgeo.segmentation.masks.rle import Rle
 
 __all__ = ["Gathered", "Row"]
