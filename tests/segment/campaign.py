@@ -7,6 +7,7 @@ options are windows, scales, an area of interest and points. `truth` says which 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import shapes
-from scaled import COLORS, MOST_IDS, Sharp, Shortsighted, paint
+from scaled import MOST_IDS, Sharp, Shortsighted, paint
 from scipy import ndimage
 
 from samgeo.sam.registry import Gates
@@ -136,7 +138,6 @@ def random_scene(seed: int) -> Scene:
     labels = _connected(painted, EIGHT if rng.random() < 0.3 else FOUR)
     square = np.ones((grid, grid), dtype=np.int32)
     labels, valid = np.kron(labels, square)[:height, :width], np.kron(valid, square).astype(bool)[:height, :width]
-    # Without overlap a window knows nothing of its neighbours, and coarse and fine pieces are no longer comparable.
     overlooks = rng.random() < 0.2
     aoi = _area(rng, labels) if rng.random() < 0.5 else None
     dtype = "uint16" if rng.random() < 0.25 else "uint8"
@@ -250,12 +251,14 @@ def write_scene(scene: Scene, path: Path) -> Path:
         return write_raster(path, colors, **options)
     stale = scene.overviews == "stale"
     method = "average" if stale else scene.overviews
-    write_raster(path, np.roll(colors, 5, axis=(0, 1)) if stale else colors, overviews=(2, 4), overview_method=method, **options)
+    write_raster(
+        path, np.roll(colors, 5, axis=(0, 1)) if stale else colors, overviews=(2, 4), overview_method=method, **options
+    )
     if stale:
-        with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
-            file.write(np.moveaxis(colors, 2, 0))
-            if scene.nodata == "mask":
-                file.write_mask(scene.valid)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path, "r+") as file:
+                file.write(np.moveaxis(colors, 2, 0))
     return path
 
 
@@ -319,8 +322,3 @@ def fits(scene: Scene) -> dict[int, bool]:
                 for span, length in zip(box, (height, width), strict=True)
             )
     return found
-
-
-def colors_are_far_apart() -> bool:
-    """Whether every id has a colour of its own."""
-    return len(set(COLORS.tolist())) == MOST_IDS
