@@ -113,8 +113,8 @@ class Scene:
         aoi = "none" if self.aoi is None else f"{self.aoi_mode} {[round(at) for at in self.aoi.bounds]}"
         return (
             f"{self.labels.shape} with {self.labels.max()} objects on a grid of {self.grid}, window {self.window}, overlap "
-            f"{self.overlap}, {self.points_per_side} points, scales {self.scales}, area {aoi}, model {self.model}, {self.dtype}, "
-            f"nodata {self.nodata}, overviews {self.overviews}, {self.transform}"
+            f"{self.overlap}, {self.points_per_side} points, scales {self.scales}, area {aoi}, model {self.model}, "
+            f"{self.dtype}, nodata {self.nodata}, overviews {self.overviews}, {self.transform}"
         )
 
 

@@ -2,19 +2,19 @@
 
 What is asked of each scene (`campaign.random_scene`), and what is not:
 
-- Objects under a point of scale 1 that has data and lies in the area are found. Nothing is found that no point of any scale asks.
-- An object *fits* when a window of scale 1 shows it away from those of its edges behind which the raster goes on. It is one row,
-  has exactly its outline, and is complete, with any scales, area, overlap, overviews and nodata. Not judged so are objects of more
-  than 0.6 of a window's area where the model overlooks what fills a window.
-- With scale 1 alone, some overlap and a model that sees everything, so it is for every object, however large: it is followed from
-  window to window.
+- Objects under a point of scale 1 that has data and lies in the area are found. Nothing is found that no point asks for.
+- An object *fits* when a window of scale 1 shows it away from those of its edges behind which the raster goes on. It is one
+  row, has exactly its outline, and is complete, with any scales, area, overlap, overviews and nodata. Not judged so are objects
+  of more than 0.6 of a window's area where the model overlooks what fills a window.
+- With scale 1 alone, some overlap and a model that sees everything, so it is for every object, however large: it is followed
+  from window to window.
 - With coarser scales, an object that does not fit may be drawn by a coarse window. One of its pixels is ``f`` pixels wide, the
-  logits between two of them are interpolated, and pixels that show two objects show none. Such an object is one row, and differs
-  from its outline only within ``2 * f`` pixels of it. It is complete, unless the row lacks pixels of it.
-- Without overlap, windows cannot tell what goes on in the next, and a model that overlooks what fills a window leaves holes. What
-  is cut then comes as several rows, none of which says that it is complete; a complete row is the whole object. Rows hold no
-  ground of other objects (but for the pixels near the outline that coarser scales may draw), and share none with each other with
-  scale 1 alone. That such an object is found at all, and in how many rows, is not judged.
+  logits between two of them are interpolated, and pixels that show two objects show none. Such an object is one row, and
+  differs from its outline only within ``2 * f`` pixels of it. It is complete, unless the row lacks pixels of it.
+- Without overlap, windows cannot tell what goes on in the next, and a model that overlooks what fills a window leaves holes.
+  What is cut then comes as several rows, none of which says that it is complete; a complete row is the whole object. Rows hold
+  no ground of other objects (but for the pixels near the outline that coarser scales may draw), and share none with each other
+  with scale 1 alone. That such an object is found at all, and in how many rows, is not judged.
 - In an area with ``aoi_mode="clip"``, the outline is that of the object within the area, and `complete` is that of the object
   before it was clipped: the edge of the area is no edge of a window.
 
@@ -39,7 +39,7 @@ from samgeo.errors import RasterWarning
 from samgeo.segment.pipeline import NothingFoundWarning
 
 SCENES = 300
-QUICK = 25  # some 20 seconds on one core
+QUICK = 20  # less than half a minute on one core
 
 ROUNDING = 1e-6  # of coordinates of some millions that were turned into pixels again
 
@@ -52,7 +52,7 @@ def test_every_object_of_a_random_scene_is_as_the_manual_says(seed: int, tmp_pat
 
 def test_scenes_are_of_all_kinds() -> None:
     """The campaign has what it is for: were a kind missing, it would show nothing about it."""
-    scenes = [random_scene(seed) for seed in range(SCENES)]
+    scenes = [random_scene(seed) for seed in range(100)]
     for field, least in {
         "scales": 4,
         "model": 2,
@@ -64,11 +64,11 @@ def test_scenes_are_of_all_kinds() -> None:
     }.items():
         counts = np.unique([str(getattr(scene, field)) for scene in scenes], return_counts=True)[1]
         assert len(counts) == least
-        assert min(counts) >= 10
+        assert min(counts) >= 3
     large = [not fit for scene in scenes for fit in fits(scene).values()]
-    assert min(sum(large), len(large) - sum(large)) > 1000
-    assert sum(scene.aoi is not None for scene in scenes) > 100
-    assert sum(scene.overlap == 0 for scene in scenes) > 10
+    assert min(sum(large), len(large) - sum(large)) > 300
+    assert sum(scene.aoi is not None for scene in scenes) > 30
+    assert sum(scene.overlap == 0 for scene in scenes) > 5
 
 
 def found(scene: Scene, folder: Path) -> gpd.GeoDataFrame:
