@@ -192,6 +192,19 @@ def test_coarse_windows_are_of_the_area_of_interest_too() -> None:
     assert result.complete.all()
 
 
+@pytest.mark.parametrize("length", [100, 320])
+@pytest.mark.parametrize("scales", [(1,), (1, 2), (1, 2, 4)])
+def test_an_object_whose_end_is_too_thin_for_coarse_windows_is_whole_and_found_once(length: int, scales) -> None:
+    """Coarse windows see the thick part alone, cut where the thin one begins; that goes on at scale 1."""
+    labels = np.zeros((length + 10, 180), dtype=np.int32)
+    labels[0:40, 112:136] = 1
+    labels[40:length, 120:126] = 1
+    aoi = shapely.box(110, 0, 130, 12)
+    result = found(labels, scales, side=32, overlap=10, points_per_side=32, aoi=aoi)
+    assert result.area_px.tolist() == [np.count_nonzero(labels)]
+    assert result.complete.all()
+
+
 def test_nodata_is_no_part_of_an_object_and_cuts_none() -> None:
     labels = np.full((600, 600), 3, dtype=np.int32)
     image = paint(labels)

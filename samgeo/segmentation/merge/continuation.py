@@ -165,7 +165,14 @@ class Ends:
         return all(one.cut for one in component) and any(not self._left(one, component).is_empty for one in component)
 
     def _left(self, piece: Piece, component: Iterable[Piece]) -> Mask:
-        return uncovered(piece, (one for one in component if one is not piece), self._levels)
+        """Return the cut pixels of a piece about which no other piece of its scale or a finer one says more.
+
+        A piece of a coarser scale does not count: where it is cut in its turn, its own continuation may be too thin for its
+        scale, and is left to the finer one.
+        """
+        level = self._levels.level(piece.window[0])
+        others = (one for one in component if one is not piece and self._levels.level(one.window[0]) <= level)
+        return uncovered(piece, others, self._levels)
 
     def _owners(self, piece: Piece, left: Mask) -> Iterable[tuple[int, int]]:
         """Give the windows, read before or in this row, in whose cores pixels of a piece lie."""

@@ -190,6 +190,22 @@ def _explain(views: Sequence[_View], coarser: _Coarser, levels: Levels) -> None:
             # A complete view says itself what belongs to the object; what is cut may have lost the rest at its own edges.
             root.beside.extend([] if root.is_complete else alone)
             roots.pop()
+    _explain_fragments(roots)
+
+
+def _explain_fragments(roots: Sequence[_View]) -> None:
+    """Say which cut views are fragments of finer ones, of which less than half lies in them.
+
+    A coarser scale leaves to the finer one what is thin, so that its view of a large object may be a fragment of the finer one.
+    """
+    for view in roots:
+        if view.is_complete:
+            continue
+        finer = [root for root in roots if root.level < view.level and root.explained_by is None]
+        if finer:
+            root = max(finer, key=view.share_in)
+            if view.share_in(root) >= LEAST_SHARE:
+                view.explained_by = root
 
 
 def _by_window(pieces: Sequence[Piece]) -> dict[tuple[int, int], list[Piece]]:
