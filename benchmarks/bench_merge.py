@@ -23,7 +23,7 @@ from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.vectorize import polygons
 from samgeo.segmentation.merge.cut_edges import cut_pixels
 from samgeo.segmentation.merge.merger import Piece, merge
-from samgeo.synthetic import road, scattered, touching_grid
+from samgeo.testing import road, scattered, touching_grid
 
 Rows = list[dict[int, list[Piece]]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,19 @@ import samgeo
 from samgeo.arguments import check_types, checked_names
 from samgeo.errors import OptionError
 
-API = Path(samgeo.__file__).parent.parent / "docs" / "api.md"
+PACKAGES = ["samgeo", *(one.name for one in pkgutil.walk_packages(samgeo.__path__, "samgeo.", onerror=print) if one.ispkg)]
 # Of these, others than samgeo make the objects or the functions.
-OF_OTHERS = {"samgeo.models.protocols.Segmenter", "samgeo.segmentation.profile.Profile", "samgeo.training.loop.TrainOptions"}
+OF_OTHERS = {"Segmenter", "Describing", "Gating", "Profile", "TrainOptions"}
 
 
 def public_functions():
-    """Every function and public method of docs/api.md that has a parameter which can be checked, with its full name."""
-    for line in API.read_text(encoding="utf-8").splitlines():
-        name = line.removeprefix("::: ").strip()
-        if not line.startswith("::: ") or name in OF_OTHERS or "." not in name:
-            continue
-        module, attribute = name.rsplit(".", 1)
-        found = getattr(importlib.import_module(module), attribute, None)
+    """Every public function, and public method of a public class, once, with its name."""
+    exported = {}
+    for package in map(importlib.import_module, PACKAGES):
+        for name in getattr(package, "__all__", ()):
+            if package.__name__ != "samgeo.cli" and name not in OF_OTHERS:
+                exported[id(getattr(package, name))] = name, getattr(package, name)
+    for name, found in exported.values():
         if inspect.isclass(found):
             for key, value in vars(found).items():
                 method = getattr(value, "__func__", value)

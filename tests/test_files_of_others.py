@@ -14,7 +14,7 @@ from samgeo.samrs.folder import Folder
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.folder_layout import PARTS, ROWS, prepare
 from samgeo.storage.atomic import STAGING_PREFIX
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 
 LABELS = scattered(5, (150, 190), seed=5, min_size=14, max_size=28)

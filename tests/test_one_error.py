@@ -17,11 +17,11 @@ from samgeo.annotations import read_annotations
 from samgeo.buildings.height import filter_by_height
 from samgeo.buildings.population import allocate_population
 from samgeo.buildings.regularization.api import regularize
-from samgeo.dataset import make_samrs
 from samgeo.errors import SamgeoError
 from samgeo.evaluation import evaluate
 from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.map.session import Session
+from samgeo.samrs import make_samrs
 from samgeo.testing.rasters import write_raster
 from samgeo.training.assessment.plots import read_log
 from samgeo.training.data.pictures import load_picture, read_image

@@ -11,9 +11,10 @@ from rasterio.features import rasterize
 from scipy import ndimage
 
 from samgeo.errors import OptionError, RasterError
+from samgeo.synthetic import Scene, town
 from samgeo.synthetic.painting.canvas import Canvas, Sun
 from samgeo.synthetic.painting.light import shadows
-from samgeo.testing import Scene, decode_ids, encode_ids, road, scattered, touching_grid, town
+from samgeo.testing import decode_ids, encode_ids, road, scattered, touching_grid
 
 
 @pytest.fixture(scope="module")

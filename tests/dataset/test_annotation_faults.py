@@ -375,7 +375,7 @@ def test_a_yaml_names_the_parts_that_the_images_lie_in(tmp_path):
 
 
 def test_a_set_with_parts_exports_one_yolo_set_with_its_pictures(tmp_path):
-    from samgeo.dataset import make_samrs
+    from samgeo.samrs import make_samrs
 
     (tmp_path / "im").mkdir()
     (tmp_path / "an").mkdir()

@@ -12,9 +12,8 @@ from samgeo.annotations import write_annotations
 from samgeo.annotations.formats.voc import VocPixels
 from samgeo.annotations.parsing.faults import OnError
 from samgeo.cli import main
-from samgeo.dataset import make_samrs
-from samgeo.samrs import recipe
-from samgeo.testing import town
+from samgeo.samrs import make_samrs, recipe
+from samgeo.synthetic import town
 
 command = import_module("samgeo.cli.dataset")  # the name in the package is the group of commands
 

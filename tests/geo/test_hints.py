@@ -18,7 +18,7 @@ from samgeo.geo.raster import sampling
 from samgeo.geo.raster.raster import Raster
 from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.segmentation.api import NothingFoundWarning, segment_to_file
-from samgeo.testing import town
+from samgeo.synthetic import town
 from samgeo.testing.rasters import write_raster
 
 SHAPE = (160, 200)

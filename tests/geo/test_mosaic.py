@@ -18,7 +18,7 @@ from samgeo.geo.raster.identity import has_changed, identify
 from samgeo.geo.raster.raster import Raster
 from samgeo.geo.raster.sources import file_source
 from samgeo.geo.raster.sources.mosaic import MosaicSource
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, coordinate_pixels, pixel_coordinates, transform, write_raster
 

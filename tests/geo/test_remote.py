@@ -13,7 +13,7 @@ from samgeo.errors import RasterError, RunError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.raster import Raster
 from samgeo.geo.raster.sources import remote
-from samgeo.synthetic import encode_ids
+from samgeo.testing import encode_ids
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import coordinate_pixels, write_raster
 

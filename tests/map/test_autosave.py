@@ -20,7 +20,7 @@ from samgeo.geo.vector.reading import read_provenance
 from samgeo.map.files import geopackage_rows as geopackage
 from samgeo.map.session import Session
 from samgeo.map.ui.messages import tell_of
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, write_raster
 

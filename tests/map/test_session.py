@@ -23,7 +23,7 @@ from samgeo.map.state.actions import Accept, AddPoint, Edit, Propose, Proposed, 
 from samgeo.map.state.log import read_log
 from samgeo.map.state.reducer import State
 from samgeo.map.ui.messages import tell_of
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, write_raster
 

@@ -25,7 +25,7 @@ from samgeo.map.ui import browser_part as front
 from samgeo.map.ui.browser_part import KEYS
 from samgeo.map.ui.pointer import MODES
 from samgeo.map.widget import Map
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, write_raster
 

@@ -21,7 +21,7 @@ from rasterio.features import shapes
 from scaled import MOST_IDS, Sharp, Shortsighted, paint
 from scipy import ndimage
 
-from samgeo.sam.registry import Gates
+from samgeo.models.registry import Gates
 from samgeo.testing.oracle import _logits
 from samgeo.testing.rasters import TRANSFORMS, write_raster
 

@@ -24,7 +24,7 @@ from samgeo.cli import main as command
 from samgeo.errors import SamgeoError, StoppedError
 from samgeo.segmentation.api import segment_to_file
 from samgeo.segmentation.run.status import run_status
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from samgeo.synthetic import encode_ids
+from samgeo.testing import encode_ids
 from samgeo.testing.oracle import Oracle
 
 MOST_IDS = 1 << 12

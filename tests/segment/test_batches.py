@@ -13,7 +13,8 @@ from samgeo.models.registry import default_gates
 from samgeo.segmentation.api import HolesWarning
 from samgeo.segmentation.windows.automatic import automatic_masks, embed_window, embed_windows
 from samgeo.segmentation.windows.worker import WINDOWS_TOGETHER
-from samgeo.synthetic import encode_ids, scattered, town
+from samgeo.synthetic import town
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 
 CUDA = torch.device("cuda")

@@ -36,7 +36,7 @@ from campaign import Scene, asked, fits, options_of, random_scene, truth, write_
 
 import samgeo
 from samgeo.errors import RasterWarning
-from samgeo.segment.pipeline import NothingFoundWarning
+from samgeo.segmentation.api import NothingFoundWarning
 
 SCENES = 300
 QUICK = 20  # less than half a minute on one core

@@ -13,7 +13,7 @@ from samgeo.errors import RasterError, RunError, SamgeoError
 from samgeo.segmentation.api import segment_to_file
 from samgeo.segmentation.encoding import encode
 from samgeo.segmentation.prediction import predict
-from samgeo.synthetic import encode_ids
+from samgeo.testing import encode_ids
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

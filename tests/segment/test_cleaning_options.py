@@ -22,7 +22,7 @@ from samgeo.geo.vector.reading import read_provenance
 from samgeo.map.in_view import segment_area
 from samgeo.samrs import make_samrs
 from samgeo.segmentation.prediction import predict
-from samgeo.synthetic import encode_ids
+from samgeo.testing import encode_ids
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

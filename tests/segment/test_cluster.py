@@ -20,7 +20,7 @@ import samgeo.segmentation.execution.dask_cluster
 from samgeo.errors import OptionError, WindowError
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.windows.worker import ModelReference, load_referenced
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

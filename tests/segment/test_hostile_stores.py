@@ -12,7 +12,7 @@ import samgeo
 from samgeo.errors import OptionError
 from samgeo.segmentation.windows.embedding import embed, read_window
 from samgeo.segmentation.windows.store import EmbeddingStore
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 
 IMAGE = encode_ids(scattered(12, (200, 140), seed=4, min_size=8, max_size=14))

@@ -17,7 +17,7 @@ from samgeo.errors import OptionError, StoppedError, VectorError
 from samgeo.segmentation.api import NothingFoundWarning, segment_to_file
 from samgeo.segmentation.prediction import predict
 from samgeo.segmentation.run.holes import holes_path
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

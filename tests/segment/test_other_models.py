@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import samgeo
 from samgeo.errors import ModelError, WindowError
 from samgeo.segmentation.api import HolesWarning
-from samgeo.synthetic import encode_ids
+from samgeo.testing import encode_ids
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

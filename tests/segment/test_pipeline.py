@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import samgeo
-from samgeo.synthetic import encode_ids, road, scattered, touching_grid
+from samgeo.testing import encode_ids, road, scattered, touching_grid
 from samgeo.testing.oracle import Oracle
 
 

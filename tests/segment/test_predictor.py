@@ -18,7 +18,7 @@ import samgeo
 from samgeo.geo.coordinates.prompt_geometry import from_pixels
 from samgeo.geo.grid import Lattice
 from samgeo.segmentation.prompts.assignment import windows_of
-from samgeo.synthetic import encode_ids, road, scattered
+from samgeo.testing import encode_ids, road, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

@@ -13,7 +13,7 @@ import torch
 import samgeo
 from samgeo.errors import OptionError
 from samgeo.segmentation.profile import Profile, profiling, stage, timed
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 
 

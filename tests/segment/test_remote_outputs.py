@@ -20,7 +20,7 @@ from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.status import run_status
 from samgeo.storage import locations as places
 from samgeo.storage.locations import RemotePlace, as_place
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

@@ -22,7 +22,7 @@ from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.manifest import differences
 from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
 from samgeo.segmentation.run.status import run_status
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

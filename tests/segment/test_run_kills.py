@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import samgeo
-from samgeo.synthetic import encode_ids, scattered
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 

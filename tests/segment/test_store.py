@@ -19,7 +19,8 @@ import samgeo
 from samgeo.models.embedding_packing import pack, rounded
 from samgeo.segmentation.windows.embedding import embed, read_window
 from samgeo.segmentation.windows.store import BLOCK, EmbeddingStore, pixel_digest
-from samgeo.synthetic import encode_ids, scattered, town
+from samgeo.synthetic import town
+from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 
 
