@@ -10,6 +10,7 @@ import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from samgeo.errors import OptionError
@@ -27,8 +28,8 @@ def check_types(function: Callable[P, R]) -> Callable[P, R]:
     """Have a function check the types of its arguments against its own annotations, as a decorator.
 
     Only parameters are checked whose annotation is made of ``int``, ``float``, ``bool``, ``str``, paths, a device, sequences
-    of texts, and ``None``. A whole number is good for ``float``, a truth value is no number, and a text is no sequence of
-    texts. Scalars of NumPy are made Python's own, so that they can be written as JSON.
+    of texts, and ``None``. A whole number is good for ``float``, a text for a path; a truth value is no number, and a text is
+    no sequence of texts. Scalars of NumPy are made Python's own, so that they can be written as JSON.
 
     Parameters
     ----------
@@ -109,11 +110,13 @@ def _text(value: Any) -> Any:
 
 
 def _path(value: Any) -> Any:
+    if isinstance(value, str):
+        return Path(value)
     return value if isinstance(value, os.PathLike) and not isinstance(value.__fspath__(), bytes) else _NO_FIT
 
 
 def _device(value: Any) -> Any:
-    return str(value) if (type(value).__module__, type(value).__name__) == ("torch", "device") else _NO_FIT
+    return value if (type(value).__module__, type(value).__name__) == ("torch", "device") else _NO_FIT
 
 
 def _texts(value: Any) -> Any:

@@ -203,6 +203,7 @@ class Report:
             ) from None
 
 
+@check_types
 def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False, inputs: Iterable[object] = ()) -> Path:
     """Check, before any work, that a report can be written to a folder.
 

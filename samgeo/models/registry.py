@@ -170,6 +170,7 @@ def list_models() -> tuple[ModelInfo, ...]:
     return _MODELS
 
 
+@check_types
 def model_path(name: str, *, download: bool = True) -> Path:
     """Return the file of a model's weights, downloading it first if need be.
 

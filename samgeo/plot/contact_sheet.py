@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.plot.colors import RGB, checkerboard
 
@@ -53,6 +54,7 @@ class SheetEntry:
     context: tuple[tuple[Any, RGB], ...] = ()
 
 
+@check_types
 def contact_sheet(raster: Raster, places: list[SheetEntry], *, title: str = "", columns: int = 4) -> Image.Image:
     """Draw each place as a square picture of its own, in rows.
 

@@ -1,14 +1,183 @@
-"""The data card: what a data set is, how it was made, and what may be done with it."""
+"""The data card: what a data set is, how it was made, and what may be done with it.
+
+What a data set has: instances, pixels and sizes by class.
+
+The statistics of a data set as a picture.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from samgeo.samrs.drawing import BACKGROUND, BACKGROUND_COLOR
+import numpy as np
+
+from samgeo.samrs.drawing import BACKGROUND, BACKGROUND_COLOR, first_value
+from samgeo.samrs.folder import ImagePart
 from samgeo.samrs.recipe import SetOptions
+from samgeo.samrs.split import PARTS
 
-__all__ = ["card"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["card", "chart", "statistics"]
+
+
+def statistics(
+    parts: Sequence[ImagePart],
+    classes: Sequence[str],
+    colors: Sequence[tuple[int, int, int]],
+    part_of: Mapping[str, str] | None,
+    failed: int,
+    *,
+    annotations_complete: bool = False,
+) -> dict[str, Any]:
+    """Count.
+
+    Parameters
+    ----------
+    parts : sequence of ImagePart
+    classes : sequence of str
+    colors : sequence of (int, int, int)
+    part_of : mapping of str to str, optional
+        ImagePart of the split by picture.
+    failed : int
+        Images that could not be used.
+    annotations_complete : bool, default False
+        Whether pictures have background: their classes then begin at 1, and ``background_px`` is counted too.
+
+    Returns
+    -------
+    dict
+        For JSON. ``classes`` has for each ``id``, its value in the pictures, ``instances``, ``annotations`` (of which these
+        show the masks: fewer where chips overlap), ``size_px``, the sum of the instances' pixels, ``pixels``, those in the
+        pictures of classes (fewer where masks
+        overlap), and ``histogram``, the number of instances with at least as many pixels as each of ``size_edges`` and fewer
+        than the next.
+    """
+    pictures = [picture for part in parts for picture in part.pictures]
+    sizes: list[list[int]] = [[] for _ in classes]
+    pixels = [0] * len(classes)
+    seen: list[set[int]] = [set() for _ in classes]
+    for picture in pictures:
+        for label, count in picture.pixels:
+            pixels[label] += count
+        for one in picture.instances:
+            sizes[one.label].append(one.size_px)
+            seen[one.label].add(one.annotation)
+    largest = max((max(some) for some in sizes if some), default=1)
+    edges = [1 << power for power in range(largest.bit_length() + 1)]
+    background = sum(picture.background_px for picture in pictures)
+    first = first_value(annotations_complete)
+    total = sum(picture.height * picture.width for picture in pictures)
+    result: dict[str, Any] = {
+        "pictures": len(pictures),
+        "images": sum(bool(part.pictures) for part in parts),
+        "instances": sum(map(len, sizes)),
+        "total_px": total,
+        "labelled_px": sum(pixels),
+        **({"background_px": background} if annotations_complete else {}),
+        "unlabelled_px": total - sum(pixels) - background,
+        "size_edges": edges,
+        "classes": [
+            {
+                "id": number + first,
+                "name": name,
+                "color": list(colors[number]),
+                "instances": len(sizes[number]),
+                "annotations": len(seen[number]),
+                "size_px": sum(sizes[number]),
+                "pixels": pixels[number],
+                "median_size_px": float(np.median(sizes[number])) if sizes[number] else None,
+                "histogram": np.histogram(sizes[number], edges)[0].tolist(),
+            }
+            for number, name in enumerate(classes)
+        ],
+        "rejected": dict(sorted(Counter(one.reason for part in parts for one in part.rejected).items())),
+        "failed_images": failed,
+    }
+    if part_of is not None:
+        result["split"] = {
+            name or "left out": {
+                "pictures": sum(part_of[picture.name] == name for picture in pictures),
+                "instances": sum(len(picture.instances) for picture in pictures if part_of[picture.name] == name),
+            }
+            for name in (*PARTS, "")
+        }
+    return result
+
+
+_FONT_PX, _ROW_PX, _PAD_PX = 13, 30, 14
+_NAME_PX, _BAR_PX, _NUMBER_PX, _CELL_PX = 190, 190, 78, 16
+_PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (225, 225, 225)
+
+
+def chart(statistics: dict[str, Any]) -> Image.Image:
+    """Draw a row for each class: its colour and name, instances, pixels, and its histogram of sizes.
+
+    Parameters
+    ----------
+    statistics : dict
+        From `statistics`.
+
+    Returns
+    -------
+    PIL.Image.Image
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    classes, edges = statistics["classes"], statistics["size_edges"]
+    font = ImageFont.load_default(_FONT_PX)
+    bar_step = _BAR_PX + _NUMBER_PX
+    first = _PAD_PX + _NAME_PX
+    sizes = first + 2 * bar_step
+    bins = max(len(edges) - 1, 1)
+    width = sizes + max(bins * _CELL_PX, 260) + _PAD_PX
+    top = _PAD_PX + 2 * _ROW_PX
+    picture = Image.new("RGB", (width, top + _ROW_PX * len(classes) + _ROW_PX + _PAD_PX), _PAPER)
+    pen = ImageDraw.Draw(picture)
+    title = f"{statistics['instances']:,} instances in {statistics['pictures']:,} pictures"
+    pen.text((_PAD_PX, _PAD_PX), title, fill=_INK, font=font)
+    heads = ((first, "instances"), (first + bar_step, "pixels"), (sizes, "instances by size (pixels, doubling)"))
+    for x, text in heads:
+        pen.text((x, _PAD_PX + _ROW_PX), text, fill=_INK, font=font)
+    most = [max((one[name] for one in classes), default=0) or 1 for name in ("instances", "pixels")]
+    for row, one in enumerate(classes):
+        y, color = top + row * _ROW_PX, tuple(one["color"])
+        pen.rectangle((_PAD_PX, y + 4, _PAD_PX + 16, y + 20), fill=color, outline=_INK)
+        pen.text((_PAD_PX + 24, y + 3), _short(one["name"], pen, font, _NAME_PX - 34), fill=_INK, font=font)
+        for column, name in enumerate(("instances", "pixels")):
+            x = first + column * bar_step
+            length = round((_BAR_PX - 8) * one[name] / most[column])
+            pen.rectangle((x, y + 4, x + length, y + 20), fill=color, outline=_INK if length else None)
+            pen.text((x + length + 5, y + 3), f"{one[name]:,}", fill=_INK, font=font)
+        _histogram(pen, one["histogram"], color, (sizes, y))
+    y = top + len(classes) * _ROW_PX
+    for index in range(0, len(edges), 4):
+        pen.text((sizes + index * _CELL_PX, y + 2), f"{edges[index]:,}", fill=_INK, font=font)
+    return picture
+
+
+def _histogram(pen: Any, counts: list[int], color: Any, corner: tuple[int, int]) -> None:
+    """Draw the columns of one class, as high as its own largest one."""
+    x, y = corner
+    bottom, most = y + _ROW_PX - 6, max(counts, default=0) or 1
+    pen.line((x, bottom, x + len(counts) * _CELL_PX, bottom), fill=_FAINT)
+    for index, count in enumerate(counts):
+        if count:
+            height = max(round((_ROW_PX - 10) * count / most), 1)
+            left = x + index * _CELL_PX
+            pen.rectangle((left + 1, bottom - height, left + _CELL_PX - 2, bottom), fill=color, outline=_INK)
+
+
+def _short(text: str, pen: Any, font: Any, width: int) -> str:
+    if pen.textlength(text, font=font) <= width:
+        return text
+    while text and pen.textlength(text + "...", font=font) > width:
+        text = text[:-1]
+    return text + "..."
+
 
 _PROMPTS = {
     "hbox": "horizontal boxes (H-Box)",

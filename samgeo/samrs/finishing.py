@@ -13,13 +13,12 @@ from samgeo.annotations.formats.coco import to_coco
 from samgeo.annotations.table import Annotations
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.reprojection import reproject_frame
-from samgeo.samrs.card import card
+from samgeo.samrs.card import card, chart, statistics
 from samgeo.samrs.drawing import png
 from samgeo.samrs.exporting import to_table, write_exports
 from samgeo.samrs.folder import Folder, ImagePart, PictureRecord
 from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import PARTS
-from samgeo.samrs.statistics import chart, statistics
 from samgeo.segmentation.masks.rle import write_json
 from samgeo.storage.atomic import write_whole
 

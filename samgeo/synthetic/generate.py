@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.synthetic.estates import apartments, field, industry, park
 from samgeo.synthetic.homes import courtyard, detached, mixed, terrace
@@ -38,6 +39,7 @@ __all__ = ["furnish", "town"]
 _CRS, _WEST, _NORTH = "EPSG:32734", 311_200.0, 6_243_800.0
 
 
+@check_types
 def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: float = 0.3) -> Scene:
     """Generate an overhead photograph of a town together with its truth.
 

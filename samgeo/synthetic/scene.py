@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Scene:
     footprints: GeoDataFrame
     geobox: GeoBox
 
+    @check_types
     def save(self, path: str | Path, *, overviews: bool = False) -> Path:
         """Write the image as a GeoTIFF: tiled, deflate.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Demo:
         )
 
 
+@check_types
 def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
     """Generate a town, segment it with the bundled model, and compare with the truth.
 

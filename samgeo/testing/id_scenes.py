@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 
 __all__ = ["decode_ids", "encode_ids", "road", "scattered", "touching_grid"]
@@ -62,6 +63,7 @@ def decode_ids(image: NDArray[np.uint8]) -> NDArray[np.int32]:
     return red | (green << 8) | (blue << 16)
 
 
+@check_types
 def scattered(
     n: int, shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, min_size: int = 40, max_size: int = 90
 ) -> NDArray[np.int32]:
@@ -104,6 +106,7 @@ def scattered(
     return labels
 
 
+@check_types
 def touching_grid(
     rows: int,
     columns: int,
@@ -162,6 +165,7 @@ def touching_grid(
     return labels
 
 
+@check_types
 def road(length: int, width: int = 40, *, winding: bool = False) -> NDArray[np.int32]:
     """Draw one road from the left edge of a scene to the right one: an object many windows long.
 

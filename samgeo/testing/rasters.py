@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def pixel_coordinates(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDA
     return red + 256 * (blue % 16), green + 256 * (blue // 16)
 
 
+@check_types
 def write_raster(
     path: Path,
     values: NDArray[Any],

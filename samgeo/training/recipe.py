@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.training.data.examples import Layer, Source
 from samgeo.training.data.labels import ClassMaps, Coco, Images, Labels, Regions, Scenes, Vectors
@@ -49,6 +50,7 @@ class Planned:
     scales: tuple[float, float]
     layers: Mapping[str, Layer]
 
+    @check_types
     def read(self) -> list[Picture]:
         """Read the pictures, without those that have no object.
 
@@ -93,6 +95,7 @@ class Recipe:
     sources: tuple[Planned, ...]
     validation: tuple[Planned, ...]
 
+    @check_types
     def read(self, data: Path | None = None) -> Iterator[Source]:
         """Read all that is trained on.
 
@@ -131,6 +134,7 @@ def needed(recipe: Path, data: Path | None) -> Path:
     return data
 
 
+@check_types
 def load_recipe(recipe: str | Path) -> Recipe:
     """Read and check a recipe.
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 import samgeo
 from samgeo.cli import main
 from samgeo.errors import RasterWarning, SamgeoWarning
-from samgeo.geo.raster import sampling
 from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources import sampling
 from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.segmentation.api import NothingFoundWarning, segment_to_file
 from samgeo.synthetic import town

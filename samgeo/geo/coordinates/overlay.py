@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import VectorError
 from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, turned
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, Inward, crs_of, from_pixels, inward_to, middle_x, resolve_crs
@@ -76,6 +77,7 @@ def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the r
         )
 
 
+@check_types
 def read_onto(source: Any, geobox: GeoBox, *, what: str = "the layer", raster: str = "the raster") -> gpd.GeoDataFrame:
     """Read features and bring them to the CRS of a raster.
 

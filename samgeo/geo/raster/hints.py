@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import RasterWarning, SamgeoWarning
 from samgeo.geo.raster.nodata import has_value
-from samgeo.geo.raster.sampling import flatten, sample, thinned
+from samgeo.geo.raster.sources.sampling import flatten, sample, thinned
 from samgeo.geo.raster.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from samgeo.geo.grid import Rect
     from samgeo.geo.raster.raster import Raster
-    from samgeo.geo.raster.sampling import Sample
+    from samgeo.geo.raster.sources.sampling import Sample
 
 __all__ = ["picture_hints", "tell"]
 

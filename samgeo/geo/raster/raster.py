@@ -18,10 +18,10 @@ from samgeo.geo.raster.bands import choose_bands
 from samgeo.geo.raster.coarse import read_squares
 from samgeo.geo.raster.hints import picture_hints, tell
 from samgeo.geo.raster.nodata import check_nodata, has_value
-from samgeo.geo.raster.sampling import Sample, fit, flatten
 from samgeo.geo.raster.sources.base import OverviewSource
 from samgeo.geo.raster.sources.mosaic import MosaicSource
 from samgeo.geo.raster.sources.opening import open_source
+from samgeo.geo.raster.sources.sampling import Sample, fit, flatten
 from samgeo.geo.raster.stretch import Stretch, apply_stretch, check_stretch, percentile_stretch
 from samgeo.geo.raster.transparency import check_alpha, settle_alpha, transparent_bands
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.raster.bands import ALPHA, Band, find_band
-from samgeo.geo.raster.sampling import sample
 from samgeo.geo.raster.sources.band_stack import StackSource
 from samgeo.geo.raster.sources.mosaic import MosaicSource
+from samgeo.geo.raster.sources.sampling import sample
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.sources.base import Source

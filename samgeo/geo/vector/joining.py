@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samgeo.arguments import check_types
 from samgeo.errors import VectorError
 from samgeo.geo.vector.axes import is_y_up, mirrored
 from samgeo.geo.vector.formats import SUFFIXES, file_errors
@@ -85,6 +86,7 @@ def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
             raise VectorError(f"{path} has {found} of {len(frame)} features after writing; check the free space.")
 
 
+@check_types
 def join_vectors(
     parts: Sequence[Path],
     path: str | os.PathLike[str] | RemotePlace,

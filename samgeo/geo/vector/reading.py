@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from samgeo.arguments import check_types
 from samgeo.errors import VectorError
 from samgeo.geo.coordinates.reprojection import reproject_frame
 from samgeo.geo.drivers import check_no_view, check_vector_driver, check_vector_head
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 
+@check_types
 def read_vectors(
     source: Any, *, crs: Any = None, layer: str | None = None, on_invalid: Literal["raise", "ignore"] = "raise"
 ) -> gpd.GeoDataFrame:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import VectorError
 from samgeo.geo.vector.axes import is_y_up, mirrored
 from samgeo.geo.vector.columns import attributes_to_arrow, fitted
@@ -88,6 +89,7 @@ class Description:
     note: dict[str, str]
 
 
+@check_types
 def write_vectors(
     frame: gpd.GeoDataFrame,
     path: str | os.PathLike[str] | RemotePlace,

@@ -27,6 +27,7 @@ __all__ = ["deepened", "is_tiny", "load_tiny", "new_tiny", "save_tiny"]
 ARCHITECTURE = "samgeo-tiny"
 
 
+@check_types
 def load_tiny(
     path: str | Path | None = None,
     *,
@@ -63,6 +64,7 @@ def load_tiny(
     return _load(Path(path), on, precision)
 
 
+@check_types
 def new_tiny(config: TinyConfig | None = None, *, seed: int = 0) -> TinyNetwork:
     """Make a network with random weights, to be trained.
 
@@ -85,6 +87,7 @@ def new_tiny(config: TinyConfig | None = None, *, seed: int = 0) -> TinyNetwork:
     return network
 
 
+@check_types
 def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, int, int], *, seed: int = 0) -> TinyNetwork:
     """Give the image encoder of a network more blocks, which change no answer until they are trained.
 

@@ -1,4 +1,3 @@
-from .mask import Mask as Mask
 from .rle import Rle as Rle
 
-__all__ = ["Mask", "Rle"]
+__all__ = ["Rle"]

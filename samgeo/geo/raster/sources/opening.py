@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.drivers import suffix_of
 from samgeo.storage.atomic import check_name
@@ -23,6 +24,7 @@ LIST_SUFFIX = ".txt"
 MOST_LIST_BYTES = 1 << 26
 
 
+@check_types
 def open_source(given: Any, assets: str | Sequence[str] | None = None) -> Source:
     """Open what a user calls a raster.
 
