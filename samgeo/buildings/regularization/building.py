@@ -237,7 +237,7 @@ def iou(first: Any, second: Any) -> Floats:
     return np.asarray(common / np.maximum(shapely.area(first) + shapely.area(second) - common, math.ulp(0)))
 
 
-_CORNERS = 48
+_CIRCLE_CORNERS = 48
 # A regular octagon reaches 0.95 against its circle, a square with corners rounded to a fifth of its side 0.90.
 _LEAST_IOU = 0.92
 # Below this many tolerances a square's rounded outline is as round as a circle's.
@@ -248,8 +248,8 @@ def circle(polygon: shapely.Polygon) -> shapely.Polygon:
     """Return the polygon of 48 corners of the same area and centroid as another's exterior."""
     filled = shapely.Polygon(polygon.exterior)
     middle = filled.centroid
-    angle = np.arange(_CORNERS) * (2 * np.pi / _CORNERS)
-    radius = np.sqrt(filled.area / (_CORNERS / 2 * np.sin(2 * np.pi / _CORNERS)))
+    angle = np.arange(_CIRCLE_CORNERS) * (2 * np.pi / _CIRCLE_CORNERS)
+    radius = np.sqrt(filled.area / (_CIRCLE_CORNERS / 2 * np.sin(2 * np.pi / _CIRCLE_CORNERS)))
     return shapely.Polygon(np.stack([middle.x + radius * np.cos(angle), middle.y + radius * np.sin(angle)], axis=1))
 
 
