@@ -5,6 +5,7 @@ Arguments and options enter; each command calls one public function, and message
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,9 @@ class _Group(click.Group):
         with warnings.catch_warnings():
             warnings.simplefilter("always", SamgeoWarning)
             warnings.showwarning = _Notes(warnings.showwarning)
+            from samgeo.models import keep_freed_memory
+
+            keep_freed_memory()
             try:
                 return super().invoke(ctx)
             except SamgeoError as error:
@@ -57,12 +61,30 @@ class _Notes:
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="samgeo")
-def main() -> None:
+@click.option("-v", "--verbose", count=True, help="Say on standard error what is done; -vv says it in detail.")
+@click.pass_context
+def main(context: click.Context, verbose: int) -> None:
     """Objects out of overhead imagery of any size.
 
     Exit codes: 0 done, 1 an input could not be used or the work failed (nothing is left half written), 2 wrong usage, 3 done
     but for windows that failed, 143 stopped by SIGTERM.
     """
+    if verbose:
+        context.call_on_close(_log_to_stderr(logging.INFO if verbose == 1 else logging.DEBUG))
+
+
+def _log_to_stderr(level: int) -> Callable[[], None]:
+    """Show samgeo's log messages on standard error; return a function that ends it."""
+    logger, handler = logging.getLogger("samgeo"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.setLevel(level)
+    logger.addHandler(handler)
+
+    def end() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+    return end
 
 
 for _command in (

@@ -1,3 +1,4 @@
+from .allocator import keep_freed_memory as keep_freed_memory
 from .protocols import Describing as Describing
 from .protocols import Gating as Gating
 from .protocols import Segmenter as Segmenter
@@ -13,6 +14,7 @@ __all__ = [
     "Gating",
     "ModelInfo",
     "Segmenter",
+    "keep_freed_memory",
     "list_models",
     "load_model",
     "model_path",

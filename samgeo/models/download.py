@@ -7,6 +7,7 @@ kept), ``SAMGEO_OFFLINE`` or ``HF_HUB_OFFLINE`` (refuse to use the network).
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 import time
@@ -23,6 +24,8 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Re
 from samgeo.errors import ModelError
 
 __all__ = ["cache_folder", "fetch", "fetch_from_hub", "find", "is_offline"]
+
+_log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30
@@ -198,6 +201,7 @@ def _complete(url: str, part: Path, size_bytes: int | None) -> None:
             fruitless = 0 if arrived > before else fruitless + 1
             if fruitless == FRUITLESS_TRIES:
                 raise
+            _log.warning("%s: %s; trying again.", url, error)
             if isinstance(error, HTTPError):
                 time.sleep(_wait_s(error, fruitless))
         else:

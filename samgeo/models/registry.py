@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["DEFAULT_MODEL", "MASK_NMS", "Gates", "ModelInfo", "default_gates", "list_models", "load_model", "model_path"]
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "tiny"
 MASK_NMS = 0.8
@@ -241,6 +244,7 @@ def load_model(
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
     given = str(name_or_path)
+    _log.info("Loading the model %s on %s in %s.", given, where, kind)
     if given in {info.name for info in _MODELS}:
         info = _info(given)
         path = model_path(given)
@@ -273,13 +277,10 @@ def default_gates(model: Segmenter) -> Gates:
 
 
 def _load_sam(path: Path, *, name: str, device: torch.device, dtype: torch.dtype, sha256: str | None = None) -> Segmenter:
-    from samgeo.models.allocator import keep_freed_memory
     from samgeo.models.sam1.checkpoint import build_network, load_checkpoint
     from samgeo.models.sam1.model import Sam
 
     checkpoint = load_checkpoint(path, sha256=sha256)
-    if device.type == "cpu":
-        keep_freed_memory()
     return Sam(build_network(checkpoint), name=name, digest=checkpoint.digest, device=device, dtype=dtype)
 
 

@@ -221,3 +221,11 @@ def test_a_raster_without_crs_is_segmented_in_pixels(tmp_path: Path) -> None:
     assert "area_px" in frame.columns
     assert frame.crs is None
     assert "no CRS" in result.stderr
+
+
+def test_verbose_says_what_is_done(image: Path, tmp_path: Path) -> None:
+    done = run("-v", "segment", image, tmp_path / "objects.parquet", "--points-per-side", 6)
+    assert done.exit_code == 0, done.output
+    assert "INFO samgeo.models.registry: Loading the model tiny on cpu in torch.float32." in done.stderr
+    assert "windows; 0 were there before." in done.stderr
+    assert "INFO" not in segment(image, tmp_path / "other.parquet").stderr

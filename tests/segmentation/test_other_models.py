@@ -145,3 +145,11 @@ def test_no_warning_where_nothing_fails(raster: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(samgeo.segment(raster, model=AsArrays(np.float32), **OPTIONS)) == 6
+
+
+def test_a_fault_of_a_window_is_logged_each_time(raster: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.warns(HolesWarning):
+        samgeo.segment(raster, tmp_path / "objects.gpkg", model=Moody(ValueError), **OPTIONS)
+    told = [one.getMessage() for one in caplog.records if one.name == "samgeo.segmentation.windows.worker"]
+    assert len(told) == 4  # two windows, twice
+    assert all("ValueError: cannot reshape array of size 0" in one for one in told)

@@ -16,7 +16,6 @@ from safetensors.torch import save
 
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
-from samgeo.models.allocator import keep_freed_memory
 from samgeo.models.device import resolve_device, resolve_dtype
 from samgeo.models.tiny.model import Tiny
 from samgeo.models.tiny.network import TinyConfig, TinyNetwork
@@ -194,8 +193,6 @@ def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
     if not_finite := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
         raise CheckpointError(f"{path}: {not_finite[0]} holds numbers that are not finite; use an earlier export.")
     network.load_state_dict(state)
-    if device.type == "cpu":
-        keep_freed_memory()
     return Tiny(network, digest=digest, device=device, dtype=dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from samgeo.segmentation.execution.tasks import Work
 
 __all__ = ["Cluster"]
+
+_log = logging.getLogger(__name__)
 
 TASKS_PER_THREAD = 4
 
@@ -105,6 +108,7 @@ class Cluster:
                 result = work.replace(one.task, "the workers that tried it died, perhaps for want of memory")
             except CancelledError as error:
                 reason = error
+                _log.warning("The Dask cluster lost %s: %s", work.describe(one.task), error)
                 if one.sending == self._sending:
                     self._send(work)
                 for place, other in enumerate(under_way):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError, WindowError
+from samgeo.models.allocator import keep_freed_memory
 from samgeo.models.device import computing_in
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from samgeo.segmentation.execution.tasks import Work
 
 __all__ = ["Local", "default_workers", "on_one_core", "refuse_unguarded"]
+
+_log = logging.getLogger(__name__)
 
 TASKS_PER_WORKER = 4
 
@@ -183,6 +187,7 @@ class Local:
                 f"asks for processes needs a main guard: {MAIN_GUARD}."
             )
         died = [(place, one) for place, one in enumerate(under_way) if one.has_died]
+        _log.warning("A worker process died; %d tasks begin again.", len(died))
         for place, one in died:
             if one.deaths + 1 >= DEATHS:
                 under_way[place] = self._compute_alone(one.task)
@@ -255,6 +260,7 @@ def _receive(call: bytes, started: Event) -> None:
 
     global _call  # noqa: PLW0603 - there is one parent, and it says this once
     _call = loads(call)
+    keep_freed_memory()  # the process is ours: it does nothing but this work
     started.set()
     # The parent says when to stop, and a signal to the whole group must not take away the windows in work.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

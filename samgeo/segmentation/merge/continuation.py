@@ -7,6 +7,7 @@ in both windows. `Ends` says, while a row of windows is merged, which windows to
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from samgeo.segmentation.windows.worker import Plan
 
 __all__ = ["ContinuationRequest", "Ends", "continue_pieces", "try_to_continue"]
+
+_log = logging.getLogger(__name__)
 
 # An answer that is this similar to a mask that its window gave before is that mask.
 SAME_IOU = 0.8
@@ -200,6 +203,7 @@ def try_to_continue(
             return continue_pieces(raster, segmenter, plan, ask)
         except FAULTS as error:
             reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
+            _log.warning("Asking the window at row %d, column %d again failed: %s", *ask.window, describe_fault(error))
             make_room()
     return Failure(ask.window, reason)
 

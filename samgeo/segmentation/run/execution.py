@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 __all__ = ["Summary", "run", "segment_in_memory"]
+
+_log = logging.getLogger(__name__)
 
 # A kill loses at most what is not in a part yet: some seconds of a fast model, a window of a slow one.
 PART_WINDOWS = 32
@@ -159,6 +162,7 @@ def run(
             # What the manifest says may be of another version than what was opened.
             check(now=True)
             continued, frontier = _advance(job, folder, retry_failed, stop, check)
+            _log.info("The run %s has %d windows; %d were there before.", folder.path, len(job.levels), continued)
             check(now=True)
             failures = folder.failures()
             _check_found(job, frontier, failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import traceback
@@ -50,6 +51,8 @@ __all__ = [
     "try_window",
     "try_windows",
 ]
+
+_log = logging.getLogger(__name__)
 
 ATTEMPTS = 2
 
@@ -162,6 +165,7 @@ def _try(
             return [] if made.asked is None else _answer(segmenter, plan, made.asked, made.embedding)
         except FAULTS as error:
             reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
+            _log.warning("The window at row %d, column %d of %s failed: %s", *index, raster.name, describe_fault(error))
             made = None
             make_room()
     return Failure(index, reason)
