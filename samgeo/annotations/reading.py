@@ -28,6 +28,7 @@ from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
 from samgeo.errors import AnnotationError, OptionError
 from samgeo.geo.vector.reading import split_layer
+from samgeo.types import CRSLike
 
 __all__ = ["READABLE", "read_annotations"]
 
@@ -59,7 +60,7 @@ def read_annotations(
     images: str | os.PathLike[str] | Mapping[str, tuple[int, int]] | None = None,
     class_column: str | None = None,
     class_name: str | None = None,
-    crs: Any = None,
+    crs: CRSLike = None,
     pixels: VocPixels = "inclusive",
     on_error: OnError = "raise",
 ) -> Annotations:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, VectorError
 from samgeo.geo.coordinates.reprojection import reproject_frame
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -58,8 +59,8 @@ class Allocation:
 
 @check_types
 def allocate_population(
-    census: Any,
-    buildings: Any,
+    census: FeaturesLike,
+    buildings: FeaturesLike,
     *,
     population: str = "population",
     weight: str = "area",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -14,6 +14,7 @@ from samgeo.buildings.regularization.metric_clusters import Metric, to_metric
 from samgeo.buildings.regularization.neighbours import by_first, clusters, neighbours
 from samgeo.buildings.regularization.rows import check_tolerance, foreign_areas, measured, rows_of
 from samgeo.buildings.regularization.walls import match_corners
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -25,7 +26,7 @@ _TOUCH = 0.01
 
 
 @check_types
-def simplify(features: Any, tolerance_m: float | None = None, *, keep_topology: bool = True) -> gpd.GeoDataFrame:
+def simplify(features: FeaturesLike, tolerance_m: float | None = None, *, keep_topology: bool = True) -> gpd.GeoDataFrame:
     """Simplify polygons.
 
     With topology, corners go one after another, those first that carry the smallest triangle (M. Visvalingam and J. D. Whyatt,

@@ -12,6 +12,7 @@ from samgeo.buildings.selection.select import MIN_SCORE, everything, select
 from samgeo.errors import OptionError
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.columns import GIVEN, keep_given
+from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -25,11 +26,11 @@ __all__ = ["footprints"]
 
 @check_types
 def footprints(
-    raster: Any,
+    image: RasterLike,
     output: str | os.PathLike[str] | None = None,
     *,
-    examples: Any,
-    candidates: Any = None,
+    examples: FeaturesLike | None,
+    candidates: FeaturesLike | None = None,
     min_score: float = MIN_SCORE,
     max_overlap: float = MAX_OVERLAP,
     min_area_m2: float | None = None,
@@ -41,8 +42,8 @@ def footprints(
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
     dtype: str = "auto",
-    bands: Any = None,
-    stretch: Any = None,
+    bands: BandsLike = None,
+    stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     window: int | None = None,
@@ -60,7 +61,7 @@ def footprints(
 
     Parameters
     ----------
-    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
     output : path, optional
         Where to write the footprints: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.
@@ -112,9 +113,9 @@ def footprints(
 
     if dtm is not None and dsm is None:
         raise OptionError("a dtm goes with a dsm, whose heights it turns into those above the ground; give both.")
-    given = (raster, examples, candidates, dsm, dtm, model, cache)
+    given = (image, examples, candidates, dsm, dtm, model, cache)
     check_asked(output, overwrite=overwrite, layer=layer, inputs=given)
-    raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
     check_y_up(raster.geobox, y_up, output)
     place = None
     if output is not None:

@@ -31,7 +31,7 @@ def dataset() -> None:
 @dataset.command("samrs")
 @click.argument("images", type=click.Path(path_type=Path))
 @click.argument("annotations", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
 @click.option("--prompt", type=click.Choice(PROMPTS), default="hbox", show_default=True, help="What is asked; see below.")
 @click.option("--format", help="Of ANNOTATIONS, such as coco, dota, voc, yolo or vectors.  [default: seen by the files]")
 @click.option("--class-column", help="Of a vector layer or VIA.  [default: class]")
@@ -54,14 +54,14 @@ def dataset() -> None:
 @click.option("--split", help="Shares of train, val and test, such as 0.8,0.1,0.1.  [default: no parts]")
 @click.option("--block-m", type=float, help="Side of the split's blocks in metres.  [default: up to four pictures]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
-@click.option("--licence", default="", help="For the data card.")
+@click.option("--license", default="", help="For the data card.")
 @looking
 @cleaning
 @click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
 @click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
 @click.option("--verify", is_flag=True, help="Compare the digests of all files that are done, not their sizes and times alone.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: Any) -> None:
+def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options: Any) -> None:
     """Make a segmentation data set of the boxes in ANNOTATIONS on IMAGES, a folder or a file, in the folder OUT, as SAMRS.
 
     Prompts are horizontal boxes (hbox), the hulls of oriented ones (rhbox), or these with the oriented box as a soft mask
@@ -77,7 +77,7 @@ def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: An
     with warnings.catch_warnings():
         # The summary says what this warning does.
         warnings.simplefilter("ignore", SplitWarning)
-        made = make_samrs(images, annotations, out, progress=not quiet, **options)
+        made = make_samrs(images, annotations, output, progress=not quiet, **options)
     for name, why in list(made.remade.items())[:MOST_TOLD]:
         click.echo(f"{name} was made again: {why}", err=True)
     if len(made.remade) > MOST_TOLD:
@@ -85,11 +85,11 @@ def samrs(images: Path, annotations: Path, out: Path, quiet: bool, **options: An
     if not quiet:
         kept_out = f"; {made.rejected:,} without a mask, see rejected.csv" if made.rejected else ""
         kept_out += f"; {count(len(made.left_out), 'faulty record')} left out, see reading.csv" if made.left_out else ""
-        click.echo(f"{count(made.instances, 'mask')} in {count(made.pictures, 'picture')} in {out}{kept_out}", err=True)
+        click.echo(f"{count(made.instances, 'mask')} in {count(made.pictures, 'picture')} in {output}{kept_out}", err=True)
         if made.advice:
             click.echo(made.advice, err=True)
     if made.failed:
-        raise click.ClickException(f"{count(len(made.failed), 'image')} could not be used; see {out / 'failed.csv'}.")
+        raise click.ClickException(f"{count(len(made.failed), 'image')} could not be used; see {output / 'failed.csv'}.")
 
 
 def _parse_split(text: str | None) -> tuple[float, ...] | None:

@@ -16,6 +16,7 @@ from samgeo.evaluation.matching import check_min_iou, find_pairs
 from samgeo.evaluation.report import Report
 from samgeo.geo.coordinates.area_of_interest import Area, read_area
 from samgeo.geo.coordinates.metric_planes import Planes
+from samgeo.types import AoiLike, FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -36,15 +37,15 @@ BOUNDARY_PX = 2.0
 
 @check_types
 def evaluate(
-    found: Any,
-    truth: Any,
+    found: FeaturesLike,
+    truth: FeaturesLike,
     *,
     min_iou: float = 0.5,
     score: str | None = None,
     class_column: str | None = None,
     sizes: tuple[float, float] | None = None,
     boundary_m: float | None = None,
-    aoi: Any = None,
+    aoi: AoiLike = None,
 ) -> Report:
     """Judge found objects against true ones.
 

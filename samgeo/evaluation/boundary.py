@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.types import GeometriesLike
 
 __all__ = ["boundary_iou"]
 
 
 @check_types
-def boundary_iou(a: Any, b: Any, distance: float) -> NDArray[np.float64]:
+def boundary_iou(a: GeometriesLike, b: GeometriesLike, distance: float) -> NDArray[np.float64]:
     """Compare the parts of polygons that lie within a distance of their own outlines.
 
     With A_d the points of A that lie at most d from A's outline, holes included, it is the area of the intersection of A_d

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
+
+from samgeo.types import GeometriesLike
 
 __all__ = ["polis"]
 
 
-def polis(a: Any, b: Any) -> NDArray[np.float64]:
+def polis(a: GeometriesLike, b: GeometriesLike) -> NDArray[np.float64]:
     """Measure the mean distance from the corners of each polygon to the outline of the other.
 
     Half the mean over A's corners of the distance to B's outline, plus half the mean over B's corners of the distance to A's:

@@ -19,6 +19,7 @@ from samgeo.geo.grid import Rect
 from samgeo.geo.vector.reading import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
 from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
+from samgeo.types import FeaturesLike, RasterLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -72,8 +73,8 @@ class Classes:
 
 @check_types
 def rasterize(
-    result: Any,
-    image: Any,
+    result: FeaturesLike,
+    image: RasterLike,
     output: str | os.PathLike[str],
     *,
     class_column: str | None = None,
@@ -127,7 +128,7 @@ def rasterize(
     source = getattr(image, "source", None) or open_source(image)
     refuse_input(path, source, [result])
     geobox = source.geobox
-    if _is_stored(result):
+    if isinstance(result, str | os.PathLike) and _is_stored(result):
         stored, made = Path(result), read_provenance(result)
         classes = None if class_column is None else classes_of(_stored_column(stored, class_column), class_column)
         frames = (_placed_on(frame, geobox) for frame in stored_frames([stored]))

@@ -42,6 +42,7 @@ from samgeo.map.state.merging import palette_of
 from samgeo.map.state.reducer import Rules, State
 from samgeo.map.state.restore import check_classes, check_files, recorded_at, start_from
 from samgeo.map.suggestions import Answers
+from samgeo.types import CRSLike, FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -162,7 +163,7 @@ class Session:
         return self._live.snapshot
 
     @check_types
-    def add_point(self, x: float, y: float, label: int = 1, *, crs: Any = None) -> Snapshot:
+    def add_point(self, x: float, y: float, label: int = 1, *, crs: CRSLike = None) -> Snapshot:
         """Click on the object (label 1) or beside it (label 0).
 
         A click after others corrects the chosen candidate. What is found is in ``state.answer``.
@@ -179,7 +180,7 @@ class Session:
         return self._live.do(lambda _: AddPoint(x_px, y_px, int(label)))
 
     @check_types
-    def set_box(self, x0: float, y0: float, x1: float, y1: float, *, crs: Any = None) -> Snapshot:
+    def set_box(self, x0: float, y0: float, x1: float, y1: float, *, crs: CRSLike = None) -> Snapshot:
         """Draw a box around the object, between two corners in any order, instead of the one there was.
 
         Raises
@@ -223,7 +224,7 @@ class Session:
         return self._live.do(lambda _: SetClass(id, class_name))
 
     @check_types
-    def edit(self, id: int, geometry: shapely.Geometry, *, crs: Any = None) -> Snapshot:  # noqa: A002
+    def edit(self, id: int, geometry: shapely.Geometry, *, crs: CRSLike = None) -> Snapshot:  # noqa: A002
         """Give an object another geometry; the model's scores, which are of the old one, go.
 
         Raises
@@ -241,7 +242,7 @@ class Session:
         """Delete an object."""
         return self._live.do(lambda _: Delete(id))
 
-    def propose(self, features: Any) -> Snapshot:
+    def propose(self, features: FeaturesLike) -> Snapshot:
         """Put polygons up for accept or reject, beside those that are up already.
 
         What is there already, as an object or a proposal of the same outline and class, is left out, so that the same
@@ -288,7 +289,7 @@ class Session:
         return self._live.do(lambda _: Redo())
 
     @check_types
-    def object_at(self, x: float, y: float, *, crs: Any = None) -> int | None:
+    def object_at(self, x: float, y: float, *, crs: CRSLike = None) -> int | None:
         """Return the id of the object under a place, the last accepted of several, or None."""
         geobox = self.predictor.raster.geobox
         xy, _, _ = read_points([[x, y]], geobox=geobox, crs=crs)

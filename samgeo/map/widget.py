@@ -28,6 +28,7 @@ from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view.viewport import MAX_SIDE, View
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.predictor import Predictor
+from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -55,7 +56,7 @@ class Map:
 
     Parameters
     ----------
-    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`. Large files need overviews, or they are only drawn when zoomed in.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.list_models`, a checkpoint file, or a model.
@@ -98,7 +99,7 @@ class Map:
     @check_types
     def __init__(
         self,
-        raster: Any,
+        image: RasterLike,
         model: str | Path | Segmenter = "tiny",
         *,
         classes: tuple[str, ...] | list[str] = DEFAULT_CLASSES,
@@ -107,8 +108,8 @@ class Map:
         cache: str | os.PathLike[str] | None = None,
         device: str | torch.device = "auto",
         dtype: str = "auto",
-        bands: Any = None,
-        stretch: Any = None,
+        bands: BandsLike = None,
+        stretch: StretchLike = None,
         nodata: float | str | None = None,
         alpha: int | str | None = None,
         window: int | None = None,
@@ -127,7 +128,7 @@ class Map:
         check_classes(classes)
         check_files(log, autosave, cache)
         check_basemap(basemap)
-        opened = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+        opened = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
         self._place = MapPlacement.of(opened.geobox)
         check_tiles(tiles, opened, self._place)
         predictor = Predictor(
@@ -171,7 +172,7 @@ class Map:
         """What is accepted: `Session.to_frame`."""
         return self.session.to_frame()
 
-    def add(self, features: Any) -> None:
+    def add(self, features: FeaturesLike) -> None:
         """Put polygons up for accept or reject, such as `samgeo.segment` returns or writes.
 
         What is there already, with the same outline and class, is not put up again, and the map says how many were; so a cell

@@ -65,7 +65,7 @@ class ModelInfo:
 
     Attributes
     ----------
-    name, architecture, licence : str
+    name, architecture, license : str
         The licence is an SPDX identifier, of the weights.
     parameters, size_bytes : int
         Numbers in the model, and bytes of its file.
@@ -87,7 +87,7 @@ class ModelInfo:
     architecture: str
     parameters: int
     size_bytes: int
-    licence: str
+    license: str
     file: str
     input_size: int
     sha256: str = ""
@@ -111,7 +111,7 @@ class ModelInfo:
         """Return one line for people: name, architecture, sizes, licence, and whether the weights are here."""
         here = "bundled" if self.bundled else self.local_path() or "not downloaded"
         size = f"{self.parameters / 1e6:.1f} M parameters, {self.size_bytes / 1e6:.0f} MB"
-        return f"{self.name}: {self.architecture}, {self.input_size} px, {size}, {self.licence}, {here}"
+        return f"{self.name}: {self.architecture}, {self.input_size} px, {size}, {self.license}, {here}"
 
 
 def _sam(*, letter: str, parameters: int, size_bytes: int, file: str, sha256: str, hf_repo: str) -> ModelInfo:
@@ -120,7 +120,7 @@ def _sam(*, letter: str, parameters: int, size_bytes: int, file: str, sha256: st
         architecture=f"SAM 1, ViT-{letter.upper()}",
         parameters=parameters,
         size_bytes=size_bytes,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         file=file,
         input_size=1024,
         sha256=sha256,
@@ -136,7 +136,7 @@ _MODELS = (
         architecture="samgeo tiny, MobileNetV2",
         parameters=4_331_885,
         size_bytes=8_701_402,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         file="tiny.safetensors",
         input_size=512,
         gates=Gates(points_per_side=24, pred_iou=0.55, stability=0.5, min_region_px=64),

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.overlay import read_onto
 from samgeo.plot.colors import RGB, checkerboard, colors_of
 from samgeo.storage.atomic import check_new, refuse_inputs, write_whole
+from samgeo.types import BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -39,13 +40,13 @@ BATCH_PIXELS = 2**22
 
 @check_types
 def show(
-    image: Any,
+    image: RasterLike,
     result: gpd.GeoDataFrame | str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
     max_side: int = 1600,
-    bands: Any = None,
-    stretch: Any = None,
+    bands: BandsLike = None,
+    stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     fill: bool = True,

@@ -194,7 +194,7 @@ def card(
     recipe: SetOptions,
     model: Mapping[str, str],
     statistics: Mapping[str, Any],
-    licence: str,
+    license: str,
     lost: Mapping[str, Sequence[str]],
 ) -> str:
     """Write the card.
@@ -206,7 +206,7 @@ def card(
         ``name`` and ``digest``.
     statistics : mapping
         From `statistics`.
-    licence : str
+    license : str
         As given; empty where it was not.
     lost : mapping of str to sequence of str
         What the formats besides cannot hold.
@@ -235,7 +235,7 @@ this lacks too.
 |---|---|---|
 | {statistics["images"]:,} | {statistics["pictures"]:,} | {statistics["instances"]:,} |
 
-Licence: {licence.strip() or "not stated; that of the images and of the annotations holds."}
+Licence: {license.strip() or "not stated; that of the images and of the annotations holds."}
 
 ## Classes
 

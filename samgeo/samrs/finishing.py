@@ -44,7 +44,7 @@ class Finishing:
     model : mapping
         ``name`` and ``digest``.
     colors : sequence of (int, int, int)
-    licence : str
+    license : str
     """
 
     folder: Folder
@@ -55,7 +55,7 @@ class Finishing:
     failed: Mapping[str, str]
     model: Mapping[str, str]
     colors: Sequence[tuple[int, int, int]]
-    licence: str
+    license: str
 
     def write(self) -> dict[str, Any]:
         """Write everything, each file whole, over what an earlier run left; return the statistics."""
@@ -84,7 +84,7 @@ class Finishing:
         )
         write_whole(path / "statistics.json", json.dumps(counted, indent=1).encode())
         write_whole(path / "statistics.png", png(chart(counted)))
-        text = card(self.recipe, self.model, counted, self.licence, lost)
+        text = card(self.recipe, self.model, counted, self.license, lost)
         write_whole(path / "README.md", text.encode())
         return counted
 

@@ -27,6 +27,7 @@ from samgeo.samrs.split import Shown, advise, default_block_m, ground_of
 from samgeo.samrs.split import split as divide
 from samgeo.samrs.work import Shared, make_image
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
+from samgeo.types import BandsLike, StretchLike
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +88,7 @@ class SplitWarning(UserWarning):
 def make_samrs(
     images: str | os.PathLike[str],
     annotations: str | os.PathLike[str] | Annotations,
-    out: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     model: str | Path | Segmenter = "tiny",
     prompt: Literal["hbox", "rhbox", "rbox"] = "hbox",
@@ -110,11 +111,11 @@ def make_samrs(
     split: Sequence[float] | None = None,
     block_m: float | None = None,
     seed: int = 0,
-    licence: str = "",
+    license: str = "",
     device: str | torch.device = "auto",
     dtype: str = "auto",
-    bands: Any = None,
-    stretch: Any = None,
+    bands: BandsLike = None,
+    stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     window: int | None = None,
@@ -139,7 +140,7 @@ def make_samrs(
         A folder, which is searched with its folders, or a file. Of any size, with or without georeference.
     annotations : path or Annotations
         In any format of `read_annotations`.
-    out : path
+    output : path
         The folder of the data set: new, empty, or begun by the same call.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.list_models`, a checkpoint file, or a model.
@@ -189,7 +190,7 @@ def make_samrs(
         two or one where there would be fewer than twelve blocks.
     seed : int, default 0
         Of the split.
-    licence : str
+    license : str
         For the data card.
     device, dtype, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole
         See `samgeo.Predictor`.
@@ -208,7 +209,7 @@ def make_samrs(
     Raises
     ------
     SamgeoError
-        Before work starts, if an input or an option cannot work, or ``out`` was begun in another way. Images that cannot be
+        Before work starts, if an input or an option cannot work, or ``output`` was begun in another way. Images that cannot be
         used do not end the work.
 
     Warns
@@ -231,7 +232,7 @@ def make_samrs(
     if workers is not None and workers < 1:
         raise OptionError(f"workers is {workers}; give 1 or more.")
     check_scheduler(scheduler)
-    files, folder = ImageFiles.of(images), Folder(Path(out))
+    files, folder = ImageFiles.of(images), Folder(Path(output))
     folder.check(Path(images))
     check_names(list(files.paths))
     reading = {
@@ -277,7 +278,7 @@ def make_samrs(
             if part is not None:
                 parts.append(part)
         part_of, advice = (None, "") if recipe.split is None else _divide(jobs, parts, recipe)
-        finishing = Finishing(folder, recipe, table, parts, part_of, failed, about, colors, licence)
+        finishing = Finishing(folder, recipe, table, parts, part_of, failed, about, colors, license)
         counted = finishing.write()
     rejected = sum(len(part.rejected) for part in parts)
     left_out = 0 if part_of is None else sum(not part for part in part_of.values())

@@ -21,6 +21,7 @@ from samgeo.segmentation.request import Request, open_job
 from samgeo.segmentation.run.execution import Summary, run, segment_in_memory
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.storage.locations import as_place
+from samgeo.types import AoiLike, BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -34,14 +35,14 @@ __all__ = ["HolesWarning", "NothingFoundWarning", "Summary", "segment", "segment
 
 @check_types
 def segment(
-    image: Any,
+    image: RasterLike,
     output: str | os.PathLike[str] | None = None,
     *,
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
     dtype: str = "auto",
-    bands: Any = None,
-    stretch: Any = None,
+    bands: BandsLike = None,
+    stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     window: int | None = None,
@@ -56,7 +57,7 @@ def segment(
     min_hole: float = MIN_HOLE,
     min_area: float = 0.0,
     max_area: float = math.inf,
-    aoi: Any = None,
+    aoi: AoiLike = None,
     aoi_mode: str = "whole",
     scheduler: str | Client | None = None,
     workers: int | None = None,
@@ -239,7 +240,7 @@ class NothingFoundWarning(SamgeoWarning):
 
 @check_types
 def segment_to_file(
-    image: Any, output: str | os.PathLike[str], *, stop: Callable[[], bool] | None = None, **options: Any
+    image: RasterLike, output: str | os.PathLike[str], *, stop: Callable[[], bool] | None = None, **options: Any
 ) -> Summary:
     """Segment everything in a raster of any size into a file; nothing of it is collected in memory.
 

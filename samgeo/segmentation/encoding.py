@@ -18,6 +18,7 @@ from samgeo.segmentation.windows.embedding import check_fresh, read_window
 from samgeo.segmentation.windows.store import EmbeddingStore, Index, pixel_digest
 from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
 from samgeo.storage.atomic import check_name, refuse_inputs
+from samgeo.types import BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import torch
@@ -59,14 +60,14 @@ class Encoding:
 
 @check_types
 def encode(
-    image: Any,
+    image: RasterLike,
     store: str | os.PathLike[str],
     *,
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
     dtype: str = "auto",
-    bands: Any = None,
-    stretch: Any = None,
+    bands: BandsLike = None,
+    stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     window: int | None = None,

@@ -12,6 +12,7 @@ from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.vector.columns import RenamedColumnsWarning
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
+from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, PointsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -26,21 +27,21 @@ __all__ = ["predict"]
 
 @check_types
 def predict(
-    image: Any,
+    image: RasterLike,
     output: str | os.PathLike[str] | None = None,
     *,
-    points: Any = None,
-    labels: Any = None,
-    boxes: Any = None,
-    polygons: Any = None,
-    crs: Any = None,
+    points: PointsLike = None,
+    labels: LabelsLike = None,
+    boxes: BoxesLike = None,
+    polygons: FeaturesLike | None = None,
+    crs: CRSLike = None,
     multimask: bool | str = "auto",
     refine: int = 0,
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
     dtype: str = "auto",
-    bands: Any = None,
-    stretch: Any = None,
+    bands: BandsLike = None,
+    stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     window: int | None = None,

@@ -27,6 +27,7 @@ from samgeo.segmentation.prompts.seams import follow
 from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
 from samgeo.segmentation.tables import answers_to_frame
 from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, Encoded, check_fresh, embed, read_window
+from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, MasksLike, PointsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -51,7 +52,7 @@ class Predictor:
 
     Parameters
     ----------
-    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.list_models`, a checkpoint file, or a model.
@@ -84,13 +85,13 @@ class Predictor:
     @check_types
     def __init__(
         self,
-        raster: Any,
+        image: RasterLike,
         *,
         model: str | Path | Segmenter = "tiny",
         device: str | torch.device = "auto",
         dtype: str = "auto",
-        bands: Any = None,
-        stretch: Any = None,
+        bands: BandsLike = None,
+        stretch: StretchLike = None,
         nodata: float | str | None = None,
         alpha: int | str | None = None,
         window: int | None = None,
@@ -108,7 +109,7 @@ class Predictor:
         check_region_sizes(min_part, min_hole)
         self.min_part, self.min_hole = min_part, min_hole
         self.threads = check_threads(threads)
-        self.raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+        self.raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
         self.model: Segmenter = load_model(model, device=device, dtype=dtype)
         self.store: EmbeddingStore | None = None
         if cache is None:
@@ -147,13 +148,13 @@ class Predictor:
     @check_types
     def predict(
         self,
-        points: Any = None,
-        labels: Any = None,
-        boxes: Any = None,
-        masks: Any = None,
-        polygons: Any = None,
+        points: PointsLike = None,
+        labels: LabelsLike = None,
+        boxes: BoxesLike = None,
+        masks: MasksLike = None,
+        polygons: FeaturesLike | None = None,
         *,
-        crs: Any = None,
+        crs: CRSLike = None,
         multimask: bool | str = "auto",
         refine: int = 0,
     ) -> gpd.GeoDataFrame:
@@ -234,13 +235,13 @@ class Predictor:
     @check_types
     def candidates(
         self,
-        points: Any = None,
-        labels: Any = None,
-        boxes: Any = None,
-        masks: Any = None,
-        polygons: Any = None,
+        points: PointsLike = None,
+        labels: LabelsLike = None,
+        boxes: BoxesLike = None,
+        masks: MasksLike = None,
+        polygons: FeaturesLike | None = None,
         *,
-        crs: Any = None,
+        crs: CRSLike = None,
         multimask: bool | str = "auto",
     ) -> list[Candidate]:
         """Return all masks that the model offers for one prompt, the best first.
@@ -285,7 +286,9 @@ class Predictor:
         return without_specks(segments, self.min_part, self.min_hole, self.lattice.window / self.model.input_size)
 
     @check_types
-    def snap(self, polygons: Any, *, min_iou: float = SNAP_IOU, crs: Any = None, refine: int = 0) -> gpd.GeoDataFrame:
+    def snap(
+        self, polygons: FeaturesLike, *, min_iou: float = SNAP_IOU, crs: CRSLike = None, refine: int = 0
+    ) -> gpd.GeoDataFrame:
         """Pull rough polygons to the objects that they mean.
 
         Each is asked as its box, its innermost point and a soft mask. Where the answer has less than ``min_iou`` in common

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.types import CRSLike
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -74,7 +75,7 @@ def write_raster(
     path: Path,
     values: NDArray[Any],
     *,
-    crs: Any = "EPSG:32633",
+    crs: CRSLike = "EPSG:32633",
     transform: Any = TRANSFORMS["north-up"],
     nodata: float | None = None,
     colors: Sequence[str] | None = None,

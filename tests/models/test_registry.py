@@ -50,7 +50,7 @@ def test_the_names_are_these_and_the_first_is_the_default():
     for info in list_models()[1:]:
         assert info.urls == (f"https://dl.fbaipublicfiles.com/segment_anything/{info.file}",)
         assert len(bytes.fromhex(info.sha256)) == 32
-        assert info.licence == "Apache-2.0"
+        assert info.license == "Apache-2.0"
         assert "not downloaded" in info.describe()
 
 

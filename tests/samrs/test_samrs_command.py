@@ -51,7 +51,7 @@ def test_it_makes_what_the_function_makes(boxes, tmp_path):
         "--quiet",
     )
     result = run(
-        boxes / "images", boxes / "voc", tmp_path / "a", "--export", "dota", "--polygons", "--licence", "CC0", *options
+        boxes / "images", boxes / "voc", tmp_path / "a", "--export", "dota", "--polygons", "--license", "CC0", *options
     )
     assert (result.exit_code, result.output) == (0, "")
     make_samrs(
@@ -65,7 +65,7 @@ def test_it_makes_what_the_function_makes(boxes, tmp_path):
         block_m=40,
         exports=["dota"],
         polygons=True,
-        licence="CC0",
+        license="CC0",
         progress=False,
     )
     for name in ("statistics.json", "instances/all.json", "instances/train.json", "train.txt", "README.md", "rejected.csv"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -14,6 +14,7 @@ from samgeo.buildings.regularization.metric_clusters import Metric, to_metric
 from samgeo.buildings.regularization.rows import check_tolerance, foreign_areas, measured, rows_of
 from samgeo.buildings.shapes import with_note
 from samgeo.errors import OptionError
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -26,7 +27,7 @@ RESULT_COLUMNS = ("regularized", "outline", "outline_iou", "kept_because")
 
 @check_types
 def regularize(
-    features: Any,
+    features: FeaturesLike,
     output: str | os.PathLike[str] | None = None,
     *,
     angles: str = "right",

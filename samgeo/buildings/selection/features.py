@@ -10,6 +10,7 @@ import numpy as np
 
 from samgeo.arguments import check_types
 from samgeo.buildings.shapes import measure_shapes
+from samgeo.types import BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -29,15 +30,15 @@ SCORES = ("predicted_iou", "stability_score")
 
 @check_types
 def describe(
-    raster: Any,
+    image: RasterLike,
     objects: gpd.GeoDataFrame,
     *,
     embedding: bool = True,
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
     dtype: str = "auto",
-    bands: Any = None,
-    stretch: Any = None,
+    bands: BandsLike = None,
+    stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     window: int | None = None,
@@ -50,7 +51,7 @@ def describe(
 
     Parameters
     ----------
-    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
     objects : path, GeoDataFrame or GeoSeries
         Polygons in any CRS.
@@ -80,8 +81,9 @@ def describe(
     from samgeo.geo.vector.reading import read_vectors
 
     objects = read_vectors(objects)
+    raster = None
     if embedding:
-        raster = Raster.open(raster, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+        raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
         check_same_kind(objects.crs, raster.geobox, what="the layer of objects", raster=raster.name)
     shapes = measure_shapes(objects)
     columns = {
@@ -91,7 +93,7 @@ def describe(
     }
     columns |= {name: objects[name].astype(np.float64) for name in SCORES if name in objects}
     table = pd.DataFrame(columns, index=objects.index)
-    if not embedding:
+    if raster is None:
         return table
     where: dict[str, Any] = {"window": window, "overlap": overlap, "cache": cache}
     pooled = _pooled(raster, objects, model=model, device=device, dtype=dtype, **where)

@@ -13,6 +13,7 @@ from samgeo.buildings.selection.features import describe
 from samgeo.buildings.selection.overlaps import MAX_OVERLAP, keep_best
 from samgeo.buildings.shapes import with_note
 from samgeo.errors import OptionError
+from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -27,9 +28,9 @@ MIN_SCORE = 0.5
 
 @check_types
 def select(
-    raster: Any,
-    candidates: Any,
-    examples: Any,
+    image: RasterLike,
+    candidates: FeaturesLike,
+    examples: FeaturesLike,
     *,
     min_score: float = MIN_SCORE,
     max_overlap: float = MAX_OVERLAP,
@@ -37,8 +38,8 @@ def select(
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
     dtype: str = "auto",
-    bands: Any = None,
-    stretch: Any = None,
+    bands: BandsLike = None,
+    stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     window: int | None = None,
@@ -54,7 +55,7 @@ def select(
 
     Parameters
     ----------
-    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         Where the candidates were found; see `samgeo.Raster.open`.
     candidates : path or GeoDataFrame
         From `samgeo.segment` or `samgeo.Predictor`; other polygons do, in any CRS.
@@ -93,7 +94,7 @@ def select(
     where: dict[str, Any] = {"bands": bands, "stretch": stretch, "nodata": nodata, "alpha": alpha}
     where |= {"window": window, "overlap": overlap}
     where |= {"model": model, "device": device, "dtype": dtype, "cache": cache, "embedding": embedding}
-    features = describe(raster, candidates, **where)
+    features = describe(image, candidates, **where)
     scored = candidates.assign(score=Selector.fit(features, judged.labels).score(features))
     scored.attrs = candidates.attrs
     good = scored[(scored.score.to_numpy() >= min_score) & (judged.labels != 0)]
@@ -102,12 +103,12 @@ def select(
     return result
 
 
-def more_like(raster: Any, examples: Any, candidates: Any = None, **options: Any) -> gpd.GeoDataFrame:
+def more_like(image: RasterLike, examples: FeaturesLike, candidates: FeaturesLike = None, **options: Any) -> gpd.GeoDataFrame:
     """Find more objects like some on the rest of a raster.
 
     Parameters
     ----------
-    raster : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
+    image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
     examples : path, GeoDataFrame, GeoSeries, sequence of geometries, or a pair of those
         See `select`.
@@ -129,7 +130,7 @@ def more_like(raster: Any, examples: Any, candidates: Any = None, **options: Any
     from samgeo.geo.raster.raster import Raster
     from samgeo.geo.vector.reading import read_vectors
 
-    raster = Raster.open(raster, **{name: options.pop(name) for name in _READING & options.keys()})
+    raster = Raster.open(image, **{name: options.pop(name) for name in _READING & options.keys()})
     found = everything(raster, **options) if candidates is None else read_vectors(candidates)
     judged = read_examples(found, examples)
     # An example that is chosen must still drive away what overlaps it.

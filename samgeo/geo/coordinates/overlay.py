@@ -17,6 +17,7 @@ from samgeo.errors import VectorError
 from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, turned
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, Inward, crs_of, from_pixels, inward_to, middle_x, resolve_crs
 from samgeo.geo.coordinates.reprojection import reproject
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -78,7 +79,7 @@ def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the r
 
 
 @check_types
-def read_onto(source: Any, geobox: GeoBox, *, what: str = "the layer", raster: str = "the raster") -> gpd.GeoDataFrame:
+def read_onto(source: FeaturesLike, geobox: GeoBox, *, what: str = "the layer", raster: str = "the raster") -> gpd.GeoDataFrame:
     """Read features and bring them to the CRS of a raster.
 
     Parameters

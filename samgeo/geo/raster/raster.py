@@ -24,6 +24,7 @@ from samgeo.geo.raster.sources.opening import open_source
 from samgeo.geo.raster.sources.sampling import Sample, fit, flatten
 from samgeo.geo.raster.stretch import Stretch, apply_stretch, check_stretch, percentile_stretch
 from samgeo.geo.raster.transparency import check_alpha, settle_alpha, transparent_bands
+from samgeo.types import BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -78,10 +79,10 @@ class Raster:
     @check_types
     def open(
         cls,
-        source: Any,
+        source: RasterLike,
         *,
-        bands: Any = None,
-        stretch: Any = None,
+        bands: BandsLike = None,
+        stretch: StretchLike = None,
         nodata: float | str | None = None,
         assets: str | Sequence[str] | None = None,
         alpha: int | str | None = None,

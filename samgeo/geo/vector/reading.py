@@ -24,6 +24,7 @@ from samgeo.geo.vector.geojson import SCHEMA_MEMBER, read_head
 from samgeo.geo.vector.outputs import check_asked, check_output, placed
 from samgeo.geo.vector.writing import check_fit, provenance_note, write_vectors
 from samgeo.storage.atomic import check_name
+from samgeo.types import CRSLike, FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -46,7 +47,7 @@ __all__ = [
 
 @check_types
 def read_vectors(
-    source: Any, *, crs: Any = None, layer: str | None = None, on_invalid: Literal["raise", "ignore"] = "raise"
+    source: FeaturesLike, *, crs: CRSLike = None, layer: str | None = None, on_invalid: Literal["raise", "ignore"] = "raise"
 ) -> gpd.GeoDataFrame:
     """Read features.
 

@@ -13,6 +13,7 @@ from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.drivers import suffix_of
 from samgeo.storage.atomic import check_name
+from samgeo.types import RasterLike
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.sources.base import Source
@@ -25,7 +26,7 @@ MOST_LIST_BYTES = 1 << 26
 
 
 @check_types
-def open_source(given: Any, assets: str | Sequence[str] | None = None) -> Source:
+def open_source(given: RasterLike, assets: str | Sequence[str] | None = None) -> Source:
     """Open what a user calls a raster.
 
     Parameters

@@ -1,0 +1,76 @@
+"""Types of what users give: rasters, features, prompts, coordinate reference systems, bands and stretches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import os
+
+    import geopandas
+    import numpy.typing
+    import odc.geo.crs
+    import pandas as pd
+    import pyproj
+    import rasterio.crs
+    import shapely
+    import xarray
+
+    import samgeo.geo.raster.raster
+
+__all__ = [
+    "AoiLike",
+    "BandsLike",
+    "BoxesLike",
+    "CRSLike",
+    "FeaturesLike",
+    "GeometriesLike",
+    "LabelsLike",
+    "MasksLike",
+    "PointsLike",
+    "RasterLike",
+    "StacItem",
+    "StretchLike",
+]
+
+
+class StacItem(Protocol):
+    """An Item of a STAC catalogue, such as ``pystac.Item``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the Item as JSON."""
+
+
+# The aliases are texts, so that no library is imported for them.
+
+#: A path, an address, a list file, a STAC Item, an array, an opened raster, or several paths or Items of one grid.
+RasterLike: TypeAlias = (
+    "str | os.PathLike[str] | samgeo.geo.raster.raster.Raster | xarray.DataArray | numpy.typing.NDArray[Any] "
+    "| dict[str, Any] | StacItem | list[Any] | tuple[Any, ...]"
+)
+#: A coordinate reference system: an EPSG code, WKT or a PROJ string, an object of pyproj, rasterio or odc-geo, or "pixels"
+#: where prompts may be in pixels; None where the features or the raster say it.
+CRSLike: TypeAlias = "str | int | dict[str, Any] | pyproj.CRS | rasterio.crs.CRS | odc.geo.crs.CRS | None"
+#: One or three bands by number (from 1) or name; None for the raster's own colours.
+BandsLike: TypeAlias = "int | str | list[int | str] | list[int] | list[str] | tuple[int | str, ...] | None"
+#: The values that become black and white, for all bands or for each; None for percentiles.
+StretchLike: TypeAlias = (
+    "str | tuple[float, float] | list[float] | list[tuple[float, float]] | tuple[tuple[float, float], ...] | None"
+)
+#: Features with geometries: a path (``city.gpkg:roofs`` names a layer), a table, or geometries.
+FeaturesLike: TypeAlias = (
+    "str | os.PathLike[str] | geopandas.GeoDataFrame | geopandas.GeoSeries | shapely.Geometry | list[Any] | tuple[Any, ...] "
+    "| numpy.typing.NDArray[Any]"
+)
+#: Geometries alone.
+GeometriesLike: TypeAlias = "geopandas.GeoSeries | shapely.Geometry | list[Any] | tuple[Any, ...] | numpy.typing.NDArray[Any]"
+#: Points: features, or coordinates of shape (P, 2) or (P, N, 2).
+PointsLike: TypeAlias = "FeaturesLike | None"
+#: 1 for foreground and 0 for background, for each point.
+LabelsLike: TypeAlias = "list[Any] | tuple[Any, ...] | numpy.typing.NDArray[Any] | pd.Series | None"
+#: Boxes: features, or coordinates of shape (P, 4), x0, y0, x1, y1.
+BoxesLike: TypeAlias = "FeaturesLike | None"
+#: Low-resolution masks of earlier answers.
+MasksLike: TypeAlias = "list[Any] | tuple[Any, ...] | None"
+#: An area of interest: a polygon, features, or a box of four numbers.
+AoiLike: TypeAlias = "FeaturesLike | None"
