@@ -194,7 +194,7 @@ def card(
     recipe: SetOptions,
     model: Mapping[str, str],
     statistics: Mapping[str, Any],
-    license: str,
+    license: str,  # noqa: A002 - the word of the field
     lost: Mapping[str, Sequence[str]],
 ) -> str:
     """Write the card.

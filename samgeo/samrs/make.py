@@ -111,7 +111,7 @@ def make_samrs(
     split: Sequence[float] | None = None,
     block_m: float | None = None,
     seed: int = 0,
-    license: str = "",
+    license: str = "",  # noqa: A002 - the word of the field
     device: str | torch.device = "auto",
     dtype: str = "auto",
     bands: BandsLike = None,
