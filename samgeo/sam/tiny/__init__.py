@@ -2,5 +2,6 @@
 
 from samgeo.sam.tiny.checkpoint import deepened, load_tiny, new_tiny, save_tiny
 from samgeo.sam.tiny.model import Tiny
+from samgeo.sam.tiny.presets import PRESETS, NetworkPreset, network_preset
 
-__all__ = ["Tiny", "deepened", "load_tiny", "new_tiny", "save_tiny"]
+__all__ = ["PRESETS", "NetworkPreset", "Tiny", "deepened", "load_tiny", "network_preset", "new_tiny", "save_tiny"]
