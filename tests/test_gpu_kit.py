@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -203,24 +202,15 @@ def test_what_fell_is_named(packed):
 )
 def test_wrong_arguments_are_refused_at_once(packed, pack, tmp_path, given, says):
     command = [sys.executable, str(KIT / "kit.py"), "--out", str(tmp_path / "out"), "--pack", str(pack), *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own code
     assert done.returncode == 1
     assert says in done.stderr
 
 
 def kit(out, pack, *more):
     command = [sys.executable, str(KIT / "kit.py"), "--out", str(out), "--pack", str(pack), "--smoke", *more]
-    return subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-
-
-def killed(process):
-    """Kill the kit and all that it began, whose groups are their own."""
-    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False).stdout.split()
-    for group in (process.pid, *map(int, children)):
-        os.killpg(group, signal.SIGKILL)
-    process.wait()
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, env=alone)  # noqa: S603  our own code
 
 
 @pytest.mark.slow
@@ -231,7 +221,10 @@ def test_the_whole_kit_runs_on_a_processor_is_killed_and_goes_on(packed, pack, t
     while not (out / "weights.safetensors").exists() or "state" not in json.loads((out / "train.json").read_text()):
         assert time.monotonic() < until
         time.sleep(0.05)
-    killed(process)
+    process.kill()
+    process.wait()
+    # Its part ends itself when it sees that the kit is gone, and lets go of the log.
+    time.sleep(3)
     assert {"kit.json", "kit.log", "train.json", "log.jsonl", "weights.safetensors"} <= {file.name for file in out.iterdir()}
     for file in out.glob("*.json"):
         json.loads(file.read_text())
@@ -283,5 +276,6 @@ import run_bench, run_train, packed
 from samgeo.sam.tiny import load_tiny
 load_tiny(device="cpu")
 """
-    done = subprocess.run([sys.executable, "-c", code, str(ROOT), str(KIT)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, str(ROOT), str(KIT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own code
     assert done.returncode == 0, done.stderr

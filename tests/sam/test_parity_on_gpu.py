@@ -12,7 +12,7 @@ import torch
 from samgeo.sam import batching
 from samgeo.sam.architecture import Architecture
 from samgeo.sam.model import Sam, SamNetwork
-from samgeo.sam.registry import load_model
+from samgeo.sam.registry import default_gates, load_model
 
 DEVICE = torch.device(os.environ.get("SAMGEO_GPU_TESTS_ON", "cuda"))
 HERE = torch.cuda.is_available() if DEVICE.type == "cuda" else True
@@ -25,21 +25,27 @@ SMALL = Architecture(
 
 
 def painted(side):
-    """Rectangles of even colour, which both halves of a model can tell apart."""
+    """Rectangles of even colour on a lattice of 4 x 4 cells, which both halves of a model can tell apart."""
     rng = np.random.default_rng(0)
     image = np.full((side, side, 3), 60, dtype=np.uint8)
-    for _ in range(20):
-        top, left = rng.integers(0, side - 40, 2)
-        image[top : top + rng.integers(20, 40), left : left + rng.integers(20, 40)] = rng.integers(80, 250, 3)
+    cell = side // 4
+    for number in range(16):
+        top, left = number // 4 * cell, number % 4 * cell
+        low, high = cell // 5, cell - cell // 5
+        image[top + low : top + high, left + low : left + high] = rng.integers(100, 250, 3)
     return image
 
 
 def points(side, count):
-    rng = np.random.default_rng(1)
-    return rng.uniform(4, side - 4, (count, 1, 2)).astype(np.float32), np.ones((count, 1), dtype=np.int64)
+    """Points in the middle of the rectangles, then anywhere."""
+    centres = (np.arange(4) + 0.5) * side / 4
+    middles = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+    anywhere = np.random.default_rng(1).uniform(4, side - 4, (count, 2))
+    xy = np.concatenate([middles, anywhere])[:count, None].astype(np.float32)
+    return xy, np.ones(xy.shape[:2], dtype=np.int64)
 
 
-def answers(model, count=40):
+def answers(model, count=16):
     xy, labels = points(model.input_size, count)
     logits, predicted = model.decode(model.embed(painted(model.input_size)[None])[0], points=xy, labels=labels)
     return logits.float().cpu(), predicted.float().cpu()
@@ -50,18 +56,22 @@ def small_sam(device, dtype):
     return Sam(SamNetwork(SMALL), name="small", digest="random", device=device, dtype=dtype)
 
 
-def same_masks(found, truth):
+def same_masks(found, truth, meant=None):
+    """Return the mean IoU of masks of more than a few pixels, of those that are meant."""
     one, other = found.flatten(2) > 0, truth.flatten(2) > 0
     union = (one | other).sum(2)
-    return (((one & other).sum(2) / union.clamp(min=1))[union > 30]).mean().item()
+    kept = union > 30 if meant is None else (union > 30) & meant
+    assert kept.sum() > 5
+    return ((one & other).sum(2) / union.clamp(min=1))[kept].mean().item()
 
 
 # TF32 in convolutions, which torch allows by default, and the rounding of bfloat16.
-@pytest.mark.parametrize(("dtype", "least", "predicted_off"), [("float32", 0.99, 0.01), ("bfloat16", 0.95, 0.05)])
+@pytest.mark.parametrize(("dtype", "least", "predicted_off"), [("float32", 0.99, 0.01), ("bfloat16", 0.93, 0.03)])
 def test_the_bundled_model_draws_the_masks_of_the_processor(dtype, least, predicted_off):
     truth, scores = answers(load_model("tiny", device="cpu", dtype="float32"))
     found, found_scores = answers(load_model("tiny", device=DEVICE, dtype=dtype))
-    assert same_masks(found, truth) > least
+    # Candidates that no gate lets pass have edges that any rounding moves.
+    assert same_masks(found, truth, scores > default_gates(load_model("tiny", device="cpu")).pred_iou) > least
     assert (found_scores - scores).abs().mean() < predicted_off
 
 
@@ -77,11 +87,11 @@ def test_sam_answers_what_the_processor_answers(dtype, most):
 def test_a_point_is_answered_alike_alone_and_among_many(make):
     model = make()
     embedding = model.embed(painted(model.input_size)[None])[0]
-    xy, labels = points(model.input_size, 150)
+    xy, labels = points(model.input_size, 70)
     many, scores = model.decode(embedding, points=xy, labels=labels)
-    few, few_scores = model.decode(embedding, points=xy[140:], labels=labels[140:])
-    assert same_masks(few.cpu(), many[140:].cpu()) > 0.999
-    torch.testing.assert_close(few_scores, scores[140:], rtol=0, atol=1e-3)
+    few, few_scores = model.decode(embedding, points=xy[60:], labels=labels[60:])
+    assert same_masks(few.cpu(), many[60:].cpu()) > 0.999
+    torch.testing.assert_close(few_scores, scores[60:], rtol=0, atol=1e-3)
 
 
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="a processor's memory does not run out on demand")
