@@ -56,7 +56,9 @@ def main() -> None:
     # Warnings of another torch than the one that is pinned are no failures here.
     given = ["-m", "gpu", "-W", "default", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--tb=short"]
     files = [file for file in FILES if (ROOT / file).exists()]
-    sys.exit(int(pytest.main([*given, *files], plugins=[Recorder(part, results)]) not in {0, 5}))
+    pytest.main([*given, *files], plugins=[Recorder(part, results)])
+    # Files that need a package which is missing are no failures.
+    sys.exit(any(value["status"] == "failed" for value in results.values.values()))
 
 
 if __name__ == "__main__":
