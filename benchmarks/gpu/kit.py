@@ -34,7 +34,8 @@ PARTS = {"tests": 1.0, "bench": 3.0, "train": 6.0}
 NEEDED = ("torch", "numpy", "scipy", "safetensors", "Pillow")
 # What single units need, and what is left out without it.
 WANTED = {
-    "pytest": "the tests", "pytest-timeout": "the tests", "segment-anything": "the comparison with the published code",
+    "pytest": "the tests", "pytest-timeout": "the tests", "shapely": "masks of windows, and everything mode",
+    "segment-anything": "the comparison with the published code",
     "transformers": "the comparison with transformers, and the tests of loading", "rasterio": "whole rasters",
     "geopandas": "whole rasters", "odc-geo": "whole rasters", "dask": "whole rasters",
 }  # fmt: skip

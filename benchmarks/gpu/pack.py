@@ -31,7 +31,10 @@ PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_24_x
 # Versions are those of constraints.txt, where it has them.
 WHEELS = {
     "none": (),
-    "kit": ("segment-anything==1.0", "safetensors", "filelock", "pytest", "pluggy", "iniconfig", "packaging", "pytest-timeout"),
+    "kit": (
+        "segment-anything==1.0", "shapely", "safetensors", "filelock", "pytest", "pluggy", "iniconfig", "packaging",
+        "pytest-timeout",
+    ),
     "raster": (
         "segment-anything==1.0", "rasterio", "shapely", "pyproj", "geopandas", "odc-geo", "affine", "dask", "toolz",
         "cloudpickle", "partd", "locket", "cachetools", "certifi", "attrs", "click", "tqdm", "xarray",

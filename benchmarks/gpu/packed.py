@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import sys
 import tarfile
 import zipfile
@@ -195,10 +196,13 @@ def read_pack(path: Path, *, threads: int = 1, every: int = 1) -> Pack:
 
 
 def unpack_wheels(path: Path, folder: Path) -> list[str]:
-    """Unpack the wheels of packages that this Python lacks into a folder, and return their names."""
+    """Unpack the wheels of packages that this Python lacks, and that were built for it, into a folder; return their names."""
     files, _ = _read_tar(path, lambda name: name.startswith("wheels/"))
     taken = []
+    own = f"{sys.version_info.major}{sys.version_info.minor}"
     for name, content in files.items():
+        if (built := re.search(r"-cp(\d+)-cp\1-", name)) and built.group(1) != own:
+            continue
         with zipfile.ZipFile(io.BytesIO(content)) as wheel:
             tops = {entry.split("/")[0].removesuffix(".py") for entry in wheel.namelist()}
             modules = [top for top in tops if top.isidentifier()]

@@ -68,7 +68,7 @@ def main() -> None:
             torch.cuda.reset_peak_memory_stats()
         try:
             value = {"status": "done", **unit.work()}
-        except MissingPackageError as error:
+        except (MissingPackageError, ModuleNotFoundError) as error:
             value = {"status": "left out", "reason": str(error)}
         except Exception as error:  # noqa: BLE001  one unit must not end the others
             traceback.print_exc()

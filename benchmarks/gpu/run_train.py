@@ -226,7 +226,11 @@ def judge(model: Segmenter, pack: Pack, *, smoke: bool, threads: int) -> dict[st
         scores["crowns"] = {"objects": crowns.objects, "click": _rounded(crowns.click)}
     for name, pictures in pack.validation.items():
         if name == "Banepa":
-            scores["Banepa, everything"] = everything(model, pictures[: 1 if smoke else None], side=4 if smoke else None)
+            try:
+                found = everything(model, pictures[: 1 if smoke else None], side=2 if smoke else None)
+            except ImportError as error:  # shapely, which the pack has
+                found = {"status": "left out", "reason": str(error)}
+            scores["Banepa, everything"] = found
     return {"scores": scores}
 
 
