@@ -60,7 +60,7 @@ OPTIONS = TrainOptions(
     losses=LossWeights(regret=0.7),
     course=Course(boxes=0.35, corrected=0.35, more_clicks=(0.3, 0.1)),
 )
-SMOKE = {"steps": 5, "images": 2, "crops": ((64, 3, 1.0),), "log_steps": 1, "save_s": 0.0, "warm_up": 2, "rate": 1e-4}
+SMOKE = {"steps": 3, "images": 2, "crops": ((64, 3, 1.0),), "log_steps": 1, "save_s": 0.0, "warm_up": 2, "rate": 1e-4}
 
 
 @dataclass(frozen=True, slots=True)
