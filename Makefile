@@ -15,10 +15,10 @@ PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
 BROWSER_PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check-docs bench clean
+.PHONY: help demo test lint docs check-docs bench gpu-pack gpu-kit clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile $(if $(BENCHMARKS),,| grep -v '^make bench')
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile $(if $(BENCHMARKS),,| grep -v '^make bench')
 
 demo: $(VENV)/.package ## segment a generated town; writes demo/
 	$(BIN)/samgeo demo
@@ -43,6 +43,24 @@ ifneq ($(BENCHMARKS),)
 bench: $(VENV)/.test ## time and memory
 	@for file in $(BENCHMARKS); do echo "== $$file" && $(BIN)/python "$$file" || exit 1; done
 endif
+
+# For a machine with a GPU and without network; docs/training.md has the whole procedure. build/ is ignored by git: the pack
+# holds data, which must not be committed.
+PACK := build/gpu-pack.tar
+WHEELS ?= kit
+SCENES ?= 40
+gpu-pack: $(VENV)/.test ## pictures and wheels for gpu-kit, from SAMGEO_DATA; writes build/gpu-pack.tar
+	$(BIN)/python benchmarks/gpu/pack.py --output $(PACK) --wheels $(WHEELS) --scenes $(SCENES)
+
+# The Python with CUDA that the machine has, not that of .venv: nothing can be installed there.
+GPU_PYTHON ?= python3
+MINUTES ?= 9
+PARTS ?= tests,bench,train
+NETWORK ?= base
+gpu-kit: ## tests, benchmarks and a training on a GPU: OUT=folder MINUTES=9 PARTS=tests,bench,train; SMOKE=1 without one
+	@test -n "$(OUT)" || { echo "say where the results go: make gpu-kit OUT=folder" >&2; exit 1; }
+	PYTHONPATH=. $(GPU_PYTHON) benchmarks/gpu/kit.py --out "$(OUT)" --minutes $(MINUTES) --parts $(PARTS) --network $(NETWORK) \
+		--pack $(PACK) $(if $(SMOKE),--smoke)
 
 clean: ## remove what was generated, but not .venv
 	rm -rf build dist site demo out .mypy_cache .ruff_cache .pytest_cache .hypothesis

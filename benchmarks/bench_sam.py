@@ -29,7 +29,6 @@ import samgeo
 from samgeo.models.registry import Gates, default_gates
 from samgeo.models.sam1.model import Sam
 from samgeo.segmentation.windows.automatic import automatic_masks, embed_window
-from samgeo.synthetic import town
 
 SIDE = 1024
 GATES = Gates(pred_iou=0.5, stability=0.6)
@@ -52,7 +51,7 @@ class Replayed(Sam):
         if self.works:
             self._work(embedding, points, labels, passing)
         prompt, token = passing.nonzero(as_tuple=True)
-        return prompt.numpy(), token.numpy(), logits[passing], scores[passing].numpy()
+        return prompt.cpu().numpy(), token.cpu().numpy(), logits[passing], scores[passing].cpu().numpy()
 
     def _work(self, embedding: Any, points: Any, labels: Any, passing: torch.Tensor) -> None:
         from samgeo.models.sam1.prompt_encoder import EncodedPrompts
@@ -87,9 +86,9 @@ class ReplayedDecoder(torch.nn.Module):
         return logits, scores
 
 
-def answers_of(image: np.ndarray, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+def answers_of(image: np.ndarray, side: int, device: str | torch.device = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
     """What the bundled model answers to a grid of points on the image at half its size, as logits of 256 x 256."""
-    tiny = samgeo.load_model("tiny", device="cpu")
+    tiny = samgeo.load_model("tiny", device=device)
     half = np.ascontiguousarray(image[::2, ::2])
     centres = (np.arange(side) + 0.5) * SIDE / 2 / side
     points = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 1, 2).astype(np.float32)
@@ -169,6 +168,8 @@ def main() -> None:
 
 
 def compare_windows(peer: Any, loaded: Sam, reference: Any, options: argparse.Namespace) -> None:
+    from samgeo.synthetic import town
+
     image = town((SIDE, SIDE), seed=1).image
     answers = answers_of(image, options.points_per_side)
     ours = Replayed(loaded.network, name="ours", digest="random", device=loaded.device, dtype=loaded.dtype)
@@ -237,6 +238,8 @@ def compare_memory(threads: int) -> None:
 
 def precision(name: str | Path, device: str) -> None:
     """Print the IoU of masks in bfloat16 with those in float32, of three candidates for each point of a grid."""
+    from samgeo.synthetic import town
+
     half, full = (samgeo.load_model(name, device=device, dtype=dtype) for dtype in ("bfloat16", "float32"))
     side = full.input_size
     centres = (np.arange(PRECISION_POINTS) + 0.5) * side / PRECISION_POINTS

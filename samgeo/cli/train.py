@@ -17,6 +17,8 @@ __all__ = ["train"]
 @click.option("--folder", type=click.Path(path_type=Path), help="Of the run: state and log.  [default: OUTPUT's name, .run]")
 @click.option("--data", type=click.Path(path_type=Path), help="The folder with the open data sets, if the recipe uses them.")
 @click.option("--steps", type=int, help="Steps of the optimiser.  [default: the recipe's]")
+@click.option("--minutes", type=float, help="Let the clock end training after so many minutes.  [default: the recipe's]")
+@click.option("--network", help="Blocks of the image encoder: base, deep, deeper or context.  [default: the recipe's]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--threads", type=int, help="Threads of a CPU to compute in.  [default: torch's choice, or as the run was begun]")
 @click.option("--curve", type=click.Path(path_type=Path), help="A PNG to draw the log to, at the end.")

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from torch import Tensor, nn
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.device import check_threads, computing_in
+from samgeo.training.data.device_crops import DevicePictures, draw_crops
 from samgeo.training.data.examples import Source, draw
 from samgeo.training.losses import LossWeights
-from samgeo.training.run_folder import LOG, STATE, append_log, locked, read_state, trim_log, write_state
-from samgeo.training.step import Course, Progress, example_loss
+from samgeo.training.run_folder import LOG, STATE, FileState, StateStore, append_log, locked, trim_log
+from samgeo.training.step import Course, Progress, crops_loss, example_loss
 
-__all__ = ["TrainOptions", "train", "train_locked"]
+__all__ = ["TrainOptions", "TrainResult", "train", "train_locked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class TrainOptions:
     Attributes
     ----------
     steps : int
-        Of the optimiser.
+        Of the optimiser; with ``minutes``, at most so many.
     images : int, default 2
         Crops a step.
     crops : tuple of (side, prompts, odds)
@@ -54,6 +56,17 @@ class TrainOptions:
     seed : int, default 0
     autocast : bool, default False
         Encode in bfloat16: faster on processors that have it.
+    minutes : float, optional
+        Let the clock decide: the learning rate falls with the minutes that were spent in training, and training ends when so
+        many are spent. A run that was stopped goes on for what is left of them. Such a run is not repeatable.
+    draw_on_device : bool, default False
+        Draw crops and change their looks on the device that trains, all crops of a step at once and of one side, in place of
+        one after the other on the processor. ``images`` is then the number of crops of the largest side; of smaller sides,
+        there are as many more as they have fewer pixels. All pictures must fit into the memory of the device.
+    tf32 : bool, default False
+        Let CUDA devices compute matrix products of float32 in TF32, with 10 bits behind the point.
+    compile : bool, default False
+        Compile the image encoder with ``torch.compile``, which takes a minute or so for each side of crops.
     save_s, log_steps : float, int
         Seconds between saved states, and steps between lines of the log.
     losses : LossWeights
@@ -72,6 +85,10 @@ class TrainOptions:
     average: float = 0.998
     seed: int = 0
     autocast: bool = False
+    minutes: float | None = None
+    draw_on_device: bool = False
+    tf32: bool = False
+    compile: bool = False
     save_s: float = 240.0
     log_steps: int = 20
     losses: LossWeights = field(default_factory=LossWeights)
@@ -88,6 +105,8 @@ class TrainOptions:
             raise OptionError("final_rate is a share of the rate, 0 to 1; rates are factors of 0 or more; clip is above 0.")
         if min(self.warm_up, self.weight_decay, self.seed, self.save_s) < 0:
             raise OptionError("warm_up, weight_decay, seed and save_s are 0 or more.")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise OptionError(f"minutes is {self.minutes}; give more than 0, or leave it out to train for a number of steps.")
 
     def check_window(self, window_px: int) -> None:
         """Refuse crops that are larger than a network's window."""
@@ -154,7 +173,25 @@ def train(
     options.check_window(window_px)
     home = Path(folder)
     with locked(home):
-        return train_locked(network, sources, home, options, window_px=window_px, device=device, threads=threads, report=report)
+        return train_locked(
+            network, sources, home, options, window_px=window_px, device=device, threads=threads, report=report
+        ).weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainResult:
+    """What a training made.
+
+    Attributes
+    ----------
+    weights : dict of str to tensor
+        The averaged weights, on the processor.
+    steps : int
+        How many steps were taken in all.
+    """
+
+    weights: dict[str, Tensor]
+    steps: int
 
 
 def train_locked(
@@ -167,37 +204,78 @@ def train_locked(
     device: str | torch.device = "cpu",
     threads: int | None = None,
     report: Callable[[dict[str, float]], None] | None = None,
-) -> dict[str, Tensor]:
-    """Do what `train` does in a folder that the caller has locked."""
+    store: StateStore | None = None,
+    loaders: int = 1,
+) -> TrainResult:
+    """Do what `train` does in a folder that the caller has locked.
+
+    Parameters
+    ----------
+    network, sources, options, window_px, device, threads, report
+        See `train`.
+    home : Path
+        The folder, which exists.
+    store : StateStore, optional
+        Where the state is kept; ``state.pt`` in the folder by default. A state without that of the optimiser is taken up, too:
+        the learning rate then warms up once more.
+    loaders : int, default 1
+        Threads that prepare the pictures, for ``draw_on_device``.
+
+    Returns
+    -------
+    TrainResult
+    """
     if not sources:
         raise OptionError("there is nothing to train on; give at least one source.")
     options.check_window(window_px)
     where = torch.device(device)
     network.to(where).train()
+    states = store or FileState(home / STATE)
     run = _Run.start(network, options)
-    run.restore(home / STATE, threads)
+    run.restore(states, threads)
     trim_log(home / LOG, run.step)
-    saved = time.monotonic()
-    with computing_in(run.threads):
-        while run.step < options.steps:
-            run.recent.extend(run.advance(sources, window_px, where))
-            if run.step % options.log_steps == 0 or run.step == options.steps:
-                line = {"step": run.step, "rate": round(run.rate(run.step - 1), 8), **_means(run.recent)}
+    pictures = DevicePictures.of(sources, where, threads=loaders) if options.draw_on_device else None
+    if options.compile and isinstance(encoder := getattr(network, "encoder", None), nn.Module):
+        encoder.compile()
+    run.begun = saved = time.monotonic()
+    with computing_in(run.threads), _products(tf32=options.tf32):
+        while not run.ended():
+            if pictures is None:
+                run.recent.extend(run.advance(sources, window_px, where))
+            else:
+                run.recent.append(run.advance_on_device(pictures, window_px))
+            if run.step % options.log_steps == 0 or run.ended():
+                line = {"step": run.step, "rate": round(run.last_rate, 8), **run.spent(), **_means(run.recent)}
                 append_log(home / LOG, line)
                 run.recent.clear()
                 if report is not None:
                     report(line)
             if time.monotonic() - saved > options.save_s:
-                run.save(home / STATE)
+                run.save(states)
                 saved = time.monotonic()
-    run.save(home / STATE)
+    run.save(states)
     network.eval()
-    return {name: tensor.detach().cpu() for name, tensor in run.average.items()}
+    return TrainResult({name: tensor.detach().cpu() for name, tensor in run.average.items()}, run.step)
+
+
+@contextmanager
+def _products(*, tf32: bool) -> Iterator[None]:
+    """Let matrix products of float32 be computed in TF32 for a while."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """A run between steps."""
+    """A run between steps.
+
+    ``before`` is the share of the schedule that was taken before this process began at the time ``begun``, and ``warm_from``
+    the step from which the learning rate warms up.
+    """
 
     network: Any
     options: TrainOptions
@@ -206,6 +284,11 @@ class _Run:
     threads: int
     step: int = 0
     recent: list[Progress] = field(default_factory=list)
+    last_rate: float = 0.0
+    crops: int = 0
+    before: float = 0.0
+    begun: float = 0.0
+    warm_from: int = 0
 
     @classmethod
     def start(cls, network: nn.Module, options: TrainOptions) -> _Run:
@@ -223,16 +306,35 @@ class _Run:
         average = {name: part.detach().clone() for name, part in network.state_dict().items()}
         return cls(network, options, optimizer, average, torch.get_num_threads())
 
-    def rate(self, step: int) -> float:
+    def progress(self) -> float:
+        """Return the share of the schedule that is behind, from 0 to 1."""
+        by_steps = self.step / self.options.steps
+        if self.options.minutes is None:
+            return by_steps
+        by_clock = self.before + (time.monotonic() - self.begun) / (60 * self.options.minutes)
+        return min(max(by_steps, by_clock), 1.0)
+
+    def ended(self) -> bool:
+        return self.progress() >= 1
+
+    def spent(self) -> dict[str, float]:
+        """Return what the log says of a run that the clock governs, or that draws its crops on the device."""
+        spent: dict[str, float] = {}
+        if self.options.minutes is not None:
+            spent["minutes"] = round(self.progress() * self.options.minutes, 3)
+        if self.options.draw_on_device:
+            spent["crops"] = self.crops
+        return spent
+
+    def rate(self) -> float:
         options = self.options
-        warm = min(1.0, (step + 1) / max(options.warm_up, 1))
-        fall = 0.5 * (1 + math.cos(math.pi * step / options.steps))
+        warm = min(1.0, (self.step - self.warm_from + 1) / max(options.warm_up, 1))
+        fall = 0.5 * (1 + math.cos(math.pi * self.progress()))
         return options.rate * warm * (options.final_rate + (1 - options.final_rate) * fall)
 
     def advance(self, sources: Sequence[Source], window_px: int, device: torch.device) -> list[Progress]:
-        """Take one step."""
+        """Take one step with crops that are drawn and answered one after the other."""
         options = self.options
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         odds = np.array([odds for _, _, odds in options.crops])
         self.optimizer.zero_grad()
         progress = []
@@ -252,32 +354,64 @@ class _Run:
             )
             torch.autograd.backward(loss / options.images)
             progress.append(told)
+        self._update(options.images)
+        return progress
+
+    def advance_on_device(self, pictures: DevicePictures, window_px: int) -> Progress:
+        """Take one step with crops of one side that are drawn and answered all at once."""
+        options = self.options
+        rng = np.random.default_rng([options.seed, self.step])
+        odds = np.array([odds for _, _, odds in options.crops])
+        side, prompts, _ = options.crops[int(rng.choice(len(odds), p=odds / odds.sum()))]
+        largest = max(side for side, _, _ in options.crops)
+        count = max(round(options.images * (largest / side) ** 2), 1)
+        generator = torch.Generator(pictures.device).manual_seed(int(rng.integers(2**62)))
+        self.optimizer.zero_grad()
+        crops = draw_crops(pictures, count, side, prompts, generator)
+        loss, told = crops_loss(
+            self.network,
+            crops,
+            window_px=window_px,
+            rng=rng,
+            weights=options.losses,
+            course=options.course,
+            autocast=options.autocast,
+        )
+        torch.autograd.backward(loss)
+        self._update(count)
+        return told
+
+    def _update(self, crops: int) -> None:
+        """Change the weights by their gradients, and the average by the weights."""
+        options = self.options
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, options.clip)
+        self.last_rate = self.rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(self.step) * group["factor"]
+            group["lr"] = self.last_rate * group["factor"]
         # One example whose loss overflows must not end the run.
         if torch.isfinite(norm):
             self.optimizer.step()
         self.step += 1
+        self.crops += crops
         decay = min(options.average, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
             for name, tensor in self.network.state_dict().items():
                 self.average[name].lerp_(tensor, 1 - decay)
-        return progress
 
-    def save(self, path: Path) -> None:
+    def save(self, store: StateStore) -> None:
         state = {
             "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average,
             "step": self.step, "options": _identity(self.options), "threads": self.threads,
-            "recent": [dataclasses.asdict(one) for one in self.recent],
+            "recent": [dataclasses.asdict(one) for one in self.recent], "crops": self.crops, "progress": self.progress(),
         }  # fmt: skip
-        write_state(state, path)
+        store.write(state)
 
-    def restore(self, path: Path, threads: int | None) -> None:
+    def restore(self, store: StateStore, threads: int | None) -> None:
         self.threads = threads or self.threads
-        if not path.exists():
+        state, path = store.read(), store.path
+        if state is None:
             return
-        state = read_state(path)
         if threads not in {None, state["threads"]}:
             raise CheckpointError(
                 f"{path} is the state of a run in {state['threads']} threads, and the result depends on their number; give "
@@ -288,18 +422,21 @@ class _Run:
             raise CheckpointError(f"{path} is the state of a run with other options; give another folder, or the same options.")
         try:
             self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            if "optimizer" in state:
+                self.optimizer.load_state_dict(state["optimizer"])
+            else:
+                self.warm_from = state["step"]
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} is the state of another network ({error}); give another folder.") from None
         for name, tensor in state["average"].items():
             self.average[name].copy_(tensor)
-        self.step = state["step"]
+        self.step, self.crops, self.before = state["step"], state["crops"], state["progress"]
         self.recent = [Progress(**one) for one in state["recent"]]
 
 
 def _identity(options: TrainOptions) -> str:
     """Return what a run's way depends on."""
-    free = {"save_s", "log_steps"}
+    free = {"save_s", "log_steps", "minutes"}
     return json.dumps({name: value for name, value in dataclasses.asdict(options).items() if name not in free}, default=dict)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.models.tiny.presets import network_preset
 from samgeo.training.data.examples import Layer, Source
 from samgeo.training.data.labels import ClassMaps, Coco, Images, Labels, Regions, Scenes, Vectors
 from samgeo.training.data.pictures import Picture
@@ -19,12 +20,12 @@ from samgeo.training.data.pseudo_labels import LAYERS, felzenszwalb
 from samgeo.training.loop import TrainOptions
 from samgeo.training.toml_tables import Table, fill
 
-__all__ = ["Planned", "Recipe", "load_recipe"]
+__all__ = ["Planned", "Recipe", "load_recipe", "preset_blocks"]
 
 # Which key says what kind of labels a table has.
 KINDS = ("vectors", "coco", "masks", "scenes", "pseudo", "open_data")
 MIN_AREA_PX = 24
-# Blocks of the image encoder, and at how many strides there are some.
+# Blocks of the image encoder, and at how many strides there are some; "preset" names both.
 BLOCKS = {"attend": 2, "deepen": 3}
 
 
@@ -183,12 +184,26 @@ def load_recipe(recipe: str | Path) -> Recipe:
 
 
 def _network(table: Table) -> Mapping[str, tuple[int, ...]]:
+    named = table.take("preset", str | None, None)
+    preset = {} if named is None else preset_blocks(named)
     given = {name: table.take(name, tuple[int, ...]) for name in BLOCKS if name in table}
     table.done()
     for name, blocks in given.items():
         if len(blocks) != BLOCKS[name] or min(blocks) < 0:
             raise OptionError(f"{table.where}: {name} is {list(blocks)}; give {BLOCKS[name]} whole numbers of 0 or more.")
-    return given
+    return {**preset, **given}
+
+
+def preset_blocks(name: str) -> Mapping[str, tuple[int, ...]]:
+    """Return the blocks that the name of a network stands for.
+
+    Raises
+    ------
+    OptionError
+        If there is no such name.
+    """
+    preset = network_preset(name)
+    return {"attend": preset.attend, "deepen": preset.deepen}
 
 
 def _planned(values: Mapping[str, Any], path: Path, place: str, *, judged: bool = False) -> Planned:

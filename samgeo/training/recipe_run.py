@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from samgeo.errors import OptionError
 from samgeo.storage.atomic import check_new, write_whole
 from samgeo.training.assessment.plots import check_plot, plot_log
 from samgeo.training.data.examples import Source
-from samgeo.training.loop import train_locked
-from samgeo.training.recipe import Recipe, load_recipe, needed
+from samgeo.training.loop import TrainOptions, train_locked
+from samgeo.training.recipe import Recipe, load_recipe, needed, preset_blocks
 from samgeo.training.run_folder import LOG, locked
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def run_recipe(
     folder: str | Path | None = None,
     data: str | Path | None = None,
     steps: int | None = None,
+    minutes: float | None = None,
+    network: str | None = None,
     device: str | torch.device = "auto",
     threads: int | None = None,
     curve: str | Path | None = None,
@@ -79,6 +82,12 @@ def run_recipe(
         The folder with the open data sets, for a recipe that uses them.
     steps : int, optional
         Instead of the recipe's.
+    minutes : float, optional
+        Instead of the recipe's: let the clock decide when training ends, and ``steps`` be the most that are taken.
+    network : str, optional
+        How many blocks the image encoder is to have, instead of what the recipe says: "base" (as the packaged weights),
+        "deep", "deeper" or "context"; see `samgeo.models.tiny.PRESETS`. Where the start has fewer, new ones are added that
+        change nothing until they are trained.
     device : str, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     threads : int, optional
@@ -112,7 +121,9 @@ def run_recipe(
     say = report or (lambda _: None)
     check_threads(threads)
     plan = load_recipe(recipe)
-    options = plan.options if steps is None else dataclasses.replace(plan.options, steps=steps)
+    changed = {name: value for name, value in {"steps": steps, "minutes": minutes}.items() if value is not None}
+    options = dataclasses.replace(plan.options, **changed)  # type: ignore[arg-type]  # checked by TrainOptions
+    blocks = plan.network if network is None else preset_blocks(network)
     given = (recipe, start, plan.path, plan.start)
     path = check_new(output, ".safetensors", overwrite=overwrite, inputs=given)
     if curve is not None:
@@ -120,25 +131,26 @@ def run_recipe(
     home, where = path.with_suffix(".run") if folder is None else Path(folder), resolve_device(device)
     if any(planned.labels is None for planned in plan.sources):
         needed(plan.path, None if data is None else Path(data))
-    network, origin = _start(str(start or plan.start), plan.network, options.seed)
-    options.check_window(network.config.input_size)
+    trained, origin = _start(str(start or plan.start), blocks, options.seed)
+    options.check_window(trained.config.input_size)
     with locked(home):
         sources = _read(plan, None if data is None else Path(data), say)
         computed = _identify(home / IDENTITY, {"start": origin, "pictures": _digest(sources)}, threads, str(where), say)
-        weights = train_locked(
-            network,
+        result = train_locked(
+            trained,
             sources,
             home,
             options,
-            window_px=network.config.input_size,
+            window_px=trained.config.input_size,
             device=where,
             threads=computed,
-            report=lambda line: say(_line(line, options.steps)),
+            report=lambda line: say(_line(line, options)),
+            loaders=os.cpu_count() or 1,
         )
-        digest = save_tiny(weights, network.config, path, overwrite=overwrite)
+        digest = save_tiny(result.weights, trained.config, path, overwrite=overwrite)
         if curve is not None:
             plot_log(home / LOG, curve, overwrite=overwrite)
-    return Trained(path, home, digest, options.steps)
+    return Trained(path, home, digest, result.steps)
 
 
 def _start(start: str, blocks: Mapping[str, tuple[int, ...]], seed: int) -> tuple[TinyNetwork, str]:
@@ -215,6 +227,7 @@ def _identify(path: Path, identity: dict[str, str], threads: int | None, device:
     return int(begun)
 
 
-def _line(line: dict[str, float], steps: int) -> str:
+def _line(line: dict[str, float], options: TrainOptions) -> str:
     told = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in line.items() if key not in {"step", "rate"})
-    return f"step {int(line['step']):,} of {steps:,}: {told}"
+    end = f"{options.steps:,}" if options.minutes is None else f"{options.minutes:g} minutes"
+    return f"step {int(line['step']):,} of {end}: {told}"

@@ -6,17 +6,18 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from samgeo.errors import CheckpointError, OptionError, RunError
 from samgeo.storage.atomic import write_whole
 
-__all__ = ["LOG", "STATE", "append_log", "locked", "read_state", "trim_log", "write_state"]
+__all__ = ["LOG", "STATE", "FileState", "StateStore", "append_log", "locked", "read_state", "trim_log", "write_state"]
 
 STATE, LOG = "state.pt", "log.jsonl"
 _LOCK = "lock"
@@ -54,6 +55,35 @@ def locked(folder: Path) -> Iterator[None]:
         if not existed and {path.name for path in folder.iterdir()} <= {_LOCK}:
             (folder / _LOCK).unlink(missing_ok=True)
             folder.rmdir()
+
+
+class StateStore(Protocol):
+    """Where the state of a training is kept between processes."""
+
+    @property
+    def path(self) -> Path:
+        """What messages name."""
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the state, or None where there is none."""
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Keep a state in place of the one before, whole or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """The state in one file, exactly as it was, with a digest of its values."""
+
+    path: Path
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the state, or None where there is no file."""
+        return read_state(self.path) if self.path.exists() else None
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Write the state; see `write_state`."""
+        write_state(state, self.path)
 
 
 def write_state(state: Mapping[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The loss of one example: a first prompt for every object, then clicks that correct what came of it."""
+"""The loss of an example, or of several at once: a first prompt for every object, then clicks that correct the answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from samgeo.models.protocols import Answer, Trainable
 from samgeo.training.data.examples import Example
 from samgeo.training.losses import LossWeights, focus, mask_losses
 
-__all__ = ["Course", "Progress", "example_loss"]
+__all__ = ["Course", "Crops", "Progress", "crops_loss", "example_loss"]
 
 # Truth is compared at half resolution: finer than any logits, a quarter of the memory.
 STRIDE = 2
@@ -79,8 +79,42 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Crops:
+    """``B`` square crops of one side and ``P`` objects of each, as tensors on the device of the network.
+
+    The rows of ``masks``, ``clicks``, ``boxes`` and ``trust`` are the objects of the first crop, then those of the second...
+
+    Attributes
+    ----------
+    images : tensor of float32, shape (B, S, S, 3)
+        From 0 to 255.
+    masks : tensor of bool, shape (B * P, S, S)
+    clicks : tensor of float32, shape (B * P, 2)
+        x and y, in each mask.
+    boxes : tensor of float32, shape (B * P, 4)
+        About each mask.
+    trust : tensor of float32, shape (B * P,)
+    """
+
+    images: Tensor
+    masks: Tensor
+    clicks: Tensor
+    boxes: Tensor
+    trust: Tensor
+
+    @classmethod
+    def of(cls, example: Example, device: torch.device) -> Crops:
+        """Move one example to a device."""
+        image, masks, clicks, boxes, trust = (
+            torch.from_numpy(array).to(device)
+            for array in (example.image, example.masks, example.clicks, example.boxes, example.trust)
+        )
+        return cls(image[None].float(), masks, clicks, boxes, trust)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """Prompts of some rows of an example, and the logits they got."""
+    """Prompts of some rows of crops, equally many of each crop, and the logits they got."""
 
     rows: Tensor
     points: Tensor | None
@@ -122,21 +156,51 @@ def example_loss(
         Mean over the objects.
     progress : Progress
     """
-    side = example.image.shape[0]
-    image = torch.from_numpy(example.image).to(device)[None].float()
+    crops = Crops.of(example, device)
+    return crops_loss(network, crops, window_px=window_px, rng=rng, weights=weights, course=course, autocast=autocast)
+
+
+def crops_loss(
+    network: Trainable,
+    crops: Crops,
+    *,
+    window_px: int,
+    rng: np.random.Generator,
+    weights: LossWeights,
+    course: Course,
+    autocast: bool = False,
+) -> tuple[Tensor, Progress]:
+    """Answer crops all at once, and compare; what chance decides but for the objects' order, it decides for all of them.
+
+    Parameters
+    ----------
+    network : Trainable
+        On the device of the crops.
+    crops : Crops
+    window_px, rng, weights, course, autocast
+        See `example_loss`.
+
+    Returns
+    -------
+    loss : tensor, shape ()
+        Mean over the objects.
+    progress : Progress
+    """
+    device, side, count = crops.images.device, crops.images.shape[1], len(crops.images)
     room = max(window_px - side, 0)
     origin = float(rng.uniform(0, room)), float(rng.uniform(0, room))
     with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-        features = network.encode(image)
+        features = network.encode(crops.images)
     window = network.window(features, origin)
-    masks = torch.from_numpy(example.masks).to(device).float()
-    truth = functional.avg_pool2d(masks[:, None], STRIDE)[:, 0]
-    boxes, clicks = (torch.from_numpy(array).to(device) for array in (example.boxes, example.clicks))
-    trust, near = torch.from_numpy(example.trust).to(device), focus(boxes, side, STRIDE)
-    count = len(masks)
-    order = torch.from_numpy(rng.permutation(count)).to(device)
-    with_box = round(count * course.boxes)
-    boxed, clicked = order[:with_box], order[with_box:]
+    truth = functional.avg_pool2d(crops.masks[:, None].float(), STRIDE)[:, 0]
+    boxes, clicks, trust = crops.boxes, crops.clicks, crops.trust
+    near, each = focus(boxes, side, STRIDE), len(crops.masks) // count
+    with_box = round(each * course.boxes)
+    orders = [first + rng.permutation(each) for first in range(0, len(crops.masks), each)]
+    boxed, clicked = (
+        torch.from_numpy(np.concatenate([order[part] for order in orders])).to(device)
+        for part in (slice(None, with_box), slice(with_box, None))
+    )
     asked: list[_Asked] = []
     total = truth.new_zeros(())
     click = click_best = box = corrected = error = float("nan")
@@ -158,12 +222,12 @@ def example_loss(
         losses = mask_losses(answer, truth[boxed], near[boxed], trust[boxed], ambiguous=False, of=weights)
         total, box = total + losses.loss.sum(), float(losses.true_iou.mean())
         asked.append(_Asked(boxed, inside, is_object, boxes[boxed], answer.logits[:, 0].detach()))
-    chosen = asked[-1] if rng.random() < course.correct_boxes else _half(asked[0], course.corrected, rng)
+    chosen = asked[-1] if rng.random() < course.correct_boxes else _some(asked[0], course.corrected, count, rng)
     answer = _corrections(network, window, chosen, truth, course=course, rng=rng)
     rows = chosen.rows
     losses = mask_losses(answer, truth[rows], near[rows], trust[rows], ambiguous=False, of=weights)
     total, corrected = total + course.correction * losses.loss.sum(), float(losses.true_iou.mean())
-    loss = total / count
+    loss = total / len(crops.masks)
     return loss, Progress(float(loss.detach()), click, click_best, box, corrected, error)
 
 
@@ -202,9 +266,12 @@ def _correcting_click(logits: Tensor, target: Tensor, rng: np.random.Generator) 
     return points, target.flatten(1).gather(1, cell).long()
 
 
-def _half(asked: _Asked, share: float, rng: np.random.Generator) -> _Asked:
-    count = len(asked.rows)
-    kept = torch.from_numpy(rng.permutation(count)[: max(round(count * share), 1)]).to(asked.rows.device)
+def _some(asked: _Asked, share: float, crops: int, rng: np.random.Generator) -> _Asked:
+    """Keep a share of the prompts of each crop."""
+    each = len(asked.rows) // crops
+    wanted = max(round(each * share), 1)
+    rows = np.concatenate([first + rng.permutation(each)[:wanted] for first in range(0, len(asked.rows), each)])
+    kept = torch.from_numpy(rows).to(asked.rows.device)
     points, labels, boxes = (None if part is None else part[kept] for part in (asked.points, asked.labels, asked.boxes))
     return _Asked(asked.rows[kept], points, labels, boxes, asked.logits[kept])
 

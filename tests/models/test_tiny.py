@@ -357,7 +357,7 @@ def test_sampling_is_that_of_grid_sample():
     pixels, xy = torch.randn(16, 24, 5), torch.rand(7, 3, 2) * 220 - 30
     scaled = 2 * xy / torch.tensor([24 * 4, 16 * 4]) - 1
     expected = functional.grid_sample(pixels.permute(2, 0, 1)[None], scaled[None], padding_mode="border", align_corners=False)
-    torch.testing.assert_close(sample_bilinear(pixels, xy, 4), expected[0].permute(1, 2, 0))
+    torch.testing.assert_close(sample_bilinear(pixels[None], xy, 4), expected[0].permute(1, 2, 0))
 
 
 def test_a_residual_kernel_adds_its_input():
@@ -473,3 +473,24 @@ def test_what_a_prompt_lacks_has_a_token_or_none(blanks, clicks, boxes):
     assert network.prompts(window, *POINT, None, None).tokens.shape == (1, clicks, 32)
     assert network.prompts(window, None, None, BOX, None).tokens.shape == (1, boxes, 32)
     assert network.prompts(window, *POINT, BOX, None).tokens.shape == (1, 3, 32)
+
+
+@pytest.mark.parametrize("kinds", ["points", "boxes", "points boxes masks"])
+def test_several_windows_are_answered_as_each_by_itself(kinds):
+    network = load_tiny(device="cpu").network
+    torch.manual_seed(0)
+    features = network.encode(torch.rand(3, 64, 64, 3) * 255)
+    given = {
+        "points": torch.rand(6, 2, 2) * 64,
+        "labels": torch.tensor([[1, 0]] * 6),
+        "boxes": torch.tensor([[5.0, 8, 40, 50]]) + torch.arange(6)[:, None],
+        "masks": torch.randn(6, 16, 16),
+    }
+    names = [*kinds.split(), *(["labels"] if "points" in kinds else [])]
+    together = network.answer(network.window(features, (3.0, 5.0)), **{name: given[name] for name in names})
+    for number in range(3):
+        rows = slice(2 * number, 2 * number + 2)
+        alone = network.answer(network.window(features[number], (3.0, 5.0)), **{name: given[name][rows] for name in names})
+        torch.testing.assert_close(together.logits[rows], alone.logits, rtol=0, atol=1e-4)
+        torch.testing.assert_close(together.predicted_iou[rows], alone.predicted_iou, rtol=0, atol=1e-5)
+        torch.testing.assert_close(together.coverage[rows], alone.coverage, rtol=0, atol=1e-4)

@@ -37,6 +37,14 @@ def only(folder, text):
     return source
 
 
+def test_a_preset_names_blocks_and_single_ones_may_differ(folder):
+    found = recipe(folder, TRAIN + "minutes = 2.5\ndraw_on_device = true\n[network]\npreset = 'deep'\n" + VECTORS)
+    assert found.network == {"attend": (1, 3), "deepen": (3, 3, 2)}
+    assert (found.options.minutes, found.options.draw_on_device) == (2.5, True)
+    found = recipe(folder, TRAIN + "[network]\npreset = 'deep'\nattend = [2, 2]\n" + VECTORS)
+    assert found.network == {"attend": (2, 2), "deepen": (3, 3, 2)}
+
+
 def test_options_are_those_of_training(folder):
     text = """
     start = "mine.safetensors"
@@ -124,6 +132,8 @@ def test_validation_keeps_every_layer(folder):
 WRONG = [
     ("unknown blocks", TRAIN + "[network]\nwings = [2]\n" + VECTORS, r"recipe.toml, \[network\] has a key wings"),
     ("too few blocks", TRAIN + "[network]\ndeepen = [1, 1]\n" + VECTORS, r"deepen is \[1, 1\]; give 3 whole numbers"),
+    ("unknown preset", TRAIN + "[network]\npreset = 'huge'\n" + VECTORS, "give one of base, deep, deeper, context"),
+    ("no minutes", TRAIN + "minutes = 0\n" + VECTORS, "minutes is 0"),
     ("blocks below none", TRAIN + "[network]\nattend = [1, -1]\n" + VECTORS, r"attend is \[1, -1\]; give 2 whole numbers"),
     ("nothing", "[[source]]\nscenes = 1", "steps"),
     ("no source", TRAIN, r"no \[\[source\]\]"),

@@ -59,6 +59,20 @@ def test_the_command_trains_weights_that_segment_takes(recipe, tmp_path):
     assert segmented.exit_code == 0, segmented.output
 
 
+def test_the_clock_and_a_larger_network_may_be_asked_for_on_the_command_line(recipe, tmp_path):
+    recipe.write_text(RECIPE.replace("images = 1", "images = 1\ndraw_on_device = true"))
+    given = ("--network", "deep", "--minutes", 60, "--steps", 2, "--device", "cpu")
+    done = run("train", recipe, tmp_path / "out.safetensors", *given)
+    assert done.exit_code == 0, done.output
+    assert "step 2 of 60 minutes: minutes" in done.stderr
+    assert "after 2 steps" in done.stderr
+    config = load_tiny(tmp_path / "out.safetensors", device="cpu").network.config
+    assert (config.attend, config.deepen) == ((1, 3), (3, 3, 2))
+    refused = run("train", recipe, tmp_path / "other.safetensors", "--network", "deepest")
+    assert refused.exit_code != 0
+    assert "give one of base, deep, deeper, context" in refused.output
+
+
 def test_a_killed_run_goes_on_to_the_same_file(recipe, tmp_path):
     def kill(line):
         if line.startswith("step 3"):

@@ -116,8 +116,19 @@ def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, i
             f"not {list(attend)} and {list(deepen)}."
         )
     deeper = new_tiny(replace(before, attend=attend, deepen=deepen), seed=seed)
-    deeper.load_state_dict(deeper.state_dict() | network.state_dict())
+    added = attend[1] - before.attend[1]
+    moved = {_moved(name, before.attend[1], added): tensor for name, tensor in network.state_dict().items()}
+    deeper.load_state_dict(deeper.state_dict() | moved)
     return deeper
+
+
+def _moved(name: str, attention: int, added: int) -> str:
+    """Return what a parameter is called where attention blocks were added at stride 16, which come before the convolutions."""
+    beginning = "encoder.refine16.deeper."
+    if not name.startswith(beginning):
+        return name
+    number, rest = name.removeprefix(beginning).split(".", 1)
+    return f"{beginning}{int(number) + added * (int(number) >= attention)}.{rest}"
 
 
 @check_types

@@ -128,7 +128,7 @@ class Decoder(nn.Module):
         tokens = torch.cat([outputs, prompted.tokens.to(dtype)], dim=1)
         positions = torch.cat([torch.zeros_like(outputs), prompted.positions.to(dtype)], dim=1)
         image_positions = window.positions.to(dtype)
-        image = window.features.stride16.flatten(1, 2) + prompted.maps16.to(dtype)
+        image = window.for_prompts(window.features.stride16.flatten(1, 2), len(prompted.tokens)) + prompted.maps16.to(dtype)
         for block in self.blocks:
             tokens, image = block(tokens, image, positions, image_positions)
         tokens = self.norm(tokens + read_image(self.last_read.projections, tokens + positions, image, image_positions))

@@ -195,13 +195,14 @@ def unnest(pixels: Tensor, levels: int) -> Tensor:
 
 
 def sample_bilinear(pixels: Tensor, xy: Tensor, stride: int) -> Tensor:
-    """Interpolate a feature map at points, with the border repeated outside.
+    """Interpolate feature maps at points, with the border repeated outside.
 
     Parameters
     ----------
-    pixels : tensor, shape (H, W, C)
+    pixels : tensor, shape (B, H, W, C)
+        Of one window or of several.
     xy : tensor, shape (P, N, 2)
-        Continuous pixels of the window.
+        Continuous pixels of the window. The first ``P / B`` prompts are those of the first window.
     stride : int
         Window pixels to a feature pixel.
 
@@ -209,7 +210,7 @@ def sample_bilinear(pixels: Tensor, xy: Tensor, stride: int) -> Tensor:
     -------
     tensor, shape (P, N, C)
     """
-    height, width, channels = pixels.shape
+    windows, height, width, channels = pixels.shape
     limit = torch.tensor([width - 1, height - 1], device=xy.device, dtype=xy.dtype)
     at = torch.minimum((xy / stride - 0.5).clamp(min=0), limit)
     low = at.floor()
@@ -217,6 +218,10 @@ def sample_bilinear(pixels: Tensor, xy: Tensor, stride: int) -> Tensor:
     right, below = (at - low).unbind(-1)
     (x0, y0), (x1, y1) = low.long().unbind(-1), high.unbind(-1)
     flat = pixels.reshape(-1, channels)
+    if windows > 1:
+        # The rows of all windows lie one after the other.
+        first = height * torch.arange(windows, device=xy.device).repeat_interleave(len(xy) // windows)[:, None]
+        y0, y1 = y0 + first, y1 + first
     top = torch.lerp(flat[y0 * width + x0], flat[y0 * width + x1], right[..., None])
     bottom = torch.lerp(flat[y1 * width + x0], flat[y1 * width + x1], right[..., None])
     return torch.lerp(top, bottom, below[..., None])

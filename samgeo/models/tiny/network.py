@@ -112,7 +112,10 @@ class TinyNetwork(nn.Module):
         return features
 
     def window(self, features: Features, origin_px: tuple[float, float] = (0.0, 0.0)) -> Window:
-        """Prepare one window for any number of prompts; in training, small crops lie at an ``origin_px`` in a window."""
+        """Prepare a window for any number of prompts, or several windows for equally many each.
+
+        In training, small crops lie at an ``origin_px`` in a window, the same for all of them.
+        """
         return self.prompts.window(features, self.upscaler.skips(features), origin_px)
 
     def answer(
@@ -147,7 +150,11 @@ class TinyNetwork(nn.Module):
         """Draw candidates ``masks`` of the prompts ``rows``: logits of shape (rows, masks, S / 4, S / 4)."""
         dtype = decoded.image.dtype
         maps = (prompted.maps8[rows].to(dtype), prompted.maps4[rows].to(dtype))
-        logits: Tensor = self.upscaler(decoded.image[rows], decoded.weights[rows, masks], window.skips, maps)
+        skips = window.skips
+        if len(window.features) > 1:
+            skip8, skip4 = (window.for_prompts(skip, len(decoded.image))[rows] for skip in skips)
+            skips = (skip8, skip4)
+        logits: Tensor = self.upscaler(decoded.image[rows], decoded.weights[rows, masks], skips, maps)
         return logits
 
     def draw_regions(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: CellRegions) -> Tensor:

@@ -60,10 +60,13 @@ class Kind(IntEnum):
 class Window:
     """What decoding needs of one window and no prompt changes, made once for all prompts of a call.
 
+    In training it may hold ``B`` windows of one side, with equally many prompts each: the first prompts of a call are those of
+    the first window. Where there are several, the tensors of ``skips`` and ``similar`` have a leading dimension ``B``.
+
     Attributes
     ----------
     features : Features
-        The window's own.
+        Of the window, or of each window.
     skips : (tensor, tensor)
         What the upscaler adds at strides 8 and 4.
     similar16, similar8 : tensor, shape (C, pixels)
@@ -90,6 +93,13 @@ class Window:
     y_px: Tensor
     order4: Tensor
     origin_px: tuple[float, float] = (0.0, 0.0)
+
+    def for_prompts(self, values: Tensor, prompts: int) -> Tensor:
+        """Repeat values ``(B, ...)`` of several windows for the prompts of each; those of one window are shared."""
+        windows = len(self.features)
+        if windows == 1:
+            return values
+        return values[:, None].expand(-1, prompts // windows, *values.shape[1:]).flatten(0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +149,7 @@ class PromptEncoder(nn.Module):
         self.merge16 = nn.Linear(4 * maps[1], width)
 
     def window(self, features: Features, skips: tuple[Tensor, Tensor], origin_px: tuple[float, float] = (0.0, 0.0)) -> Window:
-        """Prepare one window, with what the upscaler adds to its pixels, and perhaps away from the positions' origin."""
+        """Prepare a window, or several, with what the upscaler adds to it, and perhaps away from the positions' origin."""
         side = features.stride4.shape[1]
         order4 = nest(torch.arange(side * side, device=self.frequencies.device).view(1, side, side), 2)[0]
         coarse = (torch.arange(side // 4, device=self.frequencies.device) + 0.5) * 16
@@ -147,9 +157,9 @@ class PromptEncoder(nn.Module):
         return Window(
             features=features,
             skips=skips,
-            similar16=features.similar16[0].flatten(0, 1).T.contiguous(),
-            similar8=features.similar8[0].flatten(0, 1).T.contiguous(),
-            similar4=nest(features.similar4, 2)[0].T.contiguous(),
+            similar16=_transposed(features.similar16.flatten(1, 2)),
+            similar8=_transposed(features.similar8.flatten(1, 2)),
+            similar4=_transposed(nest(features.similar4, 2)),
             positions=self.encode_positions(cells, origin_px),
             origin_px=origin_px,
             x_px=(order4 % side + 0.5) * 4,
@@ -202,7 +212,7 @@ class PromptEncoder(nn.Module):
         tokens, positions = [], []
         if points is not None and labels is not None:
             pyramid = ((window.features.stride16, 16), (window.features.stride8, 8), (window.features.stride4, 4))
-            sampled = torch.cat([sample_bilinear(layer[0].float(), points, stride) for layer, stride in pyramid], dim=-1)
+            sampled = torch.cat([sample_bilinear(layer.float(), points, stride) for layer, stride in pyramid], dim=-1)
             tokens.append(self.kinds(labels) + self.pixel(sampled))
             positions.append(self.encode_positions(points, window.origin_px))
         elif self.blanks:
@@ -224,6 +234,12 @@ class PromptEncoder(nn.Module):
         maps8 = functional.gelu(self.merge8(_cells(maps4)))
         maps16 = self.merge16(_cells(maps8))
         return maps4, maps8, maps16
+
+
+def _transposed(pixels: Tensor) -> Tensor:
+    """Turn ``(B, pixels, C)`` into ``(B, C, pixels)``, and those of one window into ``(C, pixels)``."""
+    channels_first = pixels.transpose(1, 2).contiguous()
+    return channels_first[0] if len(pixels) == 1 else channels_first
 
 
 def _cells(pixels: Tensor) -> Tensor:
@@ -269,35 +285,44 @@ def _likeness_maps(
     """Return how alike each pixel is to the clicked ones, or to the mean of the box, at three strides."""
     features = window.features
     scales = (
-        (DenseMap.LIKE_FOREGROUND4, 4, features.similar4[0], window.similar4),
-        (DenseMap.LIKE_FOREGROUND8, 8, features.similar8[0], window.similar8),
-        (DenseMap.LIKE_FOREGROUND16, 16, features.similar16[0], window.similar16),
+        (DenseMap.LIKE_FOREGROUND4, 4, features.similar4, window.similar4),
+        (DenseMap.LIKE_FOREGROUND8, 8, features.similar8, window.similar8),
+        (DenseMap.LIKE_FOREGROUND16, 16, features.similar16, window.similar16),
     )
     inside = None if boxes is None else torch.sigmoid(_inside_px(window, boxes) / BOX_EDGE_PX)
     maps = {}
     for name, stride, pixels, flat in scales:
         like = []
         if points is not None and labels is not None:
-            cosine = sample_bilinear(pixels, points, stride) @ flat
+            cosine = _cosines(sample_bilinear(pixels, points, stride), flat)
             like.append((cosine + UNLIKE * (labels != Kind.FOREGROUND)[..., None]).amax(1).clamp(min=UNLIKE))
             background = labels == Kind.BACKGROUND
             if stride == 4 and background.any():
                 unlike = (cosine + UNLIKE * ~background[..., None]).amax(1)
                 maps[DenseMap.LIKE_BACKGROUND4] = unlike * background.any(1)[:, None]
         if inside is not None:
-            like.append(functional.normalize(_box_mean(inside, pixels), dim=-1) @ flat)
+            like.append(_cosines(functional.normalize(_box_mean(inside, pixels), dim=-1), flat))
         likeness = torch.stack(like).amax(0)
         maps[name] = likeness if stride == 4 else _enlarge(likeness, stride // 4).index_select(1, window.order4)
     return maps
 
 
+def _cosines(vectors: Tensor, flat: Tensor) -> Tensor:
+    """Multiply vectors ``(P, ..., C)`` by the pixels of their window: ``(C, pixels)``, or ``(B, C, pixels)`` of several."""
+    if flat.ndim == 2:
+        return vectors @ flat
+    return (vectors.reshape(len(flat), -1, vectors.shape[-1]) @ flat).view(*vectors.shape[:-1], flat.shape[-1])
+
+
 def _box_mean(inside: Tensor, pixels: Tensor) -> Tensor:
-    """Return the mean of ``(H, W, C)`` pixels over each of the ``(P, nested pixels)`` boxes, shape (P, C)."""
+    """Return the mean of ``(B, H, W, C)`` pixels over each of the ``(P, nested pixels)`` boxes, shape (P, C)."""
     weights = unnest(_cells(inside[..., None]).mean(-1), 1)
     weights = weights / weights.sum((1, 2), keepdim=True).clamp(min=1e-4)
-    height, width, channels = pixels.shape
+    windows, height, width, channels = pixels.shape
     fitted = functional.interpolate(weights[:, None], size=(height, width), mode="bilinear", align_corners=False)
-    return fitted.flatten(1) @ pixels.view(-1, channels)
+    if windows == 1:
+        return fitted.flatten(1) @ pixels.view(-1, channels)
+    return (fitted.view(windows, -1, height * width) @ pixels.view(windows, -1, channels)).flatten(0, 1)
 
 
 def _enlarge(rows: Tensor, factor: int) -> Tensor:

@@ -34,9 +34,12 @@ class Upscaler(nn.Module):
     def skips(self, features: Features) -> tuple[Tensor, Tensor]:
         """Return what is added to the pixels of any prompt at strides 8 and 4: the pyramid and the biases of the sum.
 
-        Shapes (cells, 4 C): the four pixels of each cell side by side, cells in nested order.
+        Shapes (cells, 4 C), with a leading dimension where there are several windows: the four pixels of each cell side by
+        side, cells in nested order.
         """
-        at8, at4 = nest(features.stride8, 1)[0], nest(features.stride4, 2)[0]
+        at8, at4 = nest(features.stride8, 1), nest(features.stride4, 2)
+        if len(features) == 1:
+            at8, at4 = at8[0], at4[0]
         return _skip(at8, self.split8, self.maps8), _skip(at4, self.split4, self.maps4)
 
     def forward(self, image: Tensor, weights: Tensor, skips: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor]) -> Tensor:
@@ -72,8 +75,8 @@ class Upscaler(nn.Module):
 
 
 def _skip(pixels: Tensor, split: nn.Linear, maps: nn.Linear) -> Tensor:
-    """Lay ``(4 cells, C)`` pixels out as ``split`` lays out its result, with the biases of ``split`` and ``maps``."""
-    return pixels.view(-1, split.out_features) + split.bias + maps.bias.repeat(4)
+    """Lay ``(..., 4 cells, C)`` pixels out as ``split`` lays out its result, with the biases of ``split`` and ``maps``."""
+    return pixels.view(*pixels.shape[:-2], -1, split.out_features) + split.bias + maps.bias.repeat(4)
 
 
 def _split(cells: Tensor, split: nn.Linear, skip: Tensor, maps_layer: nn.Linear, maps: Tensor) -> Tensor:

@@ -7,8 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["augment"]
+__all__ = ["ODDS", "augment"]
 
+# How often each change is made, in the order in which they are made.
+ODDS = {
+    "expose": 0.85, "gamma": 0.3, "mix_bands": 0.3, "lose_band": 0.08, "panchromatic": 0.24, "haze": 0.15, "shade": 0.15,
+    "blur": 0.25, "noise": 0.25,
+}  # fmt: skip
 Pixels = NDArray[np.float32]
 
 
@@ -32,8 +37,9 @@ def augment(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     if not valid.any():
         return image
     pixels: Pixels = image.astype(np.float32)
-    for probability, change in _CHANGES:
+    for name, probability in ODDS.items():
         if rng.random() < probability:
+            change = _CHANGES[name]
             pixels = change(pixels, valid, rng)
     return np.asarray((np.clip(pixels, 0, 255) * valid[..., None]).astype(np.uint8))
 
@@ -100,14 +106,14 @@ def _float(pixels: NDArray[np.floating]) -> Pixels:
     return np.asarray(pixels, dtype=np.float32)
 
 
-_CHANGES: tuple[tuple[float, Callable[[Pixels, NDArray[np.bool_], np.random.Generator], Pixels]], ...] = (
-    (0.85, _expose),
-    (0.3, _gamma),
-    (0.3, _mix_bands),
-    (0.08, _lose_band),
-    (0.24, _panchromatic),
-    (0.15, _haze),
-    (0.15, _shade),
-    (0.25, _blur),
-    (0.25, _noise),
-)
+_CHANGES: dict[str, Callable[[Pixels, NDArray[np.bool_], np.random.Generator], Pixels]] = {
+    "expose": _expose,
+    "gamma": _gamma,
+    "mix_bands": _mix_bands,
+    "lose_band": _lose_band,
+    "panchromatic": _panchromatic,
+    "haze": _haze,
+    "shade": _shade,
+    "blur": _blur,
+    "noise": _noise,
+}
