@@ -279,7 +279,7 @@ def test_the_whole_chain_is_its_steps(scene, tmp_path):
     made = samgeo.footprints(path, output, examples=examples, model=Kinds(256), min_area_m2=30)
     steps = filter_by_shape(select(path, found, examples, model=Kinds(256)), min_area_m2=30)
     assert len(made) == len(steps) < odd.sum() or len(made) == odd.sum()
-    wanted = samgeo.footprints.regularize(steps).reset_index(drop=True)
+    wanted = samgeo.regularize(steps).reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.DataFrame(made), pd.DataFrame(wanted))
     assert len(gpd.read_parquet(output)) == len(made)
     assert {"select", "filter_by_shape", "options"} <= set(samgeo.geo.vector.reading.read_provenance(output))

@@ -263,7 +263,7 @@ def iou(first: Any, second: Any) -> Floats:
     return np.asarray(common / np.maximum(shapely.area(first) + shapely.area(second) - common, math.ulp(0)))
 
 
-_CORNERS = 48
+_CIRCLE_CORNERS = 48
 # Smallest IoU of a circle with its outline. The IoU of a regular octagon is 0.95. That of a square whose corners are rounded
 # with a fifth of its side is 0.90.
 _LEAST_IOU = 0.92
@@ -275,8 +275,8 @@ def circle(polygon: shapely.Polygon) -> shapely.Polygon:
     """Return a polygon of 48 corners with the area and the centroid of a polygon's exterior."""
     filled = shapely.Polygon(polygon.exterior)
     middle = filled.centroid
-    angle = np.arange(_CORNERS) * (2 * np.pi / _CORNERS)
-    radius = np.sqrt(filled.area / (_CORNERS / 2 * np.sin(2 * np.pi / _CORNERS)))
+    angle = np.arange(_CIRCLE_CORNERS) * (2 * np.pi / _CIRCLE_CORNERS)
+    radius = np.sqrt(filled.area / (_CIRCLE_CORNERS / 2 * np.sin(2 * np.pi / _CIRCLE_CORNERS)))
     return shapely.Polygon(np.stack([middle.x + radius * np.cos(angle), middle.y + radius * np.sin(angle)], axis=1))
 
 
