@@ -44,9 +44,10 @@ def check_types(function: Callable[P, R]) -> Callable[P, R]:
 
     Examples
     --------
+    >>> from __future__ import annotations
     >>> from samgeo.arguments import check_types
     >>> @check_types
-    ... def cut(size: "int", name: "str | None" = None): ...
+    ... def cut(size: int, name: str | None = None): ...
     >>> cut(2.5)
     Traceback (most recent call last):
     samgeo.errors.OptionError: size is 2.5; give a whole number.
