@@ -1,4 +1,4 @@
-"""Checks of the Python types of arguments: a wrong type is told before any work, with the argument's name."""
+"""Checks of argument types: a wrong type raises an error with the name of the argument before the work starts."""
 
 from __future__ import annotations
 
@@ -20,29 +20,32 @@ __all__ = ["check_types", "checked_names"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# In place of a value that does not fit a kind.
+# Returned by the functions of a kind for a value of another kind.
 _NO_FIT = object()
 
 
 def check_types(function: Callable[P, R]) -> Callable[P, R]:
-    """Have a function check the types of its arguments against its own annotations, as a decorator.
+    """Decorate a function so that it checks the types of its arguments against its own annotations.
 
-    Only parameters are checked whose annotation is made of ``int``, ``float``, ``bool``, ``str``, paths, a device, sequences
-    of texts, and ``None``. A whole number is good for ``float``, a text for a path; a truth value is no number, and a text is
-    no sequence of texts. Scalars of NumPy are made Python's own, so that they can be written as JSON.
+    Only those parameters are checked whose annotation consists of ``int``, ``float``, ``bool``, ``str``, paths, a device,
+    sequences of strings, and ``None``. An int is accepted for ``float``, and a string for a path. A bool is not accepted as a
+    number, and a string is not accepted as a sequence of strings. NumPy scalars are converted to Python scalars, so that they
+    can be written as JSON.
 
     Parameters
     ----------
     function : callable
-        Its module has ``from __future__ import annotations``: the annotations are texts.
+        The function. Its module must have ``from __future__ import annotations``, because annotations are compared as text.
 
     Returns
     -------
     callable
-        The function, which raises `OptionError` first where a type is wrong.
+        The decorated function. It raises an `OptionError` if a type is wrong.
 
     Examples
     --------
+    >>> from __future__ import annotations
+    >>> from samgeo.arguments import check_types
     >>> @check_types
     ... def cut(size: int, name: str | None = None): ...
     >>> cut(2.5)
@@ -57,7 +60,7 @@ def check_types(function: Callable[P, R]) -> Callable[P, R]:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError:
-            return function(*args, **kwargs)  # Python's own message has the function's name
+            return function(*args, **kwargs)  # Python's own error message names the function.
         for name, value in bound.arguments.items():
             if name in kinds:
                 bound.arguments[name] = _fit(name, value, kinds[name])
@@ -67,20 +70,20 @@ def check_types(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def checked_names(function: Callable[..., Any]) -> list[str]:
-    """Return the names of those parameters of a function whose types `check_types` can check."""
+    """Return the names of the parameters of a function whose types `check_types` checks."""
     return list(_kinds_of(inspect.signature(function)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What an annotation means.
+    """A type that an annotation can name.
 
     Attributes
     ----------
     told : str
-        What to give, in a message.
+        Description of the type in error messages.
     fit : callable
-        Returns a value of the kind, or `_NO_FIT`.
+        Function that returns the converted value, or `_NO_FIT` for a value of another type.
     """
 
     told: str
@@ -156,6 +159,7 @@ def _kinds_of(signature: inspect.Signature) -> dict[str, tuple[_Kind, ...]]:
 
 
 def _fit(name: str, value: Any, kinds: tuple[_Kind, ...]) -> Any:
+    """Return the value converted to the first kind that accepts it, or raise an `OptionError`."""
     for kind in kinds:
         fitting = kind.fit(value)
         if fitting is not _NO_FIT:

@@ -1,6 +1,6 @@
-"""Everything samgeo raises on purpose, under one root.
+"""Errors and warnings of samgeo, each under one root class.
 
-A message says what is wrong, where, and what to do about it.
+A message says what is wrong, where it is wrong, and what the user can do.
 """
 
 __all__ = [
@@ -20,10 +20,20 @@ __all__ = [
 
 
 class SamgeoError(Exception):
-    """Root of every error that samgeo raises on purpose.
+    """Root of all errors that samgeo raises on purpose.
 
-    Its message says all that the user needs, so that a traceback shows it alone, without the error of a library that was being
-    handled. Debuggers still find that one in ``__context__``.
+    The message contains all that the user needs. So a traceback shows only this error, and not the error of another library
+    that was being handled. Debuggers still find the other error in ``__context__``.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> from samgeo.errors import SamgeoError
+    >>> try:
+    ...     samgeo.load_model("no-such-model")
+    ... except SamgeoError as error:
+    ...     print(type(error).__name__)
+    ModelError
     """
 
     def __init__(self, *arguments: object) -> None:
@@ -32,11 +42,11 @@ class SamgeoError(Exception):
 
 
 class OptionError(SamgeoError):
-    """An argument or an option has a value that cannot work."""
+    """An argument or an option has an invalid value."""
 
 
 class RasterError(SamgeoError):
-    """A raster cannot be opened, read, or understood."""
+    """A raster cannot be opened, read or interpreted."""
 
 
 class VectorError(SamgeoError):
@@ -44,15 +54,15 @@ class VectorError(SamgeoError):
 
 
 class AnnotationError(SamgeoError):
-    """A file of annotations cannot be read, understood or written; the message has the file and the line or the element."""
+    """An annotation file cannot be read, interpreted or written; the message has the file and the line or the element."""
 
 
 class ModelError(SamgeoError):
-    """A model is unknown, cannot be had, or cannot run as asked."""
+    """A model is unknown, is not available, or cannot run with the given options."""
 
 
 class CheckpointError(ModelError):
-    """A checkpoint file is corrupt, unsafe, or not a model that samgeo knows."""
+    """A checkpoint file is corrupt, unsafe, or does not contain a model that samgeo supports."""
 
 
 class WindowError(SamgeoError):
@@ -60,16 +70,16 @@ class WindowError(SamgeoError):
 
 
 class RunError(SamgeoError):
-    """A run cannot be begun, continued or finished: another process works on it, or its input has changed."""
+    """A run cannot be started, continued or finished, because another process uses it or its input has changed."""
 
 
 class StoppedError(SamgeoError):
-    """A run was asked to stop, and did; it can be continued."""
+    """A run was stopped by request; it can be continued."""
 
 
 class SamgeoWarning(UserWarning):
-    """Root of every warning that samgeo gives on purpose; the command line shows its text on standard error."""
+    """Root of all warnings that samgeo issues on purpose; the command line prints their text to standard error."""
 
 
 class RasterWarning(SamgeoWarning):
-    """A raster can be read, but the picture that the model sees is perhaps not the one that is meant."""
+    """A raster can be read, but the image that the model gets may differ from the one that the user expects."""

@@ -1,6 +1,7 @@
-"""Building footprints, and objects like examples.
+"""Extraction of building footprints from candidate objects.
 
-Candidate objects and a few examples enter; selected, filtered and regularized footprints leave, with height and population.
+Candidate objects on a raster and a few example objects enter. Footprints leave: selected by their likeness to the examples,
+filtered by shape and height, and regularized. Census counts can be distributed among them.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The height of objects above the ground, and filtering by it."""
+"""Heights of objects above the ground, and a filter by height."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["STATISTICS", "filter_by_height"]
 
 STATISTICS = ("median", "mean", "min", "max", "p10", "p25", "p75", "p90")
 
-# A polygon over more pixels than this is no building, and would not fit into memory.
+# A polygon that covers more pixels than this is not a building, and its pixels might not fit into memory.
 MOST_PIXELS = 100_000_000
 
 Statistic = Callable[[NDArray[np.float64]], float]
@@ -39,44 +39,62 @@ def filter_by_height(
     statistic: str = "median",
     unknown: str = "keep",
 ) -> gpd.GeoDataFrame:
-    """Keep objects that stand above the ground.
+    """Keep objects that rise above the ground.
 
-    The height of an object is a statistic over the pixels of the surface model whose centres lie in it, less the terrain; of
-    one that holds no centre, over the pixels that it touches. The terrain model may have another CRS and another resolution: it
-    is interpolated (bilinear) at the pixels of the surface model. Pixels that are nodata or not a number in either do not
-    count, and of an object that reaches past the models only what is inside does.
+    The height of an object is a statistic of the surface heights minus the terrain heights, over the pixels of the surface
+    model whose centres lie in the object. If the object contains no pixel centre, all pixels that it touches are used. The
+    terrain model may have another CRS and another resolution: it is interpolated (bilinear) at the pixels of the surface
+    model. Pixels that are nodata or not a number in one of the models are left out. Of an object that lies partly outside the
+    models, only the part inside is used.
 
     Parameters
     ----------
     gdf : GeoDataFrame
         Polygons in any CRS.
     dsm : path or URL
-        A raster of surface heights, or of heights above the ground if there is no ``dtm``; the first band, in metres.
+        Raster of surface heights in metres, or of heights above the ground if there is no ``dtm``. The first band is used.
     dtm : path or URL, optional
-        A raster of terrain heights in metres, above the same datum.
+        Raster of terrain heights in metres, above the same datum.
     min_height_m : float, default 2
         Objects that are lower are dropped.
     max_height_m : float, optional
         Objects that are higher are dropped.
     statistic : {"median", "mean", "min", "max", "p10", "p25", "p75", "p90"}, default "median"
-        The median of a building is that of its roof even where its outline is a little off; p90 finds what rises only in part.
+        Statistic of the pixels of an object. The median gives the height of the roof even if the outline is slightly wrong;
+        "p90" suits objects of which only a part is high.
     unknown : {"keep", "drop"}, default "keep"
-        What happens to objects without a single pixel of known height.
+        Whether objects without any pixel of known height are kept or dropped.
 
     Returns
     -------
     GeoDataFrame
-        The rows kept, as they were, with ``height_m``, NaN where it is not known. ``attrs["samgeo"]["filter_by_height"]`` has
-        the counts ``kept``, ``too_low``, ``too_high`` and ``unknown``.
+        The kept rows with the additional column ``height_m``, which is NaN where the height is not known.
+        ``attrs["samgeo"]["filter_by_height"]`` has the counts ``kept``, ``too_low``, ``too_high`` and ``unknown``.
 
     Raises
     ------
     OptionError
-        If an option cannot work, or no object lies on the models.
+        If an option is invalid, or no object lies on the models.
     VectorError
         If the objects have no CRS.
     RasterError
         If a model cannot be read or has no CRS.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import geopandas as gpd
+    >>> import numpy as np
+    >>> from shapely.geometry import box
+    >>> from samgeo.buildings import filter_by_height
+    >>> from samgeo.testing import write_raster
+    >>> heights = np.zeros((40, 40), dtype="float32")
+    >>> heights[:20, :20] = 6.5
+    >>> dsm = write_raster(Path("dsm.tif"), heights)  # pixels of 0.5 m from (500000, 5400000)
+    >>> squares = [box(500_000, 5_399_990, 500_010, 5_400_000), box(500_010, 5_399_980, 500_020, 5_399_990)]
+    >>> objects = gpd.GeoDataFrame(geometry=squares, crs="EPSG:32633")
+    >>> filter_by_height(objects, dsm)["height_m"].tolist()
+    [6.5]
     """
     take = _check(statistic, unknown, min_height_m, max_height_m)
     if gdf.crs is None:
@@ -100,6 +118,7 @@ def filter_by_height(
 
 
 def _check(statistic: str, unknown: str, low: float, high: float | None) -> Statistic:
+    """Check the options and return the function that computes the statistic."""
     if statistic not in STATISTICS:
         raise OptionError(f"statistic is {statistic!r}; give one of {', '.join(STATISTICS)}.")
     if unknown not in ("keep", "drop"):
@@ -113,7 +132,7 @@ def _check(statistic: str, unknown: str, low: float, high: float | None) -> Stat
 
 
 def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDArray[np.float64]:
-    """Return the height of each object, NaN where it is not known."""
+    """Return the height of each object, shape (N,); NaN where it is not known."""
     import shapely
     from odc.geo.geobox import GeoBox
     from rasterio.enums import Resampling
@@ -130,7 +149,7 @@ def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDAr
                 WarpedVRT(ground, **grid, resampling=Resampling.bilinear, nodata=np.nan, dtype="float64")
             )
         pixels = GeoBox((surface.height, surface.width), surface.transform, surface.crs)
-        # What has no place in the CRS of the heights lies on none of their pixels.
+        # Geometries that cannot be transformed to the CRS of the heights are None here: they lie on none of the pixels.
         geometries, _ = in_raster_crs(np.asarray(shapely.force_2d(gdf.geometry.to_numpy()), dtype=object), pixels, gdf.crs)
         placed = shapely.make_valid(geometries)
         for row in np.flatnonzero(~(shapely.is_missing(placed) | shapely.is_empty(placed))):
@@ -141,7 +160,7 @@ def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDAr
 
 
 def _values(polygon: Any, surface: Any, terrain: Any) -> NDArray[np.float64]:
-    """Return the known heights in a polygon."""
+    """Return the known heights of the pixels in a polygon."""
     import shapely
     from rasterio.features import rasterize
     from rasterio.windows import Window
@@ -175,6 +194,7 @@ def _read(dataset: Any, window: Any) -> NDArray[np.float64]:
 
 @contextmanager
 def _opened(path: Any) -> Iterator[Any]:
+    """Open a raster of heights that has a CRS."""
     from samgeo.geo.drivers import open_raster
 
     with _errors(os.fspath(path)):
@@ -187,6 +207,7 @@ def _opened(path: Any) -> Iterator[Any]:
 
 @contextmanager
 def _errors(name: str) -> Iterator[None]:
+    """Replace errors of rasterio by a `RasterError` with the name of the file."""
     from rasterio.errors import RasterioError
 
     try:

@@ -1,4 +1,4 @@
-"""People of census units shared out among buildings (dasymetric mapping)."""
+"""Dasymetric mapping: distribution of census counts among buildings."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Allocation", "allocate_population"]
 
-# Cells with people that a raster of counts may have: each becomes a unit.
+# Each cell with people becomes a unit, so that their number is limited to what fits into memory.
 MOST_CELLS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Allocation:
-    """Who lives where.
+    """Result of `allocate_population`: buildings and census units with their numbers of people.
 
     Attributes
     ----------
     buildings : GeoDataFrame
-        As given, with the column ``population``.
+        The given buildings, with the column ``population``.
     units : GeoDataFrame
-        The census units as given (a square each for the cells of a raster, those with people), with the number of
-        ``buildings`` in each, and the people ``allocated`` and ``unallocated``. Units without a building keep their people
-        here: the two columns together are the census.
+        The given census units. If the census is a raster, each of its cells with people is one polygon. The columns are the
+        number of ``buildings`` in each unit, and the people ``allocated`` and ``unallocated``. The people of a unit without
+        buildings are unallocated, so that the sum of the two columns is the census.
     """
 
     buildings: gpd.GeoDataFrame
@@ -43,17 +43,17 @@ class Allocation:
 
     @property
     def allocated(self) -> float:
-        """People in buildings."""
+        """Number of people in buildings."""
         return float(self.units.allocated.sum())
 
     @property
     def unallocated(self) -> float:
-        """People of units without a building that could hold them."""
+        """Number of people in units that have no building with a weight above 0."""
         return float(self.units.unallocated.sum())
 
     @property
     def without_buildings(self) -> gpd.GeoDataFrame:
-        """The units with people and without a building that could hold them."""
+        """Units that have people, but no building with a weight above 0."""
         return self.units[self.units.unallocated > 0]
 
 
@@ -67,33 +67,35 @@ def allocate_population(
     height: str = "height_m",
     integers: bool = False,
 ) -> Allocation:
-    """Share the people of each census unit out among the buildings in it.
+    """Distribute the people of each census unit among the buildings in it.
 
-    Every building of a unit gets people in proportion to its weight. A building across a border has, in each unit, the share of
-    its weight that its area there is of its area. Totals are conserved: what buildings got, and what units without buildings
-    kept, is the census, to the rounding of floats, or exactly with ``integers``. The part of a building outside all units gets
-    none.
+    Each building of a unit gets people in proportion to its weight. The weight of a building that crosses a border is divided
+    among the units in proportion to its area in each of them. The part of a building outside all units gets no people. Totals
+    are conserved: the people in buildings and the unallocated people add up to the census, exactly if ``integers`` is true,
+    otherwise within the rounding of floats.
 
     Parameters
     ----------
     census : path, GeoDataFrame, or path of a raster
-        Polygons that do not overlap, with a column of people; or a raster of people per cell, such as GPWv4's population count
-        (not density), whose cells are the units.
+        Polygons that do not overlap, with a column of people; or a raster with the number of people in each cell, such as the
+        population count (not density) of GPWv4. The cells of a raster are the units.
     buildings : path or GeoDataFrame
         Polygons in any CRS.
     population : str, default "population"
-        The column of people of the census.
+        Name of the census column with the numbers of people.
     weight : str, default "area"
-        "area", the true area; "volume", the area times ``height``; or a column of the buildings, such as floor space.
+        "area" for the true area; "volume" for the area times ``height``; or the name of a column of the buildings, such as the
+        floor area.
     height : str, default "height_m"
-        The column of heights for "volume".
+        Name of the column of heights for "volume".
     integers : bool, default False
-        Whole people, by largest remainder: first among the units, so that they add up to the rounded total, then among the
-        buildings of each.
+        Whether to allocate whole people. Numbers are rounded by the method of largest remainders: first among the units, so
+        that they add up to the rounded total, then among the buildings of each unit.
 
     Returns
     -------
     Allocation
+        The buildings and the units with their numbers of people.
 
     Raises
     ------
@@ -101,6 +103,18 @@ def allocate_population(
         If a column is missing, or a count or a weight is negative or missing.
     VectorError, RasterError
         If an input cannot be read or has no CRS.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from shapely.geometry import box
+    >>> from samgeo.buildings import allocate_population
+    >>> x, y = 500_000, 5_400_000
+    >>> census = gpd.GeoDataFrame({"population": [90]}, geometry=[box(x, y, x + 100, y + 100)], crs="EPSG:32633")
+    >>> houses = [box(x, y, x + 10, y + 10), box(x + 50, y, x + 70, y + 10)]
+    >>> buildings = gpd.GeoDataFrame(geometry=houses, crs="EPSG:32633")
+    >>> allocate_population(census, buildings, integers=True).buildings["population"].tolist()
+    [30, 60]
     """
     import shapely
 
@@ -151,14 +165,14 @@ def _units(census: Any, population: str) -> gpd.GeoDataFrame:
         try:
             dataset = open_raster(os.fspath(census), os.fspath(census))
         except RasterioIOError:
-            return read_vectors(census)  # It says what is wrong if it is neither.
+            return read_vectors(census)  # If the file is not a vector file either, this raises the error for the user.
         with dataset:
             return _cells(dataset, population)
     return read_vectors(census)
 
 
 def _cells(dataset: Any, population: str) -> gpd.GeoDataFrame:
-    """Make units of the cells of a raster that have people."""
+    """Return one polygon for each cell of a raster that has people."""
     import geopandas as gpd
     import shapely
 
@@ -207,7 +221,7 @@ def _valid(geometry: Any) -> NDArray[np.object_]:
 
 
 def _whole(values: NDArray[np.float64], total: int) -> NDArray[np.float64]:
-    """Round numbers so that they add up: down, and those with the largest remainders up."""
+    """Round numbers to whole ones that add up to a total, by the method of largest remainders."""
     floor = np.floor(values)
     missing = total - int(floor.sum())
     up = np.argsort(-(values - floor), kind="stable")[:missing]
@@ -216,6 +230,7 @@ def _whole(values: NDArray[np.float64], total: int) -> NDArray[np.float64]:
 
 
 def _whole_by_unit(got: NDArray[np.float64], unit: NDArray[np.intp], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round the people of the buildings in each unit, so that they add up to the count of the unit."""
     result = np.zeros_like(got)
     order = np.argsort(unit, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(unit[order])) + 1):

@@ -1,4 +1,4 @@
-"""The size and shape of polygons in metres, and filtering by them."""
+"""Measures of the size and shape of polygons, and a filter by these measures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ BATCH = 4096
 
 
 def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
-    """Measure the size and the shape of polygons, in metres whatever the CRS (in its units where there is none).
+    """Measure the size and the shape of polygons.
+
+    Lengths are in metres in any CRS, or in the units of the coordinates if there is no CRS.
 
     Parameters
     ----------
@@ -34,14 +36,23 @@ def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        With the index of ``frame``; NaN for what has no area.
+        One row for each polygon, with the index of ``frame``. Rows of geometries without an area are NaN.
 
-        - ``area``: in square metres.
-        - ``compactness``: 4 pi area / perimeter squared (D. D. Polsby and R. D. Popper, The Third Criterion, 1991): 1 for a
-          disk, 0.79 for a square. Outlines along pixel edges are longer than what they outline, which makes it smaller.
-        - ``rectangularity``: area over that of the smallest rectangle around, at any angle.
-        - ``solidity``: area over that of the convex hull.
-        - ``elongation``: the long side of the smallest rectangle over its short side.
+        - ``area``: area in square metres.
+        - ``compactness``: 4 pi area / perimeter squared (D. D. Polsby and R. D. Popper, The Third Criterion, 1991). It is 1
+          for a disk and 0.79 for a square. It is smaller for outlines along pixel edges, because these are longer than smooth
+          outlines.
+        - ``rectangularity``: area divided by the area of the smallest enclosing rectangle at any angle.
+        - ``solidity``: area divided by the area of the convex hull.
+        - ``elongation``: long side of the smallest enclosing rectangle divided by its short side.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from shapely.geometry import box
+    >>> from samgeo.buildings import measure_shapes
+    >>> measure_shapes(gpd.GeoDataFrame(geometry=[box(0, 0, 40, 10)])).round(2).loc[0].to_dict()
+    {'area': 400.0, 'compactness': 0.5, 'rectangularity': 1.0, 'solidity': 1.0, 'elongation': 4.0}
     """
     import pandas as pd
     import shapely
@@ -69,7 +80,10 @@ def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
 
 
 def to_planes(frame: gpd.GeoDataFrame, planes: Planes) -> Any:
-    """Give polygons in planes of true metres: the cell, the rows, and the polygons; what is nowhere is left out."""
+    """Yield polygons in local planes of true metres, in batches: the cell of the plane, the rows, and the polygons.
+
+    Polygons without a plane, such as empty ones, are left out.
+    """
     geometries = np.array(frame.geometry.array, dtype=object)
     cells = planes.cells_of(geometries)
     somewhere = np.flatnonzero(cells != NOWHERE)
@@ -89,33 +103,45 @@ def filter_by_shape(
     min_solidity: float | None = None,
     max_elongation: float | None = None,
 ) -> gpd.GeoDataFrame:
-    """Keep the polygons whose size and shape are those of a building.
+    """Keep the polygons whose size and shape are within limits.
 
     Parameters
     ----------
     gdf : GeoDataFrame
         Polygons.
     min_area_m2, max_area_m2 : float, optional
-        True area whatever the CRS, in square metres; square pixels where there is no CRS.
+        Limits of the true area in square metres in any CRS, or in square pixels if there is no CRS.
     min_compactness : float, optional
-        4 pi area / perimeter squared, from 0 to 1: a square has 0.79. Outlines along pixel edges have less than smooth ones.
+        Smallest 4 pi area / perimeter squared, from 0 to 1. A square has 0.79. Outlines along pixel edges have a smaller value
+        than smooth outlines.
     min_rectangularity : float, optional
-        Area over that of the smallest rectangle around, from 0 to 1.
+        Smallest ratio of the area to that of the smallest enclosing rectangle, from 0 to 1.
     min_solidity : float, optional
-        Area over that of the convex hull, from 0 to 1.
+        Smallest ratio of the area to that of the convex hull, from 0 to 1.
     max_elongation : float, optional
-        Longer over shorter side of the smallest rectangle around, 1 or more.
+        Largest ratio of the longer to the shorter side of the smallest enclosing rectangle, 1 or more.
 
     Returns
     -------
     GeoDataFrame
-        The rows that pass all that is given, as they were. ``attrs["samgeo"]["filter_by_shape"]`` has the counts: ``kept``,
-        and those dropped by each limit (a row may fail several).
+        The unchanged rows that are within all given limits. ``attrs["samgeo"]["filter_by_shape"]`` has the counts: ``kept``,
+        and the number of rows dropped by each limit (one row may fail several limits).
 
     Raises
     ------
     OptionError
-        If a limit cannot be.
+        If a limit is invalid.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from shapely.geometry import box
+    >>> from samgeo.buildings import filter_by_shape
+    >>> x, y = 500_000, 5_400_000
+    >>> house, fence = box(x, y, x + 10, y + 8), box(x + 20, y, x + 60, y + 1)
+    >>> objects = gpd.GeoDataFrame({"name": ["house", "fence"]}, geometry=[house, fence], crs="EPSG:32633")
+    >>> filter_by_shape(objects, min_area_m2=30, max_elongation=5)["name"].tolist()
+    ['house']
     """
     limits = _check(
         min_area_m2=min_area_m2,
@@ -130,7 +156,7 @@ def filter_by_shape(
     dropped = {}
     for name, limit in limits.items():
         values = measured[name[4:].removesuffix("_m2")].to_numpy()
-        good = values >= limit if name.startswith("min") else values <= limit  # False for NaN
+        good = values >= limit if name.startswith("min") else values <= limit  # Comparisons with NaN are false.
         passing &= good
         dropped[name] = int((~good).sum())
     result = gdf[passing]
@@ -139,12 +165,12 @@ def filter_by_shape(
 
 
 def with_note(gdf: gpd.GeoDataFrame, step: str, note: dict[str, Any]) -> dict[str, Any]:
-    """Return the provenance of a table with what a step says of itself."""
+    """Return the attributes of a table, with the record of one more step in ``attrs["samgeo"]``."""
     return {**gdf.attrs, "samgeo": {**gdf.attrs.get("samgeo", {}), step: note}}
 
 
 def _sides(rectangles: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Return the two sides of rectangles, shape (N, 2); zeros for what is no polygon."""
+    """Return the two side lengths of rectangles, shape (N, 2); zeros for geometries that are not polygons."""
     import shapely
 
     result = np.zeros((len(rectangles), 2))
@@ -155,6 +181,7 @@ def _sides(rectangles: NDArray[np.object_]) -> NDArray[np.float64]:
 
 
 def _check(**limits: float | None) -> dict[str, float]:
+    """Return the limits that are given, after checking their values."""
     given = {name: value for name, value in limits.items() if value is not None}
     highest = {"min_compactness": 1.0, "min_rectangularity": 1.0, "min_solidity": 1.0}
     for name, value in given.items():
@@ -169,5 +196,5 @@ def _check(**limits: float | None) -> dict[str, float]:
 
 
 def min_max(given: dict[str, float]) -> str:
-    """Say two limits that exclude each other."""
+    """Return the part of an error message that names two area limits which exclude each other."""
     return f"{given['min_area_m2']:g} and max_area_m2 {given['max_area_m2']:g}"

@@ -1,4 +1,4 @@
-"""Fewer corners, with neighbours still sharing every one of those that they shared."""
+"""Simplification of polygons that keeps the borders which neighbours share."""
 
 from __future__ import annotations
 
@@ -21,35 +21,39 @@ if TYPE_CHECKING:
 
 __all__ = ["simplify"]
 
-# Neighbours nearer than this many tolerances touch.
+# Neighbours touch if their distance is at most this fraction of the tolerance.
 _TOUCH = 0.01
 
 
 @check_types
 def simplify(features: FeaturesLike, tolerance_m: float | None = None, *, keep_topology: bool = True) -> gpd.GeoDataFrame:
-    """Simplify polygons.
+    """Simplify polygons, so that they have fewer corners.
 
-    With topology, corners go one after another, those first that carry the smallest triangle (M. Visvalingam and J. D. Whyatt,
-    Line generalisation by repeated elimination of points, 1993), and a wall that two neighbours share is simplified once, for
-    both: where polygons touched without overlap, they do so afterwards. Polygons that overlap are left to overlap, each
-    simplified with those that it does not overlap. Without topology each polygon is simplified by itself, by the
-    distance of its corners (Douglas and Peucker, 1973), and stays valid.
+    With topology, corners are removed one after another; the corner whose triangle with its two neighbours has the smallest
+    area is removed first (M. Visvalingam and J. D. Whyatt, Line generalisation by repeated elimination of points, 1993). A
+    wall that two neighbours share is simplified once for both, so that polygons that touched without overlap still do so
+    afterwards. A polygon that overlaps a neighbour is simplified alone, and may still overlap it afterwards.
+
+    Without topology, each polygon is simplified alone, by the distance of its corners from the simplified line (Douglas and
+    Peucker, 1973), and stays valid.
 
     Parameters
     ----------
     features : GeoDataFrame, GeoSeries, path or URL
-        Polygons and multipolygons; invalid ones are mended first, missing and empty ones stay.
+        Polygons and multipolygons. Invalid geometries are repaired first; missing and empty geometries stay as they are.
     tolerance_m : float, optional
-        Metres on the ground whatever the CRS; pixels where there is none. With topology, triangles smaller than its square
-        go; without, no corner moves further. 1 m by default, or 2 pixels where there is no CRS.
+        Tolerance in metres on the ground in any CRS, or in pixels if there is no CRS. With topology, corners are removed whose
+        triangle has an area below the square of the tolerance. Without topology, no corner moves further than the tolerance.
+        The default is 1 m, or 2 pixels if there is no CRS.
     keep_topology : bool, default True
-        Whether neighbours keep what they share.
+        Whether neighbours keep their shared walls.
 
     Returns
     -------
     GeoDataFrame
         The same rows and columns with new geometries. Columns ``area_m2`` and ``area_px`` that hold the areas of the features
-        are measured anew; if they hold something else, they get ``_given`` behind their names, with a warning.
+        are computed again. If such a column holds something else, it is renamed with the suffix ``_given`` and a warning is
+        issued.
 
     Raises
     ------
@@ -57,6 +61,16 @@ def simplify(features: FeaturesLike, tolerance_m: float | None = None, *, keep_t
         If the tolerance is not a positive number.
     VectorError
         If the features cannot be read, or some are not polygons.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from shapely.geometry import Polygon
+    >>> from samgeo.buildings import simplify
+    >>> outline = Polygon([(0, 0), (20, 0), (20, 10), (10, 10.5), (0, 10)])
+    >>> simple = simplify(gpd.GeoDataFrame(geometry=[outline]), tolerance_m=3)
+    >>> len(simple.geometry[0].exterior.coords) - 1
+    4
     """
     from samgeo.geo.vector.columns import keep_given
     from samgeo.geo.vector.reading import read_vectors
@@ -73,6 +87,7 @@ def simplify(features: FeaturesLike, tolerance_m: float | None = None, *, keep_t
 
 
 def _together(metric: Metric, tolerance: float) -> list[shapely.Polygon]:
+    """Simplify groups of touching polygons, so that shared walls stay shared."""
     polygons = list(metric.parts)
     pairs = neighbours(metric.parts, metric.pairs, _TOUCH * tolerance)
     order = list(range(len(polygons)))
@@ -81,14 +96,15 @@ def _together(metric: Metric, tolerance: float) -> list[shapely.Polygon]:
     for members in _coverages(result, pairs):
         simple = shapely.coverage_simplify(result[members], tolerance)
         fits = shapely.is_valid(simple) & ~shapely.is_empty(simple)
-        # A part that would vanish, or cross itself, takes its whole coverage back: alone it would leave its neighbours.
+        # If one part would vanish or become invalid, its whole group keeps the old outlines: if that part alone kept its
+        # outline, it would no longer share its walls with its neighbours.
         if fits.all():
             result[members] = simple
     return [each if each.geom_type == "Polygon" else largest(each) for each in result]
 
 
 def _coverages(polygons: NDArray[np.object_], pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return groups of polygons that touch, none of which overlap; those that overlap a neighbour are alone."""
+    """Return groups of touching polygons without overlaps. A polygon that overlaps a neighbour is a group of its own."""
     first, second = polygons[pairs[:, 0]], polygons[pairs[:, 1]]
     over = shapely.area(shapely.intersection(first, second)) > 0
     alone = np.unique(pairs[over])

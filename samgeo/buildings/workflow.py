@@ -1,4 +1,4 @@
-"""From a raster and a few examples to building footprints."""
+"""The complete workflow from a raster and a few examples to building footprints."""
 
 from __future__ import annotations
 
@@ -53,53 +53,70 @@ def footprints(
     layer: str | None = None,
     y_up: bool = False,
 ) -> gpd.GeoDataFrame:
-    """Extract the buildings of a raster, given a few of them.
+    """Extract the buildings of a raster, given a few example buildings.
 
-    Everything is segmented (`samgeo.segment`), unless there are candidates; those like the accepted examples are selected and
-    the best of those that overlap stays (`select`); what is too small, too large or too low goes (`filter_by_shape`,
-    `filter_by_height`); outlines are regularised (`regularize`). Each step is a function of its own.
+    The function runs five steps, each of which is also a public function:
+
+    1. `samgeo.segment` segments everything in the raster, unless ``candidates`` are given.
+    2. `select` keeps the candidates that are like the accepted examples, and the best of candidates that overlap.
+    3. `filter_by_shape` removes objects that are too small or too large.
+    4. `filter_by_height` removes objects that are too low, if a ``dsm`` is given.
+    5. `regularize` straightens the outlines, unless ``regular`` is false.
 
     Parameters
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
-        See `samgeo.Raster.open`.
+        The image; see `samgeo.Raster.open`.
     output : path, optional
-        Where to write the footprints: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.
+        File for the footprints: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. The file is written completely or not at
+        all.
     examples : path, GeoDataFrame, GeoSeries, sequence of geometries, column of the candidates, or a pair of those
         Accepted and rejected objects; see `select`.
     candidates : path or GeoDataFrame, optional
-        What to choose from; by default everything in the raster.
+        Objects to choose from. By default these are all objects that `samgeo.segment` finds in the raster.
     min_score, max_overlap : float
-        See `select`.
+        Thresholds of the selection; see `select`.
     min_area_m2, max_area_m2 : float, optional
-        See `filter_by_shape`.
+        Limits of the area in square metres; see `filter_by_shape`.
     dsm, dtm : path or URL, optional
-        Surface heights and terrain; see `filter_by_height`.
+        Rasters of surface heights and of terrain heights; see `filter_by_height`.
     min_height_m : float, default 2
-        See `filter_by_height`; counts only with a ``dsm``.
+        Smallest height in metres; see `filter_by_height`. It has an effect only with a ``dsm``.
     regular : bool, default True
-        Whether to regularise the outlines.
+        Whether to regularize the outlines.
     model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
-        See `samgeo.segment`. With a ``cache`` the raster is encoded once for both segmentation and selection.
+        See `samgeo.segment`. With a ``cache``, the raster is encoded only once, for both segmentation and selection.
     overwrite : bool, default False
-        Whether an existing output may be replaced; of a GeoPackage, the layer, while its other layers, tables and styles stay.
+        Whether an existing output may be replaced. In a GeoPackage only the layer is replaced; other layers, tables and styles
+        stay.
     layer : str, optional
-        Name of the output's layer in a GeoPackage; by default the file's name without its suffix. A layer of a new name is
-        added to an existing file.
+        Name of the output's layer in a GeoPackage. By default it is the file's name without its suffix. A layer with a new
+        name is added to an existing file.
     y_up : bool, default False
-        Whether the file has y running up, where the raster has no georeference; see `samgeo.segment`.
+        Whether the y axis of the output runs up if the raster has no georeference; see `samgeo.segment`.
 
     Returns
     -------
     GeoDataFrame
-        The footprints, with ``score`` and the columns of the candidates; ``height_m`` with a ``dsm``; those of `regularize`.
-        Columns of the candidates with one of these names get ``_given`` behind it, with a warning.
-        ``attrs["samgeo"]`` tells what each step kept.
+        The footprints, with the columns of the candidates, ``score``, ``height_m`` (only with a ``dsm``), and the columns of
+        `regularize`. If the candidates already have a column with one of these names, that column is renamed with the suffix
+        ``_given`` and a warning is issued. ``attrs["samgeo"]`` records how many objects each step kept.
 
     Raises
     ------
     SamgeoError
-        If an input cannot be read or an option cannot work; then there is no output.
+        If an input cannot be read or an option is invalid. No output is written then.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> from samgeo.synthetic import town
+    >>> scene = town((256, 256), seed=1)
+    >>> raster = scene.save("town.tif")
+    >>> candidates = scene.footprints[["geometry"]].assign(label=[1, 1, 0] + [None] * (len(scene.footprints) - 3))
+    >>> buildings = samgeo.footprints(raster, examples="label", candidates=candidates, min_score=0.2)
+    >>> "score" in buildings and "regularized" in buildings
+    True
     """
     import geopandas as gpd
 
@@ -123,7 +140,7 @@ def footprints(
     where: dict[str, Any] = {"model": load_model(model, device=device, dtype=dtype), "window": window, "overlap": overlap}
     where["cache"] = cache
     if isinstance(examples, str | os.PathLike) and (candidates is None or Path(split_layer(examples)[0]).is_file()):
-        examples = read_vectors(examples)  # Before the minutes that segmentation takes.
+        examples = read_vectors(examples)  # An unreadable file must fail before segmentation, which takes minutes.
     if isinstance(examples, gpd.GeoDataFrame | gpd.GeoSeries):
         check_same_kind(examples.crs, raster.geobox, what="the layer of examples", raster=raster.name)
     found = None if candidates is None else read_vectors(candidates)
@@ -148,7 +165,7 @@ def footprints(
 
 
 def _sample(found: gpd.GeoDataFrame | None, raster: Raster, *, regular: bool, has_heights: bool) -> gpd.GeoDataFrame:
-    """Return candidates with the columns that the result has besides theirs, without values."""
+    """Return a table with all the columns of the result, to check the output format before the work starts."""
     from samgeo.buildings.regularization.api import with_result_columns
     from samgeo.segmentation.tables import to_frame
 

@@ -1,6 +1,6 @@
-"""Objects judged against the truth.
+"""Evaluation of found objects against true objects.
 
-Two layers of polygons enter; matched pairs, precision, recall, F1, average precision and the quality of outlines leave.
+Two layers of polygons enter. Matched pairs, precision, recall, F1, average precision and measures of the outlines leave.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Objects judged against the truth, in every figure that is published for them."""
+"""The public function that evaluates found objects against true objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ __all__ = ["evaluate"]
 
 SCORE_COLUMNS = ("score", "predicted_iou")
 
-# COCO's areas, 32 and 96 pixels squared; and half the buildings of a dense town are below 50 m2, a few above 200.
+# Without a CRS the limits are those of COCO: 32 and 96 pixels squared. With a CRS they suit buildings: in a dense town half of
+# them are smaller than 50 m2, and a few are larger than 200 m2.
 SIZES_PX = (32.0**2, 96.0**2)
 SIZES_M2 = (50.0, 200.0)
 SIZE_NAMES = ("small", "medium", "large")
@@ -47,51 +48,68 @@ def evaluate(
     boundary_m: float | None = None,
     aoi: AoiLike = None,
 ) -> Report:
-    """Judge found objects against true ones.
+    """Evaluate found objects against true objects.
 
-    The found objects are brought to the CRS of the truth, with edges right to a millimetre, and both are measured in local
-    equal-area planes, so that areas are true and lengths are within 2e-5, whatever the CRS; objects should be less than some
-    tens of kilometres across. Pairs are found by a spatial index and measured some thousands at a time. Geometries that are not
-    valid are repaired; what cannot be judged is left out and counted with the reason.
+    The found objects are transformed to the CRS of the truth; their edges are correct to a millimetre. Both layers are
+    measured in local equal-area planes, so that areas are true and the error of lengths is below 2e-5 in any CRS. Objects
+    should be smaller than some tens of kilometres. Pairs are found with a spatial index and measured in batches of some
+    thousands. Invalid geometries are repaired. Objects that cannot be evaluated are left out, and counted with the reason.
 
-    Objects match as SpaceNet, ImageNet and COCO have it: in the order of the score, the highest first, each found object
-    takes the true object of its class with the best IoU that is still free. Without a score the pairs of best IoU match
-    first, and there is no average precision. Average precision and recall equal those of pycocotools for one image without
-    crowds and without a limit on objects.
+    With a score, objects are matched by the rule of SpaceNet, ImageNet and COCO: found objects are visited in the order of
+    falling scores, and each takes the true object with the best IoU that has the same class and is not taken yet. Without a
+    score, the pairs with the best IoU are matched first, and there is no average precision. Average precision and recall are
+    equal to those of pycocotools for one image without crowds and without a limit of the number of objects.
 
-    With an area of interest, objects whose inner point (shapely's ``point_on_surface``) lies outside are ignored as COCO
-    ignores areas out of range: true ones are not missed, found ones that match them, or match none, are not false.
+    With an area of interest, an object outside is ignored, as COCO ignores areas out of range. An object is outside if its
+    inner point (shapely's ``point_on_surface``) is. True objects outside are not missed. Found objects that match one of them,
+    or that are outside and match none, are not false.
 
     Parameters
     ----------
     found, truth : path, GeoDataFrame or GeoSeries
-        Polygons in any CRS, or both without one. One layer of a file with several is ``city.gpkg:roofs``.
+        Polygons. Either both have a CRS, which may differ, or none has one. A layer of a file with several layers is given as
+        ``city.gpkg:roofs``.
     min_iou : float, default 0.5
-        Of a match.
+        Smallest IoU of a match.
     score : str, optional
-        The column of ``found`` that says how sure an object is, higher for surer. By default ``score`` or
-        ``predicted_iou``, if there is one.
+        Column of ``found`` with the confidence of each object, where higher is better. The default is ``score`` or
+        ``predicted_iou``, if there is such a column.
     class_column : str, optional
-        A column of both: objects match within their class only. One class by default.
+        Column of both layers with the class of each object. Only objects of the same class match. By default there is one
+        class.
     sizes : (float, float), optional
-        The areas from which objects are medium and large: 50 and 200 square metres by default, 1024 and 9216 square pixels
-        without a CRS. By average precision, as in COCO, an area at a limit is on both sides.
+        Smallest areas of medium and of large objects. The default is 50 and 200 square metres, or 1024 and 9216 square pixels
+        without a CRS. For average precision, an object whose area is equal to a limit belongs to both sizes, as in COCO.
     boundary_m : float, optional
-        The distance of boundary IoU: 1 metre by default, 2 pixels without a CRS.
+        Distance of the boundary IoU. The default is 1 metre, or 2 pixels without a CRS.
     aoi : path, GeoDataFrame, GeoSeries or geometry, optional
-        Polygons in any CRS, in which their edges are straight, that limit what counts; a bare geometry is in the CRS of the
-        truth.
+        Area of interest: polygons in any CRS, whose edges are straight in that CRS. A geometry without a table is in the CRS of
+        the truth.
 
     Returns
     -------
     Report
+        All figures, and a table of all objects.
 
     Raises
     ------
     VectorError
         If a layer cannot be read or an object has no score.
     OptionError
-        If only some of the layers have a CRS, a column is missing, no class is in both, or an option has an impossible value.
+        If only some of the layers have a CRS, a column is missing, the layers have no class in common, or an option is invalid.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from shapely.geometry import box
+    >>> from samgeo.evaluation import evaluate
+    >>> truth = gpd.GeoDataFrame(geometry=[box(0, 0, 10, 10), box(20, 0, 30, 10)])
+    >>> found = gpd.GeoDataFrame({"score": [0.9, 0.4]}, geometry=[box(0, 0, 10, 9), box(50, 0, 60, 10)])
+    >>> report = evaluate(found, truth)
+    >>> report.overall.precision, report.overall.recall, report.overall.mean_iou
+    (0.5, 0.5, 0.9)
+    >>> report.worst("missed")["row"].tolist()
+    [1]
     """
     from samgeo.geo.vector.reading import read_vectors
 
@@ -146,6 +164,7 @@ def evaluate(
 
 
 def _judge(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None, names: list[str], area: Area | None) -> Judged:
+    """Read a layer, with the class of each object and whether it lies outside the area of interest."""
     import shapely
 
     layer = read_layer(frame, planes, labels)
@@ -159,6 +178,7 @@ def _judge(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None, na
 
 
 def _scores_of(frame: gpd.GeoDataFrame, column: str, found: Judged) -> NDArray[np.float64]:
+    """Return the scores of the found objects that can be evaluated."""
     from pandas.api.types import is_numeric_dtype
 
     if not is_numeric_dtype(frame[column]):
@@ -176,6 +196,7 @@ def _scores_of(frame: gpd.GeoDataFrame, column: str, found: Judged) -> NDArray[n
 
 
 def _score_column(frame: gpd.GeoDataFrame, column: str | None) -> str | None:
+    """Return the name of the column of scores, or None if there is none."""
     if column is None:
         return next((name for name in SCORE_COLUMNS if name in frame.columns), None)
     _check_column(frame, column, "found")
@@ -183,7 +204,7 @@ def _score_column(frame: gpd.GeoDataFrame, column: str | None) -> str | None:
 
 
 def _labels(frame: gpd.GeoDataFrame, column: str) -> pd.Series:
-    """Give the class of each row as text; a whole number is the same as a float."""
+    """Return the class of each row as text. A whole number stored as a float gives the same text as an integer."""
     _check_column(frame, column, "found or the true")
     values = frame[column]
     text = values.map(lambda value: str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
@@ -198,6 +219,7 @@ def _check_column(frame: gpd.GeoDataFrame, column: str, whose: str) -> None:
 
 
 def _check_shared(a: Judged, b: Judged, names: list[str], column: str | None) -> None:
+    """Raise an `OptionError` if no class is in both layers."""
     if column is None or not len(a.layer) or not len(b.layer) or np.isin(a.side.classes, b.side.classes).any():
         return
     ours, theirs = (", ".join(names[code] for code in np.unique(one.side.classes)[:8]) for one in (a, b))
@@ -217,6 +239,7 @@ def _check_distance(distance: float) -> float:
 
 
 def _read_aoi(aoi: Any, crs: Any) -> Area:
+    """Read the area of interest, and check that it has a CRS if the layers have one."""
     area = read_area(aoi, crs)
     if (area.crs is None) != (crs is None):
         raise OptionError("one of the area of interest and the layers has a CRS and the other has none; set the missing one.")

@@ -1,4 +1,4 @@
-"""Average precision and recall, to the last digit of COCO's own code."""
+"""Average precision and average recall, equal to those of COCO's own code."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ RECALLS = np.linspace(0, 1, 101)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """What average precision needs to know of a layer.
+    """Attributes of the objects of one layer that average precision needs.
 
     Attributes
     ----------
     areas : ndarray of float, shape (N,)
-        For the area ranges.
+        Areas, for the area ranges.
     outside : ndarray of bool, shape (N,)
-        What counts neither as found nor as missed.
+        Objects that are ignored: they are neither found nor missed.
     classes : ndarray of int, shape (N,)
-        Zeros where there are none.
+        Number of the class; zeros if there are no classes.
     """
 
     areas: NDArray[np.float64]
@@ -39,14 +39,14 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Averages:
-    """COCO's figures: means over the classes that have true objects; NaN where none has.
+    """COCO's figures: means over the classes that have true objects; NaN if no class has any.
 
     Attributes
     ----------
     ap, ap50, ap75 : float
-        Average precision over IoU 0.5 to 0.95 by 0.05, at 0.5, and at 0.75.
+        Average precision over the IoUs 0.5, 0.55, ..., 0.95, at 0.5, and at 0.75.
     ar : float
-        Average recall over the same thresholds.
+        Average recall over the same IoUs.
     """
 
     ap: float
@@ -56,7 +56,7 @@ class Averages:
 
     @classmethod
     def unknown(cls) -> Averages:
-        """Return NaN for each."""
+        """Return figures that are all NaN."""
         return cls(*[float("nan")] * 4)
 
 
@@ -65,21 +65,26 @@ def averages(
 ) -> Averages:
     """Compute average precision and recall over classes.
 
-    T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, 2014, as pycocotools computes it: precision at 101 recalls,
-    made monotone; of equal scores the first comes first. The layer is one image. Unlike COCO's usual 100 there is no limit on
-    how many objects count, as a layer has more.
+    The definition is that of T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, 2014, as pycocotools computes it: the
+    precision at 101 recalls, made monotone. Objects with equal scores keep their order. The layer is treated as one image. COCO
+    usually evaluates at most 100 objects in an image; here there is no limit, because a layer has more.
 
     Parameters
     ----------
     pairs : Pairs
-        All of IoU 0.5 and more, within a class.
+        All pairs of objects of the same class with an IoU of 0.5 or more.
     scores : ndarray of float, shape (found,)
-        Higher is surer.
+        Confidence, where higher is better.
     found, truth : Side
-        The layers.
+        The two layers.
     area_range : (float, float)
-        Both ends included. True objects outside are ignored, and so are found ones that match them, or match none and are
-        outside themselves.
+        Smallest and largest area, both included. True objects with other areas are ignored. Found objects are ignored if they
+        match one of these, or if they match none and have another area themselves.
+
+    Returns
+    -------
+    Averages
+        The figures.
     """
     parts = []
     for code in np.unique(truth.classes):
@@ -100,7 +105,10 @@ def averages(
 def curves(
     pairs: Pairs, scores: NDArray[np.float64], found: Side, truth: Side, area_range: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Compute precision (thresholds, recalls) and recall (thresholds,) of one class; None if no true object counts."""
+    """Compute the precision, shape (thresholds, recalls), and the recall, shape (thresholds,), of one class.
+
+    The result is None if all true objects are ignored.
+    """
     ignored = truth.outside | (truth.areas < area_range[0]) | (truth.areas > area_range[1])
     elsewhere = found.outside | (found.areas < area_range[0]) | (found.areas > area_range[1])
     positives = int((~ignored).sum())
@@ -121,7 +129,7 @@ def curves(
 
 
 def _curve(right: NDArray[np.bool_], wrong: NDArray[np.bool_], positives: int) -> tuple[NDArray[np.float64], float]:
-    """Return precision at each recall, and the recall of all; for objects in the order of their scores."""
+    """Return the precision at each of `RECALLS` and the final recall, for objects in the order of falling scores."""
     if len(right) == 0:
         return np.zeros(len(RECALLS)), 0.0
     hits, misses = np.cumsum(right).astype(np.float64), np.cumsum(wrong).astype(np.float64)

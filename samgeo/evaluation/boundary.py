@@ -1,4 +1,4 @@
-"""Boundary IoU: how well outlines agree, whatever the size of what they enclose."""
+"""Boundary IoU, a measure of how well two outlines agree."""
 
 from __future__ import annotations
 
@@ -16,29 +16,38 @@ __all__ = ["boundary_iou"]
 
 @check_types
 def boundary_iou(a: GeometriesLike, b: GeometriesLike, distance: float) -> NDArray[np.float64]:
-    """Compare the parts of polygons that lie within a distance of their own outlines.
+    """Compute the boundary IoU of pairs of polygons.
 
-    With A_d the points of A that lie at most d from A's outline, holes included, it is the area of the intersection of A_d
-    and B_d over that of their union: B. Cheng, R. Girshick, P. Dollár, A. C. Berg, A. Kirillov, Boundary IoU: Improving
-    Object-Centric Image Segmentation Evaluation, 2021, equation 2, on polygons in place of pixels. A_d is A less A's erosion
-    by d (a buffer of -d, whose arcs have 8 corners a quarter). Where d is as large as both, it is the IoU.
+    A_d is the set of the points of A whose distance from the outline of A, including the outlines of holes, is at most d.
+    Boundary IoU is the area of the intersection of A_d and B_d divided by the area of their union: B. Cheng, R. Girshick, P.
+    Dollár, A. C. Berg, A. Kirillov, Boundary IoU: Improving Object-Centric Image Segmentation Evaluation, 2021, equation 2,
+    with polygons in place of pixels. A_d is computed as A minus the erosion of A by d (a buffer of -d, whose arcs have 8
+    segments in a quarter). If d is larger than both polygons, the result is their IoU.
 
     Parameters
     ----------
     a, b : array-like of polygons, shape (N,)
-        Pairs, valid, in the same plane.
+        Pairs of valid polygons in the same plane.
     distance : float
-        In the unit of the coordinates, above 0.
+        The distance d in the unit of the coordinates, above 0.
 
     Returns
     -------
     ndarray, shape (N,)
-        0 to 1; NaN where both are empty.
+        From 0 to 1; NaN where both polygons are empty.
 
     Raises
     ------
     OptionError
         If the distance is not positive.
+
+    Examples
+    --------
+    >>> from shapely.geometry import box
+    >>> from samgeo.evaluation import boundary_iou
+    >>> a, b = box(0, 0, 100, 100), box(2, 0, 102, 100)
+    >>> boundary_iou([a], [b], distance=2).round(2).tolist()
+    [0.33]
     """
     if not 0 < distance < np.inf:
         raise OptionError(f"the distance of boundary IoU is {distance}; give a number above 0.")
@@ -46,7 +55,7 @@ def boundary_iou(a: GeometriesLike, b: GeometriesLike, distance: float) -> NDArr
 
 
 def iou(a: Any, b: Any) -> NDArray[np.float64]:
-    """Return intersection over union of pairs of areas, shape (N,); NaN where both are empty."""
+    """Return the IoU of pairs of polygons, shape (N,); NaN where both are empty."""
     import shapely
 
     a, b = np.asarray(a, dtype=object), np.asarray(b, dtype=object)
@@ -57,6 +66,7 @@ def iou(a: Any, b: Any) -> NDArray[np.float64]:
 
 
 def _band(polygons: Any, distance: float) -> NDArray[np.object_]:
+    """Return the parts of polygons that are within a distance of their own outlines."""
     import shapely
 
     polygons = np.asarray(polygons, dtype=object)

@@ -1,4 +1,4 @@
-"""Two layers with what is known of their objects, the pairs that match, and figures of any part of them."""
+"""Verdicts about the objects of two layers, and figures of any subset of them."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ __all__ = ["Comparison", "Judged", "Verdicts"]
 OUTSIDE = "outside the area of interest"
 MATCHED_OUTSIDE = "matches an object outside the area of interest"
 
-NO_CLASS, NO_PARTNER = -1, -1  # of the first, that is also the place of None after the names
+NO_CLASS, NO_PARTNER = -1, -1  # NO_CLASS is also the index of the None that `objects` appends to the names of the classes.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """A layer, and what is known of each of its N objects.
+    """A layer with the attributes of its N objects.
 
     Attributes
     ----------
     layer : Layer
         The objects.
     side : Side
-        Their areas, classes, and whether they lie outside the area of interest.
+        Their areas, their classes, and whether they lie outside the area of interest.
     score : ndarray of float, shape (N,), or None
-        How sure they are.
+        Confidence of each object.
     """
 
     layer: Layer
@@ -50,18 +50,18 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdicts:
-    """What became of each object.
+    """Result of the matching for each object.
 
     Attributes
     ----------
     pairs : Pairs
-        The matches that count.
+        The matched pairs, except those whose true object is ignored.
     boundary, polis : ndarray of float, shape (P,)
         Boundary IoU and PoLiS of each pair.
     false, missed : ndarray of bool, shape (found,) and (truth,)
-        Objects without a match that count.
+        Objects without a match that are not ignored.
     matched_outside : ndarray of bool, shape (found,)
-        Found objects whose match does not count.
+        Found objects whose true object is ignored.
     """
 
     pairs: Pairs
@@ -73,7 +73,7 @@ class Verdicts:
 
     @classmethod
     def of(cls, found: Judged, truth: Judged, pairs: Pairs, planes: Planes, *, min_iou: float, distance: float) -> Verdicts:
-        """Match, and measure the pairs a batch at a time."""
+        """Match the objects, and measure the pairs in batches."""
         rank = None
         if found.score is not None:
             rank = np.empty(len(found.score), dtype=np.intp)
@@ -95,16 +95,16 @@ class Verdicts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Two layers, their overlapping pairs, and what became of them.
+    """Two layers with their overlapping pairs and verdicts.
 
     Attributes
     ----------
     found, truth : Judged
         The layers.
     pairs : Pairs
-        All that average precision looks at.
+        All pairs that average precision needs.
     verdicts : Verdicts
-        Of the layers.
+        Result of the matching.
     """
 
     found: Judged
@@ -115,14 +115,14 @@ class Comparison:
     def scores(
         self, in_found: NDArray[np.bool_], in_truth: NDArray[np.bool_], area_range: tuple[float, float] | None = None
     ) -> Scores:
-        """Take the figures of a part of both layers; a pair belongs where its true object does.
+        """Compute the figures of a subset of both layers. A pair belongs to the subset if its true object does.
 
         Parameters
         ----------
         in_found, in_truth : ndarray of bool, shapes (found,) and (truth,)
-            Which objects.
+            The objects of the subset.
         area_range : (float, float), optional
-            For average precision, which is then of the objects of both layers within these areas, and otherwise of the part.
+            If given, average precision is that of the objects of both layers within these areas, and not that of the subset.
         """
         found, truth, verdicts = self.found, self.truth, self.verdicts
         in_part = in_truth[verdicts.pairs.truth]
@@ -148,7 +148,7 @@ class Comparison:
         )
 
     def left_out(self) -> tuple[LeftOut, ...]:
-        """Count what was not judged, by layer and reason."""
+        """Count the objects that were not evaluated, by layer and reason."""
         counts: Counter[tuple[str, str]] = Counter()
         for name, one, ignored in zip(("found", "truth"), (self.found, self.truth), self._ignored(), strict=True):
             counts.update((name, reason) for _, reason in one.layer.left_out)
@@ -156,7 +156,7 @@ class Comparison:
         return tuple(LeftOut(name, reason, count) for (name, reason), count in sorted(counts.items()))
 
     def objects(self, names: list[str], crs: Any) -> gpd.GeoDataFrame:
-        """Make the table of all objects of both layers, with the names of the classes; see `Report`."""
+        """Return the table of all objects of both layers, with the names of their classes; see `Report`."""
         import geopandas as gpd
         import pandas as pd
 
@@ -181,7 +181,10 @@ class Comparison:
         verdict: NDArray[np.str_],
         reason: NDArray[np.object_],
     ) -> pd.DataFrame:
-        """List a layer in the order of its input: first what was judged, then what was not, then sorted."""
+        """Return the table of one layer in the order of its input.
+
+        The objects that were evaluated come first and those that were left out follow; then all are sorted.
+        """
         import pandas as pd
 
         layer = one.layer
@@ -222,6 +225,7 @@ class Comparison:
     def _averages(
         self, in_found: NDArray[np.bool_], in_truth: NDArray[np.bool_], area_range: tuple[float, float] | None
     ) -> Averages:
+        """Return average precision and recall of a subset, or of an area range."""
         score, pairs = self.found.score, self.pairs
         if score is None:
             return Averages.unknown()
@@ -233,7 +237,7 @@ class Comparison:
         return averages(part, score[in_found], self.found.side[in_found], self.truth.side[in_truth])
 
     def _ignored(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-        """Give the reason why an object of each layer does not count, empty where it does."""
+        """Return, for each object of both layers, the reason why it is ignored; an empty text if it is not."""
         verdicts = self.verdicts
         outside = self.found.side.outside.copy()
         outside[verdicts.pairs.found] = False

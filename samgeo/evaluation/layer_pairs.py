@@ -1,4 +1,4 @@
-"""Two layers brought to one CRS, cleaned, and measured; what is left out is listed with the reason."""
+"""Preparation of two layers for comparison: a common CRS, repaired geometries, areas, and reasons why objects are left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["BATCH", "Layer", "common_crs", "read_layer"]
 BATCH = 4096
 """Objects that are placed and overlaid at a time."""
 
-AREAL = (3, 6)  # shapely's type ids of polygons and multipolygons
+AREAL = (3, 6)  # These are shapely's type ids of polygons and multipolygons.
 COLLECTION = 7
 
 NO_PLACE = "coordinates that have no place in the CRS"
@@ -31,22 +31,23 @@ NO_PLACE = "coordinates that have no place in the CRS"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """The objects of a layer that can be judged.
+    """The objects of a layer that can be evaluated.
 
     Attributes
     ----------
     geometries : ndarray of (multi)polygons, shape (N,)
-        Valid, in two dimensions, with an area.
+        Valid geometries in two dimensions, with an area.
     rows : ndarray of int, shape (N,)
-        Where each was in the input.
+        Row of each object in the input.
     cells : ndarray of int, shape (N,)
-        The plane that each is measured in; see `Planes`.
+        Local plane in which each object is measured; see `Planes`.
     areas : ndarray of float, shape (N,)
-        In square metres, or square pixels without a CRS.
+        Areas in square metres, or in square pixels without a CRS.
     left_out : tuple of (row, reason)
-        What cannot be judged, by row.
+        Objects that cannot be evaluated.
     repaired : int
-        How many of the geometries were not valid, or collections of which only the polygons were kept.
+        Number of geometries that were repaired because they were invalid, or that were collections of which only the polygons
+        were kept.
     """
 
     geometries: NDArray[np.object_]
@@ -61,12 +62,12 @@ class Layer:
 
 
 def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> Any:
-    """Return the CRS of the truth, in which both are compared; None if neither has one.
+    """Return the CRS of the truth, in which both layers are compared, or None if neither layer has one.
 
     Raises
     ------
     OptionError
-        If only one has one, or it is not of maps.
+        If only one layer has a CRS, or a CRS is not a map CRS.
     """
     if (found.crs is None) != (truth.crs is None):
         raise OptionError("one of the layers has a CRS and the other has none; set the missing one with gdf.set_crs(...).")
@@ -77,21 +78,27 @@ def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> Any:
 
 
 def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None = None) -> Layer:
-    """Bring a layer to the CRS of the planes with its edges, repair it and measure it.
+    """Transform a layer to the CRS of the planes, repair its geometries, and measure their areas.
 
-    Longitudes are turned to within half a turn of the middle of the planes: -170 and 190 degrees are one place.
+    Longitudes are shifted by full turns to be within half a turn of the middle of the planes, because -170 and 190 degrees are
+    the same place.
 
-    Geometries that are missing, empty, not areas, outside the CRS, or without area after repair are left out, and so is what
-    has no class where there are classes.
+    These objects are left out: geometries that are missing, empty, not polygons, outside the CRS, or without area after repair;
+    and objects without a class, if there are classes.
 
     Parameters
     ----------
     frame : GeoDataFrame
-        In any CRS; without one where the planes have none.
+        The layer, in any CRS. It has no CRS if the planes have none.
     planes : Planes
-        To measure in.
+        Local planes in which objects are measured.
     labels : Series, optional
         Class of each row.
+
+    Returns
+    -------
+    Layer
+        The objects that can be evaluated.
     """
     import shapely
 
@@ -130,7 +137,10 @@ def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None
 
 
 def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-    """Bring geometries to the CRS of the planes, with their edges; also return which have a part without a place there."""
+    """Transform geometries, with their edges, to the CRS of the planes.
+
+    Also return which of them have a part that cannot be transformed; these geometries are None.
+    """
     import pyproj
 
     source = planes.crs if crs is None else crs
@@ -146,7 +156,7 @@ def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[
 
 
 def _polygons_of(geometry: Any) -> Any:
-    """Return the polygons of what a repair has made, without the lines and points that it leaves."""
+    """Return the polygons of a repaired geometry, without the lines and points that the repair may leave."""
     import shapely
 
     parts = np.asarray(shapely.get_parts(geometry))

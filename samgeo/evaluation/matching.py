@@ -1,4 +1,4 @@
-"""Found objects paired with true ones, one to one."""
+"""Matching of found objects with true objects, one to one."""
 
 from __future__ import annotations
 
@@ -19,23 +19,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Matches", "Pairs", "check_min_iou", "find_pairs", "match", "pair_up"]
 
-# The IoU of equal masks may round below 1: as in pycocotools, a threshold of 1 means this.
+# The IoU of equal masks may be rounded to less than 1, so that this value replaces a threshold of 1, as in pycocotools.
 NEARLY_ONE = 1 - 1e-10
 
-# Room for the rounding of areas where a bound on the IoU is held against a threshold.
+# Tolerance for the rounding of areas where an upper limit of the IoU is compared with a threshold.
 SLACK = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Found objects paired with true ones, one to one.
+    """Counts of a one-to-one matching of found objects with true objects.
 
     Attributes
     ----------
     matched, found, truth : int
-        Pairs, found objects, true objects.
+        Numbers of matched pairs, found objects, and true objects.
     mean_iou : float
-        Over the pairs; NaN when there are none.
+        Mean IoU of the pairs; NaN if there are none.
+
+    Examples
+    --------
+    >>> from samgeo.evaluation import Matches
+    >>> matches = Matches(matched=8, found=10, truth=16, mean_iou=0.8)
+    >>> matches.precision, matches.recall
+    (0.8, 0.5)
     """
 
     matched: int
@@ -45,30 +52,30 @@ class Matches:
 
     @property
     def recall(self) -> float:
-        """Share of the true objects that were found; NaN when there are none."""
+        """Fraction of the true objects that were found; NaN if there are no true objects."""
         return self.matched / self.truth if self.truth else float("nan")
 
     @property
     def precision(self) -> float:
-        """Share of the found objects that are true; NaN when there are none."""
+        """Fraction of the found objects that match a true object; NaN if there are no found objects."""
         return self.matched / self.found if self.found else float("nan")
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; NaN when there is nothing on either side."""
+        """Harmonic mean of precision and recall; NaN if there are no objects in both layers."""
         return 2 * self.matched / (self.found + self.truth) if self.found + self.truth else float("nan")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Overlapping pairs.
+    """Overlapping pairs of found and true objects.
 
     Attributes
     ----------
     found, truth : ndarray of int, shape (P,)
-        Which objects of the two layers.
+        Indices of the objects in the two layers.
     iou : ndarray of float, shape (P,)
-        Of each pair.
+        IoU of each pair.
     """
 
     found: NDArray[np.intp]
@@ -84,25 +91,36 @@ class Pairs:
 
 @check_types
 def match(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame, *, min_iou: float = 0.5) -> Matches:
-    """Pair found objects with true ones, the best IoU first, each at most once.
+    """Match found objects with true objects; the pairs with the best IoU first, and each object at most once.
 
-    What has no area is not counted; `evaluate` says what that was, and more.
+    Objects without an area are not counted. `evaluate` gives more figures, and the reasons why objects are left out.
 
     Parameters
     ----------
     found, truth : GeoDataFrame
-        Polygons; ``found`` is reprojected to the CRS of ``truth``.
+        Polygons; ``found`` is transformed to the CRS of ``truth``.
     min_iou : float, default 0.5
-        Pairs below are no match.
+        Smallest IoU of a match.
 
     Returns
     -------
     Matches
+        The counts.
 
     Raises
     ------
     OptionError
-        If one has a CRS and the other has none, or ``min_iou`` is not above 0 and at most 1.
+        If only one of the layers has a CRS, or ``min_iou`` is not above 0 and at most 1.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from shapely.geometry import box
+    >>> from samgeo.evaluation import match
+    >>> truth = gpd.GeoDataFrame(geometry=[box(0, 0, 10, 10), box(20, 0, 30, 10)])
+    >>> found = gpd.GeoDataFrame(geometry=[box(0, 0, 10, 9), box(50, 0, 60, 10)])
+    >>> match(found, truth)
+    Matches(matched=1, found=2, truth=2, mean_iou=0.9)
     """
     check_min_iou(min_iou)
     common_crs(found, truth)
@@ -114,7 +132,7 @@ def match(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame, *, min_iou: float = 
 
 
 def check_min_iou(min_iou: float) -> None:
-    """Raise an `OptionError` unless it is above 0 and at most 1."""
+    """Raise an `OptionError` unless ``min_iou`` is above 0 and at most 1."""
     if not 0 < min_iou <= 1:
         raise OptionError(f"min_iou is {min_iou}; give a number above 0 and at most 1, such as 0.5.")
 
@@ -126,9 +144,10 @@ def find_pairs(
     min_iou: float,
     classes: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Pairs:
-    """Find the pairs of an IoU, of the same class where there are classes, a batch of found objects at a time.
+    """Find the pairs of objects whose IoU reaches a threshold, a batch of found objects at a time.
 
-    Only pairs whose areas and bounding boxes allow the IoU are overlaid, so that one object over a whole town costs little.
+    If classes are given, only objects of the same class form a pair. Intersections are only computed for pairs whose areas and
+    bounding boxes allow the IoU, so that an object that covers a whole town costs little time.
     """
     import shapely
 
@@ -158,34 +177,35 @@ def pair_up(
     rank: NDArray[np.intp] | None = None,
     ignored: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.intp]:
-    """Choose pairs so that each object is in at most one.
+    """Choose pairs so that each object is in at most one of them.
 
-    With a rank, found objects choose in its order, each the best true object that is still free: the rule of SpaceNet (A. Van
-    Etten, D. Lindenbaum, T. M. Bacastow, SpaceNet: A Remote Sensing Dataset and Challenge Series, 2018), which is Algorithm 2
-    of O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015, and that of COCO. Of equal IoUs the
-    last true object is taken, as in pycocotools. Without a rank, the pairs choose, the best IoU first.
+    With a rank, found objects are visited in its order, and each takes the true object with the best IoU that is not taken
+    yet. This is the rule of SpaceNet (A. Van Etten, D. Lindenbaum, T. M. Bacastow, SpaceNet: A Remote Sensing Dataset and
+    Challenge Series, 2018), which is Algorithm 2 of O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge,
+    2015, and the rule of COCO. Of equal IoUs the last true object is taken, as in pycocotools. Without a rank, pairs are
+    visited in the order of falling IoU.
 
     Parameters
     ----------
     pairs : Pairs
         Candidates.
     min_iou : float
-        Pairs below are no match.
+        Smallest IoU of a match.
     rank : ndarray of int, shape (found,), optional
-        The place of each found object, 0 first.
+        Position of each found object in the order, from 0.
     ignored : ndarray of bool, shape (truth,), optional
-        True objects that are only taken where no other is free.
+        True objects that are only taken if no other one can be taken.
 
     Returns
     -------
     ndarray of int
-        Which pairs.
+        Indices of the chosen pairs.
     """
     good = np.flatnonzero(pairs.iou >= min(min_iou, NEARLY_ONE))
     i, j = pairs.found[good], pairs.truth[good]
     if len(good) == 0:
         return good
-    # Most objects meet one other, and need no choice.
+    # Most objects are in only one pair, which is chosen at once.
     sure = (np.bincount(i)[i] == 1) & (np.bincount(j)[j] == 1)
     contested = good[~sure]
     i, j, iou = pairs.found[contested], pairs.truth[contested], pairs.iou[contested]
@@ -202,12 +222,13 @@ def pair_up(
 
 
 def _placed(layer: Layer, which: NDArray[np.intp], planes: Planes, cell: int) -> NDArray[np.object_]:
+    """Return objects in the plane of a cell; each object is transformed once."""
     once, back = np.unique(which, return_inverse=True)
     return planes.place(layer.geometries[once], cell)[back]
 
 
 def _boxes_allow(a: NDArray[np.object_], b: NDArray[np.object_], least: float) -> NDArray[np.bool_]:
-    """Return where the bounding boxes share enough area for the IoU."""
+    """Return for which pairs the bounding boxes share enough area for the IoU."""
     import shapely
 
     boxes_a, boxes_b = shapely.bounds(a), shapely.bounds(b)

@@ -1,4 +1,4 @@
-"""The PoLiS distance: how far the corners of two outlines are from each other's edges."""
+"""PoLiS, a distance between the outlines of two polygons."""
 
 from __future__ import annotations
 
@@ -11,33 +11,40 @@ __all__ = ["polis"]
 
 
 def polis(a: GeometriesLike, b: GeometriesLike) -> NDArray[np.float64]:
-    """Measure the mean distance from the corners of each polygon to the outline of the other.
+    """Compute the PoLiS distance of pairs of polygons.
 
-    Half the mean over A's corners of the distance to B's outline, plus half the mean over B's corners of the distance to A's:
+    It is half the mean distance of A's corners from B's outline plus half the mean distance of B's corners from A's outline:
     J. Avbelj, R. Müller, R. Bamler, A Metric for Polygon Comparison and Building Extraction Evaluation, IEEE Geoscience and
-    Remote Sensing Letters 12, 2015, equation 1. Corners and outlines of holes and of all parts count, which the source leaves
-    open. Corners on straight edges count too: simplify outlines along pixel edges first if the figure shall be that of
-    their buildings.
+    Remote Sensing Letters 12, 2015, equation 1. The corners and outlines of holes and of all parts are included; the source
+    does not define this. Corners on straight edges are included too, so simplify outlines along pixel edges first to get the
+    distance of the real corners.
 
     Parameters
     ----------
     a, b : array-like of polygons, shape (N,)
-        Pairs, in the same plane.
+        Pairs of polygons in the same plane.
 
     Returns
     -------
     ndarray, shape (N,)
-        In the unit of the coordinates; 0 for the same outline, NaN where either is empty.
+        Distances in the unit of the coordinates. They are 0 for equal outlines, and NaN where one of the polygons is empty.
+
+    Examples
+    --------
+    >>> from shapely.geometry import box
+    >>> from samgeo.evaluation import polis
+    >>> polis([box(0, 0, 10, 10)], [box(0, 0, 12, 10)]).tolist()
+    [0.5]
     """
     a, b = np.asarray(a, dtype=object), np.asarray(b, dtype=object)
     return (_one_way(a, b) + _one_way(b, a)) / 2
 
 
 def _one_way(a: NDArray[np.object_], b: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Return the mean distance of the corners of ``a`` from the outline of ``b``."""
+    """Return the mean distance of the corners of each polygon of ``a`` from the outline of its partner in ``b``."""
     import shapely
 
-    # The closing corner of a ring is its first one again.
+    # The last coordinate of a ring repeats the first, and must not be counted twice.
     parts, owner_of_part = shapely.get_parts(a, return_index=True)
     rings, part_of_ring = shapely.get_rings(parts, return_index=True)
     xy, ring = shapely.get_coordinates(rings, return_index=True)

@@ -1,4 +1,4 @@
-"""What a comparison found: figures, a table, JSON, and every object with its verdict."""
+"""Results of an evaluation: figures, a table of all objects, and reports in JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ PICTURE_FILES = ("missed.png", "false.png", "matched.png")
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Figures of some objects; NaN where there is nothing to take one of.
+    """Figures of a set of objects. A figure is NaN if there are no objects from which it can be computed.
 
     Attributes
     ----------
     truth, found, matched : int
-        True objects, found objects, pairs of the two. Of a size, found objects are those that match a true object of that
-        size, and those that match none and have that size.
+        Numbers of true objects, found objects, and matched pairs. In the figures of a size, found objects are those that match
+        a true object of that size, and those that have that size and match none.
     precision, recall, f1 : float
-        Matched over found, matched over truth, and their harmonic mean.
+        ``matched / found``, ``matched / truth``, and their harmonic mean.
     mean_iou, boundary_iou, polis : float
-        Means over the pairs; PoLiS in metres, or pixels without a CRS.
+        Means over the pairs. PoLiS is in metres, or in pixels without a CRS.
     area_bias : float
-        Area of the found objects of all pairs over that of the true ones, less 1.
+        Total area of the found objects of all pairs, divided by that of the true objects, minus 1.
     ap, ap50, ap75, ar : float
         COCO's average precision and recall; NaN without scores.
     """
@@ -65,16 +65,16 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Objects that were not judged.
+    """Number of objects of a layer that were not evaluated for the same reason.
 
     Attributes
     ----------
     layer : str
         ``"found"`` or ``"truth"``.
     reason : str
-        Why.
+        Reason why the objects were not evaluated.
     count : int
-        How many.
+        Number of objects.
     """
 
     layer: str
@@ -84,27 +84,41 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """Objects judged against the truth.
+    """Result of `evaluate`.
 
     Attributes
     ----------
     overall : Scores
-        Of everything. Counts and what follows from them are over all objects; average precision and recall are means over
-        the classes.
+        Figures of all objects. Counts, and figures computed from counts, are over all objects; average precision and recall are
+        means over the classes.
     by_class, by_size : dict of str to Scores
-        Of each class (empty without classes), and of small, medium and large objects.
+        Figures of each class (empty without classes), and of small, medium and large objects.
     left_out : tuple of LeftOut
-        What was not judged, and why.
+        Objects that were not evaluated, with the reasons.
     repaired : dict of str to int
-        How many geometries of ``found`` and ``truth`` were not valid and were judged as repaired.
+        Numbers of geometries of ``found`` and ``truth`` that were invalid, and were repaired before the evaluation.
     settings : dict
-        What was asked: ``min_iou``, ``score`` (the column, or None), ``class_column``, ``sizes`` (two areas), ``boundary_m``,
-        ``aoi`` (whether there was one), ``unit`` (``"m"`` or ``"px"``), ``crs``.
+        Options of the evaluation: ``min_iou``, ``score`` (the column, or None), ``class_column``, ``sizes`` (two areas),
+        ``boundary_m``, ``aoi`` (whether there was one), ``unit`` (``"m"`` or ``"px"``), ``crs``.
     objects : GeoDataFrame
-        A row for each object of both layers, in the CRS of the truth: ``layer``, ``row`` (its place in the input, from 0),
-        ``verdict`` (matched, missed, false or left out), ``reason``, ``class``, ``score``, ``area`` (square metres, or
-        pixels), and of pairs ``partner`` (the row in the other layer), ``iou``, ``boundary_iou`` and ``polis``. The geometry
-        of what cannot be judged is missing.
+        One row for each object of both layers, in the CRS of the truth. The columns are ``layer``, ``row`` (position in the
+        input, from 0), ``verdict`` (matched, missed, false or left out), ``reason``, ``class``, ``score``, ``area`` (square
+        metres, or square pixels), and for matched objects ``partner`` (the row in the other layer), ``iou``, ``boundary_iou``
+        and ``polis``. Objects that cannot be evaluated have no geometry.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from shapely.geometry import box
+    >>> from samgeo.evaluation import evaluate
+    >>> truth = gpd.GeoDataFrame(geometry=[box(0, 0, 10, 10), box(20, 0, 30, 10)])
+    >>> report = evaluate(truth[:1], truth)
+    >>> report.to_dict()["overall"]["recall"]
+    0.5
+    >>> report.write("evaluation")
+    >>> from pathlib import Path
+    >>> sorted(path.name for path in Path("evaluation").iterdir())
+    ['objects.parquet', 'report.json', 'report.md']
     """
 
     overall: Scores
@@ -122,10 +136,11 @@ class Report:
         Parameters
         ----------
         verdict : "missed", "false" or "matched"
-            Missed objects, the largest first; false ones, the surest first, and the largest where there are no scores; true
-            objects whose match has the least IoU.
+            "missed" gives missed objects, the largest first. "false" gives false objects, those with the highest scores first,
+            or the largest first if there are no scores. "matched" gives the true objects of pairs, those with the lowest IoU
+            first.
         count : int, default 12
-            At most so many.
+            Largest number of objects.
 
         Returns
         -------
@@ -140,7 +155,7 @@ class Report:
         return some.sort_values(columns[verdict], ascending=verdict == "matched", kind="stable").head(count)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as plain values for JSON; what is NaN is None."""
+        """Return the figures as plain values for JSON; NaN becomes None."""
         return {
             "overall": _plain(self.overall),
             "by_class": {name: _plain(scores) for name, scores in self.by_class.items()},
@@ -151,7 +166,7 @@ class Report:
         }
 
     def to_markdown(self) -> str:
-        """Return a table of the figures, and what a reader must know of them."""
+        """Return a Markdown table of the figures, with notes that explain them."""
         return "\n".join(_markdown(self)) + "\n"
 
     @check_types
@@ -162,21 +177,23 @@ class Report:
         overwrite: bool = False,
         pictures: Mapping[str, Image.Image] | None = None,
     ) -> None:
-        """Write ``report.md``, ``report.json`` and ``objects.parquet`` into a folder, each whole or not at all.
+        """Write ``report.md``, ``report.json`` and ``objects.parquet`` into a folder.
+
+        Each file is written completely or not at all.
 
         Parameters
         ----------
         folder : path
-            Made if it is not there; its parent must be.
+            The folder. It is made if it does not exist; its parent must exist.
         overwrite : bool, default False
-            Whether a report that is there may be replaced. Other files stay as they are.
+            Whether an existing report may be replaced. Other files in the folder are not changed.
         pictures : dict of str to PIL.Image.Image, optional
-            Of the worst cases, by verdict; written as ``missed.png`` and so on.
+            Pictures of the worst cases by verdict. They are written as ``missed.png``, ``false.png`` and ``matched.png``.
 
         Raises
         ------
         OptionError
-            If the folder cannot be written, or holds a report.
+            If the folder cannot be written, or holds a report that may not be replaced.
         """
         from samgeo.geo.vector.reading import write_vectors
 
@@ -196,7 +213,7 @@ class Report:
                     if (temporary / name).exists():
                         (temporary / name).replace(path / name)
                     else:
-                        (path / name).unlink(missing_ok=True)  # of an earlier report
+                        (path / name).unlink(missing_ok=True)  # The file belongs to an earlier report.
         except OSError as error:
             raise OptionError(
                 f"{path} cannot be written ({error.strerror or error}); give a folder that can be written."
@@ -205,21 +222,36 @@ class Report:
 
 @check_types
 def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False, inputs: Iterable[object] = ()) -> Path:
-    """Check, before any work, that a report can be written to a folder.
+    """Check, before the work starts, that a report can be written to a folder.
 
     Parameters
     ----------
     folder : path
+        The folder.
     overwrite : bool, default False
-        Whether a report that is there may be replaced.
+        Whether an existing report may be replaced.
     inputs : iterable
-        What is read, see `samgeo.storage.atomic.refuse_inputs`: a file of the report may not be one of them.
+        Inputs of the evaluation, see `samgeo.storage.atomic.refuse_inputs`. No file of the report may be one of them.
+
+    Returns
+    -------
+    Path
+        The folder.
 
     Raises
     ------
     OptionError
-        If its parent is missing, it is a file, it cannot be written, it holds a report that may not be replaced, or a file of
-        the report is an input.
+        If the parent is missing, the folder is a file or cannot be written, it holds a report that may not be replaced, or a
+        file of the report is an input.
+
+    Examples
+    --------
+    >>> from samgeo.evaluation import check_folder
+    >>> check_folder("evaluation").name
+    'evaluation'
+    >>> check_folder("missing/evaluation")
+    Traceback (most recent call last):
+    samgeo.errors.OptionError: missing/evaluation cannot be made: the folder missing does not exist; make it first.
     """
     path = Path(folder)
     check_name(path, OptionError)
@@ -240,10 +272,12 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False, inp
 
 
 def _plain(scores: Scores) -> dict[str, float | None]:
+    """Return figures as a dict for JSON; NaN becomes None."""
     return {name: None if math.isnan(value) else value for name, value in asdict(scores).items()}
 
 
 def _markdown(report: Report) -> Iterator[str]:
+    """Yield the lines of the Markdown report."""
     unit, score = report.settings["unit"], report.settings["score"]
     names = [field.name for field in fields(Scores)]
     if score is None:
@@ -273,12 +307,14 @@ def _markdown(report: Report) -> Iterator[str]:
 
 
 def _rule(report: Report) -> str:
+    """Return the end of the sentence that explains the rule of matching."""
     score, column = report.settings["score"], report.settings["class_column"]
     of_class = "" if column is None else f" with the same {column}"
     return of_class + (", the best IoU first." if score is None else f"; found objects choose in the order of {score}.")
 
 
 def _figure(name: str, value: float) -> str:
+    """Format a figure for the table."""
     if math.isnan(value):
         return "-"
     if name in {"truth", "found", "matched"}:
@@ -287,5 +323,5 @@ def _figure(name: str, value: float) -> str:
 
 
 def _cell(text: str) -> str:
-    """Make a name safe in a table."""
+    """Escape a name for a Markdown table."""
     return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

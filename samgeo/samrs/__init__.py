@@ -1,6 +1,6 @@
-"""Segmentation data sets from boxes, as SAMRS was made (Wang et al. 2023).
+"""Segmentation data sets made from box annotations by the recipe of SAMRS (Wang et al. 2023).
 
-Images and annotations enter; a mask for each box, chips, pictures of classes, exports, a split and a data card leave.
+Images and box annotations enter. A data set leaves: a mask for each box, chips, label images, exports, a split and a data card.
 """
 
 import lazy_loader

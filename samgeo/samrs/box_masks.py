@@ -1,6 +1,7 @@
-"""Boxes to masks: each annotation of an image is asked once, and what is far from its box is kept out.
+"""Masks for the boxes of an image, and the background of its chips.
 
-Which pixels of a picture are background, where the annotations are said to show every object of the classes.
+The model gets one prompt for each annotation. Masks that do not fit their boxes are rejected. If the annotations are complete,
+the pixels without objects are background.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ __all__ = ["BoxMask", "ask_boxes", "background_of", "box_iou"]
 
 @dataclass(frozen=True, slots=True)
 class BoxMask:
-    """What a model says to an annotation.
+    """Result of the prompt of one annotation.
 
     Attributes
     ----------
     segment : Segment or None
         The mask in pixels of the image.
     box_iou : float
-        IoU of the box around the mask with the box that was asked, within the image; NaN without a mask.
+        IoU of the mask's bounding box with the box of the prompt, within the image; NaN without a mask.
     reason : str
-        Why the mask is kept out; empty where it is not.
+        Reason why the mask is rejected; empty if it is accepted.
     """
 
     segment: Segment | None
@@ -43,20 +44,21 @@ class BoxMask:
 
 
 def ask_boxes(predictor: Predictor, job: ImageJob, min_box_iou: float) -> dict[int, BoxMask]:
-    """Ask for the annotations of an image that are on some chip; one mask each.
+    """Compute a mask for each annotation of an image that is on some chip.
 
     Parameters
     ----------
     predictor : Predictor
-        Of the image.
+        Predictor of the image.
     job : ImageJob
+        The image with its annotations.
     min_box_iou : float
-        Masks below are kept out.
+        Masks with a smaller IoU of the boxes are rejected.
 
     Returns
     -------
     dict of int to BoxMask
-        By the job's annotations, in their order.
+        Results by the index of the job's annotations, in their order.
     """
     numbers = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(chip.rows for chip in job.chips)]))
     if not len(numbers):
@@ -68,7 +70,7 @@ def ask_boxes(predictor: Predictor, job: ImageJob, min_box_iou: float) -> dict[i
 
 
 def box_iou(segment: Segment, box: NDArray[np.float64]) -> float:
-    """Return the IoU of the box around a mask, on pixel edges, with another box."""
+    """Return the IoU of the bounding box of a mask, along pixel edges, with another box."""
     rect = segment.mask.rect
     around = np.array([rect.x0, rect.y0, rect.x1, rect.y1], dtype=np.float64)
     shared = np.clip(np.minimum(around[2:], box[2:]) - np.maximum(around[:2], box[:2]), 0, None).prod()
@@ -76,6 +78,7 @@ def box_iou(segment: Segment, box: NDArray[np.float64]) -> float:
 
 
 def _judge(one: Segment | str, box: NDArray[np.float64], min_box_iou: float) -> BoxMask:
+    """Return the result of one prompt, with the reason if the mask is rejected."""
     if isinstance(one, str):
         return BoxMask(None, float("nan"), one)
     iou = box_iou(one, box)
@@ -88,26 +91,27 @@ def background_of(
 ) -> NDArray[np.bool_]:
     """Return the pixels of a chip that are background unless one of its masks covers them.
 
-    These have data and belong to no annotation without a mask in the chip. Such an annotation is an object all the same: where
-    its mask was accepted, but the chip shows too little of it, the mask is not background; where there is no good mask, no
-    pixel that its box touches is.
+    These pixels have data and belong to no annotation without a mask in the chip, because such an annotation is still an
+    object. If its mask was accepted and the chip only shows too little of it, the pixels of the mask are not background. If it
+    has no accepted mask, all pixels that its box touches are not background.
 
     Parameters
     ----------
     valid : ndarray of bool, shape (H, W)
-        Where the chip has data.
+        Pixels of the chip that have data.
     rect : Rect
         The chip in pixels of the image.
     job : ImageJob
-        The image.
+        The image with its annotations.
     others : sequence of int
-        The annotations of the job that have no mask in the chip.
+        Indices of the job's annotations that have no mask in the chip.
     answers : mapping of int to BoxMask
-        Of the annotations that were asked.
+        Results of the prompts.
 
     Returns
     -------
     ndarray of bool, shape (H, W)
+        The background.
     """
     background = np.array(valid, dtype=np.bool_, copy=True)
     boxes: list[shapely.Geometry] = []
@@ -125,7 +129,7 @@ def background_of(
 
 
 def _touched(outlines: Sequence[shapely.Geometry], rect: Rect) -> NDArray[np.bool_]:
-    """Return the pixels of a chip that polygons in pixels of the image touch."""
+    """Return the pixels of a chip that are touched by polygons in pixels of the image."""
     from affine import Affine
     from rasterio.features import rasterize
 

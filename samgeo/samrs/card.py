@@ -1,9 +1,4 @@
-"""The data card: what a data set is, how it was made, and what may be done with it.
-
-What a data set has: instances, pixels and sizes by class.
-
-The statistics of a data set as a picture.
-"""
+"""Statistics of a data set, as numbers, as a chart, and in the data card."""
 
 from __future__ import annotations
 
@@ -33,28 +28,34 @@ def statistics(
     *,
     annotations_complete: bool = False,
 ) -> dict[str, Any]:
-    """Count.
+    """Count the instances, pixels and sizes of a data set.
 
     Parameters
     ----------
     parts : sequence of ImagePart
+        Records of the images.
     classes : sequence of str
+        Names of the classes.
     colors : sequence of (int, int, int)
+        Colour of each class.
     part_of : mapping of str to str, optional
-        ImagePart of the split by picture.
+        Part of the split for each picture.
     failed : int
-        Images that could not be used.
+        Number of images that could not be used.
     annotations_complete : bool, default False
-        Whether pictures have background: their classes then begin at 1, and ``background_px`` is counted too.
+        Whether label images have background. Class values then start at 1, and ``background_px`` is counted.
 
     Returns
     -------
     dict
-        For JSON. ``classes`` has for each ``id``, its value in the pictures, ``instances``, ``annotations`` (of which these
-        show the masks: fewer where chips overlap), ``size_px``, the sum of the instances' pixels, ``pixels``, those in the
-        pictures of classes (fewer where masks
-        overlap), and ``histogram``, the number of instances with at least as many pixels as each of ``size_edges`` and fewer
-        than the next.
+        The statistics for JSON. ``classes`` has these values for each class:
+
+        - ``id``: the value in the label images.
+        - ``instances``: number of masks.
+        - ``annotations``: number of annotations with these masks, which is smaller if chips overlap.
+        - ``size_px``: sum of the pixels of the instances.
+        - ``pixels``: number of pixels in the label images, which is smaller if masks overlap.
+        - ``histogram``: number of instances whose number of pixels is at least one of ``size_edges`` and below the next.
     """
     pictures = [picture for part in parts for picture in part.pictures]
     sizes: list[list[int]] = [[] for _ in classes]
@@ -114,16 +115,19 @@ _PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (225, 225, 225)
 
 
 def chart(statistics: dict[str, Any]) -> Image.Image:
-    """Draw a row for each class: its colour and name, instances, pixels, and its histogram of sizes.
+    """Draw a chart of the statistics.
+
+    Each class has a row with its colour, name, instances, pixels, and a histogram of its sizes.
 
     Parameters
     ----------
     statistics : dict
-        From `statistics`.
+        Result of `statistics`.
 
     Returns
     -------
     PIL.Image.Image
+        The chart.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -160,7 +164,7 @@ def chart(statistics: dict[str, Any]) -> Image.Image:
 
 
 def _histogram(pen: Any, counts: list[int], color: Any, corner: tuple[int, int]) -> None:
-    """Draw the columns of one class, as high as its own largest one."""
+    """Draw the histogram of one class; the highest column has the full height."""
     x, y = corner
     bottom, most = y + _ROW_PX - 6, max(counts, default=0) or 1
     pen.line((x, bottom, x + len(counts) * _CELL_PX, bottom), fill=_FAINT)
@@ -172,6 +176,7 @@ def _histogram(pen: Any, counts: list[int], color: Any, corner: tuple[int, int])
 
 
 def _short(text: str, pen: Any, font: Any, width: int) -> str:
+    """Shorten a text, so that it fits into a width in pixels."""
     if pen.textlength(text, font=font) <= width:
         return text
     while text and pen.textlength(text + "...", font=font) > width:
@@ -197,24 +202,25 @@ def card(
     license: str,  # noqa: A002 - the word of the field
     lost: Mapping[str, Sequence[str]],
 ) -> str:
-    """Write the card.
+    """Return the data card of a data set.
 
     Parameters
     ----------
     recipe : SetOptions
+        Options of the data set.
     model : mapping
-        ``name`` and ``digest``.
+        ``name`` and ``digest`` of the model.
     statistics : mapping
-        From `statistics`.
+        Result of `statistics`.
     license : str
-        As given; empty where it was not.
+        The given licence; empty if none was given.
     lost : mapping of str to sequence of str
-        What the formats besides cannot hold.
+        What each export format cannot hold.
 
     Returns
     -------
     str
-        Markdown.
+        Text in Markdown.
     """
     from samgeo import __version__
 
@@ -277,6 +283,7 @@ Annotations, or their parts in a picture, without a mask: {rejected:,}, listed i
 
 
 def _background_row(statistics: Mapping[str, Any]) -> str:
+    """Return the row of the background in the table of classes."""
     if "background_px" not in statistics:
         return ""
     color = "".join(f"{value:02x}" for value in BACKGROUND_COLOR)
@@ -284,14 +291,17 @@ def _background_row(statistics: Mapping[str, Any]) -> str:
 
 
 def _zero(recipe: SetOptions) -> str:
+    """Return the part of a sentence that names the value of the background."""
     return f", {BACKGROUND} background" if recipe.annotations_complete else ""
 
 
 def _category(recipe: SetOptions) -> str:
+    """Return the part of a sentence that explains ``category_id``."""
     return "the value in `gray`" if recipe.annotations_complete else "the value in `gray` plus 1"
 
 
 def _unlabelled(recipe: SetOptions) -> str:
+    """Return the sentences that explain the value for unlabelled."""
     if not recipe.annotations_complete:
         return "Unlabelled is not background: there may be objects that have no annotation, or whose masks were kept out."
     return (
@@ -301,10 +311,12 @@ def _unlabelled(recipe: SetOptions) -> str:
 
 
 def _cell(text: str) -> str:
+    """Escape a text for a Markdown table."""
     return text.replace("|", "\\|")
 
 
 def _chips(recipe: SetOptions) -> str:
+    """Return the sentences about chips."""
     if recipe.chip is None:
         return "Images are not cut."
     return (
@@ -315,11 +327,13 @@ def _chips(recipe: SetOptions) -> str:
 
 
 def _images(statistics: Mapping[str, Any]) -> str:
+    """Return the sentence about images that could not be used."""
     failed = statistics["failed_images"]
     return f"\nImages that could not be used: {failed:,}, listed in `failed.csv`.\n" if failed else ""
 
 
 def _split(statistics: Mapping[str, Any], recipe: SetOptions) -> str:
+    """Return the section about the split."""
     if "split" not in statistics:
         return ""
     rows = "\n".join(f"| {name} | {one['pictures']:,} | {one['instances']:,} |" for name, one in statistics["split"].items())
@@ -336,6 +350,7 @@ pictures of train, and then of val, that would are left out.
 
 
 def _files(recipe: SetOptions) -> str:
+    """Return the rows of the table of files that depend on the options."""
     rows = []
     if recipe.chip is not None or recipe.copy_images:
         rows.append("| `images/*` | the pictures |")
@@ -350,5 +365,6 @@ def _files(recipe: SetOptions) -> str:
 
 
 def _lost(lost: Mapping[str, Sequence[str]]) -> str:
+    """Return the list of what export formats cannot hold."""
     lines = [f"- `{name}`: {sentence}\n" for name, sentences in lost.items() for sentence in sentences]
     return "Beside what COCO holds, these lack:\n\n" + "".join(lines) + "\n" if lines else ""

@@ -1,4 +1,4 @@
-"""Chips of an image: where they lie, which annotations they show, and how they are written."""
+"""Chips of an image: their positions, the annotations that they show, and their files."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["chip_bytes", "chip_name", "chip_rects", "is_plain", "visible_shares"]
 
 _PLAIN_BANDS = {1: "L", 3: "RGB", 4: "RGBA"}
-# In what follows "?" GDAL would read options.
+# GDAL would read the text after one of these characters in a path as options.
 _SPECIAL = set("?&")
 
 
 def chip_rects(shape: tuple[int, int], chip: int, overlap: int) -> list[Rect]:
     """Cover an image with chips, row by row.
 
-    All have the same size: the last of a row or column is moved back so that it ends with the image. Where the image is
-    smaller than a chip, so is the chip.
+    All chips have the same size: the last chip of a row or column is moved back, so that it ends at the edge of the image. If
+    the image is smaller than a chip, the chip has the size of the image.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def chip_rects(shape: tuple[int, int], chip: int, overlap: int) -> list[Rect]:
     chip : int
         Side of a chip in pixels.
     overlap : int
-        Pixels that neighbours share, at least.
+        Smallest number of pixels that neighbours share.
     """
     rows, columns = (_starts(length, chip, overlap) for length in shape)
     height, width = (min(chip, length) for length in shape)
@@ -45,19 +45,19 @@ def chip_rects(shape: tuple[int, int], chip: int, overlap: int) -> list[Rect]:
 
 
 def visible_shares(outlines: NDArray[np.object_], chip: Rect, frame: Rect) -> NDArray[np.float64]:
-    """Return how much of each outline a chip shows, of what its image shows.
+    """Return which fraction of each outline a chip shows, of the area that its image shows.
 
     Parameters
     ----------
     outlines : ndarray of valid polygons, shape (N,)
-        In pixels of the image.
+        Outlines in pixels of the image.
     chip, frame : Rect
         The chip, and the whole image.
 
     Returns
     -------
     ndarray, shape (N,)
-        From 0 to 1; 0 where the image shows nothing.
+        From 0 to 1; 0 for outlines outside the image.
     """
     here, there = (
         np.asarray(shapely.area(shapely.clip_by_rect(outlines, one.x0, one.y0, one.x1, one.y1)), dtype=np.float64)
@@ -67,12 +67,15 @@ def visible_shares(outlines: NDArray[np.object_], chip: Rect, frame: Rect) -> ND
 
 
 def chip_name(image: str, chip: Rect, suffix: str) -> str:
-    """Return the name of a chip: that of its image, and its first column and row."""
+    """Return the name of a chip: the name of its image with the chip's first column and row."""
     return f"{without_suffix(image)}_x{chip.x0:06d}_y{chip.y0:06d}{suffix}"
 
 
 def is_plain(raster: Raster) -> bool:
-    """Whether a PNG holds all there is: 8 bits, grey or RGB or RGBA, no georeference, no colour table."""
+    """Return whether a PNG holds the whole content of a raster.
+
+    It does for 8 bits, grey, RGB or RGBA, without a georeference, nodata or a colour table.
+    """
     from affine import Affine
 
     source = raster.source
@@ -84,19 +87,20 @@ def is_plain(raster: Raster) -> bool:
 
 
 def chip_bytes(raster: Raster, path: Path, chip: Rect, suffix: str) -> bytes:
-    """Return the content of a chip's file with all bands, type, nodata and place.
+    """Return the bytes of a chip's file, with all bands, the data type, nodata and the georeference.
 
-    It is made in memory, because GDAL does not report what a file system refuses while it closes a file.
+    The file is made in memory, because GDAL does not report errors of the file system when it closes a file.
 
     Parameters
     ----------
     raster : Raster
+        The image.
     path : Path
-        Of the raster.
+        File of the image.
     chip : Rect
-        In pixels of the raster.
+        The chip in pixels of the image.
     suffix : {".png", ".tif"}
-        PNG where `is_plain` says that it holds all there is, else GeoTIFF.
+        ".png" if `is_plain` is true, otherwise ".tif" for a GeoTIFF.
 
     Raises
     ------
@@ -127,4 +131,5 @@ def chip_bytes(raster: Raster, path: Path, chip: Rect, suffix: str) -> bytes:
 
 
 def _starts(length: int, chip: int, overlap: int) -> list[int]:
+    """Return the first pixel of each chip along one axis."""
     return [0] if length <= chip else [*range(0, length - chip, chip - overlap), length - chip]

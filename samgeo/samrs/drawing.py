@@ -1,4 +1,4 @@
-"""Pictures of classes: which class each pixel has, and in which colour."""
+"""Label images: the class of each pixel, as values and in colours."""
 
 from __future__ import annotations
 
@@ -39,13 +39,16 @@ MOST_CLASSES = 255
 RGB = tuple[int, int, int]
 BACKGROUND_COLOR: RGB = (96, 96, 96)
 
-# Successive hues this far apart on the circle never come close to those just before: the golden angle.
+# The hues of successive classes differ by the golden angle, so that each differs clearly from those before it.
 _GOLDEN_TURN = 0.618033988749895
 _SATURATIONS, _VALUES = (0.85, 0.6, 1.0), (1.0, 0.95, 0.75)
 
 
 def class_colors(count: int) -> list[RGB]:
-    """Return a colour for each class, bright and far from those just before; unlabelled is black."""
+    """Return a bright colour for each class, which differs clearly from those of the classes before it.
+
+    No class is black, because unlabelled pixels are.
+    """
     colors = []
     for index in range(count):
         red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN_TURN % 1, _SATURATIONS[index % 3], _VALUES[index // 3 % 3])
@@ -54,12 +57,12 @@ def class_colors(count: int) -> list[RGB]:
 
 
 def first_value(annotations_complete: bool) -> int:
-    """Return the value that the first class has in pictures: 1 where 0 is background, else 0."""
+    """Return the value of the first class in label images: 1 if 0 is background, otherwise 0."""
     return 1 if annotations_complete else 0
 
 
 def value_colors(colors: Sequence[RGB], annotations_complete: bool) -> list[RGB]:
-    """Return the colour of each value in pictures, given those of the classes."""
+    """Return the colour of each value in label images, given the colours of the classes."""
     return [BACKGROUND_COLOR, *colors] if annotations_complete else list(colors)
 
 
@@ -70,25 +73,26 @@ def draw(
     on_top: str,
     background: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw the value of each pixel: the class, and background where it is known.
+    """Draw a label image from masks.
 
     Parameters
     ----------
     masks : sequence of Mask
-        Within the picture.
+        Masks in pixels of the picture.
     labels : sequence of int
-        Class of each, from 0.
+        Class of each mask, from 0.
     shape : (int, int)
         Height and width.
     on_top : {"annotation", "smallest"}
-        Which of two masks has a pixel of both: the later one, as SAMRS; or the one with fewer pixels, of equals the later one.
+        Which mask a pixel in several masks belongs to: the later one, as in SAMRS, or the one with fewer pixels; of masks with
+        equal numbers of pixels, the later one.
     background : ndarray of bool, shape (H, W), optional
-        Where pixels without a mask are known to be background. Without it nothing is background.
+        Pixels that are background unless a mask covers them. Without it there is no background.
 
     Returns
     -------
     ndarray of uint8, shape (H, W)
-        The class, from 0; with ``background`` the class plus 1, and 0 for background. 255 elsewhere.
+        The class, from 0; with ``background``, the class plus 1, and 0 for background. 255 elsewhere.
     """
     picture = np.full(shape, UNLABELLED, dtype=np.uint8)
     first = first_value(background is not None)
@@ -102,7 +106,7 @@ def draw(
 
 
 def gray_picture(classes: NDArray[np.uint8], colors: Sequence[RGB]) -> Image.Image:
-    """Return classes as a picture whose values they are, with the colours as its palette."""
+    """Return a label image as a grey picture, with the colours as its palette."""
     from PIL import Image
 
     picture = Image.fromarray(classes)
@@ -111,23 +115,23 @@ def gray_picture(classes: NDArray[np.uint8], colors: Sequence[RGB]) -> Image.Ima
 
 
 def color_picture(classes: NDArray[np.uint8], colors: Sequence[RGB]) -> Image.Image:
-    """Return classes as an RGB picture."""
+    """Return a label image as an RGB picture."""
     from PIL import Image
 
     return Image.fromarray(_table(colors)[classes])
 
 
 def png(picture: Image.Image) -> bytes:
-    """Return a picture as the content of a PNG."""
+    """Return the bytes of a picture as a PNG file."""
     file = io.BytesIO()
     picture.save(file, format="PNG", optimize=False, compress_level=6)
     return file.getvalue()
 
 
 def mask_tif(classes: NDArray[np.uint8], geobox: GeoBox, colors: Sequence[RGB]) -> bytes:
-    """Return classes as the content of a GeoTIFF with 255 as its nodata value, and the colours.
+    """Return the bytes of a label image as a GeoTIFF with nodata 255 and a colour table.
 
-    It is made in memory, because GDAL does not report what a file system refuses while it closes a file.
+    The file is made in memory, because GDAL does not report errors of the file system when it closes a file.
     """
     import rasterio
 
@@ -143,6 +147,7 @@ def mask_tif(classes: NDArray[np.uint8], geobox: GeoBox, colors: Sequence[RGB]) 
 
 
 def _table(colors: Sequence[RGB]) -> NDArray[np.uint8]:
+    """Return the colour of each of the 256 values, shape (256, 3)."""
     table = np.zeros((256, 3), dtype=np.uint8)
     if colors:
         table[: len(colors)] = colors

@@ -1,4 +1,4 @@
-"""The instances of a set in other formats than COCO, in ``exports``."""
+"""Exports of a data set, in the folder ``exports``, in formats other than COCO."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ __all__ = ["to_table", "write_exports"]
 def write_exports(
     folder: Path, formats: Sequence[str], table: Annotations, by_part: Mapping[str, Sequence[PictureRecord]]
 ) -> dict[str, list[str]]:
-    """Write the exports anew; return what each cannot hold.
+    """Write the exports, and return what each format cannot hold.
 
-    Of YOLO, one data set with all parts is written, whose ``data.yaml`` names them, with the pictures where the set has them.
-    Of the other formats, a data set for each part.
+    Existing exports are replaced. For YOLO, one data set with all parts is written; its ``data.yaml`` names the parts, and it
+    contains the pictures if the set has them. For other formats, one data set is written for each part.
 
     Parameters
     ----------
     folder : Path
-        Of the set.
+        Folder of the data set.
     formats : sequence of str
-        See `make_samrs`; ``"torchgeo"`` is written with the pictures.
+        Names of the formats; see `make_samrs`. ``"torchgeo"`` is skipped here, because it is written with the pictures.
     table : Annotations
-        As read.
+        The annotations that were read.
     by_part : mapping of str to sequence of PictureRecord
-        Parts of the split; one without a name where there is none.
+        Pictures of each part of the split; without a split, one part with an empty name.
     """
     lost: dict[str, list[str]] = {}
     root = folder / "exports"
@@ -59,6 +59,7 @@ def write_exports(
 def _write_yolo(
     folder: Path, out: Path, kind: str, table: Annotations, by_part: Mapping[str, Sequence[PictureRecord]]
 ) -> list[str]:
+    """Write the data set for YOLO, with links to the pictures."""
     pictures = [picture for some in by_part.values() for picture in some]
     places = [f"{part}/{one.name}" if part else one.name for part, some in by_part.items() for one in some]
     instances = to_table(table, pictures)
@@ -72,7 +73,7 @@ def _write_yolo(
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where the file system has no second names."""
+    """Make a hard link to a file, or copy it if the file system has no hard links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -81,9 +82,9 @@ def _link(source: Path, target: Path) -> None:
 
 
 def to_table(table: Annotations, pictures: Sequence[PictureRecord]) -> Annotations:
-    """Return the instances of pictures as annotations, with the boxes that were annotated, in pixels of their picture.
+    """Return the instances of pictures as annotations, with the annotated boxes, in pixels of their picture.
 
-    Horizontal boxes are cut to the picture; oriented ones are whole.
+    Horizontal boxes are cut to the picture; oriented boxes are not.
     """
     rows = np.array([one.annotation for picture in pictures for one in picture.instances], dtype=np.int64)
     image = np.repeat(np.arange(len(pictures)), [len(picture.instances) for picture in pictures])

@@ -1,4 +1,7 @@
-"""From the parts of all images to the files of the set: COCO, other formats, lists, statistics and the card."""
+"""The last step of a data set, which uses the records of all images.
+
+It writes annotation files, exports, lists, statistics and the data card.
+"""
 
 from __future__ import annotations
 
@@ -27,24 +30,28 @@ __all__ = ["Finishing"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finishing:
-    """All that the last files are made of.
+    """Inputs of the last step.
 
     Attributes
     ----------
     folder : Folder
+        Folder of the data set.
     recipe : SetOptions
+        Options of the data set.
     table : Annotations
-        As read.
+        The annotations that were read.
     parts : sequence of ImagePart
-        Of the images that are done, in their order.
+        Records of the finished images, in their order.
     part_of : mapping of str to str, optional
-        ImagePart of the split by picture.
+        Part of the split for each picture.
     failed : mapping of str to str
-        Images that could not be used, and why.
+        Images that could not be used, with the reasons.
     model : mapping
-        ``name`` and ``digest``.
+        ``name`` and ``digest`` of the model.
     colors : sequence of (int, int, int)
+        Colour of each class.
     license : str
+        Licence for the data card.
     """
 
     folder: Folder
@@ -58,7 +65,7 @@ class Finishing:
     license: str
 
     def write(self) -> dict[str, Any]:
-        """Write everything, each file whole, over what an earlier run left; return the statistics."""
+        """Write all files of the last step, replacing those of an earlier run, and return the statistics."""
         path = self.folder.path
         pictures = [picture for part in self.parts for picture in part.pictures]
         by_part = {"all": pictures}
@@ -89,6 +96,7 @@ class Finishing:
         return counted
 
     def _write_polygons(self) -> None:
+        """Write the polygons of all images to ``polygons.parquet``."""
         import geopandas as gpd
         import pandas as pd
 
@@ -106,7 +114,7 @@ class Finishing:
         crss = {None if one.crs is None else one.crs.to_string() for one in frames}
         if len(crss) > 1:
             frames = [reproject_frame(one, "EPSG:4326", name=name) for one, name in zip(frames, names, strict=True)]
-        # Frames without rows would settle the types of columns.
+        # Tables without rows are left out, because they would change the column types of the concatenated table.
         filled = [one for one in frames if len(one)] or frames[:1]
         if filled:
             joined = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=filled[0].crs)
@@ -114,6 +122,7 @@ class Finishing:
             write_vectors(joined, self.folder.path / "polygons.parquet", overwrite=True, provenance=about)
 
     def _write_lists(self) -> None:
+        """Write the lists of rejected annotations, failed images, and faulty or changed records."""
         table = self.table
         rows: list[list[Any]] = [["annotation", "image", "picture", "class", "x0", "y0", "x1", "y1", "box_iou", "reason"]]
         for part in self.parts:
@@ -129,7 +138,7 @@ class Finishing:
 
 
 def to_json(table: Annotations, pictures: Sequence[PictureRecord]) -> dict[str, Any]:
-    """Return the instances of pictures as COCO, with what the model thinks of each and the row of its annotation."""
+    """Return the instances of pictures as COCO, with ``predicted_iou``, ``box_iou`` and the row of the annotation for each."""
     coco = to_coco(to_table(table, pictures))
     instances = (one for picture in pictures for one in picture.instances)
     for record, one in zip(coco["annotations"], instances, strict=True):
@@ -138,6 +147,7 @@ def to_json(table: Annotations, pictures: Sequence[PictureRecord]) -> dict[str, 
 
 
 def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    """Return rows as the bytes of a CSV file."""
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue().encode()

@@ -1,6 +1,6 @@
-"""The folder of a data set: the manifest of what is being made, and the parts that are done, with all of their files.
+"""The folder of a data set: its manifest, and the records of finished images with all of their files.
 
-What is kept of an image when it is done: its instances, its files, and what was kept out; as JSON with a digest.
+The record of an image has its instances, its files, and its rejected annotations. It is stored as JSON with a digest.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ _MOST_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Where a data set is made.
+    """The folder in which a data set is made.
 
     Attributes
     ----------
     path : Path
+        The folder.
     """
 
     path: Path
 
     @property
     def temporary(self) -> Path:
-        """Where files are until they are whole."""
+        """Folder for files until they are complete."""
         return self.path / _HIDDEN / "temporary"
 
     @property
@@ -48,16 +49,16 @@ class Folder:
         return self.path / _HIDDEN / "manifest.json"
 
     def polygons_name(self, image: str) -> str:
-        """Return the name below the folder of the file with an image's polygons."""
+        """Return the name, relative to the folder, of the file with an image's polygons."""
         return f"{_HIDDEN}/parts/{without_suffix(image)}.parquet"
 
     def check(self, images: Path) -> None:
-        """Refuse a folder that could not be made, or that holds something else.
+        """Raise an error if the folder cannot be made, or holds something else.
 
         Raises
         ------
         OptionError
-            With what to do.
+            The message says what the user can do.
         """
         inside = images.resolve() if images.is_dir() else None
         here = self.path.resolve()
@@ -70,7 +71,7 @@ class Folder:
             raise OptionError(f"{self.path} exists and is no data set that was begun by this; give another folder.")
 
     def _is_begun(self) -> bool:
-        """Whether the hidden folder is that of a data set, or of one that was about to be begun."""
+        """Return whether the folder is that of a data set, or of one that a stopped process was about to begin."""
         hidden = self.path / _HIDDEN
         if not hidden.is_dir() or hidden.is_symlink():
             return False
@@ -78,17 +79,17 @@ class Folder:
 
     @contextmanager
     def opened(self, manifest: dict[str, Any]) -> Iterator[None]:
-        """Begin a data set, or go on with one that was begun in the same way; for this process alone.
+        """Begin a data set, or continue one with the same manifest, while a lock keeps other processes out.
 
         Parameters
         ----------
         manifest : dict
-            All that the result depends on, for JSON.
+            Everything that the result depends on, for JSON.
 
         Raises
         ------
         OptionError
-            If the one that was begun differs; the message says where. If another process is at it.
+            If the existing data set has another manifest (the message names the differences), or another process works on it.
         """
         import filelock
 
@@ -109,7 +110,7 @@ class Folder:
             lock.release()
 
     def _begin(self, manifest: dict[str, Any]) -> None:
-        # Whatever a killed process left.
+        # A killed process may have left files here.
         shutil.rmtree(self.temporary, ignore_errors=True)
         self.temporary.mkdir()
         if self._manifest.is_file():
@@ -121,6 +122,7 @@ class Folder:
         write_whole(self._manifest, json.dumps(manifest, indent=1).encode())
 
     def _compare(self, begun: dict[str, Any], manifest: dict[str, Any]) -> None:
+        """Raise an error that lists the differences of two manifests."""
         before, now = _flat(begun), _flat(manifest)
         different = [
             f"{key}: {before.get(key, 'none')} then, {now.get(key, 'none')} now"
@@ -136,35 +138,41 @@ class Folder:
             )
 
     def _may_differ(self, key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-        """Whether it is an image of which there is nothing yet, so that it may have been mended."""
+        """Return whether a value of the manifest may differ.
+
+        It may if it belongs to an image without results, because that image may have been repaired.
+        """
         image = key.removeprefix(_IMAGES)
         return image != key and key in before and key in now and not self._part(image).is_file()
 
     def _part(self, image: str) -> Path:
+        """Return the path of an image's record."""
         return self.path / _HIDDEN / "parts" / f"{without_suffix(image)}.json"
 
     def write_part(self, part: ImagePart) -> None:
-        """Say that an image is done."""
+        """Write the record of an image, which marks it as finished."""
         path = self._part(part.image)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, part.to_json())
 
     def read_part(self, image: str, *, verify: bool = False) -> tuple[ImagePart | None, str]:
-        """Return what is kept of an image, if it is done and its files are what they were when they were written.
+        """Return the record of an image, if it is finished and its files have not changed since they were written.
 
         Parameters
         ----------
         image : str
+            Name of the image.
         verify : bool, default False
-            Whether to compare the digests of all files. Otherwise they are compared by size and time of modification.
+            Whether to compare the digests of all files. Otherwise only sizes and modification times are compared.
 
         Returns
         -------
         ImagePart or None
-            None where the image is to be made, or to be made again.
+            The record; None if the image must be made, or made again.
         str
-            Why it is to be made again: what is missing or damaged. Files that are damaged have then been moved to ``replaced``
-            in the hidden folder of the set, as somebody may have edited them; what was done is forgotten.
+            Reason why the image must be made again: the file that is missing or damaged. Damaged files have then been moved to
+            ``replaced`` in the hidden folder of the data set, because a user may have edited them, and the record has been
+            deleted.
         """
         path = self._part(image)
         if not path.is_file():
@@ -186,12 +194,15 @@ class Folder:
         return None, f"{record.name} {why}{others}"
 
     def _refresh(self, part: ImagePart) -> None:
-        """Remember the times of files that are whole but newer, as in a copy of the folder."""
+        """Update the modification times of files that are complete but newer, as in a copy of the folder."""
         if any((self.path / one.name).stat().st_mtime_ns != one.modified_ns for one in part.files):
             self.write_part(replace(part, files=tuple(record_file(self.path / one.name, one.name) for one in part.files)))
 
     def _keep_aside(self, record: FileRecord) -> None:
-        """Move a file that is not what was written out of the way of what will be, without replacing one that lies there."""
+        """Move a changed file to ``replaced``, so that the file that is made again does not overwrite it.
+
+        Files that are already in ``replaced`` are kept.
+        """
         path = self.path / record.name
         if not path.is_file() or path.is_symlink() or path.stat().st_size == 0:
             return
@@ -208,7 +219,7 @@ _IMAGES = "images, "
 
 
 def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the manifest's values by place."""
+    """Return the values of a nested manifest with joined keys."""
     flat: dict[str, Any] = {}
     for key, value in manifest.items():
         if isinstance(value, dict):
@@ -229,11 +240,12 @@ class Instance:
     label : int
         Class, from 0.
     counts : str
-        The mask as COCO's compressed runs.
+        The mask in COCO's compressed run-length encoding.
     size_px : int
-        Its pixels, whether others lie on them or not.
+        Number of its pixels, including those that other masks cover in the label image.
     predicted_iou, box_iou : float
-        Of the whole object: what the model thinks of it, and the IoU of its box with the one that was asked.
+        Values of the whole object: the model's prediction of the IoU, and the IoU of the mask's bounding box with the box of
+        the prompt.
     """
 
     annotation: int
@@ -246,19 +258,20 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class PictureRecord:
-    """A picture of the set: an image, or a chip of it.
+    """Record of one picture of the data set: an image, or a chip.
 
     Attributes
     ----------
     name : str
-        Of the image's file.
+        Name of the image's or the chip's file.
     x0, y0, height, width : int
-        Where it lies in the image that was annotated.
+        Position in the annotated image, in pixels.
     pixels : tuple of (int, int)
-        Class and number of pixels in the picture of classes, for those that it has.
+        Class and number of pixels in the label image, for each class in it.
     background_px : int
-        Pixels of background; 0 unless the annotations are said to be complete.
+        Number of background pixels; 0 unless the annotations are complete.
     instances : tuple of Instance
+        Masks in the picture.
     """
 
     name: str
@@ -273,16 +286,18 @@ class PictureRecord:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An annotation without a mask in the set, or in one of its pictures.
+    """An annotation without a mask in the data set, or in one of its pictures.
 
     Attributes
     ----------
     annotation : int
+        Row of the table of annotations.
     picture : str
-        The one that lacks it; empty where it is in none.
+        The picture in which the mask is missing; empty if it is missing in the whole data set.
     reason : str
+        Reason why there is no mask.
     box_iou : float or None
-        As in `Instance`, where there was a mask.
+        As in `Instance`, if there was a mask.
     """
 
     annotation: int
@@ -293,17 +308,20 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """All that is kept of an image, and what its files were when they were written.
+    """Record of a finished image, with the state of its files when they were written.
 
     Attributes
     ----------
     image : str
+        Name of the image.
     digest : str
         SHA-256 of its file.
     pictures : tuple of PictureRecord
+        Its pictures.
     rejected : tuple of Rejected
+        Its annotations without masks.
     files : tuple of FileRecord
-        Every file that the image has in the data set; names are below its folder.
+        All files of the image in the data set; names are relative to the folder of the data set.
     """
 
     image: str
@@ -313,18 +331,18 @@ class ImagePart:
     files: tuple[FileRecord, ...] = ()
 
     def to_json(self) -> bytes:
-        """Return the content of its file: a line with the digest of what follows, and the part."""
+        """Return the content of the record's file: a line with a digest, followed by the record."""
         content = json.dumps(asdict(self), allow_nan=False).encode()
         return _digest(content) + b"\n" + content
 
     @classmethod
     def from_json(cls, content: bytes) -> ImagePart:
-        """Read the content of its file.
+        """Read the content of a record's file.
 
         Raises
         ------
         ValueError
-            If it is not one: a file that is damaged, or that something else has changed.
+            If the content is not a record, because the file is damaged or was changed.
         """
         digest, _, content = content.partition(b"\n")
         if digest != _digest(content):
@@ -340,10 +358,12 @@ class ImagePart:
 
 
 def _digest(content: bytes) -> bytes:
+    """Return the digest of a record."""
     return blake2b(content, digest_size=16).hexdigest().encode()
 
 
 def _picture(value: dict[str, Any]) -> PictureRecord:
+    """Return the record of a picture from its JSON value."""
     instances = tuple(_read(Instance, one) for one in value["instances"])
     pixels = tuple((label, count) for label, count in value["pixels"])
     picture: PictureRecord = _read(PictureRecord, value | {"instances": instances, "pixels": pixels})
@@ -351,4 +371,5 @@ def _picture(value: dict[str, Any]) -> PictureRecord:
 
 
 def _read(kind: Any, value: dict[str, Any]) -> Any:
+    """Return a dataclass from its JSON value."""
     return kind(**{field.name: value[field.name] for field in fields(kind)})

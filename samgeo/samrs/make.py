@@ -1,4 +1,4 @@
-"""From images and boxes to a segmentation data set."""
+"""The public function that makes a segmentation data set from images and box annotations."""
 
 from __future__ import annotations
 
@@ -37,35 +37,35 @@ if TYPE_CHECKING:
 
 __all__ = ["MadeSet", "SplitWarning", "make_samrs"]
 
-# Losing more of the pictures than this is worth a warning.
+# If the split leaves out a larger fraction of the pictures than this, a warning is issued.
 _MUCH = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class MadeSet:
-    """A data set that was made.
+    """Result of `make_samrs`.
 
     Attributes
     ----------
     path : Path
-        Its folder.
+        Folder of the data set.
     pictures, instances : int
-        Images or chips, and masks in them.
+        Number of pictures (images or chips), and of masks in them.
     rejected : int
-        Annotations, or their parts in a picture, without a mask: the lines of ``rejected.csv``.
+        Number of annotations without a mask, in a picture or in the whole set: the lines of ``rejected.csv``.
     failed : dict of str to str
-        Images that could not be used, and why: the lines of ``failed.csv``. The same call tries them again.
+        Images that could not be used, with the reasons: the lines of ``failed.csv``. The same call tries them again.
     statistics : dict
         The content of ``statistics.json``.
     remade : dict of str to str
-        Images that an earlier call had finished and that were made again, because a file of theirs was missing or damaged, and
-        which. Damaged files that were not empty are kept in ``.samgeo/replaced``.
+        Images that an earlier call had finished and that were made again because one of their files was missing or damaged,
+        with the name of that file. Damaged files that were not empty are kept in ``.samgeo/replaced``.
     pictures_left_out : int
-        Pictures that are in no part of the split, because they show ground of a part that comes later.
+        Number of pictures that are in no part of the split, because they show the same ground as pictures of a later part.
     advice : str
-        Why these were left out, and with which overlap or blocks they would not be; empty where none was left out.
+        Why these pictures were left out, and which overlap or block size would keep them; empty if none was left out.
     left_out : tuple of str
-        Faulty records of the annotations that were left out, with the reasons: lines of ``reading.csv``.
+        Faulty annotation records that were left out, with the reasons: lines of ``reading.csv``.
     """
 
     path: Path
@@ -81,7 +81,10 @@ class MadeSet:
 
 
 class SplitWarning(UserWarning):
-    """More than a tenth of the pictures are in no part of a split; the message says why, and what would keep them."""
+    """More than a tenth of the pictures are in no part of a split.
+
+    The message gives the reason, and options that would keep the pictures.
+    """
 
 
 @check_types
@@ -127,95 +130,117 @@ def make_samrs(
     verify: bool = False,
     progress: bool = True,
 ) -> MadeSet:
-    """Make a segmentation data set of boxes: a mask for every box, as SAMRS was made (Wang et al. 2023).
+    """Make a segmentation data set from boxes: a mask for every box, as SAMRS was made (Wang et al. 2023).
 
-    A run that was stopped goes on when the same call is made again: images that are done are not looked at again. Other
-    options, another model, other annotations or images are refused, with the difference. Files have their final names only
-    when they are whole: what was written is read back and compared. Images of which a file is missing or damaged since are made
-    again.
+    If a run was stopped, the same call continues it; finished images are not processed again. A call with other options,
+    another model, other annotations or other images is refused, and the error names the difference. A file gets its final name
+    only when it is complete: it is read back and compared first. Finished images are made again if one of their files is
+    missing or damaged.
 
     Parameters
     ----------
     images : path
-        A folder, which is searched with its folders, or a file. Of any size, with or without georeference.
+        A file, or a folder that is searched with its subfolders. Images may have any size, with or without a georeference.
     annotations : path or Annotations
-        In any format of `read_annotations`.
+        Annotations in any format of `read_annotations`.
     output : path
-        The folder of the data set: new, empty, or begun by the same call.
+        Folder of the data set: a new folder, an empty one, or one that an earlier run of the same call has begun.
     model : str, path or Segmenter, default "tiny"
-        A name of `samgeo.list_models`, a checkpoint file, or a model.
+        A name from `samgeo.list_models`, a checkpoint file, or a model.
     prompt : {"hbox", "rhbox", "rbox"}, default "hbox"
-        What is asked: the horizontal box; the horizontal hull of the corners where a box is oriented; or that hull and in it
-        the oriented box (around a polygon or mask, the one of least area) as a soft mask. SAMRS asks R-Box as a mask alone, of
-        logits 1000 and -1000; here they are such as models give, and the hull goes along, as not every model answers without.
+        Prompt for each box. "hbox" is the horizontal box. "rhbox" is the horizontal bounding box of the corners of an oriented
+        box. "rbox" is that bounding box together with the oriented box as a soft mask; for a polygon or a mask, the oriented
+        box with the smallest area is used. The R-Box prompt of SAMRS is a mask alone with logits of 1000 and -1000. Here the
+        logits have the range that models produce, and the bounding box is added, because some models do not work without one.
     format, class_column, class_name, pixels
         See `read_annotations`.
     on_error : {"raise", "skip"}, default "raise"
-        Whether faulty records of the annotations are refused, all together, or left out and listed in ``reading.csv``.
+        "raise" raises one error that lists all faulty annotation records; "skip" leaves them out and lists them in
+        ``reading.csv``.
     classes : sequence of str, optional
-        Those to take, in the order of their values in the pictures; annotations of others are left. All by default, in the
-        order of the file, or of the alphabet where there is none. At most 255.
+        Classes to use, in the order of their values in the label images; annotations of other classes are left out. The
+        default is all classes in the order of the file, or in alphabetical order if the file has none. At most 255.
     min_box_iou : float, default 0.5
-        Masks are kept out, and listed, where the box around the mask has a smaller IoU with the box that was asked. SAMRS keeps
-        all: 0.
+        Smallest IoU of the bounding box of a mask with the box of the prompt. Other masks are left out and listed. SAMRS keeps
+        all masks, which is 0.
     on_top : {"annotation", "smallest"}, default "annotation"
-        Which of two masks has a pixel of both in the pictures of classes: that of the later annotation, as in SAMRS; or the one
-        with fewer pixels.
+        Which mask a pixel in several masks belongs to in the label images: the mask of the later annotation, as in SAMRS, or
+        the mask with fewer pixels.
     chip : int, optional
-        Side in pixels of chips that images are cut into, with all bands, type, nodata and georeference; not cut by default.
+        Side in pixels of the chips into which images are cut. Chips keep all bands, the data type, nodata and the
+        georeference. By default images are not cut.
     chip_overlap : int, default 0
-        Pixels that neighbouring chips share, at least.
+        Smallest number of pixels that neighbouring chips share.
     min_visible : float, default 0.7
-        A chip has an annotation of which it shows at least this share of the area that the image shows (of the oriented box
-        where there is one). The pixels of others stay unlabelled in it.
+        Smallest fraction of an annotation that a chip must show to include it, of the area that the image shows (the area of
+        the oriented box, if there is one). The pixels of other annotations stay unlabelled in the chip.
     keep_empty : bool, default False
-        Whether pictures without masks are kept where they have data.
+        Whether pictures without masks are kept if they have data.
     annotations_complete : bool, default False
-        Whether every object of the classes is annotated, so that what no annotation shows is background. Pictures of classes
-        then have 0 for background and the classes from 1 on, instead of 255 and the classes from 0 on. Pixels without data stay
-        255, and so does the ground of annotations that have no mask in a picture: those that were rejected, and those of which
-        a chip shows too little. With ``keep_empty`` the set also has pictures of background alone.
+        Whether every object of the classes is annotated, so that pixels without an annotation are background. Label images
+        then have 0 for background and class values from 1, instead of 255 for unlabelled and class values from 0. These pixels
+        stay 255: pixels without data, and the area of annotations that have no mask in a picture because it was rejected or
+        because a chip shows too little of them. With ``keep_empty`` the set also has pictures that show only background.
     copy_images : bool, default False
         Whether images that are not cut are copied into the data set.
     polygons : bool, default False
-        Whether the whole objects are written to ``polygons.parquet``, each once, in the images' CRS; EPSG:4326 if they have
-        several, pixels of their images if they have none.
+        Whether the whole objects are written to ``polygons.parquet``, each once, in the CRS of the images. If the images have
+        several CRSs it is EPSG:4326; if they have none, coordinates are pixels of the images.
     exports : sequence of str
-        Formats besides COCO: ``"dota"``, ``"voc"``, ``"yolo-boxes"``, ``"yolo-obb"``, ``"yolo-segments"``, and ``"torchgeo"``,
-        GeoTIFFs of the classes in ``masks``, which go with the images.
+        Formats in addition to COCO: ``"dota"``, ``"voc"``, ``"yolo-boxes"``, ``"yolo-obb"``, ``"yolo-segments"``, and
+        ``"torchgeo"``, which writes the label images as GeoTIFFs into ``masks``, for use with the images.
     split : (float, float, float), optional
-        Shares of train, val and test. No two parts show the same ground.
+        Fractions of train, val and test. Two parts never show the same ground.
     block_m : float, optional
-        Side in metres of the blocks of ground that are divided. By default four times the longest side of a picture, or three,
-        two or one where there would be fewer than twelve blocks.
+        Side in metres of the blocks of ground that are assigned to the parts. The default is four times the longest side of a
+        picture, or three times, twice or once, if there would be fewer than twelve blocks.
     seed : int, default 0
-        Of the split.
+        Seed of the split.
     license : str
-        For the data card.
+        Licence for the data card.
     device, dtype, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole
         See `samgeo.Predictor`.
     scheduler, workers
-        Where Dask works, an image a task; see `samgeo.segment`.
+        Where Dask runs the tasks, one for each image; see `samgeo.segment`.
     verify : bool, default False
-        Whether to compare the digest of every file of the images that are done, in place of their sizes and times of
-        modification alone. It reads the whole set.
+        Whether to compare the digests of all files of finished images, and not only their sizes and modification times. This
+        reads the whole data set.
     progress : bool, default True
         Whether to show a progress bar on standard error.
 
     Returns
     -------
     MadeSet
+        The folder, and counts of its content.
 
     Raises
     ------
     SamgeoError
-        Before work starts, if an input or an option cannot work, or ``output`` was begun in another way. Images that cannot be
-        used do not end the work.
+        Before the work starts, if an input or an option is invalid, or if ``output`` was begun with other inputs or options.
+        Images that cannot be used do not stop the work.
 
     Warns
     -----
     SplitWarning
         If more than a tenth of the pictures are in no part of the split.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import geopandas as gpd
+    >>> import numpy as np
+    >>> from shapely.geometry import box
+    >>> from samgeo.samrs import make_samrs
+    >>> from samgeo.testing import Oracle, encode_ids, write_raster
+    >>> labels = np.zeros((128, 128), dtype=np.int32)
+    >>> labels[20:60, 30:80] = 1
+    >>> Path("images").mkdir()
+    >>> image = write_raster(Path("images/a.tif"), encode_ids(labels))  # pixels of 0.5 m from (500000, 5400000)
+    >>> house = box(500_015, 5_399_970, 500_040, 5_399_990)
+    >>> gpd.GeoDataFrame({"class": ["house"]}, geometry=[house], crs="EPSG:32633").to_parquet("boxes.parquet")
+    >>> made = make_samrs("images", "boxes.parquet", "dataset", model=Oracle(128), class_column="class", progress=False)
+    >>> made.pictures, made.instances, made.statistics["classes"][0]["pixels"]
+    (1, 1, 2000)
     """
     from tqdm import tqdm
 
@@ -289,10 +314,13 @@ def make_samrs(
 
 
 def _look_at_first(jobs: Sequence[ImageJob], recipe: SetOptions) -> None:
-    """Warn where the picture of the first image is perhaps not the one that is meant; others will be like it."""
+    """Open the first image with checks, so that a warning is issued if its pixels may be interpreted in a wrong way.
+
+    The other images are assumed to be similar.
+    """
     from samgeo.geo.raster.raster import Raster
 
-    # An image that cannot be read is listed with the others when the work comes to it.
+    # An image that cannot be read is listed in the results later.
     with suppress(RasterError):
         for job in jobs[:1]:
             Raster.open(job.path, bands=recipe.bands, stretch=recipe.stretch, nodata=recipe.nodata, alpha=recipe.alpha)
@@ -321,6 +349,7 @@ def _jobs(files: ImageFiles, table: Annotations, recipe: SetOptions, failed: dic
 def _manifest(
     recipe: SetOptions, model: Mapping[str, str], table: Annotations, files: ImageFiles, jobs: Sequence[ImageJob]
 ) -> dict[str, Any]:
+    """Return everything that the result depends on, for the manifest of the data set."""
     from samgeo import __version__
 
     digests = {job.name: job.digest for job in jobs}
@@ -334,7 +363,7 @@ def _manifest(
 
 
 def _divide(jobs: Sequence[ImageJob], parts: Sequence[Any], recipe: SetOptions) -> tuple[dict[str, str], str]:
-    """Divide the pictures that there are by what they show; say what would keep those that are left out."""
+    """Split the pictures by the ground that they show; also return advice about the pictures that are left out."""
     made = {picture.name for part in parts for picture in part.pictures}
     shown = {chip.name: Shown(job.name, ground_of(chip.geobox)) for job in jobs for chip in job.chips if chip.name in made}
     side = recipe.block_m or default_block_m(list(shown.values()))

@@ -1,6 +1,6 @@
-"""What is to be done: images with their annotations, each cut into chips.
+"""Planning of a data set: the annotations are read, classes are selected, and each image is divided into chips.
 
-Annotations for a data set: read beside images that may be broken, and brought to the classes that are wanted.
+The images may be broken or missing; they are listed with the reasons.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ __all__ = ["Chip", "ImageJob", "digest_of", "file_digest", "make_job", "prompts_
 
 Floats = NDArray[np.float64]
 
-# A larger picture of classes is no use, and its colours would not fit into memory.
+# A larger label image is not useful, and its colours might not fit into memory.
 MOST_PIXELS = 1 << 28
 _READ_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chip:
-    """A picture of the data set.
+    """Plan of one picture of the data set: a chip, or an image that is not cut.
 
     Attributes
     ----------
     name : str
-        Of its file: below ``images``, or of the image itself where nothing is cut.
+        Name of its file in ``images``, or of the image itself if it is not cut.
     rect : Rect
-        In pixels of the image.
+        Position in pixels of the image.
     rows : ndarray of int64
-        The job's annotations that it shows, in their order.
+        Indices of the job's annotations that it shows, in their order.
     geobox : GeoBox
-        Where it lies.
+        Georeference.
     """
 
     name: str
@@ -65,30 +65,35 @@ class Chip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageJob:
-    """An image with its annotations.
+    """Plan of one image with its annotations.
 
     Attributes
     ----------
     name : str
+        Name of the image.
     path : Path
+        File of the image.
     digest : str
         SHA-256 of the file.
     geobox : GeoBox
-        The whole image.
+        Georeference of the whole image.
     is_cut : bool
         Whether chips are written.
     annotations : ndarray of int64, shape (N,)
-        Rows of the table.
+        Rows of the table of annotations.
     labels : ndarray of int64, shape (N,)
+        Class of each annotation.
     boxes_px : ndarray, shape (N, 4)
-        Horizontal boxes to ask with, cut to the image.
+        Horizontal boxes for the prompts, cut to the image.
     polygons_px : ndarray of polygons, shape (N,)
-        Oriented boxes to ask with too, cut to the image, empty where there is none; None where they are not asked.
+        Oriented boxes for the prompts, cut to the image, empty for annotations without one; None if prompts have no oriented
+        boxes.
     outlines_px : ndarray of polygons, shape (N,)
-        What was annotated: the oriented box where there is one, else the horizontal one.
+        Annotated outlines: the oriented box if there is one, otherwise the horizontal box.
     chips : tuple of Chip
+        Pictures of the image.
     wrong : dict of int to str
-        Why an annotation is not asked at all: index of the job's annotations to reason.
+        Annotations without a prompt: index of the job's annotation to reason.
     """
 
     name: str
@@ -106,20 +111,23 @@ class ImageJob:
 
 
 def prompts_of(table: Annotations, prompt: str) -> tuple[Floats, NDArray[np.object_] | None, NDArray[np.object_]]:
-    """Return what each annotation is asked with.
+    """Return the prompts of annotations.
 
     Parameters
     ----------
     table : Annotations
+        The annotations.
     prompt : {"hbox", "rhbox", "rbox"}
+        Kind of prompt; see `make_samrs`.
 
     Returns
     -------
     boxes_px : ndarray, shape (N, 4)
+        Horizontal boxes.
     polygons_px : ndarray of polygons, shape (N,), or None
-        Oriented boxes, if these are asked too; empty for annotations that are horizontal boxes.
+        Oriented boxes, if the prompts have them; empty for annotations that are horizontal boxes.
     outlines : ndarray of polygons, shape (N,)
-        By which chips are judged: the oriented box where there is one, else the box.
+        Outlines by which the visible fraction in chips is measured: the oriented box if there is one, otherwise the box.
     """
     boxes = table.boxes_px.copy()
     corners = table.rboxes_px() if prompt == "rbox" else table.corners_px
@@ -127,7 +135,7 @@ def prompts_of(table: Annotations, prompt: str) -> tuple[Floats, NDArray[np.obje
     if prompt != "hbox":
         boxes[oriented] = np.concatenate([corners[oriented].min(axis=1), corners[oriented].max(axis=1)], axis=1)
     outlines = np.asarray(shapely.box(*boxes.T), dtype=np.object_)
-    # Four corners need not be in order around the box.
+    # The convex hull is used, because the four corners may not be in order around the box.
     outlines[oriented] = [shapely.MultiPoint(one).convex_hull for one in corners[oriented]]
     if prompt != "rbox":
         return boxes, None, outlines
@@ -137,27 +145,34 @@ def prompts_of(table: Annotations, prompt: str) -> tuple[Floats, NDArray[np.obje
 
 
 def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64], recipe: SetOptions) -> ImageJob:
-    """Plan an image.
+    """Plan one image.
 
     Parameters
     ----------
     name, path
-        The image.
+        Name and file of the image.
     table : Annotations
+        All annotations.
     rows : ndarray of int64
-        Its rows.
+        Rows of the image's annotations.
     recipe : SetOptions
+        Options of the data set.
+
+    Returns
+    -------
+    ImageJob
+        The plan.
 
     Raises
     ------
     RasterError
         If the image cannot be opened.
     OptionError
-        If it is too large for one picture, or lacks the georeference that an export needs.
+        If the image is too large for one picture, or lacks the georeference that an export needs.
     """
     from samgeo.geo.raster.raster import Raster
 
-    # Opening with a stretch reads no pixels.
+    # With a given stretch, opening an image reads no pixels.
     raster = Raster.open(path, stretch=recipe.stretch or (0, 255), alpha=recipe.alpha, check=False)
     mine = table.take(rows)
     boxes, polygons, outlines = prompts_of(mine, recipe.prompt)
@@ -174,7 +189,7 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
         suffix = ".png" if is_plain(raster) else ".tif"
         chips = []
         for rect in chip_rects(raster.shape, recipe.chip, recipe.chip_overlap):
-            # A share that is the limit to rounding reaches it.
+            # The small tolerance accepts fractions that are equal to the limit except for rounding.
             shown = np.flatnonzero(asked & (visible_shares(outlines, rect, frame) > max(recipe.min_visible - 1e-9, 0)))
             if len(shown) or recipe.keep_empty:
                 chips.append(Chip(chip_name(name, rect, suffix), rect, shown, raster.geobox[rect.slices_in(frame)]))
@@ -182,7 +197,7 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
         for number in np.setdiff1d(np.flatnonzero(asked), seen).tolist():
             wrong[number] = f"cut: no chip shows {recipe.min_visible:.0%} of it"
     digest = file_digest(path)
-    # A model knows nothing of what is past the image, and a box that says so is answered badly.
+    # Boxes are cut to the image, because models give worse masks for boxes that extend beyond it.
     boxes = np.clip(boxes, 0, np.array([width, height] * 2))
     if polygons is not None:
         polygons = np.asarray(shapely.clip_by_rect(polygons, 0, 0, width, height), dtype=np.object_)
@@ -191,6 +206,7 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
 
 
 def _wrong(table: Annotations, outlines: NDArray[np.object_], inside: NDArray[np.bool_]) -> dict[int, str]:
+    """Return the annotations that get no prompt, with the reasons."""
     wrong = {}
     empty = (shapely.area(outlines) == 0) | (table.boxes_px[:, :2] == table.boxes_px[:, 2:]).any(axis=1)
     for number in range(len(table)):
@@ -204,6 +220,7 @@ def _wrong(table: Annotations, outlines: NDArray[np.object_], inside: NDArray[np
 
 
 def _check(raster: Raster, recipe: SetOptions) -> None:
+    """Raise an `OptionError` if an image cannot be used with the options."""
     height, width = raster.shape
     if recipe.chip is None and height * width > MOST_PIXELS:
         raise OptionError(f"{raster.name} has {height} x {width} pixels, too many for one picture; cut it with chip=1024.")
@@ -215,7 +232,7 @@ def _check(raster: Raster, recipe: SetOptions) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, empty where it cannot be read."""
+    """Return the SHA-256 of a file; empty if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -227,7 +244,10 @@ def file_digest(path: Path) -> str:
 
 
 def digest_of(table: Annotations) -> str:
-    """Return a digest of annotations: classes, and images with all that is said of them, whatever their suffixes and sizes."""
+    """Return a digest of annotations: of the classes, of the images, and of all columns.
+
+    Suffixes and sizes of images do not change it.
+    """
     digest = hashlib.sha256(repr((table.classes, [without_suffix(one.name) for one in table.images])).encode())
     for column in (table.image, table.label, table.boxes_px, table.corners_px, table.scores, table.difficult, table.crowd):
         digest.update(np.ascontiguousarray(column).tobytes())
@@ -237,13 +257,14 @@ def digest_of(table: Annotations) -> str:
 
 
 def _shape_bytes(shape: Any) -> bytes:
+    """Return the bytes of a polygon or a mask for the digest."""
     if isinstance(shape, shapely.Geometry):
         return bytes(shapely.to_wkb(shape))
     return repr(shape.shape).encode() + bytes(shape.counts.tobytes())
 
 
 def open_images(images: ImageFiles) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
-    """Return the sizes of the images that can be opened, and why the others cannot."""
+    """Return the sizes of the images that can be opened, and the reasons why others cannot be opened."""
     from samgeo.geo.raster.sources.file_source import FileSource
 
     good: dict[str, tuple[int, int]] = {}
@@ -259,16 +280,16 @@ def open_images(images: ImageFiles) -> tuple[dict[str, tuple[int, int]], dict[st
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Refuse images whose pictures would have the same name.
+    """Raise an error if two images would give pictures with the same name.
 
     Raises
     ------
     OptionError
-        If there are any.
+        If there are such images.
     """
     owner: dict[str, str] = {}
     for name in names:
-        # Some file systems take names that differ only in case for the same.
+        # Some file systems do not distinguish upper and lower case in names.
         key = without_suffix(name).lower()
         if key in owner:
             raise OptionError(f"{owner[key]} and {name} would both be {without_suffix(name)}.png; rename one of them.")
@@ -285,29 +306,32 @@ def read_tolerant(
     annotations: Any,
     reading: Mapping[str, Any],
 ) -> tuple[Annotations, dict[str, str]]:
-    """Read annotations, whose images may be broken or missing.
+    """Read annotations of images that may be broken or missing.
 
     Parameters
     ----------
     files : ImageFiles
-        Those of ``images``.
+        The image files.
     images : path
+        File or folder of the images.
     annotations : path or Annotations
+        The annotations.
     reading : mapping
-        ``format``, ``class_column``, ``class_name``, ``pixels`` and ``on_error`` of `read_annotations`.
+        Options ``format``, ``class_column``, ``class_name``, ``pixels`` and ``on_error`` of `read_annotations`.
 
     Returns
     -------
     Annotations
+        The annotations.
     dict of str to str
-        Images with annotations that cannot be used, and why.
+        Annotated images that cannot be used, with the reasons.
 
     Raises
     ------
     AnnotationError
         If the annotations cannot be read, or none of them belongs to an image.
     OptionError
-        If an option has no use.
+        If an option is given that has no effect.
     """
     good, bad = open_images(files)
     if isinstance(annotations, Annotations):
@@ -316,7 +340,7 @@ def read_tolerant(
         table = annotations
     else:
         is_layer = _is_layer(Path(split_layer(annotations)[0]), reading["format"])
-        # Layers need the images themselves; other formats their sizes, and can do without those of broken ones.
+        # Vector layers need the georeference of the images. Other formats need only the sizes, and not those of broken images.
         given = images if is_layer or not bad else good
         table = read_annotations(annotations, images=given, **reading)
     table = _matched(table, files)
@@ -339,12 +363,12 @@ def read_tolerant(
 
 
 def with_classes(table: Annotations, classes: Sequence[str] | None) -> Annotations:
-    """Return the annotations of some classes, numbered in their order.
+    """Return the annotations of the given classes, numbered in the given order.
 
     Raises
     ------
     OptionError
-        If a class is unknown or comes twice.
+        If a class is unknown or given twice.
     """
     if classes is None:
         return table
@@ -360,18 +384,18 @@ def with_classes(table: Annotations, classes: Sequence[str] | None) -> Annotatio
 
 
 def _is_layer(path: Path, kind: str | None) -> bool:
-    """Whether a file has coordinates on the ground, and so needs the images themselves."""
+    """Return whether a file has coordinates on the ground, so that the images are needed to read it."""
     if kind is not None or not path.is_file():
         return kind in _PLACED
     try:
         return format_of_file(path) in _PLACED
     except AnnotationError:
-        # Reading it says what is wrong.
+        # The error for the user is raised later, when the file is read.
         return False
 
 
 def _matched(table: Annotations, files: ImageFiles) -> Annotations:
-    """Return the table with the names of files, where a table or a format has other ones."""
+    """Return the table with the names of the image files, where the annotations use other names."""
     from samgeo.annotations.parsing.text_files import Where
 
     names = [files.find(image.name, Where(Path(image.name))) or image.name for image in table.images]

@@ -1,4 +1,4 @@
-"""The options of a data set: what they are, and whether they can work."""
+"""Options of a data set, with checks of their values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EXPORTS = ("dota", "torchgeo", "voc", "yolo-boxes", "yolo-obb", "yolo-segments")
 
 @dataclass(frozen=True, slots=True)
 class SetOptions:
-    """How a data set is made; all of it is part of the result. See `make_samrs` for the meaning of each.
+    """Options that determine the content of a data set; `make_samrs` describes each of them.
 
     Raises
     ------
     OptionError
-        If an option cannot work.
+        If an option is invalid.
     """
 
     prompt: Literal["hbox", "rhbox", "rbox"] = "hbox"
@@ -75,7 +75,7 @@ class SetOptions:
             _shares(self.split)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the options for JSON."""
+        """Return the options as plain values for JSON."""
         floats = {name: float(getattr(self, name)) for name in ("min_box_iou", "min_visible", "min_part", "min_hole")}
         return (
             asdict(self)
@@ -89,15 +89,18 @@ class SetOptions:
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise an `OptionError` unless the value is a known one."""
     if value not in known:
         raise OptionError(f"{name} is {value!r}; give one of {', '.join(known)}.")
 
 
 def _share(name: str, value: float) -> None:
+    """Raise an `OptionError` unless the value is from 0 to 1."""
     if not 0 <= value <= 1:
         raise OptionError(f"{name} is {value}; give a number from 0 to 1.")
 
 
 def _shares(split: tuple[float, float, float]) -> None:
+    """Raise an `OptionError` unless there are three fractions that add up to 1."""
     if len(split) != 3 or not all(0 <= share <= 1 for share in split) or abs(sum(split) - 1) > 1e-6:
         raise OptionError(f"split is {split}; give the shares of train, val and test, which add up to 1.")

@@ -1,6 +1,6 @@
-"""Train, val and test by blocks of ground, so that no two of them show the same place.
+"""Split of a data set into train, val and test by blocks of ground, so that no two parts show the same place.
 
-Why a split leaves pictures out, and with which overlap of chips or side of blocks it would not.
+Also advice for the user: why a split leaves pictures out, and which chip overlap or block size would keep them.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ __all__ = ["PARTS", "Shown", "advise", "default_block_m", "ground_of", "split"]
 
 PARTS = ("train", "val", "test")
 
-# EASE-Grid 2.0: one grid for the whole earth in which areas are true, so that blocks are equally large everywhere.
+# EASE-Grid 2.0 is one equal-area grid for the whole earth, so that blocks have the same area everywhere.
 _GROUND_CRS = "EPSG:6933"
-# Blocks are as large as leaves so many of them, but no smaller than a picture.
+# By default, a block is at most _BLOCK_SIDES pictures long, and shorter if there would be fewer than _ENOUGH_BLOCKS blocks.
 _BLOCK_SIDES, _ENOUGH_BLOCKS = 4, 12
-# Neighbours share an edge, and coordinates are rounded.
+# Smaller overlaps, as fractions of the area, are rounding errors: neighbours share an edge, and coordinates are rounded.
 _SAME_PLACE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """What a picture shows.
+    """Source and ground of a picture.
 
     Attributes
     ----------
     image : str
-        That it was cut from.
+        Name of the image from which it was cut.
     ground : Polygon or None
-        In metres of an equal-area grid of the earth; None without a georeference.
+        Ground that it shows, in metres of a global equal-area grid; None without a georeference.
     """
 
     image: str
@@ -53,7 +53,7 @@ class Shown:
 
 
 def ground_of(geobox: GeoBox) -> shapely.Polygon | None:
-    """Return the ground of a picture, None where it has no CRS or lies where the grid has no place."""
+    """Return the ground of a picture; None if it has no CRS, or lies outside the valid area of the grid."""
     from samgeo.geo.coordinates.pixel_coordinates import from_pixels
 
     if geobox.crs is None:
@@ -65,9 +65,10 @@ def ground_of(geobox: GeoBox) -> shapely.Polygon | None:
 
 
 def default_block_m(shown: Sequence[Shown]) -> float:
-    """Return the side of blocks in metres; 0 without any ground.
+    """Return the default side of blocks in metres; 0 if no picture has a georeference.
 
-    Four, three, two or one times the longest side of a picture: the most with which there are twelve blocks.
+    It is four, three, two or one times the longest side of a picture: the largest with which there are at least twelve blocks.
+    If there is none, it is the longest side of a picture.
     """
     placed = [one for one in shown if one.ground is not None]
     bounds = [one.ground.bounds for one in placed if one.ground is not None]
@@ -77,26 +78,27 @@ def default_block_m(shown: Sequence[Shown]) -> float:
 
 
 def split(shown: Mapping[str, Shown], shares: Sequence[float], block_m: float, seed: int) -> dict[str, str]:
-    """Divide pictures.
+    """Split pictures into train, val and test.
 
-    Those with a place on the ground go by the block in which their middle lies; the others by the image that they are of.
-    Blocks go in an order drawn by the seed to whichever part lacks most of its share. Where pictures of two parts show the same
-    ground, one is left out: that of train first, of val next.
+    Pictures with a georeference are grouped by the block that contains their middle; other pictures are grouped by their image.
+    Groups are visited in a random order that depends on the seed, and each goes to the part that lacks most of its fraction. If
+    pictures of two parts show the same ground, one is left out: the picture of train, or of val if there is none of train.
 
     Parameters
     ----------
     shown : mapping of str to Shown
         Pictures by name.
     shares : sequence of 3 float
-        Of train, val and test.
+        Fractions of train, val and test.
     block_m : float
         Side of a block in metres.
     seed : int
+        Seed of the order of the groups.
 
     Returns
     -------
     dict of str to str
-        ``"train"``, ``"val"`` or ``"test"`` for each picture; empty for those left out.
+        ``"train"``, ``"val"`` or ``"test"`` for each picture; empty for pictures that are left out.
     """
     blocks: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for name, one in shown.items():
@@ -107,7 +109,7 @@ def split(shown: Mapping[str, Shown], shares: Sequence[float], block_m: float, s
     wanted = np.array(shares) * len(shown)
     for position, block in enumerate(order):
         empty = (counts == 0) & (wanted > 0)
-        # With the last blocks, what has nothing yet gets something.
+        # The last blocks go to parts that are still empty.
         is_last = len(order) - position <= empty.sum()
         lack = np.where(empty, wanted, -np.inf) if is_last else wanted - counts
         part = int(np.argmax(lack))
@@ -117,6 +119,7 @@ def split(shown: Mapping[str, Shown], shares: Sequence[float], block_m: float, s
 
 
 def _block(one: Shown, block_m: float) -> tuple[Any, ...]:
+    """Return the key of the group of a picture: its block of ground, or its image."""
     if one.ground is None:
         return ("image", one.image)
     x0, y0, x1, y1 = one.ground.bounds
@@ -124,7 +127,10 @@ def _block(one: Shown, block_m: float) -> tuple[Any, ...]:
 
 
 def _shared(shown: Mapping[str, Shown], part_of: Mapping[str, str]) -> set[str]:
-    """Return pictures that show ground of a part that comes later; of those that are kept, no two parts share any."""
+    """Return pictures that show the same ground as pictures of a later part.
+
+    Of the other pictures, no two parts show the same ground.
+    """
     placed = [(name, one.ground) for name, one in shown.items() if one.ground is not None]
     if not placed:
         return set()
@@ -137,7 +143,7 @@ def _shared(shown: Mapping[str, Shown], part_of: Mapping[str, str]) -> set[str]:
     common = shapely.area(shapely.intersection(shapes[i], shapes[j]))
     same = common > _SAME_PLACE * np.minimum(shapely.area(shapes[i]), shapely.area(shapes[j]))
     left_out: set[int] = set()
-    # Those of val that are left out no longer take anything from train.
+    # Val is processed first, because its pictures that are left out no longer exclude pictures of train.
     for part in (1, 0):
         for first, second in zip(i[same].tolist(), j[same].tolist(), strict=True):
             if rank[first] == part and second not in left_out:
@@ -145,34 +151,34 @@ def _shared(shown: Mapping[str, Shown], part_of: Mapping[str, str]) -> set[str]:
     return {names[index] for index in left_out}
 
 
-# Sides of blocks that are tried, in sides of the blocks that were used.
+# Block sides to try, as multiples of the side that was used.
 _TIMES = (1.5, 2, 3, 4, 6, 8, 12, 16)
-# A side that leaves out no more than this share is good enough; larger blocks only make the parts less alike.
+# A side that leaves out at most this fraction is accepted, because larger blocks only make the parts less similar.
 _FEW = 0.1
 
 
 def advise(
     shown: Mapping[str, Shown], part_of: Mapping[str, str], jobs: Sequence[ImageJob], recipe: SetOptions, block_m: float
 ) -> str:
-    """Say how many pictures a split leaves out, why, and what would keep them.
+    """Return a text that says how many pictures a split leaves out, why, and which options would keep them.
 
     Parameters
     ----------
     shown : mapping of str to Shown
         Pictures by name.
     part_of : mapping of str to str
-        From `split`.
+        Result of `split`.
     jobs : sequence of ImageJob
-        The images.
+        Plans of the images.
     recipe : SetOptions
-        With the shares and the seed of the split.
+        Options with the fractions and the seed of the split.
     block_m : float
         Side of the blocks that were used, in metres.
 
     Returns
     -------
     str
-        Two or three sentences; empty where no picture is left out.
+        Two or three sentences; empty if no picture is left out.
     """
     left_out = sum(not part for part in part_of.values())
     if not left_out:
@@ -200,10 +206,13 @@ def advise(
 
 
 def _better_blocks(shown: Mapping[str, Shown], recipe: SetOptions, block_m: float, kept: int) -> tuple[float, int]:
-    """Return the smallest side with which few pictures are left out, else that which keeps most; 0 where none keeps more."""
+    """Return the smallest block side with which few pictures are left out, and the number of pictures that are kept.
+
+    If there is none, return the side that keeps the most pictures; 0 if no side keeps more than now.
+    """
     best = (0.0, kept)
     for times in _TIMES:
-        # Two digits, as the side is said with few.
+        # The side is rounded to two digits, because the advice shows only a few.
         side = float(f"{block_m * times:.2g}")
         parts = split(shown, recipe.split or (), side, recipe.seed)
         if not _is_complete(parts, recipe):
@@ -217,7 +226,7 @@ def _better_blocks(shown: Mapping[str, Shown], recipe: SetOptions, block_m: floa
 
 
 def _without_overlap(jobs: Sequence[ImageJob], recipe: SetOptions) -> dict[str, Shown]:
-    """Return what pictures would show if chips did not overlap; those that show no annotation are none."""
+    """Return what the pictures would show if chips did not overlap; chips that would show no annotation are left out."""
     found = {}
     for job in jobs:
         height, width = job.geobox.shape
@@ -232,10 +241,11 @@ def _without_overlap(jobs: Sequence[ImageJob], recipe: SetOptions) -> dict[str, 
 
 
 def _kept(part_of: Mapping[str, str]) -> int:
+    """Return the number of pictures that are in some part."""
     return sum(bool(part) for part in part_of.values())
 
 
 def _is_complete(part_of: Mapping[str, str], recipe: SetOptions) -> bool:
-    """Whether every part that is to have a share has pictures."""
+    """Return whether every part with a fraction above 0 has pictures."""
     there = set(part_of.values())
     return all(name in there for name, share in zip(PARTS, recipe.split or (), strict=True) if share > 0)

@@ -1,4 +1,4 @@
-"""One image from its file to its pictures: all are checked, then get their names, and then the part says that it is done."""
+"""The processing of one image: masks are computed, files are written and checked, and a record marks the image as finished."""
 
 from __future__ import annotations
 
@@ -41,22 +41,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Shared", "make_image"]
 
-# What places an image and lies beside it.
+# Endings of companion files, which hold the georeference or the mask of an image.
 _BESIDE = (".aux.xml", ".msk")
 _BESIDE_STEM = (".tfw", ".jgw", ".pgw", ".wld", ".prj")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
-    """What the work on every image needs.
+    """Data that the processing of every image needs.
 
     Attributes
     ----------
     folder : Folder
-        Of the data set.
+        Folder of the data set.
     recipe : SetOptions
+        Options of the data set.
     classes : tuple of str
+        Names of the classes.
     colors : tuple of (int, int, int)
+        Colour of each class.
     """
 
     folder: Folder
@@ -66,18 +69,21 @@ class Shared:
 
 
 def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob) -> str:
-    """Make everything of one image.
+    """Make all files of one image.
 
     Parameters
     ----------
     shared : Shared
+        Folder, options and classes of the data set.
     model : Segmenter or ModelReference
+        The model, or a reference with which a worker process loads it.
     job : ImageJob
+        The image with its annotations.
 
     Returns
     -------
     str
-        Why the image could not be used, and then nothing is there of it; empty where it is done.
+        Reason why the image could not be used, in which case no files of it are written; empty if it is finished.
     """
     from samgeo.geo.raster.raster import Raster
     from samgeo.segmentation.predictor import Predictor
@@ -86,7 +92,7 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob)
     segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
     try:
         reading = {"bands": recipe.bands, "stretch": recipe.stretch, "nodata": recipe.nodata, "alpha": recipe.alpha}
-        # There may be thousands of images, in other processes: `make_samrs` looks at the first one.
+        # There may be thousands of images in several processes, so that only `make_samrs` checks the first image.
         raster = Raster.open(job.path, **reading, check=False)
         predictor = Predictor(
             raster,
@@ -112,7 +118,7 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob)
 
 
 class _Staging:
-    """A place for an image's files until all of them are whole."""
+    """A temporary folder for an image's files, until all of them are complete."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -126,18 +132,18 @@ class _Staging:
         self._place.cleanup()
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file that will have this name in the data set."""
+        """Write a file that gets this name in the data set when it is published."""
         write_checked(self.path(name), content)
 
     def path(self, name: str) -> Path:
-        """Return where to write a file that will have this name in the data set."""
+        """Return the temporary path of a file that gets this name in the data set when it is published."""
         path = Path(self._place.name) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         self._names.append(name)
         return path
 
     def publish(self) -> tuple[FileRecord, ...]:
-        """Put all files on the disk, move them to their names, and return what they are."""
+        """Sync all files to the disk, move them to their names in the data set, and return their records."""
         records = []
         for name in self._names:
             staged = Path(self._place.name) / name
@@ -152,7 +158,7 @@ class _Staging:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Making:
-    """One image with its answers, and where its files go."""
+    """One image with its masks, and the temporary folder for its files."""
 
     staging: _Staging
     shared: Shared
@@ -165,7 +171,7 @@ class _Making:
         return self.predictor.raster
 
     def everything(self) -> ImagePart:
-        """Write all files; return the part."""
+        """Write all files and return the record of the image."""
         job = self.job
         rejected = [Rejected(int(job.annotations[number]), "", reason, None) for number, reason in job.wrong.items()]
         for number, answer in self.answers.items():
@@ -183,7 +189,10 @@ class _Making:
         return ImagePart(job.name, job.digest, pictures, tuple(rejected))
 
     def _picture(self, chip: Chip, rejected: list[Rejected]) -> PictureRecord | None:
-        """Write the files of one chip: none where it shows no mask, unless empty ones are wanted and it has data."""
+        """Write the files of one chip and return its record.
+
+        No files are written, and None is returned, if the chip shows no mask, unless it has data and ``keep_empty`` is true.
+        """
         rect, recipe = chip.rect, self.shared.recipe
         masks, instances = self._instances(chip, rejected)
         needs_data = recipe.annotations_complete or (recipe.keep_empty and not masks)
@@ -211,7 +220,7 @@ class _Making:
         return PictureRecord(chip.name, rect.x0, rect.y0, *rect.shape, pixels, empty, tuple(instances))
 
     def _instances(self, chip: Chip, rejected: list[Rejected]) -> tuple[list[Mask], list[Instance]]:
-        """Return what a chip shows of the masks, in its pixels."""
+        """Return the parts of the masks that a chip shows, in pixels of the chip."""
         rect, job = chip.rect, self.job
         masks, instances = [], []
         for number in chip.rows.tolist():
@@ -219,7 +228,7 @@ class _Making:
             if answer.segment is None or answer.reason:
                 continue
             annotation, label = int(job.annotations[number]), int(job.labels[number])
-            # The edge of a chip may leave specks of an object that has none.
+            # Cutting at the edge of a chip may leave specks, which the object itself does not have.
             (shown,) = self.predictor.clean([replace(answer.segment, mask=answer.segment.mask.clip(rect))])
             mask = shown.mask.shift(-rect.x0, -rect.y0)
             if mask.is_empty:
@@ -232,7 +241,7 @@ class _Making:
         return masks, instances
 
     def _polygons(self) -> None:
-        """Write the whole objects of the image, each once, in its CRS."""
+        """Write the whole objects of the image as polygons in its CRS, each once."""
         import pandas as pd
 
         from samgeo.geo.vector.reading import write_vectors
@@ -252,6 +261,7 @@ class _Making:
 
 
 def _with_companions(job: ImageJob) -> Sequence[tuple[str, Path]]:
+    """Return the names and paths of an image and of its companion files."""
     beside = [(job.name + end, job.path.with_name(job.path.name + end)) for end in _BESIDE]
     beside += [(without_suffix(job.name) + end, job.path.with_suffix(end)) for end in _BESIDE_STEM]
     return [(job.name, job.path), *((name, path) for name, path in beside if path.is_file())]

@@ -1,6 +1,7 @@
-"""An oracle model, rasters of every kind and exact scenes, for tests.
+"""Tools for tests: an oracle model, raster files of every kind, and scenes with known objects.
 
-The oracle knows the truth of scenes whose pixels carry the numbers of their objects.
+Options such as a shape or a data type enter. Arrays, raster files and models leave. The pixels of a scene hold the numbers of
+their objects, from which the oracle model reads the true masks.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The demonstration: a generated town through the main job, judged by its own truth."""
+"""The demonstration: segmentation of a generated town, compared with the true buildings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["Demo", "run_demo"]
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What the demonstration made.
+    """Result of the demonstration.
 
     Attributes
     ----------
     image, objects, picture : Path
-        The town, the objects found in it, and both in one picture.
+        Files of the town, of the objects found in it, and of a picture that shows both.
     matches : Matches
-        Its buildings against the objects at IoU 0.5.
+        Comparison of the objects with the true buildings at an IoU of 0.5.
     seconds : float
-        That segmenting took.
+        Duration of the segmentation.
     """
 
     image: Path
@@ -37,7 +37,7 @@ class Demo:
     seconds: float
 
     def summary(self) -> str:
-        """Return what a person wants to read."""
+        """Return a text for the user: the counts, the duration, and the paths of the files."""
         matches = self.matches
         return (
             f"{matches.found} objects in {self.seconds:.0f} s; {matches.matched} of {matches.truth} buildings found "
@@ -48,21 +48,34 @@ class Demo:
 
 @check_types
 def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
-    """Generate a town, segment it with the bundled model, and compare with the truth.
+    """Generate a town, segment it with the bundled model, and compare the result with the truth.
 
     Parameters
     ----------
     folder : Path
-        Gets ``town.tif``, ``objects.parquet`` and ``objects.png``; files of an earlier demonstration are replaced.
+        Folder for ``town.tif``, ``objects.parquet`` and ``objects.png``. Files of an earlier demonstration are replaced.
     size : int, default 1024
-        Side of the town in pixels.
+        Side of the town in pixels, at least 128.
     seed : int, default 1
-        Which town.
+        Seed of the town.
+
+    Returns
+    -------
+    Demo
+        The files, and the comparison with the truth.
 
     Raises
     ------
     OptionError
         If the folder cannot be made or the town would be too small.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from samgeo.testing import run_demo
+    >>> demo = run_demo(Path("demo"), size=128)
+    >>> sorted(path.name for path in Path("demo").iterdir())
+    ['objects.parquet', 'objects.png', 'town.tif']
     """
     from samgeo.evaluation import match
     from samgeo.plot.display import show

@@ -1,4 +1,4 @@
-"""Exact scenes for merging: arrays of object ids, and rasters whose pixels carry them."""
+"""Scenes with known objects: arrays of object ids, and images whose pixels encode them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from samgeo.errors import OptionError
 __all__ = ["decode_ids", "encode_ids", "road", "scattered", "touching_grid"]
 
 MAX_ID = 2**24 - 1
-_GAP = 2  # between scattered objects, in pixels: they do not touch even diagonally
-_TRIES = 60  # random places tried for an object before the scene is laid out in cells instead
+_GAP = 2  # Pixels between scattered objects, so that they do not touch even diagonally.
+_TRIES = 60  # Random places tried for an object before the scene is laid out in cells instead.
 
 
 def encode_ids(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Write object ids into the colours of an image, so that a raster's pixels carry them.
+    """Encode object ids as the colours of an image.
 
     Parameters
     ----------
@@ -26,12 +26,19 @@ def encode_ids(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
-        ``id = red + 256 * green + 65536 * blue``.
+        RGB pixels with ``id = red + 256 * green + 65536 * blue``.
 
     Raises
     ------
     OptionError
-        If an id does not fit.
+        If the labels are not integers of shape (H, W), or an id is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.testing import encode_ids
+    >>> encode_ids(np.array([[0, 1, 258]])).tolist()
+    [[[0, 0, 0], [1, 0, 0], [2, 1, 0]]]
     """
     ids = np.asarray(labels)
     if ids.dtype.kind not in "iu" or ids.ndim != 2:
@@ -42,20 +49,29 @@ def encode_ids(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
 
 
 def decode_ids(image: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Read the object ids that `encode_ids` wrote.
+    """Decode the object ids of an image that `encode_ids` made.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (..., H, W, 3)
+        RGB pixels.
 
     Returns
     -------
     ndarray of int32, shape (..., H, W)
+        Object ids.
 
     Raises
     ------
     OptionError
         If the image is not uint8 with three bands.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.testing import decode_ids, encode_ids
+    >>> decode_ids(encode_ids(np.array([[0, 1, 258]]))).tolist()
+    [[0, 1, 258]]
     """
     if image.dtype != np.uint8 or image.ndim < 3 or image.shape[-1] != 3:
         raise OptionError(f"the image is {image.dtype} of shape {image.shape}; give uint8 of shape (H, W, 3).")
@@ -67,29 +83,36 @@ def decode_ids(image: NDArray[np.uint8]) -> NDArray[np.int32]:
 def scattered(
     n: int, shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, min_size: int = 40, max_size: int = 90
 ) -> NDArray[np.int32]:
-    """Scatter rectangles, discs and L shapes that do not touch each other.
+    """Place rectangles, discs and L shapes at random, so that they do not touch each other.
 
     Parameters
     ----------
     n : int
-        Objects: exactly as many, with ids 1 to ``n``.
+        Number of objects. The scene has exactly this number of objects, with ids 1 to ``n``.
     shape : (int, int), default (1024, 1024)
         Height and width in pixels.
     seed : int, default 0
-        Which scene.
+        Seed of the scene.
     min_size, max_size : int, default 40 and 90
-        Sides of an object's box in pixels; the arms of an L are at least half of ``min_size`` wide. Where objects of random
-        size find no room any more, they are laid out in cells, and are as large as their cells allow.
+        Smallest and largest side of an object's bounding box in pixels. The arms of an L are at least half of ``min_size``
+        wide. If there is no space for objects of random sizes, the objects are laid out in cells, which limit their sizes.
 
     Returns
     -------
     ndarray of int32, shape (H, W)
-        Ids; 0 is background.
+        Object ids; 0 is background.
 
     Raises
     ------
     OptionError
         If ``n`` objects of ``min_size`` do not fit.
+
+    Examples
+    --------
+    >>> from samgeo.testing import scattered
+    >>> labels = scattered(3, (256, 256))
+    >>> labels.shape, int(labels.max())
+    ((256, 256), 3)
     """
     if not 1 < min_size <= max_size:
         raise OptionError(f"min_size is {min_size} and max_size is {max_size}; give 2 <= min_size <= max_size.")
@@ -116,32 +139,39 @@ def touching_grid(
     street: int = 24,
     buildings_per_block: int = 7,
 ) -> NDArray[np.int32]:
-    """Lay out buildings in blocks: neighbours in a block share walls along whole sides.
+    """Generate buildings in blocks, in which neighbours share walls along whole sides.
 
-    Blocks are two rows deep, back to back, and ``buildings_per_block`` wide, with streets around them.
+    Each block has two rows of buildings, back to back, and ``buildings_per_block`` columns, with streets around it.
 
     Parameters
     ----------
     rows, columns : int
-        Rows of buildings, and buildings in a row: ids run from 1 to ``rows * columns``.
+        Number of rows of buildings, and of buildings in a row. Ids run from 1 to ``rows * columns``.
     seed : int, default 0
-        Which scene.
+        Seed of the scene.
     size : (int, int), default (44, 64)
         Smallest and largest side of a building in pixels.
     street : int, default 24
         Width of a street in pixels.
     buildings_per_block : int, default 7
-        Buildings side by side in a block.
+        Number of buildings side by side in a block.
 
     Returns
     -------
     ndarray of int32, shape (H, W)
-        Ids; 0 is street. The shape follows from the sizes.
+        Object ids; 0 is street. The shape depends on the sizes.
 
     Raises
     ------
     OptionError
         If a number is too small.
+
+    Examples
+    --------
+    >>> from samgeo.testing import touching_grid
+    >>> labels = touching_grid(2, 3)
+    >>> int(labels.max()), labels.shape[1]
+    (6, 210)
     """
     low, high = size
     if min(rows, columns, low, buildings_per_block) < 1 or high < low or street < 0:
@@ -155,7 +185,7 @@ def touching_grid(
     starts, width = _edges(np.full(columns, middle), street, buildings_per_block)
     labels = np.zeros((height, width), dtype=np.int32)
     for row, (top, bottom) in enumerate(tops):
-        # Inner walls move by at most a quarter of the range, so that every building keeps to the sizes.
+        # Inner walls move by at most a quarter of the range of sizes, so that every building stays within this range.
         moved = rng.integers(-swing, swing + 1, columns)
         moved[::buildings_per_block] = 0
         for column, (left, right) in enumerate(starts):
@@ -167,16 +197,16 @@ def touching_grid(
 
 @check_types
 def road(length: int, width: int = 40, *, winding: bool = False) -> NDArray[np.int32]:
-    """Draw one road from the left edge of a scene to the right one: an object many windows long.
+    """Draw a road from the left edge of a scene to the right edge, as an object that is longer than many windows.
 
     Parameters
     ----------
     length : int
         Width of the scene in pixels.
     width : int, default 40
-        Of the road, measured down the column, in pixels.
+        Width of the road in pixels, measured along columns.
     winding : bool, default False
-        A sum of two waves instead of a straight line.
+        Whether the road follows a sum of two waves instead of a straight line.
 
     Returns
     -------
@@ -187,6 +217,13 @@ def road(length: int, width: int = 40, *, winding: bool = False) -> NDArray[np.i
     ------
     OptionError
         If the road has no pixels.
+
+    Examples
+    --------
+    >>> from samgeo.testing import road
+    >>> labels = road(300, width=10)
+    >>> labels.shape, int(labels.sum())
+    ((160, 300), 3000)
     """
     if length < 1 or width < 1:
         raise OptionError(f"length is {length} and width is {width} pixels; give at least 1 for both.")
@@ -201,6 +238,7 @@ def road(length: int, width: int = 40, *, winding: bool = False) -> NDArray[np.i
 def _random_boxes(
     rng: np.random.Generator, n: int, shape: tuple[int, int], low: int, high: int
 ) -> list[tuple[int, int, int, int]]:
+    """Return boxes at random places that do not touch; fewer than ``n`` if there is no space."""
     taken = np.zeros(shape, dtype=bool)
     boxes: list[tuple[int, int, int, int]] = []
     for _ in range(n):
@@ -222,7 +260,7 @@ def _random_boxes(
 def _boxes_in_cells(
     rng: np.random.Generator, n: int, shape: tuple[int, int], low: int, high: int
 ) -> list[tuple[int, int, int, int]]:
-    """Give each object a cell of its own, in the coarsest grid that has enough."""
+    """Place each object in a cell of its own, in the coarsest grid that has enough cells."""
     most = [(length + _GAP) // (low + _GAP) for length in shape]
     if most[0] * most[1] < n:
         raise OptionError(
@@ -244,7 +282,7 @@ def _boxes_in_cells(
 
 
 def _stamp(rng: np.random.Generator, height: int, width: int, min_size: int) -> NDArray[np.bool_]:
-    """Return a rectangle, a disc or an L that fills its box from side to side."""
+    """Return the mask of a rectangle, a disc or an L that extends to all sides of its box."""
     kind = rng.choice(["rectangle", "disc", "L"], p=[0.5, 0.25, 0.25])
     stamp = np.ones((height, width), dtype=bool)
     if kind == "disc":
@@ -260,7 +298,7 @@ def _stamp(rng: np.random.Generator, height: int, width: int, min_size: int) -> 
 
 
 def _edges(sides: NDArray[np.int64], street: int, per_block: int) -> tuple[list[tuple[int, int]], int]:
-    """Return start and stop of each side with a street before every block, and where the last street ends."""
+    """Return the start and stop of each side, with a street before every block, and the end of the last street."""
     edges, at = [], 0
     for index, side in enumerate(sides):
         at += street if index % per_block == 0 else 0

@@ -1,4 +1,4 @@
-"""A perfect model: for rasters whose pixels carry their object ids."""
+"""A model that returns the true masks of images whose pixels hold their object ids."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ _SURE = 10.0
 
 
 class Oracle:
-    """A `Segmenter` that knows the truth, because the pixels tell it.
+    """A `Segmenter` that returns true masks, which it reads from the pixels.
 
-    It takes images made by `samgeo.synthetic.encode_ids`. Every prompt picks an id, and the answer is where the window
-    has that id: logits of +10 there and -10 elsewhere, at full resolution, with a predicted IoU of 1. A prompt that picks
-    background, id 0, is answered by an empty mask with a predicted IoU of 0. One candidate a prompt, whatever ``multimask``.
+    It takes images made by `samgeo.testing.encode_ids`. Every prompt selects an object id. The result is the mask of this id
+    in the window: logits of +10 inside and -10 outside, at full resolution, with a predicted IoU of 1. A prompt that selects
+    the background, id 0, gets an empty mask with a predicted IoU of 0. Each prompt gets one candidate, whatever ``multimask``
+    is.
 
     Parameters
     ----------
@@ -39,12 +40,24 @@ class Oracle:
     Attributes
     ----------
     embedded : int
-        Windows embedded so far; each process counts its own, and a copy in another process starts at 0.
+        Number of windows embedded so far. Each process counts its own windows; a copy in another process starts at 0.
 
     Raises
     ------
     OptionError
         If ``input_size`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.testing import Oracle, encode_ids
+    >>> labels = np.zeros((64, 64), dtype=np.int32)
+    >>> labels[10:20, 10:30] = 1
+    >>> model = Oracle(64)
+    >>> embeddings = model.embed(encode_ids(labels)[None])
+    >>> logits, predicted_iou = model.decode(embeddings[0], points=np.array([[[15.5, 12.5]]]), labels=np.array([[1]]))
+    >>> int((logits > 0).sum()), predicted_iou.tolist()
+    (200, [[1.0]])
     """
 
     name = "oracle"
@@ -62,13 +75,13 @@ class Oracle:
 
     @property
     def embedded(self) -> int:
-        """Windows embedded so far, by all threads of this process."""
+        """Number of windows embedded so far, by all threads of this process."""
         with self._lock:
             return self._embedded
 
     @property
     def gates(self) -> Gates:
-        """The gates for automatic masks: whatever is not background passes."""
+        """Thresholds for automatic masks: all masks of objects pass."""
         from samgeo.models.registry import Gates
 
         return Gates(points_per_side=32, pred_iou=0.5, stability=0.5)
@@ -79,19 +92,19 @@ class Oracle:
         Parameters
         ----------
         images : ndarray of uint8, shape (B, S, S, 3)
-            From `encode_ids`.
+            Images from `encode_ids`.
         sizes : ndarray of int, shape (B, 2), optional
-            True height and width of each window; padding is background, whatever its pixels say.
+            True height and width of each window. The pixels outside are padding and are read as background.
 
         Returns
         -------
         ndarray of int32, shape (B, S, S)
-            The embedding: ids.
+            The embeddings: object ids.
 
         Raises
         ------
         OptionError
-            If the images are not of this model's size.
+            If the images do not have the model's input size.
         """
         side = self.input_size
         if images.ndim != 4 or images.shape[1:] != (side, side, 3):
@@ -113,37 +126,40 @@ class Oracle:
         labels: NDArray[np.int64] | None = None,
         boxes: NDArray[np.float32] | None = None,
         masks: NDArray[np.float32] | None = None,
-        multimask: bool = True,  # noqa: ARG002 - one object under a prompt, so one candidate
+        multimask: bool = True,  # noqa: ARG002 - a prompt selects one object, so that there is one candidate
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Answer the prompts of one window with the object that each of them means.
+        """Return the mask of the object that each prompt of one window selects.
 
-        A prompt with a foreground point means the id under the first one; else one with a box the id, not 0, with the most
-        pixels whose centres are in the box (the smallest of several); else one with a mask the id under its highest logit.
+        A prompt with foreground points selects the id under the first of them. Otherwise, a prompt with a box selects the id,
+        except 0, with the most pixels whose centres are in the box; of several such ids, the smallest. Otherwise, a prompt
+        with a mask selects the id under its highest logit.
 
         Parameters
         ----------
         embedding : ndarray of int32, shape (S, S)
             ``embed(images)[i]``.
         points : ndarray, shape (P, N, 2), optional
-            x and y in window pixels, continuous.
+            Continuous x and y in window pixels.
         labels : ndarray, shape (P, N), optional
-            1 foreground, 0 background, -1 padding. Needed with ``points``.
+            1 for foreground, 0 for background, -1 for padding. Required with ``points``.
         boxes : ndarray, shape (P, 4), optional
-            x0, y0, x1, y1 in window pixels, continuous; rows of NaN are no box.
+            Continuous x0, y0, x1, y1 in window pixels. A row of NaN means no box.
         masks : ndarray, shape (P, h, w), optional
             Logits over the whole window.
         multimask : bool, default True
-            Either way there is one candidate: an id has no parts.
+            Ignored: there is always one candidate, because an id has no parts.
 
         Returns
         -------
         logits : tensor of float32, shape (P, 1, S, S)
+            +10 inside the object, -10 outside.
         predicted_iou : tensor of float32, shape (P, 1)
+            1 for an object, 0 for background.
 
         Raises
         ------
         OptionError
-            If there is no prompt, or the prompts do not fit each other.
+            If there is no prompt, or the numbers of prompts do not agree.
         """
         import torch
 
@@ -157,54 +173,57 @@ class Oracle:
         points: NDArray[np.float32],
         labels: NDArray[np.int64],
         min_iou: float,
-        multimask: bool = True,  # noqa: ARG002 - one object under a prompt, so one candidate
+        multimask: bool = True,  # noqa: ARG002 - a prompt selects one object, so that there is one candidate
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], torch.Tensor, NDArray[np.float32]]:
-        """Answer points, drawing only what passes a predicted IoU.
+        """Return masks for point prompts, but only those whose predicted IoU is above a threshold.
 
-        This method is optional for a `Segmenter`; automatic mode uses it where there is one, because most points of a lattice
-        do not pass. The answers equal those of `decode`: two points on one object give two masks.
+        This method is optional for a `Segmenter`. Automatic segmentation uses it if it exists, because most points of a
+        lattice give masks below the threshold, which need not be drawn. The masks are equal to those of `decode`: two points
+        on one object give two masks.
 
         Parameters
         ----------
         embedding : ndarray of int32, shape (S, S)
             ``embed(images)[i]``.
         points : ndarray, shape (P, N, 2)
-            x and y in window pixels, continuous.
+            Continuous x and y in window pixels.
         labels : ndarray, shape (P, N)
-            1 foreground, 0 background, -1 padding.
+            1 for foreground, 0 for background, -1 for padding.
         min_iou : float
-            Candidates of a predicted IoU up to this one are left out; those of background always are.
+            Candidates with a predicted IoU up to this value are left out. Candidates of background are always left out.
         multimask : bool, default True
-            Either way there is one candidate.
+            Ignored: there is always one candidate.
 
         Returns
         -------
         prompt : ndarray of int64, shape (K,)
-            The prompt of each candidate that passes, ascending.
+            Ascending index of the prompt of each returned candidate.
         token : ndarray of int64, shape (K,)
-            Which candidate of the prompt: always 0.
+            Number of the candidate of its prompt: always 0.
         logits : tensor of float32, shape (K, S, S)
+            +10 inside the object, -10 outside.
         predicted_iou : ndarray of float32, shape (K,)
+            Always 1.
 
         Raises
         ------
         OptionError
-            If points and labels do not fit each other.
+            If the shapes of points and labels do not agree.
         """
         picked = self._pick(embedding, points, labels, None, None)
         prompt = np.flatnonzero((picked > 0) & (min_iou < 1))
         return prompt, np.zeros_like(prompt), _logits(embedding, picked[prompt]), np.ones(len(prompt), dtype=np.float32)
 
     def pack(self, embedding: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
-        """Turn one window's embedding into arrays to keep; see `samgeo.models.embedding_packing`."""
+        """Convert one window's embedding to arrays that can be stored; see `samgeo.models.embedding_packing`."""
         return {"ids": embedding}
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-        """Turn arrays from `pack` into an embedding."""
+        """Convert arrays from `pack` back to an embedding."""
         return np.asarray(arrays["ids"], dtype=np.int32)
 
     def _pick(self, ids: NDArray[np.int32], points: Any, labels: Any, boxes: Any, masks: Any) -> NDArray[np.int32]:
-        """Return the id that each prompt means, shape (P,); 0 is background."""
+        """Return the id that each prompt selects, shape (P,); 0 is background."""
         given = {
             name: np.asarray(one) for name, one in (("points", points), ("boxes", boxes), ("masks", masks)) if one is not None
         }
@@ -229,6 +248,7 @@ class Oracle:
     def _under_points(
         self, ids: NDArray[np.int32], points: NDArray[Any], labels: NDArray[Any]
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return the id under the first foreground point of each prompt, and which prompts have such a point."""
         foreground = labels == 1
         first = foreground.argmax(axis=1) if foreground.shape[1] else np.zeros(len(foreground), dtype=np.int64)
         has = foreground.any(axis=1)
@@ -238,6 +258,7 @@ class Oracle:
     def _in_boxes(
         self, ids: NDArray[np.int32], boxes: NDArray[Any], _: NDArray[Any]
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return the id with the most pixels in each box, and which prompts have a box."""
         has = ~np.isnan(boxes).any(axis=1)
         found = np.zeros(len(boxes), dtype=np.int32)
         for index in np.flatnonzero(has):
@@ -252,6 +273,7 @@ class Oracle:
     def _under_masks(
         self, ids: NDArray[np.int32], masks: NDArray[Any], _: NDArray[Any]
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return the id under the highest logit of each mask, and that all prompts have a mask."""
         height, width = masks.shape[1:]
         row, column = np.unravel_index(masks.reshape(len(masks), -1).argmax(axis=1), (height, width))
         y, x = ((at + 0.5) * self.input_size / count for at, count in ((row, height), (column, width)))
@@ -259,13 +281,14 @@ class Oracle:
 
 
 def _at(ids: NDArray[np.int32], y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Ids at pixels, 0 outside the window."""
+    """Return the ids at pixels; 0 outside the window."""
     height, width = ids.shape
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     return np.where(inside, ids[y.clip(0, height - 1), x.clip(0, width - 1)], 0).astype(np.int32)
 
 
 def _logits(ids: NDArray[np.int32], picked: NDArray[np.int32]) -> torch.Tensor:
+    """Return the logits of the mask of each id; ids of 0 get empty masks."""
     import torch
 
     window, wanted = torch.from_numpy(ids), torch.from_numpy(np.where(picked > 0, picked, -1).astype(np.int32))

@@ -1,4 +1,7 @@
-"""Rasters of every kind to test with: by dtype, nodata, CRS, transform, and with pixels that say where they are."""
+"""Raster files for tests, with any data type, nodata value, CRS and transform.
+
+There are also images whose pixels encode their own coordinates.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +37,14 @@ TRANSFORMS: dict[str, tuple[float, float, float, float, float, float]] = {
 
 
 def transform(name: str = "north-up") -> Affine:
-    """Return one of `TRANSFORMS` as an affine."""
+    """Return one of `TRANSFORMS` as an ``Affine``."""
     from affine import Affine
 
     return Affine(*TRANSFORMS[name])
 
 
 def coordinate_pixels(shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Make a picture whose pixels say where they are, so that a read proves its own place.
+    """Make an image whose pixels encode their coordinates, so that a test can prove where a read pixel came from.
 
     Parameters
     ----------
@@ -51,12 +54,12 @@ def coordinate_pixels(shape: tuple[int, int]) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
-        Red is ``x % 256``, green ``y % 256``, blue ``x // 256 + 16 * (y // 256)``.
+        Red is ``x % 256``, green is ``y % 256``, and blue is ``x // 256 + 16 * (y // 256)``.
 
     Raises
     ------
     OptionError
-        If it is too large to say so in 24 bits.
+        If the image is too large for coordinates in 24 bits.
     """
     if max(shape) > COORDINATES_SIDE:
         raise OptionError(f"shape is {shape}; give at most {COORDINATES_SIDE} pixels a side.")
@@ -65,7 +68,10 @@ def coordinate_pixels(shape: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def pixel_coordinates(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the column and the row that each pixel of `coordinate_pixels` says: two arrays of shape (...) from (..., 3)."""
+    """Return the columns and the rows that pixels of `coordinate_pixels` encode.
+
+    Pixels of shape (..., 3) give two arrays of shape (...).
+    """
     red, green, blue = np.moveaxis(pixels.astype(np.int64), -1, 0)
     return red + 256 * (blue % 16), green + 256 * (blue // 16)
 
@@ -92,36 +98,48 @@ def write_raster(
     Parameters
     ----------
     path : Path
-        The file.
+        The file to write.
     values : ndarray, shape (H, W) or (H, W, C)
-        Of any type that the format takes.
-    crs : anything that rasterio takes, optional
-        None for none.
+        Pixels of any data type that the format supports.
+    crs : anything that rasterio accepts, optional
+        Coordinate reference system; None for no CRS.
     transform : Affine or its six coefficients
-        From pixels to the CRS; see `TRANSFORMS`. With the identity the raster has no georeference, and no CRS either.
+        Transform from pixels to the CRS; see `TRANSFORMS`. With the identity, the file has no georeference and no CRS.
     nodata : float, optional
-        The tag.
+        The nodata value.
     colors : sequence of str, optional
         Colour interpretation of each band, such as "red" or "alpha".
     descriptions : sequence of str, optional
         Name of each band.
     palette : mapping, optional
-        Colour table of a raster of one band: value to RGB or RGBA.
+        Colour table of a raster with one band: value to RGB or RGBA.
     mask : ndarray of bool, shape (H, W), optional
-        False where a mask of the whole raster says that there is nothing.
+        Mask of the whole raster: false where there are no data.
     mask_inside : bool, default True
-        Whether the mask is part of the TIFF or a file beside it.
+        Whether the mask is stored in the TIFF, or in a file beside it.
     overviews : sequence of int
-        Decimations.
+        Decimation factors of the overviews.
     overview_method : str
-        How they are resampled, as rasterio calls it, such as "average".
+        Resampling method of the overviews by rasterio's name, such as "average".
     **profile
-        What else the driver takes, such as ``compress``, ``photometric``, ``tiled`` or ``driver``, "GTiff" by default.
+        Other options of the driver, such as ``compress``, ``photometric`` or ``tiled``, and ``driver`` itself ("GTiff" by
+        default).
 
     Returns
     -------
     Path
-        The same.
+        The given path.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import rasterio
+    >>> from samgeo.testing import TRANSFORMS, write_raster
+    >>> path = write_raster(Path("image.tif"), np.zeros((20, 30, 3), dtype="uint8"), transform=TRANSFORMS["south-up"])
+    >>> with rasterio.open(path) as file:
+    ...     print(file.count, file.shape, file.res)
+    3 (20, 30) (0.5, 0.5)
     """
     import rasterio
     from affine import Affine

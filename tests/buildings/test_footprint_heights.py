@@ -1,4 +1,4 @@
-"""Objects that do not stand above the ground are dropped, whatever the grids of the models."""
+"""Objects that do not rise above the ground are dropped, for any grids of the surface and the terrain model."""
 
 import os
 from pathlib import Path
@@ -24,14 +24,14 @@ def write(path, heights, step=1.0, crs="EPSG:32645", x0=X0, y1=Y1, nodata=-9999)
 
 
 def boxes(*places, crs="EPSG:32645"):
-    """Boxes given as columns and rows of metres from the top left corner."""
+    """Return boxes from x0, y0, x1, y1 in metres to the right and downwards from the top left corner."""
     shapes = [shapely.box(X0 + x0, Y1 - y1, X0 + x1, Y1 - y0) for x0, y0, x1, y1 in places]
     return gpd.GeoDataFrame({"name": [f"b{n}" for n in range(len(shapes))]}, geometry=shapes, crs=crs)
 
 
 @pytest.fixture
 def models(tmp_path):
-    """A slope with two blocks on it, 6 m and 1 m high; a terrain of another resolution that reaches farther."""
+    """Write a slope with two blocks that are 6 m and 1 m high, and a larger terrain model with another resolution."""
     rows, columns = np.mgrid[0:60, 0:80]
     surface = 100 + (columns + 0.5) * 0.5
     surface[10:20, 10:20] += 6
@@ -151,7 +151,7 @@ def test_real_buildings_stand_and_the_ground_beside_them_does_not(alexandria):
     buildings = gpd.read_file(alexandria / "buildings.geojson")
     heights = filter_by_height(buildings, alexandria / "dsm.tif", alexandria / "dtm.tif", min_height_m=-100).height_m
     known = heights.notna()
-    # The producer's own heights of these buildings.
+    # These are the heights that the producer of the data gives for these buildings.
     assert np.nanmedian(np.abs(heights - buildings.HEIGHT.astype(float))[known]) < 1
     assert (heights[known] > 2).mean() > 0.9
     metres = buildings.to_crs(26918)

@@ -1,4 +1,4 @@
-"""Objects are chosen as a person's examples say: by what the model knows of them, by their shape, one of each."""
+"""Objects like the examples are selected by the model's embedding and by their shape, without overlaps."""
 
 import geopandas as gpd
 import numpy as np
@@ -31,7 +31,7 @@ CRS = "EPSG:32645"
 
 
 class Kinds(Oracle):
-    """An oracle whose features tell odd ids from even ones, and no more."""
+    """An oracle whose features only distinguish objects with odd ids from objects with even ids."""
 
     gates = Gates(points_per_side=16, pred_iou=0.5, stability=0.5)
 
@@ -42,7 +42,7 @@ class Kinds(Oracle):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """A raster of blobs over several windows, its path, its objects as found, and whether the id of each is odd."""
+    """Return the path of a raster of several windows, the objects found in it, and whether the id of each is odd."""
     labels = scattered(40, (400, 560), 3, min_size=20, max_size=50)
     path = tmp_path_factory.mktemp("blobs") / "blobs.tif"
     transform = rasterio.Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
@@ -69,7 +69,7 @@ def test_features_tell_kinds_apart_in_every_window(scene):
     path, found, odd = scene
     features = describe(path, found, model=Kinds(256))
     assert list(features.index) == list(found.index)
-    # The features are drawn at cells of 4 pixels, masks at pixels: at the outline they differ.
+    # The features have cells of 4 pixels, so that they differ from the masks at the outlines.
     assert (features.embedding_mean_0[odd] > 0.7).all()
     assert (features.embedding_mean_0[~odd] == 0).all() or (features.embedding_mean_0[~odd] < 0.1).all()
     assert (features.embedding_ring_2 > features.embedding_mean_2).all()
@@ -199,7 +199,7 @@ def test_a_selector_wants_the_measures_it_learned_from(scene):
         selector.score(features.drop(columns="solidity"))
     with pytest.raises(OptionError, match="nothing is rejected"):
         Selector.fit(features, np.ones(len(features)))
-    # Whatever else there is, and in whichever order, does not count.
+    # Other columns, and the order of columns, have no influence.
     mixed = features[features.columns[::-1]].assign(other=1)
     np.testing.assert_array_equal(selector.score(mixed), selector.score(features))
 
@@ -254,7 +254,7 @@ def test_shapes_are_measured_in_metres_in_any_crs():
             [100, 4 * np.pi * 100 / 2500, 1, 1, 4],
             [300, 4 * np.pi * 300 / 6400, 0.75, 300 / 350, 1],
         ]
-        # UTM is 0.9996 of true lengths at its middle, and more beside it.
+        # The scale of UTM is 0.9996 at its central meridian, and grows with the distance from it.
         np.testing.assert_allclose(found[:4], wanted, rtol=3e-3)
         assert np.isnan(found[4]).all()
 

@@ -1,4 +1,4 @@
-"""Nobody is lost and nobody is invented when people are shared out among buildings."""
+"""The allocation of people to buildings conserves their total number."""
 
 import os
 from itertools import pairwise
@@ -30,7 +30,7 @@ UNITS = squares((0, 0, 100, 100), (100, 0, 200, 100), (0, 100, 200, 200), popula
 def test_people_go_by_area_and_across_borders_by_share():
     buildings = squares((10, 10, 20, 20), (30, 10, 50, 20), (90, 50, 120, 60))
     result = allocate_population(UNITS, buildings)
-    # Unit 0 holds 100 + 200 + a third of 300 square metres, unit 1 the other 200 of the third building.
+    # Unit 0 has 100 + 200 + a third of 300 square metres of buildings, unit 1 the other 200 of the third building.
     np.testing.assert_allclose(result.buildings.population, [22.5, 45, 22.5 + 40])
     assert list(result.units.buildings) == [3, 1, 0]
     assert list(result.units.unallocated) == [0, 0, 7]
@@ -80,7 +80,7 @@ def test_totals_are_conserved_exactly_in_whole_people(seed, fraction):
     assert whole.buildings.population.dtype == np.int64
     assert whole.buildings.population.sum() == whole.allocated
     assert whole.buildings.population.sum() + whole.unallocated == round(people.sum())
-    # Each unit is rounded once, and each piece of a building in it once more.
+    # Rounding changes each unit once, and then each part of a building in a unit once.
     per_unit = np.abs(whole.units.allocated + whole.units.unallocated - people)
     assert (per_unit < 1).all()
     pieces = np.array(
@@ -108,7 +108,7 @@ def test_the_cells_of_a_raster_are_units(tmp_path):
     path = grid(tmp_path / "count.tif", np.array([[3.0, 0.0], [10.0, -1.0]]))
     buildings = squares((10, 10, 20, 20), (95, 50, 105, 60))
     result = allocate_population(path, buildings)
-    # The left half of the second building has half of its 100 square metres.
+    # The left half of the second building, 50 of its 100 square metres, is in the left cell.
     np.testing.assert_allclose(result.buildings.population, [10 * 2 / 3, 10 / 3])
     assert sorted(result.units.population) == [3, 10]
     assert result.unallocated == 3
@@ -155,14 +155,14 @@ def test_sao_miguel():
     towns = gpd.read_file(folder / "concelhos.gpkg")
     result = allocate_population(count, towns)
     assert result.buildings.population.sum() + result.unallocated == pytest.approx(total, rel=1e-9)
-    # The island had 133,000 people in 2021; GPWv4 projects about as many.
+    # The island had 133,000 people in 2021; the projection of GPWv4 is similar.
     assert 120_000 < result.allocated < 150_000
     assert result.unallocated < 0.02 * total
     whole = allocate_population(count, towns, integers=True)
     assert whole.buildings.population.sum() + whole.unallocated == round(total)
-    # Six towns in full: the largest is the capital.
+    # There are six complete towns, and the largest is the capital.
     assert len(towns) == 6
     assert result.buildings.population.max() > 0.45 * result.allocated
-    # The towns as the census again, and the cells' own polygons as buildings: back to the same towns.
+    # With the towns as the census and the cells as buildings, the people of the towns are conserved.
     back = allocate_population(result.buildings, result.units[["geometry"]], integers=True)
     assert back.buildings.population.sum() == round(float(result.buildings.population.sum()))

@@ -1,4 +1,4 @@
-"""Regularized footprints have right angles, true areas, and walls that neighbours share; outlines that do not fit stay."""
+"""Regularization makes right angles, keeps areas, gives neighbours shared walls, and keeps outlines that do not fit."""
 
 import os
 from itertools import pairwise
@@ -36,7 +36,7 @@ BACK_TO_BACK = [*TERRACE, *(shapely.box(6 * i, -9, 6 * i + 6, 0 if i % 2 else 1.
 
 
 def staircases(true, pixel, noise=0.0, seed=0):
-    """What a model would outline: the shapes' pixels, their edges moved by smooth noise (metres), along pixel edges."""
+    """Return outlines of the shapes' pixels, as a model makes them, with edges moved by smooth noise in metres."""
     x0, y0, x1, y1 = shapely.total_bounds(np.array(true)) + np.array([-3, -3, 3, 3])
     height, width = int((y1 - y0) / pixel) + 1, int((x1 - x0) / pixel) + 1
     transform = Affine(pixel, 0, x0, 0, -pixel, y0 + height * pixel)
@@ -60,7 +60,7 @@ def iou(first, second):
 
 
 def corners(polygon):
-    """The angle in degrees at every corner where an outline turns, from 0 to 180."""
+    """Return the angle in degrees, from 0 to 180, at every corner where an outline turns."""
     found = []
     for ring in shapely.get_rings(polygon):
         edge = np.diff(shapely.get_coordinates(ring), axis=0)
@@ -104,7 +104,7 @@ def test_a_terrace_shares_its_walls(turned, pixel, noise):
     result = regularize(frame(staircases(true, pixel, noise)))
     found = np.array(list(result.geometry))
     assert result["regularized"].all()
-    assert shapely.coverage_is_valid(found)  # neither overlap, nor corners that do not meet
+    assert shapely.coverage_is_valid(found)  # There are no overlaps, and the corners of neighbours meet.
     whole = shapely.union_all(found)
     assert whole.geom_type == "Polygon"
     assert len(whole.interiors) == 0
@@ -210,7 +210,8 @@ def test_results_are_valid_fit_and_move_with_their_input(turned, east, north, wi
     assert shapely.is_valid(found).all()
     assert shapely.coverage_is_valid(found)
     assert (result["outline_iou"] >= 0.85)[result["regularized"]].all()
-    np.testing.assert_allclose(result["outline_iou"], iou(found, outlines), atol=0.05)  # less what went to neighbours
+    # The column does not count parts that went to neighbours, so that it differs a little.
+    np.testing.assert_allclose(result["outline_iou"], iou(found, outlines), atol=0.05)
     moved = np.array([affinity.translate(affinity.rotate(each, 50, origin=(0, 0)), east, north) for each in outlines])
     back = [
         affinity.rotate(affinity.translate(each, -east, -north), -50, origin=(0, 0))
@@ -223,7 +224,7 @@ def test_metres_are_metres_in_any_crs():
     true = [affinity.translate(affinity.rotate(house, 25, origin=(0, 0)), 350_000, 3_060_000) for house in TERRACE]
     plain = frame(staircases(true, 0.3, 0.1))
     expected = regularize(plain)
-    for crs in ("EPSG:4326", "EPSG:3857"):  # degrees, and metres stretched by an eighth
+    for crs in ("EPSG:4326", "EPSG:3857"):  # The units are degrees, and metres that are stretched by an eighth.
         result = regularize(plain.to_crs(crs))
         assert result.crs == crs
         found = np.array(list(result.geometry))
@@ -252,7 +253,7 @@ def test_odd_geometries():
     assert result.geometry[0] is None
     assert result.geometry[1].is_empty
     assert result.geometry[2].is_valid
-    assert len(result.geometry[3].geoms) == 2  # the sliver is noise
+    assert len(result.geometry[3].geoms) == 2  # The sliver is treated as noise.
     assert result["regularized"].tolist() == [False, False, False, True, True]
     none = regularize(frame([]))
     assert len(none) == 0

@@ -1,4 +1,4 @@
-"""Simplified polygons have fewer corners, and neighbours keep every one that they share."""
+"""Simplified polygons have fewer corners, and neighbours still share their corners."""
 
 import geopandas as gpd
 import numpy as np
@@ -16,7 +16,7 @@ UTM = "EPSG:32645"
 
 
 def mosaic():
-    """Twelve regions of pixels with ragged borders that cover a square, one of them an island in another."""
+    """Return twelve regions along pixel edges that cover a square; one of them is an island in another."""
     random = np.random.default_rng(3)
     y, x = np.mgrid[:80, :80]
     seeds = random.uniform(0, 80, (11, 2))
@@ -32,7 +32,7 @@ def test_neighbours_stay_neighbours():
     before = mosaic()
     result = simplify(gpd.GeoDataFrame(geometry=before, crs=UTM), 2.0)
     after = np.array(list(result.geometry))
-    assert not shapely.coverage_is_valid(before)  # corners of one lie on edges of another
+    assert not shapely.coverage_is_valid(before)  # Some corners of a region lie on edges of another.
     assert shapely.coverage_is_valid(after)
     assert shapely.get_num_coordinates(after).sum() < shapely.get_num_coordinates(before).sum() / 3
     first, second = np.triu_indices(len(before), 1)
@@ -67,7 +67,7 @@ def test_the_tolerance_is_in_metres_on_the_ground():
     in_degrees = before.to_crs("EPSG:4326")
     result = simplify(in_degrees.assign(area_m2=area_m2(in_degrees.geometry, in_degrees.crs)), 2.0)
     found = result.to_crs(UTM)
-    # Triangles of pixels tie, and the last bit decides which goes first.
+    # Many triangles have the same area, so that rounding decides which corner is removed first.
     assert (found.intersection(expected).area / found.union(expected).area).min() > 0.9
     assert found.count_coordinates().sum() == pytest.approx(expected.count_coordinates().sum(), rel=0.05)
     np.testing.assert_allclose(result["area_m2"], found.area, rtol=2e-3)

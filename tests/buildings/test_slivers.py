@@ -1,4 +1,4 @@
-"""Footprints that touch have no wall shorter than half the tolerance and no corner sharper than 30 degrees."""
+"""Footprints of touching buildings have no wall shorter than half the tolerance and no corner sharper than 30 degrees."""
 
 import os
 from pathlib import Path
@@ -22,11 +22,11 @@ GRID = 2.0**-20
 
 
 def walls_and_angles(polygon):
-    """Lengths in metres and angles in degrees, without corners on straight walls, where a neighbour ends."""
+    """Return lengths in metres and angles in degrees, without corners on a straight wall at which a neighbour ends."""
     lengths, angles = [], []
     for ring in shapely.get_rings(shapely.simplify(polygon, 0.02)):
         edge = np.diff(shapely.get_coordinates(ring), axis=0)
-        # The ring may begin on a straight wall.
+        # If the ring starts within a straight wall, the two parts of this wall are joined.
         turn = lambda before, after: np.degrees(np.arctan2(before[0] * after[1] - before[1] * after[0], before @ after))  # noqa: E731
         if abs(turn(edge[-1], edge[0])) < 0.5:
             edge = np.concatenate([[edge[-1] + edge[0]], edge[1:-1]])
@@ -36,7 +36,7 @@ def walls_and_angles(polygon):
 
 
 def touching(seed, count):
-    """Rectangles of any direction, each pushed against those before, as masks of neighbours lie: none overlaps another."""
+    """Return rectangles with random directions that touch each other without overlaps, like the masks of neighbours."""
     rng = np.random.default_rng(seed)
     placed = [affinity.rotate(shapely.box(0, 0, rng.uniform(7, 16), rng.uniform(6, 12)), rng.uniform(0, 90))]
     while len(placed) < count:
@@ -102,7 +102,7 @@ def test_jogs_fingers_notches_and_needles_go_and_the_rest_stays(jog, place, dept
         assert count_slivers(found, 1.0) == 0
         assert found.is_valid
         changed = shapely.area(shapely.symmetric_difference(found, polygon))
-        # No more goes than the sliver itself, or the half of a wall moved by the jog.
+        # The change is at most the area of the sliver, or that of a wall of length 8 that moves by 0.5.
         assert changed <= max(shapely.area(shapely.symmetric_difference(shape, plain)), 0.5 * 8) + 1e-6
 
 
@@ -128,7 +128,7 @@ def test_a_dense_part_of_a_real_town_has_no_slivers():
     dense = np.argmax((((middle[:, None] - middle) ** 2).sum(-1) < 40**2).sum(axis=1))
     near = np.argsort(((middle - middle[dense]) ** 2).sum(axis=1))[:60]
     true = true.iloc[near]
-    # Pixels of 0.3 m, of which each belongs to one building.
+    # The outlines are masks of pixels of 0.3 m; each pixel belongs to one building.
     transform = Affine(0.3, 0, true.total_bounds[0] - 3, 0, -0.3, true.total_bounds[3] + 3)
     size = np.ceil((true.total_bounds[2:] - true.total_bounds[:2] + 6) / 0.3).astype(int)
     ids = rasterize(zip(true, range(1, 61), strict=True), size[::-1].tolist(), transform=transform, dtype="uint8")
@@ -143,6 +143,6 @@ def test_a_dense_part_of_a_real_town_has_no_slivers():
         if shared:
             square = found[result["outline"].isin(["right", "45"])]
             assert len(square) > 40
-            # Without neighbours' corners, which touch to a hundredth of a millimetre.
+            # `count_slivers` ignores the corners of neighbours, which lie on walls within a hundredth of a millimetre.
             assert all(count_slivers(part, 1.0) == 0 for one in square for part in shapely.get_parts(one))
     assert f1[True] >= f1[False]

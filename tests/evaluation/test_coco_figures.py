@@ -1,4 +1,4 @@
-"""Average precision and recall equal those of COCO's own code, on boxes and on masks whose outlines are pixel edges."""
+"""Average precision and recall are equal to those of COCO's own code, for boxes and for masks along pixel edges."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ UNLIMITED = 10**6
 
 
 def coco_evaluation(truth, found, segments, sizes=SIZES):
-    """Run pycocotools on one image; gives precision (threshold, recall, class, range) and recall (threshold, class, range)."""
+    """Return the precision (threshold, recall, class, range) and the recall (threshold, class, range) of pycocotools."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -64,7 +64,7 @@ def mean(values):
 
 
 def boxes(rng, count):
-    """Rectangles of all sizes, of which many are drawn again a little differently."""
+    """Return rectangles of all sizes, and slightly different copies of many of them."""
     low = rng.integers(0, SIDE - 200, (count, 2))
     side = np.exp(rng.uniform(np.log(4), np.log(180), (count, 2))).astype(int)
     truth = [box(*one, *(one + size)) for one, size in zip(low, side, strict=True)]
@@ -77,7 +77,7 @@ def boxes(rng, count):
 
 
 def blobs(rng, count):
-    """Polygons along pixel edges of random masks, holes and several parts included, and the same with noise."""
+    """Return polygons along pixel edges of random masks with holes and several parts, and the same masks with noise."""
     truth, again = [], []
     for _ in range(count):
         y, x = rng.integers(0, SIDE - 50, 2)
@@ -101,7 +101,7 @@ def layers(rng, make, count):
     found += make(rng, max(count // 4, 1))[0]
     kinds = ["car", "roof", "tree"][: rng.integers(1, 4)]
     truth, found = (gpd.GeoDataFrame({"kind": rng.choice(kinds, len(some))}, geometry=list(some)) for some in (truth, found))
-    # Few different scores, so that many are equal.
+    # There are only a few different scores, so that many objects have the same score.
     found["score"] = rng.integers(0, 8, len(found)) / 8
     return truth, found
 
@@ -166,7 +166,8 @@ def test_of_two_equal_overlaps_the_later_is_taken():
     found = gpd.GeoDataFrame({"kind": ["a", "a"], "score": [0.9, 0.5]}, geometry=[box(0, 0, 10, 10), box(0, 0, 10, 7)])
     compare(truth, found, segments=False)
     compare(truth.iloc[::-1], found, segments=False)
-    # The surer one overlaps both by 0.8; what it leaves for the other overlaps that by 0.875, or by 0.5 alone.
+    # The IoU of the first found object with both true objects is 0.8. The IoU of the second one with the true object that is
+    # left is 0.875 or only 0.5, depending on which of the two the first one takes.
     assert evaluate(found, truth).overall.ar > evaluate(found, truth.iloc[::-1]).overall.ar
 
 

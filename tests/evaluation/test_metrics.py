@@ -1,4 +1,4 @@
-"""Figures of hand-made cases, worked out on paper; laws that hold for any; and nothing dropped without a word."""
+"""Figures are correct for cases calculated by hand, general laws hold, and objects that are left out are reported."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def at(x, y=0.0, side=10.0):
     return box(x, y, x + side, y + side)
 
 
-# Of two squares shifted by half a side, a third is shared.
+# The intersection of two squares shifted by half a side is a third of their union.
 @pytest.mark.parametrize("crs", [None, UTM, "EPSG:3857"])
 def test_half_shifted_squares_have_an_iou_of_a_third(crs):
     origin = (500_000, 3_000_000) if crs else (0, 0)
@@ -49,33 +49,33 @@ def test_iou_of_exactly_the_threshold_is_a_match():
 
 
 def test_polis_of_a_shifted_square_is_half_the_shift():
-    # Two corners of each are 3 from the other's edge, two lie on it: the mean is 1.5 both ways.
+    # Two corners of each square are 3 from the other's outline, and two lie on it: the mean is 1.5 in both directions.
     np.testing.assert_allclose(polis([SQUARE], [at(3)]), [1.5])
 
 
 def test_polis_of_nested_squares():
-    # Outer corners are sqrt(2) * 2 from the inner outline; inner corners are 2 from the outer one.
+    # Outer corners are sqrt(2) * 2 from the inner outline; inner corners are 2 from the outer outline.
     np.testing.assert_allclose(polis([SQUARE], [box(2, 2, 8, 8)]), [(2 * math.sqrt(2) + 2) / 2])
 
 
 def test_polis_counts_each_corner_once_and_those_of_holes():
     triangle, shifted = shapely.Polygon([(0, 0), (4, 0), (0, 4)]), shapely.Polygon([(0, 1), (4, 1), (0, 5)])
-    # Of the triangle (0, 0) is 1 from the other's bottom, (4, 0) 1 from (4, 1), (0, 4) 0: on its left edge. Of the shifted one
-    # (0, 1) is on an edge, (4, 1) and (0, 5) are 1 from the slope x + y = 4 along a diagonal, sqrt(1/2) from its line, but
-    # the foot of (4, 1) is (3.5, 0.5) and that of (0, 5) is beyond the end (0, 4).
+    # Distances of the triangle's corners: (0, 0) is 1 from the bottom edge of the other triangle, (4, 0) is 1 from (4, 1), and
+    # (0, 4) is on the left edge. Distances of the shifted corners: (0, 1) is on an edge; (4, 1) is sqrt(1/2) from the edge
+    # x + y = 4, at (3.5, 0.5); (0, 5) is 1 from the end (0, 4) of this edge.
     np.testing.assert_allclose(polis([triangle], [shifted]), [(2 / 3 + (0 + math.sqrt(0.5) + 1) / 3) / 2])
     ring = shapely.difference(SQUARE, box(4, 4, 6, 6))
-    # The hole's corners are 4 from the outline of the square without a hole; the square's corners are on the ring's.
+    # The hole's corners are 4 from the outline of the square without a hole; the square's corners are on the ring's outline.
     np.testing.assert_allclose(polis([ring], [SQUARE]), [(4 * 4 / 8 + 0) / 2])
 
 
 def test_boundary_iou_by_hand():
-    # Bands of width 1 inside 10 x 10 squares have 36; shifted by 1, the top and bottom strips share 2 * 9, the long sides meet
-    # the other's in columns 1 and 9 where the strips do not: A's right side is column 9, which in B is interior; nothing more.
+    # A band of width 1 inside a 10 x 10 square has the area 36. If one square is shifted by 1, the top and bottom strips share
+    # 2 * 9. The left and right strips share no more, because they lie in the interior of the other square or outside of it.
     np.testing.assert_allclose(boundary_iou([SQUARE], [at(1)], 1.0), [18 / (72 - 18)])
-    # A square half covered: bands of 36 and 26 share the left half's three sides: 2 * 5 + 8.
+    # The second polygon is the left half of the square: bands of 36 and 26 share three sides of it, 2 * 5 + 8.
     np.testing.assert_allclose(boundary_iou([SQUARE], [box(0, 0, 5, 10)], 1.0), [18 / (36 + 26 - 18)])
-    # As wide as the objects it is the IoU.
+    # If the distance is larger than the objects, the result is their IoU.
     np.testing.assert_allclose(boundary_iou([SQUARE], [at(5)], 50.0), [1 / 3])
 
 
@@ -276,7 +276,7 @@ def test_the_worst_come_first():
         report.worst("bad")
 
 
-# Places with no two alike: equal IoUs would be chosen by their order.
+# All positions are different, because pairs with equal IoUs would be chosen by their order.
 towns = st.integers(0, 2**32 - 1).map(
     lambda seed: [
         [
@@ -341,6 +341,6 @@ def test_real_footprints_moved_by_a_foot():
     report = evaluate(local.set_geometry(local.translate(0.3)), truth)
     assert report.overall.matched > 0.99 * len(truth)
     assert report.left_out == ()
-    # No corner is further from the other outline than the step; those of an edge along it are on it.
+    # The distance of a corner from the other outline is at most the shift; it is 0 for corners of edges along the shift.
     assert 0.05 < report.overall.polis < 0.3
     assert abs(report.overall.area_bias) < 1e-4

@@ -1,4 +1,4 @@
-"""Drawn boxes, upright and turned, whose pixels the oracle knows."""
+"""Scenes of horizontal and oriented boxes for which the oracle model returns true masks."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ CLASSES = ("plane", "ship", "tank")
 
 
 def turned(x, y, length, width, degrees):
-    """The corners of a rectangle around a middle, clockwise on a screen."""
+    """Return the corners of a rotated rectangle with a given centre, clockwise on a screen."""
     angle = np.radians(degrees)
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) / 2
@@ -21,13 +21,13 @@ def turned(x, y, length, width, degrees):
 
 
 def drawn(corners, shape):
-    """The pixels whose centres lie in a box."""
+    """Return the mask of the pixels whose centres are in a box."""
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     return shapely.contains_xy(shapely.Polygon(corners), x, y)
 
 
 def scene(boxes, shape):
-    """Ids of boxes, of which later ones lie on top, and each box's own pixels."""
+    """Return the ids of boxes, of which later ones cover earlier ones, and the complete mask of each box."""
     labels, masks = np.zeros(shape, dtype=np.int32), []
     for number, corners in enumerate(boxes, 1):
         masks.append(drawn(corners, shape))
@@ -36,7 +36,7 @@ def scene(boxes, shape):
 
 
 def table_of(images, rows, classes=CLASSES):
-    """Annotations: images are (name, shape), rows (image, class, corners or x0 y0 x1 y1)."""
+    """Return annotations from images (name, shape) and rows (image, class, corners or x0 y0 x1 y1)."""
     count = len(rows)
     corners = np.full((count, 4, 2), np.nan)
     boxes = np.zeros((count, 4))
@@ -65,6 +65,6 @@ def without_corners(table):
 
 
 def save(path, labels, **options):
-    """An image that carries its ids; without a georeference unless one is given."""
+    """Write an image whose pixels encode ids, without a georeference unless one is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_raster(path, encode_ids(labels), **{"crs": None, "transform": (1, 0, 0, 0, 1, 0), **options})

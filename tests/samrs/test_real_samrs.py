@@ -1,4 +1,4 @@
-"""Boxes of real data sets become masks that fit their objects."""
+"""Boxes of real data sets give masks that fit the objects."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from samgeo.samrs import make_samrs
 DATA = Path(os.environ.get("SAMGEO_DATA", ""))
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("SAMGEO_DATA"), reason="SAMGEO_DATA is not set"),
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # of pycocotools with numpy 2
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # pycocotools warns.
 ]
 
 
@@ -52,7 +52,7 @@ def test_footprints_from_their_boxes(tmp_path):
         to_pixels = (~file.transform).to_shapely()
         assert objects.crs == file.crs
     found = objects.geometry.affine_transform(to_pixels).to_numpy()
-    # Footprints that the part shows whole: of others their boxes tell less than the masks are judged by.
+    # Only footprints completely in the part are compared, because the boxes of others do not show the whole object.
     wanted = shapely.make_valid(truth.shapes[objects.annotation])
     inside = shapely.within(wanted, shapely.box(0, 0, 512, 512))
     assert inside.sum() > 15
@@ -71,7 +71,7 @@ def test_crowns_from_their_boxes(tmp_path):
     table = read_annotations(tmp_path / "out" / "instances" / "all.json", images=tmp_path / "out" / "images")
     assert table.classes == truth.classes == ("Alive", "Dead", "Tree")
     np.testing.assert_allclose(table.boxes_px, truth.boxes_px[[one["annotation"] for one in records(tmp_path)]])
-    # A crown fills its box as an ellipse does, pi / 4 of it, or somewhat less.
+    # A crown fills about the same fraction of its box as an ellipse, pi / 4, or slightly less.
     shares = np.array([shape.area for shape in table.shapes]) / (table.boxes_px[:, 2:] - table.boxes_px[:, :2]).prod(axis=1)
     assert 0.5 < np.median(shares) < 0.9
     for image in table.images:

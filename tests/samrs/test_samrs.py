@@ -1,4 +1,4 @@
-"""What is made of boxes is exact where the model is: pictures, runs, counts; whole or not at all, and the same after a stop."""
+"""Data sets made with an exact model are exact, complete or absent, and the same after a stopped run is continued."""
 
 import json
 import shutil
@@ -29,10 +29,10 @@ from samgeo.segmentation.masks.rle import Rle
 from samgeo.testing import Oracle
 from samgeo.testing.rasters import write_raster
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools with numpy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools warns.
 
 SHAPE = (200, 260)
-# Far enough from each other that the hull of a turned box holds nothing else.
+# The boxes are so far apart that the bounding box of an oriented box contains no other object.
 BOXES = [turned(40, 40, 50, 20, 0), turned(130, 60, 70, 20, 45), turned(50, 140, 60, 16, -30), turned(200, 150, 40, 40, 45)]
 LABELS = [0, 1, 0, 2]
 
@@ -46,7 +46,7 @@ def gray(out, name):
 
 
 def files(out):
-    """Everything in a data set but its own books: name to content, the tables as rows."""
+    """Return the content of all files of a data set except its hidden folder, by name; Parquet files as rows of text."""
     found = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
@@ -57,7 +57,7 @@ def files(out):
 
 @pytest.fixture
 def one(tmp_path):
-    """One image with four boxes, of which two are turned by 45 degrees."""
+    """Write one image with four boxes, of which two are rotated by 45 degrees."""
     labels, masks = scene(BOXES, SHAPE)
     save(tmp_path / "images" / "a.png", labels, driver="PNG")
     table = table_of([("a.png", SHAPE)], [(0, label, box) for label, box in zip(LABELS, BOXES, strict=True)])
@@ -122,9 +122,9 @@ def test_what_is_asked(tmp_path, prompt, has_masks):
     labels, _ = scene(BOXES, SHAPE)
     save(tmp_path / "a.tif", labels)
     rows = [(0, 0, box) for box in BOXES[:3]]
-    # The last one reaches past the image.
+    # The last box extends beyond the image.
     table = table_of([("a.tif", SHAPE)], [*rows, (0, 2, (171, 121, 280, 210))])
-    # The horizontal box of DIOR is its own, not the hull of the corners.
+    # As in DIOR, the horizontal boxes are annotated separately, and are not the bounding boxes of the corners.
     hulls = table.boxes_px
     own = hulls.copy()
     own[:3] += (2, 1, -3, -2)
@@ -137,12 +137,12 @@ def test_what_is_asked(tmp_path, prompt, has_masks):
     np.testing.assert_allclose(sorted(boxes.tolist()), sorted(wanted.tolist()), atol=1 / 256)
     assert all(given["multimask"] is False and "points" not in given for given in asked)
     drawings = [given["masks"] for given in asked if "masks" in given]
-    # What is a horizontal box alone is not asked as a mask.
+    # An annotation that is only a horizontal box gets no mask prompt.
     assert sum(map(len, drawings)) == (3 if has_masks else 0)
     for logits, box in zip(np.concatenate(drawings) if drawings else [], BOXES, strict=False):
         at = (np.arange(len(logits)) + 0.5) * 300 / len(logits)
         centres = shapely.points(*np.meshgrid(at, at))
-        # A centre on the outline may be on either side.
+        # Pixel centres very near to the outline may be on either side, and are not compared.
         clear = shapely.distance(shapely.Polygon(box).exterior, centres) > 1 / 16
         np.testing.assert_array_equal((logits > 0)[clear], shapely.contains(shapely.Polygon(box), centres)[clear])
         assert np.abs(logits).max() < 10
@@ -153,7 +153,7 @@ def test_what_lies_on_top(tmp_path):
     beside = turned(60, 60, 20, 4, 0)
 
     class Drawn(Oracle):
-        """Answers a box with the box, so that masks may overlap."""
+        """A model whose masks are the boxes of the prompts, so that masks may overlap."""
 
         def decode(self, embedding, *, boxes=None, **_):
             import torch
@@ -170,7 +170,7 @@ def test_what_lies_on_top(tmp_path):
         out = tmp_path / on_top
         made = make(tmp_path / "a.tif", table, out, model=Drawn(128), on_top=on_top)
         pictures[on_top] = gray(out, "a")
-        # Sizes are of the masks, whichever lies on top; pixels are of the pictures.
+        # ``size_px`` counts the pixels of the complete masks, whichever is on top.
         assert [one["size_px"] for one in made.statistics["classes"]] == [900, 6400, 80]
     later = np.select([masks[2], masks[1]], [2, 1], 255)
     np.testing.assert_array_equal(pictures["annotation"], later)
@@ -193,7 +193,7 @@ def test_chips_keep_bands_type_nodata_and_place(tmp_path):
             np.testing.assert_array_equal(chip.read(), whole.read(window=window))
             assert (chip.crs, chip.nodata, chip.dtypes) == (whole.crs, 7, whole.dtypes)
             np.testing.assert_allclose(chip.transform[:6], [0.5, 0, 500_000 + x / 2, 0, -0.5, 5_400_000 - y / 2])
-        # Shares of a rectangle: sampled finely, not by the geometry that is tested.
+        # The visible fraction of a rectangle is computed from fine samples, and not with the tested code.
         wanted, shown = np.full((96, 96), 255), []
         for number, mask in enumerate(masks):
             corners = BOXES[number]
@@ -240,7 +240,7 @@ NOWHERE = {"crs": None, "transform": (1, 0, 0, 0, 1, 0)}
         (3, "uint8", ".tif", PLACE | {"mask": np.tri(60, 80, dtype=bool)}),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")  # of the test's own reading
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")  # This test reads an image without a georeference.
 def test_a_chip_is_its_image_in_small(tmp_path, bands, dtype, suffix, options):
     values = np.random.default_rng(0).integers(0, 256, (60, 80, bands)).astype(dtype)
     if "alpha" in options.get("colors", ()):
@@ -289,11 +289,11 @@ def test_images_larger_than_a_window_are_whole(tmp_path, chip):
 def test_masks_far_from_their_boxes_and_none_are_kept_out(one):
     folder, table, _, _ = one
     rows = [
-        (0, 0, (38, 38, 42, 42)),  # far smaller than the object there
-        (0, 1, (230, 20, 240, 30)),  # on nothing
-        (0, 2, (300, 20, 340, 40)),  # outside
-        (0, 2, (10, 10, 10, 20)),  # no area
-        (0, 0, (15, 30, 65, 50)),  # good
+        (0, 0, (38, 38, 42, 42)),  # The box is far smaller than the object.
+        (0, 1, (230, 20, 240, 30)),  # There is no object.
+        (0, 2, (300, 20, 340, 40)),  # The box is outside the image.
+        (0, 2, (10, 10, 10, 20)),  # The box has no area.
+        (0, 0, (15, 30, 65, 50)),  # The box fits an object.
     ]
     table = table_of([("a.png", SHAPE)], rows)
     made = make(folder / "images", table, folder / "out")
@@ -301,13 +301,13 @@ def test_masks_far_from_their_boxes_and_none_are_kept_out(one):
     lines = (folder / "out" / "rejected.csv").read_text().splitlines()[1:]
     reasons = [line.split(",")[-1] for line in lines]
     assert reasons == ["far from its box: IoU of the boxes below 0.5", "no mask", "outside the image", "the box has no area"]
-    # 16 of the 1000 pixels of the object's box.
+    # The box has 16 of the 1000 pixels of the object's bounding box.
     assert lines[0].split(",")[8] == "0.0160"
     assert make(folder / "images", table, folder / "all", min_box_iou=0).instances == 2
 
 
 def several(folder, count=4):
-    """Images in folders of their own, and their DOTA files."""
+    """Write images in a subfolder, and their DOTA files."""
     tables = []
     for number in range(count):
         labels, _ = scene(BOXES[number % 3 : number % 3 + 2], SHAPE)
@@ -375,7 +375,7 @@ def test_polygons_of_images_with_several_crs(tmp_path):
     objects = gpd.read_parquet(tmp_path / "out" / "polygons.parquet")
     assert objects.crs == "EPSG:4326"
     assert objects.annotation.tolist() == list(range(8))
-    # Six degrees apart, and as large.
+    # The two images are six degrees apart, and their objects have the same areas.
     np.testing.assert_allclose(objects.to_crs("EPSG:32633").area[:4], [mask.sum() / 4 for mask in masks], rtol=1e-6)
     np.testing.assert_allclose(objects.bounds.minx[4:] - 6, objects.bounds.minx[:4])
     save(tmp_path / "images" / "b.tif", labels)
@@ -394,7 +394,7 @@ def test_broken_and_missing_images_are_listed_and_can_be_mended(tmp_path):
     images, dota = several(tmp_path)
     good = (images / "sub" / "i1.tif").read_bytes()
     (images / "sub" / "i1.tif").write_bytes(b"II*\0 no more")
-    # Its head is whole and its pixels are not.
+    # The header of the file is complete, but its pixels are not.
     (images / "sub" / "i2.tif").write_bytes((images / "sub" / "i2.tif").read_bytes()[:-30_000])
     (images / "sub" / "i3.tif").unlink()
     made = make(images, dota, tmp_path / "out", keep_empty=True)
@@ -415,7 +415,7 @@ def test_exports_hold_the_same_instances(one):
     exports = folder / "out" / "exports"
     assert made.instances == 4
     dota = read_annotations(exports / "dota", images=folder / "images")
-    # Horizontal boxes have gained an orientation: that of their masks.
+    # Horizontal boxes are now oriented boxes: those of their masks.
     np.testing.assert_allclose(dota.corners_px, [to_rbox(Mask.from_array(mask)) for mask in masks])
     segments = read_annotations(exports / "yolo-segments", images=folder / "images")
     np.testing.assert_allclose([shape.area for shape in segments.shapes], [mask.sum() for mask in masks])
@@ -453,7 +453,7 @@ def test_no_two_parts_show_the_same_ground(tmp_path):
 @pytest.mark.parametrize("seed", range(10))
 def test_a_split_is_of_blocks_and_nears_its_shares(seed):
     rng = np.random.default_rng(seed)
-    # Tiles without overlap, in blocks of 4 x 4 tiles.
+    # The tiles do not overlap, and each block has 4 x 4 tiles.
     tiles = {
         f"{x},{y}": Shown("a", shapely.box(x * 10, y * 10, x * 10 + 10, y * 10 + 10)) for x in range(24) for y in range(24)
     }
@@ -470,7 +470,7 @@ def test_a_split_is_of_blocks_and_nears_its_shares(seed):
     assert all(len(some) == 1 for some in owners.values())
     counts = np.array([list(part_of.values()).count(part) for part in ("train", "val", "test")])
     assert counts.sum() == len(part_of)
-    # No part is farther from its share than the largest block.
+    # The size of each part differs from its target by at most the largest block.
     assert np.abs(counts - shares * len(part_of)).max() <= 20
     assert part_of != split(tiles | loose, shares, 40, seed + 1)
 
@@ -496,7 +496,7 @@ def test_classes_are_chosen_and_ordered(one):
 
 
 def test_pictures_without_masks_are_kept_on_request_where_they_have_data(tmp_path):
-    # The second object has no annotation; around the objects there are no data, if 0 says so.
+    # The second object has no annotation. With ``nodata=0`` there are no data around the objects.
     labels, _ = scene([turned(32, 32, 30, 20, 0), turned(96, 32, 30, 20, 0)], (64, 192))
     path, table = save(tmp_path / "a.tif", labels), table_of([("a.tif", (64, 192))], [(0, 0, (17, 22, 47, 42))])
     assert make(path, table, tmp_path / "few", chip=64).pictures == 1

@@ -1,4 +1,4 @@
-"""With complete annotations, background is exactly what has data and belongs to no annotation."""
+"""If the annotations are complete, exactly the pixels that have data and belong to no annotation are background."""
 
 import json
 
@@ -15,7 +15,7 @@ from samgeo.testing import Oracle
 
 SHAPE = (96, 128)
 PLACE = {"crs": "EPSG:32633", "transform": (0.5, 0, 500_000, 0, -0.5, 5_400_000)}
-# Upright, so that a mask fills its box.
+# The boxes are horizontal, so that each mask fills its box.
 BOXES = [(10, 10, 40, 30), (50, 20, 80, 40), (90, 60, 120, 80)]
 
 
@@ -26,7 +26,7 @@ def corners(box):
 
 def make(folder, rows, name="out", **options):
     labels, _ = scene([corners(box) for box in BOXES], SHAPE)
-    # Ground without data: the oracle sees no object in these columns.
+    # These columns have no data, and the oracle finds no object in them.
     labels[:, 124:] = 0
     path = save(folder / "a.tif", labels + 1, **PLACE, nodata=0)
     with rasterio.open(path, "r+") as image:
@@ -75,7 +75,7 @@ def test_values_colours_counts_and_masks_say_background(tmp_path):
 
 
 def test_what_is_annotated_and_has_no_mask_is_not_background(tmp_path):
-    # A box on nothing, one far larger than its object, and a crowd of no object.
+    # One box contains no object, and one is far larger than its object.
     nothing, far = (20, 50, 44, 70), (48, 15, 100, 50)
     made = make(tmp_path, [(0, 0, BOXES[0]), (0, 0, nothing), (0, 1, far)], min_box_iou=0.9)
     assert made.instances == 1
@@ -84,7 +84,7 @@ def test_what_is_annotated_and_has_no_mask_is_not_background(tmp_path):
 
 def test_what_a_chip_shows_too_little_of_is_not_background_there(tmp_path):
     make(tmp_path, [(0, 0, box) for box in BOXES], chip=72, min_visible=0.9, keep_empty=True)
-    # The second object lies in both chips of the first row by less than nine tenths, in the second by 24 of 30 columns.
+    # Each chip of the first row shows less than nine tenths of the second object; the second chip shows 24 of 30 columns.
     left = picture(tmp_path, name="a_x000000_y000000")
     right = picture(tmp_path, name="a_x000056_y000000")
     assert (left[20:40, 50:72] == 255).all()
@@ -108,9 +108,9 @@ def test_it_is_part_of_what_a_set_is(tmp_path):
         make(tmp_path, [(0, 0, BOXES[0])], "other", annotations_complete="yes")
 
 
-@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of a library, and pytest.warns takes all
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # A library issues it, and pytest.warns catches all.
 def test_lost_pictures_are_told(tmp_path):
-    """Chips that overlap lose pictures to a split; the message counts them and its proposals hold."""
+    """A split of overlapping chips leaves pictures out; the message counts them, and its advice is correct."""
     boxes = [(x, y, x + 8, y + 6) for x in range(4, 124, 16) for y in range(4, 124, 16)]
     labels = np.zeros((128, 128), dtype=np.int32)
     for number, (x0, y0, x1, y1) in enumerate(boxes, 1):

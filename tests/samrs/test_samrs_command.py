@@ -1,4 +1,4 @@
-"""The command makes what the function makes, and says what was left out."""
+"""The command makes the same data set as the function, and reports what was left out."""
 
 import json
 from importlib import import_module
@@ -15,7 +15,7 @@ from samgeo.cli import main
 from samgeo.samrs import make_samrs, recipe
 from samgeo.synthetic import town
 
-command = import_module("samgeo.cli.dataset")  # the name in the package is the group of commands
+command = import_module("samgeo.cli.dataset")  # In the package, this name is the group of commands.
 
 
 def run(*arguments):
@@ -24,7 +24,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory):
-    """A town of two images, and the boxes of its roofs in one of them as Pascal VOC."""
+    """Write an image of a town, and the boxes of its roofs as Pascal VOC."""
     folder = tmp_path_factory.mktemp("town")
     (folder / "images").mkdir()
     made = town((192, 192), seed=3)

@@ -1,4 +1,4 @@
-"""Files of a data set are what was written: what the file system refuses is told, what is damaged later is made again."""
+"""Errors of the file system are reported, and files that are damaged later are made again."""
 
 import errno
 import json
@@ -40,7 +40,7 @@ def make(folder, model=None, out="out", **options):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A data set of two images that is done; tests work on copies of it."""
+    """Make a data set of two images; tests work on copies of it."""
     folder = tmp_path_factory.mktemp("finished")
     boxes = [turned(40, 40, 50, 20, 0), turned(130, 80, 60, 20, 30)]
     labels, _ = scene(boxes, SHAPE)
@@ -60,7 +60,7 @@ def made(finished, tmp_path):
 
 
 def contents(folder):
-    """What a data set holds for its users, and the polygons of its images."""
+    """Return the content of the visible files of a data set, and of the polygons of its images, by name."""
     paths = [path for path in (folder / "out").rglob("*") if path.is_file()]
     names = {path.relative_to(folder / "out").as_posix(): path for path in paths}
     return {name: path.read_bytes() for name, path in names.items() if not name.startswith(".samgeo") or ".parquet" in name}
@@ -95,7 +95,7 @@ def test_a_damaged_file_of_a_finished_image_is_made_again(made, finished, kind, 
     model = Oracle(128)
     told = make(made, model)
     whole = {name: content for name, content in contents(made).items() if "/replaced/" not in name}
-    # A parquet file says when it was made.
+    # Parquet files contain the time at which they were made, and are not compared.
     assert whole.keys() == before.keys()
     assert all(whole[name] == before[name] for name in before if not name.endswith(".parquet"))
     assert model.embedded > 0
@@ -103,14 +103,14 @@ def test_a_damaged_file_of_a_finished_image_is_made_again(made, finished, kind, 
     assert told.failed == {}
     assert path.name in told.remade["a.tif"]
     kept = list((made / "out" / ".samgeo" / "replaced").rglob(path.name))
-    # What is in the folder's own books is nobody's work; whatever somebody may have edited is kept.
+    # Files that a user may have edited are kept in ``replaced``. Empty files and the JSON records of the set are not.
     assert len(kept) == (how in {"halved", "longer", "flipped"} and path.suffix != ".json")
 
 
 def test_what_is_whole_is_not_made_again(made):
     model = Oracle(128)
     assert make(made, model).remade == {}
-    # A copy has other times, and is as whole.
+    # A copied file has another modification time, but is still complete.
     for path in (made / "out").rglob("*"):
         os.utime(path, ns=(1, 1))
     assert make(made, model, verify=True).remade == {}
@@ -168,7 +168,7 @@ def test_a_chip_that_the_file_system_cuts_is_never_published(tmp_path):
     write_annotations(table_of([("a.tif", (128, 128))], [(0, 0, (20, 30, 60, 50))]), tmp_path / "boxes.json", format="coco")
     size = len(chip_bytes(Raster.open(path), path, Rect(0, 0, 128, 128), ".tif"))
     command = [sys.executable, "-c", LIMITED, str(tmp_path), str(size - 100)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own script
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the test starts its own script
     assert done.returncode == 1
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
@@ -176,7 +176,7 @@ def test_a_chip_that_the_file_system_cuts_is_never_published(tmp_path):
 
 
 def test_what_does_not_arrive_is_told(made, monkeypatch):
-    """A file system that loses the last bytes without an error is noticed by reading back."""
+    """If a file system loses the last bytes without an error, reading the file back finds it."""
     written = integrity.write_checked
 
     with pytest.raises(OSError, match="did not keep"):
@@ -189,7 +189,7 @@ def test_what_does_not_arrive_is_told(made, monkeypatch):
 
 
 class _Lossy:
-    """A path whose files lose their last byte."""
+    """A path whose files lose the last byte of what is written."""
 
     def __init__(self, path):
         self._path = path

@@ -1,4 +1,4 @@
-"""Outlines of masks as regular footprints.
+"""Regularization of building outlines.
 
-Polygons enter; polygons with right angles, circles, and walls that neighbours share leave.
+Polygons along pixel edges enter. Polygons with right angles, circles, and walls that neighbours share leave.
 """

@@ -1,4 +1,4 @@
-"""Outlines of masks to building footprints: right angles, circles, and walls that neighbours share."""
+"""The public function that regularizes building outlines: right angles, circles, and shared walls."""
 
 from __future__ import annotations
 
@@ -38,61 +38,81 @@ def regularize(
     overwrite: bool = False,
     layer: str | None = None,
 ) -> gpd.GeoDataFrame:
-    """Turn the outlines of masks into building footprints.
+    """Regularize the outlines of buildings.
 
-    Each building gets the direction that most of its outline runs in; touching buildings of about one direction get one
-    together. Straight stretches of the outline, found with Douglas and Peucker's algorithm, give the lines of walls; the
-    cells between a building's lines that it covers by half or more become its footprint. Corners have right angles on the
-    ground (or 45 or 135 degrees), except where a neighbour of another direction cuts a building, and holes stay. Walls of a
-    building that stands alone are about the tolerance long or longer. Where neighbours are fitted to one another, what is
-    left is changed as little as possible until no wall of a footprint is shorter than half the tolerance and no corner
-    sharper than 30 degrees; where no small change does that, the outline stays and ``kept_because`` says so. Circles and
-    outlines that stay are as they are.
+    The main direction of each building is the direction of most of its outline. Touching buildings with similar directions
+    form a block and get one common direction. Douglas and Peucker's algorithm finds the straight parts of the outlines, and
+    these define the lines of the walls. The lines of a building divide the plane into cells; the footprint is the union of the
+    cells that the building covers by half or more.
 
-    The work is done in metres on the ground around each cluster of buildings, whatever the CRS, and in pixels where there is
-    none. Equal input gives equal output to the bit, in any process.
+    Corners have right angles on the ground (or also 45 or 135 degrees, see ``angles``), except where a neighbour with another
+    direction cuts the building. Holes are kept. Walls of a building without neighbours are not much shorter than the
+    tolerance. Where neighbours are fitted to each other, each footprint is changed as little as possible until no wall is
+    shorter than half the tolerance and no corner is sharper than 30 degrees. If no small change achieves this, the outline is
+    kept, and ``kept_because`` gives the reason. These two limits do not apply to circles and to outlines that are kept.
+
+    All computations are in metres on the ground around each cluster of buildings, in any CRS, or in pixels if there is no CRS.
+    The result is the same to the bit for the same input, in any process.
 
     Parameters
     ----------
     features : GeoDataFrame, GeoSeries, path or URL
-        Polygons and multipolygons; invalid ones are mended first, missing and empty ones stay.
+        Polygons and multipolygons. Invalid geometries are repaired first; missing and empty geometries stay as they are.
     output : path, optional
-        Where to write the result: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. Written whole or not at all.
+        File for the result: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. The file is written completely or not at all.
     angles : {"right", "45"}, default "right"
-        Whether walls may also run diagonally; they do where that fits the outline better.
+        With "45", walls may also run diagonally, where this fits the outline better.
     circles : bool, default True
-        Whether what is rather a circle becomes one, with the area of its outline.
+        Whether outlines that are nearly circles become circles of the same area.
     shared_walls : bool, default True
-        Whether buildings that touch, or are nearer than half the tolerance, share their walls: afterwards they have common
-        corners and neither overlap nor gape. Two outlines of which one lies in the other by more than a fifth are
-        two tries at one building and are left to overlap. Without it each building is treated as if it stood alone.
+        Whether buildings that touch, or whose distance is at most half the tolerance, get shared walls. Such buildings then
+        have common corners, and there are neither overlaps nor gaps between them. If more than a fifth of the smaller of two
+        outlines lies in the other, they are taken for two results for one building, and may still overlap. If false, each
+        building is regularized as if it had no neighbours.
     tolerance_m : float, optional
-        Metres (pixels where there is no CRS): walls nearer to one another than this are one, and what is smaller is taken for
-        noise. At least twice a pixel. 1 m by default, or 2 pixels where there is no CRS.
+        Tolerance in metres, or in pixels if there is no CRS. Parallel walls nearer to each other than this become one wall,
+        and smaller details are treated as noise. It should be at least two pixels. The default is 1 m, or 2 pixels if there is
+        no CRS.
     min_iou : float, default 0.85
-        Where the footprint's IoU with the outline is below this, the outline stays, simplified. What a neighbour took of the
-        outline, and specks and pinholes smaller than the tolerance, do not count.
+        If the IoU of the footprint with the outline is lower than this, the outline is kept and only simplified. Parts of the
+        outline that went to a neighbour, and specks and holes smaller than the tolerance, are not counted.
     overwrite : bool, default False
-        Whether an existing output may be replaced; of a GeoPackage, the layer, while its other layers, tables and styles stay.
+        Whether an existing output may be replaced. In a GeoPackage only the layer is replaced; other layers, tables and styles
+        stay.
     layer : str, optional
-        Name of the output's layer in a GeoPackage; by default the file's name without its suffix. A layer of a new name is
-        added to an existing file.
+        Name of the output's layer in a GeoPackage. By default it is the file's name without its suffix. A layer with a new
+        name is added to an existing file.
 
     Returns
     -------
     GeoDataFrame
-        The same rows and columns with new geometries, in the same CRS, and the columns ``regularized`` (bool), ``outline``
-        ("right", "45" or "circle"; missing where the outline stayed), ``outline_iou`` (that IoU) and
-        ``kept_because`` (missing where regularized); of several parts the largest decides. Columns ``area_m2`` and ``area_px``
-        that hold the areas of the features are measured anew. Other columns of these names get ``_given`` behind them, with a
-        warning.
+        The same rows and columns with new geometries in the same CRS, and these columns:
+
+        - ``regularized``: bool, whether the outline was regularized.
+        - ``outline``: "right", "45" or "circle"; missing if the outline was kept.
+        - ``outline_iou``: IoU of the new polygon with the outline, as described for ``min_iou``.
+        - ``kept_because``: reason why the outline was kept; missing if it was regularized.
+
+        For a multipolygon, the largest part determines ``outline`` and ``kept_because``. Columns ``area_m2`` and ``area_px``
+        that hold the areas of the features are computed again. Other columns with one of these names are renamed with the
+        suffix ``_given`` and a warning is issued.
 
     Raises
     ------
     OptionError
-        If an option has a value that cannot work.
+        If an option has an invalid value.
     VectorError
         If the features cannot be read, some are not polygons, or the output cannot be written.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from shapely.geometry import Polygon
+    >>> from samgeo.buildings import regularize
+    >>> outline = Polygon([(0, 0), (15, 0.3), (30, 0), (30.4, 20), (15, 19.8), (0, 20)])
+    >>> result = regularize(gpd.GeoDataFrame(geometry=[outline]))
+    >>> result["outline"].tolist(), len(result.geometry[0].exterior.coords) - 1
+    (['right'], 4)
     """
     from samgeo.geo.vector.columns import keep_given
     from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, write_vectors
@@ -127,7 +147,7 @@ def regularize(
 
 
 def with_result_columns(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Return features with the columns that the result has besides theirs, without values."""
+    """Return features with the additional columns of the result, without values."""
     import pandas as pd
 
     gaps = pd.Series([None] * len(frame), index=frame.index, dtype=object)
@@ -135,7 +155,10 @@ def with_result_columns(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def _table(frame: gpd.GeoDataFrame, metric: Metric, built: Built) -> gpd.GeoDataFrame:
-    """Put parts together to rows: the largest says how a row is drawn, and the IoU is their mean by area."""
+    """Combine the parts of each row.
+
+    The largest part determines ``outline`` and ``kept_because``; the IoUs of the parts are averaged by area.
+    """
     import pandas as pd
 
     result = rows_of(frame, metric, built.polygons)
@@ -146,7 +169,7 @@ def _table(frame: gpd.GeoDataFrame, metric: Metric, built: Built) -> gpd.GeoData
     iou[count > 0] = np.bincount(metric.row, size * built.iou, minlength=len(frame))[count > 0] / total[count > 0]
     outline: list[str | None] = [None] * len(frame)
     reason: list[str | None] = ["no polygon" if number == 0 else None for number in count]
-    for part in np.lexsort([size, metric.row]).tolist():  # the largest part of a row comes last
+    for part in np.lexsort([size, metric.row]).tolist():  # The largest part of a row comes last, and overwrites the others.
         outline[metric.row[part]] = built.outline[part] or None
         reason[metric.row[part]] = built.reason[part] or None
     result["regularized"] = np.array([why is None for why in reason], dtype=np.bool_)

@@ -1,6 +1,7 @@
-"""From polygons in metres to buildings: a direction, lines, cells, circles, and neighbours that fit.
+"""Regularization of polygons in metres.
 
-Round buildings: tanks, silos, huts.
+The steps are: find the direction of each building and of each block of neighbours, place the lines of walls, choose the cells
+that belong to a building, replace round buildings (such as tanks, silos and huts) by circles, and fit neighbours to each other.
 """
 
 from __future__ import annotations
@@ -28,22 +29,24 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Shapes = NDArray[np.object_]
 
-# Diagonal walls have to fit an outline this much better than right angles alone, and its own direction than its block's.
+# Diagonal walls are used if they increase the IoU with the outline by at least _GAIN. A building leaves its block if its own
+# direction increases the IoU by more than _APART.
 _GAIN, _APART = 0.01, 0.03
-# Only below this IoU the latter is asked.
+# The own direction of a building is only tried if the IoU with the direction of its block is below this value.
 _DOUBTFUL = 0.92
-# Corners of the straight stretches, and of outlines that are kept, in tolerances.
+# Tolerances of Douglas and Peucker's algorithm, as multiples of the given tolerance: for the straight stretches, and for
+# outlines that are kept.
 _CORNERS, _KEPT = 0.7, 0.5
-# Neighbours stand at most this many tolerances apart.
+# Two buildings are neighbours if their distance is at most this multiple of the tolerance.
 _BESIDE = 0.5
-# Metres, of corners where walls of different directions meet.
+# Grid in metres for the corners where walls of different directions meet.
 _FINE = 2.0**-20
 _RANKS = {"right": 0, "45": 0, "circle": 1, "": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to build, checked; the tolerance in metres."""
+    """Checked options of the regularization; ``tolerance`` is in metres."""
 
     diagonals: bool
     circles: bool
@@ -54,7 +57,19 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A part each: the new polygon, how it is drawn ("" where kept), why it was kept, and its IoU with the old one."""
+    """Result of the regularization; each field has one entry for each part.
+
+    Attributes
+    ----------
+    polygons : list of Polygon
+        New polygons in metres.
+    outline : list of str
+        "right", "45" or "circle"; empty if the outline was kept.
+    reason : list of str
+        Reason why the outline was kept; empty if it was not.
+    iou : ndarray of float
+        IoU of the new polygon with the old one.
+    """
 
     polygons: list[shapely.Polygon]
     outline: list[str]
@@ -64,9 +79,10 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """Before neighbours fit: ``drawn`` in each block's frame, circles too.
+    """Footprints before neighbours are fitted to each other.
 
-    ``pairs`` are neighbours, ``apart`` pairs that must not come to overlap, ``around`` all that may come to touch.
+    ``drawn`` are the polygons, circles included, in the frames of their blocks. ``pairs`` are neighbours, ``apart`` are pairs
+    that must not overlap afterwards, and ``around`` are all pairs that might touch afterwards.
     """
 
     shapes: Shapes
@@ -98,7 +114,7 @@ def build(metric: Metric, options: Options) -> Built:
 
 
 def _blocks(shapes: Shapes, found: list[Stretches], own: Floats, pairs: Ints, tolerance: float) -> tuple[Ints, Floats]:
-    """Gather blocks, without those whom their own direction fits better."""
+    """Gather neighbours into blocks, and take out buildings that their own direction fits better."""
     block, turned = blocks(found, own, shapely.area(shapes), by_first(pairs), tolerance)
     several = np.flatnonzero(np.bincount(block, minlength=len(shapes))[block] > 1)
     with_others = _fit(shapes, found, turned, several, tolerance)
@@ -111,7 +127,7 @@ def _blocks(shapes: Shapes, found: list[Stretches], own: Floats, pairs: Ints, to
 
 
 def _fit(shapes: Shapes, found: list[Stretches], turned: Floats, members: Ints, tolerance: float) -> Floats:
-    """Return the IoU that some would have alone, each in its direction."""
+    """Return the IoU that some buildings would have without neighbours, each in the given direction."""
     framed = _turned(shapes[members], -turned[members])
     lines = [
         share({0: own_lines(found[index], turned[index], tolerance, diagonals=False)}, [], tolerance)[0] for index in members
@@ -120,6 +136,7 @@ def _fit(shapes: Shapes, found: list[Stretches], turned: Floats, members: Ints, 
 
 
 def _shared(own: dict[int, list[Line]], block: Ints, pairs: Ints, tolerance: float) -> dict[int, list[Line]]:
+    """Return the lines of each building, after merging those that neighbours in a block share."""
     links: dict[int, list[tuple[int, int]]] = {}
     for first, second in pairs[block[pairs[:, 0]] == block[pairs[:, 1]]].tolist():
         links.setdefault(int(block[first]), []).append((first, second))
@@ -133,6 +150,7 @@ def _shared(own: dict[int, list[Line]], block: Ints, pairs: Ints, tolerance: flo
 
 
 def _drawn(framed: Shapes, lines: list[list[Line]]) -> tuple[list[shapely.Polygon], list[str]]:
+    """Return polygons along the lines of each building, and which kind of angles each of them has."""
     drawn = right_polygons(list(framed), lines)
     outline = ["right"] * len(drawn)
     for index, each in enumerate(lines):
@@ -145,7 +163,7 @@ def _drawn(framed: Shapes, lines: list[list[Line]]) -> tuple[list[shapely.Polygo
 
 
 def _round_off(framed: Shapes, drawn: list[shapely.Polygon], outline: list[str], options: Options) -> None:
-    """Put circles in the place of other polygons, in the lists, where they fit better."""
+    """Replace polygons by circles, in the given lists, where these fit better."""
     if not options.circles or len(framed) == 0:
         return
     rounds = [circle(each) for each in framed]
@@ -156,7 +174,7 @@ def _round_off(framed: Shapes, drawn: list[shapely.Polygon], outline: list[str],
 
 
 def _settled(draft: _Draft, tolerance: float, min_iou: float) -> Built:
-    """Make neighbours fit; keep the outlines of those that fit theirs too little, and make them fit again."""
+    """Fit neighbours to each other. Where a result is not good enough, keep the outline and fit the neighbours again."""
     outline, reason = list(draft.outline), [""] * len(draft.outline)
     simple = shapely.simplify(draft.shapes, _KEPT * tolerance, preserve_topology=True)
     area = np.round(shapely.area(draft.shapes), 3)
@@ -177,7 +195,10 @@ def _settled(draft: _Draft, tolerance: float, min_iou: float) -> Built:
 
 
 def _placed(draft: _Draft, outline: list[str], simple: Shapes, order: list[int], tolerance: float) -> list[shapely.Polygon]:
-    """Return the polygons in metres, fitted to one another: within blocks in their frames, then across."""
+    """Return the polygons in metres, fitted to their neighbours.
+
+    Neighbours in the same block are fitted first, in the frame of the block, and then all other neighbours.
+    """
     beside = by_first(draft.pairs)
     block, square = draft.block, {index for index in order if _RANKS[outline[index]] == 0}
     along = {
@@ -204,7 +225,10 @@ def _placed(draft: _Draft, outline: list[str], simple: Shapes, order: list[int],
 
 
 def _fits(placed: list[shapely.Polygon], order: list[int], draft: _Draft) -> Floats:
-    """Return the IoU of each with its outline, less what went to others: keeping the outline would not bring that back."""
+    """Return the IoU of each polygon with its outline, without the parts that went to neighbours.
+
+    These parts are not counted, because keeping the outline would not bring them back.
+    """
     found = np.array(placed, dtype=object)
     rank = np.argsort(order)
     fit = iou(found, draft.shapes)
@@ -217,11 +241,13 @@ def _fits(placed: list[shapely.Polygon], order: list[int], draft: _Draft) -> Flo
 
 
 def _touching(placed: list[shapely.Polygon], pairs: Ints) -> dict[int, list[int]]:
+    """Return the neighbours of each polygon that touch it."""
     found = np.array(placed, dtype=object)
     return by_first(pairs[shapely.distance(found[pairs[:, 0]], found[pairs[:, 1]]) <= 4 * ONE_PLACE])
 
 
 def _turned(polygons: Any, angle: Floats) -> Shapes:
+    """Rotate polygons around the origin, each by its angle in radians."""
     polygons = np.array(polygons, dtype=object)
     if len(polygons) == 0:
         return np.empty(0, dtype=object)
@@ -232,20 +258,21 @@ def _turned(polygons: Any, angle: Floats) -> Shapes:
 
 
 def iou(first: Any, second: Any) -> Floats:
-    """Return the IoU of each of some polygons with each of others."""
+    """Return the IoU of each polygon of the first array with the polygon at the same place in the second one."""
     common = shapely.area(shapely.intersection(first, second))
     return np.asarray(common / np.maximum(shapely.area(first) + shapely.area(second) - common, math.ulp(0)))
 
 
 _CIRCLE_CORNERS = 48
-# A regular octagon reaches 0.95 against its circle, a square with corners rounded to a fifth of its side 0.90.
+# Smallest IoU of a circle with its outline. The IoU of a regular octagon is 0.95. That of a square whose corners are rounded
+# with a fifth of its side is 0.90.
 _LEAST_IOU = 0.92
-# Below this many tolerances a square's rounded outline is as round as a circle's.
+# Smallest radius of a circle, in tolerances. Below it, a square with rounded corners looks the same as a circle.
 _LEAST_RADIUS = 1.5
 
 
 def circle(polygon: shapely.Polygon) -> shapely.Polygon:
-    """Return the polygon of 48 corners of the same area and centroid as another's exterior."""
+    """Return a polygon of 48 corners with the area and the centroid of a polygon's exterior."""
     filled = shapely.Polygon(polygon.exterior)
     middle = filled.centroid
     angle = np.arange(_CIRCLE_CORNERS) * (2 * np.pi / _CIRCLE_CORNERS)
@@ -254,7 +281,17 @@ def circle(polygon: shapely.Polygon) -> shapely.Polygon:
 
 
 def is_round(polygon: shapely.Polygon, round_iou: float, other_iou: float, tolerance: float) -> bool:
-    """Say whether a polygon is rather a circle, given the IoU of its circle and that of its other outline."""
+    """Return whether a polygon should become a circle.
+
+    Parameters
+    ----------
+    polygon : Polygon
+        The outline.
+    round_iou, other_iou : float
+        IoU of the outline with its circle, and with its footprint along straight walls.
+    tolerance : float
+        Metres.
+    """
     radius = np.sqrt(polygon.area / np.pi)
     holes = [shapely.Polygon(ring).area for ring in polygon.interiors]
     return bool(

@@ -1,4 +1,4 @@
-"""Lines to polygons: the cells between a building's lines that it covers by half or more."""
+"""Polygons along lines: the union of the cells between a building's lines that the building covers by half or more."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Floats = NDArray[np.float64]
 MOST_CELLS = 10_000
 """Of one building; an outline with more is no building's."""
 _MOST_TERMS = 4_000_000
-# Metres: half the width of what `tidy` takes off.
+# Half the width in metres of the parts that `tidy` removes.
 _NEEDLE = 5e-5
 
 
 def right_polygons(shapes: list[shapely.Polygon], lines: list[list[Line]]) -> list[shapely.Polygon]:
-    """Return polygons along lines of the normals (1, 0) and (0, 1), a shape each; empty where no cell is covered.
+    """Return one polygon along lines of the normals (1, 0) and (0, 1) for each shape.
 
-    Of several parts, the largest.
+    If several parts are covered, the largest is returned. If no cell is covered, the polygon is empty.
     """
     axes = [tuple(np.unique([line.at for line in each if line.kind == kind]) for kind in (0, 1)) for each in lines]
     masks = []
@@ -37,6 +37,8 @@ def right_polygons(shapes: list[shapely.Polygon], lines: list[list[Line]]) -> li
 
 
 def _placed(found: shapely.Geometry, x: Floats, y: Floats) -> shapely.Polygon:
+    """Replace the cell indices of a polygon's corners by coordinates."""
+
     def place(xy: Floats) -> Floats:
         index = xy.astype(np.int64)
         return np.stack([x[index[:, 0]], y[index[:, 1]]], axis=1)
@@ -45,39 +47,44 @@ def _placed(found: shapely.Geometry, x: Floats, y: Floats) -> shapely.Polygon:
 
 
 def largest(found: shapely.Geometry) -> shapely.Polygon:
-    """Return the polygon of largest area within a geometry; an empty one where there is none."""
+    """Return the polygon with the largest area in a geometry, or an empty one if there is none."""
     parts = [part for part in shapely.get_parts(found) if part.geom_type == "Polygon"]
     return max(parts, key=lambda part: part.area) if parts else shapely.Polygon()
 
 
 def only_polygons(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    """Return the polygons among what an overlay gave, without the lines and points along which its inputs only touched."""
+    """Return the polygons in the result of an overlay, without lines and points along which the inputs only touched."""
     parts = shapely.get_parts(geometry)
     return shapely.MultiPolygon(list(parts[shapely.get_dimensions(parts) == 2]))
 
 
 def tidy(geometry: shapely.Geometry, grid: float) -> shapely.Polygon:
-    """Take off what is thinner than a tenth of a millimetre, which cuts along walls that are one but for rounding leave."""
+    """Remove parts that are thinner than a tenth of a millimetre, and return the largest polygon.
+
+    Such parts are left when a polygon is cut along walls that are equal except for rounding.
+    """
     thinner = shapely.buffer(only_polygons(geometry), -_NEEDLE, join_style="mitre", mitre_limit=50)
     whole = shapely.buffer(thinner, _NEEDLE, join_style="mitre", mitre_limit=50)
     return largest(shapely.simplify(shapely.set_precision(whole, grid), grid / 4))
 
 
 def covered(shape: shapely.Polygon, x: Floats, y: Floats) -> Floats:
-    """Measure a polygon within each cell of a grid, exactly.
+    """Measure the area of a polygon in each cell of a grid, exactly.
 
-    The area left of X and below Y is a line integral over the rings (Green's theorem): of ``min(y, Y) dx`` over the part left
-    of X, up to a sign. Cells are its differences.
+    By Green's theorem, the area left of X and below Y is, up to the sign, the line integral of ``min(y, Y) dx`` over the parts
+    of the rings left of X. The areas of cells are differences of these areas.
 
     Parameters
     ----------
     shape : Polygon
+        The polygon.
     x, y : ndarray, shapes (W + 1,) and (H + 1,)
         Ascending grid lines.
 
     Returns
     -------
     ndarray, shape (H, W)
+        Areas.
     """
     shape = shapely.orient_polygons(shape)
     rings, total = shapely.get_rings(shape), np.zeros((len(y), len(x)))
@@ -90,14 +97,14 @@ def covered(shape: shapely.Polygon, x: Floats, y: Floats) -> Floats:
 
 
 def _below(xy: Floats, x: Floats, y: Floats) -> Floats:
-    """Integrate ``min(y, Y) dx`` over edges left of each X: shape (len(y), len(x))."""
+    """Integrate ``min(y, Y) dx`` over the parts of edges left of each X; return shape (len(y), len(x))."""
     x0, x1, y0, y1 = xy[:-1, 0], xy[1:, 0], xy[:-1, 1], xy[1:, 1]
     across = x1 != x0
     x0, x1, y0, y1 = x0[across], x1[across], y0[across], y1[across]
     slope = (y1 - y0) / (x1 - x0)
     left, right = np.minimum(x0[:, None], x), np.minimum(x1[:, None], x)
     low, high = y0[:, None] + slope[:, None] * (left - x0[:, None]), y0[:, None] + slope[:, None] * (right - x0[:, None])
-    # Over a straight edge, the mean of min(y, Y) follows from how much of the edge is below Y.
+    # The mean of min(y, Y) over a straight edge is computed from the fraction of the edge that is below Y.
     low, high = low[:, None], high[:, None]
     least, most = np.minimum(low, high), np.maximum(low, high)
     top = y[:, None]
@@ -110,7 +117,7 @@ def _below(xy: Floats, x: Floats, y: Floats) -> Floats:
 
 
 def diagonal_polygon(shape: shapely.Polygon, lines: list[Line]) -> shapely.Polygon:
-    """Return the polygon along lines of all four normals; empty where no cell is covered, or there are too many."""
+    """Return the polygon along lines of all four normals; empty if no cell is covered, or if there are too many cells."""
     if not any(line.kind in DIAGONALS for line in lines) or len(lines) ** 2 > MOST_CELLS:
         return shapely.Polygon()
     x, y = (np.unique([line.at for line in lines if line.kind == kind]) for kind in (0, 1))
@@ -128,6 +135,7 @@ def diagonal_polygon(shape: shapely.Polygon, lines: list[Line]) -> shapely.Polyg
 
 
 def _cut(line: Line, reach: float) -> shapely.LineString:
+    """Return a line as a line string that is long enough to cross the building."""
     normal = NORMALS[line.kind]
     foot = normal * line.at / (normal @ normal)
     along = np.array([-normal[1], normal[0]]) * np.ceil(reach)
@@ -135,5 +143,5 @@ def _cut(line: Line, reach: float) -> shapely.LineString:
 
 
 def straight(found: shapely.Geometry) -> shapely.Geometry:
-    """Leave out corners at which an outline does not turn."""
+    """Remove corners at which an outline does not turn."""
     return shapely.simplify(found, STEP / 4, preserve_topology=True)

@@ -1,8 +1,9 @@
-"""Walls as lines: what a building's stretches say, and what neighbours share.
+"""Lines of walls: those of a building's stretches, and those that neighbours share.
 
-A block has a frame, its own metres turned so that walls run along x and y. A line is ``normal . (x, y) = offset`` in it, with
-one of four normals: (1, 0), (0, 1), (1, 1) and (1, -1). Offsets are whole multiples of 2**-10 m, of 2**-9 m for the last two,
-so that lines meet in float64 without rounding: neighbours that share a line share its every bit.
+A block has a frame: its local metres, rotated so that walls run along x and y. A line in the frame is
+``normal . (x, y) = offset``, with one of four normals: (1, 0), (0, 1), (1, 1) and (1, -1). Offsets are whole multiples of
+2**-10 m, or of 2**-9 m for the last two normals, so that intersections of lines are exact in float64, and neighbours that share
+a line have exactly the same coordinates on it.
 """
 
 from __future__ import annotations
@@ -23,15 +24,29 @@ STEP = 2.0**-10
 NORMALS = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, -1.0]])
 DIAGONALS = (2, 3)
 _LENGTH = np.array([1.0, 1.0, np.sqrt(2), np.sqrt(2)])
-# A stretch further from an allowed direction is a rounded corner, or a wall that cannot be said in these directions.
+# A stretch further from all allowed directions is a rounded corner, or a wall that these directions cannot represent.
 _NEAR_RIGHT, _NEAR_DIAGONAL = np.deg2rad(35), np.deg2rad(15)
-# A diagonal wall is at least this many tolerances long: corners that a model rounded off are shorter.
+# A diagonal wall is at least this many tolerances long, because corners that a model rounded off are shorter.
 _LEAST_DIAGONAL = 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A wall's line: which normal, where (in metres), how long the wall is, from where to where, and which side is in."""
+    """The line of a wall.
+
+    Attributes
+    ----------
+    kind : int
+        Index of its normal in ``NORMALS``.
+    at : float
+        Offset, in metres.
+    weight : float
+        Length of the wall.
+    start, stop : float
+        Interval of the wall along the line.
+    side : int
+        On which side of the line the building is, 1 or -1.
+    """
 
     kind: int
     at: float
@@ -42,7 +57,10 @@ class Line:
 
 
 def own_lines(found: Stretches, turned: float, tolerance: float, diagonals: bool) -> list[Line]:
-    """Return the lines of one building's walls in a frame turned by an angle, none of a kind nearer than the tolerance."""
+    """Return the lines of one building's walls in a frame that is rotated by an angle.
+
+    Parallel lines are at least the tolerance apart.
+    """
     cos, sin = np.cos(turned), np.sin(turned)
     into = np.array([[cos, -sin], [sin, cos]])
     ends, middle, length = found.ends @ into, found.middle @ into, found.length
@@ -67,7 +85,7 @@ def own_lines(found: Stretches, turned: float, tolerance: float, diagonals: bool
 
 
 def _closing(lines: list[Line], ends: Floats, tolerance: float) -> list[Line]:
-    """Return lines at the outermost corners of sides that no wall closes."""
+    """Return lines at the outermost corners, for those sides of the building that have no wall."""
     added = []
     if len(ends) == 0:
         return []
@@ -81,7 +99,7 @@ def _closing(lines: list[Line], ends: Floats, tolerance: float) -> list[Line]:
 
 
 def _thin(lines: list[Line], tolerance: float) -> list[Line]:
-    """Merge the nearest two, weighted by length, until none are nearer than the tolerance."""
+    """Merge the two nearest lines, weighted by length, until no two are nearer than the tolerance."""
     lines = sorted(lines, key=lambda line: (line.at, line.start, line.side))
     while len(lines) > 1:
         gaps = [right.at - left.at for left, right in pairwise(lines)]
@@ -93,6 +111,7 @@ def _thin(lines: list[Line], tolerance: float) -> list[Line]:
 
 
 def _merged(first: Line, second: Line) -> Line:
+    """Merge two parallel lines."""
     weight = first.weight + second.weight
     at = (first.at * first.weight + second.at * second.weight) / weight
     side = first.side if first.weight >= second.weight else second.side
@@ -100,24 +119,25 @@ def _merged(first: Line, second: Line) -> Line:
 
 
 def share(lines: dict[int, list[Line]], links: list[tuple[int, int]], tolerance: float) -> dict[int, list[Line]]:
-    """Give neighbours of a frame the same line where their walls meet, or go on from one to the next.
+    """Give neighbours in a frame the same line where their walls meet, or where the wall of one continues that of the other.
 
-    Pairs are taken from the nearest on. Lines that became one lie at their mean, weighted by length, and no two of one
-    building become one.
+    The pair of lines with the smallest gap is merged first. Merged lines lie at their mean, weighted by length. Two lines of
+    the same building are never merged.
 
     Parameters
     ----------
     lines : dict of int to list of Line
-        By building, all in one frame.
+        Lines of each building, all in one frame.
     links : list of pairs of int
         Buildings that are neighbours.
     tolerance : float
-        Furthest that the walls of two sides of one wall may be apart; walls in one line, half of it.
+        Largest distance in metres of two lines with the buildings on opposite sides. For lines with both buildings on the same
+        side, it is half the tolerance.
 
     Returns
     -------
     dict of int to list of Line
-        With rounded offsets, each building's sorted.
+        Lines of each building with rounded offsets, in the given order.
     """
     nodes = [(building, index) for building in sorted(lines) for index in range(len(lines[building]))]
     group = {node: [node] for node in nodes}
@@ -141,7 +161,7 @@ def share(lines: dict[int, list[Line]], links: list[tuple[int, int]], tolerance:
 
 
 def _rounded(kind: int, at: float) -> float:
-    """Return the offset against the normal as it stands, which is longer than 1 for diagonals."""
+    """Return the rounded offset for a normal of ``NORMALS``; diagonal normals are longer than 1."""
     step = STEP if kind not in DIAGONALS else 2 * STEP
     return float(np.rint(at * _LENGTH[kind] / step) * step)
 
@@ -149,6 +169,7 @@ def _rounded(kind: int, at: float) -> float:
 def _meetings(
     lines: dict[int, list[Line]], links: list[tuple[int, int]], tolerance: float
 ) -> list[tuple[float, tuple[int, int], tuple[int, int]]]:
+    """Return pairs of lines of neighbours that may be merged, with their gaps."""
     found = []
     for first, second in links:
         for i, one in enumerate(lines[first]):

@@ -1,4 +1,4 @@
-"""Polygons of any CRS in metres, cluster by cluster, and back."""
+"""Conversion of polygons in any CRS to metres, cluster by cluster, and back."""
 
 from __future__ import annotations
 
@@ -21,10 +21,20 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Polygons in metres around the middle of their cluster: those that stand near one another share one plane.
+    """Polygons in metres around the middle of their cluster. Polygons that are near to each other share one plane.
 
-    ``parts`` (N,) are polygons; ``row`` (N,) says of which feature each is a part; ``pairs`` (P, 2) may be neighbours;
-    ``origin`` (N, 2) and ``steps`` (N, 2, 2) lead to metres, ``steps @ (xy - origin)``.
+    Attributes
+    ----------
+    parts : ndarray of Polygon, shape (N,)
+        The polygons.
+    row : ndarray of int, shape (N,)
+        Row of the feature to which each polygon belongs.
+    pairs : ndarray of int, shape (P, 2)
+        Pairs of polygons that may be neighbours.
+    origin : ndarray, shape (N, 2)
+        Origin of the plane of each polygon, in the CRS.
+    steps : ndarray, shape (N, 2, 2)
+        Matrix from the CRS to metres: ``steps @ (xy - origin)``.
     """
 
     parts: NDArray[np.object_]
@@ -34,17 +44,17 @@ class Metric:
     steps: Floats
 
     def back(self, polygons: list[shapely.Polygon]) -> NDArray[np.object_]:
-        """Take polygons in metres, one a part, to the coordinates they came from."""
+        """Convert polygons in metres, one for each part, to the coordinates of the CRS."""
         return _moved(polygons, lambda xy, of: (np.linalg.inv(self.steps)[of] @ xy[:, :, None])[:, :, 0] + self.origin[of])
 
 
 def polygonal(geometries: Any) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """Return the valid polygons within geometries, and of which each is a part.
+    """Return the valid polygons in geometries, and the row of the geometry to which each belongs.
 
     Raises
     ------
     VectorError
-        If one is not a polygon, or has a coordinate that is not finite.
+        If a geometry is not a polygon, or has a coordinate that is not finite.
     """
     geometries = shapely.force_2d(np.asarray(geometries, dtype=object))
     there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
@@ -63,34 +73,35 @@ def polygonal(geometries: Any) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     broken = there & ~shapely.is_valid(geometries)
     geometries[broken] = shapely.make_valid(geometries[broken])
     pieces, owner = shapely.get_parts(geometries, return_index=True)
-    parts, piece = shapely.get_parts(pieces, return_index=True)  # of multipolygons within collections
+    parts, piece = shapely.get_parts(pieces, return_index=True)  # Repaired geometries may be collections of multipolygons.
     row = owner[piece]
     wanted = (shapely.get_type_id(parts) == 3) & (shapely.area(parts) > 0)
     return np.asarray(parts[wanted], dtype=object), np.asarray(row[wanted], dtype=np.int64)
 
 
 def to_metric(geometries: Any, crs: Any, reach_m: float, *, keep_small: bool = False) -> Metric:
-    """Take features to metres on the ground (to their own unit where there is no CRS).
+    """Convert features to metres on the ground, or keep their own units if there is no CRS.
 
-    Holes smaller than the square of the distance are left out, and parts that are nowhere wider than it, but for the
-    largest of each feature.
+    Small holes and parts are removed, unless ``keep_small`` is true: holes with an area below the square of ``reach_m``, and
+    parts that are nowhere wider than ``reach_m``. The largest part of each feature is always kept.
 
     Parameters
     ----------
     geometries : array-like of Polygon and MultiPolygon
-        Missing and empty ones have no part.
-    crs : anything that pyproj takes, or None
+        Missing and empty geometries have no parts.
+    crs : anything that pyproj accepts, or None
+        CRS of the geometries.
     reach_m : float
-        Polygons nearer than this may be neighbours.
+        Polygons nearer to each other than this may be neighbours.
     keep_small : bool, default False
-        Whether small holes and parts stay.
+        Whether small holes and parts are kept.
 
     Raises
     ------
     VectorError
-        As `polygonal`.
+        For the reasons given at `polygonal`.
     OptionError
-        If the CRS is none of maps, or coordinates lie outside of it.
+        If the CRS is not a map CRS, or coordinates lie outside of it.
     """
     parts, row = polygonal(geometries)
     if len(parts) == 0:
@@ -99,7 +110,7 @@ def to_metric(geometries: Any, crs: Any, reach_m: float, *, keep_small: bool = F
     if not keep_small:
         parts, row, own = _without_specks(parts, row, own, reach_m)
     low_high = shapely.bounds(parts)
-    # Metres in either axis, at least: the length of a unit step is the most that it can be.
+    # The norms are the lengths in metres of a unit step along each axis of the CRS.
     reach = reach_m / np.linalg.norm(own, axis=1)
     pairs = candidates(parts, reach)
     cluster = clusters(len(parts), pairs)
@@ -115,6 +126,7 @@ def to_metric(geometries: Any, crs: Any, reach_m: float, *, keep_small: bool = F
 
 
 def _middles(polygons: NDArray[np.object_]) -> Floats:
+    """Return the centres of the bounding boxes, shape (N, 2)."""
     low_high = shapely.bounds(polygons)
     return np.asarray((low_high[:, :2] + low_high[:, 2:]) / 2)
 
@@ -122,6 +134,7 @@ def _middles(polygons: NDArray[np.object_]) -> Floats:
 def _without_specks(
     parts: NDArray[np.object_], row: NDArray[np.int64], own: Floats, reach_m: float
 ) -> tuple[NDArray[np.object_], NDArray[np.int64], Floats]:
+    """Remove small parts and small holes."""
     scale = np.abs(np.linalg.det(own))
     area = shapely.area(parts) * scale
     most = np.zeros(int(row.max()) + 1)
@@ -138,6 +151,7 @@ def _without_specks(
 
 
 def _moved(polygons: Any, move: Callable[[Floats, NDArray[np.int64]], Floats]) -> NDArray[np.object_]:
+    """Apply a function to the coordinates of polygons."""
     polygons = np.array(polygons, dtype=object)
     if len(polygons) == 0:
         return np.empty(0, dtype=object)

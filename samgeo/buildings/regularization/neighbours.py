@@ -1,4 +1,4 @@
-"""Who stands beside whom: neighbours, clusters of them, and blocks of one direction."""
+"""Pairs of neighbouring buildings, clusters of them, and blocks of neighbours with one direction."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ __all__ = ["blocks", "by_first", "candidates", "clusters", "neighbours"]
 Floats = NDArray[np.float64]
 Pairs = NDArray[np.int64]
 
-# Two outlines of which one lies in the other by more than this are two tries at one building, and not neighbours.
+# If more than this fraction of the smaller of two outlines lies in the other, they show one building and are not neighbours.
 _SAME = 0.2
 _FURTHEST_TURN = np.deg2rad(15)
 
 
 def candidates(polygons: NDArray[np.object_], reach: Floats) -> Pairs:
-    """Return pairs of polygons whose boxes, each wider by its reach (N, 2) to all sides, meet: (P, 2), first below second."""
+    """Return pairs of polygons whose enlarged bounding boxes meet, shape (P, 2), with the smaller index first.
+
+    Each box is enlarged to all sides by the polygon's reach, shape (N, 2).
+    """
     low_high = shapely.bounds(polygons)
     boxes = shapely.box(*(low_high + np.concatenate([-reach, reach], axis=1)).T)
     first, second = shapely.STRtree(boxes).query(boxes, predicate="intersects")
@@ -30,7 +33,7 @@ def candidates(polygons: NDArray[np.object_], reach: Floats) -> Pairs:
 
 
 def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
-    """Return the number of the connected component of each of the things that pairs connect."""
+    """Return the number of the connected component of each of ``count`` items, shape (count,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -39,7 +42,7 @@ def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
 
 
 def neighbours(polygons: NDArray[np.object_], pairs: Pairs, within: float) -> Pairs:
-    """Return those pairs that stand within a distance, and are not two outlines of one building."""
+    """Return the pairs that lie within a distance of each other, without pairs of outlines of the same building."""
     first, second = polygons[pairs[:, 0]], polygons[pairs[:, 1]]
     near = shapely.distance(first, second) <= within
     pairs, first, second = pairs[near], first[near], second[near]
@@ -50,28 +53,30 @@ def neighbours(polygons: NDArray[np.object_], pairs: Pairs, within: float) -> Pa
 def blocks(
     outlines: list[Stretches], turned: Floats, area: Floats, beside: dict[int, list[int]], tolerance: float
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Gather neighbours of about one direction, from the largest on.
+    """Gather neighbours with similar directions into blocks, beginning with the largest building.
 
-    A neighbour joins where turning it to the block's direction moves the ends of its longest wall by at most half the
-    tolerance: small buildings, which know their own direction least, join most easily.
+    A neighbour joins a block if rotating it to the block's direction moves the ends of its longest wall by at most half the
+    tolerance. So small buildings, whose own direction is least certain, join most easily.
 
     Parameters
     ----------
     outlines : list of Stretches, length N
+        The stretches of each building.
     turned : ndarray, shape (N,)
-        Each building's own direction, radians.
+        Direction of each building in radians.
     area : ndarray, shape (N,)
+        Area of each building.
     beside : dict of int to list of int
-        Neighbours of each.
+        Neighbours of each building.
     tolerance : float
         Metres.
 
     Returns
     -------
     ndarray of int64, shape (N,)
-        Each building's block, named after its first.
+        Block of each building, numbered by its first building.
     ndarray, shape (N,)
-        Each building's direction as fitted to its block.
+        Direction of each building: that which is fitted to its block.
     """
     block = np.full(len(outlines), -1, dtype=np.int64)
     fitted = turned.copy()
@@ -93,7 +98,7 @@ def blocks(
 
 
 def by_first(pairs: Pairs) -> dict[int, list[int]]:
-    """Return the neighbours of each, both ways, in order."""
+    """Return a sorted list of the neighbours of each building, for pairs in both directions."""
     found: dict[int, list[int]] = defaultdict(list)
     for first, second in pairs.tolist():
         found[first].append(second)

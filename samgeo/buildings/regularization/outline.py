@@ -1,6 +1,7 @@
-"""The straight stretches of an outline, and the direction that most of it runs in.
+"""The straight stretches of an outline, and its main direction.
 
-Angles are in radians, modulo a quarter turn: a building's two wall directions are one number.
+Angles are in radians. Directions are modulo a quarter turn, so that the two perpendicular wall directions of a building are the
+same number.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ __all__ = ["QUARTER", "Stretches", "apart", "direction", "pooled_direction", "st
 Floats = NDArray[np.float64]
 
 QUARTER = np.pi / 2
-# Stretches further from the direction than this say nothing of it.
+# Only stretches within this angle of a direction are used to fit it.
 _NEAR = np.deg2rad(12)
-# Of a stretch, this share at either end is left out of its fit, at most a tolerance: models round corners off.
+# This fraction of a stretch at each end, but at most one tolerance, is left out of the fit, because models round corners off.
 _TRIM = 0.2
 
 
@@ -26,8 +27,8 @@ _TRIM = 0.2
 class Stretches:
     """The K straight stretches of a polygon's rings.
 
-    ``ends`` (K, 2, 2) are start and stop, with the polygon on the left. ``middle`` (K, 2) and ``spread`` (K, 2, 2), the mean
-    and the covariance times the length, are of the outline between them, without what is near to them.
+    ``ends`` (K, 2, 2) are the start and stop points; the polygon is on the left. ``middle`` (K, 2) is the mean, and ``spread``
+    (K, 2, 2) the covariance times the length, of the outline between the two points, without the parts near to them.
     """
 
     ends: Floats
@@ -36,17 +37,17 @@ class Stretches:
 
     @property
     def chord(self) -> Floats:
-        """From start to stop."""
+        """Vectors from start to stop, shape (K, 2)."""
         return np.asarray(self.ends[:, 1] - self.ends[:, 0])
 
     @property
     def length(self) -> Floats:
-        """Of each chord."""
+        """Lengths of the chords, shape (K,)."""
         return np.asarray(np.hypot(*self.chord.T))
 
     @property
     def angle(self) -> Floats:
-        """Of each chord, over the full circle."""
+        """Angles of the chords over the full circle, shape (K,)."""
         return np.arctan2(self.chord[:, 1], self.chord[:, 0])
 
 
@@ -58,8 +59,8 @@ def apart(first: Floats | float, second: Floats | float, period: float = QUARTER
 def stretches(polygon: shapely.Polygon, tolerance: float) -> Stretches:
     """Split a polygon's rings into straight stretches.
 
-    The corners are those that the algorithm of Douglas and Peucker (1973) keeps at the tolerance, from the corner furthest
-    from the ring's middle.
+    The ends of the stretches are the corners that the algorithm of Douglas and Peucker (1973) keeps at the tolerance. It
+    starts at the corner that is furthest from the middle of the ring.
     """
     polygon = shapely.orient_polygons(polygon)
     rings = [_ring(shapely.get_coordinates(ring), tolerance) for ring in (polygon.exterior, *polygon.interiors)]
@@ -67,6 +68,7 @@ def stretches(polygon: shapely.Polygon, tolerance: float) -> Stretches:
 
 
 def _ring(xy: Floats, tolerance: float) -> tuple[Floats, Floats, Floats]:
+    """Return the ends, means and spreads of the stretches of one ring."""
     middle = (xy[:-1] + xy[1:]).mean(axis=0) / 2
     start = int(np.argmax(((xy[:-1] - middle) ** 2).sum(axis=1)))
     xy = np.concatenate([xy[start:-1], xy[: start + 1]])
@@ -74,7 +76,7 @@ def _ring(xy: Floats, tolerance: float) -> tuple[Floats, Floats, Floats]:
     if len(kept) < 4:
         return np.empty((0, 2, 2)), np.empty((0, 2)), np.empty((0, 2, 2))
     corner = np.flatnonzero(np.isin(xy[:-1] @ [1, 1j], kept[:-1] @ [1, 1j]))
-    # Short pieces, each standing for its middle.
+    # The ring is sampled: each edge is divided into short pieces, and each piece is represented by its middle.
     edge = np.diff(xy, axis=0)
     pieces = np.maximum(np.ceil(4 * np.hypot(*edge.T) / tolerance), 1).astype(np.int64)
     of_edge = np.repeat(np.arange(len(edge)), pieces)
@@ -89,6 +91,7 @@ def _ring(xy: Floats, tolerance: float) -> tuple[Floats, Floats, Floats]:
 def _moments(
     points: Floats, weight: Floats, stretch: NDArray[np.int64], ends: Floats, tolerance: float
 ) -> tuple[Floats, Floats]:
+    """Return the weighted means and spreads of the sampled points of each stretch."""
     chord = ends[:, 1] - ends[:, 0]
     length = np.hypot(*chord.T)
     along = ((points - ends[stretch, 0]) * chord[stretch]).sum(axis=1) / length[stretch]
@@ -105,7 +108,7 @@ def _moments(
 
 
 def direction(found: Stretches) -> float:
-    """Return the direction that most of an outline runs in, or across: in [0, a quarter turn)."""
+    """Return the main direction of an outline, in [0, a quarter turn)."""
     angle, length = found.angle, found.length
     if len(length) == 0:
         return 0.0
@@ -114,7 +117,7 @@ def direction(found: Stretches) -> float:
 
 
 def pooled_direction(outlines: list[Stretches], near: float) -> float:
-    """Fit one direction to the stretches of several outlines that run near to it, by total least squares."""
+    """Fit one direction to the stretches of several outlines that are near to it, by total least squares."""
     angle, spread = (np.concatenate([getattr(each, name) for each in outlines]) for name in ("angle", "spread"))
     fits = np.abs(apart(angle, near)) <= _NEAR
     if not fits.any():
@@ -123,10 +126,11 @@ def pooled_direction(outlines: list[Stretches], near: float) -> float:
     turn = _turn(-back)
     pooled = (turn @ spread[fits] @ np.swapaxes(turn, 1, 2)).sum(axis=0)
     fitted = np.arctan2(2 * pooled[0, 1], pooled[0, 0] - pooled[1, 1]) / 2
-    # The axis of a line has no head: choose the one near the start.
+    # A fitted axis has two opposite directions: take the one that is nearer to the initial direction.
     return float((near + apart(fitted, near, np.pi)) % QUARTER)
 
 
 def _turn(angle: Floats) -> Floats:
+    """Return rotation matrices, shape (N, 2, 2)."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([np.stack([cos, -sin], axis=1), np.stack([sin, cos], axis=1)], axis=1)

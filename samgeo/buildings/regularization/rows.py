@@ -1,4 +1,4 @@
-"""What regularizing and simplifying share: options, rows from parts, areas measured anew."""
+"""Functions that regularization and simplification share: checks of options, rows made of parts, and areas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_M, DEFAULT_PX = 1.0, 2.0
 
 
 def check_tolerance(tolerance_m: float | None, crs: Any) -> float:
-    """Return the tolerance in metres, or in pixels where there is no CRS.
+    """Return the tolerance in metres, or in pixels if there is no CRS.
 
     Raises
     ------
@@ -39,9 +39,9 @@ def check_tolerance(tolerance_m: float | None, crs: Any) -> float:
 
 
 def rows_of(frame: gpd.GeoDataFrame, metric: Metric, polygons: list[shapely.Polygon]) -> gpd.GeoDataFrame:
-    """Return the frame with the polygons of its parts, in metres, as geometries; rows without parts stay as they are."""
+    """Return the table with new geometries, made of the polygons of its parts in metres. Rows without parts are not changed."""
     back = metric.back(polygons)
-    # Far from the origin of a CRS, coordinates round.
+    # Coordinates far from the origin of a CRS are rounded, which may make a polygon invalid.
     broken = ~shapely.is_valid(back)
     back[broken] = [largest(shapely.make_valid(each)) for each in back[broken]]
     geometries = np.asarray(frame.geometry, dtype=object).copy()
@@ -53,14 +53,15 @@ def rows_of(frame: gpd.GeoDataFrame, metric: Metric, polygons: list[shapely.Poly
 
 
 def _runs(row: np.ndarray[Any, np.dtype[np.int64]]) -> list[tuple[int, int, int]]:
+    """Return the row, start and stop of each run of parts of the same row."""
     edges = [0, *(np.flatnonzero(row[1:] != row[:-1]) + 1).tolist(), len(row)]
     return [(int(row[start]), start, stop) for start, stop in pairwise(edges) if stop > start]
 
 
 def foreign_areas(frame: gpd.GeoDataFrame) -> list[str]:
-    """Return those of the columns ``area_m2`` and ``area_px`` that hold something else than the areas of the features.
+    """Return those of the columns ``area_m2`` and ``area_px`` that do not hold the areas of the features.
 
-    They are recognised by their values, to a thousandth of the area; gaps do not count.
+    The values are compared with the areas, within a thousandth of the area. Missing values are ignored.
     """
     import pandas as pd
 
@@ -82,7 +83,7 @@ def foreign_areas(frame: gpd.GeoDataFrame) -> list[str]:
 
 
 def measured(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Return the frame with its columns of areas, where it has them, measured anew."""
+    """Return the table with its columns ``area_m2`` and ``area_px``, if it has them, computed again."""
     from samgeo.geo.coordinates.area import area_m2
 
     if "area_m2" in frame.columns and frame.crs is not None:

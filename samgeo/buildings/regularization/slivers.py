@@ -1,4 +1,4 @@
-"""Short walls and sharp corners, which cutting a building at its neighbours leaves, taken off."""
+"""Removal of short walls and sharp corners, which remain when a building is cut at its neighbours."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ LEAST_WALL = 0.5
 """Of the tolerance: no wall of a footprint is shorter."""
 LEAST_ANGLE = 30.0
 """Degrees: no corner of a footprint is sharper."""
-# What is made has to pass the limits after coordinates were rounded.
+# Changes use slightly stricter limits, so that the result is still within the limits after its coordinates are rounded.
 _MARGIN = 1.01
-# Corners that are off the line of their neighbours by less than this, in tolerances, are none.
+# Corners nearer than this, in tolerances, to the line between the corners before and after them are ignored.
 _STRAIGHT = 0.01
-# Where two walls are extended to where they meet, that is at most so many tolerances away.
+# Two walls are extended to their intersection if it is at most this many tolerances away.
 _EXTENDED = 3.0
 _MOST_STEPS = 40
-# Overlaps below this, in tolerances squared, are rounding.
+# Overlaps with a smaller area, in squared tolerances, are rounding errors.
 _NOTHING = 1e-6
 
 
 def count_slivers(polygon: shapely.Polygon, tolerance: float) -> int:
-    """Count the walls that are shorter than half the tolerance, and the corners that are sharper than 30 degrees.
+    """Count the walls shorter than half the tolerance and the corners sharper than 30 degrees.
 
-    Corners on straight walls, where a neighbour ends, do not count.
+    Corners on a straight wall, at which a neighbour ends, are not counted.
 
     Parameters
     ----------
@@ -48,23 +48,23 @@ def count_slivers(polygon: shapely.Polygon, tolerance: float) -> int:
 def without_slivers(
     polygon: shapely.Polygon, taken: Sequence[shapely.Polygon], tolerance: float, grid: float
 ) -> shapely.Polygon:
-    """Remove short walls and sharp corners, one after the other, by the change of least area.
+    """Remove short walls and sharp corners, one after another, by the change with the smallest area.
 
     Parameters
     ----------
     polygon : Polygon
         In metres.
     taken : sequence of Polygon
-        Its neighbours, into which it does not grow.
+        Neighbours, into which the polygon must not grow.
     tolerance : float
         Metres.
     grid : float
-        Metres: corners of what is cut at neighbours lie on multiples of it.
+        Grid in metres for the corners of polygons that are cut at neighbours.
 
     Returns
     -------
     Polygon
-        The same where there is nothing to remove. Where nothing helps, some slivers stay; `count_slivers` says so.
+        The given polygon if there is nothing to remove. If no change helps, some slivers remain; `count_slivers` counts them.
     """
     rings = [_corners(ring, tolerance) for ring in _rings(polygon)]
     count = sum(_count(ring, tolerance, _MARGIN) for ring in rings)
@@ -89,7 +89,7 @@ def without_slivers(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a polygon stands: its neighbours as one geometry, how much of them it overlaps already, and the scale."""
+    """Surroundings of a polygon: its neighbours as one geometry, the area of them that it overlaps already, and the scale."""
 
     around: shapely.Geometry
     overlap: float
@@ -98,7 +98,10 @@ class _Place:
 
 
 def _best(current: shapely.Polygon, rings: list[Floats], slivers: int, place: _Place) -> shapely.Polygon | None:
-    """Return the change of least area that leaves fewer slivers, or as many and fewer corners; None if there is none."""
+    """Return the change of least area that leaves fewer slivers, or as many slivers and fewer corners.
+
+    The result is None if there is no such change.
+    """
     corners, tolerance = sum(map(len, rings)), place.tolerance
     options: list[shapely.Polygon] = [*_opened(current, tolerance)]
     for number, ring in enumerate(rings):
@@ -118,7 +121,10 @@ def _best(current: shapely.Polygon, rings: list[Floats], slivers: int, place: _P
 
 
 def _apart(options: NDArray[np.object_], place: _Place) -> NDArray[np.object_]:
-    """Return options without what they take of neighbours, as far as they took none before."""
+    """Cut the overlaps with neighbours off possible changes.
+
+    If the polygon overlapped neighbours before, changes that overlap them more are left out instead.
+    """
     if len(options) == 0 or shapely.is_empty(place.around):
         return options
     limit = place.overlap + _NOTHING * place.tolerance**2
@@ -132,6 +138,7 @@ def _apart(options: NDArray[np.object_], place: _Place) -> NDArray[np.object_]:
 
 
 def _polygon(rings: list[Floats]) -> shapely.Polygon:
+    """Return a valid polygon of rings; an empty one if the exterior has fewer than three corners."""
     if len(rings[0]) < 3:
         return shapely.Polygon()
     polygon = shapely.Polygon(rings[0], [ring for ring in rings[1:] if len(ring) >= 3])
@@ -139,7 +146,7 @@ def _polygon(rings: list[Floats]) -> shapely.Polygon:
 
 
 def _opened(polygon: shapely.Polygon, tolerance: float) -> Iterator[shapely.Polygon]:
-    """Give the polygon without its thin parts, and with its thin notches filled."""
+    """Yield the polygon without its thin parts, and the polygon with its thin notches filled."""
     reach = LEAST_WALL * _MARGIN * tolerance / 2
     for first in (-reach, reach):
         inner = shapely.buffer(polygon, first, join_style="mitre", mitre_limit=10)
@@ -147,13 +154,13 @@ def _opened(polygon: shapely.Polygon, tolerance: float) -> Iterator[shapely.Poly
 
 
 def _changes(xy: Floats, tolerance: float) -> Iterator[Floats]:
-    """Give rings that may have fewer slivers than a ring of N corners (N, 2), which is not closed."""
+    """Yield rings that may have fewer slivers than a ring of N corners, shape (N, 2), which is not closed."""
     edge, length, angle = _measures(xy)
     count = len(xy)
     least = LEAST_WALL * _MARGIN * tolerance
     for place in np.flatnonzero(length < least).tolist():
         a, u, v, b = (xy[(place + step) % count] for step in (-1, 0, 1, 2))
-        # The corners from the one before the wall to the one after it are replaced by these.
+        # Each option replaces the four corners from the one before the wall to the one after it.
         options = [
             [a + (v - u), v, b], [a, u, b + (u - v)], [a, v, b], [a, u, b], [a, (u + v) / 2, b], [a, b],
             [a, _foot(a, v, b), b], [a, _foot(b, a, u), b],
@@ -176,7 +183,7 @@ def _changes(xy: Floats, tolerance: float) -> Iterator[Floats]:
 
 
 def _replaced(xy: Floats, first: int, length: int, corners: list[Floats]) -> Floats:
-    """Replace some corners of a ring from one on."""
+    """Replace a number of corners of a ring, from the given index on."""
     turned = np.roll(xy, -first, axis=0)
     return np.concatenate([np.array(corners), turned[length:]])
 
@@ -189,7 +196,7 @@ def _foot(point: Floats, start: Floats, stop: Floats) -> Floats:
 
 
 def _meeting(a: Floats, u: Floats, v: Floats, b: Floats) -> Floats | None:
-    """Return where the lines through a and u, and through v and b, meet; None if they are parallel."""
+    """Return the intersection of the line through a and u with the line through v and b; None if they are parallel."""
     one, other = u - a, b - v
     cross = one[0] * other[1] - one[1] * other[0]
     if abs(cross) < 1e-3 * np.hypot(*one) * np.hypot(*other):
@@ -199,13 +206,14 @@ def _meeting(a: Floats, u: Floats, v: Floats, b: Floats) -> Floats | None:
 
 
 def _rings(polygon: shapely.Polygon) -> list[Floats]:
+    """Return the corners of each ring, without the repeated first corner."""
     return (
         [shapely.get_coordinates(ring)[:-1] for ring in (polygon.exterior, *polygon.interiors)] if not polygon.is_empty else []
     )
 
 
 def _corners(xy: Floats, tolerance: float) -> Floats:
-    """Return the corners at which a ring turns; the straightest are left out one after the other."""
+    """Return the corners at which a ring turns; the straightest corners are removed one after another."""
     limit = _STRAIGHT * tolerance
     while len(xy) > 3:
         before, after = np.roll(xy, 1, axis=0), np.roll(xy, -1, axis=0)
@@ -214,7 +222,7 @@ def _corners(xy: Floats, tolerance: float) -> Floats:
         off = xy - before
         across = np.abs(off[:, 0] * chord[:, 1] - off[:, 1] * chord[:, 0]) / np.maximum(length, 1e-12)
         along = (off * chord).sum(axis=1)
-        # The tip of a spike may lie on the line of its neighbours, and is no corner on a straight wall.
+        # The tip of a spike may lie on the line through its neighbours without lying between them: it is kept.
         straight = (along >= 0) & (along <= length**2) & (length > 0)
         repeated = np.hypot(*off.T) < limit / 10
         across = np.where(repeated, 0, np.where(straight, across, np.inf))
@@ -226,7 +234,7 @@ def _corners(xy: Floats, tolerance: float) -> Floats:
 
 
 def _measures(xy: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the edge from each corner to the next, its length, and the angle at each corner in degrees, 0 to 180."""
+    """Return the edge from each corner to the next, its length, and the angle at each corner in degrees, from 0 to 180."""
     edge = np.roll(xy, -1, axis=0) - xy
     before = np.roll(edge, 1, axis=0)
     turn = np.arctan2(before[:, 0] * edge[:, 1] - before[:, 1] * edge[:, 0], (before * edge).sum(axis=1))
@@ -234,5 +242,6 @@ def _measures(xy: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _count(xy: Floats, tolerance: float, margin: float) -> int:
+    """Count the short walls and the sharp corners of a ring."""
     _, length, angle = _measures(xy)
     return int((length < LEAST_WALL * margin * tolerance).sum() + (angle < LEAST_ANGLE * margin).sum())

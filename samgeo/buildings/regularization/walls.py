@@ -1,4 +1,4 @@
-"""Neighbours made to fit: what two claim goes to one, what neither claims between them is closed, corners meet."""
+"""Fitting of neighbours: overlaps go to one of two buildings, gaps between them are closed, and corners are matched."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["ONE_PLACE", "match_corners", "settle"]
 
 Floats = NDArray[np.float64]
 
-# Less than this of a tolerance squared is rounding, not ground.
+# Smaller areas, in squared tolerances, are rounding errors.
 _NOTHING = 1e-6
-# Corners nearer than this, in metres, are one.
+# Corners nearer than this, in metres, are the same corner.
 ONE_PLACE = 1e-5
 
 
@@ -29,27 +29,28 @@ def settle(
     grid: float,
     square: set[int],
 ) -> None:
-    """Let neighbours neither overlap nor gape, in place: later ones in the order give way to earlier ones.
+    """Remove overlaps and gaps between neighbours, in place: later buildings in the order give way to earlier ones.
 
-    Gaps to neighbours up to the tolerance wide are closed, by dilation and erosion of the two with mitred corners, which keeps
-    directions.
+    Gaps that are at most as wide as the tolerance are closed by dilation and erosion of the two polygons with mitred corners,
+    which preserves the directions of walls.
 
     Parameters
     ----------
     polygons : list of Polygon
-        Empty ones take no part.
+        The polygons, which are replaced. Empty ones are skipped.
     order : list of int
-        The earlier stays as it is.
+        Order of the buildings. The earlier of two buildings is not changed for the later one.
     fit : dict of int to list of int
-        Those that each is made to fit: it overlaps none of them afterwards.
+        Buildings to which each building is fitted: it overlaps none of them afterwards.
     beside : dict of int to list of int
-        Those of them to which gaps are closed, and all into which it does not grow then.
+        Neighbours of each building. Gaps are closed to those that are also in ``fit``. When a gap is closed, the building does
+        not grow into any of its neighbours.
     tolerance : float
         Metres.
     grid : float
-        Metres: corners of what is cut or filled lie on multiples of it.
+        Grid in metres for corners of polygons that are cut or filled.
     square : set of int
-        Those of straight walls, of which short walls and sharp corners are taken off.
+        Buildings with straight walls, from which short walls and sharp corners are removed.
     """
     rank = {building: place for place, building in enumerate(order)}
     nothing = _NOTHING * tolerance**2
@@ -85,7 +86,7 @@ def settle(
 
 
 def _gaps(mine: shapely.Polygon, other: shapely.Polygon, tolerance: float, grid: float) -> list[shapely.Polygon]:
-    """Return what lies between two, no wider than the tolerance."""
+    """Return the gaps between two polygons that are at most as wide as the tolerance."""
     reach = tolerance / 2 * (1 + 1e-9)
     if mine.is_empty or shapely.distance(mine, other) > tolerance:
         return []
@@ -100,7 +101,7 @@ def _gaps(mine: shapely.Polygon, other: shapely.Polygon, tolerance: float, grid:
 
 
 def match_corners(polygons: list[shapely.Polygon], order: list[int], beside: dict[int, list[int]]) -> None:
-    """Give neighbours the same corners along the walls that they share, in place: to the last bit."""
+    """Give neighbours identical corners along shared walls, in place."""
     done: set[int] = set()
     for building in order:
         if polygons[building].is_empty:
@@ -120,6 +121,7 @@ def match_corners(polygons: list[shapely.Polygon], order: list[int], beside: dic
 
 
 def _snapped(polygon: shapely.Polygon, corners: Floats) -> shapely.Polygon:
+    """Move the corners of a polygon to given corners that are nearer than `ONE_PLACE`."""
     xy = shapely.get_coordinates(polygon)
     squared = ((xy[:, None] - corners) ** 2).sum(axis=-1)
     nearest = squared.argmin(axis=1)
@@ -131,6 +133,7 @@ def _snapped(polygon: shapely.Polygon, corners: Floats) -> shapely.Polygon:
 
 
 def _with_corners(polygon: shapely.Polygon, corners: Floats) -> shapely.Polygon:
+    """Insert given corners that lie on the edges of a polygon."""
     low_x, low_y, high_x, high_y = polygon.bounds
     inside = (corners >= [low_x - ONE_PLACE, low_y - ONE_PLACE]) & (corners <= [high_x + ONE_PLACE, high_y + ONE_PLACE])
     corners = np.unique(corners[inside.all(axis=1)], axis=0)
@@ -142,6 +145,7 @@ def _with_corners(polygon: shapely.Polygon, corners: Floats) -> shapely.Polygon:
 
 
 def _ring_with(xy: Floats, corners: Floats) -> Floats:
+    """Insert given corners that lie on the edges of a ring."""
     start, edge = xy[:-1], np.diff(xy, axis=0)
     length = np.hypot(*edge.T)
     off = corners[:, None] - start

@@ -1,4 +1,4 @@
-"""Selection of the objects that are like a few examples.
+"""Selection of objects that are like a few examples.
 
-Candidates, accepted and rejected examples enter; a score for each candidate leaves.
+Candidate objects, and accepted and rejected examples, enter. A score for each candidate leaves.
 """

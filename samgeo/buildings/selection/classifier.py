@@ -1,4 +1,4 @@
-"""A small classifier of objects, fitted to a few examples."""
+"""A small classifier of objects that is trained on a few examples."""
 
 from __future__ import annotations
 
@@ -16,30 +16,39 @@ if TYPE_CHECKING:
 
 __all__ = ["Selector"]
 
-# Chosen with 30 accepted and 30 rejected examples of one quarter of a mosaic, judged on the quarter beside it; see
-# benchmarks/RESULTS.md.
+# These values were chosen with 30 accepted and 30 rejected examples from one quarter of a mosaic, and evaluated on the
+# neighbouring quarter; see benchmarks/RESULTS.md.
 COMPONENTS = 32
 REGULARISATION = 0.03
 
-# The channels of an embedding are many and alike: together they weigh about as much as half a dozen measures of shape.
+# An embedding has many similar channels. This scale gives all of them together about the weight of half a dozen shape measures.
 EMBEDDING_SCALE = 4.0
 
-# Rows that the components are found from; more would not change them.
+# Principal components are computed from at most this many rows; more rows would not change them.
 COMPONENT_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selector:
-    """Tells wanted from unwanted objects, having seen a few of each.
+    """Binary classifier of objects, trained on a few accepted and rejected examples.
 
-    A logistic regression (scikit-learn's, with an L2 penalty and both kinds weighted the same) on the principal components of
-    what was pooled from the embedding, and on the other measures, standardised. The components are those of all objects that
-    it is given, judged or not.
+    It is a logistic regression (scikit-learn, with an L2 penalty and equal weights of both classes). Its inputs are the
+    principal components of the features from the embedding, and the other features, all standardized. The components are
+    computed from all objects that are given to `fit`, judged or not.
 
     Attributes
     ----------
     columns : tuple of str
-        What it goes by: those of `describe`.
+        Names of the features that are used: those of `describe`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from samgeo.buildings import Selector
+    >>> features = pd.DataFrame({"log_area": [4.0, 4.2, 6.9, 7.1], "solidity": [1.0, 0.98, 0.6, 0.5]})
+    >>> selector = Selector.fit(features, [1, 1, 0, 0])
+    >>> (selector.score(features) > 0.5).tolist()
+    [True, True, False, False]
     """
 
     columns: tuple[str, ...]
@@ -49,22 +58,27 @@ class Selector:
 
     @classmethod
     def fit(cls, features: pd.DataFrame, labels: Any) -> Selector:
-        """Learn from examples.
+        """Train a classifier on examples.
 
         Parameters
         ----------
         features : DataFrame
-            From `describe`: the examples, and as many other candidates as there are, for what is usual among them.
+            Result of `describe` for the examples and for as many other candidates as possible, which show the usual variation.
         labels : array-like of float, length of ``features``
-            1 accepted, 0 rejected, NaN not judged. If none is rejected, those that were not judged stand for it: the order of
-            the scores is then the same in expectation (C. Elkan and K. Noto, Learning Classifiers from Only Positive and
-            Unlabeled Data, 2008), and fewer reach 0.5.
+            1 for accepted, 0 for rejected, NaN for not judged. If no example is rejected, the objects that were not judged are
+            used as rejected examples. The order of the scores is then the same in expectation (C. Elkan and K. Noto, Learning
+            Classifiers from Only Positive and Unlabeled Data, 2008), but fewer scores reach 0.5.
+
+        Returns
+        -------
+        Selector
+            The trained classifier.
 
         Raises
         ------
         OptionError
-            If scikit-learn is missing, no example is accepted, nothing can stand for the rejected, or an example has no
-            features because it is off the raster.
+            If scikit-learn is missing, no example is accepted, there are no objects that can be used as rejected examples, or
+            an example has no features because it lies outside the raster.
         """
         try:
             from sklearn.linear_model import LogisticRegression
@@ -83,22 +97,22 @@ class Selector:
         return cls(columns, scaling, components, classifier)
 
     def score(self, features: pd.DataFrame) -> NDArray[np.float64]:
-        """Say how likely each object is wanted.
+        """Return the probability that each object is wanted.
 
         Parameters
         ----------
         features : DataFrame
-            From `describe`, with the columns that it was fitted to.
+            Result of `describe`, with the columns that the classifier was trained on.
 
         Returns
         -------
         ndarray, shape (N,)
-            From 0 to 1, as if as many were wanted as not; NaN for objects without features.
+            From 0 to 1, as if wanted and unwanted objects were equally frequent; NaN for objects without features.
 
         Raises
         ------
         OptionError
-            If a column is missing: the model is another, or the objects have no scores.
+            If a column is missing, because another model was used or the objects have no scores.
         """
         missing = [name for name in self.columns if name not in features]
         if missing:
@@ -116,6 +130,7 @@ class Selector:
 
 
 def _check(labels: NDArray[np.float64], known: NDArray[np.bool_]) -> None:
+    """Raise an `OptionError` unless the labels can be used for training."""
     if len(labels) != len(known):
         raise OptionError(f"{len(labels)} labels for {len(known)} objects; give one for each.")
     if not (labels == 1).any():
@@ -130,7 +145,7 @@ def _check(labels: NDArray[np.float64], known: NDArray[np.bool_]) -> None:
 def _space(
     values: NDArray[np.float64], columns: tuple[str, ...]
 ) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]:
-    """Find the mean and spread of each column, and the principal components of the embedding's."""
+    """Return the mean and the standard deviation of each column, and the principal components of the embedding's columns."""
     middle, spread = values.mean(axis=0), values.std(axis=0)
     spread[spread == 0] = 1.0
     pooled = _pooled(columns)
@@ -139,7 +154,7 @@ def _space(
         values = values[np.random.default_rng(0).choice(len(values), COMPONENT_ROWS, replace=False)]
     scaled = ((values - middle) / spread)[:, pooled]
     _, vectors = np.linalg.eigh(scaled.T @ scaled / max(len(scaled), 1))
-    # The scale makes the components of many channels as large together as those of few.
+    # Division by the square root of the number of channels makes the weight of the embedding independent of that number.
     components = vectors[:, ::-1][:, :COMPONENTS] * (EMBEDDING_SCALE / np.sqrt(max(width, 1)))
     return (middle, spread), components
 
@@ -150,10 +165,12 @@ def _project(
     scaling: tuple[NDArray[np.float64], NDArray[np.float64]],
     components: NDArray[np.float64],
 ) -> NDArray[np.float64]:
+    """Standardize features, and replace those of the embedding by their principal components."""
     scaled = (values - scaling[0]) / scaling[1]
     pooled = _pooled(columns)
     return np.concatenate([scaled[:, pooled] @ components, scaled[:, ~pooled]], axis=1)
 
 
 def _pooled(columns: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Return which columns come from the embedding."""
     return np.array([name.startswith(EMBEDDING) for name in columns], dtype=bool)

@@ -1,4 +1,4 @@
-"""Which candidates a person's examples mean."""
+"""Assignment of a user's examples to candidate objects."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MATCH_IOU = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Candidates that a person has judged.
+    """Labels of the candidates that a user has judged.
 
     Attributes
     ----------
     labels : ndarray of float, shape (N,)
-        Of each candidate: 1 accepted, 0 rejected, NaN not judged.
+        Label of each candidate: 1 for accepted, 0 for rejected, NaN for not judged.
     unmatched : int
-        Examples that no candidate is like.
+        Number of examples that match no candidate.
     """
 
     labels: NDArray[np.float64]
@@ -40,32 +40,41 @@ class Examples:
 
     @property
     def accepted(self) -> int:
-        """Candidates accepted."""
+        """Number of accepted candidates."""
         return int((self.labels == 1).sum())
 
     @property
     def rejected(self) -> int:
-        """Candidates rejected."""
+        """Number of rejected candidates."""
         return int((self.labels == 0).sum())
 
 
 def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
-    """Find the candidates that examples mean: of each, the one of best IoU, 0.5 or more, each candidate at most once.
+    """Find the candidates that match the examples.
+
+    Each example is assigned to the candidate with the best IoU, if that is 0.5 or more. A candidate is assigned at most once.
 
     Parameters
     ----------
     candidates : GeoDataFrame
+        The objects to choose from.
     examples : str, path, GeoDataFrame, GeoSeries, sequence of geometries, or a pair of those
-        The name of a column of the candidates, or features with a column ``label``: 1 or true is accepted, 0 or false
-        rejected, missing not judged. Without the column all are accepted. A pair is of accepted and rejected ones. Bare
-        geometries are in the candidates' CRS.
+        Either the name of a column of the candidates, or features with a column ``label``. A label of 1 or true means
+        accepted, 0 or false means rejected, and a missing label means not judged. Features without the column are all
+        accepted. A pair has the accepted features first and the rejected ones second. Geometries without a table are in the
+        candidates' CRS.
+
+    Returns
+    -------
+    judged : Examples
+        The labels of the candidates.
 
     Raises
     ------
     OptionError
-        If a label is something else, or no accepted example has a candidate.
+        If a label has another value, or no accepted example matches a candidate.
     VectorError
-        If examples cannot be read.
+        If the examples cannot be read.
     """
     if isinstance(examples, str) and examples in candidates:
         found = Examples(_labels(candidates[examples], f"column {examples!r} of the candidates"), 0)
@@ -81,6 +90,7 @@ def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
 
 
 def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
+    """Return the examples as one table, and their labels."""
     import geopandas as gpd
 
     if isinstance(examples, tuple) and len(examples) == 2:
@@ -97,6 +107,7 @@ def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float6
 
 
 def _features(examples: Any, crs: Any) -> gpd.GeoDataFrame:
+    """Return examples of one kind as a table."""
     import geopandas as gpd
     import shapely
 
@@ -112,6 +123,7 @@ def _features(examples: Any, crs: Any) -> gpd.GeoDataFrame:
 
 
 def _labels(column: Any, what: str) -> NDArray[np.float64]:
+    """Return a column of labels as numbers: 1, 0 or NaN."""
     import pandas as pd
 
     given = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float64)
@@ -123,6 +135,7 @@ def _labels(column: Any, what: str) -> NDArray[np.float64]:
 
 
 def _matched(candidates: gpd.GeoDataFrame, examples: gpd.GeoDataFrame, labels: NDArray[np.float64]) -> Examples:
+    """Assign the labels of examples to the candidates that match them."""
     common_crs(examples, candidates)
     planes = Planes.around(candidates)
     a, b = read_layer(examples, planes), read_layer(candidates, planes)

@@ -1,4 +1,4 @@
-"""Objects on a raster as numbers: what the model knows of them, their shape, and how sure it was."""
+"""Numerical features of objects: the model's embedding, the shape, and the predicted quality."""
 
 from __future__ import annotations
 
@@ -45,34 +45,50 @@ def describe(
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> pd.DataFrame:
-    """Turn objects on a raster into numbers that tell kinds of objects apart.
+    """Compute numerical features of objects on a raster, by which kinds of objects can be told apart.
 
-    Tables of several rasters, described with the same model, can be put together with ``pandas.concat``.
+    Tables of several rasters can be concatenated with ``pandas.concat`` if they were made with the same model.
 
     Parameters
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
-        See `samgeo.Raster.open`.
+        The image; see `samgeo.Raster.open`.
     objects : path, GeoDataFrame or GeoSeries
         Polygons in any CRS.
     embedding : bool, default True
-        Whether to look the objects up in the model's embedding.
+        Whether to include features that are pooled from the model's embedding.
     model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
-        See `samgeo.Predictor`. What encoded the raster for segmentation serves here too: give the same ``cache``.
+        See `samgeo.Predictor`. Give the ``cache`` of the segmentation, and the raster is not encoded again.
 
     Returns
     -------
     DataFrame
-        A row an object, with its index. ``embedding_mean_0`` and so on, the mean of each channel of the model's ``features``
-        inside the object, ``embedding_std_0`` and so on the standard deviation, ``embedding_ring_0`` and so on the mean in a
-        ring around it, all from the window with the most context; ``log_area`` in square metres, ``compactness``,
-        ``rectangularity``, ``solidity`` and ``log_elongation``, see `measure_shapes`; and ``predicted_iou`` and
-        ``stability_score`` where the objects have them. Objects without area, or off the raster's data, are NaN.
+        One row for each object, with the index of the objects. Rows of objects without an area, or outside the raster's data,
+        are NaN.
+
+        - ``embedding_mean_0`` and so on: mean of each channel of the model's ``features`` inside the object.
+        - ``embedding_std_0`` and so on: standard deviation of each channel inside the object.
+        - ``embedding_ring_0`` and so on: mean of each channel in a ring around the object. All embedding features come from the
+          window with the most context around the object.
+        - ``log_area`` (of the area in square metres), ``compactness``, ``rectangularity``, ``solidity`` and ``log_elongation``:
+          see `measure_shapes`.
+        - ``predicted_iou`` and ``stability_score``: copied from the objects, if they have these columns.
 
     Raises
     ------
     SamgeoError
-        If an input cannot be read or an option cannot work; `ModelError` if the model has no ``features``.
+        If an input cannot be read or an option is invalid; a `ModelError` if the model has no ``features``.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> import numpy as np
+    >>> from shapely.geometry import box
+    >>> from samgeo.buildings import describe
+    >>> image = np.zeros((64, 64, 3), dtype="uint8")
+    >>> objects = gpd.GeoDataFrame(geometry=[box(8, 8, 24, 24)])
+    >>> describe(image, objects, embedding=False).columns.tolist()
+    ['log_area', 'compactness', 'rectangularity', 'solidity', 'log_elongation']
     """
     import pandas as pd
 
@@ -111,6 +127,7 @@ def _pooled(
     overlap: int | None,
     cache: Any,
 ) -> pd.DataFrame:
+    """Return the features that are pooled from the model's embedding."""
     import pandas as pd
 
     from samgeo.buildings.selection.pooling import PARTS, check_describing, pool

@@ -1,4 +1,4 @@
-"""Of objects that lie over one another, the best."""
+"""Removal of overlapping objects, which keeps those with the highest scores."""
 
 from __future__ import annotations
 
@@ -21,30 +21,41 @@ MAX_OVERLAP = 0.3
 
 @check_types
 def keep_best(gdf: gpd.GeoDataFrame, *, score: str = "score", max_overlap: float = MAX_OVERLAP) -> gpd.GeoDataFrame:
-    """Keep a set of objects that hardly overlap: of a whole and its parts, what has the highest score.
+    """Keep objects that overlap little, and drop those that overlap an object with a higher score.
 
-    Objects are taken in the order of their score, the highest first, of equal ones the first row. One goes if more than
-    ``max_overlap`` of it lies in one that is kept, or the other way round: so parts go when their whole is kept, and a whole
-    goes when a part of it is. Suppression by IoU, as in automatic segmentation, keeps both.
+    Objects are visited in the order of falling scores; objects with equal scores, in the order of rows. An object is dropped
+    if more than ``max_overlap`` of it lies in a kept object, or more than ``max_overlap`` of a kept object lies in it. So
+    parts are dropped if the whole object is kept, and the whole object is dropped if one of its parts is kept. Suppression by
+    IoU, as in automatic segmentation, would keep both.
 
     Parameters
     ----------
     gdf : GeoDataFrame
-        Polygons with a column of scores; rows with a missing score or without area go.
+        Polygons with a column of scores. Rows without a score or without an area are dropped.
     score : str, default "score"
-        The column.
+        Name of the column of scores.
     max_overlap : float, default 0.3
-        The largest share of the smaller of two objects that the larger may cover, from 0 to 1; with 1 all stay.
+        Largest fraction of the smaller of two kept objects that the larger one may cover, from 0 to 1. With 1, all are kept.
 
     Returns
     -------
     GeoDataFrame
-        The rows that stay, in their order, as they were.
+        The kept rows, unchanged and in their order.
 
     Raises
     ------
     OptionError
-        If there is no such column, or ``max_overlap`` cannot be.
+        If there is no such column, or ``max_overlap`` is not from 0 to 1.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from shapely.geometry import box
+    >>> from samgeo.buildings import keep_best
+    >>> whole, part, other = box(0, 0, 10, 10), box(0, 0, 5, 5), box(20, 0, 30, 10)
+    >>> objects = gpd.GeoDataFrame({"score": [0.9, 0.6, 0.7]}, geometry=[whole, part, other])
+    >>> keep_best(objects).index.tolist()
+    [0, 2]
     """
     if score not in gdf:
         raise OptionError(f"the objects have no column {score!r}; give one of {', '.join(map(str, gdf.columns))}.")
@@ -61,9 +72,10 @@ def keep_best(gdf: gpd.GeoDataFrame, *, score: str = "score", max_overlap: float
 
 
 def _best(geometries: NDArray[np.object_], values: NDArray[np.float64], max_overlap: float) -> NDArray[np.bool_]:
+    """Return which objects are kept."""
     import shapely
 
-    # Shares of areas of objects side by side are those of the plane of any CRS.
+    # Areas are only compared between objects at the same place, so that the coordinates of any CRS can be used as they are.
     area = shapely.area(geometries)
     alive = np.isfinite(values) & (area > 0)
     rows = np.flatnonzero(alive)

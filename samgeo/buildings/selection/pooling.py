@@ -1,4 +1,4 @@
-"""What a model's embedding says of each polygon on a raster: inside it, and around it."""
+"""Pooling of a model's embedding inside polygons and in rings around them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["PARTS", "pool"]
 PARTS = ("mean", "std", "ring")
 """What is pooled of each channel: mean and standard deviation inside, and the mean in a ring around."""
 
-# Samples along a side of a cell of the feature map: how finely a polygon's share of a cell is known.
+# Each cell of the feature map is divided into 4 x 4 samples, to measure which fraction of it a polygon covers.
 SAMPLES = 4
 
-# The ring is as wide as this share of the square root of the area, and at least as wide as this many cells.
+# The width of the ring is this fraction of the square root of the polygon's area, and at least this many cells.
 RING_SHARE, RING_CELLS = 0.3, 2.0
 
 
@@ -41,28 +41,30 @@ def pool(
     *,
     store: EmbeddingStore | None = None,
 ) -> NDArray[np.float32]:
-    """Pool a model's features inside polygons and in a ring around each.
+    """Pool a model's features inside polygons and in a ring around each polygon.
 
-    A polygon is looked up in the window with the most context around it, one that no window holds in all windows that answer
-    for it. A cell of the feature map counts by the share of it that the polygon covers, so that objects smaller than a cell
-    count too. Each window is encoded once, or taken from the store.
+    A polygon is pooled in the window with the most context around it. A polygon that fits into no window is pooled in all
+    windows that are responsible for it. Each cell of the feature map is weighted by the fraction of it that the polygon
+    covers, so that objects smaller than a cell are described too. Each window is encoded once, or its embedding is read from
+    the store.
 
     Parameters
     ----------
     raster : Raster
+        The image.
     polygons_px : ndarray of shapely geometries, shape (N,)
-        Valid, in raster pixels.
+        Valid polygons in raster pixels.
     model : Segmenter
-        With the method ``features``; see `samgeo.models.protocols.Describing`.
+        A model with the method ``features``; see `samgeo.models.protocols.Describing`.
     lattice : Lattice
         The windows.
     store : EmbeddingStore, optional
-        Where embeddings are, or are put.
+        Store from which embeddings are read, and to which new ones are written.
 
     Returns
     -------
     ndarray of float32, shape (N, 3, C)
-        In the order of ``PARTS``; NaN for polygons that do not touch the raster's data.
+        Statistics in the order of ``PARTS``; NaN for polygons that do not touch the raster's data.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def pool(
     check_describing(model)
     sums: _Sums | None = None
     jobs = _jobs(polygons_px, lattice)
-    # Neighbouring windows share blocks of files and of the store.
+    # Neighbouring windows share blocks of files and of the store, so that reading them in order uses the caches.
     for index in sorted(jobs):
         window = read_window(raster, lattice, index)
         if not window.valid.any():
@@ -89,7 +91,7 @@ def pool(
 
 
 def check_describing(model: Segmenter) -> None:
-    """Raise a `ModelError` unless a model can say what its embeddings hold."""
+    """Raise a `ModelError` unless a model has ``features``."""
     if not isinstance(model, Describing):
         raise ModelError(
             f"{model.name!r} cannot describe objects: {type(model).__name__} has no features, as "
@@ -98,21 +100,21 @@ def check_describing(model: Segmenter) -> None:
 
 
 def _jobs(polygons_px: NDArray[np.object_], lattice: Lattice) -> dict[Index, list[int]]:
-    """Return which polygons each window is asked of."""
+    """Return the rows of the polygons that are pooled in each window."""
     import shapely
 
     height, width = lattice.shape
     bounds = shapely.bounds(polygons_px)
     low, high = np.maximum(bounds[:, :2], 0), np.minimum(bounds[:, 2:], (width, height))
     jobs: dict[Index, list[int]] = defaultdict(list)
-    for row in np.flatnonzero((low < high).all(axis=1)):  # False for NaN, the bounds of nothing.
+    for row in np.flatnonzero((low < high).all(axis=1)):  # Empty geometries have bounds of NaN, which compare as false.
         for index in windows_of(lattice, (*low[row].tolist(), *high[row].tolist())):
             jobs[index].append(int(row))
     return jobs
 
 
 def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
-    """Give the cells inside a polygon and those of its ring, with the share of each that counts."""
+    """Yield the cells and their weights for the inside of a polygon, and then for the ring around it."""
     import shapely
     from scipy import ndimage
 
@@ -126,7 +128,7 @@ def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tup
     frame = Rect(int(x0), int(y0), int(x1), int(y1))
     known = _known(window, frame, cell)
     inside = _drawn(polygon, window, frame, cell)
-    # Buffering an outline along pixel edges would take a hundred times as long.
+    # A distance transform finds the ring, because buffering an outline along pixel edges would take a hundred times as long.
     around = ndimage.distance_transform_edt(~inside) <= ring / cell * SAMPLES if inside.any() else inside
     cells = slice(frame.y0, frame.y1), slice(frame.x0, frame.x1)
     for part in (inside & known, around & ~inside & known):
@@ -134,7 +136,7 @@ def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tup
 
 
 def _drawn(polygon: Any, window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
-    """Draw a polygon at the samples of some cells; one that misses every sample by what it touches."""
+    """Draw a polygon at the samples of some cells. If it contains no sample, draw all samples that it touches."""
     from affine import Affine
     from rasterio.features import rasterize
 
@@ -148,7 +150,7 @@ def _drawn(polygon: Any, window: WindowImage, frame: Rect, cell: float) -> NDArr
 
 
 def _known(window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
-    """Return where the samples of some cells have data."""
+    """Return which samples of some cells have data."""
     rows, columns = (
         ((np.arange(low * SAMPLES, high * SAMPLES) + 0.5) * cell / SAMPLES).astype(int)
         for low, high in ((frame.y0, frame.y1), (frame.x0, frame.x1))
@@ -158,7 +160,7 @@ def _known(window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sums:
-    """Weighted sums of N polygons over the windows that know them; the first axis is inside, then ring."""
+    """Weighted sums of the features of N polygons over their windows. The first axis has the inside at 0 and the ring at 1."""
 
     weight: NDArray[np.float64]
     first: NDArray[np.float64]
@@ -183,6 +185,6 @@ class _Sums:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean, ring = self.first / self.weight[..., None]
             std = np.sqrt(np.maximum(self.second / self.weight[0][:, None] - mean**2, 0))
-        # Around what fills the whole raster there is nothing to differ from.
+        # A polygon that fills the whole raster has no ring; its ring then gets the mean of the inside.
         ring = np.where(np.isnan(ring), mean, ring)
         return np.stack([mean, std, ring], axis=1).astype(np.float32)

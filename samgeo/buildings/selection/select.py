@@ -1,4 +1,4 @@
-"""Objects like those that a person accepted, and unlike those that were rejected."""
+"""Selection of the candidates that are like accepted examples and unlike rejected ones."""
 
 from __future__ import annotations
 
@@ -46,42 +46,62 @@ def select(
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> gpd.GeoDataFrame:
-    """Choose among candidates by a few that were accepted and rejected.
+    """Select candidates that are like accepted examples and unlike rejected ones.
 
-    Each candidate is described by what the model's embedding knows of it, its shape and its predicted IoU (`describe`); a small
-    classifier learns from the examples (`Selector`) and scores all candidates; of those that overlap, the best stays
-    (`keep_best`). Some twenty or thirty examples of each kind are a beginning, if they show every kind that there is, and the
-    rejected ones are such as should go: parts of what is wanted, several taken for one, and other things.
+    Each candidate is described by numbers: the model's embedding, its shape and its predicted IoU (`describe`). A small
+    classifier (`Selector`) is trained on the examples and gives a score to every candidate. Of candidates that overlap, the
+    one with the highest score is kept (`keep_best`).
+
+    Twenty or thirty examples of each kind are a good start. The accepted examples should show every kind of object that is
+    wanted. The rejected examples should show what must be removed: parts of wanted objects, several objects segmented as one,
+    and other things.
 
     Parameters
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
-        Where the candidates were found; see `samgeo.Raster.open`.
+        The image in which the candidates were found; see `samgeo.Raster.open`.
     candidates : path or GeoDataFrame
-        From `samgeo.segment` or `samgeo.Predictor`; other polygons do, in any CRS.
+        Results of `samgeo.segment` or `samgeo.Predictor`, or other polygons in any CRS.
     examples : str, path, GeoDataFrame, GeoSeries, sequence of geometries, or a pair of those
-        The name of a column of the candidates, or features with a column ``label``: 1 or true is accepted, 0 or false rejected,
-        missing not judged; features without it are all accepted, and a pair is of accepted and rejected ones. Rows of the
-        candidates do, and so do polygons drawn by hand: an example means the candidate of best IoU with it, if that is 0.5
-        or more. Without rejected ones, candidates that were not judged stand for them.
+        Either the name of a column of the candidates, or features with a column ``label``. A label of 1 or true means
+        accepted, 0 or false means rejected, and a missing label means not judged. Features without the column are all
+        accepted. A pair has the accepted features first and the rejected ones second. The features may be rows of the
+        candidates or polygons drawn by hand: each example is assigned to the candidate with the best IoU, if that IoU is 0.5
+        or more. If no example is rejected, the candidates that were not judged are used as rejected examples.
     min_score : float, default 0.5
-        Candidates below are dropped, from 0 to 1; examples that were rejected are too.
+        Candidates with a lower score are dropped, from 0 to 1. Rejected examples are always dropped.
     max_overlap : float, default 0.3
-        See `keep_best`; 1 keeps what overlaps.
+        Largest overlap of two selected objects; see `keep_best`. With 1, objects that overlap are all kept.
     embedding, model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
         See `describe`.
 
     Returns
     -------
     GeoDataFrame
-        The rows chosen, in the order of the candidates, with ``score`` from 0 to 1; a column ``score`` of the candidates
-        becomes ``score_given``, with a warning. ``attrs["samgeo"]["select"]`` has the
-        counts of candidates, examples used, examples without a candidate, and rows chosen.
+        The selected rows in the order of the candidates, with a column ``score`` from 0 to 1. If the candidates already have a
+        column ``score``, it is renamed to ``score_given`` and a warning is issued. ``attrs["samgeo"]["select"]`` has the
+        counts of candidates, of accepted and rejected examples, of examples without a candidate, and of selected rows.
 
     Raises
     ------
     SamgeoError
-        If an input cannot be read, an option cannot work, or no accepted example has a candidate.
+        If an input cannot be read, an option is invalid, or no accepted example has a candidate.
+
+    Examples
+    --------
+    Without the embedding, candidates are selected by shape alone:
+
+    >>> import geopandas as gpd
+    >>> import numpy as np
+    >>> from shapely.geometry import box
+    >>> from samgeo.buildings import select
+    >>> squares = [box(x, 0, x + 20, 20) for x in range(0, 250, 50)]
+    >>> strips = [box(x, 50, x + 40, 54) for x in range(0, 250, 50)]
+    >>> labels = [1, 1, None, None, None, 0, 0, None, None, None]
+    >>> candidates = gpd.GeoDataFrame({"label": labels}, geometry=squares + strips)
+    >>> image = np.zeros((256, 256, 3), dtype="uint8")
+    >>> select(image, candidates, "label", embedding=False).index.tolist()
+    [0, 1, 2, 3, 4]
     """
     from samgeo.geo.vector.columns import keep_given
     from samgeo.geo.vector.reading import read_vectors
@@ -104,28 +124,42 @@ def select(
 
 
 def more_like(image: RasterLike, examples: FeaturesLike, candidates: FeaturesLike = None, **options: Any) -> gpd.GeoDataFrame:
-    """Find more objects like some on the rest of a raster.
+    """Find more objects that are like the examples in a raster.
 
     Parameters
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
-        See `samgeo.Raster.open`.
+        The image; see `samgeo.Raster.open`.
     examples : path, GeoDataFrame, GeoSeries, sequence of geometries, or a pair of those
-        See `select`.
+        Accepted and rejected objects; see `select`.
     candidates : path or GeoDataFrame, optional
-        What to choose from; by default everything that `samgeo.segment` finds.
+        Objects to choose from. By default these are all objects that `samgeo.segment` finds.
     **options
-        Those of `select`.
+        Options of `select`.
 
     Returns
     -------
     GeoDataFrame
-        As from `select`, the most like the examples first, without the examples themselves.
+        The result of `select` without the examples, sorted by falling score.
 
     Raises
     ------
     SamgeoError
-        As `samgeo.segment` and `select` do.
+        For the reasons given at `samgeo.segment` and `select`.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> import numpy as np
+    >>> from shapely.geometry import box
+    >>> from samgeo.buildings import more_like
+    >>> squares = [box(x, 0, x + 20, 20) for x in range(0, 250, 50)]
+    >>> strips = [box(x, 50, x + 40, 54) for x in range(0, 250, 50)]
+    >>> candidates = gpd.GeoDataFrame(geometry=squares + strips)
+    >>> image = np.zeros((256, 256, 3), dtype="uint8")
+    >>> more = more_like(image, (squares[:2], strips[:2]), candidates, embedding=False)
+    >>> sorted(more.index)
+    [2, 3, 4]
     """
     from samgeo.geo.raster.raster import Raster
     from samgeo.geo.vector.reading import read_vectors
@@ -133,7 +167,7 @@ def more_like(image: RasterLike, examples: FeaturesLike, candidates: FeaturesLik
     raster = Raster.open(image, **{name: options.pop(name) for name in _READING & options.keys()})
     found = everything(raster, **options) if candidates is None else read_vectors(candidates)
     judged = read_examples(found, examples)
-    # An example that is chosen must still drive away what overlaps it.
+    # The examples are removed only after the selection: until then, candidates that overlap an example must be dropped.
     marked = found.assign(**{_JUDGED: judged.labels})
     marked.attrs = found.attrs
     chosen = select(raster, marked, _JUDGED, **options)
@@ -144,7 +178,7 @@ def more_like(image: RasterLike, examples: FeaturesLike, candidates: FeaturesLik
 
 
 def everything(raster: Any, **options: Any) -> gpd.GeoDataFrame:
-    """Segment a raster with those options of `select` that are of `samgeo.segment` too."""
+    """Segment a raster with the options that `select` has in common with `samgeo.segment`."""
     from samgeo.segmentation.api import segment
 
     own = {"min_score", "max_overlap", "embedding"}
@@ -156,6 +190,7 @@ _READING = {"bands", "stretch", "nodata", "alpha"}
 
 
 def _note(judged: Examples, chosen: int, min_score: float, max_overlap: float) -> dict[str, Any]:
+    """Return the counts and options of a selection, for the attributes of the result."""
     return {
         "candidates": len(judged.labels),
         "accepted": judged.accepted,
