@@ -294,7 +294,7 @@ def segment_to_file(
     >>> labels = np.zeros((96, 96), dtype=np.int32)
     >>> labels[10:30, 10:30] = 1
     >>> image = write_raster(Path("town.tif"), encode_ids(labels))
-    >>> summary = samgeo.segment_to_file(image, "town.parquet", model=Oracle(64), progress=False)
+    >>> summary = samgeo.segmentation.segment_to_file(image, "town.parquet", model=Oracle(64), progress=False)
     >>> summary.objects, summary.windows, summary.failures
     (1, 4, ())
     """

@@ -1,4 +1,7 @@
-"""The public function `encode`: it encodes all windows of a raster into a store, which prompts and automatic segmentation read."""
+"""The public function `encode`: it encodes all windows of a raster into a store of embeddings.
+
+Prompts and automatic segmentation read the store instead of encoding windows again.
+"""
 
 from __future__ import annotations
 

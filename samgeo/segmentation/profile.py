@@ -22,7 +22,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 MODEL_STAGES = ("encode", "decode")
-"""The stages in which the model computes."""
+"""The stages in which the model works."""
 
 _OFF = nullcontext()
 
@@ -134,7 +134,10 @@ class Profile:
 
     @contextmanager
     def stage(self, name: str, device: torch.device | None = None) -> Iterator[None]:
-        """Time one stage, on a CUDA device also with its own clock. A stage inside another one interrupts it: no time counts twice."""
+        """Time one stage, on a CUDA device also with its own clock. A stage inside another one interrupts it.
+
+        No time is counted twice.
+        """
         with self._measured(device) if device is not None and device.type == "cuda" else _OFF, self._timed(name):
             yield
 
