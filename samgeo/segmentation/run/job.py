@@ -1,4 +1,4 @@
-"""The `Job`, which holds opened inputs and checked options, and the loop that turns pieces of windows into tables of objects."""
+"""The `Job`, which holds opened inputs and checked options, and the loop that merges pieces of windows into tables of objects."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Job:
         return self.raster, self.model if self.is_here else self.reference, self.plan
 
     def provenance(self) -> dict[str, Any]:
-        """Return versions, model, raster and options, which are needed to repeat the job, as a dict that can be written as JSON."""
+        """Return versions, model, raster and options, which are needed to repeat the job, for JSON."""
         from samgeo import __version__
 
         return {
