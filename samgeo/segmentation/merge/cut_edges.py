@@ -163,7 +163,7 @@ def dilated(mask: Mask, reach: int) -> Mask:
 
 
 def trimmed(pieces: Sequence[Piece], levels: Levels) -> list[Piece]:
-    """Remove parts of pieces that end at the edge of their window and that another window, which shows them completely, leaves out.
+    """Remove parts of pieces at the edge of their window that another window shows completely and leaves out.
 
     Near its edges a window shows little of the surroundings of a pixel. If two windows disagree there about an object, and the
     region in which they disagree is away from the edges of one of them, this window is right.

@@ -110,7 +110,7 @@ class Merger:
         self._join_across(piece.window, [piece])
 
     def beside(self, piece: Piece) -> list[tuple[float, Piece]]:
-        """Return the pieces of neighbouring windows that are the same object as a piece, with their IoU, the most similar first."""
+        """Return the pieces of neighbouring windows that are the same object, with their IoU, the most similar first."""
         levels, here = self._levels, self._levels.rect(*piece.window)
         found = []
         for window in levels.beside(*piece.window):
@@ -208,7 +208,7 @@ class _Groups:
                 self._members[low].extend(self._members.pop(high))
 
     def split(self, next_top: int | None, levels: Levels) -> tuple[list[list[Piece]], list[list[Piece]]]:
-        """Return the closed components, and those that windows starting at the pixel row ``next_top`` or below may still touch."""
+        """Return the closed components, and those that windows from the pixel row ``next_top`` on may still touch."""
         reaching = set() if next_top is None else levels.rows_at(next_top)
         closed: list[list[Piece]] = []
         open_: list[list[Piece]] = []

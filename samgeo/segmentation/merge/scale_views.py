@@ -171,7 +171,7 @@ def _same(one: Piece, other: Piece, levels: Levels) -> float:
 
 
 def _explain(views: Sequence[_View], coarser: _Coarser, levels: Levels) -> None:
-    """Decide, from the coarsest scale to the finest, which views are parts of others, and which pieces draw the edges of which view."""
+    """Decide, from the coarsest scale to the finest, which views are parts of others, and which pieces draw edges."""
     view_of = {id(piece): view for view in views for piece in view.pieces}
     roots: list[_View] = []
     for view in reversed(views):

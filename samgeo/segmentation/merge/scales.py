@@ -1,4 +1,7 @@
-"""Filters for masks of coarser scales: which objects are left to finer scales, and which parts are thick enough for coarse pixels."""
+"""Filters for masks of coarser scales.
+
+They decide which objects are left to finer scales, and which parts of a mask are thick enough for coarse pixels.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def leave_to_finer(mask: Mask, scale: int, overlap: int) -> Mask:
 
 
 def thick_part(mask: Mask, side: int) -> Mask:
-    """Return the pixels of a mask that lie in any square of ``side`` x ``side`` pixels within the mask (morphological opening)."""
+    """Return the pixels of a mask that are in any square of ``side`` x ``side`` pixels within it (morphological opening)."""
     corners = mask
     for axis in ((-1, 0), (0, -1)):
         for step in _doubling(side):

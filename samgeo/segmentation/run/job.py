@@ -1,4 +1,4 @@
-"""The `Job`, which holds opened inputs and checked options, and the loop that merges pieces of windows into tables of objects."""
+"""The `Job`, which holds opened inputs and checked options, and the loop that merges pieces of windows into objects."""
 
 from __future__ import annotations
 
