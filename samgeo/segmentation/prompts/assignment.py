@@ -1,4 +1,4 @@
-"""Assignment of prompts to windows: the windows that answer a prompt, the prompt of each window, and one object of the answers."""
+"""Assignment of prompts to windows: which windows answer a prompt, and how their answers become one object."""
 
 from __future__ import annotations
 

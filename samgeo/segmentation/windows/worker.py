@@ -146,7 +146,10 @@ def try_windows(
 
 
 def together(model: Segmenter) -> int:
-    """Return how many neighbouring windows a model encodes at once: several on a GPU, which would wait between calls, else one."""
+    """Return how many neighbouring windows a model encodes at once.
+
+    On a GPU, which waits between calls, there are several; else one.
+    """
     device = getattr(model, "device", None)
     return WINDOWS_TOGETHER if device is not None and device.type == "cuda" else 1
 
