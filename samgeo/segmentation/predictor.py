@@ -330,6 +330,19 @@ class Predictor:
         ----------
         segments : sequence of Segment
             Whole objects, in raster pixels.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.segmentation.masks.mask import Mask
+        >>> from samgeo.segmentation.merge import Segment
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> pixels = np.zeros((64, 64), dtype=bool)
+        >>> pixels[20:40, 25:50] = True
+        >>> pixels[2, 2] = True  # a speck of one pixel
+        >>> predictor = samgeo.Predictor(encode_ids(pixels.astype(np.int32)), model=Oracle(64))
+        >>> predictor.clean([Segment(Mask.from_array(pixels), 0.9, 0.9, True)])[0].mask.area
+        500
         """
         return without_specks(segments, self.min_part, self.min_hole, self.lattice.window / self.model.input_size)
 
@@ -454,7 +467,16 @@ class Predictor:
         return self._windows.get(index, make)
 
     def provenance(self) -> dict[str, Any]:
-        """Return versions, model, raster and options of the answers as a dict that can be written as JSON."""
+        """Return versions, model, raster and options of the answers as a dict that can be written as JSON.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> predictor = samgeo.Predictor(encode_ids(np.ones((64, 64), dtype=np.int32)), model=Oracle(64))
+        >>> predictor.provenance()["options"]
+        {'window': 64, 'overlap': 16, 'min_part': 5, 'min_hole': 5}
+        """
         from samgeo import __version__
 
         return {

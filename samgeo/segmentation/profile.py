@@ -110,7 +110,18 @@ class Profile:
         return 1 - sum(seconds.get(name, 0.0) for name in MODEL_STAGES) / total if total else 0.0
 
     def table(self) -> str:
-        """Return a text table: the stages, the longest first, then the wall time and the idle shares."""
+        """Return a text table: the stages, the longest first, then the wall time and the idle shares.
+
+        Examples
+        --------
+        >>> with samgeo.segmentation.profiling() as profile:
+        ...     with profile.stage("read"):
+        ...         pass
+        >>> print(profile.table())
+        stage          calls   seconds   share
+        read               1      0.00  100.0%
+        0.00 s in all; ...
+        """
         stages = sorted(self.stages, key=lambda one: -one.seconds)
         total = sum(one.seconds for one in stages) or 1.0
         lines = [f"{'stage':<12}{'calls':>8}{'seconds':>10}{'share':>8}"]
@@ -230,7 +241,7 @@ def profiling() -> Iterator[Profile]:
     >>> "encode" in [stage.name for stage in profile.stages]
     True
     """
-    global _active  # noqa: PLW0603 - threads of Dask share nothing else with their caller
+    global _active  # noqa: PLW0603 - worker threads share no other variable with their caller
     profile = Profile()
     with _switch:
         if _active is not None:

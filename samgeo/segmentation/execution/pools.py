@@ -259,7 +259,7 @@ def _receive(call: bytes, started: Event) -> None:
     """Receive the function for tasks from the parent, when a worker process starts."""
     from distributed.protocol.pickle import loads
 
-    global _call  # noqa: PLW0603 - there is one parent, and it says this once
+    global _call  # noqa: PLW0603 - set once, by the parent of this process
     _call = loads(call)
     started.set()
     # The parent decides when to stop. A signal to the whole process group must not end windows that are in work.

@@ -79,6 +79,12 @@ def run_ordered(
         If the scheduler is unknown or cannot be reached.
     WindowError
         If workers died, or the cluster was gone for longer than a minute.
+
+    Examples
+    --------
+    >>> from samgeo.segmentation.execution.tasks import run_ordered
+    >>> list(run_ordered(pow, (2,), [1, 2, 3, 4], workers=2))
+    [2, 4, 8, 16]
     """
     work = Work(partial(on_one_core, function), shared, done, stop, lost, describe)
     if scheduler is None or (isinstance(scheduler, str) and scheduler in LOCAL_SCHEDULERS):

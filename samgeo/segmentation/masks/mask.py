@@ -157,7 +157,7 @@ class Mask:
         return self if self.is_empty else Mask((self.runs + np.array([dy, dx, dx])).astype(np.int32))
 
     def scaled(self, factor: int) -> Mask:
-        """Return the mask with every pixel replaced by a square of ``factor`` x ``factor`` pixels, counted from pixel (0, 0)."""
+        """Return the mask with every pixel replaced by a square of ``factor`` x ``factor`` pixels, from pixel (0, 0) on."""
         runs = np.repeat(self.runs * np.int32(factor), factor, axis=0)
         order = np.arange(len(runs))
         if factor > 1 and len(runs):
@@ -270,6 +270,14 @@ def iou(a: Mask, b: Mask) -> float:
     -------
     float
         From 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks.mask import Mask, iou
+    >>> square = Mask.from_array(np.ones((2, 2), dtype=bool))
+    >>> round(iou(square, square.shift(1, 0)), 3)
+    0.333
     """
     shared = intersection_area(a, b)
     total = a.area + b.area - shared

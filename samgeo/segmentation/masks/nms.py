@@ -52,6 +52,14 @@ def box_nms(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: 
     ------
     OptionError
         If shapes do not fit, a value is not finite, a box has x0 > x1 or y0 > y1, or the threshold is not from 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks.nms import box_nms
+    >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], dtype=float)
+    >>> box_nms(boxes, np.array([0.8, 0.9, 0.7]), threshold=0.7).tolist()
+    [1, 2]
     """
     boxes, scores = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     _check(boxes, scores, threshold)
@@ -289,7 +297,10 @@ def _may_be_met(masks: Sequence[Mask], open_masks: Sequence[Mask], threshold: fl
 
 
 def _hang_together(waits: NDArray[np.bool_], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which objects wait, including all that are connected by pairs to a waiting one, because their decision depends on it."""
+    """Return which objects wait, including those that are connected by pairs to a waiting object.
+
+    Which of a pair is kept depends on the object that waits.
+    """
     while True:
         spread = waits.copy()
         spread[first] |= waits[second]

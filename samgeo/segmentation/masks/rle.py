@@ -134,7 +134,7 @@ class Rle:
 
     @classmethod
     def from_coco(cls, segmentation: Any) -> Rle:
-        """Read a segmentation of a COCO file: ``{"size": [height, width], "counts": ...}``, with counts as a list or compressed.
+        """Read a segmentation of COCO: ``{"size": [height, width], "counts": ...}``, with counts as a list or compressed.
 
         Raises
         ------

@@ -103,6 +103,15 @@ def masks_from_logits(
     ------
     OptionError
         If shapes or sizes do not fit each other, or ``offset`` is negative.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from samgeo.segmentation.masks.upsample import masks_from_logits
+    >>> logits = torch.full((1, 4, 4), -8.0)
+    >>> logits[0, 1:3, 1:3] = 8.0
+    >>> masks_from_logits(logits, input_size=16, window=16, size=(16, 16)).masks[0].rect
+    Rect(x0=4, y0=4, x1=12, y1=12)
     """
     _check(logits, input_size, window, size, offset)
     samples = np.ascontiguousarray(logits.detach().float().cpu().numpy())

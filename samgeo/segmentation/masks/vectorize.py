@@ -55,6 +55,15 @@ def polygons(masks: Sequence[Mask]) -> NDArray[np.object_]:
     ------
     OptionError
         If the masks together span more than 2**60 pixels: the rows of all masks times the columns of the widest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks.mask import Mask
+    >>> from samgeo.segmentation.masks.vectorize import polygons
+    >>> (outline,) = polygons([Mask.from_array(np.ones((2, 3), dtype=bool))])
+    >>> outline.bounds, outline.area
+    ((0.0, 0.0, 3.0, 2.0), 6.0)
     """
     import shapely
 

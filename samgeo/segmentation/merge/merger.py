@@ -40,6 +40,27 @@ def merge(
     ------
     list of Segment
         The objects that closed with this row, from top to bottom, then from left to right.
+
+    Examples
+    --------
+    Two neighbouring windows of 8 x 8 pixels share 4 columns. Each sees one end of a bar and cuts it at its own edge.
+
+    >>> import numpy as np
+    >>> from samgeo.geo.grid import Lattice, Rect
+    >>> from samgeo.geo.levels import Levels
+    >>> from samgeo.segmentation.masks.mask import Mask
+    >>> from samgeo.segmentation.merge.merger import merge
+    >>> from samgeo.segmentation.merge.piece import Piece
+    >>> lattice = Lattice((8, 12), window=8, overlap=4)
+    >>> bar = Mask.from_array(np.ones((2, 10), dtype=bool), x0=1, y0=3)
+    >>> left, right = bar.clip(lattice.rect(0, 0)), bar.clip(lattice.rect(0, 1))
+    >>> pieces = {
+    ...     0: [Piece(left, 0.9, 0.9, (0, 0), 0, cut_at=bar.clip(Rect(6, 0, 8, 8)))],
+    ...     1: [Piece(right, 0.9, 0.9, (0, 1), 0, cut_at=bar.clip(Rect(4, 0, 6, 8)))],
+    ... }
+    >>> for objects in merge([pieces], Levels.of(lattice)):
+    ...     print([(one.mask == bar, one.complete) for one in objects])
+    [(True, True)]
     """
     merger = Merger(levels, min_iou=min_iou)
     for pieces in rows:

@@ -133,6 +133,16 @@ def windows_of(lattice: Lattice, extent: tuple[float, float, float, float]) -> l
         The windows.
     extent : (float, float, float, float)
         x0, y0, x1, y1 in raster pixels, within the raster.
+
+    Examples
+    --------
+    >>> from samgeo.geo.grid import Lattice
+    >>> from samgeo.segmentation.prompts.assignment import windows_of
+    >>> lattice = Lattice((64, 160), window=64, overlap=32)
+    >>> windows_of(lattice, (60, 30, 70, 40))  # fits into a window
+    [(0, 1)]
+    >>> windows_of(lattice, (10, 30, 150, 40))  # wider than a window
+    [(0, 0), (0, 1), (0, 2), (0, 3)]
     """
     x0, y0, x1, y1 = extent
     rows = _along(lattice, y0, y1, lattice.rows, lattice.shape[0])

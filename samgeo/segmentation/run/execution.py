@@ -134,7 +134,7 @@ def run(
     output : Path, RemotePlace or None
         The file of features or labels.
     keep : bool
-        Whether to keep the folder when the run is complete. It is always kept if windows failed.
+        Whether to keep the folder when the run is complete. It is always kept if windows failed or there is no output.
     overwrite : bool
         Whether an existing output may be replaced. An output that this run wrote may always be replaced.
     layer : str, optional
