@@ -136,8 +136,8 @@ def segment(
     scheduler : {"threads", "processes", "synchronous"}, address or distributed.Client, optional
         Where the windows are computed: in threads of this process (the default), in other processes, or on a Dask cluster.
     workers : int, optional
-        Number of threads or processes of a local scheduler. By default one for each core, if there are 2 GiB of memory for
-        each. On a CPU each worker computes on one core.
+        Number of threads or processes of a local scheduler. By default one for each core, but at most one for each
+        2 GiB of memory. On a CPU each worker computes on one core.
     cache : path, optional
         A store of embeddings from `samgeo.encode`. It is created if it does not exist. Windows in the store are not encoded
         again, and new windows are added to it. Its lattice is the default for ``window`` and ``overlap``. Only windows of scale

@@ -213,7 +213,7 @@ def _rings(corners: Ints, width: int) -> tuple[Ints, Ints]:
         edge, following[start] = following[start], -1
         while edge != start:
             edges.append(edge)
-            # The right side is evaluated first, then assigned from left to right.
+            # Python evaluates the right side first, so the successor is read before it is overwritten.
             following[edge], edge = -1, following[edge]
     tail = tail[edges]
     return _simple(np.stack([tail, tail ^ 1], axis=1).ravel(), np.array(starts, dtype=np.int64), corners >> 2)

@@ -138,7 +138,7 @@ def _not_ours(path: Path) -> Path | None:
         try:
             found = json.loads(manifest.read_bytes())
         except (OSError, ValueError, RecursionError):
-            return None  # damaged: `RunFolder.manifest` says so
+            return None  # a damaged manifest is reported by `RunFolder.manifest`
         return None if isinstance(found, dict) and found.get("kind", KIND) == KIND and "format" in found else manifest
     for name in (SESSION, OUTPUT, FRONTIER):
         if (path / name).exists():

@@ -140,7 +140,7 @@ class EmbeddingStore:
             side = model.input_size if window is None else window
             lattice = Lattice(raster.shape, side, side // 8 * 2 if overlap is None else overlap)
             create(path, describe_run(raster, model, lattice), lattice)
-            overwrite = False  # It is new, or another process has just made it.
+            overwrite = False  # The store is new, or another process has just made it.
         found = attributes(path)
         kept = {} if overwrite else found["lattice"]
         side = kept.get("window", model.input_size) if window is None else window

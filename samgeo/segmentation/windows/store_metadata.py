@@ -90,9 +90,9 @@ def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace
         )
         consolidate(fresh)
         if replace:
-            with suppress(FileNotFoundError):  # Another process is replacing it too.
+            with suppress(FileNotFoundError):  # Another process is replacing the store too.
                 path.rename(old)
-        # A folder replaces an empty one only: if another process was quicker, its store stays.
+        # A folder can replace only an empty folder. If another process was quicker, its store is kept.
         fresh.rename(path)
     except OSError as error:
         if not (path / METADATA).is_file():

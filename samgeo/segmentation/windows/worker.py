@@ -94,7 +94,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """Name of a model, sent to worker processes, each of which loads the model once."""
+    """Name of a model, sent to worker processes, each of which loads the model once.
+
+    Attributes
+    ----------
+    name : str
+        A name of `samgeo.list_models`, or the path of a checkpoint file.
+    device, dtype : str
+        See `samgeo.segment`.
+    """
 
     name: str
     device: str
