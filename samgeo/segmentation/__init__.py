@@ -1,7 +1,7 @@
-"""From a raster to objects: automatically, or by prompts.
+"""Segmentation of rasters, automatically or from prompts.
 
 A raster and a model enter; objects with georeferenced polygons, scores and provenance leave, as a GeoDataFrame or a file.
-Windows are computed in parallel, and what their edges cut is joined again.
+Windows are computed in parallel, and objects that the edges of windows cut are joined again.
 """
 
 import lazy_loader

@@ -1,4 +1,7 @@
-"""From a raster to objects: windows through Dask, masks, merging, polygons, a GeoDataFrame and a file."""
+"""Public functions that segment everything in a raster: `segment` returns a table, `segment_to_file` writes a file.
+
+Both check their arguments, open the inputs, and start the run that computes windows, merges masks and writes polygons.
+"""
 
 from __future__ import annotations
 
@@ -71,117 +74,137 @@ def segment(
 ) -> gpd.GeoDataFrame:
     """Segment everything in a raster of any size.
 
-    With an output or a run directory, what is done is kept on disk while it works: after a kill, a fault or a stop, the same
-    call goes on, and the result is the same to the byte.
+    With an output or a run folder, finished work is kept on disk. After a kill, an error or a stop, the same call continues the
+    run, and the result is the same to the byte.
 
     Parameters
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
     output : path or address, optional
-        Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``, a file or an object in storage such as
-        ``s3://bucket/city.parquet``; or ``.tif`` for a raster of labels, in which the object of row ``i`` of the result has
-        the number ``i + 1``; see `samgeo.rasterize`. Written whole or not at all.
+        Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``, as a file or as an object in storage such
+        as ``s3://bucket/city.parquet``. With ``.tif`` a raster of labels is written, in which the object of row ``i`` of the
+        result has the number ``i + 1``; see `samgeo.rasterize`. The output is written completely or not at all.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.list_models`, a checkpoint file, or a model.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default "auto"
-        Where the model runs.
+        The device that runs the model.
     dtype : {"auto", "float32", "bfloat16"}, default "auto"
-        What it computes in.
+        The number type in which the model computes.
     bands : sequence of int or str, optional
-        One or three bands by number, from 1, or by name. Red, green and blue by default.
+        One or three bands by number, starting at 1, or by name. Red, green and blue by default.
     stretch : (float, float) or three such pairs, optional
-        Values that become black and white. 8-bit rasters stay as they are by default; others go by the 2nd and 98th
-        percentile of the whole raster.
+        Values that become black and white. By default, 8-bit rasters are not changed, and other rasters are stretched from the
+        2nd to the 98th percentile of the whole raster.
     nodata : float or "none", optional
-        The value without data, where the file does not say it; "none" where it says it wrongly.
+        The value of pixels without data, if the file does not declare it. "none" ignores a wrong declaration.
     alpha : int or str, optional
-        The band of transparency by number or name, where the file does not say it; "none" where it says it wrongly.
+        The transparency band by number or name, if the file does not declare it. "none" ignores a wrong declaration.
     window : int, optional
-        Side of a window in raster pixels; the model's input size by default. Larger windows are resampled to the input.
+        Side of a window in raster pixels. The model's input size by default. Windows of other sizes are resampled to the input
+        size.
     overlap : int, optional
-        Pixels that neighbouring windows share: even, at most half a window. A quarter of a window by default. Objects up
-        to this size are always whole in some window.
+        Number of pixels that neighbouring windows share. It must be even and at most half a window. A quarter of a window by
+        default. Every object up to this size is completely visible in some window.
     scales : sequence of int, default (1,)
-        Windows of several sizes: 1, and besides whole numbers up to 64, as in ``(1, 2, 4)``. A window of scale 4 is four times
-        as wide, and the model sees the mean of 4 x 4 pixels as one; overviews of the raster are used. Objects larger than a
-        window come out whole, and once. Scale 2 adds a quarter to the work, scale 4 a sixteenth.
+        Window sizes as multiples of ``window``: 1, and optionally other whole numbers up to 64, as in ``(1, 2, 4)``. A window
+        of scale 4 is four times as wide, and the model sees the mean of 4 x 4 pixels as one pixel; overviews of the raster are
+        used. Objects that are larger than a window then come out complete and only once. Scale 2 adds a quarter to the work,
+        scale 4 adds a sixteenth.
     points_per_side : int, optional
-        Prompts along a window's side, whatever its scale.
+        Number of point prompts along a window's side, at every scale.
     pred_iou, stability : float, optional
-        Masks below either are dropped. The model's own defaults (`samgeo.list_models`) unless given.
+        Masks with a predicted IoU or a stability score below these values are dropped. The defaults are those of the model; see
+        `samgeo.list_models`.
     mask_nms : float or None, default 0.8
-        Of two objects whose masks have an IoU above this, only the better one stays: within a window, and among all objects of
-        the raster after merging. Complete objects go before cut ones, then those of higher predicted IoU. None keeps
-        near-identical objects; windows are then segmented by SAM's own procedure, which compares boxes alone.
+        If the masks of two objects have an IoU above this value, only the better object is kept. This is applied within a
+        window, and among all objects of the raster after merging. Complete objects are better than cut ones; then a higher
+        predicted IoU is better. None keeps nearly identical objects; windows are then segmented by SAM's own procedure, which
+        compares only boxes.
     merge_iou : float, default 0.5
-        Pieces from neighbouring windows are one object from this IoU on.
+        Pieces from neighbouring windows are the same object if their IoU is at least this value.
     min_part, min_hole : float, default 5
-        Separate parts of an object with fewer pixels are dropped, but for its largest part, and holes with fewer pixels are
-        filled. Both are counted in pixels that the model sees: those of the raster, unless ``window`` differs from the model's
-        input size or coarser ``scales`` saw the object. 0 keeps everything.
+        Separate parts of an object with fewer pixels are dropped, except its largest part, and holes with fewer pixels are
+        filled. Both are counted in pixels that the model sees. These are raster pixels, unless ``window`` differs from the
+        model's input size or a window of a coarser scale found the object. 0 keeps everything.
     min_area, max_area : float
-        Objects outside are dropped; square metres, or pixels where the raster has no CRS.
+        Objects with an area outside these limits are dropped. In square metres, or in pixels if the raster has no CRS.
     aoi : path, GeoDataFrame or geometry, optional
-        Only what lies under points inside it is segmented. A geometry is in the raster's CRS.
+        Area of interest: only point prompts inside it are used. A geometry is in the raster's CRS.
     aoi_mode : {"whole", "clip"}, default "whole"
-        What is done with an object that crosses the edge of the area: a point inside found it, and it is kept whole, or it is
-        clipped to the area. Areas (``min_area``, ``area_m2``) are those of what is kept.
+        How to treat an object that was found inside the area of interest and crosses its edge: keep it whole, or clip it to the
+        area. Areas (``min_area``, ``area_m2``) are computed after clipping.
     scheduler : {"threads", "processes", "synchronous"}, address or distributed.Client, optional
-        Where the windows are computed; threads of this process by default, and other processes or a Dask cluster if asked.
+        Where the windows are computed: in threads of this process (the default), in other processes, or on a Dask cluster.
     workers : int, optional
-        Threads or processes of a local scheduler; by default one for each core, as far as there are 2 GiB of memory for each.
-        On a CPU each computes on one core.
+        Number of threads or processes of a local scheduler. By default one for each core, but at most one for each
+        2 GiB of memory. On a CPU each worker computes on one core.
     cache : path, optional
-        A store of embeddings from `samgeo.encode`, made if it is not there: windows that it has are not encoded again, others
-        are added to it. Its lattice is the default for ``window`` and ``overlap``. It keeps windows of scale 1.
+        A store of embeddings from `samgeo.encode`. It is created if it does not exist. Windows in the store are not encoded
+        again, and new windows are added to it. Its lattice is the default for ``window`` and ``overlap``. Only windows of scale
+        1 are stored.
     run_dir : path, optional
-        Folder of the run: what is done, for going on with it, and for ``samgeo status``. By default the output's name with
-        ``.run`` behind it, in the current folder if the output is an address, and taken away when the run is complete; a folder
-        that is named here stays. Without an output and a folder everything is in memory.
+        The run folder, which keeps finished work so that the run can be continued, and which ``samgeo status`` reads. By
+        default it is named like the output with ``.run`` appended, is in the current folder if the output is an address, and is
+        removed when the run is complete. A folder that is given here is kept. Without an output and a run folder, everything is
+        kept in memory.
     retry_failed : bool, default False
-        Whether to try windows again that failed before in this run.
+        Whether to try windows again that failed earlier in this run.
     overwrite : bool, default False
-        Whether an existing output may be replaced; of a GeoPackage, the layer, while its other layers, tables and styles stay.
-        It does not begin a run anew: remove its folder for that.
+        Whether an existing output may be replaced. In a GeoPackage only the layer is replaced; its other layers, tables and
+        styles are kept. This option does not restart a run: to do so, remove its folder.
     layer : str, optional
-        Name of the output's layer in a GeoPackage; by default the file's name without its suffix. A layer of a new name is
-        added to an existing file.
+        Name of the output's layer in a GeoPackage. The default is the file name without its suffix. If the file exists and has
+        no layer of this name, the layer is added.
     y_up : bool, default False
-        Whether the file has y running up, as QGIS draws images without a georeference; otherwise y runs down from the upper
-        edge, as in the raster. Only for rasters without one. In the returned table y runs down in any case, and
-        `samgeo` turns the sign back when it reads the file.
+        Whether y increases upwards in the file, as QGIS draws images without a georeference. Otherwise y increases downwards
+        from the upper edge, as in the raster. Only for rasters without a georeference. In the returned table y always increases
+        downwards, and `samgeo` changes the sign back when it reads the file.
     progress : bool, default True
         Whether to show a progress bar on standard error.
 
     Returns
     -------
     GeoDataFrame
-        One row an object in the raster's CRS, in the order in which they are settled: by the row of windows that saw them, or
-        one that may be nearly equal, last, and within it from top to bottom, then left to right. ``geometry``,
-        ``predicted_iou``, ``stability_score``, ``area_m2``, the true area (``area_px`` where there is no CRS), and
-        ``complete``: false where the outline is the edge of a window because the model saw nothing of it in the next.
-        ``attrs["samgeo"]`` tells what made it.
+        One row for each object, in the raster's CRS. Rows are ordered by the row of windows with which the object was settled,
+        and within it from top to bottom, then from left to right. The columns are ``geometry``, ``predicted_iou``,
+        ``stability_score``, ``area_m2`` (the true area; ``area_px`` if there is no CRS), and ``complete``, which is false if
+        the outline follows the edge of a window because the model found no continuation in the next window. ``attrs["samgeo"]``
+        holds the provenance: versions, model, raster and options.
 
     Warns
     -----
     HolesWarning
-        If windows failed twice in a run with an output or a folder: the result has holes there. They are in
-        ``attrs["samgeo"]["failed_windows"]`` and, as polygons, in ``city.holes.gpkg`` beside ``city.gpkg``.
+        If windows failed twice in a run with an output or a run folder, so that the result has holes. The windows are listed in
+        ``attrs["samgeo"]["failed_windows"]`` and written as polygons to ``city.holes.gpkg`` beside ``city.gpkg``.
     NothingFoundWarning
-        If there are no objects at all.
+        If no object was found.
     RasterWarning
-        If the picture is perhaps not the one that is meant; see `samgeo.Raster.open`.
+        If the raster may have been read in another way than intended; see `samgeo.Raster.open`.
 
     Raises
     ------
     SamgeoError
-        Before work starts, if an input or an option cannot work; later, if windows fail where there is no run or no object
-        at all, or the output cannot be written. Then there is no output. A run can be continued.
+        Before the work starts, if an input or an option is invalid. Later, if a window fails in a call without a run folder, if
+        windows failed and no object was found, or if the output cannot be written. Then there is no output. A run can be
+        continued.
 
     See Also
     --------
     segment_to_file : The same for results that are larger than memory.
+
+    Examples
+    --------
+    The oracle model reads the truth from the pixel values, so that the example needs no weights.
+
+    >>> import numpy as np
+    >>> from samgeo.testing import Oracle, encode_ids
+    >>> labels = np.zeros((96, 96), dtype=np.int32)
+    >>> labels[10:30, 10:30] = 1
+    >>> labels[40:80, 45:75] = 2
+    >>> objects = samgeo.segment(encode_ids(labels), model=Oracle(64), progress=False)
+    >>> objects[["area_px", "complete"]].values.tolist()
+    [[400.0, True], [1200.0, True]]
     """
     request = Request(
         image=image,
@@ -231,38 +254,50 @@ def segment(
 
 
 class HolesWarning(SamgeoWarning):
-    """A result has holes: windows that could not be segmented."""
+    """The result has holes because some windows could not be segmented."""
 
 
 class NothingFoundWarning(SamgeoWarning):
-    """A result has no objects at all."""
+    """The result has no objects."""
 
 
 @check_types
 def segment_to_file(
     image: RasterLike, output: str | os.PathLike[str], *, stop: Callable[[], bool] | None = None, **options: Any
 ) -> Summary:
-    """Segment everything in a raster of any size into a file; nothing of it is collected in memory.
+    """Segment everything in a raster of any size into a file, without collecting the objects in memory.
 
     Parameters
     ----------
     image, output, **options
-        Those of `samgeo.segment`.
+        As in `samgeo.segment`.
     stop : callable, optional
-        Asked now and then: when it returns true, windows in work are finished and kept, and the run ends with a
-        `StoppedError`. Picklable with the scheduler "processes".
+        Called from time to time without arguments. When it returns true, windows in progress are finished and kept, and the run
+        ends with a `StoppedError`. It must be picklable if the scheduler is "processes".
 
     Returns
     -------
     Summary
-        How many objects there are, and which windows failed; these do not raise here.
+        The number of objects, and the windows that failed. Failed windows do not raise an error here.
 
     Raises
     ------
     StoppedError
-        If ``stop`` said so.
+        If ``stop`` returned true.
     SamgeoError
-        As `samgeo.segment`.
+        As in `samgeo.segment`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from samgeo.testing import Oracle, encode_ids, write_raster
+    >>> labels = np.zeros((96, 96), dtype=np.int32)
+    >>> labels[10:30, 10:30] = 1
+    >>> image = write_raster(Path("town.tif"), encode_ids(labels))
+    >>> summary = samgeo.segmentation.segment_to_file(image, "town.parquet", model=Oracle(64), progress=False)
+    >>> summary.objects, summary.windows, summary.failures
+    (1, 4, ())
     """
     bound = inspect.signature(segment).bind(image, as_place(output), **options)
     bound.apply_defaults()

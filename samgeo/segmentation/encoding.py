@@ -1,4 +1,7 @@
-"""Encode a whole raster ahead of time, into a store that prompts and automatic segmentation read."""
+"""The public function `encode`: it encodes all windows of a raster into a store of embeddings.
+
+Prompts and automatic segmentation read the store instead of encoding windows again.
+"""
 
 from __future__ import annotations
 
@@ -29,26 +32,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoding", "encode"]
 
-# What a killed process loses at most. A slow model writes window by window, a fast one whole blocks.
+# A killed process loses at most the work of this time. A slow model writes window by window, a fast one whole blocks.
 FLUSH_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What `encode` did.
+    """Result of `encode`: how many windows were encoded.
 
     Attributes
     ----------
     windows : int
-        Of the raster.
+        Number of windows of the raster.
     encoded : int
-        Now.
+        Windows that were encoded in this call.
     kept : int
-        There before.
+        Windows that were in the store before.
     empty : int
-        Without data, so that there is nothing to encode.
+        Windows without data, which are not encoded.
     mended : int
-        Of those that were encoded now: windows that were there, in a block with damaged files.
+        Windows that were in the store before, but in a block with damaged files, and were encoded again in this call.
     """
 
     windows: int
@@ -80,27 +83,28 @@ def encode(
 ) -> Encoding:
     """Encode all windows of a raster into a store of embeddings.
 
-    A store that is there is continued: windows that it has are not encoded again. A run that was killed loses some ten seconds
-    of work. Several runs may fill one store at once.
+    If the store exists, windows in it are not encoded again. A call that is killed loses about ten seconds of work. Several
+    calls may fill the same store at the same time.
 
     Parameters
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
     store : path
-        A folder, usually ``*.zarr``: a Zarr v3 group of half-precision arrays over the window lattice. For
+        A folder, usually ``*.zarr``. It holds a Zarr v3 group of half-precision arrays over the window lattice, and is used by
         ``samgeo.Predictor(..., cache=store)`` and ``samgeo.segment(..., cache=store)``.
     model, device, dtype, bands, stretch, nodata, alpha
         See `samgeo.segment`.
     window, overlap : int, optional
-        The window lattice in raster pixels; the model's input size, and a quarter of it, by default.
+        Side of a window and overlap of neighbouring windows in raster pixels. The model's input size and a quarter of it by
+        default.
     scheduler, workers
         See `samgeo.segment`.
     overwrite : bool, default False
-        Whether to start anew where there is a store.
+        Whether to replace an existing store by a new one.
     verify : bool, default False
-        Whether to read every embedding that is there and compare it with its digest. Blocks of windows whose files are damaged
-        are encoded again. Without it only files that are missing or empty are noticed.
+        Whether to read every embedding in the store and compare it with its digest. Blocks of windows whose files are damaged
+        are encoded again. Without this option only missing or empty files are noticed.
     progress : bool, default True
         Whether to show a progress bar on standard error.
 
@@ -111,10 +115,19 @@ def encode(
     Raises
     ------
     OptionError
-        If the store was made of another raster, stretch, model or lattice, or the raster has changed since.
+        If the store was made from another raster, stretch, model or lattice, or the raster has changed since.
     SamgeoError
-        If the raster, the model or an option cannot work; later, if a window cannot be read or encoded, or a file that the
-        raster is read from changes.
+        If the raster, the model or an option is invalid; later, if a window cannot be read or encoded, or a file of the raster
+        changes during the work.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.synthetic import town
+    >>> image = town((64, 64)).image
+    >>> done = samgeo.encode(image, "town.zarr", model="tiny", progress=False)
+    >>> done.windows, done.encoded, done.kept
+    (1, 1, 0)
     """
     from tqdm import tqdm
 
@@ -166,7 +179,7 @@ def _check_same(raster: Raster, store: EmbeddingStore, watch: SourceWatch, *, no
 def _encode_block(
     raster: Raster, model: Segmenter | ModelReference, store: EmbeddingStore, verify: bool, block: Index
 ) -> Encoding:
-    """Encode what is missing of a block of windows, which share the files that they are kept in."""
+    """Encode the missing windows of a block, which share the files of the store."""
     from samgeo.segmentation.windows.automatic import embed_window
 
     segmenter = load_referenced(model) if isinstance(model, ModelReference) else model

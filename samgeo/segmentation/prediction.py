@@ -1,4 +1,4 @@
-"""From a raster and a file of prompts to a file of objects."""
+"""The public function `predict`: it segments the objects that prompts point at in a raster, and writes them to a file."""
 
 from __future__ import annotations
 
@@ -54,39 +54,53 @@ def predict(
     layer: str | None = None,
     y_up: bool = False,
 ) -> gpd.GeoDataFrame:
-    """Segment what prompts mean, and write it.
+    """Segment the objects that prompts point at in a raster, and write them to a file if an output is given.
 
     Parameters
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
     output : path, optional
-        Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``, or ``.tif`` for a raster of labels, where
-        the object of row ``i`` has the number ``i + 1``; see `samgeo.rasterize`. Written whole or not at all.
+        Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. With ``.tif`` a raster of labels is
+        written, in which the object of row ``i`` has the number ``i + 1``; see `samgeo.rasterize`. The output is written
+        completely or not at all.
     points, labels, boxes, polygons, crs, multimask, refine
         See `samgeo.Predictor.predict`.
     model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
         See `samgeo.Predictor`.
     class_column : str, optional
-        For a raster of labels: a column of the prompts with the class of each, which is drawn instead; see `samgeo.rasterize`.
+        Only for a raster of labels: a column of the prompts that holds the class of each. The classes are drawn instead of
+        numbers; see `samgeo.rasterize`.
     overwrite : bool, default False
-        Whether an existing output may be replaced; of a GeoPackage, the layer, while its other layers, tables and styles stay.
+        Whether an existing output may be replaced. In a GeoPackage only the layer is replaced; its other layers, tables and
+        styles are kept.
     layer : str, optional
-        Name of the output's layer in a GeoPackage; by default the file's name without its suffix. A layer of a new name is
-        added to an existing file.
+        Name of the output's layer in a GeoPackage. The default is the file name without its suffix. If the file exists and has
+        no layer of this name, the layer is added.
     y_up : bool, default False
-        Whether the file has y running up, where the raster has no georeference; see `samgeo.segment`.
+        Whether y increases upwards in the file, if the raster has no georeference; see `samgeo.segment`.
 
     Returns
     -------
     GeoDataFrame
-        A row a prompt, see `samgeo.Predictor.predict`. In the file, geometries of prompts without an answer are missing.
+        One row for each prompt; see `samgeo.Predictor.predict`. In the file, the geometry of a prompt without an answer is
+        missing.
 
     Raises
     ------
     SamgeoError
-        Before work starts, if an input or an option cannot work; later, if a window cannot be read, the raster changes
-        meanwhile, or the output cannot be written. Then there is no output.
+        Before the work starts, if an input or an option is invalid. Later, if a window cannot be read, the raster changes
+        during the work, or the output cannot be written. Then there is no output.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.testing import Oracle, encode_ids
+    >>> labels = np.zeros((96, 96), dtype=np.int32)
+    >>> labels[40:80, 45:75] = 2
+    >>> objects = samgeo.predict(encode_ids(labels), points=[[60, 60]], model=Oracle(64))
+    >>> objects.area_px.tolist()
+    [1200.0]
     """
     from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster, write_label_raster
     from samgeo.geo.raster.raster import Raster
@@ -137,19 +151,19 @@ def predict(
 
 
 def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFrame:
-    """Return the table that the prompts will have, without answers."""
+    """Return the table of the prompts without answers, to check that it fits the output."""
     from samgeo.segmentation.prompts.prompt_reading import read_prompts
     from samgeo.segmentation.tables import answers_to_frame
 
     asked, table = read_prompts(predictor.raster.geobox, predictor.lattice, **prompts)
     with warnings.catch_warnings():
-        # The same is said when the prompts are answered.
+        # The same warning is given later, when the prompts are answered.
         warnings.simplefilter("ignore", RenamedColumnsWarning)
         return answers_to_frame(["not asked yet"] * len(asked), table, predictor.raster.geobox)
 
 
 def _classes(prompts: Iterable[Any], column: str) -> Classes:
-    """Give each class of the prompts a value, before any work."""
+    """Return the values of the classes in a column of the prompts, so that errors are found before any work."""
     from samgeo.geo.coordinates.prompt_geometry import is_features
     from samgeo.geo.label_raster import classes_of
     from samgeo.geo.vector.reading import read_vectors

@@ -1,4 +1,7 @@
-"""Encode once, prompt for ever: points, boxes and polygons anywhere on a raster of any size, to georeferenced polygons."""
+"""The `Predictor`: it segments the objects that points, boxes, polygons or masks point at, anywhere on a raster of any size.
+
+A window is encoded once and then answers any number of prompts.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +47,11 @@ SNAP_IOU = 0.5
 
 
 class Predictor:
-    """Prompts anywhere on a raster, each answered from the window with the most context around it.
+    """Segments objects from prompts anywhere on a raster.
 
-    A window is encoded when a prompt first needs it, and kept: in memory, and in a store if there is one. Embeddings are
-    rounded to half precision, kept or not, so that an answer does not depend on where its embedding came from. It may be used
+    Each prompt is answered by the window that shows most context around it. A window is encoded when a prompt first needs it.
+    Its embedding is then kept in memory, and in a store if one is given. Embeddings are always rounded to half precision, so
+    that an answer does not depend on whether its embedding was computed now or read from the store. A predictor may be used
     from several threads at once.
 
     Parameters
@@ -57,29 +61,40 @@ class Predictor:
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.list_models`, a checkpoint file, or a model.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default "auto"
-        Where the model runs.
+        The device that runs the model.
     dtype : {"auto", "float32", "bfloat16"}, default "auto"
-        What it computes in.
+        The number type in which the model computes.
     bands, stretch, nodata, alpha : optional
         See `samgeo.Raster.open`.
     window, overlap : int, optional
-        The window lattice in raster pixels. That of the store by default; else the model's input size, and a quarter of it.
+        Side of a window and overlap of neighbouring windows in raster pixels. The defaults are those of the store; without a
+        store they are the model's input size and a quarter of it.
     cache : path, optional
-        A store of embeddings, see `samgeo.encode`; made if it is not there.
+        A store of embeddings, see `samgeo.encode`. It is created if it does not exist.
     memory : int, default 2**30
-        Bytes of embeddings to keep in memory; those used last stay.
+        Bytes of embeddings to keep in memory. The least recently used ones are dropped first.
     min_part, min_hole : float, default 5
-        Separate parts of an answer with fewer pixels are dropped, but for its largest part, and holes with fewer pixels are
-        filled. Both are counted in pixels that the model sees: those of the raster, unless ``window`` differs from the model's
-        input size. 0 keeps everything.
+        Separate parts of an answer with fewer pixels are dropped, except its largest part, and holes with fewer pixels are
+        filled. Both are counted in pixels that the model sees. These are raster pixels, unless ``window`` differs from the
+        model's input size. 0 keeps everything.
     threads : int, optional
-        Threads in which torch computes on a CPU; as many as it takes by itself by default. On a machine that others use, 1 is
-        faster than more. Where embeddings are to equal those of `samgeo.encode` to the bit, it has to be 1.
+        Number of threads in which torch computes on a CPU. The default is torch's own. On a machine that is shared with others,
+        1 is faster than more. It must be 1 if embeddings have to equal those of `samgeo.encode` to the bit.
 
     Raises
     ------
     SamgeoError
-        If the raster, the model or an option cannot work, or the store was made of something else.
+        If the raster, the model or an option is invalid, or the store was made from something else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.testing import Oracle, encode_ids
+    >>> labels = np.zeros((96, 96), dtype=np.int32)
+    >>> labels[40:80, 45:75] = 2
+    >>> predictor = samgeo.Predictor(encode_ids(labels), model=Oracle(64))
+    >>> predictor.predict(points=[[60, 60], [5, 5]]).area_px.tolist()
+    [1200.0, 0.0]
     """
 
     @check_types
@@ -124,19 +139,19 @@ class Predictor:
 
     @check_types
     def check_same(self, *, now: bool = False) -> None:
-        """Refuse to go on where a file that the raster is read from has changed since it was opened.
+        """Raise an error if a file that the raster is read from has changed since it was opened.
 
-        Every prediction does so by itself; files at an address are looked at every few seconds.
+        Every prediction calls this method. Files at an address are checked every few seconds.
 
         Parameters
         ----------
         now : bool, default False
-            Whether to look even if somebody has looked a moment ago.
+            Whether to check even if the last check was a moment ago.
 
         Raises
         ------
         RasterError
-            If one has, or a server does not answer where it has to be looked now.
+            If a file has changed, or ``now`` is true and a server does not answer.
         """
         change = self._watch.look(now=now)
         if change is not None:
@@ -158,50 +173,63 @@ class Predictor:
         multimask: bool | str = "auto",
         refine: int = 0,
     ) -> gpd.GeoDataFrame:
-        """Segment what prompts mean.
+        """Segment the objects that prompts point at.
 
-        Kinds of prompts may be combined: row i of each belongs to prompt i. A box or polygon that no window holds is asked of
-        all windows that it reaches into, and their answers are joined as automatic segmentation joins pieces. What a click
-        finds at the edge of its window is followed into the neighbours. A box that reaches past the raster is clipped.
+        Kinds of prompts may be combined: row i of each kind belongs to prompt i. A box or polygon that is larger than any
+        window is sent to all windows that it reaches into, and their answers are joined as automatic segmentation joins pieces.
+        If the object under a click is cut by the edge of its window, it is continued in the neighbouring windows. A box that
+        reaches beyond the raster is clipped.
 
         Parameters
         ----------
         points : array-like of shape (P, 2) or (P, N, 2), path, GeoDataFrame or GeoSeries, optional
-            x and y. Features are points, or multipoints for several points a prompt; those with the same value in a column
-            ``prompt`` are one prompt.
+            x and y. Features are points, or multipoints for several points per prompt. Features with the same value in a column
+            ``prompt`` form one prompt.
         labels : array-like of shape (P,) or (P, N), optional
-            1 foreground, 0 background, -1 padding. By default the column ``label`` of the points, else 1.
+            1 foreground, 0 background, -1 padding. By default the column ``label`` of the points, or 1 if there is no such
+            column.
         boxes : array-like of shape (P, 4), path, GeoDataFrame or GeoSeries, optional
-            x0, y0, x1, y1; or features, around which the box is. A box in another CRS than the raster's becomes the bounding
-            box, in pixels, of the region with its edges.
+            x0, y0, x1, y1; or features, whose bounding boxes are used. A box in another CRS than the raster's becomes the
+            bounding box, in pixels, of the transformed region.
         masks : sequence of SoftMask or None, path, GeoDataFrame, GeoSeries or geometries, optional
-            Where to start from: earlier answers (`Candidate.earlier`), or polygons as soft masks.
+            Masks to start from: earlier answers (`Candidate.earlier`), or polygons, which become soft masks.
         polygons : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
-            Rough outlines: each is asked as its box, its innermost point and a soft mask.
+            Rough outlines. Each becomes a prompt of its box, its innermost point and a soft mask.
         crs : anything that pyproj takes, or "pixels", optional
-            Of arrays and bare geometries; the raster's own by default. Features have their own.
+            CRS of arrays and bare geometries. The raster's own by default. Features have their own CRS.
         multimask : {"auto", True, False}, default "auto"
-            Three masks and the best of them, or one. "auto" is three for a single point alone and one for anything else.
+            Whether the model proposes three masks, of which the best is taken, or one mask. "auto" means three for a single
+            point without other prompts, and one otherwise.
         refine : int, default 0
-            Times to ask again with the logits of the answer before.
+            How many times to decode again with the logits of the previous answer.
 
         Returns
         -------
         GeoDataFrame
-            A row a prompt, in the prompts' order and the raster's CRS: the other columns of the prompts' features (with
-            ``_given`` behind the name, and a warning, where it is one of the following),
-            ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` where there is no CRS), ``complete``, false where a
-            window's edge cut the object, ``reason``, ``geometry``.
-            Where nothing was found the geometry is empty and ``reason`` says why; else ``reason`` is missing.
+            One row for each prompt, in the order of the prompts and in the raster's CRS: the other columns of the prompts'
+            features (if such a column has the name of one of the following, it is renamed by appending ``_given``, with a
+            warning), ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` if there is no CRS), ``complete``, which
+            is false if the edge of a window cut the object, ``reason`` and ``geometry``. If nothing was found, the geometry is
+            empty and ``reason`` says why; otherwise ``reason`` is missing.
 
         Raises
         ------
         OptionError
-            If there is no prompt, prompts do not fit each other, or an option cannot work.
+            If there is no prompt, the kinds of prompts have different lengths, or an option is invalid.
         VectorError
             If features cannot be read.
         RasterError
             If a window cannot be read, or the raster has changed since it was opened.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> labels = np.zeros((96, 96), dtype=np.int32)
+        >>> labels[40:80, 45:75] = 2
+        >>> predictor = samgeo.Predictor(encode_ids(labels), model=Oracle(64))
+        >>> predictor.predict(boxes=[[45, 40, 75, 80]]).area_px.tolist()
+        [1200.0]
         """
         _check(multimask, refine)
         prompts, table = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
@@ -211,23 +239,34 @@ class Predictor:
 
     @check_types
     def predict_masks(self, *, multimask: bool | str = "auto", refine: int = 0, **prompts: Any) -> list[Segment | str]:
-        """Segment what prompts mean, to the pixel.
+        """Segment the objects that prompts point at, and return masks instead of polygons.
 
         Parameters
         ----------
         multimask, refine, **prompts
-            As in `predict`: its other parameters, by name.
+            As in `predict`. All parameters are given by name.
 
         Returns
         -------
         list
-            A `Segment` a prompt, in the prompts' order: its mask in raster pixels, as runs; or text that
-            says why nothing was found.
+            One item for each prompt, in the order of the prompts: a `Segment`, whose mask holds runs in raster pixels, or a
+            text that says why nothing was found.
 
         Raises
         ------
         SamgeoError
             As in `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> labels = np.zeros((96, 96), dtype=np.int32)
+        >>> labels[40:80, 45:75] = 2
+        >>> predictor = samgeo.Predictor(encode_ids(labels), model=Oracle(64))
+        >>> found, nothing = predictor.predict_masks(points=[[60, 60], [200, 5]])
+        >>> found.mask.area, nothing
+        (1200, 'outside the raster')
         """
         _check(multimask, refine)
         return self._answer(self._read(**prompts)[0], multimask, refine)
@@ -244,22 +283,32 @@ class Predictor:
         crs: CRSLike = None,
         multimask: bool | str = "auto",
     ) -> list[Candidate]:
-        """Return all masks that the model offers for one prompt, the best first.
+        """Return all masks that the model proposes for one prompt, the best first.
 
         Parameters
         ----------
         points, labels, boxes, masks, polygons, crs, multimask
-            As in `predict`, of one prompt.
+            As in `predict`, for one prompt.
 
         Returns
         -------
         list of Candidate
-            Empty where nothing was found. Of a prompt that several windows answer, those of the window in its middle.
+            Empty if nothing was found. If several windows are needed for the prompt, the candidates of the middle one.
 
         Raises
         ------
         SamgeoError
-            As in `predict`; also if there are several prompts.
+            As in `predict`, and if there is more than one prompt.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> labels = np.zeros((96, 96), dtype=np.int32)
+        >>> labels[40:80, 45:75] = 2
+        >>> predictor = samgeo.Predictor(encode_ids(labels), model=Oracle(96))
+        >>> [candidate.mask.area for candidate in predictor.candidates(points=[[60, 50]])]
+        [1200]
         """
         _check(multimask, 0)
         prompts, _ = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
@@ -276,43 +325,66 @@ class Predictor:
         return [replace(one, mask=clean.mask) for one, clean in zip(offers, cleaned, strict=True)]
 
     def clean(self, segments: Sequence[Segment]) -> list[Segment]:
-        """Return objects without the parts and holes that are smaller than ``min_part`` and ``min_hole``.
+        """Return objects without parts and holes that are smaller than ``min_part`` and ``min_hole``.
 
         Parameters
         ----------
         segments : sequence of Segment
             Whole objects, in raster pixels.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.segmentation.masks.mask import Mask
+        >>> from samgeo.segmentation.merge import Segment
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> pixels = np.zeros((64, 64), dtype=bool)
+        >>> pixels[20:40, 25:50] = True
+        >>> pixels[2, 2] = True  # a speck of one pixel
+        >>> predictor = samgeo.Predictor(encode_ids(pixels.astype(np.int32)), model=Oracle(64))
+        >>> predictor.clean([Segment(Mask.from_array(pixels), 0.9, 0.9, True)])[0].mask.area
+        500
         """
         return without_specks(segments, self.min_part, self.min_hole, self.lattice.window / self.model.input_size)
 
     @check_types
     def snap(
-        self, polygons: FeaturesLike, *, min_iou: float = SNAP_IOU, crs: CRSLike = None, refine: int = 0
-    ) -> gpd.GeoDataFrame:
-        """Pull rough polygons to the objects that they mean.
+        """Replace rough polygons by the objects that they outline.
 
-        Each is asked as its box, its innermost point and a soft mask. Where the answer has less than ``min_iou`` in common
-        with it, or there is none, the polygon stays as it was.
+        Each polygon becomes a prompt of its box, its innermost point and a soft mask. If the IoU of the answer with the polygon
+        is below ``min_iou``, or there is no answer, the polygon is kept as it was.
 
         Parameters
         ----------
         polygons : path, GeoDataFrame, GeoSeries or sequence of geometries
             The rough polygons.
         min_iou : float, default 0.5
-            IoU of an answer with its polygon, from 0 to 1.
+            Smallest IoU of an answer with its polygon, from 0 to 1.
         crs, refine
             As in `predict`.
 
         Returns
         -------
         GeoDataFrame
-            As from `predict`, with ``snapped``, whether the geometry is the answer, and ``snap_iou``, the IoU of the two (NaN
-            without an answer). ``reason`` says why a polygon was kept.
+            As from `predict`, with two more columns: ``snapped`` says whether the geometry is the answer, and ``snap_iou`` is
+            the IoU of polygon and answer (NaN without an answer). ``reason`` says why a polygon was kept.
 
         Raises
         ------
         SamgeoError
             As in `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import shapely
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> labels = np.zeros((96, 96), dtype=np.int32)
+        >>> labels[40:80, 45:75] = 2
+        >>> predictor = samgeo.Predictor(encode_ids(labels), model=Oracle(64))
+        >>> snapped = predictor.snap([shapely.box(43, 38, 76, 81)], crs="pixels")
+        >>> snapped.geometry[0].bounds, bool(snapped.snapped[0])
+        ((45.0, 40.0, 75.0, 80.0), True)
         """
         if not 0 <= min_iou <= 1:
             raise OptionError(f"min_iou is {min_iou}; give a number from 0 to 1.")
@@ -335,7 +407,7 @@ class Predictor:
         return windows_of(self.lattice, extent) if earlier is None else [earlier.window]
 
     def _answer(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
-        """Return what each prompt means, or why nothing was found."""
+        """Return the object of each prompt, or a text that says why nothing was found."""
         with computing_in(self.threads):
             return self._answered(prompts, multimask, refine)
 
@@ -353,7 +425,7 @@ class Predictor:
                 by_window[index].append(prompt)
         pieces: dict[int, list[Piece]] = defaultdict(list)
         asked: set[int] = set()
-        # Neighbouring windows share blocks of files and of the store.
+        # Sorted, because neighbouring windows share blocks of files and of the store.
         for index in sorted(by_window):
             window = self._window(index)
             asks = [] if window.embedding is None else self._asks(prompts, by_window[index], index, window)
@@ -371,7 +443,7 @@ class Predictor:
         return answers
 
     def _offers(self, prompts: Prompts, index: Index, multimask: bool | str) -> list[Candidate]:
-        """Return the masks that a window offers for one prompt."""
+        """Return the masks that the model proposes for one prompt in a window."""
         window = self._window(index)
         asked = None if window.embedding is None else ask(prompts, 0, index, window.rect & self._raster_rect, window.valid)
         if asked is None:
@@ -379,7 +451,7 @@ class Predictor:
         return candidates(self.model, self.lattice, index, window, asked, multimask=multimask)
 
     def _offers_at(self, index: Index, point: NDArray[np.float64]) -> list[Candidate]:
-        """Return the masks that a window offers for one point in raster pixels."""
+        """Return the masks that the model proposes for one point, given in raster pixels, in a window."""
         return self._offers(Prompts.of_point(point), index, multimask=True)
 
     def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[WindowPrompt]:
@@ -396,7 +468,16 @@ class Predictor:
         return self._windows.get(index, make)
 
     def provenance(self) -> dict[str, Any]:
-        """Return what made the answers, for JSON: versions, model, raster and options."""
+        """Return versions, model, raster and options of the answers as a dict that can be written as JSON.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> predictor = samgeo.Predictor(encode_ids(np.ones((64, 64), dtype=np.int32)), model=Oracle(64))
+        >>> predictor.provenance()["options"]
+        {'window': 64, 'overlap': 16, 'min_part': 5, 'min_hole': 5}
+        """
         from samgeo import __version__
 
         return {

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: timers around the stages, which cost nothing while nobody asks."""
+"""Timers around the stages of a run, which show how its time is spent. They cost nothing unless profiling is switched on."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _OFF = nullcontext()
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of a run.
+    """Time of one stage of a run.
 
     Attributes
     ----------
     name : str
-        What was done.
+        Name of the stage.
     calls : int
-        How often.
+        How many times it ran.
     seconds : float
-        All threads together, without the stages inside it.
+        Sum over all threads, without the time of stages inside it.
     """
 
     name: str
@@ -47,10 +47,18 @@ class Stage:
 
 
 class Profile:
-    """Time by stage, over all threads of this process; see `profiling`.
+    """Time of each stage, summed over all threads of this process; made by `profiling`.
 
-    On CUDA a stage ends when its work is handed to the device: what ``encode`` leaves there is waited for in ``decode``, which
-    reads its results back. `device_idle` goes by the device's own clock.
+    On CUDA a stage ends when its work has been queued on the device. Work that ``encode`` queues is waited for in ``decode``,
+    which reads results back. `device_idle` uses the clock of the device itself.
+
+    Examples
+    --------
+    >>> with samgeo.segmentation.profiling() as profile:
+    ...     with profile.stage("read"):
+    ...         pass
+    >>> profile.to_dict()["stages"][0]["calls"]
+    1
     """
 
     def __init__(self) -> None:
@@ -66,18 +74,18 @@ class Profile:
 
     @property
     def stages(self) -> list[Stage]:
-        """What was done, in the order in which it was first finished."""
+        """The stages, in the order in which each was first finished."""
         with self._lock:
             return [Stage(name, self._calls[name], seconds) for name, seconds in self._seconds.items()]
 
     @property
     def wall(self) -> float:
-        """Seconds from the beginning to the end, or to now."""
+        """Seconds from the start to the end, or to now if the profile has not ended."""
         return (self._ended or time.perf_counter()) - self._began
 
     @property
     def model_idle(self) -> float:
-        """Share of the wall time in which the model was at work in no thread, from 0 to 1."""
+        """Share of the wall time in which no thread was in a stage of the model, from 0 to 1."""
         with self._lock:
             now = self._ended or time.perf_counter()
             busy = self._model_busy + (now - self._model_since if self._in_model else 0.0)
@@ -85,9 +93,9 @@ class Profile:
 
     @property
     def device_idle(self) -> float | None:
-        """Share of the wall time in which a CUDA device had no work of the model, from 0 to 1; None where there was no device.
+        """Share of the wall time in which a CUDA device had no work of the model, from 0 to 1; None if there was no device.
 
-        Busy is the time between the first and the last that a call of the model leaves on the device, by its own clock: gaps
+        The device counts as busy from the first to the last operation of a call of the model, measured with its own clock. Gaps
         within a call count as busy.
         """
         with self._lock:
@@ -96,13 +104,24 @@ class Profile:
 
     @property
     def outside_model(self) -> float:
-        """Share of the time of all stages that is not the model's, from 0 to 1; 0 where nothing was timed."""
+        """Share of the time of all stages that is not spent in the model, from 0 to 1; 0 if nothing was timed."""
         seconds = {one.name: one.seconds for one in self.stages}
         total = sum(seconds.values())
         return 1 - sum(seconds.get(name, 0.0) for name in MODEL_STAGES) / total if total else 0.0
 
     def table(self) -> str:
-        """Return a table for people: each stage, the longest first, then the wall time and the idle shares."""
+        """Return a text table: the stages, the longest first, then the wall time and the idle shares.
+
+        Examples
+        --------
+        >>> with samgeo.segmentation.profiling() as profile:
+        ...     with profile.stage("read"):
+        ...         pass
+        >>> print(profile.table())
+        stage          calls   seconds   share
+        read               1      0.00  100.0%
+        0.00 s in all; ...
+        """
         stages = sorted(self.stages, key=lambda one: -one.seconds)
         total = sum(one.seconds for one in stages) or 1.0
         lines = [f"{'stage':<12}{'calls':>8}{'seconds':>10}{'share':>8}"]
@@ -115,7 +134,7 @@ class Profile:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, for JSON."""
+        """Return all numbers as a dict that can be written as JSON."""
         return {
             "stages": [asdict(one) for one in self.stages],
             "wall": self.wall,
@@ -126,7 +145,10 @@ class Profile:
 
     @contextmanager
     def stage(self, name: str, device: torch.device | None = None) -> Iterator[None]:
-        """Time one stage, on a CUDA device by its own clock too. A stage inside another interrupts it: no time counts twice."""
+        """Time one stage, on a CUDA device also with its own clock. A stage inside another one interrupts it.
+
+        No time is counted twice.
+        """
         with self._measured(device) if device is not None and device.type == "cuda" else _OFF, self._timed(name):
             yield
 
@@ -146,7 +168,7 @@ class Profile:
                 self._gather(wait=False)
 
     def _gather(self, *, wait: bool) -> None:
-        """Add up what the device has done, so that no more events are kept than are under way."""
+        """Add up the finished work of the device, so that only events of unfinished work are kept."""
         while self._on_device and (wait or self._on_device[0][1].query()):
             start, end = self._on_device.popleft()
             end.synchronize()
@@ -194,21 +216,32 @@ _switch = threading.Lock()
 
 @contextmanager
 def profiling() -> Iterator[Profile]:
-    """Time the stages of what runs inside, in all threads of this process.
+    """Time the stages of all calls inside the ``with`` block, in all threads of this process.
 
-    Other processes are not seen: `samgeo.segment` refuses ``scheduler="processes"`` and clusters meanwhile.
+    Other processes are not timed. Therefore `samgeo.segment` refuses ``scheduler="processes"`` and clusters inside the block.
 
     Yields
     ------
     Profile
-        Its clock stops at the end.
+        Its clock stops at the end of the block.
 
     Raises
     ------
     OptionError
-        If the process is being profiled already.
+        If this process is being profiled already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.testing import Oracle, encode_ids
+    >>> labels = np.zeros((64, 64), dtype=np.int32)
+    >>> labels[10:30, 10:30] = 1
+    >>> with samgeo.segmentation.profiling() as profile:
+    ...     objects = samgeo.segment(encode_ids(labels), model=Oracle(64), progress=False)
+    >>> "encode" in [stage.name for stage in profile.stages]
+    True
     """
-    global _active  # noqa: PLW0603 - threads of Dask share nothing else with their caller
+    global _active  # noqa: PLW0603 - worker threads share no other variable with their caller
     profile = Profile()
     with _switch:
         if _active is not None:
@@ -222,12 +255,12 @@ def profiling() -> Iterator[Profile]:
 
 
 def refuse_other_processes(scheduler: object) -> None:
-    """Refuse a scheduler of other processes while this one is profiled.
+    """Refuse a scheduler that uses other processes while this process is being profiled.
 
     Raises
     ------
     OptionError
-        If what it computes would be missing in the profile.
+        If the scheduler computes in other processes, whose time would be missing in the profile.
     """
     if _active is not None and scheduler not in (None, "threads", "synchronous"):
         raise OptionError(
@@ -237,13 +270,13 @@ def refuse_other_processes(scheduler: object) -> None:
 
 
 def stage(name: str, device: torch.device | None = None) -> AbstractContextManager[None]:
-    """Time what runs inside as a stage of the run, if it is profiled; on a CUDA device by its own clock too."""
+    """Time the code inside as a stage of the run, if profiling is on; on a CUDA device with its own clock too."""
     profile = _active
     return _OFF if profile is None else profile.stage(name, device)
 
 
 def timed(name: str) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
-    """Make a function a stage; see `stage`."""
+    """Decorate a function so that its calls are timed as a stage; see `stage`."""
 
     def decorate(function: Callable[Given, Result]) -> Callable[Given, Result]:
         @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""What was asked of a segmentation, checked and opened before any work."""
+"""The arguments of `samgeo.segment` as one value, and the function that checks them and opens all inputs before any work."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "open_job"]
 
-# What is done with objects that cross the edge of the area of interest.
+# How to treat objects that cross the edge of the area of interest.
 AOI_MODES = ("whole", "clip")
 
-# Of windows that may be asked again: in half precision, two rows of some 90 windows of the bundled model or of SAM.
+# Memory for embeddings of recent windows, which may be prompted again. In half precision this is enough for two rows of about
+# 90 windows of the bundled model or of SAM.
 RECENT_BYTES = 512 << 20
 
 
@@ -85,24 +86,31 @@ class Request:
 
     @property
     def folder(self) -> RunFolder | None:
-        """Of the run, if there is one."""
+        """The run folder, or None if the run is not kept on disk."""
         if self.run_dir is not None:
             return RunFolder(self.run_dir)
         if self.output is None:
             return None
-        # What works locally stays local: a run of an object in storage is in the folder from which the command is given.
+        # A run folder is always local. If the output is an object in storage, the folder is in the current folder.
         beside = self.output if isinstance(self.output, Path) else Path(self.output.name)
         return RunFolder(beside.parent / f"{beside.name}.run")
 
 
 @timed("open")
 def open_job(request: Request, folder: RunFolder | None = None) -> Job:
-    """Open and check everything, before any work.
+    """Check the options, open the inputs and the model, and return the job.
+
+    Parameters
+    ----------
+    request : Request
+        The arguments of `samgeo.segment`.
+    folder : RunFolder, optional
+        The run folder, if the run is kept on disk.
 
     Raises
     ------
     SamgeoError
-        If an input or an option cannot work.
+        If an input or an option is invalid.
     """
     from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster
     from samgeo.geo.raster.raster import Raster
@@ -112,7 +120,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     _check_options(request)
     scales = check_scales(request.scales)
     output = request.output
-    # What this very run wrote before it was killed, or had holes, is no other's.
+    # The output of this same run, written before a kill or with holes, may always be replaced.
     overwrite = request.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
     given = (request.image, request.aoi, request.model, request.cache)
     is_labels = output is not None and is_label_raster(output)
@@ -123,7 +131,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     if is_labels:
         check_labels_options(layer=request.layer, y_up=request.y_up)
     if isinstance(output, Path):
-        check_name(cast("Path", holes_path(output, request.layer)), VectorError)  # before windows fail
+        check_name(cast("Path", holes_path(output, request.layer)), VectorError)  # checked now, not when windows fail
     if folder is not None:
         folder.check()
     raster = Raster.open(
@@ -189,7 +197,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
 
 
 def _reference(request: Request, segmenter: Segmenter) -> ModelReference | Segmenter:
-    """Return what workers get of the model: its name, where it was given by name."""
+    """Return what worker processes receive as the model: a reference if it was given by name, else the model itself."""
     if isinstance(request.model, str | Path):
         return ModelReference(str(request.model), str(request.device), request.dtype)
     return segmenter

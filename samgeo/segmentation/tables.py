@@ -1,4 +1,4 @@
-"""Objects as a table: polygons in the raster's CRS, scores, true areas."""
+"""Tables of objects: polygons in the raster's CRS with scores and true areas."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def to_frame(
     max_area: float = float("inf"),
     within_px: shapely.Geometry | None = None,
 ) -> gpd.GeoDataFrame:
-    """Vectorize objects as they come; put them in the order of their places.
+    """Convert objects to polygons, and return them as a table ordered by their position in the raster.
 
     Parameters
     ----------
     segments : iterable of Segment
-        In raster pixels; taken a few at a time.
+        Objects in raster pixels. They are taken a few at a time.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     min_area, max_area : float
-        Objects outside are dropped; square metres, or pixels where the raster has no CRS.
+        Objects with an area outside these limits are dropped. In square metres, or in pixels if the raster has no CRS.
     within_px : geometry, optional
-        An area in raster pixels. Objects are clipped to it, and those without a part in it are dropped.
+        An area in raster pixels. Objects are clipped to it, and objects without a part in it are dropped.
 
     Returns
     -------
     GeoDataFrame
-        ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``complete``, ``geometry``.
+        Columns ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``complete`` and ``geometry``.
     """
     import geopandas as gpd
 
@@ -81,14 +81,14 @@ def to_frame(
 
 
 def clipped(outlines: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np.object_]:
-    """Return the parts of polygons that lie in an area; empty polygons where there is none."""
+    """Return the parts of polygons that are inside an area; an empty polygon if there is no such part."""
     import shapely
 
     shapely.prepare(area)
     result = outlines.copy()
     crossing = np.flatnonzero(~shapely.contains(area, outlines))
     for number in crossing.tolist():
-        # An area of many corners is cut to the surroundings of the object first.
+        # The area may have many vertices. Clipping it to the surroundings of the object first makes the intersection cheap.
         near = shapely.clip_by_rect(area, *(shapely.bounds(outlines[number]) + np.array([-1, -1, 1, 1])))
         parts = shapely.get_parts(shapely.intersection(outlines[number], shapely.make_valid(near)))
         surfaces = shapely.get_parts(parts[shapely.get_dimensions(parts) == 2])
@@ -99,19 +99,19 @@ def clipped(outlines: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np
 def answers_to_frame(
     answers: Sequence[Segment | str], table: pd.DataFrame | None, geobox: GeoBox, *, also: tuple[str, ...] = ()
 ) -> gpd.GeoDataFrame:
-    """Vectorize the answers to prompts, a row each.
+    """Convert the answers to prompts to polygons, and return them as a table with one row for each prompt.
 
     Parameters
     ----------
     answers : sequence of Segment or str
-        In raster pixels; or why nothing was found.
+        Objects in raster pixels, or texts that say why nothing was found.
     table : DataFrame or None
-        Other columns. Those that have the name of a column of the result get another name, see
+        Other columns of the prompts. A column with the name of a result column is renamed; see
         `samgeo.geo.vector.columns.keep_given`.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     also : tuple of str
-        Columns that the result gets later.
+        Names of columns that the caller adds later. Columns of ``table`` with these names are renamed too.
 
     Returns
     -------
@@ -143,12 +143,15 @@ def answers_to_frame(
 
 
 def area_name(geobox: GeoBox) -> str:
-    """Return the name of the column of areas: in square metres, or in pixels where the raster has no CRS."""
+    """Return the name of the area column: ``area_m2``, or ``area_px`` if the raster has no CRS."""
     return "area_px" if geobox.crs is None else "area_m2"
 
 
 def areas(geometry_px: NDArray[np.object_], geometry: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.float64]:
-    """Return areas of geometries, given in pixels and in the raster's CRS, in the unit of `area_name`."""
+    """Return the areas of geometries in square metres, or in pixels if the raster has no CRS.
+
+    ``geometry_px`` and ``geometry`` are the same geometries in pixels and in the raster's CRS.
+    """
     import shapely
 
     from samgeo.geo.coordinates.area import area_m2

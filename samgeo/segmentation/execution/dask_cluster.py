@@ -1,4 +1,7 @@
-"""Tasks on a Dask cluster, whose workers come and go, and whose scheduler may be started anew."""
+"""Execution of tasks on a Dask cluster.
+
+Workers may join and leave during the work, and the scheduler may be restarted.
+"""
 
 from __future__ import annotations
 
@@ -25,31 +28,32 @@ _log = logging.getLogger(__name__)
 
 TASKS_PER_THREAD = 4
 
-# How often a task that a cluster has lost is sent again; how long a scheduler may take to answer, and to have a worker.
+# How often a task is sent if the cluster loses it, how long a scheduler may take to answer, and how long it may be gone or be
+# without workers.
 SENDINGS = 4
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 0.2
 
-# Workers come while others work: they are counted so often.
+# Workers may join during the work, so the threads are counted again after this time.
 COUNT_SECONDS = 5.0
 
 
 class Cluster:
-    """A cluster that computes tasks; to be closed.
+    """A Dask cluster that computes tasks; must be closed after use.
 
-    The arguments that all tasks share are sent to each worker once. They are gone with the scheduler, or with the last worker
-    that held them: then they are sent again, and with them the tasks that were under way.
+    The shared arguments of all tasks are sent to each worker once. They are lost if the scheduler stops, or the last worker
+    that holds them leaves. Then they are sent again, together with the unfinished tasks.
 
     Parameters
     ----------
     scheduler : str or distributed.Client
-        The address of a scheduler, or a client, which stays open.
+        The address of a scheduler, or a client. A client that is given stays open.
 
     Raises
     ------
     OptionError
-        If no scheduler answers there.
+        If no scheduler answers at the address.
     """
 
     def __init__(self, scheduler: str | Client) -> None:
@@ -60,7 +64,7 @@ class Cluster:
         self._threads, self._counted = 1, -math.inf
 
     def run(self, work: Work, tasks: Iterator[Any]) -> Iterator[Any]:
-        """Give the results of tasks in their order, with a bounded number of them under way.
+        """Give the results of tasks in the order of the tasks, with a bounded number of tasks submitted at a time.
 
         Raises
         ------
@@ -77,7 +81,7 @@ class Cluster:
                     continue
                 under_way.append(self._submit(work, task))
                 if work.is_stopped():
-                    # The workers begin with the first: the others have not begun.
+                    # Workers take tasks in order. Tasks beyond the number of threads have not begun and are cancelled.
                     self._cancel([one.future for one in islice(under_way, self._room, None)])
                     under_way = deque(islice(under_way, self._room))
                     break
@@ -89,12 +93,12 @@ class Cluster:
             self._cancel([one.future for one in under_way])
 
     def close(self) -> None:
-        """Close the client, if it is our own."""
+        """Close the client if it was made here."""
         if self._address is not None:
             self._client.close()
 
     def _take(self, work: Work, under_way: deque[_Submitted]) -> Any:
-        """Return the result of the first task, and take it away."""
+        """Return the result of the first submitted task, and remove the task from the queue."""
         from concurrent.futures import CancelledError
 
         from distributed import KilledWorker
@@ -130,7 +134,7 @@ class Cluster:
         return _Submitted(task, future, self._sending)
 
     def _send(self, work: Work) -> None:
-        """Send the shared arguments, to a cluster that may be about to come back."""
+        """Send the shared arguments, and wait some time for a cluster that may be restarting."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -149,7 +153,7 @@ class Cluster:
                 return
 
     def _running_client(self) -> Client:
-        """Return the client when it is connected; a new one in place of ours if that gave up."""
+        """Return the connected client. If our own client has given up, replace it by a new one."""
         if self._client.status == "closed":
             if self._address is None:
                 raise WindowError(
@@ -163,7 +167,7 @@ class Cluster:
 
     @property
     def _room(self) -> int:
-        """Threads of all workers."""
+        """Number of threads of all workers."""
         if time.monotonic() - self._counted > COUNT_SECONDS and self._client.status == "running":
             with suppress(OSError):
                 self._threads = max(sum(self._client.nthreads().values()), 1)
@@ -171,7 +175,7 @@ class Cluster:
         return self._threads
 
     def _cancel(self, futures: list[Any]) -> None:
-        # There is nothing to cancel where the scheduler is gone.
+        # Without a scheduler there is nothing to cancel.
         if futures and self._client.status == "running":
             with suppress(OSError):
                 self._client.cancel(futures)
@@ -179,7 +183,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Submitted:
-    """A task on a cluster, and which sending of the shared arguments it was given."""
+    """A task on a cluster, and the number of the sending of shared arguments that it uses."""
 
     task: Any
     future: Any

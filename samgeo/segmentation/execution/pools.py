@@ -1,4 +1,7 @@
-"""Tasks on the threads or processes of this machine, a core each: results come in order, and workers do not wait for that."""
+"""Execution of tasks in threads or processes of this machine, each on one core.
+
+Results are given in the order of the tasks, and workers go on with later tasks while an earlier one is not finished.
+"""
 
 from __future__ import annotations
 
@@ -29,18 +32,18 @@ _log = logging.getLogger(__name__)
 
 TASKS_PER_WORKER = 4
 
-# How often a task may be in work when a worker process dies before it is computed by itself.
+# If a worker process dies so many times while a task is in work, the task is computed alone, to find the task that kills it.
 DEATHS = 2
 
-# What scripts need that ask for worker processes.
+# Advice for scripts that use worker processes.
 MAIN_GUARD = 'put its calls of samgeo below the line if __name__ == "__main__":'
 
-# What a worker may take with the largest models.
+# Memory that a worker may need with the largest models.
 WORKER_BYTES = 2 << 30
 
 
 def default_workers() -> int:
-    """Return how many workers to have: one for each core that this process may use, as far as memory goes."""
+    """Return the default number of workers: one for each core that this process may use, if memory allows."""
     from dask.system import CPU_COUNT
 
     if CPU_COUNT <= 2:
@@ -51,25 +54,27 @@ def default_workers() -> int:
 
 
 def on_one_core(function: Callable[..., Any], *given: Any) -> Any:
-    """Call a function while torch, in this thread, computes on one core.
+    """Call a function while torch computes on one core in this thread.
 
-    Windows in as many threads as there are cores are faster than one window after the other on all cores. And the last bits of
-    what a model says depend on how many cores compute it: this way they do not depend on the machine or the number of workers.
+    Computing one window per core in parallel is faster than computing each window on all cores. The last bits of a model's
+    output depend on the number of cores. With one core they depend neither on the machine nor on the number of workers.
     """
     with computing_in(1):
         return function(*given)
 
 
 class Local:
-    """Workers of this machine; to be closed.
+    """Threads or processes of this machine that compute tasks; must be closed after use.
 
     Parameters
     ----------
     work : Work
-        Its function, shared arguments and ``stop`` are picklable if the scheduler is "processes".
+        The function and its arguments. Its function, shared arguments and ``stop`` must be picklable if the scheduler is
+        "processes".
     scheduler : {"threads", "processes", "synchronous"}
+        The kind of workers.
     workers : int
-        Threads or processes.
+        Number of threads or processes.
     """
 
     def __init__(self, work: Work, scheduler: str, workers: int) -> None:
@@ -80,14 +85,15 @@ class Local:
         self._call = partial(_unless, work.stop, work.function, work.shared)
 
     def run(self, tasks: Iterator[Any]) -> Iterator[Any]:
-        """Give the results of tasks in their order.
+        """Give the results of tasks in the order of the tasks.
 
-        Tasks begin in their order and go on while results are used; a bounded number is under way or waits to be taken.
+        Tasks start in order, and workers go on while results are used. A bounded number of tasks is unfinished or not taken
+        yet.
 
         Raises
         ------
         WindowError
-            If a worker process died each time that a task was tried, and ``work`` does not say what then.
+            If a worker process died each time that a task was tried, and ``work`` has no function ``lost``.
         """
         if self._scheduler == "synchronous":
             yield from self._run_here(tasks)
@@ -109,7 +115,7 @@ class Local:
             yield result
 
     def close(self, *, wait: bool = True) -> None:
-        """Begin nothing more; wait for what is in work."""
+        """Start no more tasks, and wait for those in work."""
         if self._pool is not None:
             self._pool.shutdown(wait=wait, cancel_futures=True)
             self._pool = None
@@ -132,7 +138,7 @@ class Local:
         try:
             future = self._pool.submit(_received if self._scheduler == "processes" else self._call, task)
         except BrokenExecutor as error:
-            # It broke since the last result was taken: as if the task had been in it.
+            # The pool broke after the last result was taken. The task is treated as if it had been in the pool.
             future = Future()
             future.set_exception(error)
         future.add_done_callback(partial(self._tell, task))
@@ -152,7 +158,7 @@ class Local:
 
         from distributed.protocol.pickle import dumps
 
-        # Forked children would share locks and handles with threads of this process.
+        # Processes are spawned, because forked ones would share locks and handles with threads of this process.
         context = get_context("spawn")
         if self._started is None:
             self._started = context.Event()
@@ -160,7 +166,7 @@ class Local:
         return ProcessPoolExecutor(self._workers, context, initializer=_receive, initargs=given)
 
     def _take(self, under_way: deque[_Submitted]) -> Any:
-        """Return the result of the first task, and take it away."""
+        """Return the result of the first task, and remove the task from the queue."""
         from concurrent.futures import BrokenExecutor
 
         while True:
@@ -173,12 +179,12 @@ class Local:
                 return result
 
     def _begin_again(self, under_way: deque[_Submitted]) -> None:
-        """Submit again what died with a worker; what did so twice, one by one, to find the task that kills it.
+        """Submit the tasks again that died with a worker. Tasks that died `DEATHS` times are computed one by one.
 
         Raises
         ------
         WindowError
-            If no worker process has ever started: then none would do so the next time.
+            If no worker process has ever started, because then the next ones would not start either.
         """
         self.close()
         if self._started is not None and not self._started.is_set():
@@ -210,7 +216,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Submitted:
-    """A task, and how often it was in work when a worker process died."""
+    """A task, and how often a worker process died while it was in work."""
 
     task: Any
     future: Future[Any]
@@ -224,7 +230,7 @@ class _Submitted:
 
 
 class _Skipped:
-    """In place of a result: the task was not begun."""
+    """Result of a task that was not started because the run was asked to stop."""
 
 
 def _unless(stop: Callable[[], bool] | None, function: Callable[..., Any], shared: tuple[Any, ...], task: Any) -> Any:
@@ -232,18 +238,18 @@ def _unless(stop: Callable[[], bool] | None, function: Callable[..., Any], share
 
 
 def refuse_unguarded(scheduler: object) -> None:
-    """Refuse worker processes that are asked for while a worker process itself runs the lines of its parent's script.
+    """Raise an error if worker processes are requested while a worker process runs the script of its parent.
 
-    Each worker process begins by running the script of its parent once more, without the lines below its main guard.
+    Each worker process first runs its parent's script again, without the lines below the main guard.
 
     Raises
     ------
     OptionError
-        If that is so.
+        If the scheduler is "processes" and this process is such a worker process.
     """
     from multiprocessing import current_process
 
-    # Python's own mark for that time, by which it refuses new processes (multiprocessing.spawn).
+    # Python sets this attribute while a new process runs its parent's script (multiprocessing.spawn).
     if scheduler == "processes" and getattr(current_process(), "_inheriting", False):
         raise OptionError(
             'scheduler is "processes", whose worker processes run this script again from its first line, and so would ask for '
@@ -255,20 +261,20 @@ _call: Callable[[Any], Any]
 
 
 def _receive(call: bytes, started: Event) -> None:
-    """Take what to do with tasks when a worker process starts; its parent made it."""
+    """Receive the function for tasks from the parent, when a worker process starts."""
     from distributed.protocol.pickle import loads
 
-    global _call  # noqa: PLW0603 - there is one parent, and it says this once
+    global _call  # noqa: PLW0603 - set once, by the parent of this process
     _call = loads(call)
     keep_freed_memory()  # the process is ours: it does nothing but this work
     started.set()
-    # The parent says when to stop, and a signal to the whole group must not take away the windows in work.
+    # The parent decides when to stop. A signal to the whole process group must not end windows that are in work.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
 def _follow_parent() -> None:
-    """End this process when its parent is dead, however it died."""
+    """End this process when its parent process dies."""
     from multiprocessing import parent_process
 
     parent = parent_process()

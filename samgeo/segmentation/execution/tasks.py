@@ -1,4 +1,4 @@
-"""Where windows are computed: threads of this process by default, other processes or any Dask scheduler when asked."""
+"""The function `run_ordered`, which computes tasks in threads, in processes or on a Dask cluster, and keeps their order."""
 
 from __future__ import annotations
 
@@ -37,42 +37,54 @@ def run_ordered(
     lost: Callable[[Task, str], Result] | None = None,
     describe: Callable[[Task], str] = str,
 ) -> Generator[Result]:
-    """Compute ``function(*shared, task)`` for every task; give the results in the order of the tasks.
+    """Compute ``function(*shared, task)`` for every task, and give the results in the order of the tasks.
 
-    Workers go on while results are used. Only a bounded number of tasks is under way or waiting to be taken, so that memory
-    does not grow with their count. Whatever the scheduler, torch computes a task on one core of a CPU.
+    Workers go on while results are used. Only a bounded number of tasks is unfinished or not taken yet, so that memory does not
+    grow with the number of tasks. With every scheduler, torch computes a task on one core of a CPU.
 
     Parameters
     ----------
     function : callable
-        Picklable when the scheduler has other processes.
+        Must be picklable if the scheduler uses other processes.
     shared : tuple
-        Leading arguments of every call; sent once to each worker process.
+        Leading arguments of every call. They are sent once to each worker process.
     tasks : iterable
-        The last argument of each call; taken as they are needed. None in place of a task says that the next one depends on a
-        result that is not taken yet: the next result is given first.
+        The last argument of each call. Tasks are taken when they are needed. None in place of a task means that the next task
+        depends on a result that is not taken yet; then the next result is given first.
     scheduler : str or distributed.Client, optional
         ``"threads"`` (the default), ``"processes"`` or ``"synchronous"`` on this machine, the address of a running Dask
         scheduler (``"tcp://host:8786"``), or a client.
     workers : int, optional
-        Threads or processes of a local scheduler; one for each core by default, as far as memory goes. A cluster has its own.
+        Number of threads or processes of a local scheduler. By default one for each core, if memory allows. A cluster has its
+        own number.
     done : callable, optional
-        Called with each task that is finished, in whatever order that happens.
+        Called with each finished task, in any order.
     stop : callable, optional
-        When it returns true, no more tasks are begun, and the results end with those that were under way. It is asked in
-        the workers: picklable when these are other processes of this machine.
+        When it returns true, no more tasks are started, and the results end with those of unfinished tasks. It is called in the
+        workers, so it must be picklable if these are other processes of this machine.
     lost : callable, optional
-        Gets a task whose worker process died each time it was tried, and why; returns the result to give in its place.
-        Without it that is an error.
+        Called with a task whose worker process died each time it was tried, and the reason. It returns the result of this task.
+        Without it, such a task raises an error.
     describe : callable, optional
-        Returns what a task is called in messages, such as "the window at row 3, column 5".
+        Returns the name of a task for messages, such as "the window at row 3, column 5".
+
+    Yields
+    ------
+    object
+        The result of each task.
 
     Raises
     ------
     OptionError
-        If the scheduler is not one that Dask knows or cannot be reached.
+        If the scheduler is unknown or cannot be reached.
     WindowError
         If workers died, or the cluster was gone for longer than a minute.
+
+    Examples
+    --------
+    >>> from samgeo.segmentation.execution.tasks import run_ordered
+    >>> list(run_ordered(pow, (2,), [1, 2, 3, 4], workers=2))
+    [2, 4, 8, 16]
     """
     work = Work(partial(on_one_core, function), shared, done, stop, lost, describe)
     if scheduler is None or (isinstance(scheduler, str) and scheduler in LOCAL_SCHEDULERS):
@@ -91,7 +103,7 @@ def run_ordered(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """The arguments of `run_ordered`."""
+    """The arguments of `run_ordered`, as one value."""
 
     function: Callable[..., Any]
     shared: tuple[Any, ...]
@@ -101,11 +113,11 @@ class Work:
     describe: Callable[[Any], str]
 
     def is_stopped(self) -> bool:
-        """Whether no more tasks are to begin."""
+        """Whether no more tasks may be started."""
         return self.stop is not None and self.stop()
 
     def replace(self, task: Any, reason: str) -> Any:
-        """Return what stands for the result of a task whose worker died each time."""
+        """Return the substitute for the result of a task whose worker died each time."""
         if self.lost is None:
             raise WindowError(
                 f"{self.describe(task)} could not be computed: {reason}; give workers more memory, or use fewer of them."
@@ -114,16 +126,15 @@ class Work:
 
 
 def check_scheduler(scheduler: Any) -> None:
-    """Check that there is such a scheduler, and that this process may have it.
+    """Check that a scheduler is valid and that this process may use it.
 
     Raises
     ------
     OptionError
-        If it is none of those that `run_ordered` knows, or if it asks for worker processes in a worker process that runs
-        its parent's script.
+        If `run_ordered` does not know the scheduler, or if it is "processes" in a worker process that runs its parent's script.
     """
     is_local = scheduler is None or (isinstance(scheduler, str) and (scheduler in LOCAL_SCHEDULERS or "://" in scheduler))
-    distributed = sys.modules.get("distributed")  # who has a client has imported it
+    distributed = sys.modules.get("distributed")  # a caller that has a client has imported distributed
     if not is_local and (distributed is None or not isinstance(scheduler, distributed.Client)):
         raise OptionError(
             f"scheduler is {scheduler!r}; give one of {', '.join(LOCAL_SCHEDULERS)}, the address of a Dask scheduler "

@@ -1,7 +1,7 @@
-"""Masks as runs of pixels.
+"""Masks, stored as runs of pixels.
 
-Logits of a model enter; exact masks, their set operations, clean-up, suppression of duplicates, polygons and COCO's
-run-length encoding leave.
+Logits of a model enter; exact masks leave, with set operations, clean-up, suppression of duplicates, polygons and COCO's
+run-length encoding.
 """
 
 import lazy_loader

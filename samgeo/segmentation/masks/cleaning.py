@@ -1,4 +1,7 @@
-"""Small holes filled and small parts dropped: in a window as SAM does it, and of whole objects as their polygons have them."""
+"""Removal of small holes and small parts of masks.
+
+`fill_and_drop` works on masks of a window as SAM does it. `drop_specks` works on whole objects and agrees with their polygons.
+"""
 
 from __future__ import annotations
 
@@ -35,41 +38,41 @@ MIN_HOLE = 5
 
 
 def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tuple[Mask, bool]:
-    """Fill the holes of a mask, then drop its islands, where they are smaller than ``min_pixels``.
+    """Fill the holes of a mask, then drop its islands, if they are smaller than ``min_pixels``.
 
-    The procedure is ``remove_small_regions`` of segment_anything's ``utils/amg.py``, holes before islands. Pixels that touch
-    at a corner belong together, in holes as in islands. If every island is too small, the largest stays (of equals, the
-    first in reading order).
+    The procedure is ``remove_small_regions`` of segment_anything's ``utils/amg.py``, first for holes, then for islands. Pixels
+    that touch at a corner are connected, in holes and in islands. If every island is too small, the largest is kept (among
+    equal ones, the first in reading order).
 
     Parameters
     ----------
     mask : Mask
         In any pixels.
     min_pixels : int
-        Regions of fewer pixels go; 0 and 1 change nothing.
+        Regions with fewer pixels are removed; 0 and 1 change nothing.
     frame : Rect, optional
-        The image, in the mask's pixels. A pocket of background that the image's edge closes is then a hole too, as in the
-        reference. By default only what the mask alone encloses is.
+        The image, in the mask's pixels. Background that is enclosed by the mask and the edge of the image is then a hole too,
+        as in the reference. By default only background that the mask alone encloses is a hole.
 
     Returns
     -------
     mask : Mask
         The cleaned mask.
     changed : bool
-        Whether any region was too small: the reference's flag, which is also true of a single small island that stays.
+        Whether any region was too small. Like the flag of the reference, it is also true if a single small island is kept.
 
     Raises
     ------
     OptionError
-        If the mask reaches out of ``frame``.
+        If the mask reaches beyond ``frame``.
     """
     if mask.is_empty or min_pixels <= 1:
         return mask, False
     rect = mask.rect
     if frame is not None and rect not in frame:
         raise OptionError(f"a mask at {rect} reaches out of its frame {frame}; clip the mask to the frame first.")
-    # Beyond the mask one row or column of background stands for all of them: its pixels count for as many as it stands for.
-    # Without a frame, what is outside is never small.
+    # One row or column of background on each side represents all rows or columns up to the frame, and its pixels are weighted
+    # by their number. Without a frame, the weight makes the outside larger than any small region.
     top, bottom, left, right = (
         (min_pixels,) * 4 if frame is None else (rect.y0 - frame.y0, frame.y1 - rect.y1, rect.x0 - frame.x0, frame.x1 - rect.x1)
     )
@@ -92,7 +95,7 @@ def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tup
 
 
 def components(mask: Mask) -> list[Mask]:
-    """Return the regions of a mask that hang together, pixels that touch at a corner too, in reading order of their numbers."""
+    """Return the 8-connected regions of a mask, in reading order."""
     from scipy import ndimage
 
     rect = mask.rect
@@ -109,23 +112,24 @@ def components(mask: Mask) -> list[Mask]:
 def drop_specks(masks: Sequence[Mask], min_parts: Sequence[float], min_holes: Sequence[float]) -> list[Mask]:
     """Fill the small holes of whole objects, then drop their small parts.
 
-    Parts and holes are those of the polygons that `vectorize.polygons` draws: pixels that touch only at a corner
-    are apart, in parts as in holes. A hole that is filled may join two parts, and its pixels count; a part that is dropped
-    leaves no new hole. Doing it again changes nothing.
+    Parts and holes are those of the polygons that `vectorize.polygons` draws: pixels that touch only at a corner are not
+    connected, in parts and in holes. A filled hole may join two parts, and its pixels count. A dropped part leaves no new hole.
+    A second call changes nothing.
 
     Parameters
     ----------
     masks : sequence of Mask
         In any pixels.
     min_parts : sequence of float
-        For each mask: parts of fewer pixels are dropped, but for the largest one (of equals, the first in reading order).
+        For each mask: parts with fewer pixels are dropped, except the largest one (among equal ones, the first in reading
+        order).
     min_holes : sequence of float
-        For each mask: holes of fewer pixels are filled.
+        For each mask: holes with fewer pixels are filled.
 
     Returns
     -------
     list of Mask
-        Those that do not change are the same objects.
+        Masks that do not change are returned as the same objects.
     """
     result = list(masks)
     chosen = [
@@ -152,7 +156,7 @@ def drop_specks(masks: Sequence[Mask], min_parts: Sequence[float], min_holes: Se
 
 
 def without_specks(segments: Sequence[Segment], min_part: float, min_hole: float, pixel_side: float = 1.0) -> list[Segment]:
-    """Do `drop_specks` for objects.
+    """Apply `drop_specks` to objects.
 
     Parameters
     ----------
@@ -161,7 +165,7 @@ def without_specks(segments: Sequence[Segment], min_part: float, min_hole: float
     min_part, min_hole : float
         In pixels that the model sees; 0 keeps everything.
     pixel_side : float, default 1
-        Side of such a pixel in pixels of the raster, at scale 1. An object that coarser windows saw has larger ones.
+        Side of such a pixel in raster pixels, at scale 1. It is multiplied by the scale of each object.
 
     Returns
     -------
@@ -174,12 +178,12 @@ def without_specks(segments: Sequence[Segment], min_part: float, min_hole: float
 
 
 def check_region_sizes(min_part: object, min_hole: object) -> None:
-    """Refuse sizes of parts and holes that cannot be meant.
+    """Check the smallest sizes of parts and holes.
 
     Raises
     ------
     OptionError
-        If one is not a finite number of pixels from 0 on.
+        If one is not a finite number of at least 0.
     """
     for name, value in (("min_part", min_part), ("min_hole", min_hole)):
         if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < float("inf"):
@@ -187,20 +191,20 @@ def check_region_sizes(min_part: object, min_hole: object) -> None:
 
 
 def connected_runs(start: Ints, stop: Ints, width: int) -> Ints:
-    """Find the 4-connected components of runs.
+    """Return the 4-connected component of each run.
 
     Parameters
     ----------
     start, stop : ndarray of int64, shape (N,)
-        Runs as places on a line, ``row * width + x``, sorted and apart. Where rows are to stay apart at their ends, at least
-        one place of each row is outside all runs.
+        Runs as positions on a line, ``row * width + x``, sorted and not touching. If runs at the end of a row and at the start
+        of the next row are not to be connected, at least one position of each row must be outside all runs.
     width : int
-        Places of a row.
+        Number of positions in a row.
 
     Returns
     -------
     ndarray of int64, shape (N,)
-        The component of each run, from 0.
+        Number of the component of each run, starting at 0.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -215,20 +219,20 @@ def connected_runs(start: Ints, stop: Ints, width: int) -> Ints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lines:
-    """Runs of many masks on one line of places, each mask in a band of rows of its own with background all around it.
+    """Runs of many masks on one line of positions. Each mask has its own band of rows, with background all around it.
 
     Attributes
     ----------
     start, stop : ndarray of int64, shape (N,)
-        Of all runs.
+        Positions of all runs.
     width : int
-        Places of a row: the widest mask, and one of background, which lies to the right of a row and to the left of the next.
+        Number of positions in a row: the width of the widest mask, and one of background, which separates a row from the next.
     band : ndarray of int64, shape (M,)
         The first row of each mask's band, which is background.
     left, top : ndarray of int64, shape (M,)
-        Of each mask, in its pixels.
+        Corner of each mask, in its pixels.
     end : int
-        The place behind the last band.
+        The position after the last band.
     """
 
     start: Ints
@@ -252,27 +256,27 @@ class _Lines:
         return cls(line + runs[:, 1], line + runs[:, 2], width, band, left, top, int(heights.sum() + 1) * width)
 
     def owner(self, places: Ints) -> Ints:
-        """Return the mask in whose band each place lies."""
+        """Return the index of the mask in whose band each position is."""
         return np.searchsorted(self.band, places // self.width, side="right") - 1
 
     def mask(self, number: int, start: Ints, stop: Ints) -> Mask:
-        """Return runs of one mask in its own pixels."""
+        """Return runs of one mask as a mask in its own pixels."""
         row, x = np.divmod(start, self.width)
         x += self.left[number] - 1
         y = row - self.band[number] - 1 + self.top[number]
         return Mask(np.stack([y, x, x + stop - start], axis=1).astype(np.int32))
 
     def filled(self, min_holes: NDArray[np.float64]) -> tuple[Ints, Ints]:
-        """Return the runs with the holes filled that are smaller than what is given for each mask."""
+        """Return the runs after filling holes that are smaller than the limit of their mask."""
         gap_start, gap_stop = np.append(0, self.stop), np.append(self.start, self.end)
         hole = connected_runs(gap_start, gap_stop, self.width)
         size = np.bincount(hole, weights=gap_stop - gap_start)
-        # Gaps within a row lie in the band of their mask; those that go on in the next row are outside.
+        # A gap within a row is in the band of its mask. A gap that continues in the next row is connected to the outside.
         small = (hole != hole[0]) & (size[hole] < min_holes[self.owner(gap_start)])
         return self.start[~small[:-1]], self.stop[~small[1:]]
 
     def without_parts(self, start: Ints, stop: Ints, min_parts: NDArray[np.float64]) -> tuple[Ints, Ints]:
-        """Return runs without the parts that are smaller than what is given for each mask; the largest stays."""
+        """Return runs without the parts that are smaller than the limit of their mask; the largest part is kept."""
         part = connected_runs(start, stop, self.width)
         _, first = np.unique(part, return_index=True)
         owner = self.owner(start[first])
@@ -284,7 +288,7 @@ class _Lines:
 
 
 def _counts(length: int, before: int, after: int) -> NDArray[np.int64]:
-    """Return how many rows (columns) of the image each row (column) of the array stands for."""
+    """Return how many rows (or columns) of the image each row (or column) of the array represents."""
     counts = np.ones(length, dtype=np.int64)
     return np.concatenate([[before] * (before > 0), counts, [after] * (after > 0)]).astype(np.int64)
 
@@ -292,7 +296,7 @@ def _counts(length: int, before: int, after: int) -> NDArray[np.int64]:
 def _regions(
     array: NDArray[np.bool_], weights: NDArray[np.int64], min_pixels: int
 ) -> tuple[NDArray[np.integer], NDArray[np.bool_], int]:
-    """Return 8-connected regions numbered from 1, which of the numbers are small, and the number of the largest."""
+    """Return 8-connected regions numbered from 1, which numbers are small, and the number of the largest region."""
     from scipy import ndimage
 
     regions, _ = ndimage.label(array, structure=np.ones((3, 3), dtype=np.bool_))

@@ -1,7 +1,7 @@
-"""Masks as runs: rows of foreground in raster pixels, never a full frame.
+"""Masks as runs: a mask stores the ranges of foreground pixels in each row, and never a full image.
 
-Set operations order every run on one line: pixel ``(y, x)`` stands at ``y * 2**32 + (x + 2**31)``. With a row wider than any
-int32 span, runs of different rows never meet on the line, and no int32 coordinate overflows int64.
+For set operations every pixel gets a position on one line: pixel ``(y, x)`` has the position ``y * 2**32 + (x + 2**31)``. A row
+of the line is longer than any range of int32, so runs of different rows never touch, and positions fit into int64.
 """
 
 from __future__ import annotations
@@ -25,20 +25,31 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """A set of pixels as runs along rows.
+    """A set of pixels, stored as runs along rows.
 
-    Two masks are equal when they hold the same pixels. ``a & b`` holds the pixels of both, ``a - b`` those of ``a`` alone.
+    Two masks are equal if they hold the same pixels. ``a & b`` holds the pixels that are in both masks, ``a - b`` those that
+    are only in ``a``.
 
     Attributes
     ----------
     runs : ndarray of int32, shape (N, 3)
-        ``(y, x_start, x_stop)`` with ``x_stop`` exclusive, sorted by ``y`` then ``x_start``; runs of a row neither overlap
-        nor touch, so that equal sets of pixels have equal runs. Coordinates are raster pixels and may be any int32.
+        ``(y, x_start, x_stop)`` with ``x_stop`` exclusive, sorted by ``y``, then ``x_start``. Runs of a row neither overlap nor
+        touch, so that equal sets of pixels have equal runs. Coordinates are raster pixels and may be any int32.
 
     Raises
     ------
     OptionError
-        If ``runs`` has another dtype or shape. Their order is the caller's promise and is not checked.
+        If ``runs`` has another dtype or shape. The order of the runs is not checked; the caller must ensure it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks.mask import Mask
+    >>> mask = Mask.from_array(np.array([[0, 1, 1], [1, 0, 1]], dtype=bool))
+    >>> mask.runs.tolist()
+    [[0, 1, 3], [1, 0, 1], [1, 2, 3]]
+    >>> mask.area
+    4
     """
 
     runs: NDArray[np.int32]
@@ -52,14 +63,14 @@ class Mask:
 
     @classmethod
     def from_array(cls, array: NDArray[np.bool_], x0: int = 0, y0: int = 0) -> Mask:
-        """Make a mask of a boolean array.
+        """Make a mask from a boolean array.
 
         Parameters
         ----------
         array : ndarray of bool, shape (h, w)
             True is foreground.
         x0, y0 : int, default 0
-            Where the array's first pixel lies in the raster, in pixels.
+            Position of the array's first pixel in the raster, in pixels.
 
         Returns
         -------
@@ -73,7 +84,7 @@ class Mask:
         if array.dtype != np.bool_ or array.ndim != 2:
             raise OptionError(f"a mask's array is {array.dtype} of shape {array.shape}; give bool of shape (height, width).")
         height, width = array.shape
-        # A column of background on either side ends every run in its own row, so that starts and stops alternate.
+        # A background column on either side makes every run end in its own row, so that starts and stops alternate.
         padded = np.zeros((height, width + 2), dtype=np.bool_)
         padded[:, 1:-1] = array
         flat = padded.ravel()
@@ -86,12 +97,12 @@ class Mask:
         return cls(runs)
 
     def to_array(self, rect: Rect) -> NDArray[np.bool_]:
-        """Draw the part of the mask that lies in a rectangle.
+        """Return the part of the mask in a rectangle as a boolean array.
 
         Parameters
         ----------
         rect : Rect
-            The frame, in raster pixels.
+            The rectangle, in raster pixels.
 
         Returns
         -------
@@ -108,7 +119,7 @@ class Mask:
 
     @property
     def rect(self) -> Rect:
-        """The smallest rectangle that holds the mask; ``Rect(0, 0, 0, 0)`` when it is empty."""
+        """The smallest rectangle that contains the mask; ``Rect(0, 0, 0, 0)`` if the mask is empty."""
         if self.is_empty:
             return Rect(0, 0, 0, 0)
         y, start, stop = self.runs.T
@@ -116,16 +127,16 @@ class Mask:
 
     @property
     def area(self) -> int:
-        """Pixels of foreground."""
+        """Number of foreground pixels."""
         return int(np.subtract(self.runs[:, 2], self.runs[:, 1], dtype=np.int64).sum())
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds no pixel."""
+        """Whether the mask has no pixel."""
         return len(self.runs) == 0
 
     def clip(self, rect: Rect) -> Mask:
-        """Return the part that lies in ``rect`` (raster pixels)."""
+        """Return the part of the mask in ``rect``, which is in raster pixels."""
         low, high = np.searchsorted(self.runs[:, 0], (rect.y0, rect.y1))
         runs = self.runs[low : max(low, high)]
         start, stop = np.maximum(runs[:, 1], rect.x0), np.minimum(runs[:, 2], rect.x1)
@@ -133,7 +144,7 @@ class Mask:
         return Mask(np.stack([runs[inside, 0], start[inside], stop[inside]], axis=1).astype(np.int32, copy=False))
 
     def shift(self, dx: int, dy: int) -> Mask:
-        """Move the mask ``dx`` pixels to the right and ``dy`` down.
+        """Return the mask moved ``dx`` pixels to the right and ``dy`` pixels down.
 
         Raises
         ------
@@ -146,11 +157,11 @@ class Mask:
         return self if self.is_empty else Mask((self.runs + np.array([dy, dx, dx])).astype(np.int32))
 
     def scaled(self, factor: int) -> Mask:
-        """Put a square of ``factor`` x ``factor`` pixels in the place of every pixel, from pixel (0, 0) on."""
+        """Return the mask with every pixel replaced by a square of ``factor`` x ``factor`` pixels, from pixel (0, 0) on."""
         runs = np.repeat(self.runs * np.int32(factor), factor, axis=0)
         order = np.arange(len(runs))
         if factor > 1 and len(runs):
-            # The rows of a square come one after the other, each with all the runs of its row.
+            # Repeating gives the rows of each run one after the other. They are sorted by row, then by start.
             runs[:, 0] += np.tile(np.arange(factor, dtype=np.int32), len(self.runs))
             order = np.lexsort([runs[:, 1], runs[:, 0]])
         return Mask(runs[order])
@@ -171,10 +182,10 @@ class Mask:
 
 
 def intersection_area(a: Mask, b: Mask) -> int:
-    """Count the pixels that two masks share.
+    """Return the number of pixels that two masks share.
 
-    The covered length of ``a`` up to a place on the line is a cumulative sum; each run of ``b`` shares with ``a`` what that
-    sum gains from its start to its stop.
+    A cumulative sum gives the length of ``a`` up to a position on the line. The pixels that a run of ``b`` shares with ``a``
+    are the difference of this sum between its start and its stop.
 
     Parameters
     ----------
@@ -184,7 +195,7 @@ def intersection_area(a: Mask, b: Mask) -> int:
     Returns
     -------
     int
-        Pixels in both.
+        Number of pixels in both masks.
     """
     if a.is_empty or b.is_empty:
         return 0
@@ -192,7 +203,7 @@ def intersection_area(a: Mask, b: Mask) -> int:
 
 
 def _covered_lengths(start: NDArray[np.int64], stop: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how much of each span on a line, from ``places[0]`` to ``places[1]``, sorted runs cover."""
+    """Return the length that sorted runs cover in each span from ``places[0]`` to ``places[1]`` on a line."""
     length = stop - start
     before = np.cumsum(length) - length
     index = np.searchsorted(start, places, side="right") - 1
@@ -205,19 +216,19 @@ def _covered_lengths(start: NDArray[np.int64], stop: NDArray[np.int64], places: 
 def intersection_areas(
     masks: Sequence[Mask], others: Sequence[Mask], first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Count the pixels that each of many pairs of masks share, in one sweep over the runs of all pairs.
+    """Return the number of pixels that each of many pairs of masks share, in one pass over the runs of all pairs.
 
     Parameters
     ----------
     masks, others : sequence of Mask
-        In the same raster pixels. Those that are named in a pair are not empty.
+        In the same raster pixels. Masks that are named in a pair must not be empty.
     first, second : ndarray of int64, shape (P,)
         The pairs: pair ``p`` is ``masks[first[p]]`` and ``others[second[p]]``.
 
     Returns
     -------
     ndarray of int64, shape (P,)
-        Pixels in both.
+        Number of pixels in both masks of each pair.
     """
     if not len(first):
         return np.zeros(0, dtype=np.int64)
@@ -225,7 +236,7 @@ def intersection_areas(
     b, of_b = _gathered(others, second)
     left = min(int(a[:, 1].min()), int(b[:, 1].min()))
     width = max(int(a[:, 2].max()), int(b[:, 2].max())) - left + 1
-    # Each pair has a band of rows to itself, so that one sorted line of places holds all pairs.
+    # Each pair gets its own band of rows, so that one sorted line of positions holds all pairs.
     heads_a, heads_b = _heads(of_a), _heads(of_b)
     top = np.minimum(a[heads_a, 0], b[heads_b, 0])
     tails_a, tails_b = np.append(heads_a[1:], len(a)) - 1, np.append(heads_b[1:], len(b)) - 1
@@ -237,18 +248,18 @@ def intersection_areas(
 
 
 def _gathered(masks: Sequence[Mask], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the runs of the masks that were chosen, one mask after the other, and for each run the place in ``chosen``."""
+    """Return the runs of the chosen masks, one mask after the other, and for each run the index in ``chosen``."""
     runs = [masks[index].runs for index in chosen.tolist()]
     return np.concatenate(runs).astype(np.int64), np.repeat(np.arange(len(runs)), [len(one) for one in runs])
 
 
 def _heads(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each number of a rising sequence occurs first."""
+    """Return the index of the first occurrence of each number in a rising sequence."""
     return np.flatnonzero(np.diff(numbers, prepend=-1))
 
 
 def iou(a: Mask, b: Mask) -> float:
-    """Intersection over union of two masks, 0.0 when both are empty.
+    """Return the intersection over union of two masks; 0.0 if both are empty.
 
     Parameters
     ----------
@@ -259,6 +270,14 @@ def iou(a: Mask, b: Mask) -> float:
     -------
     float
         From 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks.mask import Mask, iou
+    >>> square = Mask.from_array(np.ones((2, 2), dtype=bool))
+    >>> round(iou(square, square.shift(1, 0)), 3)
+    0.333
     """
     shared = intersection_area(a, b)
     total = a.area + b.area - shared
@@ -266,12 +285,12 @@ def iou(a: Mask, b: Mask) -> float:
 
 
 def union(masks: Iterable[Mask]) -> Mask:
-    """Return the pixels that any of the masks holds.
+    """Return the pixels that are in any of the masks.
 
     Parameters
     ----------
     masks : iterable of Mask
-        In the same raster pixels; none gives the empty mask.
+        In the same raster pixels. Without masks the result is empty.
 
     Returns
     -------
@@ -281,7 +300,7 @@ def union(masks: Iterable[Mask]) -> Mask:
 
 
 def _covered(masks: Iterable[Mask], times: int) -> Mask:
-    """Return the pixels that at least ``times`` of the masks hold."""
+    """Return the pixels that are in at least ``times`` of the masks."""
     runs = [mask.runs for mask in masks if not mask.is_empty]
     if len(runs) < times:
         return Mask(np.empty((0, 3), dtype=np.int32))
@@ -291,14 +310,14 @@ def _covered(masks: Iterable[Mask], times: int) -> Mask:
 
 
 def _swept(runs: Sequence[tuple[NDArray[np.int32], int]], depth: int) -> Mask:
-    """Return the pixels where the weights of the runs that cover them come to at least ``depth``."""
+    """Return the pixels at which the sum of the weights of the runs that contain them is at least ``depth``."""
     start, stop = _line(np.concatenate([one for one, _ in runs]))
     weight = np.repeat([weight for _, weight in runs], [len(one) for one, _ in runs])
     places, steps = np.concatenate([start, stop]), np.concatenate([weight, -weight])
     order = np.argsort(places, kind="stable")
     places = places[order]
     reached = np.cumsum(steps[order])
-    # The depth past a place counts everything that starts or stops there: runs that touch become one, and no run has length 0.
+    # The depth after a position counts all runs that start or stop there. So runs that touch are joined, and none has length 0.
     last = np.append(places[1:] != places[:-1], True)
     places, inside = places[last], reached[last] >= depth
     changes = places[np.diff(inside, prepend=False)]

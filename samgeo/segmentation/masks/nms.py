@@ -1,9 +1,9 @@
-"""Non-maximum suppression of boxes and of masks: what the greedy loop keeps, without its loop and without an N x N table.
+"""Non-maximum suppression of boxes and of masks, and the removal of nearly equal objects while rows of windows are merged.
 
-Objects that are nearly equal to a better one, left out while rows of windows are merged.
+The results equal those of the greedy loop, but are computed without a loop over boxes and without an N x N table.
 
-Merging joins pieces that windows saw of one object. Two objects that merging keeps apart may still be nearly equal: joined from
-pieces that were not alike enough, seen at two scales, or two masks of one window.
+Merging joins the pieces of one object. Two objects that merging keeps separate may still be nearly equal: their pieces were not
+similar enough to be joined, they were found at two scales, or they are two masks of one window. `settle` keeps the better one.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from samgeo.segmentation.profile import timed
 __all__ = ["box_nms", "check_mask_nms", "keep_greedily", "nearly_equal", "settle"]
 
 
-# Boxes are taken by falling score in blocks of this many, then twice as many: copies of a kept box go before they pair up.
+# Boxes are processed by falling score, in blocks whose size starts at this number and doubles. So copies of a kept box are
+# removed before they are compared with each other.
 _FIRST_BLOCK = 1024
 
 
 def box_nms(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
-    """Keep the best of boxes that overlap.
+    """Return the boxes that greedy non-maximum suppression keeps.
 
-    The result is that of greedy suppression: by falling score, equal scores by index, a box is kept unless its IoU with one
-    already kept exceeds the threshold. It costs O(N log N + E) for E pairs of boxes that meet.
+    Boxes are taken by falling score, equal scores by index. A box is kept unless its IoU with a box kept before exceeds the
+    threshold. The cost is O(N log N + E) for E pairs of boxes that intersect.
 
     Parameters
     ----------
@@ -50,7 +51,15 @@ def box_nms(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: 
     Raises
     ------
     OptionError
-        If shapes do not fit, a value is not finite, a box is inside out, or the threshold is not from 0 to 1.
+        If shapes do not fit, a value is not finite, a box has x0 > x1 or y0 > y1, or the threshold is not from 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks.nms import box_nms
+    >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], dtype=float)
+    >>> box_nms(boxes, np.array([0.8, 0.9, 0.7]), threshold=0.7).tolist()
+    [1, 2]
     """
     boxes, scores = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     _check(boxes, scores, threshold)
@@ -74,11 +83,11 @@ def box_nms(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: 
 def nearly_equal(masks: Sequence[Mask], threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the pairs of masks whose IoU exceeds a threshold.
 
-    Boxes miss two kinds of near-identical masks: those that differ by a stray island, which makes one box much larger, and
-    those one pixel wide, whose boxes have no area in SAM's convention.
+    Box suppression misses two kinds of nearly equal masks: masks that differ by a small separate island, which makes one box
+    much larger, and masks that are one pixel wide, whose boxes have no area in SAM's convention.
 
-    Runs are compared only where boxes and areas leave the IoU possible: with areas ``a`` and ``b``, an IoU above ``t`` needs
-    more than ``t * (a + b) / (1 + t)`` pixels in both, and both masks and the intersection of their boxes must have as many.
+    Runs are compared only if boxes and areas allow such an IoU. With areas ``a`` and ``b``, an IoU above ``t`` needs more than
+    ``t * (a + b) / (1 + t)`` shared pixels. Both masks and the intersection of their boxes must have at least so many.
 
     Parameters
     ----------
@@ -90,7 +99,7 @@ def nearly_equal(masks: Sequence[Mask], threshold: float) -> tuple[NDArray[np.in
     Returns
     -------
     first, second : ndarray of int64, shape (P,)
-        Indices of each pair, the first below the second.
+        Indices of each pair; the first is smaller than the second.
     """
     import shapely
 
@@ -104,7 +113,7 @@ def nearly_equal(masks: Sequence[Mask], threshold: float) -> tuple[NDArray[np.in
     sides = np.minimum(boxes[first, 2:], boxes[second, 2:]) - np.maximum(boxes[first, :2], boxes[second, :2])
     most = np.minimum(np.prod(np.maximum(sides, 0), axis=1), np.minimum(area[first], area[second]))
     total = area[first] + area[second]
-    may = most > threshold * (total - most)  # The IoU grows with the shared pixels, of which there are at most so many.
+    may = most > threshold * (total - most)  # ``most`` is an upper bound of the shared pixels, and the IoU grows with them.
     first, second, total = first[may], second[may], total[may]
     shared = intersection_areas(masks, masks, first, second)
     over = shared / (total - shared) > threshold
@@ -114,14 +123,14 @@ def nearly_equal(masks: Sequence[Mask], threshold: float) -> tuple[NDArray[np.in
 
 
 def keep_greedily(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return what greedy suppression keeps.
+    """Return the candidates that greedy suppression keeps.
 
     Parameters
     ----------
     count : int
-        How many candidates there are, the best first.
+        Number of candidates, which are ordered from the best to the worst.
     first, second : ndarray of int64, shape (P,)
-        Pairs of which only one may stay, the better one first.
+        Pairs of candidates of which only one may be kept; the first is the better one.
 
     Returns
     -------
@@ -132,7 +141,7 @@ def keep_greedily(count: int, first: NDArray[np.int64], second: NDArray[np.int64
 
 
 def check_mask_nms(threshold: object) -> None:
-    """Refuse a threshold of mask suppression that is not an IoU.
+    """Check the threshold of mask suppression.
 
     Raises
     ------
@@ -160,16 +169,17 @@ def _check(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: f
 
 
 def _probes(boxes: NDArray[np.float64], threshold: float) -> NDArray[np.object_]:
-    """Return geometries whose envelopes meet wherever two boxes have an IoU above the threshold ``t``.
+    """Return geometries whose envelopes intersect whenever two boxes have an IoU above the threshold ``t``.
 
-    On each axis such boxes share more than ``t`` of the longer side, so that their centres are nearer than
-    ``(1 - t)`` times half the sum of their sides: boxes shrunk by ``1 - t`` about their centres still meet.
+    On each axis such boxes share more than ``t`` of the longer side, so the distance of their centres is less than ``1 - t``
+    times half the sum of their sides. Therefore the boxes still intersect if they are shrunk to ``1 - t`` of their size about
+    their centres.
     """
     import shapely
 
     centre, reach = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * (1 - threshold)
-    reach += 1e-9 * np.abs(boxes).max(initial=0)  # Covers the rounding of the bound; the IoU itself decides.
-    # A diagonal has its box as envelope, which is all that the tree compares.
+    reach += 1e-9 * np.abs(boxes).max(initial=0)  # A margin for rounding of the bound. The exact IoU is compared later.
+    # The tree compares only envelopes, and a diagonal line has its box as envelope.
     return np.asarray(shapely.linestrings(np.stack([centre - reach, centre + reach], axis=1)), dtype=np.object_)
 
 
@@ -190,16 +200,16 @@ def _overlapping(
     shared = np.prod(np.maximum(sides, 0), axis=1)
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     total = area[first] + area[second] - shared
-    # Written as the quotient of the greedy loop, so that both round alike at the threshold.
+    # The quotient is the same as in the greedy loop, so that both round in the same way at the threshold.
     over = np.divide(shared, total, out=np.zeros_like(shared), where=total > 0) > threshold
     return first[over], second[over]
 
 
 def _independent(members: NDArray[np.int64], better: NDArray[np.int64], worse: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the members that greedy suppression keeps, given the pairs of which only one may stay.
+    """Return the members that greedy suppression keeps, given the pairs of which only one may be kept.
 
-    In each round, a member that no undecided better one threatens is kept, and what it threatens goes: the sequential
-    result, since a decision depends on better members alone.
+    In each round, members that no better undecided member suppresses are kept, and the members that they suppress are removed.
+    This equals the sequential result, because a decision depends only on better members.
     """
     size = int(members[-1]) + 1 if len(members) else 0
     undecided = np.zeros(size, dtype=np.bool_)
@@ -212,13 +222,13 @@ def _independent(members: NDArray[np.int64], better: NDArray[np.int64], worse: N
         kept |= safe
         undecided &= ~safe
         undecided[worse[kept[better]]] = False
-        # A pair matters while the worse is undecided and the better may still be kept.
+        # A pair matters only while both of its members are undecided.
         live = undecided[worse] & undecided[better]
         better, worse = better[live], worse[live]
     return np.flatnonzero(kept | undecided)
 
 
-# Finer scales that draw the edges of a piece, and the removal of specks, leave at least so much of its area.
+# The area of an object after finer scales have drawn its edges and specks were removed is at least this share of its pieces.
 LEAST_LEFT = 0.5
 
 
@@ -226,28 +236,28 @@ LEAST_LEFT = 0.5
 def settle(
     objects: Iterable[Segment], open_pieces: Sequence[Piece], threshold: float | None
 ) -> tuple[list[Segment], list[Segment]]:
-    """Leave out objects that are nearly equal to a better one, as far as this is known.
+    """Remove objects that are nearly equal to a better one, and hold back objects that cannot be decided yet.
 
-    Over all rows of windows, the result is that of greedy suppression among all objects of the raster: complete objects before
-    those that a window cut, then by falling predicted IoU, then by place, an object is kept unless the IoU of its mask with one
-    already kept exceeds the threshold. An object waits while an object that is still open may turn out to be nearly equal to
-    it: while pieces that are not much larger than it cover a good part of it.
+    Over all rows of windows, the result equals greedy suppression among all objects of the raster: complete objects before
+    objects that a window cut, then by falling predicted IoU, then by place. An object is kept unless the IoU of its mask with
+    an object kept before exceeds the threshold. An object waits while an open object may turn out to be nearly equal to it,
+    that is, while open pieces that are not much larger than the object cover a good part of it.
 
     Parameters
     ----------
     objects : iterable of Segment
-        Those that waited before, and those that closed with a row of windows. No window that is still to come reaches them.
+        Objects that waited before, and objects that closed with a row of windows. No later window reaches them.
     open_pieces : sequence of Piece
-        The pieces of all objects that are still open.
+        The pieces of all open objects.
     threshold : float or None
         IoU from 0 to 1; None keeps all objects.
 
     Returns
     -------
     kept : list of Segment
-        What is decided, without those that are left out.
+        The decided objects that are kept.
     waiting : list of Segment
-        What goes into the next call.
+        Objects to be given to the next call.
     """
     ordered = sorted(objects, key=_rank)
     if threshold is None or not ordered:
@@ -266,10 +276,10 @@ def _rank(one: Segment) -> tuple[bool, float, tuple[int, int, int, int, float, b
 
 
 def _may_be_met(masks: Sequence[Mask], open_masks: Sequence[Mask], threshold: float) -> NDArray[np.bool_]:
-    """Whether an object that is made of open pieces, among others, may come to an IoU above the threshold with each mask.
+    """Return whether an open object may reach an IoU above the threshold with each mask.
 
-    The pieces of such an object are not larger than the mask by more than the threshold allows, and together they cover it by
-    more than the threshold.
+    The pieces of such an object are not larger than the mask by more than the threshold allows, and together they cover more of
+    the mask than the threshold demands. Both limits are relaxed by `LEAST_LEFT`.
     """
     import shapely
 
@@ -287,7 +297,10 @@ def _may_be_met(masks: Sequence[Mask], open_masks: Sequence[Mask], threshold: fl
 
 
 def _hang_together(waits: NDArray[np.bool_], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Have all wait that are joined to one that waits by pairs: which of them stays depends on it."""
+    """Return which objects wait, including those that are connected by pairs to a waiting object.
+
+    Which of a pair is kept depends on the object that waits.
+    """
     while True:
         spread = waits.copy()
         spread[first] |= waits[second]

@@ -1,9 +1,8 @@
-"""COCO's run-length encoding: down the columns of a whole frame, background first, as pycocotools writes it.
+"""Masks in COCO's run-length encoding (`Rle`), and other things that writers of COCO files need.
 
-A mask here runs along rows and knows no frame; COCO's runs go down columns through the whole image. Between the two, a mask is
-drawn in strips of its own rectangle, never in the frame.
-
-What every writer of COCO needs: polygons as rings without holes, and JSON that is there whole or not at all.
+A `Mask` has runs along rows and no image size. COCO's runs go down the columns of the whole image, background first, as
+pycocotools writes them. To convert between the two, a mask is drawn in strips of its own bounding rectangle, never as a whole
+image. The module also converts polygons to rings without holes, and writes JSON files completely or not at all.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ STRIP_PIXELS = 1 << 24
 _ZERO = 48
 _MORE = 32
 _BITS = 5
-# Seven groups of five bits hold every count of a frame of up to MOST_PIXELS, and every difference of two.
+# Seven groups of five bits can hold every count in an image of up to MOST_PIXELS, and every difference of two counts.
 _MOST_GROUPS = 7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rle:
-    """A mask in the frame of its image, as COCO writes it.
+    """A mask in the frame of its image, in COCO's run-length encoding.
 
-    Two are equal when they hold the same pixels of the same frame.
+    Two are equal if they hold the same pixels of an image of the same size.
 
     Attributes
     ----------
@@ -58,6 +57,18 @@ class Rle:
     ------
     OptionError
         If the shape is empty or larger than 2**31 pixels, a count is negative, or their sum is not the number of pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks import Rle
+    >>> from samgeo.segmentation.masks.mask import Mask
+    >>> mask = Mask.from_array(np.ones((2, 3), dtype=bool), x0=1, y0=1)
+    >>> rle = Rle.from_mask(mask, (4, 6))
+    >>> rle.counts.tolist(), rle.area
+    ([5, 2, 2, 2, 2, 2, 9], 6)
+    >>> rle.to_mask() == mask
+    True
     """
 
     counts: Ints
@@ -94,7 +105,15 @@ class Rle:
         Raises
         ------
         OptionError
-            If the mask reaches past the image.
+            If the mask reaches beyond the image.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.segmentation.masks import Rle
+        >>> from samgeo.segmentation.masks.mask import Mask
+        >>> Rle.from_mask(Mask.from_array(np.ones((2, 2), dtype=bool)), (3, 4)).counts.tolist()
+        [0, 2, 1, 2, 7]
         """
         height, width = shape
         rect = mask.rect
@@ -103,7 +122,7 @@ class Rle:
         step = max(STRIP_PIXELS // max(rect.y1 - rect.y0, 1), 1)
         strips = [Rect(x, rect.y0, min(x + step, rect.x1), rect.y1) for x in range(rect.x0, rect.x1, step)]
         places = np.concatenate([[0], *(_down_columns(mask, strip, height) for strip in strips), [height * width]])
-        # A run that ends at the bottom of a column goes on at the top of the next one; the frame's own ends stay.
+        # A run that ends at the bottom of a column is joined with one at the top of the next. The ends of the image are kept.
         inner = places[1:-1]
         joined = inner[1:-1:2] == inner[2::2]
         keep = np.ones(len(inner), dtype=np.bool_)
@@ -115,12 +134,18 @@ class Rle:
 
     @classmethod
     def from_coco(cls, segmentation: Any) -> Rle:
-        """Read a segmentation of COCO: ``{"size": [height, width], "counts": ...}``, the counts a list or compressed.
+        """Read a segmentation of COCO: ``{"size": [height, width], "counts": ...}``, with counts as a list or compressed.
 
         Raises
         ------
         OptionError
-            If it is not one.
+            If it is not a valid segmentation.
+
+        Examples
+        --------
+        >>> from samgeo.segmentation.masks import Rle
+        >>> Rle.from_coco({"size": [3, 4], "counts": [0, 2, 1, 2, 7]}).area
+        4
         """
         size, counts = segmentation.get("size"), segmentation.get("counts")
         if not (isinstance(size, list | tuple) and len(size) == 2 and all(type(side) is int for side in size)):
@@ -135,18 +160,29 @@ class Rle:
 
     @check_types
     def to_coco(self, *, compressed: bool = True) -> dict[str, Any]:
-        """Return the segmentation as COCO writes it, the bytes of the compressed counts as text."""
+        """Return the segmentation as in a COCO file, with compressed counts as text or plain counts as a list.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.segmentation.masks import Rle
+        >>> rle = Rle(np.array([0, 2, 1, 2, 7]), (3, 4))
+        >>> rle.to_coco(compressed=False)
+        {'size': [3, 4], 'counts': [0, 2, 1, 2, 7]}
+        >>> Rle.from_coco(rle.to_coco()) == rle
+        True
+        """
         counts = _compress(self.counts).decode("ascii") if compressed else self.counts.tolist()
         return {"size": [*self.shape], "counts": counts}
 
     @property
     def area(self) -> int:
-        """Pixels of foreground."""
+        """Number of foreground pixels."""
         return int(self.counts[1::2].sum())
 
     @property
     def rect(self) -> Rect:
-        """The smallest rectangle that holds the mask; ``Rect(0, 0, 0, 0)`` when it is empty."""
+        """The smallest rectangle that contains the mask; ``Rect(0, 0, 0, 0)`` if the mask is empty."""
         start, stop = self._runs()
         if len(start) == 0:
             return Rect(0, 0, 0, 0)
@@ -157,7 +193,15 @@ class Rle:
         return Rect(int(x0[0]), y0, int(x1[-1]) + 1, y1)
 
     def to_mask(self) -> Mask:
-        """Return the mask in pixels of the image; time and memory go with the pixels of its rectangle."""
+        """Return the mask in pixels of the image. Time and memory are proportional to the pixels of its rectangle.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.segmentation.masks import Rle
+        >>> Rle(np.array([0, 2, 1, 2, 7]), (3, 4)).to_mask().runs.tolist()
+        [[0, 0, 2], [1, 0, 2]]
+        """
         rect = self.rect
         height = rect.y1 - rect.y0
         start, stop = self._runs()
@@ -165,7 +209,7 @@ class Rle:
         strips = []
         for x in range(rect.x0, rect.x1, step):
             x_stop = min(x + step, rect.x1)
-            # Down the columns of the strip alone: the rows above and below the rectangle hold nothing.
+            # Only the rows of the rectangle are drawn, because the rows above and below it are empty.
             low, high = x * self.shape[0], x_stop * self.shape[0]
             first, last = np.searchsorted(stop, low, side="right"), np.searchsorted(start, high, side="left")
             ends = np.stack([np.maximum(start[first:last], low), np.minimum(stop[first:last], high)], axis=1)
@@ -192,13 +236,13 @@ class Rle:
 
 
 def _down_columns(mask: Mask, rect: Rect, height: int) -> Ints:
-    """Return where runs start and stop, in turn, down the columns of a frame of this height."""
+    """Return the starts and stops of runs, in turn, down the columns of an image of this height."""
     columns = Mask.from_array(np.ascontiguousarray(mask.to_array(rect).T)).runs.astype(np.int64)
     return ((columns[:, :1] + rect.x0) * height + columns[:, 1:] + rect.y0).ravel()
 
 
 def _without_empty_runs(counts: Ints) -> Ints:
-    """Join the runs on either side of a run of length 0."""
+    """Join the two runs beside each run of length 0."""
     is_foreground = np.arange(len(counts)) % 2 == 1
     kept = counts > 0
     values, lengths = is_foreground[kept], counts[kept]
@@ -208,7 +252,10 @@ def _without_empty_runs(counts: Ints) -> Ints:
 
 
 def _compress(counts: Ints) -> bytes:
-    """Return counts as pycocotools' string: differences to the count before the last, in groups of five bits, lowest first."""
+    """Return counts as the string of pycocotools: differences to the count before the previous one, in groups of five bits.
+
+    The lowest group is first.
+    """
     numbers = counts.copy()
     numbers[3:] -= counts[1:-2]
     groups = np.empty((len(numbers), _MOST_GROUPS), dtype=np.uint8)
@@ -218,7 +265,7 @@ def _compress(counts: Ints) -> bytes:
         used[:, number] = going
         bits = numbers & 31
         numbers >>= _BITS
-        # The sign is that of the last group's highest bit: another group follows while it would be read wrongly.
+        # The highest bit of the last group is the sign. Another group follows as long as the sign would be read wrongly.
         more = np.where(bits & 16, numbers != -1, numbers != 0)
         groups[:, number] = bits + _MORE * more + _ZERO
         going &= more
@@ -250,18 +297,18 @@ HEAD: dict[str, Any] = {"info": {"description": "", "version": "1.0"}, "licenses
 
 
 def to_rings(geometry: shapely.Geometry) -> list[list[float]]:
-    """Return polygons as COCO's rings: x and y in turn, closed, without holes.
+    """Return polygons as rings of a COCO file: x and y in turn, closed, without holes.
 
     Parameters
     ----------
     geometry : Polygon or MultiPolygon
-        In pixels. What has holes is cut into parts that have none and together cover the same.
+        In pixels. Polygons with holes are cut into parts without holes that together cover the same area.
     """
     return [shapely.get_coordinates(part.exterior).ravel().tolist() for part in without_holes(geometry)]
 
 
 def without_holes(geometry: shapely.Geometry) -> Iterator[shapely.Polygon]:
-    """Cut polygons from top to bottom through their first hole until no part has one."""
+    """Cut polygons vertically through their first hole, until no part has a hole, and give the parts."""
     parts = [part for part in shapely.get_parts(geometry) if isinstance(part, shapely.Polygon)]
     while parts:
         part = parts.pop(0)
@@ -276,23 +323,23 @@ def without_holes(geometry: shapely.Geometry) -> Iterator[shapely.Polygon]:
 
 
 def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False, inputs: Iterable[object] = ()) -> None:
-    """Write JSON whole or not at all.
+    """Write a JSON file completely or not at all.
 
     Parameters
     ----------
     value
-        For JSON.
+        The content, which must be convertible to JSON.
     path : path
-        Ends in ``.json``.
+        Must end in ``.json``.
     overwrite : bool, default False
         Whether an existing file may be replaced.
     inputs : iterable
-        What the work read, which is never replaced.
+        The inputs of the work, which are never replaced.
 
     Raises
     ------
     VectorError
-        If it cannot be written; an existing file is then as it was.
+        If the file cannot be written. An existing file is then unchanged.
     """
     path = check_output(Path(path), overwrite, inputs=inputs)
     if path.suffix.lower() != ".json":

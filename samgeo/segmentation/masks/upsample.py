@@ -1,13 +1,12 @@
-"""Low-resolution logits to masks in window pixels, as if whole frames were interpolated and thresholded.
+"""Upsampling of low-resolution logits to masks in window pixels, without making full-size images.
 
-A pixel is a convex combination of samples: where all of them lie above every threshold, or none above any, no arithmetic is
-needed. So only the cells of pixels along the outline of a mask are interpolated, those of many masks at once, and runs follow
-from where pixels change along a row. No frame is ever made.
+The result equals that of SAM: two bilinear interpolations of the whole image, then a threshold. Bilinear interpolation is a
+convex combination of samples. If all samples of a pixel are above every threshold, or none is above any, the result is known
+without arithmetic. Therefore only pixels along the outline of a mask are interpolated, for many masks at once, and runs follow
+from the changes along each row.
 
-SAM's two bilinear steps along one axis, from samples of logits to pixels of a window.
-
-Pixels are grouped in cells that read the same samples, so that a cell can be judged by its samples alone: bilinear
-interpolation is a convex combination.
+The two interpolation steps along one axis are composed to one (`Axis`). Pixels that read the same samples are grouped in cells,
+so that a whole cell can be decided from its samples.
 """
 
 from __future__ import annotations
@@ -34,25 +33,25 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-# Masks are interpolated together until they have so many cells, which bounds memory where logits are noise.
+# Masks are interpolated together until they have so many cells. This bounds memory if logits are noise.
 _CELLS_AT_ONCE = 1 << 14
-# Rounding may lift a combination of samples above all of them by a few units in the last place.
+# Rounding may make a combination of samples larger than all samples by a few units in the last place.
 _ROUNDING = 1e-6
 _LARGE = np.float32(1e30)
 
 
 @dataclass(frozen=True, slots=True)
 class Upsampled:
-    """Masks that are not empty and stable enough.
+    """Result of `masks_from_logits`: the masks that are not empty and stable enough.
 
     Attributes
     ----------
     index : ndarray of int64, shape (N,)
-        Which of the logits each mask comes from, rising.
+        Index of the logits of each mask, rising.
     masks : tuple of Mask
         In window pixels.
     stability : ndarray of float64, shape (N,)
-        Pixels above ``threshold + offset`` over pixels above ``threshold - offset``.
+        Number of pixels above ``threshold + offset`` divided by the number above ``threshold - offset``.
     """
 
     index: NDArray[np.int64]
@@ -70,28 +69,30 @@ def masks_from_logits(
     threshold: float = 0.0,
     min_stability: float = 0.0,
 ) -> Upsampled:
-    """Turn a model's logits into masks of a window.
+    """Convert a model's logits to masks of a window.
 
     The masks and scores are those of ``postprocess_masks`` and ``calculate_stability_score`` of segment_anything on whole
-    frames: bilinear (``align_corners=False``) to ``input_size``, the padding cropped, bilinear to ``size``, thresholded. They
-    differ at most where an interpolated logit equals a threshold to float rounding, in which torch's own kernels differ too.
+    images: bilinear (``align_corners=False``) to ``input_size``, padding removed, bilinear to ``size``, threshold. They may
+    differ only if an interpolated logit equals a threshold within float rounding, where torch's own kernels differ from each
+    other too.
 
     Parameters
     ----------
     logits : tensor, shape (K, h, w)
-        Over the model's whole input, padding included; ``h`` and ``w`` up to ``input_size``. Any float dtype, any device.
+        Logits over the model's whole input, including padding; ``h`` and ``w`` are at most ``input_size``. Any float dtype and
+        device.
     input_size : int
         Side of the model's input, in pixels.
     window : int
         Side of the window that was resized to ``input_size``, in raster pixels.
     size : (int, int)
-        Height and width of the window's real part, in its top left corner, in raster pixels; the rest is padding.
+        Height and width of the part of the window without padding, at its top left, in raster pixels.
     offset : float, default 1.0
-        Logits between the threshold and those of the stability score; not negative.
+        Distance of the two logits of the stability score from the threshold; not negative.
     threshold : float, default 0.0
-        Above this logit is foreground.
+        Logits above it are foreground.
     min_stability : float, default 0.0
-        Masks below this stability score are left out.
+        Masks with a lower stability score are left out.
 
     Returns
     -------
@@ -102,6 +103,15 @@ def masks_from_logits(
     ------
     OptionError
         If shapes or sizes do not fit each other, or ``offset`` is negative.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from samgeo.segmentation.masks.upsample import masks_from_logits
+    >>> logits = torch.full((1, 4, 4), -8.0)
+    >>> logits[0, 1:3, 1:3] = 8.0
+    >>> masks_from_logits(logits, input_size=16, window=16, size=(16, 16)).masks[0].rect
+    Rect(x0=4, y0=4, x1=12, y1=12)
     """
     _check(logits, input_size, window, size, offset)
     samples = np.ascontiguousarray(logits.detach().float().cpu().numpy())
@@ -135,18 +145,18 @@ def _check(logits: torch.Tensor, input_size: int, window: int, size: tuple[int, 
 
 @dataclass(frozen=True, slots=True)
 class _Outline:
-    """The cells of one mask where its pixels may change along a row, in reading order.
+    """The cells of one mask in which its pixels may change along a row, in reading order.
 
     Attributes
     ----------
     row, column : ndarray, shape (N,)
-        Of each cell. The column past the last that reads foreground ends the rows; it is background whatever it reads.
+        Position of each cell. One more column, after the last that reads foreground, ends each row; it counts as background.
     ends : ndarray of bool, shape (N,)
-        Whether the cell is in that column.
+        Whether the cell is in that additional column.
     after_inside : ndarray of bool, shape (N,)
-        Whether the cell on the left lies inside the mask, as far as that is known without arithmetic.
+        Whether the cell to the left is known, without arithmetic, to be inside the mask.
     inside : int
-        Pixels of all other cells inside the mask.
+        Number of pixels of all other cells inside the mask.
     """
 
     row: Ints
@@ -157,7 +167,7 @@ class _Outline:
 
 
 def _outline(samples: Floats, rows: Axis, columns: Axis, low: float, high: float) -> _Outline | None:
-    """Find the outline of one mask; None where no pixel exceeds ``low``."""
+    """Return the outline of one mask; None if no pixel exceeds ``low``."""
     may: Bools = samples > low
     y, x = rows.cells_that_read(np.any(may, axis=1)), columns.cells_that_read(np.any(may, axis=0))
     if y.start == y.stop or x.start == x.stop:
@@ -165,7 +175,7 @@ def _outline(samples: Floats, rows: Axis, columns: Axis, low: float, high: float
     reads_y, reads_x = rows.samples[y], columns.samples[x]
     part = slice(reads_y[0, 0], reads_y[-1, -1] + 1), slice(reads_x[0, 0], reads_x[-1, -1] + 1)
     reads_y, reads_x = reads_y - part[0].start, reads_x - part[1].start
-    # 0 outside, 1 undecided, 2 inside; with a column of background on either side.
+    # 0 is outside, 1 undecided, 2 inside. There is one column of background on either side.
     state = np.zeros((len(reads_y), len(reads_x) + 2), dtype=np.int8)
     state[:, 1:-1] = _over_reads(np.logical_or, may[part], reads_y, reads_x)
     state[:, 1:-1] += _over_reads(np.logical_and, samples[part] > high, reads_y, reads_x)
@@ -180,7 +190,7 @@ def _outline(samples: Floats, rows: Axis, columns: Axis, low: float, high: float
 
 
 def _over_reads(join: np.ufunc, array: Bools, y: Ints, x: Ints) -> Bools:
-    """Join what each cell reads."""
+    """Combine the samples that each cell reads with ``join``."""
     tall = array[y[:, 0]]
     for sample in y.T[1:]:
         join(tall, array[sample], out=tall)
@@ -191,7 +201,7 @@ def _over_reads(join: np.ufunc, array: Bools, y: Ints, x: Ints) -> Bools:
 
 
 def _batches(samples: Floats, rows: Axis, columns: Axis, low: float, high: float) -> Iterator[tuple[list[int], list[_Outline]]]:
-    """Find the outlines of all masks, and give so many at a time that memory stays bounded."""
+    """Find the outlines of all masks, and give them in batches of bounded size."""
     low, high = low - _ROUNDING * abs(low), high + _ROUNDING * abs(high)
     index: list[int] = []
     outlines: list[_Outline] = []
@@ -217,13 +227,13 @@ class _Cells:
     Attributes
     ----------
     outline, logit, row, column : ndarray of int, shape (N,)
-        Which outline a cell belongs to, which of the logits that is, and which cell of the axes it is.
+        Index of the outline of each cell, index of its logits, and its position on the two axes.
     real_y, real_x : ndarray of bool, shape (Ry, N) and (Rx, N)
-        Which of its rows and columns of pixels exist; a cell that ends a row has no column.
+        Which rows and columns of pixels exist in each cell. A cell that ends a row has no column.
     after_inside : ndarray of bool, shape (N,)
-        As in the outlines.
+        As in `_Outline`.
     bounds : ndarray of int, shape (M + 1,)
-        Where each of ``M`` outlines starts.
+        Index of the first cell of each of ``M`` outlines, and the number of cells.
     """
 
     outline: Ints
@@ -258,7 +268,7 @@ class _Cells:
         height, width = samples.shape[1:]
         y, x = rows.samples.T[:, self.row], columns.samples.T.take(self.column, axis=1, mode="clip")
         read = samples.ravel()[((self.logit * height + y) * width)[:, None] + x]
-        # An infinite logit times a weight of 0 would be no number.
+        # Logits are clipped, because an infinite logit times a weight of 0 would be NaN.
         np.clip(read, -_LARGE, _LARGE, out=read)
         weights_y, weights_x = rows.weights[:, :, self.row], columns.weights.take(self.column, axis=2, mode="clip")
         wide = read[:, None, 0] * weights_x[:, 0]
@@ -270,12 +280,12 @@ class _Cells:
         return values
 
     def count(self, above: Bools) -> Ints:
-        """Count the pixels of each outline that are true in ``above``, shape (Ry, Rx, N)."""
+        """Return the number of pixels of each outline that are true in ``above``, which has shape (Ry, Rx, N)."""
         pixels = (above & self.real_y[:, None] & self.real_x).reshape(-1, len(self.row))
         return np.add.reduceat(pixels.sum(axis=0, dtype=np.int32), self.bounds[:-1], dtype=np.int64)
 
     def masks(self, foreground: Bools, keep: Bools, rows: Axis, columns: Axis) -> Iterator[tuple[int, Mask]]:
-        """Yield the masks that are to be kept and not empty, given which pixels are foreground, shape (Ry, Rx, N)."""
+        """Yield the masks that are kept and not empty, given which pixels are foreground, shape (Ry, Rx, N)."""
         foreground = foreground & self.real_x[0]
         follows = (np.diff(self.outline) == 0) & (np.diff(self.row) == 0) & (np.diff(self.column) == 1)
         before = np.empty_like(foreground)
@@ -294,24 +304,24 @@ class _Cells:
         bounds = np.searchsorted(outline, np.arange(len(self.bounds)))
         for number, (low, high) in enumerate(pairwise(bounds.tolist())):
             if low < high:
-                # A copy, so that one mask that is kept does not keep them all in memory.
+                # Each mask gets a copy. A view would keep the runs of all masks in memory.
                 yield number, Mask(runs[low:high].copy())
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How the pixels of one axis are made of its samples, in cells of neighbouring pixels that read the same samples.
+    """Weights with which the pixels of one axis are computed from its samples. Pixels that read the same samples form a cell.
 
     Attributes
     ----------
     samples : ndarray of int, shape (C, T)
-        What each cell reads, rising along both axes.
+        The samples that each cell reads, rising along both axes.
     weights : ndarray of float32, shape (R, T, C)
-        Of each sample for each pixel of a cell; a cell with fewer than ``R`` pixels repeats its last.
+        Weight of each sample for each pixel of a cell. A cell with fewer than ``R`` pixels repeats its last one.
     first : ndarray of int, shape (C + 1,)
-        Where each cell's pixels start, and where the axis ends.
+        The first pixel of each cell, and the number of pixels of the axis.
     sizes : ndarray of int, shape (C,)
-        Pixels of each cell.
+        Number of pixels of each cell.
     """
 
     samples: NDArray[np.int64]
@@ -320,7 +330,7 @@ class Axis:
     sizes: NDArray[np.int64]
 
     def cells_that_read(self, has: NDArray[np.bool_]) -> slice:
-        """Return the cells between the first and the last that read any of the samples in ``has``."""
+        """Return the cells between the first and the last one that read any of the samples in ``has``."""
         where = np.flatnonzero(has)
         if len(where) == 0:
             return slice(0, 0)
@@ -330,23 +340,23 @@ class Axis:
 
 @lru_cache(maxsize=64)
 def bilinear_axis(count: int, input_size: int, window: int, length: int) -> Axis:
-    """Compose the steps: ``count`` samples to ``input_size``, the padding cropped, then to ``length`` pixels.
+    """Compose the two interpolation steps: ``count`` samples to ``input_size``, padding removed, then to ``length`` pixels.
 
     Parameters
     ----------
     count : int
-        Samples over the model's whole input, up to ``input_size``.
+        Number of samples over the model's whole input, at most ``input_size``.
     input_size : int
         Side of the model's input, in pixels.
     window : int
         Side of the window that was resized to ``input_size``, in raster pixels.
     length : int
-        Pixels of the window that are real, from its start.
+        Number of pixels of the window before the padding.
 
     Returns
     -------
     Axis
-        Of ``length`` pixels. Where ``window`` equals ``input_size`` there is no second step, as in the reference.
+        An axis of ``length`` pixels. If ``window`` equals ``input_size`` there is no second step, as in the reference.
     """
     cell, weights = _bilinear(count, input_size)
     if window != input_size:
@@ -368,9 +378,9 @@ def bilinear_axis(count: int, input_size: int, window: int, length: int) -> Axis
 
 
 def _bilinear(count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the first sample of each of ``length`` pixels, -1 left of the first, and the weights of it and the next.
+    """Return the first sample of each of ``length`` pixels (-1 before the first sample), and the weights of it and the next.
 
-    torch's own arithmetic, float32 with a fused multiply and subtract: an error in the weights would move outlines.
+    The arithmetic is that of torch, in float32 with a fused multiply and subtract. Other weights would move outlines.
     """
     if count == length:
         return np.arange(length), np.ones((length, 1), dtype=np.float32)

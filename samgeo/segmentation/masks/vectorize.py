@@ -1,10 +1,10 @@
-"""Runs to polygons along pixel edges, exact and valid, many masks at once and never a frame.
+"""Conversion of masks from runs to polygons along pixel edges: exact and valid, for many masks at once, without images.
 
-On the grid line between two rows of pixels, an end of a run that only one of the rows has is a corner of the outline. An end
-that both rows have is a straight vertical edge where it is the same kind of end, and a saddle, where two pixels touch at a
-corner, where one row starts and the other stops: a saddle is two corners in one place. Corners of a line pair up from left
-to right into horizontal edges, and corners of a column from top to bottom into vertical ones; following the two in turn
-gives the rings.
+Consider the grid line between two rows of pixels. If only one of the rows has an end of a run at a place, the place is a corner
+of the outline. If both rows have the same kind of end there, it is on a straight vertical edge. If one row starts and the other
+stops there, two pixels touch at a corner: the place is a saddle, which counts as two corners. The corners of a line, taken in
+pairs from left to right, are the ends of horizontal edges; the corners of a column, in pairs from top to bottom, are the ends
+of vertical edges. The rings follow horizontal and vertical edges in turn.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ __all__ = ["georeference", "polygons"]
 
 Ints = NDArray[np.int64]
 
-# Corners carry two bits beside their place in an int64.
+# A corner is its position and two more bits in an int64.
 _MOST_PLACES = 1 << 60
 
 
 @timed("vectorize")
 def polygons(masks: Sequence[Mask]) -> NDArray[np.object_]:
-    """Outline masks along pixel edges.
+    """Return the outlines of masks as polygons along pixel edges.
 
-    Foreground is 4-connected: pixels that touch only at a corner belong to separate parts, whose outlines touch there.
-    Every geometry is valid, covers exactly the mask's pixels, and has a vertex only where its outline turns.
+    Foreground is 4-connected: pixels that touch only at a corner belong to separate parts, whose outlines touch there. Every
+    geometry is valid, covers exactly the mask's pixels, and has a vertex only where its outline turns.
 
     Parameters
     ----------
@@ -47,13 +47,23 @@ def polygons(masks: Sequence[Mask]) -> NDArray[np.object_]:
     Returns
     -------
     ndarray of shapely Polygon or MultiPolygon, shape (len(masks),)
-        In integer pixel coordinates, x right and y down. Exteriors have a negative signed area here, holes a positive one, so
-        that a transform to north-up coordinates makes exteriors run counter-clockwise. An empty mask gives an empty Polygon.
+        In integer pixel coordinates, x to the right and y down. Exteriors have a negative signed area here, holes a positive
+        one, so that exteriors run counter-clockwise after a transform to north-up coordinates. An empty mask gives an empty
+        Polygon.
 
     Raises
     ------
     OptionError
-        If the masks together span more than 2**60 pixels, counting the rows of all and the columns of the widest.
+        If the masks together span more than 2**60 pixels: the rows of all masks times the columns of the widest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks.mask import Mask
+    >>> from samgeo.segmentation.masks.vectorize import polygons
+    >>> (outline,) = polygons([Mask.from_array(np.ones((2, 3), dtype=bool))])
+    >>> outline.bounds, outline.area
+    ((0.0, 0.0, 3.0, 2.0), 6.0)
     """
     import shapely
 
@@ -85,7 +95,7 @@ def polygons(masks: Sequence[Mask]) -> NDArray[np.object_]:
 
 
 def georeference(geometries: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
-    """Take geometries from pixels to the coordinates of a raster's CRS.
+    """Transform geometries from pixels to the coordinates of a raster's CRS.
 
     Parameters
     ----------
@@ -97,12 +107,12 @@ def georeference(geometries: NDArray[np.object_], transform: Affine) -> NDArray[
     Returns
     -------
     ndarray of shapely geometries
-        Exteriors run counter-clockwise, holes clockwise, whichever way the transform turns the axes.
+        Exteriors run counter-clockwise and holes clockwise, even if the transform flips an axis.
 
     Raises
     ------
     OptionError
-        If the transform has no area.
+        If the determinant of the transform is 0.
     """
     import shapely
 
@@ -122,10 +132,10 @@ def georeference(geometries: NDArray[np.object_], transform: Affine) -> NDArray[
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Rows of all masks below one another, each mask in its own band of lines, and their runs on one line.
+    """Rows of all masks below one another, with all runs on one line. Each mask has its own band of grid lines.
 
-    Place ``(line, x)`` is ``line * width + x``, with ``x`` counted from the mask's left side. The line below a mask's last row
-    belongs to it too, so that rows of different masks never meet.
+    The position of ``(line, x)`` is ``line * width + x``, with ``x`` counted from the mask's left side. The line below a mask's
+    last row belongs to its band too, so that rows of different masks never touch.
     """
 
     start: Ints
@@ -153,7 +163,7 @@ class _Rows:
         return cls(place + x_start, place + x_stop, width, band, left, top)
 
     def place(self, places: Ints) -> tuple[Ints, Ints, Ints]:
-        """Return x and y in raster pixels, and the mask, of places."""
+        """Return x and y in raster pixels, and the index of the mask, of positions."""
         line, x = np.divmod(places, self.width)
         mask = np.searchsorted(self.band, line, side="right") - 1
         return x + self.left[mask], line - self.band[mask] + self.top[mask], mask
@@ -161,8 +171,8 @@ class _Rows:
     def corners(self) -> Ints:
         """Return corners as ``place * 4 + is_start * 2 + is_below``, sorted.
 
-        ``is_start`` is the kind of the run's end, ``is_below`` whether the run lies below the line. In this order the stop of a
-        saddle precedes its start: the edge on its left then meets the pixel on its left, and diagonal pixels stay apart.
+        ``is_start`` is the kind of the run's end, ``is_below`` whether the run is below the line. In this order the stop of a
+        saddle is before its start: the edge on its left then joins the pixel on its left, and diagonal pixels are separated.
         """
         ends = np.concatenate([self.stop * 4, self.start * 4 + 2])
         ends = np.sort(np.concatenate([ends + 1, ends + 4 * self.width]))
@@ -172,7 +182,7 @@ class _Rows:
         return ends[~(straight[1:] | straight[:-1])]
 
     def components(self, corners: Ints, masks: Ints) -> Ints:
-        """Return the number of the 4-connected component on whose outline each corner of these masks lies."""
+        """Return the number of the 4-connected component on whose outline each corner of these masks is."""
         wanted = np.isin(self.place(self.start)[2], masks)
         start, stop = self.start[wanted], self.stop[wanted]
         component = connected_runs(start, stop, self.width)
@@ -181,15 +191,15 @@ class _Rows:
 
 
 def _rings(corners: Ints, width: int) -> tuple[Ints, Ints]:
-    """Return the corners (as indices) along all rings, and where in that order each ring starts.
+    """Return the indices of the corners along all rings, and the position in them at which each ring starts.
 
-    Foreground is on the left hand as seen on a screen. No ring passes a place twice.
+    On a screen, foreground is on the left hand of the direction of a ring. No ring passes a place twice.
     """
     line, x = np.divmod(corners >> 2, width)
     by_column = np.argsort((x * (line[-1] + 1) + line) * 2 + (corners & 1))
     across = np.empty(len(corners), dtype=np.int64)
     across[by_column[0::2]], across[by_column[1::2]] = by_column[1::2], by_column[0::2]
-    # Corners 2i and 2i + 1 are the ends of a horizontal edge. Where the foreground lies below, the edge runs to the left.
+    # Corners 2i and 2i + 1 are the ends of a horizontal edge. If the foreground is below it, the edge runs to the left.
     left = corners[0::2]
     tail = np.arange(0, len(corners), 2) + ((left >> 1 & 1) == (left & 1))
     following = (across[tail ^ 1] >> 1).tolist()
@@ -203,14 +213,14 @@ def _rings(corners: Ints, width: int) -> tuple[Ints, Ints]:
         edge, following[start] = following[start], -1
         while edge != start:
             edges.append(edge)
-            # The right side is evaluated first, then assigned from left to right.
+            # Python evaluates the right side first, so the successor is read before it is overwritten.
             following[edge], edge = -1, following[edge]
     tail = tail[edges]
     return _simple(np.stack([tail, tail ^ 1], axis=1).ravel(), np.array(starts, dtype=np.int64), corners >> 2)
 
 
 def _simple(vertices: Ints, starts: Ints, places: Ints) -> tuple[Ints, Ints]:
-    """Cut each ring that passes a place twice into rings that do not: a hole then touches its exterior, or another hole."""
+    """Cut each ring that passes a place twice into rings that do not. A hole then touches its exterior or another hole."""
     sizes = np.diff(starts, append=len(vertices))
     ring = np.empty(len(vertices), dtype=np.int64)
     ring[vertices] = np.repeat(np.arange(len(starts)), sizes)
@@ -249,14 +259,14 @@ def _loops(ring: Ints, places: Ints) -> list[Ints]:
 def _signed_areas(x: Ints, y: Ints, starts: Ints) -> Ints:
     following = np.arange(1, len(x) + 1)
     following[np.append(starts[1:], len(x)) - 1] = starts
-    # Edges along x are enough: the area between each and the axis. Differences from a ring's own start keep this within int64.
+    # Only horizontal edges add area between them and the axis. Differences from the ring's start keep the sum within int64.
     return -np.add.reduceat((x[following] - x) * (y - np.repeat(y[starts], np.diff(starts, append=len(x)))), starts)
 
 
 def _group(rows: _Rows, corner: Ints, owner: Ints, is_shell: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """Return the polygon of each ring and the mask of each polygon, given one corner of each ring and its mask.
 
-    Where a mask has several shells, the component on whose outline a hole lies says which shell is its own.
+    If a mask has several shells, a hole belongs to the shell of the component on whose outline it is.
     """
     shells, holes = np.flatnonzero(is_shell), np.flatnonzero(~is_shell)
     polygon = np.empty(len(owner), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Pieces of objects from neighbouring windows and scales, merged to whole objects.
+"""Merging of pieces of objects, from neighbouring windows and scales, to whole objects.
 
 Pieces enter row by row; whole objects leave as soon as no later window can change them.
 """

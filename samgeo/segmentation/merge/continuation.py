@@ -1,8 +1,9 @@
-"""Objects that the edge of a window cut and no neighbour found: the neighbour is asked for the rest.
+"""Continuation of objects that the edge of a window cut and whose rest no neighbouring window found.
 
-Automatic segmentation asks a window with a lattice of points. Where the edge of a window cuts an object, its neighbour usually
-has found the rest by its own points. Where it has not, it is asked again, with what is known: the part of the object that lies
-in both windows. `Ends` says, while a row of windows is merged, which windows to ask about which pieces; `continue_pieces` asks.
+Automatic segmentation prompts each window with a lattice of points. If the edge of a window cuts an object, the neighbouring
+window has usually found the rest with its own points. If it has not, it is prompted again with the part of the object that lies
+in both windows. While a row of windows is merged, `Ends` decides which windows are asked about which pieces, and
+`continue_pieces` computes the answers.
 """
 
 from __future__ import annotations
@@ -51,30 +52,31 @@ if TYPE_CHECKING:
 
 __all__ = ["ContinuationRequest", "Ends", "continue_pieces", "try_to_continue"]
 
-_log = logging.getLogger(__name__)
-
-# An answer that is this similar to a mask that its window gave before is that mask.
+# An answer with at least this IoU with an earlier mask of its window is treated as the same mask.
 SAME_IOU = 0.8
 
-# How often an object is continued while one row of windows is merged: a background that fills the raster would never end.
+# Limit of requests for one object while one row of windows is merged. Without it, a background that fills the raster would be
+# continued through all windows.
 MOST_ASKS = 64
 
-# Pieces that are asked again have ranks behind those that their window gave at first; no window has as many masks.
+# Ranks of continued pieces start here, after the ranks of all masks that a window finds by itself.
 FIRST_RANK = 1 << 24
 
-# Prompts decoded together, and points of a window's own that are asked about one piece.
+# Number of prompts that are decoded together, and of lattice points of a window that are prompted for one piece.
 PROMPTS_AT_ONCE = 32
 OWN_POINTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ContinuationRequest:
-    """A window, and the pieces of other windows that may go on in it.
+    """A request to a window: the pieces of other windows that may continue in it.
 
     Attributes
     ----------
     window : (int, int)
+        Row and column of the window.
     pieces : tuple of Piece
+        The cut pieces of other windows.
     """
 
     window: tuple[int, int]
@@ -82,17 +84,18 @@ class ContinuationRequest:
 
 
 class Ends:
-    """The cut ends of the objects of a row that is being merged.
+    """The cut ends of the objects in the row that is being merged; it makes requests and takes the answers.
 
     Parameters
     ----------
     merger : Merger
-        It has begun the row.
+        A merger that has begun the row.
     levels : Levels
+        The windows of all scales.
     row : int
         The row of windows.
     missing : container of (int, int)
-        Windows that could not be read or computed: they are not asked.
+        Windows that could not be read or computed. They get no requests.
     """
 
     def __init__(self, merger: Merger, levels: Levels, row: int, *, missing: Container[tuple[int, int]] = ()) -> None:
@@ -101,13 +104,13 @@ class Ends:
         self._count: dict[int, int] = defaultdict(int)
         self._ranks: dict[tuple[int, int], int] = defaultdict(int)
         above = levels.row_above(row)
-        # Pieces of rows before were asked about then, except where they reach into this row.
+        # Requests about pieces of earlier rows were made when those rows were merged. Only windows of this row are new to them.
         self._old = set() if above is None else {id(one) for one in merger.pieces_of_row(above)}
         self._open = [one for one in merger.pieces_of_row(row) if one.cut]
         self._open += [] if above is None else [one for one in merger.pieces_of_row(above) if one.cut]
 
     def asks(self) -> list[ContinuationRequest]:
-        """Return which windows to ask next, in their order; nothing where no object goes on."""
+        """Return the next requests, ordered by window; an empty list if no object can be continued."""
         found: dict[tuple[int, int], list[Piece]] = defaultdict(list)
         taken: set[tuple[int, tuple[int, int]]] = set()
         still_open = []
@@ -118,7 +121,8 @@ class Ends:
             left = self._left(piece, component)
             if left.is_empty:
                 continue
-            # Lists of members come and go when objects are joined; their first pieces stay.
+            # Joining objects replaces lists of pieces, but the first piece of a list stays the same, so it identifies the
+            # object.
             key = id(component[0])
             waiting = False
             for window in self._owners(piece, left):
@@ -138,15 +142,15 @@ class Ends:
         return [ContinuationRequest(window, tuple(found[window])) for window in sorted(found)]
 
     def answer(self, ask: ContinuationRequest, answers: Sequence[Piece | None]) -> None:
-        """Take the answers of a window, one for each piece that it was asked about."""
+        """Take the answers of a window, one for each piece of the request."""
         for piece, answer in zip(ask.pieces, answers, strict=True):
             if answer is not None:
                 self._take(piece, answer)
 
     def _take(self, piece: Piece, answer: Piece) -> None:
-        """Join a piece with its continuation, or with the object that this is the same as.
+        """Join a piece with its continuation, or with the object that equals the continuation.
 
-        An object that some window saw whole stays as it is: an answer neither replaces it nor joins two such objects.
+        An object that some window shows completely is not changed: an answer neither replaces it nor joins two such objects.
         """
         merger = self._merger
         twins = [one for one in merger.pieces_of(answer.window) if iou(one.mask, answer.mask) >= SAME_IOU]
@@ -164,21 +168,21 @@ class Ends:
                 self._open.append(answer)
 
     def _goes_on(self, component: Sequence[Piece]) -> bool:
-        """Whether an object has a cut end about which none of its pieces says more."""
+        """Whether an object has a cut end that no other piece of it covers."""
         return all(one.cut for one in component) and any(not self._left(one, component).is_empty for one in component)
 
     def _left(self, piece: Piece, component: Iterable[Piece]) -> Mask:
-        """Return the cut pixels of a piece about which no other piece of its scale or a finer one says more.
+        """Return the cut pixels of a piece that no other piece of its scale or of a finer scale covers.
 
-        A piece of a coarser scale does not count: where it is cut in its turn, its own continuation may be too thin for its
-        scale, and is left to the finer one.
+        Pieces of coarser scales are ignored. If such a piece is cut itself, its continuation may be too thin for its scale, and
+        is then left to the finer scale.
         """
         level = self._levels.level(piece.window[0])
         others = (one for one in component if one is not piece and self._levels.level(one.window[0]) <= level)
         return uncovered(piece, others, self._levels)
 
     def _owners(self, piece: Piece, left: Mask) -> Iterable[tuple[int, int]]:
-        """Give the windows, read before or in this row, in whose cores pixels of a piece lie."""
+        """Give the neighbouring windows, read so far, in whose cores uncovered cut pixels of a piece lie."""
         for window in self._levels.beside(*piece.window):
             if window[0] > self._row or window in self._missing or (id(piece) in self._old and window[0] != self._row):
                 continue
@@ -186,7 +190,7 @@ class Ends:
                 yield window
 
     def _ranked(self, piece: Piece) -> Piece:
-        """Give a piece a rank behind those that its window gave before."""
+        """Return a piece with a rank after all earlier ranks of its window."""
         self._ranks[piece.window] += 1
         return replace(piece, rank=FIRST_RANK * (self._row + 1) + self._ranks[piece.window])
 
@@ -194,7 +198,7 @@ class Ends:
 def try_to_continue(
     raster: Raster, model: Segmenter | ModelReference, plan: Plan, ask: ContinuationRequest
 ) -> list[Piece | None] | Failure:
-    """Do `continue_pieces`; where that fails twice, return why."""
+    """Answer a request with `continue_pieces`; return a failure if that raises an error twice."""
     limit_worker_block_cache(plan.cache_bytes)
     reason = ""
     for _ in range(ATTEMPTS):
@@ -210,29 +214,33 @@ def try_to_continue(
 
 @timed("pieces")
 def continue_pieces(raster: Raster, model: Segmenter, plan: Plan, ask: ContinuationRequest) -> list[Piece | None]:
-    """Ask a window for the rest of pieces that the edges of other windows cut.
+    """Find the rest of cut pieces in a neighbouring window.
 
-    The model is given the part of a piece that lies in both windows, as its innermost point and a soft mask, and is asked for
-    one answer and for several. Where only points in an area of interest were asked, the window's own points on that part are
-    asked too. Of the answers that pass the gates, the one with the largest product of predicted IoU and agreement with the
-    piece is taken.
+    The part of a piece that lies in both windows is given to the model as its innermost point and a soft mask. The model is
+    asked for one mask and for several masks. If an area of interest restricts the points, the lattice points of the window on
+    this part are prompted too. Of the answers that pass the thresholds, the one with the largest product of predicted IoU and
+    agreement with the piece is taken.
 
     Parameters
     ----------
     raster : Raster
+        The raster.
     model : Segmenter
+        The model.
     plan : Plan
+        Windows and thresholds.
     ask : ContinuationRequest
+        The window, and the pieces that may continue in it.
 
     Returns
     -------
     list of Piece or None
-        For each piece of the ask; None where the model sees nothing of it in the window.
+        One item for each piece of the request; None if the model finds no continuation in the window.
 
     Raises
     ------
     RasterError
-        If the window has to be read again, and cannot be.
+        If the window has to be read again and cannot be read.
     """
     window = _window(raster, model, plan, ask.window)
     here = plan.levels.rect(*ask.window)
@@ -254,7 +262,7 @@ def continue_pieces(raster: Raster, model: Segmenter, plan: Plan, ask: Continuat
 
 
 def _window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]) -> Encoded:
-    """Return a window that this process has encoded, or encode it again."""
+    """Return the window from the cache of this process, or encode it again."""
 
     def make() -> Encoded:
         scale, lattice, row = plan.levels.locate(index[0])
@@ -272,7 +280,7 @@ def _window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]
 
 
 def _valid_mask(window: Encoded, plan: Plan, index: tuple[int, int]) -> Mask:
-    """Return where a window has data, in raster pixels."""
+    """Return the pixels of a window that have data, in raster pixels."""
     scale, _, _ = plan.levels.locate(index[0])
     height, width = window.size
     valid = Mask.from_array(np.ascontiguousarray(window.valid[:height, :width]))
@@ -282,7 +290,7 @@ def _valid_mask(window: Encoded, plan: Plan, index: tuple[int, int]) -> Mask:
 def _prompts(
     model: Segmenter, plan: Plan, index: tuple[int, int], window: Encoded, seen: Sequence[Mask]
 ) -> list[tuple[NDArray[np.int64], dict[str, Any]]]:
-    """Return batches of prompts: which of the masks each is for, and what the model is given."""
+    """Return batches of prompts: for each batch, the index of the mask of each prompt, and the arguments for the model."""
     lattice = plan.levels.locate(index[0])[1]
     origin = np.array([window.rect.x0, window.rect.y0], dtype=np.float64)
     scale = np.float32(model.input_size / lattice.window)
@@ -313,7 +321,7 @@ def _prompts(
 
 
 def _on(mask: Mask, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether points in raster pixels lie on a mask."""
+    """Return which points, given in raster pixels, are on a mask."""
     rect = mask.rect
     column, row = np.floor(points).astype(np.int64).T
     inside = (column >= rect.x0) & (column < rect.x1) & (row >= rect.y0) & (row < rect.y1)
@@ -325,7 +333,7 @@ def _on(mask: Mask, points: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _answers(
     model: Segmenter, plan: Plan, window: Encoded, index: tuple[int, int], given: dict[str, Any]
 ) -> Iterator[tuple[int, Piece]]:
-    """Decode a batch of prompts; give what passes the gates, with the place of its prompt."""
+    """Decode a batch of prompts; give each piece that passes the thresholds, with the index of its prompt."""
     gates, (scale, lattice, _) = plan.gates, plan.levels.locate(index[0])
     with turn(model), stage("decode", getattr(model, "device", None)):
         logits, predicted = decode(model, window.embedding, **given)

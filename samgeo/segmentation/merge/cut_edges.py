@@ -1,8 +1,8 @@
-"""Where the edge of a window may have cut a mask, and whether an object is complete in spite of that.
+"""Detection of places where the edge of a window may have cut an object, and of objects that are complete nevertheless.
 
-A window shows nothing behind its edges, and a mask that ends within a few pixels of one may well go on there. Such pixels of a
-mask are its *cut* pixels. An object is complete when every cut pixel of its pieces was also seen, away from the edges, by
-another window that has a piece of the object: that window shows whether the object goes on, and where it ends.
+A window shows nothing beyond its edges, so a mask that ends within a few pixels of an edge may continue beyond it. Such pixels
+of a mask are its *cut* pixels. An object is complete if every cut pixel of its pieces is also shown, away from the edges, by
+another window that has a piece of the object. That window shows whether the object continues and where it ends.
 """
 
 from __future__ import annotations
@@ -24,35 +24,36 @@ if TYPE_CHECKING:
 
 __all__ = ["EDGE_PX", "border", "cut_pixels", "dilated", "edge_px", "trimmed", "uncovered"]
 
-# A mask that ends within one cell of a model's low-resolution logits from the edge may well go on behind it.
+# A mask that ends within one cell of a model's low-resolution logits from the edge may continue beyond it.
 EDGE_PX = 4
 
 _NOTHING = Mask(np.empty((0, 3), dtype=np.int32))
 
 
 def edge_px(overlap: int) -> int:
-    """Return how near to a window's edge a mask counts as cut, in pixels that the model saw.
+    """Return the distance from a window's edge within which a mask counts as cut, in pixels that the model sees.
 
-    At most half of the overlap, so that what is near the edge of a window is not near the edge of its neighbour.
+    It is at most half of the overlap, so that a place near the edge of a window is not near the edge of its neighbour.
 
     Parameters
     ----------
     overlap : int
-        Pixels, as the model saw them, that neighbouring windows share.
+        Number of pixels, as the model sees them, that neighbouring windows share.
     """
     return max(min(EDGE_PX, overlap // 2), 1)
 
 
 def border(known: NDArray[np.bool_], edge: int = EDGE_PX, scale: int = 1) -> Mask:
-    """Return the pixels of a window that lie near an edge behind which the raster has data.
+    """Return the pixels of a window that are near an edge beyond which the raster has data.
 
     Parameters
     ----------
     known : ndarray of bool, shape (W + 2, W + 2)
-        Where the raster has data: the window, in squares of ``scale`` x ``scale`` pixels, and one square more on every side.
+        Where the raster has data: the window, in cells of ``scale`` x ``scale`` pixels, and one more cell on every side.
     edge : int, default `EDGE_PX`
-        How near, in squares.
+        Distance from the edge, in cells.
     scale : int, default 1
+        Side of a cell in raster pixels.
 
     Returns
     -------
@@ -69,7 +70,7 @@ def border(known: NDArray[np.bool_], edge: int = EDGE_PX, scale: int = 1) -> Mas
 
 
 def cut_pixels(masks: Sequence[Mask], known: NDArray[np.bool_], edge: int = EDGE_PX, scale: int = 1) -> list[Mask]:
-    """Return the pixels at which the edge of their window may have cut masks.
+    """Return the pixels of masks at which the edge of their window may have cut them.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def cut_pixels(masks: Sequence[Mask], known: NDArray[np.bool_], edge: int = EDGE
     Returns
     -------
     list of Mask
-        A part of each mask; empty where it is whole.
+        The cut pixels of each mask; empty if the mask is complete.
     """
     side, near = (known.shape[0] - 2) * scale, edge * scale
     inner = Rect(near, near, side - near, side - near)
@@ -97,23 +98,24 @@ def cut_pixels(masks: Sequence[Mask], known: NDArray[np.bool_], edge: int = EDGE
 
 
 def uncovered(piece: Piece, others: Iterable[Piece], levels: Levels) -> Mask:
-    """Return the cut pixels of a piece about which no other piece of the same object says more.
+    """Return the cut pixels of a piece that no other piece of the same object covers.
 
-    Another piece does where its own window shows the pixel away from its edges, and its mask holds the pixel or ends within
-    `EDGE_PX` of it: two windows seldom draw an outline at the very same pixels.
+    Another piece covers a pixel if its window shows the pixel away from its edges, and its mask contains the pixel or ends
+    within `EDGE_PX` of it. The tolerance is needed because two windows seldom draw an outline at exactly the same pixels.
 
     Parameters
     ----------
     piece : Piece
+        The piece.
     others : iterable of Piece
-        Pieces of the same object.
+        Other pieces of the same object.
     levels : Levels
-        The windows.
+        The windows of all scales.
 
     Returns
     -------
     Mask
-        Empty where every cut pixel is covered.
+        Empty if every cut pixel is covered.
     """
     left = piece.cut_at
     for other in others:
@@ -136,7 +138,7 @@ def uncovered(piece: Piece, others: Iterable[Piece], levels: Levels) -> Mask:
 
 
 def _shown(piece: Piece, levels: Levels) -> Rect:
-    """Return the part of a piece's window that is away from its edges, but for those that are the raster's."""
+    """Return the part of a piece's window that is away from its edges. Edges that are edges of the raster do not count."""
     scale, lattice, _ = levels.locate(piece.window[0])
     rect, (height, width) = levels.rect(*piece.window), levels.shape
     edge = edge_px(lattice.overlap // scale) * scale
@@ -149,7 +151,7 @@ def _shown(piece: Piece, levels: Levels) -> Rect:
 
 
 def dilated(mask: Mask, reach: int) -> Mask:
-    """Grow a mask by ``reach`` pixels to every side, corners included."""
+    """Return a mask grown by ``reach`` pixels in all eight directions."""
     runs = mask.runs
     if not len(runs) or reach == 0:
         return mask
@@ -161,22 +163,22 @@ def dilated(mask: Mask, reach: int) -> Mask:
 
 
 def trimmed(pieces: Sequence[Piece], levels: Levels) -> list[Piece]:
-    """Take from pieces what ends at the edge of their window, where another window shows it whole and does not count it in.
+    """Remove parts of pieces at the edge of their window that another window shows completely and leaves out.
 
-    Near its edges a window shows little of what surrounds a pixel. Where two windows disagree there about an object, and the
-    region in which they disagree lies away from the edges of one of them, that one is right.
+    Near its edges a window shows little of the surroundings of a pixel. If two windows disagree there about an object, and the
+    region in which they disagree is away from the edges of one of them, this window is right.
 
     Parameters
     ----------
     pieces : sequence of Piece
-        Of one object.
+        Pieces of one object.
     levels : Levels
-        The windows.
+        The windows of all scales.
 
     Returns
     -------
     list of Piece
-        As many; those that lose pixels have fewer cut pixels, too.
+        As many pieces as given. Removed pixels are also removed from ``cut_at``.
     """
     if len(pieces) == 1:
         return list(pieces)

@@ -1,4 +1,4 @@
-"""When two pieces are of the same object: compared where both are known."""
+"""Decision whether two pieces are the same object, by their IoU over the pixels where both are known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ __all__ = ["known_iou", "same_across", "same_beside"]
 def known_iou(one: Piece, here: Rect, other: Piece, there: Rect) -> float:
     """Return the IoU of two pieces over the pixels where both are known.
 
-    A cut piece is known inside its window, ``here`` for ``one`` and ``there`` for the other; a complete one everywhere.
+    A cut piece is known only inside its window, which is ``here`` for ``one`` and ``there`` for ``other``. A complete piece is
+    known everywhere.
     """
     a = one.mask.clip(there) if other.cut else one.mask
     b = other.mask.clip(here) if one.cut else other.mask
@@ -31,7 +32,7 @@ def known_iou(one: Piece, here: Rect, other: Piece, there: Rect) -> float:
 def same_beside(
     pieces: Sequence[Piece], here: Rect, others: Sequence[Piece], there: Rect, min_iou: float
 ) -> Iterator[tuple[Piece, Piece]]:
-    """Give the pairs, one from each of two neighbouring windows of a scale, that are the same object."""
+    """Give the pairs of pieces, one from each of two neighbouring windows of a scale, that are the same object."""
     if not pieces or not others:
         return
     for index, other_index in _boxes_meet(_boxes(pieces), _boxes(others)):
@@ -43,24 +44,30 @@ def same_beside(
 def same_across(
     pieces: Sequence[Piece], here: Rect, others: Sequence[Piece], there: Rect, min_iou: float, *, least_strip: int
 ) -> Iterator[tuple[Piece, Piece]]:
-    """Give the pairs, one from each of two windows of different scales, that are the same object.
+    """Give the pairs of pieces, one from each of two windows of different scales, that are the same object.
 
-    Many small pieces of one meet a few large ones of the other: what areas alone rule out is not compared.
+    A fine window has many small pieces, a coarse one a few large ones. Pairs that cannot match because of their areas are not
+    compared.
 
     Parameters
     ----------
     pieces, others : sequence of Piece
-        Of the windows ``here`` and ``there``.
+        Pieces of the windows ``here`` and ``there``.
+    here, there : Rect
+        The windows, in raster pixels.
     min_iou : float
+        Smallest IoU of two pieces that are the same object.
     least_strip : int
-        Two cut pieces are compared where their windows share at least so many pixels across: in less, anything looks alike.
+        Two cut pieces are compared only if the shared part of their windows is at least so many pixels wide and high. In a
+        narrower part different objects look alike.
     """
     if not pieces or not others:
         return
     within = [other.mask.clip(here) for other in others]
     area, inside = _areas(piece.mask for piece in pieces)[:, None], _areas(within)
     one_cut, other_cut = np.array([one.cut for one in pieces])[:, None], np.array([other.cut for other in others])
-    # What of the other is known here; and at most what both share, and of what complete others are measured by.
+    # Upper bounds from areas: ``known`` is the area of the other piece where both are known, ``shared`` is at least the area of
+    # the intersection. The IoU cannot exceed ``shared`` over the known area of either piece.
     known = np.where(one_cut, inside, _areas(other.mask for other in others))
     shared = np.minimum(area, inside)
     may = (shared > 0) & (shared >= min_iou * known) & (other_cut | (shared >= min_iou * area))
@@ -87,7 +94,7 @@ def _boxes_of(masks: Iterable[Mask]) -> NDArray[np.int64]:
 def _boxes_meet(
     boxes: NDArray[np.int64], others: NDArray[np.int64], also: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
-    """Return the pairs of boxes that share pixels, shape (N, 2)."""
+    """Return the index pairs of boxes that share pixels, shape (N, 2)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     meet = (low < high).all(axis=2)

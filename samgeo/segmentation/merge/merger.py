@@ -1,4 +1,4 @@
-"""One object again from the pieces that windows saw, streaming down the rows of windows."""
+"""The merger: it joins pieces of neighbouring windows to whole objects, one row of windows at a time."""
 
 from __future__ import annotations
 
@@ -17,29 +17,50 @@ __all__ = ["MERGE_IOU", "Merger", "Piece", "Segment", "merge", "place"]
 def merge(
     rows: Iterable[Mapping[int, Sequence[Piece]]], levels: Levels, *, min_iou: float = MERGE_IOU
 ) -> Iterator[list[Segment]]:
-    """Join the pieces of one object, row of windows by row of windows.
+    """Merge the pieces of each object, one row of windows at a time.
 
-    Two pieces from neighbouring windows are the same object when their IoU reaches ``min_iou`` over the pixels where both
-    are known: a cut piece is known inside its own window alone, a complete one everywhere. Components of that relation are
-    objects. If a component has complete members, the best one stands for it; if all are cut, their union does. Pieces of
-    windows of several scales are compared in the same way, and become objects as `scale_views.objects` says.
+    Two pieces from neighbouring windows are the same object if their IoU is at least ``min_iou`` over the pixels where both are
+    known. A cut piece is known only inside its window, a complete piece everywhere. The connected components of this relation
+    are the objects. If a component has complete pieces, the best of them is the object; if all pieces are cut, their union is.
+    Pieces of windows of several scales are compared in the same way, and `scale_views.objects` makes objects of them.
 
-    A component is given out as soon as no unread window can touch it: memory holds the pieces along the last row of each
-    scale alone.
+    A component is given as soon as no unread window can touch it. Memory holds only the pieces along the last row of each
+    scale.
 
     Parameters
     ----------
     rows : iterable of mapping
         For each row of windows, from the top, the pieces of each column.
     levels : Levels
-        The windows.
+        The windows of all scales.
     min_iou : float, default 0.5
-        When two pieces are the same object.
+        Smallest IoU of two pieces that are the same object.
 
     Yields
     ------
     list of Segment
-        The objects that closed with this row, from top to bottom, then left to right.
+        The objects that closed with this row, from top to bottom, then from left to right.
+
+    Examples
+    --------
+    Two neighbouring windows of 8 x 8 pixels share 4 columns. Each sees one end of a bar and cuts it at its own edge.
+
+    >>> import numpy as np
+    >>> from samgeo.geo.grid import Lattice, Rect
+    >>> from samgeo.geo.levels import Levels
+    >>> from samgeo.segmentation.masks.mask import Mask
+    >>> from samgeo.segmentation.merge.merger import merge
+    >>> from samgeo.segmentation.merge.piece import Piece
+    >>> lattice = Lattice((8, 12), window=8, overlap=4)
+    >>> bar = Mask.from_array(np.ones((2, 10), dtype=bool), x0=1, y0=3)
+    >>> left, right = bar.clip(lattice.rect(0, 0)), bar.clip(lattice.rect(0, 1))
+    >>> pieces = {
+    ...     0: [Piece(left, 0.9, 0.9, (0, 0), 0, cut_at=bar.clip(Rect(6, 0, 8, 8)))],
+    ...     1: [Piece(right, 0.9, 0.9, (0, 1), 0, cut_at=bar.clip(Rect(4, 0, 6, 8)))],
+    ... }
+    >>> for objects in merge([pieces], Levels.of(lattice)):
+    ...     print([(one.mask == bar, one.complete) for one in objects])
+    [(True, True)]
     """
     merger = Merger(levels, min_iou=min_iou)
     for pieces in rows:
@@ -49,21 +70,21 @@ def merge(
 
 
 class Merger:
-    """What `merge` does, a row at a time, for those who have to stop between two rows and go on later.
+    """Merges rows of windows like `merge`, but one call for each row, so that merging can stop after a row and continue later.
 
-    A row is added with `add`. Or in three steps, to ask windows again for objects that the edges of other windows cut: `begin`
-    the row, `insert` further pieces of windows of this row or of rows before as often as there are, and `finish` it.
+    Call `add` for each row. Or use three steps, to insert further pieces of objects that the edges of windows cut: `begin` the
+    row, `insert` further pieces of windows of this row or of earlier rows, and `finish` the row.
 
     Parameters
     ----------
     levels : Levels
-        The windows.
+        The windows of all scales.
     min_iou : float, default 0.5
-        When two pieces are the same object.
+        Smallest IoU of two pieces that are the same object.
     row : int, default 0
         The first row of windows that will be added.
     components : iterable of sequences of Piece
-        `components` of another merger after the rows before.
+        The `components` of another merger after the previous row.
     """
 
     def __init__(
@@ -80,7 +101,7 @@ class Merger:
 
     @property
     def components(self) -> list[list[Piece]]:
-        """The pieces that an unread window may still touch, by object."""
+        """The pieces of each open object, that is, each object that an unread window may still touch."""
         return self._components
 
     def add(self, pieces: Mapping[int, Sequence[Piece]]) -> list[Segment]:
@@ -96,20 +117,21 @@ class Merger:
             self._put((self._row, column), pieces[column])
 
     def insert(self, piece: Piece, same: Iterable[Piece]) -> None:
-        """Add a further piece of a window that was added before, while a row is under way.
+        """Insert a further piece of a window that was added before; a row must be begun.
 
         Parameters
         ----------
         piece : Piece
+            The further piece.
         same : iterable of Piece
-            Pieces of its scale that are the same object. Those of other scales are found by comparison.
+            Pieces of the same scale that are the same object. Those of other scales are found by comparison.
         """
         self._groups.add([piece])
         self._groups.join((piece, one) for one in same)
         self._join_across(piece.window, [piece])
 
     def beside(self, piece: Piece) -> list[tuple[float, Piece]]:
-        """Return pieces of neighbouring windows that are the same object as a piece, with their IoU, the most similar first."""
+        """Return the pieces of neighbouring windows that are the same object, with their IoU, the most similar first."""
         levels, here = self._levels, self._levels.rect(*piece.window)
         found = []
         for window in levels.beside(*piece.window):
@@ -119,36 +141,36 @@ class Merger:
         return sorted(found, key=lambda pair: (-pair[0], pair[1].order))
 
     def component_of(self, piece: Piece) -> list[Piece]:
-        """Return all pieces that are the same object as a piece, while a row is under way."""
+        """Return all pieces that are the same object as a piece; a row must be begun."""
         return self._groups.members_of(piece)
 
     def pieces_of(self, window: tuple[int, int]) -> Sequence[Piece]:
-        """Return the pieces of a window that are still open or of the row under way."""
+        """Return the pieces of a window that are open or belong to the row that was begun."""
         return self._groups.pieces_of(window)
 
     def pieces_of_row(self, row: int) -> list[Piece]:
-        """Return the pieces of all windows of a row that are still open or under way, from left to right."""
+        """Return the pieces of all windows of a row that are open or belong to the row that was begun, from left to right."""
         return [piece for column in range(self._levels.columns_of(row)) for piece in self._groups.pieces_of((row, column))]
 
     def join(self, one: Piece, other: Piece) -> None:
-        """Say that two pieces are the same object."""
+        """Mark two pieces as the same object."""
         self._groups.join([(one, other)])
 
     @timed("merge")
     def finish(self) -> list[Segment]:
-        """Return the objects that close with the row under way, in order."""
+        """Finish the row, and return the objects that close with it, in order."""
         closed, self._components = self._groups.split(self._levels.next_top(self._row), self._levels)
         self._row += 1
         return _segments(closed, self._levels, self._min_iou)
 
     @timed("merge")
     def close(self) -> list[Segment]:
-        """Return what is still open as objects, in order."""
+        """Return all open objects, in order."""
         closed, self._components = self._components, []
         return _segments(closed, self._levels, self._min_iou)
 
     def _put(self, window: tuple[int, int], pieces: Sequence[Piece]) -> None:
-        """Add pieces of one window, and join them with the pieces of other windows that are the same objects."""
+        """Add the pieces of one window, and join them with the pieces of other windows that are the same objects."""
         levels, groups, min_iou = self._levels, self._groups, self._min_iou
         groups.add(pieces)
         if not pieces:
@@ -169,7 +191,7 @@ class Merger:
 
 
 class _Groups:
-    """Union-find over the pieces of the open components and of the row under way."""
+    """Union-find structure over the pieces of open objects and of the row that was begun."""
 
     def __init__(self, components: Iterable[Sequence[Piece]] = ()) -> None:
         self._pieces: list[Piece] = []
@@ -207,7 +229,7 @@ class _Groups:
                 self._members[low].extend(self._members.pop(high))
 
     def split(self, next_top: int | None, levels: Levels) -> tuple[list[list[Piece]], list[list[Piece]]]:
-        """Return the components that are closed, and those that windows from the line ``next_top`` on may touch."""
+        """Return the closed components, and those that windows from the pixel row ``next_top`` on may still touch."""
         reaching = set() if next_top is None else levels.rows_at(next_top)
         closed: list[list[Piece]] = []
         open_: list[list[Piece]] = []

@@ -1,4 +1,4 @@
-"""What windows saw of objects, and the objects."""
+"""The values of merging: `Piece` is a mask in one window, `Segment` is a whole object of the raster."""
 
 from __future__ import annotations
 
@@ -9,26 +9,36 @@ from samgeo.segmentation.masks.mask import Mask
 
 __all__ = ["MERGE_IOU", "Piece", "Segment", "place"]
 
-# From this IoU on, where both are known, two pieces are the same object.
+# Two pieces are the same object if their IoU, over the pixels where both are known, is at least this value.
 MERGE_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A mask as one window saw it.
+    """A mask of an object as one window shows it.
 
     Attributes
     ----------
     mask : Mask
-        In raster pixels.
+        The pixels, in raster pixels.
     predicted_iou, stability_score : float
-        The model's estimate and the mask's stability.
+        The model's estimate of the IoU, and the mask's stability.
     window : (int, int)
-        Row and column of the window, as `samgeo.geo.levels.Levels` number them.
+        Row and column of the window, as `samgeo.geo.levels.Levels` numbers them.
     rank : int
-        Its place among the window's masks, best first.
+        Position among the window's masks, the best first.
     cut_at : Mask
-        The pixels of the mask at which the window's edge may have cut it: those near an edge behind which the raster has data.
+        The pixels at which the window's edge may have cut the object: those near an edge behind which the raster has data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks.mask import Mask
+    >>> from samgeo.segmentation.merge import Piece
+    >>> mask = Mask.from_array(np.ones((4, 6), dtype=bool))
+    >>> piece = Piece(mask, 0.9, 0.95, window=(0, 0), rank=0, cut_at=mask.clip(mask.rect))
+    >>> piece.mask.area, piece.cut
+    (24, True)
     """
 
     mask: Mask
@@ -40,29 +50,37 @@ class Piece:
 
     @property
     def cut(self) -> bool:
-        """Whether the window's edge may have cut it."""
+        """Whether the window's edge may have cut the object."""
         return not self.cut_at.is_empty
 
     @property
     def order(self) -> tuple[float, tuple[int, int], int]:
-        """Best first: predicted IoU, then window, then place in it. A total order."""
+        """Sort key: falling predicted IoU, then window, then rank. It is a total order."""
         return -self.predicted_iou, self.window, self.rank
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One whole object of the raster.
+    """A whole object of the raster.
 
     Attributes
     ----------
     mask : Mask
-        In raster pixels.
+        The pixels, in raster pixels.
     predicted_iou, stability_score : float
-        Of the piece that stands for it, or the mean over its pieces weighted by their areas.
+        Those of the piece that was chosen for the object, or the means over its pieces, weighted by their areas.
     complete : bool
-        False where the edge of a window may have cut it, and no other window that saw the object shows how it goes on.
+        False if the edge of a window may have cut the object and no other window that shows the object covers this place.
     scale : int, default 1
-        Of the windows that saw it: what they show as one pixel are so many pixels of the raster in both directions.
+        Scale of the windows that found the object: one pixel of such a window is ``scale`` x ``scale`` raster pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation.masks.mask import Mask
+    >>> from samgeo.segmentation.merge import Segment
+    >>> Segment(Mask.from_array(np.ones((4, 6), dtype=bool)), 0.9, 0.95, complete=True).mask.rect
+    Rect(x0=0, y0=0, x1=6, y1=4)
     """
 
     mask: Mask
@@ -73,6 +91,6 @@ class Segment:
 
 
 def place(segment: Segment) -> tuple[int, int, int, int, float, bytes]:
-    """Sort key: where on the raster an object lies, from top to bottom, then left to right. A total order."""
+    """Return a sort key that orders objects from top to bottom, then from left to right. It is a total order."""
     rect = segment.mask.rect
     return rect.y0, rect.x0, rect.y1, rect.x1, -segment.predicted_iou, blake2b(segment.mask.runs.tobytes()).digest()

@@ -1,7 +1,8 @@
-"""Which objects there are among pieces of several scales that hang together.
+"""Objects from pieces of several scales that are connected by matches.
 
-Windows of one scale see an object once, as a complete piece or as cut ones that go on in each other: a view. Views of different
-scales may be of the same object, or of one and a part of it, and those of a chain need not be of the same at all.
+The windows of one scale see an object once, as a complete piece or as several cut pieces that continue each other. This is
+called a view. Matching views of different scales may be the same object, or an object and a part of it. Views that are
+connected only through other views need not be the same object.
 """
 
 from __future__ import annotations
@@ -18,24 +19,25 @@ from samgeo.segmentation.merge.union import whole
 
 __all__ = ["objects"]
 
-# Of the area of a view that is cut: so much must another one hold, to stand for it.
+# A cut view is explained by another view that contains at least this share of its area.
 LEAST_SHARE = 0.5
 
 
 def objects(members: Sequence[Piece], levels: Levels, min_iou: float) -> list[Segment]:
-    """Make objects of pieces that hang together.
+    """Make objects of connected pieces.
 
-    Pieces of one scale are one object. Of several scales, the finest complete view stands for coarser ones that agree with it.
-    What finer scales cut is no object of its own where half of it lies in a coarser view, and draws the edges where it agrees.
+    Pieces of one scale are one object. Among several scales, the finest complete view replaces coarser views that agree with
+    it. Cut pieces of finer scales are no object of their own if half of their area is in a coarser view; where they agree with
+    it, they draw its edges.
 
     Parameters
     ----------
     members : sequence of Piece
-        A component of the relation "the same object".
+        A connected component of the relation "the same object".
     levels : Levels
-        The windows.
+        The windows of all scales.
     min_iou : float
-        When two pieces are the same object.
+        Smallest IoU of two pieces that are the same object.
     """
     if len({levels.level(piece.window[0]) for piece in members}) == 1:
         return [_with_scale(whole(members, levels), levels, members[0])]
@@ -56,20 +58,20 @@ def _with_scale(one: Segment, levels: Levels, piece: Piece) -> Segment:
 
 @dataclass(slots=True, eq=False)
 class _View:
-    """An object as the windows of one scale saw it.
+    """An object as the windows of one scale show it.
 
     Attributes
     ----------
     level : int
-        Which of the scales.
+        Index of the scale.
     pieces : list of Piece
-        The best complete one; or all, if all are cut.
+        The best complete piece, or all pieces if all are cut.
     explained_by : _View or None
-        The coarser view of the same object.
+        The view that contains this view, so that this view is no object of its own.
     best : dict of window to (float, Piece)
-        The cut piece of each finer window that agrees most, and how far: it draws the edges.
+        For each finer window, the cut piece that agrees most, and its agreement. These pieces draw the edges.
     beside : list of Piece
-        Cut pieces of finer scales that belong to it where it saw nothing.
+        Cut pieces of finer scales that belong to the object where this view shows nothing.
     """
 
     level: int
@@ -91,7 +93,7 @@ class _View:
         return [*(piece for _, piece in self.best.values()), *self.beside]
 
     def offer(self, piece: Piece, agreement: float) -> None:
-        """Take a finer piece for its window, unless one there agrees more; of equal ones the better."""
+        """Keep a finer piece for its window, unless another piece there agrees more, or agrees equally and is better."""
         before = self.best.get(piece.window)
         if before is None or (-agreement, piece.order) < (-before[0], before[1].order):
             self.best[piece.window] = agreement, piece
@@ -101,17 +103,17 @@ class _View:
         return sum(piece.mask.area for piece in self.pieces)
 
     def share_in(self, other: _View) -> float:
-        """Return what part of its pieces lies in another view."""
+        """Return the share of this view's area that is in another view."""
         mask = other.pieces[0].mask if len(other.pieces) == 1 else union(piece.mask for piece in other.pieces)
         return sum(intersection_area(piece.mask, mask.clip(piece.mask.rect)) for piece in self.pieces) / self.area
 
 
-# From a piece, by its identity, to the pieces of coarser scales that agree with it.
+# Maps the ``id`` of a piece to the pieces of coarser scales that agree with it.
 _Coarser = dict[int, list[Piece]]
 
 
 def _views(members: Sequence[Piece], levels: Levels, min_iou: float) -> list[_View]:
-    """Return the views that pieces make up, by scale, then as their first pieces are ordered."""
+    """Group pieces into views, ordered by scale and then by the order of their best pieces."""
     members = sorted(members, key=lambda piece: piece.order)
     windows = _by_window(members)
     group = {id(piece): [piece] for piece in members}
@@ -146,7 +148,7 @@ def _agreements(views: Sequence[_View], levels: Levels, min_iou: float) -> _Coar
 
 
 def _without_coarser_doubles(views: Sequence[_View], coarser: _Coarser, levels: Levels, min_iou: float) -> list[_View]:
-    """Return the views without those for which a finer complete one stands, or a better one of the same scale."""
+    """Return the views without those that a finer complete view, or a better one of the same scale, replaces."""
     kept: list[Piece] = []
     doubles: set[int] = set()
     left = []
@@ -169,7 +171,7 @@ def _same(one: Piece, other: Piece, levels: Levels) -> float:
 
 
 def _explain(views: Sequence[_View], coarser: _Coarser, levels: Levels) -> None:
-    """Say, from the coarsest scale down, which views are parts of others, and which pieces draw which."""
+    """Decide, from the coarsest scale to the finest, which views are parts of others, and which pieces draw edges."""
     view_of = {id(piece): view for view in views for piece in view.pieces}
     roots: list[_View] = []
     for view in reversed(views):
@@ -187,16 +189,17 @@ def _explain(views: Sequence[_View], coarser: _Coarser, levels: Levels) -> None:
         root = max(wider, key=view.share_in)
         if view.share_in(root) >= LEAST_SHARE:
             view.explained_by = root
-            # A complete view says itself what belongs to the object; what is cut may have lost the rest at its own edges.
+            # A complete view shows the whole object. A cut view may miss parts at its edges, which the finer pieces add.
             root.beside.extend([] if root.is_complete else alone)
             roots.pop()
     _explain_fragments(roots)
 
 
 def _explain_fragments(roots: Sequence[_View]) -> None:
-    """Say which cut views are fragments of finer ones, of which less than half lies in them.
+    """Find cut views that are fragments of finer views.
 
-    A coarser scale leaves to the finer one what is thin, so that its view of a large object may be a fragment of the finer one.
+    Thin parts of an object are left to the finer scale, so that a coarse view of a large object may be only a fragment of the
+    finer view, and contain less than half of it.
     """
     for view in roots:
         if view.is_complete:

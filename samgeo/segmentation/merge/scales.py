@@ -1,4 +1,7 @@
-"""What windows of coarser scales answer for: what finer ones do not see whole, as far as coarse pixels show it."""
+"""Filters for masks of coarser scales.
+
+They decide which objects are left to finer scales, and which parts of a mask are thick enough for coarse pixels.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,25 @@ from samgeo.segmentation.masks.mask import Mask, union
 
 __all__ = ["leave_to_finer", "thick_part"]
 
-# An edge may lie anywhere in the pixels that it runs through: of a mask that is mostly edge, nothing can be said.
+# The position of an edge within its coarse pixels is unknown. A mask that consists mostly of edge pixels is unreliable.
 LEAST_INNER_SHARE = 0.5
 
 _NOTHING = Mask(np.empty((0, 3), dtype=np.int32))
 
 
 def leave_to_finer(mask: Mask, scale: int, overlap: int) -> Mask:
-    """Return a mask of a coarser scale, or an empty one where the object is left to the next finer scale.
+    """Return a mask of a coarser scale, or an empty mask if the object is left to the next finer scale.
 
     Parameters
     ----------
     mask : Mask
         In raster pixels.
     scale : int
-        Raster pixels along the side of one that the model saw.
+        Side of one pixel that the model sees, in raster pixels.
     overlap : int
-        Of the windows of the next finer scale, in raster pixels: what is no larger is always whole in one of these, and what
-        they made of it counts. So it is for a small piece that the edge of its own window cuts: what it is part of is small
-        too, or the neighbour sees more of it.
+        Overlap of the windows of the next finer scale, in raster pixels. An object that is not larger is completely visible in
+        one of these windows, and their result is used. This is also right for a small piece that the edge of its window cuts:
+        either its object is small too, or the neighbouring window shows more of it.
     """
     if max(mask.rect.shape) <= overlap:
         return _NOTHING
@@ -37,7 +40,7 @@ def leave_to_finer(mask: Mask, scale: int, overlap: int) -> Mask:
 
 
 def thick_part(mask: Mask, side: int) -> Mask:
-    """Return the pixels of a mask that lie in any square of ``side`` x ``side`` pixels within it: its morphological opening."""
+    """Return the pixels of a mask that are in any square of ``side`` x ``side`` pixels within it (morphological opening)."""
     corners = mask
     for axis in ((-1, 0), (0, -1)):
         for step in _doubling(side):
@@ -50,7 +53,7 @@ def thick_part(mask: Mask, side: int) -> Mask:
 
 
 def _doubling(side: int) -> list[int]:
-    """Return the steps by which a pixel grows to a line of ``side`` pixels, or a line shrinks to one."""
+    """Return shifts that together extend a pixel to a line of ``side`` pixels, or shrink such a line to a pixel."""
     steps, reached = [], 1
     while reached < side:
         steps.append(min(reached, side - reached))

@@ -1,4 +1,4 @@
-"""What is drawn of an object: the piece that stands for it, or the union of those that windows cut."""
+"""The mask of an object: the piece that was chosen for it, or the union of its cut pieces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from samgeo.segmentation.merge.scales import thick_part
 
 __all__ = ["whole"]
 
-# How far the edge of a mask may be off, in pixels that the model saw: a cell of its low-resolution logits.
+# Uncertainty of a mask's edge, in pixels that the model sees: one cell of its low-resolution logits.
 EDGE_PIXELS = 4
 
 
@@ -28,14 +28,14 @@ def whole(members: Sequence[Piece], levels: Levels, *, finer: Sequence[Piece] = 
     Parameters
     ----------
     members : sequence of Piece
-        Of one scale. If some are complete, the best of them stands for the object; else their union does.
+        Pieces of one scale. If some are complete, the best of them is the object; else their union is.
     levels : Levels
-        The windows.
+        The windows of all scales.
     finer : sequence of Piece
-        Cut pieces of finer scales, which draw the edges: in a window where one agrees with what is coarser, it replaces it, but
-        for what it leaves out that is too thick to be an edge.
+        Cut pieces of finer scales, which draw sharper edges. In a window in which a finer piece agrees with the coarser mask,
+        it replaces the mask, except for the parts that it leaves out and that are too thick to be an uncertain edge.
     min_iou : float
-        From which IoU on they agree.
+        Smallest IoU of pieces that agree.
     """
     members = sorted(members, key=lambda piece: piece.order)
     best = next((piece for piece in members if not piece.cut), None)
@@ -56,7 +56,7 @@ def whole(members: Sequence[Piece], levels: Levels, *, finer: Sequence[Piece] = 
 
 
 def _drawn(drawn: Sequence[Piece], finer: Sequence[Piece], levels: Levels, min_iou: float) -> Mask:
-    """Draw pieces of a scale, and over them those of finer scales, one after the other."""
+    """Return the mask of coarse pieces, corrected by the pieces of each finer scale, one scale after the other."""
     mask, coarse = union(piece.mask for piece in drawn), levels.level(drawn[0].window[0])
     complete = [piece for piece in drawn if not piece.cut]
     cut: dict[tuple[int, int], list[Piece]] = defaultdict(list)
@@ -84,7 +84,7 @@ def _agrees(one: Piece, other: Piece, levels: Levels, min_iou: float) -> bool:
 
 
 def _filled(rects: Iterable[Rect]) -> Mask:
-    """Return all pixels of windows: those of a row as few runs, however many there are."""
+    """Return all pixels of windows as a mask. Windows beside each other share runs, so that there are few."""
     rows: dict[tuple[int, int], list[Rect]] = defaultdict(list)
     for rect in rects:
         rows[rect.y0, rect.y1].append(rect)
@@ -98,7 +98,7 @@ def _filled(rects: Iterable[Rect]) -> Mask:
 
 
 def _is_complete(mask: Mask, pieces: Sequence[Piece], levels: Levels) -> bool:
-    """Whether every cut pixel of the pieces that is drawn is covered by another piece."""
+    """Whether every cut pixel of the pieces that is in the mask is covered by another piece."""
     return all(
         not piece.cut or (uncovered(piece, (one for one in pieces if one is not piece), levels) & mask).is_empty
         for piece in pieces

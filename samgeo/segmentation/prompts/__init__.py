@@ -1,4 +1,4 @@
 """Points, boxes, masks and polygons as prompts.
 
-Prompts in any CRS enter; the windows that answer them are chosen and asked, and one object for each prompt leaves.
+Prompts in any CRS enter; the windows that answer them are chosen and decoded, and one object for each prompt leaves.
 """

@@ -1,4 +1,4 @@
-"""Which windows answer a prompt, what each of them is asked, and one object out of their answers."""
+"""Assignment of prompts to windows: which windows answer a prompt, and how their answers become one object."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ __all__ = [
 
 Index = tuple[int, int]
 
-# A drawn outline is sure of itself from this many low-resolution pixels inside on, and this sure. More would be followed to the
-# letter, and outlines are rough.
+# Logits of a drawn outline rise to SOFT_LOGIT over SOFT_PX low-resolution pixels. With larger logits the model would follow the
+# outline exactly, but outlines are rough.
 SOFT_PX, SOFT_LOGIT = 8.0, 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftMask:
-    """Logits of an earlier answer, to start from.
+    """Logits of an earlier answer, from which the next answer starts.
 
     Attributes
     ----------
     window : (int, int)
-        Row and column of the window that gave it.
+        Row and column of the window that gave the answer.
     logits : ndarray of float32, shape (h, w)
-        Over the whole window, at the model's own low resolution.
+        Logits over the whole window, at the model's low resolution.
     """
 
     window: Index
@@ -56,21 +56,22 @@ class SoftMask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompts:
-    """What is asked, in raster pixels; row i of everything belongs to prompt i.
+    """Prompts in raster pixels; row i of every attribute belongs to prompt i.
 
     Attributes
     ----------
     points : ndarray, shape (P, N, 2)
-        NaN is padding.
+        x and y; NaN is padding.
     labels : ndarray of int64, shape (P, N)
         1 foreground, 0 background, -1 padding.
     boxes : ndarray, shape (P, 4)
-        x0, y0, x1, y1; NaN where there is none.
+        x0, y0, x1, y1; NaN if the prompt has no box.
     shapes : ndarray of shapely geometries or None, shape (P,)
-        Where the object is thought to be.
+        Rough outlines of the objects.
     outlined : bool
-        Whether each shape stands for its box and an inner point too.
+        Whether the box and an interior point of each shape are prompts too.
     earlier : tuple of SoftMask or None, length P
+        Earlier answers.
     """
 
     points: NDArray[np.float64]
@@ -90,12 +91,12 @@ class Prompts:
         return cls(point[None], np.ones((1, 1), dtype=np.int64), np.full((1, 4), np.nan), nothing, False, (None,))
 
     def only_points(self, prompt: int) -> bool:
-        """Whether a prompt is nothing but points."""
+        """Whether a prompt consists only of points."""
         alone = self.shapes[prompt] is None and self.earlier[prompt] is None
         return alone and not np.isfinite(self.boxes[prompt]).any()
 
     def extent(self, prompt: int, frame: Rect) -> tuple[float, float, float, float] | str:
-        """Return the box around a prompt within the raster, or why there is none."""
+        """Return the bounding box of a prompt within the raster, or a text that says why there is none."""
         import shapely
 
         foreground = self.points[prompt][(self.labels[prompt] == 1) & np.isfinite(self.points[prompt]).all(axis=1)]
@@ -109,7 +110,7 @@ class Prompts:
         if not len(parts):
             return "no foreground point" if (self.labels[prompt] == 0).any() else "no geometry"
         limits = np.array([frame.x0, frame.y0, frame.x1, frame.y1])
-        flat = (parts[:, :2] == parts[:, 2:]).all(axis=1)  # Points lie in pixels, boxes between them.
+        flat = (parts[:, :2] == parts[:, 2:]).all(axis=1)  # A point belongs to one pixel, a box has an area.
         clipped = np.concatenate([np.maximum(parts[:, :2], limits[:2]), np.minimum(parts[:, 2:], limits[2:])], axis=1)
         inside = (clipped[:, :2] < clipped[:, 2:]).all(axis=1)
         inside |= flat & (parts[:, :2] >= limits[:2]).all(axis=1) & (parts[:, :2] < limits[2:]).all(axis=1)
@@ -120,16 +121,28 @@ class Prompts:
 
 
 def windows_of(lattice: Lattice, extent: tuple[float, float, float, float]) -> list[Index]:
-    """Choose the windows that answer for an extent.
+    """Return the windows that answer a prompt with a given extent.
 
-    It is the one with the most context around it, where one holds it: the largest distance from the extent to the nearest edge
-    of the window that is not the raster's. Otherwise, along the axis on which it is too large, those in whose cores it lies.
+    If a window contains the extent, it is the window with the most context: the one in which the distance from the extent to
+    the nearest window edge is largest, where edges of the raster do not count. Along an axis on which the extent is too large
+    for any window, all windows are chosen whose cores it touches.
 
     Parameters
     ----------
     lattice : Lattice
+        The windows.
     extent : (float, float, float, float)
         x0, y0, x1, y1 in raster pixels, within the raster.
+
+    Examples
+    --------
+    >>> from samgeo.geo.grid import Lattice
+    >>> from samgeo.segmentation.prompts.assignment import windows_of
+    >>> lattice = Lattice((64, 160), window=64, overlap=32)
+    >>> windows_of(lattice, (60, 30, 70, 40))  # fits into a window
+    [(0, 1)]
+    >>> windows_of(lattice, (10, 30, 150, 40))  # wider than a window
+    [(0, 0), (0, 1), (0, 2), (0, 3)]
     """
     x0, y0, x1, y1 = extent
     rows = _along(lattice, y0, y1, lattice.rows, lattice.shape[0])
@@ -158,19 +171,22 @@ def _along(lattice: Lattice, low: float, high: float, count: int, length: int) -
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPrompt:
-    """What one window is asked of one prompt, in pixels of the window.
+    """The part of a prompt that one window answers, in pixels of the window.
 
     Attributes
     ----------
     prompt : int
+        Index of the prompt.
     points : ndarray, shape (N, 2)
-        Those in the window, without padding.
+        The points in the window, without padding.
     labels : ndarray of int64, shape (N,)
+        1 foreground, 0 background.
     box : ndarray, shape (4,), or None
         Clipped to the window.
     shape : geometry or None
         Clipped to the window.
     earlier : ndarray, shape (h, w), or None
+        Logits of an earlier answer of this window.
     """
 
     prompt: int
@@ -182,24 +198,25 @@ class WindowPrompt:
 
     @property
     def kind(self) -> tuple[int, bool, bool]:
-        """Asks of the same kind can be decoded together: number of points, box, mask."""
+        """Number of points, has a box, has a mask. Prompts of the same kind can be decoded together."""
         return len(self.points), self.box is not None, self.shape is not None or self.earlier is not None
 
 
 def ask(prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[np.bool_]) -> WindowPrompt | None:
-    """Cut a prompt to a window: None where nothing of it that could be an object lies on data.
+    """Clip a prompt to a window. Return None if no part of it that could be an object is on data.
 
     Parameters
     ----------
     prompts : Prompts
+        All prompts.
     prompt : int
-        Which of them.
+        Index of the prompt.
     index : (int, int)
-        The window.
+        Row and column of the window.
     rect : Rect
-        What the window has of the raster, in raster pixels.
+        The part of the window that is in the raster, in raster pixels.
     valid : ndarray of bool, shape (W, W)
-        Where it has data.
+        Where the window has data.
     """
     origin = np.array([rect.x0, rect.y0])
     points, labels = prompts.points[prompt] - origin, prompts.labels[prompt]
@@ -238,7 +255,7 @@ def _clip(shape: shapely.Geometry | None, rect: Rect) -> shapely.Geometry | None
     if shape is None:
         return None
     parts = shapely.get_parts(shapely.intersection(shape, shapely.box(rect.x0, rect.y0, rect.x1, rect.y1)))
-    # Where the shape only touches the window, the intersection has points and lines too.
+    # If the shape touches the edge of the window, the intersection may also contain points and lines.
     surfaces = shapely.multipolygons(parts[shapely.get_dimensions(parts) == 2])
     if shapely.is_empty(surfaces):
         return None
@@ -267,7 +284,7 @@ def interior_points(shapes: Sequence[shapely.Geometry]) -> NDArray[np.float64]:
 
 
 def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float32]:
-    """Draw a polygon as logits: 0 on its outline, rising inwards and falling outwards, as an earlier answer of a model would.
+    """Draw a polygon as logits: 0 on its outline, positive inside and negative outside, similar to an answer of a model.
 
     Parameters
     ----------
@@ -276,7 +293,7 @@ def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float3
     window : int
         Side of the window in raster pixels.
     side : int
-        Side of the drawing.
+        Side of the returned array.
 
     Returns
     -------
@@ -295,7 +312,7 @@ def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float3
 
 
 def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
-    """Draw a mask in window pixels as logits, as `soften` does a polygon.
+    """Draw a mask in window pixels as logits, as `soften` draws a polygon.
 
     Parameters
     ----------
@@ -304,7 +321,7 @@ def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
     window : int
         Side of the window in raster pixels.
     side : int
-        Side of the drawing.
+        Side of the returned array.
 
     Returns
     -------
@@ -314,7 +331,7 @@ def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
     centres = ((np.arange(side) + 0.5) * window / side).astype(np.int64)
     drawn = pixels[np.ix_(centres, centres)]
     if not drawn.any():
-        # It lies between the centres of cells: the cells that it touches stand for it.
+        # The mask contains no centre of a cell, so the cells that it touches are used.
         row, column = np.nonzero(pixels)
         drawn[row * side // window, column * side // window] = True
     return _soft_logits(drawn)
@@ -329,18 +346,19 @@ def _soft_logits(drawn: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, float, float]) -> Segment:
-    """Make one object of what several windows answered to one prompt.
+    """Make one object of the answers of several windows to one prompt.
 
-    Pieces are joined as those of automatic segmentation are, by their agreement where two windows see the same; of the objects
-    that come out, the one with the most pixels inside the prompt's extent is meant.
+    Pieces are joined as in automatic segmentation, by their agreement where two windows see the same place. If several objects
+    result, the one with the most pixels inside the prompt's extent is returned.
 
     Parameters
     ----------
     pieces : sequence of Piece
-        At least one; at most one of each window.
+        At least one; at most one for each window.
     lattice : Lattice
+        The windows.
     extent : (float, float, float, float)
-        Of the prompt, in raster pixels.
+        Bounding box of the prompt, in raster pixels.
     """
     if len(pieces) == 1:
         return whole(pieces, Levels.of(lattice))

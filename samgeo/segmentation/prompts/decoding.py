@@ -1,4 +1,4 @@
-"""What a model answers to the prompts of one window, as masks in raster pixels."""
+"""Decoding of the prompts of one window to masks in raster pixels."""
 
 from __future__ import annotations
 
@@ -26,24 +26,36 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "best_pieces", "candidates"]
 
-# Prompts decoded together: bounds the memory of their logits.
+# Number of prompts that are decoded together. It bounds the memory of their logits.
 BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One of the masks that a model offers for a prompt.
+    """One of the masks that a model proposes for a prompt; made by `samgeo.Predictor.candidates`.
 
     Attributes
     ----------
     mask : Mask
         In raster pixels.
     predicted_iou, stability_score : float
-        The model's own estimate, and how little the mask depends on the threshold.
+        The model's estimate of the mask's IoU, and the stability of the mask when the threshold changes.
     earlier : SoftMask
-        Its logits, to go on from: an element of ``masks=``.
+        The logits of the mask. Give them as ``masks=[candidate.earlier]`` in the next prompt to refine the mask.
     cut_at : Mask
-        Its pixels near an edge of the window behind which the raster has data, in raster pixels: the object may go on there.
+        Pixels of the mask, in raster pixels, near an edge of the window beyond which the raster has data. The object may
+        continue there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.testing import Oracle, encode_ids
+    >>> labels = np.zeros((64, 64), dtype=np.int32)
+    >>> labels[20:40, 25:50] = 2
+    >>> predictor = samgeo.Predictor(encode_ids(labels), model=Oracle(64))
+    >>> best = predictor.candidates(points=[[30, 30]])[0]
+    >>> best.mask.area, best.predicted_iou, best.complete
+    (500, 1.0, True)
     """
 
     mask: Mask
@@ -61,7 +73,7 @@ class Candidate:
 def candidates(
     model: Segmenter, lattice: Lattice, index: Index, window: Encoded, asked: WindowPrompt, *, multimask: bool | str
 ) -> list[Candidate]:
-    """Return all masks that a model offers for what is asked of a window, the best first."""
+    """Return all masks that a model proposes for the prompt of a window, the best first."""
     logits, predicted = _decode(model, lattice, window, [asked], multimask=_is_multi(asked, multimask), refine=0)
     kept = masks_from_logits(logits[0], **_upsampling(model, lattice, window))
     found = []
@@ -91,24 +103,29 @@ def best_pieces(
     multimask: bool | str,
     refine: int,
 ) -> Iterator[tuple[int, Piece]]:
-    """Decode what is asked of a window, those of a kind in batches; give the best mask of each prompt that has one.
+    """Decode the prompts of a window, and give the best mask of each prompt that has one.
+
+    Prompts of the same kind are decoded in batches.
 
     Parameters
     ----------
     model : Segmenter
+        The model.
     lattice : Lattice
+        The windows.
     index : (int, int)
-        The window.
+        Row and column of the window.
     window : Encoded
-        It has data.
+        The encoded window, which must have data.
     asks : sequence of WindowPrompt
+        The prompts of this window.
     multimask, refine
         As in `Predictor.predict`.
 
     Yields
     ------
     (int, Piece)
-        The prompt, and its mask in raster pixels.
+        The index of the prompt, and its mask in raster pixels.
     """
     kinds: dict[tuple[int, bool, bool], list[WindowPrompt]] = defaultdict(list)
     for one in asks:
@@ -136,8 +153,8 @@ def best_pieces(
 def _in_one_block(found: Sequence[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
     """Return the same pieces, with the runs of all their masks in one block of memory.
 
-    Hundreds of small arrays that stay, allocated among the large ones of each batch, would split the freed memory into parts
-    too small for the next batch, so that the process grew by 100 kB for each prompt.
+    Hundreds of small arrays that are kept, allocated among the large arrays of each batch, would split the freed memory into
+    parts that are too small for the next batch. The process then grew by 100 kB for each prompt.
     """
     masks = [mask for _, piece in found for mask in (piece.mask, piece.cut_at)]
     if not masks:
@@ -153,7 +170,7 @@ def _in_one_block(found: Sequence[tuple[int, Piece]]) -> list[tuple[int, Piece]]
 def _decode(
     model: Segmenter, lattice: Lattice, window: Encoded, batch: Sequence[WindowPrompt], *, multimask: bool, refine: int
 ) -> tuple[torch.Tensor, NDArray[np.float64]]:
-    """Return logits (P, M, h, w) and predicted IoU (P, M) of asks of one kind."""
+    """Return logits (P, M, h, w) and predicted IoU (P, M) of prompts of one kind."""
     scale = model.input_size / lattice.window
     given: dict[str, Any] = {}
     count, has_box, has_mask = batch[0].kind
@@ -193,7 +210,7 @@ def _upsampling(model: Segmenter, lattice: Lattice, window: Encoded) -> dict[str
 
 
 def _is_multi(one: WindowPrompt, multimask: bool | str) -> bool:
-    """Whether to ask for three candidates; a single point alone may mean a part, an object or a group."""
+    """Whether to ask for three masks. With "auto" only for a single point, which may mean a part, an object or a group."""
     return one.kind == (1, False, False) if multimask == "auto" else bool(multimask)
 
 
@@ -203,6 +220,6 @@ def _on_data(mask: Mask, window: Encoded) -> Mask:
 
 
 def _cut_at(mask: Mask, lattice: Lattice, window: Encoded) -> Mask:
-    """Return the cut pixels of a mask in window pixels, in raster pixels."""
+    """Return the cut pixels, in raster pixels, of a mask that is given in window pixels."""
     (found,) = cut_pixels([mask], window.known, edge_px(lattice.overlap))
     return found.shift(window.rect.x0, window.rect.y0)

@@ -1,4 +1,4 @@
-"""Prompts as people have them, in features and arrays of any CRS, to those that windows are asked."""
+"""Conversion of prompts from features and arrays in any CRS to raster pixels."""
 
 from __future__ import annotations
 
@@ -30,27 +30,28 @@ def read_prompts(
     polygons: Any = None,
     crs: Any = None,
 ) -> tuple[Prompts, pd.DataFrame | None]:
-    """Bring prompts of every kind to pixels.
+    """Read prompts of every kind, and convert them to raster pixels.
 
     Parameters
     ----------
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     lattice : Lattice
-        Of its windows, of which earlier answers are.
+        The windows, to which earlier answers belong.
     points, labels, boxes, masks, polygons, crs
         As in `Predictor.predict`.
 
     Returns
     -------
-    Prompts
-    DataFrame or None
-        The other columns of the first kind of prompts that came as features.
+    prompts : Prompts
+        The prompts in raster pixels.
+    table : DataFrame or None
+        The other columns of the first kind of prompts that was given as features.
 
     Raises
     ------
     OptionError
-        If there is no prompt, or prompts do not fit each other.
+        If there is no prompt, or the kinds of prompts have different lengths.
     VectorError
         If features cannot be read.
     """

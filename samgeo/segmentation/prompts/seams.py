@@ -1,4 +1,4 @@
-"""Clicks on what goes on behind a window's edge: the neighbours are asked for the rest."""
+"""Continuation of clicked objects beyond the edge of their window: the neighbouring windows are prompted for the rest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from samgeo.segmentation.prompts.decoding import Candidate
 
 __all__ = ["follow"]
 
-# A road that crosses a town is not what a click on it needs to wait for.
+# Limit of windows for one click. Without it, a click on a road would wait until the whole road is found.
 MAX_WINDOWS = 16
 
 
@@ -27,24 +27,26 @@ def follow(
     lattice: Lattice,
     offers: Callable[[Index, NDArray[np.float64]], list[Candidate]],
 ) -> list[Piece]:
-    """Collect the pieces of an object that its window has cut.
+    """Collect the pieces of an object that the edge of its window cuts.
 
-    The neighbour behind each cut edge is asked with a point of the part that both windows see, the one that is farthest from
-    its outline. Of what it offers, what agrees best with that part is the next piece, if it agrees at all; a piece that is cut
-    in its turn is followed too. A piece that is whole ends it: it stands for the object.
+    The neighbouring window beyond each cut edge is prompted with one point: of the part that both windows show, the point that
+    is farthest from the outline. Of the masks that the neighbour proposes, the one that agrees best with this part is the next
+    piece, if its IoU is at least `MERGE_IOU`. A piece that is cut itself is continued in the same way. A complete piece ends
+    the search, because it is the whole object.
 
     Parameters
     ----------
     piece : Piece
-        The first.
+        The first piece.
     lattice : Lattice
+        The windows.
     offers : callable
-        From a window and a point (1, 2) in raster pixels to the masks offered there.
+        Returns the masks that a window proposes, given the window and a point of shape (1, 2) in raster pixels.
 
     Returns
     -------
     list of Piece
-        At most one of each of `MAX_WINDOWS` windows; the first too.
+        The first piece and those found, at most one for each window and `MAX_WINDOWS` in total.
     """
     pieces = {piece.window: piece}
     waiting = deque([piece])
@@ -71,7 +73,7 @@ def follow(
 
 
 def _behind(piece: Piece, lattice: Lattice) -> Iterator[Index]:
-    """Give the windows behind the edges that a piece comes close to."""
+    """Give the neighbouring windows beyond the edges that a piece comes close to."""
     window, mask = lattice.rect(*piece.window), piece.mask.rect
     rows = [0, *_steps(mask.y0 - window.y0 < EDGE_PX, window.y1 - mask.y1 < EDGE_PX)]
     columns = [0, *_steps(mask.x0 - window.x0 < EDGE_PX, window.x1 - mask.x1 < EDGE_PX)]

@@ -1,4 +1,4 @@
-"""Rough polygons and the answers to them: which of the two stands."""
+"""Choice between rough polygons and the answers of the model to them, for `Predictor.snap`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["as_given", "keep_or_snap"]
 
 
 def as_given(polygons: Any, crs: Any, geobox: GeoBox) -> NDArray[np.object_]:
-    """Return polygons in the raster's CRS with all bits of their coordinates, as `Predictor.snap` takes them."""
+    """Return the polygons given to `Predictor.snap` in the raster's CRS, with coordinates in full precision."""
     import shapely
 
     from samgeo.geo.vector.reading import read_vectors
@@ -33,7 +33,7 @@ def as_given(polygons: Any, crs: Any, geobox: GeoBox) -> NDArray[np.object_]:
     if isinstance(crs, str) and crs == PIXELS:
         return georeference(geometries, geobox.affine)
     placed, lost = in_raster_crs(np.asarray(shapely.force_2d(geometries), dtype=np.object_), geobox, crs)
-    # What has no place is without an answer, too, whose reason says so.
+    # A polygon that cannot be transformed to the raster's CRS has no answer either, and ``reason`` says so.
     placed[lost] = shapely.Polygon()
     return placed
 
@@ -41,23 +41,23 @@ def as_given(polygons: Any, crs: Any, geobox: GeoBox) -> NDArray[np.object_]:
 def keep_or_snap(
     found: gpd.GeoDataFrame, rough: NDArray[np.object_], rough_px: NDArray[np.object_], geobox: GeoBox, min_iou: float
 ) -> gpd.GeoDataFrame:
-    """Put a rough polygon back where its answer has too little in common with it, or is missing.
+    """Keep a rough polygon if its answer is missing or has too small an IoU with it; otherwise use the answer.
 
     Parameters
     ----------
     found : GeoDataFrame
         The answers, in the raster's CRS.
     rough, rough_px : ndarray of geometries
-        What was asked, in the raster's CRS and in pixels.
+        The rough polygons, in the raster's CRS and in pixels.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     min_iou : float
-        IoU of an answer with its polygon from which on it stands.
+        Smallest IoU of an answer with its polygon.
 
     Returns
     -------
     GeoDataFrame
-        With columns ``snapped`` and ``snap_iou``, and ``reason`` where a polygon was kept.
+        With columns ``snapped`` and ``snap_iou``, and ``reason`` if a polygon was kept.
     """
     import geopandas as gpd
     import shapely

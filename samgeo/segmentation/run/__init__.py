@@ -1,6 +1,6 @@
-"""Runs of a long segmentation that can be stopped in any way and continued.
+"""Long segmentations that can be stopped at any time and continued.
 
-The finished windows and rows are kept in a folder with a manifest; the output leaves when all windows are merged.
+Finished windows and rows are kept in a run folder with a manifest; the output is written when all windows are merged.
 """
 
 import lazy_loader

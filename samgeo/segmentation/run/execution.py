@@ -1,4 +1,8 @@
-"""From a raster to a vector file, row by row: what is done is on disk, and what is in memory is the open frontier."""
+"""The run: it segments a raster row of windows by row of windows, and writes a vector file or a raster of labels.
+
+Finished windows and rows are kept on disk. Memory holds only the open frontier, that is, the objects that later windows may
+still change.
+"""
 
 from __future__ import annotations
 
@@ -30,33 +34,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Summary", "run", "segment_in_memory"]
 
-_log = logging.getLogger(__name__)
-
-# A kill loses at most what is not in a part yet: some seconds of a fast model, a window of a slow one.
+# A part is written after so many windows or seconds. A killed process loses only windows that are not in a part yet: some
+# seconds of work of a fast model, or one window of a slow one.
 PART_WINDOWS = 32
 PART_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run came to.
+    """Result of a run.
 
     Attributes
     ----------
     objects : int
-        Found.
+        Number of objects found.
     windows : int
-        Of the raster.
+        Number of windows of the raster.
     continued : int
-        Those that were there from before.
+        Windows that were finished before this call.
     failures : tuple of str
         Windows that could not be segmented: which, where, and why.
     has_crs : bool
-        Whether the raster has a CRS; areas are in pixels otherwise.
+        Whether the raster has a CRS. Without one, areas are in pixels.
     output, holes : Path, RemotePlace or None
-        What was written: the objects, and the ground of the windows that failed.
+        Where the objects, and the polygons of failed windows, were written.
     folder : Path or None
-        Of the run, if it was kept.
+        The run folder, if it was kept.
     """
 
     objects: int
@@ -70,14 +73,14 @@ class Summary:
 
 
 def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
-    """Segment a raster without a file.
+    """Segment a raster without a run folder, and return the objects as a table.
 
     Raises
     ------
     RunError
-        If the raster has changed meanwhile.
+        If the raster has changed during the work.
     WindowError
-        If a window cannot be segmented: a table with holes would not show them.
+        If a window cannot be segmented, because the table would not show the hole.
     """
     import geopandas as gpd
     import pandas as pd
@@ -121,37 +124,46 @@ def run(
     collect: bool,
     stop: Callable[[], bool] | None = None,
 ) -> tuple[Summary, gpd.GeoDataFrame | None]:
-    """Begin a run or go on with it, to its end.
+    """Start a run, or continue it, until it is complete.
 
     Parameters
     ----------
     job : Job
+        The opened inputs and options.
     folder : RunFolder
+        The run folder.
     output : Path, RemotePlace or None
         The file of features or labels.
     keep : bool
-        Whether the folder stays when the run is complete; it stays in any case while windows are missing.
+        Whether to keep the folder when the run is complete. It is always kept if windows failed or there is no output.
     overwrite : bool
-        Whether an existing output may be replaced. One that this run wrote may be in any case.
+        Whether an existing output may be replaced. An output that this run wrote may always be replaced.
     layer : str, optional
         Name of the layer in a GeoPackage.
     retry_failed : bool
-        Whether windows that failed before are tried again.
+        Whether to try windows again that failed before.
     collect : bool
         Whether to return the objects.
     stop : callable, optional
         See `samgeo.segmentation.execution.tasks.run_ordered`.
 
+    Returns
+    -------
+    summary : Summary
+        Counts, failures and paths.
+    objects : GeoDataFrame or None
+        The objects, if ``collect`` is true.
+
     Raises
     ------
     StoppedError
-        If ``stop`` said so; what is done is kept.
+        If ``stop`` returned true. Finished work is kept.
     WindowError
-        If windows failed and there are no objects at all.
+        If windows failed and no object was found.
     RunError
-        If the run belongs to another process, was begun with something else, or the raster has changed.
+        If another process works in the folder, the run was started with other inputs or options, or the raster has changed.
     SamgeoError
-        If the disk does not take what is written; the run can be continued.
+        If a file cannot be written, for example because the disk is full. The run can be continued.
     """
     from samgeo.segmentation.run.manifest import describe
 
@@ -159,7 +171,7 @@ def run(
     with folder.opened(describe(job.raster, job.model, job.options)):
         try:
             check = partial(_check_same, job, watch, folder=folder)
-            # What the manifest says may be of another version than what was opened.
+            # A file may have changed between opening the raster and describing it in the manifest.
             check(now=True)
             continued, frontier = _advance(job, folder, retry_failed, stop, check)
             _log.info("The run %s has %d windows; %d were there before.", folder.path, len(job.levels), continued)
@@ -193,7 +205,7 @@ def run(
 
 
 class _Check(Protocol):
-    """Refuses to go on where the raster has changed: `_check_same` of a run."""
+    """Type of `_check_same` bound to a run: it raises an error if the raster has changed."""
 
     def __call__(self, *, now: bool = False) -> None: ...
 
@@ -222,7 +234,15 @@ def _check_same(job: Job, watch: SourceWatch, *, now: bool = False, folder: RunF
 def _advance(
     job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[], bool] | None, check: _Check
 ) -> tuple[int, Frontier]:
-    """Do what is missing; return how many windows were there, and the frontier behind the last row."""
+    """Compute the missing windows and merge all rows.
+
+    Returns
+    -------
+    continued : int
+        Number of windows that were finished before.
+    frontier : Frontier
+        The state of merging after the last row.
+    """
     if retry_failed:
         folder.forget([span for span in folder.spans() if span.has_holes])
     frontier = folder.sound_frontier(job.levels.columns)
@@ -241,7 +261,10 @@ def _advance(
 
 
 class _Rows:
-    """The pieces of each row of windows: from parts where these are there, computed and kept where not; to be closed."""
+    """Iterator over the rows of windows, which gives the pieces of each row; must be closed after use.
+
+    Windows that are in a part are read from it. All others are computed and written to new parts.
+    """
 
     def __init__(
         self,
@@ -259,7 +282,7 @@ class _Rows:
         self._there: dict[int, list[Span]] = {}
         for span in spans:
             self._there.setdefault(span.row, []).append(span)
-        # Windows that failed: known from before, and from now.
+        # Windows that failed, earlier or in this call.
         self.missing = {failure.window for failure in folder.failures()}
         absent = (
             (row, column)
@@ -271,7 +294,7 @@ class _Rows:
         self._windows = WindowStream(job, absent, done=done, stop=stop)
 
     def close(self) -> None:
-        """Begin no window more."""
+        """Start no more windows."""
         self._windows.close()
 
     def __iter__(self) -> Iterator[dict[int, Sequence[Piece]]]:
@@ -282,7 +305,7 @@ class _Rows:
             yield pieces
 
     def ask(self, asks: Sequence[ContinuationRequest]) -> Sequence[Sequence[Piece | None]]:
-        """Ask windows again; see `WindowStream.ask`."""
+        """Send continuation requests to windows; see `WindowStream.ask`."""
         try:
             return self._windows.ask(asks)
         except StoppedError:
@@ -292,7 +315,10 @@ class _Rows:
         return StoppedError(f"the run was asked to stop; what is done is in {self._folder.path}: give the same again to go on.")
 
     def _stretches(self, row: int) -> Iterator[tuple[int, int, Span | None]]:
-        """Give the columns of a row from left to right, in stretches that are there and stretches that are not."""
+        """Divide the columns of a row, from left to right, into ranges that are in a part and ranges that are missing.
+
+        Yields the first column, the column after the last one, and the part's span, or None if the range is missing.
+        """
         at = 0
         for span in self._there.get(row, ()):
             if span.start > at:
@@ -329,7 +355,7 @@ class _Rows:
 
 
 class _Unsaved:
-    """Windows of a row that are done and not in a part yet."""
+    """Finished windows of a row that are not in a part yet."""
 
     def __init__(self, folder: RunFolder, row: int, start: int, check: _Check) -> None:
         self._folder, self._row, self._start, self._check = folder, row, start, check
@@ -344,7 +370,7 @@ class _Unsaved:
     def save(self) -> None:
         if not self._results:
             return
-        # What was read after a change is of another raster than the parts that are there.
+        # If the raster has changed, these windows must not be kept together with those of the old raster.
         self._check()
         stop = self._start + len(self._results)
         pieces = {
@@ -364,7 +390,7 @@ def _check_found(job: Job, frontier: Frontier, failures: Sequence[Failure]) -> N
 
 
 def _has_work(folder: RunFolder) -> bool:
-    """Whether a window is done that need not be done again."""
+    """Whether the folder holds a window that was segmented successfully."""
     spans = folder.spans()
     return sum(span.stop - span.start for span in spans) > len(folder.failures())
 
@@ -391,7 +417,7 @@ def _write(
     layer: str | None,
     overwrite: bool,
 ) -> Place | None:
-    """Write the output, unless it is there from before a kill, and the holes; return where these are."""
+    """Write the holes, and the output unless it was written before a kill; return where the holes were written."""
     from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
     from samgeo.geo.vector.joining import join_vectors, write_part
 
@@ -431,7 +457,7 @@ def _provenance(job: Job, failures: Sequence[Failure]) -> dict[str, Any]:
 
 
 def _told(failure: Failure, job: Job) -> list[int]:
-    """Return row and column of a window in the lattice of its scale, and the scale where it is a coarser one."""
+    """Return row and column of a window in the lattice of its scale, and the scale if it is not 1."""
     scale, _, row = job.levels.locate(failure.window[0])
     return [row, failure.window[1], *([scale] if scale > 1 else [])]
 

@@ -1,7 +1,7 @@
-"""The folder of a run: its manifest, its parts, its frontier, and the objects of the rows that are merged.
+"""The run folder: it holds the manifest, the parts, the frontier, and the objects of merged rows.
 
-`folder_layout` says what lies where. Everything is written whole or not at all. What is damaged in spite of that is made
-again from what is not.
+`folder_layout` lists the files. Every file is written completely or not at all. If a file is damaged nevertheless, it is made
+again from the undamaged ones.
 """
 
 from __future__ import annotations
@@ -45,34 +45,35 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "Span"]
 
-# Whoever asks for the status of a run holds its lock for a moment.
+# `run_status` holds the lock of a run for a moment, so that a run that starts at this time has to wait.
 LOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A folder of a run; `opened` makes it ready for work.
+    """A run folder; `opened` prepares it for work.
 
     Attributes
     ----------
     path : Path
+        The folder.
     """
 
     path: Path
 
     def check(self) -> None:
-        """Refuse a folder that cannot be made, or that holds something else.
+        """Raise an error if the folder cannot be made, or holds files of something else.
 
         Raises
         ------
         OptionError
-            With what to do.
+            The message says what to do.
         """
         check_folder(self.path)
 
     @contextmanager
     def opened(self, manifest: dict[str, Any]) -> Iterator[None]:
-        """Begin a run, or go on with one that was begun in the same way; for this process alone.
+        """Start a run, or continue one that was started with the same manifest, and lock the folder for this process.
 
         Parameters
         ----------
@@ -82,9 +83,10 @@ class RunFolder:
         Raises
         ------
         OptionError
-            If the folder cannot be made, or is something else.
+            If the folder cannot be made, or is not a run folder.
         RunError
-            If another process works here, or the run was begun with something else; the message says what.
+            If another process works in this folder, or the run was started with another manifest. The message lists the
+            differences.
         """
         import filelock
 
@@ -136,7 +138,10 @@ class RunFolder:
             write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
 
     def mark_spoiled(self, why: str) -> None:
-        """Have the run never be continued: what is done may be of two rasters, even where the first one comes back."""
+        """Mark the run so that it is never continued.
+
+        The finished windows may come from two versions of the raster, even if the first version is restored later.
+        """
         with suppress(RunError):
             manifest = self.manifest()
             write_whole(self.path / MANIFEST, json.dumps(manifest | {SPOILED: why}, indent=1).encode())
@@ -146,7 +151,7 @@ class RunFolder:
         return f" (process {session['pid']} on {session['host']})" if session else ""
 
     def is_busy(self) -> bool:
-        """Whether a process works here now."""
+        """Whether a process works in this folder now."""
         import filelock
 
         lock = filelock.FileLock(self.path / LOCK)
@@ -163,7 +168,7 @@ class RunFolder:
         Raises
         ------
         RunError
-            If there is none that this samgeo understands.
+            If there is no manifest, or this version of samgeo cannot read it.
         """
         path = self.path / MANIFEST
         found = _read_json(path)
@@ -172,21 +177,21 @@ class RunFolder:
         return found
 
     def write_session(self, windows: int) -> None:
-        """Say who works here, and how many windows were there before."""
+        """Write which process works in this folder, and how many windows were finished before it started."""
         told = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time(), "windows": windows}
         write_whole(self.path / SESSION, json.dumps(told).encode())
 
     def session(self) -> dict[str, Any]:
-        """Return what `write_session` said, nothing if it did not."""
+        """Return the content that `write_session` wrote, or an empty dict."""
         found = _read_json(self.path / SESSION)
         return found if {"pid", "host", "started", "windows"} <= found.keys() else {}
 
     def spans(self) -> list[Span]:
-        """Return the parts that are there, in order."""
+        """Return the spans of all parts in the folder, in order."""
         return spans_in(self.path / PARTS)
 
     def part_path(self, span: Span) -> Path:
-        """Return where a part is."""
+        """Return the path of a part."""
         return self.path / PARTS / span.name
 
     def read_part(self, span: Span) -> Part:
@@ -195,7 +200,7 @@ class RunFolder:
         Raises
         ------
         DamagedError
-            If it is not whole.
+            If the file is damaged.
         """
         try:
             content = self.part_path(span).read_bytes()
@@ -204,19 +209,19 @@ class RunFolder:
         return Part.from_bytes(content, span.row, span.start, span.stop)
 
     def write_part(self, part: Part) -> None:
-        """Keep a part.
+        """Write a part.
 
         Raises
         ------
         OptionError
-            If the disk does not take it.
+            If it cannot be written, for example because the disk is full.
         """
         path = self.part_path(Span(part.row, part.start, part.stop, bool(part.failures)))
         take_away(path)
         write_whole(path, part.to_bytes())
 
     def failures(self) -> list[Failure]:
-        """Return the windows that failed, in order; those of damaged parts are not known."""
+        """Return the windows that failed, in order. Failures in damaged parts are unknown and left out."""
         found: list[Failure] = []
         for span in self.spans():
             if span.has_holes:
@@ -225,14 +230,14 @@ class RunFolder:
         return sorted(found, key=lambda failure: failure.window)
 
     def forget(self, spans: list[Span]) -> None:
-        """Take away parts, and with them all that was merged."""
+        """Remove parts, and the frontier, so that merging starts again from the first row."""
         if spans:
             take_away(self.path / FRONTIER)
         for span in spans:
             take_away(self.part_path(span))
 
     def read_frontier(self) -> Frontier:
-        """Return where merging has come to: nowhere, if its file or one of the merged rows is missing or damaged."""
+        """Return the state of merging; an empty frontier if its file or a merged row is missing or damaged."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -247,19 +252,19 @@ class RunFolder:
         return frontier
 
     def write_row(self, row: int, objects: gpd.GeoDataFrame, frontier: Frontier) -> None:
-        """Keep the objects that closed with a row, and then the frontier behind it.
+        """Write the objects that closed with a row, and then the frontier after this row.
 
         Raises
         ------
         VectorError, OptionError
-            If the disk does not take them.
+            If a file cannot be written, for example because the disk is full.
         """
         from samgeo.geo.vector.joining import write_part
 
         if len(objects):
             path = self.row_path(row)
             digest = path.with_suffix(DIGEST)
-            # What leads out of the folder is replaced itself, and never what it leads to.
+            # A link in the folder is removed itself, so that the file it points to is never overwritten.
             take_away(path)
             take_away(digest)
             write_part(objects, path)
@@ -267,26 +272,26 @@ class RunFolder:
         write_whole(self.path / FRONTIER, frontier.to_bytes())
 
     def row_path(self, row: int) -> Path:
-        """Return where the objects of a row are, if it has any."""
+        """Return the path of the file with the objects of a row. It exists only if the row has objects."""
         return self.path / ROWS / f"{row:06d}.parquet"
 
     def row_paths(self, frontier: Frontier) -> list[Path]:
-        """Return the files with objects, in order."""
+        """Return the files with objects, in the order of their rows."""
         return [self.row_path(row) for row, count in enumerate(frontier.counts) if count]
 
     def state(self, frontier: Frontier, failures: Sequence[Failure], written_as: tuple[str | bool | None, ...] = ()) -> str:
-        """Return a text that changes with what an output is made of, and with how it is written."""
+        """Return a digest that changes when the content of the output, or the way it is written, changes."""
         rows = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.row_paths(frontier)]
         return blake2b(repr((rows, [failure.window for failure in failures], written_as)).encode(), digest_size=16).hexdigest()
 
     def mark_output(self, output: Place, content: Path, state: str) -> None:
-        """Remember that the file ``content``, made of ``state``, is about to become ``output``."""
+        """Record that the file ``content``, made from ``state``, is about to become ``output``."""
         status = content.stat()
         told = _stamp(output, status.st_size, status.st_mtime_ns) | {"state": state}
         write_whole(self.path / OUTPUT, json.dumps(told).encode())
 
     def wrote(self, output: Place) -> str | None:
-        """Return the state of which this run made an output, None if it is not from this run."""
+        """Return the state from which this run wrote an output; None if the output is not from this run."""
         told = _read_json(self.path / OUTPUT)
         state = str(told.pop("state", ""))
         if not told:
@@ -304,13 +309,13 @@ class RunFolder:
         return (self.path / OUTPUT).is_file()
 
     def remove(self) -> None:
-        """Remove what the run made; other files, and what cannot be removed, stay."""
+        """Remove the files that the run made. Other files, and files that cannot be removed, are kept."""
         remove(self.path)
 
     def sound_frontier(self, columns: Sequence[int]) -> Frontier:
-        """Return where merging has come to, if all that it was merged from is there; else it begins anew, from the parts.
+        """Return the state of merging if all merged rows are undamaged; else an empty frontier, so that merging starts again.
 
-        ``columns`` are the windows of each row.
+        ``columns`` are the numbers of windows of the rows.
         """
         frontier = self.read_frontier()
         covered = [0] * len(columns)
@@ -322,14 +327,14 @@ class RunFolder:
         is_sound = frontier.row <= len(columns) and covered[: frontier.row] == list(columns[: frontier.row])
         windows = (piece.window for piece in frontier.pieces)
         is_sound = is_sound and all(0 <= row < frontier.row and 0 <= column < columns[row] for row, column in windows)
-        # Parquet has no checksums of its own.
+        # The digests are compared because Parquet files have no checksums of their own.
         is_sound = is_sound and all(map(_is_whole, self.row_paths(frontier)))
         return frontier if is_sound else Frontier()
 
     def sound_spans(self, columns: Sequence[int], first: int) -> list[Span]:
-        """Return the parts, without those from row ``first`` on that are damaged or overlap others: these are taken away.
+        """Return the spans of the usable parts. Parts from row ``first`` on that are damaged or overlap others are removed.
 
-        ``columns`` are the windows of each row.
+        ``columns`` are the numbers of windows of the rows.
         """
         sound: list[Span] = []
         for span in self.spans():
@@ -362,7 +367,10 @@ def _is_whole(path: Path) -> bool:
 
 
 def _stamp(output: Place, size: int | None, modified_ns: int | None) -> dict[str, Any]:
-    """Return what an output is known by; of an object in storage, the time is that of the storage's own clock."""
+    """Return path, size and time of an output, by which it is recognized.
+
+    The time is left out for an object in storage, because it comes from another clock.
+    """
     if isinstance(output, RemotePlace):
         return {"path": str(output), "bytes": size}
     return {"path": str(output.absolute()), "bytes": size, "modified_ns": modified_ns}

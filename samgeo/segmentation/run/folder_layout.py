@@ -1,15 +1,15 @@
-"""What lies in the folder of a run, by name, and what does not belong there: links, and the folders of others.
+"""Names of the files in a run folder, and checks that refuse files that do not belong there.
 
-    manifest.json         what was begun, compared with what is asked now
-    lock                  held by the process that works here; the system lets go of it when the process dies
-    session.json          who works here, since when, and what was there before
-    parts/R-A-B.npz       pieces of the windows of row R, columns A to B (not B); "-holes" behind it where some failed
-    frontier.npz          the objects that are still open, and how many closed with each row
-    rows/R.parquet        the objects that closed with row R, GeoParquet
+    manifest.json         inputs and options of the run, compared with those of the current call
+    lock                  held by the process that works in the folder; the system releases it when the process dies
+    session.json          the process that works in the folder, its start time, and the number of windows finished before
+    parts/R-A-B.npz       pieces of the windows of row R, columns A to B (exclusive); "-holes" is appended if some failed
+    frontier.npz          the open objects, and the number of objects that closed with each row
+    rows/R.parquet        the objects that closed with row R, as GeoParquet
     rows/R.blake2b        digest of that file
-    output.json           the output that was written: its path, size and time
+    output.json           path, size and time of the output that was written
 
-Whoever hands a folder on may have put anything there.
+A folder may come from someone else and hold any file. Therefore links and unknown files are refused.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _PART = re.compile(r"([0-9]{6,12})-([0-9]{6,12})-([0-9]{6,12})(-holes)?\.npz")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A part by its name: columns ``start`` to ``stop``, not included, of a row."""
+    """The windows of a part, which are also its file name: columns ``start`` to ``stop`` (exclusive) of a row."""
 
     row: int
     start: int
@@ -62,17 +62,17 @@ class Span:
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """Name of the part's file."""
         return f"{self.row:06d}-{self.start:06d}-{self.stop:06d}{'-holes' if self.has_holes else ''}.npz"
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a folder that cannot be made, or that holds something else: what is written there must not land elsewhere.
+    """Raise an error if the folder cannot be made, or holds files of something else, or links that lead to other places.
 
     Raises
     ------
     OptionError
-        With what to do.
+        The message says what to do.
     """
     check_name(path, OptionError, "give a shorter name of the output, or name another folder with run_dir")
     if not path.exists():
@@ -96,12 +96,12 @@ def check_folder(path: Path) -> None:
 
 
 def prepare(path: Path) -> None:
-    """Make the folders, and take away what a process left that was killed while it wrote.
+    """Make the folders, and remove unfinished files of a process that was killed while it wrote.
 
     Raises
     ------
     OSError
-        If they cannot be made.
+        If the folders cannot be made.
     """
     for folder in (path, path / PARTS, path / ROWS):
         folder.mkdir(exist_ok=True)
@@ -109,13 +109,13 @@ def prepare(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove the files that a run makes, and its folders where nothing else is left in them; what cannot be removed stays."""
+    """Remove the files of a run, and its folders if nothing else is in them. Files that cannot be removed are kept."""
     for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW)):
         for inner in _inside(folder):
             if ours.fullmatch(inner.name) and inner.is_file() and not inner.is_symlink():
                 take_away(inner)
         _remove_emptied(folder)
-    # The manifest goes last: without it, what is left would not be known for ours.
+    # The manifest is removed last, because without it the remaining files would not be recognized as those of a run.
     for name in (SESSION, OUTPUT, FRONTIER, LOCK, MANIFEST):
         take_away(path / name)
     _remove_emptied(path)
@@ -129,16 +129,16 @@ def _remove_emptied(folder: Path) -> None:
 
 
 def _not_ours(path: Path) -> Path | None:
-    """Return a file that is named as one of a run and is from something else, None if there is none."""
+    """Return a file that has the name of a file of a run but comes from something else; None if there is none."""
     lock, manifest = path / LOCK, path / MANIFEST
-    # What holds the lock empties the file.
+    # The lock file of a run is always empty.
     if lock.is_file() and lock.stat().st_size:
         return lock
     if manifest.is_file():
         try:
             found = json.loads(manifest.read_bytes())
         except (OSError, ValueError, RecursionError):
-            return None  # damaged: `RunFolder.manifest` says so
+            return None  # a damaged manifest is reported by `RunFolder.manifest`
         return None if isinstance(found, dict) and found.get("kind", KIND) == KIND and "format" in found else manifest
     for name in (SESSION, OUTPUT, FRONTIER):
         if (path / name).exists():
@@ -151,7 +151,7 @@ def _not_ours(path: Path) -> Path | None:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """Return what lies in a folder; nothing where it is a link, or cannot be read."""
+    """Return the files in a folder; an empty list if the folder is a link or cannot be read."""
     with suppress(OSError):
         if not folder.is_symlink():
             return sorted(folder.iterdir())
@@ -159,7 +159,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def spans_in(folder: Path) -> list[Span]:
-    """Return the parts in a folder, in order; links and folders are none."""
+    """Return the spans of the parts in a folder, in order. Links and folders are ignored."""
     found = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -172,6 +172,6 @@ def spans_in(folder: Path) -> list[Span]:
 
 
 def take_away(path: Path) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file if it exists."""
     with suppress(OSError):
         path.unlink()

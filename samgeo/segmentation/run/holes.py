@@ -1,4 +1,4 @@
-"""The ground of windows that could not be segmented, as a layer beside the objects."""
+"""The layer of holes: polygons of the windows that could not be segmented, written beside the objects."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ HOLES = "holes_of"
 
 
 def holes_path(output: Place, layer: str | None = None) -> Place:
-    """Return where the holes of an output are written: ``city.holes.gpkg`` for ``city.gpkg``, and for ``city.tif``.
+    """Return the path of the holes of an output: ``city.holes.gpkg`` for ``city.gpkg`` and for ``city.tif``.
 
-    Where the output is a named layer, its name goes along: ``city.roofs.holes.gpkg``.
+    If the output is a named layer, its name is inserted: ``city.roofs.holes.gpkg``.
     """
     of_layer = "" if layer is None else "." + "".join(sign if sign not in '/\\:*?"<>|' else "_" for sign in layer)
     suffix = ".gpkg" if is_label_raster(output) else output.suffix
@@ -32,29 +32,31 @@ def holes_path(output: Place, layer: str | None = None) -> Place:
 
 
 def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, layer: str | None, overwrite: bool) -> Place:
-    """Write windows that failed as polygons: the core of each, which no other window of its scale answers for.
+    """Write failed windows as polygons. Each polygon is the core of a window, which no other window of its scale covers.
 
     Parameters
     ----------
     job : Job
+        The opened inputs and options.
     failures : sequence of Failure
+        The windows that failed.
     output : Path or RemotePlace
-        Of the objects.
+        Path of the objects.
     layer : str or None
-        Of the output, where it is named.
+        Layer of the output, if it is named.
     overwrite : bool
-        Whether a file that holds no holes may be replaced.
+        Whether a file that is not a layer of holes may be replaced.
 
     Returns
     -------
     Path or RemotePlace
-        Of the holes: columns ``scale``, ``row`` and ``column`` of the window, its bounds in the raster ``x0_px``, ``y0_px``,
-        ``x1_px`` and ``y1_px``, and ``reason``.
+        Path of the holes. The columns are ``scale``, ``row`` and ``column`` of the window, its bounds in raster pixels
+        ``x0_px``, ``y0_px``, ``x1_px`` and ``y1_px``, and ``reason``.
 
     Raises
     ------
     VectorError
-        If it cannot be written.
+        If the file cannot be written.
     """
     import geopandas as gpd
     import shapely
@@ -83,7 +85,7 @@ def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, layer: 
 
 
 def remove_old_holes(output: Place, layer: str | None = None) -> None:
-    """Take away the holes that an earlier run wrote beside the same output."""
+    """Remove the holes that an earlier run wrote beside the same output."""
     path = holes_path(output, layer)
     if _is_ours(path):
         path.unlink()

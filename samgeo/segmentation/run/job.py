@@ -1,4 +1,4 @@
-"""What is to be done of a raster, and how pieces of windows become tables of objects, a row of windows at a time."""
+"""The `Job`, which holds opened inputs and checked options, and the loop that merges pieces of windows into objects."""
 
 from __future__ import annotations
 
@@ -28,21 +28,26 @@ __all__ = ["Job", "objects_by_row"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A segmentation with its inputs opened and its options settled.
+    """A segmentation whose inputs are opened and whose options are checked.
 
     Attributes
     ----------
     raster : Raster
+        The raster.
     model : Segmenter
+        The model.
     reference : Segmenter or ModelReference
-        What travels to other processes in place of the model.
+        The model, or its name, as it is sent to other processes.
     plan : Plan
+        The windows and thresholds that workers need.
     merge_iou, min_part, min_hole, min_area, max_area : float
         See `samgeo.segment`.
     options : dict
-        All options that the result depends on, for JSON.
+        All options that influence the result, as values that can be written as JSON.
     scheduler, workers, progress, y_up
         See `samgeo.segment`.
+    clips : bool
+        Whether objects are clipped to the area of interest.
     """
 
     raster: Raster
@@ -63,12 +68,12 @@ class Job:
 
     @property
     def levels(self) -> Levels:
-        """The windows."""
+        """The windows of all scales."""
         return self.plan.levels
 
     @property
     def pixel_side(self) -> float:
-        """Side of what the model sees as one pixel, in pixels of the raster, at scale 1."""
+        """Side of one pixel that the model sees, in raster pixels, at scale 1."""
         return self.levels.lattices[0].window / self.model.input_size
 
     @property
@@ -78,11 +83,11 @@ class Job:
 
     @property
     def shared(self) -> tuple[Raster, Segmenter | ModelReference, Plan]:
-        """What every window needs."""
+        """The arguments that every task needs."""
         return self.raster, self.model if self.is_here else self.reference, self.plan
 
     def provenance(self) -> dict[str, Any]:
-        """Return what is needed to repeat it, for JSON."""
+        """Return versions, model, raster and options, which are needed to repeat the job, for JSON."""
         from samgeo import __version__
 
         return {
@@ -94,7 +99,7 @@ class Job:
         }
 
     def no_objects(self) -> gpd.GeoDataFrame:
-        """Return a table of the right columns, without rows."""
+        """Return a table with the right columns and no rows."""
         return to_frame((), self.raster.geobox)
 
 
@@ -106,30 +111,31 @@ def objects_by_row(
     ask: Callable[[Sequence[ContinuationRequest]], Sequence[Sequence[Piece | None]]],
     missing: Container[tuple[int, int]] = (),
 ) -> Iterator[tuple[gpd.GeoDataFrame, Frontier]]:
-    """Merge rows of windows, and give the objects that are settled with each, with where merging has come to.
+    """Merge rows of windows, and give the objects that are settled with each row and the state of merging after it.
 
-    What closes with a row is cleaned of specks, and settled as `samgeo.segmentation.masks.nms.settle` says.
-
-    What the edge of a window cut, and its neighbour did not find, is asked of the neighbour before a row is closed.
+    Before a row is finished, objects that the edge of a window cut are continued: if the neighbouring window did not find the
+    rest, it is sent a continuation request. Objects that close with the row are cleaned of specks, and nearly equal ones are
+    left out as `samgeo.segmentation.masks.nms.settle` does.
 
     Parameters
     ----------
     job : Job
+        The opened inputs and options.
     rows : iterable of mapping
-        The pieces of each column of windows, from row ``frontier.row`` on.
+        For each row of windows, starting at ``frontier.row``, the pieces of each column.
     frontier : Frontier
-        From here before.
+        The state of merging from an earlier call.
     ask : callable
-        Asks windows again; see `samgeo.segmentation.run.window_stream.WindowStream.ask`.
+        Sends continuation requests; see `samgeo.segmentation.run.window_stream.WindowStream.ask`.
     missing : container of (int, int)
-        Windows that failed; they are not asked. It may grow with the rows.
+        Windows that failed, which get no requests. It may grow while rows are read.
 
     Yields
     ------
     objects : GeoDataFrame
-        From top to bottom, then left to right.
+        The settled objects, from top to bottom, then from left to right.
     frontier : Frontier
-        Behind this row.
+        The state of merging after this row.
     """
     merger = Merger(job.levels, min_iou=job.merge_iou, row=frontier.row, components=frontier.components)
     within = job.plan.aoi_px if job.clips else None

@@ -1,4 +1,7 @@
-"""What a run was begun with: the input, the options, the model and the versions, each of which changes the result."""
+"""The manifest of a run: the input, options, model and versions on which the result depends.
+
+A run is continued only if its manifest equals that of the current call.
+"""
 
 from __future__ import annotations
 
@@ -17,32 +20,34 @@ __all__ = ["FORMAT", "KIND", "SPOILED", "changed_files", "describe", "difference
 FORMAT = 2
 KIND = "samgeo segment"
 
-# What is told of a run, and may differ when it is continued: where the raster lies, as long as it is the same.
+# Information about a run that is not compared: the path of the raster may change as long as the raster is the same.
 ABOUT = "about"
 MOST_SHOWN = 8
 
-# Says that a file changed while the run worked, and which: what is done may be of two rasters.
+# Key of the manifest that names a file that changed during the run. Finished windows may then come from two rasters.
 SPOILED = "spoiled"
 
-# The versions of so many files are kept, to say which one has changed; a digest is kept of all.
+# The manifest lists the versions of at most so many files, to name those that have changed. A digest covers all files.
 MOST_VERSIONS = 1000
 
 
 def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a run, for JSON.
+    """Return the manifest of a run as a dict that can be written as JSON.
 
     Parameters
     ----------
     raster : Raster
+        The raster.
     model : Segmenter
+        The model.
     options : mapping
-        All that the result depends on.
+        All options on which the result depends.
 
     Returns
     -------
     dict
-        ``input``: the grid, the bands and the stretch, and what `samgeo.geo.raster.identity.identify` says; ``model``, with the
-        device and the precision where it has them; ``options``; ``versions``; and ``about``, which is not compared.
+        ``input``: the grid, the bands, the stretch, and the result of `samgeo.geo.raster.identity.identify`; ``model``, with
+        device and precision if the model has them; ``options``; ``versions``; and ``about``, which is not compared.
     """
     from samgeo.geo.raster.identity import file_versions, identify
 
@@ -64,18 +69,18 @@ def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> di
         "versions": _versions(),
         ABOUT: {"raster": made["path"], **({} if files is None else {"files": files}), "versions": versions},
     }
-    # What is compared is what a file holds: tuples are lists there.
+    # Converted to JSON and back, because manifests are compared with those read from a file, where tuples are lists.
     compared: dict[str, Any] = json.loads(json.dumps(manifest, allow_nan=False))
     return compared
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in what two manifests differ, one line each.
+    """Return one line of text for each difference between two manifests.
 
     Parameters
     ----------
     before, now : mapping
-        For JSON; mappings in mappings are compared value by value.
+        Manifests. Nested mappings are compared value by value.
     """
     old, new = _flat(before), _flat(now)
     return [
@@ -86,17 +91,17 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return which files that a raster is read from are of other versions, came, or are gone; the first ones of many."""
+    """Return the files of a raster that have changed, are new or are missing; only the first ones if there are many."""
     old, new = (manifest.get(ABOUT, {}).get("versions", {}) for manifest in (before, now))
     if not isinstance(old, dict) or not old.keys() & new.keys():
-        # It was moved, or is another raster altogether.
+        # No file is in both manifests: the raster was moved, or is another one.
         return []
     changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
     return changed[:MOST_SHOWN] + ([f"{len(changed) - MOST_SHOWN} more"] if len(changed) > MOST_SHOWN else [])
 
 
 def tell_differences(lines: list[str]) -> str:
-    """Join lines of `differences`, the first ones if there are many."""
+    """Join the lines of `differences` to one text; only the first ones if there are many."""
     more = f"; and {len(lines) - MOST_SHOWN} more" if len(lines) > MOST_SHOWN else ""
     return "; ".join(lines[:MOST_SHOWN]) + more
 

@@ -1,4 +1,7 @@
-"""What a run keeps while it is under way: pieces of windows and the open frontier, as arrays in npz files, never pickled."""
+"""The files of an unfinished run: parts with the pieces of windows, and the open frontier.
+
+Both are stored as arrays in npz files, never as pickles.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,12 @@ __all__ = ["DamagedError", "Failure", "Frontier", "Part"]
 
 Arrays = dict[str, NDArray[Any]]
 
-# A part holds some dozens of windows and a frontier a row of them: what claims to be larger is not one of ours.
+# A part holds some dozens of windows, and a frontier one row of windows. A file that declares more bytes or rows is damaged.
 MOST_BYTES = 1 << 32
 MOST_ROWS = 10**6
 
 
-# All that zipfile, zlib and numpy were seen to answer to flipped bytes with.
+# Errors that zipfile, zlib and numpy were seen to raise when bytes of a file are flipped.
 _DAMAGES = (
     *(ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
     *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
@@ -36,7 +39,10 @@ _DAMAGES = (
 
 
 class DamagedError(Exception):
-    """A file of a run is not whole. The window or the row is done again; nobody outside sees this."""
+    """A file of a run is damaged.
+
+    The window or the row is computed again, and the user does not see this error.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Failure:
     window : (int, int)
         Row and column in the lattice.
     reason : str
-        What went wrong when it was tried last.
+        Why the last attempt failed.
     """
 
     window: tuple[int, int]
@@ -57,15 +63,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Neighbouring windows of a row.
+    """Neighbouring windows of one row, kept in one file.
 
     Attributes
     ----------
     row, start, stop : int
-        The row, its first column, and the column behind its last one.
+        The row, its first column, and the column after its last one.
     pieces : dict of int to list of Piece
-        What the windows saw, by column; nothing for those that failed.
+        The pieces of each window, by column; an empty list for windows that failed.
     failures : tuple of Failure
+        The windows that failed.
     """
 
     row: int
@@ -75,7 +82,7 @@ class Part:
     failures: tuple[Failure, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """Return the content of its file."""
+        """Return the content of the part's file."""
         pieces = [piece for column in sorted(self.pieces) for piece in self.pieces[column]]
         failures = json.dumps([(failure.window[1], failure.reason) for failure in self.failures])
         span = np.array([self.row, self.start, self.stop], dtype=np.int64)
@@ -83,12 +90,12 @@ class Part:
 
     @classmethod
     def from_bytes(cls, content: bytes, row: int, start: int, stop: int) -> Part:
-        """Read the content of its file.
+        """Read a part from the content of its file.
 
         Raises
         ------
         DamagedError
-            If it is not the part that it should be.
+            If the content is damaged or belongs to other windows.
         """
         arrays = _load(content)
         if arrays.get("span", np.empty(0)).tolist() != [row, start, stop]:
@@ -109,16 +116,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """Where merging has come to.
+    """The state of merging after a row of windows.
 
     Attributes
     ----------
     counts : tuple of int
-        Objects that closed with each row of windows that is merged.
+        Number of objects that closed with each merged row of windows.
     components : tuple of tuples of Piece
-        The pieces that the next row may still touch, by object.
+        The pieces of each open object, that is, each object that later rows may still change.
     waiting : tuple of Segment
-        Objects that closed, and wait for open ones to which they may be nearly equal.
+        Closed objects that wait because an open object may turn out to be nearly equal to them.
     """
 
     counts: tuple[int, ...] = ()
@@ -132,11 +139,11 @@ class Frontier:
 
     @property
     def pieces(self) -> Iterator[Piece]:
-        """Of all components."""
+        """The pieces of all open objects."""
         return (piece for members in self.components for piece in members)
 
     def to_bytes(self) -> bytes:
-        """Return the content of its file."""
+        """Return the content of the frontier's file."""
         pieces = list(self.pieces)
         sizes = np.array([len(members) for members in self.components], dtype=np.int64)
         waiting = {f"waiting_{name}": array for name, array in _pack_segments(self.waiting).items()}
@@ -144,12 +151,12 @@ class Frontier:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Frontier:
-        """Read the content of its file.
+        """Read a frontier from the content of its file.
 
         Raises
         ------
         DamagedError
-            If it is not one.
+            If the content is damaged.
         """
         arrays = _load(content)
         counts, sizes = (_integers(arrays, name) for name in ("counts", "sizes"))
@@ -228,18 +235,18 @@ def _unpack_masks(arrays: Arrays, *, least: int = 1) -> list[Mask]:
         raise DamagedError("its arrays are not those of masks")
     if (lengths < least).any() or lengths.sum() != len(runs) or not _are_runs(runs, lengths):
         raise DamagedError("its runs do not fit its masks")
-    # Copied, so that a mask that is kept does not keep the arrays of all the others.
+    # Each mask gets a copy. A view would keep the runs of all masks in memory.
     return [Mask(mask.copy()) for mask in (np.split(runs, np.cumsum(lengths)[:-1]) if len(lengths) else [])]
 
 
 def _are_runs(runs: NDArray[np.int32], lengths: NDArray[np.int64]) -> bool:
-    """Whether runs are those of masks one after the other: sorted, apart from each other, and in a raster."""
+    """Whether runs are valid: those of each mask are sorted, separate from each other, and have coordinates from 0 on."""
     if not len(runs):
         return True
     y, start, stop = runs.astype(np.int64).T
     behind = y[1:] * (1 << 32) + start[1:] > y[:-1] * (1 << 32) + stop[:-1]
     begins = np.cumsum(lengths)[:-1]
-    behind[begins[(begins > 0) & (begins < len(runs))] - 1] = True  # another mask begins
+    behind[begins[(begins > 0) & (begins < len(runs))] - 1] = True  # the next run belongs to another mask
     return bool(runs.min() >= 0 and (start < stop).all() and behind.all())
 
 
@@ -260,13 +267,13 @@ def _json(arrays: Arrays, name: str) -> Any:
 
 def _save(arrays: Arrays) -> bytes:
     buffer = io.BytesIO()
-    save: Any = np.savez_compressed  # its type takes the names of arrays for its own options
+    save: Any = np.savez_compressed  # its type hints take array names for options of the function
     save(buffer, **arrays)
     return buffer.getvalue()
 
 
 def _load(content: bytes) -> Arrays:
-    """Read arrays; every member has a checksum, so that a flipped bit does not pass."""
+    """Read arrays. Every member of the archive has a checksum, so that a flipped bit raises an error."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:

@@ -1,4 +1,4 @@
-"""How far a run is, from what lies in its folder: it need not be going on."""
+"""The public function `run_status`: it reads the progress of a run from its folder, whether or not the run is active."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from samgeo.storage.locations import as_place
 
 __all__ = ["FailedWindow", "Status", "run_status"]
 
-# Of a name that is shown.
+# Longest name that is shown, in characters.
 MOST_SIGNS = 1000
 
 
@@ -29,15 +29,15 @@ class FailedWindow:
     Attributes
     ----------
     row, column : int
-        In the lattice of its scale.
+        Position in the lattice of its scale.
     bounds_px : (int, int, int, int)
-        Its x0, y0, x1 and y1 in raster pixels.
+        x0, y0, x1 and y1 of the window in raster pixels.
     bounds_crs : (float, float, float, float)
-        The box around it in the raster's CRS, or in pixels where there is none.
+        Bounding box of the window in the raster's CRS, or in pixels if there is none.
     reason : str
-        What went wrong when it was tried last.
+        Why the last attempt failed.
     scale : int
-        Of the window.
+        Scale of the window.
     """
 
     row: int
@@ -50,27 +50,28 @@ class FailedWindow:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes
     ----------
     path : Path
-        Its folder.
+        The run folder.
     state : {"running", "stopped", "complete", "complete with holes"}
-        Running while a process holds its lock.
+        "running" means that a process holds the lock of the folder.
     raster, model : str
-        Their names.
+        Names of the raster and the model.
     windows, done : int
-        All windows, and those that are kept, failed ones too.
+        Number of all windows, and of finished windows. Failed windows count as finished.
     rows : int
-        Rows of windows that are merged.
+        Number of merged rows of windows.
     objects : int
-        In these.
+        Number of objects in the merged rows.
     failures : tuple of FailedWindow
+        The windows that failed.
     windows_per_second : float or None
-        Since the last start; None where nothing was done since.
+        Rate since the last start; None if no window has been finished since.
     seconds_left : float or None
-        At that rate; None where nothing is running.
+        Remaining time at this rate; None if the run is not active.
     """
 
     path: Path
@@ -88,12 +89,13 @@ class Status:
 
 @check_types
 def run_status(path: str | os.PathLike[str]) -> Status:
-    """Say how far a run is.
+    """Return the progress of a run.
 
     Parameters
     ----------
     path : path or address
-        Its folder, or an output with ``.run`` beside it, in the current folder if it is an address.
+        The run folder, or the output whose run folder is beside it with ``.run`` appended. If the output is an address, the
+        folder is in the current folder.
 
     Returns
     -------
@@ -102,7 +104,18 @@ def run_status(path: str | os.PathLike[str]) -> Status:
     Raises
     ------
     RunError
-        If there is no run, or it is of another version of samgeo.
+        If there is no run, or another version of samgeo made it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.testing import Oracle, encode_ids
+    >>> labels = np.zeros((96, 96), dtype=np.int32)
+    >>> labels[10:30, 10:30] = 1
+    >>> objects = samgeo.segment(encode_ids(labels), model=Oracle(64), run_dir="town.run", progress=False)
+    >>> status = samgeo.segmentation.run_status("town.run")
+    >>> status.state, status.windows, status.done, status.objects
+    ('complete', 4, 4, 1)
     """
     place = as_place(path)
     folder = _find(place if isinstance(place, Path) else Path(place.name))
@@ -159,7 +172,7 @@ def _levels(folder: RunFolder, manifest: dict[str, Any]) -> Levels:
 
 
 def _name(manifest: dict[str, Any], group: str, name: str) -> str:
-    """Return a name that a manifest says, as it can be shown."""
+    """Return a name from the manifest as printable text."""
     found = manifest.get(group)
     text = str(found.get(name)) if isinstance(found, dict) else "?"
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:MOST_SIGNS])
@@ -180,7 +193,7 @@ def _located(failure: Failure, levels: Levels, manifest: dict[str, Any]) -> Fail
 
 
 def _rate(folder: RunFolder, spans: list[Span], done: int) -> float | None:
-    """Return windows a second of the process that is at work, or was last."""
+    """Return windows per second of the process that is working, or that worked last."""
     session = folder.session()
     try:
         last = max((folder.part_path(span).stat().st_mtime for span in spans), default=0.0)

@@ -1,4 +1,4 @@
-"""Asking a run to stop, from a signal handler, in a way that worker processes of this machine see."""
+"""The flag that asks a run to stop. A signal handler sets it, and worker processes of this machine can see it."""
 
 from __future__ import annotations
 
@@ -16,29 +16,40 @@ __all__ = ["StopFlag", "stop_on_sigterm"]
 
 @dataclass(frozen=True, slots=True)
 class StopFlag:
-    """A file that is there once the run shall stop.
+    """A flag that is set by creating a file.
 
     Attributes
     ----------
     path : Path
+        The file, which exists when the run is asked to stop.
     """
 
     path: Path
 
     def set(self) -> None:
-        """Ask to stop."""
+        """Ask the run to stop."""
         self.path.touch()
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """Whether the run is asked to stop."""
         return self.path.exists()
 
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[StopFlag]:
-    """Give a flag that the first SIGTERM sets; a second one ends the process as usual.
+    """Return, as a context manager, a flag that the first SIGTERM sets; a second SIGTERM ends the process as usual.
 
-    Only the main thread may handle signals: in another one nothing sets it.
+    Only the main thread can handle signals. In another thread nothing sets the flag.
+
+    Examples
+    --------
+    >>> from samgeo.segmentation.run import stop_on_sigterm
+    >>> with stop_on_sigterm() as stop:
+    ...     before = stop()
+    ...     stop.set()  # SIGTERM does the same
+    ...     after = stop()
+    >>> before, after
+    (False, True)
     """
     with tempfile.TemporaryDirectory(prefix="samgeo-") as folder:
         flag = StopFlag(Path(folder) / "stop")

@@ -1,4 +1,4 @@
-"""The windows of a run from its workers, in order, and between them what windows are asked again."""
+"""The stream of windows of a run: it sends windows and continuation requests to workers, and returns results in order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WindowStream", "describe_task"]
 
-# While windows are asked again, the others go on; so many results may wait meanwhile.
+# Other windows are computed while continuation requests are answered. At most so many of their results are kept waiting.
 MOST_WAITING = 32
 
 Window = tuple[int, int]
@@ -32,18 +32,19 @@ Group = tuple[Window, ...]
 
 
 class WindowStream:
-    """Computes windows on the workers of a job, and asks windows again while the next ones are under way; to be closed.
+    """Computes windows on the workers of a job, and sends continuation requests between them; must be closed after use.
 
-    Where the model encodes several windows at once, neighbours go together. In other processes a window that ends its process
-    would take its neighbours with it: there they go one by one.
+    If the model encodes several windows at once, neighbouring windows form one task. In other processes each window is a task
+    of its own, because a window that kills its process would lose its neighbours too.
 
     Parameters
     ----------
     job : Job
+        The opened inputs and options.
     windows : iterable of (int, int)
-        In the order in which `next_window` gives them.
+        Row and column of each window, in the order in which `next_window` returns them.
     done : callable
-        Called for every window, in whatever order they are done.
+        Called once for every finished window, in any order.
     stop : callable, optional
         See `samgeo.segmentation.execution.tasks.run_ordered`.
     """
@@ -65,25 +66,25 @@ class WindowStream:
         )
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Start no more tasks."""
         self._results.close()
 
     def next_window(self) -> list[Piece] | Failure | None:
-        """Return the pieces of the next window, or why it failed; None if the run was asked to stop."""
+        """Return the pieces of the next window, or its failure; None if the run was asked to stop."""
         while not self._windows:
             if not self._pull():
                 return None
         return self._windows.popleft()
 
     def ask(self, asks: Sequence[ContinuationRequest]) -> list[list[Piece | None]]:
-        """Ask windows again, and wait for their answers.
+        """Send continuation requests to windows, and wait for the answers.
 
         Raises
         ------
         StoppedError
             If the run was asked to stop.
         WindowError
-            If a window that was computed before cannot be asked again.
+            If a window fails now that was computed successfully before.
         """
         self._asks.extend(asks)
         while len(self._answers) < len(asks):
@@ -112,7 +113,7 @@ class WindowStream:
         return True
 
     def _tasks(self) -> Generator[Group | ContinuationRequest | None]:
-        """Give what windows are asked again as soon as there is something, the next windows else."""
+        """Give continuation requests first, then the next windows; None if the next task depends on results."""
         is_over = False
         while not is_over or self._asks or self._sent:
             task: Group | ContinuationRequest | None = None
@@ -141,7 +142,7 @@ def _compute(
 
 
 def describe_task(levels: Levels, task: Group | ContinuationRequest) -> str:
-    """Say which windows a task is of."""
+    """Return a text that names the windows of a task, for messages."""
     first, *others = [task.window] if isinstance(task, ContinuationRequest) else task
     scale, _, row = levels.locate(first[0])
     coarse = "" if scale == 1 else f" of scale {scale}"

@@ -1,4 +1,4 @@
-"""One window of a raster: read, encoded, kept in a store, and segmented.
+"""Work on one window of a raster: reading, encoding, storing its embedding, and segmenting it.
 
-A window's place enters; its embedding, or the pieces of objects that it shows, leave.
+The position of a window enters; its embedding, or the pieces of the objects that it shows, leave.
 """

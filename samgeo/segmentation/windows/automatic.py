@@ -1,4 +1,4 @@
-"""Everything in a window: a mask for whatever lies under each point of a grid, gated as SAM's automatic mask generator does."""
+"""Automatic segmentation of one window: masks for a grid of points, selected as in SAM's automatic mask generator."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "automatic_masks", "embed_window", "embed_windows", "turn"]
 
-# Points decoded together: so many bound the memory of their logits, and on a GPU, which waits between batches, as many more
-# as its memory has room for.
+# Number of points that are decoded together. 64 bound the memory of their logits. A GPU waits between batches, so there up to
+# 1024 are decoded if its memory allows.
 POINTS_PER_BATCH = 64
 MOST_POINTS = 1024
 CANDIDATES = 3
 
-# One batch at a time on the device: the other threads read, cut masks and vectorize meanwhile.
+# Only one batch at a time is computed on the device. Meanwhile, other threads read windows, upsample masks and vectorize.
 _device = threading.Lock()
 
 
@@ -46,11 +46,11 @@ class Found:
     mask : Mask
         In window pixels.
     predicted_iou : float
-        The model's own estimate of the mask's IoU.
+        The model's estimate of the mask's IoU.
     stability_score : float
-        Area at a stricter threshold over area at a looser one.
+        Area of the mask at a higher threshold divided by its area at a lower threshold.
     prompt : int
-        Which point of the window's points it answers.
+        Index of the point that gave the mask.
     """
 
     mask: Mask
@@ -69,12 +69,12 @@ def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, in
     image : ndarray of uint8, shape (W, W, 3)
         The window, padded with zeros at the right and bottom.
     size : (int, int)
-        Height and width of what is really there, in pixels.
+        Height and width of the part without padding, in pixels.
 
     Returns
     -------
     embedding
-        One window's embedding, for ``model.decode``.
+        The embedding of the window, for ``model.decode``.
     """
     return embed_windows(model, {0: (image, size)}, 1)[0]
 
@@ -82,24 +82,24 @@ def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, in
 def embed_windows(
     model: Segmenter, windows: Mapping[int, tuple[NDArray[np.uint8], tuple[int, int]]], places: int
 ) -> dict[int, Any]:
-    """Encode several windows together.
+    """Encode several windows in one batch.
 
-    The model always sees as many as there are places, blank ones where there is no window: how it rounds depends on how many it
-    sees, and so the embedding of a window does not depend on the others.
+    The batch always has ``places`` images, which are blank where there is no window. The rounding of a model depends on the
+    size of the batch, so with a constant size the embedding of a window does not depend on the other windows.
 
     Parameters
     ----------
     model : Segmenter
         The model.
     windows : mapping of int to (image, size)
-        By place: what `embed_window` takes.
+        By position in the batch, the arguments of `embed_window`.
     places : int
-        How many there may be.
+        Size of the batch.
 
     Returns
     -------
     dict of int to embedding
-        By place.
+        By position in the batch.
     """
     side = model.input_size
     images = np.zeros((places, side, side, 3), dtype=np.uint8)
@@ -120,19 +120,19 @@ def automatic_masks(
     window: int,
     size: tuple[int, int],
 ) -> list[Found]:
-    """Segment whatever lies under each point.
+    """Segment the objects under points.
 
-    The procedure is that of SAM's automatic mask generator on one crop: three masks a point; those whose predicted IoU or
-    stability is too low go; box non-maximum suppression by predicted IoU; optionally small holes are filled and small islands
-    dropped, and suppression runs again, preferring masks that this did not change. Then, which SAM does not do, masks go whose
-    own IoU with a better one exceeds ``gates.mask_nms``.
+    The procedure is that of SAM's automatic mask generator on one crop. Each point gives three masks. Masks with a low
+    predicted IoU or stability are dropped. Box non-maximum suppression by predicted IoU follows. Optionally, small holes are
+    filled and small islands dropped, and suppression runs again and prefers masks that were not changed. One step is added to
+    SAM's procedure: masks are dropped if their own IoU with a better mask exceeds ``gates.mask_nms``.
 
     Parameters
     ----------
     model : Segmenter
         The model.
     embedding
-        What `embed_window` gave.
+        From `embed_window`.
     points : ndarray, shape (P, 2)
         x and y in window pixels, continuous.
     gates : Gates
@@ -140,12 +140,12 @@ def automatic_masks(
     window : int
         Side of the window in pixels.
     size : (int, int)
-        Height and width of what is really there.
+        Height and width of the part without padding, in pixels.
 
     Returns
     -------
     list of Found
-        By falling predicted IoU; equal ones in the order of their points.
+        Ordered by falling predicted IoU, then by point.
     """
     found = [
         one
@@ -166,7 +166,7 @@ def automatic_masks(
 
 
 def turn(model: Segmenter) -> AbstractContextManager[object]:
-    """Wait until the device is free; threads that compute on a core of their own need not."""
+    """Return a context manager that waits until the device is free. Threads that compute on their own core do not wait."""
     import torch
 
     device = getattr(model, "device", None)
@@ -181,7 +181,7 @@ def _points_at_once(model: Segmenter) -> int:
     from samgeo.models.batching import fitting
 
     side = int(getattr(model, "mask_size", model.input_size // 4))
-    bytes_each = 2 * CANDIDATES * 4 * side**2  # in float32, and once more while they are put together
+    bytes_each = 2 * CANDIDATES * 4 * side**2  # float32, and a second copy while batches are concatenated
     return min(max(fitting(device, bytes_each, budget=POINTS_PER_BATCH * bytes_each), POINTS_PER_BATCH), MOST_POINTS)
 
 
@@ -200,7 +200,7 @@ def _decode(
     window: int,
     size: tuple[int, int],
 ) -> list[Found]:
-    """Decode one batch of points, gate by predicted IoU before anything is upsampled, then by stability."""
+    """Decode one batch of points; drop masks by predicted IoU before upsampling, then by stability."""
     from samgeo.models.device import starting_home
 
     scaled = points[:, None] * np.float32(model.input_size / window)
@@ -226,7 +226,7 @@ def _decode(
 def _above(
     model: Segmenter, embedding: Any, points: NDArray[np.float32], labels: NDArray[np.int64], min_iou: float
 ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64]]:
-    """Return prompt, logits and predicted IoU of every candidate that passes, by prompt then token."""
+    """Return prompt, logits and predicted IoU of every mask that exceeds the threshold, ordered by prompt, then token."""
     if isinstance(model, Gating):
         prompt, _, passed, iou = decode_gated(model, embedding, points=points, labels=labels, min_iou=min_iou)
         return np.asarray(prompt), passed, np.asarray(iou, dtype=np.float64)
@@ -241,7 +241,7 @@ def _suppress(found: list[Found], scores: list[float], threshold: float) -> list
     if not found:
         return found
     rects = [one.mask.rect for one in found]
-    # The reference's boxes end at the last pixel, not past it; its suppression is repeated to the letter.
+    # In the reference implementation boxes end at the last pixel, not after it. This is repeated to get equal results.
     boxes = np.array([(rect.x0, rect.y0, rect.x1 - 1, rect.y1 - 1) for rect in rects], dtype=np.float64)
     return [found[index] for index in box_nms(boxes, np.array(scores), threshold)]
 
@@ -256,7 +256,7 @@ def _distinct(found: list[Found], threshold: float | None) -> list[Found]:
 
 
 def _resize(image: NDArray[np.uint8], size: tuple[int, int], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Resample the real part of a window so that the window's side becomes ``side``; pad with zeros again."""
+    """Resample the part of a window without padding so that the window's side becomes ``side``; pad with zeros again."""
     from PIL import Image
 
     window = image.shape[0]

@@ -1,4 +1,4 @@
-"""Windows of a raster as a model sees them: read once, encoded once, kept in memory and in a store."""
+"""Windows as the model sees them: reading, encoding, and caching of embeddings in memory and in a store."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowImage:
-    """One window of a raster.
+    """One window of a raster, read as an image.
 
     Attributes
     ----------
     index : (int, int)
         Row and column in the lattice.
     rect : Rect
-        In raster pixels; it may reach past the raster.
+        The window in raster pixels. It may reach beyond the raster.
     size : (int, int)
-        Height and width of what is in the raster, in the window's top left corner, in pixels of ``image``.
+        Height and width of the part in the raster, which is at the top left of the window, in pixels of ``image``.
     image : ndarray of uint8, shape (W, W, 3)
-        RGB, zeros without data. Where the window is of a coarser scale, each is a square of the raster's pixels.
+        RGB; zero where there is no data. In a window of a coarser scale, each pixel is a square of raster pixels.
     known : ndarray of bool, shape (W + 2, W + 2)
-        Where there are data, one pixel more on every side: it tells which edges of the window have data behind them.
+        Where the raster has data, in the window and one more pixel on every side. The additional pixels show beyond which edges
+        of the window the raster has data.
     """
 
     index: tuple[int, int]
@@ -58,12 +59,12 @@ class WindowImage:
 
 @timed("read")
 def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int], scale: int = 1) -> WindowImage:
-    """Read one window of the lattice, with ``scale`` x ``scale`` pixels of the raster as one.
+    """Read one window of the lattice. With a scale above 1, ``scale`` x ``scale`` raster pixels are read as one.
 
     Raises
     ------
     RasterError
-        If it cannot be read.
+        If the window cannot be read.
     """
     rect = lattice.rect(*index)
     grown = Rect(rect.x0 - scale, rect.y0 - scale, rect.x1 + scale, rect.y1 + scale)
@@ -74,14 +75,14 @@ def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int], scale:
 
 
 def embed(model: Segmenter, window: WindowImage, store: EmbeddingStore | None = None) -> Any:
-    """Encode one window, or take its embedding from a store, which keeps it otherwise.
+    """Encode one window, or read its embedding from a store. New embeddings are written to the store.
 
-    The embedding is rounded to half precision with and without a store, so that both give the same masks to the bit.
+    The embedding is rounded to half precision with and without a store, so that both give exactly the same masks.
 
     Raises
     ------
     OptionError
-        If the store has the window, made of other pixels.
+        If the store holds the window, but made from other pixels.
     """
     return embed_together(model, {0: window}, 1, store)[0]
 
@@ -89,12 +90,12 @@ def embed(model: Segmenter, window: WindowImage, store: EmbeddingStore | None = 
 def embed_together(
     model: Segmenter, windows: Mapping[int, WindowImage], places: int, store: EmbeddingStore | None = None
 ) -> dict[int, Any]:
-    """Do `embed` for several windows, encoding what has to be encoded together; see `automatic.embed_windows`.
+    """Encode several windows like `embed`, those that are not in the store in one batch; see `automatic.embed_windows`.
 
     Raises
     ------
     OptionError
-        If the store has one of the windows, made of other pixels.
+        If the store holds one of the windows, but made from other pixels.
     """
     from samgeo.segmentation.windows.automatic import embed_windows
     from samgeo.segmentation.windows.store import pixel_digest
@@ -115,12 +116,12 @@ def embed_together(
 
 
 def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
-    """Compare some windows of a store with the raster, so that a raster that was replaced is noticed before work starts.
+    """Compare some windows of a store with the raster, to notice before the work starts that the raster was replaced.
 
     Raises
     ------
     OptionError
-        If the raster has changed since.
+        If the raster has changed since it was encoded.
     """
     from samgeo.segmentation.windows.store import pixel_digest
 
@@ -133,12 +134,12 @@ def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """A window that prompts can be asked of.
+    """An encoded window, which can answer prompts.
 
     Attributes
     ----------
     embedding
-        The model's; None where the window has no data.
+        Embedding of the model; None if the window has no data.
     rect, size, known
         As in `WindowImage`.
     """
@@ -155,13 +156,13 @@ class Encoded:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Memory of the window in bytes."""
         return nbytes(self.embedding) + self.known.nbytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Packed:
-    """An embedding as arrays in half precision, or as it is where its model has no arrays for it."""
+    """An embedding as half-precision arrays, or unchanged if its model cannot pack it."""
 
     arrays: Mapping[str, NDArray[Any]] | None
     other: Any
@@ -172,7 +173,7 @@ class _Packed:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Memory of the embedding in bytes."""
         return nbytes(self.other) if self.arrays is None else sum(array.nbytes for array in self.arrays.values())
 
     def unpacked(self, model: Segmenter) -> Any:
@@ -180,17 +181,17 @@ class _Packed:
 
 
 class EmbeddingCache:
-    """The windows used last, up to a number of bytes; for several threads.
+    """Cache of the most recently used windows, limited in bytes. It may be used from several threads.
 
     Parameters
     ----------
     max_bytes : int
-        The window used last stays in any case.
+        Limit in bytes. The window used last is always kept, even if it is larger.
 
     Raises
     ------
     OptionError
-        If it is negative.
+        If ``max_bytes`` is negative.
     """
 
     def __init__(self, max_bytes: int = MEMORY_BYTES) -> None:
@@ -209,12 +210,12 @@ class EmbeddingCache:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the windows take."""
+        """Memory of all windows in bytes."""
         with self._lock:
             return sum(window.nbytes for window in self._windows.values())
 
     def get(self, index: tuple[int, int], make: Callable[[], Encoded]) -> Encoded:
-        """Return a window, making it if it is not here; threads that ask for the same one at once wait for one making."""
+        """Return a window; call ``make`` if it is not in the cache. Threads that need the same window wait for one call."""
         with self._lock:
             making = self._making.setdefault(index, threading.Lock())
         with making:
@@ -227,11 +228,11 @@ class EmbeddingCache:
         return window
 
     def put(self, index: tuple[int, int], window: Encoded, model: Segmenter) -> None:
-        """Keep a window, its embedding packed to half precision in main memory if the model can do that; see `take`."""
+        """Add a window. Its embedding is packed to half precision in main memory if the model can do so; see `take`."""
         self._keep(index, replace(window, embedding=_Packed.of(model, window.embedding)))
 
     def take(self, index: tuple[int, int], model: Segmenter, make: Callable[[], Encoded]) -> Encoded:
-        """Return a window that `put` has kept, or make it."""
+        """Return a window that `put` added; call ``make`` if it is not in the cache."""
         kept = self._use(index)
         return make() if kept is None else replace(kept, embedding=kept.embedding.unpacked(model))
 

@@ -1,10 +1,10 @@
-"""Embeddings of a raster's windows on disk: a Zarr store that several processes may fill, and that knows its raster.
+"""Store of the embeddings of a raster's windows on disk, as a Zarr folder that several processes may fill at once.
 
 A store is a Zarr v3 group in a folder. Each array of an embedding is a Zarr array of shape ``(rows, columns, ...)`` over the
-window lattice, in half precision: one window is a chunk, and blocks of windows are a shard, a file. The array ``digest`` says
-which windows are there, by a digest of the pixels that each was made of, and one of its embedding, so that a damaged store is
-refused instead of believed. A shard is replaced whole, under a lock, the digests after the data: a process that is killed
-leaves windows out, never half written.
+window lattice, in half precision. One window is a chunk, and a block of windows is a shard, which is one file. The array
+``digest`` records which windows are in the store. It holds two digests of each window: of the pixels that were encoded, and of
+the embedding, so that damage is detected. A shard is replaced as a whole, under a lock, and digests are written after the data.
+If a process is killed, windows are missing but never half written.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ __all__ = ["BLOCK", "EmbeddingStore", "Index", "describe_run", "pixel_digest"]
 
 Index = tuple[int, int]
 
-# Inside an array, where Zarr looks for no other members.
+# The lock folder is inside an array, because Zarr does not look for members of the group there.
 _LOCKS = Path(DIGEST) / ".locks"
 _NOT_THERE = b"\0" * DIGEST_BYTES
 
-# What Zarr and its codecs make of a damaged store.
+# Errors that Zarr and its codecs raise if a store is damaged.
 _DAMAGES = (
     ArithmeticError,
     AssertionError,
@@ -64,7 +64,7 @@ _DAMAGES = (
 
 
 def pixel_digest(image: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
-    """Return a digest of what a model sees of a window: its pixels, and how many of its rows and columns are real."""
+    """Return a digest of a window as the model sees it: its pixels, and the size of the part without padding."""
     header = np.array([*image.shape, *size], dtype=np.int64).tobytes()
     return blake2b(header + np.ascontiguousarray(image).tobytes(), digest_size=DIGEST_BYTES).digest()
 
@@ -79,9 +79,9 @@ def _content_digest(arrays: Mapping[str, NDArray[Any]] | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingStore:
-    """An open store; picklable, and safe to use from several threads and processes at once.
+    """An open store of embeddings. It is picklable, and safe to use from several threads and processes at once.
 
-    It is made with `EmbeddingStore.open` or `EmbeddingStore.open_or_create`.
+    Use `EmbeddingStore.open_or_create` to make one.
 
     Attributes
     ----------
@@ -105,26 +105,27 @@ class EmbeddingStore:
         overlap: int | None = None,
         overwrite: bool = False,
     ) -> EmbeddingStore:
-        """Open a store for a raster and a model, or make an empty one.
+        """Open the store of a raster and a model, or make an empty one.
 
         Parameters
         ----------
         path : path
-            A folder on this machine or on a file system that all writers share and that has file locks.
+            A folder on this machine, or on a file system with file locks that all writers share.
         raster : Raster
             The raster.
         model : Segmenter
             The model.
         window, overlap : int, optional
-            The lattice, in raster pixels. By default that of the store; for a new one, the model's input size and a quarter of
-            it.
+            The lattice, in raster pixels. The default is that of the store; for a new store, the model's input size and a
+            quarter of it.
         overwrite : bool, default False
-            Whether to put an empty store in the place of one that is there.
+            Whether to replace an existing store by an empty one.
 
         Raises
         ------
         OptionError
-            If the folder is something else, or was made of another raster, stretch, model or lattice; the message says which.
+            If the folder is not a store, or the store was made from another raster, stretch, model or lattice. The message
+            lists the differences.
         """
         from samgeo.models.embedding_packing import Storable
 
@@ -139,7 +140,7 @@ class EmbeddingStore:
             side = model.input_size if window is None else window
             lattice = Lattice(raster.shape, side, side // 8 * 2 if overlap is None else overlap)
             create(path, describe_run(raster, model, lattice), lattice)
-            overwrite = False  # It is new, or another process has just made it.
+            overwrite = False  # The store is new, or another process has just made it.
         found = attributes(path)
         kept = {} if overwrite else found["lattice"]
         side = kept.get("window", model.input_size) if window is None else window
@@ -159,7 +160,7 @@ class EmbeddingStore:
         return opened
 
     def complete_metadata(self) -> None:
-        """Repeat in the group what its arrays say, where a process was killed before it did; see `consolidate`."""
+        """Copy the metadata of the arrays into the group, in case a process was killed before it did so; see `consolidate`."""
         with self._undamaged(), self._lock("arrays"):
             consolidate(self.path)
 
@@ -169,17 +170,17 @@ class EmbeddingStore:
         return os.access(self.path, os.W_OK)
 
     def check(self, index: Index, digest: bytes) -> bool:
-        """Return whether a window is there.
+        """Return whether a window is in the store.
 
         Raises
         ------
         OptionError
-            If it is, made of pixels with another digest.
+            If the window is in the store but was made from other pixels.
         """
         return self._kept(index, digest) is not None
 
     def _kept(self, index: Index, digest: bytes) -> bytes | None:
-        """Return the digest of the embedding that a window has, None if it is not there; refuse other pixels."""
+        """Return the digest of a window's embedding, or None if the window is missing; raise an error if the pixels differ."""
         with self._undamaged():
             found = np.asarray(self._group()[DIGEST][index], dtype=np.uint8).tobytes()
         if found[:DIGEST_BYTES] == _NOT_THERE:
@@ -192,7 +193,7 @@ class EmbeddingStore:
         return found[DIGEST_BYTES:]
 
     def read(self, index: Index, digest: bytes) -> dict[str, NDArray[Any]] | None:
-        """Return the arrays of a window's embedding, None if it is not there or has no data.
+        """Return the arrays of a window's embedding; None if the window is missing or has no data.
 
         Parameters
         ----------
@@ -204,9 +205,9 @@ class EmbeddingStore:
         Raises
         ------
         OptionError
-            If the window is there but was made of other pixels, as the raster has changed since, or is damaged.
+            If the window was made from other pixels because the raster has changed, or the store is damaged.
         """
-        # Locked, because a shard that is replaced between reading its index and its chunks would give neither state.
+        # The lock is needed because a shard may be replaced between the reading of its index and of its chunks.
         with self._locked(index):
             kept = self._kept(index, digest)
             if kept is None or kept == _content_digest(None):
@@ -222,13 +223,13 @@ class EmbeddingStore:
         return arrays
 
     def write(self, windows: Mapping[Index, tuple[bytes, Mapping[str, NDArray[Any]] | None]]) -> None:
-        """Keep windows of one block; those that are there already are written again.
+        """Write windows of one block. Windows that are in the store already are replaced.
 
         Parameters
         ----------
         windows : mapping
-            Row and column of each window to its `pixel_digest` and the arrays of its embedding; None for a window without data.
-            All lie in the same block of ``BLOCK`` x ``BLOCK`` windows.
+            For each window, by row and column, its `pixel_digest` and the arrays of its embedding, or None for a window without
+            data. All windows are in the same block of ``BLOCK`` x ``BLOCK`` windows.
 
         Raises
         ------
@@ -273,32 +274,32 @@ class EmbeddingStore:
             group[DIGEST][rows, columns] = digests
 
     def blocks(self) -> list[Index]:
-        """Return the row and column of the first window of each block, row by row."""
+        """Return row and column of the first window of each block, row by row."""
         return [(row, column) for row in range(0, self.lattice.rows, BLOCK) for column in range(0, self.lattice.columns, BLOCK)]
 
     def present(self, block: Index) -> list[Index]:
-        """Return the windows of a block that are there, or are known to hold no data."""
+        """Return the windows of a block that are in the store, including those without data."""
         return self._of_block(block, there=True)
 
     def missing(self, block: Index) -> list[Index]:
-        """Return the windows of a block that are not there yet."""
+        """Return the windows of a block that are not in the store yet."""
         return self._of_block(block, there=False)
 
     def forget_damaged(self, block: Index, *, verify: bool = False) -> int:
-        """Forget all windows of a block if its files are damaged, so that they are missing and can be encoded again.
+        """Remove all windows of a block if its files are damaged, so that they can be encoded again.
 
         Parameters
         ----------
         block : (int, int)
             Row and column of its first window.
         verify : bool, default False
-            Whether to read every embedding of the block and compare it with its digest. Otherwise only files that are missing
-            or empty are noticed.
+            Whether to read every embedding of the block and compare it with its digest. Otherwise only missing or empty files
+            are noticed.
 
         Returns
         -------
         int
-            How many windows were forgotten; 0 where nothing is damaged.
+            Number of windows that were removed; 0 if nothing is damaged.
         """
         import shutil
 
@@ -314,7 +315,7 @@ class EmbeddingStore:
             }
             empty = _content_digest(None)
             filled = {index: both[DIGEST_BYTES:] for index, both in there.items() if both[DIGEST_BYTES:] != empty}
-            # An array of zeros has no file either.
+            # A missing file is no proof of damage, because Zarr writes no file for an array of zeros.
             is_suspect = bool(filled) and (verify or self._lacks_files(block))
             if not is_suspect or self._fits(filled):
                 return 0
@@ -327,7 +328,7 @@ class EmbeddingStore:
             return len(there)
 
     def _fits(self, kept: Mapping[Index, bytes]) -> bool:
-        """Whether the embeddings of some windows are those of which there are digests."""
+        """Whether the embeddings of some windows have the given digests."""
         try:
             group = self._group()
             return all(
@@ -338,13 +339,13 @@ class EmbeddingStore:
             return False
 
     def _lacks_files(self, block: Index) -> bool:
-        """Whether an array has no file for a block, or an empty one."""
+        """Whether the file of a block is missing or empty for any array."""
         names = self._names()
         files = [[path for path in self._shard(name, block).rglob("*") if path.is_file()] for name in names]
         return not names or any(not some or any(path.stat().st_size == 0 for path in some) for some in files)
 
     def _shard(self, name: str, block: Index) -> Path:
-        """Return the folder in which an array has the file of a block."""
+        """Return the folder that contains the file of a block of an array."""
         return self.path / name / "c" / str(block[0] // BLOCK) / str(block[1] // BLOCK)
 
     def _ranges(self, block: Index) -> tuple[range, range]:
@@ -377,7 +378,8 @@ class EmbeddingStore:
     def _group(self) -> Any:
         import zarr
 
-        # What the arrays say themselves holds: a process may have been killed before it repeated that in the group.
+        # The metadata of the arrays are read, not their copy in the group, which is old if a process was killed before it
+        # copied.
         return zarr.open_group(self.path, mode="r+" if self.writable else "r", use_consolidated=False)
 
     def _names(self) -> list[str]:
@@ -400,7 +402,8 @@ class EmbeddingStore:
                 dtype=array.dtype,
                 chunks=(1, 1, *array.shape),
                 shards=(BLOCK, BLOCK, *array.shape),
-                # Halves side by side, high bytes together: those repeat, the low ones are noise.
+                # Shuffling puts the high bytes of the half-precision values together. They compress well; the low ones are
+                # noise.
                 compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=array.dtype.itemsize)],
                 fill_value=0,
                 dimension_names=["row", "column", *(f"{name}_{axis}" for axis in range(array.ndim))],
@@ -409,7 +412,7 @@ class EmbeddingStore:
 
     @contextmanager
     def _locked(self, index: Index) -> Iterator[None]:
-        """Hold the lock of a window's block; a store that cannot be written to needs none."""
+        """Hold the lock of a window's block. A store that cannot be written to needs no lock."""
         lock = self._lock(f"{index[0] // BLOCK}-{index[1] // BLOCK}") if self.writable else nullcontext()
         with lock:
             yield

@@ -1,4 +1,4 @@
-"""What a store of embeddings says of itself: the raster, model and lattice that it is of."""
+"""Metadata of a store of embeddings: which raster, model and lattice it belongs to."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ ATTRIBUTE = "samgeo"
 DIGEST = "digest"
 DIGEST_BYTES = 16
 
-# Windows along a side of a shard: files of some 10 MB, and a sixteenth of as many as there are windows.
+# Number of windows along a side of a shard. Files then have about 10 MB, and there is one file for 16 windows.
 BLOCK = 4
 
 METADATA = "zarr.json"
 CONSOLIDATED = "consolidated_metadata"
 
-# What lies below the folder of an array: what it says of itself, its shards by their places, locks, and what zarr was writing.
+# Files in the folder of an array: its metadata, its shards, locks, and unfinished files of zarr.
 _OURS = re.compile(r"zarr\.json|c(/[0-9]+)*|\.locks(/[0-9a-z-]+\.lock)?|(c/([0-9]+/)*)?[0-9a-z]+\.[0-9a-f]{32}\.partial")
 _TOP = re.compile(r"zarr\.json|zarr\.[0-9a-f]{32}\.partial")
 
 
 def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str, Any]:
-    """Return what embeddings depend on, for JSON: the raster's grid, bands and stretch, the model, the window lattice."""
+    """Return the description of a store for JSON: the raster's grid, bands and stretch, the model, and the window lattice."""
     made = raster.provenance()
     return {
         "format": FORMAT,
@@ -63,7 +63,10 @@ def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str
 
 
 def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace: bool = False) -> None:
-    """Make an empty store beside its place, and move it there at once; another process may have been quicker."""
+    """Make an empty store in a temporary folder, and move it to its path in one step.
+
+    If another process makes the same store at this time, the first one is kept.
+    """
     import zarr
 
     if not path.parent.is_dir():
@@ -87,9 +90,9 @@ def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace
         )
         consolidate(fresh)
         if replace:
-            with suppress(FileNotFoundError):  # Another process is replacing it too.
+            with suppress(FileNotFoundError):  # Another process is replacing the store too.
                 path.rename(old)
-        # A folder replaces an empty one only: if another process was quicker, its store stays.
+        # A folder can replace only an empty folder. If another process was quicker, its store is kept.
         fresh.rename(path)
     except OSError as error:
         if not (path / METADATA).is_file():
@@ -100,7 +103,7 @@ def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace
 
 
 def _strange(path: Path) -> Path | None:
-    """Return a file in the folder of a store that no store makes, None if there is none."""
+    """Return a file in the folder of a store that no store makes; None if there is none."""
     for inner in sorted(path.iterdir()):
         if _TOP.fullmatch(inner.name) and inner.is_file():
             continue
@@ -113,22 +116,22 @@ def _strange(path: Path) -> Path | None:
 
 
 def array_names(path: Path) -> list[str]:
-    """Return the names of the arrays in a store, the digests too."""
+    """Return the names of all arrays in a store, including the digests."""
     names = (file.parent.name for file in path.glob(f"*/{METADATA}"))
-    # A file that is being written is in a folder with a dot.
+    # Names that start with a dot are folders of unfinished files.
     return sorted(name for name in names if not name.startswith("."))
 
 
 def consolidate(path: Path) -> None:
-    """Repeat the metadata of all arrays in those of the group, so that a copy at an address is opened without listing it.
+    """Copy the metadata of all arrays into those of the group, so that a store at an address can be opened without listing it.
 
-    The group is as zarr-python writes consolidated metadata in the format 3. It is replaced whole, and only where something
-    is missing. Damaged metadata stay as they are: whoever reads the store says so.
+    The format is that of zarr-python's consolidated metadata in Zarr format 3. The file is replaced in one step, and only if
+    something is missing. Damaged metadata are not changed; reading the store reports them.
 
     Raises
     ------
     OSError, OptionError
-        If it cannot be written.
+        If the file cannot be written.
     """
     try:
         group = json.loads((path / METADATA).read_bytes())
@@ -143,7 +146,7 @@ def consolidate(path: Path) -> None:
 
 
 def attributes(path: Path) -> dict[str, Any]:
-    """Read what a store says of itself."""
+    """Read the description of a store."""
     try:
         metadata = json.loads((path / METADATA).read_text(encoding="utf-8"))
         found = metadata["attributes"][ATTRIBUTE]
@@ -161,7 +164,7 @@ def attributes(path: Path) -> dict[str, Any]:
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Say in what two descriptions differ; where the raster lies may differ, what it is may not."""
+    """Return one line of text for each difference between two descriptions. The path of the raster is not compared."""
     whats = {"grid": "grid", "pixels": "raster's reading", "model": "model", "lattice": "window lattice"}
     return [
         f"its {what} has {name} {found.get(part, {}).get(name)!r}, and now it is {value!r}"

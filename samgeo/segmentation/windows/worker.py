@@ -1,4 +1,4 @@
-"""One window of a raster: read it, embed it, segment what lies under its points, and say what its edges cut."""
+"""The work on one window: read it, encode it, segment the objects under its points, and mark where its edges cut them."""
 
 from __future__ import annotations
 
@@ -56,33 +56,34 @@ _log = logging.getLogger(__name__)
 
 ATTEMPTS = 2
 
-# A fault of one window, of whatever kind a model or a driver raises, does not end the others.
+# Any error of a model or a driver is treated as a failure of its window, and does not end the run.
 FAULTS = (Exception,)
 
-# Windows of 1024 pixels fill a large GPU by themselves; of smaller ones so many do.
+# Number of windows that are encoded together on a GPU. A window of 1024 pixels uses a large GPU fully by itself; smaller
+# windows do so together.
 WINDOWS_TOGETHER = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a worker needs to segment a window, besides the raster and the model.
+    """The data that a worker needs to segment a window, besides the raster and the model.
 
     Attributes
     ----------
     levels : Levels
-        The windows.
+        The windows of all scales.
     gates : Gates
-        Which masks are kept.
+        Thresholds that decide which masks are kept.
     aoi_px : geometry or None
-        Only points in it are asked, in raster pixels.
+        Area of interest in raster pixels. Only points inside it are used.
     store : EmbeddingStore, optional
-        Embeddings that were made before.
+        Store of embeddings.
     cache_bytes : int
-        What GDAL may keep of the raster, in bytes.
+        Memory that GDAL may use to cache blocks of the raster, in bytes.
     merge_iou : float
-        From which IoU on two pieces are the same object.
+        Two pieces are the same object if their IoU is at least this value.
     recent : EmbeddingCache, optional
-        The windows that this process encoded last, for asking them again. Copies in other processes begin empty.
+        The windows that this process encoded last, kept for continuation requests. Copies in other processes start empty.
     """
 
     levels: Levels
@@ -96,7 +97,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """A model by name: what travels to other processes, which load it once each."""
+    """Name of a model, sent to worker processes, each of which loads the model once.
+
+    Attributes
+    ----------
+    name : str
+        A name of `samgeo.list_models`, or the path of a checkpoint file.
+    device, dtype : str
+        See `samgeo.segment`.
+    """
 
     name: str
     device: str
@@ -104,23 +113,23 @@ class ModelReference:
 
 
 def segment_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan, index: tuple[int, int]) -> list[Piece]:
-    """Segment one window; nothing is encoded where no point of its core has data and lies in the area of interest.
+    """Segment one window. It is not encoded if no point of its core has data and is in the area of interest.
 
     Raises
     ------
     WindowError
-        If it cannot be read or computed, after a second attempt.
+        If the window cannot be read or computed in two attempts.
     """
     return found_in(try_window(raster, model, plan, index), raster, plan)
 
 
 def found_in(result: list[Piece] | Failure, raster: Raster, plan: Plan) -> list[Piece]:
-    """Return what was found in a window.
+    """Return the pieces of a window, or raise an error if it failed.
 
     Raises
     ------
     WindowError
-        If it failed.
+        If the window failed.
     """
     if isinstance(result, Failure):
         raise WindowError(tell_failure(result, raster.name, plan.levels))
@@ -128,14 +137,14 @@ def found_in(result: list[Piece] | Failure, raster: Raster, plan: Plan) -> list[
 
 
 def try_window(raster: Raster, model: Segmenter | ModelReference, plan: Plan, index: tuple[int, int]) -> list[Piece] | Failure:
-    """Segment one window as `segment_window` does; where that fails, return why."""
+    """Segment one window as `segment_window` does; return a failure instead of raising an error."""
     return _try(raster, model, plan, index, None)
 
 
 def try_windows(
     raster: Raster, model: Segmenter | ModelReference, plan: Plan, indices: Sequence[tuple[int, int]]
 ) -> list[list[Piece] | Failure]:
-    """Do `try_window` for windows that lie together, encoding them together; see `together`."""
+    """Segment neighbouring windows of a row as `try_window` does, but encode them together; see `together`."""
     limit_worker_block_cache(plan.cache_bytes)
     try:
         segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
@@ -143,12 +152,15 @@ def try_windows(
     except FAULTS:
         make_room()
         made = {}
-    # What failed among others may do alone: it has all of its attempts.
+    # A window that failed together with others may succeed alone, so it still gets all attempts.
     return [_try(raster, model, plan, index, made.pop(index, None)) for index in indices]
 
 
 def together(model: Segmenter) -> int:
-    """Return how many neighbouring windows a model encodes at once: several on a GPU, which waits between calls."""
+    """Return how many neighbouring windows a model encodes at once.
+
+    On a GPU, which waits between calls, there are several; else one.
+    """
     device = getattr(model, "device", None)
     return WINDOWS_TOGETHER if device is not None and device.type == "cuda" else 1
 
@@ -172,7 +184,7 @@ def _try(
 
 
 def tell_failure(failure: Failure, name: str, levels: Levels) -> str:
-    """Say which window of a raster failed, where, and why."""
+    """Return a text that says which window of a raster failed, where it is, and why it failed."""
     rect = levels.rect(*failure.window)
     scale, _, row = levels.locate(failure.window[0])
     coarse = "" if scale == 1 else f" of scale {scale}"
@@ -183,7 +195,7 @@ def tell_failure(failure: Failure, name: str, levels: Levels) -> str:
 
 
 def describe_fault(error: Exception) -> str:
-    """Say what went wrong: what the system, a driver or torch reports as it is, a fault of code with its kind and line."""
+    """Return the text of an error. Kind and line are added unless the system, a driver or torch reported it."""
     if isinstance(error, SamgeoError | OSError | RuntimeError) and str(error):
         return str(error)
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -192,7 +204,7 @@ def describe_fault(error: Exception) -> str:
 
 
 def make_room() -> None:
-    """Give back what torch keeps of a GPU's memory: it may be in pieces too small for what was asked."""
+    """Release the GPU memory that torch keeps for reuse. It may be split into parts too small for the failed request."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
@@ -200,7 +212,7 @@ def make_room() -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """A window, and the points in it that are asked, in raster pixels from its corner."""
+    """A window that was read, and its points that are used as prompts, in raster pixels from its corner."""
 
     index: tuple[int, int]
     window: WindowImage
@@ -209,7 +221,7 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Embedded:
-    """A window to be answered, and its embedding; none where nothing is asked."""
+    """A window and its embedding; ``asked`` is None if no point of the window is used."""
 
     asked: _Asked | None
     embedding: Any = None
@@ -219,7 +231,7 @@ class _Embedded:
 def _embed_together(
     raster: Raster, model: Segmenter, plan: Plan, indices: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], _Embedded]:
-    """Read and encode windows of one row, each in the place of its column."""
+    """Read and encode windows of one row. The column of a window determines its position in the batch."""
     from samgeo.segmentation.windows.embedding import embed_together
 
     places = together(model)
@@ -232,7 +244,7 @@ def _embed_together(
 
 
 def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
-    """Read a window, unless no point of its core has data and lies in the area of interest."""
+    """Read a window and select its points; return None if no point of its core has data and is in the area of interest."""
     from samgeo.segmentation.windows.embedding import read_window
 
     points = plan.levels.points(*index, plan.gates.points_per_side)
@@ -264,16 +276,18 @@ def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list
 
 
 def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple[int, int]) -> list[Piece | None]:
-    """Make pieces in raster pixels of masks in window pixels; None where nothing is left of a mask.
+    """Convert masks in window pixels to pieces in raster pixels; None if nothing is left of a mask.
 
     Parameters
     ----------
     found : sequence of Found
-        Best first: a piece's rank is its place here.
+        Masks, the best first. The position of a mask is the rank of its piece.
     window : Encoded
-    levels : Levels
-    index : (int, int)
         The window.
+    levels : Levels
+        The windows of all scales.
+    index : (int, int)
+        Row and column of the window.
     """
     from samgeo.segmentation.merge.scales import leave_to_finer
 
@@ -304,12 +318,12 @@ def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np
     return points[shapely.contains_xy(aoi_px, points)]
 
 
-# Threads of a worker that begin together would load, and keep on the device, a model each.
+# Without this lock, threads of a worker that start together would each load a model onto the device.
 _loading = threading.Lock()
 
 
 def load_referenced(reference: ModelReference) -> Segmenter:
-    """Load a model that came by name; once in a process."""
+    """Load a model by its reference. It is loaded once in a process and cached."""
     with _loading:
         return _load(reference)
 
