@@ -110,7 +110,7 @@ class Raster:
             - A file or an address that rasterio can open.
             - A STAC Item or ItemCollection: a path or address that ends in ``.json``, an address of a STAC API, a dict, or an
               object of pystac.
-            - Several files, addresses or Items, in a list, a tuple or a text file ``.txt`` with one on each line. They must have
+            - Several files, addresses or Items, in a list, a tuple or a text file ``.txt`` with one a line. They must have
               the same CRS, resolution and bands, and lie on one grid to a hundredth of a pixel. Each pixel is taken from the
               first of them that has data there.
             - A DataArray with the dimensions y and x, and optionally one for bands, georeferenced as odc-geo reads it.
