@@ -1,4 +1,4 @@
-"""Writing of vector files: columns and geometries are fitted to the format, and the file is read back before it gets its name."""
+"""Writing of vector files: columns and geometries are fitted to the format, and the file is read back."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def write_vectors(
     `samgeo.geo.vector.columns.fitted` describes.
 
     - GeoParquet has the bounds of each feature in the column ``bbox`` as its "covering", and groups of at most 16,384 rows.
-    - FlatGeobuf has a spatial index, unless a feature has no geometry; the features are then in the order of the index. The other
-      formats keep the order.
+    - FlatGeobuf has a spatial index, unless a feature has no geometry; the features are then in the order of the index. The
+      other formats keep the order.
     - GeoJSON names the CRS as its edition of 2008 did, which GDAL reads. If there is no CRS, readers other than `read_vectors`
       take the coordinates for longitude and latitude.
 

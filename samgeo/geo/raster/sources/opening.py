@@ -137,7 +137,7 @@ def _of_item(item: Item, wanted: Sequence[str] | None) -> Source:
 
 
 def _is_list(path: str) -> bool:
-    """Return whether the name of a path is that of a list of rasters, and the file is not an ASCII grid, which may end in .txt too."""
+    """Return whether a path is a list of rasters by its name, and the file is not an ASCII grid."""
     if suffix_of(path) != LIST_SUFFIX or "://" in path or path.startswith("/vsi"):
         return False
     check_name(path, RasterError, "check the path")
