@@ -178,7 +178,7 @@ def _download(url: str, target: Path, sha256: str, size_bytes: int | None) -> No
         part.unlink()
         if not resumed:
             raise ModelError(f"what arrived has sha256 {digest[:12]}..., not {sha256[:12]}...: it is not the file it should be")
-        # The part from the earlier attempt may be damaged or of another version, so the download starts again from the beginning.
+        # The part from the earlier attempt may be damaged or of another version, so the download starts from the beginning.
         _download(url, target, sha256, size_bytes)
         return
     part.replace(target)

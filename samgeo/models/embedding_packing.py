@@ -25,7 +25,7 @@ class Storable(Protocol):
     """A ``Segmenter`` whose embeddings can be stored."""
 
     def pack(self, embedding: Any) -> dict[str, NDArray[Any]]:
-        """Convert the embedding of one window to arrays with the same names and shapes for every window; floats become float16."""
+        """Convert one window's embedding to arrays with the same names and shapes for every window; floats become float16."""
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Any:
         """Convert arrays from `pack` to an embedding; packing it again gives the same arrays."""
