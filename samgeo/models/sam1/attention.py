@@ -1,4 +1,4 @@
-"""Attention between the few tokens of each prompt and the many cells of an image, without a projection of every cell per prompt.
+"""Attention between the few tokens of each prompt and the many cells of an image, without projecting every cell per prompt.
 
 The projections of the image are applied to the tokens instead: with the weights ``A`` and ``B``, ``(x A)(t B)^T`` is
 ``x (t B A^T)^T``. Positions are added to the scores and not to the cells: ``(x + p) s^T`` is ``x s^T + p s^T``, and all prompts
@@ -49,7 +49,10 @@ class Projections:
 
 
 def read_tokens(of: Projections, placed: Tensor, tokens: Tensor) -> Tensor:
-    """Let tokens ``(P, T, C)`` attend to each other; ``placed`` are the tokens plus their positions. Return the attended values."""
+    """Let tokens ``(P, T, C)`` attend to each other, and return the attended values.
+
+    ``placed`` are the tokens plus their positions.
+    """
     query, key, value = (of.split(layer(x)) for layer, x in ((of.query, placed), (of.key, placed), (of.value, tokens)))
     read = functional.scaled_dot_product_attention(query, key, value)
     out: Tensor = of.output(read.transpose(1, 2).flatten(2))

@@ -13,8 +13,8 @@ from samgeo.models.tiny.prompt_encoder import Prompted, Window
 
 __all__ = ["Decoded", "Decoder"]
 
-# EMPTY shifts the coverage logits towards zero coverage, because most cells are not covered. LEAST_CELLS is added to the covered
-# area, in cells, because an object may be much smaller than a cell.
+# EMPTY shifts the coverage logits towards zero coverage, because most cells are not covered. LEAST_CELLS is added to the
+# covered area, in cells, because an object may be much smaller than a cell.
 EMPTY, LEAST_CELLS = 4.0, 0.1
 
 

@@ -155,7 +155,7 @@ class Attention(nn.Module):
 
 
 def zeroed(layer: AnyLayer) -> AnyLayer:
-    """Set the parameters of a layer to zero and return the layer. An addend that it computes changes nothing until it is trained."""
+    """Set the parameters of a layer to zero and return the layer; its output changes nothing until it is trained."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer

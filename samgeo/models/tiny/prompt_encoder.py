@@ -208,7 +208,7 @@ class PromptEncoder(nn.Module):
     def _tokens(
         self, count: int, window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return tokens and positions of the points, then of the box; with ``blanks``, zero tokens for missing points or boxes."""
+        """Return tokens and positions of the points, then of the box; with ``blanks``, zero tokens for missing ones."""
         tokens, positions = [], []
         if points is not None and labels is not None:
             pyramid = ((window.features.stride16, 16), (window.features.stride8, 8), (window.features.stride4, 4))
