@@ -29,8 +29,8 @@ __all__ = ["TOLERANCE_M", "Reprojected", "default_tolerance", "reproject", "repr
 TOLERANCE_M = 0.001
 """By how much an edge may be off where no raster says how large a pixel is, in metres."""
 
-# Edges shorter than this on the ground are tested in their middle, longer ones at their quarters too, because an edge that bends
-# in both directions may be correct in its middle.
+# Edges shorter than this on the ground are tested in their middle, longer ones at their quarters too, because an edge that
+# bends in both directions may be correct in its middle.
 _SHORT_M = 1000.0
 _EARTH_M = 6_378_137.0
 
@@ -287,7 +287,7 @@ class _Way:
         return closed
 
     def _closed(self, ring: Floats, source: Floats, period: float) -> Floats | None:
-        """Return a closed ring; a ring around the earth is closed along the pole that it contains. None if that is impossible."""
+        """Return a closed ring; a ring around the earth is closed along the pole in it. None if that is impossible."""
         import shapely
 
         turns = round(float(ring[-1, 0] - ring[0, 0]) / period)

@@ -85,8 +85,8 @@ def fitted(frame: gpd.GeoDataFrame, written_as: str) -> gpd.GeoDataFrame:
     """Return features with columns that a format can hold.
 
     - Names become text.
-    - Mappings and lists become JSON text. GeoJSON holds them unchanged; GeoParquet too, where all rows have the same keys or are
-      lists of one type.
+    - Mappings and lists become JSON text. GeoJSON holds them unchanged; GeoParquet too, where all rows have the same keys or
+      are lists of one type.
     - Booleans with missing values become nullable booleans. So do the texts "True" and "False", as which GeoPandas writes them.
     - Whole numbers with missing values become nullable whole numbers.
     - Values of several types in one column become text, and so do time spans, and whole numbers beyond 64 bits.

@@ -179,7 +179,7 @@ def take_place(copy: Path, path: Path, kept: Kept) -> None:
 
 
 def check_written_layer(path: Path, layer: str, count: int, indexed: int) -> None:
-    """Check a layer that was just written: the size of the file, the number of features, the last feature, and the spatial index.
+    """Check a layer that was just written: file size, number of features, last feature and spatial index.
 
     Parameters
     ----------
@@ -238,7 +238,10 @@ def _unreadable(path: Path, error: sqlite3.Error) -> VectorError:
 
 
 def _patience(path: Path) -> Callable[[int, int, int], None]:
-    """Return a callback for each step of a backup, which raises after a time limit; SQLite would wait for a lock without end."""
+    """Return a callback for the steps of a backup, which raises after a time limit.
+
+    Without it, SQLite would wait for a lock without end.
+    """
     until = time.monotonic() + WAIT_SECONDS
 
     def progress(status: int, _remaining: int, _total: int) -> None:

@@ -63,7 +63,7 @@ class Upscaler(nn.Module):
         pixels4 = _split(nest(self.refine8(rows8), 1), self.split4, skips[1], self.maps4, maps[1])
         rows4 = unnest(functional.relu(self.norm4(pixels4), inplace=True), 2)
         hidden = self.refine4.hidden(rows4)
-        # The mixing layer of the last residual block is linear, so it is applied to the weights of the masks instead of the pixels.
+        # The mixing layer of the last residual block is linear, so it is applied to the few weights instead of the pixels.
         mix = self.refine4.mix
         bias = weights @ mix.bias.float()[:, None]
         logits = torch.baddbmm(bias, weights, rows4.flatten(1, 2).float().transpose(1, 2))
