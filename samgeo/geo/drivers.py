@@ -276,7 +276,10 @@ def _by_suffix(path: str) -> tuple[str, ...]:
 
 
 def _check_beside(path: str) -> None:
-    """Refuse overviews and masks beside a file that are not TIFF or Erdas files, because GDAL would open them with any driver."""
+    """Refuse overviews and masks beside a file that are not TIFF or Erdas files.
+
+    GDAL would open them with any driver.
+    """
     local = Path(path)
     if not local.is_file():
         return

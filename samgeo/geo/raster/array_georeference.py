@@ -95,7 +95,7 @@ def place_of(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
 
 @contextmanager
 def odc_warnings_off() -> Iterator[None]:
-    """Silence warnings of odc-geo: those about its own code with affine 3.1, and those about CRSs, which `place_of` checks itself."""
+    """Silence warnings of odc-geo about its own code with affine 3.1, and about CRSs, which `place_of` checks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         warnings.filterwarnings("ignore", "grid_mapping=|Multiple CRS coordinates|Failed to parse CRS", UserWarning)

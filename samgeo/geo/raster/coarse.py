@@ -26,7 +26,7 @@ PIXELS_AT_ONCE = 1 << 22
 
 
 def best_overview(source: object, factor: int) -> int:
-    """Return the decimation of the overview from which squares of ``factor`` x ``factor`` pixels are read; 1 if there is none."""
+    """Return the decimation of the overview from which squares of ``factor`` pixels a side are read; 1 without one."""
     if not isinstance(source, FileSource):
         return 1
     numbers = [number for number, band in enumerate(source.bands, start=1) if not band.is_alpha]
