@@ -1,7 +1,8 @@
 """Rasters, vectors and coordinates.
 
 `samgeo.geo.raster` reads rasters, `samgeo.geo.vector` reads and writes vector files, and `samgeo.geo.coordinates` converts
-between coordinate reference systems and pixels. The modules here hold the lattice of windows and rasters of labels.
+between coordinate reference systems and pixels. The modules of this package compute the grid of windows and draw objects as
+label rasters.
 """
 
 import lazy_loader

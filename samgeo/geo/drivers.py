@@ -1,7 +1,9 @@
-"""What a file may open: GDAL goes by content alone, and some of its formats read other files, the network or memory.
+"""Restriction of the GDAL drivers with which a file may be opened.
 
-A file is read as what its name says, or as a format that holds its own pixels or features. Only a name that says so, such as
-``mosaic.vrt``, makes GDAL follow what the file names (docs/decisions/0010-what-a-file-may-open.md).
+GDAL chooses the driver by the content of a file, and some drivers read other files, the network or memory. Here a file is
+opened with the drivers that its name allows, or with drivers of formats that hold their own pixels or features. GDAL follows
+the names of other files in a file only if the name of the file allows it, such as ``mosaic.vrt``
+(docs/decisions/0010-what-a-file-may-open.md).
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ __all__ = [
     "suffix_of",
 ]
 
-# Pixels are in the file, and in files beside it with the same stem. The usual ones come first: they are tried in this order.
+# Drivers of formats with the pixels in the file, or in files beside it with the same stem. They are tried in this order, with
+# the most common ones first.
 # fmt: off
 _OWN_PIXELS = (
     "GTiff", "PNG", "JPEG", "JP2OpenJPEG", "WEBP", "GIF", "BMP", "HFA", "GPKG", "MBTiles", "JP2KAK", "JP2ECW", "ECW",
@@ -36,7 +39,7 @@ _OWN_PIXELS = (
 )
 # fmt: on
 
-# Formats that may name other files, by the suffix that says so to whoever gives it.
+# Drivers of formats that may refer to other files, by suffix. A user who gives a file with this suffix accepts that.
 _LEADING = {
     ".bag": ("BAG",),
     ".dim": ("DIMAP",),
@@ -55,7 +58,7 @@ _LEADING = {
     ".zarr": ("Zarr",),
 }
 
-# One raster of a file that holds several, as GDAL names it: what it is, the file, the raster.
+# Prefixes of GDAL's names for one raster of a file that holds several (prefix, file, raster), and their drivers.
 _PARTS = {
     "BAG": "BAG",
     "GPKG": "GPKG",
@@ -95,7 +98,7 @@ _VECTOR_DRIVERS_LEADING_OUT = {"CSW", "GDALG", "HTTP", "OAPIF", "OGCAPI", "OGR_V
 
 
 def suffix_of(path: str) -> str:
-    """Return the suffix, in small letters, of a path or of an address without its query."""
+    """Return the suffix, in lower case, of a path or of an address without its query."""
     if path.startswith("/vsi"):
         path = path.partition("?")[0]
     elif "://" in path:
@@ -104,7 +107,7 @@ def suffix_of(path: str) -> str:
 
 
 def leads_elsewhere(path: str) -> bool:
-    """Whether a path or an address says that what it names may lead to other files."""
+    """Return whether the suffix of a path or an address is that of a format that may refer to other files."""
     return suffix_of(path) in _LEADING
 
 
@@ -116,7 +119,7 @@ def open_raster(path: str, name: str) -> Any:
     path : str
         A path, an address, or one of GDAL's names for a part of a file.
     name : str
-        For messages.
+        Name of the raster, for messages.
 
     Returns
     -------
@@ -125,10 +128,10 @@ def open_raster(path: str, name: str) -> Any:
     Raises
     ------
     RasterError
-        If the name asks for a format that leads elsewhere without saying so in its suffix, or the file names another for its
-        overviews.
+        If the name asks for a format that refers to other files without the suffix of that format, or the file names another
+        file for its overviews.
     rasterio.errors.RasterioError
-        If no such driver knows it.
+        If none of the drivers can read it.
     """
     import rasterio
     from rasterio.errors import RasterioIOError
@@ -148,7 +151,7 @@ def open_raster(path: str, name: str) -> Any:
             if _NOT_IT not in str(error):
                 raise
             continue
-        # Whatever is named there is opened by any driver, from anywhere.
+        # GDAL would open the file that is named there with any driver and from any location.
         if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE") is not None:
             dataset.close()
             raise RasterError(
@@ -159,7 +162,7 @@ def open_raster(path: str, name: str) -> Any:
 
 
 def list_files(path: str) -> list[str]:
-    """Return the files that GDAL says a raster is read from; nothing where it cannot be opened."""
+    """Return the files from which GDAL reads a raster; an empty list if the raster cannot be opened."""
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     try:
@@ -172,7 +175,7 @@ def list_files(path: str) -> list[str]:
 
 
 def open_overview(path: str, name: str, level: int) -> Any:
-    """Open an overview of a raster, counted from 0, as a raster of its own, under the rules of `open_raster`."""
+    """Open an overview of a raster, counted from 0, as a raster, by the rules of `open_raster`."""
     import rasterio
 
     with open_raster(path, name) as dataset:
@@ -181,14 +184,14 @@ def open_overview(path: str, name: str, level: int) -> Any:
 
 
 def check_vector_head(path: Path) -> None:
-    """Refuse a vector file that is not what its suffix says, or that leads to other files.
+    """Refuse a vector file whose content does not agree with its suffix, or that refers to other files.
 
-    A ``.vrt`` is what it says, and leads where it likes.
+    A ``.vrt`` is allowed to refer to any file.
 
     Raises
     ------
     VectorError
-        If it is, or cannot be read.
+        If the file is refused or cannot be read.
     """
     suffix = path.suffix.lower()
     if suffix == ".vrt" or path.is_dir():
@@ -203,7 +206,7 @@ def check_vector_head(path: Path) -> None:
     wanted = _VECTOR_HEADS.get(suffix)
     if wanted is not None and not head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(wanted):
         raise VectorError(f"{path} cannot be read: it does not begin as a {suffix} file does; check that it is whole.")
-    # Without the zeros of UTF-16, which XML may be in.
+    # XML may be encoded in UTF-16, so zero bytes are removed before the search.
     if any(word in head.replace(b"\0", b"").lower() for word in _VECTORS_LEADING_OUT):
         raise VectorError(
             f"{path} is not read: it leads to other files, or has entities; give the features themselves, or, if all that it "
@@ -212,24 +215,24 @@ def check_vector_head(path: Path) -> None:
 
 
 def check_vector_driver(driver: str, path: str) -> None:
-    """Refuse features that a driver which leads to other files has found where no head can be looked at.
+    """Refuse a driver that refers to other files, for sources whose first bytes cannot be checked.
 
     Raises
     ------
     VectorError
-        If it is such a driver, and the name does not say so.
+        If it is such a driver, and the suffix is not that of its format.
     """
     if driver in _VECTOR_DRIVERS_LEADING_OUT and not (driver == "OGR_VRT" and suffix_of(path) == ".vrt"):
         raise VectorError(f"{path} is not read: it is {driver}, which leads elsewhere; give the features themselves.")
 
 
 def check_no_view(path: Path, layer: str) -> None:
-    """Refuse a layer of an SQLite file that is computed: it may name any amount of work, and GDAL cannot be stopped.
+    """Refuse a layer of an SQLite file that is a view, because a view may need any amount of work and GDAL cannot be stopped.
 
     Raises
     ------
     VectorError
-        If it is a view, or the file is broken.
+        If the layer is a view, or the file is broken.
     """
     import sqlite3
     from urllib.parse import quote
@@ -273,7 +276,10 @@ def _by_suffix(path: str) -> tuple[str, ...]:
 
 
 def _check_beside(path: str) -> None:
-    """Refuse overviews and masks beside a file that are no TIFF or Erdas file: GDAL would open them with any driver."""
+    """Refuse overviews and masks beside a file that are not TIFF or Erdas files.
+
+    GDAL would open them with any driver.
+    """
     local = Path(path)
     if not local.is_file():
         return

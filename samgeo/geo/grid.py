@@ -1,7 +1,7 @@
-"""The window lattice over a raster: windows, their cores, and the points that belong to them.
+"""The lattice of windows over a raster: windows, their cores, and the prompt points in each core.
 
-Everything here is in raster pixels, x to the right and y down, with the outer corner of the first pixel at (0, 0) and its
-centre at (0.5, 0.5).
+All coordinates are raster pixels, x to the right and y down. The outer corner of the first pixel is (0, 0), its centre is
+(0.5, 0.5).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Rect:
 
     @property
     def width(self) -> int:
-        """Columns, 0 when empty."""
+        """Number of columns; 0 when empty."""
         return max(self.x1 - self.x0, 0)
 
     @property
     def height(self) -> int:
-        """Rows, 0 when empty."""
+        """Number of rows; 0 when empty."""
         return max(self.y1 - self.y0, 0)
 
     @property
@@ -59,11 +59,11 @@ class Rect:
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """Square windows anchored at pixel (0, 0) of a raster.
+    """Square windows on a lattice that starts at pixel (0, 0) of a raster.
 
-    Windows have side ``window`` and start every ``window - overlap`` pixels. Those at the right and bottom may reach past
-    the raster; readers pad them. A window's *core* is its stride-sized middle: the cores tile the raster, and the first and
-    last of a row or column stretch to its edge.
+    Windows have side ``window`` and start every ``window - overlap`` pixels. Windows at the right and the bottom may reach past
+    the raster; readers pad them. The *core* of a window is the square of side ``window - overlap`` in its middle. The cores
+    tile the raster; the first and the last core of a row or column extend to its edge.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Lattice:
     window : int
         Side of a window in pixels.
     overlap : int
-        Pixels that neighbouring windows share; even, and at most half of ``window``, so that only direct neighbours meet.
+        Pixels that neighbouring windows share; even, and at most half of ``window``, so that only direct neighbours overlap.
 
     Raises
     ------
@@ -97,17 +97,17 @@ class Lattice:
 
     @property
     def stride(self) -> int:
-        """Pixels from one window's start to the next."""
+        """Distance in pixels from the start of a window to that of the next."""
         return self.window - self.overlap
 
     @property
     def rows(self) -> int:
-        """Rows of windows."""
+        """Number of rows of windows."""
         return self._count(self.shape[0])
 
     @property
     def columns(self) -> int:
-        """Windows in a row."""
+        """Number of windows in a row."""
         return self._count(self.shape[1])
 
     def __len__(self) -> int:
@@ -117,34 +117,34 @@ class Lattice:
         return ((row, column) for row in range(self.rows) for column in range(self.columns))
 
     def rect(self, row: int, column: int) -> Rect:
-        """Return the whole window, which may reach past the right and the bottom of the raster."""
+        """Return the rectangle of a window, which may reach past the right and the bottom of the raster."""
         x0, y0 = column * self.stride, row * self.stride
         return Rect(x0, y0, x0 + self.window, y0 + self.window)
 
     def core(self, row: int, column: int) -> Rect:
-        """Return the part of the raster that this window answers for."""
+        """Return the core of a window: the part of the raster whose points this window decodes."""
         (y0, y1), (x0, x1) = self._span(row, self.rows, self.shape[0]), self._span(column, self.columns, self.shape[1])
         return Rect(x0, y0, x1, y1)
 
     def owner(self, x: int, y: int) -> tuple[int, int]:
-        """Return row and column of the window whose core holds a pixel of the raster."""
+        """Return the row and column of the window whose core contains a pixel of the raster."""
         half = self.overlap // 2
         row, column = ((at - half) // self.stride for at in (y, x))
         return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
 
     def points(self, row: int, column: int, per_side: int) -> NDArray[np.float64]:
-        """Return the points of the raster's point lattice that lie in this window's core.
+        """Return those points of the raster's point lattice that lie in the core of a window.
 
-        The lattice has ``per_side`` points along a window's side: point ``i`` is the centre of pixel
-        ``floor((i + 0.5) * window / per_side)``, counted from pixel (0, 0) of the raster, so that a point does not depend on
-        the window that decodes it, and a raster of one window has the points of SAM's automatic mask generator.
+        The lattice has ``per_side`` points along a side of a window: point ``i`` is the centre of pixel ``floor((i + 0.5) *
+        window / per_side)``, counted from pixel (0, 0) of the raster. A point therefore does not depend on the window that
+        decodes it, and a raster of one window has the points of SAM's automatic mask generator.
 
         Parameters
         ----------
         row, column : int
             The window.
         per_side : int
-            Points along a window's side.
+            Number of points along a side of a window.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Labels as a raster: objects drawn on the grid of their image, a number each or one for each class."""
+"""Label rasters: objects drawn on the grid of their image, with a number for each object or for each class."""
 
 from __future__ import annotations
 
@@ -46,28 +46,28 @@ LABELS, CLASSES = "samgeo_labels", "samgeo_classes"
 MOST_CLASSES = 255
 MOST_IDS = 2**32 - 1
 
-# Tiles of the file, and the largest square of pixels in memory at a time, in pixels.
+# Side of the tiles of the file, and side of the largest square that is held in memory at a time, in pixels.
 TILE = 512
 CHUNK = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """The classes of objects.
+    """The classes of objects and their values in a label raster.
 
     Attributes
     ----------
     column : str
-        Of the features.
+        Column of the features that holds the class.
     values : dict of str or int to int
-        The value of each class in the raster, from 1 to 255.
+        Value of each class in the raster, from 1 to 255.
     """
 
     column: str
     values: dict[Any, int]
 
     def of(self, frame: pd.DataFrame) -> NDArray[np.uint8]:
-        """Return the value of each feature, shape (N,)."""
+        """Return the raster value of each feature, shape (N,)."""
         return np.array([self.values[value] for value in frame[self.column]], dtype=np.uint8)
 
 
@@ -80,35 +80,35 @@ def rasterize(
     class_column: str | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Draw objects as a raster of labels on the grid of an image.
+    """Draw objects as a label raster on the grid of an image.
 
-    The file is a cloud-optimized GeoTIFF with the CRS, the transform and the shape of the image, and 0 as its nodata value.
-    Without ``class_column`` it is uint32: the pixels of the feature in row ``i`` of the result, counted from 0, are ``i + 1``.
-    A pixel belongs to a feature when its centre lies inside; the pixels of a mask are exactly those of its polygon. Where
-    features overlap, the smaller one has the pixel, so that what lies inside another stays visible; of equally large ones, the
-    earlier row.
+    The file is a cloud-optimized GeoTIFF with the CRS, the transform and the shape of the image, and with 0 as its nodata
+    value. Without ``class_column`` its type is uint32, and the pixels of the feature in row ``i`` of the result, counted from
+    0, have the value ``i + 1``. A pixel belongs to a feature when its centre lies inside; the pixels of a mask are exactly
+    those of its polygon. Where features overlap, the smaller one gets the pixel, so that an object inside another one stays
+    visible; of equally large features, the earlier row gets it.
 
     Parameters
     ----------
     result : path, GeoDataFrame or GeoSeries
-        Polygons, such as `samgeo.segment` and `samgeo.Predictor.predict` give; features without geometry draw nothing.
-        GeoParquet is read a part at a time.
+        Polygons, such as `samgeo.segment` and `samgeo.Predictor.predict` return. Features without geometry draw nothing.
+        GeoParquet files are read in parts.
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`; only its grid is used.
     output : path or address
-        Ends in ``.tif`` or ``.tiff``. Written whole or not at all. Meanwhile an uncompressed copy lies beside it, four bytes a
-        pixel where there are objects.
+        Ends in ``.tif`` or ``.tiff``. The file is written whole or not at all. While it is written, an uncompressed copy lies
+        beside it, which takes four bytes for each pixel where there are objects.
     class_column : str, optional
-        A column with the class of each feature: the raster is then uint8. Whole numbers from 1 to 255 are taken as they are;
-        names are numbered from 1 in the order of the alphabet, and the file's tag ``samgeo_classes`` says which is which, as
-        JSON.
+        A column with the class of each feature; the type of the raster is then uint8. Whole numbers from 1 to 255 are used
+        unchanged. Names are numbered from 1 in alphabetical order, and the tag ``samgeo_classes`` of the file holds the numbers
+        and names as JSON.
     overwrite : bool, default False
-        Whether an existing raster of labels from samgeo may be replaced; any other raster never is.
+        Whether an existing label raster from samgeo may be replaced. Any other raster is never replaced.
 
     Returns
     -------
     int
-        How many features the result has.
+        Number of features in the result.
 
     Raises
     ------
@@ -117,14 +117,28 @@ def rasterize(
 
     Examples
     --------
+    >>> import geopandas as gpd
+    >>> import numpy as np
+    >>> import rasterio
     >>> import samgeo
-    >>> samgeo.rasterize("city.parquet", "city.tif", "city.labels.tif")  # doctest: +SKIP
-    1240
+    >>> from samgeo.testing import write_raster
+    >>> from shapely.geometry import box
+    >>> image = write_raster("city.tif", np.zeros((20, 30, 3), np.uint8), crs="EPSG:32633")  # pixels of 0.5 m
+    >>> x, y = 500_000, 5_400_000  # the upper left corner
+    >>> houses = gpd.GeoDataFrame({"kind": ["house", "barn"]}, crs="EPSG:32633",
+    ...                           geometry=[box(x, y - 2, x + 2, y), box(x + 4, y - 4, x + 8, y)])
+    >>> samgeo.rasterize(houses, image, "labels.tif")
+    2
+    >>> with rasterio.open("labels.tif") as file:
+    ...     np.unique(file.read(1), return_counts=True)
+    (array([0, 1, 2], dtype=uint32), array([520,  16,  64]))
+    >>> samgeo.rasterize(houses, image, "classes.tif", class_column="kind")
+    2
     """
     from samgeo.geo.raster.sources.opening import open_source
 
     path = check_result(output, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
-    # A Raster has its grid; anything else is opened.
+    # A Raster is already open; anything else is opened here.
     source = getattr(image, "source", None) or open_source(image)
     refuse_input(path, source, [result])
     geobox = source.geobox
@@ -142,7 +156,7 @@ def rasterize(
 
 
 def _is_stored(result: Any) -> bool:
-    """Whether it is GeoParquet on this machine, which is read a part at a time."""
+    """Return whether the result is a local GeoParquet file, which is read in parts."""
     return (
         isinstance(result, str | os.PathLike)
         and SUFFIXES.get(Path(result).suffix.lower()) == "GeoParquet"
@@ -164,22 +178,23 @@ def check_result(
     Parameters
     ----------
     path : path or address
+        The output.
     overwrite, crs
         See `samgeo.geo.vector.reading.check_output`.
     suffixes : sequence of str
-        What may be written.
+        Suffixes that the output may have.
     layer, inputs
         See `samgeo.geo.vector.outputs.check_output`.
 
     Returns
     -------
     Path or RemotePlace
-        The same.
+        The checked location.
 
     Raises
     ------
     VectorError
-        With what to do.
+        If the output cannot be written. The message says what to do.
     """
     path = as_place(path)
     if path.suffix.lower() not in suffixes:
@@ -192,7 +207,7 @@ def check_result(
     if isinstance(path, Path):
         refuse_unwritable(path, VectorError)
         refuse_inputs(path, inputs, VectorError)
-        # Where an output was forgotten, the last image is taken for it.
+        # A user who forgets the output on the command line gives the last image in its place, which must not be replaced.
         if path.exists() and not _is_ours(path):
             raise VectorError(f"{path} exists and is no raster of labels from samgeo, so that it stays; choose another name.")
     if not overwrite and (path.exists() if isinstance(path, Path) else is_there(path)):
@@ -203,11 +218,12 @@ def check_result(
 
 
 def check_labels_options(*, layer: str | None, y_up: bool) -> None:
-    """Refuse options of vector files where the output is a raster of labels.
+    """Refuse options of vector files where the output is a label raster.
 
     Raises
     ------
     OptionError
+        If ``layer`` or ``y_up`` is given.
     """
     if layer is not None:
         raise OptionError("layer is the name of a layer in a GeoPackage, and the output is a raster of labels; leave it away.")
@@ -218,7 +234,7 @@ def check_labels_options(*, layer: str | None, y_up: bool) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file is a raster of labels that samgeo wrote."""
+    """Return whether a file is a label raster that samgeo wrote."""
     import rasterio
 
     with warnings.catch_warnings():
@@ -231,12 +247,12 @@ def _is_ours(path: Path) -> bool:
 
 
 def refuse_input(path: Place, source: Source, others: Iterable[Any] = ()) -> None:
-    """Refuse an output that is one of the files that are read.
+    """Refuse an output that is one of the input files.
 
     Raises
     ------
     VectorError
-        With which.
+        If it is. The message names the input.
     """
     if not isinstance(path, Path) or not path.exists():
         return
@@ -247,24 +263,24 @@ def refuse_input(path: Place, source: Source, others: Iterable[Any] = ()) -> Non
 
 
 def is_label_raster(path: Place) -> bool:
-    """Whether the suffix says that labels are written as a raster."""
+    """Return whether the suffix of a location is one of a label raster."""
     return path.suffix.lower() in LABEL_SUFFIXES
 
 
 def classes_of(values: Iterable[Any], column: str) -> Classes:
-    """Give each class of features a value.
+    """Assign a raster value to each class of features.
 
     Parameters
     ----------
     values : iterable
-        The class of each feature: whole numbers from 1 to 255, which stay, or text.
+        The class of each feature: whole numbers from 1 to 255, which stay unchanged, or text.
     column : str
-        Where they are from.
+        Name of the column that holds them.
 
     Raises
     ------
     OptionError
-        If a class is missing, they are neither numbers nor text, or there are more than 255.
+        If a class is missing, the classes are neither numbers nor text, or there are more than 255.
     """
     import pandas as pd
 
@@ -292,7 +308,7 @@ def write_label_raster(
     staging: Path | None = None,
     about_to_place: Callable[[Path], None] = lambda _: None,
 ) -> int:
-    """Draw features as `rasterize` does, a table at a time; of all features, memory holds a number each.
+    """Draw features as `rasterize` does, one table at a time; memory holds one number for each feature.
 
     Parameters
     ----------
@@ -303,19 +319,19 @@ def write_label_raster(
     path, overwrite
         See `rasterize`.
     classes : Classes, optional
-        What is drawn instead of the features' numbers.
+        The classes to draw instead of the numbers of the features.
     provenance, staging, about_to_place
         See `samgeo.geo.vector.joining.join_vectors`.
 
     Returns
     -------
     int
-        How many features there are.
+        Number of features.
 
     Raises
     ------
     VectorError
-        If it cannot be written; an existing file is then as it was, and no other is left.
+        If the raster cannot be written. An existing file is then unchanged, and no other file is left.
     """
     import rasterio
     import rasterio.shutil
@@ -325,7 +341,7 @@ def write_label_raster(
     if classes is not None:
         tags[CLASSES] = json.dumps({str(number): str(name) for name, number in classes.values.items()})
     with placed(path, staging, about_to_place) as temporary, warnings.catch_warnings():
-        # Without a CRS the grid is that of the pixels.
+        # Without a CRS the grid is that of the pixels, and rasterio would warn of it.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         drawn = temporary.with_name(f"{temporary.name}.ids")
         with _create(drawn, geobox, "uint32", {} if classes else tags) as file:
@@ -349,7 +365,7 @@ def write_label_raster(
 
 
 def _create(path: Path, geobox: GeoBox, dtype: str, tags: dict[str, str]) -> rasterio.io.DatasetWriter:
-    """Open a file that takes windows in any order, and no space where nothing is written."""
+    """Create a GeoTIFF that takes windows in any order, and takes no space where nothing is written."""
     import rasterio
 
     height, width = geobox.shape
@@ -377,7 +393,7 @@ def _create(path: Path, geobox: GeoBox, dtype: str, tags: dict[str, str]) -> ras
 def _draw(
     file: rasterio.io.DatasetWriter, frames: Iterable[gpd.GeoDataFrame], geobox: GeoBox, classes: Classes | None
 ) -> NDArray[np.uint8]:
-    """Draw features by their numbers; return the class of each number, 0 without classes."""
+    """Draw features by their numbers; return the class of each number, or 0 without classes."""
     sizes, value_of = np.zeros(1), np.zeros(1, dtype=np.uint8)
     for frame in frames:
         outlines = _in_pixels(frame.geometry.to_numpy(), geobox)
@@ -391,24 +407,25 @@ def _draw(
 
 
 def _pixels(outlines: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Return the area of each outline to whole pixels, which for the outline of a mask is the number of its pixels."""
+    """Return the area of each outline rounded to whole pixels; for the outline of a mask this is its number of pixels."""
     import shapely
 
     return np.round(shapely.area(outlines))
 
 
 def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], first: int, sizes: NDArray[np.float64]) -> None:
-    """Draw some features, in pixels, over what is there, a square of the raster at a time.
+    """Draw some features over the features that are already drawn, one square of the raster at a time.
 
     Parameters
     ----------
     file : DatasetWriter
-        With the numbers of all earlier features.
+        The raster with the numbers of all earlier features.
     outlines : ndarray of shapely geometries, shape (N,)
+        Outlines in pixels.
     first : int
-        The number of the first of them.
+        Number of the first outline.
     sizes : ndarray, shape (first + N,)
-        Of all features so far, by number.
+        Area in pixels of all features so far, by number.
     """
     import shapely
     from affine import Affine
@@ -416,7 +433,7 @@ def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], f
     from rasterio.windows import Window
 
     there = np.flatnonzero(~(shapely.is_missing(outlines) | shapely.is_empty(outlines)))
-    # The last one that is drawn has the pixel: the smallest, of equally large ones the first.
+    # rasterio gives a pixel to the shape that is drawn last, which is the smallest one, and of equally large ones the first.
     there = there[np.lexsort([-there, -sizes[first + there]])]
     bounds = shapely.bounds(outlines[there])
     low, high = np.floor(bounds[:, :2]), np.ceil(bounds[:, 2:])
@@ -458,7 +475,7 @@ def _in_pixels(geometry: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.obje
 
 
 def _placed_on(frame: gpd.GeoDataFrame, geobox: GeoBox) -> gpd.GeoDataFrame:
-    """Bring features to the CRS of a grid."""
+    """Transform features to the CRS of a grid."""
     crs = None if geobox.crs is None else geobox.crs.proj
     if (frame.crs is None) != (crs is None):
         has, lacks = ("result", "image") if crs is None else ("image", "result")
@@ -477,7 +494,7 @@ def _column(frame: pd.DataFrame, name: str) -> Any:
 
 
 def stored_frames(paths: Iterable[Path]) -> Iterator[gpd.GeoDataFrame]:
-    """Give the features of GeoParquet files in their order, a part at a time."""
+    """Give the features of GeoParquet files in their order, in parts."""
     import geopandas as gpd
     import pyarrow.parquet as pq
 
@@ -499,7 +516,7 @@ def _stored_column(path: Path, name: str) -> list[Any]:
 
 
 def _with_geo(batch: Any, schema: Any) -> Any:
-    """Return rows of GeoParquet with their geometry as a type of GeoArrow, which carries the CRS."""
+    """Return rows of GeoParquet with their geometry as a GeoArrow type, which holds the CRS."""
     import pyarrow as pa
 
     geo = json.loads(schema.metadata[b"geo"])

@@ -1,7 +1,7 @@
 """Windows of several scales over one raster, row by row in the order in which they are read.
 
-A window of scale ``k`` covers ``k`` times the side of one of the first scale, ``k * k`` pixels in the place of each of its
-pixels. Every scale is a lattice of its own, anchored at pixel (0, 0) of the raster.
+A window of scale ``k`` has ``k`` times the side of a window of scale 1, and shows ``k * k`` raster pixels as one pixel. Each
+scale has its own lattice, which starts at pixel (0, 0) of the raster.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from samgeo.geo.grid import Lattice, Rect
 
 __all__ = ["MOST_SCALE", "Levels", "check_scales"]
 
-# Beyond it, a window covers more than anybody means to, and a pixel of it is hardly a picture of what it covers.
+# With larger scales, a pixel of a window shows too little of the ground that it covers.
 MOST_SCALE = 64
 
-# More than any raster has, but not more than what a damaged manifest claims.
+# No real raster has so many rows of windows, but a damaged manifest may claim more, which would fill the memory.
 MOST_ROWS = 10**6
 
 
 def check_scales(scales: int | Iterable[int]) -> tuple[int, ...]:
-    """Return scales in rising order.
+    """Check scales, and return them in ascending order.
 
     Raises
     ------
     OptionError
-        If they are not different whole numbers from 1 to `MOST_SCALE`, 1 among them.
+        If they are not different whole numbers from 1 to `MOST_SCALE`, or 1 is missing.
     """
     given = [scales] if isinstance(scales, int | str) or not isinstance(scales, Iterable) else list(scales)
     if any(isinstance(scale, bool) or not hasattr(scale, "__index__") for scale in given):
@@ -49,18 +49,18 @@ def check_scales(scales: int | Iterable[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """The windows of all scales; made with `Levels.of`.
+    """The windows of all scales; make them with `Levels.of`.
 
-    Rows of windows are numbered through all scales by their upper edge, of equal ones the coarsest first: no window that is
-    still to come reaches above the next row. A window is a row by that number and a column. With one scale, these are the row
-    and the column in its lattice.
+    Rows of windows are numbered through all scales by their upper edge; of equal upper edges the coarsest comes first.
+    Therefore no window of a later row reaches above the next row. A window is identified by this row number and its column.
+    With one scale, these are the row and the column in its lattice.
 
     Attributes
     ----------
     scales : tuple of int
-        From 1 on, rising.
+        In ascending order, beginning with 1.
     lattices : tuple of Lattice
-        Of each scale.
+        The lattice of each scale.
     """
 
     scales: tuple[int, ...]
@@ -75,14 +75,14 @@ class Levels:
         Parameters
         ----------
         lattice : Lattice
-            Of the first scale.
+            Lattice of scale 1.
         scales : sequence of int, default (1,)
-            As `check_scales` returns them. Those behind one whose single window holds all of the raster are left away.
+            As `check_scales` returns them. If a single window of a scale covers the whole raster, larger scales are dropped.
 
         Raises
         ------
         OptionError
-            If there are more rows than anybody could read.
+            If there are too many rows of windows.
         """
         if lattice.rows > MOST_ROWS:
             raise OptionError(f"{lattice.rows:,} rows of windows are more than {MOST_ROWS:,}; give a larger window.")
@@ -105,12 +105,12 @@ class Levels:
 
     @property
     def rows(self) -> int:
-        """Rows of windows, of all scales."""
+        """Number of rows of windows, of all scales."""
         return len(self._order)
 
     @property
     def columns(self) -> tuple[int, ...]:
-        """Windows in each row."""
+        """Number of windows in each row."""
         return tuple(self.lattices[level].columns for level, _ in self._order)
 
     def __len__(self) -> int:
@@ -120,39 +120,39 @@ class Levels:
         return ((row, column) for row, count in enumerate(self.columns) for column in range(count))
 
     def level(self, row: int) -> int:
-        """Return which of the scales a row of windows has."""
+        """Return the index of the scale of a row of windows."""
         return self._order[row][0]
 
     def locate(self, row: int) -> tuple[int, Lattice, int]:
-        """Return the scale of a row, its lattice, and the number of the row in that."""
+        """Return the scale of a row, its lattice, and the number of the row in that lattice."""
         level, own = self._order[row]
         return self.scales[level], self.lattices[level], own
 
     def overlap(self, row: int) -> int:
-        """Return how many pixels neighbouring windows of a row share."""
+        """Return the number of pixels that neighbouring windows of a row share."""
         return self.locate(row)[1].overlap
 
     def rect(self, row: int, column: int) -> Rect:
-        """Return the whole window, which may reach past the right and the bottom of the raster."""
+        """Return the rectangle of a window, which may reach past the right and the bottom of the raster."""
         _, lattice, own = self.locate(row)
         return lattice.rect(own, column)
 
     def core(self, row: int, column: int) -> Rect:
-        """Return the part of the raster that this window answers for among those of its scale."""
+        """Return the core of a window in the lattice of its scale."""
         _, lattice, own = self.locate(row)
         return lattice.core(own, column)
 
     def points(self, row: int, column: int, per_side: int) -> NDArray[np.float64]:
-        """Return the points of the window's core, shape (N, 2): every scale has a lattice of points of its own."""
+        """Return the points in the core of a window, shape (N, 2); each scale has its own lattice of points."""
         _, lattice, own = self.locate(row)
         return lattice.points(own, column, per_side)
 
     def next_top(self, row: int) -> int | None:
-        """Return above which line no window behind this row reaches; None behind the last."""
+        """Return the upper edge of the next row, above which no later window reaches; None after the last row."""
         return self.rect(row + 1, 0).y0 if row + 1 < self.rows else None
 
     def rows_at(self, y: int) -> set[int]:
-        """Return the rows of windows that hold a line of pixels."""
+        """Return the rows of windows that contain a line of pixels."""
         return {
             self._numbers[level][own]
             for level, lattice in enumerate(self.lattices)
@@ -160,17 +160,17 @@ class Levels:
         }
 
     def row_above(self, row: int) -> int | None:
-        """Return the row of the same scale above this one; None above the first."""
+        """Return the row of the same scale above this row; None for the first."""
         level, own = self._order[row]
         return self._numbers[level][own - 1] if own else None
 
     def row_below(self, row: int) -> int | None:
-        """Return the row of the same scale below this one; None below the last."""
+        """Return the row of the same scale below this row; None for the last."""
         level, own = self._order[row]
         return self._numbers[level][own + 1] if own + 1 < len(self._numbers[level]) else None
 
     def beside(self, row: int, column: int) -> Iterator[tuple[int, int]]:
-        """Give the up to eight neighbours of a window among those of its scale."""
+        """Yield the up to eight neighbours of a window in the lattice of its scale."""
         columns = self.columns_of(row)
         for other in (self.row_above(row), row, self.row_below(row)):
             if other is not None:
@@ -179,17 +179,17 @@ class Levels:
                         yield other, place
 
     def columns_of(self, row: int) -> int:
-        """Return how many windows a row has."""
+        """Return the number of windows in a row."""
         return self.locate(row)[1].columns
 
     def owner(self, row: int, x: int, y: int) -> tuple[int, int]:
-        """Return the window whose core holds a pixel, of the scale of a row of windows."""
+        """Return the window whose core contains a pixel, in the scale of the given row."""
         level = self.level(row)
         own, column = self.lattices[level].owner(x, y)
         return self._numbers[level][own], column
 
     def across(self, row: int, column: int) -> Iterator[tuple[int, int]]:
-        """Give the windows of other scales that share pixels with this one."""
+        """Yield the windows of other scales that share pixels with this window."""
         rect = self.rect(row, column)
         for level, lattice in enumerate(self.lattices):
             if level != self.level(row):
@@ -199,6 +199,6 @@ class Levels:
 
 
 def _meeting(low: int, high: int, lattice: Lattice, count: int) -> range:
-    """Return which windows along an axis share pixels with a span."""
+    """Return the indices of the windows along an axis that share pixels with a span."""
     first = (low - lattice.window) // lattice.stride + 1
     return range(max(first, 0), min(-(-high // lattice.stride), count))

@@ -1,7 +1,7 @@
 """Promptable models: their protocols, names, weights and implementations.
 
 `load_model` takes a name, a checkpoint file or a model and returns a `Segmenter`, which encodes windows and decodes prompts.
-PyTorch is imported with the first model.
+PyTorch is imported when the first model is loaded.
 """
 
 import lazy_loader

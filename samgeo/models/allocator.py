@@ -1,4 +1,4 @@
-"""Memory that is freed and wanted again: kept by the process, instead of given back and fetched page by page."""
+"""Memory allocator settings: the process keeps freed memory for reuse instead of returning it to the system."""
 
 from __future__ import annotations
 
@@ -12,37 +12,29 @@ __all__ = ["keep_freed_memory"]
 # Parameters of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
-# Variables by which somebody has said already what the allocator is to do.
+# Environment variables with which users configure the allocator. If one is set, their choice is kept.
 DECIDING = frozenset({"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"})
 
-# Activations of a window have up to 40 MB; larger arrays, such as rasters, still go back to the system at once.
+# The activations of a window have up to 40 MB. Larger arrays, such as rasters, are still returned to the system at once.
 LARGEST_KEPT = 64 << 20
 KEPT_AT_MOST = 512 << 20
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep freed blocks of up to 64 MB, half a gigabyte a thread, for the next that wants them.
+    """Make the C library keep freed blocks of up to 64 MB for reuse, up to half a gigabyte for each thread.
 
-    Each layer of a network frees tens of megabytes and the next wants as many. By default glibc gives them back to the system
-    in between, which then has to find, clear and map every page again: on a virtual machine that took three times as long as
-    the encoder's arithmetic.
+    Each layer of a network frees tens of megabytes, and the next layer allocates as many. By default glibc returns them to the
+    system in between, which then has to find, clear and map every page again: on a virtual machine this took three times as
+    long as the arithmetic of the encoder.
 
-    It changes the whole process, so that samgeo does it only where it is asked: the command line and worker processes of
-    samgeo's own pools call it, and a notebook or program may (docs/decisions/0014). Further calls do nothing. Elsewhere
-    than with glibc, and where ``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES`` say what somebody
-    else wants, nothing is done.
+    The setting affects the whole process and is made once (docs/decisions/0014). Nothing is done with another C library than
+    glibc, or where the variables ``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES`` are set.
 
     Returns
     -------
     bool
-        Whether it was done.
-
-    Examples
-    --------
-    >>> from samgeo.models import keep_freed_memory
-    >>> keep_freed_memory() in (True, False)
-    True
+        Whether the setting was made.
     """
     if DECIDING & os.environ.keys() or platform.libc_ver()[0] != "glibc":
         return False

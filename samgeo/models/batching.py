@@ -1,4 +1,4 @@
-"""Work in parts that fit the memory: their size is chosen from what is free, and halved when it was too much."""
+"""Work in parts that fit the memory: the size of a part is chosen from the free memory, and halved if it was too large."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["explain_no_memory", "fitting", "for_parts", "in_parts", "joined"]
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
 
-# What torch's allocators say where they raise a plain RuntimeError: that of the CPU on Linux and on Windows, and that of MPS.
+# Messages of torch's allocators that raise a plain RuntimeError: the CPU allocators of Linux and Windows, and that of MPS.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def fitting(device: torch.device, bytes_each: float, *, budget: float) -> int:
-    """Return how many things of so many bytes to work on at once.
+    """Return how many items of a given size to process at once.
 
-    On CUDA it is a power of two: the last bits of what a model says depend on how many it works on, and not on every megabyte
-    that somebody else frees.
+    On CUDA the number is a power of two: the last bits of a model's results depend on how many items it processes at once, and
+    should not depend on small changes of the free memory.
 
     Parameters
     ----------
     device : torch.device
-        Where. On CUDA they may take half of the memory that is free or kept by torch for reuse.
+        Where the work runs. On CUDA the items may take half of the memory that is free or that torch keeps for reuse.
     bytes_each : float
-        Memory that one takes.
+        Memory that one item takes.
     budget : float
-        Bytes that they may take together on other devices, whose free memory is not a limit worth going to.
+        Bytes that the items may take together on other devices, where free memory is not used as a limit.
 
     Returns
     -------
@@ -49,26 +49,26 @@ def fitting(device: torch.device, bytes_each: float, *, budget: float) -> int:
 
 
 def in_parts(work: Callable[[slice], Result], count: int, at_once: int) -> list[Result]:
-    """Do ``work`` for parts of ``count`` things, in order; when memory runs out, again with half as many at once.
+    """Call ``work`` for parts of ``count`` items, in order; when memory runs out, repeat with parts of half the size.
 
     Parameters
     ----------
     work : callable
-        Takes a slice. It may be called again for a part in which it ran out of memory, so it keeps nothing before it is done.
+        Takes a slice. It may be called again for a part in which it ran out of memory, so it must not keep partial results.
     count : int
-        How many things there are.
+        Number of items.
     at_once : int
-        How many to begin with.
+        Size of the first part.
 
     Returns
     -------
     list
-        What ``work`` returned for each part.
+        The results of ``work`` for the parts.
 
     Raises
     ------
     torch.OutOfMemoryError, MemoryError, RuntimeError
-        That of ``work``, if there is no memory for a single one.
+        The error of ``work``, if the memory does not suffice for a single item.
     """
     done: list[Result] = []
     start, step = 0, max(at_once, 1)
@@ -83,18 +83,18 @@ def in_parts(work: Callable[[slice], Result], count: int, at_once: int) -> list[
         else:
             start = part.stop
             continue
-        # Only here is the error gone, and with it the frames that held what had been allocated.
+        # The cache is emptied after the except block, because the error keeps alive the frames that hold the allocated tensors.
         torch.cuda.empty_cache()
     return done
 
 
 def for_parts(work: Callable[[slice], None], count: int, at_once: int) -> None:
-    """Do `in_parts` where ``work`` writes its result somewhere itself."""
+    """Call `in_parts` for a ``work`` that stores its results itself."""
     in_parts(work, count, at_once)
 
 
 def joined(parts: list[Result]) -> Result:
-    """Join embeddings of several parts: dataclasses whose fields are tensors with a row a window."""
+    """Join the embeddings of several parts: dataclasses whose fields are tensors with a row for each window."""
     if len(parts) == 1:
         return parts[0]
     made: Any = type(parts[0])
@@ -113,10 +113,7 @@ Model = TypeVar("Model", bound=_Placed)
 def explain_no_memory(
     method: Callable[Concatenate[Model, Given], Result],
 ) -> Callable[Concatenate[Model, Given], Result]:
-    """Make a model's method say what to do when memory runs out although it works in parts.
-
-    The method then raises a `ModelError`.
-    """
+    """Decorate a method of a model so that it raises a `ModelError` with a remedy when memory runs out."""
 
     @functools.wraps(method)
     def explaining(self: Model, /, *given: Given.args, **named: Given.kwargs) -> Result:

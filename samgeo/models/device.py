@@ -1,7 +1,4 @@
-"""Where a model runs, and in which floating-point type.
-
-On how many cores of a CPU a model computes in the thread that calls it.
-"""
+"""Choice of the device, the floating-point type and the number of CPU threads with which a model runs."""
 
 from __future__ import annotations
 
@@ -87,12 +84,12 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of the main memory to a device; on CUDA without waiting for it."""
+    """Copy a tensor from main memory to a device; on CUDA the copy is asynchronous."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def starting_home(tensor: Tensor) -> Callable[[], Tensor]:
-    """Begin to copy a tensor to the main memory, behind what its device has to do before; return what waits for it."""
+    """Start an asynchronous copy of a tensor to main memory; return a function that waits for the copy and returns it."""
     if tensor.device.type != "cuda":
         return tensor.cpu
     home = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
@@ -108,17 +105,17 @@ def starting_home(tensor: Tensor) -> Callable[[], Tensor]:
 
 
 def _cuda_has_bfloat16(device: torch.device) -> bool:
-    # torch.cuda.is_bf16_supported() also says yes to slow emulation, and only knows the current device.
+    # torch.cuda.is_bf16_supported() also accepts slow emulation, and only checks the current device.
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def check_threads(threads: int | None) -> int | None:
-    """Check a number of threads; None stands for torch's own choice.
+    """Check a number of threads; None means torch's own choice.
 
     Raises
     ------
     OptionError
-        If it is no number, or less than 1.
+        If it is not a whole number, or less than 1.
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise OptionError(f"threads is {threads!r}; give 1 or more, or None for as many as torch takes.")
@@ -127,10 +124,10 @@ def check_threads(threads: int | None) -> int | None:
 
 @contextmanager
 def computing_in(threads: int | None) -> Iterator[None]:
-    """Have torch compute in so many threads within, where it is called from this thread; None leaves it alone.
+    """Set the number of torch threads of the calling thread for the duration of a ``with`` block; None changes nothing.
 
-    The threads of one computation wait for each other at every step: where others use the same cores, several are slower than
-    one, by much. And the last bits of a result depend on how many there are.
+    The threads of one computation wait for each other at every step. Where other computations use the same cores, several
+    threads are therefore much slower than one. The last bits of a result depend on the number of threads.
     """
     import torch
 

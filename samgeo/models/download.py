@@ -1,7 +1,7 @@
-"""Weights from the network to this machine: resumed, verified, atomic, and never when offline.
+"""Download of weights: resumable, verified and atomic, and refused when the environment forbids the network.
 
-Environment variables: ``SAMGEO_MODELS`` (folders with files that are already there), ``SAMGEO_HOME`` (where downloads are
-kept), ``SAMGEO_OFFLINE`` or ``HF_HUB_OFFLINE`` (refuse to use the network).
+Environment variables: ``SAMGEO_MODELS`` (folders with files that are already there), ``SAMGEO_HOME`` (folder for
+downloads), ``SAMGEO_OFFLINE`` or ``HF_HUB_OFFLINE`` (forbid the network).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30
-# A connection that is cut is taken up again where it was; each time that brings nothing counts.
+# A broken download is resumed. After this number of attempts in a row that brought no new bytes, it fails.
 FRUITLESS_TRIES = 3
 RANGE_NOT_SATISFIABLE, PARTIAL_CONTENT = 416, 206
-# Answers of a server that is busy for the moment, and how long to wait before it is asked again, the first time; each further
-# time is twice as long. What the server itself says in Retry-After goes first, up to a limit.
+# HTTP codes of a server that is temporarily busy, and the first waiting time before the next attempt, which doubles each time.
+# The server's Retry-After header takes precedence, up to the limit.
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 WAIT_S, LONGEST_WAIT_S = 2.0, 30.0
 
@@ -51,7 +51,7 @@ def is_offline() -> bool:
 
 
 def cache_folder() -> Path:
-    """Return the folder that downloads are kept in: ``SAMGEO_HOME``, or ``samgeo`` in the platform's cache folder."""
+    """Return the folder for downloads: ``SAMGEO_HOME``, or ``samgeo`` in the cache folder of the platform."""
     given = os.environ.get("SAMGEO_HOME")
     if given:
         return Path(given).expanduser()
@@ -65,7 +65,7 @@ def cache_folder() -> Path:
 
 
 def find(file: str) -> Path | None:
-    """Return where a file is on this machine: in a folder of ``SAMGEO_MODELS``, or downloaded before; None if nowhere.
+    """Return the path of a file in a folder of ``SAMGEO_MODELS`` or in the cache; None if it is in neither.
 
     Raises
     ------
@@ -81,31 +81,31 @@ def find(file: str) -> Path | None:
 
 
 def fetch(urls: Sequence[str], file: str, *, sha256: str, size_bytes: int | None = None) -> Path:
-    """Download a file into the cache, or find it there.
+    """Return a file from the cache; download it first if it is not there.
 
-    What arrived of an interrupted download is kept beside it and taken up again. Of several processes that want the same
-    file one downloads, and the others wait for it.
+    A partial file of an interrupted download is kept, and the download is resumed. If several processes need the same file, one
+    downloads it and the others wait.
 
     Parameters
     ----------
     urls : sequence of str
-        Where the file is, tried in order. Only https, and http on the loopback interface.
+        Addresses of the file, tried in order. Only https is allowed, and http on the loopback interface.
     file : str
-        Name to give it.
+        Name of the file in the cache.
     sha256 : str
-        Digest that it must have, or the beginning of one.
+        Expected digest of the file, or the beginning of it.
     size_bytes : int, optional
-        Its size, where the server does not tell.
+        Size of the file, used if the server does not give it.
 
     Returns
     -------
     Path
+        The file in the cache.
 
     Raises
     ------
     ModelError
-        If the network is forbidden or fails, or what arrives is not the file; the message says where to put the file by
-        hand.
+        If the network is forbidden or fails, or the digest differs. The message says where to put the file by hand.
     """
     from filelock import FileLock
 
@@ -181,14 +181,14 @@ def _download(url: str, target: Path, sha256: str, size_bytes: int | None) -> No
         part.unlink()
         if not resumed:
             raise ModelError(f"what arrived has sha256 {digest[:12]}..., not {sha256[:12]}...: it is not the file it should be")
-        # The beginning may be of another version of the file, or damaged: once more from the start.
+        # The part from the earlier attempt may be damaged or of another version, so the download starts from the beginning.
         _download(url, target, sha256, size_bytes)
         return
     part.replace(target)
 
 
 def _complete(url: str, part: Path, size_bytes: int | None) -> None:
-    """Append to ``part`` until the file is whole, taking up cut connections, and asking a busy server again."""
+    """Append to ``part`` until the file is complete; resume broken connections, and retry while a server is busy."""
     fruitless = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
@@ -209,7 +209,7 @@ def _complete(url: str, part: Path, size_bytes: int | None) -> None:
 
 
 def _wait_s(error: HTTPError, tries: int) -> float:
-    """Return how long to wait for a busy server, in seconds; ``Retry-After`` may also be a date, which is not read."""
+    """Return how long to wait for a busy server, in seconds. A ``Retry-After`` header with a date is ignored."""
     said = error.headers.get("Retry-After", "") if error.headers is not None else ""
     return min(float(said) if said.isdecimal() else WAIT_S * 2 ** (tries - 1), LONGEST_WAIT_S)
 
@@ -224,7 +224,7 @@ def _append(url: str, part: Path, size_bytes: int | None) -> None:
     except HTTPError as error:
         with error:
             if start and error.code == RANGE_NOT_SATISFIABLE:
-                return  # nothing is left to ask for: the digest decides whether it is whole
+                return  # All bytes are there; the digest decides whether the file is correct.
             raise
     with response:
         if response.status != PARTIAL_CONTENT:
@@ -248,7 +248,7 @@ def _copy(response: HTTPResponse, file: IO[bytes], start: int, total: int | None
 
 
 class _CheckedRedirects(HTTPRedirectHandler):
-    """Follows redirects to where a download may come from, and nowhere else."""
+    """A redirect handler that refuses redirects to addresses from which downloads are not allowed."""
 
     def redirect_request(  # noqa: PLR0917  the signature is urllib's
         self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str

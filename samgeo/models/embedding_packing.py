@@ -1,4 +1,4 @@
-"""Embeddings as plain arrays in half precision, and back: what is kept between runs."""
+"""Conversion of embeddings to plain arrays in half precision, which can be stored, and back."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ Embedding = TypeVar("Embedding")
 
 @runtime_checkable
 class Storable(Protocol):
-    """What a ``Segmenter`` has besides, if its embeddings can be kept."""
+    """A ``Segmenter`` whose embeddings can be stored."""
 
     def pack(self, embedding: Any) -> dict[str, NDArray[Any]]:
-        """Turn one window's embedding into arrays, floats as float16, that have the same names and shapes for every window."""
+        """Convert one window's embedding to arrays with the same names and shapes for every window; floats become float16."""
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Any:
-        """Turn arrays from `pack` into an embedding; packed again, it gives the same arrays."""
+        """Convert arrays from `pack` to an embedding; packing it again gives the same arrays."""
 
 
 @runtime_checkable
 class Rounding(Protocol):
-    """What a ``Storable`` has besides, if it can round an embedding on the device where it is."""
+    """A ``Storable`` that can round an embedding on the device where it is."""
 
     def rounded(self, embedding: Any) -> Any:
-        """Do what ``unpack`` of ``pack`` does."""
+        """Return the embedding that ``unpack(pack(embedding))`` returns."""
 
 
 def pack(model: Any, embedding: Any) -> dict[str, NDArray[Any]]:
-    """Turn one window's embedding into arrays to keep.
+    """Convert the embedding of one window to arrays that can be stored.
 
     Parameters
     ----------
     model : Segmenter
-        That made it.
+        The model that made the embedding.
     embedding
-        One window's.
+        Embedding of one window.
 
     Returns
     -------
     dict of str to ndarray
-        C-contiguous; floats are float16.
+        C-contiguous arrays; floats are float16.
 
     Raises
     ------
     ModelError
-        If the model's embeddings cannot be kept.
+        If the embeddings of the model cannot be stored.
     """
     name = model.name
     if not isinstance(model, Storable):
@@ -73,15 +73,15 @@ def pack(model: Any, embedding: Any) -> dict[str, NDArray[Any]]:
 
 
 def unpack(model: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """Turn arrays that `pack` gave into an embedding of the model, in the type that it computes in."""
+    """Convert arrays from `pack` to an embedding of the model, in the type in which the model computes."""
     return model.unpack(arrays)
 
 
 def rounded(model: Any, embedding: Any) -> Any:
-    """Round an embedding to the precision in which it would be kept.
+    """Round an embedding to the precision in which it would be stored.
 
-    Everything that decodes goes through this, whether anything is kept or not, so that what was kept and what is fresh give the
-    same masks to the bit. Embeddings of models that cannot keep them stay as they are.
+    Every embedding is rounded before it is decoded, whether it is stored or not, so that a stored and a new embedding give the
+    same masks to the bit. Embeddings of models that cannot store them are not changed.
     """
     if isinstance(model, Rounding):
         return model.rounded(embedding)
@@ -89,7 +89,7 @@ def rounded(model: Any, embedding: Any) -> Any:
 
 
 def nbytes(embedding: Any) -> int:
-    """Return how much memory an embedding takes: its arrays and tensors, found in dataclasses, mappings and sequences too."""
+    """Return the memory that an embedding takes, in bytes; arrays in dataclasses, mappings and sequences are counted too."""
     size = getattr(embedding, "nbytes", None)
     if isinstance(size, int):
         return size
@@ -103,7 +103,7 @@ def nbytes(embedding: Any) -> int:
 
 
 def to_halves(embedding: Any) -> dict[str, NDArray[np.float16]]:
-    """Turn one window's embedding, a dataclass of tensors of shape (1, ...), into arrays of shape (...) by field."""
+    """Convert the embedding of one window, a dataclass of tensors of shape (1, ...), to arrays of shape (...) by field name."""
     import torch
 
     return {
@@ -115,7 +115,7 @@ def to_halves(embedding: Any) -> dict[str, NDArray[np.float16]]:
 def from_halves(
     kind: type[Embedding], arrays: Mapping[str, NDArray[Any]], *, device: torch.device, dtype: torch.dtype
 ) -> Embedding:
-    """Turn arrays from `to_halves` into an embedding on a device.
+    """Convert arrays from `to_halves` to an embedding on a device.
 
     Raises
     ------
@@ -127,5 +127,5 @@ def from_halves(
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     if set(names) != set(arrays):
         raise ModelError(f"the arrays are {', '.join(sorted(arrays))}, those of this model {', '.join(names)}; encode again.")
-    # Copied, because tensors share memory with arrays and arrays from a store may not be written to.
+    # The arrays are copied, because a tensor shares the memory of its array, and arrays from a store may be read-only.
     return kind(**{name: torch.from_numpy(np.array(arrays[name]))[None].to(device, dtype) for name in names})

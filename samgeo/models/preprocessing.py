@@ -1,4 +1,4 @@
-"""Images of any size to a model's square input, by SAM's own arithmetic."""
+"""Scaling, padding and normalisation of images for a model's square input, with SAM's own arithmetic."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def fitted_size(shape: tuple[int, int], side: int) -> tuple[int, int]:
 def fit_square(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Scale an image so that its longer side is ``side``, and pad it to a square.
 
-    The image is resampled bilinearly on uint8 by Pillow, which is what SAM was trained and published with; torch's bilinear
-    differs by up to one grey level.
+    Pillow resamples the image bilinearly in uint8, as in the training and the published code of SAM. The bilinear resampling of
+    torch differs by up to one grey level.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def fit_square(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], 
     square : ndarray of uint8, shape (side, side, 3)
         The image in the top left corner, zeros elsewhere.
     size : (int, int)
-        Height and width of the image in the square: what ``embed`` takes as ``sizes``.
+        Height and width of the image in the square, for the argument ``sizes`` of ``embed``.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def fit_square(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], 
 def squares(
     images: NDArray[np.uint8], sizes: NDArray[np.int64] | None, *, side: int, model: str
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Check a batch of squares that a model is to encode, and their true sizes.
+    """Check a batch of square images for a model, and their true sizes.
 
     Parameters
     ----------
@@ -77,14 +77,14 @@ def squares(
     sizes : ndarray of int, shape (B, 2), or None
         Height and width of each image in its square; None if there is no padding.
     side : int
-        Of the model's input, in pixels.
+        Side of the model's input in pixels.
     model : str
-        Its name, for messages.
+        Name of the model, for messages.
 
     Returns
     -------
     images : tensor of uint8, shape (B, side, side, 3)
-        The same memory, where it is contiguous and may be written to.
+        It shares the memory of the array, if that is contiguous and writable.
     sizes : tensor of int64, shape (B, 2), or None
 
     Raises
@@ -110,11 +110,11 @@ def true_sizes(sizes: NDArray[np.int64], count: int, side: int) -> torch.Tensor:
     Parameters
     ----------
     sizes : ndarray of int, shape (count, 2)
-        Height and width of each.
+        Height and width of each image.
     count : int
-        Squares in the batch.
+        Number of squares in the batch.
     side : int
-        Of the squares, in pixels.
+        Side of the squares in pixels.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def true_sizes(sizes: NDArray[np.int64], count: int, side: int) -> torch.Tensor:
     Raises
     ------
     OptionError
-        If the shape or the type is another, or a size lies outside 1 to ``side``.
+        If the shape or the type differs, or a size is not between 1 and ``side``.
     """
     import torch
 
@@ -134,14 +134,14 @@ def true_sizes(sizes: NDArray[np.int64], count: int, side: int) -> torch.Tensor:
 
 
 def normalise(images: torch.Tensor, sizes: torch.Tensor | None = None) -> torch.Tensor:
-    """Subtract SAM's mean, divide by its standard deviation, then put zeros in the padding.
+    """Subtract SAM's mean, divide by its standard deviation, and set the padding to zero.
 
     Parameters
     ----------
     images : tensor of uint8, shape (B, S, S, 3)
         RGB.
     sizes : tensor of int, shape (B, 2), optional
-        True height and width of each; what is right of it and below is padding.
+        True height and width of each image, which lies in the top left corner of its square; the rest is padding.
 
     Returns
     -------

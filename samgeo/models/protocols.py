@@ -1,7 +1,4 @@
-"""The one door between samgeo and a promptable model.
-
-What training knows of a network: the same halves as ``Segmenter``, on tensors and with gradients.
-"""
+"""Protocols of promptable models, for segmentation and for training, and checks of what a model returns."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ __all__ = ["Answer", "Describing", "Gating", "Segmenter", "Trainable", "decode",
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """A promptable model: heavy ``embed`` once for a window, light ``decode`` for every prompt.
+    """A promptable model, with an expensive ``embed`` that is called once for a window, and a cheap ``decode`` for prompts.
 
     Coordinates are continuous pixels of the model's square input: the outer corner of the first pixel is (0, 0), its centre
     (0.5, 0.5). Implementations may be called from several threads at once.
@@ -29,11 +26,11 @@ class Segmenter(Protocol):
 
     @property
     def name(self) -> str:
-        """The model's name, for provenance."""
+        """The name of the model, for provenance."""
 
     @property
     def digest(self) -> str:
-        """A digest of the weights: part of every cache key."""
+        """A digest of the weights, which is part of every cache key."""
 
     @property
     def input_size(self) -> int:
@@ -47,8 +44,8 @@ class Segmenter(Protocol):
         images : ndarray of uint8, shape (B, S, S, 3)
             RGB.
         sizes : ndarray of int, shape (B, 2), optional
-            True height and width of each image in its top left corner; what is right of it and below is padding.
-            All of it is image by default.
+            True height and width of each image, which lies in the top left corner of its square; the rest is padding. By
+            default there is no padding.
 
         Returns
         -------
@@ -71,52 +68,51 @@ class Segmenter(Protocol):
         Parameters
         ----------
         embedding
-            One window's: ``embed(images)[i]``.
+            Embedding of one window: ``embed(images)[i]``.
         points : ndarray, shape (P, N, 2), optional
             x and y in input pixels, continuous.
         labels : ndarray, shape (P, N), optional
-            1 foreground, 0 background, -1 padding. Needed with ``points``.
+            1 foreground, 0 background, -1 padding. Required with ``points``.
         boxes : ndarray, shape (P, 4), optional
             x0, y0, x1, y1 in input pixels, continuous.
         masks : ndarray, shape (P, h, w), optional
-            Logits of an earlier answer, at this model's own low resolution.
+            Logits that an earlier call returned, at this model's own low resolution.
         multimask : bool, default True
-            Several candidates a prompt (part, object, group), or one.
+            Whether to return several candidates for each prompt (part, object, group), or one.
 
         Returns
         -------
         logits : tensor or ndarray, shape (P, M, h, w)
-            Above 0 is foreground; ``h, w <= S``, and the frame covers the whole input.
+            Values above 0 are foreground; ``h, w <= S``, and the array covers the whole input.
         predicted_iou : tensor or ndarray, shape (P, M)
-            The model's own estimate of each mask's IoU.
+            The model's own estimate of the IoU of each mask.
         """
 
 
 @runtime_checkable
 class Describing(Protocol):
-    """What a ``Segmenter`` has besides, if what its embeddings know of objects can be pooled."""
+    """A ``Segmenter`` that also gives a feature vector for each place of a window, which can be pooled over objects."""
 
     def features(self, embedding: Any) -> NDArray[np.float32]:
-        """Return what one window's embedding knows of each place.
+        """Return the feature vectors of one window's embedding.
 
         Parameters
         ----------
         embedding
-            One window's: ``embed(images)[i]``.
+            Embedding of one window: ``embed(images)[i]``.
 
         Returns
         -------
         ndarray of float32, shape (g, g, C)
-            A vector for each cell of a grid over the whole input. Vectors of the same model can be compared,
-            whatever the window.
+            One vector for each cell of a grid over the whole input. Vectors of the same model can be compared between windows.
         """
 
 
 @runtime_checkable
 class Gating(Protocol):
-    """What a ``Segmenter`` has besides, if it knows the predicted IoU of a mask before it draws it.
+    """A ``Segmenter`` that also knows the predicted IoU of a mask before it draws the mask.
 
-    Drawing is from a third to more than half of the work of decoding, and automatic segmentation throws most masks away.
+    Drawing is from a third to more than half of the work of decoding, and automatic segmentation discards most masks.
     """
 
     def decode_gated(
@@ -128,31 +124,34 @@ class Gating(Protocol):
         min_iou: float,
         multimask: bool = True,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], torch.Tensor, NDArray[np.float32]]:
-        """Segment points, drawing only candidates whose predicted IoU is above a threshold.
+        """Segment points, and draw only the candidates whose predicted IoU is above a threshold.
 
-        The answers equal those of ``Segmenter.decode``.
+        The results equal those of ``Segmenter.decode``.
 
         Parameters
         ----------
         embedding
-            One window's: ``embed(images)[i]``.
+            Embedding of one window: ``embed(images)[i]``.
         points : ndarray, shape (P, N, 2)
             x and y in input pixels, continuous.
         labels : ndarray, shape (P, N)
             1 foreground, 0 background, -1 padding.
         min_iou : float
-            Candidates of a predicted IoU up to this one are left out.
+            Candidates whose predicted IoU is not above this value are dropped.
         multimask : bool, default True
-            Three candidates a prompt, or one.
+            Whether to consider three candidates for each prompt, or one.
 
         Returns
         -------
         prompt : ndarray of int64, shape (K,)
-            The prompt of each candidate that passes, ascending.
+            Number of the prompt of each candidate that passes, ascending.
         token : ndarray of int64, shape (K,)
-            Which of the prompt's candidates, as in the second axis of what ``decode`` returns; ascending in a prompt.
+            Number of the candidate within its prompt, as in the second axis of the arrays that ``decode`` returns; ascending
+            within a prompt.
         logits : tensor of float32, shape (K, h, w)
+            Logits of the candidates.
         predicted_iou : ndarray of float32, shape (K,)
+            Predicted IoU of the candidates.
 
         Raises
         ------
@@ -162,16 +161,16 @@ class Gating(Protocol):
 
 
 def decode(model: Segmenter, embedding: Any, **prompts: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Segment the prompts of one window, and check the form of the answer.
+    """Segment the prompts of one window, and check the types and shapes that the model returns.
 
     Parameters
     ----------
     model : Segmenter
-        It may return arrays of NumPy, which become tensors that share their memory.
+        It may return NumPy arrays, which are converted to tensors that share their memory.
     embedding
-        One window's: ``model.embed(images)[i]``.
+        Embedding of one window: ``model.embed(images)[i]``.
     **prompts
-        Of `Segmenter.decode`.
+        Keyword arguments of `Segmenter.decode`.
 
     Returns
     -------
@@ -181,7 +180,7 @@ def decode(model: Segmenter, embedding: Any, **prompts: Any) -> tuple[torch.Tens
     Raises
     ------
     ModelError
-        If the answer has other shapes.
+        If the model returns other types or shapes.
     """
     import torch
 
@@ -206,7 +205,7 @@ def decode(model: Segmenter, embedding: Any, **prompts: Any) -> tuple[torch.Tens
 def decode_gated(
     model: Gating, embedding: Any, **prompts: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], torch.Tensor, NDArray[np.float32]]:
-    """Do `Gating.decode_gated`; logits of NumPy become a tensor that shares their memory."""
+    """Call `Gating.decode_gated` of a model; logits in NumPy arrays are converted to a tensor that shares their memory."""
     import torch
 
     prompt, token, logits, predicted = model.decode_gated(embedding, **prompts)
@@ -214,7 +213,10 @@ def decode_gated(
 
 
 def _as_floats(logits: torch.Tensor) -> torch.Tensor:
-    """Return logits of a kind that can be drawn: NumPy's default is more exact than needed, and masks may be truth values."""
+    """Return logits in a type from which masks can be drawn.
+
+    NumPy's default float64 is more exact than needed, and a model may return masks of booleans as logits.
+    """
     import torch
 
     if logits.dtype == torch.bool:
@@ -224,15 +226,16 @@ def _as_floats(logits: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What a network answers to ``P`` prompts, with ``M`` candidates each.
+    """Results of a network for ``P`` prompts, with ``M`` candidates each.
 
     Attributes
     ----------
     logits : tensor, shape (P, M, h, w)
         Over the whole window, at the network's own resolution.
     predicted_iou : tensor, shape (P, M)
+        Predicted IoU of each candidate.
     coverage : tensor, shape (P, M, cells), or None
-        Logits of the share of each cell of a square grid that a candidate covers, if the network foresees it.
+        Logits of the share of each cell of a square grid that a candidate covers, if the network predicts it.
     """
 
     logits: Tensor
@@ -241,19 +244,17 @@ class Answer:
 
 
 class Trainable(Protocol):
-    """A promptable ``torch.nn.Module`` as training sees it.
+    """A promptable ``torch.nn.Module``, as training uses it: the two halves of a ``Segmenter``, on tensors and with gradients.
 
-    Candidate 0 is the single mask, the others those of an ambiguous prompt. Coordinates are as for ``Segmenter``.
+    Candidate 0 is the single mask, the others are the candidates of an ambiguous prompt. Coordinates are those of
+    ``Segmenter``.
     """
 
     def encode(self, images: Tensor) -> Any:
-        """Encode float images of 0 to 255, shape (B, S, S, 3); ``S`` may be smaller than at use."""
+        """Encode float images of 0 to 255, shape (B, S, S, 3); ``S`` may be smaller than in use."""
 
     def window(self, features: Any, origin_px: tuple[float, float] = (0.0, 0.0)) -> Any:
-        """Prepare encoded images for prompts, placed at ``origin_px`` of a window as large as at use.
-
-        Of several images, each gets equally many prompts: the first prompts of an answer are those of the first image.
-        """
+        """Prepare one encoded image for prompts; it lies at ``origin_px`` of a window that is as large as in use."""
 
     def answer(
         self,
@@ -265,4 +266,4 @@ class Trainable(Protocol):
         *,
         candidates: slice = slice(None),
     ) -> Answer:
-        """Answer prompts that all have the same parts: points (P, N, 2), labels (P, N), boxes (P, 4), logits (P, h, w)."""
+        """Decode prompts that all have the same parts: points (P, N, 2), labels (P, N), boxes (P, 4), logits (P, h, w)."""

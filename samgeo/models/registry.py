@@ -1,4 +1,4 @@
-"""Models by name: where their weights come from, what they are, and how they like to be asked for everything."""
+"""Registry of models: their names, the sources of their weights, their properties, and their defaults for automatic masks."""
 
 from __future__ import annotations
 
@@ -29,25 +29,32 @@ HUB = "hf://"
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What an automatic mask must reach; the defaults are those of SAM's automatic mask generator.
+    """Thresholds and options of automatic masks; the defaults are those of SAM's automatic mask generator.
 
     Attributes
     ----------
     points_per_side : int
-        Points along a window's side.
+        Number of points along a side of a window.
     pred_iou : float
-        Predicted IoU to exceed.
+        A mask is kept if its predicted IoU is above this value.
     stability : float
-        IoU to reach between the masks at ``+stability_offset`` and ``-stability_offset``.
+        A mask is kept if the IoU between the masks at ``+stability_offset`` and ``-stability_offset`` reaches this value.
     stability_offset : float
-        Logits.
+        Offset in logits.
     box_nms : float
-        IoU of boxes above which the worse mask is dropped.
+        IoU of boxes above which the mask with the lower score is dropped.
     min_region_px : int
-        Holes and islands smaller than this are filled and dropped; 0 keeps all.
+        Holes smaller than this number of pixels are filled, and smaller islands are dropped; 0 keeps all.
     mask_nms : float or None
-        IoU of masks above which the worse mask is dropped, after the boxes; None keeps both, as SAM's own procedure does.
-        `samgeo.segment` has an option of this name, which stands in its place.
+        IoU of masks above which the mask with the lower score is dropped, after the boxes. None keeps both, as SAM's own
+        procedure does. The option ``mask_nms`` of `samgeo.segment` replaces it.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from samgeo.models import Gates
+    >>> replace(Gates(), points_per_side=16).pred_iou
+    0.88
     """
 
     points_per_side: int = 32
@@ -61,26 +68,33 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model that samgeo knows by name.
+    """Properties of a model that samgeo knows by name.
 
     Attributes
     ----------
-    name, architecture, license : str
-        The licence is an SPDX identifier, of the weights.
+    name, architecture, licence : str
+        The licence is the SPDX identifier of the licence of the weights.
     parameters, size_bytes : int
-        Numbers in the model, and bytes of its file.
+        Number of parameters, and size of the file.
     file : str
         Name of the file.
     input_size : int
         Side of the square input in pixels.
     sha256 : str
-        Of the file; empty for a file that comes with the package.
+        Digest of the file; empty for a file that is part of the package.
     urls : tuple of str
-        Where the file is downloaded from; none for a file that comes with the package.
+        Addresses of the file; none for a file that is part of the package.
     hf_repo : str
-        The same weights on the Hugging Face hub, for ``load_model("hf://...")``; empty if there are none.
+        Repository on the Hugging Face hub with the same weights, for ``load_model("hf://...")``; empty if there is none.
     gates : Gates
         Defaults for automatic masks.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> tiny = samgeo.list_models()[0]
+    >>> tiny.bundled, tiny.input_size, tiny.gates.points_per_side
+    (True, 512, 24)
     """
 
     name: str
@@ -97,18 +111,18 @@ class ModelInfo:
 
     @property
     def bundled(self) -> bool:
-        """Whether the weights come with the package."""
+        """Whether the weights are part of the package."""
         return not self.urls
 
     def local_path(self) -> Path | None:
-        """Return where the weights are on this machine, None if they are not."""
+        """Return the path of the weights on this machine, or None if they are not here."""
         if self.bundled:
             path = BUNDLED / self.file
             return path if path.is_file() else None
         return find(self.file)
 
     def describe(self) -> str:
-        """Return one line for people: name, architecture, sizes, licence, and whether the weights are here."""
+        """Return one line of text: name, architecture, sizes, licence, and where the weights are on this machine."""
         here = "bundled" if self.bundled else self.local_path() or "not downloaded"
         size = f"{self.parameters / 1e6:.1f} M parameters, {self.size_bytes / 1e6:.0f} MB"
         return f"{self.name}: {self.architecture}, {self.input_size} px, {size}, {self.license}, {here}"
@@ -129,7 +143,7 @@ def _sam(*, letter: str, parameters: int, size_bytes: int, file: str, sha256: st
     )
 
 
-# The hexadecimal part of the official file names is the beginning of an md5, not of a sha256.
+# The hexadecimal part of the official file names is the beginning of an MD5 digest, so it differs from the sha256 here.
 _MODELS = (
     ModelInfo(
         name="tiny",
@@ -169,29 +183,43 @@ _MODELS = (
 
 
 def list_models() -> tuple[ModelInfo, ...]:
-    """Return the models that samgeo knows by name, the default first."""
+    """Return the models that samgeo knows by name; the default model is the first.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> [info.name for info in samgeo.list_models()]
+    ['tiny', 'sam-vit-b', 'sam-vit-l', 'sam-vit-h']
+    """
     return _MODELS
 
 
 @check_types
 def model_path(name: str, *, download: bool = True) -> Path:
-    """Return the file of a model's weights, downloading it first if need be.
+    """Return the path of a model's weights; download them if they are not on this machine.
 
     Parameters
     ----------
     name : str
         A name from ``list_models()``.
     download : bool, default True
-        Whether to download what is not here.
+        Whether missing weights are downloaded.
 
     Returns
     -------
     Path
+        The file of the weights.
 
     Raises
     ------
     ModelError
-        If the name is unknown, or the file is not here and cannot be had.
+        If the name is unknown, or the weights are missing and cannot be downloaded.
+
+    Examples
+    --------
+    >>> from samgeo.models import model_path
+    >>> model_path("tiny").name
+    'tiny.safetensors'
     """
     info = _info(name)
     path = info.local_path()
@@ -213,24 +241,36 @@ def load_model(
     Parameters
     ----------
     name_or_path : str, Path or Segmenter, default "tiny"
-        A name from ``list_models()``, which is downloaded on first use; a checkpoint of SAM 1 of any size, in the official
-        layout, Hugging Face's or our own, or a folder with one; a file of the bundled model's architecture;
-        ``hf://owner/name`` for a repository on the Hugging Face hub. What already is a model is returned as it is.
+        - A name from ``list_models()``; the weights are downloaded on first use.
+        - A checkpoint of SAM 1 of any size in the official layout, the layout of Hugging Face or the layout of samgeo, or a
+          folder that holds one.
+        - A weights file of the architecture of the bundled model.
+        - ``hf://owner/name`` for a repository on the Hugging Face hub.
+        - A model, which is returned unchanged.
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the first of CUDA, MPS and CPU that this machine has.
     dtype : str, default "auto"
-        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere.
+        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere. For the bundled
+        architecture see `samgeo.models.tiny.load_tiny`.
 
     Returns
     -------
     Segmenter
+        The model.
 
     Raises
     ------
     ModelError
-        If the name is unknown, the weights cannot be had, or the device is not here.
+        If the name is unknown, the weights cannot be downloaded, or this machine does not have the device.
     CheckpointError
         If the file is corrupt, unsafe or of another kind of model.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> model = samgeo.load_model("tiny", device="cpu")
+    >>> model.name, model.input_size
+    ('tiny', 512)
     """
     if not isinstance(name_or_path, str | Path):
         if isinstance(name_or_path, Segmenter):
@@ -269,7 +309,7 @@ def load_model(
 
 
 def default_gates(model: Segmenter) -> Gates:
-    """Return the gates for a model's automatic masks: its own ``gates``, those of its name, or SAM's."""
+    """Return the gates for a model's automatic masks: the model's own ``gates``, else those of its name, else those of SAM."""
     own: Any = getattr(model, "gates", None)
     if isinstance(own, Gates):
         return own

@@ -1,5 +1,5 @@
-"""Files on disk and in object storage.
+"""Atomic writes, integrity checks, and locations of files on disk and in object storage.
 
-It takes content and a location, writes files that appear under their names only when they are whole, and checks what was
-written. All packages that write files use it.
+The package takes content and a location. It writes files that appear under their names only when they are complete, and
+checks what was written. All packages that write files use it.
 """

@@ -1,4 +1,7 @@
-"""Files that are written whole or not at all, and checks of their names before any work."""
+"""Atomic writing of files, and checks of output names before any work.
+
+A file is written beside its final name and moved there when it is whole, so that nobody sees a partial file.
+"""
 
 from __future__ import annotations
 
@@ -41,36 +44,40 @@ class Input:
     Attributes
     ----------
     path : str
+        Path or address.
     layer : str or None
-        What is read of it, where that is named.
+        Layer or part of the file that is read, where the name gives one.
     """
 
     path: str
     layer: str | None
 
     def is_in(self, output: object) -> bool:
-        """Whether it is the same file as an output, also by another path or a link, or lies in an output that is a folder."""
+        """Return whether the input is the same file as an output, or lies in an output that is a folder.
+
+        Other paths and links to the same file count as the same file.
+        """
         if "://" in self.path or not isinstance(output, Path):
             return self.path == str(output)
         return is_same_file(output, Path(self.path)) or (output.is_dir() and _lies_in(Path(self.path), output))
 
 
 def check_name(path: str | os.PathLike[str], error: type[SamgeoError], remedy: str = "give a shorter name") -> None:
-    """Refuse a path that the file system cannot look up, such as a name that is longer than it allows (usually 255 bytes).
+    """Refuse a path that the file system cannot look up, for example because a name is too long (usually over 255 bytes).
 
     Parameters
     ----------
     path : path
-        It need not exist.
+        The file need not exist.
     error : type of SamgeoError
-        What is raised.
+        Type of the error that is raised.
     remedy : str
-        What the message tells the user to do.
+        End of the message: what the user can do.
 
     Raises
     ------
     SamgeoError
-        Of the type ``error``.
+        Of the type ``error``, if the path cannot be looked up.
     """
     try:
         Path(path).stat()
@@ -89,23 +96,24 @@ def check_new(path: str | os.PathLike[str], suffix: str, *, overwrite: bool = Fa
     Parameters
     ----------
     path : path
+        The output file.
     suffix : str
-        That its name must have, such as ".png".
+        The suffix that the name must have, such as ".png".
     overwrite : bool, default False
         Whether an existing file may be replaced.
     inputs : iterable
-        What the work reads, see `refuse_inputs`.
+        Inputs of the work, see `refuse_inputs`.
 
     Returns
     -------
     Path
-        The same.
+        The checked path.
 
     Raises
     ------
     OptionError
-        If the suffix is another, the name is too long, the folder is missing or not writable, the file exists, or it is one
-        of the inputs.
+        If the name has another suffix or is too long, the folder is missing or not writable, the file exists, or the file is
+        one of the inputs.
     """
     path = Path(path)
     if path.suffix.lower() != suffix:
@@ -118,7 +126,20 @@ def check_new(path: str | os.PathLike[str], suffix: str, *, overwrite: bool = Fa
 
 
 def refuse_unwritable(path: Path, error: type[SamgeoError]) -> None:
-    """Raise an error of a kind if a file cannot be made or replaced: it is a folder, or its own is missing or not writable."""
+    """Refuse a path at which no file can be made or replaced.
+
+    Parameters
+    ----------
+    path : Path
+        The output file.
+    error : type of SamgeoError
+        Type of the error that is raised.
+
+    Raises
+    ------
+    SamgeoError
+        Of the type ``error``, if the path is a folder or a special file, or the folder of the file is missing or not writable.
+    """
     check_name(path, error)
     if path.is_dir():
         raise error(f"{path} is a folder; give the name of a file.")
@@ -139,7 +160,10 @@ def _target(path: Path) -> Path:
 
 
 def is_same_file(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file or folder: by relative paths, symbolic or hard links, or another case of letters."""
+    """Return whether two paths lead to one file or folder.
+
+    Relative paths, symbolic and hard links, and letters of another case (where the file system ignores case) are followed.
+    """
     try:
         return one.samefile(other)
     except (OSError, ValueError):
@@ -147,10 +171,10 @@ def is_same_file(one: Path, other: Path) -> bool:
 
 
 def inputs_among(inputs: Iterable[object]) -> list[Input]:
-    """Return those inputs of a function that are files or addresses; frames, arrays and models are none.
+    """Return those inputs of a function that are files or addresses; data frames, arrays and models are skipped.
 
-    Sequences are searched too, an opened raster stands for all its files, and names of parts of files, such as
-    ``NETCDF:file.nc:band`` and ``city.gpkg:roofs``, for their files.
+    Sequences are searched too. An open raster counts as all its files. The name of a part of a file, such as
+    ``NETCDF:file.nc:band`` or ``city.gpkg:roofs``, counts as its file.
     """
     found: list[Input] = []
     for given in inputs:
@@ -180,17 +204,17 @@ def refuse_inputs(output: object, inputs: Iterable[object], error: type[SamgeoEr
     Parameters
     ----------
     output : path or place
-        A file or a folder, there or not, or an address.
+        A file, a folder or an address; it need not exist.
     inputs : iterable
-        Paths, addresses, opened rasters (all their files count), or sequences of these; what is something else is no file.
+        Paths, addresses, open rasters (all their files count), or sequences of these. Other values are ignored.
     error : type of SamgeoError
-        What is raised.
+        Type of the error that is raised.
 
     Raises
     ------
     SamgeoError
-        Of the type ``error``, if an input is the same file (also by another path or a link), or lies in the output where that
-        is a folder.
+        Of the type ``error``, if an input is the same file as the output (also by another path or a link), or lies in the
+        output folder.
     """
     for one in inputs_among(inputs):
         if one.is_in(output):
@@ -202,12 +226,19 @@ def _lies_in(path: Path, folder: Path) -> bool:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, check that all of it arrived, and move it to its place.
+    """Write a file under a temporary name, check its size, and move it to its final name.
+
+    Parameters
+    ----------
+    path : Path
+        The file; an existing file is replaced. Where it is a link, the file behind the link is replaced.
+    content : bytes
+        Content of the file.
 
     Raises
     ------
     OptionError
-        If it cannot be written; nothing is left of it.
+        If the file cannot be written. An existing file is then unchanged, and no partial file is left.
     """
     place = _target(path)
     try:
@@ -215,7 +246,7 @@ def write_whole(path: Path, content: bytes) -> None:
             temporary = Path(folder) / "content"
             with temporary.open("wb") as file:
                 file.write(content)
-                # The content is on the disk before the name points to it.
+                # The content must be on the disk before the final name points to it, in case the machine stops in between.
                 file.flush()
                 os.fsync(file.fileno())
             _check_size(temporary, len(content))
@@ -225,9 +256,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def remove_staging(folder: Path) -> None:
-    """Remove from a folder what a killed process left there of files that it was writing.
+    """Remove the temporary folders that a killed process left in a folder.
 
-    Only folders are removed that are named as `tempfile` names them behind `STAGING_PREFIX`, and that hold nothing but files.
+    A folder is removed only if its name is `STAGING_PREFIX` and eight characters of `tempfile`, and if it holds nothing but
+    regular files.
     """
     for path in folder.glob(f"{STAGING_PREFIX}*"):
         if _STAGING.fullmatch(path.name) is None or path.is_symlink() or not path.is_dir():

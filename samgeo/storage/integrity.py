@@ -1,8 +1,8 @@
-"""Files that are checked after they were written, and found damaged when they are no longer what was written.
+"""Checks of written files: whether all content arrived, and whether a file is still as it was written.
 
-A library that writes a file may not notice that the file system refused the last bytes: the disk was full, or a quota or
-a limit of file sizes was reached. The functions here write through calls that report this, and read back what arrived. A
-`FileRecord` remembers a file by its size, its time of modification and a digest of its content.
+A library that writes a file may not notice that the file system refused the last bytes because the disk was full or a quota
+or a limit of file sizes was reached. The functions here write with calls that report this, and read the file back. A
+`FileRecord` describes a file by its size, its time of modification and a digest of its content.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What a file was when it was written.
+    """Size, time and digest of a file when it was written.
 
     Attributes
     ----------
     name : str
-        Path of the file below the folder that it belongs to, with ``/`` between its parts.
+        Path of the file relative to the folder that it belongs to, with ``/`` as the separator.
     size_bytes : int
+        Size of the file.
     modified_ns : int
-        Time of modification in nanoseconds, as the file system gave it.
+        Time of modification in nanoseconds, as the file system gives it.
     digest : str
         BLAKE2b digest of the content, 16 bytes, in hexadecimal.
     """
@@ -53,7 +54,7 @@ def digest_of_file(path: Path) -> str:
 
 
 def record_file(path: Path, name: str) -> FileRecord:
-    """Return the record of a file as it is now.
+    """Return the record of a file in its present state.
 
     Raises
     ------
@@ -65,16 +66,17 @@ def record_file(path: Path, name: str) -> FileRecord:
 
 
 def damage(path: Path, record: FileRecord, *, verify: bool = False) -> str:
-    """Say why a file is not what its record says; return an empty text if it is.
+    """Return the reason why a file does not agree with its record, or an empty text if it agrees.
 
     Parameters
     ----------
     path : Path
+        The file.
     record : FileRecord
-        Made when the file was written.
+        Record from the time when the file was written.
     verify : bool, default False
-        Whether to compare the digest of every file. Otherwise the content is read only where the size is right and the time
-        of modification is another one, as after a copy of the folder.
+        Whether to compare the digest in any case. Otherwise the content is read only where the size agrees and the time of
+        modification differs, as after a copy of the folder.
     """
     try:
         if path.is_symlink() or not path.is_file():
@@ -90,24 +92,24 @@ def damage(path: Path, record: FileRecord, *, verify: bool = False) -> str:
 
 
 def sync_file(path: Path) -> None:
-    """Have the operating system put a file that was written on the disk.
+    """Make the operating system put a written file on the disk.
 
     Raises
     ------
     OSError
-        If the file system did not take all of it. Some file systems say so only now.
+        If the file system did not store all of the file. Some file systems report this only now.
     """
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def write_checked(path: Path, content: bytes) -> None:
-    """Write a file, put it on the disk, and compare what arrived with what was written.
+    """Write a file, put it on the disk, and compare the stored content with the given content.
 
     Raises
     ------
     OSError
-        If the file system did not take all of it. A partial file may be left: write to a temporary name.
+        If the file system did not store all of the content. A partial file may be left, so write to a temporary name.
     """
     with path.open("wb") as file:
         file.write(content)
@@ -118,12 +120,12 @@ def write_checked(path: Path, content: bytes) -> None:
 
 
 def copy_checked(source: Path, target: Path) -> None:
-    """Copy the content of a file, put it on the disk, and compare the copy with its source.
+    """Copy the content of a file, put the copy on the disk, and compare it with the source.
 
     Raises
     ------
     OSError
-        If the source cannot be read, or the file system did not take all of it. A partial copy may be left.
+        If the source cannot be read, or the file system did not store all of the copy. A partial copy may be left.
     """
     shutil.copyfile(source, target)
     sync_file(target)

@@ -1,6 +1,7 @@
-"""Where results go: files of this machine, and objects in object storage by their address, such as ``s3://bucket/city.parquet``.
+"""Locations of results: local files, and objects in object storage with an address such as ``s3://bucket/city.parquet``.
 
-Files are paths. An object has as many of their ways as are needed here: it is put whole, from a file that is whole.
+A local location is a `pathlib.Path`. An object has those methods of a path that are needed here. An object is always uploaded
+from a complete local file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from samgeo.errors import VectorError
 
 __all__ = ["Place", "RemotePlace", "as_place", "fetched", "is_there"]
 
-# Where an object appears whole or not at all, by the protocol of its address, and the package that speaks it.
+# Protocols of storage in which an object appears whole or not at all, and the fsspec package that implements each of them.
 PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -37,12 +38,12 @@ PACKAGES = {
 
 @dataclass(frozen=True, slots=True)
 class RemotePlace:
-    """An object in object storage, there or not.
+    """An object in object storage, which need not exist yet.
 
     Attributes
     ----------
     url : str
-        Its address.
+        Address of the object.
     """
 
     url: str
@@ -52,7 +53,7 @@ class RemotePlace:
 
     @property
     def name(self) -> str:
-        """The last part."""
+        """The last part of the address."""
         return self.url.rpartition("/")[2]
 
     @property
@@ -62,15 +63,15 @@ class RemotePlace:
 
     @property
     def suffix(self) -> str:
-        """Of the name."""
+        """The suffix of the name, with its dot."""
         return PurePosixPath(self.name).suffix
 
     def with_name(self, name: str) -> RemotePlace:
-        """Return the object of another name beside it."""
+        """Return the object with another name in the same folder."""
         return RemotePlace(f"{self.url.rpartition('/')[0]}/{name}")
 
     def size(self) -> int | None:
-        """Return how many bytes it has, None where there is none.
+        """Return the size of the object in bytes, or None if it does not exist.
 
         Raises
         ------
@@ -86,22 +87,22 @@ class RemotePlace:
                 return None
 
     def check_writable(self) -> None:
-        """Refuse it, before any work, if its bucket does not take objects: an empty one is put beside it and taken away.
+        """Check, before any work, that the bucket accepts objects, by writing and removing an empty object beside this one.
 
         Raises
         ------
         VectorError
-            With what to install or to allow.
+            If the bucket accepts no objects. The message says what to install or to allow.
         """
         _probe(self.with_name(f".samgeo-{uuid.getnode():012x}").url, self.url)
 
     def put(self, file: Path) -> None:
-        """Have the content of a file.
+        """Upload the content of a local file to this object.
 
         Raises
         ------
         VectorError
-            If it does not arrive whole; there is then no object, or the one that was there.
+            If the upload fails, or the object then has another size than the file.
         """
         with _storage_errors(f"{self} cannot be written"):
             files, path = _open(self.url)
@@ -111,7 +112,7 @@ class RemotePlace:
             raise VectorError(f"{self} has {arrived} of {size} bytes after writing; look at the storage, and write it again.")
 
     def unlink(self) -> None:
-        """Take it away, if it is there."""
+        """Remove the object if it exists."""
         with _storage_errors(f"{self} cannot be removed"):
             files, path = _open(self.url)
             if files.exists(path):
@@ -122,7 +123,7 @@ Place = Path | RemotePlace
 
 
 def as_place(path: str | os.PathLike[str] | RemotePlace) -> Place:
-    """Take an address with a protocol for an object in object storage, anything else for a file.
+    """Return an address with a protocol as an object in object storage, and any other text as a local path.
 
     Raises
     ------
@@ -142,13 +143,13 @@ def as_place(path: str | os.PathLike[str] | RemotePlace) -> Place:
 
 
 def is_there(place: Place) -> bool:
-    """Whether there is a file, or an object."""
+    """Return whether the file or the object exists."""
     return place.is_file() if isinstance(place, Path) else place.size() is not None
 
 
 @contextmanager
 def fetched(place: Place) -> Iterator[Path]:
-    """Give a file with the content of a place."""
+    """Give a local file with the content of a location: the file itself, or a temporary copy of an object."""
     if isinstance(place, Path):
         yield place
         return
@@ -188,7 +189,7 @@ def _storage_errors(what: str) -> Iterator[None]:
         yield
     except VectorError:
         raise
-    # Each storage has errors of its own, which are no OSErrors.
+    # Each storage package raises errors of its own, which are not OSErrors.
     except Exception as error:  # noqa: BLE001
         reason = str(error) or type(error).__name__
         raise VectorError(f"{what} ({reason}); check the address, the credentials and what they allow.") from None

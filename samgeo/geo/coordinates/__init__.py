@@ -1,7 +1,7 @@
-"""Coordinates of any CRS, and the pixels of a raster.
+"""Conversion between any CRS and the pixels of a raster, and measurements on the ground.
 
-Geometries and prompts in any CRS enter; geometries in the raster's CRS or in its pixels leave, with edges that are right to
-a small part of a pixel, and areas and lengths on the ground.
+The package takes geometries and prompts in any CRS. It returns geometries in the CRS or the pixels of a raster, with edges
+that are correct to a small part of a pixel, and areas and lengths in metres on the ground.
 """
 
 import lazy_loader

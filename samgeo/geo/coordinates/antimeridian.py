@@ -1,8 +1,8 @@
-"""Coordinates that repeat after one turn around the earth: longitudes beyond 180 degrees, and geometries over the antimeridian.
+"""Coordinates that repeat after one turn around the earth, and geometries that cross the antimeridian.
 
-The same meridian is -170 and 190 degrees. A raster may have either (180 to 360, or 170 to 190 across the antimeridian), and so
-may a layer; RFC 7946 moreover cuts geometries at 180 degrees. Projected CRSs of the cylindrical kind (Mercator) repeat in the
-same way.
+The same meridian has the longitudes -170 and 190 degrees. A raster may use either (180 to 360, or 170 to 190 across the
+antimeridian), and so may a layer; moreover, RFC 7946 cuts geometries at 180 degrees. Projected CRSs of the cylindrical kind
+(Mercator) repeat in the same way.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["cut_at_antimeridian", "middle_of", "near_centre", "period_of", "rejoined", "turned"]
 
-# Rounding of coordinates at the edge of a turn, as a share of the turn: 0.4 mm on the equator.
+# Tolerance for rounded coordinates at the edge of a turn, as a share of the turn: 0.4 mm on the equator.
 _ROUNDING = 1e-11
 
-# What is further away is no longitude (coordinates in metres that claim to be degrees), and stays as it is.
+# Coordinates that are more turns away are not longitudes (metres in a file that claims degrees), and stay unchanged.
 _MOST_TURNS = 2
 
 _CYLINDRICAL = ("Mercator", "Cylindrical", "Plate Car")
@@ -37,11 +37,12 @@ def period_of(crs: Any) -> float | None:
     Parameters
     ----------
     crs : pyproj.CRS or None
+        The CRS of the coordinates.
 
     Returns
     -------
     float or None
-        360 for degrees of longitude, the length of the equator on the map for cylindrical projections; None where x does not
+        360 for degrees of longitude, the length of the equator on the map for cylindrical projections. None where x does not
         repeat, or there is no CRS.
     """
     return None if crs is None else _period_of(crs)
@@ -61,13 +62,13 @@ def _period_of(crs: pyproj.CRS) -> float | None:
         return None
     degree = 1 / (crs.geodetic_crs.axis_info[0].unit_conversion_factor * 180 / np.pi)
     x, _ = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform(_PROBES * degree, np.zeros(5))
-    # The seam of the map lies between two of the probes at most.
+    # The jump at the seam of the map affects at most one of the four differences, and the median ignores it.
     period = 4 * float(np.median(np.abs(np.diff(x))))
     return period if np.isfinite(period) and period > 0 else None
 
 
 def near_centre(x: NDArray[np.float64], centre: float, period: float | None) -> NDArray[np.float64]:
-    """Turn coordinates to within half a turn of a place; those that are there keep every bit."""
+    """Shift x by whole turns to within half a turn of a centre; coordinates that are already there keep every bit."""
     if period is None:
         return x
     with np.errstate(invalid="ignore"):
@@ -76,11 +77,12 @@ def near_centre(x: NDArray[np.float64], centre: float, period: float | None) -> 
 
 
 def middle_of(geometries: NDArray[np.object_], period: float | None) -> float:
-    """Return x in the middle of geometries, which lie in one piece around it: opposite the widest gap between them.
+    """Return x in the middle of geometries, which is opposite the widest gap between them.
 
     Parameters
     ----------
     geometries : ndarray of shapely geometries, shape (N,)
+        The geometries. In a frame of one turn around the result they lie together.
     period : float or None
         See `period_of`; the middle is 0 where x does not repeat.
 
@@ -103,16 +105,16 @@ def middle_of(geometries: NDArray[np.object_], period: float | None) -> float:
 
 
 def turned(geometries: NDArray[np.object_], centre: float, period: float | None) -> NDArray[np.object_]:
-    """Turn geometries to within half a turn of a place.
+    """Shift geometries by whole turns to within half a turn of a centre.
 
-    Those that are there stay as they are, and so do those more than two turns away. Polygons that reach further are cut, and
-    their parts are joined where they touch: what RFC 7946 has cut at 180 degrees is whole in a frame from 170 to 190 degrees,
-    and the other way round.
+    Geometries that are already there stay unchanged, and so do those that are more than two turns away. Polygons that reach
+    further are cut, and parts that touch are joined. What RFC 7946 has cut at 180 degrees is therefore whole in a frame from
+    170 to 190 degrees, and the other way round.
 
     Parameters
     ----------
     geometries : ndarray of shapely geometries, shape (N,)
-        Missing and empty ones stay.
+        Missing and empty ones stay unchanged.
     centre : float
         x of the middle of the frame.
     period : float or None
@@ -140,11 +142,12 @@ def turned(geometries: NDArray[np.object_], centre: float, period: float | None)
 
 
 def rejoined(geometries: NDArray[np.object_], period: float | None) -> NDArray[np.object_]:
-    """Put the parts of what is cut at 180 degrees side by side, so that its bounds are those of the whole.
+    """Join the parts of geometries that are cut at 180 degrees, so that the bounds are those of the whole geometry.
 
     Parameters
     ----------
     geometries : ndarray of shapely geometries, shape (N,)
+        The geometries.
     period : float or None
         See `period_of`; None changes nothing.
     """
@@ -168,13 +171,14 @@ def rejoined(geometries: NDArray[np.object_], period: float | None) -> NDArray[n
 
 
 def cut_at_antimeridian(geometries: NDArray[np.object_], crs: Any) -> NDArray[np.object_]:
-    """Bring longitudes to -180 to 180 degrees, and cut at the antimeridian what crosses it (RFC 7946, section 3.1.9).
+    """Shift longitudes to -180 to 180 degrees, and cut geometries that cross the antimeridian (RFC 7946, section 3.1.9).
 
     Parameters
     ----------
     geometries : ndarray of shapely geometries, shape (N,)
+        The geometries.
     crs : pyproj.CRS or None
-        Geometries in other than a geographic CRS stay as they are.
+        CRS of the geometries. Only those in a geographic CRS are changed.
     """
     if crs is None or not crs.is_geographic:
         return geometries

@@ -1,4 +1,4 @@
-"""True areas of polygons in any CRS."""
+"""Areas of polygons on the ellipsoid, for coordinates in any CRS."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 __all__ = ["area_m2"]
 
-# Up to this size a polygon is taken as plane: a cap of radius r on a sphere of radius R has (r / 2R)^2 more area than its
-# disk, 1.5e-7 for 10 km across. From there on geodesics are followed, whose areas carry some 1e-4 m2 of rounding whatever the
-# size, too much for a tree and nothing for a lake.
+# Up to this size a polygon is measured as a plane one: a cap of radius r on a sphere of radius R has (r / 2R)^2 more area than
+# its disk, 1.5e-7 for 10 km across. Larger polygons are measured with geodesics. Their areas have a rounding error of about
+# 1e-4 m2 whatever the size, which is too much for a tree and negligible for a lake.
 PLANE_SIDE_M = 10_000.0
 
 
 def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
-    """Measure polygons on the ellipsoid of their CRS, whatever the distortion of its map projection.
+    """Measure the areas of polygons on the ellipsoid of their CRS, whatever the distortion of its map projection.
 
-    Corners are put on the ellipsoid. Rings up to 10 km across are measured as plane polygons in space (half the length of the
-    sum of the cross products of successive corners, seen from their mean), larger ones by geodesics (C. F. F. Karney,
-    Algorithms for geodesics, 2013). Holes are taken off. Where the CRS has no relation to the earth (an engineering CRS), the
-    area is the plane one times the square of the unit.
+    Corners are placed on the ellipsoid. Rings up to 10 km across are measured as plane polygons in space (half the length of
+    the sum of the cross products of successive corners, relative to the middle of their bounds), larger rings by geodesics (C.
+    F. F. Karney, Algorithms for geodesics, 2013). Holes are subtracted. Where the CRS has no relation to the earth (an
+    engineering CRS), the area is the plane area times the square of the unit.
 
     Parameters
     ----------
     geometries : array-like of shapely geometries, length N
-        GeoSeries, ndarray or list. What is not a polygon, empty or missing has area 0.
+        GeoSeries, ndarray or list. Empty and missing geometries, and those that are not polygons, have area 0.
     crs : anything that pyproj takes
         The CRS of the coordinates, in the order x, y (longitude, latitude).
 
@@ -78,14 +78,14 @@ def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
 def _ring_areas(
     lon: NDArray[np.float64], lat: NDArray[np.float64], starts: NDArray[np.int64], geod: pyproj.Geod
 ) -> NDArray[np.float64]:
-    """Measure closed rings, one after another in radians, whose first corners are at ``starts``."""
+    """Measure closed rings, whose corners follow each other in radians and whose first corners are at ``starts``."""
     lengths = np.diff(np.append(starts, len(lon)))
     with np.errstate(invalid="ignore"):
         xyz = _on_ellipsoid(lon, lat, geod)
         low, high = (np.stack([op.reduceat(axis, starts) for axis in xyz.T], axis=1) for op in (np.minimum, np.maximum))
-        # Seen from nearby, so that the products do not round at the scale of the earth.
+        # Coordinates are taken relative to a nearby point, so that the products are not rounded at the scale of the earth.
         offset = xyz - np.repeat((low + high) / 2, lengths, axis=0)
-        # Rings are closed: the product of a ring's last corner with the next ring's first must not count.
+        # Rings are closed, so the product of the last corner of a ring with the first corner of the next must not count.
         cross = np.cross(offset, np.roll(offset, -1, axis=0))
         cross[starts + lengths - 1] = 0
         areas = np.linalg.norm(np.add.reduceat(cross, starts, axis=0), axis=1) / 2
@@ -98,7 +98,7 @@ def _ring_areas(
 
 
 def _on_ellipsoid(lon: NDArray[np.float64], lat: NDArray[np.float64], geod: pyproj.Geod) -> NDArray[np.float64]:
-    """Give geocentric x, y, z in metres, shape (N, 3), of longitudes and latitudes in radians."""
+    """Return geocentric x, y, z in metres, shape (N, 3), of longitudes and latitudes in radians."""
     normal = geod.a / np.sqrt(1 - geod.es * np.sin(lat) ** 2)
     return np.stack(
         [normal * np.cos(lat) * np.cos(lon), normal * np.cos(lat) * np.sin(lon), normal * (1 - geod.es) * np.sin(lat)], axis=1

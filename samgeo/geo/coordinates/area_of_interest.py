@@ -1,7 +1,8 @@
-"""Areas of interest: polygons that limit where objects are looked for, or which count.
+"""Areas of interest: polygons that limit where objects are segmented or counted.
 
-An area may come in any CRS, be invalid, have a third dimension, and reach around the earth. Polygons that cross themselves are
-repaired as prompts are; points, lines, coordinates that are no finite numbers, and areas without any polygon are refused.
+An area may be in any CRS, be invalid, have a third dimension, and reach around the earth. Polygons that cross themselves are
+repaired by the rule for all inputs. Points, lines, coordinates that are not finite numbers, and areas without any polygon are
+refused.
 """
 
 from __future__ import annotations
@@ -35,24 +36,25 @@ class Area:
     Attributes
     ----------
     geometry : Polygon or MultiPolygon
-        Valid, in two dimensions, with an area.
+        Valid and two-dimensional, with an area above 0.
     crs : pyproj.CRS or None
+        CRS of the geometry.
     """
 
     geometry: shapely.Geometry
     crs: pyproj.CRS | None
 
     def contains(self, xy: NDArray[np.float64], crs: pyproj.CRS | None) -> NDArray[np.bool_]:
-        """Return which places lie in the area or on its edge.
+        """Return which points lie in the area or on its edge.
 
-        The places are brought to the CRS of the area, in which its edges are straight.
+        The points are transformed to the CRS of the area, in which its edges are straight.
 
         Parameters
         ----------
         xy : ndarray, shape (N, 2)
             x and y (longitude and latitude).
         crs : pyproj.CRS or None
-            Of the places.
+            CRS of the points.
         """
         import shapely
 
@@ -67,7 +69,7 @@ class Area:
         if period is None:
             inside[known] = shapely.intersects_xy(self.geometry, x[known], y[known])
             return inside
-        # The same place once for each turn around the earth that the area may be on.
+        # Each point is tested once for each turn around the earth on which the area may lie.
         low = np.floor((x0 - x[known].max(initial=x0)) / period)
         high = np.ceil((x1 - x[known].min(initial=x1)) / period)
         for turn in np.arange(low, high + 1):
@@ -81,9 +83,9 @@ def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
     Parameters
     ----------
     area : path, URL, GeoDataFrame, GeoSeries or geometry
-        Polygons and multipolygons; their union counts.
+        Polygons and multipolygons, which are united.
     crs : pyproj.CRS, optional
-        Of a bare geometry.
+        CRS of a bare geometry.
 
     Returns
     -------
@@ -92,9 +94,9 @@ def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
     Raises
     ------
     VectorError
-        If it cannot be read.
+        If the area cannot be read.
     OptionError
-        If it holds something else than polygons, a coordinate that is not finite, or no area at all.
+        If it holds other geometries than polygons, a coordinate that is not finite, or no area at all.
     """
     import shapely
 
@@ -115,32 +117,32 @@ def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
 
 
 def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely.Geometry:
-    """Bring an area of interest into the pixels of a raster.
+    """Transform an area of interest to the pixels of a raster.
 
-    Edges that are straight in the CRS of the area are followed to 1/16 of a pixel. Of an area that reaches beyond the raster,
-    the part near the raster is taken, as the rest may have no place in the raster's CRS.
+    Edges that are straight in the CRS of the area are followed to 1/16 of a pixel. If the area reaches beyond the raster, only
+    the part near the raster is transformed, because the rest may not exist in the CRS of the raster.
 
     Parameters
     ----------
     area : path, GeoDataFrame, GeoSeries or geometry
-        Polygons; their union counts. A bare geometry is in the raster's CRS.
+        Polygons, which are united. A bare geometry is in the CRS of the raster.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     name : str
-        Of the raster, for messages.
+        Name of the raster, for messages.
 
     Returns
     -------
     Polygon or MultiPolygon
-        In raster pixels, continuous, valid, prepared for point queries.
+        In continuous raster pixels, valid, prepared for point queries.
 
     Raises
     ------
     VectorError
-        If the area cannot be read, only one of the two has a CRS, or a part of it near the raster has no place in the raster's
-        CRS.
+        If the area cannot be read, only one of the two has a CRS, or a part of the area near the raster cannot be represented
+        in the CRS of the raster.
     OptionError
-        If it is no area (see `read_area`), or does not meet the raster.
+        If it is not an area (see `read_area`), or does not intersect the raster.
     """
     import geopandas as gpd
     import shapely

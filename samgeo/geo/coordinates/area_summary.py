@@ -1,4 +1,4 @@
-"""Areas in metadata: a digest that tells one from another, and an outline of few corners to look at."""
+"""Short descriptions of areas for metadata: a digest that identifies an area, and an outline with few corners."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def describe_area(area_px: shapely.Geometry) -> dict[str, Any]:
     Returns
     -------
     dict
-        For JSON: ``digest``, of every coordinate; ``corners``, their number; and ``outline``, the area as WKT: itself where it
-        has up to 200 corners, else simplified, at least to its convex hull.
+        JSON-serializable: ``digest``, a digest of all coordinates; ``corners``, their number; and ``outline``, the area as WKT.
+        An area with more than 200 corners is simplified, if necessary to its convex hull or its bounding box.
     """
     import shapely
 

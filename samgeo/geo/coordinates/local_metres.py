@@ -1,4 +1,4 @@
-"""Coordinates of any CRS to metres on the ground, near a place."""
+"""Conversion of steps in the coordinates of any CRS to metres on the ground, near a point."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from samgeo.errors import OptionError
 
 __all__ = ["metres_at"]
 
-# Map projections that keep angles do so to far better than this; the differences that give the scale are good to 1e-8.
+# Conformal map projections preserve angles much better than this; the differences that give the scale are exact to 1e-8.
 _CONFORMAL = 1e-6
 
 
 def metres_at(places: NDArray[np.float64], crs: Any) -> NDArray[np.float64]:
-    """Return how a step in the coordinates of a CRS becomes a step on the ground, in metres, at each place.
+    """Return the matrices that convert a step in the coordinates of a CRS to a step on the ground, in metres, at each point.
 
-    The step goes to longitude and latitude, and by the ellipsoid's radii of curvature (along the parallel N cos(lat), along
-    the meridian M) to metres east and north. Where the CRS keeps angles (UTM, Mercator) only the scale is taken, so that a
-    right angle on the ground is one in the coordinates to the last bit.
+    The step is converted to longitude and latitude, and with the radii of curvature of the ellipsoid (N cos(lat) along the
+    parallel, M along the meridian) to metres east and north. Where the CRS preserves angles (UTM, Mercator) only the scale is
+    used, so that a right angle on the ground is exactly a right angle in the coordinates.
 
     Parameters
     ----------
     places : ndarray, shape (N, 2)
         x and y (longitude and latitude) in the CRS.
     crs : anything that pyproj takes, or None
-        None means pixels: steps stay as they are. Engineering CRSs are scaled by their unit.
+        None means pixels: steps stay unchanged. Engineering CRSs are scaled by their unit.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def metres_at(places: NDArray[np.float64], crs: Any) -> NDArray[np.float64]:
     Raises
     ------
     OptionError
-        If the CRS has no horizontal axes, or a place lies outside its domain.
+        If the CRS has no horizontal axes, or a point lies outside its domain.
     """
     import pyproj
 
@@ -51,7 +51,7 @@ def metres_at(places: NDArray[np.float64], crs: Any) -> NDArray[np.float64]:
     geod = None if geodetic is None else geodetic.get_geod()
     if geodetic is None or geod is None:
         return np.tile(np.eye(2) * crs.axis_info[0].unit_conversion_factor, (len(places), 1, 1))
-    # A step of about 10 m: small against the earth, large against rounding.
+    # A step of about 10 m is small compared with the earth, and large compared with rounding.
     unit = crs.axis_info[0].unit_conversion_factor
     step = 10 / (unit * geod.a if crs.is_geographic else unit)
     to_degrees = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)

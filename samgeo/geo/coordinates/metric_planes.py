@@ -1,4 +1,4 @@
-"""Planes to measure in: metres with true areas, whatever the CRS of the coordinates."""
+"""Equal-area planes in metres, in which objects with coordinates in any CRS are measured."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Planes", "batches"]
 
-# Lambert's azimuthal equal-area plane keeps areas everywhere, and at c radians from its centre stretches lengths by
-# 1 / cos(c / 2): 2e-5 in the corners of a cell of one degree, a fifth of a millimetre over ten metres.
+# Lambert's azimuthal equal-area projection preserves areas everywhere. At c radians from its centre it stretches lengths by
+# 1 / cos(c / 2): by 2e-5 in the corners of a cell of one degree, a fifth of a millimetre over ten metres.
 CELL_DEGREES = 1.0
 COLUMNS = 1000
 
@@ -26,15 +26,15 @@ NOWHERE = -1
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """The planes of one CRS: one for each cell of a degree of longitude and latitude.
+    """The measuring planes for one CRS: one plane for each cell of one degree of longitude and latitude.
 
-    Without a CRS there is one plane, that of the coordinates; also where the CRS has no relation to the earth, and then
-    coordinates are brought to metres.
+    Without a CRS there is one plane, that of the coordinates. If the CRS has no relation to the earth, there is one plane too,
+    with the coordinates converted to metres.
 
     Attributes
     ----------
     crs : pyproj.CRS or None
-        Of the coordinates.
+        CRS of the coordinates.
     middle_x : float, default 0
         x in the middle of the objects. Where x repeats around the earth, coordinates are taken within half a turn of it.
     """
@@ -44,7 +44,7 @@ class Planes:
 
     @classmethod
     def around(cls, frame: gpd.GeoDataFrame) -> Planes:
-        """Return the planes of a layer's CRS, around the middle of its objects."""
+        """Return the planes for the CRS of a layer, around the middle of its objects."""
         return cls(frame.crs, middle_of(frame.geometry.to_numpy(), period_of(frame.crs)))
 
     @property
@@ -67,7 +67,7 @@ class Planes:
         return np.where(known, (row + 180) * COLUMNS + column + COLUMNS // 2, NOWHERE)
 
     def place(self, geometries: NDArray[np.object_], cell: int) -> NDArray[np.object_]:
-        """Return geometries in the plane of a cell, valid again where rounding has broken them."""
+        """Return geometries in the plane of a cell; geometries that rounding has made invalid are repaired."""
         import shapely
 
         if self.crs is None:
@@ -95,7 +95,7 @@ class Planes:
         return np.stack(plane(*self._radians(xy), radians=True), axis=-1)
 
     def _radians(self, xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return longitude and latitude."""
+        """Return longitude and latitude in radians."""
         import pyproj
 
         geodetic = self.crs.geodetic_crs
@@ -105,7 +105,7 @@ class Planes:
 
 
 def batches(cells: NDArray[np.int64], size: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Split objects into groups of one cell and at most ``size``; gives the cell, and which objects."""
+    """Split objects into groups of one cell and at most ``size``; yield the cell and the indices of the objects."""
     order = np.argsort(cells, kind="stable")
     for group in np.split(order, np.flatnonzero(np.diff(cells[order])) + 1):
         for start in range(0, len(group), size):

@@ -1,8 +1,9 @@
-"""Vector layers on a raster: in its CRS or in its pixels, with edges that are right to a small part of a pixel.
+"""Vector layers in the CRS or in the pixels of a raster, with edges that are correct to a small part of a pixel.
 
-A layer with a CRS has no place on a raster without one, and a layer without a CRS none on a raster that has one: both are
-refused, as degrees would be taken for pixels in silence. What is straight in the layer's CRS is followed as the curve that it
-is in the raster's, and longitudes are turned to those of the raster (`samgeo.geo.coordinates.antimeridian`).
+A layer with a CRS cannot be placed on a raster without one, and the other way round. Both cases are refused, because degrees
+would otherwise be taken for pixels without notice. An edge that is straight in the CRS of the layer is followed as the curve
+that it is in the CRS of the raster, and longitudes are shifted by whole turns to those of the raster
+(`samgeo.geo.coordinates.antimeridian`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ __all__ = [
 TOLERANCE_PX = 1 / 16
 """By how much an edge may be off, in pixels of the raster."""
 
-# Across a raster, and how much more than it is taken, when the neighbourhood of a raster is found in another CRS.
+# Number of points along each side of a raster, and margin as a share of its extent, with which `around_raster` works.
 _ACROSS = 17
 _MARGIN = 0.25
 
@@ -54,16 +55,16 @@ def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the r
     Parameters
     ----------
     crs : pyproj.CRS or None
-        Of the layer.
+        CRS of the layer.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     what, raster : str
         The layer and the raster, for messages.
 
     Raises
     ------
     VectorError
-        With what to do.
+        If only one of the two has a CRS. The message says what to do.
     """
     if geobox.crs is None and crs is not None:
         raise VectorError(
@@ -80,26 +81,39 @@ def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the r
 
 @check_types
 def read_onto(source: FeaturesLike, geobox: GeoBox, *, what: str = "the layer", raster: str = "the raster") -> gpd.GeoDataFrame:
-    """Read features and bring them to the CRS of a raster.
+    """Read features and reproject them to the CRS of a raster.
 
     Parameters
     ----------
     source : path, URL, GeoDataFrame or GeoSeries
         See `samgeo.geo.vector.reading.read_vectors`.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     what, raster : str
         The features and the raster, for messages.
 
     Returns
     -------
     GeoDataFrame
-        Two-dimensional. Features that are in the CRS of the raster already keep every bit.
+        Two-dimensional. Coordinates that are already in the CRS of the raster keep every bit.
 
     Raises
     ------
     VectorError
-        If they cannot be read, only one of the two has a CRS, or a feature has a part without a place in the raster's CRS.
+        If the features cannot be read, only one of the two has a CRS, or a feature has a part that cannot be represented in the
+        CRS of the raster.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from odc.geo.geobox import GeoBox
+    >>> from samgeo.geo.coordinates import read_onto
+    >>> from shapely.geometry import Point
+    >>> grid = GeoBox.from_bbox((500_000, 5_400_000, 500_100, 5_400_100), "EPSG:32633", resolution=1)
+    >>> trees = gpd.GeoDataFrame(geometry=[Point(15.0, 48.75)], crs="EPSG:4326")
+    >>> placed = read_onto(trees, grid)
+    >>> placed.crs.to_string(), round(placed.geometry.x[0])
+    ('EPSG:32633', 500000)
     """
     import geopandas as gpd
     import shapely
@@ -125,23 +139,23 @@ def read_onto(source: FeaturesLike, geobox: GeoBox, *, what: str = "the layer", 
 def in_raster_crs(
     geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-    """Bring geometries to the CRS of a raster, near it where its CRS repeats around the earth.
+    """Reproject geometries to the CRS of a raster; where x repeats around the earth, they are shifted near the raster.
 
     Parameters
     ----------
     geometries : ndarray of shapely geometries, shape (N,)
         Two-dimensional.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     crs : anything that pyproj takes, optional
-        Of the geometries; the raster's own by default.
+        CRS of the geometries; that of the raster by default.
 
     Returns
     -------
     geometries : ndarray of shapely geometries, shape (N,)
-        Polygons that crossed themselves still do. Those that are lost are None.
+        Polygons that cross themselves are not repaired. Lost geometries are None.
     lost : ndarray of bool, shape (N,)
-        Which have a part without a place there.
+        True for geometries with a part that cannot be represented in the CRS of the raster.
 
     Raises
     ------
@@ -157,14 +171,14 @@ def in_raster_crs(
 def in_pixels(
     geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-    """Bring geometries to pixels of a raster, rounded as all prompts are.
+    """Transform geometries to pixels of a raster, rounded as all prompts are.
 
     Parameters
     ----------
     geometries, geobox
         As for `in_raster_crs`.
     crs : anything that pyproj takes, or "pixels", optional
-        Of the geometries; the raster's own by default.
+        CRS of the geometries; that of the raster by default.
 
     Returns
     -------
@@ -182,7 +196,7 @@ def in_pixels(
 
 
 def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None) -> NDArray[np.float64]:
-    """Return the boxes around geometries as they lie on a raster, in its pixels.
+    """Return the bounding boxes, in pixels of a raster, of geometries.
 
     Parameters
     ----------
@@ -192,8 +206,9 @@ def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any =
     Returns
     -------
     ndarray, shape (N, 4)
-        x0, y0, x1, y1 around the geometry with its edges, rounded as all prompts are; NaN for what is empty, or has a part
-        without a place in the raster's CRS. Of what lies across the antimeridian, around the whole.
+        x0, y0, x1, y1 around the geometry with its edges, rounded as all prompts are. NaN for an empty geometry, and for one
+        with a part that cannot be represented in the CRS of the raster. The parts of a geometry on both sides of the
+        antimeridian are joined first.
     """
     import shapely
 
@@ -216,16 +231,18 @@ def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any =
 
 
 def repaired_polygons(geometries: Any, what: str) -> NDArray[np.object_]:
-    """Return geometries as valid polygons in two dimensions, by the rule that is used for all inputs.
+    """Return geometries as valid two-dimensional polygons, by the one rule that is used for all inputs.
 
-    Rings that cross themselves are made valid (`shapely.make_valid`, method "structure": all that a ring goes around belongs to
-    it), parts that overlap become one, and lines and points that this leaves, or that a collection has beside polygons, go.
+    Rings that cross themselves are made valid with `shapely.make_valid`, method "structure": everything that a ring goes around
+    belongs to the polygon. Overlapping parts become one. Lines and points that result from this, or that a collection holds
+    beside polygons, are dropped.
 
     Parameters
     ----------
     geometries : array-like of shapely geometries, shape (N,)
+        Polygons, multipolygons or collections of these; missing ones are allowed.
     what : str
-        For messages: what they are features of.
+        Name of the layer, for messages.
 
     Returns
     -------
@@ -235,7 +252,7 @@ def repaired_polygons(geometries: Any, what: str) -> NDArray[np.object_]:
     Raises
     ------
     VectorError
-        If one is a point or a line, or has a coordinate that is not a finite number.
+        If a geometry is a point or a line, or has a coordinate that is not a finite number.
     """
     import shapely
 
@@ -264,15 +281,15 @@ def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
     Parameters
     ----------
     geobox : GeoBox
-        With a CRS.
+        Grid of the raster, with a CRS.
     crs : pyproj.CRS
-        The other.
+        The other CRS.
 
     Returns
     -------
     MultiPolygon or None
-        A box that is half as long again as what the raster covers, once for each turn around the earth; around a pole a band of
-        latitudes; None where there is no such box.
+        A box whose sides are one and a half times those of the raster's extent, once for each turn around the earth. Around a
+        pole it is a band of latitudes. None where there is no such box.
     """
     import shapely
 
@@ -286,7 +303,7 @@ def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
     if period is not None:
         xs = np.unwrap(np.unwrap(placed[..., 0], axis=1, period=period), axis=0, period=period)
         placed = np.stack([xs, placed[..., 1]], axis=-1)
-        # Around a pole neighbouring points are far apart.
+        # If neighbouring points are far apart in longitude, the raster lies around a pole.
         if max(np.abs(np.diff(xs, axis=0)).max(), np.abs(np.diff(xs, axis=1)).max()) > period / 8:
             return _around_pole(placed[..., 1], period) if crs.is_geographic else None
     low, high = placed.min(axis=(0, 1)), placed.max(axis=(0, 1))
@@ -302,7 +319,7 @@ def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
 
 
 def not_finite(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Return which geometries, of shape (N,), have a coordinate that is not a finite number; bounds would overlook NaN."""
+    """Return which geometries, of shape (N,), have a coordinate that is not a finite number; bounds would ignore NaN."""
     import shapely
 
     xy, owner = shapely.get_coordinates(geometries, return_index=True)
@@ -343,7 +360,7 @@ def _areal(geometry: shapely.Geometry) -> shapely.Geometry:
 
 
 def _to_pixels(geobox: GeoBox, crs: Any) -> Inward:
-    """Return the way from coordinates of the raster's CRS, turned already, or from pixels, to rounded pixels."""
+    """Return the function from coordinates in the CRS of the raster, or from pixels, to rounded pixels."""
     rounded = inward_to(geobox, PIXELS)
     if _is_pixels(crs):
         return rounded

@@ -1,9 +1,8 @@
-"""Coordinates in any CRS to pixels of a raster, and back.
+"""Transformation of coordinates in any CRS to pixels of a raster, and back.
 
-Pixels are continuous, x right and y down: the outer corner of the first pixel is (0, 0), its centre (0.5, 0.5). Coordinates
-that come in are rounded to 1/256 of a pixel, so that a place is the same prompt whichever CRS it came in: transforms differ in
-their last bits. Longitudes that come in are turned to within half a turn of the middle of the raster: -170 is 190 degrees on a
-raster from 170 to 190.
+Pixels are continuous, x right and y down: the outer corner of the first pixel is (0, 0), its centre (0.5, 0.5). Coordinates are
+rounded to 1/256 of a pixel, so that a point gives the same prompt whatever its CRS, although transforms differ in their last
+bits. Longitudes are shifted to within half a turn of the middle of the raster: -170 is 190 degrees on a raster from 170 to 190.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ Inward = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def from_pixels(xy_px: Any, geobox: GeoBox, crs: Any = None) -> NDArray[np.float64]:
-    """Take pixels of a raster to coordinates.
+    """Transform pixels of a raster to coordinates.
 
     Parameters
     ----------
     xy_px : array-like, shape (..., 2)
         x and y in raster pixels, continuous.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     crs : anything that pyproj takes, or "pixels", optional
-        The raster's own by default.
+        CRS of the result; that of the raster by default.
 
     Returns
     -------
@@ -64,7 +63,10 @@ def from_pixels(xy_px: Any, geobox: GeoBox, crs: Any = None) -> NDArray[np.float
 
 
 def inward_to(geobox: GeoBox, crs: Any) -> Inward:
-    """Return the way from coordinates of shape (..., 2) to rounded pixels; NaN for what has no place in the raster's CRS."""
+    """Return the function from coordinates of shape (..., 2) to rounded pixels.
+
+    The function returns NaN for points that cannot be represented in the CRS of the raster.
+    """
     if isinstance(crs, str) and crs == PIXELS:
         return _round
     transform = _between(geobox, crs, outward=False)
@@ -84,7 +86,7 @@ def inward_to(geobox: GeoBox, crs: Any) -> Inward:
 
 
 def crs_of(geobox: GeoBox) -> pyproj.CRS | None:
-    """Return the CRS of a raster as pyproj has it."""
+    """Return the CRS of a raster as a pyproj CRS, or None."""
     import pyproj
 
     return None if geobox.crs is None else pyproj.CRS.from_user_input(geobox.crs.proj)
@@ -98,7 +100,7 @@ def middle_x(geobox: GeoBox) -> float:
 
 
 def resolve_crs(geobox: GeoBox, crs: Any) -> pyproj.CRS | None:
-    """Return the CRS that coordinates are in where a CRS may be given; None for that of the raster.
+    """Return the given CRS of coordinates as a pyproj CRS, or None if none is given, which means that of the raster.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def resolve_crs(geobox: GeoBox, crs: Any) -> pyproj.CRS | None:
 
 
 def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:
-    """Whether coordinates in the order x, y are the same in two CRSs."""
+    """Return whether coordinates in the order x, y are the same in two CRSs."""
     return bool(one == other or one.equals(other, ignore_axis_order=True))
 
 
@@ -135,7 +137,7 @@ def _round(xy: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _between(geobox: GeoBox, crs: Any, *, outward: bool) -> Callable[..., tuple[Any, Any]] | None:
-    """Return the transform between a CRS and the raster's, None if they are the same."""
+    """Return the transform between a CRS and that of the raster, or None if they are the same."""
     theirs, ours = resolve_crs(geobox, crs), crs_of(geobox)
     if theirs is None or ours is None or same_crs(ours, theirs):
         return None
@@ -144,7 +146,7 @@ def _between(geobox: GeoBox, crs: Any, *, outward: bool) -> Callable[..., tuple[
 
 @lru_cache(maxsize=16)
 def transformer(source: pyproj.CRS, target: pyproj.CRS) -> Callable[..., tuple[Any, Any]]:
-    """Return the transform of x and y between two CRSs, in the order longitude, latitude."""
+    """Return the transform of x and y (longitude and latitude) between two CRSs."""
     import pyproj
 
     transform: Callable[..., tuple[Any, Any]] = pyproj.Transformer.from_crs(source, target, always_xy=True).transform

@@ -1,4 +1,4 @@
-"""Prompts in any CRS, to pixels of a raster: points, boxes and polygons."""
+"""Reading of prompts (points, boxes and polygons) in any CRS, and their transformation to pixels of a raster."""
 
 from __future__ import annotations
 
@@ -28,34 +28,36 @@ GROUP, LABEL = "prompt", "label"
 def read_points(
     points: Any, labels: Any = None, *, geobox: GeoBox, crs: Any = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], pd.DataFrame | None]:
-    """Read prompts of one or several points.
+    """Read prompts that consist of one or several points.
 
     Parameters
     ----------
     points : array-like of shape (P, 2) or (P, N, 2), path, GeoDataFrame or GeoSeries
-        x and y; N points a prompt. Of features, each is a prompt: a point, or a multipoint for several points. Where there is a
-        column ``prompt``, the features that have the same value there are one prompt, in the order of the first of each.
+        x and y, with N points a prompt. Each feature is a prompt: a point, or a multipoint for several points. If there is a
+        column ``prompt``, all features with the same value in it are one prompt; prompts are in the order of their first
+        features.
     labels : array-like of shape (P,) or (P, N), optional
-        1 foreground, 0 background, -1 padding. By default a column ``label`` of the features, else 1.
+        1 foreground, 0 background, -1 padding. By default the column ``label`` of the features, else 1.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     crs : anything that pyproj takes, or "pixels", optional
-        Of arrays, and of features that have none. The raster's own by default.
+        CRS of arrays, and of features that have none. That of the raster by default.
 
     Returns
     -------
     points_px : ndarray, shape (P, N, 2)
-        In raster pixels; NaN for padding, and for what has no place there.
+        In raster pixels; NaN for padding, and for points that cannot be represented in the CRS of the raster.
     labels : ndarray of int64, shape (P, N)
+        Labels of the points, with -1 for padding.
     table : DataFrame or None
-        The other columns of the features, a row a prompt.
+        The other columns of the features, with a row for each prompt.
 
     Raises
     ------
     OptionError
         If shapes or labels do not fit, a number is not finite, or the CRS is unknown.
     VectorError
-        If features cannot be read, are no points, have no CRS where one is needed, have a coordinate that is not finite, or
+        If features cannot be read, are not points, have no CRS where one is needed, have a coordinate that is not finite, or
         some have no value in the column ``prompt``.
     """
     if not is_features(points):
@@ -94,23 +96,24 @@ def read_points(
 def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[np.float64], pd.DataFrame | None]:
     """Read boxes.
 
-    A box is a rectangle in its own CRS, so that its edges are curves on a raster in another one (the parallels of a box in
-    longitude and latitude bulge in UTM). It becomes the bounding box, in raster pixels, of the region with these edges.
+    A box is a rectangle in its own CRS, so its edges are curves on a raster in another CRS (the parallels of a box in longitude
+    and latitude bulge in UTM). The result is the bounding box, in raster pixels, of the region with these edges.
 
     Parameters
     ----------
     boxes : array-like of shape (P, 4), path, GeoDataFrame or GeoSeries
-        x0, y0, x1, y1 with ``x0 <= x1`` and ``y0 <= y1``; or features, around which the box is. In longitude and latitude a box
-        with ``x0 > x1`` crosses the antimeridian, as in RFC 7946, if it is narrower than half a turn around the earth.
+        x0, y0, x1, y1 with ``x0 <= x1`` and ``y0 <= y1``; or features, whose bounding boxes are taken. In longitude and
+        latitude a box with ``x0 > x1`` crosses the antimeridian, as in RFC 7946, if it is narrower than half a turn around the
+        earth.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     crs : anything that pyproj takes, or "pixels", optional
-        Of arrays, and of features that have none. The raster's own by default.
+        CRS of arrays, and of features that have none. That of the raster by default.
 
     Returns
     -------
     boxes_px : ndarray, shape (P, 4)
-        x0, y0, x1, y1 in raster pixels; NaN for a box with a part that has no place there.
+        x0, y0, x1, y1 in raster pixels; NaN for a box with a part that cannot be represented in the CRS of the raster.
     table : DataFrame or None
         The other columns of the features.
 
@@ -138,7 +141,7 @@ def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[
 
 
 def _eastward(sides: NDArray[np.float64], geobox: GeoBox, crs: Any) -> NDArray[np.float64]:
-    """Return boxes that cross the antimeridian with the longitude of their eastern side after that of their western one."""
+    """Add one turn to the eastern side of boxes that cross the antimeridian, so that it is greater than the western side."""
     if isinstance(crs, str) and crs == PIXELS:
         return sides
     given = crs_of(geobox) if crs is None else resolve_crs(geobox, crs)
@@ -158,15 +161,15 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
     polygons : path, GeoDataFrame, GeoSeries, or sequence of shapely geometries
         Polygons and multipolygons.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     crs : anything that pyproj takes, or "pixels", optional
-        Of bare geometries, and of features that have none. The raster's own by default.
+        CRS of bare geometries, and of features that have none. That of the raster by default.
 
     Returns
     -------
     polygons_px : ndarray of shapely geometries, shape (P,)
-        Valid, in raster pixels, with the corners that straight edges of another CRS need to keep within 1/16 of a pixel; empty
-        where there is none, and for what has a part without a place there.
+        Valid, in raster pixels. Corners are added so that straight edges of another CRS are correct to 1/16 of a pixel. Empty
+        for missing geometries, and for those with a part that cannot be represented in the CRS of the raster.
     table : DataFrame or None
         The other columns of the features.
 
@@ -175,7 +178,7 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
     OptionError
         If the CRS is unknown.
     VectorError
-        If features cannot be read, are no polygons, have no CRS where one is needed, or have a coordinate that is not finite.
+        If features cannot be read, are not polygons, have no CRS where one is needed, or have a coordinate that is not finite.
     """
     import geopandas as gpd
     import shapely
@@ -193,14 +196,14 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
 
 
 def is_features(given: Any) -> bool:
-    """Whether prompts are a path, a GeoDataFrame or a GeoSeries, rather than an array or bare geometries."""
+    """Return whether prompts are a path, a GeoDataFrame or a GeoSeries, rather than an array or bare geometries."""
     import geopandas as gpd
 
     return isinstance(given, str | os.PathLike | gpd.GeoDataFrame | gpd.GeoSeries)
 
 
 def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, Any]:
-    """Read features, and say which CRS they are in: None is that of the raster."""
+    """Read features, and return them with their CRS; None means that of the raster."""
     from samgeo.geo.vector.reading import read_vectors
 
     frame = read_vectors(given)
@@ -218,7 +221,7 @@ def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, A
 
 
 def _groups(frame: gpd.GeoDataFrame) -> NDArray[np.int64]:
-    """Return the number of the prompt that each feature belongs to."""
+    """Return the number of the prompt of each feature."""
     if GROUP not in frame:
         return np.arange(len(frame))
     missing = frame[GROUP].isna().to_numpy()
@@ -231,7 +234,7 @@ def _groups(frame: gpd.GeoDataFrame) -> NDArray[np.int64]:
 
 
 def _of_type(frame: gpd.GeoDataFrame, wanted: set[str], what: str) -> NDArray[np.object_]:
-    """Return two-dimensional geometries without None, after a look at their types."""
+    """Check the types of geometries, and return them two-dimensional, with an empty geometry for None."""
     import shapely
 
     geometries = frame.geometry.to_numpy().copy()

@@ -1,8 +1,9 @@
-"""Geometries to another CRS with their edges: what is straight in one CRS is a curve in another.
+"""Reprojection of geometries with their edges, because a straight edge in one CRS is a curve in another.
 
 A parallel between two corners is a straight edge in longitude and latitude, and bulges by 120 m in UTM for one degree at 50 N.
-Corners are therefore added where an edge would be off by more than a tolerance, and only there: buildings keep their corners.
-Edges over the seam of a map (the antimeridian) are followed around the earth, and rings around a pole are closed there.
+Corners are therefore added where an edge would be off by more than a tolerance, and only there, so that buildings keep their
+corners. Edges that cross the seam of a map (the antimeridian) are followed around the earth, and rings around a pole are closed
+at the pole.
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ __all__ = ["TOLERANCE_M", "Reprojected", "default_tolerance", "reproject", "repr
 TOLERANCE_M = 0.001
 """By how much an edge may be off where no raster says how large a pixel is, in metres."""
 
-# Edges shorter than this on the ground are tested in their middle, longer ones at their quarters too: an edge that bends both
-# ways may be right in its middle.
+# Edges shorter than this on the ground are tested in their middle, longer ones at their quarters too, because an edge that
+# bends in both directions may be correct in its middle.
 _SHORT_M = 1000.0
 _EARTH_M = 6_378_137.0
 
-# An edge that is still off after being halved so often does not bend: it jumps, or has no place.
+# An edge that is still off after so many halvings is not a curve: it jumps, or cannot be represented.
 _MOST_HALVINGS = 36
 _MOST_CORNERS = 1_000_000
 _ROUNDING = 1e-11
 
-# What a projection puts further away than ten times around the earth has no place in it: the other pole in stereographic maps.
+# Points that a projection puts further away than ten turns around the earth, such as the opposite pole in a stereographic map,
+# count as not representable.
 _FARTHEST_M = 400_000_000.0
 
 Floats = NDArray[np.float64]
@@ -51,9 +53,9 @@ class Reprojected:
     Attributes
     ----------
     geometries : ndarray of shapely geometries, shape (N,)
-        Polygons that crossed themselves still do. Those that are lost are as they were.
+        Polygons that cross themselves are not repaired. Lost geometries are unchanged.
     lost : ndarray of bool, shape (N,)
-        Which have a part without a place in the CRS.
+        True for geometries with a part that cannot be represented in the CRS.
     """
 
     geometries: NDArray[np.object_]
@@ -61,7 +63,7 @@ class Reprojected:
 
 
 def default_tolerance(crs: pyproj.CRS) -> float:
-    """Return a millimetre on the ground in the unit of a CRS."""
+    """Return one millimetre on the ground in the unit of a CRS."""
     unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
     return TOLERANCE_M / (unit * _EARTH_M if crs.is_geographic else unit)
 
@@ -69,23 +71,23 @@ def default_tolerance(crs: pyproj.CRS) -> float:
 def reproject(
     geometries: Any, source: pyproj.CRS, target: pyproj.CRS, *, tolerance: float | None = None, dense: bool = True
 ) -> Reprojected:
-    """Bring geometries to another CRS.
+    """Reproject geometries to another CRS.
 
     Parameters
     ----------
     geometries : array-like of shapely geometries, shape (N,)
-        Two-dimensional. Missing and empty ones stay.
+        Two-dimensional. Missing and empty ones stay unchanged.
     source, target : pyproj.CRS
-        Coordinates are in the order x, y (longitude, latitude). Where both are the same, geometries stay as they are.
+        Coordinates are in the order x, y (longitude, latitude). Where both are the same, geometries stay unchanged.
     tolerance : float, optional
-        By how much an edge may be off, in the unit of the target; a millimetre on the ground by default.
+        By how much an edge may be off, in the unit of the target; one millimetre on the ground by default.
     dense : bool, default True
-        Whether edges are followed. Without it corners alone are brought over.
+        Whether corners are added so that edges are correct. Otherwise only corners are transformed.
 
     Returns
     -------
     Reprojected
-        x goes on beyond the seam of the map where a geometry does: use `antimeridian.turned` for a frame.
+        x continues beyond the seam of the map where a geometry crosses it; `antimeridian.turned` shifts geometries to a frame.
     """
     import shapely
 
@@ -93,7 +95,7 @@ def reproject(
     xy, owner = shapely.get_coordinates(given, return_index=True)
     if same_crs(source, target):
         return Reprojected(given, _owners(owner[~np.isfinite(xy).all(axis=1)], len(given)))
-    # What is cut at 180 degrees is one piece elsewhere.
+    # A geometry that is cut at 180 degrees is joined first, because it is one piece in other CRSs.
     given = rejoined(given, period_of(source))
     xy, owner = shapely.get_coordinates(given, return_index=True)
     way = _Way(_transform(source, target), source, target, tolerance or default_tolerance(target))
@@ -113,23 +115,24 @@ def reproject(
 def reproject_frame(
     frame: gpd.GeoDataFrame, crs: Any, *, name: str = "the layer", near: gpd.GeoDataFrame | None = None
 ) -> gpd.GeoDataFrame:
-    """Bring features to another CRS with their edges, to a millimetre on the ground.
+    """Reproject features to another CRS with their edges, correct to one millimetre on the ground.
 
     Parameters
     ----------
     frame : GeoDataFrame
         With a CRS.
     crs : anything that pyproj takes
-        Of the result.
+        CRS of the result.
     name : str
-        Of the features, for messages.
+        Name of the features, for messages.
     near : GeoDataFrame, optional
-        Features in the CRS of the result: longitudes are turned to within half a turn of their middle. As they are by default.
+        Features in the CRS of the result. Longitudes are shifted to within half a turn of their middle. By default they are not
+        shifted.
 
     Raises
     ------
     VectorError
-        If a feature has a part without a place in the CRS, or there is no way between the CRSs.
+        If a feature has a part that cannot be represented in the CRS, or there is no transform between the CRSs.
     """
     import geopandas as gpd
     import pyproj
@@ -157,7 +160,7 @@ def reproject_frame(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Way:
-    """The way from one CRS to another, and how well edges must keep to it."""
+    """The transform from one CRS to another, with the tolerance of edges."""
 
     transform: Callable[[Floats], Floats]
     source: pyproj.CRS
@@ -182,10 +185,10 @@ class _Way:
         return off
 
     def _off_at(self, share: float, a: Floats, b: Floats, placed_a: Floats, placed_b: Floats) -> NDArray[np.bool_]:
-        """Return where the point at a share of an edge is off, or does not exist."""
+        """Return which edges are off at a share of their length, or have a point there that does not exist."""
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             step = self._short(placed_b - placed_a)
-            # The middle is computed alike from both ends, so that neighbours have the same corners.
+            # The point is computed symmetrically from both ends, so that neighbours get the same corners on a shared edge.
             between = self._short(self.transform(a * (1 - share) + b * share) - placed_a)
             length = (step**2).sum(axis=1)
             along = np.clip((between * step).sum(axis=1) / np.where(length > 0, length, 1), 0, 1)
@@ -193,14 +196,14 @@ class _Way:
             return np.asarray(~(distance <= self.tolerance))
 
     def _short(self, step: Floats) -> Floats:
-        """Return steps the short way around the earth."""
+        """Return steps in the shorter direction around the earth."""
         period = self.period
         if period is None:
             return step
         return np.stack([step[:, 0] - period * np.rint(step[:, 0] / period), step[:, 1]], axis=1)
 
     def line(self, xy: Floats) -> Floats | None:
-        """Return a line of corners, shape (N, 2), with those that its edges need; None where it has no place."""
+        """Return a line of corners, shape (N, 2), with the added corners; None if it cannot be represented."""
         placed = self.transform(xy)
         fresh = np.ones(len(xy) - 1, dtype=bool)
         for _ in range(_MOST_HALVINGS):
@@ -224,7 +227,7 @@ class _Way:
         return np.stack([np.unwrap(placed[:, 0], period=period), placed[:, 1]], axis=1)
 
     def follow(self, geometry: BaseGeometry) -> BaseGeometry | None:
-        """Return a geometry with the corners that its edges need; None where it has no place."""
+        """Return a geometry with the added corners; None if it cannot be represented."""
         import shapely
 
         kind = geometry.geom_type
@@ -284,7 +287,7 @@ class _Way:
         return closed
 
     def _closed(self, ring: Floats, source: Floats, period: float) -> Floats | None:
-        """Return a ring that is closed: one around the earth is closed along the pole that it holds."""
+        """Return a closed ring; a ring around the earth is closed along the pole in it. None if that is impossible."""
         import shapely
 
         turns = round(float(ring[-1, 0] - ring[0, 0]) / period)
@@ -305,11 +308,11 @@ class _Way:
 
 
 def _bent(given: NDArray[np.object_], xy: Floats, owner: NDArray[np.int64], placed: Floats, way: _Way) -> NDArray[np.bool_]:
-    """Return which geometries have edges that need more corners, or that jump over the seam of the map."""
+    """Return which geometries have edges that need more corners, or that cross the seam of the map."""
     import shapely
 
     kinds = shapely.get_type_id(given)
-    # Where there are lines and polygons only, rings have their corners in the order of the geometries.
+    # If there are only polygons, the corners of the rings are in the order of the geometries.
     if not np.isin(kinds, (-1, 3, 6)).all():
         return np.asarray((kinds > 0) & (kinds != 4) & ~shapely.is_empty(given), dtype=np.bool_)
     parts = shapely.get_parts(given)

@@ -1,7 +1,7 @@
-"""Rasters of any size and kind, read window by window as the 8-bit RGB pictures that models see.
+"""Rasters of any size and kind, read window by window as the 8-bit RGB images that models take.
 
-A path, an address, a STAC Item, an array or several of these enter; a `Raster` with its grid, bands, stretch and identity
-leaves.
+The package takes a path, an address, a STAC Item, an array, or several of these. It returns a `Raster`, which has a grid,
+bands, a stretch and an identity.
 """
 
 import lazy_loader

@@ -1,7 +1,8 @@
-"""Where the pixels of an xarray.DataArray lie: its affine, checked by all coordinates that the array carries.
+"""Georeference of an xarray.DataArray: its affine, checked against all coordinates of the array.
 
-odc-geo takes an affine from the first and the last coordinate, or from an attribute that says where the whole array lay before
-it was cut. Here it must agree with every coordinate; what has no affine, or a CRS that would be lost, is refused.
+odc-geo derives an affine from the first and the last coordinate, or from an attribute that may describe a larger array, of
+which this one is a part. Here the affine must agree with every coordinate. An array that has coordinates without an affine, or
+a CRS that would be lost, is refused.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ __all__ = ["odc_warnings_off", "place_of"]
 
 Floats = NDArray[np.float64]
 
-# How far a coordinate may lie from the centre of its pixel, in pixels, besides the rounding of its type; and that at most.
+# TOLERANCE_PX is how far a coordinate may lie from the centre of its pixel, in pixels, in addition to the rounding error of its
+# type. MOST_ROUNDING_PX is the greatest rounding error that is accepted.
 TOLERANCE_PX, MOST_ROUNDING_PX = 0.05, 0.5
 
-# Coordinates of two dimensions that place pixels, x first: rioxarray's of rotated rasters, CF's, and those of common models.
+# Names of two-dimensional coordinates, x first: those of rioxarray for rotated rasters, of CF, and of common models.
 _PAIRS = (
     ("xc", "yc"), ("lon", "lat"), ("longitude", "latitude"), ("nav_lon", "nav_lat"), ("XLONG", "XLAT"), ("TLONG", "TLAT"),
     ("x", "y"),
@@ -46,20 +48,21 @@ IN_PIXELS = "or drop its coordinates to work in pixels: array.drop_vars([...])"
 
 
 def place_of(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
-    """Return shape, affine and CRS of an array, and its dimensions y and x.
+    """Return the grid (shape, affine and CRS) of an array, and the names of its dimensions y and x.
 
     Parameters
     ----------
     array : xarray.DataArray
+        The array.
     name : str
-        For messages.
+        Name of the array, for messages.
 
     Raises
     ------
     RasterError
         If no dimensions are those of a raster; if its coordinates are unevenly spaced, curvilinear, not numbers, in other units
-        than its CRS, or too coarse to place pixels; if a single row or column does not say how large its pixels are; or if it
-        has a CRS and no affine, or a CRS that cannot be read.
+        than its CRS, or too coarse to locate pixels; if it has a single row or column, whose coordinates do not give the size
+        of a pixel; or if it has a CRS and no affine, or a CRS that cannot be read.
     """
     from affine import Affine
     from odc.geo.geobox import GeoBox
@@ -92,7 +95,7 @@ def place_of(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
 
 @contextmanager
 def odc_warnings_off() -> Iterator[None]:
-    """Silence odc-geo, which warns of its own code with affine 3.1, and of CRSs that `place_of` takes or refuses itself."""
+    """Silence warnings of odc-geo about its own code with affine 3.1, and about CRSs, which `place_of` checks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         warnings.filterwarnings("ignore", "grid_mapping=|Multiple CRS coordinates|Failed to parse CRS", UserWarning)
@@ -100,7 +103,7 @@ def odc_warnings_off() -> Iterator[None]:
 
 
 def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], Any]:
-    """Return odc-geo's geobox, dimensions and CRS of an array."""
+    """Return the geobox, the dimensions and the CRS of an array, as odc-geo finds them."""
     import odc.geo.xr  # noqa: F401  gives DataArray its .odc
     from affine import AffineError
 
@@ -122,7 +125,7 @@ def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], An
 
 
 def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
-    """Refuse a CRS that the array has in a form that would be lost."""
+    """Refuse an array with a CRS in a form that would be lost."""
     chosen = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
     known = {
         str(one.attrs.get("crs_wkt") or one.attrs.get("spatial_ref") or "") for one in array.coords.values() if not one.ndim
@@ -137,7 +140,7 @@ def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
             raise RasterError(f"the CRS of {name}, in its coordinate {key}, cannot be read; {remedy}.")
     if array.attrs.get("crs"):
         raise RasterError(f"the CRS of {name}, in its attribute crs, cannot be read ({array.attrs['crs']}); {remedy}.")
-    # Where nobody has imported rioxarray, nobody has told it a CRS that the array itself does not have.
+    # If rioxarray was never imported, it cannot know a CRS that the array itself does not have.
     if "rioxarray" in sys.modules and array.rio.crs is not None:
         raise RasterError(f"rioxarray knows a CRS of {name} that the array itself does not have; {remedy}.")
 
@@ -153,7 +156,7 @@ def _own_crs(coordinate: xr.DataArray) -> Any:
 
 
 def _pair(array: xr.DataArray, dims: tuple[str, str]) -> tuple[Hashable, Hashable] | None:
-    """Return the coordinates, x and y, that place every pixel by itself, if there are such."""
+    """Return the two-dimensional coordinates x and y of every pixel, if the array has them."""
     planes = {key: one for key, one in array.coords.items() if set(one.dims) == set(dims)}
     for x, y in _PAIRS:
         if x in planes and y in planes:
@@ -166,15 +169,15 @@ def _pair(array: xr.DataArray, dims: tuple[str, str]) -> tuple[Hashable, Hashabl
 
 
 def _places(line: xr.DataArray) -> bool:
-    """Whether the coordinate of a dimension says where pixels lie, and does not only count them."""
+    """Return whether the coordinate of a dimension locates pixels, rather than only counting them."""
     values = line.to_numpy()
     return not (values.dtype.kind in "ui" and np.array_equal(values, np.arange(len(values))))
 
 
 def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: Any, crs: Any, name: str) -> Affine:
-    """Return the affine on which the coordinates of every pixel lie.
+    """Return the affine that gives the coordinates of every pixel.
 
-    It is that of the attribute, moved by whole pixels, where the array was cut out of the raster that the attribute is of.
+    If the array was cut out of a larger raster, whose affine is in the attribute, it is that affine moved by whole pixels.
     """
     from affine import Affine
 
@@ -219,7 +222,7 @@ def _is_projected(array: xr.DataArray, pair: tuple[Hashable, Hashable]) -> bool:
 
 
 def _misfit(affine: Affine, columns: Floats, rows: Floats, x: Floats, y: Floats) -> float:
-    """Return how far pixels lie from their coordinates at most, in pixels."""
+    """Return the greatest distance between pixels and their coordinates, in pixels."""
     own_columns, own_rows = ~affine * (x, y)
     return float(max(np.abs(own_columns - columns).max(), np.abs(own_rows - rows).max()))
 
@@ -243,7 +246,7 @@ def _refuse_single(name: str, what: str) -> NoReturn:
 
 
 def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: Any, name: str) -> Affine:
-    """Return an affine that gives the coordinates of a dimension, or refuse those that are not the centres of pixels."""
+    """Return an affine that gives the coordinates of a dimension; refuse coordinates that are not the centres of pixels."""
     from affine import Affine
 
     what = f"the coordinates {line.name} of {name}"
@@ -263,7 +266,8 @@ def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: Any, name: str
     rounding = np.spacing(np.abs(line.to_numpy()).max()) / abs(fitted[0]) if line.dtype.kind == "f" and fitted[0] else 0.0
     if rounding > MOST_ROUNDING_PX:
         raise RasterError(f"{what} are {line.dtype}, too coarse for pixels of {abs(fitted[0]):g}; give them as float64.")
-    # odc-geo numbers the pixels of a rotated raster, and joins the numbers with the affine: there is only the spacing to check.
+    # For a rotated raster, odc-geo uses pixel numbers as coordinates and combines them with the affine, so only the spacing is
+    # checked.
     places = [fitted] if is_rotated else [(size, start), fitted]
     for size, start in places:
         off = _off_px(values, size, start)
@@ -280,14 +284,17 @@ def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: Any, name: str
 
 
 def _off_px(values: Floats, size: float, start: float) -> Floats:
-    """Return how far coordinates lie from the centres of pixels, in pixels."""
+    """Return the distance of coordinates from the centres of pixels, in pixels."""
     if size == 0:
         return np.full(len(values), np.inf)
     return np.asarray(np.abs((values - start) / size - 0.5 - np.arange(len(values))), dtype=np.float64)
 
 
 def _check_uncut(array: xr.DataArray, shape: tuple[int, int], name: str) -> None:
-    """Refuse an affine that nothing confirms: it says where the whole raster lay, and the array may be a part of it."""
+    """Refuse an affine that no coordinate confirms.
+
+    The affine gives the location of the whole raster, and the array may be a part of it.
+    """
     path = array.encoding.get("source")
     if isinstance(path, str) and Path(path).is_file():
         try:

@@ -1,4 +1,4 @@
-"""Which bands of a raster make the picture that a model sees."""
+"""Bands of a raster, and the choice of those that make the RGB image for a model."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _RGB = ("red", "green", "blue")
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What a raster says about one of its bands.
+    """Properties of a band of a raster.
 
     Attributes
     ----------
     dtype : str
-        Numpy's name of the type of its values.
+        NumPy's name of the data type.
     nodata : float or None
-        The value that stands for no data, if any.
+        The nodata value, if any.
     description : str
         Empty if there is none.
     color : str
         Colour interpretation in lower case, such as "red", "gray" or "alpha"; empty if unknown.
     transparency : bool or None
-        Whether it is transparency, whatever its colour interpretation; None where that alone says so.
+        Whether the band is transparency, whatever its colour interpretation. None if the colour interpretation decides.
     """
 
     dtype: str
@@ -42,7 +42,7 @@ class Band:
 
     @property
     def is_alpha(self) -> bool:
-        """Whether it is transparency, which is never part of the picture."""
+        """Whether the band is transparency, which is never part of the image."""
         return self.color == ALPHA if self.transparency is None else self.transparency
 
 
@@ -52,12 +52,12 @@ def choose_bands(bands: Sequence[Band], wanted: Any, name: str) -> tuple[int, in
     Parameters
     ----------
     bands : sequence of Band
-        All of the raster's.
+        All bands of the raster.
     wanted : None, int, str or sequence of 1 or 3 int or str
         Band numbers from 1, or names: descriptions or colour interpretations, in any case. By default red, green and blue
-        by colour interpretation, else by description, else the first three bands, else the first one three times.
+        by colour interpretation, else by description, else the first three bands, else the first band three times.
     name : str
-        The raster, for messages.
+        Name of the raster, for messages.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def _default_bands(bands: Sequence[Band], name: str) -> tuple[int, int, int]:
 
 
 def find_band(bands: Sequence[Band], wanted: Any, name: str) -> int:
-    """Return the number, from 1, of a band that is named by its number, its description or its colour interpretation.
+    """Return the number, from 1, of a band that is given by its number, its description or its colour interpretation.
 
     Raises
     ------

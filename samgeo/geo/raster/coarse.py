@@ -1,7 +1,7 @@
-"""Pictures with squares of k x k raster pixels as one pixel: the mean of the valid pixels of each square, at its exact place.
+"""Reading of a raster in which squares of k x k pixels become one pixel: the mean of the valid pixels of each square.
 
-Whether a square is valid is always decided by the pixels themselves, so that it does not depend on whether there are overviews
-or how they were made. Values come from overviews only where every pixel is known to be valid without reading it, and only from
+The validity of a square is always computed from the pixels, so that it does not depend on whether there are overviews or how
+they were made. Values come from overviews only where every pixel is known to be valid without reading it, and only from
 overviews that a sample shows to be means of the pixels (`samgeo.geo.raster.overviews`).
 """
 
@@ -21,12 +21,12 @@ __all__ = ["best_overview", "read_squares"]
 Pixels = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 
-# So many pixels of the raster are averaged at a time, which bounds memory however large a rectangle is.
+# Number of raster pixels that are averaged at a time. It bounds the memory, however large a rectangle is.
 PIXELS_AT_ONCE = 1 << 22
 
 
 def best_overview(source: object, factor: int) -> int:
-    """Return the decimation of the overview that squares of ``factor`` x ``factor`` pixels of a file are read from, else 1."""
+    """Return the decimation of the overview from which squares of ``factor`` pixels a side are read; 1 without one."""
     if not isinstance(source, FileSource):
         return 1
     numbers = [number for number, band in enumerate(source.bands, start=1) if not band.is_alpha]
@@ -42,30 +42,30 @@ def read_squares(
     from_overviews: Callable[[Rect], Pixels | None] | None = None,
     split: Callable[[Rect], Iterable[Rect]] | None = None,
 ) -> tuple[Pixels, Bools]:
-    """Read a rectangle with squares of pixels as one: the mean of the valid pixels of each square.
+    """Read a rectangle with squares of pixels as one pixel: the mean of the valid pixels of each square.
 
     Parameters
     ----------
     read : callable
-        Gets a rectangle, and gives every pixel of it: uint8 of shape (h, w, 3), 0 where not valid; where they are valid; and
-        where they are in the raster at all.
+        Takes a rectangle, and returns its pixels as uint8 of shape (h, w, 3), 0 where not valid; where they are valid; and
+        where they lie in the raster.
     rect : Rect
         In pixels of the raster.
     factor : int
         Side of a square in pixels.
     from_overviews : callable, optional
-        Gets a rectangle of squares, each of which has a pixel in the raster. Gives the squares as uint8 of shape (h, w, 3)
-        where all of their pixels are valid and overviews hold their values; None where the pixels have to be read.
+        Takes a rectangle of squares, each of which has a pixel in the raster. Returns the squares as uint8 of shape (h, w, 3),
+        if all of their pixels are valid and overviews hold their means; None if the pixels must be read.
     split : callable, optional
-        Gets a rectangle of squares, and gives those parts of it that are read one by one: together all of its squares that have
-        a pixel in the raster.
+        Takes a rectangle of squares, and returns the parts of it that are read one by one. Together these contain all squares
+        that have a pixel in the raster.
 
     Returns
     -------
     pixels : ndarray of uint8, shape (h, w, 3)
-        Rounded; 0 where not valid.
+        Rounded means; 0 where not valid.
     valid : ndarray of bool, shape (h, w)
-        Where at least half of the pixels of a square that lie in the raster are valid.
+        True where at least half of those pixels of a square that lie in the raster are valid.
 
     Raises
     ------

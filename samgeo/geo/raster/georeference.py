@@ -1,4 +1,4 @@
-"""Where the pixels of a raster file lie: its affine and CRS, or why there is none."""
+"""Georeference of a raster file: its affine and CRS, or an error that says why there is none."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ if TYPE_CHECKING:
 
 __all__ = ["geobox_of"]
 
-# From so many ground control points on, a spline goes through all of them; fewer are joined by a polynomial.
+# With at least so many ground control points a spline through all of them is suggested, otherwise a polynomial.
 SPLINE_POINTS = 11
 
 IN_PIXELS = "or, if the result may be in pixels, give the pixels as an array: rasterio.open(path).read().transpose(1, 2, 0)"
 
 
 def geobox_of(dataset: Any, name: str, path: str) -> GeoBox:
-    """Return shape, affine and CRS of a raster file; the identity without CRS where it has no georeference at all.
+    """Return the grid (shape, affine and CRS) of a raster file.
+
+    The affine is the identity, and the CRS None, if the file has no georeference at all.
 
     Parameters
     ----------
     dataset : rasterio.DatasetReader
+        The open file.
     name : str
-        For messages.
+        Name of the raster, for messages.
     path : str
-        What GDAL opens.
+        The path that GDAL opens.
 
     Raises
     ------
     RasterError
-        If it has a place, but no affine: ground control points, rational polynomials (RPCs) or arrays of coordinates alone, or
-        a CRS alone. The message has the command that warps it. Also if pixels have no area, or the CRS is not understood.
+        If the file has a georeference without an affine: only ground control points, rational polynomials (RPCs) or arrays of
+        coordinates, or only a CRS. The message has the command that warps the raster. Also if pixels have no area, or the CRS
+        is not understood.
     """
     from affine import Affine
     from odc.geo.geobox import GeoBox
@@ -43,7 +47,7 @@ def geobox_of(dataset: Any, name: str, path: str) -> GeoBox:
 
     affine = dataset.transform
     if affine == Affine.identity():
-        # GDAL's way to say that there is no affine.
+        # GDAL returns the identity if there is no affine.
         _check_no_place(dataset, name, path)
         return GeoBox(dataset.shape, affine, None)
     if not all(map(math.isfinite, (*affine[:6], affine.determinant))) or affine.determinant == 0:
@@ -85,7 +89,7 @@ def _refusal(name: str, path: str, what: str, how: list[str], more: str) -> str:
 
 
 def _quoted(name: str, path: str) -> str:
-    """Return a raster as GDAL's programs take it, without the keys of its address."""
+    """Return the name of a raster for the command line of GDAL's programs, without the keys of its address."""
     return shlex.quote(f"/vsicurl/{name}" if path.startswith(("http://", "https://")) else name)
 
 

@@ -1,4 +1,4 @@
-"""Signs that the picture of a raster is not the one that is meant, found in a small sample before any work."""
+"""Warnings about a raster whose image may not be what the user expects, from a small sample before any work."""
 
 from __future__ import annotations
 
@@ -25,31 +25,33 @@ if TYPE_CHECKING:
 
 __all__ = ["picture_hints", "tell"]
 
-# Of rasters that are no larger nothing can be said.
+# Smaller rasters have too few pixels for hints.
 FEWEST_PIXELS = 64 * 64
 
-# A picture is flat where all but the darkest and the brightest 2 % lie within so many of 256 grey levels, in every band.
+# An image is flat if all but the darkest and the brightest 2 % of the pixels lie within so many of 256 grey levels, in every band.
 FLAT_LEVELS = 12
 
-# A raster of fewer colours than this is a drawing, a map of classes or all of one colour, and no option changes that.
+# A raster with fewer colours than this is a drawing, a map of classes or all of one colour. No option changes that.
 FEWEST_FLAT_COLORS = 16
 
-# A value far from the others: it has at least this share, and there are so many others.
+# A value is reported as far from the others if at least this share of the pixels has it, and if there are so many other values.
 FAR_SHARE, FEWEST_OTHERS = 0.005, 16
 
-# Black and white that reach the edge, as shares of the pixels and of the raster's edge. Snow and clouds are white, too.
+# Least shares of black and white that reach the edge: of the pixels, and of the edge of the raster. The shares for white are
+# larger, because snow and clouds are white too.
 BLACK_SHARE, BLACK_EDGE = 0.03, 0.05
 WHITE_SHARE, WHITE_EDGE = 0.05, 0.2
 
-# Drawings and maps of classes, whose background may be black or white: so many pixels have the colour of their neighbour.
+# In drawings and maps of classes, whose background may be black or white, at least this share of the pixels has exactly the
+# colour of a neighbour.
 DRAWN_SHARE = 0.8
 
-# A band of two values, of which so many are 0, is perhaps a mask.
+# A band with two values may be a mask if the share of zeros is in this range.
 MASK_SHARES = (0.005, 0.95)
 
 
 def tell(hints: Iterable[str], kind: type[SamgeoWarning] = RasterWarning) -> None:
-    """Warn, each hint once, from the line outside samgeo that led here."""
+    """Issue each hint once as a warning that points to the line outside samgeo from which the call came."""
     level = 1
     frame: FrameType | None = inspect.currentframe()
     inside = str(Path(__file__).parent.parent)
@@ -60,15 +62,16 @@ def tell(hints: Iterable[str], kind: type[SamgeoWarning] = RasterWarning) -> Non
 
 
 def picture_hints(raster: Raster, samples: Sequence[Sample] | None, given: Set[str]) -> list[str]:
-    """Say what is strange in a sample of a raster.
+    """Return hints about unusual values in a sample of a raster.
 
     Parameters
     ----------
     raster : Raster
+        The raster.
     samples : sequence of Sample or None
-        Of the bands of the picture, where they were read already. Without them a lazy array is not looked at.
+        Samples of the bands of the image, if they were read already. If None, a lazy array is not sampled.
     given : set of str
-        Which of the options "stretch", "nodata" and "alpha" the user gave: what they say is not doubted.
+        Those of the options "stretch", "nodata" and "alpha" that the user gave. There are no hints about these.
     """
     source = raster.source
     is_lazy = not source.files and source.decimation == 1
@@ -85,7 +88,7 @@ def picture_hints(raster: Raster, samples: Sequence[Sample] | None, given: Set[s
 
 
 def _value_hint(raster: Raster, samples: Sequence[Sample], given: Set[str]) -> str | None:
-    """Say one thing of the values of the picture: the first that is strange."""
+    """Return the first hint about the values of the image, or None."""
     values, mask = flatten(samples)
     is_bytes = values.dtype == np.uint8
     is_open = "nodata" not in given and raster.source.palette is None
@@ -96,7 +99,7 @@ def _value_hint(raster: Raster, samples: Sequence[Sample], given: Set[str]) -> s
     if hint is None:
         pixels, valid = raster.picture(values[:, np.newaxis], mask[np.newaxis])
         is_drawing = bool(valid.any()) and _has_few_colors(values[:, valid[0]])
-        # Of a sparse raster, windows may miss all that there is.
+        # The windows of a sample may miss all data of a sparse raster.
         is_part = not valid.any() and len(samples) > 1
         if not is_drawing and not is_part:
             hint = _flat_hint(raster.name, pixels[0], valid[0], is_stretched="stretch" in given)
@@ -107,15 +110,16 @@ def _value_hint(raster: Raster, samples: Sequence[Sample], given: Set[str]) -> s
 
 
 def _flat_hint(name: str, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], *, is_stretched: bool) -> str | None:
-    """Say that nearly all of a picture has one value, or that it has no valid pixel at all.
+    """Return a hint if nearly all of an image has one value, or if no pixel is valid.
 
     Parameters
     ----------
     name : str
-        The raster.
+        Name of the raster.
     pixels : ndarray of uint8, shape (N, 3)
-        As the model sees them.
+        RGB values for the model.
     valid : ndarray of bool, shape (N,)
+        Where pixels are valid.
     is_stretched : bool
         Whether the user gave the stretch.
     """
@@ -139,20 +143,20 @@ def _flat_hint(name: str, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], *
 def _far_value_hint(
     name: str, numbers: Sequence[int], values: NDArray[Any], known: NDArray[np.bool_], given: Sequence[Stretch] | None
 ) -> str | None:
-    """Say that the least or the greatest value lies far from all others, as a value that stands for no data does.
+    """Return a hint if the least or the greatest value is far from all others, as a nodata value is.
 
     Parameters
     ----------
     name : str
-        The raster.
+        Name of the raster.
     numbers : sequence of int
-        The bands.
+        Numbers of the bands.
     values : ndarray, shape (n, N)
-        Of the bands, as the raster holds them.
+        Values of the bands, as the raster holds them.
     known : ndarray of bool, shape (n, N)
-        Where they are values.
+        Where the values are valid.
     given : sequence of (low, high) or None
-        The stretch that the user gave: values within it are meant.
+        The stretch that the user gave. There is no hint about values within it.
     """
     for index, (number, band, mask) in enumerate(zip(numbers, values, known, strict=True)):
         seen = band[mask].astype(np.float64)
@@ -176,18 +180,18 @@ def _far_value_hint(
 
 
 def _edge_hint(name: str, shape: tuple[int, int], samples: Sequence[Sample], *, white: float | None) -> str | None:
-    """Say that much of a raster is black or white at its edge, as the ground that a mosaic does not cover is.
+    """Return a hint if much of a raster is black or white up to its edge, as the area outside a mosaic is.
 
     Parameters
     ----------
     name : str
-        The raster.
+        Name of the raster.
     shape : (int, int)
-        Of the raster.
+        Shape of the raster.
     samples : sequence of Sample
-        Of the bands of the picture.
+        Samples of the bands of the image.
     white : float or None
-        The value of white; None where the type has none.
+        The value of white; None if the data type has none.
     """
     for value, what, least_share, least_edge in (
         (0.0, "black", BLACK_SHARE, BLACK_EDGE),
@@ -206,7 +210,7 @@ def _edge_hint(name: str, shape: tuple[int, int], samples: Sequence[Sample], *, 
 
 
 def _mask_hint(name: str, number: int, values: NDArray[Any]) -> str | None:
-    """Say that a band which is not part of the picture has two values only, 0 and opaque, as transparency does."""
+    """Return a hint if a band outside the image has only two values, 0 and opaque, as transparency has."""
     found = np.unique(values)
     if len(found) != 2 or found[0] != 0 or np.log2(float(found[1]) + 1) % 1:
         return None
@@ -220,7 +224,10 @@ def _mask_hint(name: str, number: int, values: NDArray[Any]) -> str | None:
 
 
 def _at_the_edge(shape: tuple[int, int], samples: Sequence[Sample], value: float) -> tuple[float, float]:
-    """Return the share of pixels of a value that hang together to the edge of a part, and the share of the raster's edge."""
+    """Return two shares of the pixels with a value: in regions that reach the edge of a sample, and on the edge of the raster.
+
+    The first is a share of all pixels, the second of the pixels on the edge of the raster.
+    """
     from scipy.ndimage import label
 
     pixels = edge = 0
@@ -247,7 +254,7 @@ def _outer(rect: Rect, shape: tuple[int, int], size: tuple[int, int]) -> NDArray
 
 
 def _has_few_colors(values: NDArray[Any]) -> bool:
-    """Return whether there are fewer colours than in a flat picture; of shape (n, N). Some of the pixels tell mostly."""
+    """Return whether values of shape (n, N) have so few colours that the image is a drawing; a part of the pixels is tested first."""
     for step in (max(values.shape[1] // 4096, 1), 1):
         if len(np.unique(values[:, ::step], axis=1)[0]) >= FEWEST_FLAT_COLORS:
             return False
@@ -255,7 +262,7 @@ def _has_few_colors(values: NDArray[Any]) -> bool:
 
 
 def _drawn_share(samples: Sequence[Sample], value: float) -> float:
-    """Return the share of pixels with the very colour of their right neighbour, among those of other colours than one."""
+    """Return the share of pixels that have exactly the colour of their right neighbour; pixels of one value are left out."""
     pairs = alike = 0
     for _, values, mask in samples:
         other = mask & (values != value).any(axis=0)

@@ -1,4 +1,4 @@
-"""Whether a raster is the one that it was: the versions of all files that it is read from, and a digest of a sample of it."""
+"""Identity of a raster: the versions of all files that it is read from, and a digest of a sample of its content."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ if TYPE_CHECKING:
 
 __all__ = ["SourceChange", "SourceWatch", "file_versions", "has_changed", "identify"]
 
-# Headers and tables of places lie at the ends of a file. Of many files, less of each is read.
+# Headers and tables of offsets lie at the ends of a file. With many files, fewer bytes of each are read.
 END_BYTES, LEAST_END_BYTES = 1 << 16, 1 << 11
 SAMPLES_PER_SIDE, SAMPLE_SIDE = 4, 64
 DIGEST_BYTES = 16
 
-# A few files are looked at whenever somebody asks. Where looking takes longer than so many seconds, for thousands of files or
-# slow disks, the next look comes after so many times as long: it takes at most a twentieth of the time. Servers are not asked
-# more often than every few seconds.
+# A few files are checked at every call. If a check takes longer than QUICK_SECONDS, with thousands of files or slow disks, the
+# next check waits for LOOK_SHARE times as long, so that checks take at most a twentieth of the time. Servers are asked at most
+# every REMOTE_LOOK_SECONDS.
 QUICK_SECONDS, LOOK_SHARE, REMOTE_LOOK_SECONDS = 0.02, 20.0, 5.0
 
 MOST_TOLD = 3
 
 
 def identify(raster: Raster) -> dict[str, Any]:
-    """Describe a raster's content without reading all of it.
+    """Describe the content of a raster without reading all of it.
 
-    The digest ``content`` is BLAKE2b over the first and the last 64 KiB of a local file, and over 16 squares of 64 pixels all
-    over the raster as `Raster.read` gives them. Of several files, it is over the size, the time and both ends of each that is
-    local, at least 2 KiB, in their order. A change elsewhere that keeps the size shows in ``files`` alone.
+    For one local file, the digest ``content`` is BLAKE2b over the first and the last 64 KiB of the file, and over 16 squares of
+    64 pixels all over the raster as `Raster.read` returns them. For several files, it is over the size, the time and both ends,
+    at least 2 KiB, of each local file in their order, and over these squares. A change elsewhere that keeps the size is visible
+    only in ``files``.
 
     Parameters
     ----------
@@ -50,8 +51,9 @@ def identify(raster: Raster) -> dict[str, Any]:
     Returns
     -------
     dict
-        For JSON: ``bytes`` and ``modified_ns`` of local files, all together and the latest, None of others; ``files``, a digest
-        of the names and versions of all files that it is read from (`versions`), None of an array; and ``content``.
+        JSON-serializable. ``bytes`` and ``modified_ns``: total size and latest time of the local files, None if there are none.
+        ``files``: a digest of the names and versions of all files that it is read from (`versions`), None for an array.
+        ``content``: the digest of the sample.
     """
     digest = blake2b(digest_size=DIGEST_BYTES)
     files, local = raster.source.files, _local_files(raster)
@@ -64,7 +66,7 @@ def identify(raster: Raster) -> dict[str, Any]:
         try:
             pixels, valid = raster.read(rect)
         except RasterError:
-            # A damaged block stays damaged; whoever works on the raster says so.
+            # A damaged block stays damaged, so it can be part of the digest. The error is raised when the raster is processed.
             digest.update(b"unreadable")
         else:
             digest.update(pixels.tobytes() + np.packbits(valid).tobytes())
@@ -76,7 +78,7 @@ def identify(raster: Raster) -> dict[str, Any]:
 
 
 def file_versions(raster: Raster) -> list[FileVersion]:
-    """Return all files that a raster is read from, in the order of its sources, as they were when it was opened."""
+    """Return all files that a raster is read from, in the order of its sources, with their versions when it was opened."""
     found: dict[str, FileVersion] = {}
     for file in raster.source.files:
         for one in (FileVersion(file.path, file.version), *file.others):
@@ -89,20 +91,20 @@ def file_versions(raster: Raster) -> list[FileVersion]:
 
 
 def has_changed(raster: Raster) -> bool:
-    """Return whether a file that a raster is read from is another one than when it was opened, or is gone."""
+    """Return whether a file that a raster is read from has changed or disappeared since the raster was opened."""
     return SourceWatch(raster).look(now=True) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceChange:
-    """What has changed of the files that a raster is read from.
+    """A change of the files that a raster is read from.
 
     Attributes
     ----------
     files : str
-        Which, for a message.
+        The changed files, for a message.
     is_loss : bool
-        Whether files are only gone, so that they may come back, as on a network drive.
+        Whether all of them have disappeared, so that they may come back, as on a network drive.
     """
 
     files: str
@@ -113,19 +115,22 @@ class SourceChange:
 
 
 class SourceWatch:
-    """Says whether the files of a raster are still those that it was opened from; often asked, it looks seldom.
+    """Monitor of the files of a raster, which reports whether they have changed since the raster was opened.
+
+    It may be asked often: it looks at the files only from time to time.
 
     Parameters
     ----------
     raster : Raster
+        The raster.
     clock : callable, default time.monotonic
-        Seconds.
+        Returns the time in seconds.
     """
 
     def __init__(self, raster: Raster, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._expected = {one.path: one.stamp for one in file_versions(raster)}
-        # A server that was silent when the raster was opened is asked again.
+        # A server that did not answer when the raster was opened is asked again.
         unknown = [path for path, stamp in self._expected.items() if not stamp]
         for path, stamp in zip(unknown, stamps_of(unknown), strict=True):
             if stamp:
@@ -141,17 +146,17 @@ class SourceWatch:
         self._found: SourceChange | None = None
 
     def look(self, *, now: bool = False) -> SourceChange | None:
-        """Return what has changed, None if nothing has; what was found once stays found.
+        """Return the change of the files, or None if there is none. A change other than a loss is reported from then on.
 
         Parameters
         ----------
         now : bool, default False
-            Whether to look even if somebody has looked a moment ago.
+            Whether to look at the files even if the last look was a moment ago.
 
         Raises
         ------
         RasterError
-            If it is to be looked now, and a server that told the version of a file does not answer.
+            If ``now`` is true, and a server that gave the version of a file before does not answer.
         """
         start = self._clock()
         if self._found is not None or not (now or start >= self._next):

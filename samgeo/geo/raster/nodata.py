@@ -1,4 +1,4 @@
-"""Values that stand for no data."""
+"""Nodata values: reading of the option, and the test of which values have data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["as_dtype", "check_nodata", "has_value"]
 
 
 def check_nodata(nodata: Any) -> tuple[float | None, ...] | None:
-    """Read what a user says of nodata: a number for all three bands, or "none"; None where nothing is said.
+    """Return the nodata values of the three bands for an option: a number for all bands, or "none". None if nothing is given.
 
     Raises
     ------
     OptionError
-        If it is neither.
+        If it is neither a number nor "none".
     """
     if nodata is None:
         return None
@@ -34,14 +34,14 @@ def check_nodata(nodata: Any) -> tuple[float | None, ...] | None:
 
 
 def has_value(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """Return where bands have a value: it is finite, and not the one that stands for no data.
+    """Return where bands have a value: where it is finite and not the nodata value.
 
     Parameters
     ----------
     values : ndarray, shape (n, ...)
-        Of n bands.
+        Values of n bands.
     nodata : sequence of float or None
-        Of each band, or of more; further ones are not looked at.
+        The nodata value of each band; further ones are ignored.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def has_value(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[n
 
 
 def as_dtype(nodata: float, dtype: np.dtype[Any]) -> Any:
-    """Return a nodata value in the type of the pixels; NaN, which equals nothing, where the type cannot hold it."""
+    """Return a nodata value in the type of the pixels; NaN, which equals no pixel, if the type cannot hold it."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             return dtype.type(nodata)

@@ -1,15 +1,15 @@
-"""Overviews of a raster file as means of its pixels: where their pixels lie, and which of them can be trusted.
+"""Overviews of a raster file as means of its pixels: where their pixels lie, and which overviews can be used.
 
-GDAL makes an overview by a factor f of a raster of w pixels with ceil(w / f) pixels, which together cover the raster: each is
-w / ceil(w / f) pixels wide, which is f only where f divides w. Places are computed from this true scale, in whole numbers.
-Means of squares are taken from an overview only where the edges of squares are edges of its pixels. Otherwise its pixels would
-mix what lies on both sides of an edge, in other shares in each square, and objects would end at other places than without
-overviews.
+An overview that GDAL makes with a factor f of a raster of w pixels has ceil(w / f) pixels, which together cover the raster.
+Each is w / ceil(w / f) pixels wide, which is f only if f divides w. Positions are computed with this true scale, in whole
+numbers. Means of squares are taken from an overview only if the edges of squares are edges of its pixels. Otherwise a pixel of
+the overview would mix both sides of an edge, with other shares in each square, and objects would end at other places than
+without overviews.
 
-An overview may be made by any method: ``nearest``, GDAL's default, takes the pixel in the upper left corner of each square, and
-so moves everything by up to half an overview pixel; others are older than the pixels, or come from programs with another rule
-for their size. What an overview says of its method is looked at, and then it is compared with the pixels in places all over the
-raster. One that is not their mean, or lies beside them, is not used.
+An overview may be made by any method. ``nearest``, GDAL's default, takes the pixel in the upper left corner of each square, and
+so shifts the image by up to half an overview pixel. Other overviews are older than the pixels, or come from programs with
+another rule for their size. Therefore the method in the metadata of an overview is checked, and then the overview is compared
+with the pixels at places all over the raster. An overview that is not the mean of the pixels, or is shifted, is not used.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["Overview", "Squares", "is_mean_of_pixels", "lines_up"]
 
 Floats = NDArray[np.float64]
 
-# The comparison with the pixels: so many places along each axis, of so many overview pixels a side.
+# Number of places along each axis at which an overview is compared with the pixels, and their side in overview pixels.
 SAMPLES, SAMPLE_SIDE = 3, 24
 
-# An overview is believed if it differs from the means of the pixels by at most the rounding, a share of the contrast of the
-# raster, which lossy compression costs, and a share of the contrast within squares. A single pixel of each square differs by
-# about the whole contrast within squares.
+# An overview is accepted if it differs from the means of the pixels by at most the sum of the rounding, a share of the contrast
+# of the raster (the loss of lossy compression), and a share of the contrast within squares. A single pixel of each square would
+# differ by about the whole contrast within squares.
 ROUNDING, SHARE_OF_CONTRAST, SHARE_WITHIN = 0.6, 0.02, 0.5
 
-# And if it lies beside the means by at most this part of an overview pixel. The nearest pixel lies (f - 1) / 2f beside.
+# It must also be shifted by at most this part of an overview pixel. The method "nearest" shifts by (f - 1) / 2f.
 MOST_SHIFT = 0.1
 
 _OTHER_METHODS = ("NEAREST", "NEAR", "MODE")
@@ -48,11 +48,11 @@ class Overview:
     Attributes
     ----------
     level : int
-        Its number, from 0, as GDAL counts them.
+        Its number in GDAL, from 0.
     shape : (int, int)
         Its height and width in its own pixels.
     method : str
-        How it was resampled, in capitals, if it says so.
+        The resampling method in its metadata, in capitals; empty if there is none.
     """
 
     level: int
@@ -61,7 +61,7 @@ class Overview:
 
     @property
     def says_mean(self) -> bool:
-        """Whether it does not say that it is made by a method which gives no means."""
+        """Whether the method in the metadata allows that the overview holds means."""
         return self.method not in _OTHER_METHODS
 
 
@@ -74,8 +74,9 @@ class Squares:
     Attributes
     ----------
     start, numerator, denominator : int
+        See the formula.
     length : int
-        Pixels that there are; the last cell may reach past them.
+        Number of pixels; the last cell may reach past them.
     """
 
     start: int
@@ -85,7 +86,7 @@ class Squares:
 
     @classmethod
     def in_overview(cls, origin: int, factor: int, raster_length: int, overview_length: int) -> Squares:
-        """Return squares of ``factor`` raster pixels from raster pixel ``origin`` on, over the pixels of an overview."""
+        """Return squares of ``factor`` raster pixels that start at raster pixel ``origin``, over the pixels of an overview."""
         return cls(origin * overview_length, factor * overview_length, raster_length, overview_length)
 
     @property
@@ -94,19 +95,19 @@ class Squares:
         return self.start % self.denominator == 0 and self.numerator % self.denominator == 0
 
     def span(self, count: int) -> tuple[int, int]:
-        """Return the pixels that the first ``count`` cells touch: from one to before another."""
+        """Return the range of pixels that the first ``count`` cells touch: the first pixel, and the pixel after the last."""
         stop = -(-(self.start + count * self.numerator) // self.denominator)
         return self.start // self.denominator, min(stop, self.length)
 
     def weights(self, count: int) -> tuple[NDArray[np.int64], Floats]:
-        """Return the share that pixels have in each cell.
+        """Return the shares of pixels in each cell.
 
         Returns
         -------
         first : ndarray of int64, shape (count,)
             The first pixel that each cell touches.
         shares : ndarray of float64, shape (count, taps)
-            Of that pixel and those behind it; the shares of a cell add up to 1.
+            Shares of that pixel and of the following pixels; the shares of a cell sum to 1.
         """
         edges = self.start + np.arange(count + 1, dtype=np.int64) * self.numerator
         low, high = edges[:-1], np.minimum(edges[1:], self.length * self.denominator)
@@ -117,9 +118,9 @@ class Squares:
         return first, np.maximum(covered, 0) / (high - low)[:, None]
 
     def means(self, values: NDArray[Any], count: int, axis: int) -> Floats:
-        """Return the mean of each of the first ``count`` cells along an axis of the pixels of their `span`.
+        """Return the mean of each of the first ``count`` cells, along an axis of an array with the pixels of their `span`.
 
-        The sums are taken cell by cell in one order, so that they do not depend on which other cells are asked for.
+        The terms of each sum are added in the same order, so that a mean does not depend on the other cells of the call.
         """
         first, shares = self.weights(count)
         begin, stop = self.span(count)
@@ -138,6 +139,7 @@ def lines_up(overview: Overview, shape: tuple[int, int], origin: tuple[int, int]
     Parameters
     ----------
     overview : Overview
+        The overview.
     shape : (int, int)
         Height and width of the raster.
     origin : (int, int)
@@ -158,21 +160,22 @@ def is_mean_of_pixels(
     read_overview: Callable[[Rect], NDArray[Any]],
     read_pixels: Callable[[Rect], NDArray[Any] | None],
 ) -> bool:
-    """Compare an overview with the pixels, in places all over the raster.
+    """Return whether an overview holds the means of the pixels, from a comparison at places all over the raster.
 
     Parameters
     ----------
     overview : Overview
+        The overview.
     shape : (int, int)
         Height and width of the raster.
     read_overview, read_pixels : callable
-        Give a rectangle, in pixels of the overview or of the raster, as an array of shape (n, h, w); of the raster None where
-        some pixels are not valid, which are not compared.
+        Take a rectangle, in pixels of the overview or of the raster, and return an array of shape (n, h, w). ``read_pixels``
+        returns None if some pixels are not valid; such places are not compared.
 
     Returns
     -------
     bool
-        Whether what it shows are the means of the pixels that it stands for, where these lie; false where nothing could be
+        Whether the pixels of the overview are the means of the raster pixels that they cover. False if nothing could be
         compared.
     """
     found, wanted, variances = [], [], []
@@ -208,7 +211,7 @@ def _agree(found: Sequence[Floats], wanted: Sequence[Floats], within: float) -> 
     contrast = float(np.std(np.concatenate([one.ravel() for one in wanted])))
     if off > ROUNDING + SHARE_OF_CONTRAST * contrast + SHARE_WITHIN * within:
         return False
-    # Least squares of the differences by the slopes: how far the overview would have to be moved.
+    # The shift of the overview is the least-squares solution that explains the differences by the slopes of the image.
     slopes = [np.stack([_slope(one, 1).ravel(), _slope(one, 2).ravel()]) for one in wanted]
     normal = np.sum([slope @ slope.T for slope in slopes], axis=0)
     right = np.sum([slope @ one.ravel() for slope, one in zip(slopes, differences, strict=True)], axis=0)

@@ -1,4 +1,4 @@
-"""A raster of any size and kind as the 8-bit RGB pictures that models see, read window by window."""
+"""A raster of any size and kind, read window by window as the 8-bit RGB images that models take."""
 
 from __future__ import annotations
 
@@ -33,27 +33,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Raster"]
 
-# The stretch is taken from a decimated read with this longer side: 4 million pixels settle a percentile.
+# The stretch is taken from a decimated read with this longer side; 4 million pixels are enough for a percentile.
 SAMPLE_SIDE = 2048
 
-# Where decimating would touch more pixels than this, because there are no overviews, windows all over the raster are read
-# instead: as many pixels, for a share of the reading.
+# Without overviews, a decimated read touches all pixels. Where these are more than this number, small windows all over the
+# raster are read instead, which costs a small part of the reading.
 SAMPLE_LIMIT = 2**28
 SAMPLE_WINDOWS, SAMPLE_WINDOW = 16, 128
 
-# What is decoded for it: where blocks are large, fewer windows are read, at least so many to a side.
+# Limit of the bytes that are decoded for the sample. Where blocks are large, fewer windows are read, but at least
+# LEAST_SAMPLE_WINDOWS along each side.
 SAMPLE_BYTES, LEAST_SAMPLE_WINDOWS = 2**31, 4
 
 
-# Thousands of names would be most of a result of a few objects.
+# Thousands of file names would make up most of a result with few objects.
 MOST_FILES_TOLD = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Raster:
-    """A raster with its bands, stretch and nodata settled: an immutable value that any thread and process can read.
+    """A raster with fixed bands, stretch and nodata values. It is immutable, and any thread and process can read it.
 
-    It is made with `Raster.open`. Handles to files are opened by each thread and process for itself, when it first reads.
+    Make one with `Raster.open`. Each thread and process opens its own file handles when it first reads.
 
     A pixel is valid where at least one of the chosen bands has a value, as in GDAL's mask of a dataset, and neither an alpha
     band nor a mask hides it. A band has no value where it holds its nodata value, NaN or infinity.
@@ -61,13 +62,27 @@ class Raster:
     Attributes
     ----------
     source : Source
-        Where pixels come from.
+        Where the pixels are read from.
     bands : (int, int, int)
-        The bands for red, green and blue, from 1.
+        Numbers of the bands for red, green and blue, counted from 1.
     nodata : tuple of 3 float or None
-        The value without data in each of them.
+        The nodata value of each of these bands, or None.
     stretch : tuple of 3 (low, high) or None
-        The values of each that become 0 and 255, the same for the whole raster; None where values are used as they are.
+        For each band the values that become 0 and 255, the same for the whole raster. None where values are used unchanged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo import Raster
+    >>> from samgeo.geo.grid import Rect
+    >>> from samgeo.testing import write_raster
+    >>> path = write_raster("city.tif", np.full((40, 60, 3), 200, np.uint8), crs="EPSG:32633")
+    >>> raster = Raster.open(path, check=False)
+    >>> raster.shape, raster.bands
+    ((40, 60), (1, 2, 3))
+    >>> pixels, valid = raster.read(Rect(50, 0, 70, 10))  # reaches past the right edge
+    >>> pixels.shape, int(valid.sum())
+    ((10, 20, 3), 100)
     """
 
     source: Source
@@ -88,43 +103,51 @@ class Raster:
         alpha: int | str | None = None,
         check: bool = True,
     ) -> Raster:
-        """Open a raster, or many on one grid as one.
+        """Open a raster, or many files on one grid as one raster.
 
         Parameters
         ----------
         source : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
-            A file or address as rasterio takes it. A STAC Item or ItemCollection: a path or address that ends in ``.json``, one
-            of a STAC API, a dict, or an object of pystac. Several of these, in a list, a tuple or a text file ``.txt`` with one
-            a line: they share CRS, resolution, grid to a hundredth of a pixel, and bands; a pixel is that of the first one
-            with data there. A DataArray with dimensions y and x, and perhaps one for bands, georeferenced as odc-geo reads it;
-            an array of shape (H, W) or (H, W, C) without CRS; a raster, whose bands and nodata hold where no others are given,
-            with its stretch taken anew.
+            - A file or an address that rasterio can open.
+            - A STAC Item or ItemCollection: a path or address that ends in ``.json``, an address of a STAC API, a dict, or an
+              object of pystac.
+            - Several files, addresses or Items, in a list, a tuple or a text file ``.txt`` with one a line. They must have
+              the same CRS, resolution and bands, and lie on one grid to a hundredth of a pixel. Each pixel is taken from the
+              first of them that has data there.
+            - A DataArray with the dimensions y and x, and optionally one for bands, georeferenced as odc-geo reads it.
+            - An array of shape (H, W) or (H, W, C), which has no CRS.
+            - A `Raster`. Its bands and nodata are kept where no others are given; its stretch is computed anew.
         bands : sequence of 1 or 3 int or str, optional
             Numbers from 1, or names: descriptions or colour interpretations such as "red", in any case. By default red, green
-            and blue by colour interpretation, else by description, else the first three bands, else the first one three
-            times. Transparency is not chosen by default, and a band that is named here is none.
+            and blue by colour interpretation, else by description, else the first three bands, else the first band three
+            times. Bands of transparency are not chosen by default. A band that is named here is not taken for transparency.
         stretch : (low, high) or three such pairs, optional
-            Values that become 0 and 255. By default uint8 and paletted rasters stay as they are; others go by the 2nd and
-            98th percentile of the valid pixels of each band, taken from at most some 4 million pixels all over the raster.
+            Values that become 0 and 255. By default uint8 and paletted rasters stay unchanged. Other types are stretched from
+            the 2nd to the 98th percentile of the valid pixels of each band, taken from at most about 4 million pixels all over
+            the raster.
         nodata : float or "none", optional
-            The value without data, instead of what the source says; "none" if there is none in spite of what it says.
+            The nodata value, instead of the one of the source; "none" if no value means nodata, whatever the source says.
         assets : str or sequence of str, optional
-            Of STAC Items: the key of the raster, or keys of several whose bands together are one. By default the visual
-            asset, else the only one with the role "data", else the only raster.
+            For STAC Items: the key of the raster asset, or the keys of several assets whose bands are stacked. By default the
+            visual asset, else the only asset with the role "data", else the only raster.
         alpha : int or str, optional
             The band of transparency by number, from 1, or by name: pixels where it is 0 have no data. "none" if no band is
-            transparency. By default those that are tagged as alpha; but not a tagged band most of whose values lie between
-            transparent and opaque, as those of near infrared do, which many files tag so.
+            transparency. By default the bands that are tagged as alpha, except a tagged band most of whose values lie between
+            transparent and opaque; many files tag near infrared as alpha.
         check : bool, default True
-            Whether to look at a sample of some 500 pixels a side, and warn where the picture may not be what is meant. A lazy
-            array is looked at only where its values are needed anyway, for a stretch.
+            Whether to look at a sample of some 500 pixels a side, and warn where the image may not be what the user expects. A
+            lazy array is sampled only where its values are needed anyway, for a stretch.
+
+        Returns
+        -------
+        Raster
 
         Warns
         -----
         RasterWarning
-            If nearly all of the picture has one value, a value far from all others stands perhaps for no data, black or white
-            without a nodata tag reaches the edge, or a band is tagged as transparency and is not taken for it. The message
-            says which option changes it.
+            If nearly all of the image has one value, a value far from all others may mean nodata, black or white without a
+            nodata tag reaches the edge, or a band is tagged as transparency and is not taken for it. The message names the
+            option that changes it.
 
         Raises
         ------
@@ -132,7 +155,17 @@ class Raster:
             If the source cannot be opened, has no such bands, or holds something other than real numbers, or several files do
             not lie on one grid.
         OptionError
-            If ``stretch``, ``nodata`` or ``alpha`` is malformed, or an Item has no such asset, or several and none is chosen.
+            If ``stretch``, ``nodata`` or ``alpha`` is malformed, or an Item has no such asset, or has several and none is
+            chosen.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo import Raster
+        >>> image = np.arange(0, 4000, dtype=np.uint16).reshape(40, 50, 2)
+        >>> raster = Raster.open(image, bands=[2], stretch=(0, 3999), check=False)
+        >>> raster.bands, raster.stretch[0]
+        ((2, 2, 2), (0.0, 3999.0))
         """
         explicit = None if stretch is None else check_stretch(stretch)
         override = check_nodata(nodata)
@@ -163,7 +196,7 @@ class Raster:
 
     @property
     def name(self) -> str:
-        """Path or address as given, or the array's name; for messages and provenance."""
+        """Path or address as it was given, or the name of the array; used in messages and provenance."""
         return self.source.name
 
     @property
@@ -191,14 +224,14 @@ class Raster:
         Returns
         -------
         pixels : ndarray of uint8, shape (h, w, 3)
-            RGB; 0 where not valid.
+            RGB; 0 where a pixel is not valid.
         valid : ndarray of bool, shape (h, w)
-            False outside the raster and where there are no data.
+            False outside the raster and where there is no data.
 
         Raises
         ------
         RasterError
-            If it cannot be read; the message names the rectangle.
+            If the rectangle cannot be read. The message names it.
         """
         pixels, valid = np.zeros((*rect.shape, 3), dtype=np.uint8), np.zeros(rect.shape, dtype=bool)
         inside = rect & self._frame
@@ -208,28 +241,36 @@ class Raster:
         return pixels, valid
 
     def view(self, size: int | tuple[int, int] = 1024, rect: Rect | None = None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Read the whole raster, or a rectangle of it, decimated: from overviews where there are any.
+        """Read the whole raster or a rectangle of it at a lower resolution, from overviews where there are any.
 
         Parameters
         ----------
         size : int or (int, int), default 1024
-            The longer side in pixels, if what is read is longer; or height and width.
+            The longer side of the result in pixels, if the rectangle is longer; or height and width of the result.
         rect : Rect, optional
-            In pixels, within the raster. All of it by default.
+            In pixels, within the raster. The whole raster by default.
 
         Returns
         -------
         pixels : ndarray of uint8, shape (h, w, 3)
-            RGB; 0 where not valid.
+            RGB; 0 where a pixel is not valid.
         valid : ndarray of bool, shape (h, w)
-            False where there are no data.
+            False where there is no data.
 
         Raises
         ------
         OptionError
             If the size is below 1, or the rectangle is empty or reaches past the raster.
         RasterError
-            If it cannot be read.
+            If the raster cannot be read.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo import Raster
+        >>> raster = Raster.open(np.zeros((300, 600, 3), np.uint8), check=False)
+        >>> raster.view(100)[0].shape
+        (50, 100, 3)
         """
         part = self._frame if rect is None else rect
         if part.is_empty or part not in self._frame:
@@ -241,31 +282,43 @@ class Raster:
 
     @check_types
     def read_coarse(self, rect: Rect, factor: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Read a rectangle, which may reach past the raster, with squares of pixels as one: the mean of what is valid in each.
+        """Read a rectangle at a lower resolution: each result pixel is the mean of the valid pixels of one square.
 
-        Where every pixel has data for certain, values come from overviews that hold such means (`overviews`); all
-        else is read from the pixels. What is valid is the same with and without overviews.
+        The rectangle may reach past the raster. Where every pixel is known to have data, means are taken from overviews that
+        hold such means (`samgeo.geo.raster.overviews`); elsewhere they are computed from the pixels. Validity is the same with
+        and without overviews.
 
         Parameters
         ----------
         rect : Rect
-            In pixels; its sides are multiples of ``factor``, and so is where it starts.
+            In pixels. Its start and its sides must be multiples of ``factor``.
         factor : int
             Side of a square in pixels.
 
         Returns
         -------
         pixels : ndarray of uint8, shape (h, w, 3)
-            RGB; 0 where not valid.
+            RGB; 0 where a square is not valid.
         valid : ndarray of bool, shape (h, w)
-            Where at least half of a square is valid, of what lies in the raster.
+            True where at least half of those pixels of a square that lie in the raster are valid.
 
         Raises
         ------
         OptionError
             If the rectangle does not consist of such squares.
         RasterError
-            If it cannot be read.
+            If the rectangle cannot be read.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo import Raster
+        >>> from samgeo.geo.grid import Rect
+        >>> image = np.zeros((4, 4, 3), np.uint8)
+        >>> image[:, 1::2] = 100
+        >>> pixels, valid = Raster.open(image, check=False).read_coarse(Rect(0, 0, 4, 4), 2)
+        >>> pixels[..., 0].tolist()
+        [[50, 50], [50, 50]]
         """
         return read_squares(
             self._pixels_within,
@@ -276,7 +329,7 @@ class Raster:
         )
 
     def _pixels_within(self, rect: Rect) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Read a rectangle: what it looks like, where it is valid, and where in the raster."""
+        """Read a rectangle: its RGB pixels, where they are valid, and which of them lie in the raster."""
         within = np.zeros(rect.shape, dtype=bool)
         inside = rect & self._frame
         if not inside.is_empty:
@@ -284,7 +337,7 @@ class Raster:
         return *self.read(rect), within
 
     def _squares_within(self, factor: int, rect: Rect) -> list[Rect]:
-        """Return the part of a rectangle of squares that has pixels in the raster, split where a mosaic is to be split."""
+        """Return the part of a rectangle of squares that lies in the raster, split as a mosaic requires."""
         height, width = (-(-length // factor) * factor for length in self.shape)
         inside = rect & Rect(0, 0, width, height)
         if inside.is_empty:
@@ -292,7 +345,7 @@ class Raster:
         return self.source.split(inside, factor) if isinstance(self.source, MosaicSource) else [inside]
 
     def _squares(self, factor: int, rect: Rect) -> NDArray[np.uint8] | None:
-        """Return the picture of squares as overviews have it; None where the pixels have to be read."""
+        """Return the RGB means of squares from overviews, or None where the pixels must be read."""
         if factor == 1 or any(value is not None for value in self.nodata) or not isinstance(self.source, OverviewSource):
             return None
         values = self.source.read_squares(self.numbers, rect, factor)
@@ -303,12 +356,12 @@ class Raster:
         return self.picture(values, np.ones(values.shape[1:], dtype=bool))[0]
 
     def pixels_touched(self, rect: Rect, shape: tuple[int, int]) -> float:
-        """Return about how many pixels have to be read for a rectangle decimated to a shape: more without overviews."""
+        """Return about how many pixels must be read for a rectangle at a lower resolution; more without overviews."""
         decimation = min(rect.height / shape[0], rect.width / shape[1], self.source.decimation)
         return rect.height * rect.width / max(decimation, 1.0) ** 2
 
     def provenance(self) -> dict[str, Any]:
-        """Return what is needed to read the same pixels again, for JSON: NaN is the string "nan"."""
+        """Return a JSON-serializable dict from which the same pixels can be read again; NaN becomes the string "nan"."""
         crs = self.geobox.crs
         files = [file.name for file in self.source.files]
         if len(files) > MOST_FILES_TOLD:
@@ -331,23 +384,25 @@ class Raster:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The bands to read: one that stands for all three is read once."""
+        """Numbers of the bands to read; a band that is used for red, green and blue is read once."""
         return self.bands[:1] if len(set(self.bands)) == 1 else self.bands
 
     def picture(self, values: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Turn values of the chosen bands into what a model sees.
+        """Convert values of the chosen bands to the RGB image that a model takes.
 
         Parameters
         ----------
         values : ndarray, shape (n, h, w)
-            Of the three bands, or of one that stands for all.
+            Values of the three bands, or of the one band that is used for all three.
         mask : ndarray of bool, shape (h, w)
-            Where nothing hides them.
+            False where an alpha band or a mask hides a pixel.
 
         Returns
         -------
         pixels : ndarray of uint8, shape (h, w, 3)
+            RGB; 0 where a pixel is not valid.
         valid : ndarray of bool, shape (h, w)
+            Where pixels have data.
         """
         valid = has_value(values, self.nodata).any(axis=0) & mask
         palette = self.source.palette

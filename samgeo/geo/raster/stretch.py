@@ -1,4 +1,4 @@
-"""From the values of a band to 8 bits: one linear stretch for the whole raster, never one a window."""
+"""Linear stretch of the values of a band to 8 bits, the same for the whole raster and never for each window."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PERCENTILES = (2.0, 98.0)
 
 
 def check_stretch(stretch: Any) -> tuple[Stretch, Stretch, Stretch]:
-    """Return a stretch given by a person as one pair a band.
+    """Return the stretch that a user gives as one pair for each band.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def percentile_stretch(values: NDArray[Any]) -> Stretch:
     Parameters
     ----------
     values : ndarray
-        Valid, finite values of one band, of the whole raster.
+        Valid, finite values of one band, from the whole raster.
 
     Returns
     -------
     (float, float)
-        Where the percentiles meet, the least and the greatest value; both are the same for a constant band. (0, 1) where
+        The two percentiles. If they are equal, the least and the greatest value, which are equal for a constant band. (0, 1) if
         there are no values.
     """
     if values.size == 0:
@@ -76,10 +76,15 @@ def apply_stretch(values: NDArray[Any], stretches: Sequence[Stretch]) -> NDArray
     values : ndarray, shape (n, h, w)
         Of any real type. NaN becomes 0.
     stretches : sequence of n (low, high)
-        Linear in between, rounded to the nearest. Where low equals high, that value and all below become 0, all above 255.
+        Values in between are mapped linearly and rounded to the nearest. If low equals high, values up to it become 0, and
+        values above it 255.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n, h, w)
     """
     result = np.empty(values.shape, dtype=np.uint8)
-    # Half the memory of float64 wherever it holds the values exactly.
+    # float32 takes half the memory of float64, and is used where it holds the values exactly.
     dtype = np.result_type(values.dtype, np.float32)
     limits = np.finfo(dtype)
     for out, band, (low, high) in zip(result, values, stretches, strict=True):
@@ -87,7 +92,7 @@ def apply_stretch(values: NDArray[Any], stretches: Sequence[Stretch]) -> NDArray
             out[...] = np.where(band > low, 255, 0)
             continue
         black, white = (dtype.type(min(max(limit, float(limits.min)), float(limits.max))) for limit in (low, high))
-        # Clipped first, so that no sentinel near the largest float can overflow.
+        # Values are clipped first, so that nodata values near the largest float cannot overflow.
         scaled = np.clip(band.astype(dtype), black, white)
         scaled -= black
         scaled *= 255 / (white - black)

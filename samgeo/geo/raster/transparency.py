@@ -1,6 +1,6 @@
-"""Which bands of a raster are transparency: as the user says, else as they are tagged, unless their values belie the tag.
+"""Choice of the bands that are transparency: by the user's option, else by their tags, unless the values contradict a tag.
 
-GDAL, rasterio and many providers tag the fourth band of every 8-bit raster as alpha, near infrared too.
+GDAL, rasterio and many providers tag the fourth band of every 8-bit raster as alpha, even if it is near infrared.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ __all__ = ["NO_ALPHA", "check_alpha", "settle_alpha", "transparent_bands"]
 
 NO_ALPHA = "none"
 
-# Of a mosaic, so many files are looked at; they are spread over all of it.
+# Number of files of a mosaic that are sampled; they are spread over the mosaic.
 MOST_TILES = 16
 
-# An opaque pixel may be less than the greatest value where the band was compressed with loss.
+# After lossy compression, an opaque pixel may be a little below the greatest value.
 OPAQUE_SHARE = 0.98
 
 
 def check_alpha(alpha: object) -> int | str | None:
-    """Return what a user says of transparency, with digits as a number.
+    """Check the option ``alpha``, and return it with digits converted to a number.
 
     Raises
     ------
     OptionError
-        If it is neither a band by number, from 1, or by name, nor "none".
+        If it is not the number of a band, from 1, a name, or "none".
     """
     if isinstance(alpha, str) and alpha.strip().isdigit():
         alpha = int(alpha)
@@ -51,28 +51,29 @@ def check_alpha(alpha: object) -> int | str | None:
 
 
 def settle_alpha(source: Source, wanted: Any, alpha: int | str | None) -> tuple[Source, list[str]]:
-    """Settle which bands of a raster are transparency.
+    """Decide which bands of a raster are transparency.
 
     Parameters
     ----------
     source : Source
+        The raster.
     wanted : optional
-        The bands for the picture as the user named them: none of them is transparency.
+        The bands of the image, as the user gave them. None of them is transparency.
     alpha : int, str or None
-        What `check_alpha` returns: the band that is transparency, instead of those that are tagged so; "none" if there is none;
-        None for the tagged ones, unless most of their values lie between transparent and opaque.
+        Result of `check_alpha`: the band that is transparency instead of the tagged bands, or "none" if there is none. None
+        means the tagged bands, except those most of whose values lie between transparent and opaque.
 
     Returns
     -------
     source : Source
-        With `Band.transparency` settled.
+        The raster with `Band.transparency` set.
     hints : list of str
-        What was decided against the tags, for the user.
+        Hints for the user about decisions against the tags.
 
     Raises
     ------
     RasterError
-        If there is no such band, it is wanted for the picture too, or files of a mosaic differ in what is transparency.
+        If there is no such band, it is also a band of the image, or files of a mosaic differ in which bands are transparency.
     """
     if isinstance(source, StackSource):
         return _of_stack(source, wanted, alpha)
@@ -119,7 +120,7 @@ def transparent_bands(source: Source) -> list[int | str]:
 
 
 def _of_stack(source: StackSource, wanted: Any, alpha: int | str | None) -> tuple[Source, list[str]]:
-    """Settle the files, whose alpha bands are no bands of the stack, and then the band of the stack that is named."""
+    """Decide for the files of a stack, whose alpha bands are not bands of the stack, and then for the chosen band of the stack."""
     files: dict[str, Any] = {}
     hints: list[str] = []
     for key, file in zip(source.keys, source.files, strict=True):
@@ -147,7 +148,7 @@ def _settled(band: Band, number: int, image: set[int], alpha: int | str | None, 
     elif alpha == NO_ALPHA or number in image:
         is_alpha = False
     else:
-        # What was found to be transparency is not looked at again when a raster is opened anew with other options.
+        # A decision that was made before is kept when a raster is opened again with other options.
         is_alpha = band.is_alpha
     is_plain = band.color != ALPHA and band.transparency is None and not is_alpha
     return band if is_plain else replace(band, transparency=is_alpha)
@@ -167,7 +168,7 @@ def _check_alike(first: Source, other: Source) -> None:
 
 
 def _belied(tiles: Sequence[Source], named: set[int]) -> dict[int, tuple[float, float]]:
-    """Return the bands that are tagged as transparency in vain, with the least and the greatest value between the extremes."""
+    """Return the bands whose values contradict the tag, with the least and the greatest value that is not transparent."""
     found: dict[int, tuple[float, float]] = {}
     numbers = range(1, len(tiles[0].bands) + 1)
     for number in set(numbers) - named:
@@ -182,9 +183,9 @@ def _belied(tiles: Sequence[Source], named: set[int]) -> dict[int, tuple[float, 
 
 
 def _between(values: NDArray[Any]) -> tuple[float, float] | None:
-    """Return the range of the values if they cannot be transparency: most of those that show anything are not opaque.
+    """Return the range of the values if they cannot be transparency, because most values above 0 are not opaque.
 
-    Opaque is 255, 65535 or another number of only ones in the binary system: 1 too, whatever the type.
+    Opaque is 255, 65535 or another number whose binary digits are all ones, including 1, whatever the data type.
     """
     shown = values[values > 0]
     if not shown.size:

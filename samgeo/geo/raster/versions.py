@@ -1,9 +1,9 @@
-"""Every file that a raster is read from, and which version of it: the raster, what a mosaic names, and what lies beside these.
+"""Versions of all files that a raster is read from: the raster, the files that a mosaic names, and files beside these.
 
-A file of this machine is known by its time of modification and its size; one at an address by what its server says of it
-(`remote.remote_version`). Beside a raster may lie overviews, masks, georeferences and metadata; one that appears changes the
-raster as much as one that is rewritten. Of metadata in ``.aux.xml`` files, which viewers write whenever somebody
-looks at a raster, only what changes pixels or their place counts: statistics and histograms do not.
+A local file is identified by its time of modification and its size, a remote file by what its server reports
+(`remote.remote_version`). Overviews, masks, georeferences and metadata may lie beside a raster; a new file of these changes the
+raster as much as a changed one. Viewers write metadata in ``.aux.xml`` files whenever a raster is displayed. Only the metadata
+that affect pixels or their location count: statistics and histograms do not.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ MOST_METADATA_BYTES = 1 << 24
 # GDAL's names for addresses.
 _ADDRESSES = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
 
-# Requests to servers wait for answers, not for this machine.
+# Requests to servers mostly wait for answers, so many of them can run in parallel.
 REQUESTS_AT_ONCE = 16
 
-# Of more files than this, folders are listed to know which are there: on a network drive each question takes its time.
+# With more files than this, folders are listed to find those that exist, because single requests are slow on a network drive.
 LISTED_FROM = 256
 
-# Mosaics of mosaics: so deep, and so many files in all, are looked into.
+# Limits for mosaics of mosaics: levels of nesting, and number of files.
 MOST_DEPTH, MOST_FILES = 8, 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """A file, and which version of it.
+    """A file and its version.
 
     Attributes
     ----------
     path : str
-        Absolute, or an address.
+        Absolute path, or address.
     stamp : tuple
         See `stamp_of`.
     """
@@ -58,7 +58,7 @@ class FileVersion:
 
 
 def local_stamp(path: str | Path) -> tuple[int, ...]:
-    """Return the time of modification, in nanoseconds, and the size of a file of this machine; nothing if it is not there."""
+    """Return the time of modification, in nanoseconds, and the size of a local file; an empty tuple if it does not exist."""
     try:
         status = os.stat(path)  # noqa: PTH116 - paths may be thousands
     except (OSError, ValueError):
@@ -67,18 +67,19 @@ def local_stamp(path: str | Path) -> tuple[int, ...]:
 
 
 def stamp_of(path: str, *, patient: bool = True) -> Stamp | None:
-    """Return what a file is known by.
+    """Return the stamp of a file, which changes when the file changes.
 
     Parameters
     ----------
     path : str
+        Path or address.
     patient : bool, default True
-        Whether a server that fails is asked again, and waited for.
+        Whether requests to a server that fails are repeated, with waiting times.
 
     Returns
     -------
     tuple or None
-        Empty if it is not there; None if its server does not answer or says nothing that could change with the file.
+        Empty if the file does not exist. None if its server does not answer, or reports nothing that changes with the file.
     """
     archive = _archive_of(path)
     if archive is not None:
@@ -91,7 +92,7 @@ def stamp_of(path: str, *, patient: bool = True) -> Stamp | None:
 
 
 def stamps_of(paths: Sequence[str], *, patient: bool = True) -> list[Stamp | None]:
-    """Return `stamp_of` each of some files, those of servers at once."""
+    """Return the stamp of each file; servers are asked in parallel."""
     ask = partial(stamp_of, patient=patient)
     remote = [path for path in paths if is_remote(path) and _archive_of(path) is None]
     known: dict[str, Stamp | None] = {}
@@ -104,7 +105,7 @@ def stamps_of(paths: Sequence[str], *, patient: bool = True) -> list[Stamp | Non
 
 
 def _absent(paths: Iterable[str]) -> Iterator[str]:
-    """Give those of some files of this machine that are not there, listing each folder once."""
+    """Yield those of some local files that do not exist; each folder is listed once."""
     names: dict[str, set[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition(os.sep)
@@ -118,7 +119,7 @@ def _absent(paths: Iterable[str]) -> Iterator[str]:
 
 
 def beside(path: str) -> Iterator[str]:
-    """Give the paths of files beside a raster of this machine that would change how it is read, there or not."""
+    """Yield the paths of files beside a local raster that would change how it is read, whether they exist or not."""
     yield f"{path}{METADATA}"
     for ending in (".ovr", ".msk", ".msk.ovr"):
         yield path + ending
@@ -133,20 +134,20 @@ def beside(path: str) -> Iterator[str]:
 
 
 def find_others(path: str, listed: Iterable[str]) -> tuple[FileVersion, ...]:
-    """Return the files that a raster is read from besides its own, as they are now.
+    """Return the present versions of the files that a raster is read from, other than its own file.
 
     Parameters
     ----------
     path : str
-        Of the raster.
+        Path of the raster.
     listed : iterable of str
-        What GDAL says that it is read from; mosaics among these are followed.
+        Files that GDAL lists for the raster; mosaics among them are followed.
 
     Returns
     -------
     tuple of FileVersion
-        Those that are there, in order of their paths. What is `beside` one of them, or beside the raster, and not listed here,
-        is not there.
+        The existing files, in order of their paths. Files `beside` one of them or the raster that are not in the result do not
+        exist.
     """
     path = _plain(path)
     found = {path}
@@ -171,14 +172,14 @@ def _follow(listed: Iterable[str], found: set[str], depth: int) -> None:
 
 
 def _plain(path: str) -> str:
-    """Return a path or an address as a person would give it."""
+    """Return a path or an address in the form that users give, without GDAL's prefixes."""
     if not is_remote(path):
         return os.path.abspath(path)  # noqa: PTH100 - as GDAL names it, links and all
     return next((start + path.removeprefix(gdal) for gdal, start in _ADDRESSES.items() if path.startswith(gdal)), path)
 
 
 def _archive_of(path: str) -> str | None:
-    """Return the archive of this machine that a path leads into, None for other paths."""
+    """Return the local archive of a path into an archive; None for other paths."""
     if path.startswith(("/vsizip/", "/vsitar/", "/vsigzip/", "/vsi7z/", "/vsirar/")):
         inner = path[path.index("/", 1) :].replace("{", "").replace("}", "")
         inner = inner[1:] if inner.startswith("//") else inner
@@ -190,7 +191,7 @@ def _archive_of(path: str) -> str | None:
 
 
 def _metadata_stamp(path: str) -> Stamp:
-    """Return a digest of metadata without what only tells of the pixels; nothing where there is no more than that."""
+    """Return a digest of metadata without statistics and histograms; an empty tuple if there is nothing else."""
     try:
         if os.stat(path).st_size > MOST_METADATA_BYTES:  # noqa: PTH116
             return local_stamp(path)

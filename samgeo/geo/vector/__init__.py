@@ -1,7 +1,7 @@
-"""Vector files in and out.
+"""Reading and writing of vector files.
 
-Features enter and leave as GeoDataFrames. Files are written whole or not at all, read back before they get their names, and
-hold the provenance of a result.
+Features enter and leave as GeoDataFrames. Files are written whole or not at all, are read back before they get their final
+names, and hold the provenance of a result.
 """
 
 import lazy_loader

@@ -1,9 +1,9 @@
-"""Which way y runs in features of a raster without a CRS, in tables and in files.
+"""Direction of the y axis in features of a raster without a CRS, in tables and in files.
 
 The pixels of an image without a georeference are counted from its upper left corner: y runs down. QGIS draws such an image
 below the x axis, from y = 0 down to minus its height, so that features with a positive y lie mirrored above it. A file may
-therefore have y with the opposite sign, "y up". In tables of Python y always runs down: `reading` turns the sign
-when it writes and reads such files, which say ``y_up`` in their provenance.
+therefore hold y with the opposite sign ("y up"). In Python tables y always runs down: `reading` and `writing` negate y when
+they read and write such files, which have ``y_up`` in their provenance.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_y_up(geobox: GeoBox, y_up: bool, output: object) -> None:
     Raises
     ------
     OptionError
-        If there is no output, or the raster has a CRS, or its own transform has y running up.
+        If ``y_up`` is true and there is no output, the raster has a CRS, or y runs up in the raster's own transform.
     """
     if not isinstance(y_up, bool):
         raise OptionError(f"y_up is {y_up!r}; give True or False.")
@@ -45,7 +45,7 @@ def check_y_up(geobox: GeoBox, y_up: bool, output: object) -> None:
 
 
 def describe_axes(geobox: GeoBox, *, y_up: bool = False) -> dict[str, Any]:
-    """Return what the provenance says of the axes where there is no CRS; nothing where there is one."""
+    """Return the provenance entries that describe the axes where there is no CRS; an empty dict where there is one."""
     if geobox.crs is not None:
         return {}
     if y_up:
@@ -54,12 +54,12 @@ def describe_axes(geobox: GeoBox, *, y_up: bool = False) -> dict[str, Any]:
 
 
 def is_y_up(provenance: Mapping[str, Any] | None) -> bool:
-    """Whether a file with this provenance has y running up."""
+    """Return whether y runs up in a file with this provenance."""
     return provenance is not None and provenance.get(Y_UP) is True
 
 
 def mirrored(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Return features with the sign of y turned."""
+    """Return features with y negated."""
     import numpy as np
     import shapely
 
@@ -75,21 +75,21 @@ def mirrored(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def refuse_mirrored(frame: gpd.GeoDataFrame, geobox: GeoBox, what: str) -> None:
-    """Refuse features whose y runs up from a raster in which it runs down: all of them would lie outside of it.
+    """Refuse features whose y runs up for a raster in which y runs down, because all of them would lie outside the raster.
 
     Parameters
     ----------
     frame : GeoDataFrame
-        In the raster's coordinates.
+        In the coordinates of the raster.
     geobox : GeoBox
-        Of the raster.
+        Grid of the raster.
     what : str
         The features, for the message: "the prompts".
 
     Raises
     ------
     VectorError
-        If neither has a CRS, and every feature lies in the raster's mirror image above its upper edge.
+        If neither has a CRS, and every feature lies in the mirror image of the raster above its upper edge.
     """
     if geobox.crs is not None or frame.crs is not None or not geobox.affine.is_identity or not len(frame):
         return

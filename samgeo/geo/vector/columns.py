@@ -1,7 +1,7 @@
-"""Columns of features in the types and under the names that a vector format can hold.
+"""Conversion of columns to the types and names that a vector format can hold.
 
-Columns come from files of any origin: OpenStreetMap's tags are mappings, identifiers mix numbers with text, answers have gaps.
-What a format has no type for is converted without loss, or refused with the name of the column.
+Columns come from files of any origin: tags of OpenStreetMap are mappings, identifiers mix numbers with text, and values are
+missing. A value for which a format has no type is converted without loss, or refused with the name of the column.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ _NESTED = (dict, list, tuple, set, frozenset, np.ndarray)
 
 
 class RenamedColumnsWarning(SamgeoWarning):
-    """Columns of the user's features have names of columns of the result, and were given other names."""
+    """Columns of the user's features had names of columns of the result, and were renamed."""
 
 
 def keep_given(table: pd.DataFrame, names: Iterable[str], what: str) -> pd.DataFrame:
-    """Give other names to those columns of a user's table that have the name of a column of the result.
+    """Rename those columns of a user's table that have the name of a column of the result.
 
-    The letters' case does not matter, as GeoPackage does not distinguish it. ``area_m2`` becomes ``area_m2_given``, or
-    ``area_m2_given_2`` where that exists.
+    Upper and lower case are not distinguished, as in GeoPackage. ``area_m2`` becomes ``area_m2_given``, or ``area_m2_given_2``
+    where that exists.
 
     Parameters
     ----------
     table : DataFrame or GeoDataFrame
+        The user's table.
     names : iterable of str
         Columns that the result gets.
     what : str
@@ -56,7 +57,7 @@ def keep_given(table: pd.DataFrame, names: Iterable[str], what: str) -> pd.DataF
     Warns
     -----
     RenamedColumnsWarning
-        If a column was given another name.
+        If a column was renamed.
     """
     wanted = {name.lower() for name in names}
     geometry = getattr(table, "_geometry_column_name", None)
@@ -83,11 +84,13 @@ def keep_given(table: pd.DataFrame, names: Iterable[str], what: str) -> pd.DataF
 def fitted(frame: gpd.GeoDataFrame, written_as: str) -> gpd.GeoDataFrame:
     """Return features with columns that a format can hold.
 
-    Names become text. Mappings and lists become JSON text (GeoJSON holds them as they are; GeoParquet too, where all rows have
-    the same keys or are lists of one type). Booleans with gaps become nullable booleans, also where they are the texts "True"
-    and "False", as GeoPandas writes them; whole numbers with gaps become nullable whole numbers. Values of several types in one
-    column become text, and so do time spans, and whole numbers beyond 64 bits.
-    Geometries other than the active ones become WKT.
+    - Names become text.
+    - Mappings and lists become JSON text. GeoJSON holds them unchanged; GeoParquet too, where all rows have the same keys or
+      are lists of one type.
+    - Booleans with missing values become nullable booleans. So do the texts "True" and "False", as which GeoPandas writes them.
+    - Whole numbers with missing values become nullable whole numbers.
+    - Values of several types in one column become text, and so do time spans, and whole numbers beyond 64 bits.
+    - Geometries other than the active ones become WKT.
 
     Parameters
     ----------
@@ -104,7 +107,7 @@ def fitted(frame: gpd.GeoDataFrame, written_as: str) -> gpd.GeoDataFrame:
     Raises
     ------
     VectorError
-        If two columns would have one name, or a value has no form in the format; the message names the columns.
+        If two columns would have the same name, or the format cannot hold a value. The message names the columns.
     """
     import geopandas as gpd
     import pandas as pd
@@ -122,12 +125,12 @@ def fitted(frame: gpd.GeoDataFrame, written_as: str) -> gpd.GeoDataFrame:
 
 
 def attributes_to_arrow(frame: gpd.GeoDataFrame, written_as: str) -> pa.Table:
-    """Return the columns of `fitted` features, other than the geometry, as an Arrow table.
+    """Return the columns of `fitted` features, without the geometry, as an Arrow table.
 
     Raises
     ------
     VectorError
-        If a column has no form; the message names it.
+        If a column cannot be converted. The message names it.
     """
     import pandas as pd
     import pyarrow as pa
@@ -195,7 +198,7 @@ def _fitted_column(column: Any, name: str, written_as: str) -> Any:
 
 
 def _has_no_type(column: pd.Series, written_as: str) -> bool:
-    """Whether a column of one type has none in any format, or whole numbers beyond those of GDAL."""
+    """Return whether no format has the type of a column, or the column has whole numbers that GDAL cannot hold."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.PeriodDtype | pd.IntervalDtype) or column.dtype.kind in "mc":
@@ -207,7 +210,10 @@ def _has_no_type(column: pd.Series, written_as: str) -> bool:
 
 
 def _as_booleans(column: pd.Series) -> pd.Series:
-    """Return a column of the texts "True" and "False" with gaps, as GeoPandas writes booleans with gaps, as booleans."""
+    """Return a column of the texts "True" and "False" with missing values as booleans.
+
+    GeoPandas writes booleans with missing values as these texts.
+    """
     known = column.dropna()
     if not len(known) or len(known) == len(column) or not known.isin(["True", "False"]).all():
         return column
@@ -220,7 +226,7 @@ def _refuse_infinite(values: Any, name: str) -> None:
 
 
 def _fitted_objects(column: pd.Series, name: str, written_as: str) -> pd.Series:
-    """Return a column of Python objects in one type."""
+    """Return a column of Python objects converted to one type."""
     import pandas as pd
 
     column = column.map(lambda value: value.tolist() if isinstance(value, np.generic) else value)
@@ -243,7 +249,7 @@ def _fitted_objects(column: pd.Series, name: str, written_as: str) -> pd.Series:
 
 
 def _plain_type(kinds: set[type], values: list[Any]) -> str | None:
-    """Return the type that holds all values exactly, None if there is none."""
+    """Return the type that holds all values exactly, or None if there is none."""
     if kinds == {bool}:
         return "boolean"
     if kinds == {int} and all(abs(value) <= np.iinfo(np.int64).max for value in values):
@@ -274,7 +280,7 @@ def _fitted_nested(column: pd.Series, name: str, written_as: str) -> pd.Series:
 
 
 def _plain_nested(value: Any) -> Any:
-    """Return a nested value with lists and mappings alone; sets are sorted by their text."""
+    """Return a nested value that consists of lists and mappings only; sets are sorted by their text."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, dict):
@@ -308,7 +314,7 @@ def _fitted_other(column: pd.Series, name: str, written_as: str) -> pd.Series:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
-    """Return each value as text, dates and spans of time as in ISO 8601."""
+    """Return each value as text; dates and time spans as in ISO 8601."""
     import pandas as pd
 
     def text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The vector formats that samgeo writes, and errors of the libraries that read and write them as one kind of error."""
+"""Vector formats that samgeo writes, and conversion of library errors to `VectorError`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROVENANCE = "samgeo"
 
 @contextmanager
 def file_errors(what: str, remedy: str) -> Iterator[None]:
-    """Turn what libraries raise for a file into a `VectorError`.
+    """Convert the exceptions that libraries raise for a file to a `VectorError`.
 
     Parameters
     ----------
@@ -41,6 +41,6 @@ def file_errors(what: str, remedy: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError, TypeError, pa.ArrowException) as error:
         raise VectorError(f"{what} ({error}); {remedy}.") from None
-    # What a reader makes of a broken file fails anywhere between it and the table.
+    # Reading a broken file may fail with any of these, anywhere between the file and the table.
     except (ArithmeticError, AttributeError, LookupError, MemoryError, shapely.errors.ShapelyError) as error:
         raise VectorError(f"{what} ({error!r}); {remedy}.") from None

@@ -1,6 +1,6 @@
-"""GeoJSON with full coordinates, its CRS, and provenance, written as a stream.
+"""Streaming writer of GeoJSON with exact coordinates, the CRS and the provenance, and reader of its head.
 
-Longitudes are from -180 to 180 degrees, and what crosses the antimeridian is cut there (RFC 7946, section 3.1.9).
+Longitudes are from -180 to 180 degrees, and geometries that cross the antimeridian are cut there (RFC 7946, section 3.1.9).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ POLYGON, MULTIPOLYGON = 3, 6
 
 __all__ = ["SCHEMA_MEMBER", "crs_name", "read_head", "write_geojson", "write_geojson_parts"]
 
-# What GeoJSON cannot say, for our own reader: the columns where there are no features, and that there is no CRS.
+# Member for `read_vectors` with what GeoJSON cannot express: the columns of a file without features, and a missing CRS.
 SCHEMA_MEMBER = "samgeo_schema"
 
 CHUNK = 10_000
@@ -31,17 +31,22 @@ HEAD_SIZE = 65_536
 
 
 def crs_name(crs: Any) -> str | None:
-    """Return the name by which GeoJSON of 2008, and GDAL with it, knows a CRS.
+    """Return the name of a CRS in GeoJSON of 2008, which GDAL reads.
 
     Parameters
     ----------
     crs : anything that pyproj takes, or None
         The CRS.
 
+    Returns
+    -------
+    str or None
+        None if there is no CRS.
+
     Raises
     ------
     VectorError
-        If no authority knows it: GeoJSON can only name one.
+        If no authority has a code for the CRS, because GeoJSON can only name a CRS.
     """
     import pyproj
 
@@ -58,14 +63,15 @@ def crs_name(crs: Any) -> str | None:
 
 
 def write_geojson(frame: gpd.GeoDataFrame, path: Path, members: dict[str, Any]) -> None:
-    """Write features with the coordinates' every bit; members of the collection come before the features.
+    """Write features with exact coordinates; the given members of the collection come before the features.
 
-    Of features in longitude and latitude, longitudes beyond 180 degrees are turned, and what crosses the antimeridian is cut.
+    In longitude and latitude, longitudes beyond 180 degrees are shifted by a turn, and geometries that cross the antimeridian
+    are cut.
 
     Raises
     ------
     VectorError
-        If the CRS has no name, or a value has no form in JSON.
+        If the CRS has no name, or JSON cannot hold a value.
     OSError
         If the file cannot be written.
     """
@@ -73,7 +79,7 @@ def write_geojson(frame: gpd.GeoDataFrame, path: Path, members: dict[str, Any]) 
 
 
 def write_geojson_parts(frames: Iterable[gpd.GeoDataFrame], path: Path, members: dict[str, Any]) -> int:
-    """Write features that come in several tables, at least one, with the same columns and CRS; return how many there are.
+    """Write the features of one or more tables with the same columns and CRS; return the number of features.
 
     Raises
     ------
@@ -109,7 +115,7 @@ def _features(frame: gpd.GeoDataFrame) -> Iterator[str]:
 
     given = frame.geometry.to_numpy()
     geometry = cut_at_antimeridian(given, frame.crs)
-    # Moving a multipolygon of one part to its own side leaves a polygon; all features of a file have the same type.
+    # Shifting a multipolygon of one part gives a polygon; it is converted back, because a file has features of one type.
     single = (shapely.get_type_id(given) == MULTIPOLYGON) & (shapely.get_type_id(geometry) == POLYGON)
     geometry[single] = [shapely.multipolygons([one]) for one in geometry[single]]
     table = frame.drop(columns=frame.geometry.name)
@@ -122,14 +128,14 @@ def _features(frame: gpd.GeoDataFrame) -> Iterator[str]:
 def read_head(path: Path) -> dict[str, Any]:
     """Return the members of a feature collection other than its features.
 
-    Only the beginning of the file is read if they are there, as where samgeo wrote it.
+    If they are at the beginning, as samgeo writes them, only the beginning of the file is read.
 
     Raises
     ------
     ValueError
-        If it is not JSON.
+        If the file is not JSON.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     with path.open(encoding="utf-8-sig") as file:
         head = _members_before_features(file.read(HEAD_SIZE))
@@ -157,7 +163,7 @@ def _members_before_features(text: str) -> dict[str, Any] | None:
 
 
 def _skip(text: str, position: int) -> int:
-    """Return where the next name or value starts."""
+    """Return the position at which the next name or value starts."""
     while position < len(text) and text[position] in " \t\r\n:,":
         position += 1
     return position

@@ -1,7 +1,7 @@
-"""One layer of a GeoPackage replaced, with everything else in the file kept: layers, styles, views, tables and triggers.
+"""Replacement of one layer of a GeoPackage; all other layers, styles, views, tables and triggers of the file are kept.
 
-A GeoPackage is an SQLite database that other programs may have open. It is copied with SQLite's own backup, which includes what
-other programs have committed to the write-ahead log; the layer is written into the copy; and the copy takes the file's place.
+A GeoPackage is an SQLite database that other programs may have open. It is copied with SQLite's own backup, which includes
+what other programs have committed to the write-ahead log. The layer is written into the copy, and the copy replaces the file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OWN_TRIGGERS = ("rtree_", "gpkg_", "trigger_insert_feature_count_", "trigger_de
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a copy was made from, and what GDAL drops together with the layer that it replaces.
+    """State of the copied file, and the triggers and indexes that GDAL drops together with the layer that it replaces.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Kept:
 
 
 def is_sqlite(path: Path) -> bool:
-    """Whether a file begins as an SQLite database does."""
+    """Return whether a file begins as an SQLite database does."""
     try:
         with path.open("rb") as file:
             return file.read(len(_HEAD)) == _HEAD
@@ -53,12 +53,12 @@ def is_sqlite(path: Path) -> bool:
 
 
 def layers_of(path: Path) -> dict[str, str]:
-    """Return what a GeoPackage lists as its contents: name to type, such as "features" or "tiles".
+    """Return the contents that a GeoPackage lists: name to type, such as "features" or "tiles".
 
     Raises
     ------
     VectorError
-        If it cannot be read.
+        If the file cannot be read.
     """
     with closing(_connect(path)) as connection:
         try:
@@ -73,18 +73,19 @@ def check_layer(path: Path, layer: str) -> str:
     Parameters
     ----------
     path : Path
+        The GeoPackage.
     layer : str
-        Its name.
+        Name of the layer.
 
     Returns
     -------
     str
-        The name as the file spells it, where it has the layer: SQLite does not distinguish the letters' case.
+        The name in the upper and lower case of the file, if it has the layer; SQLite does not distinguish case.
 
     Raises
     ------
     VectorError
-        If the file cannot be read, or has a view or a table of that name that is no layer of features.
+        If the file cannot be read, or has a view or a table of that name that is not a layer of features.
     """
     _check_layer_name(layer, path)
     with closing(_connect(path)) as connection:
@@ -111,12 +112,12 @@ def _check_layer_name(layer: str, path: Path) -> None:
 
 
 def copy_for_layer(path: Path, copy: Path, layer: str) -> Kept:
-    """Copy a GeoPackage as it is now, to write a layer into the copy.
+    """Copy a GeoPackage, so that a layer can be written into the copy.
 
     Raises
     ------
     VectorError
-        If the file cannot be read, or another program has it locked.
+        If the file cannot be read, or another program has locked it.
     """
     stamp = _stamp(path)
     with closing(_connect(path)) as source, closing(sqlite3.connect(copy)) as target:
@@ -133,7 +134,7 @@ def copy_for_layer(path: Path, copy: Path, layer: str) -> Kept:
 
 
 def put_back(copy: Path, kept: Kept) -> None:
-    """Make the layer's own triggers and indexes anew in the copy, where they fit the new columns.
+    """Create the layer's own triggers and indexes again in the copy, if they fit the new columns.
 
     Warns
     -----
@@ -150,10 +151,10 @@ def put_back(copy: Path, kept: Kept) -> None:
 
 
 def take_place(copy: Path, path: Path, kept: Kept) -> None:
-    """Put the copy in the place of the file, unless another program has changed the file meanwhile.
+    """Replace the file with the copy, unless another program has changed the file in the meantime.
 
-    Where another program has the file open in write-ahead mode, the content goes through SQLite in one transaction: a file that
-    was renamed would meet the log of the old one.
+    If another program has the file open in write-ahead mode, the content is copied through SQLite in one transaction, because a
+    renamed file would be combined with the log of the old file.
 
     Raises
     ------
@@ -178,19 +179,21 @@ def take_place(copy: Path, path: Path, kept: Kept) -> None:
 
 
 def check_written_layer(path: Path, layer: str, count: int, indexed: int) -> None:
-    """Read back a layer that was just written: its size on disk, its number of features, its last one, its spatial index.
+    """Check a layer that was just written: file size, number of features, last feature and spatial index.
 
     Parameters
     ----------
     path : Path
+        The GeoPackage.
     layer : str
+        Name of the layer.
     count, indexed : int
-        Features, and those with a geometry.
+        Number of features, and of features with a geometry.
 
     Raises
     ------
     VectorError
-        If something is missing; GDAL may lose the error of a last write when it closes a file.
+        If something is missing. GDAL may lose the error of a last write when it closes a file.
     """
     with closing(_connect(path)) as connection:
         try:
@@ -235,7 +238,10 @@ def _unreadable(path: Path, error: sqlite3.Error) -> VectorError:
 
 
 def _patience(path: Path) -> Callable[[int, int, int], None]:
-    """Return what SQLite calls after each step of a backup: it would otherwise wait for a lock without end."""
+    """Return a callback for the steps of a backup, which raises after a time limit.
+
+    Without it, SQLite would wait for a lock without end.
+    """
     until = time.monotonic() + WAIT_SECONDS
 
     def progress(status: int, _remaining: int, _total: int) -> None:

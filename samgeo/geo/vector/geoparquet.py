@@ -1,4 +1,4 @@
-"""GeoParquet 1.1 written as a stream: the bounds of each feature in a column, and groups of rows of bounded size."""
+"""Streaming writer of GeoParquet 1.1, with the bounds of each feature in a column and row groups of bounded size."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def write_geoparquet(schema: pa.Schema, chunks: Iterator[Chunk], path: Path, about: Description) -> None:
-    """Write features that come in groups, each as a group of rows.
+    """Write features that come in groups; each group becomes a row group.
 
     Parameters
     ----------
     schema : pyarrow.Schema
         Of the columns other than the geometry.
     chunks : iterator of Chunk
+        The groups.
     path : Path
         A new file.
     about : Description
+        Properties of the file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -53,7 +55,7 @@ def write_geoparquet(schema: pa.Schema, chunks: Iterator[Chunk], path: Path, abo
 
 
 def _metadata(about: Description, cover: str) -> dict[str, Any]:
-    """Return the metadata of a file (geoparquet.org/releases/v1.1.0)."""
+    """Return the "geo" metadata of a file (geoparquet.org/releases/v1.1.0)."""
     from samgeo import __version__
 
     column: dict[str, Any] = {
@@ -73,7 +75,7 @@ def _metadata(about: Description, cover: str) -> dict[str, Any]:
 
 
 def _plain_crs(crs: dict[str, Any]) -> dict[str, Any]:
-    """Return PROJJSON that older readers know: PROJ before 9.1 refuses the ids of members of datum ensembles."""
+    """Return PROJJSON that older readers accept: PROJ before 9.1 refuses the ids of members of datum ensembles."""
     for key, value in crs.items():
         if isinstance(value, dict):
             if key == "datum_ensemble":

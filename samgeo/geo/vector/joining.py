@@ -1,4 +1,4 @@
-"""Many GeoParquet files of one table into one vector file of any format, a few of them in memory at a time."""
+"""Joining of many GeoParquet files of one table into one vector file of any format, with few of them in memory at a time."""
 
 from __future__ import annotations
 
@@ -41,18 +41,20 @@ __all__ = ["join_vectors", "read_parts", "write_part"]
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What is common to all parts.
+    """Properties that all parts have in common.
 
     Attributes
     ----------
     schema : pyarrow.Schema
         Of the columns other than the geometry and its covering.
     geometry : str
+        Name of the geometry column.
     types : frozenset of str
-        Of geometry, in all parts.
+        The geometry types in all parts.
     crs : dict or None
         PROJJSON.
     bounds : tuple of float or None
+        Bounds of all geometries; None where there is none.
     has_gaps : bool
         Whether a geometry is missing.
     """
@@ -66,18 +68,18 @@ class _Table:
 
 
 def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
-    """Write features as a part for `join_vectors`, as they are, in the place of a part that is there.
+    """Write features unchanged as a part for `join_vectors`; an existing part is replaced.
 
     Raises
     ------
     VectorError
-        If it cannot be written; nothing is left of it.
+        If the part cannot be written. No partial file is left.
     """
     import pyarrow.parquet as pq
 
     empty = frame.geometry.is_empty.to_numpy()
     if empty.any():
-        # Parquet counts what is missing, and so tells `join_vectors` of it.
+        # Parquet counts missing values in its statistics, which `join_vectors` reads; it does not count empty geometries.
         frame = frame.set_geometry(frame.geometry.where(~empty, None))
     with placed(path) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
@@ -97,29 +99,45 @@ def join_vectors(
     staging: Path | None = None,
     about_to_place: Callable[[Path], None] = lambda _: None,
 ) -> int:
-    """Write the features of several files into one, in their order, whole or not at all.
+    """Write the features of several files into one file, in their order, whole or not at all.
 
     Parameters
     ----------
     parts : sequence of Path
-        At least one, from `write_part`, or from `write_vectors` as ``.parquet``; all with the same columns and CRS.
+        At least one file from `write_part`, or from `write_vectors` with the suffix ``.parquet``; all with the same columns and
+        CRS.
     path, overwrite, provenance, layer
         As in `write_vectors`.
     staging : Path, optional
-        A folder on the same file system, where the file is until it is whole; beside its place by default.
+        A folder on the same file system, in which the file is written until it is whole. By default the folder of the output.
     about_to_place : callable, optional
-        Gets the whole file just before it is moved to its place.
+        Called with the complete file just before it is moved to its final name.
 
     Returns
     -------
     int
-        How many features there are.
+        Number of features.
 
     Raises
     ------
     VectorError
-        If a part is missing or cannot be read, or the file cannot be written; an existing file is then as it was, and no other
-        is left.
+        If a part is missing or cannot be read, or the file cannot be written. An existing file is then unchanged, and no other
+        file is left.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import geopandas as gpd
+    >>> from samgeo.geo.vector import join_vectors, read_vectors, write_vectors
+    >>> from shapely.geometry import box
+    >>> parts = []
+    >>> for x in (0, 10):
+    ...     parts.append(Path(f"part{x}.parquet"))
+    ...     write_vectors(gpd.GeoDataFrame({"x": [x]}, geometry=[box(x, 0, x + 5, 5)], crs="EPSG:32633"), parts[-1])
+    >>> join_vectors(parts, "whole.gpkg")
+    2
+    >>> read_vectors("whole.gpkg").x.tolist()
+    [0, 10]
     """
     place = check_output(path, overwrite, layer=layer)
     note = provenance_note(provenance)
@@ -150,7 +168,7 @@ def join_vectors(
 
 
 def _described(parts: Sequence[Path]) -> _Table:
-    """Return what the parts have in common, and the types and the bounds of all geometries."""
+    """Return the common properties of the parts, and the types and bounds of all geometries."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -185,7 +203,7 @@ def _existing(part: Path) -> Path:
 
 
 def _has_gaps(file: Any, name: str) -> bool:
-    """Whether a Parquet file may have a geometry that is missing."""
+    """Return whether a Parquet file may have a missing geometry."""
     if not file.num_rows:
         return False
     number = next(n for n in range(file.num_columns) if file.schema.column(n).path == name)

@@ -1,4 +1,4 @@
-"""Outputs of features: refused before any work where they cannot be written, and moved to their place when they are whole."""
+"""Outputs of features: checks before any work, and moving of a complete file to its final name."""
 
 from __future__ import annotations
 
@@ -53,22 +53,22 @@ def check_output(
     overwrite : bool, default False
         Whether an existing file, or the layer of that name in an existing GeoPackage, may be replaced.
     crs : anything that pyproj takes, optional
-        The CRS that the features will have, if known: GeoJSON cannot hold every one.
+        The CRS that the features will have, if known. GeoJSON cannot hold every CRS.
     layer : str, optional
         Name of the layer in a GeoPackage.
     inputs : iterable
-        What the work reads: paths, addresses, opened rasters, or sequences of these; other values are no files.
+        Inputs of the work: paths, addresses, open rasters, or sequences of these. Other values are ignored.
 
     Returns
     -------
     Path or RemotePlace
-        The same.
+        The checked location.
 
     Raises
     ------
     VectorError
         If the suffix is unknown, the name is too long, the folder or the bucket is missing or not writable, the file or its
-        layer exists, the output is one of the inputs, or the format cannot hold the CRS or a layer's name.
+        layer exists, the output is one of the inputs, or the format cannot hold the CRS or the name of the layer.
     """
     path = as_place(path)
     suffix = path.suffix.lower()
@@ -101,12 +101,12 @@ def check_asked(
     layer: str | None,
     inputs: Iterable[object],
 ) -> None:
-    """Check what a function was asked to write, before it opens its inputs.
+    """Check the output of a function, before the function opens its inputs.
 
     Raises
     ------
     OptionError
-        If a layer is named, and there is no output.
+        If a layer is named and there is no output.
     VectorError
         As `check_output`.
     """
@@ -117,7 +117,7 @@ def check_asked(
 
 
 def layer_name(path: Place, layer: str | None) -> str:
-    """Return the name of an output's layer: what was asked, or the file's name without its suffix."""
+    """Return the name of an output's layer: the given name, or the name of the file without its suffix."""
     return layer if layer is not None else path.stem
 
 
@@ -137,7 +137,10 @@ def _check_existing(path: Place, overwrite: bool, layer: str | None) -> None:
 
 
 def _refuse_inputs(path: Place, layer: str | None, inputs: Iterable[object]) -> None:
-    """Refuse an output that is an input; another layer of a GeoPackage is none, as long as no raster is read from the file."""
+    """Refuse an output that is an input.
+
+    Another layer of the same GeoPackage is allowed, unless a raster is read from the file.
+    """
     same = [one for one in inputs_among(inputs) if one.is_in(path)]
     if same and isinstance(path, Path) and SUFFIXES[path.suffix.lower()] == "GPKG" and is_sqlite(path):
         contents, name = layers_of(path), layer_name(path, layer).lower()
@@ -158,29 +161,30 @@ def placed(
     about_to_place: Callable[[Path], None] = lambda _: None,
     layer: str | None = None,
 ) -> Iterator[Path]:
-    """Give the name of a temporary file, and move it to its place when it is whole.
+    """Give the name of a temporary file, and move the file to its final name when the block ends without an error.
 
     Parameters
     ----------
     path : Path or RemotePlace
-        Its place. Of a link, the file that it points to is replaced.
+        The final name. Where it is a link, the file behind the link is replaced.
     staging : Path, optional
-        A folder on the same file system, where it is meanwhile; beside its place by default, or where this machine keeps what
-        is temporary.
+        A folder on the same file system for the temporary file. By default the folder of ``path``, or for an object the folder
+        of temporary files of this machine.
     about_to_place : callable, optional
-        Gets the whole file just before it is moved.
+        Called with the complete file just before it is moved.
     layer : str, optional
-        Of a GeoPackage that exists, the layer that is written or replaced: the temporary file then holds the others already.
+        For an existing GeoPackage: the layer that is written or replaced. The temporary file then already holds the other
+        layers.
 
     Raises
     ------
     VectorError
-        If it cannot be written or moved.
+        If the file cannot be written or moved.
     """
     place = Path(os.path.realpath(path)) if isinstance(path, Path) and path.is_symlink() else path
     with (
         file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
-        # A folder of its own also takes away whatever a driver leaves beside its file.
+        # With the folder, all files are removed that a driver leaves beside its file.
         tempfile.TemporaryDirectory(dir=staging or getattr(place, "parent", None), prefix=STAGING_PREFIX) as folder,
     ):
         temporary = Path(folder) / f"output{place.suffix.lower()}"
@@ -199,7 +203,7 @@ def placed(
 
 
 def _copy_existing(place: Place, temporary: Path, layer: str) -> Kept | None:
-    """Copy the GeoPackage that is there, if there is one."""
+    """Copy the existing GeoPackage, if there is one."""
     if not is_there(place):
         return None
     with fetched(place) as file:
@@ -207,6 +211,6 @@ def _copy_existing(place: Place, temporary: Path, layer: str) -> Kept | None:
 
 
 def _sync(path: Path) -> None:
-    """Have the content on the disk before the name points to it."""
+    """Put the content on the disk before the final name points to it."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

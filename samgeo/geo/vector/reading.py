@@ -1,8 +1,7 @@
-"""Vector files in and out: whole or not at all, with their CRS, every bit of their coordinates, and their provenance.
+"""Reading of vector files, and of the provenance that they hold.
 
-Reading is here; `writing` and `outputs` write, and their functions are names of this module too.
-
-Which layer of a vector file is meant: ``file.gpkg:layer``, wherever a vector file can be given.
+The functions of `writing` and `outputs`, which write vector files, are names of this module too. A layer of a file is named
+``file.gpkg:layer`` wherever a vector file can be given.
 """
 
 from __future__ import annotations
@@ -49,32 +48,43 @@ __all__ = [
 def read_vectors(
     source: FeaturesLike, *, crs: CRSLike = None, layer: str | None = None, on_invalid: Literal["raise", "ignore"] = "raise"
 ) -> gpd.GeoDataFrame:
-    """Read features.
+    """Read features from a vector file or a data frame.
 
     Parameters
     ----------
     source : path, URL, GeoDataFrame or GeoSeries
-        Any format that GDAL reads, or GeoParquet. What is not the format that its suffix says, or leads to other files without
-        the suffix ``.vrt``, is refused. One layer of a file with several is ``city.gpkg:districts``; a file whose own name has
-        a colon is itself.
+        Any format that GDAL reads, or GeoParquet. A file is refused if its content is not of the format that its suffix names,
+        or if it leads to other files and does not have the suffix ``.vrt``. ``city.gpkg:districts`` is the layer ``districts``
+        of ``city.gpkg``; an existing file whose own name has a colon is read as a file.
     crs : anything that pyproj takes, optional
-        Reproject to this CRS, with corners added where an edge would else be off by more than a millimetre.
+        Reproject to this CRS. Corners are added where an edge would otherwise be off by more than a millimetre.
     layer : str, optional
-        The layer of a file with several, instead of naming it after the path. By default the only one with geometry.
+        The layer to read, if it is not given in the path. By default the only layer with geometry.
     on_invalid : {"raise", "ignore"}, default "raise"
-        What is done with a feature whose coordinates make no geometry, as a ring of two points: refuse the file, or give the
-        feature without geometry, for callers that list those.
+        What to do with a feature whose coordinates make no geometry, such as a ring of two points: "raise" refuses the file,
+        "ignore" returns the feature without geometry.
 
     Returns
     -------
     GeoDataFrame
-        In the file's order.
+        In the order of the file.
 
     Raises
     ------
     VectorError
-        If it cannot be read, has no geometry, has several layers and none is chosen, has no such layer, has no CRS where one is
-        needed, or a feature has a part without a place in the CRS.
+        If the file cannot be read, has no geometry, has several layers and none is chosen, has no such layer, has no CRS where
+        one is needed, or a feature has a part that cannot be represented in the CRS.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from samgeo.geo.vector import read_vectors, write_vectors
+    >>> from shapely.geometry import box
+    >>> roofs = gpd.GeoDataFrame({"id": [1, 2]}, geometry=[box(13.0, 48.0, 13.1, 48.1), box(13.2, 48.0, 13.3, 48.1)],
+    ...                          crs="EPSG:4326")
+    >>> write_vectors(roofs, "city.gpkg", layer="roofs")
+    >>> read_vectors("city.gpkg:roofs", crs="EPSG:32633").crs.to_string()
+    'EPSG:32633'
     """
     import geopandas as gpd
 
@@ -102,13 +112,14 @@ def read_vectors(
 
 
 def read_provenance(path: str | os.PathLike[str], *, layer: str | None = None) -> dict[str, Any] | None:
-    """Return what `write_vectors` was told of the features' making, or None if the file says nothing.
+    """Return the provenance that `write_vectors` stored in a file, or None if the file has none.
 
     Parameters
     ----------
     path : path
+        The file.
     layer : str, optional
-        Of a file with several; by default the one with the file's name, or else the first.
+        Layer of a file with several. By default the layer with the name of the file, else the first layer.
 
     Raises
     ------
@@ -134,7 +145,7 @@ def read_provenance(path: str | os.PathLike[str], *, layer: str | None = None) -
 
 
 def _layer_of(path: Path, layer: str | None) -> str | int:
-    """Return the layer that is meant: the one asked, the one with the file's name, or the first."""
+    """Return the given layer, or the layer with the name of the file, or the first layer."""
     import pyogrio
 
     if layer is not None:
@@ -162,7 +173,7 @@ def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
         check_vector_driver(str(pyogrio.read_info(name, layer=0)["driver"]), name)
     if layer is not None or written_as != "GeoJSON":
         found = [(str(one), kind) for one, kind in pyogrio.list_layers(name)]
-        # Tables without geometry, such as the styles that QGIS keeps in a GeoPackage, are no layers unless one is named.
+        # Tables without geometry, such as the styles that QGIS stores in a GeoPackage, count only if one is chosen by name.
         drawn = [one for one, kind in found if kind is not None]
         layer = choose_layer(name, drawn if drawn and layer is None else [one for one, _ in found], layer)
     if is_local and layer is not None and path.is_file():
@@ -174,10 +185,10 @@ def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
 
 
 def _y_down(frame: gpd.GeoDataFrame, path: Path, layer: str | None) -> gpd.GeoDataFrame:
-    """Turn the sign of y where a file says that y runs up: in tables it runs down, as in the raster."""
+    """Negate y where a file says that y runs up; in tables y runs down, as in the raster."""
     if getattr(frame, "active_geometry_name", None) is None or SUFFIXES.get(path.suffix.lower()) is None or not path.is_file():
         return frame
-    # A file without a CRS is the only one that may say so; GeoJSON of other programs is not read a second time for it.
+    # Only a file without a CRS may have y running up. GeoJSON of other programs has a CRS and is not read a second time.
     if frame.crs is not None or not is_y_up(read_provenance(path, layer=layer)):
         return frame
     turned = mirrored(frame)
@@ -186,7 +197,7 @@ def _y_down(frame: gpd.GeoDataFrame, path: Path, layer: str | None) -> gpd.GeoDa
 
 
 def _with_schema(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
-    """Give back to features read from our own GeoJSON what the format cannot say."""
+    """Restore the CRS and the column types that GeoJSON cannot hold, from a file that samgeo wrote."""
     import pandas as pd
 
     with path.open("rb") as file:
@@ -208,29 +219,31 @@ def _check_exists(path: Path) -> None:
         raise VectorError(f"{path} does not exist (looked from {Path.cwd()}); check the path{hint}.")
 
 
-# Of an address nothing can be looked up before it is opened: what stands before the colon must end as a file of layers does.
+# Whether an address exists is not known before it is opened, so the part before the colon must have a suffix of a vector file.
 _REMOTE_FILE = re.compile(
     r"\.(fgb|gdb|geojson|geoparquet|gml|gpkg|json|kml|kmz|mdb|parquet|shp|sqlite|db|tab|vrt|xlsx|zip)$", re.I
 )
 
 
 def split_layer(source: str | os.PathLike[str]) -> tuple[str, str | None]:
-    """Split a path or an address from the layer that is chosen in it.
+    """Split a path or an address into the file and the layer that is chosen in it.
 
     Parameters
     ----------
     source : path or address
-        ``city.gpkg:districts`` is the layer ``districts`` of ``city.gpkg``. A file whose own name has a colon is itself: the
-        longest name that exists is the file. Drive letters, ports and schemes of addresses are no layers.
+        ``city.gpkg:districts`` is the layer ``districts`` of ``city.gpkg``. The longest part that is the name of an existing
+        file is the file, so that names of files may have colons. Drive letters, ports and schemes of addresses are not layers.
 
     Returns
     -------
     path : str
+        The file.
     layer : str or None
-        None where none is chosen.
+        The layer, or None if none is chosen.
 
     Examples
     --------
+    >>> from samgeo.geo.vector.reading import split_layer
     >>> split_layer("https://example.com:8080/city.gpkg:districts")
     ('https://example.com:8080/city.gpkg', 'districts')
     >>> split_layer("s3://bucket/city.gpkg")
@@ -248,7 +261,7 @@ def split_layer(source: str | os.PathLike[str]) -> tuple[str, str | None]:
         if _REMOTE_FILE.search(head) if is_remote else Path(head).exists():
             return head, layer
     if not is_remote and (found := re.match(r"(.+\.[A-Za-z]\w*):([^/\\]+)$", name)) is not None:
-        # So that a missing file is named by its own name.
+        # The error about a missing file should show the name of the file without the layer.
         return found[1], found[2]
     return name, None
 
@@ -261,14 +274,14 @@ def choose_layer(name: str, layers: list[str], wanted: str | None) -> str | None
     name : str
         The file, for messages.
     layers : list of str
-        Those that it has.
+        The layers of the file.
     wanted : str, optional
         The layer that was chosen.
 
     Raises
     ------
     VectorError
-        If there are several and none was chosen, or there is no such layer.
+        If there are several layers and none was chosen, or there is no such layer.
     """
     if wanted is None:
         if len(layers) > 1:

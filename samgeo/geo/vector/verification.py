@@ -1,7 +1,7 @@
-"""Vector files read back after they were written, before they get their names.
+"""Checks of vector files that have just been written, before they get their final names.
 
-GDAL may lose the error of a last write when it closes a file, as when the disk was full or a limit was reached. The file is
-then shorter than it should be, or lacks its spatial index.
+GDAL may lose the error of a last write when it closes a file, for example when the disk is full or a limit is reached. The
+file is then shorter than it should be, or lacks its spatial index.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _NODE = struct.Struct("<4dQ")
 
 
 def check_flatgeobuf(path: Path, count: int, *, indexed: bool) -> None:
-    """Check that a FlatGeobuf file has all its features, to the last byte of the last one.
+    """Check that a FlatGeobuf file has all its features, to the last byte of the last feature.
 
     Parameters
     ----------
     path : Path
-        Written by GDAL: a magic number, the size of the header, the header, a packed R-tree with 16 children a node where there
-        is an index, and the features, each behind its size (flatgeobuf.org/#specification).
+        A file that GDAL wrote. It consists of a magic number, the size of the header, the header, a packed R-tree with 16
+        children a node if there is an index, and the features, each after its size (flatgeobuf.org/#specification).
     count : int
-        Features.
+        Number of features.
     indexed : bool
-        Whether it must have a spatial index.
+        Whether the file must have a spatial index.
 
     Raises
     ------
     VectorError
-        If it is not whole.
+        If the file is not whole.
     """
     import numpy as np
     import pyogrio
@@ -69,7 +69,7 @@ def check_flatgeobuf(path: Path, count: int, *, indexed: bool) -> None:
 
 
 def _index_nodes(count: int) -> int:
-    """Return how many nodes a packed R-tree over some features has."""
+    """Return the number of nodes of a packed R-tree over ``count`` features."""
     total = level = count
     while level > 1:
         level = -(-level // _NODE_SIZE)
@@ -83,12 +83,12 @@ def _uint32(content: bytes) -> int:
 
 
 def check_parquet(path: Path, count: int) -> None:
-    """Check that a GeoParquet file has its footer and all rows, and that its last group of rows can be read.
+    """Check that a GeoParquet file has its footer and all rows, and that its last row group can be read.
 
     Raises
     ------
     VectorError
-        If it is not whole.
+        If the file is not whole.
     """
     import pyarrow.parquet as pq
 
@@ -100,12 +100,12 @@ def check_parquet(path: Path, count: int) -> None:
 
 
 def check_geojson(path: Path) -> None:
-    """Check that a GeoJSON file ends as it was written.
+    """Check that the last bytes of a GeoJSON file are those that the writer writes last.
 
     Raises
     ------
     VectorError
-        If it does not.
+        If they are not.
     """
     end = b"]}\n"
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Features into vector files: fitted to the format, of one declared type of geometry, read back before they get their names."""
+"""Writing of vector files: columns and geometries are fitted to the format, and the file is read back."""
 
 from __future__ import annotations
 
@@ -59,18 +59,20 @@ _MULTI = {"Point": "MultiPoint", "LineString": "MultiLineString", "Polygon": "Mu
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a file says of its features.
+    """Properties of a vector file that is written.
 
     Attributes
     ----------
     written_as : str
         A value of `samgeo.geo.vector.formats.SUFFIXES`.
     layer : str
+        Name of the layer.
     kind : str
-        The declared type of geometry, such as "MultiPolygon" or "MultiPolygon Z"; "Unknown" for several.
+        The declared type of geometry, such as "MultiPolygon" or "MultiPolygon Z"; "Unknown" for several types.
     crs : pyproj.CRS or None
+        CRS of the geometries.
     geometry : str
-        Name of the column of geometries.
+        Name of the geometry column.
     bounds : tuple of float or None
         Least x, least y, greatest x, greatest y; None where there is no geometry.
     has_gaps : bool
@@ -98,14 +100,17 @@ def write_vectors(
     provenance: dict[str, Any] | None = None,
     layer: str | None = None,
 ) -> None:
-    """Write features whole or not at all, in the format that the suffix names.
+    """Write features to a vector file, whole or not at all, in the format that the suffix names.
 
     Coordinates keep every bit. The index is not written. Polygons are written as multipolygons, and the file declares this
-    type, also where it has no feature; empty geometries are written as missing. Columns are written as
-    `samgeo.geo.vector.columns.fitted` says. FlatGeobuf has a spatial index, unless a feature has no geometry, and with it the
-    features' order is that of the index; the other formats keep the order. GeoParquet has the bounds of each feature in the
-    column ``bbox`` as its "covering", and groups of at most 16,384 rows. GeoJSON names the CRS as its edition of 2008 did,
-    which GDAL reads; where there is none, other readers than `read_vectors` take longitude and latitude.
+    type even if it has no feature. Empty geometries are written as missing. Columns are converted as
+    `samgeo.geo.vector.columns.fitted` describes.
+
+    - GeoParquet has the bounds of each feature in the column ``bbox`` as its "covering", and groups of at most 16,384 rows.
+    - FlatGeobuf has a spatial index, unless a feature has no geometry; the features are then in the order of the index. The
+      other formats keep the order.
+    - GeoJSON names the CRS as its edition of 2008 did, which GDAL reads. If there is no CRS, readers other than `read_vectors`
+      take the coordinates for longitude and latitude.
 
     Parameters
     ----------
@@ -113,21 +118,31 @@ def write_vectors(
         With one geometry column. Where there is no CRS, y runs down; see ``provenance``.
     path : path or address
         Ends in ``.parquet``, ``.geoparquet``, ``.gpkg``, ``.fgb``, ``.geojson`` or ``.json``. An address of object storage,
-        such as ``s3://bucket/city.parquet``, is written as a file of this machine, and put there when it is whole.
+        such as ``s3://bucket/city.parquet``, is written to a local file, which is uploaded when it is whole.
     overwrite : bool, default False
-        Whether an existing file may be replaced. Of a GeoPackage, only the layer is replaced: other layers, tables, views,
+        Whether an existing file may be replaced. In a GeoPackage only the layer is replaced: other layers, tables, views,
         triggers and styles stay.
     provenance : dict, optional
-        What made the features, for JSON: it is in the file for `read_provenance`. Where it says ``"y_up": True``, y is written
-        with the opposite sign; `read_vectors` turns it back.
+        How the features were made, JSON-serializable. It is stored in the file for `read_provenance`. Where it has
+        ``"y_up": True``, y is written with the opposite sign; `read_vectors` restores it.
     layer : str, optional
-        Name of the layer in a GeoPackage; the file's name without its suffix by default. A layer of a new name is added to an
-        existing file without ``overwrite``.
+        Name of the layer in a GeoPackage. By default the name of the file without its suffix. A layer with a new name is added
+        to an existing file without ``overwrite``.
 
     Raises
     ------
     VectorError
-        If it cannot be written; an existing file is then as it was, and no other file is left.
+        If the file cannot be written. An existing file is then unchanged, and no other file is left.
+
+    Examples
+    --------
+    >>> import geopandas as gpd
+    >>> from samgeo.geo.vector import read_vectors, write_vectors
+    >>> from shapely.geometry import box
+    >>> roofs = gpd.GeoDataFrame({"height_m": [4.5]}, geometry=[box(500_000, 5_400_000, 500_010, 5_400_020)], crs="EPSG:32633")
+    >>> write_vectors(roofs, "roofs.parquet", provenance={"model": "tiny"})
+    >>> read_vectors("roofs.parquet").height_m.tolist()
+    [4.5]
     """
     place = check_output(path, overwrite, crs=frame.crs, layer=layer)
     with placed(place, layer=output_layer(place, layer)) as temporary:
@@ -137,12 +152,12 @@ def write_vectors(
 def check_fit(
     frame: gpd.GeoDataFrame, path: Place, *, layer: str | None = None, provenance: dict[str, Any] | None = None
 ) -> None:
-    """Write a sample of features in an output's format and folder, and remove it: what fails for it would fail after the work.
+    """Write a sample of features in the format and the folder of an output, and remove it, to find errors before the work.
 
     Parameters
     ----------
     frame : GeoDataFrame
-        With the columns that the result will have, and the values that are known before.
+        With the columns that the result will have, and the values that are known in advance.
     path : Path or RemotePlace
         The output, from `check_output`.
     layer, provenance
@@ -151,7 +166,7 @@ def check_fit(
     Raises
     ------
     VectorError
-        If the format cannot hold a column, a value, the CRS or the metadata, or the folder does not take files.
+        If the format cannot hold a column, a value, the CRS or the metadata, or no file can be written to the folder.
     """
     written_as = SUFFIXES[path.suffix.lower()]
     folder = Path(path).resolve().parent if isinstance(path, Path) else None
@@ -165,24 +180,24 @@ def check_fit(
 
 
 def provenance_note(provenance: dict[str, Any] | None) -> dict[str, str]:
-    """Return what a file keeps of the features' making: text by name."""
+    """Return the provenance as entries of a file's metadata: text by name."""
     return {} if provenance is None else {PROVENANCE: _to_json(provenance)}
 
 
 def output_layer(place: Place, layer: str | None) -> str | None:
-    """Return the layer of a GeoPackage, None for another format."""
+    """Return the name of the layer in a GeoPackage, or None for another format."""
     return layer_name(place, layer) if SUFFIXES[place.suffix.lower()] == "GPKG" else None
 
 
 def stored_layer(place: Place, layer: str | None) -> str:
-    """Return the layer's name as an existing GeoPackage spells it."""
+    """Return the name of the layer, in the upper and lower case of an existing GeoPackage."""
     name = layer_name(place, layer)
     has_layers = output_layer(place, layer) is not None and isinstance(place, Path) and is_sqlite(place)
     return check_layer(Path(str(place)), name) if has_layers else name
 
 
 def _write(frame: gpd.GeoDataFrame, path: Path, layer: str, provenance: dict[str, Any] | None) -> None:
-    """Write features to a new file, or as a layer into one that is there."""
+    """Write features to a new file, or as a layer into an existing GeoPackage."""
     import shapely
 
     written_as = SUFFIXES[path.suffix.lower()]
@@ -208,14 +223,14 @@ def _write(frame: gpd.GeoDataFrame, path: Path, layer: str, provenance: dict[str
 
 def _chunks(table: pa.Table, geometries: NDArray[np.object_]) -> Iterator[Chunk]:
     for start in range(0, len(geometries), GROUP_ROWS):
-        # A frame without columns has rows all the same.
+        # The rows are counted by geometries, because a table without columns has no rows.
         yield table.slice(start, GROUP_ROWS), geometries[start : start + GROUP_ROWS]
 
 
 def declared_type(types: Iterable[str], *, has_z: bool = False) -> str:
-    """Return the type of geometry that a file declares for features of some types.
+    """Return the geometry type that a file declares for features of some types.
 
-    Polygons are declared as multipolygons in any case, so that it does not depend on the objects that were found.
+    Polygons are always declared as multipolygons, so that the declared type does not depend on which objects were found.
     """
     found = set(types) or {"Polygon"}
     multi = {_MULTI.get(one, one) for one in found}
@@ -226,7 +241,7 @@ def declared_type(types: Iterable[str], *, has_z: bool = False) -> str:
 
 
 def with_type(frame: gpd.GeoDataFrame, kind: str) -> gpd.GeoDataFrame:
-    """Return features with geometries of a declared type, and none where they are empty."""
+    """Return features with geometries of a declared type; empty geometries become None."""
     import geopandas as gpd
 
     geometries = promoted(np.asarray(frame.geometry.array, dtype=object), kind)
@@ -234,7 +249,7 @@ def with_type(frame: gpd.GeoDataFrame, kind: str) -> gpd.GeoDataFrame:
 
 
 def promoted(geometries: NDArray[np.object_], kind: str) -> NDArray[np.object_]:
-    """Return geometries as those of a declared type: single ones as one part of several, None where they are empty."""
+    """Return geometries converted to a declared type: single parts become multiparts, and empty geometries become None."""
     import shapely
 
     result = np.array(geometries, dtype=object)
@@ -259,15 +274,16 @@ def write_chunks(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: 
     schema : pyarrow.Schema
         Of the columns other than the geometry.
     chunks : iterable of Chunk
-        Taken one at a time.
+        The groups; one at a time is in memory.
     path : Path
-        A new file; or a GeoPackage, of which a layer of the same name is replaced.
+        A new file; or a GeoPackage, in which a layer of the same name is replaced.
     about : Description
+        Properties of the file.
 
     Returns
     -------
     int
-        How many features there are.
+        Number of features.
 
     Raises
     ------
@@ -290,7 +306,7 @@ def write_chunks(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: 
 
 
 class _Counted:
-    """Groups of features in their declared type, counted as they are taken."""
+    """An iterable of groups of features in their declared type, which counts the features."""
 
     def __init__(self, chunks: Iterable[Chunk], kind: str) -> None:
         self._chunks, self._kind = chunks, kind
@@ -311,7 +327,7 @@ def _write_gdal(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: D
     import pyogrio
     import shapely
 
-    # The fields' own metadata would make pyogrio look for the CRS there.
+    # pyogrio would look for the CRS in the metadata of the fields, so that is removed.
     whole = pa.schema([*(field.remove_metadata() for field in schema), pa.field(about.geometry, pa.binary())])
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -338,7 +354,7 @@ def _write_gdal(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: D
 
 def _creation_options(names: list[str], about: Description) -> dict[str, str]:
     if about.written_as == "FlatGeobuf":
-        # An index over features that are nowhere cannot be made.
+        # FlatGeobuf cannot index features without geometry.
         return {"SPATIAL_INDEX": "NO"} if about.has_gaps else {}
     taken = {name.lower() for name in names}
     key = next(name for name in ("fid", "samgeo_fid", *(f"samgeo_fid_{n}" for n in range(len(taken) + 1))) if name not in taken)

@@ -1,4 +1,4 @@
 """SAM 1 of any size: image encoder, prompt encoder, mask decoder and checkpoints.
 
-Checkpoint files of the published layouts enter; a `Segmenter` leaves.
+The package takes checkpoint files in the published layouts, and returns a `Segmenter`.
 """

@@ -1,4 +1,4 @@
-"""What distinguishes one SAM 1 model from another, and how it is read off the shapes of a checkpoint's tensors."""
+"""Sizes of a SAM 1 model, and how they are derived from the shapes of a checkpoint's tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Architecture:
     Attributes
     ----------
     width, depth, heads, mlp_width : int
-        Of the image encoder's vision transformer.
+        Sizes of the vision transformer in the image encoder.
     global_blocks : tuple of int
         Indices of the blocks that attend to the whole grid; the others attend within windows.
     window : int
@@ -29,15 +29,15 @@ class Architecture:
     patch, grid : int
         Side of a patch in pixels, and of the grid in patches.
     relative_positions, qkv_bias : bool
-        Whether attention has decomposed relative positions, and its projections a bias.
+        Whether attention has decomposed relative positions, and whether its projections have a bias.
     prompt_width : int
         Channels of the embedding, the prompts and the decoder.
     mask_channels : int
-        Channels in the middle of the mask prompt's convolutions.
+        Channels between the convolutions of the mask prompt.
     decoder_depth, decoder_heads, decoder_mlp_width, decoder_inner_width : int
-        Of the two-way transformer; the inner width is that of attention between tokens and image.
+        Sizes of the two-way transformer. The inner width is that of the attention between tokens and image.
     mask_tokens : int
-        One for the single mask and one for each of several.
+        Number of mask tokens: one for the single mask and one for each candidate of an ambiguous prompt.
     iou_depth, iou_width : int
         Layers and hidden units of the IoU head.
     """
@@ -68,16 +68,16 @@ class Architecture:
         return self.grid * self.patch
 
     def to_json(self) -> str:
-        """Return the sizes as a JSON object, which can serve as the hints of ``from_shapes``."""
+        """Return the sizes as a JSON object, which can be used as the hints of ``from_shapes``."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_shapes(cls, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Architecture:
-        """Read the sizes off the shapes of tensors that have the official names.
+        """Derive the sizes from the shapes of tensors that have the official names.
 
-        The number of heads follows from the width of the relative positions, and global blocks from their length. What no
-        tensor tells is taken from ``hints``: the heads of the decoder (8 by default), and, for a model without relative
-        positions, ``heads``, ``window`` and ``global_blocks``.
+        The number of heads follows from the width of the relative positions, and the global blocks from their length. Sizes
+        that cannot be derived are taken from ``hints``: the heads of the decoder (8 by default), and, for a model without
+        relative positions, ``heads``, ``window`` and ``global_blocks``.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class Architecture:
         Raises
         ------
         CheckpointError
-            If a tensor that tells a size is missing or has an impossible shape.
+            If a tensor that determines a size is missing or has an impossible shape.
         """
         hints = hints or {}
         decoder_heads = _whole(hints, "decoder_heads") if "decoder_heads" in hints else 8

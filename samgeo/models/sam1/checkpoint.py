@@ -1,4 +1,4 @@
-"""Checkpoint files of SAM 1 to verified weights, without ever running what a file says."""
+"""Reading of SAM 1 checkpoint files to verified weights, without running code from the files, and writing of such files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from samgeo.models.sam1.model import Sam, SamNetwork
 
 __all__ = ["Checkpoint", "build_network", "file_digest", "load_checkpoint", "save_checkpoint"]
 
-# Where training scripts put the weights among other things.
+# Keys under which training scripts store the weights in a larger dictionary.
 WRAPPERS = ("model", "state_dict", "model_state", "model_state_dict")
-# What transformers looks for in a folder, in its order.
+# Names of the weights file in a folder, in the order in which transformers looks for them.
 WEIGHTS_IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
-# Under this key our own files record their architecture.
+# Metadata key of the architecture in files that samgeo writes.
 ARCHITECTURE_KEY = "samgeo.architecture"
 
 
@@ -38,9 +38,9 @@ class Checkpoint:
     Attributes
     ----------
     weights : dict of str to tensor
-        float32 on the CPU, by official name: exactly those that the architecture has.
+        float32 on the CPU, by official name: exactly the tensors of the architecture.
     architecture : Architecture
-        Read off the weights.
+        Derived from the weights.
     digest : str
         sha256 of the file, in hexadecimal.
     path : Path
@@ -62,17 +62,17 @@ def file_digest(path: Path) -> str:
 def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     """Read a checkpoint of SAM 1.
 
-    The layouts are the official one, that of Hugging Face's ``SamModel`` and what ``save_checkpoint`` writes; the containers
-    are safetensors and torch's own, told apart by their content. Files of torch are read with ``weights_only``, so that
-    nothing in them is run.
+    The official layout, the layout of Hugging Face's ``SamModel`` and the layout of ``save_checkpoint`` are read, from
+    safetensors files and torch files; the content of a file decides which it is. Torch files are read with ``weights_only``, so
+    that no code in them is run.
 
     Parameters
     ----------
     path : str or Path
-        A file, or a folder that has ``model.safetensors`` or ``pytorch_model.bin``. A ``config.json`` beside either is used
-        for what tensors do not tell.
+        A file, or a folder that has ``model.safetensors`` or ``pytorch_model.bin``. A ``config.json`` in the same folder gives
+        the sizes that cannot be derived from the tensors.
     sha256 : str, optional
-        Digest that the file must have, or the beginning of one.
+        Expected digest of the file, or the beginning of it.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
 
 
 def build_network(checkpoint: Checkpoint) -> SamNetwork:
-    """Return a network with the weights of a checkpoint, which it then owns."""
+    """Return a network with the weights of a checkpoint. The network uses the tensors of the checkpoint without a copy."""
     with torch.device("meta"):
         network = SamNetwork(checkpoint.architecture)
     network.load_state_dict(checkpoint.weights, assign=True)
@@ -111,14 +111,14 @@ def build_network(checkpoint: Checkpoint) -> SamNetwork:
 
 
 def save_checkpoint(network: SamNetwork | Sam, path: str | Path) -> None:
-    """Write the weights of a network as safetensors, with official names and the architecture in the metadata.
+    """Write the weights of a network as safetensors, with official names and with the architecture in the metadata.
 
     Parameters
     ----------
     network : SamNetwork or Sam
-        What to write.
+        The network.
     path : str or Path
-        Where to; replaced at once when everything is written.
+        The file. An existing file is replaced when everything is written.
     """
     network = network.network if isinstance(network, Sam) else network
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -156,7 +156,7 @@ def _json_object(text: str, what: str) -> dict[str, Any]:
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors of a file by its own names, and the architecture recorded in it, empty if there is none."""
+    """Return the tensors of a file by the names in the file, and the architecture in its metadata, which may be empty."""
     with file.open("rb") as stream:
         head = stream.read(256)
     if head[8:9] == b"{":
@@ -218,7 +218,7 @@ def _read_torch(file: Path, *, mmap: bool) -> dict[str, Tensor]:
 
 
 def _verify(weights: Mapping[str, Tensor], architecture: Architecture) -> None:
-    # A recorded or misread size may be absurd; on the meta device a network of any size costs nothing.
+    # The sizes may be wrong and huge. On the meta device a network of any size takes no memory.
     with torch.device("meta"):
         expected = SamNetwork(architecture).state_dict()
     missing = [name for name in expected if name not in weights]

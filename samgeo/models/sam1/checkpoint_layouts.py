@@ -1,4 +1,4 @@
-"""Names of tensors: from the layouts that SAM 1 checkpoints are published in to the official one."""
+"""Conversion of tensor names from the published layouts of SAM 1 checkpoints to the official layout."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from samgeo.errors import CheckpointError
 
 __all__ = ["hints_from_config", "official_names"]
 
-# What wrappers (DataParallel, Lightning, training scripts) put before every name.
+# Prefixes that wrappers (DataParallel, Lightning, training scripts) add to every name.
 PREFIXES = ("module.", "model.", "sam.")
 
-# Hugging Face's name to the official one, applied in order; each whole name is rewritten by every rule that matches.
+# Rules from the names of Hugging Face to the official names. All rules are applied to each name, in order.
 RULES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -52,17 +52,18 @@ HEAD = re.compile(
 def official_names(names: Iterable[str]) -> dict[str, str]:
     """Return the official name for each name of a checkpoint.
 
-    Names that are official already stay as they are, and so do names that no layout has.
+    Official names stay unchanged, and so do names that no layout has.
 
     Parameters
     ----------
     names : iterable of str
-        In the official layout or Hugging Face's, with or without a wrapper's prefix before all of them.
+        In the official layout or that of Hugging Face, with or without the prefix of a wrapper before all of them.
 
     Returns
     -------
     dict of str to str
-        In the order given. Two names may share an official one: Hugging Face's layout has the random frequencies twice.
+        In the given order. Two names may have the same official name: the layout of Hugging Face holds the random frequencies
+        twice.
     """
     given = list(names)
     bare = _without_prefix(given)
@@ -73,7 +74,7 @@ def official_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def hints_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the ``config.json`` of a Hugging Face model tells that the shapes of its tensors do not.
+    """Return those sizes from the ``config.json`` of a Hugging Face model that cannot be derived from its tensors.
 
     Parameters
     ----------

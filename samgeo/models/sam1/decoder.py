@@ -1,4 +1,4 @@
-"""SAM's mask decoder: tokens and image attend to each other, then each mask token paints its mask."""
+"""SAM's mask decoder: tokens and image attend to each other, then each mask token predicts its mask."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from samgeo.models.sam1.encoder import ChannelNorm, Mlp
 
 __all__ = ["MaskDecoder"]
 
-# A processor upscales no more prompts together than its caches hold: a prompt is 12 MB of pixels.
+# Number of prompts that a CPU upscales at once. The pixels of one prompt take 12 MB, about as much as the CPU caches hold.
 PAINT_AT_ONCE = 1
 
 
 class MaskDecoder(nn.Module):
-    """Image embedding and prompt tokens to masks and their predicted IoU.
+    """Decoder from the image embedding and prompt tokens to masks and their predicted IoU.
 
-    The heads that predict IoU and paint masks stay in float32, see ``keep_heads_exact``.
+    The heads for the IoU and the masks stay in float32, see ``keep_heads_exact``.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Head([width, *[a.iou_width] * (a.iou_depth - 1), a.mask_tokens])
 
     def keep_heads_exact(self) -> None:
-        """Put the IoU head and the painting heads in float32, after the model was put in another type."""
+        """Convert the IoU head and the mask heads back to float32, after the model was converted to another type."""
         self.iou_prediction_head.float()
         self.output_hypernetworks_mlps.float()
 
@@ -59,9 +59,9 @@ class MaskDecoder(nn.Module):
         Parameters
         ----------
         image : tensor, shape (1 or P, C, g, g)
-            Embedding plus dense prompt; one for all prompts where they share it.
+            Embedding plus dense prompt; with one row if all prompts share it.
         positions : tensor, shape (g * g, C)
-            Encoded centres of the embedding's cells.
+            Encoded centres of the cells of the embedding.
         prompts : tensor, shape (P, T, C)
             Prompt tokens.
 
@@ -70,6 +70,7 @@ class MaskDecoder(nn.Module):
         tokens : tensor of float32, shape (P, 1 + mask tokens, C)
             The IoU token, then the mask tokens.
         cells : tensor, shape (P, C, g, g)
+            The image after attention, for each prompt.
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
@@ -89,12 +90,12 @@ class MaskDecoder(nn.Module):
         return torch.cat([self._paint(weights[part], cells[part]) for part in parts])
 
     def _paint(self, weights: Tensor, cells: Tensor) -> Tensor:
-        """Upscale ``(P, C, g, g)`` cells; paint with ``(P, M, c)`` weights."""
+        """Upscale the cells ``(P, C, g, g)``, and multiply them with the weights ``(P, M, c)`` of the masks."""
         first, second = (cast(nn.ConvTranspose2d, self.output_upscaling[layer]) for layer in (0, 3))
         norm = cast(ChannelNorm, self.output_upscaling[1])
         prompts, width, grid, _ = cells.shape
-        # Transposed convolutions of stride 2 are matrix products that give each cell its four pixels. Pixels stay with their
-        # cells until the masks are painted: what is then put in rows is a channel a mask.
+        # Transposed convolutions of stride 2 are matrix products that give each cell its four pixels. The pixels are kept in
+        # the order of the cells until the masks are computed, because only one channel a mask must then be reordered.
         pixels = _divide(cells.permute(0, 2, 3, 1).reshape(-1, width), first)
         pixels = functional.gelu(nn.LayerNorm.forward(norm, pixels))
         pixels = functional.gelu(_divide(pixels, second)).float()
@@ -104,13 +105,13 @@ class MaskDecoder(nn.Module):
 
 
 def _divide(cells: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
-    """Give ``(N, C)`` cells their four pixels each, ``(4 N, c)``: right of each other, then below."""
+    """Split cells ``(N, C)`` into four pixels each, ``(4 N, c)``, in the order of rows within a cell."""
     pixels = cells @ layer.weight.permute(0, 2, 3, 1).flatten(1)
     return pixels.view(-1, layer.out_channels) + cast(Tensor, layer.bias)
 
 
 class TwoWayTransformer(nn.Module):
-    """Tokens attend to the image and the image to the tokens."""
+    """A transformer in which tokens attend to the image and the image to the tokens."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ class TwoWayTransformer(nn.Module):
 
 
 class TwoWayLayer(nn.Module):
-    """Self-attention of tokens, tokens to image, an MLP on tokens, image to tokens."""
+    """A layer of four steps: self-attention of tokens, tokens to image, an MLP on tokens, image to tokens."""
 
     def __init__(self, architecture: Architecture, *, first: bool) -> None:
         super().__init__()
@@ -144,7 +145,7 @@ class TwoWayLayer(nn.Module):
         self.norm4 = nn.LayerNorm(width)
 
     def forward(self, queries: Tensor, cells: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return new queries and cells; ``tokens`` are the queries' positions and ``positions`` the cells'."""
+        """Return new queries and cells; ``tokens`` are the positions of the queries, ``positions`` those of the cells."""
         if self.first:
             queries = read_tokens(self.self_attn.projections, queries, queries)
         else:
@@ -159,7 +160,7 @@ class TwoWayLayer(nn.Module):
 
 
 class Attention(nn.Module):
-    """The layers of an attention over ``inner`` channels; see ``samgeo.models.sam1.attention`` for what is done with them."""
+    """The layers of an attention over ``inner`` channels; `samgeo.models.sam1.attention` computes the attention."""
 
     def __init__(self, architecture: Architecture, inner: int) -> None:
         super().__init__()
@@ -172,7 +173,7 @@ class Attention(nn.Module):
 
     @property
     def projections(self) -> Projections:
-        """The layers, to attend with."""
+        """The layers, as the functions of `samgeo.models.sam1.attention` take them."""
         return Projections(self.q_proj, self.k_proj, self.v_proj, self.out_proj, self.heads)
 
 

@@ -1,4 +1,4 @@
-"""SAM's image encoder: a vision transformer whose blocks attend within windows, a few of them to the whole image."""
+"""SAM's image encoder: a vision transformer whose blocks attend within windows, and a few of them to the whole image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Mlp(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Normalised images to embeddings.
+    """Encoder from normalised images to embeddings.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class ImageEncoder(nn.Module):
         Parameters
         ----------
         images : tensor, shape (B, 3, S, S)
-            Normalised, the padding zero.
+            Normalised; the padding is zero.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class ImageEncoder(nn.Module):
 
 
 class Block(nn.Module):
-    """A transformer block over ``(B, H, W, C)``; ``window`` is 0 for a global one."""
+    """A transformer block over ``(B, H, W, C)``; ``window`` is 0 for a block with global attention."""
 
     def __init__(self, architecture: Architecture, window: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Block(nn.Module):
     def _in_windows(self, x: Tensor) -> Tensor:
         B, H, W, C = x.shape
         side = self.window
-        # Zeros past the grid take part in attention, as in the reference: they are keys with the projection's bias.
+        # As in the reference, zeros past the grid take part in attention: after the projection they are keys equal to its bias.
         x = functional.pad(x, (0, 0, 0, -W % side, 0, -H % side))
         rows, columns = x.shape[1] // side, x.shape[2] // side
         windows = x.view(B, rows, side, columns, side, C).transpose(2, 3).reshape(-1, side, side, C)
@@ -112,9 +112,9 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Self-attention over a square grid, with decomposed relative positions.
 
-    Adding ``q . r_y + q . r_x`` to the attention logits is the same as appending these numbers to the queries, and to the
-    keys a one in the place of their row and of their column. Fused attention then needs no bias tensor, which at 64 x 64
-    patches would be the largest tensor of the encoder.
+    The position terms ``q . r_y + q . r_x`` are not added to the attention logits as a bias. They are appended to the queries,
+    and the keys get a one in the place of their row and of their column, which gives the same logits. Fused attention then
+    needs no bias tensor, which at 64 x 64 patches would be the largest tensor of the encoder.
     """
 
     def __init__(self, architecture: Architecture, side: int) -> None:
@@ -138,7 +138,7 @@ class Attention(nn.Module):
             where = _one_hot_positions(H, W, x).expand(B, self.heads, -1, -1)
             q = torch.cat([q * width**-0.5, rows, columns], dim=-1)
             k = torch.cat([k, where], dim=-1)
-            # Fused kernels want values as wide as queries and keys.
+            # Fused kernels require values that are as wide as queries and keys.
             v = functional.pad(v, (0, H + W))
             x = functional.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :width]
         else:
@@ -154,13 +154,13 @@ class Attention(nn.Module):
 
 
 def _relative(table: Tensor, side: int) -> Tensor:
-    """Return ``(side, side, C)``: the table's row for each query and key."""
+    """Return the row of the table for each query and key, ``(side, side, C)``."""
     position = torch.arange(side, device=table.device)
     return table[position[:, None] - position[None, :] + side - 1]
 
 
 def _one_hot_positions(H: int, W: int, like: Tensor) -> Tensor:
-    """Return ``(H * W, H + W)``: for each cell a one for its row and a one for its column."""
+    """Return ``(H * W, H + W)``, with a one for the row and a one for the column of each cell."""
     rows = torch.eye(H, dtype=like.dtype, device=like.device).repeat_interleave(W, 0)
     columns = torch.eye(W, dtype=like.dtype, device=like.device).repeat(H, 1)
     return torch.cat([rows, columns], dim=1)

@@ -1,4 +1,4 @@
-"""SAM 1 of any size behind the one door."""
+"""SAM 1 of any size as a ``Segmenter``."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from samgeo.models.sam1.prompt_encoder import EncodedPrompts, PromptEncoder
 
 __all__ = ["Embedding", "EncodedPrompts", "Sam", "SamNetwork"]
 
-# Decoding holds about this many bytes of activations (on CUDA, a share of what is free), and for each prompt as many as
-# eight image-sized maps.
+# Decoding holds at most about this many bytes of activations (on CUDA a share of the free memory). Each prompt needs about
+# MAPS_A_PROMPT maps of the size of the embedding.
 DECODE_BYTES = 1 << 30
 MAPS_A_PROMPT = 8.3
 
-# Encoding does so too, with as many maps of the encoder's width for each window.
+# The same for encoding, where each window needs about MAPS_A_WINDOW maps of the encoder's width.
 ENCODE_BYTES = 1 << 30
 MAPS_A_WINDOW = 32
 
@@ -52,7 +52,7 @@ class SamNetwork(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """What SAM's image encoder made of some windows.
+    """Embeddings of some windows, from SAM's image encoder.
 
     Attributes
     ----------
@@ -72,23 +72,23 @@ class Embedding:
 
 
 class Sam:
-    """SAM 1 as a ``Segmenter``: any width and depth, on any device, in float32 or bfloat16.
+    """SAM 1 of any width and depth as a ``Segmenter``, on any device, in float32 or bfloat16.
 
     It holds no state between calls and may be called from several threads at once.
 
     Parameters
     ----------
     network : SamNetwork
-        With its weights, in float32. It is moved and converted in place.
+        The network with its weights, in float32. It is moved and converted in place.
     name : str
-        For provenance.
+        Name of the model, for provenance.
     digest : str
-        Of the weights. In bfloat16 the type is appended to it, because rounded weights are other weights.
+        Digest of the weights. In bfloat16 the name of the type is appended to it, because rounding changes the weights.
     device : torch.device, default cpu
         Where to run.
     dtype : torch.dtype, default torch.float32
-        What the image encoder and the decoder's transformer compute in. Coordinates, predicted IoU and logits are always
-        float32.
+        Type in which the image encoder and the transformer of the decoder compute. Coordinates, predicted IoU and logits are
+        always float32.
     """
 
     def __init__(
@@ -123,8 +123,8 @@ class Sam:
         images : ndarray of uint8, shape (B, S, S, 3)
             RGB.
         sizes : ndarray of int, shape (B, 2), optional
-            True height and width of each image in its top left corner; what is right of it and below is padding, whatever
-            it holds. All of it is image by default.
+            True height and width of each image, which lies in the top left corner of its square; the rest is padding, and its
+            values are ignored. By default there is no padding.
 
         Returns
         -------
@@ -166,6 +166,7 @@ class Sam:
         logits : tensor of float32, shape (P, 3 or 1, S / 4, S / 4)
             Masks 1 to 3 of SAM with ``multimask``, mask 0 without (for the usual patch of 16 pixels).
         predicted_iou : tensor of float32, shape (P, 3 or 1)
+            Predicted IoU of each mask.
 
         Raises
         ------
@@ -198,7 +199,7 @@ class Sam:
         min_iou: float,
         multimask: bool = True,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor, NDArray[np.float32]]:
-        """Segment points, drawing only what passes; see ``samgeo.models.protocols.Gating``."""
+        """Segment points, and draw only the candidates that pass; see ``samgeo.models.protocols.Gating``."""
         features = self._features(embedding)
         prompts = EncodedPrompts.of(points, labels, None, None, low=self._low, device=self.device)
         kept = self._kept(multimask)
@@ -220,15 +221,15 @@ class Sam:
         return prompt.cpu().numpy(), token.cpu().numpy(), torch.cat(logits), predicted_iou[passing].cpu().numpy()
 
     def pack(self, embedding: Embedding) -> dict[str, NDArray[Any]]:
-        """Turn one window's embedding into arrays to keep; see ``samgeo.models.embedding_packing``."""
+        """Convert the embedding of one window to arrays that can be stored; see ``samgeo.models.embedding_packing``."""
         return to_halves(embedding)
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Embedding:
-        """Turn arrays from ``pack`` into an embedding."""
+        """Convert arrays from ``pack`` to an embedding."""
         return from_halves(Embedding, arrays, device=self.device, dtype=self.dtype)
 
     def rounded(self, embedding: Embedding) -> Embedding:
-        """Do what ``unpack`` of ``pack`` does, where the embedding is."""
+        """Return the embedding that ``unpack(pack(embedding))`` returns, without leaving the device."""
         return Embedding(embedding.features.to(torch.float16).to(self.dtype))
 
     @torch.inference_mode()

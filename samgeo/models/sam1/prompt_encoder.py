@@ -1,4 +1,4 @@
-"""SAM's prompt encoder: points, boxes and masks to what the decoder attends to."""
+"""SAM's prompt encoder: points, boxes and masks are encoded as tokens and as a dense map."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EncodedPrompts:
     points : tensor of float32, shape (P, N, 2), optional
         x and y in input pixels, continuous: the centre of the first pixel is (0.5, 0.5).
     labels : tensor of float32, shape (P, N), optional
-        1 foreground, 0 background, -1 padding; with ``points``.
+        1 foreground, 0 background, -1 padding. Given together with ``points``.
     boxes : tensor of float32, shape (P, 4), optional
         x0, y0, x1, y1.
     masks : tensor of float32, shape (P, low, low), optional
@@ -43,7 +43,7 @@ class EncodedPrompts:
 
     @classmethod
     def of(cls, points: Any, labels: Any, boxes: Any, masks: Any, *, low: int, device: torch.device) -> EncodedPrompts:
-        """Check that prompts fit each other and masks of ``low`` pixels, and move them to the device."""
+        """Check that prompts fit each other and that masks have a side of ``low`` pixels, and move them to the device."""
         if (points is None) != (labels is None):
             raise OptionError("points and labels go together: give 1 (foreground), 0 (background) or -1 (padding) a point.")
         shapes = {"points": (None, 2), "labels": (None,), "boxes": (4,), "masks": (low, low)}
@@ -72,7 +72,7 @@ class EncodedPrompts:
 
 
 class FourierPositions(nn.Module):
-    """Positions as sines and cosines of random frequencies (Tancik et al., 2020)."""
+    """Encoding of positions as sines and cosines of random frequencies (Tancik et al., 2020)."""
 
     positional_encoding_gaussian_matrix: Tensor
 
@@ -87,9 +87,9 @@ class FourierPositions(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Prompts to tokens and to a dense map.
+    """Encoder from prompts to tokens and to a dense map.
 
-    It stays in float32 whatever the rest of the model runs in: in bfloat16 a coordinate may be off by a whole pixel.
+    It stays in float32 whatever the type of the rest of the model: in bfloat16 a coordinate may be off by a whole pixel.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class PromptEncoder(nn.Module):
     def tokens(self, prompts: EncodedPrompts) -> list[Tensor]:
         """Encode points and boxes as tensors of shape ``(P, T, C)``, one for each kind of prompt.
 
-        Points without a box are followed by a padding token, as SAM was trained.
+        Points without a box are followed by a padding token, as in the training of SAM.
         """
         found = []
         if prompts.points is not None and prompts.labels is not None:

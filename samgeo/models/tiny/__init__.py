@@ -1,6 +1,6 @@
-"""The bundled model, small enough for the processor of a laptop and for the package.
+"""The bundled model, which is small enough for the CPU of a laptop and for the package itself.
 
-Its weights are a file of the package. A `Segmenter` leaves, or a network to train further.
+Its weights are a file of the package. The functions return a `Segmenter`, or a network for further training.
 """
 
 import lazy_loader

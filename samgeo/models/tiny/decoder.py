@@ -1,4 +1,4 @@
-"""The light half of the bundled network, up to the predicted IoU: tokens and image attend to each other."""
+"""The decoder of the bundled network, up to the predicted IoU: tokens and image attend to each other."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from samgeo.models.tiny.prompt_encoder import Prompted, Window
 
 __all__ = ["Decoded", "Decoder"]
 
-# Most cells are not covered, and an object may be much smaller than one.
+# EMPTY shifts the coverage logits towards zero coverage, because most cells are not covered. LEAST_CELLS is added to the
+# covered area, in cells, because an object may be much smaller than a cell.
 EMPTY, LEAST_CELLS = 4.0, 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """What the decoder made of ``P`` prompts.
+    """Results of the decoder for ``P`` prompts.
 
     Attributes
     ----------
     weights : tensor of float32, shape (P, M, c)
-        Of the stride-4 channels for each candidate mask: the single mask, then the candidates of an ambiguous prompt.
+        Weights of the stride-4 channels for each candidate mask: the single mask, then the candidates of an ambiguous prompt.
     image : tensor, shape (P, pixels, C)
-        The window at stride 16 as each prompt sees it.
+        The window at stride 16 after attention, for each prompt.
     predicted_iou : tensor of float32, shape (P, M)
         From 0 to 1.
     coverage : tensor of float32, shape (P, M, pixels), or None
-        Logits of the share of each stride-16 cell that each candidate will cover, as far as is known before it is drawn.
+        Logits of the predicted share of each stride-16 cell that each candidate covers.
     """
 
     weights: Tensor
@@ -40,7 +41,7 @@ class Decoded:
 
 
 class _TwoWayBlock(nn.Module):
-    """Tokens read each other and the image, then the image reads the tokens and its neighbourhood."""
+    """A block in which tokens attend to each other and to the image, then the image to the tokens and to its neighbourhood."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -55,7 +56,7 @@ class _TwoWayBlock(nn.Module):
         self.neighbourhood = DepthwiseConv(width, 3, residual=True)
 
     def forward(self, tokens: Tensor, image: Tensor, positions: Tensor, image_positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the tokens and the image, each of the shape it had."""
+        """Return the tokens and the image, in their shapes."""
         tokens = self.norm_tokens(tokens + read_tokens(self.among_tokens.projections, tokens + positions, tokens))
         read = read_image(self.tokens_to_image.projections, tokens + positions, image, image_positions)
         tokens = self.norm_read(tokens + read)
@@ -67,16 +68,16 @@ class _TwoWayBlock(nn.Module):
 
 
 class Quality(nn.Module):
-    """Judges each candidate before it is drawn, by its token and by what the image holds where it will be.
+    """Head that judges each candidate before it is drawn, from its token and from the image where the candidate is expected.
 
-    Its last layer is zero when new, so that it changes nothing until it is trained.
+    Its last layer is initialised with zeros, so that it changes nothing until it is trained.
 
     Parameters
     ----------
     width : int
-        Of a token and of a stride-16 pixel.
+        Channels of a token and of a stride-16 pixel.
     hidden : int
-        Of its perceptron.
+        Hidden channels of its perceptron.
     """
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -86,7 +87,7 @@ class Quality(nn.Module):
         zeroed(self.score[-1])
 
     def forward(self, overall: Tensor, candidates: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what to add to the logits of predicted IoU, shape (P, M), and the coverage, shape (P, M, pixels)."""
+        """Return the addend to the logits of predicted IoU, shape (P, M), and the coverage, shape (P, M, pixels)."""
         coverage = self.cover(candidates) @ image.transpose(1, 2) * image.shape[-1] ** -0.5 - EMPTY
         shares = torch.sigmoid(coverage)
         area = shares.sum(-1, keepdim=True) + LEAST_CELLS
@@ -95,20 +96,20 @@ class Quality(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Prompts and a window to mask tokens and their predicted IoU.
+    """Decoder from prompts and a window to mask weights and their predicted IoU.
 
     Parameters
     ----------
     width : int
-        Of a token and of a stride-16 pixel.
+        Channels of a token and of a stride-16 pixel.
     heads, depth, hidden : int
-        Of the attention, of the stack of two-way blocks, and of their perceptrons.
+        Heads of the attention, number of two-way blocks, and hidden channels of their perceptrons.
     masks : int
-        Candidates a prompt, the single mask included.
+        Candidates for each prompt, including the single mask.
     drawn : int
         Channels at stride 4.
     quality : int
-        Hidden channels of the head that judges each candidate by itself; 0 for none.
+        Hidden channels of the head that judges each candidate; 0 for none.
     """
 
     def __init__(self, width: int, *, heads: int, depth: int, hidden: int, masks: int, drawn: int, quality: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""The heavy half of the bundled network: a MobileNetV2 trunk and a feature pyramid at strides 16, 8 and 4."""
+"""The image encoder of the bundled network: a MobileNetV2 trunk and a feature pyramid at strides 16, 8 and 4."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TAPS = {3: 24, 6: 32, 13: 96, 17: 320}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """What the encoder knows of ``B`` windows of side ``S``; ``features[i]`` is one window's.
+    """Embeddings of ``B`` windows of side ``S``; ``features[i]`` is the embedding of one window.
 
     Attributes
     ----------
     stride16, stride8, stride4 : tensor, shape (B, S / stride, S / stride, C)
         The feature pyramid.
     similar16, similar8, similar4 : tensor, shape (B, S / stride, S / stride, C)
-        Unit vectors, whose dot product says how alike two pixels are.
+        Unit vectors. The dot product of two of them measures how similar two pixels are.
     """
 
     stride16: Tensor
@@ -52,14 +52,14 @@ class Features:
 
 
 class _SameConv(nn.Conv2d):
-    """A 3 x 3 convolution of stride 2 that pads right and below only, as the trunk was first trained to."""
+    """A 3 x 3 convolution of stride 2 that pads only on the right and below, as in the first training of the trunk."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         return super().forward(functional.pad(pixels, (0, 1, 0, 1)))
 
 
 class _InvertedResidual(nn.Module):
-    """MobileNetV2's block, batch normalisation folded: widen, filter each channel, narrow."""
+    """The block of MobileNetV2 with folded batch normalisation: widen, filter each channel, narrow."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _Trunk(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return ``(B, C, H, W)`` at strides 4, 8, 16 and 32."""
+        """Return the layers ``(B, C, H, W)`` at strides 4, 8, 16 and 32."""
         pixels = functional.relu6(self.stem(images))
         taps = []
         for layer, block in enumerate(self.blocks, start=1):
@@ -105,20 +105,20 @@ class _Trunk(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Images to `Features`.
+    """Encoder from images to `Features`.
 
     Parameters
     ----------
     channels : (int, int, int)
-        Of the pyramid at strides 16, 8 and 4.
+        Channels of the pyramid at strides 16, 8 and 4.
     similarity : (int, int, int)
-        Of the unit vectors at strides 16, 8 and 4.
+        Channels of the unit vectors at strides 16, 8 and 4.
     attend : (int, int)
-        Attention blocks at strides 32 and 16.
+        Number of attention blocks at strides 32 and 16.
     deepen : (int, int, int)
-        Convolution blocks at strides 16, 8 and 4, after the layer that each level has anyway.
+        Number of convolution blocks at strides 16, 8 and 4, in addition to the layer that each level always has.
     heads : int
-        Of the attention.
+        Heads of the attention.
     """
 
     def __init__(
@@ -146,20 +146,23 @@ class ImageEncoder(nn.Module):
         self.similar = nn.ModuleList(nn.Linear(width, unit) for width, unit in zip(channels, similarity, strict=True))
 
     def forward(self, images: Tensor) -> Features:
-        """Encode ``(B, S, S, 3)`` images of 0 to 255, padded with zeros; ``S`` is a multiple of 32."""
+        """Encode images ``(B, S, S, 3)`` of 0 to 255, padded with zeros; ``S`` must be a multiple of 32."""
         scaled = (images / 127.5 - 1).permute(0, 3, 1, 2)
         f4, f8, f16, f32 = (tap.permute(0, 2, 3, 1) for tap in self.trunk(scaled))
         at16 = self.refine16(self.lateral16(f16) + _double(self.lateral32(self.context(f32))))
         at8 = self.refine8(self.lateral8(f8) + _double(self.down8(at16)))
         at4 = self.refine4(self.lateral4(f4) + _double(self.down4(at8)))
         pyramid = [at16, at8, at4]
-        # Normalised in float32, as trained, whatever the precision of the rest.
+        # The vectors are normalised in float32, as in training, whatever the type of the rest of the network.
         unit = [functional.normalize(layer(f).float(), dim=-1) for layer, f in zip(self.similar, pyramid, strict=True)]
         return Features(*(layer.contiguous() for layer in pyramid), *unit)
 
 
 def _refining(channels: int, layers: int, deeper: Iterable[nn.Module]) -> nn.Sequential:
-    """Return what refines a level; the names of the layers that every network has do not depend on how many are added."""
+    """Return the layers that refine a level of the pyramid.
+
+    The names of the layers that every network has do not depend on how many layers are added.
+    """
     residual = {str(number): DepthwiseResidual(channels) for number in range(layers)}
     added = {"deeper": nn.Sequential(*deeper)}
     return nn.Sequential(OrderedDict[str, nn.Module]({**residual, **added, str(layers): nn.LayerNorm(channels)}))

@@ -1,10 +1,11 @@
-"""What the halves of the bundled network share: channel-last layers and the nested order of pixels.
+"""Layers that the encoder and the decoder of the bundled network share, and the nested order of pixels.
 
 Activations are channel-last, so that a 1 x 1 convolution is a ``Linear`` and a 2 x 2 convolution with stride 2 is a
 ``Linear`` over the four pixels of a cell.
 
-*Nested order* lists the pixels of a stride-4 grid cell by cell: first the stride-16 cell, row by row, then the stride-8 cell
-in it, then the pixel in that. Merging 2 x 2 pixels and splitting them again are then views, where row order would copy.
+*Nested order* lists the pixels of a stride-4 grid cell by cell: first by stride-16 cells, row by row, then by the stride-8
+cells in each of them, then by the pixels in each of those. In this order, 2 x 2 pixels are merged and split with views, where
+the order of rows would need copies.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ class DepthwiseConv(nn.Conv2d):
     Parameters
     ----------
     channels, kernel : int
-        Channels, and the side of the kernel.
+        Number of channels, and side of the kernel.
     residual : bool, default False
-        Add the input to the result. The kernel does it, without another pass through memory.
+        Whether the input is added to the result. A one is added to the middle of the kernel for this, which saves a pass
+        through memory.
     """
 
     def __init__(self, channels: int, kernel: int, *, residual: bool = False) -> None:
@@ -49,7 +51,7 @@ class DepthwiseConv(nn.Conv2d):
         self.residual = residual
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return ``(B, H, W, C)``; the permutations make a channels-last tensor of it and copy nothing."""
+        """Return ``(B, H, W, C)``; the permutations make a channels-last tensor without a copy."""
         weight = self.weight
         if self.residual:
             middle = self.kernel_size[0] // 2
@@ -61,7 +63,7 @@ class DepthwiseConv(nn.Conv2d):
 
 
 class DepthwiseResidual(nn.Module):
-    """``x + mix(relu(norm(depthwise(x))))`` over ``(B, H, W, C)``."""
+    """A block that computes ``x + mix(relu(norm(depthwise(x))))`` over ``(B, H, W, C)``."""
 
     def __init__(self, channels: int, kernel: int = 5) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class DepthwiseResidual(nn.Module):
         self.mix = nn.Linear(channels, channels)
 
     def hidden(self, pixels: Tensor) -> Tensor:
-        """Return what ``mix`` mixes, for callers that fold ``mix`` into a later product."""
+        """Return the input of ``mix``, for callers that fold ``mix`` into a later product."""
         return functional.relu(self.norm(self.depthwise(pixels)), inplace=True)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -80,13 +82,14 @@ class DepthwiseResidual(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """ConvNeXt's block (arXiv:2201.03545) over ``(B, H, W, C)``: ``x + narrow(gelu(widen(norm(depthwise(x)))))``.
+    """The block of ConvNeXt (arXiv:2201.03545) over ``(B, H, W, C)``: ``x + narrow(gelu(widen(norm(depthwise(x)))))``.
 
-    Its last layer is zero when new, so that it changes nothing until it is trained.
+    Its last layer is initialised with zeros, so that it changes nothing until it is trained.
 
     Parameters
     ----------
     channels : int
+        Number of channels.
     kernel : int, default 5
         Side of the depthwise kernel.
     times : int, default 4
@@ -106,13 +109,15 @@ class ConvolutionBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """A transformer's block over ``(B, H, W, C)``: every pixel reads all, knowing its own neighbourhood as its place.
+    """A transformer block over ``(B, H, W, C)``, in which every pixel attends to all pixels.
 
-    What it adds is zero when new, so that it changes nothing until it is trained.
+    A depthwise convolution takes the place of position encodings. The layers that add to the input are initialised with zeros,
+    so that the block changes nothing until it is trained.
 
     Parameters
     ----------
     channels, heads : int
+        Number of channels and of heads.
     times : int, default 4
         Hidden channels of its perceptron for each channel.
     """
@@ -135,7 +140,7 @@ class AttentionBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """The layers of an attention; see ``samgeo.models.sam1.attention`` for what is done with them."""
+    """The layers of an attention; `samgeo.models.sam1.attention` computes the attention."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -145,12 +150,12 @@ class Attention(nn.Module):
 
     @property
     def projections(self) -> Projections:
-        """The layers, to attend with."""
+        """The layers, as the functions of `samgeo.models.sam1.attention` take them."""
         return Projections(self.query, self.key, self.value, self.output, self.heads)
 
 
 def zeroed(layer: AnyLayer) -> AnyLayer:
-    """Return a layer whose parameters were made zero: what it adds changes nothing until it is trained."""
+    """Set the parameters of a layer to zero and return the layer; its output changes nothing until it is trained."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
@@ -162,14 +167,14 @@ def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 def nest(pixels: Tensor, levels: int) -> Tensor:
-    """Order the pixels of a grid cell by cell.
+    """Reorder the pixels of a grid from rows to nested order.
 
     Parameters
     ----------
     pixels : tensor, shape (B, H, W, ...)
         In rows; ``H`` and ``W`` are multiples of ``2 ** levels``.
     levels : int
-        How often 2 x 2 cells were divided: 2 for the stride-4 grid, 1 for the stride-8 grid.
+        Number of times that a cell is divided into 2 x 2: 2 for the stride-4 grid, 1 for the stride-8 grid.
 
     Returns
     -------
@@ -184,7 +189,7 @@ def nest(pixels: Tensor, levels: int) -> Tensor:
 
 
 def unnest(pixels: Tensor, levels: int) -> Tensor:
-    """Undo `nest` for a square grid: ``(B, S * S, ...)`` to ``(B, S, S, ...)``."""
+    """Reorder the pixels of a square grid from nested order to rows: ``(B, S * S, ...)`` to ``(B, S, S, ...)``."""
     batch, count, *rest = pixels.shape
     size = round(count**0.5)
     cells = size // 2**levels
@@ -195,16 +200,16 @@ def unnest(pixels: Tensor, levels: int) -> Tensor:
 
 
 def sample_bilinear(pixels: Tensor, xy: Tensor, stride: int) -> Tensor:
-    """Interpolate feature maps at points, with the border repeated outside.
+    """Interpolate a feature map at points; outside the map, the values at its border are used.
 
     Parameters
     ----------
-    pixels : tensor, shape (B, H, W, C)
-        Of one window or of several.
+    pixels : tensor, shape (H, W, C)
+        The feature map.
     xy : tensor, shape (P, N, 2)
-        Continuous pixels of the window. The first ``P / B`` prompts are those of the first window.
+        Points in continuous pixels of the window.
     stride : int
-        Window pixels to a feature pixel.
+        Window pixels along a side of a feature pixel.
 
     Returns
     -------

@@ -1,4 +1,7 @@
-"""Where masks will be: the decoder says which cells a candidate covers before it is drawn, and the rest need not be drawn."""
+"""Regions of a window to which drawing is limited.
+
+The decoder predicts which cells a candidate covers before the candidate is drawn; the other cells are not drawn.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,22 @@ from torch import Tensor
 
 __all__ = ["BACKGROUND", "CellRegions", "regions_of"]
 
-# Logits of what is not drawn.
+# Logit of pixels that are not drawn.
 BACKGROUND = -12.0
 
-# A stride-16 cell may hold something of a candidate if the decoder expects that this share of it is covered. With less, more
-# is drawn than is needed; with more, more often than now a candidate is seen to go on, and drawn again.
+# A stride-16 cell is drawn if the predicted share that is covered reaches this value. With a smaller value, more cells are
+# drawn than needed. With a larger value, more candidates extend past their region and must be drawn again.
 LEAST_SHARE = 0.03
 
-# Cells around those, which are drawn too. A pixel depends on less than one and a half cells at each side, so that the outer
-# six pixels at stride 4 are not what they would be in the whole window.
+# Number of cells around those that are drawn too. A pixel depends on less than one and a half cells on each side, so the outer
+# INEXACT_PX pixels at stride 4 of a region differ from those of the whole window.
 HALO = 2
 INEXACT_PX = 6
 
-# A candidate goes on past its region if it has a higher logit on the border of it.
+# A candidate extends past its region if it has a higher logit on the border of the region.
 LEAST_LOGIT = -1.5
 
-# Sides of regions in cells. Those of one side are drawn together.
+# Sides of regions in cells. Regions of the same side are drawn together.
 SIDES = (7, 8, 10, 12, 16, 20, 24)
 
 
@@ -36,11 +39,11 @@ class CellRegions:
     Attributes
     ----------
     rows : tensor of int64, shape (R,)
-        Which prompts.
+        Numbers of the prompts.
     top, left : tensor of int64, shape (R,)
-        Where they begin, in cells of stride 16.
+        Upper left corner of each square, in cells of stride 16.
     side, cells : int
-        Cells along a side of a square, and of the window.
+        Number of cells along a side of a square, and of the window.
     """
 
     rows: Tensor
@@ -57,29 +60,29 @@ class CellRegions:
 
     @property
     def whole(self) -> bool:
-        """Whether they are all of the window."""
+        """Whether the squares are the whole window."""
         return self.side == self.cells
 
     def indices(self) -> Tensor:
-        """Return the cells of each square, counted in rows of the window: shape (R, side * side)."""
+        """Return the cells of each square, numbered by rows of the window: shape (R, side * side)."""
         along = torch.arange(self.side, device=self.top.device)
         y, x = self.top[:, None, None] + along[:, None], self.left[:, None, None] + along
         return (y * self.cells + x).flatten(1)
 
     def place(self, drawn: Tensor, onto: Tensor) -> Tensor:
-        """Put what is drawn where it belongs.
+        """Copy logits of the squares into arrays of the whole window.
 
         Parameters
         ----------
         drawn : tensor, shape (R, M, 4 side, 4 side)
-            Logits.
+            Logits of the squares.
         onto : tensor, shape (R, M, 4 cells, 4 cells)
-            Background, written to.
+            Filled with the background value; the logits are written to it.
 
         Returns
         -------
         tensor of bool, shape (R, M)
-            Which candidates go on past their square.
+            True for candidates that extend past their square.
         """
         exact, border = self._exact()
         drawn = drawn.masked_fill(~exact[:, None], BACKGROUND)
@@ -89,7 +92,7 @@ class CellRegions:
         return ((drawn > LEAST_LOGIT) & border[:, None]).flatten(2).any(2)
 
     def _exact(self) -> tuple[Tensor, Tensor]:
-        """Return which pixels are what they would be in the whole window, and those on the border that others lie beyond."""
+        """Return the pixels that equal those of the whole window, and the outermost of these on sides within the window."""
         at = torch.arange(4 * self.side, device=self.top.device)
         inside, border = [], []
         for first in (self.top, self.left):
@@ -102,19 +105,19 @@ class CellRegions:
 
 
 def regions_of(coverage: Tensor, wanted: Tensor) -> Iterator[CellRegions]:
-    """Find where the candidates of some prompts are expected.
+    """Find the regions in which the candidates of some prompts are expected.
 
     Parameters
     ----------
     coverage : tensor, shape (R, M, cells * cells)
-        Logits of the share of each cell that each candidate will cover.
+        Logits of the predicted share of each cell that each candidate covers.
     wanted : tensor of bool, shape (R, M)
-        Which candidates are: one or more of each prompt.
+        Which candidates are drawn: at least one of each prompt.
 
     Yields
     ------
     CellRegions
-        The rows of ``coverage``, each in one of them.
+        Regions of one size. Each row of ``coverage`` is in exactly one of them.
     """
     cells = round(coverage.shape[-1] ** 0.5)
     highest = coverage.masked_fill(~wanted[..., None], -torch.inf).amax(1)
@@ -131,11 +134,11 @@ def regions_of(coverage: Tensor, wanted: Tensor) -> Iterator[CellRegions]:
 
 
 def _extent(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Return for each row of (R, cells) the first that is true, and how many there are from it to the last."""
+    """Return for each row of (R, cells) the index of the first true value, and the length up to the last."""
     first = seen.int().argmax(1)
     return first, seen.shape[1] - seen.flip(1).int().argmax(1) - first
 
 
 def _around(first: Tensor, length: Tensor, side: int, cells: int) -> Tensor:
-    """Return where squares begin that have these extents in their middle, as far as the window goes."""
+    """Return the starts of squares that have these extents in their middle, moved into the window."""
     return (first - (side - length) // 2).clamp(min=0, max=cells - side)

@@ -1,4 +1,4 @@
-"""The bundled network behind the one door."""
+"""The bundled network as a ``Segmenter``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from samgeo.models.tiny.prompt_encoder import Prompted, Window
 
 __all__ = ["Tiny"]
 
-# Prompts decoded and drawn at once. Activations of more would leave the processor's cache; fewer spend their time in calls.
+# Number of prompts that are decoded and drawn at once on a CPU. The activations of more prompts do not fit the CPU cache; with
+# fewer prompts, the overhead of calls dominates.
 DECODE_AT_ONCE = 16
 DRAW_AT_ONCE = 4
-# A GPU wants many at once, as far as its memory goes.
+# A GPU is fastest with many prompts at once, as far as its memory allows.
 GPU_AT_ONCE = 128
 BYTES_A_PROMPT = 20_000_000
 
@@ -35,20 +36,30 @@ BYTES_A_PROMPT = 20_000_000
 class Tiny:
     """The bundled model as a ``Segmenter``, on any device.
 
-    It holds no state between calls and may be called from several threads at once. A prompt's answer does not depend on the
-    prompts decoded with it.
+    It holds no state between calls and may be called from several threads at once. The result for a prompt does not depend on
+    the prompts that are decoded with it.
 
     Parameters
     ----------
     network : TinyNetwork
-        With its weights, in float32. It is moved and converted in place.
+        The network with its weights, in float32. It is moved and converted in place.
     digest : str
-        Of the weights. In bfloat16 the type is appended to it, because rounded weights are other weights.
+        Digest of the weights. In bfloat16 the name of the type is appended to it, because rounding changes the weights.
     device : torch.device, default cpu
         Where to run.
     dtype : torch.dtype, default torch.float32
-        What the encoder, the attention and the upscaler compute in. Coordinates, prompt maps, predicted IoU and logits are
-        always float32.
+        Type in which the encoder, the attention and the upscaler compute. Coordinates, prompt maps, predicted IoU and logits
+        are always float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.models.tiny import load_tiny
+    >>> model = load_tiny(device="cpu")
+    >>> embedding = model.embed(np.zeros((1, 512, 512, 3), np.uint8))
+    >>> logits, predicted_iou = model.decode(embedding[0], boxes=np.float32([[100, 100, 200, 180]]), multimask=False)
+    >>> tuple(logits.shape), tuple(predicted_iou.shape)
+    ((1, 1, 128, 128), (1, 1))
     """
 
     def __init__(
@@ -78,8 +89,8 @@ class Tiny:
         images : ndarray of uint8, shape (B, S, S, 3)
             RGB.
         sizes : ndarray of int, shape (B, 2), optional
-            True height and width of each image in its top left corner; what is right of it and below is padding, whatever
-            it holds, and is read as zeros. All of it is image by default.
+            True height and width of each image, which lies in the top left corner of its square. The rest is padding, and is
+            read as zeros whatever it holds. By default there is no padding.
 
         Returns
         -------
@@ -120,14 +131,15 @@ class Tiny:
     ) -> tuple[Tensor, Tensor]:
         """Segment the prompts of one window; see ``Segmenter.decode``.
 
-        Padding points are dropped before the network sees them. One click is ambiguous and wants ``multimask``; several
-        clicks, a box or an earlier mask want the single mask.
+        Padding points are dropped before the network gets the prompts. Use ``multimask`` for one click, which is ambiguous, and
+        the single mask for several clicks, a box or an earlier mask.
 
         Returns
         -------
         logits : tensor of float32, shape (P, 3 or 1, S / 4, S / 4)
             The three candidates with ``multimask``, the single mask without.
         predicted_iou : tensor of float32, shape (P, 3 or 1)
+            Predicted IoU of each mask.
 
         Raises
         ------
@@ -162,7 +174,7 @@ class Tiny:
         min_iou: float,
         multimask: bool = True,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor, NDArray[np.float32]]:
-        """Segment points, drawing only what passes; see ``samgeo.models.protocols.Gating``."""
+        """Segment points, and draw only the candidates that pass; see ``samgeo.models.protocols.Gating``."""
         prompts = self._prompts(embedding, points, labels, None, None)
         kept = slice(1, None) if multimask else slice(0, 1)
         window = self.network.window(embedding)
@@ -185,11 +197,11 @@ class Tiny:
         return prompt, candidate, logits[order], scores
 
     def pack(self, embedding: Features) -> dict[str, NDArray[Any]]:
-        """Turn one window's embedding into arrays to keep; see ``samgeo.models.embedding_packing``."""
+        """Convert the embedding of one window to arrays that can be stored; see ``samgeo.models.embedding_packing``."""
         return to_halves(embedding)
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Features:
-        """Turn arrays from `pack` into an embedding."""
+        """Convert arrays from `pack` to an embedding."""
         return from_halves(Features, arrays, device=self.device, dtype=self.dtype)
 
     @torch.inference_mode()
@@ -199,7 +211,7 @@ class Tiny:
         Returns
         -------
         ndarray of float32, shape (S / 4, S / 4, C)
-            The channels at strides 16, 8 and 4, the coarser ones repeated.
+            The channels at strides 16, 8 and 4. The cells of the coarser strides are repeated.
         """
         pyramid = (embedding.stride16, embedding.stride8, embedding.stride4)
         side = self.input_size // 4
@@ -220,7 +232,15 @@ class Tiny:
     def _draw(
         self, window: Window, prompted: Prompted, decoded: Decoded, kept: slice, wanted: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Draw the candidates ``kept`` of prompts that have a wanted one: yield some of their rows, and logits."""
+        """Draw the candidates ``kept`` of those prompts that have a wanted candidate.
+
+        Yields
+        ------
+        rows : tensor
+            Rows of some of the prompts.
+        logits : tensor
+            Their logits.
+        """
         rows = wanted.any(1).nonzero()[:, 0]
         at_once = self._at_once(DRAW_AT_ONCE)
         low = self.input_size // 4
@@ -254,7 +274,7 @@ class Tiny:
         return min(fitting(self.device, BYTES_A_PROMPT, budget=GPU_AT_ONCE * BYTES_A_PROMPT), GPU_AT_ONCE)
 
     def _decode(self, window: Window, prompts: EncodedPrompts, answer: Callable[[Tensor, Prompted, Decoded], None]) -> None:
-        """Decode prompts part by part as far as the predicted IoU, those with equally many points together."""
+        """Decode prompts in parts, up to the predicted IoU; prompts with equally many points are decoded together."""
         for rows, points, labels in _without_padding(prompts):
             given = (points, labels)
 
@@ -268,22 +288,22 @@ class Tiny:
 
 
 def _repeated(layer: Tensor, side: int) -> Tensor:
-    """Repeat the cells of a map (h, w, C) so that it has a side."""
+    """Repeat the cells of a map (h, w, C) so that its side is ``side``."""
     times = side // len(layer)
     return layer.repeat_interleave(times, dim=0).repeat_interleave(times, dim=1)
 
 
 def _nothing(prompts: EncodedPrompts) -> Tensor:
-    """Return which prompts have no point."""
+    """Return the numbers of the prompts that have no point."""
     if prompts.labels is None:
         return torch.arange(len(prompts))
     return (prompts.labels < 0).all(1).nonzero()[:, 0]
 
 
 def _without_padding(prompts: EncodedPrompts) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
-    """Group prompts by how many points they have: their rows, and points and labels without padding.
+    """Group prompts by their number of points; yield the rows, and points and labels without padding.
 
-    Padding would take part in the attention, so that a prompt's answer would depend on the longest prompt beside it.
+    Padding would take part in the attention, so that the result for a prompt would depend on the longest prompt of the call.
     """
     if prompts.points is None or prompts.labels is None:
         yield torch.arange(len(prompts)), None, None

@@ -1,4 +1,4 @@
-"""Prompts to what the decoder of the bundled network reads: tokens, and dense maps that say where a prompt points.
+"""Prompt encoder of the bundled network: prompts are encoded as tokens, and as dense maps that show where a prompt lies.
 
 Everything here computes in float32: in bfloat16 a coordinate may be off by a pixel.
 """
@@ -18,19 +18,19 @@ from samgeo.models.tiny.layers import nest, sample_bilinear, unnest
 
 __all__ = ["PromptEncoder", "Prompted", "Window"]
 
-# The unit of positions is that of training, whatever the side of the window.
+# Positions are divided by this length, which was the side of a window in training, whatever the side of the window is now.
 UNIT_PX = 512.0
 CLICK_SIGMA_PX = 6.0
 CLICK_DECAY_PX = 64.0
 BOX_EDGE_PX = 2.0
 BOX_DISTANCE_PX = 32.0
 MASK_SCALE = 2.0
-# Below any cosine, for pixels compared with nothing.
+# Similarity of pixels that are compared with nothing; it is below every cosine.
 UNLIKE = -9.0
 
 
 class DenseMap(IntEnum):
-    """The dense prompt maps at stride 4, in the order of training."""
+    """The dense prompt maps at stride 4, in the order that training used."""
 
     FOREGROUND_SPOT = 0
     FOREGROUND_DECAY = 1
@@ -48,7 +48,7 @@ class DenseMap(IntEnum):
 
 
 class Kind(IntEnum):
-    """What a token stands for; background and foreground equal a point's label."""
+    """Kind of a token; the values of background and foreground equal the labels of points."""
 
     BACKGROUND = 0
     FOREGROUND = 1
@@ -58,7 +58,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """What decoding needs of one window and no prompt changes, made once for all prompts of a call.
+    """Data of one window that do not depend on the prompt, computed once for all prompts of a call.
 
     In training it may hold ``B`` windows of one side, with equally many prompts each: the first prompts of a call are those of
     the first window. Where there are several, the tensors of ``skips`` and ``similar`` have a leading dimension ``B``.
@@ -66,11 +66,11 @@ class Window:
     Attributes
     ----------
     features : Features
-        Of the window, or of each window.
+        Embedding of the window.
     skips : (tensor, tensor)
-        What the upscaler adds at strides 8 and 4.
+        Addends of the upscaler at strides 8 and 4.
     similar16, similar8 : tensor, shape (C, pixels)
-        Unit vectors, in rows.
+        Unit vectors, in the order of rows.
     similar4 : tensor, shape (C, pixels)
         Unit vectors, in nested order.
     positions : tensor, shape (pixels, C)
@@ -78,9 +78,9 @@ class Window:
     x_px, y_px : tensor, shape (pixels,)
         Centres of the stride-4 cells, in nested order.
     order4 : tensor of int64, shape (pixels,)
-        Where in rows each pixel of the nested order is: for maps of one channel, faster than `nest`.
+        Index in the order of rows of each pixel in nested order. For maps of one channel this is faster than `nest`.
     origin_px : (float, float)
-        What positions are counted from.
+        Offset that is added to positions before they are encoded.
     """
 
     features: Features
@@ -104,7 +104,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompted:
-    """What `PromptEncoder` makes of ``P`` prompts.
+    """Results of `PromptEncoder` for ``P`` prompts.
 
     Attributes
     ----------
@@ -122,18 +122,18 @@ class Prompted:
 
 
 class PromptEncoder(nn.Module):
-    """Points, boxes and masks to tokens and maps.
+    """Encoder from points, boxes and masks to tokens and maps.
 
     Parameters
     ----------
     width : int
-        Of a token.
+        Channels of a token.
     pyramid : int
         Channels of the feature pyramid, all strides together.
     maps : (int, int)
-        Channels of the maps at strides 4 and 8; at stride 16 they are ``width``.
+        Channels of the maps at strides 4 and 8; at stride 16 they have ``width`` channels.
     blanks : bool
-        Whether a zero token stands for clicks that are not given, and two for a box that is not.
+        Whether a prompt without clicks gets a zero token for them, and a prompt without a box two.
     """
 
     frequencies: Tensor
@@ -149,7 +149,17 @@ class PromptEncoder(nn.Module):
         self.merge16 = nn.Linear(4 * maps[1], width)
 
     def window(self, features: Features, skips: tuple[Tensor, Tensor], origin_px: tuple[float, float] = (0.0, 0.0)) -> Window:
-        """Prepare a window, or several, with what the upscaler adds to it, and perhaps away from the positions' origin."""
+        """Prepare one window for prompts.
+
+        Parameters
+        ----------
+        features : Features
+            Embedding of the window.
+        skips : (tensor, tensor)
+            Addends of the upscaler at strides 8 and 4.
+        origin_px : (float, float), default (0, 0)
+            Offset that is added to positions before they are encoded.
+        """
         side = features.stride4.shape[1]
         order4 = nest(torch.arange(side * side, device=self.frequencies.device).view(1, side, side), 2)[0]
         coarse = (torch.arange(side // 4, device=self.frequencies.device) + 0.5) * 16
@@ -170,14 +180,14 @@ class PromptEncoder(nn.Module):
     def forward(
         self, window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Tensor | None
     ) -> Prompted:
-        """Encode prompts that all have as many points, and that have points or a box.
+        """Encode prompts that all have the same number of points, and that have points or a box.
 
         Parameters
         ----------
         window : Window
-            Where they point.
+            The window of the prompts.
         points : tensor, shape (P, N, 2), optional
-            Continuous pixels, none of them padding.
+            Continuous pixels, without padding.
         labels : tensor, shape (P, N), optional
             1 or 0.
         boxes : tensor, shape (P, 4), optional
@@ -199,16 +209,16 @@ class PromptEncoder(nn.Module):
         return Prompted(tokens, positions, *self._merge(maps))
 
     def encode_positions(self, xy: Tensor, origin_px: tuple[float, float] = (0.0, 0.0)) -> Tensor:
-        """Encode ``(..., 2)`` continuous pixels as ``(..., C)`` sines and cosines of learned frequencies."""
+        """Encode continuous pixels ``(..., 2)`` as sines and cosines of learned frequencies, ``(..., C)``."""
         unit = 2 * (xy + xy.new_tensor(origin_px)) / UNIT_PX - 1
-        # Not a matrix product: those may be rounded to fewer bits on some devices.
+        # This is not a matrix product, because some devices compute matrix products with fewer bits.
         phase = 2 * math.pi * (unit[..., :1] * self.frequencies[0] + unit[..., 1:] * self.frequencies[1])
         return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
     def _tokens(
         self, count: int, window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return tokens and positions of the points, then of the box; with ``blanks``, zero tokens where there are none."""
+        """Return tokens and positions of the points, then of the box; with ``blanks``, zero tokens for missing ones."""
         tokens, positions = [], []
         if points is not None and labels is not None:
             pyramid = ((window.features.stride16, 16), (window.features.stride8, 8), (window.features.stride4, 4))
@@ -227,7 +237,7 @@ class PromptEncoder(nn.Module):
         return torch.cat(tokens, dim=1), torch.cat(positions, dim=1)
 
     def _merge(self, maps: dict[DenseMap, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Merge the maps at stride 4 and reduce them to strides 8 and 16; a map that is not there is zero everywhere."""
+        """Merge the maps at stride 4 and reduce them to strides 8 and 16; a missing map counts as zero everywhere."""
         stacked = torch.stack(list(maps.values()), dim=1)
         weight = self.merge4.weight[:, list(maps)]
         maps4 = functional.gelu(functional.linear(stacked.transpose(1, 2), weight, self.merge4.bias))
@@ -243,12 +253,12 @@ def _transposed(pixels: Tensor) -> Tensor:
 
 
 def _cells(pixels: Tensor) -> Tensor:
-    """Put the four pixels of each cell side by side: ``(P, 4 * cells, C)`` to ``(P, cells, 4 * C)``."""
+    """Concatenate the channels of the four pixels of each cell: ``(P, 4 * cells, C)`` to ``(P, cells, 4 * C)``."""
     return pixels.reshape(len(pixels), -1, 4 * pixels.shape[2])
 
 
 def _click_maps(window: Window, points: Tensor, labels: Tensor) -> dict[DenseMap, Tensor]:
-    """Return how near each pixel is to the nearest click of each label."""
+    """Return maps of the distance from each pixel to the nearest click of each label."""
     squared = (window.x_px - points[..., :1]) ** 2 + (window.y_px - points[..., 1:]) ** 2
     maps = {}
     for label, spot, decay in (
@@ -264,7 +274,7 @@ def _click_maps(window: Window, points: Tensor, labels: Tensor) -> dict[DenseMap
 
 
 def _box_maps(window: Window, boxes: Tensor) -> dict[DenseMap, Tensor]:
-    """Return how far inside its box each pixel is."""
+    """Return maps of the distance of each pixel from the edge of its box, positive inside."""
     inside_px = _inside_px(window, boxes)
     return {
         DenseMap.BOX_INSIDE: torch.sigmoid(inside_px / BOX_EDGE_PX) * 2 - 1,
@@ -282,7 +292,7 @@ def _inside_px(window: Window, boxes: Tensor) -> Tensor:
 def _likeness_maps(
     window: Window, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None
 ) -> dict[DenseMap, Tensor]:
-    """Return how alike each pixel is to the clicked ones, or to the mean of the box, at three strides."""
+    """Return maps of the similarity of each pixel to the clicked pixels, or to the mean of the box, at three strides."""
     features = window.features
     scales = (
         (DenseMap.LIKE_FOREGROUND4, 4, features.similar4, window.similar4),
@@ -315,7 +325,7 @@ def _cosines(vectors: Tensor, flat: Tensor) -> Tensor:
 
 
 def _box_mean(inside: Tensor, pixels: Tensor) -> Tensor:
-    """Return the mean of ``(B, H, W, C)`` pixels over each of the ``(P, nested pixels)`` boxes, shape (P, C)."""
+    """Return the mean of pixels ``(H, W, C)`` over each of the boxes ``(P, nested pixels)``, shape (P, C)."""
     weights = unnest(_cells(inside[..., None]).mean(-1), 1)
     weights = weights / weights.sum((1, 2), keepdim=True).clamp(min=1e-4)
     windows, height, width, channels = pixels.shape
@@ -326,7 +336,7 @@ def _box_mean(inside: Tensor, pixels: Tensor) -> Tensor:
 
 
 def _enlarge(rows: Tensor, factor: int) -> Tensor:
-    """Interpolate ``(P, pixels)`` maps in rows to ``factor`` times as many rows and columns."""
+    """Interpolate maps ``(P, pixels)`` in rows to ``factor`` times as many rows and columns."""
     side = round(rows.shape[1] ** 0.5)
     image = rows.view(-1, 1, side, side)
     return functional.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False).flatten(1)

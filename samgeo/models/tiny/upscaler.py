@@ -1,4 +1,4 @@
-"""The last and dearest part of the bundled network: masks at stride 4 from what the decoder saw at stride 16."""
+"""Upscaler of the bundled network, its most expensive part: masks at stride 4 from the decoder's image at stride 16."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Upscaler"]
 
 
 class Upscaler(nn.Module):
-    """Stride 16 to stride 4 with the pyramid and the prompt maps beside it, then a product with each mask's weights.
+    """Upscaling from stride 16 to stride 4 with the pyramid and the prompt maps, then a product with the weights of each mask.
 
     Parameters
     ----------
     channels : (int, int, int)
-        At strides 16, 8 and 4.
+        Channels at strides 16, 8 and 4.
     maps : (int, int)
         Channels of the prompt maps at strides 4 and 8.
     """
@@ -32,10 +32,9 @@ class Upscaler(nn.Module):
         self.refine8, self.refine4 = DepthwiseResidual(d8), DepthwiseResidual(d4, 3)
 
     def skips(self, features: Features) -> tuple[Tensor, Tensor]:
-        """Return what is added to the pixels of any prompt at strides 8 and 4: the pyramid and the biases of the sum.
+        """Return the addends that all prompts of a window share at strides 8 and 4: the pyramid and the biases of the sum.
 
-        Shapes (cells, 4 C), with a leading dimension where there are several windows: the four pixels of each cell side by
-        side, cells in nested order.
+        The shapes are (cells, 4 C): the channels of the four pixels of a cell are concatenated, and cells are in nested order.
         """
         at8, at4 = nest(features.stride8, 1), nest(features.stride4, 2)
         if len(features) == 1:
@@ -50,23 +49,23 @@ class Upscaler(nn.Module):
         image : tensor, shape (P, pixels, C)
             At stride 16.
         weights : tensor of float32, shape (P, M, c)
-            Of the stride-4 channels for each mask.
+            Weights of the stride-4 channels for each mask.
         skips : (tensor, tensor)
-            Of the window, or with a leading dimension of prompts those of a square of cells for each.
+            Addends of the window; or, with a leading dimension of prompts, those of one square of cells for each prompt.
         maps : (tensor, tensor), shapes (P, pixels, C)
             The prompt maps at strides 8 and 4, in nested order.
 
         Returns
         -------
         tensor of float32, shape (P, M, S / 4, S / 4)
-            Logits. Where cells are those of a square in the window, so are these.
+            Logits of the window, or of the squares if the arguments are those of squares.
         """
         pixels8 = _split(image, self.split8, skips[0], self.maps8, maps[0])
         rows8 = unnest(functional.relu(self.norm8(pixels8), inplace=True), 1)
         pixels4 = _split(nest(self.refine8(rows8), 1), self.split4, skips[1], self.maps4, maps[1])
         rows4 = unnest(functional.relu(self.norm4(pixels4), inplace=True), 2)
         hidden = self.refine4.hidden(rows4)
-        # The last residual block's mixing is linear: the masks' weights go through it, not the pixels.
+        # The mixing layer of the last residual block is linear, so it is applied to the few weights instead of the pixels.
         mix = self.refine4.mix
         bias = weights @ mix.bias.float()[:, None]
         logits = torch.baddbmm(bias, weights, rows4.flatten(1, 2).float().transpose(1, 2))
@@ -75,13 +74,13 @@ class Upscaler(nn.Module):
 
 
 def _skip(pixels: Tensor, split: nn.Linear, maps: nn.Linear) -> Tensor:
-    """Lay ``(..., 4 cells, C)`` pixels out as ``split`` lays out its result, with the biases of ``split`` and ``maps``."""
-    return pixels.view(*pixels.shape[:-2], -1, split.out_features) + split.bias + maps.bias.repeat(4)
+    """Reshape pixels ``(4 cells, C)`` like the output of ``split``, and add the biases of ``split`` and ``maps``."""
+    return pixels.view(-1, split.out_features) + split.bias + maps.bias.repeat(4)
 
 
 def _split(cells: Tensor, split: nn.Linear, skip: Tensor, maps_layer: nn.Linear, maps: Tensor) -> Tensor:
-    """Divide each of ``(P, cells, C)`` into its four pixels, and add the skip and the maps: (P, 4 cells, c)."""
+    """Split each cell of ``(P, cells, C)`` into its four pixels, and add the skip and the maps: (P, 4 cells, c)."""
     prompts, finer = len(cells), split.out_features // 4
-    # Products that add to what is there: each sum by itself would be another pass through memory.
+    # These products add to an existing tensor, because a separate sum would need another pass through memory.
     pixels = torch.baddbmm(skip.expand(prompts, *skip.shape[-2:]), cells, split.weight.T.expand(prompts, -1, -1))
     return pixels.view(-1, finer).addmm_(maps.flatten(0, 1), maps_layer.weight.T).view(prompts, -1, finer)

@@ -1,6 +1,7 @@
-"""Where the pixels of a raster come from: files, addresses, arrays, mosaics and STAC Items.
+"""Sources of raster pixels: files, addresses, arrays, mosaics and STAC Items.
 
-Each source gives the values of windows, their validity and the grid. `opening` chooses the source for what a user names.
+A source has a grid and bands, and reads the values and the validity of a window. `open_source` chooses the source for the
+path, address, array or Item that a user gives.
 """
 
 import lazy_loader

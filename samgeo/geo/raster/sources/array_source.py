@@ -1,4 +1,4 @@
-"""Rasters in memory, and lazy ones: numpy arrays and xarray's DataArray, dask-backed too."""
+"""Rasters from arrays: NumPy arrays and xarray.DataArray, also lazy ones of dask."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ArraySource"]
 
-# An array whose last axis is longer than this is taken for one with its bands first by mistake, if the first axis is not.
+# If the last axis is longer than this and the first is not, the array is refused, because its bands are probably first.
 BANDS_LIMIT = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArraySource:
-    """An array as a raster. It is not copied: leave it as it is while it is in use.
+    """An array as a raster. The array is not copied, so it must not be changed while it is in use.
 
     Attributes
     ----------
@@ -52,12 +52,12 @@ class ArraySource:
 
     @classmethod
     def from_numpy(cls, array: NDArray[Any]) -> ArraySource:
-        """Take an array of shape (H, W) or (H, W, C), masked or not. It has no CRS.
+        """Return the source of an array of shape (H, W) or (H, W, C), masked or not. It has no CRS.
 
         Raises
         ------
         RasterError
-            If the shape or the type cannot be a raster.
+            If the shape or the type cannot be that of a raster.
         """
         import xarray as xr
         from affine import Affine
@@ -85,16 +85,16 @@ class ArraySource:
 
     @classmethod
     def from_xarray(cls, array: xr.DataArray) -> ArraySource:
-        """Take an array with dimensions y and x, and perhaps a third one for bands, in any order.
+        """Return the source of an array with dimensions y and x, and optionally one for bands, in any order.
 
-        Shape, affine and CRS are those of odc-geo's ``.odc.geobox``, checked by its coordinates (`place_of`). Bands are
-        named by the coordinate of their dimension or the attribute ``long_name``. One that is called alpha is transparency,
-        and so is one that is tagged so in the file of this machine that the array was read from.
+        Shape, affine and CRS are those of odc-geo's ``.odc.geobox``, checked against the coordinates (`place_of`). The names of
+        bands are the coordinate of their dimension or the attribute ``long_name``. A band with the name "alpha" is
+        transparency, and so is a band that is tagged as alpha in the local file that the array was read from.
 
         Raises
         ------
         RasterError
-            If there are other dimensions, or the type or the georeference cannot be a raster's.
+            If there are other dimensions, or the type or the georeference cannot be that of a raster.
         """
         name = str(array.name or array.encoding.get("source") or "<array>")
         geobox, (y, x) = place_of(array, name)
@@ -154,8 +154,8 @@ def _nearest(start: int, stop: int, count: int) -> NDArray[np.int64]:
 
 def _load(part: xr.DataArray) -> NDArray[Any]:
     data = part.data
-    # Windows are read in parallel already: a pool of threads under each of them would only add threads, and a cluster's
-    # worker would wait for itself.
+    # Windows are already read in parallel. A pool of threads for each of them would only add threads, and a worker of a cluster
+    # would wait for itself.
     return np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "dask") else data)
 
 
@@ -170,7 +170,7 @@ def _band_names(array: xr.DataArray, dim: Any) -> list[str]:
 
 
 def _band_colors(array: xr.DataArray, dim: Any, names: Sequence[str]) -> list[str]:
-    """Return the colour interpretation of the bands that are transparency, and nothing for others."""
+    """Return the colour interpretation "alpha" for bands that are transparency, and an empty text for others."""
     colors = [ALPHA if name.strip().lower() == ALPHA else "" for name in names]
     path = array.encoding.get("source")
     numbered = dim is not None and dim in array.coords and array.coords[dim].dtype.kind in "ui"
@@ -180,7 +180,7 @@ def _band_colors(array: xr.DataArray, dim: Any, names: Sequence[str]) -> list[st
         own = FileSource.open(path).bands
     except RasterError:
         return colors
-    # rioxarray numbers the bands of an array as those of its file, and keeps the numbers of those that are chosen.
+    # rioxarray numbers the bands of an array like those of its file, and keeps these numbers when bands are selected.
     numbers = array.coords[dim].to_numpy().tolist()
     return [ALPHA if 1 <= number <= len(own) and own[number - 1].is_alpha else "" for number in numbers]
 

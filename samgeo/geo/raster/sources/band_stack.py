@@ -1,4 +1,4 @@
-"""Bands that are files of their own, as one raster."""
+"""Stacks of files, each with some of the bands of one raster."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ __all__ = ["StackSource"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StackSource:
-    """Files of the same ground, pixel by pixel, whose bands together are one raster.
+    """Files on the same grid whose bands together are one raster.
 
     Attributes
     ----------
     files : tuple of FileSource
+        The files.
     keys : tuple of str
-        What each file is called, such as the key of an asset.
+        Name of each file, such as the key of an asset.
     places : tuple of (int, int)
-        For each band, its file, from 0, and its number there, from 1. Alpha bands of files are no bands of
-        the stack and mask what is read from their file; an alpha band of the stack masks everything.
+        For each band, the index of its file, from 0, and its number there, from 1. Alpha bands of files are not bands of
+        the stack; they mask what is read from their file. An alpha band of the stack masks everything.
     name, geobox, bands, palette, decimation, block
         See `Source`.
     """
@@ -55,13 +56,14 @@ class StackSource:
         Parameters
         ----------
         name : str
+            Name of the stack.
         layers : mapping of str to FileSource
-            At least one; bands that are alone in their file are named by the key.
+            At least one. The description of the only band of a file is its key.
 
         Raises
         ------
         RasterError
-            If they differ in grid or CRS.
+            If the files differ in grid or CRS.
         """
         files = tuple(layers.values())
         for other in files[1:]:
@@ -104,7 +106,7 @@ class StackSource:
         return values, mask
 
     def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
-        """Do as `FileSource.read_squares`, each band from its own file; give None if one of them has to be read by pixels."""
+        """Read as `FileSource.read_squares`, each band from its own file; None if a band must be read by pixels."""
         squares = []
         for number in numbers:
             index, own = self.places[number - 1]

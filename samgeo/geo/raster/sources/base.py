@@ -1,4 +1,4 @@
-"""Where the pixels of a raster come from: what a file, a URL and an array have in common."""
+"""Protocols of raster sources: the common interface of files, addresses, arrays and mosaics."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["OverviewSource", "Source"]
 
 
 class Source(Protocol):
-    """An opened raster before bands, stretch and nodata are chosen. Picklable, and safe to read from several threads."""
+    """An open raster, before bands, stretch and nodata are chosen. It is picklable, and several threads may read it at once."""
 
     @property
     def name(self) -> str:
-        """For messages and provenance."""
+        """The name that messages and provenance use."""
 
     @property
     def geobox(self) -> GeoBox:
@@ -30,11 +30,11 @@ class Source(Protocol):
 
     @property
     def bands(self) -> Sequence[Band]:
-        """All of them, alpha too."""
+        """All bands, including alpha."""
 
     @property
     def palette(self) -> NDArray[np.uint8] | None:
-        """Colour table of the only image band, shape (N, 4), RGBA by value; None without one."""
+        """Colour table of the only image band, shape (N, 4): RGBA by value. None if there is no colour table."""
 
     @property
     def decimation(self) -> float:
@@ -42,11 +42,11 @@ class Source(Protocol):
 
     @property
     def block(self) -> tuple[int, int]:
-        """Pixels and bytes of the largest block that is decoded whole, all bands of it, to read any of its pixels."""
+        """Pixels and bytes, over all bands, of the largest block that must be decoded as a whole to read any of its pixels."""
 
     @property
     def files(self) -> tuple[FileSource, ...]:
-        """What it is read from; nothing for an array."""
+        """The files that the raster is read from; empty for an array."""
 
     def read(
         self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
@@ -56,29 +56,29 @@ class Source(Protocol):
         Parameters
         ----------
         numbers : sequence of int
-            Bands from 1.
+            Numbers of the bands, from 1.
         rect : Rect
             In pixels, not empty, within the raster.
         out_shape : (int, int), optional
-            Height and width to decimate to, by the nearest pixel or an overview.
+            Height and width of the result, at a lower resolution: the nearest pixel, or an overview, is read.
 
         Returns
         -------
         values : ndarray, shape (n, h, w)
-            In the bands' own type.
+            In the data type of the bands.
         mask : ndarray of bool, shape (h, w)
-            False where alpha or a mask of the whole raster says that there is nothing; nodata values are not looked at.
+            False where alpha or a mask of the whole raster hides a pixel. Nodata values are not considered.
 
         Raises
         ------
         RasterError
-            If it cannot be read; the message names the rectangle.
+            If the rectangle cannot be read. The message names it.
         """
 
 
 @runtime_checkable
 class OverviewSource(Protocol):
-    """A source of pixels that can give the means of squares without reading the pixels."""
+    """A source that can return the means of squares of pixels without reading the pixels."""
 
     def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
-        """Read the means of squares of pixels; None where the pixels have to be read. See `FileSource.read_squares`."""
+        """Read the means of squares of pixels, or return None where the pixels must be read. See `FileSource.read_squares`."""

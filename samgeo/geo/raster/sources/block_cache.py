@@ -1,7 +1,7 @@
-"""GDAL's cache of blocks, kept to what reading window by window needs.
+"""Limit of GDAL's block cache to the size that reading window by window needs.
 
-GDAL takes a twentieth of the machine's memory for it in every process, and fills it: memory would grow with the raster until
-then, for blocks that nobody reads again.
+By default GDAL uses a twentieth of the machine's memory for the cache in every process, and fills it with blocks that are not
+read again. Without a limit, memory would grow with the raster up to that size.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ LEAST_BYTES = 1 << 27
 
 
 def block_cache_bytes(raster: Raster, window: int) -> int:
-    """Return how large a cache must be to read windows row by row without unpacking blocks over and over.
+    """Return the size of a cache with which windows are read row by row without decoding blocks several times.
 
     Parameters
     ----------
     raster : Raster
+        The raster.
     window : int
         Side of a window in pixels.
 
     Returns
     -------
     int
-        `LEAST_BYTES`, or a row of windows where blocks are wider than two of these, as strips are.
+        `LEAST_BYTES`; or the size of a row of windows, if blocks are wider than two windows, as strips are.
     """
     import rasterio
 
@@ -59,7 +60,7 @@ def block_cache_bytes(raster: Raster, window: int) -> int:
 
 @contextmanager
 def limited_block_cache(size: int) -> Iterator[None]:
-    """Keep the cache of this process to a number of bytes meanwhile, unless the variable GDAL_CACHEMAX says how large it is."""
+    """Limit the cache of this process to ``size`` bytes within a ``with`` block, unless the variable GDAL_CACHEMAX is set."""
     import rasterio
 
     if "GDAL_CACHEMAX" in os.environ:
@@ -71,7 +72,7 @@ def limited_block_cache(size: int) -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def limit_worker_block_cache(size: int) -> None:
-    """Do as `limited_block_cache` for the rest of its life in a process that was started to work for another one."""
+    """Limit the cache of a worker process for the rest of its life; do nothing in a main process."""
     if multiprocessing.parent_process() is not None:
         _kept.enter_context(limited_block_cache(size))
 

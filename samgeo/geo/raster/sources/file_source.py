@@ -1,4 +1,4 @@
-"""Raster files and URLs through rasterio."""
+"""Raster files and URLs, read with rasterio."""
 
 from __future__ import annotations
 
@@ -31,45 +31,46 @@ if TYPE_CHECKING:
 
 __all__ = ["FileSource"]
 
-# Handles that a thread keeps open. A run reads one raster; a notebook a few.
+# Number of handles that a thread keeps open. A run reads one raster; a notebook reads a few.
 HANDLES_PER_THREAD = 8
 
-# What a file may claim. A block is decoded whole, however small the window; a bomb of a few bytes may claim one of any size.
+# Limits for the sizes that a file claims. A block is decoded whole, however small the window, and a malicious file of a few
+# bytes may claim a block of any size.
 MAX_BLOCK_BYTES = 1 << 28
 MAX_BANDS = 4096
 MAX_PIXELS = 10**15
 
-# A decimated read goes from the next finer overview; farther apart than this, reading costs as if there were none.
+# A decimated read uses the next finer overview. If overviews differ by more than this factor, it is as slow as without them.
 OVERVIEW_STEP = 16
 
-# GDAL's handles must not be shared between threads, nor, as they hold file positions, with a forked child.
+# GDAL's handles must not be shared between threads, nor with a forked child process, because they hold file positions.
 _local = threading.local()
 
-# Warning filters belong to the process: two threads that swap them at once could leave the wrong ones behind.
+# Warning filters belong to the process. Two threads that replace them at the same time could leave the wrong filters behind.
 _opening = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileSource:
-    """A raster that rasterio can open; each thread and process that reads opens its own handle.
+    """A raster that rasterio can open. Each thread and process that reads opens its own handle.
 
     Attributes
     ----------
     name : str
-        As it was given; a web address without its query, which may hold a key.
+        The path as it was given; a web address without its query, which may hold a key.
     path : str
-        What rasterio opens; absolute where it is a local file.
+        The path that rasterio opens; absolute for a local file.
     version : tuple
-        Modification time and size of a local file, or what a server says of one at an address (see `versions`), so that
-        a file written anew is opened anew; empty where nothing is known.
+        Modification time and size of a local file, or what a server reports (see `versions`), so that a changed file is opened
+        again. Empty if nothing is known.
     geobox, bands, palette, decimation, block
         See `Source`.
     has_mask : bool
-        Whether a mask other than alpha, in the file or beside it, holds for the whole raster.
+        Whether a mask other than alpha, in the file or beside it, applies to the whole raster.
     overviews : tuple of int
-        How many pixels, along a side, are one in each overview.
+        Decimation of each overview: pixels along a side that become one.
     others : tuple of FileVersion
-        The other files that it is read from: what a mosaic names, overviews, masks, georeferences and metadata.
+        The other files that the raster is read from: files of a mosaic, overviews, masks, georeferences and metadata.
     """
 
     name: str
@@ -86,12 +87,12 @@ class FileSource:
 
     @classmethod
     def open(cls, source: str | os.PathLike[str]) -> FileSource:
-        """Open a path or a URL, as rasterio takes it, with a driver that its name allows (`samgeo.geo.drivers`).
+        """Open a path or a URL with rasterio, with a driver that its name allows (`samgeo.geo.drivers`).
 
         Raises
         ------
         RasterError
-            If there is no such raster, none with bands of real numbers, or one that cannot be read in windows.
+            If there is no such raster, it has no bands of real numbers, or it cannot be read in windows.
         """
         from rasterio.enums import ColorInterp, MaskFlags
 
@@ -154,12 +155,12 @@ class FileSource:
         return values, mask
 
     def overview_for(self, numbers: Sequence[int], origin: tuple[int, int], factor: int) -> Overview | None:
-        """Return the coarsest overview from which means of squares can be taken, None without one.
+        """Return the coarsest overview from which means of squares can be taken, or None.
 
         Parameters
         ----------
         numbers : sequence of int
-            Bands from 1.
+            Numbers of the bands, from 1.
         origin : (int, int)
             Row and column at which some square begins.
         factor : int
@@ -168,7 +169,7 @@ class FileSource:
         Raises
         ------
         RasterError
-            If the raster cannot be read where its overviews are compared with it.
+            If a remote raster cannot be read where its overviews are compared with it.
         """
         file, shape = _ByFile(self), (int(self.geobox.shape[0]), int(self.geobox.shape[1]))
         for level in sorted(range(len(self.overviews)), key=lambda level: -self.overviews[level]):
@@ -181,14 +182,14 @@ class FileSource:
         return None
 
     def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
-        """Read the means of squares of pixels from an overview, where all pixels are valid whatever their values.
+        """Read the means of squares of pixels from an overview, if every pixel is valid whatever its value.
 
         Parameters
         ----------
         numbers : sequence of int
-            Bands from 1.
+            Numbers of the bands, from 1.
         rect : Rect
-            In pixels; it consists of such squares, begins in the raster, and may reach past its right and its bottom, by less
+            In pixels. It consists of such squares, begins in the raster, and may reach past its right and its bottom by less
             than a square.
         factor : int
             Side of a square in pixels.
@@ -196,12 +197,12 @@ class FileSource:
         Returns
         -------
         ndarray of float64, shape (n, h, w), or None
-            Not rounded. None where the pixels have to be read: because they may have no data, or there is no such overview.
+            Not rounded. None if the pixels must be read, because they may have no data or there is no such overview.
 
         Raises
         ------
         RasterError
-            If it cannot be read.
+            If the overview cannot be read.
         """
         if not self._has_data_everywhere(numbers):
             return None
@@ -220,12 +221,12 @@ class FileSource:
         return axes[1].means(axes[0].means(values, height, 1), width, 2)
 
     def read_shown(self, numbers: Sequence[int], rect: Rect) -> NDArray[Any] | None:
-        """Read a rectangle as `read` does; None where alpha or a mask hides some of it."""
+        """Read a rectangle as `read` does; return None if alpha or a mask hides a part of it."""
         values, shown = self.read(numbers, rect)
         return values if shown.all() else None
 
     def _has_data_everywhere(self, numbers: Sequence[int]) -> bool:
-        """Whether no value of these bands, and no alpha, can say that there are no data; a mask may."""
+        """Return whether no value of these bands and no alpha can mean nodata; a mask still may."""
         chosen = [self.bands[number - 1] for number in numbers]
         return (
             self.palette is None
@@ -234,7 +235,7 @@ class FileSource:
         )
 
     def _is_shown(self, rect: Rect) -> bool:
-        """Whether the mask of the whole raster hides nothing of a rectangle."""
+        """Return whether the mask of the whole raster hides nothing of a rectangle."""
         from rasterio.windows import Window
 
         height, width = self.geobox.shape
@@ -256,7 +257,10 @@ class FileSource:
         return values
 
     def find_overview(self, number: int, level: int) -> Overview | None:
-        """Return what an overview, counted from 0, says of a band, from 1; None if it cannot be opened or read in windows."""
+        """Return the overview of a level, from 0, with its method for a band, from 1.
+
+        Return None if the overview of a local file cannot be opened or read in windows.
+        """
         try:
             with self._handle(level) as dataset, _read_errors(f"the overview {level} of {self.name}"):
                 _largest_block(dataset, self.name)
@@ -269,13 +273,13 @@ class FileSource:
 
     @contextmanager
     def _handle(self, overview: int | None = None) -> Iterator[Any]:
-        """Lend this thread's own handle, of an overview if one is asked for; one that failed is not lent again."""
+        """Give this thread's own handle of the raster or of an overview; a handle that failed is not used again."""
         handles: OrderedDict[tuple[Any, ...], Any] = _local.__dict__.setdefault("handles", OrderedDict())
         failed: set[str] = _local.__dict__.setdefault("failed", set())
         version = (self.version, self.others)
         key = (os.getpid(), self.path, version, overview)
         if key not in handles:
-            # GDAL shares what a mosaic is made of between handles: those of a version before would lend their blocks.
+            # GDAL shares the files of a mosaic between handles, so handles of an earlier version would give old blocks.
             for old in [one for one in handles if one[:2] == key[:2] and one[2] != version]:
                 handles.pop(old).close()
             handles[key] = self._reopen(overview, fresh=self.path in failed)
@@ -301,7 +305,7 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _ByFile:
-    """A file, equal to another one that would read the same."""
+    """A file as a cache key: equal for sources that read the same content."""
 
     source: FileSource
 
@@ -316,7 +320,7 @@ class _ByFile:
         return self.source.path, self.source.version, self.source.others
 
 
-# Each process looks at an overview once.
+# The results are cached, so that each process examines an overview once.
 @lru_cache(maxsize=4096)
 def _find_overview(file: _ByFile, number: int, level: int) -> Overview | None:
     return file.source.find_overview(number, level)
@@ -324,7 +328,7 @@ def _find_overview(file: _ByFile, number: int, level: int) -> Overview | None:
 
 @lru_cache(maxsize=4096)
 def _holds_means(file: _ByFile, numbers: tuple[int, ...], overview: Overview) -> bool:
-    """Whether an overview holds the means of the pixels of a file, as far as a sample shows."""
+    """Return whether a sample shows that an overview holds the means of the pixels of a file."""
     source = file.source
     if not overview.says_mean:
         return False
@@ -333,14 +337,14 @@ def _holds_means(file: _ByFile, numbers: tuple[int, ...], overview: Overview) ->
         shape = int(source.geobox.shape[0]), int(source.geobox.shape[1])
         return is_mean_of_pixels(overview, shape, read_overview, partial(source.read_shown, numbers))
     except RasterError:
-        # Of a file of this machine, what cannot be read now cannot be read later: the pixels are read in its place.
+        # A part of a local file that cannot be read now cannot be read later, so the pixels are used instead of the overview.
         if is_remote(source.path):
             raise
         return False
 
 
 def _locate(given: str) -> tuple[str, Stamp]:
-    """Return what GDAL opens, and the version of it."""
+    """Return the path that GDAL opens, and its version."""
     if is_remote(given):
         return given, stamp_of(given) or ()
     stamp = local_stamp(given)
@@ -348,7 +352,7 @@ def _locate(given: str) -> tuple[str, Stamp]:
 
 
 def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = False) -> Any:
-    """Open a raster or an overview of it; ``fresh`` drops what GDAL keeps of one at an address, and so does a failure."""
+    """Open a raster or an overview of it; ``fresh``, and a failure, drop GDAL's cache for a remote file."""
     import rasterio
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import NotGeoreferencedWarning
@@ -421,7 +425,7 @@ def _largest_block(dataset: Any, name: str) -> tuple[int, int]:
 
 
 def _reach(overviews: Sequence[int]) -> float:
-    """Return the coarsest decimation that overviews give in steps that can be read."""
+    """Return the coarsest decimation that can be reached through overviews whose steps are not too large."""
     reached = 1
     for factor in sorted(overviews):
         if factor > reached * OVERVIEW_STEP:
@@ -431,7 +435,7 @@ def _reach(overviews: Sequence[int]) -> float:
 
 
 def _nodata(dataset: Any) -> tuple[float | None, ...]:
-    """Give the nodata value of each band, or those of a colour that stands for no data, as PNG's transparent colour does."""
+    """Return the nodata value of each band; a transparent colour, as in PNG, has one value for each band."""
     together = dataset.tags().get("NODATA_VALUES", "").split()
     if len(together) != dataset.count:
         return tuple(dataset.nodatavals)
@@ -454,7 +458,7 @@ def _read_errors(what: str) -> Iterator[None]:
 
     try:
         yield
-    # A damaged file fails anywhere between GDAL and the array, and may claim more than there is memory.
+    # Reading a damaged file may fail anywhere between GDAL and the array, and the file may claim more memory than there is.
     except (
         rasterio.errors.RasterioError,
         CPLE_BaseError,

@@ -1,4 +1,4 @@
-"""Many rasters on one grid as one: windows are read from the files that they touch, and no others are open."""
+"""Mosaics: many rasters on one grid as one raster. A window is read from the files that it intersects; no others are opened."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
 __all__ = ["MosaicSource", "offset_px"]
 
-# What a tile's corners may be off the grid of the others, in pixels: the rounding of their georeference.
+# Tolerance in pixels for the corners of a tile on the grid of the others, because georeferences are rounded.
 TOLERANCE_PX = 0.01
 
-# Where more rasters than this lie in what is read at a time, the parts in one raster are too small to be read by themselves.
+# If a rectangle intersects more rasters than this, it is not split, because the parts would be too small.
 MOST_SPLIT = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MosaicSource:
-    """Rasters that lie on the pixels of one grid, side by side or over each other, as one.
+    """Rasters that lie on the pixels of one grid, side by side or overlapping, as one raster.
 
-    A pixel is that of the first raster which has data there. What no raster covers has no data.
+    Each pixel is taken from the first raster that has data there. Pixels that no raster covers have no data.
 
     Attributes
     ----------
     tiles : tuple of Source
         The rasters; the first one is on top.
     rects : ndarray of int64, shape (N, 4)
-        Where each lies: x0, y0, x1, y1 in pixels of the mosaic.
+        Rectangle of each raster: x0, y0, x1, y1 in pixels of the mosaic.
     empty : tuple of float or None, optional
-        The value without data of each band, for all rasters, instead of what each of them says.
+        The nodata value of each band for all rasters, instead of the rasters' own values.
     name, geobox, bands, palette, decimation, block
         See `Source`.
     """
@@ -65,7 +65,7 @@ class MosaicSource:
 
     @classmethod
     def of(cls, tiles: Sequence[Source]) -> MosaicSource:
-        """Lay rasters on the grid that they share.
+        """Combine rasters on the grid that they share.
 
         Parameters
         ----------
@@ -75,8 +75,8 @@ class MosaicSource:
         Raises
         ------
         RasterError
-            If they differ in CRS, resolution, number or type of bands, or colour table, or lie off each other's grid; the
-            message says how.
+            If they differ in CRS, resolution, number or type of bands, or colour table, or do not lie on one grid. The message
+            names the difference.
         """
         from odc.geo.geobox import GeoBox
 
@@ -96,7 +96,7 @@ class MosaicSource:
         blocks = [tile.block for tile in tiles]
         return cls(
             name=name,
-            # One CRS and one list of bands for all, which are thousands when they travel to workers.
+            # The tiles share one CRS and one list of bands, because thousands of tiles may be sent to workers.
             tiles=tuple(_sharing(tile, first) for tile in tiles),
             rects=rects,
             geobox=GeoBox((height, width), _affine(tiles, rects, corner), first.geobox.crs),
@@ -112,16 +112,18 @@ class MosaicSource:
         return tuple(file for tile in self.tiles for file in tile.files)
 
     def seen_as(self, bands: Any, chosen: tuple[int, ...], nodata: tuple[float | None, ...] | None) -> MosaicSource:
-        """Settle what is looked at, and which value counts as a hole that the rasters below show through.
+        """Set the nodata values, and check that the chosen bands have the same numbers in all rasters.
+
+        Pixels with a nodata value show the raster below.
 
         Parameters
         ----------
         bands : optional
-            As the user named them.
+            The bands as the user gave them.
         chosen : tuple of int
-            What they are in the first raster.
+            Their numbers in the first raster.
         nodata : tuple of float or None, optional
-            The value without data in each, instead of what the rasters say.
+            The nodata value of each, instead of the rasters' own values.
 
         Raises
         ------
@@ -145,7 +147,7 @@ class MosaicSource:
     def read(
         self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read a rectangle that lies within the raster; see `Source.read`. Nodata values of each raster are in the mask."""
+        """Read a rectangle that lies within the raster; see `Source.read`. The mask includes the nodata values of each raster."""
         shape = rect.shape if out_shape is None else out_shape
         values = self._nothing(numbers, shape)
         valid, covered = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -166,12 +168,12 @@ class MosaicSource:
         return values, valid
 
     def split(self, rect: Rect, factor: int) -> list[Rect]:
-        """Split a rectangle of squares into parts, so that many lie in one raster that nothing covers.
+        """Split a rectangle of squares into parts, many of which lie in only one raster that no other raster overlaps.
 
         Parameters
         ----------
         rect : Rect
-            In pixels; it consists of squares, and lies in the mosaic, but for its last row and column of squares.
+            In pixels. It consists of squares, and lies in the mosaic except for its last row and column of squares.
         factor : int
             Side of a square in pixels.
         """
@@ -189,7 +191,7 @@ class MosaicSource:
         return [Rect(left, top, right, bottom) for top, bottom in pairwise(y) for left, right in pairwise(x)]
 
     def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:
-        """Do as `FileSource.read_squares` where one raster covers the rectangle and no other lies over it; else give None."""
+        """Read as `FileSource.read_squares` if the topmost raster there covers the rectangle; return None otherwise."""
         touched = self._touched(rect)
         if not touched or (self.empty is not None and any(self.empty[number - 1] is not None for number in numbers)):
             return None
@@ -233,7 +235,7 @@ def _check_alike(first: Source, other: Source) -> None:
 
 
 def offset_px(first: Source, tile: Source) -> tuple[int, int]:
-    """Return where the upper left corner of a raster lies in pixels of the first: x and y.
+    """Return x and y of the upper left corner of a raster in pixels of the first raster.
 
     Raises
     ------
@@ -268,7 +270,7 @@ def _pixel(affine: Affine) -> str:
 
 
 def _affine(tiles: Sequence[Source], rects: NDArray[np.int64], corner: NDArray[np.int64]) -> Affine:
-    """Return the georeference of the mosaic: to the bit that of the raster in its upper left corner, where there is one."""
+    """Return the affine of the mosaic; if a raster lies in the upper left corner, it is exactly the affine of that raster."""
     from affine import Affine
 
     in_corner = np.flatnonzero((rects[:, :2] == 0).all(axis=1)).tolist()
@@ -278,7 +280,7 @@ def _affine(tiles: Sequence[Source], rects: NDArray[np.int64], corner: NDArray[n
 
 
 def _shared_band(bands: Iterable[Band]) -> Band:
-    """Return what all rasters say of a band; without a value for no data where they have different ones."""
+    """Return the common properties of a band of all rasters; without a nodata value if the rasters have different ones."""
 
     def both(one: Band, other: Band) -> Band:
         same = one.nodata == other.nodata or (one.nodata != one.nodata and other.nodata != other.nodata)
@@ -302,7 +304,7 @@ def _sharing(tile: Source, first: Source) -> Any:
 
 
 def _part(inside: Rect, rect: Rect, shape: tuple[int, int]) -> tuple[Rect, tuple[slice, slice]]:
-    """Return which pixels of a raster are read, and for which of those of a rectangle that is decimated to a shape."""
+    """Return the pixels of a raster to read, and the pixels of a rectangle, at the resolution of ``shape``, that they fill."""
     if shape == rect.shape:
         return inside, inside.slices_in(rect)
     spans = []
@@ -311,7 +313,7 @@ def _part(inside: Rect, rect: Rect, shape: tuple[int, int]) -> tuple[Rect, tuple
         (inside.x0, inside.x1, rect.x0, rect.width, shape[1]),
     ):
         step = length / count
-        # The pixels whose centres lie inside, and what they cover of it.
+        # Select the result pixels whose centres lie inside, and the pixels of the raster that they cover.
         begin, end = (math.ceil((edge - start) / step - 0.5) for edge in (low, high))
         first = min(max(low, start + round(begin * step)), high - 1)
         spans.append((slice(begin, end), first, max(min(high, start + round(end * step)), first + 1)))

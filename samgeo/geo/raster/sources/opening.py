@@ -1,4 +1,4 @@
-"""From whatever a user calls a raster to a source of pixels: a file, many files, a list of them, STAC Items, an array."""
+"""Opening of a raster source: a file, many files, a list of files, STAC Items or an array."""
 
 from __future__ import annotations
 
@@ -27,21 +27,34 @@ MOST_LIST_BYTES = 1 << 26
 
 @check_types
 def open_source(given: RasterLike, assets: str | Sequence[str] | None = None) -> Source:
-    """Open what a user calls a raster.
+    """Open a raster as a source of pixels, before bands, stretch and nodata are chosen.
 
     Parameters
     ----------
     given : path, URL, STAC Item, xarray.DataArray, ndarray, a sequence of paths, URLs and Items, or a Source
         See `samgeo.Raster.open`.
     assets : str or sequence of str, optional
-        Of STAC Items.
+        Keys of the assets of STAC Items.
+
+    Returns
+    -------
+    Source
+        A mosaic, if several rasters are given.
 
     Raises
     ------
     RasterError
-        If it cannot be opened, or several files are not of one grid.
+        If the raster cannot be opened, or several files do not lie on one grid.
     OptionError
-        If assets are chosen where there are none, or an Item has other ones.
+        If assets are chosen for something that is not a STAC Item, or an Item does not have them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.geo.raster.sources import open_source
+    >>> source = open_source(np.zeros((30, 40, 3), np.uint8))
+    >>> tuple(source.geobox.shape), len(source.bands), source.bands[0].dtype
+    ((30, 40), 3, 'uint8')
     """
     wanted = [assets] if isinstance(assets, str) else None if assets is None else list(assets)
     if wanted is not None and (not wanted or not all(isinstance(key, str) for key in wanted)):
@@ -125,7 +138,7 @@ def _of_item(item: Item, wanted: Sequence[str] | None) -> Source:
 
 
 def _is_list(path: str) -> bool:
-    """Whether a path is a list of rasters by its name, and not one of those grids of numbers that are called so, too."""
+    """Return whether a path is a list of rasters by its name, and the file is not an ASCII grid."""
     if suffix_of(path) != LIST_SUFFIX or "://" in path or path.startswith("/vsi"):
         return False
     check_name(path, RasterError, "check the path")
@@ -136,7 +149,7 @@ def _is_list(path: str) -> bool:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the paths and addresses in a list; relative ones are from its folder."""
+    """Return the paths and addresses in a list; relative paths start from the folder of the list."""
     try:
         if path.stat().st_size > MOST_LIST_BYTES:
             raise RasterError(f"{path} is no list of rasters: it has more than {MOST_LIST_BYTES >> 20} MiB.")

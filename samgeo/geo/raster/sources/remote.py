@@ -1,4 +1,4 @@
-"""Rasters at an address: what is said of it, how patient GDAL is with it, and which version of a file its server has."""
+"""Remote rasters: retries of GDAL's requests, addresses without secrets, and versions of files from their servers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 
 __all__ = ["gdal_name", "is_remote", "patient", "remote_version", "without_secrets"]
 
-# A request that fails in a way that may pass (429, 5xx, a connection that breaks) is made again, each time after about twice as
-# long; one that stalls has failed.
+# GDAL repeats a request after a temporary failure (429, 5xx, a broken connection), with a waiting time that about doubles each
+# time. A request that stalls counts as failed.
 PATIENCE = {
     "GDAL_HTTP_MAX_RETRY": "5",
     "GDAL_HTTP_RETRY_DELAY": "0.5",
@@ -31,20 +31,21 @@ _GDAL_NAMES = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 
 
 def is_remote(path: str) -> bool:
-    """Whether GDAL reads a path over the network."""
+    """Return whether GDAL reads a path over the network."""
     return "://" in path or path.startswith("/vsi")
 
 
 @contextmanager
 def patient(path: str, *, fresh: bool = False) -> Iterator[None]:
-    """Have GDAL ask again where a server fails, while what is at a path is opened or read.
+    """Make GDAL repeat failed requests within a ``with`` block in which a path is opened or read.
 
     Parameters
     ----------
     path : str
+        Path or address; nothing changes for a local file.
     fresh : bool, default False
-        Whether what GDAL keeps of the file is dropped when it is opened. GDAL keeps bad answers as well as good ones, for as
-        long as the process lives, and does not notice that a file has been replaced.
+        Whether GDAL's cache for the file is dropped when it is opened. GDAL caches failed requests as well as good ones for the
+        life of the process, and does not notice that a file has been replaced.
     """
     if not is_remote(path):
         yield
@@ -57,7 +58,7 @@ def patient(path: str, *, fresh: bool = False) -> Iterator[None]:
 
 
 def gdal_name(address: str) -> str:
-    """Return GDAL's name for an address; anything else as it is."""
+    """Return GDAL's name for an address; any other path unchanged."""
     scheme = urlsplit(address).scheme
     if scheme in ("http", "https", "ftp"):
         return f"/vsicurl/{address}"
@@ -65,38 +66,39 @@ def gdal_name(address: str) -> str:
 
 
 def without_secrets(address: str) -> str:
-    """Return a web address without its user and its query, which may hold a key; anything else as it is."""
+    """Return a web address without its user and its query, which may hold a key; any other path unchanged."""
     parts = urlsplit(address) if address.startswith(("http://", "https://")) else None
     return address if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-# What a server says of a request that it may answer another way, and of a file that is not there.
+# HTTP codes for requests that may succeed with another method, and for files that do not exist.
 _OTHER_WAY, _GONE = {400, 401, 403, 405, 501}, {404, 410}
 _REFUSED = ("refused",)
 
-# A question of a few bytes needs less patience than a read: how often it is asked again at most, and how long one may take.
+# Limits for a request of a version, which transfers a few bytes: greatest number of repetitions, and time limits.
 _MOST_REPEATS, _TIMEOUT_SECONDS, _SHORT_TIMEOUT_SECONDS = 2, 20.0, 4.0
 
-# Object storage, of which fsspec's packages tell what a file is known by, and under which names they do.
+# Protocols of object storage whose versions are asked with fsspec, and the names under which its packages report them.
 _STORAGE = ("s3", "gs", "az", "abfs", "memory")
 _ETAG_NAMES, _DATE_NAMES = ("ETag", "etag"), ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
 def remote_version(path: str, *, patient: bool = True) -> tuple[str, ...] | None:
-    """Return what the server of a file says that changes with it: its ETag, or else its date, and its size.
+    """Return the version of a remote file from its server: its ETag, or else its date, and its size.
 
     Parameters
     ----------
     path : str
         An address ``http://``, ``https://``, ``s3://``, ``gs://`` or ``az://``, or GDAL's ``/vsicurl/`` before one.
     patient : bool, default True
-        Whether a web server that fails is asked again, and waited for; else it has a few seconds to answer.
+        Whether requests to a web server that fails are repeated, with waiting times. Otherwise one request with a short time
+        limit is made.
 
     Returns
     -------
     tuple of str or None
-        Empty where there is no such file; None where the server does not answer, or says nothing of the kind, or nobody here
-        can ask it.
+        Empty if there is no such file. None if the server does not answer or reports none of these, or no installed package can
+        ask it.
     """
     address = path.removeprefix("/vsicurl/")
     scheme = urlsplit(address).scheme
@@ -106,7 +108,7 @@ def remote_version(path: str, *, patient: bool = True) -> tuple[str, ...] | None
 
 
 def _web_version(address: str, *, patient: bool) -> tuple[str, ...] | None:
-    # A signed address may hold for reading alone: then the first byte is asked for.
+    # A signed address may be valid for reading only. If HEAD is refused, the first byte is read.
     for part in ({}, {"Range": "bytes=0-0"}):
         found = _try_to_ask(address, part, patient=patient)
         if found != _REFUSED:
@@ -165,6 +167,6 @@ def _storage_version(address: str) -> tuple[str, ...] | None:
 
 
 def _version(etag: str, date: str, size: str) -> tuple[str, ...] | None:
-    """Return what a file is known by; servers behind one address may have other dates, but one ETag."""
+    """Return the version of a file. Servers behind one address may report different dates, but they report one ETag."""
     known = (etag or date, size)
     return known if any(known) else None

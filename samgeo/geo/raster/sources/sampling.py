@@ -1,4 +1,4 @@
-"""A small sample of a raster, read before any work, to see what its values are like."""
+"""A small sample of a raster, which is read before any work to inspect its values."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ Sample = tuple[Rect, NDArray[Any], NDArray[np.bool_]]
 
 SIDE = 512
 
-# Where a decimated read would touch more pixels than this, for want of overviews, windows are read instead, from edge to edge.
+# If a decimated read would touch more pixels than this, because there are no overviews, windows from edge to edge are read.
 MOST_PIXELS = 1 << 22
 WINDOWS, WINDOW = 5, 128
 
-# What is unpacked for it: where blocks are large, fewer windows are read, or none.
+# Limit of the bytes that are decoded for a sample. If blocks are large, fewer windows are read, or none.
 MOST_BYTES = 1 << 27
 
 
 def sample(source: Source, numbers: Sequence[int]) -> list[Sample]:
-    """Read the whole raster decimated to at most 512 pixels a side, or windows all over it where that would take long.
+    """Read a sample: the whole raster at most 512 pixels a side, or windows all over it if that would take long.
 
-    Of a raster whose blocks are too large for this, nothing is read.
+    If the blocks of a raster are too large, nothing is read.
 
     Parameters
     ----------
     source : Source
+        The raster.
     numbers : sequence of int
-        Bands from 1.
+        Numbers of the bands, from 1.
 
     Returns
     -------
     list of (Rect, ndarray, ndarray)
-        Parts that cannot be read are left out: whoever works on the raster tells of them.
+        Parts that cannot be read are left out; the error is raised later, when the raster is processed.
     """
     samples = []
     for rect, shape in _parts(source):
@@ -56,20 +57,20 @@ def sample(source: Source, numbers: Sequence[int]) -> list[Sample]:
 
 
 def flatten(samples: Sequence[Sample]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the values of samples, of shape (n, N), and where nothing hides them, of shape (N,)."""
+    """Return the values of samples, of shape (n, N), and where no mask hides them, of shape (N,)."""
     values = np.concatenate([values.reshape(len(values), -1) for _, values, _ in samples], axis=1)
     return values, np.concatenate([mask.ravel() for _, _, mask in samples])
 
 
 def thinned(samples: Sequence[Sample]) -> list[Sample]:
-    """Return samples with about as many pixels at most as `sample` reads: every second, or third, or so on, of each axis."""
+    """Return samples with about as many pixels as `sample` reads; on each axis, every second, third or further pixel is kept."""
     pixels = sum(mask.size for _, _, mask in samples)
     step = max(math.ceil(math.sqrt(pixels) / SIDE), 1)
     return [(rect, values[:, ::step, ::step], mask[::step, ::step]) for rect, values, mask in samples]
 
 
 def fit(shape: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return a shape decimated so that its longer side is at most ``side`` pixels."""
+    """Return a shape scaled down so that its longer side is at most ``side`` pixels."""
     scale = min(side / max(shape), 1.0)
     return max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)
 

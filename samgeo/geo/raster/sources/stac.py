@@ -1,7 +1,7 @@
-"""STAC Items: which rasters they name, and which of these may be opened.
+"""STAC Items: the choice of their raster assets, and the check of where an asset may lie.
 
-An Item leads to other files, and may come from anywhere: it names addresses, and files in its own folder, of formats that hold
-their own pixels (docs/decisions/0010-what-a-file-may-open.md).
+An Item refers to other files, and may come from anywhere. Its assets may be addresses, and files in its own folder, of formats
+that hold their own pixels (docs/decisions/0010-what-a-file-may-open.md).
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Item:
     Attributes
     ----------
     name : str
-        For messages.
+        Name for messages.
     body : mapping
         Its JSON.
     base : str, optional
-        Where it lies: a file, or a web address; None where that is not known, and relative links lead nowhere.
+        Its own location: a file, or a web address. None if that is not known; relative links are then refused.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Item:
 
 
 def names_items(path: str) -> bool:
-    """Whether a path or an address says that it is a STAC Item: ``.json`` or ``.geojson``, or an Item of a STAC API."""
+    """Return whether a path or an address is that of a STAC Item: ``.json`` or ``.geojson``, or an Item of a STAC API."""
     parts = urlsplit(path) if path.startswith(("http://", "https://")) else None
     return suffix_of(path) in {".json", ".geojson"} or (parts is not None and _OF_AN_API.search(parts.path) is not None)
 
 
 def read_items(path: str) -> list[Item]:
-    """Read the Item, or the Items of an ItemCollection, in a file or at a web address.
+    """Read the Item, or the Items of an ItemCollection, from a file or a web address.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def read_items(path: str) -> list[Item]:
 
 
 def as_items(given: Any) -> list[Item]:
-    """Take an Item or an ItemCollection as a mapping, or as an object with ``to_dict``, such as those of pystac.
+    """Return the Items of a mapping, or of an object with ``to_dict`` such as those of pystac: an Item or an ItemCollection.
 
     Raises
     ------
@@ -88,25 +88,26 @@ def as_items(given: Any) -> list[Item]:
 
 
 def choose_assets(item: Item, wanted: Sequence[str] | None = None) -> dict[str, str]:
-    """Choose the rasters of an Item.
+    """Choose the raster assets of an Item.
 
     Parameters
     ----------
     item : Item
+        The Item.
     wanted : sequence of str, optional
-        Keys of assets. By default the visual one, else the only one with the role "data", else the only raster.
+        Keys of assets. By default the visual asset, else the only one with the role "data", else the only raster.
 
     Returns
     -------
     dict of str to str
-        Key to path or address, in the order that was asked.
+        Key to path or address, in the given order.
 
     Raises
     ------
     OptionError
-        If it has no such asset, or several and none is chosen.
+        If it has no such asset, or has several and none is chosen.
     RasterError
-        If an asset leads to where Items may not lead.
+        If an asset lies where assets of Items may not lie.
     """
     assets = item.body.get("assets")
     if not isinstance(assets, Mapping) or not all(isinstance(asset, Mapping) for asset in assets.values()):
@@ -188,7 +189,7 @@ def _listing(assets: Mapping[str, Any]) -> str:
 
 
 def _resolve(item: Item, key: str, href: Any) -> str:
-    """Return the path or the address that an asset names, if an Item may name it."""
+    """Return the path or the address of an asset, if an Item may refer to it."""
     if not isinstance(href, str) or not href or not href.isprintable():
         raise RasterError(f"the asset {key} of {item.name} names no file: its href is {str(href)[:80]!r}.")
     base = item.base if item.base is not None and item.base.startswith(("http://", "https://")) else None
