@@ -28,13 +28,21 @@ def keep_freed_memory() -> bool:
     system in between, which then has to find, clear and map every page again: on a virtual machine this took three times as
     long as the arithmetic of the encoder.
 
-    The setting affects the whole process and is made once (docs/decisions/0014). Nothing is done with another C library than
-    glibc, or where the variables ``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES`` are set.
+    It changes the whole process, so that samgeo does it only where it is asked: the command line and worker processes of
+    samgeo's own pools call it, and a notebook or program may (docs/decisions/0014). Further calls do nothing. Elsewhere
+    than with glibc, and where ``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES`` say what somebody
+    else wants, nothing is done.
 
     Returns
     -------
     bool
-        Whether the setting was made.
+        Whether it was done.
+
+    Examples
+    --------
+    >>> from samgeo.models import keep_freed_memory
+    >>> keep_freed_memory() in (True, False)
+    True
     """
     if DECIDING & os.environ.keys() or platform.libc_ver()[0] != "glibc":
         return False

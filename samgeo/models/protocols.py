@@ -254,7 +254,10 @@ class Trainable(Protocol):
         """Encode float images of 0 to 255, shape (B, S, S, 3); ``S`` may be smaller than in use."""
 
     def window(self, features: Any, origin_px: tuple[float, float] = (0.0, 0.0)) -> Any:
-        """Prepare one encoded image for prompts; it lies at ``origin_px`` of a window that is as large as in use."""
+        """Prepare encoded images for prompts, placed at ``origin_px`` of a window as large as at use.
+
+        Of several images, each gets equally many prompts: the first prompts of an answer are those of the first image.
+        """
 
     def answer(
         self,

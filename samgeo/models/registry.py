@@ -72,8 +72,8 @@ class ModelInfo:
 
     Attributes
     ----------
-    name, architecture, licence : str
-        The licence is the SPDX identifier of the licence of the weights.
+    name, architecture, license : str
+        The licence is an SPDX identifier, of the weights.
     parameters, size_bytes : int
         Number of parameters, and size of the file.
     file : str

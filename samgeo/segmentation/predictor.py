@@ -349,6 +349,8 @@ class Predictor:
 
     @check_types
     def snap(
+        self, polygons: FeaturesLike, *, min_iou: float = SNAP_IOU, crs: CRSLike = None, refine: int = 0
+    ) -> gpd.GeoDataFrame:
         """Replace rough polygons by the objects that they outline.
 
         Each polygon becomes a prompt of its box, its innermost point and a soft mask. If the IoU of the answer with the polygon

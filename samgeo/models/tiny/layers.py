@@ -200,14 +200,14 @@ def unnest(pixels: Tensor, levels: int) -> Tensor:
 
 
 def sample_bilinear(pixels: Tensor, xy: Tensor, stride: int) -> Tensor:
-    """Interpolate a feature map at points; outside the map, the values at its border are used.
+    """Interpolate feature maps at points, with the border repeated outside.
 
     Parameters
     ----------
-    pixels : tensor, shape (H, W, C)
-        The feature map.
+    pixels : tensor, shape (B, H, W, C)
+        Of one window or of several.
     xy : tensor, shape (P, N, 2)
-        Points in continuous pixels of the window.
+        Continuous pixels of the window. The first ``P / B`` prompts are those of the first window.
     stride : int
         Window pixels along a side of a feature pixel.
 

@@ -66,7 +66,7 @@ class Window:
     Attributes
     ----------
     features : Features
-        Embedding of the window.
+        Of the window, or of each window.
     skips : (tensor, tensor)
         Addends of the upscaler at strides 8 and 4.
     similar16, similar8 : tensor, shape (C, pixels)
@@ -149,17 +149,7 @@ class PromptEncoder(nn.Module):
         self.merge16 = nn.Linear(4 * maps[1], width)
 
     def window(self, features: Features, skips: tuple[Tensor, Tensor], origin_px: tuple[float, float] = (0.0, 0.0)) -> Window:
-        """Prepare one window for prompts.
-
-        Parameters
-        ----------
-        features : Features
-            Embedding of the window.
-        skips : (tensor, tensor)
-            Addends of the upscaler at strides 8 and 4.
-        origin_px : (float, float), default (0, 0)
-            Offset that is added to positions before they are encoded.
-        """
+        """Prepare a window, or several, with what the upscaler adds to it, and perhaps away from the positions' origin."""
         side = features.stride4.shape[1]
         order4 = nest(torch.arange(side * side, device=self.frequencies.device).view(1, side, side), 2)[0]
         coarse = (torch.arange(side // 4, device=self.frequencies.device) + 0.5) * 16
@@ -325,7 +315,7 @@ def _cosines(vectors: Tensor, flat: Tensor) -> Tensor:
 
 
 def _box_mean(inside: Tensor, pixels: Tensor) -> Tensor:
-    """Return the mean of pixels ``(H, W, C)`` over each of the boxes ``(P, nested pixels)``, shape (P, C)."""
+    """Return the mean of ``(B, H, W, C)`` pixels over each of the ``(P, nested pixels)`` boxes, shape (P, C)."""
     weights = unnest(_cells(inside[..., None]).mean(-1), 1)
     weights = weights / weights.sum((1, 2), keepdim=True).clamp(min=1e-4)
     windows, height, width, channels = pixels.shape

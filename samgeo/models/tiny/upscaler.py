@@ -34,7 +34,8 @@ class Upscaler(nn.Module):
     def skips(self, features: Features) -> tuple[Tensor, Tensor]:
         """Return the addends that all prompts of a window share at strides 8 and 4: the pyramid and the biases of the sum.
 
-        The shapes are (cells, 4 C): the channels of the four pixels of a cell are concatenated, and cells are in nested order.
+        Shapes (cells, 4 C), with a leading dimension where there are several windows: the four pixels of each cell side by
+        side, cells in nested order.
         """
         at8, at4 = nest(features.stride8, 1), nest(features.stride4, 2)
         if len(features) == 1:
@@ -74,8 +75,8 @@ class Upscaler(nn.Module):
 
 
 def _skip(pixels: Tensor, split: nn.Linear, maps: nn.Linear) -> Tensor:
-    """Reshape pixels ``(4 cells, C)`` like the output of ``split``, and add the biases of ``split`` and ``maps``."""
-    return pixels.view(-1, split.out_features) + split.bias + maps.bias.repeat(4)
+    """Lay ``(..., 4 cells, C)`` pixels out as ``split`` lays out its result, with the biases of ``split`` and ``maps``."""
+    return pixels.view(*pixels.shape[:-2], -1, split.out_features) + split.bias + maps.bias.repeat(4)
 
 
 def _split(cells: Tensor, split: nn.Linear, skip: Tensor, maps_layer: nn.Linear, maps: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ContinuationRequest", "Ends", "continue_pieces", "try_to_continue"]
 
+_log = logging.getLogger(__name__)
+
 # An answer with at least this IoU with an earlier mask of its window is treated as the same mask.
 SAME_IOU = 0.8
 

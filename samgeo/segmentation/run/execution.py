@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Summary", "run", "segment_in_memory"]
 
+_log = logging.getLogger(__name__)
+
 # A part is written after so many windows or seconds. A killed process loses only windows that are not in a part yet: some
 # seconds of work of a fast model, or one window of a slow one.
 PART_WINDOWS = 32
