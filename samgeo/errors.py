@@ -3,6 +3,13 @@
 A message says what is wrong, where it is wrong, and what the user can do.
 """
 
+from __future__ import annotations
+
+import inspect
+import warnings
+from pathlib import Path
+from types import FrameType
+
 __all__ = [
     "AnnotationError",
     "CheckpointError",
@@ -16,6 +23,7 @@ __all__ = [
     "StoppedError",
     "VectorError",
     "WindowError",
+    "warn",
 ]
 
 
@@ -83,3 +91,13 @@ class SamgeoWarning(UserWarning):
 
 class RasterWarning(SamgeoWarning):
     """A raster can be read, but the image that the model gets may differ from the one that the user expects."""
+
+
+def warn(message: str, category: type[Warning] = SamgeoWarning) -> None:
+    """Issue a warning that points to the line outside samgeo from which the call came."""
+    level = 1
+    frame: FrameType | None = inspect.currentframe()
+    inside = str(Path(__file__).parent)
+    while frame is not None and frame.f_code.co_filename.startswith(inside):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

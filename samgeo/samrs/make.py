@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from samgeo.annotations.images import ImageFiles
 from samgeo.annotations.parsing.faults import OnError
 from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
-from samgeo.errors import OptionError, RasterError
+from samgeo.errors import OptionError, RasterError, warn
 from samgeo.samrs.drawing import MOST_CLASSES, class_colors, first_value
 from samgeo.samrs.finishing import Finishing
 from samgeo.samrs.folder import Folder
@@ -308,7 +307,7 @@ def make_samrs(
     rejected = sum(len(part.rejected) for part in parts)
     left_out = 0 if part_of is None else sum(not part for part in part_of.values())
     if part_of is not None and left_out > _MUCH * len(part_of):
-        warnings.warn(advice, SplitWarning, stacklevel=2)
+        warn(advice, SplitWarning)
     pictures, instances = counted["pictures"], counted["instances"]
     return MadeSet(folder.path, pictures, instances, rejected, dict(failed), counted, remade, left_out, advice, table.left_out)
 

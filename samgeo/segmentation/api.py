@@ -8,14 +8,13 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
-from samgeo.errors import OptionError, SamgeoWarning
+from samgeo.errors import OptionError, SamgeoWarning, warn
 from samgeo.geo.raster.hints import tell
 from samgeo.models.registry import MASK_NMS
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
@@ -249,7 +248,7 @@ def segment(
         return result
     summary, result = _run(request, folder, collect=True)
     if summary.failures:
-        warnings.warn(_tell_holes(summary), HolesWarning, stacklevel=2)
+        warn(_tell_holes(summary), HolesWarning)
     return result
 
 

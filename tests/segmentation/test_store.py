@@ -312,7 +312,7 @@ SLOW = textwrap.dedent(
     import sys, time
     import numpy as np
     import samgeo
-    from samgeo.segment import encoding
+    from samgeo.segmentation import encoding
     from samgeo.testing.oracle import Oracle
 
     encoding.FLUSH_SECONDS = 0.0

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Iterable, Sequence, Set
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.errors import RasterWarning, SamgeoWarning
+from samgeo.errors import RasterWarning, SamgeoWarning, warn
 from samgeo.geo.raster.nodata import has_value
 from samgeo.geo.raster.sources.sampling import flatten, sample, thinned
 from samgeo.geo.raster.stretch import Stretch
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from samgeo.geo.grid import Rect
     from samgeo.geo.raster.raster import Raster
     from samgeo.geo.raster.sources.sampling import Sample
@@ -53,13 +48,8 @@ MASK_SHARES = (0.005, 0.95)
 
 def tell(hints: Iterable[str], kind: type[SamgeoWarning] = RasterWarning) -> None:
     """Issue each hint once as a warning that points to the line outside samgeo from which the call came."""
-    level = 1
-    frame: FrameType | None = inspect.currentframe()
-    inside = str(Path(__file__).parent.parent)
-    while frame is not None and frame.f_code.co_filename.startswith(inside):
-        frame, level = frame.f_back, level + 1
     for hint in dict.fromkeys(hints):
-        warnings.warn(hint, kind, stacklevel=level)
+        warn(hint, kind)
 
 
 def picture_hints(raster: Raster, samples: Sequence[Sample] | None, given: Set[str]) -> list[str]:

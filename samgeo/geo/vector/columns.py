@@ -7,13 +7,12 @@ missing. A value for which a format has no type is converted without loss, or re
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samgeo.errors import SamgeoWarning, VectorError
+from samgeo.errors import SamgeoWarning, VectorError, warn
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -75,7 +74,7 @@ def keep_given(table: pd.DataFrame, names: Iterable[str], what: str) -> pd.DataF
     if not renamed:
         return table
     told = ", ".join(f"{old} is now {new}" for old, new in renamed.items())
-    warnings.warn(f"{what} have columns named like columns of the result: {told}.", RenamedColumnsWarning, stacklevel=3)
+    warn(f"{what} have columns named like columns of the result: {told}.", RenamedColumnsWarning)
     result = table.rename(columns=renamed)
     result.attrs = table.attrs
     return result

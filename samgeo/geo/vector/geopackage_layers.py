@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from samgeo.errors import VectorError
+from samgeo.errors import VectorError, warn
 
 __all__ = ["Kept", "check_layer", "check_written_layer", "copy_for_layer", "is_sqlite", "layers_of", "put_back", "take_place"]
 
@@ -146,7 +145,7 @@ def put_back(copy: Path, kept: Kept) -> None:
             try:
                 connection.execute(sql)
             except sqlite3.Error as error:
-                warnings.warn(f"{name} does not fit the new layer and is not in the file any more ({error}).", stacklevel=2)
+                warn(f"{name} does not fit the new layer and is not in the file any more ({error}).", UserWarning)
         connection.commit()
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, warn
 from samgeo.map.files.autosave import Autosave, check_autosave
 from samgeo.map.state.actions import CHANGING
 from samgeo.map.state.history import replay
@@ -126,10 +125,9 @@ def recorded_at(log: str | os.PathLike[str]) -> Recorded:
     """
     recorded = read_log(log)
     if recorded.torn is not None:
-        warnings.warn(
+        warn(
             f"line {recorded.torn} of {recorded.path} was half written when its session died; that action is left out.",
             UserWarning,
-            stacklevel=2,
         )
     return recorded
 
