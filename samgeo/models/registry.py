@@ -250,8 +250,7 @@ def load_model(
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the first of CUDA, MPS and CPU that this machine has.
     dtype : str, default "auto"
-        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere. For the bundled
-        architecture see `samgeo.models.tiny.load_tiny`.
+        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere.
 
     Returns
     -------

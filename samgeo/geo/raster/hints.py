@@ -23,8 +23,8 @@ __all__ = ["picture_hints", "tell"]
 # Smaller rasters have too few pixels for hints.
 FEWEST_PIXELS = 64 * 64
 
-# An image is flat if all but the darkest and the brightest 2 % of the pixels lie within so many of 256 grey levels, in each
-# band.
+# An image is flat if, in every band, all but the darkest and the brightest 2 % of the pixels lie within so many of 256 grey
+# levels.
 FLAT_LEVELS = 12
 
 # A raster with fewer colours than this is a drawing, a map of classes or all of one colour. No option changes that.
@@ -245,7 +245,10 @@ def _outer(rect: Rect, shape: tuple[int, int], size: tuple[int, int]) -> NDArray
 
 
 def _has_few_colors(values: NDArray[Any]) -> bool:
-    """Return whether values of shape (n, N) have so few colours that the image is a drawing; some pixels are tested first."""
+    """Return whether values of shape (n, N) have so few colours that the image is a drawing.
+
+    A part of the pixels is tested first, which is usually enough.
+    """
     for step in (max(values.shape[1] // 4096, 1), 1):
         if len(np.unique(values[:, ::step], axis=1)[0]) >= FEWEST_FLAT_COLORS:
             return False

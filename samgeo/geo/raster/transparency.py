@@ -120,7 +120,10 @@ def transparent_bands(source: Source) -> list[int | str]:
 
 
 def _of_stack(source: StackSource, wanted: Any, alpha: int | str | None) -> tuple[Source, list[str]]:
-    """Decide for the files of a stack, whose alpha bands are not in the stack, and then for the chosen band of the stack."""
+    """Decide for the files of a stack, and then for the chosen band of the stack.
+
+    The alpha bands of the files are not bands of the stack.
+    """
     files: dict[str, Any] = {}
     hints: list[str] = []
     for key, file in zip(source.keys, source.files, strict=True):

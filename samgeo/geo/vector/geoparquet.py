@@ -25,7 +25,7 @@ def write_geoparquet(schema: pa.Schema, chunks: Iterator[Chunk], path: Path, abo
     Parameters
     ----------
     schema : pyarrow.Schema
-        Of the columns other than the geometry.
+        Schema of the columns other than the geometry.
     chunks : iterator of Chunk
         The groups.
     path : Path

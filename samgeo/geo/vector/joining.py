@@ -46,7 +46,7 @@ class _Table:
     Attributes
     ----------
     schema : pyarrow.Schema
-        Of the columns other than the geometry and its covering.
+        Schema of the columns other than the geometry and its covering.
     geometry : str
         Name of the geometry column.
     types : frozenset of str

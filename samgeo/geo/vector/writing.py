@@ -272,7 +272,7 @@ def write_chunks(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: 
     Parameters
     ----------
     schema : pyarrow.Schema
-        Of the columns other than the geometry.
+        Schema of the columns other than the geometry.
     chunks : iterable of Chunk
         The groups; one at a time is in memory.
     path : Path

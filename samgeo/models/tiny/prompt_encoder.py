@@ -109,7 +109,7 @@ class Prompted:
     Attributes
     ----------
     tokens, positions : tensor, shape (P, T, C)
-        Of the points, then of the corners of the box.
+        Tokens and encoded positions of the points, then of the corners of the box.
     maps4, maps8, maps16 : tensor, shape (P, pixels, C)
         Dense maps, in nested order.
     """

@@ -147,7 +147,10 @@ class MosaicSource:
     def read(
         self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read a rectangle that lies within the raster; see `Source.read`. The mask has each raster's nodata."""
+        """Read a rectangle that lies within the raster; see `Source.read`.
+
+        Unlike that of other sources, the mask is also False for the nodata values of each raster.
+        """
         shape = rect.shape if out_shape is None else out_shape
         values = self._nothing(numbers, shape)
         valid, covered = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)

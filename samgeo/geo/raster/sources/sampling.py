@@ -63,7 +63,10 @@ def flatten(samples: Sequence[Sample]) -> tuple[NDArray[Any], NDArray[np.bool_]]
 
 
 def thinned(samples: Sequence[Sample]) -> list[Sample]:
-    """Return samples with about as many pixels as `sample` reads; every second, third or further pixel is kept."""
+    """Return samples with about as many pixels as `sample` reads.
+
+    On each axis every second, third or further pixel is kept.
+    """
     pixels = sum(mask.size for _, _, mask in samples)
     step = max(math.ceil(math.sqrt(pixels) / SIDE), 1)
     return [(rect, values[:, ::step, ::step], mask[::step, ::step]) for rect, values, mask in samples]
