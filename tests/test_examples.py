@@ -42,3 +42,17 @@ def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     failed, tried = doctest.DocTestRunner(optionflags=flags).run(example, out=told.append)
     assert tried
     assert not failed, "".join(told)
+
+
+# They need a notebook, a network, or minutes, or what they are is said by the function that makes them.
+WITHOUT = {"Map", "Session", "Segmenter", "Describing", "Gating", "stop_on_sigterm", "run_recipe", "judge", "train", "plot_log"}
+
+
+def test_every_public_function_has_an_example() -> None:
+    missing = {
+        name
+        for package in map(importlib.import_module, PACKAGES)
+        for name in getattr(package, "__all__", ())
+        if inspect.isfunction(one := getattr(package, name)) and ">>>" not in (inspect.getdoc(one) or "")
+    }
+    assert missing - WITHOUT == set()

@@ -42,6 +42,13 @@ def to_rbox(shape: Mask | shapely.Geometry) -> Floats:
     ------
     OptionError
         If the shape is empty, or has a coordinate that is not finite.
+
+    Examples
+    --------
+    >>> import shapely
+    >>> from samgeo.annotations import to_rbox
+    >>> to_rbox(shapely.box(0, 0, 4, 2)).shape
+    (4, 2)
     """
     points = _outermost(shape) if isinstance(shape, Mask) else shapely.get_coordinates(shape)
     if len(points) == 0 or not np.isfinite(points).all():
@@ -123,6 +130,12 @@ def to_xywha(corners: ArrayLike) -> Floats:
     ndarray, shape (5,)
         x and y of the centre, the long side, the short side, and the angle of the long side to the x axis in degrees, in
         [-90, 90), clockwise on a screen with y down. The angle of a square is in [-45, 45).
+
+    Examples
+    --------
+    >>> from samgeo.annotations import to_xywha
+    >>> to_xywha([[0, 0], [4, 0], [4, 2], [0, 2]]).tolist()
+    [2.0, 1.0, 4.0, 2.0, 0.0]
     """
     points = np.asarray(corners, dtype=np.float64)
     first, second = points[1] - points[0], points[2] - points[1]

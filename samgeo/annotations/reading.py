@@ -108,6 +108,19 @@ def read_annotations(
         If files cannot be read or do not hold what they should; with the path of each, and the line or the element.
     OptionError
         If an option is not one of these, or is given for a format that has no use for it.
+
+    Examples
+    --------
+    >>> import json
+    >>> from pathlib import Path
+    >>> from samgeo.annotations import read_annotations
+    >>> image = {"id": 1, "file_name": "a.png", "width": 100, "height": 80}
+    >>> box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 30]}
+    >>> coco = {"images": [image], "categories": [{"id": 1, "name": "ship"}], "annotations": [box]}
+    >>> _ = Path("ships.json").write_text(json.dumps(coco))
+    >>> table = read_annotations("ships.json")
+    >>> table.classes, table.boxes_px.tolist()
+    (('ship',), [[10.0, 10.0, 30.0, 40.0]])
     """
     name, layer = split_layer(path)
     root = Path(name)

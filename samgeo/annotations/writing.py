@@ -71,6 +71,20 @@ def write_annotations(
         If it cannot be written; nothing is then left, and an existing file is as it was.
     OptionError
         If an option is unknown, or is given for a format that has no use for it.
+
+    Examples
+    --------
+    >>> import json
+    >>> from pathlib import Path
+    >>> from samgeo.annotations import read_annotations, write_annotations
+    >>> image = {"id": 1, "file_name": "a.png", "width": 100, "height": 80}
+    >>> box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 30]}
+    >>> coco = {"images": [image], "categories": [{"id": 1, "name": "ship"}], "annotations": [box]}
+    >>> _ = Path("ships.json").write_text(json.dumps(coco))
+    >>> table = read_annotations("ships.json")
+    >>> _ = write_annotations(table, "dota", format="dota")
+    >>> Path("dota/a.txt").read_text().split()[-2]
+    'ship'
     """
     from samgeo.geo.vector.reading import write_vectors
     from samgeo.segmentation.masks.rle import write_json

@@ -80,6 +80,17 @@ def contact_sheet(raster: Raster, places: list[SheetEntry], *, title: str = "", 
         If there is no place, or ``columns`` is below 1.
     SamgeoError
         If the raster cannot be read.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> from samgeo.plot import SheetEntry, contact_sheet
+    >>> from samgeo.synthetic import town
+    >>> scene = town((128, 128), seed=1)
+    >>> raster = samgeo.Raster.open(scene.save("town.tif"))
+    >>> entries = [SheetEntry(((one, (255, 0, 0)),), "a building") for one in scene.footprints.geometry[:4]]
+    >>> contact_sheet(raster, entries, title="Buildings").mode
+    'RGB'
     """
     from PIL import Image, ImageDraw
 

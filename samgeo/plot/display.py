@@ -92,6 +92,15 @@ def show(
     SamgeoError
         If the raster or the result cannot be read, only one of them has a CRS, the result has geometries other than
         polygons, or the picture cannot be written.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> from samgeo.synthetic import town
+    >>> scene = town((128, 128), seed=1)
+    >>> path = scene.save("town.tif")
+    >>> samgeo.show(path, scene.footprints, "town.png").size
+    (128, 128)
     """
     from PIL import Image
 

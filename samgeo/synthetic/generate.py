@@ -65,6 +65,13 @@ def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: 
     ------
     OptionError
         If the shape, seed or resolution make no scene.
+
+    Examples
+    --------
+    >>> from samgeo.synthetic import town
+    >>> scene = town((128, 128), seed=1)
+    >>> scene.image.shape, len(scene.footprints) > 0
+    ((128, 128, 3), True)
     """
     if min(shape) < 16:
         raise OptionError(f"shape is {tuple(shape)}; give at least 16 pixels each way.")

@@ -152,6 +152,12 @@ def load_recipe(recipe: str | Path) -> Recipe:
     ------
     OptionError
         If it is not there, is no TOML, has unknown, missing or wrong keys, or names files that are not there.
+
+    Examples
+    --------
+    >>> from samgeo.training import load_recipe
+    >>> type(load_recipe("overhead")).__name__
+    'Recipe'
     """
     path = Path(recipe)
     packaged = files("samgeo.training") / "recipes" / f"{recipe}.toml"

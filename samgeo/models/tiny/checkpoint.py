@@ -54,6 +54,13 @@ def load_tiny(
         If the file is missing, corrupt, or holds something else.
     OptionError, ModelError
         If the device or the type is unknown or cannot be had.
+
+    Examples
+    --------
+    >>> from samgeo.models.tiny import load_tiny
+    >>> model = load_tiny(device="cpu")
+    >>> model.name, model.input_size
+    ('tiny', 512)
     """
     on = resolve_device(device)
     precision = torch.float32 if dtype == "auto" else resolve_dtype(dtype, on)
@@ -77,6 +84,13 @@ def new_tiny(config: TinyConfig | None = None, *, seed: int = 0) -> TinyNetwork:
     Returns
     -------
     TinyNetwork
+
+    Examples
+    --------
+    >>> from samgeo.models.tiny import new_tiny
+    >>> one, other = new_tiny(seed=1), new_tiny(seed=1)
+    >>> all(bool((a == b).all()) for a, b in zip(one.parameters(), other.parameters()))
+    True
     """
     sizes = load_tiny(device="cpu").network.config if config is None else config
     with torch.random.fork_rng(devices=[]):
@@ -107,6 +121,14 @@ def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, i
     ------
     OptionError
         If it has more blocks already.
+
+    Examples
+    --------
+    >>> from samgeo.models.tiny import deepened, new_tiny
+    >>> network = new_tiny()
+    >>> larger = deepened(network, attend=(2, 2), deepen=(2, 2, 2))
+    >>> sum(p.numel() for p in larger.parameters()) > sum(p.numel() for p in network.parameters())
+    True
     """
     before = network.config
     pairs = zip((*before.attend, *before.deepen), (*attend, *deepen), strict=True)
@@ -157,6 +179,15 @@ def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str
         If the weights are not those of such a network, or not finite in half precision.
     OptionError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> from samgeo.models.tiny import new_tiny, save_tiny
+    >>> network = new_tiny()
+    >>> digest = save_tiny(network.state_dict(), network.config, "mine.safetensors")
+    >>> samgeo.load_model("mine.safetensors", device="cpu").digest == digest
+    True
     """
     path = check_new(path, ".safetensors", overwrite=overwrite)
     expected = {name: tensor.shape for name, tensor in TinyNetwork(config).state_dict().items()}

@@ -47,6 +47,14 @@ def network_preset(name: str) -> NetworkPreset:
     ------
     OptionError
         If there is no such name.
+
+    Examples
+    --------
+    >>> from samgeo.models.tiny import PRESETS, network_preset
+    >>> sorted(PRESETS)
+    ['base', 'context', 'deep', 'deeper']
+    >>> network_preset("base").attend
+    (1, 1)
     """
     if name not in PRESETS:
         raise OptionError(f"there is no network {name!r}; give one of {', '.join(PRESETS)}.")

@@ -118,6 +118,13 @@ def plot_reliability(scores: Mapping[str, Reliability], output: str | os.PathLik
     ------
     OptionError
         If the plot cannot be written, or matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.training import Reliability, plot_reliability
+    >>> predicted = np.random.default_rng(0).uniform(size=1000)
+    >>> plot_reliability({"towns": Reliability.of(predicted, predicted**1.2)}, "reliability.png")
     """
     path = check_plot(output, overwrite=overwrite)
     figure = _figure()(figsize=(6.5, 6.5), layout="constrained")
