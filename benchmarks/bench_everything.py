@@ -19,6 +19,9 @@ from _skip import skip
 
 import samgeo
 from samgeo.evaluation import match
+from samgeo.models import keep_freed_memory
+
+keep_freed_memory()  # as the command line does
 
 
 def main() -> None:

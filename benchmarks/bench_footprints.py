@@ -23,6 +23,9 @@ from _skip import skip
 import samgeo
 from samgeo.buildings import Selector, describe, keep_best, regularize
 from samgeo.evaluation import Matches, match
+from samgeo.models import keep_freed_memory
+
+keep_freed_memory()  # as the command line does
 
 RIO_EXAMPLES, RIO_TEST = (4, 5, 6, 7, 8), (9, 10)
 

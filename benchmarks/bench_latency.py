@@ -22,10 +22,13 @@ from _turns import in_turns, say
 from scipy.ndimage import find_objects
 
 import samgeo
+from samgeo.models import keep_freed_memory
 from samgeo.models.tiny import Tiny
 from samgeo.models.tiny.mask_regions import BACKGROUND
 from samgeo.synthetic import town
 from samgeo.training.data.simulated_prompts import centre_click
+
+keep_freed_memory()  # as the command line does
 
 REPEATS, CLICKS = 15, 100
 

@@ -24,12 +24,15 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 import samgeo
+from samgeo.models import keep_freed_memory
 from samgeo.synthetic import Scene, town
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "browser"))
 from lab_notebook import Notebook
 from lab_server import find_browser, jupyterlab
 from map_page import MapPage
+
+keep_freed_memory()  # as the command line does
 
 VIEWPORT = {"width": 1440, "height": 1100}
 TOWN = 1024

@@ -20,11 +20,14 @@ from torch.nn import functional
 
 import samgeo
 from samgeo.geo.grid import Rect
+from samgeo.models import keep_freed_memory
 from samgeo.segmentation.masks.cleaning import fill_and_drop
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.nms import box_nms
 from samgeo.segmentation.masks.upsample import masks_from_logits
 from samgeo.synthetic import town
+
+keep_freed_memory()  # as the command line does
 
 SIDE, LOW = 1024, 256
 MIN_IOU, MIN_STABILITY, OFFSET, NMS_IOU, MIN_REGION = 0.5, 0.6, 1.0, 0.7, 100

@@ -25,11 +25,14 @@ from _roofline import flops_of, peak_flops
 
 import samgeo
 from samgeo.geo.grid import Lattice
+from samgeo.models import keep_freed_memory
 from samgeo.models.device import computing_in
 from samgeo.models.registry import default_gates
 from samgeo.segmentation.profile import profiling
 from samgeo.synthetic import town
 from samgeo.testing.rasters import write_raster
+
+keep_freed_memory()  # as the command line does
 
 TOWN = 1024
 DEFAULT = (2048, 4096)

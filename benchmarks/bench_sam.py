@@ -26,12 +26,16 @@ from _turns import in_turns
 from torch.nn import functional
 
 import samgeo
+from samgeo.models import keep_freed_memory
 from samgeo.models.registry import Gates, default_gates
 from samgeo.models.sam1.model import Sam
 from samgeo.segmentation.windows.automatic import automatic_masks, embed_window
 
+keep_freed_memory()  # as the command line does
+
 SIDE = 1024
-GATES = Gates(pred_iou=0.5, stability=0.6)
+# Without suppression by masks, which SAM's own procedure does not have.
+GATES = Gates(pred_iou=0.5, stability=0.6, mask_nms=None)
 PARTS = ("window", "encoder", "memory", "precision")
 PRECISION_POINTS = 12
 

@@ -25,7 +25,10 @@ from _skip import skip
 from rasterio.shutil import copy
 
 from samgeo.annotations import Annotations, read_annotations
+from samgeo.models import keep_freed_memory
 from samgeo.samrs import MadeSet, make_samrs
+
+keep_freed_memory()  # as the command line does
 
 MIN_AREA_PX = 60
 

@@ -20,11 +20,14 @@ from affine import Affine
 
 import samgeo
 from samgeo.geo.grid import Rect
+from samgeo.models import keep_freed_memory
 from samgeo.models.registry import Gates
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.vectorize import polygons
 from samgeo.segmentation.windows.automatic import automatic_masks, embed_window
 from samgeo.synthetic import town
+
+keep_freed_memory()  # as the command line does
 
 SIDE = 1024
 
