@@ -39,7 +39,7 @@ from samgeo.errors import RasterWarning
 from samgeo.segmentation.api import NothingFoundWarning
 
 SCENES = 300
-QUICK = 20  # less than half a minute on one core
+QUICK = 16  # less than half a minute on one core
 
 ROUNDING = 1e-6  # of coordinates of some millions that were turned into pixels again
 

@@ -43,6 +43,7 @@ def test_killed_at_every_rename_before_and_after_it(place: Path) -> None:
     assert drive(place, "renames", "1") > 9
 
 
+@pytest.mark.slow
 def test_killed_at_every_rename_with_windows_of_several_scales(place: Path) -> None:
     undisturbed = place / "undisturbed.parquet"
     alone = undisturbed.read_bytes()
