@@ -368,7 +368,7 @@ class _Run:
         return progress
 
     def advance_on_device(self, pictures: DevicePictures, window_px: int) -> Progress:
-        """Take one step with crops of one side that are drawn and answered all at once."""
+        """Take one step; draw all its crops, which have one side, on the device and process them at once."""
         options = self.options
         rng = np.random.default_rng([options.seed, self.step])
         odds = np.array([odds for _, _, odds in options.crops])
@@ -392,14 +392,14 @@ class _Run:
         return told
 
     def _update(self, crops: int) -> None:
-        """Change the weights by their gradients, and the average by the weights."""
+        """Update the weights from their gradients, then the moving average from the weights."""
         options = self.options
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, options.clip)
         self.last_rate = self.rate()
         for group in self.optimizer.param_groups:
             group["lr"] = self.last_rate * group["factor"]
-        # One example whose loss overflows must not end the run.
+        # A single example whose loss overflows must not end the run, so its step is skipped.
         if torch.isfinite(norm):
             self.optimizer.step()
         self.step += 1
@@ -445,7 +445,7 @@ class _Run:
 
 
 def _identity(options: TrainOptions) -> str:
-    """Return what a run's way depends on."""
+    """Return the options that determine the steps of a run, as JSON."""
     free = {"save_s", "log_steps", "minutes"}
     return json.dumps({name: value for name, value in dataclasses.asdict(options).items() if name not in free}, default=dict)
 
