@@ -87,7 +87,7 @@ class Progress:
 class Crops:
     """``B`` square crops of one side and ``P`` objects of each, as tensors on the device of the network.
 
-    The rows of ``masks``, ``clicks``, ``boxes`` and ``trust`` are the objects of the first crop, then those of the second, and so on.
+    The rows of ``masks``, ``clicks``, ``boxes`` and ``trust`` are the objects of the first crop, then of the second, and so on.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Drawing of crops on the training device: as `samgeo.training.data.examples.draw`, but many crops at once, as tensors.
 
 All pictures are held in the memory of the device: 3 bytes a pixel for the image and its reductions by 2, 4 and 8, and 5 bytes a
-pixel for each layer of objects. A CPU core draws about ten crops a second, a GPU draws hundreds, and they need not be copied to it.
+pixel for each layer of objects. A CPU core draws about ten crops a second, a GPU draws hundreds.
 """
 
 from __future__ import annotations
