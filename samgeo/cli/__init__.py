@@ -1,6 +1,6 @@
 """The command line.
 
-Arguments and options enter; each command calls one public function, and messages and an exit code leave.
+Each command calls one public function with its arguments and options. The output is messages and an exit code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["main"]
 
 
 class _Group(click.Group):
-    """Commands whose `SamgeoError`s become one message on standard error and exit code 1, and whose warnings become notes."""
+    """Command group that prints a `SamgeoError` as one message with exit code 1, and warnings as notes on standard error."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with warnings.catch_warnings():
@@ -45,7 +45,10 @@ class _Group(click.Group):
 
 
 class _Notes:
-    """Show each `SamgeoWarning` once, as a line on standard error without the place in the code; others as Python does."""
+    """Print each `SamgeoWarning` once, as one line on standard error without its place in the code.
+
+    Other warnings are shown as usual in Python.
+    """
 
     def __init__(self, show: Callable[..., None]) -> None:
         self._show = show
@@ -74,7 +77,7 @@ def main(context: click.Context, verbose: int) -> None:
 
 
 def _log_to_stderr(level: int) -> Callable[[], None]:
-    """Show samgeo's log messages on standard error; return a function that ends it."""
+    """Show samgeo's log messages on standard error; return a function that stops this."""
     logger, handler = logging.getLogger("samgeo"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.setLevel(level)

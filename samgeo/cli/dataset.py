@@ -12,7 +12,7 @@ from samgeo.cli.options import cleaning, count, looking, parse_bands, parse_stre
 
 __all__ = ["dataset"]
 
-# As in samgeo.samrs.recipe, whose libraries other commands need not wait for.
+# These values repeat those in samgeo.samrs.recipe. Importing them from there would load large libraries for every command.
 PROMPTS = ("hbox", "rhbox", "rbox")
 ON_TOP = ("annotation", "smallest")
 PIXELS = ("inclusive", "edges")
@@ -75,7 +75,7 @@ def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options:
     options["split"] = _parse_split(options["split"])
     options |= {"bands": parse_bands(options["bands"]), "stretch": parse_stretch(options["stretch"])}
     with warnings.catch_warnings():
-        # The summary says what this warning does.
+        # The summary contains the content of this warning.
         warnings.simplefilter("ignore", SplitWarning)
         made = make_samrs(images, annotations, output, progress=not quiet, **options)
     for name, why in list(made.remade.items())[:MOST_TOLD]:

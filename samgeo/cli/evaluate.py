@@ -1,4 +1,4 @@
-"""The command that judges a result by the truth."""
+"""The command that compares a result with the truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-# Green for what is true and magenta for what was found: they differ for colour-blind eyes too.
+# The truth is green and found objects are magenta. Colour-blind users can distinguish these colours, too.
 TRUTH, FOUND = (0, 255, 0), (255, 0, 255)
 TRUTH_AROUND, FOUND_AROUND = (0, 130, 0), (130, 0, 130)
 TITLES: dict[Verdict, str] = {
@@ -74,7 +74,7 @@ def evaluate(
     reading |= {name: options.pop(name) for name in ("nodata", "alpha")}
     raster = None if image is None else Raster.open(image, **reading)
     worst = options.pop("worst")
-    # What has no geometry is left out of the figures, and listed.
+    # Rows without a geometry are left out of the figures, and listed in the report.
     layers = read_vectors(found, on_invalid="ignore"), read_vectors(truth, on_invalid="ignore")
     if raster is not None:
         _check_placed(layers[1].crs, raster)
@@ -97,7 +97,7 @@ def _parse_sizes(text: str | None) -> tuple[float, float] | None:
 
 
 def _pictures(report: Report, raster: Raster, count: int) -> dict[str, Image.Image]:
-    """Draw the worst cases of each verdict that has any, with what is around them."""
+    """Draw the worst cases of each verdict that has cases, with the objects around them."""
     from samgeo.plot import contact_sheet
 
     pictures: dict[str, Image.Image] = {}
@@ -115,7 +115,7 @@ def _check_placed(crs: Any, raster: Raster) -> None:
 
 
 def _place(report: Report, index: int, raster: Raster) -> SheetEntry:
-    """Give an object and its partner, and beneath them what is around."""
+    """Return the sheet entry of an object: the object and its partner, drawn over the objects around them."""
     from samgeo.geo.coordinates import read_onto
     from samgeo.plot import SheetEntry
 

@@ -1,4 +1,4 @@
-"""Options that commands share, how they are read, and how numbers are said."""
+"""Options that several commands share, parsers of their values, and formatting of counts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 NODATA = click.option("--nodata", help="The value without data, where the file does not say it; none where it says it wrongly.")
 ALPHA = click.option("--alpha", help="The band of transparency, where the file does not say it; none where it says it wrongly.")
 
-# What every command that looks at a raster with a model takes.
+# Options of every command that applies a model to a raster.
 _LOOKING = (
     click.option("--model", default="tiny", show_default=True, help="A name of `samgeo models list`, or a checkpoint file."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
@@ -43,10 +43,11 @@ _LOOKING = (
 )
 
 
-# As in samgeo.models.registry and samgeo.segmentation.masks.cleaning, whose libraries other commands need not wait for.
+# These values repeat those in samgeo.models.registry and samgeo.segmentation.masks.cleaning. Importing them from there would
+# load large libraries for every command.
 MASK_NMS, MIN_PART, MIN_HOLE = 0.8, 5.0, 5.0
 
-# What every command that makes outlines of masks takes.
+# Options of every command that makes outlines of masks.
 _CLEANING = (
     click.option(
         "--min-part",
@@ -68,7 +69,7 @@ Y_UP = click.option(
 
 
 def imaging(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the argument IMAGE, one or more, as its parameter ``image``."""
+    """Add the argument IMAGE, which may be several paths, to a command; the command gets it as its parameter ``image``."""
 
     @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
     @ASSETS
@@ -80,7 +81,7 @@ def imaging(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def image_of(images: tuple[str, ...], assets: str | None) -> Any:
-    """Return what is called an image: one path, several that are one raster, or what is chosen of STAC Items."""
+    """Return the source of an image: one path, several paths that form one raster, or the chosen assets of STAC Items."""
     from samgeo.geo.raster.sources import open_source
 
     image = images[0] if len(images) == 1 else list(images)
@@ -88,26 +89,26 @@ def image_of(images: tuple[str, ...], assets: str | None) -> Any:
 
 
 def looking(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that choose the model, the bands and the windows."""
+    """Add the options for the model, the bands and the windows to a command."""
     for option in reversed(_LOOKING):
         command = option(command)
     return command
 
 
 def cleaning(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that clean outlines of specks and pinholes."""
+    """Add the options that remove small parts and small holes from outlines to a command."""
     for option in reversed(_CLEANING):
         command = option(command)
     return command
 
 
 class IouOrOff(click.ParamType[float | None]):
-    """An IoU, or ``off``."""
+    """Type of an option whose value is an IoU or ``off``."""
 
     name = "IOU|off"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        """Return the number, None for ``off``."""
+        """Return the number, or None for ``off``."""
         if isinstance(value, str) and value.strip().lower() == "off":
             return None
         try:
@@ -117,14 +118,14 @@ class IouOrOff(click.ParamType[float | None]):
 
 
 def parse_bands(text: str | None) -> list[int | str] | None:
-    """Read bands by number or name."""
+    """Parse a list of bands, given by number or name and separated by commas."""
     if text is None:
         return None
     return [int(part) if part.strip().lstrip("-").isdigit() else part.strip() for part in text.split(",")]
 
 
 def parse_scales(text: str) -> tuple[int, ...]:
-    """Read whole numbers."""
+    """Parse whole numbers that are separated by commas."""
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -132,7 +133,7 @@ def parse_scales(text: str) -> tuple[int, ...]:
 
 
 def parse_stretch(text: str | None) -> tuple[float, float] | None:
-    """Read two values, black and white."""
+    """Parse the two values that become black and white, separated by a comma."""
     if text is None:
         return None
     try:
@@ -143,5 +144,5 @@ def parse_stretch(text: str | None) -> tuple[float, float] | None:
 
 
 def count(number: int, noun: str) -> str:
-    """Say a number of things."""
+    """Format a number with a noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

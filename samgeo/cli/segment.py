@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["encode", "predict", "segment"]
 
-# Exit codes beside the general ones: a result with holes, and, as a shell says it, ended by signal 15.
+# Additional exit codes: a result in which windows failed, and, as shells report it, a process ended by signal 15.
 HOLES, STOPPED = 3, 143
 MOST_SHOWN = 20
 

@@ -1,4 +1,4 @@
-"""Commands that choose among objects."""
+"""The command that selects objects by examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that show: a result on its raster, and the whole on a generated town."""
+"""Commands that draw a result over its raster, and that demonstrate a segmentation on a generated town."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that says how a run is getting on."""
+"""The command that shows the progress of a run."""
 
 from __future__ import annotations
 

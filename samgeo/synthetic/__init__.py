@@ -1,6 +1,6 @@
-"""Generated towns, seen from above, that know their own truth.
+"""Generated images of towns from above, with exact truth.
 
-A size and a seed enter; a picture with every building, tree and car as a polygon leaves.
+The input is a size and a seed. The output is a scene: an image, a label and a class for each pixel, and building footprints.
 """
 
 import lazy_loader

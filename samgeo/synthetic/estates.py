@@ -1,4 +1,4 @@
-"""Blocks of one owner: flats, halls, parks, and the fields around the town."""
+"""Furnishing of blocks that are one property: flats, halls, parks, and the fields around the town."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["apartments", "field", "industry", "park"]
 
 
 def apartments(lot: Lot) -> None:
-    """Furnish a block with flats in the green."""
+    """Furnish a block with flats surrounded by lawns and trees."""
     lot.cover(lot.block.outline, "lawn", lot.colour(LAWN))
     count = max(int(lot.depth // 26), 1)
     for number in range(count):

@@ -1,7 +1,4 @@
-"""A generated town, seen from above.
-
-What stands in each kind of block.
-"""
+"""Generation of a town: plan it, fill its blocks by their zones, paint it, and return the image with its truth."""
 
 from __future__ import annotations
 
@@ -35,24 +32,25 @@ if TYPE_CHECKING:
 __all__ = ["furnish", "town"]
 
 
-# The Cape Winelands: towns, vineyards and a sun in the north, whose shadows fall down the picture, as eyes expect.
+# The scene lies in the Cape Winelands, which have towns and vineyards. The sun is in the north there, so that shadows fall
+# towards the bottom of the image, as viewers expect.
 _CRS, _WEST, _NORTH = "EPSG:32734", 311_200.0, 6_243_800.0
 
 
 @check_types
 def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: float = 0.3) -> Scene:
-    """Generate an overhead photograph of a town together with its truth.
+    """Generate an overhead image of a town together with its truth.
 
-    Streets bend and cut the land into blocks of detached houses, terraces, closed courts, flats, halls and parks, with fields
-    where the town ends and perhaps a river. One sun lights roofs by their slopes and throws the shadows of everything that
-    has a height. The same arguments give the same scene.
+    Curved streets divide the land into blocks of detached houses, terraces, closed courts, flats, halls and parks. There are
+    fields where the town ends, and perhaps a river. The sun lights each roof plane by its slope, and everything that has a
+    height casts a shadow. The same arguments give the same scene.
 
     Parameters
     ----------
     shape : (int, int), default (1024, 1024)
         Height and width in pixels.
     seed : int, default 0
-        Which town.
+        Seed of the town. Different seeds give different towns.
     resolution_m : float, default 0.3
         Side of a pixel on the ground in metres, from 0.05 to 2.
 
@@ -64,7 +62,7 @@ def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: 
     Raises
     ------
     OptionError
-        If the shape, seed or resolution make no scene.
+        If the shape, the seed or the resolution is out of range.
 
     Examples
     --------
@@ -93,7 +91,8 @@ def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: 
     paint_trees(canvas, plan.trees, rng)
     paint_roofs(canvas, buildings, rng)
     classes = canvas.classes[SUB // 2 :: SUB, SUB // 2 :: SUB].copy()
-    # A half pixel may see a roof where the pixel's centre does not; what is next to a roof is bare ground, then.
+    # Classes are painted at half pixels, so a pixel may have the class of a roof although its centre is outside the footprint.
+    # Such pixels become bare ground.
     classes[(classes == CLASSES.index("building")) & (labels == 0)] = CLASSES.index("other")
     classes[labels > 0] = CLASSES.index("building")
     return Scene(
@@ -107,7 +106,7 @@ def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: 
 
 
 def _plan(shape: tuple[int, int], seed: int, resolution_m: float) -> TownPlan:
-    """Think a town up: streets, then what stands in the blocks, then what must give way."""
+    """Plan a town: lay out the streets, furnish the blocks, then remove objects that overlap."""
     rng = np.random.default_rng([seed, 11])
     height, width = shape[0] * resolution_m, shape[1] * resolution_m
     plan, site = TownPlan(), Site.draw(width, height, rng)
@@ -121,7 +120,7 @@ def _plan(shape: tuple[int, int], seed: int, resolution_m: float) -> TownPlan:
 
 
 def _flood(plan: TownPlan, site: Site, rng: np.random.Generator) -> None:
-    """Let a river run between the town and its far side; only wide streets have bridges."""
+    """Add a river at the side of the town away from the fields; only wide streets cross it."""
     reach = site.width + site.height
     ox, oy = site.outward
     along = np.linspace(-reach, reach, 200)
@@ -151,7 +150,7 @@ def _flood(plan: TownPlan, site: Site, rng: np.random.Generator) -> None:
 
 
 def _thin(plan: TownPlan, site: Site) -> None:
-    """Take the overlaps out of buildings; drop cars under roofs or on each other, and trees inside houses or on roads."""
+    """Remove overlaps of buildings, cars under roofs or on other cars, and trees in houses or on roads."""
     seen = site.frame.buffer(30)
     plan.buildings[:] = [one for one in plan.buildings if one.polygon.is_valid and one.polygon.intersects(seen)]
     plan.buildings[:] = _apart(plan.buildings)
@@ -175,7 +174,7 @@ def _thin(plan: TownPlan, site: Site) -> None:
 
 
 def _apart(buildings: list[Building]) -> list[Building]:
-    """Let earlier buildings cut later ones where they overlap a little, and drop later ones where they overlap much."""
+    """Separate buildings: where two overlap, the later one is cut, or removed if 20 % or more of it would be lost."""
     outlines = [one.polygon for one in buildings]
     first, second = shapely.STRtree(outlines).query(outlines, predicate="intersects")
     kept: dict[int, Building] = {}
@@ -186,7 +185,7 @@ def _apart(buildings: list[Building]) -> list[Building]:
     for number, building in enumerate(buildings):
         others = [kept[one].polygon for one in sorted(neighbours.get(number, [])) if one in kept]
         left = shapely.difference(building.polygon, shapely.union_all(others)) if others else building.polygon
-        # Slivers behind a neighbour go too.
+        # Only the largest part is kept; slivers behind a neighbour are removed.
         whole = max(shapely.get_parts(left), key=shapely.area, default=left)
         if isinstance(whole, shapely.Polygon) and whole.area > 0.8 * building.polygon.area:
             kept[number] = replace(building, polygon=whole)
@@ -196,7 +195,7 @@ def _apart(buildings: list[Building]) -> list[Building]:
 def _truth(
     buildings: list[Building], shape: tuple[int, int], resolution_m: float
 ) -> tuple[list[Building], list[shapely.Geometry], NDArray[np.int32]]:
-    """Return the buildings that have a pixel, their outlines in pixels cut at the frame, and the label of each pixel."""
+    """Return the buildings that cover a pixel centre, their outlines in pixels, clipped to the frame, and the label image."""
     frame = shapely.box(0, 0, shape[1], shape[0])
     outlines = [shapely.intersection(shapely.transform(one.polygon, lambda xy: xy / resolution_m), frame) for one in buildings]
     labels = burn(outlines, None, shape, 1.0)
@@ -241,5 +240,5 @@ _ZONES: dict[str, Callable[[Lot], None]] = {
 
 
 def furnish(block: CityBlock, plan: TownPlan, rng: np.random.Generator) -> None:
-    """Add what stands in a block to the plan, by the block's zone."""
+    """Add buildings, ground, plants and cars of a block to the plan, by the zone of the block."""
     _ZONES[block.zone](Lot(block, plan, rng))

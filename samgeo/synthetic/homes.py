@@ -1,4 +1,4 @@
-"""Blocks that people live in, house by house: detached, terraced, mixed, and around a court."""
+"""Furnishing of residential blocks: detached houses, terraces, mixed buildings, and houses around a court."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _front_garden(lot: Lot, a: tuple[float, float], b: tuple[float, float]) -> N
 
 
 def _garden(lot: Lot, a: tuple[float, float], b: tuple[float, float]) -> None:
-    """Fill what is left of a plot behind its house."""
+    """Furnish the part of a plot behind its house."""
     (a0, a1), (near, back) = a, b
     sign, room = math.copysign(1.0, back - near), abs(back - near) - 1.0
     if room < 3:
@@ -106,7 +106,7 @@ def terrace(lot: Lot) -> None:
             _backyard(lot, (a0, a1), (yard, back))
             if number in gaps:
                 continue
-            # Each household has renewed its roof in its own year.
+            # Roofs were renewed in different years, so their colours differ.
             shade = float(lot.rng.normal(1, 0.12))
             own = (base[0] * shade, base[1] * shade, base[2] * shade) if lot.chance(0.6) else roof_colour(cover, lot.rng)
             corners = lot.quadrilateral((a0, a1), (street, yard))
@@ -156,7 +156,7 @@ def mixed(lot: Lot) -> None:
 
 
 def courtyard(lot: Lot) -> None:
-    """Close a block's four sides with town houses around a court; a block too small for that gets terraces."""
+    """Furnish the four sides of a block with town houses around a court; a block that is too small gets terraces."""
     deep = lot.between(9.5, 12.5)
     ends = lot.depth - 2 * deep
     if ends < 9 or lot.length < 2 * deep + 12:

@@ -1,4 +1,4 @@
-"""Buildings: their shapes in plan, their roofs and what covers them."""
+"""Construction of buildings: outlines, roofs and roof materials."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COLOURS: dict[str, list[Colour]] = {
 
 
 def roof_colour(cover: str, rng: np.random.Generator) -> Colour:
-    """Draw a colour for a cover."""
+    """Draw a colour for a roof material."""
     base = np.array(_COLOURS[cover][int(rng.integers(len(_COLOURS[cover])))])
     varied = base * rng.normal(1, 0.07) + rng.normal(0, 1.8, 3)
     return float(varied[0]), float(varied[1]), float(varied[2])
@@ -36,15 +36,15 @@ def roof_colour(cover: str, rng: np.random.Generator) -> Colour:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class House:
-    """Where a detached house stands.
+    """Position and size of a detached house.
 
     Attributes
     ----------
     centre : ndarray, shape (2,)
     along, inwards : ndarray, shape (2,)
-        Unit vectors along its front, and from the street to the garden.
+        Unit vectors along the front of the house, and from the street to the garden.
     length, width : float
-        Of its main part.
+        Length and width of the main part in metres.
     """
 
     centre: NDArray[np.float64]
@@ -54,7 +54,7 @@ class House:
     width: float
 
     def build(self, rng: np.random.Generator) -> Building:
-        """Return a rectangle, an L or a T of gabled, hipped or flat wings."""
+        """Build a house in the shape of a rectangle, an L or a T, with gabled, hipped or flat roofs."""
         cover = str(rng.choice(["tile", "slate", "metal", "concrete"], p=[0.56, 0.16, 0.16, 0.12]))
         roof = "flat" if cover == "concrete" else str(rng.choice(["gable", "hip"], p=[0.55, 0.45]))
         eave, pitch = float(rng.uniform(2.7, 5.6)), float(rng.uniform(0.35, 0.75)) if cover != "metal" else 0.25
@@ -65,7 +65,7 @@ class House:
             shift = 0.0 if shape == "T" else float(rng.choice([-1, 1])) * (self.length - side) / 2
             if rng.random() < 0.5:
                 out *= -0.6  # to the street, where there is less room
-            # The wing spans the main part, so that the two roofs meet in valleys.
+            # The wing extends across the main part, so that the two roofs meet in valleys.
             middle = self.centre + self.along * shift + self.inwards * (out / 2)
             wings.append(Wing(*rectangle(middle, self.inwards, (abs(out) + self.width) / 2, side / 2), roof, eave, pitch))
         return _building(wings, cover, roof_colour(cover, rng))

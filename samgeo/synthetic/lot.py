@@ -1,4 +1,4 @@
-"""The tools with which a block is furnished."""
+"""Helper that places buildings, ground, plants and cars in a block."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAVED: tuple[Colour, ...] = ((158, 152, 144), (144, 140, 134), (172, 164, 152), 
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """A block, the plan that it is part of, and the chance that decides; places are (a, b) of the block."""
+    """A block, the plan that it belongs to, and a random generator. Points are given in block coordinates (a, b)."""
 
     block: CityBlock
     plan: TownPlan
@@ -39,47 +39,47 @@ class Lot:
         return self.block.depth
 
     def chance(self, share: float) -> bool:
-        """Return True in this share of cases."""
+        """Return True with this probability."""
         return bool(self.rng.random() < share)
 
     def between(self, low: float, high: float) -> float:
-        """Return a number between two, in either order."""
+        """Draw a number between two numbers, which may be in either order."""
         return low + (high - low) * float(self.rng.random())
 
     def one_of(self, **shares: float) -> str:
-        """Return one of the names by their shares."""
+        """Draw one of the names with probabilities proportional to the shares."""
         return str(self.rng.choice(list(shares), p=np.array(list(shares.values()))))
 
     def colour(self, colours: tuple[Colour, ...], vary: float = 5.0) -> Colour:
-        """Return one of the colours, varied in brightness more than in hue."""
+        """Draw one of the colours, and vary it at random, in brightness more than in hue."""
         base = np.array(colours[int(self.rng.integers(len(colours)))])
         red, green, blue = base + self.rng.normal(0, vary) + self.rng.normal(0, vary / 3, 3)
         return float(red), float(green), float(blue)
 
     def cuts(self, length: float, low: float, high: float) -> NDArray[np.float64]:
-        """Cut a length into pieces of about one size, drawn from a range; return where the pieces begin and end."""
+        """Divide a length into pieces of similar size, drawn from a range; return the boundaries of the pieces."""
         count = max(round(length / self.between(low, high)), 1)
         pieces = self.rng.uniform(0.8, 1.2, count)
         return np.concatenate([[0.0], np.cumsum(pieces / pieces.sum() * length)])
 
     def rows(self, two_from: float) -> list[tuple[float, float]]:
-        """Return (front, back) of one row of plots, or of two that stand back to back."""
+        """Return (front, back) of one row of plots, or of two rows that stand back to back."""
         if self.depth < two_from:
             return [(0.0, self.depth) if self.chance(0.5) else (self.depth, 0.0)]
         middle = self.depth * self.between(0.46, 0.54)
         return [(0.0, middle), (self.depth, middle)]
 
     def cover(self, shape: shapely.Geometry, kind: str, colour: Colour) -> None:
-        """Cover a piece of ground."""
+        """Add a surface of a kind and a colour to the ground."""
         self.plan.surfaces.append(Surface(shape, kind, colour))
 
     def strip(self, a: tuple[float, float], b: tuple[float, float], kind: str, colours: tuple[Colour, ...]) -> None:
-        """Cover a rectangle of the block."""
+        """Add a surface on a rectangle of the block."""
         (a0, a1), (b0, b1) = sorted(a), sorted(b)
         self.cover(self.block.polygon(a0, b0, a1, b1), kind, self.colour(colours))
 
     def box(self, a: float, b: float, half_length: float, half_width: float) -> shapely.Polygon:
-        """Return a true rectangle about a place, along the block."""
+        """Return an exact rectangle around a point, aligned with the block there."""
         parts = rectangle(self.block.at(a, b), self.block.along(a, b), half_length, half_width)
         middle, along, across = (np.array(one) for one in parts)
         return shapely.Polygon(
@@ -87,7 +87,7 @@ class Lot:
         )
 
     def quadrilateral(self, a: tuple[float, float], b: tuple[float, float]) -> NDArray[np.float64]:
-        """Return the corners (front, front, back, back) of a building between walls; equal places give equal corners."""
+        """Return the corners (front, front, back, back) of a building between walls; equal points give equal corners."""
         return self.block.at(np.array([a[0], a[1], a[1], a[0]]), np.array([b[0], b[0], b[1], b[1]]))
 
     def build(self, building: Building) -> None:

@@ -1,4 +1,4 @@
-"""The words a town is described in, before anything is painted. Lengths are metres, y points down."""
+"""The plan of a town before it is painted: buildings, streets, ground, trees and cars. Lengths are metres; y points down."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Warp:
-    """A smooth map from the straight plan (u, v) to the town as built (x, y), both in metres: streets bend by it.
+    """A smooth map from the straight plan (u, v) to ground coordinates (x, y), both in metres, which bends the streets.
 
     Attributes
     ----------
     centre : (float, float)
-        Where (0, 0) goes.
+        The ground coordinates of (u, v) = (0, 0).
     angle : float
-        Radians from u to x.
+        Rotation of the plan in radians.
     swing : (float, float)
-        How far streets along u and along v leave the straight line.
+        Amplitude of the bends of streets along u and along v, in metres.
     wave : (float, float)
-        Lengths of their waves.
+        Wavelength of these bends, in metres.
     phase : (float, float)
     """
 
@@ -46,7 +46,7 @@ class Warp:
         return np.stack([self.centre[0] + cos * bent_u - sin * bent_v, self.centre[1] + sin * bent_u + cos * bent_v], -1)
 
     def line(self, start: tuple[float, float], stop: tuple[float, float], step: float = 4.0) -> NDArray[np.float64]:
-        """Return a straight line of the plan as built, shape (N, 2)."""
+        """Return the points x, y on the ground of a straight line of the plan, shape (N, 2)."""
         count = max(int(math.dist(start, stop) / step), 1) + 1
         along = np.linspace(0, 1, count)
         return self(start[0] + along * (stop[0] - start[0]), start[1] + along * (stop[1] - start[1]))
@@ -54,7 +54,7 @@ class Warp:
 
 @dataclass(frozen=True, slots=True)
 class Wing:
-    """A box of a building with a roof of its own.
+    """A part of a building with its own roof.
 
     Attributes
     ----------
@@ -83,14 +83,14 @@ class Wing:
 
     @property
     def polygon(self) -> shapely.Polygon:
-        """The parallelogram it covers."""
+        """The parallelogram that the wing covers."""
         c, a, b = (np.array(one) for one in (self.centre, self.along, self.across))
         return shapely.Polygon([c - a - b, c + a - b, c + a + b, c - a + b])
 
 
 @dataclass(frozen=True, slots=True)
 class Building:
-    """A building: what its roof covers, and how it is covered."""
+    """A building: outline of its roof, its wings, and material and colour of the roof."""
 
     polygon: shapely.Polygon
     wings: tuple[Wing, ...]
@@ -100,14 +100,14 @@ class Building:
 
 @dataclass(frozen=True, slots=True)
 class Street:
-    """A street by its centre line; ``kind`` is ``main``, ``street``, ``lane`` or ``track``."""
+    """A street with its centre line and width; ``kind`` is ``main``, ``street``, ``lane`` or ``track``."""
 
     line: shapely.LineString
     width: float
     kind: str
 
     def without(self, land: shapely.Geometry) -> list[Street]:
-        """Return what of it is outside of some land."""
+        """Return the parts of the street outside a polygon."""
         left = shapely.get_parts(shapely.difference(self.line, land))
         return [Street(part, self.width, self.kind) for part in left if part.length > self.width]
 
@@ -153,7 +153,7 @@ class Car:
 
 @dataclass(frozen=True, slots=True)
 class TownPlan:
-    """All that stands in a town, in the order in which it was thought of."""
+    """All objects of a town, in the order in which they were planned."""
 
     streets: list[Street] = field(default_factory=list)
     surfaces: list[Surface] = field(default_factory=list)

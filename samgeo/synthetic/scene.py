@@ -1,4 +1,4 @@
-"""A picture that knows its own truth."""
+"""A generated image with its truth."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ _TILE = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """An image and everything that is true about it.
+    """A generated image and its truth.
 
     Attributes
     ----------
     image : ndarray of uint8, shape (H, W, 3)
         RGB.
     labels : ndarray of int32, shape (H, W)
-        The building at each pixel's centre, 0 where there is none; ids run from 1 without gaps.
+        The id of the building at the centre of each pixel; 0 means no building. Ids run from 1 without gaps.
     classes : ndarray of uint8, shape (H, W)
-        What is at each pixel, as an index into ``class_names``; a building wherever ``labels`` has one. Other classes are
-        drawn at half pixels, and hold to a quarter of a pixel.
+        The class of each pixel, as an index into ``class_names``. A pixel is a building exactly where ``labels`` is above 0.
+        Other classes are drawn at half pixels, and are exact to a quarter of a pixel.
     class_names : tuple of str
     footprints : GeoDataFrame
-        One row a building: ``id`` as in ``labels``, ``roof``, ``cover``, ``height_m`` of the eaves, and the polygon of the
-        roof in the scene's CRS, cut at the frame. Rasterised by the pixel-centre rule it is ``labels`` exactly.
+        One row for each building: ``id`` as in ``labels``, ``roof``, ``cover``, ``height_m`` of the eaves, and the polygon of
+        the roof in the scene's CRS, clipped to the frame. The polygons rasterised by the pixel-centre rule give exactly
+        ``labels``.
     geobox : GeoBox
         Shape, transform and CRS.
     """
@@ -51,19 +52,19 @@ class Scene:
 
     @check_types
     def save(self, path: str | Path, *, overviews: bool = False) -> Path:
-        """Write the image as a GeoTIFF: tiled, deflate.
+        """Write the image as a tiled GeoTIFF with deflate compression.
 
         Parameters
         ----------
         path : str or Path
-            Replaced if it is there.
+            The file. An existing file is replaced.
         overviews : bool, default False
-            Whether to add halves, quarters... down to one tile.
+            Whether to add overviews: reductions by 2, 4, 8 and so on, until one fits a tile.
 
         Returns
         -------
         Path
-            Where it is.
+            The path of the file.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Streets that cut a town into blocks, and what each block is for."""
+"""Streets that divide a town into blocks, and the zone (the use) of each block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samgeo.synthetic.plan import Street, TownPlan, Warp
 
 __all__ = ["CityBlock", "Site", "lay_out"]
 
-# Width in metres and kind of the streets that the first, second... cut makes; later cuts make the last.
+# Width in metres and kind of the street that each successive cut makes. All later cuts use the last entry.
 _CUTS = ((11.0, "main"), (8.0, "street"), (7.0, "street"), (6.0, "street"), (5.0, "lane"))
 _MARGIN_M = 45.0  # around the frame, so that shadows and crowns reach in from outside
 
@@ -25,7 +25,7 @@ _LARGE = {"industry": 0.5, "apartments": 0.25, "park": 0.25}
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a town is: its frame in metres, the bend of its streets, the way to its fields."""
+    """The site of a town: size of its frame in metres, map that bends its streets, and unit vector towards its fields."""
 
     width: float
     height: float
@@ -35,7 +35,7 @@ class Site:
     @classmethod
     def draw(cls, width: float, height: float, rng: np.random.Generator) -> Site:
         """Draw a site at random."""
-        # The main crossing is near the middle of a town, but would be all that a small picture shows.
+        # The main crossing is near the middle. In small scenes it is moved aside, because it would fill the image.
         aside = rng.choice([-28.0, 28.0], 2) if min(width, height) < 120 else np.zeros(2)
         warp = Warp(
             centre=(width * rng.uniform(0.42, 0.58) + aside[0], height * rng.uniform(0.42, 0.58) + aside[1]),
@@ -49,24 +49,24 @@ class Site:
 
     @property
     def frame(self) -> shapely.Polygon:
-        """The image's outline."""
+        """The outline of the image."""
         return shapely.box(0, 0, self.width, self.height)
 
     def outwards(self, x: float, y: float) -> float:
-        """Return how far a place lies towards the fields: 0 in the middle, 1 at the frame."""
+        """Return how far a point lies towards the fields: about 0 in the middle and 1 at the frame."""
         dx, dy = x - self.width / 2, y - self.height / 2
         reach = (abs(self.outward[0]) * self.width + abs(self.outward[1]) * self.height) / 2
         ahead = dx * self.outward[0] + dy * self.outward[1]
         return ahead / reach + 0.12 * math.sin((dy * self.outward[0] - dx * self.outward[1]) / 45)
 
     def is_country(self, x: float, y: float) -> bool:
-        """Whether the town has ended there."""
+        """Whether a point lies outside the built-up area."""
         return self.outwards(x, y) > 0.5 and math.hypot(x - self.width / 2, y - self.height / 2) > 70
 
 
 @dataclass(frozen=True, slots=True)
 class CityBlock:
-    """Land between streets: a rectangle of the straight plan, with its long side first.
+    """A block of land between streets: a rectangle of the straight plan with its own coordinates (a, b).
 
     Attributes
     ----------
@@ -88,30 +88,30 @@ class CityBlock:
     zone: str
 
     def at(self, a: NDArray[np.float64] | float, b: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """Return x and y of places in the block, shape (..., 2)."""
+        """Return the ground coordinates x, y of points (a, b) of the block, shape (..., 2)."""
         du, dv = (b, a) if self.turned else (a, b)
         return self.warp(np.asarray(self.origin[0] + du), np.asarray(self.origin[1] + dv))
 
     def along(self, a: float, b: float) -> NDArray[np.float64]:
-        """Return the unit vector along the long side there."""
+        """Return the unit vector along the long side of the block at a point (a, b)."""
         step = self.at(a + 0.5, b) - self.at(a - 0.5, b)
         return np.asarray(step / np.hypot(*step))
 
     def inwards(self, a: float, b: float) -> NDArray[np.float64]:
-        """Return the unit vector square to `along`, on the side where b grows."""
+        """Return the unit vector perpendicular to `along`, in the direction of growing b."""
         ahead, across = self.along(a, b), self.at(a, b + 0.5) - self.at(a, b - 0.5)
         square = np.array([-ahead[1], ahead[0]])
         return square * math.copysign(1.0, float(square @ across))
 
     def line(self, start: tuple[float, float], stop: tuple[float, float]) -> shapely.LineString:
-        """Return a line of the block's plan as built."""
+        """Return the line on the ground of a straight line in block coordinates."""
         (a0, b0), (a1, b1) = start, stop
         count = max(int(math.hypot(a1 - a0, b1 - b0) / 4), 1) + 1
         t = np.linspace(0, 1, count)
         return shapely.LineString(self.at(a0 + t * (a1 - a0), b0 + t * (b1 - b0)))
 
     def polygon(self, a0: float, b0: float, a1: float, b1: float) -> shapely.Polygon:
-        """Return a rectangle of the block's plan as built."""
+        """Return the polygon on the ground of a rectangle in block coordinates."""
         across, along = (np.linspace(0, 1, max(int(abs(side) / 4), 1), endpoint=False) for side in (b1 - b0, a1 - a0))
         a = np.concatenate([a0 + (a1 - a0) * along, np.full(len(across), a1), a1 - (a1 - a0) * along, np.full(len(across), a0)])
         b = np.concatenate([np.full(len(along), b0), b0 + (b1 - b0) * across, np.full(len(along), b1), b1 - (b1 - b0) * across])
@@ -119,12 +119,12 @@ class CityBlock:
 
     @property
     def outline(self) -> shapely.Polygon:
-        """All of it."""
+        """The outline of the block on the ground."""
         return self.polygon(0, 0, self.length, self.depth)
 
 
 def lay_out(site: Site, plan: TownPlan, rng: np.random.Generator) -> list[CityBlock]:
-    """Cut the site into blocks; the streets between them go into the plan."""
+    """Divide the site into blocks, and add the streets between them to the plan."""
     reach = math.hypot(site.width, site.height) / 2 + _MARGIN_M + 40
     seen = site.frame.buffer(_MARGIN_M)
     cut = _cut(site, plan, rng, (-reach, -reach, reach, reach), 0)
@@ -136,7 +136,7 @@ def lay_out(site: Site, plan: TownPlan, rng: np.random.Generator) -> list[CityBl
 def _cut(
     site: Site, plan: TownPlan, rng: np.random.Generator, rect: tuple[float, float, float, float], depth: int
 ) -> Iterator[CityBlock]:
-    """Halve a rectangle until it is a block; half of a street's width is already off its sides."""
+    """Divide a rectangle until each part is a block. Half of the street width was already removed from its sides."""
     u0, v0, u1, v1 = rect
     place = site.warp((u0 + u1) / 2, (v0 + v1) / 2)
     long, short = max(u1 - u0, v1 - v0), min(u1 - u0, v1 - v0)
@@ -166,7 +166,7 @@ def _cut(
 def _zone(
     site: Site, rng: np.random.Generator, place: NDArray[np.float64], sides: tuple[float, float], *, country: bool
 ) -> str | None:
-    """Return what a rectangle is for, or nothing if it is to be cut further."""
+    """Return the zone of a rectangle, or nothing if it must be divided further."""
     long, short = sides
     if country:
         return "field" if long < rng.uniform(85, 150) or short < 45 else None

@@ -1,6 +1,6 @@
-"""Training of promptable models, and their judgement.
+"""Training and assessment of promptable models.
 
-A recipe, which names images and labels, enters; weights, a log and a report leave.
+The input is a recipe, a TOML file that names images and labels. The outputs are weights, a log and a report.
 """
 
 import lazy_loader

@@ -1,4 +1,7 @@
-"""Training of a promptable network: steps, averages, states that continue exactly, and a log that plots."""
+"""Training loop of a promptable network.
+
+It takes the optimiser steps, averages the weights, saves states from which a run continues exactly, and writes the log.
+"""
 
 from __future__ import annotations
 
@@ -31,46 +34,53 @@ __all__ = ["TrainOptions", "TrainResult", "train", "train_locked"]
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """How to train.
+    """Options of a training run.
 
     Attributes
     ----------
     steps : int
-        Of the optimiser; with ``minutes``, at most so many.
+        Number of optimiser steps. With ``minutes``, it is the largest number of steps.
     images : int, default 2
-        Crops a step.
+        Number of crops in a step.
     crops : tuple of (side, prompts, odds)
-        Sides of crops in pixels, multiples of 32, how many objects to ask for in each, and how often.
+        Kinds of crops: the side in pixels, a multiple of 32; the number of objects that are prompted in each crop; and how
+        often this kind is drawn, relative to the others.
     rate : float, default 6e-4
-        Learning rate after the warm-up; it falls along a cosine.
+        Learning rate after the warm-up. It falls along a cosine.
     final_rate : float, default 0.03
-        Where it ends, as a share of ``rate``.
+        Learning rate at the end, as a share of ``rate``.
     warm_up : int, default 50
-        Steps.
+        Number of steps in which the learning rate rises.
     rates : mapping of str to float
-        Factors of the rate for parameters whose name begins so, the longest beginning first; 0 does not train them.
+        Factors of the learning rate by the beginning of a parameter's name. If several beginnings match, the longest one
+        counts. Parameters with a factor of 0 are not trained.
     weight_decay, clip : float
-        Of AdamW, and of the gradient's norm.
+        Weight decay of AdamW, and largest norm of the gradient.
     average : float, default 0.998
-        Of the exponential moving average of the weights, which is the result; it starts lower.
+        Decay of the exponential moving average of the weights, which is the result. It is lower in the first steps.
     seed : int, default 0
     autocast : bool, default False
-        Encode in bfloat16: faster on processors that have it.
+        Whether to encode images in bfloat16. This is faster on processors that support it.
     minutes : float, optional
-        Let the clock decide: the learning rate falls with the minutes that were spent in training, and training ends when so
-        many are spent. A run that was stopped goes on for what is left of them. Such a run is not repeatable.
+        Length of the training. The learning rate then falls with the minutes spent in training, and training ends when they
+        are over. A continued run takes the minutes that are left. Such a run is not repeatable.
     draw_on_device : bool, default False
-        Draw crops and change their looks on the device that trains, all crops of a step at once and of one side, in place of
-        one after the other on the processor. ``images`` is then the number of crops of the largest side; of smaller sides,
-        there are as many more as they have fewer pixels. All pictures must fit into the memory of the device.
+        Whether to draw and augment crops on the training device, all crops of a step at once and with the same side. By
+        default they are drawn one after the other on the CPU. ``images`` is then the number of crops of the largest side;
+        a step with smaller crops has more of them, so that the number of pixels stays about the same. All pictures must fit
+        into the memory of the device.
     tf32 : bool, default False
-        Let CUDA devices compute matrix products of float32 in TF32, with 10 bits behind the point.
+        Whether CUDA devices may compute float32 matrix products in TF32, which has a mantissa of 10 bits.
     compile : bool, default False
-        Compile the image encoder with ``torch.compile``, which takes a minute or so for each side of crops.
-    save_s, log_steps : float, int
-        Seconds between saved states, and steps between lines of the log.
+        Whether to compile the image encoder with ``torch.compile``. This takes about a minute for each side of crops.
+    save_s : float, default 240
+        Seconds between saved states.
+    log_steps : int, default 20
+        Steps between lines of the log.
     losses : LossWeights
+        Weights of the parts of the loss.
     course : Course
+        Which prompts are asked.
     """
 
     steps: int
@@ -109,7 +119,7 @@ class TrainOptions:
             raise OptionError(f"minutes is {self.minutes}; give more than 0, or leave it out to train for a number of steps.")
 
     def check_window(self, window_px: int) -> None:
-        """Refuse crops that are larger than a network's window."""
+        """Raise an `OptionError` if crops are larger than the window of the network."""
         largest = max(side for side, _, _ in self.crops)
         if largest > window_px:
             raise OptionError(
@@ -131,39 +141,39 @@ def train(
 ) -> dict[str, Tensor]:
     """Train a network, or continue where an earlier call with the same folder and options stopped.
 
-    Every crop and prompt follows from the seed and the number of the step, so that a run that was stopped and continued
-    takes the same steps and writes the same log as one that was not. The state on disk has a digest of all its values.
+    The seed and the number of the step determine every crop and prompt. A run that was stopped and continued therefore takes
+    the same steps and writes the same log as an uninterrupted run. The state on disk contains a digest of all its values.
 
     Parameters
     ----------
     network : torch.nn.Module that is a `samgeo.models.protocols.Trainable`
-        Trained in place, from the weights it has.
+        The network. Training starts from its present weights and changes them in place.
     sources : sequence of Source
     folder : path
-        For ``state.pt`` and ``log.jsonl``: one JSON object every ``log_steps`` steps. Made if it is not there. One process
-        at a time works in it.
+        The run folder, made if it does not exist. It holds ``state.pt`` and ``log.jsonl``, which has one JSON object for every
+        ``log_steps`` steps. Only one process at a time may train in it.
     options : TrainOptions
     window_px : int, default 512
-        Side of the network's window at use.
+        Side of the network's window in pixels.
     device : str or torch.device, default "cpu"
     threads : int, optional
-        How many threads torch computes in on a CPU; the last digits of the result depend on it. By default as many as torch
-        takes for a new run, and for one that is continued as many as it was begun with.
+        Number of threads that torch uses on a CPU. The last digits of the result depend on it. The default is torch's own
+        number for a new run, and the number at the beginning for a continued run.
     report : callable, optional
         Called with each line of the log.
 
     Returns
     -------
     dict of str to tensor
-        The averaged weights, on the processor.
+        The averaged weights, on the CPU.
 
     Raises
     ------
     OptionError
-        If there is no source, or no parameter to train, or a crop is larger than the window; or the disk does not take the
-        state or the log.
+        If there is no source or no parameter to train, if a crop is larger than the window, or if the state or the log cannot
+        be written.
     CheckpointError
-        If the folder holds the state of other options, of another network or of another number of threads, or a damaged one.
+        If the state in the folder is damaged, or was made with other options, another network or another number of threads.
     RunError
         If another process trains in the folder.
     """
@@ -180,14 +190,14 @@ def train(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainResult:
-    """What a training made.
+    """Result of a training run.
 
     Attributes
     ----------
     weights : dict of str to tensor
-        The averaged weights, on the processor.
+        The averaged weights, on the CPU.
     steps : int
-        How many steps were taken in all.
+        Number of steps that were taken in all.
     """
 
     weights: dict[str, Tensor]
@@ -207,7 +217,7 @@ def train_locked(
     store: StateStore | None = None,
     loaders: int = 1,
 ) -> TrainResult:
-    """Do what `train` does in a folder that the caller has locked.
+    """Train as `train` does, in a folder that the caller has locked.
 
     Parameters
     ----------
@@ -216,10 +226,10 @@ def train_locked(
     home : Path
         The folder, which exists.
     store : StateStore, optional
-        Where the state is kept; ``state.pt`` in the folder by default. A state without that of the optimiser is taken up, too:
-        the learning rate then warms up once more.
+        Where the state is kept; ``state.pt`` in the folder by default. A state may lack the state of the optimiser. The
+        learning rate then warms up again.
     loaders : int, default 1
-        Threads that prepare the pictures, for ``draw_on_device``.
+        Number of threads that prepare the pictures for ``draw_on_device``.
 
     Returns
     -------
@@ -260,7 +270,7 @@ def train_locked(
 
 @contextmanager
 def _products(*, tf32: bool) -> Iterator[None]:
-    """Let matrix products of float32 be computed in TF32 for a while."""
+    """Allow TF32 for float32 matrix products inside the context."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if tf32 else before)
     try:
@@ -271,10 +281,10 @@ def _products(*, tf32: bool) -> Iterator[None]:
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """A run between steps.
+    """State of a run between two steps.
 
-    ``before`` is the share of the schedule that was taken before this process began at the time ``begun``, and ``warm_from``
-    the step from which the learning rate warms up.
+    This process began at the time ``begun``; ``before`` is the share of the schedule that earlier processes completed. The
+    learning rate warms up from the step ``warm_from``.
     """
 
     network: Any
@@ -307,7 +317,7 @@ class _Run:
         return cls(network, options, optimizer, average, torch.get_num_threads())
 
     def progress(self) -> float:
-        """Return the share of the schedule that is behind, from 0 to 1."""
+        """Return the completed share of the schedule, from 0 to 1."""
         by_steps = self.step / self.options.steps
         if self.options.minutes is None:
             return by_steps
@@ -318,7 +328,7 @@ class _Run:
         return self.progress() >= 1
 
     def spent(self) -> dict[str, float]:
-        """Return what the log says of a run that the clock governs, or that draws its crops on the device."""
+        """Return additional values for the log: minutes of a timed run, and crops of a run that draws them on the device."""
         spent: dict[str, float] = {}
         if self.options.minutes is not None:
             spent["minutes"] = round(self.progress() * self.options.minutes, 3)
@@ -333,7 +343,7 @@ class _Run:
         return options.rate * warm * (options.final_rate + (1 - options.final_rate) * fall)
 
     def advance(self, sources: Sequence[Source], window_px: int, device: torch.device) -> list[Progress]:
-        """Take one step with crops that are drawn and answered one after the other."""
+        """Take one step; draw and process its crops one after the other."""
         options = self.options
         odds = np.array([odds for _, _, odds in options.crops])
         self.optimizer.zero_grad()
@@ -358,7 +368,7 @@ class _Run:
         return progress
 
     def advance_on_device(self, pictures: DevicePictures, window_px: int) -> Progress:
-        """Take one step with crops of one side that are drawn and answered all at once."""
+        """Take one step; draw all its crops, which have one side, on the device and process them at once."""
         options = self.options
         rng = np.random.default_rng([options.seed, self.step])
         odds = np.array([odds for _, _, odds in options.crops])
@@ -382,14 +392,14 @@ class _Run:
         return told
 
     def _update(self, crops: int) -> None:
-        """Change the weights by their gradients, and the average by the weights."""
+        """Update the weights from their gradients, then the moving average from the weights."""
         options = self.options
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, options.clip)
         self.last_rate = self.rate()
         for group in self.optimizer.param_groups:
             group["lr"] = self.last_rate * group["factor"]
-        # One example whose loss overflows must not end the run.
+        # A single example whose loss overflows must not end the run, so its step is skipped.
         if torch.isfinite(norm):
             self.optimizer.step()
         self.step += 1
@@ -435,7 +445,7 @@ class _Run:
 
 
 def _identity(options: TrainOptions) -> str:
-    """Return what a run's way depends on."""
+    """Return the options that determine the steps of a run, as JSON."""
     free = {"save_s", "log_steps", "minutes"}
     return json.dumps({name: value for name, value in dataclasses.asdict(options).items() if name not in free}, default=dict)
 

@@ -1,4 +1,7 @@
-"""What training minimises: masks that overlap the truth, and predicted IoU that is right and ranks."""
+"""Loss functions of training.
+
+They reward masks that overlap the truth, and predicted IoU that is exact and ranks the candidates well.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,24 @@ __all__ = ["LossWeights", "Losses", "focus", "mask_losses"]
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """How much each part counts.
+    """Weights of the parts of the loss.
 
     Attributes
     ----------
     focal, dice : float
-        Of a mask: cross-entropy with more weight on pixels that are wrong, and overlap.
+        Weights of the two losses of a mask: cross-entropy that counts wrong pixels more, and Dice loss of the overlap.
     others : float
-        Of the mean of all candidates beside the best one of an ambiguous prompt, so that none dies.
+        Weight of the mean over all candidates of an ambiguous prompt, beside the loss of the best candidate. It keeps
+        candidates in training that are never the best.
     single : float
-        Of the single mask for an ambiguous prompt.
+        Weight of the single mask for an ambiguous prompt.
     iou : float
-        Of the squared error of predicted IoU.
+        Weight of the squared error of predicted IoU.
     regret : float
-        Of the IoU lost by choosing the candidate by predicted IoU.
+        Weight of the IoU that is lost when the candidate is chosen by predicted IoU.
     coverage : float
-        Of what a network says of its own masks at low resolution, if it says it.
+        Weight of the loss of the coverage that a network predicts for its masks at low resolution. It has no effect for
+        networks that do not predict coverage.
     """
 
     focal: float = 2.0
@@ -49,35 +54,37 @@ class LossWeights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Losses:
-    """Of ``P`` prompts with ``M`` candidates.
+    """Losses of ``P`` prompts with ``M`` candidates each.
 
     Attributes
     ----------
     loss : tensor, shape (P,)
-        To minimise.
+        The value to minimise.
     true_iou : tensor, shape (P, M)
-        Of each candidate, without gradient.
+        True IoU of each candidate, without gradient.
     """
 
     loss: Tensor
     true_iou: Tensor
 
 
-# Regret is the expectation over a choice in which differences of predicted IoU of this size matter.
+# Regret is an expectation over a softmax choice by predicted IoU; this is the temperature of the softmax.
 CHOICE_TEMPERATURE = 0.08
 FOCUS_SHARE = 0.8
 FOCUS_MARGIN, FOCUS_MARGIN_PX = 0.35, 12.0
 
 
 def focus(boxes: Tensor, side: int, stride: int) -> Tensor:
-    """Return weights of pixels that sum to 1 for each object: most of it around the object, some everywhere.
+    """Return weights of pixels that sum to 1 for each object.
+
+    Most of the weight lies around the object; the rest is spread evenly over the frame.
 
     Parameters
     ----------
     boxes : tensor, shape (P, 4)
         x0, y0, x1, y1 in pixels.
     side, stride : int
-        Of the frame in pixels, and of its grid.
+        Side of the frame, and spacing of the grid of weights, both in pixels.
 
     Returns
     -------
@@ -101,9 +108,10 @@ def mask_losses(answer: Answer, truth: Tensor, weights: Tensor, trust: Tensor, *
     weights : tensor, shape (P, H, W)
         See `focus`.
     trust : tensor, shape (P,)
-        Weight of all that concerns predicted IoU.
+        Weight of the losses of predicted IoU, for each prompt.
     ambiguous : bool
-        Whether the candidates are the single mask and then several, of which the best is to be right, or one alone.
+        If true, the candidates are the single mask followed by several others, and only the best of these needs to be right.
+        If false, there is one candidate.
     of : LossWeights
         The weights of the parts.
 
@@ -145,5 +153,5 @@ def _coverage_loss(coverage: Tensor, shares: Tensor) -> Tensor:
     cells = round(coverage.shape[2] ** 0.5)
     target = functional.adaptive_avg_pool2d(shares, cells).flatten(2)
     entropy = functional.binary_cross_entropy_with_logits(coverage, target, reduction="none").sum(2)
-    # Relative to the object's size, so that small objects count as much as large ones.
+    # The entropy is divided by the size of the object, so that small objects count as much as large ones.
     return (entropy / (target.sum(2) + 8)).mean(1)

@@ -1,4 +1,7 @@
-"""What to train on and how, as a TOML file; docs/training.md describes the format."""
+"""Reading and checking of training recipes: TOML files that say what to train on and how.
+
+docs/training.md describes the format.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,16 @@ from samgeo.training.toml_tables import Table, fill
 
 __all__ = ["Planned", "Recipe", "load_recipe", "preset_blocks"]
 
-# Which key says what kind of labels a table has.
+# A table has exactly one of these keys; the key names the kind of the labels.
 KINDS = ("vectors", "coco", "masks", "scenes", "pseudo", "open_data")
 MIN_AREA_PX = 24
-# Blocks of the image encoder, and at how many strides there are some; "preset" names both.
+# Kinds of additional blocks in the image encoder, with the number of strides that have a count of them. A "preset" sets both.
 BLOCKS = {"attend": 2, "deepen": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A ``[[source]]`` or ``[[validation]]`` that was checked and not yet read.
+    """A ``[[source]]`` or ``[[validation]]`` table that was checked; its pictures are not read yet.
 
     Attributes
     ----------
@@ -39,10 +42,11 @@ class Planned:
     labels : Labels or None
         None for the open data sets of `samgeo.training.data.overhead_recipe`.
     weight : float
-        How often, relative to the other sources.
+        How often crops are drawn from this source, relative to the other sources.
     scales : (float, float)
-        Range of the factor by which images are enlarged.
+        Smallest and largest factor by which images are enlarged.
     layers : mapping of str to Layer
+        How each layer of objects is used.
     """
 
     name: str
@@ -53,14 +57,14 @@ class Planned:
 
     @check_types
     def read(self) -> list[Picture]:
-        """Read the pictures, without those that have no object.
+        """Read the pictures, and leave out those without any object.
 
         Raises
         ------
         OptionError
             If no picture has an object of some layer.
         SamgeoError
-            If something cannot be read.
+            If an image or a label file cannot be read.
         """
         if self.labels is None:
             raise OptionError(f"{self.name} is the open data sets; samgeo.training.data.overhead_recipe reads them.")
@@ -76,15 +80,16 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A recipe, checked.
+    """A recipe whose keys and values were checked.
 
     Attributes
     ----------
     path : Path
     start : str
-        What to start from: a path, "tiny" or "none".
+        The weights to start from: a path, "tiny" for the packaged weights, or "none" for random weights.
     network : mapping of str to tuple of int
-        ``attend`` and ``deepen``: how many blocks the image encoder is to have, where its start may have fewer.
+        ``attend`` and ``deepen``: how many blocks of each kind the trained image encoder has. The network that training starts
+        from may have fewer.
     options : TrainOptions
     sources, validation : tuple of Planned
     """
@@ -98,7 +103,7 @@ class Recipe:
 
     @check_types
     def read(self, data: Path | None = None) -> Iterator[Source]:
-        """Read all that is trained on.
+        """Read the pictures of all training sources.
 
         Parameters
         ----------
@@ -108,7 +113,7 @@ class Recipe:
         Raises
         ------
         SamgeoError
-            If something is missing, or cannot be read.
+            If an image or a label file is missing or cannot be read.
         """
         for planned in self.sources:
             if planned.labels is None:
@@ -126,7 +131,7 @@ def needed(recipe: Path, data: Path | None) -> Path:
     Raises
     ------
     OptionError
-        If there is none.
+        If no folder is given, or it does not exist.
     """
     if data is None:
         raise OptionError(f"{recipe} uses the open data sets; give the folder that they are in as data (--data).")
@@ -151,7 +156,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     Raises
     ------
     OptionError
-        If it is not there, is no TOML, has unknown, missing or wrong keys, or names files that are not there.
+        If the file does not exist or is not TOML; if keys are unknown, missing or wrong; or if it names missing files.
 
     Examples
     --------
@@ -201,12 +206,12 @@ def _network(table: Table) -> Mapping[str, tuple[int, ...]]:
 
 
 def preset_blocks(name: str) -> Mapping[str, tuple[int, ...]]:
-    """Return the blocks that the name of a network stands for.
+    """Return the numbers of blocks of a named network preset.
 
     Raises
     ------
     OptionError
-        If there is no such name.
+        If there is no preset of this name.
     """
     preset = network_preset(name)
     return {"attend": preset.attend, "deepen": preset.deepen}
@@ -283,7 +288,7 @@ def _images(table: Table, folder: Path) -> Images:
 
 
 def _use(kind: str, labels: Labels | None, table: Table) -> tuple[float, tuple[float, float], Mapping[str, Layer]]:
-    """Read how a source is drawn from."""
+    """Read the weight, the scales and the layers of a source."""
     weight = table.take("weight", float, 1.0)
     if weight <= 0:
         raise OptionError(f"weight is {weight}; give more than 0, or leave the source out.")

@@ -1,4 +1,4 @@
-"""A recipe carried out: pictures read, a network trained or trained further, its weights written."""
+"""Training by a recipe: read the pictures, train a new or an existing network, and write its weights."""
 
 from __future__ import annotations
 
@@ -32,15 +32,18 @@ IDENTITY = "run.json"
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training made.
+    """Result of a training run.
 
     Attributes
     ----------
-    output, folder : Path
-        The weights, and the folder of the run with its state and its log.
+    output : Path
+        The file with the weights.
+    folder : Path
+        The run folder, with the state and the log.
     digest : str
-        sha256 of the weights' file.
+        SHA-256 of the file with the weights.
     steps : int
+        Number of steps that were taken in all.
     """
 
     output: Path
@@ -66,7 +69,9 @@ def run_recipe(
     overwrite: bool = False,
     report: Callable[[str], None] | None = None,
 ) -> Trained:
-    """Train a model by a recipe; called again with the same arguments, go on where it was stopped.
+    """Train a model by a recipe, or continue a run that was stopped.
+
+    A call with the same arguments as before continues the run in its folder.
 
     Parameters
     ----------
@@ -75,30 +80,33 @@ def run_recipe(
     output : str or Path
         The weights to write, in half precision: a ``.safetensors`` that ``samgeo.load_model`` reads.
     start : str or Path, optional
-        Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones. What the recipe says by default.
+        Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones. The default is the
+        start that the recipe names.
     folder : str or Path, optional
-        Of the run: its state, ``log.jsonl``, and what it was trained on. By default beside the output, as ``NAME.run``.
+        The run folder. It holds the state, ``log.jsonl`` and a digest of the training data. The default is ``NAME.run`` beside
+        the output.
     data : str or Path, optional
         The folder with the open data sets, for a recipe that uses them.
     steps : int, optional
-        Instead of the recipe's.
+        Number of steps, in place of the recipe's.
     minutes : float, optional
-        Instead of the recipe's: let the clock decide when training ends, and ``steps`` be the most that are taken.
+        Length of the training in minutes, in place of the recipe's. Training then ends after this time; ``steps`` is the
+        largest number of steps.
     network : str, optional
-        How many blocks the image encoder is to have, instead of what the recipe says: "base" (as the packaged weights),
-        "deep", "deeper" or "context"; see `samgeo.models.tiny.PRESETS`. Where the start has fewer, new ones are added that
-        change nothing until they are trained.
+        Preset for the number of blocks in the image encoder, in place of the recipe's: "base" (as the packaged weights),
+        "deep", "deeper" or "context"; see `samgeo.models.tiny.PRESETS`. If the starting network has fewer blocks, new blocks
+        are added. A new block does not change the output until it is trained.
     device : str, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     threads : int, optional
-        How many threads torch computes in on a CPU; the last digits of the result depend on it, so that it is kept with the
-        run. By default as many as torch takes for a new run, and for one that is continued as many as it was begun with.
+        Number of threads that torch uses on a CPU. The last digits of the result depend on this number, so it is stored with
+        the run. The default is torch's own number for a new run, and the stored number for a continued run.
     curve : str or Path, optional
-        A PNG to draw the log to, at the end.
+        A PNG file. At the end, the log is drawn into it.
     overwrite : bool, default False
         Whether existing files may be replaced by ``output`` and ``curve``.
     report : callable, optional
-        Called with lines of text as the work goes on.
+        Called with lines of text that tell the progress.
 
     Returns
     -------
@@ -107,9 +115,9 @@ def run_recipe(
     Raises
     ------
     OptionError
-        If the recipe, an argument or an output cannot be used; or the folder is that of another run; or the disk is full.
+        If the recipe, an argument or an output cannot be used; if the folder belongs to another run; or if the disk is full.
     CheckpointError
-        If the weights to start from cannot be read, or the folder holds a damaged state or that of other options.
+        If the weights to start from cannot be read, or the state in the folder is damaged or was made with other options.
     RunError
         If another process trains in the folder.
     SamgeoError
@@ -154,7 +162,7 @@ def run_recipe(
 
 
 def _start(start: str, blocks: Mapping[str, tuple[int, ...]], seed: int) -> tuple[TinyNetwork, str]:
-    """Return the network to train, and what tells its weights from others."""
+    """Return the network to train, and the digest of the weights it starts from ("none" for random weights)."""
     from samgeo.models.tiny import deepened, load_tiny, new_tiny
 
     if start == "none":
@@ -179,7 +187,7 @@ def _read(recipe: Recipe, data: Path | None, say: Callable[[str], None]) -> list
 
 
 def _digest(sources: Sequence[Source]) -> str:
-    """Return a digest of everything that examples are drawn from."""
+    """Return a digest of all sources: pictures, layers and sampling options."""
     total = hashlib.sha256()
     for source in sources:
         layers = [(name, layer.share, layer.trust) for name, layer in source.layers.items()]
@@ -193,9 +201,10 @@ def _digest(sources: Sequence[Source]) -> str:
 
 
 def _identify(path: Path, identity: dict[str, str], threads: int | None, device: str, say: Callable[[str], None]) -> int:
-    """Note what a run is of and how it computes, or refuse to go on with something else; return the number of threads.
+    """Record the identity of a new run, or check that a continued run has the same identity; return the number of threads.
 
-    The device and the version of torch may change, which is said: the last digits of the result depend on them too.
+    The identity consists of digests of the starting weights and the pictures. The device and the version of torch may change.
+    Such a change is reported, because the last digits of the result depend on them too.
     """
     import torch
 

@@ -1,4 +1,7 @@
-"""The folder of a training: a lock for one process, a state that is checked when it is read, and a log without repeats."""
+"""The run folder of a training.
+
+It has a lock for one process, a state that is verified when it is read, and a log that names each step once.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ _DIGEST = "digest"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep the folder of a training for this process, and make it if it is not there.
+    """Lock the run folder for this process, and make it if it does not exist.
 
     Raises
     ------
     RunError
-        If another process, or another call in this one, trains there.
+        If another process, or another call in this process, trains in the folder.
     OptionError
         If the folder cannot be made.
     """
@@ -62,23 +65,23 @@ class StateStore(Protocol):
 
     @property
     def path(self) -> Path:
-        """What messages name."""
+        """The path that messages name."""
 
     def read(self) -> dict[str, Any] | None:
-        """Return the state, or None where there is none."""
+        """Return the state, or None if there is none."""
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """Keep a state in place of the one before, whole or not at all."""
+        """Replace the state. If this fails, the previous state stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """The state in one file, exactly as it was, with a digest of its values."""
+    """A state kept exactly in one file, with a digest of its values."""
 
     path: Path
 
     def read(self) -> dict[str, Any] | None:
-        """Return the state, or None where there is no file."""
+        """Return the state, or None if there is no file."""
         return read_state(self.path) if self.path.exists() else None
 
     def write(self, state: Mapping[str, Any]) -> None:
@@ -87,12 +90,14 @@ class FileState:
 
 
 def write_state(state: Mapping[str, Any], path: Path) -> None:
-    """Write the state of a training with a digest of its values, whole or not at all.
+    """Write the state of a training with a digest of its values.
+
+    The file is replaced only after the new state was written and verified.
 
     Raises
     ------
     OptionError
-        If the disk does not take it; the state that was there stays, and no partial file is left.
+        If the file cannot be written. The previous state stays, and no partial file is left.
     """
     partial = path.with_suffix(".partial")
     try:
@@ -100,7 +105,7 @@ def write_state(state: Mapping[str, Any], path: Path) -> None:
             torch.save({**state, _DIGEST: digest_of_values(state)}, file)
             file.flush()
             os.fsync(file.fileno())
-        # What torch's writer could not write it may not have told.
+        # torch.save may not report that writing failed, so the file is read back.
         read_state(partial)
         partial.replace(path)
     except (OSError, RuntimeError, CheckpointError) as error:
@@ -116,7 +121,7 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If it cannot be read, or its values are not those that were written.
+        If the file cannot be read, or its values differ from the values that were written.
     """
     remedy = f"remove it to begin the run anew, put a copy of it in its place, or give another folder than {path.parent}"
     try:
@@ -133,7 +138,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def digest_of_values(value: Any) -> str:
-    """Return a digest of tensors, numbers and texts in mappings and sequences, with the names and the order of all."""
+    """Return a digest of nested mappings and sequences of tensors, numbers and texts; keys and order count."""
     total = blake2b(digest_size=16)
     _add(total, value)
     return total.hexdigest()
@@ -163,7 +168,7 @@ def append_log(path: Path, line: Mapping[str, float]) -> None:
     Raises
     ------
     OptionError
-        If the disk does not take it.
+        If the line cannot be written.
     """
     try:
         with path.open("a", encoding="utf-8") as log:
@@ -173,7 +178,7 @@ def append_log(path: Path, line: Mapping[str, float]) -> None:
 
 
 def trim_log(path: Path, step: int) -> None:
-    """Take away the lines of steps after a step, which are taken again, and a last line that was not written whole.
+    """Remove the lines of all steps after a step, because these steps are repeated, and an incomplete last line.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""The loss of an example, or of several at once: a first prompt for every object, then clicks that correct the answers."""
+"""The loss of a training step.
+
+Every object of the crops first gets a box or a click as its prompt. Further clicks then correct the answers.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +20,29 @@ from samgeo.training.losses import LossWeights, focus, mask_losses
 
 __all__ = ["Course", "Crops", "Progress", "crops_loss", "example_loss"]
 
-# Truth is compared at half resolution: finer than any logits, a quarter of the memory.
+# Masks are compared at half resolution. This is finer than the logits of any network, and takes a quarter of the memory.
 STRIDE = 2
 SINGLE, FIRST = slice(0, 1), slice(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Which prompts training asks.
+    """Shares of the kinds of prompts in training.
 
     Attributes
     ----------
     boxes : float
-        Share of objects that are shown by a box, the others by a click.
+        Share of objects that are prompted by a box; the others are prompted by a click.
     box_and_click : float
-        How often the boxes of an example come with a click each.
+        Share of examples in which each box comes with a click.
     correct_boxes : float
-        How often the answers to boxes are corrected, instead of those to clicks.
+        Share of examples in which the answers to boxes are corrected; in the others, answers to clicks are corrected.
     corrected : float
         Share of the answers to clicks that are corrected.
     more_clicks : (float, float)
-        How often there is a second correcting click, and then a third.
+        Probabilities of a second and of a third correcting click.
     forget : float
-        How often corrections come without the logits before.
+        Share of corrections that do not get the logits of the previous answer.
     correction : float
         Weight of the loss of corrections.
     """
@@ -60,12 +63,14 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What an example tells of how training goes: mean IoU of its answers; NaN where there are none.
+    """Measures of one example or step for the log; NaN if there is no such answer.
 
     Attributes
     ----------
     loss : float
     click, click_best, box, corrected : float
+        Mean IoU of answers to clicks (the candidate of highest predicted IoU, and the best one), to boxes, and after
+        corrections.
     iou_error : float
         Mean absolute error of predicted IoU.
     """
@@ -82,7 +87,7 @@ class Progress:
 class Crops:
     """``B`` square crops of one side and ``P`` objects of each, as tensors on the device of the network.
 
-    The rows of ``masks``, ``clicks``, ``boxes`` and ``trust`` are the objects of the first crop, then those of the second...
+    The rows of ``masks``, ``clicks``, ``boxes`` and ``trust`` are the objects of the first crop, then of the second, and so on.
 
     Attributes
     ----------
@@ -90,10 +95,11 @@ class Crops:
         From 0 to 255.
     masks : tensor of bool, shape (B * P, S, S)
     clicks : tensor of float32, shape (B * P, 2)
-        x and y, in each mask.
+        x and y of a point in each mask.
     boxes : tensor of float32, shape (B * P, 4)
-        About each mask.
+        Box around each mask: x0, y0, x1, y1.
     trust : tensor of float32, shape (B * P,)
+        Weight of the losses of predicted IoU for each object.
     """
 
     images: Tensor
@@ -114,7 +120,10 @@ class Crops:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """Prompts of some rows of crops, equally many of each crop, and the logits they got."""
+    """Prompts of some objects, the same number from each crop, and the logits of the answers.
+
+    ``rows`` are the indices of the objects in `Crops`.
+    """
 
     rows: Tensor
     points: Tensor | None
@@ -134,21 +143,22 @@ def example_loss(
     device: torch.device,
     autocast: bool = False,
 ) -> tuple[Tensor, Progress]:
-    """Answer an example and compare.
+    """Answer the prompts of an example, and compare the answers with the true masks.
 
     Parameters
     ----------
     network : Trainable
     example : Example
     window_px : int
-        Side of a window at use; a smaller crop lies anywhere in such a window.
+        Side of the network's window in pixels. A smaller crop is placed at random in such a window.
     rng : numpy.random.Generator
-        For everything that chance decides.
+        Source of all random choices.
     weights : LossWeights
     course : Course
     device : torch.device
     autocast : bool, default False
-        Encode in bfloat16. Prompts are always answered in float32: that half is limited by memory, and exact in coordinates.
+        Whether to encode in bfloat16. Prompts are always decoded in float32: decoding is limited by memory, and it needs exact
+        coordinates.
 
     Returns
     -------
@@ -170,7 +180,9 @@ def crops_loss(
     course: Course,
     autocast: bool = False,
 ) -> tuple[Tensor, Progress]:
-    """Answer crops all at once, and compare; what chance decides but for the objects' order, it decides for all of them.
+    """Answer the prompts of several crops at once, and compare the answers with the true masks.
+
+    The order of objects is random for each crop. All other random choices apply to all crops together.
 
     Parameters
     ----------
@@ -234,7 +246,7 @@ def crops_loss(
 def _corrections(
     network: Trainable, window: Any, asked: _Asked, truth: Tensor, *, course: Course, rng: np.random.Generator
 ) -> Answer:
-    """Add clicks where the answer is wrong, one after the other; only the last has a gradient."""
+    """Add one to three clicks where the answer is wrong, one after the other; only the last answer has a gradient."""
     second, third = course.more_clicks
     clicks = 1 + int(rng.random() < second) + int(rng.random() < third)
     target = truth[asked.rows] > 0.5
@@ -252,11 +264,11 @@ def _corrections(
 
 @torch.no_grad()
 def _correcting_click(logits: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return a pixel of the error, more likely where the error is thick: points (P, 1, 2) and labels (P, 1)."""
+    """Draw a pixel of each error, more often where the error is thick: points (P, 1, 2) and labels (P, 1)."""
     count, height, width = target.shape
     enlarged = functional.interpolate(logits[:, None].float(), size=(height, width), mode="bilinear", align_corners=False)
     wrong = ((enlarged[:, 0] > 0) != target).float()
-    # An answer without error is confirmed by another click on the object.
+    # If an answer has no error, the click is another one on the object.
     wrong = torch.where(wrong.sum((1, 2), keepdim=True) > 0, wrong, target.float())
     thick = functional.avg_pool2d(wrong[:, None], 7, 1, 3)[:, 0]
     odds = (wrong * thick.square() + 1e-9).flatten(1).cumsum(1)

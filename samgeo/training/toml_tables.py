@@ -1,4 +1,4 @@
-"""Tables of a TOML file, read key by key: every value has its type, and what nobody asked for is a mistake."""
+"""Reading of TOML tables key by key: the type of each value is checked, and unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _REQUIRED = object()
 
 
 class Table:
-    """A table and where it stands, for messages.
+    """A TOML table, with its place in the file for messages.
 
     Parameters
     ----------
     values : mapping
     where : str
-        File and table.
+        Names of the file and of the table.
     """
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
@@ -44,14 +44,15 @@ class Table:
         ----------
         key : str
         kind : type
-            bool, int, float, str; tuples and mappings of them, and unions; a dataclass, for a table of its fields.
+            Expected type: bool, int, float or str; tuples, mappings and unions of these; or a dataclass, whose fields are the
+            keys of an inner table.
         default : any, optional
-            What it is where it is not given. It must be given by default.
+            Value if the key is missing. Without a default, the key is required.
 
         Raises
         ------
         OptionError
-            If it is missing or of another type.
+            If the key is required and missing, or its value has another type.
         """
         self._asked.add(key)
         if key in self._values:
@@ -69,7 +70,7 @@ class Table:
         return list(enumerate(values, start=1))
 
     def done(self) -> None:
-        """Refuse keys that were not asked for."""
+        """Raise an `OptionError` if the table has a key that was never taken."""
         for key in self._values:
             if key not in self._asked:
                 close = get_close_matches(key, self._asked, n=1)
@@ -78,7 +79,7 @@ class Table:
 
 
 def fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Make a dataclass of a table, its fields checked by their annotations.
+    """Make a dataclass from a table; check each value against the annotation of its field.
 
     Raises
     ------
@@ -121,14 +122,14 @@ def _convert(value: Any, kind: Any, key: str, where: str) -> Any:
 
 
 def _first(value: Any, kinds: tuple[Any, ...], key: str, where: str) -> Any:
-    """Return the value as the first of several types that it is."""
+    """Convert the value to the first of several types that fits."""
     refusals = []
     for kind in (kind for kind in kinds if kind is not types.NoneType):
         try:
             return _convert(value, kind, key, where)
         except OptionError as error:
             refusals.append(error)
-    # Of a table, the reason is inside; of anything else, its type.
+    # If the value is a table, the last refusal names the wrong key in it. Otherwise the first refusal names the expected type.
     raise refusals[-1] if isinstance(value, dict) else refusals[0]
 
 

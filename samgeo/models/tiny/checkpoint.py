@@ -1,4 +1,4 @@
-"""Reading the bundled network from its file, and writing such files."""
+"""Reading and writing of the weights files of the bundled network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load_tiny(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
 ) -> Tiny:
-    """Load the bundled model, or another of its architecture.
+    """Load the bundled model, or other weights of its architecture.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ def load_tiny(
     device : str or torch.device, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     dtype : str or torch.dtype, default "auto"
-        "float32", "bfloat16", or "auto": float32 on every device, for the network is too small to gain from less.
+        "float32", "bfloat16" or "auto". "auto" is float32 on every device, because so small a network gains nothing from
+        lower precision.
 
     Returns
     -------
@@ -51,9 +52,9 @@ def load_tiny(
     Raises
     ------
     CheckpointError
-        If the file is missing, corrupt, or holds something else.
+        If the file is missing or corrupt, or does not hold such a network.
     OptionError, ModelError
-        If the device or the type is unknown or cannot be had.
+        If the device or the type is unknown or not available.
 
     Examples
     --------
@@ -72,7 +73,7 @@ def load_tiny(
 
 @check_types
 def new_tiny(config: TinyConfig | None = None, *, seed: int = 0) -> TinyNetwork:
-    """Make a network with random weights, to be trained.
+    """Make a network with random weights, for training.
 
     Parameters
     ----------
@@ -102,16 +103,18 @@ def new_tiny(config: TinyConfig | None = None, *, seed: int = 0) -> TinyNetwork:
 
 @check_types
 def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, int, int], *, seed: int = 0) -> TinyNetwork:
-    """Give the image encoder of a network more blocks, which change no answer until they are trained.
+    """Return a copy of a network with more blocks in its image encoder.
+
+    The new blocks do not change any answer until they are trained.
 
     Parameters
     ----------
     network : TinyNetwork
-        It stays as it is.
+        The network. It is not changed.
     attend, deepen : tuple of int
-        How many blocks there are to be in all; see `TinyConfig`.
+        Numbers of blocks of the new network, in all; see `TinyConfig`.
     seed : int, default 0
-        Of the new blocks' weights.
+        Seed of the random weights of the new blocks.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, i
     Raises
     ------
     OptionError
-        If it has more blocks already.
+        If the network already has more blocks.
 
     Examples
     --------
@@ -145,7 +148,7 @@ def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, i
 
 
 def _moved(name: str, attention: int, added: int) -> str:
-    """Return what a parameter is called where attention blocks were added at stride 16, which come before the convolutions."""
+    """Return the new name of a parameter after attention blocks were added at stride 16, before the convolution blocks."""
     beginning = "encoder.refine16.deeper."
     if not name.startswith(beginning):
         return name
@@ -155,7 +158,9 @@ def _moved(name: str, attention: int, added: int) -> str:
 
 @check_types
 def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str | Path, *, overwrite: bool = False) -> str:
-    """Write weights in half precision, whole or not at all, as a file that `load_tiny` and ``samgeo.load_model`` read.
+    """Write weights in half precision to a file that `load_tiny` and ``samgeo.load_model`` read.
+
+    If this fails, no partial file is left.
 
     Parameters
     ----------
@@ -171,12 +176,12 @@ def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str
     Returns
     -------
     str
-        The file's sha256. The same weights make the same file.
+        The SHA-256 of the file. The same weights always give the same file.
 
     Raises
     ------
     CheckpointError
-        If the weights are not those of such a network, or not finite in half precision.
+        If the weights do not fit the sizes, or are not finite in half precision.
     OptionError
         If the file cannot be written.
 
@@ -202,7 +207,7 @@ def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str
 
 
 def is_tiny(path: Path) -> bool:
-    """Return whether a file says that it holds the bundled model's architecture; a file that is damaged says nothing."""
+    """Return whether the header of a file names the architecture of the bundled model; False if the file is damaged."""
     if path.suffix != ".safetensors" or not path.is_file():
         return False
     try:
@@ -248,7 +253,7 @@ def _config(path: Path, header: dict[str, str]) -> TinyConfig:
     try:
         given: dict[str, Any] = json.loads(header["config"])
         sizes = {name: tuple(map(int, value)) if isinstance(value, list) else int(value) for name, value in given.items()}
-        # A size that is no number, or a name too many or too few, raises here; wrong sizes do not fit the tensors.
+        # This raises for values that are not numbers and for unknown names. Wrong sizes are found when tensors are compared.
         return TinyConfig(**sizes)  # type: ignore[arg-type]
     except (AttributeError, KeyError, TypeError, ValueError, OptionError) as error:
         raise CheckpointError(
@@ -261,7 +266,7 @@ def _shape(shapes: dict[str, torch.Size], name: str) -> str:
 
 
 def _ordered(content: bytes) -> bytes:
-    """Sort the header, whose order is otherwise left to chance, so that the digest is that of the weights."""
+    """Sort the header of a safetensors file. Its order is otherwise random, and would change the digest of equal weights."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()

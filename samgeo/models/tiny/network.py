@@ -1,4 +1,4 @@
-"""The bundled network: its parts put together."""
+"""The bundled network, built from its encoder, prompt encoder, decoder and upscaler."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ __all__ = ["TinyConfig", "TinyNetwork"]
 
 @dataclass(frozen=True, slots=True)
 class TinyConfig:
-    """The sizes of a network; a weights file carries them in its header.
+    """The sizes of a network, which a weights file stores in its header.
 
     Attributes
     ----------
     channels : (int, int, int)
-        Of the feature pyramid at strides 16, 8 and 4; the first is the width of a token too.
+        Channels of the feature pyramid at strides 16, 8 and 4. The first is also the width of a token.
     similarity : (int, int, int)
-        Of the unit vectors at strides 16, 8 and 4.
+        Channels of the unit vectors at strides 16, 8 and 4.
     maps : (int, int)
-        Of the prompt maps at strides 4 and 8.
+        Channels of the prompt maps at strides 4 and 8.
     heads, depth, hidden : int
-        Of the two-way attention.
+        Heads, layers and hidden channels of the two-way attention.
     masks : int
-        Candidates a prompt: the single mask, then those of an ambiguous click.
+        Number of candidates for each prompt: the single mask, then the candidates for an ambiguous click.
     input_size : int
         Side of a window in pixels, a multiple of 32.
     quality : int
-        Hidden channels of the head that judges each candidate by itself; 0, as in the first weights, for none.
+        Hidden channels of the head that estimates the quality of each candidate by itself; 0 for no such head, as in the
+        first version of the weights.
     attend : (int, int)
-        Attention blocks of the image encoder at strides 32 and 16; none in weights before the sixth.
+        Number of attention blocks of the image encoder at strides 32 and 16; 0 in weights before version 6.
     deepen : (int, int, int)
-        Convolution blocks of the image encoder at strides 16, 8 and 4; none in weights before the sixth.
+        Number of convolution blocks of the image encoder at strides 16, 8 and 4; 0 in weights before version 6.
     blanks : int
-        1 if zero tokens stand for the clicks or the box that a prompt lacks, as in weights before the sixth; 0 if nothing does.
+        1 if a prompt without clicks or without a box gets zero tokens in their place, as in weights before version 6; else 0.
 
     Raises
     ------
     OptionError
-        If no network can have these sizes.
+        If the sizes are invalid.
     """
 
     channels: tuple[int, int, int] = (128, 64, 32)
@@ -112,9 +113,9 @@ class TinyNetwork(nn.Module):
         return features
 
     def window(self, features: Features, origin_px: tuple[float, float] = (0.0, 0.0)) -> Window:
-        """Prepare a window for any number of prompts, or several windows for equally many each.
+        """Prepare one window for any number of prompts, or several windows for the same number of prompts each.
 
-        In training, small crops lie at an ``origin_px`` in a window, the same for all of them.
+        In training, crops are smaller than a window. ``origin_px`` is their position in the window, the same for all crops.
         """
         return self.prompts.window(features, self.upscaler.skips(features), origin_px)
 
@@ -128,7 +129,7 @@ class TinyNetwork(nn.Module):
         *,
         candidates: slice = slice(None),
     ) -> Answer:
-        """Answer prompts whole, with gradients; see ``samgeo.models.protocols.Trainable``."""
+        """Answer prompts with complete masks and with gradients; see ``samgeo.models.protocols.Trainable``."""
         prompted, decoded = self.decode(window, points, labels, boxes, masks)
         logits = self.draw(window, prompted, decoded, candidates, slice(None))
         coverage = None if decoded.coverage is None else decoded.coverage[:, candidates]
@@ -142,12 +143,12 @@ class TinyNetwork(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
     ) -> tuple[Prompted, Decoded]:
-        """Decode prompts as far as the predicted IoU; see `PromptEncoder.forward`."""
+        """Decode prompts up to the predicted IoU, without masks; see `PromptEncoder.forward`."""
         prompted = self.prompts(window, points, labels, boxes, masks)
         return prompted, self.decoder(window, prompted)
 
     def draw(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, rows: Tensor | slice) -> Tensor:
-        """Draw candidates ``masks`` of the prompts ``rows``: logits of shape (rows, masks, S / 4, S / 4)."""
+        """Compute the candidates ``masks`` of the prompts ``rows``: logits of shape (rows, masks, S / 4, S / 4)."""
         dtype = decoded.image.dtype
         maps = (prompted.maps8[rows].to(dtype), prompted.maps4[rows].to(dtype))
         skips = window.skips
@@ -158,7 +159,7 @@ class TinyNetwork(nn.Module):
         return logits
 
     def draw_regions(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: CellRegions) -> Tensor:
-        """Draw candidates ``masks`` in squares of the window: logits of shape (regions, masks, 4 side, 4 side)."""
+        """Compute the candidates ``masks`` in squares of the window: logits of shape (regions, masks, 4 side, 4 side)."""
         dtype, cells = decoded.image.dtype, regions.indices()
 
         def own(pixels: Tensor) -> Tensor:

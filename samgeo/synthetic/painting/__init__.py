@@ -1,4 +1,5 @@
-"""How the parts of a generated town are painted.
+"""Painting of a generated town.
 
-Buildings, ground, traffic and plants with their places enter; colours, heights and slopes of sub-pixels leave, lit by one sun.
+The input is a plan of buildings, ground, traffic and plants. The output is colour, height and slope of each sub-pixel. The
+image is computed from these with light and shadows of the sun.
 """

@@ -1,4 +1,4 @@
-"""What a scene is painted on: colour, height and slope of every sub-pixel, and what is there."""
+"""The canvas of a scene: colour, height, slope, class and building of every sub-pixel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUB = 2  # sub-pixels along a pixel's side
 
 @dataclass(frozen=True, slots=True)
 class Sun:
-    """The one sun: unit vectors in the image's x (right), y (down) and z (up).
+    """The sun of a scene, as a unit vector in the image's x (right), y (down) and z (up).
 
     Attributes
     ----------
@@ -33,39 +33,39 @@ class Sun:
 
     @classmethod
     def at(cls, slope: int, elevation_deg: float, *, east: bool) -> Sun:
-        """Return a sun in the north, where the southern half of the world has it, ``slope`` eighths away from north.
+        """Return a sun in the north, as on the southern hemisphere, with a slope of ``slope`` eighths to the east or west.
 
-        Eighths keep the doubling shifts of `samgeo.synthetic.painting.light.shadows` on whole pixels.
+        With slopes in eighths, the doubling shifts of `samgeo.synthetic.painting.light.shadows` are whole pixels.
         """
         x, y = (slope / 8 if east else -slope / 8), -1.0
         level = math.cos(math.radians(elevation_deg)) / math.hypot(x, y)
         return cls(x * level, y * level, math.sin(math.radians(elevation_deg)))
 
     def on(self, slope_x: Any, slope_y: Any) -> NDArray[np.float32]:
-        """Return the light on a surface with this gradient of height, where level ground has 1."""
+        """Return the light on a surface with this gradient of height, relative to level ground."""
         facing = self.z - slope_x * self.x - slope_y * self.y
         return np.asarray(np.maximum(facing, 0) / (self.z * np.sqrt(1 + slope_x**2 + slope_y**2)), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canvas:
-    """Layers of sub-pixels; painting changes them in place, and nothing outside this package sees them.
+    """Layers of sub-pixels, which the functions of this package change in place.
 
     Attributes
     ----------
     scale : float
-        Sub-pixels in a metre.
+        Number of sub-pixels per metre.
     sun : Sun
     colour : ndarray of float32, shape (h, w, 3)
         Reflected colour in level light, 0 to 255.
     height : ndarray of float32, shape (h, w)
         Metres above the ground.
     facing : ndarray of float32, shape (h, w)
-        Light by slope alone, 1 on level ground.
+        Light that depends on the slope alone, 1 on level ground.
     classes : ndarray of uint8, shape (h, w)
         Indices into `CLASSES`.
     ids : ndarray of int32, shape (h, w)
-        Buildings, 0 elsewhere.
+        Number of the building at each sub-pixel, 0 elsewhere.
     grain : tuple of ndarray of float32
         Noise of unit variance with features of 0.15, 0.6, 2.5, 10 and 40 metres.
     """
@@ -81,7 +81,7 @@ class Canvas:
 
     @classmethod
     def blank(cls, shape: tuple[int, int], resolution_m: float, sun: Sun, rng: np.random.Generator) -> Canvas:
-        """Return bare canvas for an image of this shape."""
+        """Return an empty canvas for an image of this shape."""
         h, w = shape[0] * SUB, shape[1] * SUB
         scale = SUB / resolution_m
         return cls(
@@ -96,7 +96,7 @@ class Canvas:
         )
 
     def burn(self, shapes: Sequence[shapely.Geometry], values: Sequence[int] | None = None) -> NDArray[np.int32]:
-        """Rasterise shapes in metres by the pixel-centre rule: 1, 2, 3... or the values given; later shapes lie on top."""
+        """Rasterise shapes in metres by the pixel-centre rule, with values 1, 2, 3... by default; later shapes lie on top."""
         return burn(shapes, values, self.ids.shape, self.scale)
 
     def window(self, bounds_m: tuple[float, float, float, float], pad_m: float = 0.5) -> tuple[slice, slice]:
@@ -117,7 +117,7 @@ class Canvas:
 def burn(
     shapes: Sequence[shapely.Geometry], values: Sequence[int] | None, shape: tuple[int, int], scale: float
 ) -> NDArray[np.int32]:
-    """Rasterise shapes at ``scale`` pixels for each of their units: a pixel is a shape's when its centre is inside."""
+    """Rasterise shapes at ``scale`` pixels per unit; a pixel belongs to a shape if its centre is inside."""
     from affine import Affine
     from rasterio.features import rasterize
 
@@ -129,7 +129,7 @@ def burn(
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], feature: float) -> NDArray[np.float32]:
-    """Return smooth noise of zero mean and unit variance with features of so many pixels."""
+    """Return smooth noise of zero mean and unit variance with features of this size in pixels."""
     from PIL import Image
 
     if feature <= 1:

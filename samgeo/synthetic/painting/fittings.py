@@ -1,4 +1,4 @@
-"""What stands on roofs: parapets, stair heads, tanks, panels, chimneys, windows."""
+"""Painting of roof details: parapets, stair heads, tanks, solar panels, chimneys and windows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TANKS = ((46, 48, 50), (206, 206, 202), (70, 104, 150))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Roof:
-    """A roof in the making: a window of the canvas that is painted here first, and then where the building is.
+    """A window around one roof. It is painted separately and then copied to the canvas where the building is.
 
     Attributes
     ----------
@@ -43,22 +43,22 @@ class Roof:
     rng: np.random.Generator
 
     def put(self, where: NDArray[np.bool_], colour: Sequence[float] | NDArray[np.floating] | float, top: float) -> None:
-        """Put a level thing on the roof."""
+        """Put a level object on the roof."""
         self.colour[where] = colour
         self.height[where] = top
         self.facing[where] = 1.0
 
     def like(self, share: float) -> NDArray[np.floating]:
-        """Return the roof's own colour, brighter or darker."""
+        """Return the colour of the roof, scaled in brightness."""
         return np.clip(np.array(self.building.colour) * share, 0, 234)
 
     def between(self, low: float, high: float) -> float:
-        """Return a number from a range."""
+        """Draw a number from a range."""
         return float(self.rng.uniform(low, high))
 
 
 def fit_flat(roof: Roof) -> None:
-    """Add a parapet, and clutter by what the roof has room for."""
+    """Add a parapet, and further objects that fit the size of the roof."""
     wing, s, t = roof.building.wings[0], roof.planes.along, roof.planes.down
     roof.put(_to_outline(roof) < 0.32, roof.like(1.1) + 8, wing.eave_m + 0.55)
     length, width = wing.half_size
@@ -66,7 +66,7 @@ def fit_flat(roof: Roof) -> None:
     if room < 30 or min(reach) < 0.5:
         return
     if room > 60 and roof.rng.random() < 0.55:
-        # The head of the stairs stands in a corner.
+        # The stair head stands in a corner.
         at = [float(roof.rng.choice([-1, 1])) * max(one - 0.6, 0) for one in reach]
         roof.put((np.abs(s - at[0]) < 1.6) & (np.abs(t - at[1]) < 1.5), roof.like(roof.between(0.86, 1.14)), wing.eave_m + 2.4)
     if min(reach) > 1.6 and roof.rng.random() < 0.3:
@@ -92,7 +92,7 @@ def _panel_rows(roof: Roof, reach: tuple[float, float], top: float) -> None:
 
 
 def fit_pitched(roof: Roof) -> None:
-    """Put chimneys, windows and panels on tiles, strips of roof light on the metal of halls."""
+    """Put chimneys, windows and solar panels on tiled roofs, and strips of skylights on the metal roofs of halls."""
     wing = roof.building.wings[int(roof.rng.integers(len(roof.building.wings)))]
     planes = RoofPlanes.of_wing(wing, roof.x, roof.y)
     seen = (planes.rim > 0) & (planes.height >= roof.planes.height - 0.02)
@@ -103,7 +103,7 @@ def fit_pitched(roof: Roof) -> None:
             roof.colour[seen & strips] = (206, 212, 212)
         return
     if length > 3.5 and width > 2.8 and roof.rng.random() < 0.13:
-        # Panels go where the sun is, in landscape rows below the ridge.
+        # Panels are on the side that faces the sun, in rows below the ridge.
         span, end = roof.between(1.4, length - 1.4), min(3.9, width - 0.6)
         array = seen & (roof.facing > 1) & (np.abs(planes.along) < span) & (planes.down > 0.7) & (planes.down < end)
         frame = (planes.along % 1.05 < 0.12) | ((planes.down - 0.7) % 1.6 < 0.12)
@@ -121,7 +121,7 @@ def fit_pitched(roof: Roof) -> None:
 
 
 def _to_outline(roof: Roof) -> Layer:
-    """Return metres to the nearest side of the building."""
+    """Return the distance to the nearest side of the building in metres."""
     nearest = np.full(roof.height.shape, np.inf, dtype=np.float32)
     for (x0, y0), (x1, y1) in pairwise(roof.building.polygon.exterior.coords):
         square = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-12)

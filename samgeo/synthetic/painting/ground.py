@@ -1,4 +1,4 @@
-"""Ground: plots, gardens, fields, water."""
+"""Painting of the ground: plots, gardens, fields and water."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samgeo.synthetic.plan import Colour, Field, TownPlan
 
 __all__ = ["paint_fields", "paint_ground", "paint_river"]
 
-# How strongly each kind of ground shows noise of 0.15, 0.6, 2.5, 10 and 40 metres, and what class it is.
+# For each kind of ground: amplitude of noise with features of 0.15, 0.6, 2.5, 10 and 40 metres, and its class.
 _KINDS: dict[str, tuple[tuple[float, float, float, float, float], str]] = {
     "wild": ((0.07, 0.07, 0.07, 0.08, 0.08), "grass"),
     "lawn": ((0.06, 0.06, 0.05, 0.05, 0.03), "grass"),
@@ -26,7 +26,7 @@ _KINDS: dict[str, tuple[tuple[float, float, float, float, float], str]] = {
 }
 _WILD: Colour = (128, 126, 84)
 
-# Colour of the rows and of what is between them, metres from row to row, and how dense rows are.
+# For each crop: colour of the rows and between the rows, distance of rows in metres, and density of rows.
 _CROPS: dict[str, tuple[Colour, Colour, float, float]] = {
     "wheat": ((196, 172, 110), (180, 156, 98), 1.3, 0.0),
     "green": ((88, 118, 58), (120, 116, 76), 1.5, 0.1),
@@ -59,7 +59,7 @@ def paint_ground(canvas: Canvas, plan: TownPlan) -> None:
 
 
 def _dry(canvas: Canvas, grass: np.ndarray) -> None:
-    """Let grass go yellow in patches, as grain of two sizes says."""
+    """Make grass yellow in patches, which follow noise of two scales."""
     dryness = np.clip(0.22 + 0.16 * canvas.grain[2] + 0.2 * canvas.grain[3] + 0.1 * canvas.grain[1], 0, 0.8)
     dryness *= grass
     for band, straw in enumerate((168, 152, 112)):
@@ -75,7 +75,7 @@ def _overgrow(canvas: Canvas, soil: np.ndarray) -> None:
 
 
 def _pitch(canvas: Canvas, polygon: shapely.Geometry) -> None:
-    """Mow a playing field in stripes and draw its lines."""
+    """Paint a playing field with mowing stripes and lines."""
     window = canvas.window(tuple(shapely.bounds(polygon).tolist()))
     corners = shapely.get_coordinates(polygon)[:4]
     centre, along, across = corners.mean(axis=0), corners[1] - corners[0], corners[3] - corners[0]

@@ -1,4 +1,4 @@
-"""Light and lens: shadows of the one sun, the sky, the camera."""
+"""Light and camera: shadows of the sun, light of the sky, and the exposure of the image."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from samgeo.synthetic.painting.canvas import SUB, Canvas, noise
 
 __all__ = ["expose", "shadows"]
 
-# Of the light on level ground, red, green and blue: the sky fills shadows with blue, the sun is warm.
+# Shares of red, green and blue light on level ground. The light of the sky in shadows is bluish; sunlight is reddish.
 _SKY = np.array([0.33, 0.375, 0.45], dtype=np.float32)
 _SUN = np.array([0.71, 0.665, 0.585], dtype=np.float32)
 
 
 def shadows(canvas: Canvas, reach_m: float = 24.0) -> NDArray[np.bool_]:
-    """Return where something between a sub-pixel and the sun is higher than the ray.
+    """Return the sub-pixels in shadow: where an object towards the sun is higher than the ray to the sun.
 
-    The highest ray over a sub-pixel is a maximum over the steps towards the sun, and a maximum over 2n steps is the larger of
-    two over n steps, one of them moved; so a handful of doublings does for any reach.
+    The shadow's height over a sub-pixel is a maximum over the steps towards the sun. The maximum over 2n steps is the larger
+    of two maxima over n steps, one of them shifted by n steps. A few doublings therefore suffice for any length of shadow.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def shadows(canvas: Canvas, reach_m: float = 24.0) -> NDArray[np.bool_]:
         Length of the longest shadow.
     """
     sun = canvas.sun
-    # One step is one sub-pixel north, and an eighth or more of one to the side.
+    # One step is one sub-pixel to the north, and at least an eighth of a sub-pixel to the side.
     side = sun.x / -sun.y
     fall = float(np.hypot(1, side) / canvas.scale * sun.z / np.hypot(sun.x, sun.y))
     rays = _moved(canvas.height, 1, side) - fall
@@ -39,7 +39,7 @@ def shadows(canvas: Canvas, reach_m: float = 24.0) -> NDArray[np.bool_]:
 
 
 def _moved(height: NDArray[np.float32], steps: int, side: float) -> NDArray[np.float32]:
-    """Return the heights that lie so many steps towards the sun; beyond the frame it is level."""
+    """Return the heights shifted by a number of steps towards the sun; beyond the frame, the height is 0."""
     dx = round(steps * side)
     moved = np.zeros_like(height)
     h, w = height.shape
@@ -51,7 +51,7 @@ def _moved(height: NDArray[np.float32], steps: int, side: float) -> NDArray[np.f
 
 
 def expose(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Photograph the canvas: light, haze, lens blur, the sensor's noise and its coarser colour.
+    """Compute the image from the canvas: light, haze, blur of the lens, noise of the sensor, and its lower colour resolution.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def expose(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
 
     shade = gaussian_filter(shadows(canvas).astype(np.float32), 0.8)
     direct = canvas.facing * (1 - shade)
-    # Narrow places see less sky: compare a place with the mean height around it.
+    # Narrow places get less light from the sky. The height of a place is therefore compared with the mean height around it.
     coarse = canvas.height[::4, ::4]
     around = gaussian_filter(coarse, 2.2 * canvas.scale / 4) - coarse
     open_sky = np.repeat(np.repeat(1 - 0.4 * np.clip(around / 5, 0, 1), 4, 0), 4, 1)[: shade.shape[0], : shade.shape[1]]

@@ -1,4 +1,4 @@
-"""The planes of a roof, at every sub-pixel."""
+"""Geometry of roof planes at every sub-pixel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samgeo.synthetic.plan import Building, Wing
 __all__ = ["Layer", "RoofPlanes"]
 
 Layer = NDArray[np.float32]
-_FAR = 9.0  # metres; there is nothing of that kind
+_FAR = 9.0  # distance in metres that stands for "there is no such edge"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +25,7 @@ class RoofPlanes:
     height : ndarray of float32, shape (h, w)
         Metres above the ground.
     slope_x, slope_y : ndarray of float32, shape (h, w)
-        Its gradient.
+        Gradient of the height.
     along, down : ndarray of float32, shape (h, w)
         Metres along the eaves from the wing's middle, and from the ridge down; on flat roofs, metres along both axes.
     gable, ridge : ndarray of float32, shape (h, w)
@@ -50,7 +50,7 @@ class RoofPlanes:
 
     @classmethod
     def of_wing(cls, wing: Wing, x: Layer, y: Layer) -> RoofPlanes:
-        """Return the roof of one wing, as if it went on outside."""
+        """Return the roof of one wing, continued outside the wing."""
         length, width = wing.half_size
         to_s, to_t = np.linalg.inv(np.stack([wing.along, wing.across], axis=1)).astype(np.float32)
         dx, dy = x - np.float32(wing.centre[0]), y - np.float32(wing.centre[1])
@@ -86,7 +86,7 @@ class RoofPlanes:
 
 
 def _higher(one: RoofPlanes, other: RoofPlanes) -> RoofPlanes:
-    # Outside of its wing a roof does not count, but for the width of a sub-pixel.
+    # A roof counts only inside its wing, with a margin of about a sub-pixel.
     heights = (np.where(planes.rim > -0.1, planes.height, -1) for planes in (one, other))
     first = np.greater_equal(*heights)
     return RoofPlanes(*(np.where(first, getattr(one, name.name), getattr(other, name.name)) for name in fields(RoofPlanes)))

@@ -1,4 +1,4 @@
-"""Roofs: what covers them, and how light falls on their planes."""
+"""Painting of roofs: materials, and light on the roof planes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MORTAR = np.array((186, 180, 170), dtype=np.float32)
 
 
 def paint_roofs(canvas: Canvas, buildings: list[Building], rng: np.random.Generator) -> None:
-    """Paint buildings; ``canvas.ids`` tells already which sub-pixels are whose, 1 being the first."""
+    """Paint buildings. ``canvas.ids`` already holds the number of the building at each sub-pixel, from 1."""
     for number, building in enumerate(buildings, start=1):
         window = canvas.window(building.polygon.bounds)
         inside = canvas.ids[window] == number
@@ -49,14 +49,14 @@ def paint_roofs(canvas: Canvas, buildings: list[Building], rng: np.random.Genera
 
 
 def _trim(roof: Roof) -> None:
-    """Cap ridges, and mortar verges and party walls, which are lighter than tiles; metal has flashing."""
+    """Paint ridge caps, verges and party walls, which are lighter than tiles, and flashing on metal roofs."""
     roof.colour[roof.planes.ridge < 0.16] *= 1.05 if roof.building.cover == "metal" else 1.12
     verge = roof.planes.gable < 0.2
     roof.colour[verge] = 0.6 * roof.colour[verge] + 0.4 * _MORTAR
 
 
 def _texture(cover: str, planes: RoofPlanes, grain: list[Layer], rng: np.random.Generator) -> Layer:
-    """Return the tone of a cover: 1 on average."""
+    """Return the relative brightness of a roof material, 1 on average."""
     age = float(rng.uniform(0.4, 1.4))
     if cover in ("tile", "slate"):
         return _tiles(planes, grain, rng, size=0.36 if cover == "tile" else 0.5, age=age)
@@ -68,7 +68,7 @@ def _texture(cover: str, planes: RoofPlanes, grain: list[Layer], rng: np.random.
 
 
 def _tiles(planes: RoofPlanes, grain: list[Layer], rng: np.random.Generator, *, size: float, age: float) -> Layer:
-    """Lay rows of tiles, each a little different, with moss where the grain says."""
+    """Return the brightness of rows of tiles, each a little different, with patches of moss that follow the noise."""
     row = np.floor(planes.down / size).astype(np.int64)
     column = np.floor(planes.along / 0.3 + 0.5 * (row % 2)).astype(np.int64)
     each = rng.normal(0, 1, 1021).astype(np.float32)[(row * 131 + column * 71) % 1021]
@@ -78,7 +78,7 @@ def _tiles(planes: RoofPlanes, grain: list[Layer], rng: np.random.Generator, *, 
 
 
 def _sheets(planes: RoofPlanes, grain: list[Layer], rng: np.random.Generator, *, age: float) -> Layer:
-    """Lay corrugated sheets, 0.95 m wide and 3.2 m long, with rust where the grain says."""
+    """Return the brightness of corrugated sheets of 0.95 m x 3.2 m, with patches of rust that follow the noise."""
     sheet = np.floor(planes.along / 0.95).astype(np.int64)
     lap = np.floor(planes.down / 3.2).astype(np.int64)
     each = rng.normal(0, 1, 509).astype(np.float32)[(sheet * 31 + lap * 57) % 509]

@@ -1,4 +1,4 @@
-"""Streets as painted: asphalt, pavements, markings, hedges and walls along plots, cars."""
+"""Painting of streets: asphalt, pavements, markings, hedges and walls along plots, and cars."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def populate(plan: TownPlan, rng: np.random.Generator) -> None:
 
 
 def _drive(plan: TownPlan, street: Street, rng: np.random.Generator) -> None:
-    # On main streets cars drive, elsewhere they are parked.
+    # Cars drive on main streets; on other streets they are parked.
     share, offset = (0.16, 2.3) if street.kind == "main" else (0.17, street.width / 2 - 1.05)
     for at in np.arange(6.0, street.line.length - 6.0, 6.2):
         place, way = _on(street.line, at)
@@ -56,7 +56,7 @@ def _plant(plan: TownPlan, street: Street, rng: np.random.Generator) -> None:
 
 
 def paint_streets(canvas: Canvas, streets: list[Street], rng: np.random.Generator) -> None:
-    """Paint pavements, then carriageways, wide ones on top, then what is marked on them."""
+    """Paint pavements, then carriageways with the wide ones on top, then markings."""
     paved = [one.line.buffer(one.width / 2 + 1.7, cap_style="flat") for one in streets if one.kind in ("main", "street")]
     pavement = canvas.burn(paved) > 0
     tone = 1 + 0.03 * canvas.grain[0] + 0.03 * canvas.grain[2] + 0.03 * canvas.grain[3]
@@ -105,7 +105,7 @@ def _dashes(line: shapely.LineString) -> Iterator[shapely.Geometry]:
 
 
 def _zebras(street: Street, junctions: shapely.Geometry) -> Iterator[shapely.Geometry]:
-    """Stripe the crossings beside each junction."""
+    """Yield the stripes of the crossings beside each junction."""
     for part in shapely.get_parts(shapely.intersection(street.line, junctions)):
         ends = shapely.get_coordinates(part)
         if len(ends) < 2:
@@ -119,7 +119,7 @@ def _zebras(street: Street, junctions: shapely.Geometry) -> Iterator[shapely.Geo
 
 
 def paint_fences(canvas: Canvas, plan: TownPlan, rng: np.random.Generator) -> None:
-    """Paint hedges and garden walls; both are high enough for a shadow."""
+    """Paint hedges and garden walls; both are high enough to cast shadows."""
     hedge = canvas.burn([line.buffer(float(rng.uniform(0.4, 0.75)), cap_style="flat") for line in plan.hedges]) > 0
     hedge &= canvas.classes != CLASSES.index("road")
     leaves = 1 + 0.16 * canvas.grain[0] + 0.14 * canvas.grain[1] + 0.08 * canvas.grain[2]
@@ -142,7 +142,7 @@ def paint_cars(canvas: Canvas, cars: list[Car], rng: np.random.Generator) -> Non
         x, y = canvas.metres(window)
         cos, sin = math.cos(car.heading), math.sin(car.heading)
         s, t = (x - car.x) * cos + (y - car.y) * sin, (y - car.y) * cos - (x - car.x) * sin
-        # Rounded corners: a box of which 0.4 m are corner radius.
+        # The body has rounded corners with a radius of 0.4 m.
         body = np.hypot(np.maximum(np.abs(s) - half + 0.4, 0), np.maximum(np.abs(t) - side + 0.4, 0)) < 0.4
         cabin = (np.abs(s + 0.25) < half * 0.52) & (np.abs(t) < side - 0.12) & body
         roof = (np.abs(s + 0.3) < half * 0.30) & (np.abs(t) < side - 0.2)
@@ -155,7 +155,7 @@ def paint_cars(canvas: Canvas, cars: list[Car], rng: np.random.Generator) -> Non
 
 
 def _on(line: shapely.LineString, at: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the place so many metres along a line, and the unit vector ahead."""
+    """Return the point at a distance in metres along a line, and the unit vector of the line there."""
     here, ahead = (shapely.get_coordinates(line.interpolate(min(max(one, 0), line.length)))[0] for one in (at - 0.5, at + 0.5))
     way = ahead - here
     return here, way / max(float(np.hypot(*way)), 1e-9)

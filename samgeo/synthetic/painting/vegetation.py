@@ -1,4 +1,4 @@
-"""Trees: irregular crowns with height, so that they are lit and throw shadows like everything else."""
+"""Painting of trees: irregular crowns with height, so that they get light and cast shadows as other objects do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GREENS = np.array(
 
 
 def paint_trees(canvas: Canvas, trees: list[Tree], rng: np.random.Generator) -> None:
-    """Paint crowns, the low ones first; roofs are painted later and stay whole."""
+    """Paint crowns, low ones first. Roofs are painted later, so crowns do not hide them."""
     shapes: dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     for tree in sorted(trees, key=lambda one: one.height):
         radius = max(round(tree.radius * canvas.scale), 3)
@@ -37,7 +37,7 @@ def _green(tree: Tree, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _crown(radius: int, rng: np.random.Generator, *, conifer: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the height of a crown as a share of the tree's, 0 outside, and the tone of its leaves."""
+    """Return the height of a crown as a share of the tree's height, 0 outside, and the brightness of its leaves."""
     reach = int(radius * 1.35) + 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
     angle, distance = np.arctan2(y, x), np.hypot(x, y)
@@ -67,7 +67,7 @@ def _stamp(
     cut = slice(top - row + reach, bottom - row + reach), slice(left - column + reach, right - column + reach)
     window = slice(top, bottom), slice(left, right)
     slope_y, slope_x = np.gradient(height * canvas.scale)
-    # Leaves scatter light: a crown's slopes count less than a roof's, and its sunless side stays green.
+    # Leaves scatter light, so slopes change the light on crowns less than on roofs, and the shaded side stays green.
     facing = 0.35 + 0.65 * canvas.sun.on(slope_x * 0.33, slope_y * 0.33)
     seen = (height[cut] > 0) & (height[cut] > canvas.height[window]) & (canvas.classes[window] != CLASSES.index("building"))
     canvas.colour[window][seen] = (leaves[cut][..., None] * green)[seen]

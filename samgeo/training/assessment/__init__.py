@@ -1,4 +1,4 @@
-"""How good a promptable model is.
+"""Evaluation of promptable models.
 
-A model and held-out pictures enter; mean IoU of clicks and boxes, calibration, plots and a report leave.
+The input is a model and held-out pictures. The output is mean IoU of clicks and boxes, calibration, plots and a report.
 """

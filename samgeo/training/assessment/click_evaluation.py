@@ -1,4 +1,4 @@
-"""How good a promptable model is: mean IoU of what it answers to clicks and boxes, and whether it knows."""
+"""Evaluation of a promptable model: mean IoU of its answers to clicks and boxes, and calibration of its predicted IoU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from samgeo.training.data.simulated_prompts import box_of, centre_click, correct
 
 __all__ = ["evaluate", "evaluate_boxes"]
 
-# Prompts at once: their masks at full size are 20 MB.
+# Number of prompts that are decoded at once. Their masks at full size take about 20 MB.
 AT_ONCE = 16
 
 
@@ -32,26 +32,26 @@ def evaluate(
     seed: int = 0,
     regions: bool = False,
 ) -> Scores:
-    """Prompt a model for every object of some pictures.
+    """Prompt a model for every object of some pictures, and score its answers.
 
     Parameters
     ----------
     model : Segmenter
     pictures : iterable of Picture
-        Cut into tiles.
+        The pictures. They are cut into tiles.
     layer : str, default "building"
-        Which objects; pictures without it are passed over.
+        The layer of objects. Pictures without this layer are skipped.
     tile_px : int, optional
-        Side of a tile, which is enlarged to the model's input: models with inputs of different sizes compare on tiles of
-        one size. The model's input size by default, so that nothing is enlarged.
+        Side of a tile in pixels. Tiles are scaled to the model's input size, so that models with different input sizes are
+        compared on the same tiles. The default is the model's input size, without scaling.
     min_area_px : int, default 60
         Objects with fewer pixels in their tile are left out.
     max_objects : int, optional
-        At most so many of each tile, chosen at random.
+        Largest number of objects of each tile, chosen at random.
     seed : int, default 0
-        Of that choice.
+        Seed of this choice.
     regions : bool, default False
-        Whether to measure the region of even colour under each click as well. Needs scikit-image.
+        Whether to score the region of even colour under each click as a baseline. This needs scikit-image.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def evaluate(
     Raises
     ------
     OptionError
-        If there is no object, or scikit-image is missing and needed.
+        If there is no object, or if scikit-image is needed and not installed.
     """
     side = model.input_size if tile_px is None else tile_px
     rows: list[NDArray[np.float64]] = []
@@ -111,7 +111,9 @@ def evaluate_boxes(
     tile_px: int | None = None,
     regions: bool = False,
 ) -> BoxScores:
-    """Score a model where only boxes are true: IoU of the box of its mask with the true one, after a click in its middle.
+    """Score a model on images that have true boxes but no true masks.
+
+    The model gets a click in the middle of each box. The score is the IoU of the bounding box of its mask with the true box.
 
     Parameters
     ----------
@@ -128,7 +130,7 @@ def evaluate_boxes(
     Raises
     ------
     OptionError
-        If there is no box, an image is too large, or scikit-image is missing and needed.
+        If there is no box, if an image is too large, or if scikit-image is needed and not installed.
     """
     side = model.input_size if tile_px is None else tile_px
     pick: list[float] = []
@@ -162,7 +164,7 @@ class _Answers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
-    """A tile as a model sees it: coordinates are those of the tile, whatever the model's input size."""
+    """An encoded tile. Coordinates of prompts and masks are pixels of the tile, whatever the input size of the model."""
 
     model: Segmenter
     embedding: Any
@@ -219,7 +221,10 @@ def _objects(ids: NDArray[np.uint16], min_area_px: int, limit: int | None, rng: 
 
 
 def _prompt(view: _View, truth: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return rows click, best, three clicks, box, filled box; predicted and true IoU of every answer; and the clicks."""
+    """Return the scores of each object, predicted and true IoU of every answer, and the first clicks.
+
+    The rows of the scores are click, best candidate, three clicks, box and filled box.
+    """
     count = len(truth)
     every = np.arange(count)
     first = np.stack([centre_click(mask)[0] for mask in truth])
@@ -258,7 +263,7 @@ def _region(level: NDArray[np.int64], point: NDArray[np.float64], side: int) -> 
 
 
 def _best_level(under: list[NDArray[np.float64]]) -> float:
-    """Return the mean over objects at the scale where it is highest, from arrays of shape (levels, P)."""
+    """Return the highest mean over objects of all scales, from arrays of shape (levels, P)."""
     every = np.concatenate(under, axis=-1)
     return float(every.mean(1).max()) if every.size else float("nan")
 

@@ -1,4 +1,4 @@
-"""Pictures of a training and of what a model knows about itself."""
+"""Plots of the log of a training, and of the calibration of predicted IoU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEANS = {
     "box": "box",
     "corrected": "after corrections",
 }
-# A smooth line averages this share of the run.
+# Each point of a smooth line is the mean over this share of the run.
 SMOOTH = 1 / 20
 ALLOWED = 0.1
 
@@ -48,7 +48,7 @@ def check_plot(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path
 def read_log(log: str | os.PathLike[str]) -> list[dict[str, float]]:
     """Read a log of `samgeo.training.loop.train`: a dict for each line, in the order of steps.
 
-    Where a run was killed and continued, the steps that it repeated count once.
+    If a run was killed and continued, the steps that it repeated count once.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def read_log(log: str | os.PathLike[str]) -> list[dict[str, float]]:
 
 @check_types
 def plot_log(log: str | os.PathLike[str], output: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Draw the course of a training: loss, mean IoU, and the error of predicted IoU.
+    """Draw the log of a training: loss, mean IoU, and error of predicted IoU over the steps.
 
     Parameters
     ----------
@@ -103,12 +103,14 @@ def plot_log(log: str | os.PathLike[str], output: str | os.PathLike[str], *, ove
 
 @check_types
 def plot_reliability(scores: Mapping[str, Reliability], output: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Draw predicted against true IoU: a line for each set, a dot for each bin, larger for more answers.
+    """Draw predicted against true IoU.
+
+    Each set has a line. Each bin has a dot, whose size grows with the number of answers.
 
     Parameters
     ----------
     scores : mapping of str to Reliability
-        By the name of the set.
+        The reliability of each set, by its name.
     output : path
         A PNG.
     overwrite : bool, default False
@@ -149,7 +151,7 @@ def _curve(axes: Any, lines: Sequence[Mapping[str, float]], key: str, label: str
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average over neighbours on both sides, fewer at the ends."""
+    """Return a moving average over neighbours on both sides; at the ends there are fewer neighbours."""
     reach = round(len(values) * SMOOTH / 2)
     if not len(values):
         return values

@@ -1,4 +1,4 @@
-"""A model judged on what a recipe holds back, beside baselines, as a page to read."""
+"""Evaluation of a model on the held-out pictures of a recipe, compared with baselines, as a Markdown report."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ Boxed = tuple[NDArray[np.uint8], NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How good a model is.
+    """Results of the evaluation of a model.
 
     Attributes
     ----------
     model, digest : str
-        Its name, and that of its weights.
+        Name of the model, and digest of its weights.
     tile_px : int
-        Side of the tiles that it was shown, enlarged to its input.
+        Side of the tiles in pixels, before they were scaled to the model's input.
     scores : mapping of str to Scores
-        By set and layer.
+        Scores for each set and layer.
     boxes : mapping of str to BoxScores
-        Of sets where only boxes are true.
+        Scores for the sets that have true boxes but no true masks.
     """
 
     model: str
@@ -91,7 +91,7 @@ def judge(
     overwrite: bool = False,
     report: Callable[[str], None] | None = None,
 ) -> Report:
-    """Judge a model on the ``[[validation]]`` of a recipe.
+    """Evaluate a model on the ``[[validation]]`` pictures of a recipe.
 
     Parameters
     ----------
@@ -103,15 +103,15 @@ def judge(
     data : str or Path, optional
         The folder with the open data sets, for a recipe that uses them.
     output : str or Path, optional
-        A ``.md`` to write the report to.
+        A ``.md`` file for the report.
     calibration : str or Path, optional
-        A PNG to draw predicted against true IoU to.
+        A PNG file for a plot of predicted against true IoU.
     tile_px : int, default 512
-        Side of the tiles that the model is shown, enlarged to its input: the same for all models that are to compare.
+        Side of the tiles, which are scaled to the model's input. Use the same value for all models that are compared.
     max_objects : int, optional
-        At most so many of each tile.
+        Largest number of objects of each tile.
     regions : bool, default True
-        Whether to measure the baseline of regions, which needs scikit-image.
+        Whether to score regions of even colour as a baseline. This needs scikit-image.
     device : str, default "auto"
     overwrite : bool, default False
         Whether existing files may be replaced.
@@ -160,7 +160,7 @@ def judge(
 
 
 def _sets(recipe: Recipe, data: Path | None) -> Iterator[tuple[str, str, list[Picture]]]:
-    """Read what is held back: name, layer and pictures."""
+    """Read the validation pictures; yield name, layer and pictures of each set."""
     for planned in recipe.validation:
         found = overhead.validation(needed(recipe.path, data)) if planned.labels is None else {planned.name: planned.read()}
         for name, pictures in found.items():

@@ -1,4 +1,4 @@
-"""What evaluation says of a model, and how it is written down."""
+"""Scores of the evaluation of a model, and their Markdown table."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ MIN_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Predicted against true IoU, in bins of the predicted one.
+    """Predicted against true IoU, in ten bins of predicted IoU.
 
     Attributes
     ----------
     predicted, true : tuple of float
-        Means in each bin that is not empty.
+        Mean predicted and mean true IoU of each bin that is not empty.
     count : tuple of int
+        Number of answers in each of these bins.
     """
 
     predicted: tuple[float, ...]
@@ -56,28 +57,30 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Mean IoU over objects, by prompt; all prompts are derived from the truth alone, so that models compare.
+    """Mean IoU over objects for each kind of prompt.
+
+    All prompts are derived from the truth alone, so that the scores of different models are comparable.
 
     Attributes
     ----------
     objects : int
     click : float
-        One click in the middle, the candidate of the highest predicted IoU.
+        After one click in the middle: the candidate with the highest predicted IoU.
     click_best : float
-        The candidate of the highest true IoU.
+        After the same click: the candidate with the highest true IoU.
     three_clicks : float
-        Two more clicks, each in the middle of the deepest error, with the logits before.
+        After two more clicks, each in the middle of the deepest error and with the logits of the previous answer.
     box : float
-        The exact bounding box.
+        After the exact bounding box as the prompt.
     filled_box : float
-        The box itself as the answer: what no model at all reaches.
+        Of the filled bounding box itself, as a baseline without any model.
     region : float
-        The region of even colour under the same click, at the best of three scales for all objects together; NaN where it
-        was not asked for. See `samgeo.training.data.pseudo_labels`.
+        Of the region of even colour under the click, as a baseline. One of three scales is used for all objects, the best one.
+        NaN if it was not requested. See `samgeo.training.data.pseudo_labels`.
     iou_error : float
         Mean absolute difference of predicted and true IoU, over all candidates of the click and the answers to boxes.
     iou_correlation : float
-        Their Pearson correlation.
+        Pearson correlation of predicted and true IoU.
     reliability : Reliability
     """
 
@@ -95,15 +98,16 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class BoxScores:
-    """Mean IoU of boxes, where only boxes are true.
+    """Mean IoU of bounding boxes, for sets that have true boxes but no true masks.
 
     Attributes
     ----------
     objects : int
     click, click_best : float
-        Of the box of the candidate of the highest predicted IoU after a click in the middle, and of the highest true IoU.
+        After a click in the middle: of the candidate with the highest predicted IoU, and of the candidate with the highest
+        true IoU.
     region : float
-        As in `Scores`.
+        Baseline of the region of even colour, as in `Scores`.
     """
 
     objects: int
@@ -113,7 +117,7 @@ class BoxScores:
 
 
 def markdown(scores: Mapping[str, Scores]) -> str:
-    """Write scores as a table."""
+    """Return the scores as a Markdown table."""
     columns = ("mean IoU", "objects", "one click, own pick", "best of three", "three clicks", "box", "filled box", "region")
     head = "| " + " | ".join((*columns, "IoU error", "correlation")) + " |"
     lines = [head, "|---" * 10 + "|"]
@@ -125,5 +129,5 @@ def markdown(scores: Mapping[str, Scores]) -> str:
 
 
 def number(value: float) -> str:
-    """Write a mean with three decimals, and nothing where there is none."""
+    """Format a mean with three decimals; NaN gives an empty string."""
     return "" if np.isnan(value) else f"{value:.3f}"

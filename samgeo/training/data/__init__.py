@@ -1,4 +1,4 @@
-"""Pictures with objects, and the examples that are drawn from them for training.
+"""Pictures with objects, and training examples drawn from them.
 
-Images and labels in many formats enter; crops with masks and simulated prompts leave.
+The input is images and labels in many formats. The output is crops with masks and simulated prompts.
 """

@@ -1,4 +1,4 @@
-"""What seasons, sensors and skies do to overhead imagery."""
+"""Augmentation of overhead imagery: random changes that imitate seasons, sensors and weather."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["ODDS", "augment"]
 
-# How often each change is made, in the order in which they are made.
+# Probability of each change, in the order in which the changes are made.
 ODDS = {
     "expose": 0.85, "gamma": 0.3, "mix_bands": 0.3, "lose_band": 0.08, "panchromatic": 0.24, "haze": 0.15, "shade": 0.15,
     "blur": 0.25, "noise": 0.25,
@@ -18,10 +18,10 @@ Pixels = NDArray[np.float32]
 
 
 def augment(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Change how an image looks, not where things are.
+    """Change the appearance of an image at random; objects stay in place.
 
-    Exposure and colour, gamma, mixed or lost bands, panchromatic imagery with a percentile stretch, haze, shadows of clouds,
-    blur and noise: each with its own probability.
+    The changes are exposure and colour, gamma, mixed or lost bands, panchromatic imagery with a percentile stretch, haze,
+    shadows of clouds, blur and noise. Each has its own probability.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The changes of `samgeo.training.data.augmentation` for many crops at once, as tensors on the device that trains."""
+"""The augmentation of `samgeo.training.data.augmentation` for many crops at once, as tensors on the training device."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from samgeo.training.data.augmentation import ODDS
 
 __all__ = ["augment_crops"]
 
-# Percentiles are taken of so many pixels of a crop.
+# Percentiles are computed from about this number of pixels of a crop.
 PERCENTILE_PIXELS = 4096
 BLUR_RADIUS_PX = 3
 
 
 def augment_crops(images: Tensor, generator: Generator) -> Tensor:
-    """Change how crops look, not where things are; each crop by its own chance.
+    """Change the appearance of crops at random; objects stay in place. Each crop changes independently.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def _expose(pixels: Tensor, valid: Tensor, chance: _Chance) -> Tensor:
 
 
 def _gamma(pixels: Tensor, _: Tensor, chance: _Chance) -> Tensor:
-    # A little above 0, where the power of a small exponent has no bounded slope.
+    # Values stay a little above 0, because the slope of a power with an exponent below 1 is infinite at 0.
     return 255 * (pixels.clamp(1e-3, 255) / 255) ** chance.normal(0.3).exp()
 
 

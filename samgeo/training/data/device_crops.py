@@ -1,7 +1,7 @@
-"""Crops drawn on the device that trains: what `samgeo.training.data.examples.draw` does, for many crops at once and as tensors.
+"""Drawing of crops on the training device: as `samgeo.training.data.examples.draw`, but many crops at once, as tensors.
 
 All pictures are held in the memory of the device: 3 bytes a pixel for the image and its reductions by 2, 4 and 8, and 5 bytes a
-pixel for each layer of objects. A processor core draws some ten crops a second, a GPU hundreds, and nothing has to be copied.
+pixel for each layer of objects. A CPU core draws about ten crops a second, a GPU draws hundreds.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ from samgeo.training.step import Crops
 
 __all__ = ["DevicePictures", "draw_crops"]
 
-# Reductions by 2, 4 and 8 beside the picture itself.
+# The picture itself, and its reductions by 2, 4 and 8.
 LEVELS = 4
-# More crops are drawn than are wanted, because some hold no object.
+# More crops are drawn than needed, by this factor, because some hold no object.
 SPARE = 1.3
 DEEPEST_PX = 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DevicePictures:
-    """All pictures of some sources in flat tensors, and tables that say where each lies.
+    """All pictures of some sources in flat tensors, and tables of the position of each picture in them.
 
     Attributes
     ----------
     pixels : tensor of uint8, shape (pixels, 3)
-        Every level of every picture, in rows.
+        The pixels of every level of every picture, row by row.
     ids : tensor of int32, shape (layer pixels,)
-        Objects of every layer of every picture.
+        The object ids of every layer of every picture.
     depth : tensor of uint8, shape (layer pixels,)
-        How far each pixel is from what is not its object, in pixels of the picture, at most 255.
+        Distance of each pixel to the nearest pixel outside its object, in pixels of the picture, at most 255.
     level_start, level_height, level_width : tensor of int64, shape (pictures, levels)
     layer_start : tensor of int64, shape (pictures, layers)
-        -1 where a picture lacks a layer of its source.
+        Position of each layer in ``ids`` and ``depth``; -1 if a picture lacks a layer of its source.
     layer_share, layer_trust : tensor of float32, shape (pictures, layers)
     odds : tensor of float32, shape (pictures,)
         How often each picture is drawn.
     scales : tensor of float32, shape (pictures, 2)
     most_ids : int
-        One more than the highest number of an object.
+        The highest object id plus 1.
     """
 
     pixels: Tensor
@@ -79,7 +79,7 @@ class DevicePictures:
 
     @classmethod
     def of(cls, sources: Sequence[Source], device: torch.device, *, threads: int = 1) -> DevicePictures:
-        """Lay pictures out on a device; ``threads`` measure the depths."""
+        """Copy the pictures to a device; ``threads`` is the number of threads that compute the depths."""
         pairs = [(source, picture) for source in sources for picture in source.pictures]
         with ThreadPoolExecutor(max(threads, 1)) as pool:
             layouts = list(pool.map(lambda pair: _Layout.of(*pair), pairs))
@@ -112,7 +112,7 @@ class DevicePictures:
 
     @property
     def device(self) -> torch.device:
-        """Where the pictures are."""
+        """The device that holds the pictures."""
         return self.pixels.device
 
 
@@ -158,7 +158,7 @@ def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _depth(ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Return how far each pixel is from the nearest pixel of another object or of none, 0 outside all objects."""
+    """Return the distance of each pixel to the nearest pixel outside its object; 0 outside all objects."""
     from scipy import ndimage
 
     padded = np.pad(ids, 1, mode="edge")
@@ -174,24 +174,24 @@ def _depth(ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def draw_crops(pictures: DevicePictures, count: int, side: int, prompts: int, generator: Generator) -> Crops:
-    """Draw crops with equally many objects each; where a crop has fewer, some are asked for more than once.
+    """Draw crops with the same number of objects each; if a crop has fewer objects, some are used more than once.
 
     Parameters
     ----------
     pictures : DevicePictures
     count : int
-        Of crops.
+        Number of crops.
     side : int
-        Of a crop in pixels.
+        Side of a crop in pixels.
     prompts : int
-        Objects of each crop.
+        Number of objects in each crop.
     generator : torch.Generator
-        On the device of the pictures; the same state draws the same crops.
+        A generator on the device of the pictures. The same state draws the same crops.
 
     Returns
     -------
     Crops
-        Changed by `samgeo.training.data.device_augmentation.augment_crops`.
+        The images were changed by `samgeo.training.data.device_augmentation.augment_crops`.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def draw_crops(pictures: DevicePictures, count: int, side: int, prompts: int, ge
         raise OptionError(
             f"{len(good)} crops of {side} px had no object of {MIN_AREA_PX} px or more; check the labels and the scales."
         )
-    # A crop that holds no object gives its place to one that does.
+    # Crops without an object are replaced by crops with objects.
     kept = order[torch.arange(count, device=order.device) % found]
     shares = pictures.layer_share[places.picture[kept]]
     slots, numbers = _choose(areas[kept] * meant[kept], shares, prompts, generator)
@@ -230,7 +230,7 @@ def draw_crops(pictures: DevicePictures, count: int, side: int, prompts: int, ge
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Places:
-    """Where the pixels of ``N`` crops come from: a picture each, and the x and y in it of every pixel's centre."""
+    """Origin of ``N`` crops: the picture of each crop, and the x and y in this picture of the centre of every pixel."""
 
     picture: Tensor
     x: Tensor
@@ -239,7 +239,7 @@ class _Places:
 
     @classmethod
     def draw(cls, pictures: DevicePictures, count: int, side: int, generator: Generator) -> _Places:
-        """Draw pictures, then squares in them, scaled, perhaps turned by any angle, turned by a right one, and mirrored."""
+        """Draw pictures and squares in them; scale, rotate and mirror the squares at random."""
         device = pictures.device
 
         def uniform(low: Tensor | float = 0.0, high: Tensor | float = 1.0) -> Tensor:
@@ -255,7 +255,7 @@ class _Places:
         corner = []
         for size in (pictures.level_width[picture, 0], pictures.level_height[picture, 0]):
             room = (size - span).clamp(min=0)
-            # A picture smaller than the square lies at its corner, or sometimes anywhere in it.
+            # A picture that is smaller than the square lies in the corner of the square, or sometimes anywhere in it.
             gap = (span - size).clamp(min=0) * (uniform() < 0.3) * uniform()
             corner.append((uniform() * (room + 1)).floor().clamp(max=room) - gap)
         angle = torch.where(turned, uniform(-math.pi / 4, math.pi / 4), 0.0)
@@ -270,7 +270,7 @@ class _Places:
         return cls(picture, x, y, scale)
 
     def image(self, pictures: DevicePictures, inside: Tensor) -> Tensor:
-        """Interpolate the pixels, in the level that is nearest in resolution: (N, S, S, 3)."""
+        """Interpolate the pixels from the level with the nearest resolution, shape (N, S, S, 3)."""
         level = (-self.scale.log2()).round().clamp(0, LEVELS - 1).long()
         start, height, width = (
             table[self.picture, level][:, None, None]
@@ -289,7 +289,7 @@ class _Places:
         return torch.lerp(upper, lower, down).floor() * inside[..., None]
 
     def layers(self, pictures: DevicePictures) -> tuple[Tensor, Tensor]:
-        """Return the objects at the pixels, (N, L, S, S), and which pixels lie in the picture."""
+        """Return the object ids at the pixels, shape (N, L, S, S), and which pixels lie in the picture."""
         at, inside = self._index(pictures)
         starts = pictures.layer_start[self.picture]
         there = inside[:, None] & (starts >= 0)[..., None, None]
@@ -297,7 +297,7 @@ class _Places:
         return torch.where(there, ids, 0), inside
 
     def depth(self, pictures: DevicePictures, kept: Tensor, slots: Tensor) -> Tensor:
-        """Return how deep in its object each pixel is, in pixels of the crop, for chosen layers: (K, P, S, S)."""
+        """Return the depth of each pixel in its object, in pixels of the crop, for the chosen layers, shape (K, P, S, S)."""
         part = _Places(self.picture[kept], self.x[kept], self.y[kept], self.scale[kept])
         at, _ = part._index(pictures)
         starts = pictures.layer_start[part.picture].gather(1, slots)
@@ -321,7 +321,7 @@ def _pixels(pictures: DevicePictures, index: Tensor) -> Tensor:
 
 
 def _areas(layers: Tensor, most_ids: int) -> Tensor:
-    """Count the pixels of each object of each crop and layer, shape (N, L, ids); 0 for what is no object."""
+    """Count the pixels of each object of each crop and layer, shape (N, L, ids); the count of id 0 is 0."""
     crops, slots = layers.shape[:2]
     row = torch.arange(crops * slots, device=layers.device).view(crops, slots, 1)
     key = (row * most_ids + layers.flatten(2)).flatten()
@@ -333,10 +333,10 @@ def _areas(layers: Tensor, most_ids: int) -> Tensor:
 
 
 def _choose(areas: Tensor, shares: Tensor, prompts: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Choose objects of each crop, in all likelihood a layer by its share and larger ones a little more often.
+    """Choose objects of each crop at random; return the layer and the id of each, shape (K, P).
 
-    They are drawn without repetition by Gumbel's trick, and from the first again where there are too few; returns layer and
-    number of each, shape (K, P).
+    The probability of an object is proportional to the share of its layer, and larger objects are a little likelier. Objects
+    are drawn without repetition by the Gumbel top-k trick. If there are too few, they are repeated from the first.
     """
     sizes = areas.clamp(max=LARGE_PX).float() ** SIZE_POWER
     odds = sizes / sizes.sum(2, keepdim=True).clamp(min=1e-9) * shares[..., None]
@@ -350,7 +350,7 @@ def _choose(areas: Tensor, shares: Tensor, prompts: int, generator: Generator) -
 
 
 def _clicks(masks: Tensor, depth: Tensor, generator: Generator) -> Tensor:
-    """Return a point in each mask ``(K, P, S, S)``: mostly towards its middle, often anywhere in it; as `sample_click`."""
+    """Return a point in each mask ``(K, P, S, S)``, with the same probabilities as `sample_click`."""
     crops, each, side, _ = masks.shape
 
     def uniform(*shape: int) -> Tensor:
@@ -366,7 +366,7 @@ def _clicks(masks: Tensor, depth: Tensor, generator: Generator) -> Tensor:
 
 
 def _boxes(masks: Tensor, generator: Generator) -> Tensor:
-    """Return the box of each mask ``(K, P, S, S)`` with its sides moved as `jitter_box` moves them."""
+    """Return the box of each mask ``(K, P, S, S)``, with its sides moved at random as in `jitter_box`."""
     side, device = masks.shape[-1], masks.device
     low, high = [], []
     for axis in (2, 3):

@@ -1,4 +1,4 @@
-"""Training examples: crops of pictures at many scales and angles, and in each some objects with their prompts."""
+"""Training examples: crops of pictures at many scales and angles, with some of their objects and a prompt for each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIN_AREA_PX = 30
 MAX_SHARE = 0.6
 MAX_EMPTY = 0.7
 ROTATED = 0.35
-# The side of the square that holds another turned by 45 degrees, less corners that may stay empty.
+# A crop that is rotated by up to 45 degrees is cut from a square that is larger by this factor. Its corners may stay empty.
 TURNING = 1.36
 # Above this size, an object is not drawn more often for being larger.
 LARGE_PX, SIZE_POWER = 4000, 0.25
@@ -29,15 +29,15 @@ TRIES = 50
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """How a layer of pictures is used.
+    """How training uses a layer of objects.
 
     Attributes
     ----------
     share : float
-        Of the objects, before those of layers that a crop lacks are given to the others.
+        Share of the drawn objects that come from this layer. If a crop lacks a layer, the other layers get its share.
     trust : float, default 1
-        How much its objects say about predicted IoU. Low for pseudo-masks: that a segment exists does not mean that
-        somebody who clicks there wants it.
+        Weight of the losses of predicted IoU for objects of this layer, from 0 to 1. It is low for pseudo-masks, because a
+        region of even colour need not be the object that a user wants.
     """
 
     share: float
@@ -52,7 +52,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Pictures of one kind.
+    """Pictures of one kind, and how training draws from them.
 
     Attributes
     ----------
@@ -60,10 +60,10 @@ class Source:
     pictures : sequence of Picture
         A picture is drawn in proportion to the square root of its area.
     weight : float
-        How often, relative to the other sources.
+        How often crops are drawn from this source, relative to the other sources.
     layers : mapping of str to Layer
     scales : (float, float)
-        Range of the factor by which images are enlarged; log-uniform.
+        Smallest and largest factor by which images are enlarged. The factor is log-uniform.
     """
 
     name: str
@@ -94,9 +94,9 @@ class Example:
     image : ndarray of uint8, shape (S, S, 3)
     masks : ndarray of bool, shape (P, S, S)
     clicks : ndarray of float32, shape (P, 2)
-        x and y, in each mask.
+        x and y of a point in each mask.
     boxes : ndarray of float32, shape (P, 4)
-        About each mask.
+        Box around each mask: x0, y0, x1, y1.
     trust : ndarray of float32, shape (P,)
     """
 
@@ -109,15 +109,15 @@ class Example:
 
 
 def draw(sources: Sequence[Source], side: int, prompts: int, rng: np.random.Generator) -> Example:
-    """Draw an example.
+    """Draw a random training example.
 
     Parameters
     ----------
     sources : sequence of Source
     side : int
-        Of the crop in pixels.
+        Side of the crop in pixels.
     prompts : int
-        At most so many objects.
+        Largest number of objects.
     rng : numpy.random.Generator
         The same state draws the same example.
 
@@ -195,7 +195,7 @@ def _crop(
 
 
 def _objects(ids: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Return number and area of what is neither too small nor too large to be meant, shape (N, 2)."""
+    """Return id and area of the objects that are neither too small nor too large for a prompt, shape (N, 2)."""
     areas = np.bincount(ids.ravel())
     areas[0] = 0
     kept = np.flatnonzero((areas >= MIN_AREA_PX) & (areas < MAX_SHARE * ids.size))
@@ -205,7 +205,7 @@ def _objects(ids: NDArray[np.uint16]) -> NDArray[np.int64]:
 def _choose(
     objects: Mapping[str, NDArray[np.int64]], shares: Mapping[str, float], count: int, rng: np.random.Generator
 ) -> list[tuple[str, int]]:
-    """Choose objects without repetition: a layer by its share, then an object, larger ones a little more often."""
+    """Choose objects without repetition: first a layer by its share, then an object; larger objects are a little likelier."""
     left = dict(objects)
     chosen: list[tuple[str, int]] = []
     while left and len(chosen) < count:
@@ -222,7 +222,7 @@ def _choose(
 
 
 def _click(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Sample a click in the mask's own box, which is much smaller than the crop."""
+    """Sample a click. Only the bounding box of the mask is searched, because it is much smaller than the crop."""
     x0, y0, x1, y1 = box_of(mask).astype(int)
     click: NDArray[np.float64] = sample_click(mask[y0:y1, x0:x1], rng) + np.array([x0, y0])
     return click

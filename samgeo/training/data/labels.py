@@ -1,4 +1,7 @@
-"""Where pictures come from: each kind of images and labels that a recipe can name, checked first and read later."""
+"""The kinds of images and labels that a recipe can name.
+
+A recipe is checked when it is loaded; the images and labels are read later.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +26,24 @@ __all__ = ["ClassMaps", "Coco", "Images", "Labels", "Regions", "Scenes", "Vector
 
 STEM = "{stem}"
 SCENE_SIDE = 512
-# Regions of a larger image are split at edges of tiles of this side.
+# Larger images are cut into tiles of this side before they are split into regions.
 REGIONS_SIDE = 1024
 
 
 class Labels(Protocol):
-    """Images with objects."""
+    """Images with labelled objects, which are read on demand."""
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the pictures will have."""
+        """Names of the layers that the pictures have."""
 
     def pictures(self) -> Iterator[Picture]:
-        """Read them."""
+        """Read the pictures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Rasters, and how they become 8-bit RGB.
+    """Rasters, and the options that convert them to 8-bit RGB.
 
     Attributes
     ----------
@@ -60,11 +63,11 @@ class Images:
 
         for path in self.paths:
             options: dict[str, Any] = {"bands": self.bands, "stretch": self.stretch, "nodata": self.nodata, "alpha": self.alpha}
-            # Of thousands of images, the first one is looked at.
+            # There may be thousands of images, so only the first is checked.
             yield path, Raster.open(path, **options, check=path == self.paths[0])
 
     def read(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
-        """Read each whole."""
+        """Read each image whole, with its path."""
         from samgeo.geo.grid import Rect
 
         for path, raster in self:
@@ -79,9 +82,9 @@ class Vectors:
     ----------
     images : Images
     files : mapping of str to str
-        A file for each layer; ``{stem}`` in it stands for the name of the raster without its suffix.
+        The file of each layer. ``{stem}`` in it stands for the name of the raster without its suffix.
     min_area_px : int
-        Objects of fewer pixels are left out.
+        Objects with fewer pixels are left out.
     """
 
     images: Images
@@ -94,11 +97,11 @@ class Vectors:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the pictures will have."""
+        """Names of the layers that the pictures have."""
         return tuple(self.files)
 
     def pictures(self) -> Iterator[Picture]:
-        """Read them."""
+        """Read the pictures."""
         from samgeo.geo.vector.reading import read_vectors
 
         shared = {layer: read_vectors(file) for layer, file in self.files.items() if STEM not in file}
@@ -132,27 +135,27 @@ class Coco:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the pictures will have."""
+        """Names of the layers that the pictures have."""
         return (self.layer,)
 
     def pictures(self) -> Iterator[Picture]:
-        """Read them."""
+        """Read the pictures."""
         yield from from_coco(self.file, self.folder, layer=self.layer, min_area_px=self.min_area_px)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassMaps:
-    """Images with a map of classes each, whose connected parts are the objects.
+    """Images with one map of classes each. The connected parts of each class are the objects.
 
     Attributes
     ----------
     images : Images
     masks : str
-        A file with ``{stem}`` in it.
+        Path of the maps. ``{stem}`` in it stands for the name of the image without its suffix.
     classes : mapping of str to tuple of int or str
-        For each layer its classes: numbers, or colours such as "#3c1098" of maps in colour.
+        The classes of each layer: numbers, or colours such as "#3c1098" if the maps are colour images.
     min_area_px : int
-        Parts of fewer pixels are left out.
+        Parts with fewer pixels are left out.
     """
 
     images: Images
@@ -173,11 +176,11 @@ class ClassMaps:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the pictures will have."""
+        """Names of the layers that the pictures have."""
         return tuple(self.classes)
 
     def pictures(self) -> Iterator[Picture]:
-        """Read them."""
+        """Read the pictures."""
         members = {layer: [_number(member) for member in given] for layer, given in self.classes.items()}
         is_colour = {isinstance(member, str) for given in self.classes.values() for member in given}
         if len(is_colour) > 1:
@@ -198,13 +201,13 @@ class Regions:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the pictures will have."""
+        """Names of the layers that the pictures have."""
         from samgeo.training.data.pseudo_labels import LEVELS
 
         return tuple(LEVELS)
 
     def pictures(self) -> Iterator[Picture]:
-        """Read them, in tiles of at most 1024 pixels."""
+        """Read the images in tiles of at most 1024 pixels, and split them into regions."""
         from samgeo.training.data.pseudo_labels import with_regions
 
         for path, image in self.images.read():
@@ -219,7 +222,7 @@ class Scenes:
     Attributes
     ----------
     count, seed : int
-        How many, and the number of the first.
+        Number of scenes, and seed of the first; the seed rises by 1 from scene to scene.
     """
 
     count: int
@@ -231,11 +234,11 @@ class Scenes:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the pictures will have."""
+        """Names of the layers that the pictures have."""
         return ("building", "region")
 
     def pictures(self) -> Iterator[Picture]:
-        """Generate them."""
+        """Generate the pictures."""
         return scenes(self.count, self.seed)
 
 
@@ -249,7 +252,7 @@ def scenes(count: int, first_seed: int) -> Iterator[Picture]:
 
 
 def _each(file: str, images: tuple[Path, ...]) -> None:
-    """Refuse a file that is not there, for any of the images."""
+    """Raise an `OptionError` if the label file of an image does not exist."""
     for path in images if STEM in file else images[:1]:
         wanted = Path(split_layer(file.replace(STEM, path.stem))[0])
         if not wanted.is_file():
@@ -261,7 +264,7 @@ def _number(member: int | str) -> int:
 
 
 def _class_map(path: Path, *, in_colour: bool) -> NDArray[Any]:
-    """Read numbers of classes; a colour as one number."""
+    """Read a map of classes; a colour becomes one number, 0xRRGGBB."""
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     from samgeo.geo.drivers import open_raster

@@ -1,6 +1,6 @@
-"""The open data sets that the bundled model is trained and judged on, where they are split, and how they are used.
+"""The open data sets for training and evaluation of the bundled model, their splits, and their use.
 
-Splits are spatial and fixed here. What `validation` returns, `sources` never draws from.
+The splits are spatial and fixed in this module. `sources` never contains a picture that `validation` returns.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ __all__ = ["crowns", "sources", "validation"]
 BANEPA, DUBAI, RIO = "oam-banepa-buildings", "dubai-semseg", "spacenet1-rio-sample"
 BANEPA_TRAINING_CHIPS = 28
 DUBAI_TRAINING_TILES, DUBAI_VALIDATION_TILE = range(1, 7), 7
-# From the source's table of classes; its classes.json has other, wrong colours. The last is unlabelled.
+# Colours from the table of classes of the data set; the colours in its classes.json are wrong. The last one means unlabelled.
 DUBAI_COLOURS = ((60, 16, 152), (226, 169, 41), (132, 41, 246), (110, 193, 228), (254, 221, 58), (155, 155, 155))
 DUBAI_LAYERS = {"building": (0,), "region": (1, 2, 3, 4)}
-# Panels in these are speckled by glare. Most others are turned copies of five originals, told by the number in the name.
+# Glare disturbs the panels in these images. Most others are rotated copies of five originals, with the same number in the name.
 GLARE = {"417", "hflipped_131", "hflipped_343", "hflipped_374"}
 ZOOM_HALF_M = 20037508.342789244
 FIRST_TOWN = 1000
-# Splitting all of them into regions would take minutes more.
+# Only every third image is used, because splitting all into regions would take minutes more.
 UNLABELLED_EVERY = 3
 OBJECTS = {"building": Layer(1.0)}
 
 
 def sources(data: Path, *, scenes: int = 60) -> list[Source]:
-    """Read all that the bundled model may be trained on.
+    """Read all training sources of the bundled model.
 
     Parameters
     ----------
     data : Path
         The folder with the data sets.
     scenes : int, default 60
-        Generated towns beside them, at least 1.
+        Number of generated towns in addition to the data sets, at least 1.
 
     Returns
     -------
@@ -53,9 +53,9 @@ def sources(data: Path, *, scenes: int = 60) -> list[Source]:
     Raises
     ------
     RasterError, VectorError
-        If a data set is not there, or cannot be read.
+        If a data set is missing or cannot be read.
     OptionError
-        If scikit-image is not installed, which finds regions in imagery without labels.
+        If scikit-image is not installed. It is needed to find regions in imagery without labels.
     """
     felzenszwalb()
     mapped = {"building": Layer(0.7), "region": Layer(0.3)}
@@ -78,7 +78,7 @@ def sources(data: Path, *, scenes: int = 60) -> list[Source]:
 
 
 def validation(data: Path) -> dict[str, list[Picture]]:
-    """Read what models are judged on: Banepa's last chips, Dubai's tile 7, and Rio with footprints.
+    """Read the validation pictures: the last chips of Banepa, tile 7 of Dubai, and Rio with footprints.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def validation(data: Path) -> dict[str, list[Picture]]:
     Raises
     ------
     RasterError, VectorError
-        If a data set is not there, or cannot be read.
+        If a data set is missing or cannot be read.
     """
     return {
         "Banepa": [picture for number, picture in enumerate(_banepa(data)) if number >= BANEPA_TRAINING_CHIPS],
@@ -102,7 +102,7 @@ def validation(data: Path) -> dict[str, list[Picture]]:
 
 
 def crowns(data: Path) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.float64]]]:
-    """Read NEON's drawn boxes of tree crowns at 0.1 m, which nothing is trained on.
+    """Read the NEON images of trees at 0.1 m with hand-drawn boxes of crowns; they are not used for training.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def crowns(data: Path) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.floa
     folder = data / "neon-tree-crowns"
     for path in _some(folder, "*.xml"):
         text = path.read_text(encoding="utf-8")
-        # These few files are flat: a parser of XML would be one more door for what is in a file.
+        # The files are few and flat. Regular expressions suffice, and avoid the risks of parsing untrusted XML.
         boxes = [
             [float(value) for value in re.findall(r"<[xy]m(?:in|ax)>([\d.]+)<", box)] for box in text.split("<bndbox>")[1:]
         ]
@@ -153,7 +153,7 @@ def _dubai(data: Path, tile: int) -> Iterator[Picture]:
 
 
 def _densest(picture: Picture, side: int = 512) -> Picture:
-    """Return the tile with the most buildings, so that validation is quick."""
+    """Return the tile with the most buildings. One tile for each picture keeps validation short."""
     tiles = [tile for tile in picture.tiles(side) if tile.shape == (side, side)] or [picture.cut(0, 0, side, side)]
     return max(tiles, key=lambda tile: len(np.unique(tile.layers["building"])))
 
@@ -173,7 +173,7 @@ def _rio_masks(data: Path) -> Iterator[Picture]:
     folder = data / "spacenet1-rio-more"
     for path in _some(folder / "images", "*.png"):
         mask = read_image(folder / "masks" / path.name)[..., 0] > 127
-        # Touching buildings are one in these masks: erosion cuts the threads, and each core grows back.
+        # Buildings that touch are connected in these masks. Erosion separates them; then each core grows back to its full size.
         cores = components(ndimage.binary_erosion(mask))
         distance, nearest = ndimage.distance_transform_edt(cores == 0, return_indices=True)
         ids = np.where(mask & (distance < 2.5), cores[tuple(nearest)], 0)
@@ -206,7 +206,7 @@ def _closed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _kampala(data: Path) -> Iterator[Picture]:
-    """Join XYZ tiles that touch, zoom by zoom, and burn the footprints."""
+    """Join adjacent XYZ tiles of each zoom level into mosaics, and rasterise the footprints on them."""
     import xarray as xr
     from odc.geo.geobox import GeoBox
     from odc.geo.xr import wrap_xr
@@ -231,7 +231,7 @@ def _kampala(data: Path) -> Iterator[Picture]:
 
 
 def _tile(path: Path) -> NDArray[np.uint8]:
-    """Read a tile, some of which are RGBA and hold no data where they are transparent."""
+    """Read a tile as RGB; transparent pixels of RGBA tiles become (0, 0, 0), which means no data."""
     from PIL import Image
 
     with Image.open(path) as opened:

@@ -1,4 +1,4 @@
-"""Images with the objects in them: what training and evaluation read, from the formats that labels come in."""
+"""Images with their objects, for training and evaluation, and readers for the usual formats of labels."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Picture:
     Attributes
     ----------
     name : str
-        For messages and tables.
+        A name for messages and tables.
     image : ndarray of uint8, shape (H, W, 3)
-        RGB; (0, 0, 0) where there are no data.
+        RGB; (0, 0, 0) means no data.
     layers : mapping of str to ndarray of uint16, shape (H, W)
-        For each kind of object ("building", "region", ...) the object at each pixel, 0 where there is none.
+        For each kind of object ("building", "region", ...), the object id of each pixel; 0 means no object.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Picture:
         return self.image.shape[0], self.image.shape[1]
 
     def cut(self, top: int, left: int, height: int, width: int) -> Picture:
-        """Return a part; objects keep their ids, and what is cut off of them is gone."""
+        """Return a rectangular part of the picture. Objects keep their ids and are cut at the edges."""
         part = slice(top, top + height), slice(left, left + width)
         layers = {layer: ids[part] for layer, ids in self.layers.items()}
         return Picture(f"{self.name}[{top}, {left}]", self.image[part], layers)
 
     def tiles(self, side: int) -> Iterator[Picture]:
-        """Cut into squares that do not overlap; those at the right and bottom may be smaller."""
+        """Cut the picture into squares without overlap; tiles at the right and bottom edges may be smaller."""
         height, width = self.shape
         for top in range(0, height, side):
             for left in range(0, width, side):
@@ -69,17 +69,17 @@ class Picture:
 
 
 def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 24, name: str | None = None) -> Picture:
-    """Read a raster whole, and burn vectors into layers.
+    """Read a whole raster, and rasterise polygons into layers.
 
     Parameters
     ----------
     raster : anything that `samgeo.geo.raster.raster.Raster.open` takes
     layers : mapping of str to path or GeoDataFrame
-        Polygons in any CRS, for each layer; a pixel belongs to the last polygon that its centre lies in.
+        Polygons in any CRS for each layer. A pixel belongs to the last polygon that contains its centre.
     min_area_px : int, default 24
-        Objects of fewer pixels are left out.
+        Objects with fewer pixels are left out.
     name : str, optional
-        The raster's by default.
+        Name of the picture; by default the name of the raster.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 2
     Raises
     ------
     RasterError, VectorError
-        If either cannot be read, or the raster has no CRS to place the vectors by.
+        If the raster or the vectors cannot be read, or the raster has no CRS.
     """
     from rasterio.features import rasterize
 
@@ -120,13 +120,13 @@ def from_coco(
     Parameters
     ----------
     annotations : path
-        JSON.
+        A JSON file.
     images : path
         The folder that its file names are relative to.
     layer : str, default "building"
-        What to call the objects, whatever their category.
+        Name of the layer of all objects, whatever their category.
     min_area_px : int, default 24
-        Objects of fewer pixels are left out. Of two that overlap, the smaller is on top.
+        Objects with fewer pixels are left out. Of two that overlap, the smaller is on top.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def from_coco(
         draw = ImageDraw.Draw(canvas)
         for count, rings in enumerate(sorted(shapes[number], key=_area, reverse=True), start=1):
             for ring in rings:
-                # Pillow's polygons run through pixel centres.
+                # In Pillow, whole coordinates are pixel centres; in COCO, they are pixel corners.
                 draw.polygon([(x - 0.5, y - 0.5) for x, y in zip(ring[::2], ring[1::2], strict=True)], fill=count)
         ids = renumber(np.asarray(canvas), min_area_px, file_name)
         pictures.append(Picture(Path(file_name).stem, pixels, {layer: ids}))
@@ -175,7 +175,7 @@ def from_classes(
     min_area_px: int = 150,
     max_share: float = 0.5,
 ) -> Picture:
-    """Split a mask of classes into objects: the connected parts of each class.
+    """Split a map of classes into objects, which are the connected parts of each class.
 
     Parameters
     ----------
@@ -185,9 +185,9 @@ def from_classes(
     layers : mapping of str to sequence of int
         The classes whose parts make up each layer.
     min_area_px : int, default 150
-        Parts of fewer pixels are left out.
+        Parts with fewer pixels are left out.
     max_share : float, default 0.5
-        Parts of more of the image are left out: no click means them.
+        Parts that cover a larger share of the image are left out, because nobody clicks to select them.
 
     Returns
     -------
@@ -206,21 +206,21 @@ def from_classes(
 
 
 def from_scene(scene: Scene, name: str = "scene") -> Picture:
-    """Take a generated scene: its buildings, and the connected parts of its other classes as regions."""
+    """Make a picture of a generated scene: its buildings, and the connected parts of its other classes as regions."""
     regions = [number for number, kind in enumerate(scene.class_names) if kind not in {"building", "other"}]
     layers = from_classes(name, scene.image, scene.classes, {"region": regions}, min_area_px=40).layers
     return Picture(name, scene.image, {"building": renumber(scene.labels, 16, name), **layers})
 
 
 def components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return a number from 1 for each part of a mask whose pixels touch along edges."""
+    """Return the connected parts of a mask, numbered from 1; pixels are connected along edges, not at corners."""
     from scipy import ndimage
 
     return np.asarray(ndimage.label(mask)[0], dtype=np.int32)
 
 
 def renumber(ids: NDArray[np.integer[Any]], min_area_px: int, name: str) -> NDArray[np.uint16]:
-    """Leave small objects out and number the others from 1 without gaps."""
+    """Remove small objects, and number the others from 1 without gaps."""
     sizes = np.bincount(ids.ravel())
     sizes[0] = 0
     kept = np.flatnonzero(sizes >= max(min_area_px, 1))
@@ -232,17 +232,17 @@ def renumber(ids: NDArray[np.integer[Any]], min_area_px: int, name: str) -> NDAr
 
 
 def save_picture(picture: Picture, path: str | os.PathLike[str]) -> None:
-    """Write a picture as an uncompressed ``.npz``, which loads fast: image and layers by name."""
+    """Write the image and the layers of a picture to an uncompressed ``.npz`` file, which loads fast."""
     np.savez(path, allow_pickle=False, image=picture.image, **{f"layer_{name}": ids for name, ids in picture.layers.items()})
 
 
 def load_picture(path: str | os.PathLike[str]) -> Picture:
-    """Read what `save_picture` wrote.
+    """Read a picture that `save_picture` wrote.
 
     Raises
     ------
     RasterError
-        If it is something else.
+        If the file is not such a picture.
     """
     from zipfile import BadZipFile
 
@@ -255,7 +255,7 @@ def load_picture(path: str | os.PathLike[str]) -> Picture:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a picture without georeference as RGB."""
+    """Read an image without georeference as RGB."""
     from PIL import Image, UnidentifiedImageError
 
     try:

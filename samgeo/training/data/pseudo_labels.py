@@ -1,4 +1,4 @@
-"""Objects where nobody drew any: regions of even colour and texture at three sizes, for whatever may be clicked."""
+"""Pseudo-labels for images without labels: regions of even colour and texture at three scales."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SIGMA = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How coarse regions are.
+    """Options for the size of regions.
 
     Attributes
     ----------
     scale : float
-        Felzenszwalb's k, for an image of 0 to 255: larger makes larger regions.
+        Felzenszwalb's k for an image of 0 to 255. Larger values make larger regions.
     min_size : int
-        Smaller regions are joined to a neighbour, in pixels.
+        Smallest size in pixels. Smaller regions are joined to a neighbour.
     """
 
     scale: float
@@ -38,7 +38,7 @@ class Level:
 LEVELS: Mapping[str, Level] = {"fine": Level(60, 40), "middle": Level(200, 100), "coarse": Level(600, 250)}
 """Leaves of a tree, crowns and roofs, plots: the layers that `with_regions` makes."""
 
-# That a region exists does not mean that somebody who clicks there wants it.
+# Trust is low, because a region of even colour need not be the object that a user wants.
 LAYERS: Mapping[str, Layer] = {"fine": Layer(0.3, trust=0.1), "middle": Layer(0.4, trust=0.1), "coarse": Layer(0.3, trust=0.1)}
 """How training uses them."""
 
@@ -54,7 +54,7 @@ def regions(image: NDArray[np.uint8], level: Level) -> NDArray[np.int64]:
     Returns
     -------
     ndarray of int, shape (H, W)
-        From 1; 0 where the image is (0, 0, 0), which holds no data.
+        Region ids from 1. The id is 0 where the image is (0, 0, 0), which means no data.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def regions(image: NDArray[np.uint8], level: Level) -> NDArray[np.int64]:
 
 
 def with_regions(name: str, image: NDArray[np.uint8]) -> Picture:
-    """Return an image with its regions as layers fine, middle and coarse.
+    """Return a picture of an image with its regions as the layers fine, middle and coarse.
 
     Parameters
     ----------
@@ -94,12 +94,12 @@ def with_regions(name: str, image: NDArray[np.uint8]) -> Picture:
 
 
 def felzenszwalb() -> Any:
-    """Return scikit-image's function.
+    """Return the function ``skimage.segmentation.felzenszwalb``.
 
     Raises
     ------
     OptionError
-        If it is not installed.
+        If scikit-image is not installed.
     """
     try:
         from skimage.segmentation import felzenszwalb as function

@@ -1,4 +1,4 @@
-"""What a person would have shown: clicks and boxes sampled from true masks, and clicks that correct an answer."""
+"""Simulated prompts: clicks and boxes sampled from true masks, and clicks that correct an answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from samgeo.errors import OptionError
 
 __all__ = ["box_of", "centre_click", "correct", "jitter_box", "sample_click"]
 
-# Shares of clicks in the very middle, off the middle, and anywhere: people aim at the middle and miss.
+# Shares of clicks in the middle and near the middle; the others are anywhere. People aim at the middle but often miss it.
 MIDDLE, NEAR = 0.35, 0.2
 JITTER, JITTER_LIMIT_PX = (0.0, 0.03, 0.08), 16.0
 
@@ -29,14 +29,17 @@ def box_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return how far each pixel of a mask is from what is not the mask, which past the frame nothing is."""
+    """Return the distance of each pixel to the nearest pixel outside the mask; pixels beyond the frame are outside."""
     from scipy import ndimage
 
     return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1)), dtype=np.float64)[1:-1, 1:-1]
 
 
 def centre_click(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
-    """Return the centre of the mask's deepest pixel as x, y, and how deep it is; the first of equals, 0 if there is none."""
+    """Return the centre of the deepest pixel of a mask as x, y, and its depth.
+
+    Of pixels with equal depth, the first is returned. The depth is 0 if the mask is empty.
+    """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return np.full(2, 0.5), 0.0
@@ -47,7 +50,7 @@ def centre_click(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
 
 
 def sample_click(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a point in a mask as x, y: mostly towards its middle, often anywhere in it."""
+    """Draw a point in a mask as x, y: 55 % near or in its middle, the others anywhere in it."""
     kind = rng.random()
     if kind < MIDDLE + NEAR:
         inside = depth(mask)
@@ -60,7 +63,7 @@ def sample_click(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[n
 
 
 def jitter_box(box: NDArray[np.float64], shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Move the sides of a box by some of its size, as a hand does, and keep it in the frame."""
+    """Move the sides of a box at random by a share of its size, as in boxes drawn by hand, and keep it in the frame."""
     width, height = box[2] - box[0], box[3] - box[1]
     sides = np.array([width, height, width, height])
     moved = box + rng.normal(0, 1, 4) * np.minimum(sides * rng.choice(JITTER), JITTER_LIMIT_PX)
@@ -71,7 +74,7 @@ def jitter_box(box: NDArray[np.float64], shape: tuple[int, int], rng: np.random.
 
 
 def correct(answer: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
-    """Return the click that a person would add: in the middle of the deepest error.
+    """Return a correcting click in the middle of the deepest error.
 
     Parameters
     ----------
@@ -82,7 +85,8 @@ def correct(answer: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[NDArra
     point : ndarray, shape (2,)
         x and y.
     label : int
-        1 where something is missing, 0 where something is too much. Without any error, 1 in the middle of the truth.
+        1 if the answer lacks this pixel, 0 if the answer wrongly contains it. If the answer has no error, the click is in the
+        middle of the truth with label 1.
     """
     missing, missing_px = centre_click(truth & ~answer)
     surplus, surplus_px = centre_click(answer & ~truth)
