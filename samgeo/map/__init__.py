@@ -1,6 +1,7 @@
 """Annotation on a map in a notebook.
 
-A raster and clicks enter; accepted objects with classes leave, saved after each change.
+An analyst clicks on a raster and accepts the objects that the model finds. The objects have classes and are saved after each
+change.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Everything in a part of a raster, for an analyst to accept or reject: the automatic mode without what is there already."""
+"""Segment every object in a part of a raster, and leave out objects that the session has already."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def segment_area(
     Parameters
     ----------
     predictor : Predictor
-        The raster, the model and the windows, of which as many as it has threads are segmented at once, each in one.
+        The raster, the model and the windows. As many windows are segmented at the same time as it has threads.
     area_px : Polygon or MultiPolygon
-        In raster pixels.
+        The area in raster pixels.
     progress : callable, optional
-        Gets the windows that are done, and how many there are; what it returns says whether to go on.
+        Called with the number of windows that are done and the number of all windows. It returns False to stop.
 
     Returns
     -------
     GeoDataFrame or None
-        As from `samgeo.segment`; None where it was ended.
+        The objects, as `samgeo.segment` returns them; None if ``progress`` stopped the work.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def segment_area(
 
 
 def without(found: gpd.GeoDataFrame, known: Sequence[shapely.Geometry], *, min_iou: float = MERGE_IOU) -> gpd.GeoDataFrame:
-    """Leave out what is known already: what has an IoU of ``min_iou`` or more with one of these, in the same CRS."""
+    """Leave out rows whose IoU with a known geometry, in the same CRS, is ``min_iou`` or more."""
     tree = shapely.STRtree(list(known))
     geometry = found.geometry.to_numpy()
     mine, theirs = tree.query(geometry, predicate="intersects")
@@ -85,7 +85,7 @@ def without(found: gpd.GeoDataFrame, known: Sequence[shapely.Geometry], *, min_i
 
 
 def _near(predictor: Predictor, bounds_px: tuple[float, float, float, float]) -> list[tuple[int, int]]:
-    """Return the windows whose cores may reach into a box."""
+    """Return the windows whose cores may intersect a box."""
     lattice = predictor.lattice
     x0, y0, x1, y1 = (one / lattice.stride for one in bounds_px)
 

@@ -1,4 +1,4 @@
-"""What is in view segmented beside all else, with its progress on the map and masks put up at the end."""
+"""Segment the view of the map in a background thread. The map shows the progress; the masks become proposals at the end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Segmenting"]
 
 
 class Segmenting:
-    """Segments what is in view, in a thread of its own.
+    """Segments the view of the map in a background thread.
 
     Parameters
     ----------
     hand : Hand
-        The session, and where its raster lies.
+        The session, and the position of its raster on the map.
     drawing : Drawing
-        Shows the progress, and what goes wrong.
+        Shows the progress and errors.
     """
 
     def __init__(self, hand: Hand, drawing: Drawing) -> None:
@@ -30,16 +30,16 @@ class Segmenting:
         self._latest = Latest(self._segment)
 
     def start(self, view: View) -> None:
-        """Put a mask up for everything that is in view, and not accepted or up already; return at once."""
+        """Segment a view and add the new masks as proposals. Return at once."""
         self._stop.clear()
         self._latest.put(view)
 
     def stop(self) -> None:
-        """End it after the windows that are in work; nothing is put up."""
+        """Stop after the windows in progress; no proposals are added."""
         self._stop.set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing is left to do; return whether that came before the timeout."""
+        """Wait until the work is done; return False if the timeout came first."""
         return self._latest.wait(timeout_s)
 
     def _segment(self, view: View) -> None:

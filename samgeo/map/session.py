@@ -1,4 +1,4 @@
-"""An annotation session: click, look, accept, undo, export. No widgets; what draws it subscribes to it."""
+"""An annotation session: prompt the model, accept objects, undo, export. It has no widgets; a display subscribes to it."""
 
 from __future__ import annotations
 
@@ -55,25 +55,26 @@ DEFAULT_CLASSES = ("object",)
 
 
 class Session:
-    """Objects of a raster, made by prompting a model, and all that was done to make them.
+    """The objects that an analyst makes in a raster by prompting a model, with the history of all actions.
 
-    Every action goes to the log, can be undone, and undone again. Places are in the raster's CRS, or in the one that is said:
-    anything that pyproj takes, or "pixels". Any thread may use it: one action is done at a time, in the order in which the
-    log has them.
+    Every action is written to the log, and can be undone and redone. Coordinates are in the raster's CRS unless ``crs`` names
+    another one: anything that pyproj takes, or "pixels". A session is thread-safe: actions are done one at a time, in the
+    order of the log.
 
     Parameters
     ----------
     predictor : Predictor
         The raster and the model.
     classes : sequence of str, default ("object",)
-        The palette; the first is the default. Classes of objects that are already there are added.
+        The palette; the first class is the default. Classes of the objects in the saved file are added to it.
     log : path, optional
-        A file of JSON lines, appended to: each action before it takes effect.
+        A file of JSON lines. Each action is appended to it before the action takes effect.
     autosave : path, optional
-        A GeoPackage, written after each change of the objects: the rows that changed, while other columns, rows, layers and
-        styles stay. If it is there, its objects are where the session starts; without it, or where the last session of the
-        log died before it could save, the log is where it starts. What other sessions or programs change in it meanwhile
-        is taken over before the next change, and told in ``snapshot.merge``.
+        A GeoPackage, written after each change of the objects. Only the rows that changed are written; other columns, rows,
+        layers and styles stay. If the file exists, the session starts with its objects. If it does not exist, the session
+        starts from the log. If the last session of the log ended before it could save, its unsaved changes are added from
+        the log. Changes that other sessions or programs make in the file are taken over before the next change;
+        ``snapshot.merge`` lists them.
 
     Raises
     ------
@@ -101,7 +102,8 @@ class Session:
         self._run = opening.run
         rules = Rules(opening.classes, answers.ask, answers.measure)
         start = State(objects=opening.objects, next_id=opening.next_id)
-        # Before the log says that this session began: what an earlier one left unsaved must not be lost in between.
+        # Save before the log records the start of this session: otherwise a crash in between would lose the unsaved changes
+        # of an earlier session.
         self._live = Live(History(start), rules, None, store)
         self._live.save()
         now = self._live.snapshot.state
@@ -113,28 +115,28 @@ class Session:
     @classmethod
     @check_types
     def replay(cls, log: str | os.PathLike[str], predictor: Predictor) -> Self:
-        """Do the last session of a log again, to an identical state.
+        """Repeat the last session of a log; the state at the end is identical.
 
         Parameters
         ----------
         log : path
         predictor : Predictor
-            Of the same raster, model and windows.
+            A predictor with the same raster, model and windows.
 
         Returns
         -------
         Session
-            With its history, so that its actions can be undone. It has no log and no saved file.
+            A session with the same history, so that its actions can be undone. It has no log and no saved file.
 
         Raises
         ------
         OptionError
-            If the log is of another raster, model or lattice of windows, which are said; or if it is damaged.
+            If the log is of another raster, model or lattice of windows (the message names them), or if it is damaged.
 
         Warns
         -----
         UserWarning
-            If the last line was half written when the session died: the action is left out.
+            If the last line is incomplete because the session ended while writing it. That action is left out.
         """
         recorded = recorded_at(log)
         check_same(str(log), recorded.opening.run, describe(predictor))
@@ -149,29 +151,29 @@ class Session:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The palette: the classes that were given, those of the file's objects, and those that others added there since."""
+        """The palette: the given classes, the classes of saved objects, and classes that other programs added."""
         return self._live.classes
 
     @property
     def state(self) -> State:
-        """The state now; it waits for nobody."""
+        """The current state. Reading it does not wait for an action in progress."""
         return self._live.snapshot.state
 
     @property
     def snapshot(self) -> Snapshot:
-        """The state now, with what can be undone; it waits for nobody."""
+        """The current state, and whether undo and redo are possible. Reading it does not wait for an action in progress."""
         return self._live.snapshot
 
     @check_types
     def add_point(self, x: float, y: float, label: int = 1, *, crs: CRSLike = None) -> Snapshot:
         """Click on the object (label 1) or beside it (label 0).
 
-        A click after others corrects the chosen candidate. What is found is in ``state.answer``.
+        A click after other clicks corrects the chosen candidate. The candidates are in ``state.answer``.
 
         Raises
         ------
         OptionError
-            If the label is another one, or the place has no coordinates in the raster's CRS.
+            If the label is not 0 or 1, or the point has no coordinates in the raster's CRS.
         """
         if label not in (0, 1):
             raise OptionError(f"label is {label!r}; give 1 (foreground) or 0 (background).")
@@ -181,7 +183,7 @@ class Session:
 
     @check_types
     def set_box(self, x0: float, y0: float, x1: float, y1: float, *, crs: CRSLike = None) -> Snapshot:
-        """Draw a box around the object, between two corners in any order, instead of the one there was.
+        """Draw a box around the object between two corners, given in any order. It replaces an earlier box.
 
         Raises
         ------
@@ -195,16 +197,16 @@ class Session:
 
     @check_types
     def choose(self, candidate: int) -> Snapshot:
-        """Choose a live candidate, by its number from 0."""
+        """Choose a candidate of the current prompt by its number, counted from 0."""
         return self._live.do(lambda _: Choose(candidate))
 
     def clear_prompts(self) -> Snapshot:
-        """Take the clicks and the box away."""
+        """Remove the clicks and the box."""
         return self._live.do(lambda _: ClearPrompts())
 
     @check_types
     def accept(self, class_name: str | None = None) -> Snapshot:
-        """Make the chosen candidate an object, the last of ``state.objects``; the prompts are then done with.
+        """Make the chosen candidate an object, the last one of ``state.objects``, and remove the prompts.
 
         Raises
         ------
@@ -225,14 +227,14 @@ class Session:
 
     @check_types
     def edit(self, id: int, geometry: shapely.Geometry, *, crs: CRSLike = None) -> Snapshot:  # noqa: A002
-        """Give an object another geometry; the model's scores, which are of the old one, go.
+        """Give an object another geometry, and remove the model's scores, which belong to the old geometry.
 
         Raises
         ------
         OptionError
             If there is no such object.
         VectorError
-            If it is not a valid polygon or multipolygon.
+            If the geometry is not a valid polygon or multipolygon.
         """
         placed = place_geometry(geometry, self.predictor.raster.geobox, crs)
         return self._live.do(lambda _: Edit(id, placed))
@@ -243,15 +245,16 @@ class Session:
         return self._live.do(lambda _: Delete(id))
 
     def propose(self, features: FeaturesLike) -> Snapshot:
-        """Put polygons up for accept or reject, beside those that are up already.
+        """Add polygons as proposals, which the analyst accepts or rejects.
 
-        What is there already, as an object or a proposal of the same outline and class, is left out, so that the same
-        features can be given twice; so is what lies outside the raster. The ``action`` of the snapshot counts both.
+        A polygon is left out if an object or a proposal with the same outline and class exists, so that the same features
+        can be given twice. Polygons outside the raster are left out too. The ``action`` of the snapshot counts both.
 
         Parameters
         ----------
         features : path, GeoDataFrame or GeoSeries
-            In any CRS, with or without columns ``predicted_iou``, ``stability_score`` and ``class``: as from `samgeo.segment`.
+            Polygons in any CRS, for example from `samgeo.segment`. The columns ``predicted_iou``, ``stability_score`` and
+            ``class`` are used where they exist.
 
         Raises
         ------
@@ -267,39 +270,40 @@ class Session:
             return made[-1]
 
         done = self._live.do(make)
-        # Where nothing was new there is no action, and yet something to tell.
+        # Where no polygon was new, there is no action in the history; the caller still gets the counts.
         return done if done.action is made[-1] else replace(done, action=made[-1], merge=None)
 
     @check_types
     def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:
-        """Make proposals objects with the same ids: all of them by default; of their own class where they have one."""
+        """Accept proposals, all by default: each becomes an object with its id, and its own class or else ``class_name``."""
         named = class_name or self.classes[0]
         return self._live.do(lambda state: AcceptProposals(_proposal_ids(state, ids), named))
 
     def reject_proposals(self, ids: list[int] | tuple[int, ...] | None = None) -> Snapshot:
-        """Take proposals away: all of them by default."""
+        """Reject proposals, all by default: they are removed."""
         return self._live.do(lambda state: RejectProposals(_proposal_ids(state, ids)))
 
     def undo(self) -> Snapshot:
-        """Take the last action back; nothing happens where there is none."""
+        """Undo the last action; do nothing where there is none."""
         return self._live.do(lambda _: Undo())
 
     def redo(self) -> Snapshot:
-        """Do again what was last undone; nothing happens where there is nothing."""
+        """Redo the action that was undone last; do nothing where there is none."""
         return self._live.do(lambda _: Redo())
 
     @check_types
     def object_at(self, x: float, y: float, *, crs: CRSLike = None) -> int | None:
-        """Return the id of the object under a place, the last accepted of several, or None."""
+        """Return the id of the object at a point; the last accepted one of several; None where there is no object."""
         geobox = self.predictor.raster.geobox
         xy, _, _ = read_points([[x, y]], geobox=geobox, crs=crs)
         place = shapely.Point(geobox.affine * tuple(xy[0, 0].tolist()))
         return next((one.id for one in reversed(self.state.objects) if shapely.covers(one.geometry, place)), None)
 
     def subscribe(self, observer: Callable[[Snapshot], None]) -> Callable[[], None]:
-        """Have an observer called after each change, in their order, one at a time and outside the lock.
+        """Call an observer after each change, with the snapshot.
 
-        It may act on the session itself; the snapshot of that comes to it next.
+        Snapshots come in the order of the changes, one at a time, and outside the session's lock. The observer may itself act
+        on the session; it then gets the snapshot of that action next.
 
         Returns
         -------
@@ -325,16 +329,16 @@ class Session:
         ----------
         path : path
         overwrite : bool, default False
-            Whether an existing file may be replaced; of a GeoPackage, the layer, while its other layers and styles stay.
+            Whether an existing file may be replaced. In a GeoPackage only the layer is replaced; other layers and styles stay.
         layer : str, optional
             Name of the layer in a GeoPackage; by default the file's name without its suffix.
         y_up : bool, default False
-            Whether the file has y running up, where the raster has no georeference; see `samgeo.segment`.
+            Whether y points up in the file, for a raster without georeference; see `samgeo.segment`.
 
         Raises
         ------
         SamgeoError
-            If it cannot be written, or is the raster.
+            If the file cannot be written, or is the raster itself.
         """
         raster = self.predictor.raster
         check_y_up(raster.geobox, y_up, path)
@@ -350,7 +354,7 @@ class Session:
         Raises
         ------
         VectorError
-            If it cannot be written, or is the raster.
+            If the file cannot be written, or is the raster itself.
         """
         raster = self.predictor.raster
         write_json(to_coco(self.state.objects, raster, self.classes), path, overwrite=overwrite, inputs=(raster,))

@@ -1,4 +1,4 @@
-"""What a predictor offers for the clicks and boxes of a session, each click correcting the answer before it."""
+"""Candidates of a predictor for the clicks and boxes of a session; each click corrects the answer before it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from samgeo.segmentation.prompts.assignment import SoftMask
 
 __all__ = ["Answers"]
 
-# Logits of this many prompts stay in memory, about 1 MB each; those of older ones are computed again when they are needed.
+# The logits of this many prompts stay in memory, about 1 MB each. Logits of older prompts are computed again when needed.
 REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Answered:
-    """An answer, with the logits of each offer, to go on from; None for what several windows gave together."""
+    """An answer with the logits of each offer, from which the next click starts; None for an offer from several windows."""
 
     answer: Suggestion
     earlier: tuple[SoftMask | None, ...]
 
 
 class Answers:
-    """Answers to prompts, the same for the same prompt whatever was asked before; for one thread at a time.
+    """Answers to prompts. The same prompt always has the same answer; only one thread at a time may use it.
 
     Parameters
     ----------
@@ -47,11 +47,12 @@ class Answers:
         self._recent: OrderedDict[Prompt, _Answered] = OrderedDict()
 
     def ask(self, prompt: Prompt) -> Suggestion:
-        """Return what the model offers for the marks of a prompt.
+        """Return the candidates of the model for the clicks and boxes of a prompt.
 
-        A click after others starts from the logits of the candidate that was chosen before it, where these are of a window
-        that holds the box and the clicks on the object; a box starts anew. What may go on behind the edge of its window, or is
-        asked for by a box larger than a window, is followed into the other windows, as `Predictor.predict` does.
+        A click after other clicks starts from the logits of the candidate that was chosen before it, if the window of that
+        candidate contains the box and the clicks on the object. A box starts without earlier logits. If an object may reach
+        beyond the edge of its window, or the box is larger than a window, the object is followed into the other windows, as
+        `Predictor.predict` does.
 
         Raises
         ------
@@ -71,7 +72,7 @@ class Answers:
         parts = [Prompt(prompt.marks[:count], prompt.chosen[:count]) for count in range(1, len(prompt.marks) + 1)]
         known = max((number for number, part in enumerate(parts) if part in self._recent), default=None)
         answered = None if known is None else self._recent[parts[known]]
-        # Not by recursion: an analyst may click on one object more often than Python calls deep.
+        # A loop, because an analyst may click on one object more often than the recursion limit of Python.
         for part in parts if known is None else parts[known + 1 :]:
             answered = self._recent[part] = self._compute(part, answered)
         if answered is None:
@@ -117,7 +118,7 @@ class Answers:
         return None if earlier is None or not self._sees(earlier, prompt) else earlier
 
     def _sees(self, earlier: SoftMask, prompt: Prompt) -> bool:
-        """Whether the window of an earlier answer holds what the object is now said to reach: a click beside it may be far."""
+        """Whether the window of an earlier answer contains the box and the clicks on the object; others may be outside."""
         window = self.predictor.lattice.rect(*earlier.window)
         at = [(point.x_px, point.y_px) for point in prompt.points if point.label == 1]
         if not all(window.x0 <= x < window.x1 and window.y0 <= y < window.y1 for x, y in at):
@@ -125,7 +126,7 @@ class Answers:
         return self._holds(window, prompt)
 
     def _holds(self, window: Rect, prompt: Prompt) -> bool:
-        """Whether a window holds the box of a prompt, as far as it lies in the raster."""
+        """Whether a window contains the part of the prompt's box that lies in the raster."""
         if prompt.box is None:
             return True
         x0, y0, x1, y1 = prompt.box.xyxy_px
@@ -138,7 +139,7 @@ class Answers:
         )
 
     def _goes_on(self, prompt: Prompt, found: Candidate) -> bool:
-        """Whether other windows may have more of an object."""
+        """Whether an object may continue in other windows."""
         window, mask = self.predictor.lattice.rect(*found.earlier.window), found.mask.rect
         if prompt.box is not None:
             return not self._holds(window, prompt)
@@ -162,7 +163,7 @@ class Answers:
 
 
 def _arguments(prompt: Prompt) -> dict[str, Any]:
-    """Return the prompt as `Predictor` takes it."""
+    """Return the prompt as keyword arguments of `Predictor`."""
     given: dict[str, Any] = {"crs": PIXELS}
     if prompt.points:
         given["points"] = np.array([[(point.x_px, point.y_px) for point in prompt.points]])

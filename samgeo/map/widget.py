@@ -1,4 +1,4 @@
-"""The map in a notebook: click, see, accept, undo, export. It draws a session, and turns what is clicked into its actions."""
+"""The map in a notebook. It draws an annotation session, and turns clicks and buttons into actions of the session."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = ["Map"]
 LIBRARIES = ("ipywidgets", "ipyleaflet", "anywidget")
 CLICK_LIBRARIES = ("geopandas", "scipy.sparse.csgraph")
 
-# A wheel tells several zooms in a row: the picture is drawn when they are over.
+# A mouse wheel sends several zoom events in a row: the picture is drawn after the last one.
 SETTLE_S = 0.04
 
 HEIGHTS_PX = (200, 4000)
@@ -49,46 +49,47 @@ ASKING = "asking the model"
 
 
 class Map:
-    """A raster in the notebook, to click objects out of it.
+    """A map in the notebook on which an analyst clicks on the objects of a raster.
 
-    The picture and all that is drawn go through the notebook's own channel: there is no server and no port, and nothing is
-    asked of the network. All state is in ``session``; the map draws it. Show it as the last expression of a cell.
+    The picture and all shapes go through the notebook's own channel: by default the map opens no server and no port, and uses
+    no network. All state is in ``session``, and the map draws it. To show the map, make it the last expression of a cell.
 
     Parameters
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
-        See `samgeo.Raster.open`. Large files need overviews, or they are only drawn when zoomed in.
+        See `samgeo.Raster.open`. Large files without overviews are only drawn when the map is zoomed in.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.list_models`, a checkpoint file, or a model.
     classes : sequence of str, default ("object",)
         The palette.
     autosave : path, optional
-        A GeoPackage, written after each change; if it is there, the map goes on from it. Other maps and programs may change it
-        at the same time: see `samgeo.map.session.Session`.
+        A GeoPackage, written after each change. If it exists, the map starts with its objects. Other maps and programs may
+        change it at the same time: see `samgeo.map.session.Session`.
     log : path, optional
-        A file of JSON lines that gets every action; a session can be done again from it.
+        A file of JSON lines to which every action is appended. `Session.replay` repeats a session from it.
     cache : path, optional
-        A store of embeddings, see `samgeo.encode`; made if it is not there.
+        A store of embeddings, see `samgeo.encode`. It is created if it does not exist.
     device, dtype, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole : optional
         See `samgeo.Predictor`.
     basemap : TileLayer or basemap of ipyleaflet, optional
-        Drawn under the raster; the browser fetches it from the network. None by default.
+        A background that is drawn under the raster; the browser loads it from the network. None by default.
     tiles : {"kernel", "localtileserver"}, default "kernel"
-        What draws the raster. The second is for a single file on this machine with a place on the globe; it starts a server,
-        on a port of this machine only, and is installed with the extra ``tiles``.
+        Which program draws the raster. "localtileserver" works for a single georeferenced file on this machine. It starts a
+        server on a local port, and is installed with the extra ``tiles``.
     threads : int or None, default 1
-        Threads in which torch computes on a CPU, and windows of `segment_view` that are segmented at once. One answers clicks
-        fast even on a machine that others use, where several wait for each other; a large model on idle cores wants more.
-        None takes as many as torch does by itself. With the same number a log is replayed to the last bit.
+        Number of threads that torch uses on a CPU, and number of windows that `segment_view` segments at the same time. One
+        thread answers clicks fast even on a shared machine, where several threads would wait for each other; a large model
+        on idle cores is faster with more. None uses torch's own default. A log is replayed to the last bit only with the
+        same number of threads.
     height : int, default 600
-        Pixels.
+        Height of the map in pixels.
 
     Attributes
     ----------
     session : Session
-        All that was done; what acts on it is drawn on the map.
+        The objects and the history. Actions on it, also from code, are drawn on the map.
     widget : ipywidgets.VBox
-        To put the map into a layout of one's own.
+        The map as a widget, to use in another layout.
 
     Raises
     ------
@@ -169,14 +170,14 @@ class Map:
 
     @property
     def accepted(self) -> gpd.GeoDataFrame:
-        """What is accepted: `Session.to_frame`."""
+        """The accepted objects, as `Session.to_frame` returns them."""
         return self.session.to_frame()
 
     def add(self, features: FeaturesLike) -> None:
-        """Put polygons up for accept or reject, such as `samgeo.segment` returns or writes.
+        """Add polygons as proposals to accept or reject, for example the result of `samgeo.segment`.
 
-        What is there already, with the same outline and class, is not put up again, and the map says how many were; so a cell
-        can be run again. What lies outside the raster is left out, which is said too.
+        Polygons that exist already, with the same outline and class, are left out, so that a cell can be run again. Polygons
+        outside the raster are left out too. The status line of the map says how many were left out.
 
         Parameters
         ----------
@@ -186,16 +187,16 @@ class Map:
         Raises
         ------
         SamgeoError
-            If they cannot be read or placed.
+            If the features cannot be read, or have no position on the raster.
         """
         done = self.session.propose(features)
         self.drawing.tell_of(done)
 
     def segment_view(self) -> None:
-        """Put a mask up for everything that is in view, and not accepted or up already.
+        """Segment everything in view, and add each new mask as a proposal.
 
-        It returns at once; the work is done in a thread of its own, with the progress on the map. Before the map is shown, all
-        of the raster is in view.
+        Masks of accepted objects and existing proposals are left out. The method returns at once; a background thread does
+        the work, and the map shows the progress. Before the map is shown, the whole raster counts as in view.
         """
         self._segmenting.start(in_view(self.leaflet) or whole(self._place))
 
@@ -203,23 +204,23 @@ class Map:
     def export(
         self, path: str | os.PathLike[str], *, overwrite: bool = False, layer: str | None = None, y_up: bool = False
     ) -> None:
-        """Write what is accepted to a file: a vector file by its suffix, or COCO where it ends in ``.json``.
+        """Write the accepted objects to a vector file, in the format that its suffix names, or to COCO for ``.json``.
 
         Parameters
         ----------
         path : path
             ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``; ``.json`` for COCO.
         overwrite : bool, default False
-            Whether an existing file may be replaced; of a GeoPackage, the layer, while its other layers and styles stay.
+            Whether an existing file may be replaced. In a GeoPackage only the layer is replaced; other layers and styles stay.
         layer : str, optional
             Name of the layer in a GeoPackage; by default the file's name without its suffix.
         y_up : bool, default False
-            Whether a vector file has y running up, where the raster has no georeference; see `samgeo.segment`.
+            Whether y points up in a vector file, for a raster without georeference; see `samgeo.segment`.
 
         Raises
         ------
         SamgeoError
-            If it cannot be written, is the raster, or is COCO and has a layer or y running up.
+            If the file cannot be written or is the raster itself, or if ``layer`` or ``y_up`` is given for COCO.
         """
         if Path(path).suffix.lower() != ".json":
             self.session.export(path, overwrite=overwrite, layer=layer, y_up=y_up)
@@ -230,11 +231,11 @@ class Map:
 
     @check_types
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the picture is drawn and what is in view is segmented; return whether that came before the timeout."""
+        """Wait until the picture is drawn and `segment_view` is done; return False if the timeout came first."""
         return self._views.wait(timeout_s) and self._segmenting.wait(timeout_s)
 
     def close(self) -> None:
-        """Take the map out of the notebook. The session stays, and what it saved."""
+        """Remove the map from the notebook. The session and its saved files stay."""
         self._segmenting.stop()
         self._unsubscribe()
         self.wait()
@@ -244,7 +245,7 @@ class Map:
         return self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
 
     def _prepare(self) -> None:
-        """Import what the first click would wait for otherwise, once there is a picture to look at."""
+        """Import libraries that the first click needs, once the first picture is drawn, so that the click need not wait."""
         self._views.wait()
         for name in CLICK_LIBRARIES:
             import_module(name)
@@ -262,7 +263,7 @@ class Map:
                 self.drawing.sketch.show_draft((), "")
 
     def _act(self, name: str) -> None:
-        """Do what a button or a key stands for."""
+        """Do the action of a button or a key."""
         kind, _, rest = name.partition("-")
         if kind == "mode":
             self.drawing.guarded(lambda: self._set_mode(rest))
@@ -356,7 +357,7 @@ class Map:
         if view is None:
             return
         if not self._fitted:
-            # Only now is it known how large the map is on the screen.
+            # The size of the map on the screen is unknown before the first move event.
             self._fitted = True
             center, zoom = fit(self._place, view.width, view.height)
             if zoom != self.leaflet.zoom:
@@ -364,7 +365,7 @@ class Map:
         self._show(view)
 
     def _on_screen(self, ratio: float) -> None:
-        """Draw as finely as the screen is."""
+        """Draw the picture again at the pixel ratio of the screen."""
         if not 0 < ratio < MAX_SIDE or ratio == self._ratio:
             return
         self._ratio = ratio

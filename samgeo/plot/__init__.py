@@ -1,7 +1,4 @@
-"""Rasters and results as pictures.
-
-A raster and layers enter; a PNG to look at leaves.
-"""
+"""Draw rasters and results as pictures."""
 
 import lazy_loader
 

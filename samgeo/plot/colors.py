@@ -1,4 +1,4 @@
-"""Colours for things in a picture: the same input always has the same colours."""
+"""Colours for polygons in a picture. The same input always gets the same colours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["RGB", "checkerboard", "colors_of"]
 
 RGB = tuple[int, int, int]
 
-# Successive hues this far apart on the circle never come close to those just before: the golden angle.
+# Hues are a golden angle apart, so that each differs clearly from the hues just before it.
 GOLDEN_TURN = 0.618033988749895
 SATURATIONS = (0.85, 0.6, 1.0)
 VALUES = (1.0, 0.95, 0.8)
@@ -65,8 +65,8 @@ def colors_of(frame: gpd.GeoDataFrame, column: str | None) -> list[RGB]:
     frame : GeoDataFrame
         N rows.
     column : str, optional
-        What to colour by: a ramp for numbers, a colour for each value of anything else, grey where it is missing. A colour
-        for each row by default.
+        The column to colour by. Numbers get a colour from a ramp, other values one colour each, and missing values grey.
+        By default each row gets its own colour.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def colors_of(frame: gpd.GeoDataFrame, column: str | None) -> list[RGB]:
     Raises
     ------
     OptionError
-        If there is no such column.
+        If the frame has no such column.
     """
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
@@ -92,14 +92,14 @@ def colors_of(frame: gpd.GeoDataFrame, column: str | None) -> list[RGB]:
 
 
 def _by_value(values: pd.Series) -> list[RGB]:
-    """Give each value a colour, in the order of their names, so that the order of rows does not matter."""
+    """Return the colour of each value. Colours follow the sorted values, so that the order of the rows does not matter."""
     names = sorted(values.dropna().astype(str).unique())
     table = dict(zip(names, palette(len(names)), strict=True))
     return [UNKNOWN if missing else table[str(value)] for value, missing in zip(values, values.isna(), strict=True)]
 
 
 def checkerboard(height: int, width: int) -> NDArray[np.uint8]:
-    """Return a grey checkerboard, the sign for no data; shape (height, width, 3)."""
+    """Return a grey checkerboard, which marks pixels without data; shape (height, width, 3)."""
     y, x = np.ogrid[:height, :width]
     odd = (y // CHECKER_PX + x // CHECKER_PX) % 2
     return np.repeat(np.array(CHECKER_GREYS, dtype=np.uint8)[odd][..., np.newaxis], 3, axis=2)

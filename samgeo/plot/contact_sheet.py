@@ -26,27 +26,27 @@ OUTLINE_PX, CONTEXT_PX = 2, 1
 PAPER: RGB = (255, 255, 255)
 INK: RGB = (0, 0, 0)
 
-# Around a place as much again as it is wide, so that its surroundings are seen, and at least so many raster pixels.
+# A picture shows half the width of a place on each side as a margin, and at least LEAST_PX raster pixels in all.
 MARGIN = 0.5
 LEAST_PX = 48
 
-# Of larger places the middle is shown: a whole town need not be read for one picture.
+# For larger places only the middle is shown, so that no huge area is read for one picture.
 MOST_PX = 2048
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SheetEntry:
-    """A place to look at, and what is drawn there.
+    """A place on a contact sheet, with the polygons that are drawn there.
 
     Attributes
     ----------
     outlines : tuple of (geometry, colour)
-        Polygons in the CRS of the raster (in pixels where it has none), the first on top; together they say where the place
-        is.
+        Polygons in the CRS of the raster (in pixels where it has none), the first on top. Their common
+        bounding box is the place.
     caption : str
-        A line below it.
+        A line of text below the picture.
     context : tuple of (geometry, colour)
-        Drawn beneath where they are in the picture.
+        More polygons, drawn beneath the outlines with a thinner line.
     """
 
     outlines: tuple[tuple[Any, RGB], ...]
@@ -61,23 +61,23 @@ def contact_sheet(raster: Raster, places: list[SheetEntry], *, title: str = "", 
     Parameters
     ----------
     raster : Raster
-        What the places are on; pixels without data are a checkerboard.
+        The raster with the places; pixels without data are drawn as a checkerboard.
     places : list of SheetEntry
         At least one.
     title : str
-        A line above.
+        A line of text above the pictures.
     columns : int, default 4
-        Pictures in a row.
+        Number of pictures in a row.
 
     Returns
     -------
     PIL.Image.Image
-        RGB; a picture has 240 pixels a side.
+        The sheet in RGB; each picture has 240 pixels a side.
 
     Raises
     ------
     OptionError
-        If there is no place, or ``columns`` is below 1.
+        If ``places`` is empty, or ``columns`` is below 1.
     SamgeoError
         If the raster cannot be read.
 
@@ -136,7 +136,7 @@ def _tile(raster: Raster, place: SheetEntry) -> Image.Image:
 
 
 def _read_square(raster: Raster, low: NDArray[np.float64], side: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Read a square of raster pixels at the size of a tile: the nearest pixel of each."""
+    """Read a square of raster pixels, resampled to the size of a tile by nearest neighbour."""
     from samgeo.geo.grid import Rect
 
     x0, y0 = np.floor(low).astype(int).tolist()

@@ -1,7 +1,8 @@
 """How much of each pixel a polygon covers, exactly: antialiasing without sampling.
 
-An edge that crosses a pixel adds, to the pixel and to all right of it in the row, its height within the pixel, less what
-lies left of it; signed by its direction, the sums along a row are areas. The method is that of FreeType's smooth rasteriser
+An edge that crosses a pixel adds its height within the pixel to all pixels right of it in the row; to the pixel itself it adds
+only the area right of the edge. The sign depends on the direction of the edge. The sum of these contributions is the covered
+area of the pixel. The method is that of FreeType's smooth rasteriser
 (Raph Levien, https://medium.com/@raphlinus/inside-the-fastest-font-renderer-in-the-world-75ae5270c445), here for all edges of
 many polygons at once.
 """
@@ -21,27 +22,27 @@ Ints = NDArray[np.int64]
 
 
 def coverages(geometries: NDArray[np.object_], boxes: Ints) -> Iterator[NDArray[np.float32]]:
-    """Give the share of each pixel that polygons cover.
+    """Yield the share of each pixel that each polygon covers.
 
     Parameters
     ----------
     geometries : ndarray of N Polygon or MultiPolygon
-        In pixels, with the outer corner of the first at (0, 0). They may reach outside their box.
+        Polygons in pixel coordinates, with the outer corner of the first pixel at (0, 0). They may reach outside their box.
     boxes : ndarray of int, shape (N, 4)
-        ``x0, y0, x1, y1`` of the pixels to look at, for each polygon.
+        ``x0, y0, x1, y1`` of the pixels to compute, for each polygon.
 
     Yields
     ------
     ndarray of float32, shape (y1 - y0, x1 - x0)
-        From 0 to 1, polygon after polygon.
+        Shares from 0 to 1, one array per polygon.
     """
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    # Two columns more take what lies right of the box.
+    # Two extra columns hold the contributions right of the box.
     ends = np.cumsum(height * (width + 2))
     starts = ends - height * (width + 2)
     owner, direction, low, high = _edges(geometries)
     low, high = low - boxes[owner, :2], high - boxes[owner, :2]
-    # An edge may be so nearly level that moving it has rounded its height away.
+    # The shift can round the height of a nearly horizontal edge to zero.
     is_steep = low[:, 1] < high[:, 1]
     owner, direction, low, high = owner[is_steep], direction[is_steep], low[is_steep], high[is_steep]
     edge, row, height_px, left, right = _cut_by_rows(low, high, height[owner])
@@ -57,7 +58,7 @@ def coverages(geometries: NDArray[np.object_], boxes: Ints) -> Iterator[NDArray[
 
 
 def _edges(geometries: NDArray[np.object_]) -> tuple[Ints, Floats, Floats, Floats]:
-    """Give the polygon of each edge, whether the inside is right of it (1) or left (-1), its upper and its lower end."""
+    """Return for each edge its polygon, whether the inside is right (1) or left (-1) of it, its upper and its lower end."""
     parts, part_owner = shapely.get_parts(geometries, return_index=True)
     rings, ring_part = shapely.get_rings(parts, return_index=True)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
@@ -90,7 +91,7 @@ def _cut_by_rows(low: Floats, high: Floats, height: Ints) -> tuple[Ints, Ints, F
 
 
 def _cut_by_columns(left: Floats, right: Floats, width: Ints) -> tuple[Ints, Ints, Floats, Floats]:
-    """Cut the parts of a row into those within each pixel; what lies outside the box counts as at its edge.
+    """Cut the parts of a row into pieces within each pixel. Pieces outside the box count as on its edge.
 
     Returns the part of the row of each piece, its column, its share of the part, and how far right in the pixel its middle is.
     """

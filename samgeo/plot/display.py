@@ -1,4 +1,4 @@
-"""Any raster, and results on it, as a picture to look at."""
+"""Draw a raster, with results on it, as a picture."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ OUTLINE_SHARE = 1 / 800  # outline width as a share of the picture's longer side
 MIN_OUTLINE_PX = 1.0
 MITRE_LIMIT = 2.0
 
-# What is finer than this cannot be seen, and costs time.
+# Details finer than this are invisible, and cost time.
 SIMPLIFY_PX = 0.1
 
-# Polygons are drawn so many at a time that their boxes hold about this many pixels together.
+# Polygons are drawn in batches whose bounding boxes have about this many pixels together.
 BATCH_PIXELS = 2**22
 
 
@@ -67,7 +67,7 @@ def show(
         Polygons in any CRS, such as `samgeo.segment` returns or writes; of a file with several layers, ``city.gpkg:roofs``.
         Missing and empty geometries are skipped.
     output : path, optional
-        The ``.png`` to write. Written whole or not at all.
+        The ``.png`` file to write. It is written completely or not at all.
     max_side : int, default 1600
         Longer side of the picture in pixels; a smaller raster is drawn at its own size.
     bands, stretch, nodata, alpha : optional
@@ -77,8 +77,8 @@ def show(
     outline : bool, default True
         Whether to draw their edges.
     column : str, optional
-        A column of the result to colour by: numbers go from dark blue, the least, to yellow, the greatest; anything else
-        has a colour for each value. A colour for each polygon by default.
+        A column of the result to colour by. Numbers go from dark blue (lowest) to yellow (highest); other values get one
+        colour each. By default each polygon gets its own colour.
     overwrite : bool, default False
         Whether an existing picture may be replaced.
 
@@ -129,7 +129,7 @@ def show(
 
 
 def _to_pixels(frame: gpd.GeoDataFrame, raster: Raster, scale: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Give the geometries in pixels of the picture; what holds no pixels is None."""
+    """Return the geometries in pixels of the picture; None for missing and empty geometries."""
     import shapely
 
     geometries = np.asarray(frame.geometry.array, dtype=object)
@@ -163,7 +163,7 @@ def _draw(
     from samgeo.plot.coverage import coverages
 
     width, height = picture.size
-    outside = np.nan_to_num(shapely.bounds(geometries), nan=-1e9)  # what is missing lies outside
+    outside = np.nan_to_num(shapely.bounds(geometries), nan=-1e9)  # missing geometries count as outside the picture
     margin = outline_px / 2 * MITRE_LIMIT
     low = np.maximum(np.floor(outside[:, :2] - margin), 0).astype(np.int64)
     high = np.minimum(np.ceil(outside[:, 2:] + margin), (width, height)).astype(np.int64)
@@ -189,7 +189,7 @@ def _draw(
 
 
 def _batches(order: NDArray[np.intp], pixels: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """Split an order where the pixels so far fill another batch."""
+    """Split an order into batches with about `BATCH_PIXELS` pixels each."""
     batch = np.cumsum(pixels[order]) // BATCH_PIXELS
     return np.split(order, np.flatnonzero(np.diff(batch)) + 1) if len(order) else []
 

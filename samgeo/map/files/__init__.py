@@ -1,4 +1,1 @@
-"""Accepted objects in files.
-
-Objects of a session enter; the autosaved file and exports leave, and the reverse.
-"""
+"""Files with accepted objects: the file that a session saves to and reads from, and exports."""

@@ -1,7 +1,7 @@
-"""The file that a session saves itself to, which other sessions and other programs may change at the same time.
+"""The file to which a session saves its objects. Other sessions and programs may change it at the same time.
 
-What was last read or written is kept, and compared with what is there, row by row, under the file's lock. Only rows and
-columns that differ from it are written. `samgeo.map.state.merging` says what becomes of what others changed.
+The module keeps the rows that were last read or written, and compares them with the current rows under the file's lock. It
+writes only the rows and columns that differ. `samgeo.map.state.merging` merges the changes of others.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ MOST_SESSIONS = 50
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of the file: what was last read from it or written to it.
+    """The content of the file as it was last read or written.
 
     Attributes
     ----------
     stored : dict of int to Stored
-        By the object's id, in the order of the file.
+        The rows by the id of the object, in the order of the file.
     note : dict or None
-        What the session said that saved it.
+        The note of the session that saved the file.
     stale : frozenset of int
-        Objects whose row has another id or area than they have.
+        Ids of objects whose row has an outdated id or area.
     left : int
-        Rows that cannot be objects.
+        Number of rows that cannot be objects.
     """
 
     stored: Mapping[int, Stored] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def check_autosave(path: object) -> Path:
     Raises
     ------
     VectorError
-        If it is no path, has another suffix, or its folder is missing or not writable.
+        If the value is not a path, the suffix is wrong, or the folder is missing or not writable.
     """
     if not isinstance(path, str | os.PathLike) or Path(os.fsdecode(path)).suffix.lower() != SUFFIX:
         raise VectorError(
@@ -78,18 +78,18 @@ def check_autosave(path: object) -> Path:
 
 
 class Autosave:
-    """The saved objects of a session.
+    """The file with the saved objects of a session.
 
     Parameters
     ----------
     path : path
-        A GeoPackage; it may not be there yet.
+        A GeoPackage; it need not exist yet.
     geobox : GeoBox
-        Of the raster.
+        The grid of the raster.
     measure : callable
-        Geometries in the raster's CRS to their areas.
+        Returns the areas of geometries in the raster's CRS.
     describe : callable
-        A state, and the number of actions that led to it, to what the file tells of its making.
+        Returns the provenance to write to the file, given a state and the number of actions that led to it.
 
     Raises
     ------
@@ -115,12 +115,12 @@ class Autosave:
         self._is_new = False
 
     def read(self) -> tuple[tuple[Annotation, ...], Mapping[str, Any] | None] | None:
-        """Return the objects of the file and what the session that saved it said, or None where there is no file.
+        """Return the objects of the file and the note of the session that saved it, or None if there is no file.
 
         Raises
         ------
         VectorError
-            If it cannot be read, is no file of annotations, or has objects that cannot go on as such.
+            If the file cannot be read, is not a file of annotations, or has rows that cannot be objects.
         """
         if not self.path.exists():
             return None
@@ -135,14 +135,14 @@ class Autosave:
         return objects, note
 
     def is_behind(self, state: State) -> bool:
-        """Whether a state has other objects than the ones that were read or saved last."""
+        """Whether the objects of a state differ from the objects that were read or saved last."""
         return state.objects is not self._pushed and bool(state.objects or self._known.stored)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other programs from writing, until the end; then all that was written is kept, or nothing where it raises.
+        """Lock the file against other writers. At the end all writes are kept; after an error none is kept.
 
-        A file that is not there is made, without objects.
+        A missing file is created, without objects.
 
         Raises
         ------
@@ -162,12 +162,12 @@ class Autosave:
             self._file = self._pulled = self._written = None
 
     def pull(self, state: State) -> Merge | None:
-        """Return what others changed in the file since it was last read or written, None if nothing; see `took_over`.
+        """Return the changes of others in the file since the last read or write, or None; see `took_over`.
 
         Raises
         ------
         VectorError
-            If the file cannot be read, or has no annotations any more.
+            If the file cannot be read, or no longer has a layer of annotations.
         """
         table = self._table(self._locked_file())
         rows = table.rows()
@@ -175,7 +175,8 @@ class Autosave:
         if not self._is_new and not known.left and [stored.raw for stored in known.stored.values()] == rows:
             return None
         now = self._understood(table, rows, state.next_id)
-        # A session removes on purpose; another program may have written back what it had read before.
+        # Another session removes rows on purpose. Another program may only have written back rows that it read earlier, so
+        # objects that it removes become proposals.
         wait = now.note is None or known.note is None or _stamp(now.note) == _stamp(known.note)
         next_id = max([state.next_id, *(number + 1 for number in now.stored)])
         changes = reconciled(known.objects, now.objects, state.objects, next_id, wait=wait)
@@ -185,17 +186,17 @@ class Autosave:
         return Merge(tuple(changes), now.left, self._is_new) if changes or now.left != known.left or self._is_new else None
 
     def took_over(self) -> None:
-        """Count what `pull` returned as known: the state has it now."""
+        """Record that the state now contains the changes that `pull` returned."""
         if self._pulled is not None:
             self._known, self._pulled = self._pulled, None
 
     def push(self, state: State, actions: int) -> None:
-        """Write what a state has that the file has not, within `locked`.
+        """Write the differences between a state and the file. Call it within `locked`.
 
         Raises
         ------
         VectorError
-            If it cannot be written: then nothing is.
+            If the file cannot be written; it then stays unchanged.
         """
         file = self._locked_file()
         objects = self._table(file).with_columns()
@@ -214,7 +215,8 @@ class Autosave:
                 if number in changed or number in self._known.stale:
                     drawn.extend(objects.update(stored[number], one))
             else:
-                # Rows have the order of the objects: one that was deleted comes back to its place, if it is between the others.
+                # Rows are in the order of the objects. A restored object gets its old row number back
+                # if that number is still between those of its neighbours.
                 before = self._deleted.get(number, {})
                 fid = before.get(table.fid)
                 fits = isinstance(fid, int) and behind < fid < min(fids.values(), default=fid + 1)
@@ -242,7 +244,7 @@ class Autosave:
         return self._file
 
     def _create(self) -> None:
-        """Make the file, without objects, unless another session has just made it."""
+        """Create the file, without objects, unless another session has just created it."""
         frame = to_frame((), self._geobox)
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=STAGING_PREFIX) as folder:
             whole = Path(folder) / self.path.name
@@ -256,7 +258,7 @@ class Autosave:
                 raise VectorError(f"{self.path} cannot be saved ({error}); check the free space, and the folder.") from None
 
     def _understood(self, table: ObjectTable, rows: Sequence[Row], next_id: int) -> _Known:
-        """Return what rows are for the session; one that cannot be an object is left as it is, or stays what it was."""
+        """Return the rows as objects. A row that cannot be an object is ignored, or its last known object is kept."""
         before = self._known.stored
         same = {stored.raw: number for number, stored in before.items()}
         by_fid: dict[Value, int] = {stored.fid: number for number, stored in before.items()}
@@ -292,7 +294,7 @@ class Autosave:
         return _Known(stored, table.note(), table.stale(stored), left)
 
     def _with_others(self, note: dict[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Add to a note how far each session had come when it saved."""
+        """Add to a note the number of actions that each session had done when it saved."""
         own = note[MEMBER]
         saved = {} if before is None else dict(before.get("saved", {before["session"]: before["actions"]}))
         saved.pop(own["session"], None)
@@ -301,7 +303,7 @@ class Autosave:
 
 
 def _owners(rows: Sequence[Row], by_fid: Mapping[Value, int]) -> dict[int, Value]:
-    """Return by id the key of the row that has it: of several, the one that had it before, or the first."""
+    """Return for each id the key of its row. Of several rows, the one that had the id before, or else the first."""
     owners: dict[int, Value] = {}
     for row in rows:
         number = number_of(row)
@@ -315,19 +317,19 @@ def _stamp(note: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _place_new(whole: Path, path: Path) -> None:
-    """Move a file to its place, where no other may be.
+    """Move a complete file to its final path, where no file may exist.
 
     Raises
     ------
     FileExistsError
-        If another is there.
+        If a file exists at the path.
     """
     try:
         os.link(whole, path)
     except FileExistsError:
         raise
     except OSError:
-        # File systems without links: another session could come between the two lines.
+        # Some file systems have no links. There another session could create the file between the check and the move.
         if path.exists():
             raise FileExistsError(f"{path} was made by another program meanwhile") from None
         whole.replace(path)

@@ -1,4 +1,4 @@
-"""Accepted objects as tables and files, and back: every vector format, COCO, and the file that a session saves itself to."""
+"""Convert accepted objects to tables and COCO files, and read objects from a table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PX_DECIMALS = 6
 
 
 def area_name(geobox: GeoBox) -> str:
-    """Return the name of the column for areas: pixels where the raster has no CRS."""
+    """Return the name of the area column: ``area_m2``, or ``area_px`` for a raster without a CRS."""
     return "area_px" if geobox.crs is None else "area_m2"
 
 
@@ -72,23 +72,23 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
 def from_frame(
     frame: gpd.GeoDataFrame, name: str, measure: Callable[[Sequence[shapely.Geometry]], list[float]], next_id: int
 ) -> tuple[Annotation, ...]:
-    """Make objects of a table that a session saved, and that other programs may have changed since.
+    """Return the objects of a table that a session saved. Other programs may have changed the table since.
 
     Parameters
     ----------
     frame : GeoDataFrame
-        In the raster's CRS.
+        The table, in the raster's CRS.
     name : str
-        Of its file, for messages.
+        The name of its file, for messages.
     measure : callable
-        Geometries to their areas: those in the file may be out of date.
+        Returns the areas of geometries. The areas in the file are not used, because they may be out of date.
     next_id : int
-        For objects that have no id yet: the next one of the session that saved, or 1.
+        The first id for objects without one: the next id of the session that saved the table, or 1.
 
     Raises
     ------
     VectorError
-        If it is no table of annotations, or has objects that cannot go on as such.
+        If the table is not a table of annotations, or has rows that cannot be objects.
     """
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
@@ -127,12 +127,12 @@ def _object(row: Mapping[Any, Any], number: int, geometry: shapely.Geometry, are
 
 
 def check_polygons(geometries: Any, what: str) -> None:
-    """Refuse what cannot be the geometry of an object.
+    """Check that geometries can be geometries of objects.
 
     Raises
     ------
     VectorError
-        If one is not a valid polygon or multipolygon with an area; it says which, from 0, and why.
+        If a geometry is not a valid polygon or multipolygon with an area. The message gives its number, from 0, and why.
     """
     for number, geometry in enumerate(geometries):
         if geometry is None or geometry.is_empty or geometry.geom_type not in {"Polygon", "MultiPolygon"}:
@@ -146,8 +146,8 @@ def check_polygons(geometries: Any, what: str) -> None:
 def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str]) -> dict[str, Any]:
     """Return objects as a COCO detection data set of one image.
 
-    Polygons are in pixel coordinates, the outer corner of the first pixel at (0, 0). COCO's polygons have no holes: what has
-    some is cut into parts that have none and together cover the same. The area is exact, in pixels.
+    Polygons are in pixel coordinates, the outer corner of the first pixel at (0, 0). COCO's polygons have no
+    holes: a polygon with holes is cut into parts without holes that cover the same area. The area is exact, in pixels.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
     inverse = (~raster.geobox.affine).to_shapely()
     annotations = []
     for one in objects:
-        # An affine and its inverse leave some last bits, where pixels are whole numbers.
+        # An affine and its inverse leave small rounding errors in coordinates that are whole pixels.
         geometry = shapely.transform(affine_transform(one.geometry, inverse), lambda xy: np.round(xy, PX_DECIMALS))
         x0, y0, x1, y1 = shapely.bounds(geometry).tolist()
         scores = {"predicted_iou": one.predicted_iou, "stability_score": one.stability_score}
@@ -195,14 +195,14 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
 
 
 def is_complete(value: Any) -> bool:
-    """Whether a value of a column ``complete`` says so; where there is none, nothing is known to have cut the outline."""
+    """Whether a value of a column ``complete`` is true. A missing value counts as true: no cut is known."""
     import pandas as pd
 
     return bool(pd.isna(value)) or bool(value)
 
 
 def _single(geometry: shapely.Geometry) -> shapely.Geometry:
-    """Return a multipolygon of one part, as files have polygons, as the polygon that it was."""
+    """Return the polygon of a multipolygon with one part, because files store polygons in this way."""
     return geometry.geoms[0] if isinstance(geometry, shapely.MultiPolygon) and len(geometry.geoms) == 1 else geometry
 
 
@@ -211,5 +211,5 @@ def _number(value: Any) -> float | None:
 
 
 def _score(value: Any) -> float | None:
-    """Return a score, None for what another program put in its place that is no number."""
+    """Return a score; None if another program replaced it by a value that is not a number."""
     return _number(value) if isinstance(value, int | float) else None

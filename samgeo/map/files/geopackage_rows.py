@@ -1,8 +1,8 @@
-"""One layer of a GeoPackage, changed row by row within SQLite's own transactions.
+"""Read and change a layer of a GeoPackage row by row, in SQLite transactions.
 
-A GeoPackage is an SQLite database, which several programs may have open at once. What is changed here are single rows and
-single columns of one table: other columns, rows, layers and styles stay as they are, and a program that has the file open
-sees the changes. SQLite's locks end with the process that holds them, and its journal undoes what a killed process began.
+A GeoPackage is an SQLite database, which several programs may have open at once. This module changes single rows and single
+columns of one table: other columns, rows, layers and styles stay as they are, and a program that has the file open sees the
+changes. SQLite's locks end with the process that holds them, and its journal undoes what a killed process began.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ENVELOPES = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}
 _HEADER = struct.Struct("<2sBBi4d")
 _UNDEFINED = "undefined"
 
-# As the standard gives them (OGC 12-128r19, F.8).
+# The definitions of the standard (OGC 12-128r19, F.8).
 _METADATA_TABLES = """
 CREATE TABLE IF NOT EXISTS gpkg_extensions (table_name TEXT, column_name TEXT, extension_name TEXT NOT NULL,
   definition TEXT NOT NULL, scope TEXT NOT NULL, CONSTRAINT ge_tce UNIQUE (table_name, column_name, extension_name));
@@ -66,11 +66,11 @@ class RowTable:
     fid, geometry : str
         The names of its columns for the primary key and for the geometry.
     columns : tuple of str
-        All of its columns, those two included.
+        All of its columns, including these two.
     srs_id : int
-        The file's number of its CRS.
+        The number of its CRS in the file.
     kind : str
-        The type of geometry that it declares, in capital letters.
+        The declared type of geometry, in capital letters.
     """
 
     name: str
@@ -87,13 +87,13 @@ class RowTable:
 
 @contextmanager
 def opened(path: Path, *, write: bool) -> Iterator[Layers]:
-    """Open an existing GeoPackage in one transaction: all that is changed within is kept, or nothing where it raises.
+    """Open an existing GeoPackage in one transaction. At the end all changes are kept; after an error none is kept.
 
     Parameters
     ----------
     path : Path
     write : bool
-        Whether the transaction has the file for itself.
+        Whether the transaction locks the file against other writers.
 
     Raises
     ------
@@ -143,7 +143,7 @@ class Layers:
         Raises
         ------
         VectorError
-            If the file is no GeoPackage.
+            If the file is not a GeoPackage.
         """
         try:
             found = self.connection.execute(
@@ -176,7 +176,7 @@ class Layers:
             return pyproj.CRS.from_wkt(found[2])
 
     def note(self, table: RowTable) -> dict[str, Any] | None:
-        """Return what `samgeo.geo.vector.reading.write_vectors` was told of a layer's making, or None."""
+        """Return the provenance of a layer that `samgeo.geo.vector.reading.write_vectors` wrote, or None."""
         for _, text in self._metadata(table):
             for element in _elements(text):
                 if element.get("key") == PROVENANCE:
@@ -188,7 +188,7 @@ class Layers:
         return None
 
     def write_note(self, table: RowTable, note: Mapping[str, Any]) -> None:
-        """Replace what is said of a layer's making; other metadata of the layer stay."""
+        """Replace the provenance of a layer. Other metadata of the layer stay."""
         for statement in _METADATA_TABLES.split(";"):
             self.connection.execute(statement)
         for name in ("gpkg_metadata", "gpkg_metadata_reference"):
@@ -219,13 +219,13 @@ class Layers:
         )
 
     def rows(self, table: RowTable, columns: Sequence[str]) -> list[Row]:
-        """Return the values of columns in each row, ordered by the primary key; None for a column that is not there."""
+        """Return the values of columns in each row, ordered by the primary key; None for a missing column."""
         names = ", ".join(_quoted(one) if table.column(one) or one == table.fid else "NULL" for one in columns)
         statement = f"SELECT {names} FROM {_quoted(table.name)} ORDER BY {_quoted(table.fid)}"  # noqa: S608 - names are quoted
         return self.connection.execute(statement).fetchall()
 
     def row(self, table: RowTable, fid: int) -> dict[str, Value]:
-        """Return a whole row, by the names of its columns; nothing where there is none."""
+        """Return a row as a dict by column name; an empty dict if there is no such row."""
         statement = f"SELECT * FROM {_quoted(table.name)} WHERE {_quoted(table.fid)} = ?"  # noqa: S608 - names are quoted
         found = self.connection.execute(statement, (fid,)).fetchone()
         return {} if found is None else dict(zip(table.columns, found, strict=True))
@@ -248,11 +248,11 @@ class Layers:
         self.connection.execute(statement, (fid,))
 
     def add_column(self, table: RowTable, name: str, kind: str) -> None:
-        """Add a column of a type of SQLite."""
+        """Add a column with a type of SQLite."""
         self.connection.execute(f"ALTER TABLE {_quoted(table.name)} ADD COLUMN {_quoted(name)} {kind}")
 
     def declare(self, table: RowTable, geometries: Sequence[shapely.Geometry]) -> None:
-        """Say in the file's table of contents that a layer was changed, and where geometries that were written lie."""
+        """Update the time of change and the extent of a layer in the contents table of the file."""
         by_name = "lower(table_name) = lower(?)"
         self.connection.execute(
             f"UPDATE gpkg_contents SET last_change = strftime('%Y-%m-%dT%H:%M:%fZ','now') WHERE {by_name}",  # noqa: S608
@@ -290,13 +290,13 @@ class Layers:
 
 
 def encode(geometry: shapely.Geometry, srs_id: int) -> bytes:
-    """Return a geometry as a GeoPackage stores it."""
+    """Encode a geometry in the binary format of a GeoPackage."""
     x0, y0, x1, y1 = shapely.bounds(geometry).tolist()
     return _HEADER.pack(b"GP", 0, 0b11, srs_id, x0, x1, y0, y1) + bytes(shapely.to_wkb(geometry, flavor="iso", byte_order=1))
 
 
 def decode(blob: Value) -> shapely.Geometry | None:
-    """Return the geometry that a GeoPackage stores, or None where there is none or it is damaged."""
+    """Decode a geometry from the binary format of a GeoPackage; None if it is missing or damaged."""
     if not isinstance(blob, bytes) or len(blob) < 8 or blob[:2] != b"GP":
         return None
     start = 8 + _ENVELOPES.get(blob[3] >> 1 & 0b111, len(blob))

@@ -1,4 +1,4 @@
-"""The rows of a GeoPackage's layer as accepted objects, and accepted objects as its rows."""
+"""Convert rows of a GeoPackage layer to accepted objects, and accepted objects to rows."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A row of the file, and the object that it is for the session.
+    """A row of the file and its object in the session.
 
     Attributes
     ----------
     raw : tuple
-        The primary key, the values of `ObjectTable.names`, and the geometry as the file has it.
+        The primary key, the values of `ObjectTable.names`, and the geometry as it is stored in the file.
     one : Annotation
     """
 
@@ -62,13 +62,13 @@ class ObjectTable:
     file : Layers
     table : RowTable
     geobox : GeoBox
-        Of the raster.
+        The grid of the raster.
     measure : callable
-        Geometries in the raster's CRS to their areas.
+        Returns the areas of geometries in the raster's CRS.
     crs : pyproj.CRS or None
-        Of the layer.
+        The CRS of the layer.
     is_moved : bool
-        Whether that is another CRS than the raster's.
+        Whether the CRS of the layer differs from the raster's.
     """
 
     file: Layers
@@ -80,12 +80,12 @@ class ObjectTable:
 
     @classmethod
     def find(cls, file: Layers, geobox: GeoBox, measure: Callable[[Sequence[shapely.Geometry]], list[float]]) -> ObjectTable:
-        """Find the layer: the one that a session wrote, else the one named as the file, else the only one that can be it.
+        """Find the layer that a session wrote, else the layer named like the file, else the only possible layer.
 
         Raises
         ------
         VectorError
-            If there is none, if several can be it, or if only one of the layer and the raster has a CRS.
+            If there is no such layer or several are possible, or if only one of the layer and the raster has a CRS.
         """
         table = _find(file)
         crs, wanted = file.crs(table), None if geobox.crs is None else geobox.crs.proj
@@ -100,11 +100,11 @@ class ObjectTable:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns of the session, apart from the geometry."""
+        """The columns that the session writes, without the geometry."""
         return ("id", "class", "predicted_iou", "stability_score", self._area, "complete", "made", "edited")
 
     def note(self) -> dict[str, Any] | None:
-        """Return what the session said that saved the layer, None if none did."""
+        """Return the note of the session that saved the layer; None if there is none."""
         return member_of(self.file.note(self.table))
 
     def rows(self) -> list[Row]:
@@ -112,14 +112,14 @@ class ObjectTable:
         return self.file.rows(self.table, (self.table.fid, *self.names, self.table.geometry))
 
     def with_columns(self) -> ObjectTable:
-        """Add the session's columns that are not there."""
+        """Add the columns of the session that are missing, and return the table with them."""
         missing = [name for name in self.names if self.table.column(name) is None]
         for name in missing:
             self.file.add_column(self.table, name, _TYPES.get(name, "REAL"))
         return self.find(self.file, self.geobox, self.measure) if missing else self
 
     def stale(self, stored: Mapping[int, Stored]) -> frozenset[int]:
-        """Return the objects whose row has another id or area than they have."""
+        """Return the ids of objects whose row has an outdated id or area."""
         place = 1 + self.names.index(self._area)
         return frozenset(number for number, one in stored.items() if one.raw[1] != number or one.raw[place] != one.one.area)
 
@@ -138,7 +138,7 @@ class ObjectTable:
         return frame.to_crs(self._crs) if self.is_moved else frame
 
     def objects(self, rows: Mapping[int, Row]) -> dict[int, Annotation]:
-        """Return the objects that rows are, by id, without those that cannot be one."""
+        """Return the objects of rows by id. Rows that cannot be objects are left out."""
         if not rows:
             return {}
         frame = self.frame([(row[0], number, *row[2:]) for number, row in rows.items()])
@@ -154,7 +154,7 @@ class ObjectTable:
         ----------
         one : Annotation
         before : mapping of str to value
-            A row that the object had before it was deleted: what others had written there is written again.
+            The row of the object before it was deleted. Values that other programs wrote there are written again.
         """
         table = self.table
         geometry = self._placed(one.geometry)
@@ -166,10 +166,10 @@ class ObjectTable:
         return geometry, self.file.insert(table, {**kept, **values})
 
     def update(self, stored: Stored, now: Annotation) -> list[shapely.Geometry]:
-        """Write what changed of a row; return its geometry if that was written."""
+        """Write the changed values of a row; return its geometry in a list, empty if the geometry did not change."""
         table = self.table
         record, before = self._record(now), self._record(stored.one)
-        # An id that is missing in the file, and an area that is out of date, are written too.
+        # A missing id and an outdated area in the file are corrected too.
         raw = dict(zip(self.names, stored.raw[1:-1], strict=True))
         before |= {name: raw[name] for name in ("id", self._area)}
         values: dict[str, Value] = {
@@ -204,7 +204,7 @@ class ObjectTable:
         return None if self.geobox.crs is None else self.geobox.crs.proj
 
     def _placed(self, geometry: shapely.Geometry) -> shapely.Geometry:
-        """Bring a geometry to the CRS of the file."""
+        """Convert a geometry to the CRS of the file."""
         import geopandas as gpd
 
         if not self.is_moved:
@@ -214,13 +214,13 @@ class ObjectTable:
 
 
 def member_of(note: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return what a session said in the provenance of a file, None if none did."""
+    """Return the note of a session in the provenance of a file; None if there is none."""
     found = None if note is None else note.get(MEMBER)
     return found if isinstance(found, dict) and {"session", "actions", "next_id", "run"} <= found.keys() else None
 
 
 def number_of(row: Row) -> int | None:
-    """Return the id in a row, None where there is none."""
+    """Return the id in a row; None if the row has no id."""
     value = row[1]
     return int(value) if isinstance(value, int | float) else None
 
@@ -254,7 +254,7 @@ def _typed(table: RowTable, geometry: shapely.Geometry) -> shapely.Geometry:
 
 
 def _single(geometry: shapely.Geometry | None) -> shapely.Geometry | None:
-    """Return a polygon for a multipolygon of one part: layers of multipolygons store polygons as such."""
+    """Return the polygon of a multipolygon with one part, because layers of multipolygons store polygons in this way."""
     if isinstance(geometry, shapely.MultiPolygon) and shapely.get_num_geometries(geometry) == 1:
         part: shapely.Geometry = shapely.get_geometry(geometry, 0)
         return part

@@ -1,4 +1,4 @@
-"""Polygons from outside a session, in any CRS, to the raster's CRS."""
+"""Bring polygons from outside a session, in any CRS, to the raster's CRS."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 __all__ = ["on_raster", "place_geometry", "read_proposals", "without_known"]
 
-# Of the square root of its area: how far the outline of the same object may be off.
+# Two outlines are the same object if they differ by at most this share of the square root of the area.
 SAME = 1e-4
 
 
 def place_geometry(geometry: Any, geobox: GeoBox, crs: Any = None) -> shapely.Geometry:
-    """Bring one polygon to the raster's CRS, with its edges, and with all bits of its coordinates where it is in it.
+    """Bring one polygon, with its edges, to the raster's CRS. Coordinates that are in this CRS already stay exact.
 
     Parameters
     ----------
     geometry : Polygon or MultiPolygon
     geobox : GeoBox
-        Of the raster.
+        The grid of the raster.
     crs : anything that pyproj takes, or "pixels", optional
-        The raster's own by default.
+        The CRS of the polygon; that of the raster by default.
 
     Raises
     ------
     VectorError
-        If it is not a valid polygon.
+        If the geometry is not a valid polygon.
     OptionError
         If the CRS is unknown, the raster has none, or the polygon lies outside the raster.
     """
@@ -67,7 +67,7 @@ def _placed(geometry: Any, geobox: GeoBox, crs: Any) -> shapely.Geometry:
 
 
 def on_raster(geometries: Sequence[shapely.Geometry], geobox: GeoBox) -> NDArray[np.bool_]:
-    """Return which geometries, in the raster's CRS, have a part of their area on it."""
+    """Return for each geometry, in the raster's CRS, whether a part of its area lies on the raster."""
     height, width = geobox.shape
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], dtype=np.float64)
     (extent,) = georeference(np.array([shapely.Polygon(corners)]), geobox.affine)
@@ -77,9 +77,9 @@ def on_raster(geometries: Sequence[shapely.Geometry], geobox: GeoBox) -> NDArray
 
 
 def read_proposals(features: Any, geobox: GeoBox) -> Propose:
-    """Read polygons to accept or reject, with the scores and classes that they may have.
+    """Read polygons to accept or reject, with their scores and classes if they have them.
 
-    Those outside the raster are left out and counted.
+    Polygons outside the raster are left out and counted.
 
     Raises
     ------
@@ -112,10 +112,10 @@ def read_proposals(features: Any, geobox: GeoBox) -> Propose:
 
 
 def without_known(proposals: Propose, state: State) -> Propose:
-    """Leave out what an object or a proposal of a state is already, and count it.
+    """Leave out polygons that exist in a state as an object or a proposal, and count them.
 
-    It is the same where the outlines differ by less than a ten-thousandth of its size, as after a way through another CRS, and
-    the classes do not differ; what has no class is the same in any.
+    Two polygons are the same if their outlines differ by less than a ten-thousandth of their size, as after a conversion to
+    another CRS and back, and their classes do not differ. A missing class equals every class.
     """
     others: list[Annotation | Proposal] = [*state.objects, *state.proposals]
     if not others or not proposals.proposals:

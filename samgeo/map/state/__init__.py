@@ -1,4 +1,4 @@
 """The state of an annotation session.
 
-Actions enter; new states leave, with history, a log, and changes that other programs made.
+Actions change the state. The package also keeps the history and the log, and merges changes of other programs.
 """

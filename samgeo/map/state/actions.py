@@ -1,4 +1,4 @@
-"""What an analyst does in a session, each as a value that a line of the log can hold."""
+"""The actions of an annotation session. Each action is a value that can be written as one line of the log."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AddPoint:
 
 @dataclass(frozen=True, slots=True)
 class SetBox:
-    """Draw the box around the object, in raster pixels, instead of the one there was."""
+    """Draw a box around the object, in raster pixels. It replaces an earlier box."""
 
     x0_px: float
     y0_px: float
@@ -60,14 +60,14 @@ class SetBox:
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """Choose one of the live candidates, by its number from 0."""
+    """Choose one of the candidates of the prompt by its number, counted from 0."""
 
     candidate: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClearPrompts:
-    """Take the clicks and the box away."""
+    """Remove the clicks and the box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Select an object by its id, or none."""
+    """Select an object by its id; None selects no object."""
 
     id: int | None
 
@@ -109,9 +109,9 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A polygon to accept or reject, in the raster's CRS, with the scores and the class that it may have.
+    """A polygon to accept or reject, in the raster's CRS, with its scores and its class if it has them.
 
-    It is complete unless the edge of a window cut it.
+    ``complete`` is False if the edge of a window cut the polygon.
     """
 
     geometry: shapely.Geometry
@@ -123,15 +123,15 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Put polygons up for accept or reject, beside those that are up already.
+    """Add polygons as proposals to accept or reject.
 
     Attributes
     ----------
     proposals : tuple of Proposed
     already : int
-        How many others were left out because an object or a proposal is the same.
+        Number of polygons that were left out because the same object or proposal exists.
     outside : int
-        How many others were left out because they lie outside the raster.
+        Number of polygons that were left out because they lie outside the raster.
     """
 
     proposals: tuple[Proposed, ...]
@@ -141,7 +141,7 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class AcceptProposals:
-    """Make proposals objects: of their own class where they have one, else of the given one."""
+    """Accept proposals as objects. Each keeps its own class if it has one, and otherwise gets the given class."""
 
     ids: tuple[int, ...]
     class_name: str
@@ -149,34 +149,35 @@ class AcceptProposals:
 
 @dataclass(frozen=True, slots=True)
 class RejectProposals:
-    """Take proposals away."""
+    """Reject proposals: they are removed."""
 
     ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Take the last action back."""
+    """Undo the last action."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redo:
-    """Do again what was last undone."""
+    """Redo the action that was undone last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What another program did to one object of the saved file.
+    """A change that another program made to one object of the saved file.
 
     Attributes
     ----------
     id : int
     kind : str
-        "added", "changed", "removed", or "restored" for an object that is there again because the other program changed it.
+        "added", "changed", "removed", or "restored". A restored object was removed here, and exists again because the other
+        program changed it.
     values : dict
-        Attributes of the object by name: all of them, but those that did not change for "changed".
+        Attributes of the object by name: only the changed ones for "changed", and all otherwise.
     wait : bool
-        Whether an object that was removed becomes a proposal, so that it can be accepted again.
+        Whether a removed object becomes a proposal, so that the analyst can accept it again.
     """
 
     id: int
@@ -187,15 +188,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Take over what other programs changed in the saved file.
+    """Take over the changes of other programs in the saved file.
 
     Attributes
     ----------
     changes : tuple of Change
     left : int
-        Rows of the file that cannot be objects, and stay as they are.
+        Number of rows of the file that cannot be read as objects. They stay unchanged in the file.
     remade : bool
-        Whether the file was gone, and was made anew.
+        Whether the file was missing and was created again.
     """
 
     changes: tuple[Change, ...]
@@ -245,17 +246,17 @@ _TYPES = {name: kind for kind, name in _NAMES.items()}
 
 
 def to_record(action: Action) -> dict[str, Any]:
-    """Return an action as plain values for JSON; geometries are WKB in hexadecimal, which keeps every bit."""
+    """Return an action as plain values for JSON. Geometries become hexadecimal WKB, which keeps coordinates exactly."""
     return {"action": _NAMES[type(action)], **_plain(action)}
 
 
 def from_record(record: dict[str, Any]) -> Action:
-    """Return the action that `to_record` wrote; members that are no part of it are left aside.
+    """Return the action of a record that `to_record` wrote. Unknown members of the record are ignored.
 
     Raises
     ------
     OptionError
-        If it is no action, or lacks something.
+        If the record is not an action, or lacks a member.
     """
     name = record.get("action")
     kind = _TYPES.get(name) if isinstance(name, str) else None

@@ -1,4 +1,4 @@
-"""States one after another: undo, redo, and a log made into states again."""
+"""The history of states of a session, with undo and redo, and the replay of a log."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from samgeo.map.state.reducer import Rules, State, apply
 
 __all__ = ["History", "replay"]
 
-# A state and those before it: shared between histories, so that each step costs as much as the first.
+# A linked list of states. Histories share it, so that a step costs the same however long the history is.
 _Stack = tuple[State, "_Stack"] | None
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A state, with those before it and those that were undone.
+    """The current state, the states before it, and the states that were undone.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class History:
         return self._future is not None
 
     def after(self, action: Action, rules: Rules) -> History:
-        """Return the history after an action: this very one where the action changes nothing.
+        """Return the history after an action; the same history object if the action changes nothing.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class History:
         return self if state == self.state else History(state, (self.state, self._past), None)
 
     def _merged(self, merge: Merge) -> History:
-        """Return the history with changes of others in each of its states; it has as many steps to undo as before."""
+        """Return the history with the changes of others in each state. The number of steps to undo stays the same."""
         past, future = _unstacked(self._past), _unstacked(self._future)
         states = merged([self.state, *past, *future], merge)
         earlier, later = states[1 : len(past) + 1], states[len(past) + 1 :]
@@ -71,12 +71,12 @@ class History:
 
 
 def replay(recorded: Recorded, rules: Rules) -> History:
-    """Do again what a log says of its last session.
+    """Repeat the actions of the last session of a log.
 
     Raises
     ------
     OptionError
-        If an action cannot be done, which says that the log was changed; the message names its line.
+        If an action cannot be done, because the log was changed. The message names the line.
     """
     opening = recorded.opening
     history = History(State(objects=opening.objects, next_id=opening.next_id))

@@ -1,7 +1,7 @@
-"""A history under a lock: one action at a time, logged before it takes effect, saved after it, then told to observers.
+"""The history of a session with a lock. Actions are done one at a time: each is logged, done, saved, and sent to observers.
 
-Before an action that changes objects, what other programs changed in the saved file is taken over, and the file stays locked
-until the action is saved: the action is done to what is there, and nothing that others wrote is overwritten.
+Before an action that changes objects, the session takes over the changes of other programs in the saved file. The file stays
+locked until the action is saved, so that the action works on the current objects and overwrites nothing that others wrote.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ __all__ = ["Live", "Snapshot", "Store"]
 
 
 class Store(Protocol):
-    """Where objects are saved, and where other programs may change them: `samgeo.map.files.autosave.Autosave`."""
+    """A file of saved objects that other programs may change, such as `samgeo.map.files.autosave.Autosave`."""
 
     def is_behind(self, state: State) -> bool:
-        """Whether a state has other objects than the ones that were saved last."""
+        """Whether the objects of a state differ from the objects that were saved last."""
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep others from writing; what `push` wrote is kept at the end, or nothing where the end raises."""
+        """Lock the store against other writers. At the end all writes of `push` are kept; after an error none is kept."""
 
     def pull(self, state: State) -> Merge | None:
-        """Return what others changed since the store was last read or written, if anything; then call `took_over`."""
+        """Return the changes of others since the last read or write, or None. Call `took_over` once they are applied."""
 
     def took_over(self) -> None:
-        """Count what `pull` returned as known: the state has it now."""
+        """Record that the state now contains the changes that `pull` returned."""
 
     def push(self, state: State, actions: int) -> None:
-        """Write the objects of a state, which so many actions led to."""
+        """Write the objects of a state. ``actions`` is the number of actions that led to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ class Snapshot:
     Attributes
     ----------
     revision : int
-        Counts changes, from 0.
+        Number of changes so far, from 0.
     action : Action or None
-        What led here; None at the start.
+        The action that led to this state; None at the start.
     state : State
     can_undo, can_redo : bool
     merge : Merge or None
-        What was taken over from the saved file just before the action, if anything.
+        The changes that were taken over from the saved file just before the action, if there were any.
     """
 
     revision: int
@@ -78,10 +78,10 @@ class Live:
     log : Log or None
         Each action is written to it before it takes effect.
     store : Store or None
-        Written after each action that changes objects. Where that fails, the action is done all the same, and is written with
-        the next one.
+        It is written after each action that changes objects. If writing fails, the action still takes effect, and is written
+        together with the next one.
     actions : int, default 0
-        Those that led to ``history``.
+        Number of actions that led to ``history``.
     """
 
     def __init__(self, history: History, rules: Rules, log: Log | None, store: Store | None = None, actions: int = 0) -> None:
@@ -97,16 +97,16 @@ class Live:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The last one; it waits for nobody."""
+        """The latest snapshot. Reading it does not wait for an action in progress."""
         return self._snapshot
 
     def do(self, make: Callable[[State], Action]) -> Snapshot:
-        """Do an action made of the state at its turn: all of it or, where it raises, nothing.
+        """Do the action that ``make`` returns for the current state. If the action raises, the state does not change.
 
         Raises
         ------
         SamgeoError
-            If the action cannot be done or logged; or if it is done and could not be saved.
+            If the action cannot be done or logged, or if it was done but could not be saved.
         """
         try:
             with self._lock:
@@ -122,12 +122,12 @@ class Live:
             self._tell()
 
     def save(self) -> None:
-        """Save what is not saved yet.
+        """Save changes that are not saved yet.
 
         Raises
         ------
         SamgeoError
-            If it could not be saved.
+            If the changes cannot be saved.
         """
         try:
             with self._lock:
@@ -152,7 +152,7 @@ class Live:
         return self._snapshot
 
     def _do_saved(self, make: Callable[[State], Action] | None, store: Store) -> Snapshot:
-        """Take over what others changed, do an action if one is given, and save, while the store is locked."""
+        """Lock the store, take over the changes of others, do the action if one is given, and save."""
         unsaved: SamgeoError | None = None
         merge: Merge | None = None
         with ExitStack() as held:
@@ -166,7 +166,7 @@ class Live:
                 self._do(merge)
                 store.took_over()
             if make is not None:
-                # Made anew: it may name objects that others changed.
+                # The action is made from the merged state, because it may refer to objects that others changed.
                 self._do(make(self._history.state), merge)
             if unsaved is not None:
                 raise unsaved
@@ -174,7 +174,7 @@ class Live:
         return self._snapshot
 
     def subscribe(self, observer: Callable[[Snapshot], None]) -> Callable[[], None]:
-        """Have an observer called after each change; return what ends it."""
+        """Call an observer after each change; return a function that ends the subscription."""
         with self._lock:
             self._observers.append(observer)
 
@@ -190,7 +190,7 @@ class Live:
         return Snapshot(revision, action, now.state, now.can_undo, now.can_redo)
 
     def _tell(self) -> None:
-        """Call the observers, unless another thread, or a caller of this one, is at it and will go on with what is new."""
+        """Call the observers. If they are being called already, that call also sends the new snapshots, so return at once."""
         while True:
             with self._lock:
                 if self._telling or not self._untold:

@@ -1,7 +1,7 @@
-"""The log of sessions: a line of JSON for every action, only ever appended to.
+"""The log of sessions: a file with a line of JSON for every action, to which lines are only appended.
 
-A session starts with a line that tells what it was made of and which objects it started from, so that its own lines replay
-it. Each line names its session: two that write to one file at once can be told apart.
+The first line of a session records the raster, the model and the objects that the session started from, so that its lines are
+enough to replay it. Each line names its session, so that two sessions can write to one file at the same time.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ __all__ = ["Log", "Opening", "Recorded", "check_same", "describe", "differences"
 
 FORMAT = 1
 
-# So many patches along each side of a raster, of so many pixels, tell it from another of the same grid.
+# The digest of a raster uses this many patches along each side, each of this many pixels a side, to tell it from another
+# raster with the same grid.
 PATCHES, PATCH_PX = 3, 32
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a session starts from.
+    """The start of a session.
 
     Attributes
     ----------
     run : dict
-        What its answers depend on, see `describe`.
+        The raster, the model and the lattice, which the answers depend on; see `describe`.
     classes : tuple of str
     objects : tuple of Annotation
     next_id : int
     continues : str or None
-        The session that saved the file which the objects come from, if they come from one.
+        The session that saved the file from which the objects were read; None if they were not read from a file.
     """
 
     run: dict[str, Any]
@@ -69,7 +70,7 @@ class Recorded:
     actions : tuple of (int, Action)
         Each with the number of its line, from 1.
     torn : int or None
-        The number of a last line that was half written when the session died, if there is one.
+        The number of an incomplete last line, which the session did not finish writing; None if there is none.
     """
 
     path: Path
@@ -85,11 +86,11 @@ class Log:
     Parameters
     ----------
     path : path
-        Appended to, a line at a time; made if it is not there.
+        The file, to which lines are appended. It is created if it does not exist.
     session : str
         The session's name.
     opening : Opening
-        Written at once.
+        The start of the session. It is written at once.
 
     Raises
     ------
@@ -110,7 +111,7 @@ class Log:
             "continues": opening.continues,
         }
         try:
-            # A line that was torn stays, on a line of its own.
+            # An incomplete line stays in the file, as a line of its own.
             torn = self.path.exists() and not _ends_whole(self.path)
         except OSError as error:
             raise OptionError(f"the log {self.path} cannot be written ({error}); choose a file in a folder of yours.") from None
@@ -122,7 +123,7 @@ class Log:
         Raises
         ------
         OptionError
-            If the file cannot be written; what was written of the line is then ignored by `read_log`.
+            If the file cannot be written. `read_log` then ignores the incomplete line.
         """
         self._write(to_record(action))
 
@@ -132,7 +133,7 @@ class Log:
         if self._broken:
             raise self._refusal("an earlier line was cut short, and another one would make the log unreadable")
         try:
-            # Without a buffer a line is one write: it is with the system before the action takes effect.
+            # Without a buffer each line is one write, which reaches the operating system before the action takes effect.
             with self.path.open("ab", buffering=0) as file:
                 written = file.write(line)
         except OSError as error:
@@ -151,12 +152,13 @@ class Log:
 def read_log(path: str | os.PathLike[str]) -> Recorded:
     """Read the last session of a log.
 
-    A line that was half written when a session died is tolerated, as the last one or before the start of another session.
+    An incomplete line is accepted where a session ended while writing it: as the last line, or before the start of another
+    session.
 
     Raises
     ------
     OptionError
-        If the file cannot be read, is no log, or is damaged otherwise; the message names the line.
+        If the file cannot be read, is not a log, or is damaged in another way; the message names the line.
     """
     path = Path(path)
     try:
@@ -184,7 +186,7 @@ def read_log(path: str | os.PathLike[str]) -> Recorded:
 
 
 def describe(predictor: Predictor) -> dict[str, Any]:
-    """Return what the answers of a predictor depend on, for JSON: the raster, the model, the window lattice."""
+    """Return, as values for JSON, the raster, the model and the window lattice, which a predictor's answers depend on."""
     from samgeo.segmentation.windows.store import describe_run
 
     run = describe_run(predictor.raster, predictor.model, predictor.lattice)
@@ -193,7 +195,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
 
 
 def differences(recorded: dict[str, Any], now: dict[str, Any], kinds: Sequence[str]) -> list[str]:
-    """Say in which members of ``kinds`` (grid, pixels, model, lattice) two descriptions differ."""
+    """Return in which members of ``kinds`` (grid, pixels, model, lattice) two descriptions differ."""
     return [
         f"{kind} {name} is {now[kind].get(name)}, and was {recorded[kind].get(name)}"
         for kind in kinds
@@ -205,12 +207,12 @@ def differences(recorded: dict[str, Any], now: dict[str, Any], kinds: Sequence[s
 def check_same(
     what: str, recorded: dict[str, Any], now: dict[str, Any], kinds: Sequence[str] = ("grid", "pixels", "model", "lattice")
 ) -> None:
-    """Refuse what was recorded with another raster, model or lattice.
+    """Check that a file was recorded with the same raster, model and lattice.
 
     Raises
     ------
     OptionError
-        It says each difference.
+        If they differ; the message names each difference.
     """
     found = differences(recorded, now, kinds)
     if found:
@@ -221,7 +223,7 @@ def check_same(
 
 
 def _digest(raster: Raster) -> str:
-    """Digest some pixels all over a raster: enough to tell it from another one, without reading it whole."""
+    """Return a digest of sample patches of a raster, to tell it from another raster without reading all pixels."""
     height, width = raster.shape
     digest = blake2b(digest_size=16)
     for y in np.linspace(0, max(height - PATCH_PX, 0), PATCHES).astype(int).tolist():

@@ -1,4 +1,4 @@
-"""What differs between two lists of objects, and what others changed, brought into every state of a history."""
+"""Find the differences between two lists of objects, and merge the changes of other programs into a history."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from samgeo.map.state.reducer import Annotation, Proposal, State
 
 __all__ = ["differences", "merged", "new_ids", "palette_of", "reconciled", "with_changes"]
 
-# The area is compared nowhere: it follows from the geometry, and goes with it.
+# The area is not compared, because it follows from the geometry.
 _COMPARED = ("geometry", "class_name", "predicted_iou", "stability_score", "made", "edited", "complete")
 
 
 def differences(before: Iterable[Annotation], after: Iterable[Annotation]) -> dict[int, Change]:
-    """Return by id what makes one list of objects of another; the order of the objects does not count."""
+    """Return the changes, by id, that turn ``before`` into ``after``. The order of the objects is ignored."""
     old, new = ({one.id: one for one in objects} for objects in (before, after))
     found = {number: Change(number, "removed", {}) for number in old if number not in new}
     for number, one in new.items():
@@ -33,23 +33,23 @@ def differences(before: Iterable[Annotation], after: Iterable[Annotation]) -> di
 def reconciled(
     base: Sequence[Annotation], theirs: Sequence[Annotation], ours: Sequence[Annotation], next_id: int, *, wait: bool
 ) -> list[Change]:
-    """Return what to take over from the saved file, where both sides may have changed the same objects since.
+    """Return the changes to take over from the saved file. Both the file and the session may have changed the same objects.
 
-    Nothing of either side is dropped. An attribute that both changed differently stays as it is here, and the object of the
-    file becomes another object; an object that one side removed and the other changed stays.
+    No change of either side is lost. If both sides changed an attribute to different values, the session's object keeps its
+    value, and the object of the file becomes a second object. An object that one side removed and the other changed stays.
 
     Parameters
     ----------
     base : sequence of Annotation
-        What both sides started from.
+        The objects that both sides started from.
     theirs : sequence of Annotation
-        What the file has now.
+        The current objects of the file.
     ours : sequence of Annotation
-        What the session has now.
+        The current objects of the session.
     next_id : int
-        For objects that become two.
+        The next free id, for second objects.
     wait : bool
-        Whether objects that were removed from the file wait to be accepted again.
+        Whether objects that were removed from the file become proposals, which can be accepted again.
     """
     here, there = differences(base, ours), {one.id: one for one in theirs}
     next_id = max([next_id, *(number + 1 for number in there)])
@@ -59,7 +59,7 @@ def reconciled(
         if own is None:
             found.append(replace(change, wait=wait) if change.kind == "removed" else change)
         elif change.kind == "removed":
-            continue  # what was changed here is written again
+            continue  # the session writes its own change to the file again
         elif own.kind == "removed":
             found.append(Change(number, "restored", _values(there[number])))
         elif own.kind == "added":
@@ -74,9 +74,9 @@ def reconciled(
 
 
 def merged(states: Sequence[State], merge: Merge) -> list[State]:
-    """Return the states of a history as they were if what others changed had been there from the start.
+    """Return the states of a history as if the changes of others had been there from the start.
 
-    In this way undo takes back what was done here, and never what others did.
+    Undo then takes back only the session's own actions, never the changes of others.
     """
     renamed = new_ids(states, merge)
     next_id = max(
@@ -88,7 +88,7 @@ def merged(states: Sequence[State], merge: Merge) -> list[State]:
 
 
 def new_ids(states: Sequence[State], merge: Merge) -> dict[int, int]:
-    """Return other ids for objects and proposals of a history whose id others have given to an object of theirs meanwhile."""
+    """Return new ids for objects and proposals of a history whose ids other programs have used for their own objects."""
     taken = {change.id for change in merge.changes if change.kind == "added"}
     used = {one.id for state in states for one in state.objects} | {one.id for state in states for one in state.proposals}
     first = max([state.next_id for state in states] + [number + 1 for number in taken | used])
@@ -96,7 +96,7 @@ def new_ids(states: Sequence[State], merge: Merge) -> dict[int, int]:
 
 
 def with_changes(state: State, changes: Iterable[Change]) -> State:
-    """Return a state after changes of others, selection included."""
+    """Return a state after changes of others; the selection is updated too."""
     objects = {one.id: one for one in state.objects}
     waiting = {one.id: one for one in state.proposals}
     for change in changes:

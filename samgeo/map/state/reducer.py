@@ -1,6 +1,6 @@
-"""The state of an annotation session and how an action changes it: values in, values out.
+"""The state of an annotation session, and the pure function that applies an action to it.
 
-Nothing here knows of a model: what the model answers to clicks comes from outside.
+This module does not use a model itself: the caller passes a function that answers prompts.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Prompt:
     Attributes
     ----------
     marks : tuple of AddPoint or SetBox
-        In raster pixels; of several boxes the last one holds.
+        Clicks and boxes in raster pixels. Of several boxes the last one is used.
     chosen : tuple of int
-        As long as ``marks``: the candidate that was chosen when each mark was made, whose logits the mark corrects.
+        For each mark, the candidate that was chosen when the mark was made. The mark corrects the logits of that candidate.
     """
 
     marks: tuple[AddPoint | SetBox, ...] = ()
@@ -61,7 +61,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One live candidate.
+    """A candidate that the model offers for the current prompt.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What a model offers for a prompt: up to three candidates, the best first, or none and why."""
+    """The answer of a model to a prompt: up to three candidates, the best first, or none and the reason."""
 
     offers: tuple[Offer, ...] = ()
     reason: str | None = None
@@ -92,7 +92,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A polygon that waits to be accepted or rejected; attributes as those of `Annotation`."""
+    """A polygon that waits to be accepted or rejected. Its attributes mean the same as those of `Annotation`."""
 
     id: int
     geometry: shapely.Geometry
@@ -110,20 +110,20 @@ class Annotation:
     Attributes
     ----------
     id : int
-        From 1; of a session and all that continue it, unique.
+        Counted from 1; unique in a session and in all sessions that continue it.
     geometry : Polygon or MultiPolygon
         In the raster's CRS.
     class_name : str
     predicted_iou, stability_score : float or None
-        Of the model's mask; None where no model scored this geometry.
+        The scores of the model's mask; None if no model scored this geometry.
     area : float
         Square metres; pixels where the raster has no CRS.
     made : str
-        "points", "box", "box and points", "proposal", or "file" for an object of unknown making.
+        How the object was made: "points", "box", "box and points", "proposal", or "file" if that is unknown.
     edited : bool
-        Whether the geometry was drawn anew by hand since.
+        Whether the geometry was replaced by hand.
     complete : bool
-        False where the edge of a window cut the outline that a model gave.
+        False if the edge of a window cut the model's outline.
     """
 
     id: int
@@ -139,24 +139,24 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All of a session that can be undone.
+    """The part of a session that undo and redo change.
 
     Attributes
     ----------
     prompt : Prompt
-        The clicks and the box of the object in the making.
+        The clicks and the box for the next object.
     answer : Suggestion
-        Its live candidates.
+        The candidates for the prompt.
     chosen : int
-        Which of them.
+        The number of the chosen candidate, from 0.
     objects : tuple of Annotation
-        What is accepted, in the order of acceptance.
+        The accepted objects, in the order of acceptance.
     proposals : tuple of Proposal
-        What waits.
+        The polygons that wait to be accepted or rejected.
     selected : int or None
-        The id of an object.
+        The id of the selected object.
     next_id : int
-        Of the next object or proposal.
+        The id of the next object or proposal.
     """
 
     prompt: Prompt = Prompt()
@@ -178,7 +178,7 @@ class State:
         Raises
         ------
         OptionError
-            If there is none with this id.
+            If no object has this id.
         """
         found = next((one for one in self.objects if one.id == id), None)
         if found is None:
@@ -188,16 +188,16 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a state cannot know by itself.
+    """The palette and the functions that `apply` needs in addition to the state.
 
     Attributes
     ----------
     classes : tuple of str
         The palette.
     ask : callable
-        `Prompt` to `Suggestion`.
+        Returns the `Suggestion` of the model for a `Prompt`.
     measure : callable
-        Geometries in the raster's CRS to their areas.
+        Returns the areas of geometries in the raster's CRS.
     """
 
     classes: tuple[str, ...]
@@ -211,14 +211,14 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
     Raises
     ------
     OptionError
-        If the action has nothing to act on.
+        If the candidate, object, proposal or class of the action does not exist.
     SamgeoError
-        If the model cannot be asked.
+        If the model cannot answer.
     """
     match action:
         case AddPoint() | SetBox():
             prompt = Prompt((*state.prompt.marks, action), (*state.prompt.chosen, state.chosen))
-            # What is chosen from the palette is then for the new object, and not for one that was selected before.
+            # The first mark deselects, so that a class chosen next is for the new object and not for the selected one.
             selected = state.selected if state.prompt else None
             return replace(state, prompt=prompt, answer=rules.ask(prompt), chosen=0, selected=selected)
         case Choose(candidate):

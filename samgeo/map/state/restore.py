@@ -1,4 +1,4 @@
-"""Where a session starts: from nothing, or from what an earlier one saved and logged."""
+"""Find the objects with which a session starts: none, or those that an earlier session saved and logged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     Raises
     ------
     OptionError
-        If it is empty, a name is empty, or one comes twice.
+        If the palette is empty, or a name is empty or occurs twice.
     """
     # A mapping would lose its values, and a set has no order.
     is_listed = isinstance(classes, Iterable) and not isinstance(classes, Mapping | Set)
@@ -41,12 +41,12 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_files(log: object, autosave: object, cache: object = None) -> None:
-    """Check, before any work, what files a session is told to keep.
+    """Check the paths of the files of a session, before any work starts.
 
     Raises
     ------
     SamgeoError
-        If one is no path, or cannot be made there.
+        If a value is not a path, or the file cannot be written there.
     """
     for name, path in (("log", log), ("cache", cache)):
         if path is not None and (not isinstance(path, str | os.PathLike) or not os.fspath(path)):
@@ -60,20 +60,20 @@ def check_files(log: object, autosave: object, cache: object = None) -> None:
 def start_from(
     answers: Answers, classes: tuple[str, ...], log: str | os.PathLike[str] | None, store: Autosave | None
 ) -> Opening:
-    """Find out what a session starts from.
+    """Return the start of a session.
 
-    Objects come from the saved file. Where there is none, they come from the last session of the log, which is done again.
-    Where the log tells of a session that went further than the file, what it did since is done to the file's objects.
+    The objects are read from the saved file. If there is no file, the last session of the log is replayed. If the log has
+    actions that were not saved to the file, the changes of these actions are applied to the file's objects.
 
     Parameters
     ----------
     answers : Answers
     classes : tuple of str
-        Those of objects that are not among them are added.
+        The palette. Classes of the objects are added to it.
     log : path, optional
-        It may not be there yet.
+        The log; it need not exist yet.
     store : Autosave, optional
-        Its file may not be there yet.
+        The saved file; it need not exist yet.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def start_from(
 
 
 def _ahead(opening: Opening, recorded: Recorded, since: int, answers: Answers, *, is_all: bool) -> Opening:
-    """Return an opening with what a log's session did after so many actions; with all that it had where there is no file."""
+    """Return an opening with the changes that a log has after ``since`` actions; if there is no file, with all objects."""
     palette = tuple(dict.fromkeys((*recorded.opening.classes, *opening.classes)))
     rules = Rules(palette, answers.ask, answers.measure)
     after = replay(recorded, rules).state
@@ -109,19 +109,19 @@ def _ahead(opening: Opening, recorded: Recorded, since: int, answers: Answers, *
     changes = differences(before.objects, after.objects).values()
     taken = {one.id for one in opening.objects}
     unused = count(max([opening.next_id, after.next_id, *(number + 1 for number in taken)]))
-    # Another session may have given the same id to an object of its own.
+    # Another session may have given the same id to a different object.
     free = [replace(one, id=next(unused)) if one.kind == "added" and one.id in taken else one for one in changes]
     state = with_changes(State(objects=opening.objects), free)
     return replace(opening, objects=state.objects, next_id=next(unused), continues=None)
 
 
 def recorded_at(log: str | os.PathLike[str]) -> Recorded:
-    """Read the last session of a log, and say what was lost of it.
+    """Read the last session of a log, and warn of an incomplete last line.
 
     Warns
     -----
     UserWarning
-        If its last line was half written when the session died.
+        If the last line is incomplete because the session ended while writing it.
     """
     recorded = read_log(log)
     if recorded.torn is not None:
@@ -141,7 +141,7 @@ def _recorded(log: str | os.PathLike[str] | None, run: dict[str, Any]) -> Record
 
 
 def _unsaved(recorded: Recorded, note: Mapping[str, Any] | None) -> int | None:
-    """Return after how many actions of a log's last session the file was saved, None if it has all that changed objects."""
+    """Return how many actions of the log's last session the file contains; None if no action with changes is missing."""
     if note is None:
         return None
     saved = note.get("saved", {note["session"]: note["actions"]})

@@ -1,4 +1,4 @@
 """The controls of the map, and what gestures and keys mean.
 
-Gestures of the browser enter; actions of the session and messages leave.
+The package turns mouse gestures and keys of the browser into actions of the session, and shows messages.
 """

@@ -1,4 +1,4 @@
-"""The part of the map that runs in the browser: keys, rows of the table, the right button's menu, how fine the screen is."""
+"""The part of the map that runs in the browser: keys, clicks on table rows, the right-click menu, the pixel ratio."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def library(name: str, *, extra: str = "map") -> Any:
     Raises
     ------
     OptionError
-        If it is not installed.
+        If the library is not installed.
     """
     from importlib import import_module
 
@@ -164,16 +164,16 @@ def make_front(
     on_screen: Callable[[float], None],
     on_left: Callable[[], None],
 ) -> Any:
-    """Make the widget without a face that listens in the browser, inside the element of class ``samgeo-map`` around it.
+    """Make the invisible widget that listens to events in the surrounding element of class ``samgeo-map``.
 
     Parameters
     ----------
     on_key : callable
-        Gets what a key stands for, see `KEYS`.
+        Called with the name of the action of a key, see `KEYS`.
     on_row : callable
-        Gets the id of the object whose row was clicked.
+        Called with the id of the object whose row was clicked.
     on_screen : callable
-        Gets how many pixels of the screen make a side of one of the page's.
+        Called with the number of screen pixels along a side of a page pixel.
     on_left : callable
         Called when the mouse leaves a shape.
     """

@@ -1,4 +1,4 @@
-"""What an analyst means by a gesture on the map, done in the session."""
+"""Apply the gestures of an analyst on the map to the session."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ EDGE_POINTS = 17
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """Acts on a session at places on the map.
+    """Turns gestures at map positions into actions of a session.
 
     Attributes
     ----------
     session : Session
     place : MapPlacement
-        Of its raster.
+        The position of its raster on the map.
     """
 
     session: Session
     place: MapPlacement
 
     def do(self, gesture: Point | Box | Pick | Outline, class_name: str) -> None:
-        """Do what a gesture means.
+        """Do the action of a gesture.
 
         Parameters
         ----------
         gesture : Point, Box, Pick or Outline
         class_name : str
-            For what is accepted by it.
+            The class of objects that the gesture accepts.
 
         Raises
         ------
         SamgeoError
-            If it cannot be done.
+            If the action cannot be done.
         """
         match gesture:
             case Point(at, label):
@@ -60,12 +60,12 @@ class Hand:
                 self._outline(track, kind)
 
     def accept_from(self, score: float, class_name: str) -> None:
-        """Accept the proposals with this score or a higher one; and, where the score is 0, those without one.
+        """Accept the proposals with this score or a higher one. A score of 0 also accepts proposals without a score.
 
         Raises
         ------
         OptionError
-            If there is none.
+            If there is no such proposal.
         """
         confident = [one.id for one in self.session.state.proposals if (one.predicted_iou or 0.0) >= score]
         if not confident:
@@ -73,24 +73,24 @@ class Hand:
         self.session.accept_proposals(confident, class_name)
 
     def proposal_at(self, at: LatLng) -> int | None:
-        """Return the id of the smallest proposal under a place, or None."""
+        """Return the id of the smallest proposal at a position, or None."""
         proposals = self.session.state.proposals
         (place,) = georeference(np.array([shapely.Point(self._pixels(at))]), self.place.geobox.affine)
         under = np.flatnonzero(shapely.covers([one.geometry for one in proposals], place)) if proposals else ()
         return min((proposals[number] for number in under), key=lambda one: one.area).id if len(under) else None
 
     def area_px(self, view: View) -> shapely.Geometry:
-        """Return what is in view of the raster, in its pixels.
+        """Return the part of the raster that is in view, in raster pixels.
 
         Raises
         ------
         OptionError
-            If that is nothing.
+            If no part of the raster is in view.
         """
         along = np.linspace(0, 1, EDGE_POINTS)
         x = np.concatenate([along, np.ones(EDGE_POINTS), along[::-1], np.zeros(EDGE_POINTS)])
         y = np.concatenate([np.zeros(EDGE_POINTS), along, np.ones(EDGE_POINTS), along[::-1]])
-        # A view may be larger than the raster's CRS is sure of.
+        # A view may be larger than the area in which the raster's CRS is valid.
         south, west, north, east = self.place.bounds
         low = max(view.south, south), max(view.west, west)
         high = min(view.north, north), min(view.east, east)
@@ -130,7 +130,7 @@ class Hand:
         self.session.edit(state.selected, after)
 
     def _drawn(self, track: tuple[LatLng, ...]) -> shapely.Geometry:
-        """Return in raster pixels what was drawn: its edges are straight on the screen, which shows Web Mercator."""
+        """Return a drawn outline in raster pixels. Its edges are straight on the screen, which shows Web Mercator."""
         if self.place.px_per_degree is not None:
             return shapely.Polygon([self._pixels(at) for at in track])
         on_screen = np.array([shapely.Polygon(self.place.to_plane(np.array(track)))], dtype=object)
@@ -148,7 +148,7 @@ class Hand:
 
 
 def _polygons(geometry: shapely.Geometry) -> shapely.Geometry:
-    """Leave lines and points out."""
+    """Return the polygons of a geometry, without lines and points."""
     parts = shapely.get_parts(shapely.get_parts(geometry))
     kept = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON].tolist()
     return kept[0] if len(kept) == 1 else shapely.MultiPolygon(kept)

@@ -1,4 +1,4 @@
-"""Work beside the callbacks of a widget: of what comes while it is busy, only the last is done."""
+"""A background worker for widget callbacks. Of the jobs that arrive while it is busy, it does only the last one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Job = TypeVar("Job")
 
 _NOTHING = object()
 
-# Each thread opens files for itself: one that would end at once would open them for every picture.
+# Each thread opens its own files. A thread that ended at once would open them again for every picture.
 IDLE_S = 60.0
 
 
 class Latest(Generic[Job]):
-    """Does the job that came last, in a thread of its own, which ends when there has been none for a while.
+    """Does the latest job in a background thread. The thread ends after some time without a job.
 
     Parameters
     ----------
     do : callable
-        Gets the job. What it raises goes to `threading.excepthook`.
+        Called with the job. Its exceptions go to `threading.excepthook`.
     settle_s : float
-        Seconds to wait for a newer job before each.
+        Seconds to wait for a newer job before each job starts.
     """
 
     def __init__(self, do: Callable[[Job], None], settle_s: float = 0.0) -> None:
@@ -37,7 +37,7 @@ class Latest(Generic[Job]):
         self._running = False
 
     def put(self, job: Job) -> None:
-        """Have a job done instead of the one that waits, if one does."""
+        """Add a job. It replaces a job that is still waiting."""
         with self._lock:
             self._next = job
             self._busy = True
@@ -45,7 +45,7 @@ class Latest(Generic[Job]):
             self._lock.notify_all()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing is left to do; return whether that came before the timeout."""
+        """Wait until no job is left; return False if the timeout came first."""
         with self._lock:
             return self._lock.wait_for(lambda: not self._busy, timeout_s)
 
@@ -71,7 +71,7 @@ class Latest(Generic[Job]):
                             self._start()
 
     def _take(self) -> Job | object:
-        """Return the next job, when it has settled; nothing where none came for long."""
+        """Return the next job after the settling time, or a marker for none after a long time without a job."""
         while True:
             with self._lock:
                 if not self._lock.wait_for(lambda: self._next is not _NOTHING, IDLE_S):

@@ -1,4 +1,4 @@
-"""What an action led to, in a line for a person."""
+"""Messages for the status line about the results of actions."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def describe(class_name: str | None, one: Offer | Proposal | Annotation, unit: s
 
 
 def tell_of(now: Snapshot, unit: str) -> str:
-    """Return what a session came to with its last action.
+    """Return a line about the result of the last action of a session.
 
     Parameters
     ----------
     now : Snapshot
     unit : str
-        Of areas.
+        The unit of areas.
     """
     said = _said(now, unit) or START
     return said if now.merge is None else f"{said}; {_merged(now.merge)}"
@@ -95,7 +95,7 @@ def _proposed(action: Propose, waiting: int) -> str:
 
 
 def _merged(merge: Merge) -> str:
-    """Return what another program or session did to the saved file."""
+    """Return a line about the changes of another program or session in the saved file."""
     kinds = Counter("changed" if change.kind == "restored" else change.kind for change in merge.changes)
     parts = [f"{kinds[kind]} {kind}" for kind in ("added", "changed", "removed") if kinds[kind]]
     waiting = sum(change.wait for change in merge.changes)

@@ -50,7 +50,7 @@ def hex_color(color: RGB) -> str:
 
 
 class Panel:
-    """The controls, and what they show of a session.
+    """The controls of the map. They show the state of a session.
 
     Parameters
     ----------
@@ -61,14 +61,14 @@ class Panel:
     area_unit : str
         "m²" or "px".
     path : str
-        Where to export to, at first.
+        The first value of the export path.
     act : callable
-        Gets the name of what is asked for: "accept", "mode-box", "class-2", "candidate-0" and so on.
+        Called with the name of an action: "accept", "mode-box", "class-2", "candidate-0" and so on.
 
     Attributes
     ----------
     buttons : dict of str to Button
-        By the same names; each has the CSS class ``samgeo-<name>``.
+        The buttons by the same names; each has the CSS class ``samgeo-<name>``.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Panel:
         self.show_progress(0, 0)
 
     def show(self, now: Snapshot, before: State | None) -> None:
-        """Show a session; what has not changed since is left alone."""
+        """Show a session. Only the controls whose content changed are updated."""
         state = now.state
         self._enable("undo", now.can_undo)
         self._enable("redo", now.can_redo)
@@ -121,7 +121,7 @@ class Panel:
             self.palette.children = (*self.palette.children, *map(self._class_button, range(before, len(classes))))
 
     def show_mode(self, mode: str) -> None:
-        """Mark the mode that is on."""
+        """Mark the active mode."""
         for one in MODES:
             self.buttons[f"mode-{one}"].button_style = "info" if one == mode else ""
 
@@ -132,18 +132,18 @@ class Panel:
             (button.add_class if number == active else button.remove_class)("samgeo-active")
 
     def tell(self, text: str, *, is_error: bool = False) -> None:
-        """Put a line in the status."""
+        """Show a message in the status line."""
         (self.status.add_class if is_error else self.status.remove_class)("samgeo-error")
         self.status.value = text
 
     def tell_hovered(self, text: str) -> None:
-        """Say in the corner of the map what the mouse is over."""
+        """Show in the corner of the map a description of the shape under the mouse."""
         if text:
             self.hover.value = text
         self.hover.layout.display = None if text else "none"
 
     def show_progress(self, done: int, total: int) -> None:
-        """Show how far the work on what is in view is; a total of 0 says that there is none."""
+        """Show the progress of segmenting the view; a total of 0 means that no work is in progress."""
         with self.progress.hold_sync():
             self.progress.max = max(total, 1)
             self.progress.value = done

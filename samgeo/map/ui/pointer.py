@@ -1,4 +1,4 @@
-"""What the mouse does on a map, as a front end tells it, to what the analyst means by it."""
+"""Turn the mouse events of a front end into gestures of the analyst."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A click on something that is there already; ``other`` with the right button."""
+    """A click on an existing object or proposal. ``other`` is True for the right button."""
 
     at: LatLng
     other: bool
@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """An area that was drawn around, to add ("add") or to cut away ("cut")."""
+    """The outline of an area that is added to an object ("add") or cut from it ("cut")."""
 
     track: tuple[LatLng, ...]
     kind: str
@@ -47,7 +47,7 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A box or an outline in the making; nothing where it was given up."""
+    """A box or an outline that is being drawn. The track is empty if the drawing was cancelled."""
 
     track: tuple[LatLng, ...]
     kind: str
@@ -60,8 +60,8 @@ Gesture = Point | Pick | Box | Outline | Draft
 class Pointer:
     """The mouse over a map.
 
-    Front ends tell no button: a right click is a ``contextmenu``, and the ``mousedown`` before it looks like any other.
-    Releasing the button after a drag is followed by a ``click``, which means nothing where dragging does.
+    Front ends do not send the mouse button: a right click is a ``contextmenu`` event, and the ``mousedown`` before it is the
+    same as for the left button. A ``click`` event follows the end of a drag; it is ignored in modes with dragging.
 
     Attributes
     ----------
@@ -74,21 +74,21 @@ class Pointer:
 
     @property
     def drags(self) -> bool:
-        """Whether dragging draws in this mode, and does not move the map."""
+        """Whether dragging draws in this mode, instead of moving the map."""
         return self.mode in DRAGGED
 
     def give_up(self) -> Draft:
-        """Forget what is being drawn."""
+        """Cancel the current drawing."""
         self._track = []
         return Draft((), self.mode)
 
     def handle(self, event: str, at: LatLng) -> Gesture | None:
-        """Take an event of the front end; return what it means, if anything.
+        """Return the gesture of an event of the front end, or None.
 
         Parameters
         ----------
         event : str
-            "click", "contextmenu", "mousedown", "mousemove", "mouseup"; others mean nothing.
+            "click", "contextmenu", "mousedown", "mousemove", "mouseup"; other events are ignored.
         at : (float, float)
             Latitude and longitude.
         """

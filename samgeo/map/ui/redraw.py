@@ -1,4 +1,4 @@
-"""What a session looks like on the map: the panel and the layers follow it, from whatever thread it is acted on."""
+"""Draw a session on the map. The panel and the layers follow its state, whichever thread changes it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Drawing:
     ----------
     session : Session
     place : MapPlacement
-        Of its raster.
+        The position of its raster on the map.
     leaflet : Map
-        Of ipyleaflet.
+        The ipyleaflet map.
     act : callable
-        Gets what buttons stand for.
+        Called with the name of a button's action.
     tiles : Layer or None
-        Of ipyleaflet, where it shows the raster.
+        The ipyleaflet layer that shows the raster, if a tile server draws it.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Drawing:
         leaflet.add(library("ipyleaflet").WidgetControl(widget=self.panel.hover, position="bottomleft"))
 
     def around(self, front: Any, height: int) -> Any:
-        """Return the widget that holds all of it."""
+        """Return the widget that contains the map, the panel, the status line and the front end."""
         widgets = library("ipywidgets")
         both = widgets.HBox([self._leaflet, self.panel.box], layout={"height": f"{height}px"})
         widget = widgets.VBox([both, self.panel.status, front])
@@ -71,7 +71,7 @@ class Drawing:
         return widget
 
     def show(self, now: Snapshot) -> None:
-        """Draw a session; what the analyst waits for comes first."""
+        """Draw a session. The candidate comes first, because the analyst waits for it."""
         with self._lock:
             state, before = now.state, self._drawn
             self._show_classes()
@@ -98,40 +98,40 @@ class Drawing:
             self.panel.show_classes(classes, colors)
 
     def show_view(self, view: View) -> None:
-        """Draw what is in view of the raster."""
+        """Draw the part of the raster that is in view."""
         with self.told():
             picture = draw(self._session.predictor.raster, self._place, view)
             if picture is not None:
                 self.pictures.show(picture)
 
     def show_progress(self, done: int, total: int) -> None:
-        """Show how far the work on what is in view is; a total of 0 says that there is none."""
+        """Show the progress of segmenting the view; a total of 0 means that no work is in progress."""
         with self._lock:
             self.panel.show_progress(done, total)
 
     def tell(self, text: str, *, is_error: bool = False) -> None:
-        """Put a line in the status."""
+        """Show a message in the status line."""
         with self._lock:
             self.panel.tell(text, is_error=is_error)
 
     def tell_of(self, now: Snapshot) -> None:
-        """Put a line about what an action led to in the status."""
+        """Show in the status line a message about the result of an action."""
         self.tell(tell_of(now, self._unit))
 
     def tell_instead_of(self, text: str) -> None:
-        """Tell of the session, where the status still says something else."""
+        """Replace ``text`` by a message about the session, if the status line still shows it."""
         with self._lock:
             if self.panel.status.value == text:
                 self.panel.tell(tell_of(self._session.snapshot, self._unit))
 
     def guarded(self, do: Callable[[], object]) -> None:
-        """Do something, as in `told`."""
+        """Call a function within `told`."""
         with self.told():
             do()
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Say in the status line what goes wrong within; what nobody foresaw is raised all the same."""
+        """Show errors of the block in the status line. Errors that are not a `SamgeoError` are also raised."""
         try:
             yield
         except SamgeoError as error:
@@ -141,7 +141,7 @@ class Drawing:
             raise
 
     def leave(self) -> None:
-        """Say of no shape any more what it is: the mouse has left it."""
+        """Clear the description of a shape after the mouse has left it."""
         with self._lock:
             self.panel.tell_hovered("")
 

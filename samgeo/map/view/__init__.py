@@ -1,4 +1,1 @@
-"""What the map shows of a raster and its objects.
-
-The part in view enters; pictures and layers in the map's projection leave.
-"""
+"""The view of the map: pictures of the raster, and layers of its objects, in the map's projection."""

@@ -1,4 +1,4 @@
-"""The layers of the map: pictures of the raster, what is offered, what is accepted, what waits. Only what changed is sent."""
+"""The layers of the map: raster pictures, candidates, objects and proposals. Only changes are sent to the browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samgeo.map.view.viewport import ViewPicture, encode
 
 __all__ = ["Pictures", "Polygons", "Sketch"]
 
-# Shapes that travel together: after a change the others of its layer are sent again.
+# Number of shapes in a layer. After a change of one shape, all shapes of its layer are sent again.
 CHUNK = 16
 
 HOVER = {"weight": 4, "fillOpacity": 0.35}
@@ -33,19 +33,19 @@ def collection(features: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def feature(geometry: Mapping[str, Any], style: Mapping[str, Any], **properties: Any) -> dict[str, Any]:
-    """Return a feature with the style that Leaflet draws it in."""
+    """Return a GeoJSON feature with its style for Leaflet."""
     return {"type": "Feature", "geometry": geometry, "properties": {"style": style, **properties}}
 
 
 class Pictures:
-    """Pictures of the raster: the first one stays under the last two, so that moving never shows nothing.
+    """Pictures of the raster. The first stays under the last two, so that the map is never empty while it moves.
 
     Parameters
     ----------
     leaflet : Map
         Of ipyleaflet.
     below : Layer or None
-        Of ipyleaflet, to lie under them.
+        An ipyleaflet layer that is drawn under the pictures.
     """
 
     def __init__(self, leaflet: Any, below: Any = None) -> None:
@@ -62,7 +62,7 @@ class Pictures:
         return layers
 
     def show(self, picture: ViewPicture) -> None:
-        """Show a picture above the others; of those, the first and the last stay."""
+        """Show a picture above the others. Of these only the first and the last stay."""
         layer = self._library.ImageOverlay(url=encode(picture.image), bounds=picture.bounds)
         before = self.shown
         kept = before if len(before) < 3 else (before[0], before[-1])
@@ -72,7 +72,7 @@ class Pictures:
 
 
 class Polygons:
-    """Shapes with ids, such as what is accepted, in layers of a few each.
+    """Shapes with ids, such as objects or proposals, in layers of up to 16 shapes each.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ class Polygons:
         Of ipyleaflet.
     place : MapPlacement
     style : callable
-        A shape, and whether it is selected, to Leaflet's style.
+        Returns the Leaflet style of a shape, given the shape and whether it is selected.
     hovered : callable
-        Gets the id of a shape when the mouse comes over it.
+        Called with the id of a shape when the mouse enters it.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Polygons:
 
     @property
     def features(self) -> list[dict[str, Any]]:
-        """What is shown, as GeoJSON."""
+        """The shapes on the map, as GeoJSON features."""
         return [one for layer in self._group.layers for one in layer.data["features"]]
 
     def show(self, shapes: Sequence[Annotation] | Sequence[Proposal], selected: int | None = None) -> None:
@@ -134,7 +134,7 @@ class Polygons:
 
 
 class Sketch:
-    """What is in the making: the chosen candidate, the clicks, the box, and what the mouse is drawing.
+    """The unfinished object: the chosen candidate, the clicks, the box, and the line that the mouse is drawing.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class Sketch:
         self._place = place
         made = [library("ipyleaflet").GeoJSON(data=collection(())) for _ in range(2)]
         self._preview, self._draft = made
-        # Circles, where Leaflet would put pins, which take clicks.
+        # Clicks are circles, because the pins that Leaflet draws by default would catch further clicks.
         self._marks = library("ipyleaflet").GeoJSON(data=collection(()), point_style={"radius": MARK_PX})
         for layer in (self._preview, self._marks, self._draft):
             leaflet.add(layer)
@@ -166,7 +166,7 @@ class Sketch:
 
     @property
     def draft(self) -> list[dict[str, Any]]:
-        """What the mouse is drawing, as GeoJSON."""
+        """The box or line that the mouse is drawing, as GeoJSON."""
         features: list[dict[str, Any]] = self._draft.data["features"]
         return features
 
@@ -185,7 +185,7 @@ class Sketch:
         self._marks.data = collection(features)
 
     def show_draft(self, track: Sequence[LatLng], kind: str) -> None:
-        """Show what the mouse is drawing: a box between two corners, or a line."""
+        """Show the box or line that the mouse is drawing."""
         line: Sequence[LatLng] = track
         if kind == "box" and len(track) == 2:
             (lat, lng), (other_lat, other_lng) = track

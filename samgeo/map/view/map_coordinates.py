@@ -1,4 +1,4 @@
-"""Between a raster and a map on the screen: latitudes and longitudes of what is drawn, and raster pixels of what is clicked."""
+"""Convert coordinates between a raster and the map: raster pixels, latitudes and longitudes, and the screen's plane."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MERCATOR_LIMIT = 85.05
 WGS84 = "EPSG:4326"
 EDGE_POINTS = 33
 
-# Without a CRS a raster spans at most this much of the map's own degrees: front ends are only sure of those of the globe.
+# A raster without a CRS covers at most this many of the map's degrees, because front ends only support the globe's range.
 SPAN = 64.0
 
 ROUND_PX = 16
@@ -33,18 +33,18 @@ ROUND_PX = 16
 
 @dataclass(frozen=True, slots=True)
 class MapPlacement:
-    """Where a raster lies on a map.
+    """The position of a raster on the map.
 
-    A raster with a CRS lies on the globe, which is drawn in Web Mercator. One without, or one that Web Mercator cannot show (at
-    the poles, over the 180th meridian), lies in a plane of its own, pixels north up, whose "degrees" are ``px_per_degree``
-    pixels.
+    A raster with a CRS is shown on the globe in Web Mercator. A raster without a CRS is shown in a plane of its own, with its
+    rows running down; one "degree" of the plane is ``px_per_degree`` pixels. The same holds for a raster that Web Mercator
+    cannot show, at the poles or across the 180th meridian.
 
     Attributes
     ----------
     geobox : GeoBox
-        Of the raster.
+        The grid of the raster.
     px_per_degree : float or None
-        None on the globe.
+        Raster pixels per degree of the plane; None on the globe.
     """
 
     geobox: GeoBox
@@ -52,43 +52,43 @@ class MapPlacement:
 
     @classmethod
     def of(cls, geobox: GeoBox) -> MapPlacement:
-        """Find the place for a raster."""
+        """Return the position for a raster."""
         if geobox.crs is not None and _fits_mercator(geobox):
             return cls(geobox, None)
         return cls(geobox, 2.0 ** math.ceil(math.log2(max(*geobox.shape, SPAN) / SPAN)))
 
     @property
     def crs(self) -> str:
-        """What `to_xy` gives, as prompts take it: "EPSG:4326", or "pixels"."""
+        """The CRS of the coordinates that `to_xy` returns, for prompts: "EPSG:4326" or "pixels"."""
         return WGS84 if self.px_per_degree is None else PIXELS
 
     def to_xy(self, lat: float, lng: float) -> tuple[float, float]:
-        """Take a place on the map to x and y in `crs`."""
+        """Convert a position on the map to x and y in `crs`."""
         if self.px_per_degree is None:
             return lng, lat
         return lng * self.px_per_degree, -lat * self.px_per_degree
 
     def to_pixels(self, latlng: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take places on the map, shape (..., 2), to raster pixels; NaN for what has no place in the raster's CRS."""
+        """Convert map positions, shape (..., 2), to raster pixels; NaN for positions outside the range of the raster's CRS."""
         if self.px_per_degree is None:
             return inward_to(self.geobox, WGS84)(latlng[..., ::-1])
         return np.stack([latlng[..., 1], -latlng[..., 0]], axis=-1) * self.px_per_degree
 
     def from_pixels(self, xy_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take raster pixels, shape (..., 2), to latitudes and longitudes."""
+        """Convert raster pixels, shape (..., 2), to latitudes and longitudes."""
         if self.px_per_degree is None:
             return from_pixels(xy_px, self.geobox, WGS84)[..., ::-1]
         return np.stack([-xy_px[..., 1], xy_px[..., 0]], axis=-1) / self.px_per_degree
 
     def to_plane(self, latlng: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take places on the map, shape (..., 2), to the plane that the screen shows: x right, y up, the same unit in both."""
+        """Convert map positions, shape (..., 2), to the plane of the screen: x right, y up, with the same unit in both."""
         if self.px_per_degree is not None:
             return np.asarray(latlng[..., ::-1])
         lat, lng = np.radians(latlng[..., 0]), np.radians(latlng[..., 1])
         return np.stack([lng, np.arctanh(np.sin(lat))], axis=-1) * RADIUS_M
 
     def from_plane(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take the plane of the screen to latitudes and longitudes."""
+        """Convert coordinates in the plane of the screen to latitudes and longitudes."""
         if self.px_per_degree is not None:
             return np.asarray(xy[..., ::-1])
         lat, lng = np.arcsin(np.tanh(xy[..., 1] / RADIUS_M)), xy[..., 0] / RADIUS_M
@@ -102,7 +102,7 @@ class MapPlacement:
         return south, west, north, east
 
     def to_geojson(self, geometry: shapely.Geometry) -> dict[str, Any]:
-        """Give a geometry in the raster's CRS as GeoJSON for the map, rounded to a small part of a pixel."""
+        """Return a geometry in the raster's CRS as GeoJSON for the map, rounded to a small part of a pixel."""
         inverse = np.array((~self.geobox.affine)[:6]).reshape(2, 3)
         decimals = self._decimals
 
@@ -134,7 +134,7 @@ def _outline_px(geobox: GeoBox) -> NDArray[np.float64]:
 
 
 def _fits_mercator(geobox: GeoBox) -> bool:
-    """Whether all of a raster is on the globe, away from the poles, and in one piece."""
+    """Whether the whole raster has latitudes and longitudes, away from the poles, and does not cross the 180th meridian."""
     height, width = geobox.shape
     along = np.linspace(0, 1, EDGE_POINTS)
     x, y = np.meshgrid(along * width, along * height)

@@ -1,4 +1,4 @@
-"""The part of the map that pans and zooms: made for a raster, and what it has in view."""
+"""Create the ipyleaflet map for a raster, and read the view that it shows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from samgeo.map.view.viewport import MAX_SIDE, View
 
 __all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "whole"]
 
-# What is assumed until the browser says how large the map is there.
+# The assumed width of the map until the browser reports its size.
 WIDTH_PX = 900
 SIDE_PX = 1024
 
-CLOSEST = 32  # screen pixels a raster pixel
+CLOSEST = 32  # screen pixels per raster pixel
 OUTER_ZOOMS = 3
 ZOOM_STEP = 0.25
 
@@ -28,7 +28,7 @@ TILE_M = 2 * math.pi * RADIUS_M / 256
 
 
 def check_basemap(basemap: object) -> None:
-    """Refuse what ipyleaflet cannot draw under a raster.
+    """Check that ipyleaflet can draw a basemap under a raster.
 
     Raises
     ------
@@ -42,19 +42,19 @@ def check_basemap(basemap: object) -> None:
 
 
 def make_leaflet(place: MapPlacement, basemap: Any, height: int) -> Any:
-    """Make a map of ipyleaflet that shows where a raster lies.
+    """Create an ipyleaflet map at the position of a raster.
 
     Parameters
     ----------
     place : MapPlacement
     basemap : TileLayer or basemap of ipyleaflet, or None
     height : int
-        Pixels, which the map fills.
+        Height of the map in pixels.
 
     Raises
     ------
     OptionError
-        If there is a basemap and the raster has no place on the globe.
+        If a basemap is given and the raster has no position on the globe.
     """
     ipyleaflet = library("ipyleaflet")
     if basemap is not None and place.px_per_degree is not None:
@@ -63,7 +63,7 @@ def make_leaflet(place: MapPlacement, basemap: Any, height: int) -> Any:
     center, zoom = fit(place, WIDTH_PX, height)
     rows, columns = place.geobox.shape
     leaflet = ipyleaflet.Map(
-        layers=() if tiles is None else (tiles,),  # without this ipyleaflet asks the network for tiles
+        layers=() if tiles is None else (tiles,),  # without this ipyleaflet loads tiles from the network
         crs=ipyleaflet.projections.EPSG3857 if place.px_per_degree is None else ipyleaflet.projections.Simple,
         center=center,
         zoom=zoom,
@@ -81,7 +81,7 @@ def make_leaflet(place: MapPlacement, basemap: Any, height: int) -> Any:
 
 
 def fit(place: MapPlacement, width: float, height: float) -> tuple[tuple[float, float], float]:
-    """Return the centre and the zoom that show all of a raster in so many screen pixels."""
+    """Return the centre and the zoom that show a whole raster in a map of ``width`` times ``height`` screen pixels."""
     south, west, north, east = place.bounds
     corners = place.to_plane(np.array([[south, west], [north, east]]))
     across, up = (corners[1] - corners[0]).tolist()
@@ -92,7 +92,7 @@ def fit(place: MapPlacement, width: float, height: float) -> tuple[tuple[float, 
 
 
 def in_view(leaflet: Any) -> View | None:
-    """Return what a map shows; None before the browser has said so."""
+    """Return the view of a map; None before the browser has reported it."""
     if not leaflet.pixel_bounds or not leaflet.bounds:
         return None
     ((left, top), (right, bottom)), ((south, west), (north, east)) = leaflet.pixel_bounds, leaflet.bounds
@@ -103,7 +103,7 @@ def in_view(leaflet: Any) -> View | None:
 
 
 def whole(place: MapPlacement) -> View:
-    """Return a view of all of a raster, for when nothing is known of the screen."""
+    """Return a view of a whole raster, for use before the size of the screen is known."""
     south, west, north, east = place.bounds
     corners = place.to_plane(np.array([[south, west], [north, east]]))
     across, up = (corners[1] - corners[0]).tolist()

@@ -25,7 +25,7 @@ INSTEAD = 'leave tiles="kernel", which shows any raster.'
 
 
 def check_tiles(tiles: str, raster: Raster, place: MapPlacement) -> None:
-    """Refuse what cannot draw a raster.
+    """Check that a kind of tiles can draw a raster.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def check_tiles(tiles: str, raster: Raster, place: MapPlacement) -> None:
     Raises
     ------
     OptionError
-        If it is another name, the server is not installed, or it cannot show this raster as the model sees it.
+        If the name is unknown, the server is not installed, or it cannot show this raster as the model sees it.
     """
     if tiles not in TILES:
         raise OptionError(f"tiles is {tiles!r}; give {' or '.join(repr(one) for one in TILES)}.")
@@ -51,12 +51,12 @@ def check_tiles(tiles: str, raster: Raster, place: MapPlacement) -> None:
 
 
 def tile_layer(raster: Raster) -> Any:
-    """Start the server, if it does not run yet, and make a layer of ipyleaflet that shows what it serves of a raster.
+    """Start the tile server if it does not run yet, and return an ipyleaflet layer with its tiles of a raster.
 
     Parameters
     ----------
     raster : Raster
-        One that `check_tiles` lets pass. Its bands, stretch and nodata are those of the tiles.
+        A raster that `check_tiles` accepts. The tiles have its bands, stretch and nodata.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _file(raster: Raster) -> str | None:
 
 
 def _style(raster: Raster) -> dict[str, Any]:
-    """Return bands, stretch and nodata as the server takes them."""
+    """Return bands, stretch and nodata as parameters of the server."""
     if raster.source.palette is not None:
         return {}
     bands = list(raster.bands[:1] if len(set(raster.bands)) == 1 else raster.bands)

@@ -1,4 +1,4 @@
-"""The part of a raster that is in view, as a picture for a map: read from overviews, warped to the screen's pixels."""
+"""Draw the part of a raster that is in view: read it from overviews and warp it to the pixels of the screen."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["View", "ViewPicture", "draw", "encode"]
 
-# Between nodes so many screen pixels apart the way from the screen to the raster is taken for bilinear.
+# Coordinates are transformed exactly at nodes this many screen pixels apart, and bilinearly between them.
 STEP_PX = 32
 
-# From so many screen pixels a raster pixel, its edges are shown sharp.
+# From this many screen pixels per raster pixel, the edges of raster pixels are drawn sharp.
 SHARP = 2.0
 
 # A view that would have to read more raster pixels than this, because there are no overviews, is not drawn.
 READ_LIMIT = 2**28
 MAX_SIDE = 4096
 
-# So many pixels are drawn at most, that of a large screen, however fine it is.
+# The largest number of pixels of a picture, about that of a large screen.
 MAX_PIXELS = 2**23
 
 JPEG_QUALITY, WEBP_QUALITY = 85, 80
@@ -39,7 +39,7 @@ JPEG_QUALITY, WEBP_QUALITY = 85, 80
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a screen shows of a map.
+    """The part of a map that is on the screen.
 
     Attributes
     ----------
@@ -48,12 +48,12 @@ class View:
     width, height : int
         Screen pixels, 1 to 4096.
     ratio : float, default 1
-        How many of these make a side of a pixel of the page, on whose pixels browsers lay pictures.
+        Number of screen pixels along a side of a page pixel. Browsers align pictures with page pixels.
 
     Raises
     ------
     OptionError
-        If it is empty or too large.
+        If the view is empty or too large.
     """
 
     south: float
@@ -71,13 +71,14 @@ class View:
             raise OptionError(f"{self} is larger than a screen; give at most {MAX_SIDE} pixels a side.")
 
     def holds(self, south: float, west: float, north: float, east: float) -> bool:
-        """Whether it shows all between these."""
+        """Whether the view contains the box between these latitudes and longitudes."""
         return self.south <= south and self.west <= west and self.north >= north and self.east >= east
 
     def on_screen(self, ratio: float) -> View:
-        """Return the same view in pixels of a screen of which ``ratio`` make a side of one of the page's.
+        """Return the same view in screen pixels, of which ``ratio`` make a side of a page pixel.
 
-        It has at most 4096 pixels a side, and 8 million in all: past that, one of the picture's is more than one of the screen.
+        The view has at most 4096 pixels a side and 8 million in all. On larger screens a pixel of the picture covers more than
+        one screen pixel.
         """
         most = min(MAX_SIDE / max(self.width, self.height), math.sqrt(MAX_PIXELS / (self.width * self.height)))
         finer = min(ratio, max(most, 1.0))
@@ -87,14 +88,14 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ViewPicture:
-    """A picture and where it lies.
+    """A picture and its position on the map.
 
     Attributes
     ----------
     image : PIL.Image.Image
-        RGBA; transparent where there are no data.
+        RGBA; transparent for pixels without data.
     south, west, north, east : float
-        Degrees, of its outer edges.
+        The outer edges of the picture in degrees.
     """
 
     image: Image.Image
@@ -105,12 +106,12 @@ class ViewPicture:
 
     @property
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """South west and north east, as Leaflet takes them."""
+        """The south-west and north-east corners, in the order that Leaflet expects."""
         return (self.south, self.west), (self.north, self.east)
 
 
 def draw(raster: Raster, place: MapPlacement, view: View) -> ViewPicture | None:
-    """Draw what is in view of a raster, a pixel of the picture for a pixel of the screen.
+    """Draw the part of a raster that is in view, with one pixel of the picture per screen pixel.
 
     Parameters
     ----------
@@ -122,12 +123,12 @@ def draw(raster: Raster, place: MapPlacement, view: View) -> ViewPicture | None:
     Returns
     -------
     ViewPicture or None
-        Cut to the raster; None where the view shows nothing of it.
+        The picture, cut to the raster; None if no part of the raster is in view.
 
     Raises
     ------
     RasterError
-        If it cannot be read, or only by reading too much because there are no overviews.
+        If the raster cannot be read, or has no overviews and too many pixels would have to be read.
     """
     corners = place.to_plane(np.array([[view.south, view.west], [view.north, view.east]]))
     (left, bottom), (right, top) = corners.tolist()
@@ -139,7 +140,7 @@ def draw(raster: Raster, place: MapPlacement, view: View) -> ViewPicture | None:
     y0, y1 = _whole((top - raster_top) / unit[1], (top - raster_bottom) / unit[1], view.height, view.ratio)
     if x0 >= x1 or y0 >= y1:
         return None
-    # Rows of the screen go down, the plane goes up.
+    # Rows of the screen count downwards, and y of the plane upwards.
     columns, rows = _nodes(x0, x1), _nodes(y0, y1)
     x, y = np.meshgrid(left + columns * unit[0], top - rows * unit[1])
     nodes_px = place.to_pixels(place.from_plane(np.stack([x, y], axis=-1)))
@@ -151,7 +152,7 @@ def draw(raster: Raster, place: MapPlacement, view: View) -> ViewPicture | None:
 
 
 def encode(image: Image.Image) -> str:
-    """Encode a picture as a data URL: JPEG where it is opaque, WebP where it is not."""
+    """Encode a picture as a data URL: as JPEG if it is opaque, and as WebP otherwise."""
     stream = io.BytesIO()
     if image.getchannel("A").getextrema()[0] == 255:
         kind = "jpeg"
@@ -175,7 +176,7 @@ def _nodes(low: int, high: int) -> NDArray[np.float64]:
 def _warp(
     raster: Raster, nodes_px: NDArray[np.float64], columns: NDArray[np.float64], rows: NDArray[np.float64]
 ) -> Image.Image | None:
-    """Draw a picture whose nodes, at these columns and rows, lie at these pixels of the raster."""
+    """Draw a picture from the raster coordinates of its nodes, which are at the given columns and rows."""
     height, width = raster.shape
     known = np.isfinite(nodes_px).all(axis=-1)
     if not known.any():
@@ -202,7 +203,7 @@ def _warp(
 
 
 def _per_pixel(nodes_px: NDArray[np.float64], columns: NDArray[np.float64], rows: NDArray[np.float64]) -> tuple[float, float]:
-    """Return how many columns and rows of the raster a screen pixel steps over, at most."""
+    """Return the largest number of raster columns and rows that one screen pixel spans."""
     across = np.abs(np.diff(nodes_px, axis=1)) / np.diff(columns)[None, :, None]
     down = np.abs(np.diff(nodes_px, axis=0)) / np.diff(rows)[:, None, None]
     steps = [np.nanmedian(one.reshape(-1, 2), axis=0) for one in (across, down)]
@@ -213,8 +214,8 @@ def _per_pixel(nodes_px: NDArray[np.float64], columns: NDArray[np.float64], rows
 def _mesh(
     source: NDArray[np.float64], columns: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
-    """Return the cells between nodes: where each is in the picture, and its corners in the source, as Pillow takes them."""
-    # North west, south west, south east, north east.
+    """Return the cells between nodes for Pillow: the box of each in the picture, and its corners in the source."""
+    # Pillow expects the corners in the order north-west, south-west, south-east, north-east.
     quads = np.concatenate([source[:-1, :-1], source[1:, :-1], source[1:, 1:], source[:-1, 1:]], axis=-1)
     return [
         ((int(columns[j]), int(rows[i]), int(columns[j + 1]), int(rows[i + 1])), tuple(quads[i, j].tolist()))
