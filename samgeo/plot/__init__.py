@@ -1,4 +1,7 @@
-"""Draw rasters and results as pictures."""
+"""Rasters and results as pictures.
+
+A raster and polygons enter; a PNG to look at leaves.
+"""
 
 import lazy_loader
 

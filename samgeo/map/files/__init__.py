@@ -1,1 +1,4 @@
-"""Files with accepted objects: the file that a session saves to and reads from, and exports."""
+"""Accepted objects in files.
+
+Objects of a session enter; the autosaved file and exports leave. The reverse restores a session from its file.
+"""

@@ -1,1 +1,4 @@
-"""The view of the map: pictures of the raster, and layers of its objects, in the map's projection."""
+"""The view of the map.
+
+The part of the raster in view enters; pictures and layers of objects in the projection of the map leave.
+"""
