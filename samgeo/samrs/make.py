@@ -244,8 +244,8 @@ def make_samrs(
     from tqdm import tqdm
 
     from samgeo.models.registry import load_model
-    from samgeo.segmentation.execution.tasks import check_scheduler, run_ordered
-    from samgeo.segmentation.windows.worker import ModelReference
+    from samgeo.segmentation.execution.tasks import check_scheduler, computes_here, run_ordered
+    from samgeo.segmentation.windows.worker import reference_to
 
     recipe = SetOptions(
         prompt, on_top, min_box_iou, chip, chip_overlap, min_visible, keep_empty, annotations_complete, copy_images,
@@ -273,9 +273,7 @@ def make_samrs(
     about = {"name": segmenter.name, "digest": segmenter.digest}
     colors = tuple(class_colors(len(table.classes)))
     shared = Shared(folder, recipe, table.classes, colors)
-    is_here = scheduler in (None, "threads", "synchronous")
-    is_named = isinstance(model, str | Path)
-    given = ModelReference(str(model), str(device), dtype) if is_named and not is_here else segmenter
+    given = segmenter if computes_here(scheduler) else reference_to(model, segmenter, device, dtype)
     with folder.opened(_manifest(recipe, about, table, files, jobs)):
         kept = {job.name: folder.read_part(job.name, verify=verify) for job in jobs}
         remade = {name: why for name, (_, why) in kept.items() if why}

@@ -89,7 +89,7 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob)
     from samgeo.segmentation.predictor import Predictor
 
     recipe = shared.recipe
-    segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+    segmenter = load_referenced(model)
     try:
         reading = {"bands": recipe.bands, "stretch": recipe.stretch, "nodata": recipe.nodata, "alpha": recipe.alpha}
         # There may be thousands of images in several processes, so that only `make_samrs` checks the first image.

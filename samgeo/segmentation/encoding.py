@@ -16,10 +16,10 @@ from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, WindowError
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.models.embedding_packing import pack
-from samgeo.segmentation.execution.tasks import check_scheduler, run_ordered
+from samgeo.segmentation.execution.tasks import check_scheduler, computes_here, run_ordered
 from samgeo.segmentation.windows.embedding import check_fresh, read_window
 from samgeo.segmentation.windows.store import EmbeddingStore, Index, pixel_digest
-from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
+from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced, reference_to
 from samgeo.storage.atomic import check_name, refuse_inputs
 from samgeo.types import BandsLike, RasterLike, StretchLike
 
@@ -146,8 +146,8 @@ def encode(
     check_fresh(raster, into)
     watch = SourceWatch(raster)
 
-    reference = ModelReference(str(model), str(device), dtype) if isinstance(model, str | Path) else segmenter
-    shared = (raster, segmenter if scheduler in (None, "threads", "synchronous") else reference, into, verify)
+    sent = segmenter if computes_here(scheduler) else reference_to(model, segmenter, device, dtype)
+    shared = (raster, sent, into, verify)
     blocks = into.blocks()
     encoded = kept = empty = mended = 0
     with tqdm(total=len(blocks), unit="block", desc=Path(raster.name).name, disable=not progress) as bar:
@@ -182,7 +182,7 @@ def _encode_block(
     """Encode the missing windows of a block, which share the files of the store."""
     from samgeo.segmentation.windows.automatic import embed_window
 
-    segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+    segmenter = load_referenced(model)
     mended = store.forget_damaged(block, verify=verify)
     missing, kept = store.missing(block), len(store.present(block))
     waiting: dict[Index, tuple[bytes, Mapping[str, Any] | None]] = {}

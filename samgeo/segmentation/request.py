@@ -24,7 +24,7 @@ from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.holes import holes_path
 from samgeo.segmentation.run.job import Job
 from samgeo.segmentation.windows.embedding import EmbeddingCache
-from samgeo.segmentation.windows.worker import ModelReference, Plan
+from samgeo.segmentation.windows.worker import Plan, reference_to
 from samgeo.storage.atomic import check_name
 from samgeo.storage.locations import Place
 
@@ -155,9 +155,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     job = Job(
         raster=raster,
         model=segmenter,
-        reference=ModelReference(str(model), str(request.device), request.dtype)
-        if isinstance(model, str | Path)
-        else segmenter,
+        reference=reference_to(model, segmenter, request.device, request.dtype),
         plan=Plan(
             levels,
             gates,
@@ -194,13 +192,6 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     if output is not None and not is_labels:
         check_fit(job.no_objects(), output, layer=request.layer, provenance=job.provenance())
     return job
-
-
-def _reference(request: Request, segmenter: Segmenter) -> ModelReference | Segmenter:
-    """Return what worker processes receive as the model: a reference if it was given by name, else the model itself."""
-    if isinstance(request.model, str | Path):
-        return ModelReference(str(request.model), str(request.device), request.dtype)
-    return segmenter
 
 
 def _store(

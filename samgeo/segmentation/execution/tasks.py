@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
     from samgeo.segmentation.execution.dask_cluster import Cluster
 
-__all__ = ["LOCAL_SCHEDULERS", "Work", "check_scheduler", "run_ordered"]
+__all__ = ["LOCAL_SCHEDULERS", "Work", "check_scheduler", "computes_here", "run_ordered"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
+
+
+def computes_here(scheduler: object) -> bool:
+    """Return whether a scheduler computes in this process, in its threads or without any."""
+    return scheduler in (None, "threads", "synchronous")
 
 
 def run_ordered(

@@ -205,7 +205,7 @@ def try_to_continue(
     reason = ""
     for _ in range(ATTEMPTS):
         try:
-            segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+            segmenter = load_referenced(model)
             return continue_pieces(raster, segmenter, plan, ask)
         except FAULTS as error:
             reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"

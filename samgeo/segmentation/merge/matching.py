@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.geo.grid import Rect
+from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask, intersection_area
 from samgeo.segmentation.merge.piece import Piece
 
-__all__ = ["known_iou", "same_across", "same_beside"]
+__all__ = ["iou_in_windows", "known_iou", "same_across", "same_beside"]
 
 
 def known_iou(one: Piece, here: Rect, other: Piece, there: Rect) -> float:
@@ -27,6 +28,11 @@ def known_iou(one: Piece, here: Rect, other: Piece, there: Rect) -> float:
         return 0.0
     shared = intersection_area(a, b)
     return shared / (area_a + area_b - shared)
+
+
+def iou_in_windows(one: Piece, other: Piece, levels: Levels) -> float:
+    """Return the `known_iou` of two pieces, whose windows are those that they say."""
+    return known_iou(one, levels.rect(*one.window), other, levels.rect(*other.window))
 
 
 def same_beside(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import intersection_area, union
-from samgeo.segmentation.merge.matching import known_iou, same_across, same_beside
+from samgeo.segmentation.merge.matching import iou_in_windows, same_across, same_beside
 from samgeo.segmentation.merge.piece import Piece, Segment
 from samgeo.segmentation.merge.union import whole
 
@@ -156,7 +156,7 @@ def _without_coarser_doubles(views: Sequence[_View], coarser: _Coarser, levels: 
         piece = view.pieces[0]
         if view.is_complete:
             beside = (one for one in kept if levels.level(one.window[0]) == view.level)
-            if id(piece) in doubles or any(_same(piece, one, levels) >= min_iou for one in beside):
+            if id(piece) in doubles or any(iou_in_windows(piece, one, levels) >= min_iou for one in beside):
                 continue
             kept.append(piece)
             doubles.update(id(wide) for wide in coarser.get(id(piece), ()))
@@ -164,10 +164,6 @@ def _without_coarser_doubles(views: Sequence[_View], coarser: _Coarser, levels: 
             continue
         left.append(view)
     return left
-
-
-def _same(one: Piece, other: Piece, levels: Levels) -> float:
-    return known_iou(one, levels.rect(*one.window), other, levels.rect(*other.window))
 
 
 def _explain(views: Sequence[_View], coarser: _Coarser, levels: Levels) -> None:
@@ -183,7 +179,7 @@ def _explain(views: Sequence[_View], coarser: _Coarser, levels: Levels) -> None:
         for piece in view.pieces:
             wide = [one for one in coarser.get(id(piece), ()) if id(one) in view_of]
             for one in wide:
-                view_of[id(one)].root.offer(piece, _same(piece, one, levels))
+                view_of[id(one)].root.offer(piece, iou_in_windows(piece, one, levels))
             if not wide:
                 alone.append(piece)
         root = max(wider, key=view.share_in)

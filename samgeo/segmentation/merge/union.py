@@ -12,7 +12,7 @@ from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask, union
 from samgeo.segmentation.merge.cut_edges import trimmed, uncovered
-from samgeo.segmentation.merge.matching import known_iou
+from samgeo.segmentation.merge.matching import iou_in_windows
 from samgeo.segmentation.merge.piece import Piece, Segment
 from samgeo.segmentation.merge.scales import thick_part
 
@@ -69,7 +69,7 @@ def _drawn(drawn: Sequence[Piece], finer: Sequence[Piece], levels: Levels, min_i
         agreed = set()
         for piece in sharper:
             across = (wide for window in levels.across(*piece.window) for wide in cut.get(window, ()))
-            if any(_agrees(piece, wide, levels, min_iou) for wide in chain(complete, across)):
+            if any(iou_in_windows(piece, wide, levels) >= min_iou for wide in chain(complete, across)):
                 agreed.add(levels.rect(*piece.window))
         seen, sharp = _filled(agreed), union(piece.mask for piece in sharper)
         missed = thick_part((mask & seen) - sharp, EDGE_PIXELS * levels.scales[coarse] + 1)
@@ -77,10 +77,6 @@ def _drawn(drawn: Sequence[Piece], finer: Sequence[Piece], levels: Levels, min_i
         for piece in sharper:
             cut[piece.window].append(piece)
     return mask
-
-
-def _agrees(one: Piece, other: Piece, levels: Levels, min_iou: float) -> bool:
-    return known_iou(one, levels.rect(*one.window), other, levels.rect(*other.window)) >= min_iou
 
 
 def _filled(rects: Iterable[Rect]) -> Mask:

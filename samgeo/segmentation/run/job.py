@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from samgeo.geo.vector.axes import describe_axes
+from samgeo.segmentation.execution.tasks import computes_here
 from samgeo.segmentation.masks.cleaning import without_specks
 from samgeo.segmentation.masks.nms import settle
 from samgeo.segmentation.merge.continuation import ContinuationRequest, Ends
@@ -79,7 +80,7 @@ class Job:
     @property
     def is_here(self) -> bool:
         """Whether windows are computed in this process."""
-        return self.scheduler in (None, "threads", "synchronous")
+        return computes_here(self.scheduler)
 
     @property
     def shared(self) -> tuple[Raster, Segmenter | ModelReference, Plan]:

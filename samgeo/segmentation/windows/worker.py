@@ -27,6 +27,7 @@ from samgeo.segmentation.run.parts import Failure
 
 if TYPE_CHECKING:
     import shapely
+    import torch
 
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
@@ -45,6 +46,7 @@ __all__ = [
     "load_referenced",
     "make_room",
     "placed",
+    "reference_to",
     "segment_window",
     "tell_failure",
     "together",
@@ -147,7 +149,7 @@ def try_windows(
     """Segment neighbouring windows of a row as `try_window` does, but encode them together; see `together`."""
     limit_worker_block_cache(plan.cache_bytes)
     try:
-        segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+        segmenter = load_referenced(model)
         made = _embed_together(raster, segmenter, plan, indices)
     except FAULTS:
         make_room()
@@ -172,7 +174,7 @@ def _try(
     limit_worker_block_cache(plan.cache_bytes)
     for _ in range(ATTEMPTS):
         try:
-            segmenter = load_referenced(model) if isinstance(model, ModelReference) else model
+            segmenter = load_referenced(model)
             made = _embed_together(raster, segmenter, plan, [index])[index] if made is None else made
             return [] if made.asked is None else _answer(segmenter, plan, made.asked, made.embedding)
         except FAULTS as error:
@@ -322,10 +324,19 @@ def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np
 _loading = threading.Lock()
 
 
-def load_referenced(reference: ModelReference) -> Segmenter:
-    """Load a model by its reference. It is loaded once in a process and cached."""
+def reference_to(
+    given: str | Path | Segmenter, model: Segmenter, device: str | torch.device, dtype: str
+) -> ModelReference | Segmenter:
+    """Return what worker processes receive as the model: a reference if it was given by name, else the model itself."""
+    return ModelReference(str(given), str(device), dtype) if isinstance(given, str | Path) else model
+
+
+def load_referenced(model: Segmenter | ModelReference) -> Segmenter:
+    """Return a model, which is loaded once in a process and cached if it is given by its reference."""
+    if not isinstance(model, ModelReference):
+        return model
     with _loading:
-        return _load(reference)
+        return _load(model)
 
 
 @lru_cache(maxsize=2)
