@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["Answer", "Describing", "Gating", "Segmenter", "Trainable", "decode", "decode_gated"]
+__all__ = ["Answer", "Describing", "Gating", "Pyramidal", "Segmenter", "Trainable", "decode", "decode_gated"]
 
 
 @runtime_checkable
@@ -105,6 +105,20 @@ class Describing(Protocol):
         -------
         ndarray of float32, shape (g, g, C)
             One vector for each cell of a grid over the whole input. Vectors of the same model can be compared between windows.
+        """
+
+
+@runtime_checkable
+class Pyramidal(Protocol):
+    """A ``Segmenter`` that also gives the feature maps of its image encoder, on which the head of a finder computes."""
+
+    def pyramid(self, embedding: Any) -> list[torch.Tensor]:
+        """Return the feature maps of the embeddings of ``B`` windows, the coarsest first.
+
+        Returns
+        -------
+        list of tensor, shape (B, h, w, C)
+            On the device of the model. A map with ``h`` cells has a stride of ``input_size / h`` pixels.
         """
 
 

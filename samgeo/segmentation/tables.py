@@ -34,6 +34,8 @@ def to_frame(
     min_area: float = 0.0,
     max_area: float = float("inf"),
     within_px: shapely.Geometry | None = None,
+    classes: Sequence[str] = (),
+    min_score: float = 0.0,
 ) -> gpd.GeoDataFrame:
     """Convert objects to polygons, and return them as a table ordered by their position in the raster.
 
@@ -47,11 +49,15 @@ def to_frame(
         Objects with an area outside these limits are dropped. In square metres, or in pixels if the raster has no CRS.
     within_px : geometry, optional
         An area in raster pixels. Objects are clipped to it, and objects without a part in it are dropped.
+    classes : sequence of str
+        Names of the classes of objects that a prompt source found. The table then has the columns ``class`` and ``score``.
+    min_score : float, default 0.0
+        Objects with a lower score are dropped.
 
     Returns
     -------
     GeoDataFrame
-        Columns ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``complete`` and ``geometry``.
+        Columns ``class`` and ``score`` if there are classes, ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``complete`` and ``geometry``.
     """
     import geopandas as gpd
 
@@ -61,23 +67,27 @@ def to_frame(
     segments = iter(segments)
     while batch := list(islice(segments, VECTORIZE_BATCH)):
         for one, geometry in zip(batch, polygons([one.mask for one in batch]), strict=True):
-            records.append((place(one), one.predicted_iou, one.stability_score, one.complete, geometry))
+            records.append((place(one), one.predicted_iou, one.stability_score, one.complete, geometry, one.score, one.kind))
     records.sort(key=itemgetter(0))
-    _, predicted_iou, stability_score, complete, geometry_px = zip(*records, strict=True) if records else ((),) * 5
+    _, predicted_iou, stability_score, complete, geometry_px, scores, kinds = zip(*records, strict=True) if records else ((),) * 7
     in_pixels = np.array(geometry_px, dtype=object)
     if within_px is not None:
         in_pixels = clipped(in_pixels, within_px)
     geometry = georeference(in_pixels, geobox.affine)
     crs = geobox.crs
     area = areas(in_pixels, geometry, geobox)
+    score = np.array(scores, dtype=np.float64)
+    found = {"class": np.array([classes[kind] for kind in kinds], dtype=object), "score": score} if classes else {}
     columns = {
+        **found,
         "predicted_iou": np.array(predicted_iou, dtype=np.float64),
         "stability_score": np.array(stability_score, dtype=np.float64),
         area_name(geobox): area,
         "complete": np.array(complete, dtype=bool),
     }
     frame = gpd.GeoDataFrame(columns, geometry=geometry, crs=None if crs is None else crs.proj)
-    return frame[(area >= min_area) & (area <= max_area) & ~frame.geometry.is_empty].reset_index(drop=True)
+    kept = (area >= min_area) & (area <= max_area) & ~frame.geometry.is_empty
+    return frame[kept & (score >= min_score) if classes else kept].reset_index(drop=True)
 
 
 def clipped(outlines: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np.object_]:

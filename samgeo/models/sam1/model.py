@@ -243,6 +243,11 @@ class Sam:
         """
         return self._features(embedding)[0].permute(1, 2, 0).float().cpu().numpy()
 
+    @torch.inference_mode()
+    def pyramid(self, embedding: Embedding) -> list[Tensor]:
+        """Return the one feature map, at stride 16; see ``samgeo.models.protocols.Pyramidal``."""
+        return [embedding.features.permute(0, 2, 3, 1)]
+
     @property
     def _low(self) -> int:
         return 4 * self.architecture.grid

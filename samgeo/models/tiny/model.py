@@ -218,6 +218,11 @@ class Tiny:
         maps = (_repeated(layer[0].float(), side) for layer in pyramid)
         return torch.cat(list(maps), dim=-1).cpu().numpy()
 
+    @torch.inference_mode()
+    def pyramid(self, embedding: Features) -> list[Tensor]:
+        """Return the maps at strides 16, 8 and 4; see ``samgeo.models.protocols.Pyramidal``."""
+        return [embedding.stride16, embedding.stride8, embedding.stride4]
+
     def _prompts(self, embedding: Features, points: Any, labels: Any, boxes: Any, masks: Any) -> EncodedPrompts:
         if len(embedding) != 1:
             raise OptionError(f"decode takes one window's embedding, not {len(embedding)}; give embedding[i].")

@@ -20,7 +20,7 @@ from samgeo.segmentation.masks.mask import Mask, intersection_areas
 from samgeo.segmentation.merge.piece import Piece, Segment, place
 from samgeo.segmentation.profile import timed
 
-__all__ = ["box_nms", "check_mask_nms", "keep_greedily", "nearly_equal", "settle"]
+__all__ = ["box_nms", "check_mask_nms", "keep_greedily", "nearly_equal", "overlapping", "settle"]
 
 
 # Boxes are processed by falling score, in blocks whose size starts at this number and doubles. So copies of a kept box are
@@ -117,6 +117,44 @@ def nearly_equal(masks: Sequence[Mask], threshold: float) -> tuple[NDArray[np.in
     first, second, total = first[may], second[may], total[may]
     shared = intersection_areas(masks, masks, first, second)
     over = shared / (total - shared) > threshold
+    first, second = first[over], second[over]
+    order = np.lexsort([second, first])
+    return first[order], second[order]
+
+
+def overlapping(
+    masks: Sequence[Mask], iou: float, covered: float, kinds: Sequence[int] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of masks that overlap much: by their IoU, or because one of them is mostly covered by the other.
+
+    Parameters
+    ----------
+    masks : sequence of Mask
+        In the same pixels, none empty.
+    iou : float
+        Pairs with a higher IoU are returned.
+    covered : float
+        Pairs that share more than this part of the smaller mask are returned.
+    kinds : sequence of int, optional
+        Only masks of the same kind are compared.
+
+    Returns
+    -------
+    first, second : ndarray of int64, shape (P,)
+        Indices of each pair; the first is smaller than the second.
+    """
+    import shapely
+
+    outlines, area = _boxes(masks), _areas(masks)
+    first, second = shapely.STRtree(outlines).query(outlines)
+    ahead = first < second
+    if kinds is not None:
+        same = np.asarray(kinds)
+        ahead &= same[first] == same[second]
+    first, second = first[ahead], second[ahead]
+    shared = intersection_areas(masks, masks, first, second)
+    total = area[first] + area[second] - shared
+    over = (shared > iou * total) | (shared > covered * np.minimum(area[first], area[second]))
     first, second = first[over], second[over]
     order = np.lexsort([second, first])
     return first[order], second[order]
@@ -272,7 +310,7 @@ def settle(
 
 
 def _rank(one: Segment) -> tuple[bool, float, tuple[int, int, int, int, float, bytes]]:
-    return not one.complete, -one.predicted_iou, place(one)
+    return not one.complete, -(one.predicted_iou if one.score is None else one.score), place(one)
 
 
 def _may_be_met(masks: Sequence[Mask], open_masks: Sequence[Mask], threshold: float) -> NDArray[np.bool_]:

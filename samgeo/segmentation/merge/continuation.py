@@ -259,7 +259,7 @@ def continue_pieces(raster: Raster, model: Segmenter, plan: Plan, ask: Continuat
             agreement = known_iou(piece, plan.levels.rect(*piece.window), one, here)
             value = agreement * one.predicted_iou
             if agreement >= plan.merge_iou and (index not in best or value > best[index][0]):
-                best[index] = value, one
+                best[index] = value, replace(one, score=piece.score, kind=piece.kind)
     return [best[index][1] if index in best else None for index in range(len(ask.pieces))]
 
 

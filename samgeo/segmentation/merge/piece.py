@@ -29,6 +29,10 @@ class Piece:
         Position among the window's masks, the best first.
     cut_at : Mask
         The pixels at which the window's edge may have cut the object: those near an edge behind which the raster has data.
+    score : float, optional
+        Probability that the mask shows an object of its class, if a prompt source found it.
+    kind : int, default 0
+        Number of the class, if a prompt source found it.
 
     Examples
     --------
@@ -47,6 +51,8 @@ class Piece:
     window: tuple[int, int]
     rank: int
     cut_at: Mask
+    score: float | None = None
+    kind: int = 0
 
     @property
     def cut(self) -> bool:
@@ -55,8 +61,8 @@ class Piece:
 
     @property
     def order(self) -> tuple[float, tuple[int, int], int]:
-        """Sort key: falling predicted IoU, then window, then rank. It is a total order."""
-        return -self.predicted_iou, self.window, self.rank
+        """Sort key: falling score, or predicted IoU without one; then window, then rank. It is a total order."""
+        return -(self.predicted_iou if self.score is None else self.score), self.window, self.rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class Segment:
         False if the edge of a window may have cut the object and no other window that shows the object covers this place.
     scale : int, default 1
         Scale of the windows that found the object: one pixel of such a window is ``scale`` x ``scale`` raster pixels.
+    score, kind
+        As of `Piece`.
 
     Examples
     --------
@@ -88,6 +96,8 @@ class Segment:
     stability_score: float
     complete: bool
     scale: int = 1
+    score: float | None = None
+    kind: int = 0
 
 
 def place(segment: Segment) -> tuple[int, int, int, int, float, bytes]:

@@ -45,13 +45,15 @@ def whole(members: Sequence[Piece], levels: Levels, *, finer: Sequence[Piece] = 
     cut = [*(members if best is None else ()), *finer]
     complete = _is_complete(mask, [*drawn, *finer], levels)
     if best is not None:
-        return Segment(mask, best.predicted_iou, best.stability_score, complete)
+        return Segment(mask, best.predicted_iou, best.stability_score, complete, score=best.score, kind=best.kind)
     areas = [piece.mask.area for piece in cut]
     return Segment(
         mask,
         float(np.average([piece.predicted_iou for piece in cut], weights=areas)),
         float(np.average([piece.stability_score for piece in cut], weights=areas)),
         complete,
+        score=members[0].score,
+        kind=members[0].kind,
     )
 
 

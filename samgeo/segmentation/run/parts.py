@@ -180,7 +180,23 @@ def _pack(pieces: Sequence[Piece]) -> Arrays:
         "runs": np.concatenate([nothing, *runs]),
         "cut_lengths": np.array([len(one) for one in cut_runs], dtype=np.int64),
         "cut_runs": np.concatenate([nothing, *cut_runs]),
+        **_pack_found(pieces),
     }
+
+
+def _pack_found(several: Sequence[Piece] | Sequence[Segment]) -> Arrays:
+    """Return score and class of masks that a prompt source found; nothing for those of the automatic mode."""
+    found = [(one.score, one.kind) for one in several if one.score is not None]
+    return {"found": np.array(found, dtype=np.float64).reshape(-1, 2)} if found else {}
+
+
+def _unpack_found(arrays: Arrays, count: int) -> list[tuple[float | None, int]]:
+    if "found" not in arrays:
+        return [(None, 0)] * count
+    found = arrays["found"]
+    if found.shape != (count, 2) or found.dtype.str != "<f8" or not np.isfinite(found).all() or (found[:, 1] < 0).any():
+        raise DamagedError("its scores do not fit its masks")
+    return [(score, int(kind)) for score, kind in found.tolist()]
 
 
 def _unpack(arrays: Arrays) -> list[Piece]:
@@ -193,9 +209,9 @@ def _unpack(arrays: Arrays) -> list[Piece]:
     if not shapes_fit or not types_fit or not np.isfinite(scores).all():
         raise DamagedError("its arrays are not those of pieces")
     return [
-        Piece(mask, predicted_iou, stability, (row, column), place, cut)
-        for mask, (predicted_iou, stability), (row, column), place, cut in zip(
-            masks, scores.tolist(), window.tolist(), rank.tolist(), cut_at, strict=True
+        Piece(mask, predicted_iou, stability, (row, column), place, cut, score, kind)
+        for mask, (predicted_iou, stability), (row, column), place, cut, (score, kind) in zip(
+            masks, scores.tolist(), window.tolist(), rank.tolist(), cut_at, _unpack_found(arrays, count), strict=True
         )
     ]
 
@@ -208,6 +224,7 @@ def _pack_segments(segments: Sequence[Segment]) -> Arrays:
         "scores": np.array([(one.predicted_iou, one.stability_score) for one in segments], dtype=np.float64).reshape(-1, 2),
         "lengths": np.array([len(one) for one in runs], dtype=np.int64),
         "runs": np.concatenate([np.empty((0, 3), dtype=np.int32), *runs]),
+        **_pack_found(segments),
     }
 
 
@@ -222,9 +239,9 @@ def _unpack_segments(arrays: Arrays) -> list[Segment]:
     if (scale < 1).any() or not np.isfinite(scores).all():
         raise DamagedError("its numbers are not those of objects")
     return [
-        Segment(mask, predicted_iou, stability, is_complete, factor)
-        for mask, (predicted_iou, stability), is_complete, factor in zip(
-            masks, scores.tolist(), complete.tolist(), scale.tolist(), strict=True
+        Segment(mask, predicted_iou, stability, is_complete, factor, score, kind)
+        for mask, (predicted_iou, stability), is_complete, factor, (score, kind) in zip(
+            masks, scores.tolist(), complete.tolist(), scale.tolist(), _unpack_found(arrays, count), strict=True
         )
     ]
 

@@ -50,13 +50,19 @@ class Found:
     stability_score : float
         Area of the mask at a higher threshold divided by its area at a lower threshold.
     prompt : int
-        Index of the point that gave the mask.
+        Index of the point or the proposal that gave the mask.
+    score : float, optional
+        Probability that the mask shows an object of its class, if a prompt source found it.
+    kind : int, default 0
+        Number of the class, if a prompt source found it.
     """
 
     mask: Mask
     predicted_iou: float
     stability_score: float
     prompt: int
+    score: float | None = None
+    kind: int = 0
 
 
 def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, int]) -> Any:

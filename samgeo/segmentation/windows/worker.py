@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from samgeo.models.registry import Gates
     from samgeo.segmentation.windows.automatic import Found
     from samgeo.segmentation.windows.embedding import EmbeddingCache, Encoded, WindowImage
+    from samgeo.segmentation.windows.proposals import PromptSource
     from samgeo.segmentation.windows.store import EmbeddingStore
 
 __all__ = [
@@ -86,6 +87,10 @@ class Plan:
         Two pieces are the same object if their IoU is at least this value.
     recent : EmbeddingCache, optional
         The windows that this process encoded last, kept for continuation requests. Copies in other processes start empty.
+    source : PromptSource, optional
+        What proposes objects in place of the regular points.
+    least_score : float, default 0.0
+        Masks of a source with a lower score are dropped.
     """
 
     levels: Levels
@@ -95,6 +100,8 @@ class Plan:
     cache_bytes: int = LEAST_BYTES
     merge_iou: float = MERGE_IOU
     recent: EmbeddingCache | None = None
+    source: PromptSource | None = None
+    least_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +256,8 @@ def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
     """Read a window and select its points; return None if no point of its core has data and is in the area of interest."""
     from samgeo.segmentation.windows.embedding import read_window
 
+    if plan.source is not None:
+        return _ask_source(raster, plan, index)
     points = plan.levels.points(*index, plan.gates.points_per_side)
     if plan.aoi_px is not None:
         points = _inside(points, plan.aoi_px)
@@ -262,15 +271,40 @@ def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
     return _Asked(index, window, points) if len(points) else None
 
 
+def _ask_source(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
+    """Read a window for a prompt source; return None if its core has no data or is outside the area of interest."""
+    import shapely
+
+    from samgeo.segmentation.windows.embedding import read_window
+
+    scale, lattice, row = plan.levels.locate(index[0])
+    core = lattice.core(row, index[1])
+    if plan.aoi_px is not None and not shapely.intersects(plan.aoi_px, shapely.box(core.x0, core.y0, core.x1, core.y1)):
+        return None
+    window = read_window(raster, lattice, (row, index[1]), scale)
+    left, top = window.rect.x0, window.rect.y0
+    part = window.valid[(core.y0 - top) // scale : -(-(core.y1 - top) // scale), (core.x0 - left) // scale : -(-(core.x1 - left) // scale)]
+    return _Asked(index, window, np.empty((0, 2))) if part.any() else None
+
+
 @timed("pieces")
 def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list[Piece]:
     from samgeo.segmentation.windows.automatic import automatic_masks
     from samgeo.segmentation.windows.embedding import Encoded
+    from samgeo.segmentation.windows.proposals import WindowView
+    from samgeo.segmentation.windows.proposed import proposed_masks
 
     index, window = asked.index, asked.window
     scale, lattice, _ = plan.levels.locate(index[0])
     size_px = (window.size[0] * scale, window.size[1] * scale)
-    found = automatic_masks(model, embedding, asked.points, gates=plan.gates, window=lattice.window, size=size_px)
+    if plan.source is None:
+        found = automatic_masks(model, embedding, asked.points, gates=plan.gates, window=lattice.window, size=size_px)
+    else:
+        core = lattice.core(plan.levels.locate(index[0])[2], index[1])
+        view = WindowView(window.rect, size_px, window.valid, core, scale, model.input_size / lattice.window, plan.aoi_px, window.image)
+        found = proposed_masks(
+            model, embedding, plan.source, view, least_score=plan.least_score, offset=plan.gates.stability_offset
+        )
     encoded = Encoded(embedding, window.rect, window.size, window.known)
     if plan.recent is not None:
         plan.recent.put(index, encoded, model)
@@ -308,7 +342,14 @@ def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple
         None
         if mask.is_empty
         else Piece(
-            mask.shift(rect.x0, rect.y0), one.predicted_iou, one.stability_score, index, rank, at.shift(rect.x0, rect.y0)
+            mask.shift(rect.x0, rect.y0),
+            one.predicted_iou,
+            one.stability_score,
+            index,
+            rank,
+            at.shift(rect.x0, rect.y0),
+            one.score,
+            one.kind,
         )
         for rank, (one, mask, at) in enumerate(zip(found, masks, cut, strict=True))
     ]

@@ -135,7 +135,7 @@ def draw(sources: Sequence[Source], side: int, prompts: int, rng: np.random.Gene
         source = sources[int(rng.choice(len(sources), p=weights / weights.sum()))]
         areas = np.array([math.sqrt(picture.image.size) for picture in source.pictures])
         picture = source.pictures[int(rng.choice(len(areas), p=areas / areas.sum()))]
-        image, layers = _crop(picture, [name for name in source.layers if name in picture.layers], side, source.scales, rng)
+        image, layers = cut_crop(picture, [name for name in source.layers if name in picture.layers], side, source.scales, rng)
         objects = {name: found for name, ids in layers.items() if len(found := _objects(ids))}
         if objects and not (~image.any(2)).mean() > MAX_EMPTY:
             chosen = _choose(objects, {name: source.layers[name].share for name in objects}, prompts, rng)
@@ -154,7 +154,7 @@ def draw(sources: Sequence[Source], side: int, prompts: int, rng: np.random.Gene
     )
 
 
-def _crop(
+def cut_crop(
     picture: Picture, names: Sequence[str], side: int, scales: tuple[float, float], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.uint16]]]:
     """Cut a square, scale it, turn it by any angle or a multiple of 90 degrees, and perhaps mirror it."""
