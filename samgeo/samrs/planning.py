@@ -173,7 +173,7 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
     from samgeo.geo.raster.raster import Raster
 
     # With a given stretch, opening an image reads no pixels.
-    raster = Raster.open(path, stretch=recipe.stretch or (0, 255), alpha=recipe.alpha, check=False)
+    raster = Raster.open(path, stretch=recipe.reading.stretch or (0, 255), alpha=recipe.reading.alpha, check=False)
     mine = table.take(rows)
     boxes, polygons, outlines = prompts_of(mine, recipe.prompt)
     height, width = raster.shape

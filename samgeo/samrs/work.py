@@ -85,23 +85,14 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob)
     str
         Reason why the image could not be used, in which case no files of it are written; empty if it is finished.
     """
-    from samgeo.geo.raster.raster import Raster
     from samgeo.segmentation.predictor import Predictor
 
     recipe = shared.recipe
     segmenter = load_referenced(model)
     try:
-        reading = {"bands": recipe.bands, "stretch": recipe.stretch, "nodata": recipe.nodata, "alpha": recipe.alpha}
         # There may be thousands of images in several processes, so that only `make_samrs` checks the first image.
-        raster = Raster.open(job.path, **reading, check=False)
-        predictor = Predictor(
-            raster,
-            model=segmenter,
-            window=recipe.window,
-            overlap=recipe.overlap,
-            min_part=recipe.min_part,
-            min_hole=recipe.min_hole,
-        )
+        raster = recipe.reading.open(job.path, check=False)
+        predictor = Predictor(raster, model=segmenter, **recipe.windows.arguments(), **recipe.cleaning.arguments())
         answers = ask_boxes(predictor, job, recipe.min_box_iou)
         with _Staging(shared.folder) as staging:
             part = _Making(staging, shared, predictor, job, answers).everything()

@@ -12,6 +12,7 @@ from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.vector.columns import RenamedColumnsWarning
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
+from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
 from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, PointsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def predict(
     points, labels, boxes, polygons, crs, multimask, refine
         See `samgeo.Predictor.predict`.
     model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
-        See `samgeo.Predictor`.
+        See `samgeo.segment`.
     class_column : str, optional
         Only for a raster of labels: a column of the prompts that holds the class of each. The classes are drawn instead of
         numbers; see `samgeo.rasterize`.
@@ -102,8 +103,8 @@ def predict(
     >>> objects.area_px.tolist()
     [1200.0]
     """
+    arguments = locals()
     from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster, write_label_raster
-    from samgeo.geo.raster.raster import Raster
     from samgeo.geo.vector.axes import check_y_up, describe_axes
     from samgeo.geo.vector.reading import check_asked, check_fit, write_vectors
     from samgeo.segmentation.predictor import Predictor
@@ -120,22 +121,13 @@ def predict(
     if class_column is not None and not is_labels:
         raise OptionError("class_column is of a raster of labels; give an output that ends in .tif, or leave it away.")
     classes = None if class_column is None else _classes([points, boxes, polygons], class_column)
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    raster = ReadingOptions.of(arguments).open(image)
     check_y_up(raster.geobox, y_up, output)
     place = None
     if output is not None:
         place = check_result(output, overwrite=overwrite, crs=raster.geobox.crs, layer=layer, inputs=(*given, raster))
-    predictor = Predictor(
-        raster,
-        model=model,
-        device=device,
-        dtype=dtype,
-        window=window,
-        overlap=overlap,
-        cache=cache,
-        min_part=min_part,
-        min_hole=min_hole,
-    )
+    groups = (ModelOptions.of(arguments), WindowOptions.of(arguments), CleaningOptions.of(arguments))
+    predictor = Predictor(raster, **{name: value for group in groups for name, value in group.arguments().items()})
     prompts = {"points": points, "labels": labels, "boxes": boxes, "polygons": polygons, "crs": crs}
     axes = describe_axes(raster.geobox, y_up=y_up)
     if place is not None and not is_labels:

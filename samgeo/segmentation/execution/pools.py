@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,11 @@ class Local:
         if self._pool is None:
             self._pool = self._make_pool()
         try:
-            future = self._pool.submit(_received if self._scheduler == "processes" else self._call, task)
+            if self._scheduler == "processes":
+                future = self._pool.submit(_received, task)
+            else:
+                # Each task has the context variables of the caller, such as the profile of the run.
+                future = self._pool.submit(copy_context().run, self._call, task)
         except BrokenExecutor as error:
             # The pool broke after the last result was taken. The task is treated as if it had been in the pool.
             future = Future()

@@ -468,4 +468,4 @@ def _bar(job: Job, initial: int) -> Any:
     from tqdm import tqdm
 
     name = Path(job.raster.name).name
-    return tqdm(total=len(job.levels), initial=initial, unit="window", desc=name, disable=not job.progress)
+    return tqdm(total=len(job.levels), initial=initial, unit="window", desc=name, disable=not job.execution.progress)
