@@ -203,13 +203,17 @@ def segment(
     >>> objects[["area_px", "complete"]].values.tolist()
     [[400.0, True], [1200.0, True]]
     """
-    request = Request.of(locals())
+    return compute(Request.of(locals()))
+
+
+def compute(request: Request) -> gpd.GeoDataFrame:
+    """Do the work of a request, in memory or in its run folder, and return the objects; see `segment`."""
     folder = request.folder
     if folder is None:
         job = open_job(request)
         result = segment_in_memory(job)
         if not len(result):
-            tell([_tell_nothing(job.raster.name)], NothingFoundWarning)
+            tell([_tell_nothing(job.raster.name, request)], NothingFoundWarning)
         return result
     summary, result = _run(request, folder, collect=True)
     if summary.failures:
@@ -288,15 +292,20 @@ def _run(
         stop=stop,
     )
     if not done[0].objects:
-        tell([_tell_nothing(job.raster.name)], NothingFoundWarning)
+        tell([_tell_nothing(job.raster.name, request)], NothingFoundWarning)
     return done
 
 
-def _tell_nothing(name: str) -> str:
+def _tell_nothing(name: str, request: Request) -> str:
+    lower = (
+        "Fewer masks are dropped with lower values of pred_iou and stability (--pred-iou, --stability)."
+        if request.finding is None
+        else "More objects are kept with a lower min_score (--min-score)."
+    )
     return (
         f"nothing was found in {name}. Look at what the model sees (samgeo.show, or samgeo show): if it is too dark or too "
         "bright, give the values that become black and white with stretch (--stretch), and the value without data with nodata "
-        "(--nodata). Fewer masks are dropped with lower values of pred_iou and stability (--pred-iou, --stability)."
+        f"(--nodata). {lower}"
     )
 
 

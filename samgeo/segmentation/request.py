@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.area_summary import describe_area
@@ -33,11 +33,49 @@ from samgeo.segmentation.windows.worker import Plan
 from samgeo.storage.atomic import check_name
 from samgeo.storage.locations import Place, as_place
 
-__all__ = ["Request", "open_job"]
+if TYPE_CHECKING:
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.windows.proposals import PromptSource
+
+__all__ = ["Finding", "Prepared", "Request", "open_job"]
 
 # Memory for embeddings of recent windows, which may be prompted again. In half precision this is enough for two rows of about
 # 90 windows of the bundled model or of SAM.
 RECENT_BYTES = 512 << 20
+
+# Objects of a prompt source: the least predicted IoU and stability of the rest of an object beyond the edge of its window, and
+# the IoU above which the object with the lower score is dropped.
+CONTINUED_IOU, FOUND_NMS = 0.5, 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A prompt source that is ready for a raster and a model.
+
+    Attributes
+    ----------
+    source : PromptSource
+        Proposes and scores objects.
+    windows : WindowOptions
+        The windows that fit the source.
+    min_score : float
+        Objects with a lower score are dropped.
+    options : dict
+        What decides the result, as values that can be written as JSON.
+    """
+
+    source: PromptSource
+    windows: WindowOptions
+    min_score: float
+    options: dict[str, Any]
+
+
+class Finding(Protocol):
+    """Options that make a prompt source when the raster and the model are open."""
+
+    def prepare(self, raster: Raster, model: Segmenter, windows: WindowOptions) -> Prepared:
+        """Return the source for a raster and a model, and the windows that fit it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,10 +92,11 @@ class Request:
     objects: ObjectOptions
     execution: ExecutionOptions
     writing: OutputOptions
+    finding: Finding | None = None
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Self:
-        """Return the request with values from the arguments of `samgeo.segment`, by name."""
+    def of(cls, arguments: Mapping[str, Any], finding: Finding | None = None) -> Self:
+        """Return the request with values from the arguments of `samgeo.segment`, by name; ``finding`` makes a prompt source."""
         output = arguments["output"]
         return cls(
             image=arguments["image"],
@@ -70,6 +109,7 @@ class Request:
             objects=ObjectOptions.of(arguments),
             execution=ExecutionOptions.of(arguments),
             writing=OutputOptions.of(arguments),
+            finding=finding,
         )
 
     @property
@@ -128,8 +168,13 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     aoi_px = None if objects.aoi is None else to_pixels(objects.aoi, raster.geobox, name=raster.name)
     segmenter = request.model.load()
     gates = replace(default_gates(segmenter), **request.automatic.thresholds())
-    store = request.windows.store(raster, segmenter)
-    lattice = request.windows.lattice(raster, segmenter) if store is None else store.lattice
+    windows, source, min_score, found_by = request.windows, None, 0.0, {}
+    if request.finding is not None:
+        prepared = request.finding.prepare(raster, segmenter, windows)
+        windows, source, min_score, found_by = prepared.windows, prepared.source, prepared.min_score, prepared.options
+        gates = replace(gates, pred_iou=CONTINUED_IOU, stability=CONTINUED_IOU, mask_nms=FOUND_NMS)
+    store = windows.store(raster, segmenter)
+    lattice = windows.lattice(raster, segmenter) if store is None else store.lattice
     levels = Levels.of(lattice, scales)
     job = Job(
         raster=raster,
@@ -143,6 +188,8 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             block_cache_bytes(raster, levels.lattices[-1].window),
             objects.merge_iou,
             EmbeddingCache(RECENT_BYTES),
+            source,
+            min_score,
         ),
         cleaning=cleaning,
         objects=objects,
@@ -151,7 +198,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             "window": lattice.window,
             "overlap": lattice.overlap,
             "scales": list(scales),
-            **asdict(gates),
+            **(asdict(gates) if source is None else found_by),
             "merge_iou": objects.merge_iou,
             **asdict(cleaning),
             "min_area": objects.min_area,

@@ -87,7 +87,12 @@ class Job:
 
     def no_objects(self) -> gpd.GeoDataFrame:
         """Return a table with the right columns and no rows."""
-        return to_frame((), self.raster.geobox)
+        return to_frame((), self.raster.geobox, classes=self.classes)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that a prompt source finds; none in the automatic mode."""
+        return () if self.plan.source is None else self.plan.source.classes
 
 
 def objects_by_row(
@@ -137,6 +142,14 @@ def objects_by_row(
         closed = without_specks(merger.finish(), job.cleaning.min_part, job.cleaning.min_hole, job.pixel_side)
         open_pieces = [piece for members in merger.components for piece in members]
         settled, waiting = settle([*waiting, *closed], open_pieces, job.plan.gates.mask_nms)
-        objects = to_frame(settled, job.raster.geobox, min_area=limits.min_area, max_area=limits.max_area, within_px=within)
+        objects = to_frame(
+            settled,
+            job.raster.geobox,
+            min_area=limits.min_area,
+            max_area=limits.max_area,
+            within_px=within,
+            classes=job.classes,
+            min_score=job.plan.min_score,
+        )
         counts = (*counts, len(objects))
         yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components), tuple(waiting))

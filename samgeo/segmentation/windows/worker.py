@@ -62,6 +62,9 @@ ATTEMPTS = 2
 # Any error of a model or a driver is treated as a failure of its window, and does not end the run.
 FAULTS = (Exception,)
 
+# A piece of an object that is cut may have a lower score than the whole object: it is kept from this share of the least score.
+PIECE_SCORE = 0.5
+
 # Number of windows that are encoded together on a GPU. A window of 1024 pixels uses a large GPU fully by itself; smaller
 # windows do so together.
 WINDOWS_TOGETHER = 4
@@ -89,8 +92,8 @@ class Plan:
         The windows that this process encoded last, kept for continuation requests. Copies in other processes start empty.
     source : PromptSource, optional
         What proposes objects in place of the regular points.
-    least_score : float, default 0.0
-        Masks of a source with a lower score are dropped.
+    min_score : float, default 0.0
+        Objects of a source with a lower score are dropped.
     """
 
     levels: Levels
@@ -101,7 +104,7 @@ class Plan:
     merge_iou: float = MERGE_IOU
     recent: EmbeddingCache | None = None
     source: PromptSource | None = None
-    least_score: float = 0.0
+    min_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +306,12 @@ def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list
         core = lattice.core(plan.levels.locate(index[0])[2], index[1])
         view = WindowView(window.rect, size_px, window.valid, core, scale, model.input_size / lattice.window, plan.aoi_px, window.image)
         found = proposed_masks(
-            model, embedding, plan.source, view, least_score=plan.least_score, offset=plan.gates.stability_offset
+            model,
+            embedding,
+            plan.source,
+            view,
+            least_score=PIECE_SCORE * plan.min_score,
+            offset=plan.gates.stability_offset,
         )
     encoded = Encoded(embedding, window.rect, window.size, window.known)
     if plan.recent is not None:
