@@ -13,7 +13,7 @@ from samgeo.errors import OptionError, SamgeoError
 from samgeo.samrs.folder import Folder
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.folder_layout import PARTS, ROWS, prepare
-from samgeo.storage.atomic import STAGING_PREFIX
+from samgeo.storage.staging import STAGING_PREFIX
 from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,7 @@ from samgeo.annotations.formats.yolo import yaml_of
 from samgeo.annotations.images import ImageFiles, without_suffix
 from samgeo.arguments import check_types
 from samgeo.errors import AnnotationError, OptionError, VectorError
+from samgeo.storage.staging import staged_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -172,15 +172,10 @@ def _write_folder(path: Path, files: dict[str, str]) -> None:
     if not path.parent.is_dir():
         raise AnnotationError(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            temporary = Path(folder) / path.name
-            temporary.mkdir()
+        with staged_folder(path) as temporary:
             for name, text in files.items():
                 target = temporary / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8", newline="\n")
-            if path.exists():
-                path.rmdir()
-            temporary.rename(path)
     except OSError as error:
         raise AnnotationError(f"{path} cannot be written ({error}); check the free space and the names of images.") from None

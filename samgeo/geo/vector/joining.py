@@ -68,7 +68,7 @@ class _Table:
 
 
 def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
-    """Write features unchanged as a part for `join_vectors`; an existing part is replaced.
+    """Write features unchanged as a part for `join_vectors`; an existing part, or a link in its place, is replaced.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
     if empty.any():
         # Parquet counts missing values in its statistics, which `join_vectors` reads; it does not count empty geometries.
         frame = frame.set_geometry(frame.geometry.where(~empty, None))
-    with placed(path) as temporary:
+    with placed(path, follow_links=False) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
         found = pq.read_metadata(temporary).num_rows
         if found != len(frame):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,10 @@ from samgeo.errors import OptionError, VectorError
 from samgeo.geo.vector.formats import SUFFIXES, file_errors
 from samgeo.geo.vector.geojson import crs_name
 from samgeo.geo.vector.geopackage_layers import Kept, check_layer, copy_for_layer, is_sqlite, layers_of, put_back, take_place
-from samgeo.storage.atomic import STAGING_PREFIX, inputs_among, refuse_unwritable
+from samgeo.storage.atomic import inputs_among, refuse_unwritable
+from samgeo.storage.integrity import sync_file
 from samgeo.storage.locations import Place, RemotePlace, as_place, fetched, is_there
+from samgeo.storage.staging import link_target, staging_folder
 
 __all__ = ["check_asked", "check_output", "layer_name", "placed"]
 
@@ -160,13 +161,15 @@ def placed(
     staging: Path | None = None,
     about_to_place: Callable[[Path], None] = lambda _: None,
     layer: str | None = None,
+    *,
+    follow_links: bool = True,
 ) -> Iterator[Path]:
     """Give the name of a temporary file, and move the file to its final name when the block ends without an error.
 
     Parameters
     ----------
     path : Path or RemotePlace
-        The final name. Where it is a link, the file behind the link is replaced.
+        The final name.
     staging : Path, optional
         A folder on the same file system for the temporary file. By default the folder of ``path``, or for an object the folder
         of temporary files of this machine.
@@ -175,24 +178,27 @@ def placed(
     layer : str, optional
         For an existing GeoPackage: the layer that is written or replaced. The temporary file then already holds the other
         layers.
+    follow_links : bool, default True
+        What to do where ``path`` is a link: replace the file behind the link, or the link itself.
 
     Raises
     ------
     VectorError
         If the file cannot be written or moved.
     """
-    place = Path(os.path.realpath(path)) if isinstance(path, Path) and path.is_symlink() else path
+    place = link_target(path) if isinstance(path, Path) and follow_links else path
     with (
         file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
         # With the folder, all files are removed that a driver leaves beside its file.
-        tempfile.TemporaryDirectory(dir=staging or getattr(place, "parent", None), prefix=STAGING_PREFIX) as folder,
+        staging_folder(staging or getattr(place, "parent", None)) as folder,
     ):
-        temporary = Path(folder) / f"output{place.suffix.lower()}"
+        temporary = folder / f"output{place.suffix.lower()}"
         kept = None if layer is None else _copy_existing(place, temporary, layer)
         yield temporary
         if kept is not None:
             put_back(temporary, kept)
-        _sync(temporary)
+        # The content must be on the disk before the final name points to it.
+        sync_file(temporary)
         about_to_place(temporary)
         if isinstance(place, RemotePlace):
             place.put(temporary)
@@ -208,9 +214,3 @@ def _copy_existing(place: Place, temporary: Path, layer: str) -> Kept | None:
         return None
     with fetched(place) as file:
         return copy_for_layer(file, temporary, layer) if is_sqlite(file) else None
-
-
-def _sync(path: Path) -> None:
-    """Put the content on the disk before the final name points to it."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

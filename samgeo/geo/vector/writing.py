@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from samgeo.geo.vector.geojson import write_geojson_parts
 from samgeo.geo.vector.geopackage_layers import check_layer, check_written_layer, is_sqlite
 from samgeo.geo.vector.outputs import check_output, layer_name, placed
 from samgeo.geo.vector.verification import check_flatgeobuf, check_geojson, check_parquet
-from samgeo.storage.atomic import STAGING_PREFIX
 from samgeo.storage.locations import Place, RemotePlace
+from samgeo.storage.staging import staging_folder
 
 if TYPE_CHECKING:
     import os
@@ -172,11 +171,11 @@ def check_fit(
     folder = Path(path).resolve().parent if isinstance(path, Path) else None
     with (
         file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
-        tempfile.TemporaryDirectory(dir=folder, prefix=STAGING_PREFIX) as staging,
+        staging_folder(folder) as staging,
     ):
         whole = fitted(frame, written_as)
         attributes_to_arrow(whole, written_as)
-        _write(whole.head(SAMPLE_ROWS), Path(staging) / f"output{path.suffix.lower()}", layer_name(path, layer), provenance)
+        _write(whole.head(SAMPLE_ROWS), staging / f"output{path.suffix.lower()}", layer_name(path, layer), provenance)
 
 
 def provenance_note(provenance: dict[str, Any] | None) -> dict[str, str]:

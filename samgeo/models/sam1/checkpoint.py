@@ -16,10 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from samgeo.errors import CheckpointError
+from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.checkpoint_layouts import hints_from_config, official_names
 from samgeo.models.sam1.model import Sam, SamNetwork
+from samgeo.storage.staging import staged_file
 
 __all__ = ["Checkpoint", "build_network", "file_digest", "load_checkpoint", "save_checkpoint"]
 
@@ -119,13 +120,20 @@ def save_checkpoint(network: SamNetwork | Sam, path: str | Path) -> None:
         The network.
     path : str or Path
         The file. An existing file is replaced when everything is written.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot be written. An existing file is then unchanged, and no partial file is left.
     """
     network = network.network if isinstance(network, Sam) else network
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     path = Path(path)
-    part = path.with_name(path.name + ".part")
-    save_file(weights, part, metadata={ARCHITECTURE_KEY: network.architecture.to_json()})
-    part.replace(path)
+    try:
+        with staged_file(path) as temporary:
+            save_file(weights, temporary, metadata={ARCHITECTURE_KEY: network.architecture.to_json()})
+    except (OSError, SafetensorError) as error:
+        raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from None
 
 
 def _weights_file(path: Path) -> Path:

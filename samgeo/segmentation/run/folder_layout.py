@@ -23,7 +23,8 @@ from pathlib import Path
 
 from samgeo.errors import OptionError
 from samgeo.segmentation.run.manifest import KIND
-from samgeo.storage.atomic import check_name, remove_staging
+from samgeo.storage.atomic import check_name
+from samgeo.storage.staging import remove_staging
 
 __all__ = [
     "DIGEST",
