@@ -68,8 +68,10 @@ def check_output(
     Raises
     ------
     VectorError
-        If the suffix is unknown, the name is too long, the folder or the bucket is missing or not writable, the file or its
-        layer exists, the output is one of the inputs, or the format cannot hold the CRS or the name of the layer.
+        If the suffix is unknown, the name is too long, the folder is missing or not writable, the file or its layer exists, the
+        output is one of the inputs, or the format cannot hold the CRS or the name of the layer.
+    StorageError
+        If the address is not of object storage, or the bucket is missing or not writable.
     """
     path = as_place(path)
     suffix = path.suffix.lower()
@@ -108,7 +110,7 @@ def check_asked(
     ------
     OptionError
         If a layer is named and there is no output.
-    VectorError
+    VectorError, StorageError
         As `check_output`.
     """
     if output is not None:
@@ -185,6 +187,8 @@ def placed(
     ------
     VectorError
         If the file cannot be written or moved.
+    StorageError
+        If the object cannot be written.
     """
     place = link_target(path) if isinstance(path, Path) and follow_links else path
     with (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samgeo.errors import VectorError
+from samgeo.errors import StorageError, VectorError
 from samgeo.geo.label_raster import is_label_raster
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.segmentation.run.parts import Failure
@@ -99,5 +99,5 @@ def _is_ours(path: Place) -> bool:
     try:
         with fetched(path) as file:
             return HOLES in (read_provenance(file) or {})
-    except VectorError:
+    except (StorageError, VectorError):
         return False
