@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.grid import Rect
+from samgeo.geo.vector.formats import file_errors
 from samgeo.geo.vector.reading import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
 from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import rasterio
     from odc.geo.geobox import GeoBox
 
-    from samgeo.geo.raster.sources.base import Source
 
 __all__ = [
     "LABEL_SUFFIXES",
@@ -36,7 +36,6 @@ __all__ = [
     "classes_of",
     "is_label_raster",
     "rasterize",
-    "refuse_input",
     "stored_frames",
     "write_label_raster",
 ]
@@ -140,7 +139,7 @@ def rasterize(
     path = check_result(output, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
     # A Raster is already open; anything else is opened here.
     source = getattr(image, "source", None) or open_source(image)
-    refuse_input(path, source, [result])
+    refuse_inputs(path, [result, *(file.path for file in source.files)], VectorError)
     geobox = source.geobox
     if isinstance(result, str | os.PathLike) and _is_stored(result):
         stored, made = Path(result), read_provenance(result)
@@ -193,7 +192,7 @@ def check_result(
 
     Raises
     ------
-    VectorError
+    VectorError, StorageError
         If the output cannot be written. The message says what to do.
     """
     path = as_place(path)
@@ -244,22 +243,6 @@ def _is_ours(path: Path) -> bool:
                 return LABELS in file.tags()
         except rasterio.errors.RasterioError:
             return False
-
-
-def refuse_input(path: Place, source: Source, others: Iterable[Any] = ()) -> None:
-    """Refuse an output that is one of the input files.
-
-    Raises
-    ------
-    VectorError
-        If it is. The message names the input.
-    """
-    if not isinstance(path, Path) or not path.exists():
-        return
-    read = [file.path for file in source.files] + [os.fspath(one) for one in others if isinstance(one, str | os.PathLike)]
-    for name in read:
-        if Path(name).exists() and path.samefile(name):
-            raise VectorError(f"{path} is the input {name}, which would be lost; choose another name.")
 
 
 def is_label_raster(path: Place) -> bool:
@@ -494,14 +477,20 @@ def _column(frame: pd.DataFrame, name: str) -> Any:
 
 
 def stored_frames(paths: Iterable[Path]) -> Iterator[gpd.GeoDataFrame]:
-    """Give the features of GeoParquet files in their order, in parts."""
+    """Give the features of GeoParquet files in their order, in parts.
+
+    Raises
+    ------
+    VectorError
+        If a file cannot be read.
+    """
     import geopandas as gpd
     import pyarrow.parquet as pq
 
     from samgeo.geo.vector.writing import GROUP_ROWS
 
     for path in paths:
-        with pq.ParquetFile(path) as file:
+        with file_errors(f"{path} cannot be read", "check that it is whole"), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=GROUP_ROWS):
                 yield gpd.GeoDataFrame.from_arrow(_with_geo(batch, file.schema_arrow))
 
@@ -509,10 +498,11 @@ def stored_frames(paths: Iterable[Path]) -> Iterator[gpd.GeoDataFrame]:
 def _stored_column(path: Path, name: str) -> list[Any]:
     import pyarrow.parquet as pq
 
-    names = pq.read_schema(path).names
-    if name not in names:
-        raise OptionError(f"there is no column {name!r} in {path}; the columns are {', '.join(names)}.")
-    return list(pq.read_table(path, columns=[name]).column(0).to_pylist())
+    with file_errors(f"{path} cannot be read", "check that it is whole"):
+        names = pq.read_schema(path).names
+        if name not in names:
+            raise OptionError(f"there is no column {name!r} in {path}; the columns are {', '.join(names)}.")
+        return list(pq.read_table(path, columns=[name]).column(0).to_pylist())
 
 
 def _with_geo(batch: Any, schema: Any) -> Any:

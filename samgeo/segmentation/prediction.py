@@ -102,29 +102,20 @@ def predict(
     >>> objects.area_px.tolist()
     [1200.0]
     """
-    from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster, write_label_raster
+    from samgeo.geo.label_raster import write_label_raster
     from samgeo.geo.raster.raster import Raster
-    from samgeo.geo.vector.axes import check_y_up, describe_axes
-    from samgeo.geo.vector.reading import check_asked, check_fit, write_vectors
+    from samgeo.geo.vector.axes import describe_axes
+    from samgeo.geo.vector.reading import write_vectors
+    from samgeo.segmentation.output_checks import CheckedOutput
     from samgeo.segmentation.predictor import Predictor
-    from samgeo.storage.locations import as_place
 
     given = (image, points, boxes, polygons, model, cache)
-    is_labels = output is not None and is_label_raster(as_place(output))
-    if output is None:
-        check_asked(output, overwrite=overwrite, layer=layer, inputs=given)
-    else:
-        check_result(output, overwrite=overwrite, layer=layer, inputs=given)
-    if is_labels:
-        check_labels_options(layer=layer, y_up=y_up)
-    if class_column is not None and not is_labels:
+    checked = CheckedOutput.check(output, overwrite=overwrite, layer=layer, y_up=y_up, inputs=given)
+    if class_column is not None and not checked.is_labels:
         raise OptionError("class_column is of a raster of labels; give an output that ends in .tif, or leave it away.")
     classes = None if class_column is None else _classes([points, boxes, polygons], class_column)
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
-    check_y_up(raster.geobox, y_up, output)
-    place = None
-    if output is not None:
-        place = check_result(output, overwrite=overwrite, crs=raster.geobox.crs, layer=layer, inputs=(*given, raster))
+    checked.check_raster(raster)
     predictor = Predictor(
         raster,
         model=model,
@@ -138,11 +129,11 @@ def predict(
     )
     prompts = {"points": points, "labels": labels, "boxes": boxes, "polygons": polygons, "crs": crs}
     axes = describe_axes(raster.geobox, y_up=y_up)
-    if place is not None and not is_labels:
-        check_fit(_unanswered(predictor, prompts), place, layer=layer, provenance=predictor.provenance() | axes)
+    if output is not None and not checked.is_labels:
+        checked.check_table(_unanswered(predictor, prompts), predictor.provenance() | axes)
     result = predictor.predict(points, labels, boxes, polygons=polygons, crs=crs, multimask=multimask, refine=refine)
     predictor.check_same(now=True)
-    if output is not None and is_labels:
+    if output is not None and checked.is_labels:
         made = result.attrs["samgeo"]
         write_label_raster([result], raster.geobox, output, classes=classes, overwrite=overwrite, provenance=made)
     elif output is not None:

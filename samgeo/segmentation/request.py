@@ -15,10 +15,10 @@ from samgeo.geo.coordinates.prompt_geometry import to_pixels
 from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels, check_scales
 from samgeo.geo.raster.sources.block_cache import block_cache_bytes
-from samgeo.geo.vector.axes import check_y_up
 from samgeo.segmentation.execution.tasks import check_scheduler
 from samgeo.segmentation.masks.cleaning import check_region_sizes
 from samgeo.segmentation.masks.nms import check_mask_nms
+from samgeo.segmentation.output_checks import CheckedOutput
 from samgeo.segmentation.profile import refuse_other_processes, timed
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.holes import holes_path
@@ -112,9 +112,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     SamgeoError
         If an input or an option is invalid.
     """
-    from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster
     from samgeo.geo.raster.raster import Raster
-    from samgeo.geo.vector.reading import check_asked, check_fit
     from samgeo.models.registry import default_gates, load_model
 
     _check_options(request)
@@ -123,13 +121,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     # The output of this same run, written before a kill or with holes, may always be replaced.
     overwrite = request.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
     given = (request.image, request.aoi, request.model, request.cache)
-    is_labels = output is not None and is_label_raster(output)
-    if output is None:
-        check_asked(output, overwrite=overwrite, layer=request.layer, inputs=given)
-    else:
-        check_result(output, overwrite=overwrite, layer=request.layer, inputs=given)
-    if is_labels:
-        check_labels_options(layer=request.layer, y_up=request.y_up)
+    checked = CheckedOutput.check(output, overwrite=overwrite, layer=request.layer, y_up=request.y_up, inputs=given)
     if isinstance(output, Path):
         check_name(cast("Path", holes_path(output, request.layer)), VectorError)  # checked now, not when windows fail
     if folder is not None:
@@ -137,9 +129,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     raster = Raster.open(
         request.image, bands=request.bands, stretch=request.stretch, nodata=request.nodata, alpha=request.alpha
     )
-    check_y_up(raster.geobox, request.y_up, output)
-    if output is not None:
-        check_result(output, overwrite=overwrite, crs=raster.geobox.crs, layer=request.layer, inputs=(*given, raster))
+    checked.check_raster(raster)
     aoi_px = None if request.aoi is None else to_pixels(request.aoi, raster.geobox, name=raster.name)
     model = request.model
     segmenter = load_model(model, device=request.device, dtype=request.dtype)
@@ -189,8 +179,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
         y_up=request.y_up,
         clips=request.aoi_mode == "clip" and aoi_px is not None,
     )
-    if output is not None and not is_labels:
-        check_fit(job.no_objects(), output, layer=request.layer, provenance=job.provenance())
+    checked.check_table(job.no_objects(), job.provenance())
     return job
 
 

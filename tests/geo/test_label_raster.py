@@ -175,5 +175,5 @@ def test_the_command_draws_and_says_how_many(image: Path, tmp_path: Path) -> Non
     assert "allow overwrite" in CliRunner().invoke(main, given).output
     assert CliRunner().invoke(main, [*given, "--overwrite"]).exit_code == 0
     over_itself = [*given[:2], given[3], given[3], "--overwrite"]
-    assert "is the input" in CliRunner().invoke(main, over_itself).output
+    assert "is also an input" in CliRunner().invoke(main, over_itself).output
     assert np.array_equal(read(tmp_path / "labels.tif"), expected(masks))
