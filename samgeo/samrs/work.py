@@ -31,7 +31,7 @@ from samgeo.samrs.recipe import SetOptions
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.rle import Rle
 from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
-from samgeo.storage.integrity import FileRecord, copy_checked, record_file, sync_file, write_checked
+from samgeo.storage.integrity import FileRecord, SourceError, copy_checked, record_file, sync_file, write_checked
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
@@ -107,6 +107,8 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob)
             part = _Making(staging, shared, predictor, job, answers).everything()
             shared.folder.write_part(replace(part, files=staging.publish()))
     except RasterError as error:
+        return str(error)
+    except SourceError as error:
         return str(error)
     except OSError as error:
         raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from None

@@ -6,6 +6,7 @@ from a complete local file.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import uuid
@@ -34,6 +35,8 @@ PACKAGES = {
     "oci": "ocifs",
     "memory": "fsspec",
 }
+
+_LOCAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,7 @@ def fetched(place: Place) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If no temporary file can be made on this machine.
+        If the copy cannot be written on this machine.
     StorageError
         If the object cannot be read.
     """
@@ -179,7 +182,6 @@ def fetched(place: Place) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / place.name
-        local.touch()
         with _storage_errors(f"{place} cannot be read"):
             files, path = _open(place.url)
             files.get_file(path, str(local))
@@ -213,7 +215,16 @@ def _storage_errors(what: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise StorageError(f"{what}: {error}.") from None
+    except OSError as error:
+        # A disk of this machine is full or cannot be written to, which is no failure of the object storage.
+        if error.errno in _LOCAL_ERRORS:
+            raise
+        raise _failed(what, error) from None
     # Each storage package raises errors of its own, which are not OSErrors.
     except Exception as error:  # noqa: BLE001
-        reason = str(error) or type(error).__name__
-        raise StorageError(f"{what} ({reason}); check the address, the credentials and what they allow.") from None
+        raise _failed(what, error) from None
+
+
+def _failed(what: str, error: Exception) -> StorageError:
+    reason = str(error) or type(error).__name__
+    return StorageError(f"{what} ({reason}); check the address, the credentials and what they allow.")

@@ -1,5 +1,6 @@
 """Objects in storage: what fails is named as what was tried, and by the class of errors of storage."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,19 @@ def test_the_message_says_what_was_tried(place: RemotePlace, tmp_path: Path, mon
     ):
         with pytest.raises(StorageError, match=rf"{place} {words} \(Access Denied\); check the address"):
             action()
+
+
+def test_a_full_disk_of_this_machine_is_no_failure_of_the_storage(
+    place: RemotePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "local").write_bytes(b"content")
+    place.put(tmp_path / "local")
+    monkeypatch.setattr(MemoryFileSystem, "get_file", full)
+    with pytest.raises(OSError, match="No space left"), fetched(place):
+        pytest.fail("there is no copy")
 
 
 @pytest.mark.parametrize(("action", "words"), [("size", "looked up"), ("unlink", "removed"), ("check_writable", "written")])

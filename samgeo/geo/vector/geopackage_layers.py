@@ -22,6 +22,8 @@ WAIT_SECONDS = 10.0
 """How long to wait for another program that has the file locked."""
 
 _HEAD = b"SQLite format 3\0"
+# Errors of SQLite where the file that is written, not the file that is read, is the cause.
+_NO_SPACE = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE")
 _RESERVED = ("gpkg_", "rtree_", "sqlite_")
 _OWN_TRIGGERS = ("rtree_", "gpkg_", "trigger_insert_feature_count_", "trigger_delete_feature_count_")
 
@@ -117,6 +119,8 @@ def copy_for_layer(path: Path, copy: Path, layer: str) -> Kept:
     ------
     VectorError
         If the file cannot be read, or another program has locked it.
+    OSError
+        If the copy cannot be written.
     """
     stamp = _stamp(path)
     with closing(_connect(path)) as source, closing(sqlite3.connect(copy)) as target:
@@ -128,6 +132,8 @@ def copy_for_layer(path: Path, copy: Path, layer: str) -> Kept:
                 (layer,),
             ).fetchall()
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") in _NO_SPACE:
+                raise OSError(f"its copy for the new layer: {error}") from None
             raise _unreadable(path, error) from None
     return Kept(stamp, tuple((name, sql) for _, name, sql in found if not name.startswith(_OWN_TRIGGERS)))
 

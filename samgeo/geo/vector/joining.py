@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,7 @@ def join_vectors(
     place = check_output(path, overwrite, layer=layer)
     note = provenance_note(provenance)
     turned = is_y_up(provenance)
-    with file_errors(f"a part of {path} cannot be read", "give the same again: what is missing or damaged is made anew"):
+    with _part_errors(f"a part of {path}"):
         table = _described(parts)
     with placed(place, staging, about_to_place, output_layer(place, layer)) as temporary:
         kind = declared_type(
@@ -196,6 +197,11 @@ def _described(parts: Sequence[Path]) -> _Table:
     )
 
 
+def _part_errors(part: Path | str) -> AbstractContextManager[None]:
+    """Convert errors of reading a part, so that they do not look like errors of writing the output."""
+    return file_errors(f"{part} cannot be read", "give the same again: what is missing or damaged is made anew")
+
+
 def _existing(part: Path) -> Path:
     if not part.is_file():
         raise VectorError(f"the part {part} is missing: was it removed? Give the same again: it is then made anew.")
@@ -238,7 +244,7 @@ def _chunks(parts: Sequence[Path], table: _Table, *, turned: bool) -> Iterator[C
     waiting: list[pa.Table] = []
     rows = 0
     for part in parts:
-        with pq.ParquetFile(_existing(part)) as file:
+        with _part_errors(part), pq.ParquetFile(_existing(part)) as file:
             for batch in file.iter_batches(batch_size=GROUP_ROWS, columns=[*table.schema.names, table.geometry]):
                 here = pa.Table.from_batches([batch]).replace_schema_metadata()
                 while rows + here.num_rows >= GROUP_ROWS:
@@ -255,7 +261,8 @@ def _chunks(parts: Sequence[Path], table: _Table, *, turned: bool) -> Iterator[C
 def _read_part(part: Path) -> gpd.GeoDataFrame:
     import geopandas as gpd
 
-    return gpd.read_parquet(_existing(part))
+    with _part_errors(part):
+        return gpd.read_parquet(_existing(part))
 
 
 def read_parts(parts: Sequence[Path]) -> gpd.GeoDataFrame:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,8 @@ def write_vectors(
     ------
     VectorError
         If the file cannot be written. An existing file is then unchanged, and no other file is left.
+    StorageError
+        If the object storage cannot be reached or written to.
 
     Examples
     --------
@@ -329,14 +332,20 @@ def _write_gdal(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: D
     # pyogrio would look for the CRS in the metadata of the fields, so that is removed.
     whole = pa.schema([*(field.remove_metadata() for field in schema), pa.field(about.geometry, pa.binary())])
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for attributes, geometries in chunks:
-            columns = [attributes.column(name).combine_chunks() for name in schema.names]
-            wkb = pa.array(shapely.to_wkb(geometries, include_srid=False), type=pa.binary())
-            table = pa.Table.from_arrays([*columns, wkb], schema=whole)
-            yield from table.to_batches()
+    failures: list[VectorError] = []
 
-    with warnings.catch_warnings():
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for attributes, geometries in chunks:
+                columns = [attributes.column(name).combine_chunks() for name in schema.names]
+                wkb = pa.array(shapely.to_wkb(geometries, include_srid=False), type=pa.binary())
+                table = pa.Table.from_arrays([*columns, wkb], schema=whole)
+                yield from table.to_batches()
+        except VectorError as error:
+            failures.append(error)
+            raise
+
+    with _first_of(failures), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
         pyogrio.write_arrow(
             pa.RecordBatchReader.from_batches(whole, batches()),
@@ -349,6 +358,19 @@ def _write_gdal(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: D
             layer_metadata=about.note or None,
             **_creation_options(schema.names, about),
         )
+
+
+@contextmanager
+def _first_of(failures: Sequence[VectorError]) -> Iterator[None]:
+    """Raise the first of some errors instead of what GDAL raises when the features that it asks for cannot be read."""
+    try:
+        yield
+    except Exception:
+        if failures:
+            raise failures[0] from None
+        raise
+    if failures:
+        raise failures[0]
 
 
 def _creation_options(names: list[str], about: Description) -> dict[str, str]:
