@@ -30,6 +30,7 @@ from samgeo.segmentation.prompts.seams import follow
 from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
 from samgeo.segmentation.tables import answers_to_frame
 from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, Encoded, check_fresh, embed, read_window
+from samgeo.storage.provenance import made_with
 from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, MasksLike, PointsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -480,20 +481,14 @@ class Predictor:
         >>> predictor.provenance()["options"]
         {'window': 64, 'overlap': 16, 'min_part': 5, 'min_hole': 5}
         """
-        from samgeo import __version__
-
-        return {
-            "samgeo": __version__,
-            "model": {"name": self.model.name, "digest": self.model.digest},
-            "raster": self.raster.provenance(),
-            "options": {
-                "window": self.lattice.window,
-                "overlap": self.lattice.overlap,
-                "min_part": self.min_part,
-                "min_hole": self.min_hole,
-            },
-            **describe_axes(self.raster.geobox),
+        options = {
+            "window": self.lattice.window,
+            "overlap": self.lattice.overlap,
+            "min_part": self.min_part,
+            "min_hole": self.min_hole,
         }
+        made = made_with(self.model, self.raster.provenance())
+        return made | {"options": options} | describe_axes(self.raster.geobox)
 
     def _frame(
         self, answers: Sequence[Segment | str], table: pd.DataFrame | None, also: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.device import check_threads, computing_in
+from samgeo.storage.run_folder import differences, listed
 from samgeo.training.data.device_crops import DevicePictures, draw_crops
 from samgeo.training.data.examples import Source, draw
 from samgeo.training.losses import LossWeights
@@ -428,8 +429,11 @@ class _Run:
                 f"threads={state['threads']} or leave threads away to go on, or give another folder."
             )
         self.threads = state["threads"]
-        if state["options"] != _identity(self.options):
-            raise CheckpointError(f"{path} is the state of a run with other options; give another folder, or the same options.")
+        if state["options"] != (now := _identity(self.options)):
+            changed = listed(differences(json.loads(state["options"]), json.loads(now)))
+            raise CheckpointError(
+                f"{path} is the state of a run with other options ({changed}); give another folder, or the same options."
+            )
         try:
             self.network.load_state_dict(state["network"])
             if "optimizer" in state:

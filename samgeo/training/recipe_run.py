@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
-from samgeo.storage.atomic import check_new, write_whole
+from samgeo.storage.atomic import check_new
+from samgeo.storage.run_folder import differences, listed, read_json, write_json
 from samgeo.training.assessment.plots import check_plot, plot_log
 from samgeo.training.data.examples import Source
 from samgeo.training.loop import TrainOptions, train_locked
@@ -210,17 +211,16 @@ def _identify(path: Path, identity: dict[str, str], threads: int | None, device:
 
     here: dict[str, Any] = {"threads": threads or torch.get_num_threads(), "device": device, "torch": torch.__version__}
     if not path.exists():
-        write_whole(path, json.dumps(identity | here, indent=1).encode())
+        write_json(path, identity | here)
         return int(here["threads"])
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path)
     except (OSError, ValueError) as error:
         raise OptionError(f"{path} cannot be read ({error}); give another folder.") from None
-    changed = [what for what in identity if not isinstance(before, dict) or before.get(what) != identity[what]]
-    if changed:
+    if changed := differences({what: before.get(what) for what in identity}, identity):
         raise OptionError(
-            f"{path.parent} is a run with other {' and other '.join(changed)}; give another folder (--folder) to begin anew, "
-            "or go back to what it began with."
+            f"{path.parent} was begun with something else: {listed(changed)}. Give another folder (--folder) to begin anew, or "
+            "go back to what it began with."
         )
     begun = before.get("threads", here["threads"])
     if threads not in {None, begun}:

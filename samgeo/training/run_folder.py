@@ -18,7 +18,9 @@ from typing import Any, Protocol
 import torch
 
 from samgeo.errors import CheckpointError, OptionError, RunError
+from samgeo.storage import run_folder as storage
 from samgeo.storage.atomic import write_whole
+from samgeo.storage.staging import remove_staging, staged_file
 
 __all__ = ["LOG", "STATE", "FileState", "StateStore", "append_log", "locked", "read_state", "trim_log", "write_state"]
 
@@ -38,24 +40,24 @@ def locked(folder: Path) -> Iterator[None]:
     OptionError
         If the folder cannot be made.
     """
-    import filelock
-
     existed = folder.exists()
-    lock = filelock.FileLock(folder / _LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise RunError(
+
+    def busy() -> RunError:
+        return RunError(
             f"another process trains in {folder}; wait for it, or give another folder (--folder) to begin a run of its own."
-        ) from None
-    except OSError as error:
-        raise OptionError(f"{folder} cannot be the folder of a run ({error}); give another.") from None
+        )
+
+    def failed(error: OSError) -> OptionError:
+        return OptionError(f"{folder} cannot be the folder of a run ({error}); give another.")
+
+    is_taken = False
     try:
-        yield
+        with storage.locked(folder / _LOCK, busy=busy, failed=failed):
+            is_taken = True
+            remove_staging(folder)
+            yield
     finally:
-        lock.release()
-        if not existed and {path.name for path in folder.iterdir()} <= {_LOCK}:
+        if is_taken and not existed and {path.name for path in folder.iterdir()} <= {_LOCK}:
             (folder / _LOCK).unlink(missing_ok=True)
             folder.rmdir()
 
@@ -99,17 +101,15 @@ def write_state(state: Mapping[str, Any], path: Path) -> None:
     OptionError
         If the file cannot be written. The previous state stays, and no partial file is left.
     """
-    partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
-            torch.save({**state, _DIGEST: digest_of_values(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        # torch.save may not report that writing failed, so the file is read back.
-        read_state(partial)
-        partial.replace(path)
+        with staged_file(path) as temporary:
+            with temporary.open("wb") as file:
+                torch.save({**state, _DIGEST: digest_of_values(state)}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            # torch.save may not report that writing failed, so the file is read back.
+            read_state(temporary)
     except (OSError, RuntimeError, CheckpointError) as error:
-        partial.unlink(missing_ok=True)
         raise OptionError(
             f"{path} cannot be written ({error}); make space, and give the same command to go on from the state before."
         ) from None

@@ -356,12 +356,12 @@ def test_a_run_that_is_stopped_goes_on(tmp_path):
 def test_another_way_is_refused_with_the_difference(tmp_path):
     images, dota = several(tmp_path, 2)
     make(images, dota, tmp_path / "out")
-    with pytest.raises(OptionError, match=r"options, prompt: hbox then, rhbox now; options, seed: 0 then, 3 now"):
+    with pytest.raises(OptionError, match=r'options\.prompt was "hbox" and is now "rhbox"; options\.seed was 0 and is now 3'):
         make(images, dota, tmp_path / "out", prompt="rhbox", seed=3)
-    with pytest.raises(OptionError, match="model, digest"):
+    with pytest.raises(OptionError, match=r"model\.digest was"):
         make(images, dota, tmp_path / "out", model=type("Other", (Oracle,), {"digest": "other"})(128))
     save(images / "sub" / "i1.tif", np.ones(SHAPE, dtype=np.int32))
-    with pytest.raises(OptionError, match=r"images, sub/i1.tif: [0-9a-f]{64} then, [0-9a-f]{64} now"):
+    with pytest.raises(OptionError, match=r'images\.sub/i1\.tif was "[0-9a-f]{64}" and is now "[0-9a-f]{64}"'):
         make(images, dota, tmp_path / "out")
 
 

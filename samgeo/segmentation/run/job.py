@@ -15,6 +15,7 @@ from samgeo.segmentation.merge.merger import Merger, Piece
 from samgeo.segmentation.run.parts import Frontier
 from samgeo.segmentation.tables import to_frame
 from samgeo.segmentation.windows.worker import ModelReference, Plan
+from samgeo.storage.provenance import made_with
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -89,15 +90,8 @@ class Job:
 
     def provenance(self) -> dict[str, Any]:
         """Return versions, model, raster and options, which are needed to repeat the job, for JSON."""
-        from samgeo import __version__
-
-        return {
-            "samgeo": __version__,
-            "model": {"name": self.model.name, "digest": self.model.digest},
-            "raster": self.raster.provenance(),
-            "options": self.options,
-            **describe_axes(self.raster.geobox, y_up=self.y_up),
-        }
+        axes = describe_axes(self.raster.geobox, y_up=self.y_up)
+        return made_with(self.model, self.raster.provenance()) | {"options": self.options} | axes
 
     def no_objects(self) -> gpd.GeoDataFrame:
         """Return a table with the right columns and no rows."""
