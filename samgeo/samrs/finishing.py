@@ -77,7 +77,7 @@ class Finishing:
         for name, some in by_part.items():
             write_json(to_json(self.table, some), path / "instances" / f"{name}.json", overwrite=True)
         lost = write_exports(
-            self.folder.path,
+            self.folder,
             self.recipe.exports,
             self.table,
             {"": pictures} if self.part_of is None else {name: by_part[name] for name in PARTS},
