@@ -13,7 +13,8 @@ import shapely
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.masks.nms import settle
-from samgeo.segmentation.merge.merger import MERGE_IOU, Piece, merge
+from samgeo.segmentation.masks.piece import MERGE_IOU, Piece
+from samgeo.segmentation.merge.merger import merge
 from samgeo.segmentation.tables import to_frame
 from samgeo.segmentation.windows.worker import Plan, segment_window
 

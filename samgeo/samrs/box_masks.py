@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from samgeo.geo.grid import Rect
 from samgeo.samrs.planning import ImageJob
-from samgeo.segmentation.merge.merger import Segment
+from samgeo.segmentation.masks.piece import Segment
 
 if TYPE_CHECKING:
     from samgeo.segmentation.predictor import Predictor

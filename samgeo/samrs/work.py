@@ -30,7 +30,8 @@ from samgeo.samrs.planning import Chip, ImageJob
 from samgeo.samrs.recipe import SetOptions
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.rle import Rle
-from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
+from samgeo.segmentation.windows.failures import FAULTS, describe_fault
+from samgeo.segmentation.windows.worker import ModelReference, load_referenced
 from samgeo.storage.integrity import FileRecord, copy_checked, record_file, sync_file, write_checked
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from samgeo.errors import OptionError, SamgeoWarning, warn
 from samgeo.geo.raster.hints import tell
 from samgeo.models.registry import MASK_NMS
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
-from samgeo.segmentation.merge.merger import MERGE_IOU
+from samgeo.segmentation.masks.piece import MERGE_IOU
 from samgeo.segmentation.request import Request, open_job
 from samgeo.segmentation.run.execution import Summary, run, segment_in_memory
 from samgeo.segmentation.run.folder import RunFolder

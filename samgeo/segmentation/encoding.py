@@ -19,8 +19,9 @@ from samgeo.models.embedding_packing import pack
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions, ReadingOptions
 from samgeo.segmentation.windows.embedding import check_fresh, read_window
+from samgeo.segmentation.windows.failures import FAULTS, describe_fault
 from samgeo.segmentation.windows.store import EmbeddingStore, Index, pixel_digest
-from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
+from samgeo.segmentation.windows.worker import ModelReference, load_referenced
 from samgeo.storage.atomic import check_name, refuse_inputs
 from samgeo.types import BandsLike, RasterLike, StretchLike
 

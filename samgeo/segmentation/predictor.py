@@ -22,7 +22,7 @@ from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.device import check_threads, computing_in
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, without_specks
-from samgeo.segmentation.merge.merger import Piece, Segment
+from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
 from samgeo.segmentation.prompts.assignment import Index, Prompts, WindowPrompt, ask, join, windows_of
 from samgeo.segmentation.prompts.decoding import Candidate, best_pieces, candidates

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from samgeo.geo.vector.columns import keep_given
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.merger import Segment, place
+from samgeo.segmentation.masks.piece import Segment, place
 from samgeo.segmentation.profile import timed
 
 if TYPE_CHECKING:

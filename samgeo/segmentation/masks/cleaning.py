@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.piece import Segment
+from samgeo.segmentation.masks.piece import Segment
 
 __all__ = [
     "MIN_HOLE",

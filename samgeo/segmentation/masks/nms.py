@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.segmentation.masks.mask import Mask, intersection_areas
-from samgeo.segmentation.merge.piece import Piece, Segment, place
+from samgeo.segmentation.masks.piece import Piece, Segment, place
 from samgeo.segmentation.profile import timed
 
 __all__ = ["box_nms", "check_mask_nms", "keep_greedily", "nearly_equal", "settle"]

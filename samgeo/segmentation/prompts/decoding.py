@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from samgeo.geo.grid import Lattice
 from samgeo.models.protocols import decode
 from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.outline_prompts import soften
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.masks.upsample import masks_from_logits
-from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
-from samgeo.segmentation.merge.merger import Piece
-from samgeo.segmentation.prompts.assignment import Index, SoftMask, WindowPrompt, soften
+from samgeo.segmentation.prompts.assignment import Index, SoftMask, WindowPrompt
+from samgeo.segmentation.windows.cut_edges import cut_pixels, edge_px
 from samgeo.segmentation.windows.embedding import Encoded
 
 if TYPE_CHECKING:

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from samgeo.errors import RunError, StoppedError, WindowError
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.raster.sources.block_cache import limited_block_cache
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest
-from samgeo.segmentation.merge.merger import Piece
 from samgeo.segmentation.profile import stage, timed
 from samgeo.segmentation.run.folder import RunFolder, Span
 from samgeo.segmentation.run.holes import remove_old_holes, write_holes
 from samgeo.segmentation.run.job import Job, objects_by_row
-from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
 from samgeo.segmentation.run.window_stream import WindowStream
-from samgeo.segmentation.windows.worker import found_in, tell_failure
+from samgeo.segmentation.windows.failures import Failure, tell_failure
+from samgeo.segmentation.windows.worker import found_in
 from samgeo.storage.locations import Place, RemotePlace
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from samgeo.errors import VectorError
 from samgeo.geo.label_raster import is_label_raster
 from samgeo.geo.vector.axes import describe_axes
-from samgeo.segmentation.run.parts import Failure
+from samgeo.segmentation.windows.failures import Failure
 from samgeo.storage.locations import Place, fetched, is_there
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.segmentation.masks.cleaning import without_specks
 from samgeo.segmentation.masks.nms import settle
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest, Ends
-from samgeo.segmentation.merge.merger import Merger, Piece
+from samgeo.segmentation.merge.merger import Merger
 from samgeo.segmentation.options import CleaningOptions, ExecutionOptions, ObjectOptions
 from samgeo.segmentation.run.parts import Frontier
 from samgeo.segmentation.tables import to_frame

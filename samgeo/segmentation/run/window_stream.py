@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import StoppedError, WindowError
 from samgeo.segmentation.execution.tasks import run_ordered
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest, try_to_continue
-from samgeo.segmentation.merge.piece import Piece
-from samgeo.segmentation.run.parts import Failure
-from samgeo.segmentation.windows.worker import tell_failure, together, try_window, try_windows
+from samgeo.segmentation.windows.failures import Failure, tell_failure
+from samgeo.segmentation.windows.worker import together, try_window, try_windows
 
 if TYPE_CHECKING:
     from samgeo.geo.levels import Levels

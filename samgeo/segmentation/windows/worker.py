@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.errors import SamgeoError, WindowError
+from samgeo.errors import WindowError
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.geo.raster.sources.block_cache import LEAST_BYTES, limit_worker_block_cache
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
-from samgeo.segmentation.merge.piece import MERGE_IOU, Piece
+from samgeo.segmentation.masks.piece import MERGE_IOU, Piece
 from samgeo.segmentation.profile import timed
-from samgeo.segmentation.run.parts import Failure
+from samgeo.segmentation.windows.cut_edges import cut_pixels, edge_px
+from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, Failure, describe_fault, make_room, tell_failure
 
 if TYPE_CHECKING:
     import shapely
@@ -37,29 +35,19 @@ if TYPE_CHECKING:
     from samgeo.segmentation.windows.store import EmbeddingStore
 
 __all__ = [
-    "ATTEMPTS",
-    "FAULTS",
     "ModelReference",
     "Plan",
-    "describe_fault",
     "found_in",
     "load_referenced",
-    "make_room",
     "placed",
     "reference_to",
     "segment_window",
-    "tell_failure",
     "together",
     "try_window",
     "try_windows",
 ]
 
 _log = logging.getLogger(__name__)
-
-ATTEMPTS = 2
-
-# Any error of a model or a driver is treated as a failure of its window, and does not end the run.
-FAULTS = (Exception,)
 
 # Number of windows that are encoded together on a GPU. A window of 1024 pixels uses a large GPU fully by itself; smaller
 # windows do so together.
@@ -185,33 +173,6 @@ def _try(
     return Failure(index, reason)
 
 
-def tell_failure(failure: Failure, name: str, levels: Levels) -> str:
-    """Return a text that says which window of a raster failed, where it is, and why it failed."""
-    rect = levels.rect(*failure.window)
-    scale, _, row = levels.locate(failure.window[0])
-    coarse = "" if scale == 1 else f" of scale {scale}"
-    return (
-        f"the window{coarse} at row {row}, column {failure.window[1]} of {name} (pixels x {rect.x0} to {rect.x1}, "
-        f"y {rect.y0} to {rect.y1}) {failure.reason}"
-    )
-
-
-def describe_fault(error: Exception) -> str:
-    """Return the text of an error. Kind and line are added unless the system, a driver or torch reported it."""
-    if isinstance(error, SamgeoError | OSError | RuntimeError) and str(error):
-        return str(error)
-    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{told} (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else told
-
-
-def make_room() -> None:
-    """Release the GPU memory that torch keeps for reuse. It may be split into parts too small for the failed request."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
     """A window that was read, and its points that are used as prompts, in raster pixels from its corner."""
@@ -291,7 +252,7 @@ def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple
     index : (int, int)
         Row and column of the window.
     """
-    from samgeo.segmentation.merge.scales import leave_to_finer
+    from samgeo.segmentation.windows.scales import leave_to_finer
 
     scale, lattice, _ = levels.locate(index[0])
     rect, size, valid = window.rect, window.size, window.valid
