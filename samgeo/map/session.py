@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import shapely
 
+from samgeo import __version__
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
@@ -360,8 +361,6 @@ class Session:
         write_json(to_coco(self.state.objects, raster, self.classes), path, overwrite=overwrite, inputs=(raster,))
 
     def _provenance(self, state: State, actions: int) -> dict[str, Any]:
-        from samgeo import __version__
-
         return {
             "samgeo": __version__,
             "model": {"name": self.predictor.model.name, "digest": self.predictor.model.digest},

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
+from samgeo import __version__
 from samgeo.annotations.formats.voc import VocPixels
 from samgeo.annotations.images import ImageFiles
 from samgeo.annotations.parsing.faults import OnError
@@ -25,6 +27,7 @@ from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import Shown, advise, default_block_m, ground_of
 from samgeo.samrs.split import split as divide
 from samgeo.samrs.work import Shared, make_image
+from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions
 from samgeo.types import BandsLike, StretchLike
@@ -241,10 +244,6 @@ def make_samrs(
     (1, 1, 2000)
     """
     arguments = locals()
-    from tqdm import tqdm
-
-    from samgeo.segmentation.execution.tasks import run_ordered
-
     recipe, execution, choice = SetOptions.of(arguments), ExecutionOptions.of(arguments), ModelOptions.of(arguments)
     execution.check()
     files, folder = ImageFiles.of(images), Folder(Path(output))
@@ -336,8 +335,6 @@ def _manifest(
     recipe: SetOptions, model: Mapping[str, str], table: Annotations, files: ImageFiles, jobs: Sequence[ImageJob]
 ) -> dict[str, Any]:
     """Return everything that the result depends on, for the manifest of the data set."""
-    from samgeo import __version__
-
     digests = {job.name: job.digest for job in jobs}
     return {
         "samgeo": __version__,

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, WindowError
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.models.embedding_packing import pack
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions, ReadingOptions
+from samgeo.segmentation.windows.automatic import embed_window
 from samgeo.segmentation.windows.embedding import check_fresh, read_window
 from samgeo.segmentation.windows.failures import FAULTS, describe_fault
 from samgeo.segmentation.windows.store import EmbeddingStore, Index, pixel_digest
@@ -125,8 +128,6 @@ def encode(
     (1, 1, 0)
     """
     arguments = locals()
-    from tqdm import tqdm
-
     execution, choice = ExecutionOptions.of(arguments), ModelOptions.of(arguments)
     execution.check()
     check_name(store, OptionError)
@@ -172,8 +173,6 @@ def _encode_block(
     raster: Raster, model: Segmenter | ModelReference, store: EmbeddingStore, verify: bool, block: Index
 ) -> Encoding:
     """Encode the missing windows of a block, which share the files of the store."""
-    from samgeo.segmentation.windows.automatic import embed_window
-
     segmenter = load_referenced(model)
     mended = store.forget_damaged(block, verify=verify)
     missing, kept = store.missing(block), len(store.present(block))

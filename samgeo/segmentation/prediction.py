@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.geo.coordinates.prompt_geometry import is_features
+from samgeo.geo.label_raster import check_labels_options, check_result, classes_of, is_label_raster, write_label_raster
+from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.columns import RenamedColumnsWarning
+from samgeo.geo.vector.reading import check_asked, check_fit, read_vectors, write_vectors
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
+from samgeo.segmentation.predictor import Predictor
+from samgeo.segmentation.prompts.prompt_reading import read_prompts
+from samgeo.segmentation.tables import answers_to_frame
+from samgeo.storage.locations import as_place
 from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, PointsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -21,7 +29,6 @@ if TYPE_CHECKING:
 
     from samgeo.geo.label_raster import Classes
     from samgeo.models.protocols import Segmenter
-    from samgeo.segmentation.predictor import Predictor
 
 __all__ = ["predict"]
 
@@ -104,12 +111,6 @@ def predict(
     [1200.0]
     """
     arguments = locals()
-    from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster, write_label_raster
-    from samgeo.geo.vector.axes import check_y_up, describe_axes
-    from samgeo.geo.vector.reading import check_asked, check_fit, write_vectors
-    from samgeo.segmentation.predictor import Predictor
-    from samgeo.storage.locations import as_place
-
     given = (image, points, boxes, polygons, model, cache)
     is_labels = output is not None and is_label_raster(as_place(output))
     if output is None:
@@ -144,9 +145,6 @@ def predict(
 
 def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFrame:
     """Return the table of the prompts without answers, to check that it fits the output."""
-    from samgeo.segmentation.prompts.prompt_reading import read_prompts
-    from samgeo.segmentation.tables import answers_to_frame
-
     asked, table = read_prompts(predictor.raster.geobox, predictor.lattice, **prompts)
     with warnings.catch_warnings():
         # The same warning is given later, when the prompts are answered.
@@ -156,10 +154,6 @@ def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFra
 
 def _classes(prompts: Iterable[Any], column: str) -> Classes:
     """Return the values of the classes in a column of the prompts, so that errors are found before any work."""
-    from samgeo.geo.coordinates.prompt_geometry import is_features
-    from samgeo.geo.label_raster import classes_of
-    from samgeo.geo.vector.reading import read_vectors
-
     for given in prompts:
         if given is not None and is_features(given):
             frame = read_vectors(given)

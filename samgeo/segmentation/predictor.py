@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samgeo import __version__
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Rect
@@ -457,8 +458,6 @@ class Predictor:
         >>> predictor.provenance()["options"]
         {'window': 64, 'overlap': 16, 'min_part': 5, 'min_hole': 5}
         """
-        from samgeo import __version__
-
         return {
             "samgeo": __version__,
             "model": {"name": self.model.name, "digest": self.model.digest},

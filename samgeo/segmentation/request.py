@@ -11,9 +11,12 @@ from typing import Any, Self, cast
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.area_summary import describe_area
 from samgeo.geo.coordinates.prompt_geometry import to_pixels
+from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster
 from samgeo.geo.levels import Levels, check_scales
 from samgeo.geo.raster.sources.block_cache import block_cache_bytes
 from samgeo.geo.vector.axes import check_y_up
+from samgeo.geo.vector.reading import check_asked, check_fit
+from samgeo.models.registry import default_gates
 from samgeo.segmentation.options import (
     AutomaticOptions,
     CleaningOptions,
@@ -100,10 +103,6 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     SamgeoError
         If an input or an option is invalid.
     """
-    from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster
-    from samgeo.geo.vector.reading import check_asked, check_fit
-    from samgeo.models.registry import default_gates
-
     _check_options(request)
     scales = check_scales(request.automatic.scales)
     output, writing, objects, cleaning = request.output, request.writing, request.objects, request.cleaning

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.features import rasterize
+from scipy import ndimage
 
 from samgeo.geo.grid import Rect
 from samgeo.segmentation.masks.mask import Mask
-
-if TYPE_CHECKING:
-    import shapely
 
 __all__ = ["interior_points", "soften", "soften_mask"]
 
@@ -23,8 +23,6 @@ SOFT_PX, SOFT_LOGIT = 8.0, 4.0
 
 def interior_points(shapes: Sequence[shapely.Geometry]) -> NDArray[np.float64]:
     """Return the point of each polygon that is farthest from its outline (the pole of inaccessibility), shape (P, 2)."""
-    import shapely
-
     radii = shapely.maximum_inscribed_circle(np.asarray(shapes, dtype=np.object_), tolerance=0.25)
     return np.asarray(shapely.get_coordinates(shapely.get_point(radii, 0)), dtype=np.float64)
 
@@ -45,9 +43,6 @@ def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float3
     -------
     ndarray of float32, shape (side, side)
     """
-    from affine import Affine
-    from rasterio.features import rasterize
-
     scale = window / side
     drawn = rasterize([(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8").astype(bool)
     if not drawn.any():
@@ -84,8 +79,6 @@ def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
 
 
 def _soft_logits(drawn: NDArray[np.bool_]) -> NDArray[np.float32]:
-    from scipy import ndimage
-
     inwards, outwards = ndimage.distance_transform_edt(drawn), ndimage.distance_transform_edt(~drawn)
     distance = np.where(drawn, inwards - 0.5, 0.5 - outwards)
     return (np.clip(distance / SOFT_PX, -1, 1) * SOFT_LOGIT).astype(np.float32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice, Rect
@@ -15,9 +15,6 @@ from samgeo.segmentation.masks.outline_prompts import interior_points
 from samgeo.segmentation.masks.piece import Piece, Segment, place
 from samgeo.segmentation.merge.merger import merge
 from samgeo.segmentation.merge.union import whole
-
-if TYPE_CHECKING:
-    import shapely
 
 __all__ = [
     "Index",
@@ -91,8 +88,6 @@ class Prompts:
 
     def extent(self, prompt: int, frame: Rect) -> tuple[float, float, float, float] | str:
         """Return the bounding box of a prompt within the raster, or a text that says why there is none."""
-        import shapely
-
         foreground = self.points[prompt][(self.labels[prompt] == 1) & np.isfinite(self.points[prompt]).all(axis=1)]
         around = [np.concatenate([foreground, foreground], axis=1), self.boxes[prompt][None]]
         if self.shapes[prompt] is not None:
@@ -244,8 +239,6 @@ def _within(box: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArray[np.
 
 
 def _clip(shape: shapely.Geometry | None, rect: Rect) -> shapely.Geometry | None:
-    import shapely
-
     if shape is None:
         return None
     parts = shapely.get_parts(shapely.intersection(shape, shapely.box(rect.x0, rect.y0, rect.x1, rect.y1)))
@@ -258,8 +251,6 @@ def _clip(shape: shapely.Geometry | None, rect: Rect) -> shapely.Geometry | None
 
 
 def _bounds(shape: shapely.Geometry) -> NDArray[np.float64]:
-    import shapely
-
     return np.asarray(shapely.bounds(shape), dtype=np.float64)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice
 from samgeo.models.protocols import decode
+from samgeo.models.registry import default_gates
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.outline_prompts import soften
 from samgeo.segmentation.masks.piece import Piece
@@ -200,8 +201,6 @@ def _earlier(model: Segmenter, lattice: Lattice, one: WindowPrompt) -> NDArray[n
 
 
 def _upsampling(model: Segmenter, lattice: Lattice, window: Encoded) -> dict[str, Any]:
-    from samgeo.models.registry import default_gates
-
     return {
         "input_size": model.input_size,
         "window": lattice.window,

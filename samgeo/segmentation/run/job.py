@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from samgeo import __version__
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.segmentation.masks.cleaning import without_specks
 from samgeo.segmentation.masks.nms import settle
@@ -76,8 +77,6 @@ class Job:
 
     def provenance(self) -> dict[str, Any]:
         """Return versions, model, raster and options, which are needed to repeat the job, for JSON."""
-        from samgeo import __version__
-
         return {
             "samgeo": __version__,
             "model": {"name": self.model.name, "digest": self.model.digest},

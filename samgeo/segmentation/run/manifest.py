@@ -9,6 +9,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import rasterio
+
+from samgeo import __version__
+from samgeo.geo.raster.identity import file_versions, identify
 from samgeo.geo.raster.sources.remote import without_secrets
 
 if TYPE_CHECKING:
@@ -49,8 +54,6 @@ def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> di
         ``input``: the grid, the bands, the stretch, and the result of `samgeo.geo.raster.identity.identify`; ``model``, with
         device and precision if the model has them; ``options``; ``versions``; and ``about``, which is not compared.
     """
-    from samgeo.geo.raster.identity import file_versions, identify
-
     made = raster.provenance()
     files = made.pop("files", None)
     versions = {without_secrets(one.path): list(one.stamp) for one in file_versions(raster)[:MOST_VERSIONS]}
@@ -112,11 +115,7 @@ def _text(model: Segmenter, name: str) -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    import numpy as np
-    import rasterio
     import torch
-
-    from samgeo import __version__
 
     return {"samgeo": __version__, "torch": torch.__version__, "numpy": np.__version__, "gdal": rasterio.__gdal_version__}
 
