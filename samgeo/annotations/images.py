@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samgeo.annotations.parsing.text_files import Where, fail
 from samgeo.annotations.table import Image, safe_name
 from samgeo.errors import AnnotationError, RasterError
+from samgeo.geo.raster.sources.file_source import FileSource
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -214,8 +215,6 @@ def geobox_of(path: Path) -> GeoBox:
     AnnotationError
         If it cannot be opened.
     """
-    from samgeo.geo.raster.sources.file_source import FileSource
-
     try:
         return FileSource.open(path).geobox
     except RasterError as error:

@@ -18,6 +18,8 @@ from samgeo.annotations.formats.yolo import yaml_of
 from samgeo.annotations.images import ImageFiles, without_suffix
 from samgeo.arguments import check_types
 from samgeo.errors import AnnotationError, OptionError, VectorError
+from samgeo.geo.vector.reading import check_output, write_vectors
+from samgeo.segmentation.masks.rle import write_json
 from samgeo.storage.staging import staged_folder
 
 if TYPE_CHECKING:
@@ -86,9 +88,6 @@ def write_annotations(
     >>> Path("dota/a.txt").read_text().split()[-2]
     'ship'
     """
-    from samgeo.geo.vector.reading import write_vectors
-    from samgeo.segmentation.masks.rle import write_json
-
     path = Path(path)
     if format not in WRITABLE:
         raise OptionError(f"format is {format!r}; give one of {', '.join(WRITABLE)}.")
@@ -120,8 +119,6 @@ def write_annotations(
 
 
 def _check_path(path: Path, overwrite: bool) -> None:
-    from samgeo.geo.vector.reading import check_output
-
     try:
         check_output(path, overwrite)
     except VectorError as error:

@@ -8,7 +8,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.features import rasterize
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 
 from samgeo.arguments import check_types
 from samgeo.buildings.shapes import with_note
@@ -133,11 +140,6 @@ def _check(statistic: str, unknown: str, low: float, high: float | None) -> Stat
 
 def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDArray[np.float64]:
     """Return the height of each object, shape (N,); NaN where it is not known."""
-    import shapely
-    from odc.geo.geobox import GeoBox
-    from rasterio.enums import Resampling
-    from rasterio.vrt import WarpedVRT
-
     result = np.full(len(gdf), np.nan)
     with ExitStack() as stack:
         surface = stack.enter_context(_opened(dsm))
@@ -161,10 +163,6 @@ def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDAr
 
 def _values(polygon: Any, surface: Any, terrain: Any) -> NDArray[np.float64]:
     """Return the known heights of the pixels in a polygon."""
-    import shapely
-    from rasterio.features import rasterize
-    from rasterio.windows import Window
-
     inverse = ~surface.transform
     corners = shapely.get_coordinates(shapely.box(*shapely.bounds(polygon)))
     columns, rows = inverse * (corners[:, 0], corners[:, 1])
@@ -208,8 +206,6 @@ def _opened(path: Any) -> Iterator[Any]:
 @contextmanager
 def _errors(name: str) -> Iterator[None]:
     """Replace errors of rasterio by a `RasterError` with the name of the file."""
-    from rasterio.errors import RasterioError
-
     try:
         yield
     except (OSError, RasterioError) as error:

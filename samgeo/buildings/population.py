@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas as gpd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from rasterio.errors import RasterioIOError
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, VectorError
+from samgeo.geo.coordinates.area import area_m2
 from samgeo.geo.coordinates.reprojection import reproject_frame
+from samgeo.geo.vector.reading import SUFFIXES, read_vectors, split_layer
 from samgeo.types import FeaturesLike
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 __all__ = ["Allocation", "allocate_population"]
 
@@ -116,10 +118,6 @@ def allocate_population(
     >>> allocate_population(census, buildings, integers=True).buildings["population"].tolist()
     [30, 60]
     """
-    import shapely
-
-    from samgeo.geo.vector.reading import read_vectors
-
     buildings = read_vectors(buildings)
     units = _units(census, population)
     if buildings.crs is None or units.crs is None:
@@ -155,10 +153,7 @@ def allocate_population(
 
 
 def _units(census: Any, population: str) -> gpd.GeoDataFrame:
-    from rasterio.errors import RasterioIOError
-
     from samgeo.geo.drivers import open_raster
-    from samgeo.geo.vector.reading import SUFFIXES, read_vectors, split_layer
 
     is_path = isinstance(census, str | os.PathLike)
     if is_path and Path(split_layer(census)[0]).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:
@@ -173,9 +168,6 @@ def _units(census: Any, population: str) -> gpd.GeoDataFrame:
 
 def _cells(dataset: Any, population: str) -> gpd.GeoDataFrame:
     """Return one polygon for each cell of a raster that has people."""
-    import geopandas as gpd
-    import shapely
-
     if dataset.crs is None:
         raise RasterError(f"{dataset.name} has no CRS, so that buildings have no place in it; give it one.")
     if dataset.width * dataset.height > 64 * MOST_CELLS:
@@ -192,8 +184,6 @@ def _cells(dataset: Any, population: str) -> gpd.GeoDataFrame:
 
 
 def _weights(buildings: gpd.GeoDataFrame, weight: str, height: str) -> NDArray[np.float64]:
-    from samgeo.geo.coordinates.area import area_m2
-
     if weight not in ("area", "volume"):
         return _numbers(buildings, weight, "weights", "buildings")
     area = area_m2(buildings.geometry, buildings.crs)
@@ -215,8 +205,6 @@ def _numbers(frame: gpd.GeoDataFrame, column: str, what: str, of: str) -> NDArra
 
 
 def _valid(geometry: Any) -> NDArray[np.object_]:
-    import shapely
-
     return np.asarray(shapely.make_valid(np.array(geometry.array, dtype=object)), dtype=object)
 
 

@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
@@ -14,7 +16,6 @@ from samgeo.geo.coordinates.metric_planes import NOWHERE, Planes, batches
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    import pandas as pd
 
 __all__ = ["MEASURES", "filter_by_shape", "measure_shapes", "to_planes"]
 
@@ -54,9 +55,6 @@ def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
     >>> measure_shapes(gpd.GeoDataFrame(geometry=[box(0, 0, 40, 10)])).round(2).loc[0].to_dict()
     {'area': 400.0, 'compactness': 0.5, 'rectangularity': 1.0, 'solidity': 1.0, 'elongation': 4.0}
     """
-    import pandas as pd
-    import shapely
-
     planes = Planes(frame.crs)
     result = np.full((len(frame), len(MEASURES)), np.nan)
     for _, rows, placed in to_planes(frame, planes):
@@ -171,8 +169,6 @@ def with_note(gdf: gpd.GeoDataFrame, step: str, note: dict[str, Any]) -> dict[st
 
 def _sides(rectangles: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return the two side lengths of rectangles, shape (N, 2); zeros for geometries that are not polygons."""
-    import shapely
-
     result = np.zeros((len(rectangles), 2))
     whole = (shapely.get_type_id(rectangles) == 3) & ~shapely.is_empty(rectangles)
     corners = shapely.get_coordinates(rectangles[whole]).reshape(-1, 5, 2)

@@ -6,16 +6,24 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
+
 from samgeo.arguments import check_types
+from samgeo.buildings.height import filter_by_height
+from samgeo.buildings.regularization.api import RESULT_COLUMNS, regularize, with_result_columns
 from samgeo.buildings.selection.overlaps import MAX_OVERLAP
 from samgeo.buildings.selection.select import MIN_SCORE, everything, select
+from samgeo.buildings.shapes import filter_by_shape
 from samgeo.errors import OptionError
+from samgeo.geo.coordinates.overlay import check_same_kind
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.columns import GIVEN, keep_given
+from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, split_layer, write_vectors
+from samgeo.segmentation.options import ModelOptions, ReadingOptions, WindowOptions
+from samgeo.segmentation.tables import to_frame
 from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import torch
 
     from samgeo.geo.raster.raster import Raster
@@ -118,27 +126,17 @@ def footprints(
     >>> "score" in buildings and "regularized" in buildings
     True
     """
-    import geopandas as gpd
-
-    from samgeo.buildings.height import filter_by_height
-    from samgeo.buildings.regularization.api import RESULT_COLUMNS, regularize
-    from samgeo.buildings.shapes import filter_by_shape
-    from samgeo.geo.coordinates.overlay import check_same_kind
-    from samgeo.geo.raster.raster import Raster
-    from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, split_layer, write_vectors
-    from samgeo.models.registry import load_model
-
+    arguments = locals()
     if dtm is not None and dsm is None:
         raise OptionError("a dtm goes with a dsm, whose heights it turns into those above the ground; give both.")
     given = (image, examples, candidates, dsm, dtm, model, cache)
     check_asked(output, overwrite=overwrite, layer=layer, inputs=given)
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    raster = ReadingOptions.of(arguments).open(image)
     check_y_up(raster.geobox, y_up, output)
     place = None
     if output is not None:
         place = check_output(output, overwrite=overwrite, crs=raster.geobox.crs, layer=layer, inputs=(*given, raster))
-    where: dict[str, Any] = {"model": load_model(model, device=device, dtype=dtype), "window": window, "overlap": overlap}
-    where["cache"] = cache
+    where: dict[str, Any] = {"model": ModelOptions.of(arguments).load(), **WindowOptions.of(arguments).arguments()}
     if isinstance(examples, str | os.PathLike) and (candidates is None or Path(split_layer(examples)[0]).is_file()):
         examples = read_vectors(examples)  # An unreadable file must fail before segmentation, which takes minutes.
     if isinstance(examples, gpd.GeoDataFrame | gpd.GeoSeries):
@@ -166,9 +164,6 @@ def footprints(
 
 def _sample(found: gpd.GeoDataFrame | None, raster: Raster, *, regular: bool, has_heights: bool) -> gpd.GeoDataFrame:
     """Return a table with all the columns of the result, to check the output format before the work starts."""
-    from samgeo.buildings.regularization.api import with_result_columns
-    from samgeo.segmentation.tables import to_frame
-
     frame = to_frame((), raster.geobox) if found is None else found
     frame = frame.rename(columns={"score": f"score{GIVEN}"}).assign(score=1.0)
     frame = frame.assign(height_m=1.0) if has_heights else frame

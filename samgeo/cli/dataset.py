@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from samgeo.cli.options import cleaning, count, looking, parse_bands, parse_stretch
+from samgeo.cli.options import cleaning, count, looking, parse_bands, parse_stretch, scheduling
 
 __all__ = ["dataset"]
 
@@ -57,8 +57,7 @@ def dataset() -> None:
 @click.option("--license", default="", help="For the data card.")
 @looking
 @cleaning
-@click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
-@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
+@scheduling
 @click.option("--verify", is_flag=True, help="Compare the digests of all files that are done, not their sizes and times alone.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from samgeo.cli.options import LAYER, count
+from samgeo.cli.options import LAYER, OVERWRITE, count
 
 __all__ = ["regularize"]
 
@@ -21,7 +21,7 @@ __all__ = ["regularize"]
 @click.option("--circles/--no-circles", default=True, show_default=True, help="Whether what is round becomes a circle.")
 @click.option("--shared-walls/--no-shared-walls", default=True, show_default=True, help="Whether neighbours share walls.")
 @click.option("--min-iou", type=float, default=0.85, show_default=True, help="Keep an outline that its footprint fits less.")
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@OVERWRITE
 @LAYER
 @click.option("--quiet", is_flag=True, help="No summary.")
 def regularize(features: str, output: str, quiet: bool, **options: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,9 +12,11 @@ import click
 __all__ = [
     "ALPHA",
     "ASSETS",
+    "CACHE",
     "LAYER",
     "MASK_NMS",
     "NODATA",
+    "OVERWRITE",
     "Y_UP",
     "IouOrOff",
     "cleaning",
@@ -24,6 +27,7 @@ __all__ = [
     "parse_bands",
     "parse_scales",
     "parse_stretch",
+    "scheduling",
 ]
 
 NODATA = click.option("--nodata", help="The value without data, where the file does not say it; none where it says it wrongly.")
@@ -57,6 +61,18 @@ _CLEANING = (
         help="Drop smaller parts of objects, in pixels; 0: none.",
     ),
     click.option("--min-hole", type=float, default=MIN_HOLE, show_default=True, help="Fill smaller holes, in pixels; 0: none."),
+)
+
+# Options of every command that gives tasks to workers.
+_SCHEDULING = (
+    click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler."),
+    click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]"),
+)
+
+CACHE = click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
+
+OVERWRITE = click.option(
+    "--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output."
 )
 
 ASSETS = click.option("--assets", help="Of STAC Items: the raster by its key, or those that are its bands: red,green,blue.")
@@ -98,6 +114,13 @@ def looking(command: Callable[..., None]) -> Callable[..., None]:
 def cleaning(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that remove small parts and small holes from outlines to a command."""
     for option in reversed(_CLEANING):
+        command = option(command)
+    return command
+
+
+def scheduling(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose where tasks are computed to a command."""
+    for option in reversed(_SCHEDULING):
         command = option(command)
     return command
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from samgeo.cli.options import ASSETS, count, image_of
+from samgeo.cli.options import ASSETS, OVERWRITE, count, image_of
 
 __all__ = ["rasterize"]
 
@@ -17,7 +17,7 @@ __all__ = ["rasterize"]
 @click.argument("output")
 @ASSETS
 @click.option("--class-column", help="Draw the class in this column, as uint8, in place of a number for each object.")
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@OVERWRITE
 @click.option("--quiet", is_flag=True, help="No summary.")
 def rasterize(result: str, image: str, output: str, assets: str | None, quiet: bool, **options: Any) -> None:
     """Draw the objects in RESULT as a raster of labels OUTPUT (.tif) on the grid of IMAGE.

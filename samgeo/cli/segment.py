@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from samgeo.cli.options import (
+    CACHE,
     LAYER,
     MASK_NMS,
+    OVERWRITE,
     Y_UP,
     IouOrOff,
     cleaning,
@@ -20,6 +22,7 @@ from samgeo.cli.options import (
     parse_bands,
     parse_scales,
     parse_stretch,
+    scheduling,
 )
 from samgeo.errors import StoppedError
 
@@ -59,12 +62,11 @@ MOST_SHOWN = 20
     show_default=True,
     help="Whether objects that cross the edge of the area are kept whole or clipped to it.",
 )
-@click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
-@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
-@click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
+@scheduling
+@CACHE
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run, which stays.  [default: OUTPUT.run]")
 @click.option("--retry-failed", is_flag=True, help="Try windows again that failed before in this run.")
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@OVERWRITE
 @LAYER
 @Y_UP
 @click.option("--profile", is_flag=True, help="Show at the end where the time went, stage by stage.")
@@ -120,8 +122,8 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--refine", type=int, default=0, show_default=True, help="Times to ask again, from the answer before.")
 @cleaning
 @click.option("--class-column", help="For .tif: draw the class in this column of the prompts, in place of a number for each.")
-@click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@CACHE
+@OVERWRITE
 @LAYER
 @Y_UP
 @click.option("--quiet", is_flag=True, help="No summary.")
@@ -144,8 +146,7 @@ def predict(image: Any, output: str, bands: str | None, stretch: str | None, qui
 @imaging
 @click.argument("store", type=click.Path(path_type=Path))
 @looking
-@click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler.")
-@click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]")
+@scheduling
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to start the store anew.")
 @click.option("--verify", is_flag=True, help="Read what is there, and encode what is damaged again.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")

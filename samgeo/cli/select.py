@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from samgeo.cli.options import LAYER, Y_UP, count, imaging, looking, parse_bands, parse_stretch
+from samgeo.cli.options import CACHE, LAYER, OVERWRITE, Y_UP, count, imaging, looking, parse_bands, parse_stretch
 
 __all__ = ["footprints"]
 
@@ -26,8 +25,8 @@ __all__ = ["footprints"]
 @click.option("--dtm", help="A raster of terrain heights.")
 @click.option("--min-height", "min_height_m", type=float, default=2.0, show_default=True, help="Drop lower objects, in metres.")
 @click.option("--regular/--no-regular", default=True, show_default=True, help="Whether to regularise the outlines.")
-@click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output.")
+@CACHE
+@OVERWRITE
 @LAYER
 @Y_UP
 @click.option("--quiet", is_flag=True, help="No summary.")

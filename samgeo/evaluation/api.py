@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
@@ -16,6 +18,7 @@ from samgeo.evaluation.matching import check_min_iou, find_pairs
 from samgeo.evaluation.report import Report
 from samgeo.geo.coordinates.area_of_interest import Area, read_area
 from samgeo.geo.coordinates.metric_planes import Planes
+from samgeo.geo.vector.reading import read_vectors
 from samgeo.types import AoiLike, FeaturesLike
 
 if TYPE_CHECKING:
@@ -111,8 +114,6 @@ def evaluate(
     >>> report.worst("missed")["row"].tolist()
     [1]
     """
-    from samgeo.geo.vector.reading import read_vectors
-
     check_min_iou(min_iou)
     frames = read_vectors(found), read_vectors(truth)
     common_crs(*frames)
@@ -165,8 +166,6 @@ def evaluate(
 
 def _judge(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None, names: list[str], area: Area | None) -> Judged:
     """Read a layer, with the class of each object and whether it lies outside the area of interest."""
-    import shapely
-
     layer = read_layer(frame, planes, labels)
     classes = np.zeros(len(layer), dtype=np.int64)
     if labels is not None:
@@ -179,8 +178,6 @@ def _judge(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None, na
 
 def _scores_of(frame: gpd.GeoDataFrame, column: str, found: Judged) -> NDArray[np.float64]:
     """Return the scores of the found objects that can be evaluated."""
-    from pandas.api.types import is_numeric_dtype
-
     if not is_numeric_dtype(frame[column]):
         raise VectorError(
             f"the column {column!r} of the found objects does not hold numbers; choose another one for the score."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from samgeo.evaluation.average_precision import Averages, Side, averages
@@ -16,10 +18,6 @@ from samgeo.evaluation.matching import Pairs, pair_up
 from samgeo.evaluation.polis_distance import polis
 from samgeo.evaluation.report import LeftOut, Scores
 from samgeo.geo.coordinates.metric_planes import Planes, batches
-
-if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
 
 __all__ = ["Comparison", "Judged", "Verdicts"]
 
@@ -157,9 +155,6 @@ class Comparison:
 
     def objects(self, names: list[str], crs: Any) -> gpd.GeoDataFrame:
         """Return the table of all objects of both layers, with the names of their classes; see `Report`."""
-        import geopandas as gpd
-        import pandas as pd
-
         verdicts, (ours, theirs) = self.verdicts, self._ignored()
         i, j = verdicts.pairs.found, verdicts.pairs.truth
         found = self._table(self.found, i, self.truth.layer.rows[j], np.where(verdicts.false, "false", ""), ours)
@@ -185,8 +180,6 @@ class Comparison:
 
         The objects that were evaluated come first and those that were left out follow; then all are sorted.
         """
-        import pandas as pd
-
         layer = one.layer
         size = len(layer) + len(layer.left_out)
         place = np.argsort(np.concatenate([layer.rows, [row for row, _ in layer.left_out]]).astype(np.int64), kind="stable")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyproj
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
@@ -100,8 +102,6 @@ def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None
     Layer
         The objects that can be evaluated.
     """
-    import shapely
-
     geometries = np.array(frame.geometry.array, dtype=object)
     reasons = np.full(len(frame), "", dtype=object)
 
@@ -141,8 +141,6 @@ def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[
 
     Also return which of them have a part that cannot be transformed; these geometries are None.
     """
-    import pyproj
-
     source = planes.crs if crs is None else crs
     if source is None:
         return geometries, not_finite(geometries)
@@ -157,8 +155,6 @@ def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[
 
 def _polygons_of(geometry: Any) -> Any:
     """Return the polygons of a repaired geometry, without the lines and points that the repair may leave."""
-    import shapely
-
     parts = np.asarray(shapely.get_parts(geometry))
     while COLLECTION in shapely.get_type_id(parts):
         parts = np.asarray(shapely.get_parts(parts))

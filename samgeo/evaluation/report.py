@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.geo.vector.reading import write_vectors
 from samgeo.storage.atomic import check_name, refuse_inputs, write_whole
 from samgeo.storage.staging import staged_files
 
@@ -195,8 +196,6 @@ class Report:
         OptionError
             If the folder cannot be written, or holds a report that may not be replaced.
         """
-        from samgeo.geo.vector.reading import write_vectors
-
         path = check_folder(folder, overwrite=overwrite)
         try:
             # Pictures that are not written again belong to an earlier report, and are removed.

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import warnings
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from samgeo.errors import RasterError, VectorError
 
@@ -133,9 +137,6 @@ def open_raster(path: str, name: str) -> Any:
     rasterio.errors.RasterioError
         If none of the drivers can read it.
     """
-    import rasterio
-    from rasterio.errors import RasterioIOError
-
     drivers = _raster_drivers(path, name)
     _check_beside(path)
     with rasterio.Env() as env:
@@ -163,8 +164,6 @@ def open_raster(path: str, name: str) -> Any:
 
 def list_files(path: str) -> list[str]:
     """Return the files from which GDAL reads a raster; an empty list if the raster cannot be opened."""
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -176,8 +175,6 @@ def list_files(path: str) -> list[str]:
 
 def open_overview(path: str, name: str, level: int) -> Any:
     """Open an overview of a raster, counted from 0, as a raster, by the rules of `open_raster`."""
-    import rasterio
-
     with open_raster(path, name) as dataset:
         driver = dataset.driver
     return rasterio.open(path, driver=driver, sharing=False, overview_level=level)
@@ -234,9 +231,6 @@ def check_no_view(path: Path, layer: str) -> None:
     VectorError
         If the layer is a view, or the file is broken.
     """
-    import sqlite3
-    from urllib.parse import quote
-
     with path.open("rb") as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             return

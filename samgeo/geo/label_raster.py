@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import rasterio
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.features import rasterize as drawn
+from rasterio.windows import Window
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.grid import Rect
+from samgeo.geo.raster.sources.opening import open_source
 from samgeo.geo.vector.formats import file_errors
 from samgeo.geo.vector.reading import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
 from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
@@ -23,9 +31,6 @@ from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
 from samgeo.types import FeaturesLike, RasterLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
-    import rasterio
     from odc.geo.geobox import GeoBox
 
 
@@ -134,8 +139,6 @@ def rasterize(
     >>> samgeo.rasterize(houses, image, "classes.tif", class_column="kind")
     2
     """
-    from samgeo.geo.raster.sources.opening import open_source
-
     path = check_result(output, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
     # A Raster is already open; anything else is opened here.
     source = getattr(image, "source", None) or open_source(image)
@@ -234,8 +237,6 @@ def check_labels_options(*, layer: str | None, y_up: bool) -> None:
 
 def _is_ours(path: Path) -> bool:
     """Return whether a file is a label raster that samgeo wrote."""
-    import rasterio
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
@@ -265,8 +266,6 @@ def classes_of(values: Iterable[Any], column: str) -> Classes:
     OptionError
         If a class is missing, the classes are neither numbers nor text, or there are more than 255.
     """
-    import pandas as pd
-
     found = pd.unique(pd.Series(list(values), dtype=object)).tolist()
     if any(pd.isna(value) for value in found):
         raise OptionError(f"the column {column} has features without a class; give each one, or leave class_column away.")
@@ -316,7 +315,6 @@ def write_label_raster(
     VectorError
         If the raster cannot be written. An existing file is then unchanged, and no other file is left.
     """
-    import rasterio
     import rasterio.shutil
 
     path = check_result(path, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
@@ -349,8 +347,6 @@ def write_label_raster(
 
 def _create(path: Path, geobox: GeoBox, dtype: str, tags: dict[str, str]) -> rasterio.io.DatasetWriter:
     """Create a GeoTIFF that takes windows in any order, and takes no space where nothing is written."""
-    import rasterio
-
     height, width = geobox.shape
     file = rasterio.open(
         path,
@@ -391,8 +387,6 @@ def _draw(
 
 def _pixels(outlines: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return the area of each outline rounded to whole pixels; for the outline of a mask this is its number of pixels."""
-    import shapely
-
     return np.round(shapely.area(outlines))
 
 
@@ -410,11 +404,6 @@ def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], f
     sizes : ndarray, shape (first + N,)
         Area in pixels of all features so far, by number.
     """
-    import shapely
-    from affine import Affine
-    from rasterio.features import rasterize as drawn
-    from rasterio.windows import Window
-
     there = np.flatnonzero(~(shapely.is_missing(outlines) | shapely.is_empty(outlines)))
     # rasterio gives a pixel to the shape that is drawn last, which is the smallest one, and of equally large ones the first.
     there = there[np.lexsort([-there, -sizes[first + there]])]
@@ -446,8 +435,6 @@ def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], f
 
 
 def _in_pixels(geometry: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.object_]:
-    import shapely
-
     inverse = ~geobox.affine
 
     def apply(xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -484,7 +471,6 @@ def stored_frames(paths: Iterable[Path]) -> Iterator[gpd.GeoDataFrame]:
     VectorError
         If a file cannot be read.
     """
-    import geopandas as gpd
     import pyarrow.parquet as pq
 
     from samgeo.geo.vector.writing import GROUP_ROWS

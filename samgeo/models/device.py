@@ -129,8 +129,6 @@ def computing_in(threads: int | None) -> Iterator[None]:
     The threads of one computation wait for each other at every step. Where other computations use the same cores, several
     threads are therefore much slower than one. The last bits of a result depend on the number of threads.
     """
-    import torch
-
     before = torch.get_num_threads()
     if threads is None or threads == before:
         yield

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
+from samgeo import __version__
 from samgeo.samrs.drawing import BACKGROUND, BACKGROUND_COLOR, first_value
 from samgeo.samrs.folder import ImagePart
 from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import PARTS
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 __all__ = ["card", "chart", "statistics"]
 
@@ -129,8 +128,6 @@ def chart(statistics: dict[str, Any]) -> Image.Image:
     PIL.Image.Image
         The chart.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
     classes, edges = statistics["classes"], statistics["size_edges"]
     font = ImageFont.load_default(_FONT_PX)
     bar_step = _BAR_PX + _NUMBER_PX
@@ -222,8 +219,6 @@ def card(
     str
         Text in Markdown.
     """
-    from samgeo import __version__
-
     rows = "\n".join(
         f"| {one['id']} | {_cell(one['name'])} | {one['instances']:,} | {one['annotations']:,} | {one['pixels']:,} | "
         f"#{''.join(f'{value:02x}' for value in one['color'])} |"

@@ -12,10 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import geopandas as gpd
+import pandas as pd
+
 from samgeo.annotations.formats.coco import to_coco
 from samgeo.annotations.table import Annotations
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.reprojection import reproject_frame
+from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.samrs.card import card, chart, statistics
 from samgeo.samrs.drawing import png
 from samgeo.samrs.exporting import to_table, write_exports
@@ -97,11 +101,6 @@ class Finishing:
 
     def _write_polygons(self) -> None:
         """Write the polygons of all images to ``polygons.parquet``."""
-        import geopandas as gpd
-        import pandas as pd
-
-        from samgeo.geo.vector.reading import read_vectors, write_vectors
-
         names = [self.folder.polygons_name(part.image) for part in self.parts]
         missing = next((name for name in names if not (self.folder.path / name).is_file()), None)
         if missing is not None:

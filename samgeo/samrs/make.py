@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
+from samgeo import __version__
 from samgeo.annotations.formats.voc import VocPixels
 from samgeo.annotations.images import ImageFiles
 from samgeo.annotations.parsing.faults import OnError
@@ -25,7 +27,9 @@ from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import Shown, advise, default_block_m, ground_of
 from samgeo.samrs.split import split as divide
 from samgeo.samrs.work import Shared, make_image
+from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
+from samgeo.segmentation.options import ExecutionOptions, ModelOptions
 from samgeo.types import BandsLike, StretchLike
 
 if TYPE_CHECKING:
@@ -198,14 +202,12 @@ def make_samrs(
     license : str
         Licence for the data card.
     device, dtype, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole
-        See `samgeo.Predictor`.
-    scheduler, workers
-        Where Dask runs the tasks, one for each image; see `samgeo.segment`.
+        See `samgeo.segment`.
+    scheduler, workers, progress
+        See `samgeo.segment`. Each image is a task.
     verify : bool, default False
         Whether to compare the digests of all files of finished images, and not only their sizes and modification times. This
         reads the whole data set.
-    progress : bool, default True
-        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -241,21 +243,9 @@ def make_samrs(
     >>> made.pictures, made.instances, made.statistics["classes"][0]["pixels"]
     (1, 1, 2000)
     """
-    from tqdm import tqdm
-
-    from samgeo.models.registry import load_model
-    from samgeo.segmentation.execution.tasks import check_scheduler, computes_here, run_ordered
-    from samgeo.segmentation.windows.worker import reference_to
-
-    recipe = SetOptions(
-        prompt, on_top, min_box_iou, chip, chip_overlap, min_visible, keep_empty, annotations_complete, copy_images,
-        polygons, tuple(exports),
-        None if split is None else (split[0], split[1], split[2]) if len(split) == 3 else tuple(split),  # type: ignore[arg-type]
-        block_m, seed, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole,
-    )  # fmt: skip
-    if workers is not None and workers < 1:
-        raise OptionError(f"workers is {workers}; give 1 or more.")
-    check_scheduler(scheduler)
+    arguments = locals()
+    recipe, execution, choice = SetOptions.of(arguments), ExecutionOptions.of(arguments), ModelOptions.of(arguments)
+    execution.check()
     files, folder = ImageFiles.of(images), Folder(Path(output))
     folder.check(Path(images))
     check_names(list(files.paths))
@@ -269,11 +259,11 @@ def make_samrs(
         raise OptionError(f"there are {len(table.classes)} classes, and pictures hold {most}; choose some with classes.")
     jobs = _jobs(files, table, recipe, failed)
     _look_at_first(jobs, recipe)
-    segmenter = load_model(model, device=device, dtype=dtype)
+    segmenter = choice.load()
     about = {"name": segmenter.name, "digest": segmenter.digest}
     colors = tuple(class_colors(len(table.classes)))
     shared = Shared(folder, recipe, table.classes, colors)
-    given = segmenter if computes_here(scheduler) else reference_to(model, segmenter, device, dtype)
+    given = segmenter if execution.is_here else choice.reference(segmenter)
     with folder.opened(_manifest(recipe, about, table, files, jobs)):
         kept = {job.name: folder.read_part(job.name, verify=verify) for job in jobs}
         remade = {name: why for name, (_, why) in kept.items() if why}
@@ -315,12 +305,10 @@ def _look_at_first(jobs: Sequence[ImageJob], recipe: SetOptions) -> None:
 
     The other images are assumed to be similar.
     """
-    from samgeo.geo.raster.raster import Raster
-
     # An image that cannot be read is listed in the results later.
     with suppress(RasterError):
         for job in jobs[:1]:
-            Raster.open(job.path, bands=recipe.bands, stretch=recipe.stretch, nodata=recipe.nodata, alpha=recipe.alpha)
+            recipe.reading.open(job.path)
 
 
 def _jobs(files: ImageFiles, table: Annotations, recipe: SetOptions, failed: dict[str, str]) -> list[ImageJob]:
@@ -347,8 +335,6 @@ def _manifest(
     recipe: SetOptions, model: Mapping[str, str], table: Annotations, files: ImageFiles, jobs: Sequence[ImageJob]
 ) -> dict[str, Any]:
     """Return everything that the result depends on, for the manifest of the data set."""
-    from samgeo import __version__
-
     digests = {job.name: job.digest for job in jobs}
     return {
         "samgeo": __version__,

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from samgeo.annotations.format_detection import format_of_file
 from samgeo.annotations.images import ImageFiles, without_suffix
+from samgeo.annotations.parsing.text_files import Where
 from samgeo.annotations.reading import read_annotations
 from samgeo.annotations.table import Annotations
 from samgeo.errors import AnnotationError, OptionError, RasterError
 from samgeo.geo.grid import Rect
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.geo.vector.reading import split_layer
 from samgeo.samrs.chips import chip_name, chip_rects, is_plain, visible_shares
 from samgeo.samrs.recipe import SetOptions
@@ -29,7 +32,6 @@ from samgeo.samrs.recipe import SetOptions
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-    from samgeo.geo.raster.raster import Raster
 
 __all__ = ["Chip", "ImageJob", "digest_of", "file_digest", "make_job", "prompts_of", "read_tolerant", "with_classes"]
 
@@ -170,10 +172,8 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
     OptionError
         If the image is too large for one picture, or lacks the georeference that an export needs.
     """
-    from samgeo.geo.raster.raster import Raster
-
     # With a given stretch, opening an image reads no pixels.
-    raster = Raster.open(path, stretch=recipe.stretch or (0, 255), alpha=recipe.alpha, check=False)
+    raster = Raster.open(path, stretch=recipe.reading.stretch or (0, 255), alpha=recipe.reading.alpha, check=False)
     mine = table.take(rows)
     boxes, polygons, outlines = prompts_of(mine, recipe.prompt)
     height, width = raster.shape
@@ -265,8 +265,6 @@ def _shape_bytes(shape: Any) -> bytes:
 
 def open_images(images: ImageFiles) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
     """Return the sizes of the images that can be opened, and the reasons why others cannot be opened."""
-    from samgeo.geo.raster.sources.file_source import FileSource
-
     good: dict[str, tuple[int, int]] = {}
     bad: dict[str, str] = {}
     for name, path in images.paths.items():
@@ -396,8 +394,6 @@ def _is_layer(path: Path, kind: str | None) -> bool:
 
 def _matched(table: Annotations, files: ImageFiles) -> Annotations:
     """Return the table with the names of the image files, where the annotations use other names."""
-    from samgeo.annotations.parsing.text_files import Where
-
     names = [files.find(image.name, Where(Path(image.name))) or image.name for image in table.images]
     if len(set(names)) != len(names):
         raise AnnotationError(f"two images of the annotations are one in {files.what}; name them by their files.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
 
 from samgeo.errors import OptionError
-from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, check_region_sizes
+from samgeo.segmentation.options import CleaningOptions, ReadingOptions, WindowOptions
 
 __all__ = ["EXPORTS", "ON_TOP", "PROMPTS", "SetOptions"]
 
@@ -40,21 +41,28 @@ class SetOptions:
     split: tuple[float, float, float] | None = None
     block_m: float | None = None
     seed: int = 0
-    bands: Any = None
-    stretch: Any = None
-    nodata: float | str | None = None
-    alpha: int | str | None = None
-    window: int | None = None
-    overlap: int | None = None
-    min_part: float = MIN_PART
-    min_hole: float = MIN_HOLE
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
+    windows: WindowOptions = field(default_factory=WindowOptions)
+    cleaning: CleaningOptions = field(default_factory=CleaningOptions)
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Self:
+        """Return the options with values from the arguments of `make_samrs`, by name."""
+        groups = {
+            "reading": ReadingOptions.of(arguments),
+            "windows": WindowOptions.of(arguments),
+            "cleaning": CleaningOptions.of(arguments),
+        }
+        own = {one.name: arguments[one.name] for one in fields(cls) if one.name not in groups}
+        split = None if own["split"] is None else tuple(own["split"])
+        return cls(**(own | {"exports": tuple(own["exports"]), "split": split}), **groups)
 
     def __post_init__(self) -> None:
         _one_of("prompt", self.prompt, PROMPTS)
         _one_of("on_top", self.on_top, ON_TOP)
         for name in self.exports:
             _one_of("exports", name, EXPORTS)
-        check_region_sizes(self.min_part, self.min_hole)
+        self.cleaning.check()
         _share("min_box_iou", self.min_box_iou)
         _share("min_visible", self.min_visible)
         if not isinstance(self.annotations_complete, bool):
@@ -76,10 +84,14 @@ class SetOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain values for JSON."""
-        floats = {name: float(getattr(self, name)) for name in ("min_box_iou", "min_visible", "min_part", "min_hole")}
+        own = asdict(self)
+        del own["reading"], own["windows"], own["cleaning"]
         return (
-            asdict(self)
-            | floats
+            own
+            | {"min_box_iou": float(self.min_box_iou), "min_visible": float(self.min_visible)}
+            | self.reading.arguments()
+            | {"window": self.windows.window, "overlap": self.windows.overlap}
+            | {name: float(size) for name, size in self.cleaning.arguments().items()}
             | {
                 "exports": sorted(set(self.exports)),
                 "split": None if self.split is None else list(map(float, self.split)),

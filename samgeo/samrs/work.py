@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from samgeo.annotations.images import without_suffix
 from samgeo.errors import OptionError, RasterError, SamgeoError
+from samgeo.geo.vector.reading import write_vectors
 from samgeo.samrs.box_masks import BoxMask, ask_boxes, background_of
 from samgeo.samrs.chips import chip_bytes
 from samgeo.samrs.drawing import (
@@ -30,14 +32,16 @@ from samgeo.samrs.planning import Chip, ImageJob
 from samgeo.samrs.recipe import SetOptions
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.rle import Rle
-from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
+from samgeo.segmentation.predictor import Predictor
+from samgeo.segmentation.tables import answers_to_frame
+from samgeo.segmentation.windows.failures import FAULTS, describe_fault
+from samgeo.segmentation.windows.worker import ModelReference, load_referenced
 from samgeo.storage.integrity import FileRecord, SourceError, copy_checked, record_file, sync_file, write_checked
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.samrs.folder import Folder
-    from samgeo.segmentation.predictor import Predictor
 
 __all__ = ["Shared", "make_image"]
 
@@ -85,23 +89,12 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob)
     str
         Reason why the image could not be used, in which case no files of it are written; empty if it is finished.
     """
-    from samgeo.geo.raster.raster import Raster
-    from samgeo.segmentation.predictor import Predictor
-
     recipe = shared.recipe
     segmenter = load_referenced(model)
     try:
-        reading = {"bands": recipe.bands, "stretch": recipe.stretch, "nodata": recipe.nodata, "alpha": recipe.alpha}
         # There may be thousands of images in several processes, so that only `make_samrs` checks the first image.
-        raster = Raster.open(job.path, **reading, check=False)
-        predictor = Predictor(
-            raster,
-            model=segmenter,
-            window=recipe.window,
-            overlap=recipe.overlap,
-            min_part=recipe.min_part,
-            min_hole=recipe.min_hole,
-        )
+        raster = recipe.reading.open(job.path, check=False)
+        predictor = Predictor(raster, model=segmenter, **recipe.windows.arguments(), **recipe.cleaning.arguments())
         answers = ask_boxes(predictor, job, recipe.min_box_iou)
         with _Staging(shared.folder) as staging:
             part = _Making(staging, shared, predictor, job, answers).everything()
@@ -244,11 +237,6 @@ class _Making:
 
     def _polygons(self) -> None:
         """Write the whole objects of the image as polygons in its CRS, each once."""
-        import pandas as pd
-
-        from samgeo.geo.vector.reading import write_vectors
-        from samgeo.segmentation.tables import answers_to_frame
-
         job, answers = self.job, self.answers
         kept = [number for number, answer in answers.items() if answer.segment is not None and not answer.reason]
         segments: list[Any] = [answers[number].segment for number in kept]

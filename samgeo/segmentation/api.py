@@ -9,7 +9,6 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,10 @@ from samgeo.errors import OptionError, SamgeoWarning, warn
 from samgeo.geo.raster.hints import tell
 from samgeo.models.registry import MASK_NMS
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
-from samgeo.segmentation.merge.merger import MERGE_IOU
+from samgeo.segmentation.masks.piece import MERGE_IOU
 from samgeo.segmentation.request import Request, open_job
 from samgeo.segmentation.run.execution import Summary, run, segment_in_memory
 from samgeo.segmentation.run.folder import RunFolder
-from samgeo.storage.locations import as_place
 from samgeo.types import AoiLike, BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -205,40 +203,7 @@ def segment(
     >>> objects[["area_px", "complete"]].values.tolist()
     [[400.0, True], [1200.0, True]]
     """
-    request = Request(
-        image=image,
-        output=None if output is None else as_place(output),
-        model=model,
-        device=device,
-        dtype=dtype,
-        bands=bands,
-        stretch=stretch,
-        nodata=nodata,
-        alpha=alpha,
-        window=window,
-        overlap=overlap,
-        scales=scales,
-        points_per_side=points_per_side,
-        pred_iou=pred_iou,
-        stability=stability,
-        mask_nms=mask_nms,
-        merge_iou=merge_iou,
-        min_part=min_part,
-        min_hole=min_hole,
-        min_area=min_area,
-        max_area=max_area,
-        aoi=aoi,
-        aoi_mode=aoi_mode,
-        scheduler=scheduler,
-        workers=workers,
-        cache=cache,
-        run_dir=None if run_dir is None else Path(run_dir),
-        retry_failed=retry_failed,
-        overwrite=overwrite,
-        layer=layer,
-        y_up=y_up,
-        progress=progress,
-    )
+    request = Request.of(locals())
     folder = request.folder
     if folder is None:
         job = open_job(request)
@@ -298,11 +263,9 @@ def segment_to_file(
     >>> summary.objects, summary.windows, summary.failures
     (1, 4, ())
     """
-    bound = inspect.signature(segment).bind(image, as_place(output), **options)
+    bound = inspect.signature(segment).bind(image, output, **options)
     bound.apply_defaults()
-    request = Request(**bound.arguments)
-    run_dir = request.run_dir
-    request = replace(request, run_dir=None if run_dir is None else Path(run_dir))
+    request = Request.of(bound.arguments)
     folder = request.folder
     if folder is None:
         raise OptionError("there is no output; give the path of a vector file.")
@@ -312,15 +275,15 @@ def segment_to_file(
 def _run(
     request: Request, folder: RunFolder, *, collect: bool, stop: Callable[[], bool] | None = None
 ) -> tuple[Summary, gpd.GeoDataFrame]:
-    job = open_job(request, folder)
+    job, writing = open_job(request, folder), request.writing
     done = run(
         job,
         folder,
         request.output,
-        keep=request.run_dir is not None,
-        overwrite=request.overwrite,
-        layer=request.layer,
-        retry_failed=request.retry_failed,
+        keep=writing.run_dir is not None,
+        overwrite=writing.overwrite,
+        layer=writing.layer,
+        retry_failed=writing.retry_failed,
         collect=collect,
         stop=stop,
     )

@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, WindowError
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.models.embedding_packing import pack
-from samgeo.segmentation.execution.tasks import check_scheduler, computes_here, run_ordered
+from samgeo.segmentation.execution.tasks import run_ordered
+from samgeo.segmentation.options import ExecutionOptions, ModelOptions, ReadingOptions
+from samgeo.segmentation.windows.automatic import embed_window
 from samgeo.segmentation.windows.embedding import check_fresh, read_window
+from samgeo.segmentation.windows.failures import FAULTS, describe_fault
 from samgeo.segmentation.windows.store import EmbeddingStore, Index, pixel_digest
-from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced, reference_to
+from samgeo.segmentation.windows.worker import ModelReference, load_referenced
 from samgeo.storage.atomic import check_name, refuse_inputs
 from samgeo.types import BandsLike, RasterLike, StretchLike
 
@@ -93,20 +98,13 @@ def encode(
     store : path
         A folder, usually ``*.zarr``. It holds a Zarr v3 group of half-precision arrays over the window lattice, and is used by
         ``samgeo.Predictor(..., cache=store)`` and ``samgeo.segment(..., cache=store)``.
-    model, device, dtype, bands, stretch, nodata, alpha
-        See `samgeo.segment`.
-    window, overlap : int, optional
-        Side of a window and overlap of neighbouring windows in raster pixels. The model's input size and a quarter of it by
-        default.
-    scheduler, workers
+    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, scheduler, workers, progress
         See `samgeo.segment`.
     overwrite : bool, default False
         Whether to replace an existing store by a new one.
     verify : bool, default False
         Whether to read every embedding in the store and compare it with its digest. Blocks of windows whose files are damaged
         are encoded again. Without this option only missing or empty files are noticed.
-    progress : bool, default True
-        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -129,24 +127,19 @@ def encode(
     >>> done.windows, done.encoded, done.kept
     (1, 1, 0)
     """
-    from tqdm import tqdm
-
-    from samgeo.geo.raster.raster import Raster
-    from samgeo.models.registry import load_model
-
-    if workers is not None and workers < 1:
-        raise OptionError(f"workers is {workers}; give 1 or more.")
-    check_scheduler(scheduler)
+    arguments = locals()
+    execution, choice = ExecutionOptions.of(arguments), ModelOptions.of(arguments)
+    execution.check()
     check_name(store, OptionError)
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    raster = ReadingOptions.of(arguments).open(image)
     if overwrite:
         refuse_inputs(Path(store), (image, raster, model), OptionError)
-    segmenter = load_model(model, device=device, dtype=dtype)
+    segmenter = choice.load()
     into = EmbeddingStore.open_or_create(store, raster, segmenter, window=window, overlap=overlap, overwrite=overwrite)
     check_fresh(raster, into)
     watch = SourceWatch(raster)
 
-    sent = segmenter if computes_here(scheduler) else reference_to(model, segmenter, device, dtype)
+    sent = segmenter if execution.is_here else choice.reference(segmenter)
     shared = (raster, sent, into, verify)
     blocks = into.blocks()
     encoded = kept = empty = mended = 0
@@ -180,8 +173,6 @@ def _encode_block(
     raster: Raster, model: Segmenter | ModelReference, store: EmbeddingStore, verify: bool, block: Index
 ) -> Encoding:
     """Encode the missing windows of a block, which share the files of the store."""
-    from samgeo.segmentation.windows.automatic import embed_window
-
     segmenter = load_referenced(model)
     mended = store.forget_damaged(block, verify=verify)
     missing, kept = store.missing(block), len(store.present(block))

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.geo.coordinates.prompt_geometry import is_features
+from samgeo.geo.label_raster import classes_of, write_label_raster
+from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.columns import RenamedColumnsWarning
+from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
+from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
+from samgeo.segmentation.output_checks import CheckedOutput
+from samgeo.segmentation.predictor import Predictor
+from samgeo.segmentation.prompts.prompt_reading import read_prompts
+from samgeo.segmentation.tables import answers_to_frame
 from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, PointsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -20,7 +29,6 @@ if TYPE_CHECKING:
 
     from samgeo.geo.label_raster import Classes
     from samgeo.models.protocols import Segmenter
-    from samgeo.segmentation.predictor import Predictor
 
 __all__ = ["predict"]
 
@@ -67,7 +75,7 @@ def predict(
     points, labels, boxes, polygons, crs, multimask, refine
         See `samgeo.Predictor.predict`.
     model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
-        See `samgeo.Predictor`.
+        See `samgeo.segment`.
     class_column : str, optional
         Only for a raster of labels: a column of the prompts that holds the class of each. The classes are drawn instead of
         numbers; see `samgeo.rasterize`.
@@ -102,31 +110,16 @@ def predict(
     >>> objects.area_px.tolist()
     [1200.0]
     """
-    from samgeo.geo.label_raster import write_label_raster
-    from samgeo.geo.raster.raster import Raster
-    from samgeo.geo.vector.axes import describe_axes
-    from samgeo.geo.vector.reading import write_vectors
-    from samgeo.segmentation.output_checks import CheckedOutput
-    from samgeo.segmentation.predictor import Predictor
-
+    arguments = locals()
     given = (image, points, boxes, polygons, model, cache)
     checked = CheckedOutput.check(output, overwrite=overwrite, layer=layer, y_up=y_up, inputs=given)
     if class_column is not None and not checked.is_labels:
         raise OptionError("class_column is of a raster of labels; give an output that ends in .tif, or leave it away.")
     classes = None if class_column is None else _classes([points, boxes, polygons], class_column)
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    raster = ReadingOptions.of(arguments).open(image)
     checked.check_raster(raster)
-    predictor = Predictor(
-        raster,
-        model=model,
-        device=device,
-        dtype=dtype,
-        window=window,
-        overlap=overlap,
-        cache=cache,
-        min_part=min_part,
-        min_hole=min_hole,
-    )
+    groups = (ModelOptions.of(arguments), WindowOptions.of(arguments), CleaningOptions.of(arguments))
+    predictor = Predictor(raster, **{name: value for group in groups for name, value in group.arguments().items()})
     prompts = {"points": points, "labels": labels, "boxes": boxes, "polygons": polygons, "crs": crs}
     axes = describe_axes(raster.geobox, y_up=y_up)
     if output is not None and not checked.is_labels:
@@ -143,9 +136,6 @@ def predict(
 
 def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFrame:
     """Return the table of the prompts without answers, to check that it fits the output."""
-    from samgeo.segmentation.prompts.prompt_reading import read_prompts
-    from samgeo.segmentation.tables import answers_to_frame
-
     asked, table = read_prompts(predictor.raster.geobox, predictor.lattice, **prompts)
     with warnings.catch_warnings():
         # The same warning is given later, when the prompts are answered.
@@ -155,10 +145,6 @@ def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFra
 
 def _classes(prompts: Iterable[Any], column: str) -> Classes:
     """Return the values of the classes in a column of the prompts, so that errors are found before any work."""
-    from samgeo.geo.coordinates.prompt_geometry import is_features
-    from samgeo.geo.label_raster import classes_of
-    from samgeo.geo.vector.reading import read_vectors
-
     for given in prompts:
         if given is not None and is_features(given):
             frame = read_vectors(given)

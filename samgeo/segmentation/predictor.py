@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
-from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.grid import Rect
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.device import check_threads, computing_in
-from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, check_region_sizes, without_specks
-from samgeo.segmentation.merge.merger import Piece, Segment
+from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, without_specks
+from samgeo.segmentation.masks.piece import Piece, Segment
+from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
 from samgeo.segmentation.prompts.assignment import Index, Prompts, WindowPrompt, ask, join, windows_of
 from samgeo.segmentation.prompts.decoding import Candidate, best_pieces, candidates
 from samgeo.segmentation.prompts.prompt_reading import read_prompts
 from samgeo.segmentation.prompts.seams import follow
 from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
 from samgeo.segmentation.tables import answers_to_frame
-from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, Encoded, check_fresh, embed, read_window
+from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, Encoded, embed, read_window
 from samgeo.storage.provenance import made_with
 from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, MasksLike, PointsLike, RasterLike, StretchLike
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     import torch
 
     from samgeo.models.protocols import Segmenter
-    from samgeo.segmentation.windows.store import EmbeddingStore
 
 __all__ = ["Candidate", "Predictor"]
 
@@ -59,25 +59,10 @@ class Predictor:
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
-    model : str, path or Segmenter, default "tiny"
-        A name of `samgeo.list_models`, a checkpoint file, or a model.
-    device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default "auto"
-        The device that runs the model.
-    dtype : {"auto", "float32", "bfloat16"}, default "auto"
-        The number type in which the model computes.
-    bands, stretch, nodata, alpha : optional
-        See `samgeo.Raster.open`.
-    window, overlap : int, optional
-        Side of a window and overlap of neighbouring windows in raster pixels. The defaults are those of the store; without a
-        store they are the model's input size and a quarter of it.
-    cache : path, optional
-        A store of embeddings, see `samgeo.encode`. It is created if it does not exist.
+    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
+        See `samgeo.segment`. Here ``min_part`` and ``min_hole`` apply to answers.
     memory : int, default 2**30
         Bytes of embeddings to keep in memory. The least recently used ones are dropped first.
-    min_part, min_hole : float, default 5
-        Separate parts of an answer with fewer pixels are dropped, except its largest part, and holes with fewer pixels are
-        filled. Both are counted in pixels that the model sees. These are raster pixels, unless ``window`` differs from the
-        model's input size. 0 keeps everything.
     threads : int, optional
         Number of threads in which torch computes on a CPU. The default is torch's own. On a machine that is shared with others,
         1 is faster than more. It must be 1 if embeddings have to equal those of `samgeo.encode` to the bit.
@@ -118,23 +103,15 @@ class Predictor:
         min_hole: float = MIN_HOLE,
         threads: int | None = None,
     ) -> None:
-        from samgeo.geo.raster.raster import Raster
-        from samgeo.models.registry import load_model
-        from samgeo.segmentation.windows.store import EmbeddingStore
-
-        check_region_sizes(min_part, min_hole)
-        self.min_part, self.min_hole = min_part, min_hole
+        arguments = locals()
+        cleaning, windows = CleaningOptions.of(arguments), WindowOptions.of(arguments)
+        cleaning.check()
+        self.min_part, self.min_hole = cleaning.min_part, cleaning.min_hole
         self.threads = check_threads(threads)
-        self.raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
-        self.model: Segmenter = load_model(model, device=device, dtype=dtype)
-        self.store: EmbeddingStore | None = None
-        if cache is None:
-            side = self.model.input_size if window is None else window
-            self.lattice = Lattice(self.raster.shape, side, side // 8 * 2 if overlap is None else overlap)
-        else:
-            self.store = EmbeddingStore.open_or_create(cache, self.raster, self.model, window=window, overlap=overlap)
-            check_fresh(self.raster, self.store)
-            self.lattice = self.store.lattice
+        self.raster = ReadingOptions.of(arguments).open(image)
+        self.model: Segmenter = ModelOptions.of(arguments).load()
+        self.store = windows.store(self.raster, self.model)
+        self.lattice = windows.lattice(self.raster, self.model) if self.store is None else self.store.lattice
         self._windows = EmbeddingCache(memory)
         self._watch = SourceWatch(self.raster)
 

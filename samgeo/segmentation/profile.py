@@ -8,10 +8,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from samgeo.errors import OptionError
+from samgeo.segmentation.execution.tasks import computes_here
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +49,7 @@ class Stage:
 
 
 class Profile:
-    """Time of each stage, summed over all threads of this process; made by `profiling`.
+    """Time of each stage, summed over all threads; made by `profiling`.
 
     On CUDA a stage ends when its work has been queued on the device. Work that ``encode`` queues is waited for in ``decode``,
     which reads results back. `device_idle` uses the clock of the device itself.
@@ -210,15 +212,16 @@ class Profile:
                     self._model_busy += now - self._model_since
 
 
-_active: Profile | None = None
-_switch = threading.Lock()
+# The profile of the code that runs in this context; threads of a run work in copies of its context.
+_ACTIVE: ContextVar[Profile | None] = ContextVar("samgeo_profile", default=None)
 
 
 @contextmanager
 def profiling() -> Iterator[Profile]:
-    """Time the stages of all calls inside the ``with`` block, in all threads of this process.
+    """Time the stages of all calls inside the ``with`` block, also in the threads that these calls start.
 
-    Other processes are not timed. Therefore `samgeo.segment` refuses ``scheduler="processes"`` and clusters inside the block.
+    A thread that the caller starts is timed if it runs in a copy of the caller's context (`contextvars.copy_context`). Other
+    processes are not timed. Therefore `samgeo.segment` refuses ``scheduler="processes"`` and clusters inside the block.
 
     Yields
     ------
@@ -228,7 +231,7 @@ def profiling() -> Iterator[Profile]:
     Raises
     ------
     OptionError
-        If this process is being profiled already.
+        If the calls are being profiled already.
 
     Examples
     --------
@@ -241,28 +244,26 @@ def profiling() -> Iterator[Profile]:
     >>> "encode" in [stage.name for stage in profile.stages]
     True
     """
-    global _active  # noqa: PLW0603 - worker threads share no other variable with their caller
+    if _ACTIVE.get() is not None:
+        raise OptionError("this process is being profiled already; profile one run at a time.")
     profile = Profile()
-    with _switch:
-        if _active is not None:
-            raise OptionError("this process is being profiled already; profile one run at a time.")
-        _active = profile
+    token = _ACTIVE.set(profile)
     try:
         yield profile
     finally:
         profile.end()
-        _active = None
+        _ACTIVE.reset(token)
 
 
 def refuse_other_processes(scheduler: object) -> None:
-    """Refuse a scheduler that uses other processes while this process is being profiled.
+    """Refuse a scheduler that uses other processes while the calls are being profiled.
 
     Raises
     ------
     OptionError
         If the scheduler computes in other processes, whose time would be missing in the profile.
     """
-    if _active is not None and scheduler not in (None, "threads", "synchronous"):
+    if _ACTIVE.get() is not None and not computes_here(scheduler):
         raise OptionError(
             f"a profile sees this process only, and scheduler {scheduler!r} computes in others: "
             "use the scheduler threads or synchronous, or do without the profile."
@@ -271,7 +272,7 @@ def refuse_other_processes(scheduler: object) -> None:
 
 def stage(name: str, device: torch.device | None = None) -> AbstractContextManager[None]:
     """Time the code inside as a stage of the run, if profiling is on; on a CUDA device with its own clock too."""
-    profile = _active
+    profile = _ACTIVE.get()
     return _OFF if profile is None else profile.stage(name, device)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
+from affine import Affine
+from geopandas import GeoDataFrame
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
@@ -24,10 +26,6 @@ from samgeo.synthetic.painting.vegetation import paint_trees
 from samgeo.synthetic.plan import Building, TownPlan, Tree
 from samgeo.synthetic.scene import Scene
 from samgeo.synthetic.streets import CityBlock, Site, lay_out
-
-if TYPE_CHECKING:
-    from geopandas import GeoDataFrame
-    from odc.geo.geobox import GeoBox
 
 __all__ = ["furnish", "town"]
 
@@ -207,15 +205,10 @@ def _truth(
 
 
 def _geobox(shape: tuple[int, int], resolution_m: float) -> GeoBox:
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
     return GeoBox(shape, Affine.translation(_WEST, _NORTH) * Affine.scale(resolution_m, -resolution_m), _CRS)
 
 
 def _frame(buildings: list[Building], outlines: list[shapely.Geometry], resolution_m: float) -> GeoDataFrame:
-    from geopandas import GeoDataFrame
-
     origin, step = np.array([_WEST, _NORTH]), np.array([resolution_m, -resolution_m])
     columns = {
         "id": np.arange(1, len(buildings) + 1, dtype=np.int32),

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
@@ -73,10 +76,6 @@ class Scene:
         RasterError
             If the file cannot be written.
         """
-        import rasterio
-        from rasterio.enums import ColorInterp, Resampling
-        from rasterio.errors import RasterioError
-
         path = Path(path)
         if not path.parent.is_dir():
             raise OptionError(f"{path} cannot be written: {path.parent} is not a folder; make it first.")

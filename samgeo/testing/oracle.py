@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
+from samgeo.models.registry import Gates
 from samgeo.testing.id_scenes import decode_ids
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from samgeo.models.registry import Gates
 
 __all__ = ["Oracle"]
 
@@ -82,8 +82,6 @@ class Oracle:
     @property
     def gates(self) -> Gates:
         """Thresholds for automatic masks: all masks of objects pass."""
-        from samgeo.models.registry import Gates
-
         return Gates(points_per_side=32, pred_iou=0.5, stability=0.5)
 
     def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> NDArray[np.int32]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import rasterio
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import NotGeoreferencedWarning
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.types import CRSLike
-
-if TYPE_CHECKING:
-    from affine import Affine
 
 __all__ = ["COORDINATES_SIDE", "TRANSFORMS", "coordinate_pixels", "pixel_coordinates", "transform", "write_raster"]
 
@@ -38,8 +39,6 @@ TRANSFORMS: dict[str, tuple[float, float, float, float, float, float]] = {
 
 def transform(name: str = "north-up") -> Affine:
     """Return one of `TRANSFORMS` as an ``Affine``."""
-    from affine import Affine
-
     return Affine(*TRANSFORMS[name])
 
 
@@ -141,11 +140,6 @@ def write_raster(
     ...     print(file.count, file.shape, file.res)
     3 (20, 30) (0.5, 0.5)
     """
-    import rasterio
-    from affine import Affine
-    from rasterio.enums import ColorInterp, Resampling
-    from rasterio.errors import NotGeoreferencedWarning
-
     layers = np.moveaxis(np.atleast_3d(values), 2, 0)
     affine = Affine(*tuple(transform)[:6])
     options = {"driver": "GTiff", "crs": crs, "nodata": nodata} | profile

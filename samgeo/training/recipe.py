@@ -16,6 +16,7 @@ from typing import Any
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.models.tiny.presets import network_preset
+from samgeo.training.data import overhead_recipe as overhead
 from samgeo.training.data.examples import Layer, Source
 from samgeo.training.data.labels import ClassMaps, Coco, Images, Labels, Regions, Scenes, Vectors
 from samgeo.training.data.pictures import Picture
@@ -117,8 +118,6 @@ class Recipe:
         """
         for planned in self.sources:
             if planned.labels is None:
-                from samgeo.training.data import overhead_recipe as overhead
-
                 for source in overhead.sources(needed(self.path, data)):
                     yield replace(source, weight=source.weight * planned.weight)
             else:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.models.device import check_threads, resolve_device
+from samgeo.models.tiny import deepened, load_tiny, new_tiny, save_tiny
 from samgeo.storage.atomic import check_new
 from samgeo.storage.run_folder import differences, listed, read_json, write_json
 from samgeo.training.assessment.plots import check_plot, plot_log
@@ -124,9 +126,6 @@ def run_recipe(
     SamgeoError
         If images or labels cannot be read.
     """
-    from samgeo.models.device import check_threads, resolve_device
-    from samgeo.models.tiny import save_tiny
-
     say = report or (lambda _: None)
     check_threads(threads)
     plan = load_recipe(recipe)
@@ -164,8 +163,6 @@ def run_recipe(
 
 def _start(start: str, blocks: Mapping[str, tuple[int, ...]], seed: int) -> tuple[TinyNetwork, str]:
     """Return the network to train, and the digest of the weights it starts from ("none" for random weights)."""
-    from samgeo.models.tiny import deepened, load_tiny, new_tiny
-
     if start == "none":
         network, origin = new_tiny(seed=seed), "none"
     else:

@@ -11,7 +11,7 @@ import pytest
 
 from samgeo.errors import OptionError
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.merger import Piece
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.parts import DamagedError, Frontier
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_threads_add_up() -> None:
 
     with profiling() as profile:
         go = threading.Barrier(4)
-        threads = [threading.Thread(target=work, args=(go,)) for _ in range(4)]
+        threads = [threading.Thread(target=copy_context().run, args=(work, go)) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -174,6 +175,17 @@ def test_processes_that_the_timers_do_not_see_are_refused(scheduler: str) -> Non
     with profiling(), pytest.raises(OptionError, match="sees this process only"):
         samgeo.segment(image, model=oracle, progress=False, scheduler=scheduler)
     assert oracle.embedded == 0
+
+
+def test_the_threads_of_a_run_are_timed_and_those_of_another_run_are_not() -> None:
+    image = encode_ids(scattered(6, (96, 96), seed=1, min_size=10, max_size=24))
+    other = threading.Thread(target=samgeo.segment, args=(image,), kwargs={"model": Oracle(64), "progress": False})
+    with profiling() as profile:
+        other.start()
+        other.join()
+        assert profile.stages == []
+        samgeo.segment(image, model=Oracle(64), progress=False, scheduler="threads", workers=2)
+    assert {one.name: one.calls for one in profile.stages}["encode"] == 4
 
 
 def test_a_run_is_timed_from_reading_to_polygons() -> None:

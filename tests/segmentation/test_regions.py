@@ -15,8 +15,8 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.segmentation.masks.cleaning import check_region_sizes, drop_specks, fill_and_drop, without_specks
 from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.piece import Segment
 from samgeo.segmentation.masks.vectorize import polygons
-from samgeo.segmentation.merge.piece import Segment
 
 
 def remove_small_regions(mask: NDArray[np.bool_], area: int, mode: str) -> tuple[NDArray[np.bool_], bool]:

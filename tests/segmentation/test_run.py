@@ -20,8 +20,9 @@ from samgeo.geo.vector.reading import read_provenance, read_vectors
 from samgeo.segmentation.api import HolesWarning, NothingFoundWarning, segment_to_file
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.manifest import differences
-from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
 from samgeo.segmentation.run.status import run_status
+from samgeo.segmentation.windows.failures import Failure
 from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster

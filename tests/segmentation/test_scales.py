@@ -16,7 +16,7 @@ from samgeo.errors import OptionError
 from samgeo.geo.levels import check_scales
 from samgeo.segmentation.api import segment_to_file
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.scales import leave_to_finer, thick_part
+from samgeo.segmentation.windows.scales import leave_to_finer, thick_part
 from samgeo.testing import road, scattered, touching_grid
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster

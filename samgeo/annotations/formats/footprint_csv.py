@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
@@ -122,9 +124,6 @@ def _add_frame(
     gathered: Gathered, found: Sequence[tuple[Where, shapely.Geometry, dict[str, Any]]], images: ImageFiles, class_name: str
 ) -> None:
     """Add features in longitude and latitude, through the georeference of their images."""
-    import geopandas as gpd
-    import pandas as pd
-
     for path, some in _by_path(found).items():
         columns = pd.DataFrame([columns for _, _, columns in some])
         frame = gpd.GeoDataFrame(columns, geometry=[geometry for _, geometry, _ in some], crs="EPSG:4326")

@@ -10,7 +10,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 
 from samgeo.annotations.parsing.rows import Gathered
@@ -18,8 +20,6 @@ from samgeo.annotations.parsing.text_files import MAX_ROWS, Where, fail, shown, 
 from samgeo.errors import AnnotationError
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-
     from samgeo.annotations.formats.footprint_csv import Near
 
 __all__ = ["is_lines", "read_features"]
@@ -54,9 +54,6 @@ def read_features(gathered: Gathered, path: Path, near: Near | None) -> tuple[gp
     near : callable, optional
         The test of the geometries to keep; all by default.
     """
-    import geopandas as gpd
-    import pandas as pd
-
     kept: list[tuple[int, Any, dict[str, Any]]] = []
     waiting: list[tuple[int, Any, dict[str, Any]]] = []
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from PIL import Image, UnidentifiedImageError
 
 from samgeo.annotations.images import ImageFiles, name_below
 from samgeo.annotations.parsing.json_shapes import base_name, below_folder, ellipse, object_of, polygon, text_of
@@ -103,8 +104,6 @@ def _points(points: Any, where: Where, counts: tuple[int, ...]) -> list[list[flo
 
 def _mask(text: Any, corner: tuple[int, int], size: tuple[int, int] | None, where: Where) -> Rle:
     """Return the mask of a PNG at its place in the image."""
-    from PIL import Image, UnidentifiedImageError
-
     if size is None:
         fail(where, "it is a mask, and the size of its image is not known", "give images=...")
     if not isinstance(text, str):

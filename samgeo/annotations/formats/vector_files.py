@@ -19,10 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
 import pyproj
 import shapely
 from numpy.typing import NDArray
+from rasterio.features import rasterize
+from rasterio.transform import Affine
 
 from samgeo.annotations.images import ImageFiles, geobox_of
 from samgeo.annotations.parsing.repair import repaired
@@ -32,10 +35,12 @@ from samgeo.annotations.table import KINDS, MAX_PX
 from samgeo.errors import AnnotationError, OptionError, VectorError
 from samgeo.geo.coordinates.overlay import around_raster, in_pixels
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, from_pixels
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.rle import MOST_PIXELS, Rle
+from samgeo.segmentation.masks.vectorize import polygons
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     from odc.geo.geobox import GeoBox
 
     from samgeo.annotations.table import Annotations, Image
@@ -141,10 +146,6 @@ def to_frame(annotations: Annotations, images: ImageFiles) -> gpd.GeoDataFrame:
     AnnotationError
         If images are given and one is missing, has no CRS, or another CRS than the first.
     """
-    import geopandas as gpd
-
-    from samgeo.segmentation.masks.vectorize import polygons
-
     table = annotations
     geometries = np.full(len(table), None, dtype=object)
     boxes = table.boxes_px
@@ -177,8 +178,6 @@ _KEPT = ("kind", "score", "difficult", "crowd")
 
 
 def _frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
-    from samgeo.geo.vector.reading import read_vectors
-
     if path.suffix.lower() == ".vrt":
         fail(Where(path), "it leads to other files", "give the features themselves")
     check_size(path, MAX_VECTOR_BYTES)
@@ -370,11 +369,6 @@ def _row(where: Where, image: Image, name: str, geometry: Any, columns: dict[str
 
 def _mask(geometry: Any, shape: tuple[int, int] | None, where: Where) -> Rle:
     """Return the pixels whose centres lie in a polygon."""
-    from rasterio.features import rasterize
-    from rasterio.transform import Affine
-
-    from samgeo.segmentation.masks.mask import Mask
-
     if shape is None:
         fail(where, "it is a mask, and the size of its image is not known", "give images=...")
     x0, y0, x1, y1 = np.round(shapely.bounds(geometry)).astype(np.int64).tolist()

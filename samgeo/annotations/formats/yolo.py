@@ -45,6 +45,7 @@ from samgeo.annotations.parsing.text_files import (
 )
 from samgeo.errors import AnnotationError
 from samgeo.segmentation.masks.rle import Rle, without_holes
+from samgeo.segmentation.masks.vectorize import polygons
 
 if TYPE_CHECKING:
     from samgeo.annotations.table import Annotations, Image
@@ -290,8 +291,6 @@ def text_of(rows: Annotations, kind: str) -> str:
 
 def outline(rows: Annotations, row: int) -> NDArray[np.float64]:
     """Return one ring for an annotation, without its last point: parts are joined by lines there and back, without width."""
-    from samgeo.segmentation.masks.vectorize import polygons
-
     shape = rows.shapes[row]
     if shape is None:
         return rows.corners_px[row] if rows.is_oriented[row] else box_corners(rows.boxes_px[row])

@@ -7,10 +7,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import shapely
 
 from samgeo.buildings.regularization.cells import largest
 from samgeo.errors import OptionError
+from samgeo.geo.coordinates.area import area_m2
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -63,10 +65,6 @@ def foreign_areas(frame: gpd.GeoDataFrame) -> list[str]:
 
     The values are compared with the areas, within a thousandth of the area. Missing values are ignored.
     """
-    import pandas as pd
-
-    from samgeo.geo.coordinates.area import area_m2
-
     found = []
     for name in ("area_m2", "area_px"):
         if name not in frame.columns or (frame.crs is None) == (name == "area_m2"):
@@ -84,8 +82,6 @@ def foreign_areas(frame: gpd.GeoDataFrame) -> list[str]:
 
 def measured(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Return the table with its columns ``area_m2`` and ``area_px``, if it has them, computed again."""
-    from samgeo.geo.coordinates.area import area_m2
-
     if "area_m2" in frame.columns and frame.crs is not None:
         frame["area_m2"] = area_m2(frame.geometry, frame.crs)
     if "area_px" in frame.columns and frame.crs is None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.evaluation.layer_pairs import common_crs, read_layer
 from samgeo.evaluation.matching import find_pairs, pair_up
 from samgeo.geo.coordinates.metric_planes import Planes
+from samgeo.geo.coordinates.prompt_geometry import is_features
 from samgeo.geo.coordinates.reprojection import reproject_frame
-
-if TYPE_CHECKING:
-    import geopandas as gpd
+from samgeo.geo.vector.reading import read_vectors
 
 __all__ = ["MATCH_IOU", "Examples", "read_examples"]
 
@@ -91,8 +93,6 @@ def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
 
 def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
     """Return the examples as one table, and their labels."""
-    import geopandas as gpd
-
     if isinstance(examples, tuple) and len(examples) == 2:
         parts = [_features(one, crs) for one in examples]
         if parts[1].crs is not None and parts[0].crs is not None:
@@ -108,12 +108,6 @@ def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float6
 
 def _features(examples: Any, crs: Any) -> gpd.GeoDataFrame:
     """Return examples of one kind as a table."""
-    import geopandas as gpd
-    import shapely
-
-    from samgeo.geo.coordinates.prompt_geometry import is_features
-    from samgeo.geo.vector.reading import read_vectors
-
     if is_features(examples):
         return read_vectors(examples)
     geometries = [examples] if isinstance(examples, shapely.Geometry) else list(examples)
@@ -124,8 +118,6 @@ def _features(examples: Any, crs: Any) -> gpd.GeoDataFrame:
 
 def _labels(column: Any, what: str) -> NDArray[np.float64]:
     """Return a column of labels as numbers: 1, 0 or NaN."""
-    import pandas as pd
-
     given = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float64)
     wrong = ~(np.isin(given, (0, 1)) | column.isna().to_numpy())
     if wrong.any():

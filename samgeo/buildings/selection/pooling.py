@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.features import rasterize
+from scipy import ndimage
 
 from samgeo.errors import ModelError
 from samgeo.geo.grid import Lattice, Rect
@@ -101,8 +105,6 @@ def check_describing(model: Segmenter) -> None:
 
 def _jobs(polygons_px: NDArray[np.object_], lattice: Lattice) -> dict[Index, list[int]]:
     """Return the rows of the polygons that are pooled in each window."""
-    import shapely
-
     height, width = lattice.shape
     bounds = shapely.bounds(polygons_px)
     low, high = np.maximum(bounds[:, :2], 0), np.minimum(bounds[:, 2:], (width, height))
@@ -115,9 +117,6 @@ def _jobs(polygons_px: NDArray[np.object_], lattice: Lattice) -> dict[Index, lis
 
 def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
     """Yield the cells and their weights for the inside of a polygon, and then for the ring around it."""
-    import shapely
-    from scipy import ndimage
-
     cell = window.rect.width / side
     ring = max(RING_SHARE * float(np.sqrt(shapely.area(polygon))), RING_CELLS * cell)
     bounds = np.array(shapely.bounds(polygon)) - np.tile((window.rect.x0, window.rect.y0), 2)
@@ -137,9 +136,6 @@ def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tup
 
 def _drawn(polygon: Any, window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
     """Draw a polygon at the samples of some cells. If it contains no sample, draw all samples that it touches."""
-    from affine import Affine
-    from rasterio.features import rasterize
-
     step = cell / SAMPLES
     transform = Affine(step, 0, window.rect.x0 + frame.x0 * cell, 0, step, window.rect.y0 + frame.y0 * cell)
     shape = (frame.height * SAMPLES, frame.width * SAMPLES)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyproj
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
-
-if TYPE_CHECKING:
-    import pyproj
 
 __all__ = ["area_m2"]
 
@@ -45,9 +44,6 @@ def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
     OptionError
         If there is no CRS, or it has no horizontal axes.
     """
-    import pyproj
-    import shapely
-
     if crs is None:
         raise OptionError("areas in square metres need a CRS; measure in pixels where there is none.")
     crs = pyproj.CRS.from_user_input(crs)

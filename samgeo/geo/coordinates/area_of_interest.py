@@ -10,18 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.affinity import affine_transform
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.antimeridian import period_of
 from samgeo.geo.coordinates.overlay import around_raster, check_same_kind, in_raster_crs, repaired_polygons
 from samgeo.geo.coordinates.pixel_coordinates import crs_of, same_crs, transformer
 from samgeo.geo.vector.axes import refuse_mirrored
+from samgeo.geo.vector.reading import read_vectors
 
 if TYPE_CHECKING:
     import pyproj
-    import shapely
     from odc.geo.geobox import GeoBox
 
 __all__ = ["Area", "read_area", "to_pixels"]
@@ -56,8 +59,6 @@ class Area:
         crs : pyproj.CRS or None
             CRS of the points.
         """
-        import shapely
-
         x, y = xy[:, 0], xy[:, 1]
         if crs is not None and self.crs is not None and not same_crs(crs, self.crs):
             x, y = (np.asarray(axis) for axis in transformer(crs, self.crs)(x, y))
@@ -98,10 +99,6 @@ def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
     OptionError
         If it holds other geometries than polygons, a coordinate that is not finite, or no area at all.
     """
-    import shapely
-
-    from samgeo.geo.vector.reading import read_vectors
-
     if isinstance(area, shapely.Geometry):
         geometries: Any = [area]
     else:
@@ -144,10 +141,6 @@ def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely
     OptionError
         If it is not an area (see `read_area`), or does not intersect the raster.
     """
-    import geopandas as gpd
-    import shapely
-    from shapely.affinity import affine_transform
-
     ours = crs_of(geobox)
     read = read_area(area, ours)
     check_same_kind(read.crs, geobox, what=WHAT, raster=name)
@@ -179,6 +172,4 @@ def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely
 
 
 def _bounds(geometry: shapely.Geometry) -> str:
-    import shapely
-
     return "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*shapely.bounds(geometry))

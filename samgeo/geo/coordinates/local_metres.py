@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyproj
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
@@ -39,8 +40,6 @@ def metres_at(places: NDArray[np.float64], crs: Any) -> NDArray[np.float64]:
     OptionError
         If the CRS has no horizontal axes, or a point lies outside its domain.
     """
-    import pyproj
-
     places = np.asarray(places, dtype=np.float64)
     if crs is None:
         return np.tile(np.eye(2), (len(places), 1, 1))

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
@@ -18,12 +20,11 @@ from samgeo.errors import VectorError
 from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, turned
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, Inward, crs_of, from_pixels, inward_to, middle_x, resolve_crs
 from samgeo.geo.coordinates.reprojection import reproject
+from samgeo.geo.vector.reading import read_vectors
 from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import pyproj
-    import shapely
     from odc.geo.geobox import GeoBox
 
 __all__ = [
@@ -115,11 +116,6 @@ def read_onto(source: FeaturesLike, geobox: GeoBox, *, what: str = "the layer", 
     >>> placed.crs.to_string(), round(placed.geometry.x[0])
     ('EPSG:32633', 500000)
     """
-    import geopandas as gpd
-    import shapely
-
-    from samgeo.geo.vector.reading import read_vectors
-
     frame = read_vectors(source)
     check_same_kind(frame.crs, geobox, what=what, raster=raster)
     if frame.crs is None:
@@ -185,8 +181,6 @@ def in_pixels(
     geometries, lost
         As from `in_raster_crs`.
     """
-    import shapely
-
     if _is_pixels(crs):
         placed, lost = geometries.copy(), not_finite(geometries)
         placed[lost] = None
@@ -210,8 +204,6 @@ def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any =
         with a part that cannot be represented in the CRS of the raster. The parts of a geometry on both sides of the
         antimeridian are joined first.
     """
-    import shapely
-
     if _is_pixels(crs):
         placed, lost = geometries, not_finite(geometries)
     else:
@@ -254,8 +246,6 @@ def repaired_polygons(geometries: Any, what: str) -> NDArray[np.object_]:
     VectorError
         If a geometry is a point or a line, or has a coordinate that is not a finite number.
     """
-    import shapely
-
     given = np.array(geometries, dtype=object).reshape(-1)
     given[shapely.is_missing(given)] = shapely.Polygon()
     given = np.asarray(shapely.force_2d(given), dtype=object)
@@ -291,8 +281,6 @@ def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
         A box whose sides are one and a half times those of the raster's extent, once for each turn around the earth. Around a
         pole it is a band of latitudes. None where there is no such box.
     """
-    import shapely
-
     height, width = geobox.shape
     along = np.linspace(0, 1, _ACROSS)
     x, y = np.meshgrid(along * width, along * height)
@@ -320,8 +308,6 @@ def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
 
 def not_finite(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Return which geometries, of shape (N,), have a coordinate that is not a finite number; bounds would ignore NaN."""
-    import shapely
-
     xy, owner = shapely.get_coordinates(geometries, return_index=True)
     result = np.zeros(len(geometries), dtype=bool)
     result[owner[~np.isfinite(xy).all(axis=1)]] = True
@@ -329,8 +315,6 @@ def not_finite(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
 
 
 def _around_pole(latitudes: NDArray[np.float64], period: float) -> shapely.Geometry:
-    import shapely
-
     low, high, pole = float(latitudes.min()), float(latitudes.max()), period / 4
     margin = (high - low) * _MARGIN
     low, high = (low - margin, pole) if high > -low else (-pole, high + margin)
@@ -350,8 +334,6 @@ def _reprojected(
 
 
 def _areal(geometry: shapely.Geometry) -> shapely.Geometry:
-    import shapely
-
     parts = shapely.get_parts(shapely.make_valid(geometry, method="structure"))
     while _COLLECTION in shapely.get_type_id(parts):
         parts = shapely.get_parts(parts)

@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyproj
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.antimeridian import near_centre, period_of
 
 if TYPE_CHECKING:
-    import pyproj
     from odc.geo.geobox import GeoBox
 
 __all__ = ["PIXELS", "Inward", "crs_of", "from_pixels", "inward_to", "middle_x", "resolve_crs", "same_crs", "transformer"]
@@ -87,8 +87,6 @@ def inward_to(geobox: GeoBox, crs: Any) -> Inward:
 
 def crs_of(geobox: GeoBox) -> pyproj.CRS | None:
     """Return the CRS of a raster as a pyproj CRS, or None."""
-    import pyproj
-
     return None if geobox.crs is None else pyproj.CRS.from_user_input(geobox.crs.proj)
 
 
@@ -107,8 +105,6 @@ def resolve_crs(geobox: GeoBox, crs: Any) -> pyproj.CRS | None:
     OptionError
         If the CRS is unknown, or the raster has none.
     """
-    import pyproj
-
     if crs is None:
         return None
     if geobox.crs is None:
@@ -147,7 +143,5 @@ def _between(geobox: GeoBox, crs: Any, *, outward: bool) -> Callable[..., tuple[
 @lru_cache(maxsize=16)
 def transformer(source: pyproj.CRS, target: pyproj.CRS) -> Callable[..., tuple[Any, Any]]:
     """Return the transform of x and y (longitude and latitude) between two CRSs."""
-    import pyproj
-
     transform: Callable[..., tuple[Any, Any]] = pyproj.Transformer.from_crs(source, target, always_xy=True).transform
     return transform

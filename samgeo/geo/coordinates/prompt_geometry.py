@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
@@ -14,10 +17,9 @@ from samgeo.geo.coordinates.area_of_interest import to_pixels
 from samgeo.geo.coordinates.overlay import bounds_in_pixels, check_same_kind, in_pixels
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, crs_of, from_pixels, inward_to, resolve_crs
 from samgeo.geo.vector.axes import refuse_mirrored
+from samgeo.geo.vector.reading import read_vectors
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
     from odc.geo.geobox import GeoBox
 
 __all__ = ["PIXELS", "from_pixels", "is_features", "read_boxes", "read_points", "read_polygons", "to_pixels"]
@@ -71,8 +73,6 @@ def read_points(
             raise OptionError(f"points of prompt {_first(~np.isfinite(xy).all(axis=2) & used)} are not finite numbers.")
         placed = np.where(used[..., None], inward_to(geobox, crs)(xy), np.nan)
         return placed, given, None
-    import shapely
-
     frame, crs = _features(points, geobox, crs)
     inward = inward_to(geobox, crs)
     geometries = _of_type(frame, {"Point", "MultiPoint"}, "points")
@@ -124,8 +124,6 @@ def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[
     VectorError
         If features cannot be read, have no CRS where one is needed, or have a coordinate that is not finite.
     """
-    import shapely
-
     if not is_features(boxes):
         sides = _array("boxes", boxes)
         if sides.ndim != 2 or sides.shape[1] != 4:
@@ -180,9 +178,6 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
     VectorError
         If features cannot be read, are not polygons, have no CRS where one is needed, or have a coordinate that is not finite.
     """
-    import geopandas as gpd
-    import shapely
-
     if is_features(polygons):
         frame, crs = _features(polygons, geobox, crs)
         table = _table(frame)
@@ -197,15 +192,11 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
 
 def is_features(given: Any) -> bool:
     """Return whether prompts are a path, a GeoDataFrame or a GeoSeries, rather than an array or bare geometries."""
-    import geopandas as gpd
-
     return isinstance(given, str | os.PathLike | gpd.GeoDataFrame | gpd.GeoSeries)
 
 
 def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, Any]:
     """Read features, and return them with their CRS; None means that of the raster."""
-    from samgeo.geo.vector.reading import read_vectors
-
     frame = read_vectors(given)
     refuse_mirrored(frame, geobox, "the prompts")
     if frame.crs is None:
@@ -235,8 +226,6 @@ def _groups(frame: gpd.GeoDataFrame) -> NDArray[np.int64]:
 
 def _of_type(frame: gpd.GeoDataFrame, wanted: set[str], what: str) -> NDArray[np.object_]:
     """Check the types of geometries, and return them two-dimensional, with an empty geometry for None."""
-    import shapely
-
     geometries = frame.geometry.to_numpy().copy()
     geometries[shapely.is_missing(geometries)] = shapely.GeometryCollection()
     other = ~(frame.geometry.geom_type.isin(wanted).to_numpy() | shapely.is_empty(geometries))
@@ -255,8 +244,6 @@ def _of_type(frame: gpd.GeoDataFrame, wanted: set[str], what: str) -> NDArray[np
 
 
 def _table(frame: gpd.GeoDataFrame, without: set[str] | None = None) -> pd.DataFrame:
-    import pandas as pd
-
     dropped = {frame.active_geometry_name, *(without or ())} & set(frame.columns)
     return pd.DataFrame(frame.drop(columns=list(dropped)))
 

@@ -12,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pyproj
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import VectorError
@@ -20,8 +23,6 @@ from samgeo.geo.coordinates.antimeridian import middle_of, period_of, rejoined, 
 from samgeo.geo.coordinates.pixel_coordinates import same_crs, transformer
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pyproj
     from shapely.geometry.base import BaseGeometry
 
 __all__ = ["TOLERANCE_M", "Reprojected", "default_tolerance", "reproject", "reproject_frame"]
@@ -89,8 +90,6 @@ def reproject(
     Reprojected
         x continues beyond the seam of the map where a geometry crosses it; `antimeridian.turned` shifts geometries to a frame.
     """
-    import shapely
-
     given = np.asarray(geometries, dtype=object)
     xy, owner = shapely.get_coordinates(given, return_index=True)
     if same_crs(source, target):
@@ -134,10 +133,6 @@ def reproject_frame(
     VectorError
         If a feature has a part that cannot be represented in the CRS, or there is no transform between the CRSs.
     """
-    import geopandas as gpd
-    import pyproj
-    import shapely
-
     target = pyproj.CRS.from_user_input(crs)
     geometries = shapely.force_2d(frame.geometry.to_numpy())
     try:
@@ -228,8 +223,6 @@ class _Way:
 
     def follow(self, geometry: BaseGeometry) -> BaseGeometry | None:
         """Return a geometry with the added corners; None if it cannot be represented."""
-        import shapely
-
         kind = geometry.geom_type
         if kind in {"LineString", "LinearRing"}:
             line = self.line(shapely.get_coordinates(geometry))
@@ -247,8 +240,6 @@ class _Way:
         return shapely.MultiLineString(parts) if kind == "MultiLineString" else shapely.GeometryCollection(parts)
 
     def _polygon(self, polygon: Any) -> BaseGeometry | None:
-        import shapely
-
         rings = [self.line(shapely.get_coordinates(ring)) for ring in (polygon.exterior, *polygon.interiors)]
         if any(ring is None for ring in rings):
             return None
@@ -276,8 +267,6 @@ class _Way:
 
     def closed_up(self, given: BaseGeometry, followed: BaseGeometry) -> BaseGeometry:
         """Return a geometry without the slit along the meridian where a whole turn begins and ends, as in a polar cap."""
-        import shapely
-
         period = period_of(self.source)
         x0, _, x1, _ = shapely.bounds(given).tolist()
         if period is None or x1 - x0 < period * (1 - _ROUNDING) or not shapely.is_valid(given):
@@ -288,8 +277,6 @@ class _Way:
 
     def _closed(self, ring: Floats, source: Floats, period: float) -> Floats | None:
         """Return a closed ring; a ring around the earth is closed along the pole in it. None if that is impossible."""
-        import shapely
-
         turns = round(float(ring[-1, 0] - ring[0, 0]) / period)
         if turns == 0:
             return ring
@@ -309,8 +296,6 @@ class _Way:
 
 def _bent(given: NDArray[np.object_], xy: Floats, owner: NDArray[np.int64], placed: Floats, way: _Way) -> NDArray[np.bool_]:
     """Return which geometries have edges that need more corners, or that cross the seam of the map."""
-    import shapely
-
     kinds = shapely.get_type_id(given)
     # If there are only polygons, the corners of the rings are in the order of the geometries.
     if not np.isin(kinds, (-1, 3, 6)).all():

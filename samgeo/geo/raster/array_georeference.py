@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+import odc.geo.xr  # noqa: F401  gives DataArray its .odc
+from affine import Affine, AffineError
 from numpy.typing import NDArray
+from odc.geo import CRS
+from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
 
 from samgeo.errors import RasterError
 from samgeo.geo.raster.sources.file_source import FileSource
 
 if TYPE_CHECKING:
     import xarray as xr
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
 
 __all__ = ["odc_warnings_off", "place_of"]
 
@@ -64,9 +67,6 @@ def place_of(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
         than its CRS, or too coarse to locate pixels; if it has a single row or column, whose coordinates do not give the size
         of a pixel; or if it has a CRS and no affine, or a CRS that cannot be read.
     """
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
     found, dims, given = _odc_place(array, name)
     shape = array.sizes[dims[0]], array.sizes[dims[1]]
     crs = found.crs if isinstance(found, GeoBox) else given
@@ -104,9 +104,6 @@ def odc_warnings_off() -> Iterator[None]:
 
 def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], Any]:
     """Return the geobox, the dimensions and the CRS of an array, as odc-geo finds them."""
-    import odc.geo.xr  # noqa: F401  gives DataArray its .odc
-    from affine import AffineError
-
     with odc_warnings_off():
         try:
             dims, geobox, crs = array.odc.spatial_dims, array.odc.geobox, array.odc.crs
@@ -146,9 +143,6 @@ def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
 
 
 def _own_crs(coordinate: xr.DataArray) -> Any:
-    from odc.geo import CRS
-    from pyproj.exceptions import CRSError
-
     try:
         return CRS(coordinate.attrs.get("crs_wkt") or coordinate.attrs.get("spatial_ref") or "")
     except (CRSError, ValueError):
@@ -179,8 +173,6 @@ def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: Any, cr
 
     If the array was cut out of a larger raster, whose affine is in the attribute, it is that affine moved by whole pixels.
     """
-    from affine import Affine
-
     what = " and ".join(map(str, pair))
     if crs is None or (crs.projected and pair[0] not in ("xc", "x") and not _is_projected(array, pair)):
         raise RasterError(
@@ -247,8 +239,6 @@ def _refuse_single(name: str, what: str) -> NoReturn:
 
 def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: Any, name: str) -> Affine:
     """Return an affine that gives the coordinates of a dimension; refuse coordinates that are not the centres of pixels."""
-    from affine import Affine
-
     what = f"the coordinates {line.name} of {name}"
     if line.dtype.kind not in "iuf" or not np.isfinite(line.to_numpy()).all():
         raise RasterError(f"{what} are not all finite numbers; give the centres of pixels, {IN_PIXELS}.")

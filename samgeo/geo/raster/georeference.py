@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
 
 from samgeo.errors import RasterError
-
-if TYPE_CHECKING:
-    from odc.geo.geobox import GeoBox
 
 __all__ = ["geobox_of"]
 
@@ -41,10 +42,6 @@ def geobox_of(dataset: Any, name: str, path: str) -> GeoBox:
         coordinates, or only a CRS. The message has the command that warps the raster. Also if pixels have no area, or the CRS
         is not understood.
     """
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-    from pyproj.exceptions import CRSError
-
     affine = dataset.transform
     if affine == Affine.identity():
         # GDAL returns the identity if there is no affine.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import label
 
 from samgeo.errors import RasterWarning, SamgeoWarning, warn
 from samgeo.geo.raster.nodata import has_value
@@ -219,8 +220,6 @@ def _at_the_edge(shape: tuple[int, int], samples: Sequence[Sample], value: float
 
     The first is a share of all pixels, the second of the pixels on the edge of the raster.
     """
-    from scipy.ndimage import label
-
     pixels = edge = 0
     found = on_edge = 0
     for rect, values, mask in samples:

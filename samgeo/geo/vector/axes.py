@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import shapely
+
 from samgeo.errors import OptionError, VectorError
 
 if TYPE_CHECKING:
@@ -60,8 +63,6 @@ def is_y_up(provenance: Mapping[str, Any] | None) -> bool:
 
 def mirrored(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Return features with y negated."""
-    import numpy as np
-    import shapely
 
     def turn(coordinates: Any) -> Any:
         return coordinates * np.array([1.0, -1.0, 1.0][: coordinates.shape[1]])

@@ -6,17 +6,21 @@ missing. A value for which a format has no type is converted without loss, or re
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import json
+import uuid
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 
 from samgeo.errors import SamgeoWarning, VectorError, warn
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
     import pyarrow as pa
 
 __all__ = ["GIVEN", "RenamedColumnsWarning", "attributes_to_arrow", "fitted", "keep_given"]
@@ -108,9 +112,6 @@ def fitted(frame: gpd.GeoDataFrame, written_as: str) -> gpd.GeoDataFrame:
     VectorError
         If two columns would have the same name, or the format cannot hold a value. The message names the columns.
     """
-    import geopandas as gpd
-    import pandas as pd
-
     geometry = str(frame.geometry.name)
     names = [str(column) for column in frame.columns]
     _check_names(names, geometry, written_as)
@@ -131,7 +132,6 @@ def attributes_to_arrow(frame: gpd.GeoDataFrame, written_as: str) -> pa.Table:
     VectorError
         If a column cannot be converted. The message names it.
     """
-    import pandas as pd
     import pyarrow as pa
 
     attributes = pd.DataFrame(frame.drop(columns=frame.geometry.name))
@@ -178,9 +178,6 @@ def _check_names(names: list[str], geometry: str, written_as: str) -> None:
 
 
 def _fitted_column(column: Any, name: str, written_as: str) -> Any:
-    import geopandas as gpd
-    import pandas as pd
-
     if isinstance(column.dtype, gpd.array.GeometryDtype):
         return _checked_text(gpd.GeoSeries(column).to_wkt().astype(object).where(column.notna(), None), name)
     if isinstance(column.dtype, pd.CategoricalDtype) and written_as != "GeoParquet":
@@ -198,8 +195,6 @@ def _fitted_column(column: Any, name: str, written_as: str) -> Any:
 
 def _has_no_type(column: pd.Series, written_as: str) -> bool:
     """Return whether no format has the type of a column, or the column has whole numbers that GDAL cannot hold."""
-    import pandas as pd
-
     if isinstance(column.dtype, pd.PeriodDtype | pd.IntervalDtype) or column.dtype.kind in "mc":
         return True
     if column.dtype.kind != "u" or written_as not in _GDAL_FORMATS:
@@ -226,8 +221,6 @@ def _refuse_infinite(values: Any, name: str) -> None:
 
 def _fitted_objects(column: pd.Series, name: str, written_as: str) -> pd.Series:
     """Return a column of Python objects converted to one type."""
-    import pandas as pd
-
     column = column.map(lambda value: value.tolist() if isinstance(value, np.generic) else value)
     missing = column.isna().to_numpy(dtype=bool)
     values = column[~missing].tolist()
@@ -293,11 +286,6 @@ def _plain_nested(value: Any) -> Any:
 
 def _fitted_other(column: pd.Series, name: str, written_as: str) -> pd.Series:
     """Return a column of dates, times, bytes, numbers or identifiers of other libraries."""
-    import datetime
-    import decimal
-    import uuid
-    from pathlib import PurePath
-
     values = [value for value in column if value is not None]
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and issubclass(next(iter(kinds)), datetime.date | datetime.time | bytes | decimal.Decimal):
@@ -314,7 +302,6 @@ def _fitted_other(column: pd.Series, name: str, written_as: str) -> pd.Series:
 
 def _as_text(column: pd.Series) -> pd.Series:
     """Return each value as text; dates and time spans as in ISO 8601."""
-    import pandas as pd
 
     def text(value: Any) -> str:
         return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
@@ -324,8 +311,6 @@ def _as_text(column: pd.Series) -> pd.Series:
 
 
 def _checked_text(column: pd.Series, name: str) -> pd.Series:
-    import pandas as pd
-
     try:
         return pd.Series(column.tolist(), dtype="str")
     except (ValueError, TypeError) as error:

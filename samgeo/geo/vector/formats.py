@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import shapely
+
 from samgeo.errors import VectorError
 
 __all__ = ["PROVENANCE", "SUFFIXES", "file_errors"]
@@ -35,7 +37,6 @@ def file_errors(what: str, remedy: str) -> Iterator[None]:
         What the user can do.
     """
     import pyarrow as pa
-    import shapely
 
     try:
         yield

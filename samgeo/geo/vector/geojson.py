@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyproj
+import shapely
 
 from samgeo.errors import VectorError
 from samgeo.geo.coordinates.antimeridian import cut_at_antimeridian
@@ -48,8 +50,6 @@ def crs_name(crs: Any) -> str | None:
     VectorError
         If no authority has a code for the CRS, because GeoJSON can only name a CRS.
     """
-    import pyproj
-
     if crs is None:
         return None
     crs = pyproj.CRS.from_user_input(crs)
@@ -111,8 +111,6 @@ def _head(frame: gpd.GeoDataFrame, members: dict[str, Any]) -> str:
 
 
 def _features(frame: gpd.GeoDataFrame) -> Iterator[str]:
-    import shapely
-
     given = frame.geometry.to_numpy()
     geometry = cut_at_antimeridian(given, frame.crs)
     # Shifting a multipolygon of one part gives a polygon; it is converted back, because a file has features of one type.

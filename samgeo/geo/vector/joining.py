@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyproj
+import shapely
 
 from samgeo.arguments import check_types
 from samgeo.errors import VectorError
@@ -32,7 +36,6 @@ from samgeo.geo.vector.writing import (
 )
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import pyarrow as pa
 
     from samgeo.storage.locations import RemotePlace
@@ -218,8 +221,6 @@ def _has_gaps(file: Any, name: str) -> bool:
 
 
 def _crs(crs: dict[str, Any] | None) -> Any:
-    import pyproj
-
     return None if crs is None else pyproj.CRS.from_json_dict(crs)
 
 
@@ -232,7 +233,6 @@ def _chunks(parts: Sequence[Path], table: _Table, *, turned: bool) -> Iterator[C
     """Give the rows of all parts in groups."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    import shapely
 
     def chunk(batches: list[pa.Table]) -> Chunk:
         rows = pa.concat_tables(batches)
@@ -259,15 +259,10 @@ def _chunks(parts: Sequence[Path], table: _Table, *, turned: bool) -> Iterator[C
 
 
 def _read_part(part: Path) -> gpd.GeoDataFrame:
-    import geopandas as gpd
-
     with _part_errors(part):
         return gpd.read_parquet(_existing(part))
 
 
 def read_parts(parts: Sequence[Path]) -> gpd.GeoDataFrame:
     """Read the features of several files as one table."""
-    import geopandas as gpd
-    import pandas as pd
-
     return gpd.GeoDataFrame(pd.concat([_read_part(part) for part in parts], ignore_index=True))

@@ -10,7 +10,11 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import geopandas as gpd
+import pandas as pd
+import pyogrio
 
 from samgeo.arguments import check_types
 from samgeo.errors import VectorError
@@ -24,9 +28,6 @@ from samgeo.geo.vector.outputs import check_asked, check_output, placed
 from samgeo.geo.vector.writing import check_fit, provenance_note, write_vectors
 from samgeo.storage.atomic import check_name
 from samgeo.types import CRSLike, FeaturesLike
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 __all__ = [
     "PROVENANCE",
@@ -86,8 +87,6 @@ def read_vectors(
     >>> read_vectors("city.gpkg:roofs", crs="EPSG:32633").crs.to_string()
     'EPSG:32633'
     """
-    import geopandas as gpd
-
     if isinstance(source, gpd.GeoDataFrame):
         name, frame = "the GeoDataFrame", source
     elif isinstance(source, gpd.GeoSeries):
@@ -127,7 +126,6 @@ def read_provenance(path: str | os.PathLike[str], *, layer: str | None = None) -
         If the file cannot be read.
     """
     import pyarrow.parquet as pq
-    import pyogrio
 
     path = Path(path)
     with _file_errors(f"{path} cannot be read", "check that it is a vector file and whole"):
@@ -146,8 +144,6 @@ def read_provenance(path: str | os.PathLike[str], *, layer: str | None = None) -
 
 def _layer_of(path: Path, layer: str | None) -> str | int:
     """Return the given layer, or the layer with the name of the file, or the first layer."""
-    import pyogrio
-
     if layer is not None:
         return layer
     names = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
@@ -155,9 +151,6 @@ def _layer_of(path: Path, layer: str | None) -> str | int:
 
 
 def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
-    import geopandas as gpd
-    import pyogrio
-
     path = Path(name)
     is_local = "://" not in name and not name.startswith("/vsi")
     if is_local:
@@ -198,8 +191,6 @@ def _y_down(frame: gpd.GeoDataFrame, path: Path, layer: str | None) -> gpd.GeoDa
 
 def _with_schema(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
     """Restore the CRS and the column types that GeoJSON cannot hold, from a file that samgeo wrote."""
-    import pandas as pd
-
     with path.open("rb") as file:
         if SCHEMA_MEMBER.encode() not in file.read(2**20):
             return frame

@@ -10,6 +10,9 @@ import os
 import struct
 from pathlib import Path
 
+import numpy as np
+import pyogrio
+
 from samgeo.errors import VectorError
 
 __all__ = ["check_flatgeobuf", "check_geojson", "check_parquet"]
@@ -37,9 +40,6 @@ def check_flatgeobuf(path: Path, count: int, *, indexed: bool) -> None:
     VectorError
         If the file is not whole.
     """
-    import numpy as np
-    import pyogrio
-
     size = path.stat().st_size
     found = int(pyogrio.read_info(path, force_feature_count=True)["features"])
     if found != count:

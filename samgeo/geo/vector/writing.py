@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pyogrio
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
@@ -20,6 +23,7 @@ from samgeo.geo.vector.columns import attributes_to_arrow, fitted
 from samgeo.geo.vector.formats import PROVENANCE, SUFFIXES, file_errors
 from samgeo.geo.vector.geojson import write_geojson_parts
 from samgeo.geo.vector.geopackage_layers import check_layer, check_written_layer, is_sqlite
+from samgeo.geo.vector.geoparquet import write_geoparquet
 from samgeo.geo.vector.outputs import check_output, layer_name, placed
 from samgeo.geo.vector.verification import check_flatgeobuf, check_geojson, check_parquet
 from samgeo.storage.locations import Place, RemotePlace
@@ -28,7 +32,6 @@ from samgeo.storage.staging import staging_folder
 if TYPE_CHECKING:
     import os
 
-    import geopandas as gpd
     import pyarrow as pa
 
 __all__ = [
@@ -200,8 +203,6 @@ def stored_layer(place: Place, layer: str | None) -> str:
 
 def _write(frame: gpd.GeoDataFrame, path: Path, layer: str, provenance: dict[str, Any] | None) -> None:
     """Write features to a new file, or as a layer into an existing GeoPackage."""
-    import shapely
-
     written_as = SUFFIXES[path.suffix.lower()]
     note = provenance_note(provenance)
     plain = fitted(frame, written_as)
@@ -244,16 +245,12 @@ def declared_type(types: Iterable[str], *, has_z: bool = False) -> str:
 
 def with_type(frame: gpd.GeoDataFrame, kind: str) -> gpd.GeoDataFrame:
     """Return features with geometries of a declared type; empty geometries become None."""
-    import geopandas as gpd
-
     geometries = promoted(np.asarray(frame.geometry.array, dtype=object), kind)
     return frame.set_geometry(gpd.GeoSeries(geometries, index=frame.index, crs=frame.crs, name=frame.geometry.name))
 
 
 def promoted(geometries: NDArray[np.object_], kind: str) -> NDArray[np.object_]:
     """Return geometries converted to a declared type: single parts become multiparts, and empty geometries become None."""
-    import shapely
-
     result = np.array(geometries, dtype=object)
     result[shapely.is_empty(result)] = None
     declared = kind.removesuffix(" Z")
@@ -294,8 +291,6 @@ def write_chunks(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: 
     """
     counted = _Counted(chunks, about.kind)
     if about.written_as == "GeoParquet":
-        from samgeo.geo.vector.geoparquet import write_geoparquet
-
         write_geoparquet(schema, iter(counted), path, about)
         check_parquet(path, counted.features)
         return counted.features
@@ -315,8 +310,6 @@ class _Counted:
         self.features = self.with_geometry = 0
 
     def __iter__(self) -> Iterator[Chunk]:
-        import shapely
-
         for attributes, geometries in self._chunks:
             ready = promoted(geometries, self._kind)
             self.features += len(ready)
@@ -326,8 +319,6 @@ class _Counted:
 
 def _write_gdal(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: Description) -> None:
     import pyarrow as pa
-    import pyogrio
-    import shapely
 
     # pyogrio would look for the CRS in the metadata of the fields, so that is removed.
     whole = pa.schema([*(field.remove_metadata() for field in schema), pa.field(about.geometry, pa.binary())])

@@ -8,15 +8,17 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
+from shapely.affinity import affine_transform
 
 from samgeo.errors import VectorError
 from samgeo.map.state.reducer import Annotation
 from samgeo.segmentation.masks.rle import HEAD, to_rings, write_json
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     from odc.geo.geobox import GeoBox
 
     from samgeo.geo.raster.raster import Raster
@@ -50,7 +52,6 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
         (``area_px`` without a CRS), ``complete`` (false where the edge of a window cut the outline), ``made``, ``edited``,
         ``geometry``, in the raster's CRS.
     """
-    import geopandas as gpd
 
     def scores(name: str) -> Any:
         return np.array([np.nan if getattr(one, name) is None else getattr(one, name) for one in objects], dtype=np.float64)
@@ -163,8 +164,6 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
         ``info``, ``licenses``, ``images``, ``categories`` and ``annotations``, each with ``segmentation``, ``bbox`` (x, y,
         width, height), ``area``, ``category_id``, ``complete``, and the scores of the model's mask where there are any.
     """
-    from shapely.affinity import affine_transform
-
     height, width = raster.shape
     inverse = (~raster.geobox.affine).to_shapely()
     annotations = []
@@ -196,8 +195,6 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
 
 def is_complete(value: Any) -> bool:
     """Whether a value of a column ``complete`` is true. A missing value counts as true: no cut is known."""
-    import pandas as pd
-
     return bool(pd.isna(value)) or bool(value)
 
 

@@ -15,17 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import pyproj
 import shapely
 
 from samgeo.errors import VectorError
 from samgeo.geo.vector.reading import PROVENANCE
-
-if TYPE_CHECKING:
-    import pyproj
 
 __all__ = ["Layers", "RowTable", "decode", "encode", "opened"]
 
@@ -162,8 +160,6 @@ class Layers:
 
     def crs(self, table: RowTable) -> pyproj.CRS | None:
         """Return the CRS of a layer, or None where it is undefined."""
-        import pyproj
-
         found = self.connection.execute(
             "SELECT organization, organization_coordsys_id, definition, srs_name FROM gpkg_spatial_ref_sys WHERE srs_id = ?",
             (table.srs_id,),

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 
 from samgeo.errors import VectorError
@@ -15,7 +17,6 @@ from samgeo.map.files.geopackage_rows import Layers, Row, RowTable, Value, decod
 from samgeo.map.state.reducer import Annotation
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import pyproj
     from odc.geo.geobox import GeoBox
 
@@ -125,9 +126,6 @@ class ObjectTable:
 
     def frame(self, rows: Sequence[Row]) -> gpd.GeoDataFrame:
         """Return rows as a table in the raster's CRS."""
-        import geopandas as gpd
-        import pandas as pd
-
         columns = {
             name: pd.Series([row[1 + number] for row in rows], dtype="object" if name == "class" or not rows else None)
             for number, name in enumerate(self.names)
@@ -205,8 +203,6 @@ class ObjectTable:
 
     def _placed(self, geometry: shapely.Geometry) -> shapely.Geometry:
         """Convert a geometry to the CRS of the file."""
-        import geopandas as gpd
-
         if not self.is_moved:
             return geometry
         placed: shapely.Geometry = gpd.GeoSeries([geometry], crs=self._crs).to_crs(self.crs).iloc[0]

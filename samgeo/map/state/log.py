@@ -22,6 +22,7 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.map.state.actions import Action, from_record, to_record
 from samgeo.map.state.reducer import Annotation
+from samgeo.segmentation.windows.store import describe_run
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
@@ -187,8 +188,6 @@ def read_log(path: str | os.PathLike[str]) -> Recorded:
 
 def describe(predictor: Predictor) -> dict[str, Any]:
     """Return, as values for JSON, the raster, the model and the window lattice, which a predictor's answers depend on."""
-    from samgeo.segmentation.windows.store import describe_run
-
     run = describe_run(predictor.raster, predictor.model, predictor.lattice)
     run["pixels"]["digest"] = _digest(predictor.raster)
     return run

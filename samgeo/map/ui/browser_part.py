@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from samgeo.errors import OptionError
@@ -149,8 +150,6 @@ def library(name: str, *, extra: str = "map") -> Any:
     OptionError
         If the library is not installed.
     """
-    from importlib import import_module
-
     try:
         return import_module(name)
     except ImportError as error:

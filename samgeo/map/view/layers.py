@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from samgeo.map.state.actions import AddPoint
 from samgeo.map.state.reducer import Annotation, Offer, Prompt, Proposal
 from samgeo.map.ui.browser_part import library
@@ -206,8 +208,6 @@ class Sketch:
         return feature({"type": "Point", "coordinates": self._lnglat(point.x_px, point.y_px)}, style, label=point.label)
 
     def _lnglat(self, x_px: float, y_px: float) -> list[float]:
-        import numpy as np
-
         lat, lng = self._place.from_pixels(np.array([x_px, y_px])).tolist()
         return [lng, lat]
 

@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -99,8 +100,6 @@ class Cluster:
 
     def _take(self, work: Work, under_way: deque[_Submitted]) -> Any:
         """Return the result of the first submitted task, and remove the task from the queue."""
-        from concurrent.futures import CancelledError
-
         from distributed import KilledWorker
 
         reason: Exception | None = None

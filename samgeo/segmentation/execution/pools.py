@@ -11,9 +11,11 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import current_process, get_context, parent_process
 from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError, WindowError
@@ -131,12 +133,14 @@ class Local:
             yield result
 
     def _submit(self, task: Any, deaths: int = 0) -> _Submitted:
-        from concurrent.futures import BrokenExecutor
-
         if self._pool is None:
             self._pool = self._make_pool()
         try:
-            future = self._pool.submit(_received if self._scheduler == "processes" else self._call, task)
+            if self._scheduler == "processes":
+                future = self._pool.submit(_received, task)
+            else:
+                # Each task has the context variables of the caller, such as the profile of the run.
+                future = self._pool.submit(copy_context().run, self._call, task)
         except BrokenExecutor as error:
             # The pool broke after the last result was taken. The task is treated as if it had been in the pool.
             future = Future()
@@ -150,12 +154,8 @@ class Local:
                 self._work.done(task)
 
     def _make_pool(self) -> Executor:
-        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-
         if self._scheduler == "threads":
             return ThreadPoolExecutor(self._workers, thread_name_prefix="samgeo")
-        from multiprocessing import get_context
-
         from distributed.protocol.pickle import dumps
 
         # Processes are spawned, because forked ones would share locks and handles with threads of this process.
@@ -167,8 +167,6 @@ class Local:
 
     def _take(self, under_way: deque[_Submitted]) -> Any:
         """Return the result of the first task, and remove the task from the queue."""
-        from concurrent.futures import BrokenExecutor
-
         while True:
             try:
                 result = under_way[0].future.result()
@@ -202,8 +200,6 @@ class Local:
                 under_way[place] = self._submit(one.task, one.deaths + 1)
 
     def _compute_alone(self, task: Any) -> _Submitted:
-        from concurrent.futures import BrokenExecutor
-
         one = self._submit(task)
         error = one.future.exception()
         if not isinstance(error, BrokenExecutor):
@@ -224,8 +220,6 @@ class _Submitted:
 
     @property
     def has_died(self) -> bool:
-        from concurrent.futures import BrokenExecutor
-
         return self.future.cancelled() or isinstance(self.future.exception(), BrokenExecutor)
 
 
@@ -247,8 +241,6 @@ def refuse_unguarded(scheduler: object) -> None:
     OptionError
         If the scheduler is "processes" and this process is such a worker process.
     """
-    from multiprocessing import current_process
-
     # Python sets this attribute while a new process runs its parent's script (multiprocessing.spawn).
     if scheduler == "processes" and getattr(current_process(), "_inheriting", False):
         raise OptionError(
@@ -275,8 +267,6 @@ def _receive(call: bytes, started: Event) -> None:
 
 def _follow_parent() -> None:
     """End this process when its parent process dies."""
-    from multiprocessing import parent_process
-
     parent = parent_process()
     if parent is not None:
         parent.join()

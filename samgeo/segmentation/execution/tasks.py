@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.errors import OptionError, WindowError
+from samgeo.segmentation.execution.dask_cluster import Cluster
 from samgeo.segmentation.execution.pools import Local, default_workers, on_one_core, refuse_unguarded
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from samgeo.segmentation.execution.dask_cluster import Cluster
 
 __all__ = ["LOCAL_SCHEDULERS", "Work", "check_scheduler", "computes_here", "run_ordered"]
 
@@ -149,7 +149,5 @@ def check_scheduler(scheduler: Any) -> None:
 
 
 def _cluster(scheduler: Any) -> Cluster:
-    from samgeo.segmentation.execution.dask_cluster import Cluster
-
     check_scheduler(scheduler)
     return Cluster(scheduler)

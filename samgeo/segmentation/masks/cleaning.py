@@ -11,11 +11,14 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.piece import Segment
+from samgeo.segmentation.masks.piece import Segment
 
 __all__ = [
     "MIN_HOLE",
@@ -96,8 +99,6 @@ def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tup
 
 def components(mask: Mask) -> list[Mask]:
     """Return the 8-connected regions of a mask, in reading order."""
-    from scipy import ndimage
-
     rect = mask.rect
     regions, count = ndimage.label(mask.to_array(rect), structure=np.ones((3, 3), dtype=np.bool_))
     if count < 2:
@@ -206,9 +207,6 @@ def connected_runs(start: Ints, stop: Ints, width: int) -> Ints:
     ndarray of int64, shape (N,)
         Number of the component of each run, starting at 0.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     first = np.searchsorted(stop, start + width, side="right")
     count = np.maximum(np.searchsorted(start, stop + width, side="left") - first, 0)
     upper = np.repeat(np.arange(len(count)), count)
@@ -297,8 +295,6 @@ def _regions(
     array: NDArray[np.bool_], weights: NDArray[np.int64], min_pixels: int
 ) -> tuple[NDArray[np.integer], NDArray[np.bool_], int]:
     """Return 8-connected regions numbered from 1, which numbers are small, and the number of the largest region."""
-    from scipy import ndimage
-
     regions, _ = ndimage.label(array, structure=np.ones((3, 3), dtype=np.bool_))
     sizes = np.bincount(regions.ravel(), weights=weights.ravel())
     small = sizes < min_pixels

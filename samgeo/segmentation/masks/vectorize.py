@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
@@ -65,8 +66,6 @@ def polygons(masks: Sequence[Mask]) -> NDArray[np.object_]:
     >>> outline.bounds, outline.area
     ((0.0, 0.0, 3.0, 2.0), 6.0)
     """
-    import shapely
-
     result = np.full(len(masks), shapely.Polygon(), dtype=np.object_)
     filled = np.array([index for index, mask in enumerate(masks) if not mask.is_empty], dtype=np.int64)
     if len(filled) == 0:
@@ -114,8 +113,6 @@ def georeference(geometries: NDArray[np.object_], transform: Affine) -> NDArray[
     OptionError
         If the determinant of the transform is 0.
     """
-    import shapely
-
     turn = transform.a * transform.e - transform.b * transform.d
     if turn == 0:
         raise OptionError(f"the transform {tuple(transform)[:6]} flattens every pixel; give the raster's own transform.")

@@ -22,26 +22,17 @@ from samgeo.geo.raster.sources.block_cache import limit_worker_block_cache
 from samgeo.models.protocols import decode
 from samgeo.segmentation.masks.cleaning import fill_and_drop
 from samgeo.segmentation.masks.mask import Mask, iou
+from samgeo.segmentation.masks.outline_prompts import interior_points, soften_mask
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.masks.upsample import masks_from_logits
 from samgeo.segmentation.masks.vectorize import polygons
-from samgeo.segmentation.merge.cut_edges import uncovered
 from samgeo.segmentation.merge.matching import known_iou
-from samgeo.segmentation.merge.piece import Piece
 from samgeo.segmentation.profile import stage, timed
-from samgeo.segmentation.prompts.assignment import interior_points, soften_mask
-from samgeo.segmentation.run.parts import Failure
 from samgeo.segmentation.windows.automatic import Found, turn
+from samgeo.segmentation.windows.cut_edges import uncovered
 from samgeo.segmentation.windows.embedding import Encoded, embed_together, read_window
-from samgeo.segmentation.windows.worker import (
-    ATTEMPTS,
-    FAULTS,
-    ModelReference,
-    describe_fault,
-    load_referenced,
-    make_room,
-    placed,
-    together,
-)
+from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, Failure, describe_fault, make_room
+from samgeo.segmentation.windows.worker import ModelReference, load_referenced, placed, together
 
 if TYPE_CHECKING:
     from samgeo.geo.levels import Levels

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import intersection_area, union
+from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.merge.matching import iou_in_windows, same_across, same_beside
-from samgeo.segmentation.merge.piece import Piece, Segment
 from samgeo.segmentation.merge.union import whole
 
 __all__ = ["objects"]

@@ -11,10 +11,10 @@ import numpy as np
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask, union
-from samgeo.segmentation.merge.cut_edges import trimmed, uncovered
+from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.merge.matching import iou_in_windows
-from samgeo.segmentation.merge.piece import Piece, Segment
-from samgeo.segmentation.merge.scales import thick_part
+from samgeo.segmentation.windows.cut_edges import trimmed, uncovered
+from samgeo.segmentation.windows.scales import thick_part
 
 __all__ = ["whole"]
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice
 from samgeo.models.protocols import decode
+from samgeo.models.registry import default_gates
 from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.outline_prompts import soften
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.masks.upsample import masks_from_logits
-from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
-from samgeo.segmentation.merge.merger import Piece
-from samgeo.segmentation.prompts.assignment import Index, SoftMask, WindowPrompt, soften
+from samgeo.segmentation.prompts.assignment import Index, SoftMask, WindowPrompt
+from samgeo.segmentation.windows.cut_edges import cut_pixels, edge_px
 from samgeo.segmentation.windows.embedding import Encoded
 
 if TYPE_CHECKING:
@@ -199,8 +201,6 @@ def _earlier(model: Segmenter, lattice: Lattice, one: WindowPrompt) -> NDArray[n
 
 
 def _upsampling(model: Segmenter, lattice: Lattice, window: Encoded) -> dict[str, Any]:
-    from samgeo.models.registry import default_gates
-
     return {
         "input_size": model.input_size,
         "window": lattice.window,

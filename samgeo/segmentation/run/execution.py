@@ -13,24 +13,29 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import geopandas as gpd
+import pandas as pd
+from tqdm import tqdm
 
 from samgeo.errors import RunError, StoppedError, WindowError
+from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.raster.sources.block_cache import limited_block_cache
+from samgeo.geo.vector.joining import read_parts
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest
-from samgeo.segmentation.merge.merger import Piece
 from samgeo.segmentation.profile import stage, timed
 from samgeo.segmentation.run.folder import RunFolder, Span
 from samgeo.segmentation.run.holes import remove_old_holes, write_holes
 from samgeo.segmentation.run.job import Job, objects_by_row
-from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segmentation.run.manifest import describe
+from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
 from samgeo.segmentation.run.window_stream import WindowStream
-from samgeo.segmentation.windows.worker import found_in, tell_failure
+from samgeo.segmentation.windows.failures import Failure, tell_failure
+from samgeo.segmentation.windows.worker import found_in
 from samgeo.storage.locations import Place, RemotePlace
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 __all__ = ["Summary", "run", "segment_in_memory"]
 
@@ -84,9 +89,6 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
     WindowError
         If a window cannot be segmented, because the table would not show the hole.
     """
-    import geopandas as gpd
-    import pandas as pd
-
     watch = SourceWatch(job.raster)
 
     def rows(windows: WindowStream) -> Generator[dict[int, list[Piece]]]:
@@ -167,8 +169,6 @@ def run(
     SamgeoError
         If a file cannot be written, for example because the disk is full. The run can be continued.
     """
-    from samgeo.segmentation.run.manifest import describe
-
     watch = SourceWatch(job.raster)
     with folder.opened(describe(job.raster, job.model, job.options)):
         try:
@@ -399,8 +399,6 @@ def _has_work(folder: RunFolder) -> bool:
 
 @timed("collect")
 def _collect(job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure]) -> gpd.GeoDataFrame:
-    from samgeo.geo.vector.joining import read_parts
-
     paths = folder.row_paths(frontier)
     result = read_parts(paths) if paths else job.no_objects()
     result.attrs["samgeo"] = _provenance(job, failures)
@@ -420,7 +418,6 @@ def _write(
     overwrite: bool,
 ) -> Place | None:
     """Write the holes, and the output unless it was written before a kill; return where the holes were written."""
-    from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
     from samgeo.geo.vector.joining import join_vectors, write_part
 
     ours = folder.wrote(output)
@@ -465,7 +462,5 @@ def _told(failure: Failure, job: Job) -> list[int]:
 
 
 def _bar(job: Job, initial: int) -> Any:
-    from tqdm import tqdm
-
     name = Path(job.raster.name).name
-    return tqdm(total=len(job.levels), initial=initial, unit="window", desc=name, disable=not job.progress)
+    return tqdm(total=len(job.levels), initial=initial, unit="window", desc=name, disable=not job.execution.progress)

@@ -35,7 +35,8 @@ from samgeo.segmentation.run.folder_layout import (
     take_away,
 )
 from samgeo.segmentation.run.manifest import FORMAT, KIND, SPOILED, changed_files, differences
-from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
+from samgeo.segmentation.windows.failures import Failure
 from samgeo.storage.atomic import write_whole
 from samgeo.storage.integrity import digest_of_file
 from samgeo.storage.locations import Place, RemotePlace

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from samgeo.geo.vector.axes import describe_axes
-from samgeo.segmentation.execution.tasks import computes_here
 from samgeo.segmentation.masks.cleaning import without_specks
 from samgeo.segmentation.masks.nms import settle
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest, Ends
-from samgeo.segmentation.merge.merger import Merger, Piece
+from samgeo.segmentation.merge.merger import Merger
+from samgeo.segmentation.options import CleaningOptions, ExecutionOptions, ObjectOptions
 from samgeo.segmentation.run.parts import Frontier
 from samgeo.segmentation.tables import to_frame
 from samgeo.segmentation.windows.worker import ModelReference, Plan
@@ -19,7 +20,6 @@ from samgeo.storage.provenance import made_with
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    from distributed import Client
 
     from samgeo.geo.levels import Levels
     from samgeo.geo.raster.raster import Raster
@@ -42,30 +42,22 @@ class Job:
         The model, or its name, as it is sent to other processes.
     plan : Plan
         The windows and thresholds that workers need.
-    merge_iou, min_part, min_hole, min_area, max_area : float
-        See `samgeo.segment`.
+    cleaning, objects, execution : OptionGroup
+        Groups of options of `samgeo.segment`.
     options : dict
         All options that influence the result, as values that can be written as JSON.
-    scheduler, workers, progress, y_up
+    y_up : bool
         See `samgeo.segment`.
-    clips : bool
-        Whether objects are clipped to the area of interest.
     """
 
     raster: Raster
     model: Segmenter
     reference: Segmenter | ModelReference
     plan: Plan
-    merge_iou: float
-    min_part: float
-    min_hole: float
-    min_area: float
-    max_area: float
+    cleaning: CleaningOptions
+    objects: ObjectOptions
+    execution: ExecutionOptions
     options: dict[str, Any]
-    scheduler: str | Client | None
-    workers: int | None
-    progress: bool
-    clips: bool = False
     y_up: bool = False
 
     @property
@@ -79,14 +71,9 @@ class Job:
         return self.levels.lattices[0].window / self.model.input_size
 
     @property
-    def is_here(self) -> bool:
-        """Whether windows are computed in this process."""
-        return computes_here(self.scheduler)
-
-    @property
     def shared(self) -> tuple[Raster, Segmenter | ModelReference, Plan]:
         """The arguments that every task needs."""
-        return self.raster, self.model if self.is_here else self.reference, self.plan
+        return self.raster, self.model if self.execution.is_here else self.reference, self.plan
 
     def provenance(self) -> dict[str, Any]:
         """Return versions, model, raster and options, which are needed to repeat the job, for JSON."""
@@ -132,8 +119,9 @@ def objects_by_row(
     frontier : Frontier
         The state of merging after this row.
     """
-    merger = Merger(job.levels, min_iou=job.merge_iou, row=frontier.row, components=frontier.components)
-    within = job.plan.aoi_px if job.clips else None
+    limits = job.objects
+    merger = Merger(job.levels, min_iou=limits.merge_iou, row=frontier.row, components=frontier.components)
+    within = job.plan.aoi_px if limits.clips else None
     counts, waiting = frontier.counts, list(frontier.waiting)
     for number, pieces in enumerate(rows, frontier.row):
         merger.begin(pieces)
@@ -141,9 +129,9 @@ def objects_by_row(
         while asks := ends.asks():
             for one, answers in zip(asks, ask(asks), strict=True):
                 ends.answer(one, answers)
-        closed = without_specks(merger.finish(), job.min_part, job.min_hole, job.pixel_side)
+        closed = without_specks(merger.finish(), job.cleaning.min_part, job.cleaning.min_hole, job.pixel_side)
         open_pieces = [piece for members in merger.components for piece in members]
         settled, waiting = settle([*waiting, *closed], open_pieces, job.plan.gates.mask_nms)
-        objects = to_frame(settled, job.raster.geobox, min_area=job.min_area, max_area=job.max_area, within_px=within)
+        objects = to_frame(settled, job.raster.geobox, min_area=limits.min_area, max_area=limits.max_area, within_px=within)
         counts = (*counts, len(objects))
         yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components), tuple(waiting))

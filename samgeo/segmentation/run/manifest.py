@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from samgeo.geo.raster.identity import file_versions, identify
 from samgeo.geo.raster.sources.remote import without_secrets
 from samgeo.storage import run_folder as storage
 from samgeo.storage.provenance import versions
@@ -50,8 +51,6 @@ def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> di
         ``input``: the grid, the bands, the stretch, and the result of `samgeo.geo.raster.identity.identify`; ``model``, with
         device and precision if the model has them; ``options``; ``versions``; and ``about``, which is not compared.
     """
-    from samgeo.geo.raster.identity import file_versions, identify
-
     made = raster.provenance()
     files = made.pop("files", None)
     of_files = {without_secrets(one.path): list(one.stamp) for one in file_versions(raster)[:MOST_VERSIONS]}

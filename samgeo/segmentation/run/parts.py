@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.merger import Piece, Segment
+from samgeo.segmentation.masks.piece import Piece, Segment
+from samgeo.segmentation.windows.failures import Failure
 
-__all__ = ["DamagedError", "Failure", "Frontier", "Part"]
+__all__ = ["DamagedError", "Frontier", "Part"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -43,22 +44,6 @@ class DamagedError(Exception):
 
     The window or the row is computed again, and the user does not see this error.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A window that could not be segmented.
-
-    Attributes
-    ----------
-    window : (int, int)
-        Row and column in the lattice.
-    reason : str
-        Why the last attempt failed.
-    """
-
-    window: tuple[int, int]
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from samgeo.errors import RunError
 from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels, check_scales
 from samgeo.segmentation.run.folder import RunFolder, Span
-from samgeo.segmentation.run.parts import MOST_ROWS, Failure
+from samgeo.segmentation.run.parts import MOST_ROWS
+from samgeo.segmentation.windows.failures import Failure
 from samgeo.storage.atomic import check_name
 from samgeo.storage.locations import as_place
 

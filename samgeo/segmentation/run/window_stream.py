@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import StoppedError, WindowError
 from samgeo.segmentation.execution.tasks import run_ordered
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest, try_to_continue
-from samgeo.segmentation.merge.piece import Piece
-from samgeo.segmentation.run.parts import Failure
-from samgeo.segmentation.windows.worker import tell_failure, together, try_window, try_windows
+from samgeo.segmentation.windows.failures import Failure, tell_failure
+from samgeo.segmentation.windows.worker import together, try_window, try_windows
 
 if TYPE_CHECKING:
     from samgeo.geo.levels import Levels
@@ -52,14 +52,14 @@ class WindowStream:
     def __init__(
         self, job: Job, windows: Iterable[Window], *, done: Callable[[], object], stop: Callable[[], bool] | None = None
     ) -> None:
-        places = together(job.model) if job.is_here else 1
+        places = together(job.model) if job.execution.is_here else 1
         self._job, self._done = job, done
         self._groups = (tuple(group) for _, group in groupby(windows, key=lambda index: (index[0], index[1] // places)))
         self._sent: deque[Group | ContinuationRequest] = deque()
         self._asks: deque[ContinuationRequest] = deque()
         self._windows: deque[list[Piece] | Failure] = deque()
         self._answers: deque[list[Piece | None] | Failure] = deque()
-        options: dict[str, Any] = {"scheduler": job.scheduler, "workers": job.workers, "stop": stop}
+        options: dict[str, Any] = {"scheduler": job.execution.scheduler, "workers": job.execution.workers, "stop": stop}
         describing: dict[str, Any] = {"lost": _lost, "describe": partial(describe_task, job.plan.levels)}
         self._results: Generator[Any] = run_ordered(
             _compute, job.shared, self._tasks(), done=self._tell, **describing, **options

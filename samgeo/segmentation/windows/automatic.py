@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from samgeo.geo.grid import Rect
+from samgeo.models.batching import fitting
+from samgeo.models.device import starting_home
 from samgeo.models.protocols import Gating, decode, decode_gated
 from samgeo.segmentation.masks.cleaning import fill_and_drop
 from samgeo.segmentation.masks.mask import Mask
@@ -178,8 +181,6 @@ def _points_at_once(model: Segmenter) -> int:
     device = getattr(model, "device", None)
     if device is None:
         return POINTS_PER_BATCH
-    from samgeo.models.batching import fitting
-
     side = int(getattr(model, "mask_size", model.input_size // 4))
     bytes_each = 2 * CANDIDATES * 4 * side**2  # float32, and a second copy while batches are concatenated
     return min(max(fitting(device, bytes_each, budget=POINTS_PER_BATCH * bytes_each), POINTS_PER_BATCH), MOST_POINTS)
@@ -201,8 +202,6 @@ def _decode(
     size: tuple[int, int],
 ) -> list[Found]:
     """Decode one batch of points; drop masks by predicted IoU before upsampling, then by stability."""
-    from samgeo.models.device import starting_home
-
     scaled = points[:, None] * np.float32(model.input_size / window)
     labels = np.ones(scaled.shape[:2], dtype=np.int64)
     with turn(model), stage("decode", getattr(model, "device", None)):
@@ -257,8 +256,6 @@ def _distinct(found: list[Found], threshold: float | None) -> list[Found]:
 
 def _resize(image: NDArray[np.uint8], size: tuple[int, int], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Resample the part of a window without padding so that the window's side becomes ``side``; pad with zeros again."""
-    from PIL import Image
-
     window = image.shape[0]
     height, width = (max(int(length * side / window + 0.5), 1) for length in size)
     real = Image.fromarray(image[: size[0], : size[1]]).resize((width, height), Image.Resampling.BILINEAR)

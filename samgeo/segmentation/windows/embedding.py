@@ -15,6 +15,8 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.models.embedding_packing import Storable, nbytes, pack, rounded, unpack
 from samgeo.segmentation.profile import timed
+from samgeo.segmentation.windows.automatic import embed_windows
+from samgeo.segmentation.windows.store import pixel_digest
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
@@ -97,9 +99,6 @@ def embed_together(
     OptionError
         If the store holds one of the windows, but made from other pixels.
     """
-    from samgeo.segmentation.windows.automatic import embed_windows
-    from samgeo.segmentation.windows.store import pixel_digest
-
     digests, kept = {}, {}
     if store is not None:
         digests = {place: pixel_digest(one.image, one.size) for place, one in windows.items()}
@@ -123,8 +122,6 @@ def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
     OptionError
         If the raster has changed since it was encoded.
     """
-    from samgeo.segmentation.windows.store import pixel_digest
-
     blocks = store.blocks()
     for block in {blocks[0], blocks[len(blocks) // 2], blocks[-1]}:
         for index in store.present(block)[:1]:

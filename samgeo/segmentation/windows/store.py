@@ -10,6 +10,7 @@ If a process is killed, windows are missing but never half written.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice
+from samgeo.models.embedding_packing import Storable
 from samgeo.segmentation.windows.store_metadata import (
     BLOCK,
     DIGEST,
@@ -127,8 +129,6 @@ class EmbeddingStore:
             If the folder is not a store, or the store was made from another raster, stretch, model or lattice. The message
             lists the differences.
         """
-        from samgeo.models.embedding_packing import Storable
-
         check_name(path, OptionError)
         path = Path(path).absolute()  # Workers in other processes may have another working folder.
         if not isinstance(model, Storable):
@@ -301,8 +301,6 @@ class EmbeddingStore:
         int
             Number of windows that were removed; 0 if nothing is damaged.
         """
-        import shutil
-
         with self._locked(block):
             rows, columns = self._ranges(block)
             with self._undamaged():

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,53 +11,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
-from samgeo.errors import SamgeoError, WindowError
+from samgeo.errors import WindowError
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.geo.raster.sources.block_cache import LEAST_BYTES, limit_worker_block_cache
+from samgeo.models.registry import load_model
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
-from samgeo.segmentation.merge.piece import MERGE_IOU, Piece
+from samgeo.segmentation.masks.piece import MERGE_IOU, Piece
 from samgeo.segmentation.profile import timed
-from samgeo.segmentation.run.parts import Failure
+from samgeo.segmentation.windows.automatic import automatic_masks
+from samgeo.segmentation.windows.cut_edges import cut_pixels, edge_px
+from samgeo.segmentation.windows.embedding import Encoded, embed_together, read_window
+from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, Failure, describe_fault, make_room, tell_failure
+from samgeo.segmentation.windows.scales import leave_to_finer
 
 if TYPE_CHECKING:
-    import shapely
     import torch
 
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.models.registry import Gates
     from samgeo.segmentation.windows.automatic import Found
-    from samgeo.segmentation.windows.embedding import EmbeddingCache, Encoded, WindowImage
+    from samgeo.segmentation.windows.embedding import EmbeddingCache, WindowImage
     from samgeo.segmentation.windows.store import EmbeddingStore
 
 __all__ = [
-    "ATTEMPTS",
-    "FAULTS",
     "ModelReference",
     "Plan",
-    "describe_fault",
     "found_in",
     "load_referenced",
-    "make_room",
     "placed",
     "reference_to",
     "segment_window",
-    "tell_failure",
     "together",
     "try_window",
     "try_windows",
 ]
 
 _log = logging.getLogger(__name__)
-
-ATTEMPTS = 2
-
-# Any error of a model or a driver is treated as a failure of its window, and does not end the run.
-FAULTS = (Exception,)
 
 # Number of windows that are encoded together on a GPU. A window of 1024 pixels uses a large GPU fully by itself; smaller
 # windows do so together.
@@ -185,33 +177,6 @@ def _try(
     return Failure(index, reason)
 
 
-def tell_failure(failure: Failure, name: str, levels: Levels) -> str:
-    """Return a text that says which window of a raster failed, where it is, and why it failed."""
-    rect = levels.rect(*failure.window)
-    scale, _, row = levels.locate(failure.window[0])
-    coarse = "" if scale == 1 else f" of scale {scale}"
-    return (
-        f"the window{coarse} at row {row}, column {failure.window[1]} of {name} (pixels x {rect.x0} to {rect.x1}, "
-        f"y {rect.y0} to {rect.y1}) {failure.reason}"
-    )
-
-
-def describe_fault(error: Exception) -> str:
-    """Return the text of an error. Kind and line are added unless the system, a driver or torch reported it."""
-    if isinstance(error, SamgeoError | OSError | RuntimeError) and str(error):
-        return str(error)
-    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{told} (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else told
-
-
-def make_room() -> None:
-    """Release the GPU memory that torch keeps for reuse. It may be split into parts too small for the failed request."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
     """A window that was read, and its points that are used as prompts, in raster pixels from its corner."""
@@ -234,8 +199,6 @@ def _embed_together(
     raster: Raster, model: Segmenter, plan: Plan, indices: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], _Embedded]:
     """Read and encode windows of one row. The column of a window determines its position in the batch."""
-    from samgeo.segmentation.windows.embedding import embed_together
-
     places = together(model)
     asked = {index: _ask(raster, plan, index) for index in indices}
     made = {index: _Embedded(None) for index in indices}
@@ -247,8 +210,6 @@ def _embed_together(
 
 def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
     """Read a window and select its points; return None if no point of its core has data and is in the area of interest."""
-    from samgeo.segmentation.windows.embedding import read_window
-
     points = plan.levels.points(*index, plan.gates.points_per_side)
     if plan.aoi_px is not None:
         points = _inside(points, plan.aoi_px)
@@ -264,9 +225,6 @@ def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
 
 @timed("pieces")
 def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list[Piece]:
-    from samgeo.segmentation.windows.automatic import automatic_masks
-    from samgeo.segmentation.windows.embedding import Encoded
-
     index, window = asked.index, asked.window
     scale, lattice, _ = plan.levels.locate(index[0])
     size_px = (window.size[0] * scale, window.size[1] * scale)
@@ -291,8 +249,6 @@ def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple
     index : (int, int)
         Row and column of the window.
     """
-    from samgeo.segmentation.merge.scales import leave_to_finer
-
     scale, lattice, _ = levels.locate(index[0])
     rect, size, valid = window.rect, window.size, window.valid
     masks = [one.mask for one in found]
@@ -315,8 +271,6 @@ def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple
 
 
 def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np.float64]:
-    import shapely
-
     return points[shapely.contains_xy(aoi_px, points)]
 
 
@@ -341,6 +295,4 @@ def load_referenced(model: Segmenter | ModelReference) -> Segmenter:
 
 @lru_cache(maxsize=2)
 def _load(reference: ModelReference) -> Segmenter:
-    from samgeo.models.registry import load_model
-
     return load_model(reference.name, device=reference.device, dtype=reference.dtype)

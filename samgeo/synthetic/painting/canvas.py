@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from PIL import Image
+from rasterio.features import rasterize
 
 __all__ = ["CLASSES", "SUB", "Canvas", "Sun", "noise"]
 
@@ -118,9 +121,6 @@ def burn(
     shapes: Sequence[shapely.Geometry], values: Sequence[int] | None, shape: tuple[int, int], scale: float
 ) -> NDArray[np.int32]:
     """Rasterise shapes at ``scale`` pixels per unit; a pixel belongs to a shape if its centre is inside."""
-    from affine import Affine
-    from rasterio.features import rasterize
-
     numbers = range(1, len(shapes) + 1) if values is None else values
     pairs = [(one, int(value)) for one, value in zip(shapes, numbers, strict=True) if not shapely.is_empty(one)]
     if not pairs:
@@ -130,8 +130,6 @@ def burn(
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], feature: float) -> NDArray[np.float32]:
     """Return smooth noise of zero mean and unit variance with features of this size in pixels."""
-    from PIL import Image
-
     if feature <= 1:
         return rng.standard_normal(shape, dtype=np.float32)
     coarse = tuple(max(math.ceil(length / feature) + 1, 3) for length in shape)

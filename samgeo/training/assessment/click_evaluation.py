@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from samgeo.errors import OptionError
 from samgeo.models.protocols import Segmenter, decode
 from samgeo.training.assessment.scores import BoxScores, Reliability, Scores
 from samgeo.training.data.pictures import Picture
+from samgeo.training.data.pseudo_labels import LEVELS, regions
 from samgeo.training.data.simulated_prompts import box_of, centre_click, correct
 
 __all__ = ["evaluate", "evaluate_boxes"]
@@ -172,8 +174,6 @@ class _View:
 
     @classmethod
     def of(cls, model: Segmenter, image: NDArray[np.uint8], side: int) -> _View:
-        from PIL import Image
-
         height, width = image.shape[:2]
         if max(height, width) > side:
             raise OptionError(f"an image is {height} x {width} pixels; tiles are {side} x {side}.")
@@ -250,8 +250,6 @@ def _prompt(view: _View, truth: NDArray[np.bool_]) -> tuple[NDArray[np.float64],
 
 def region_levels(image: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
     """Return the regions of an image at each scale."""
-    from samgeo.training.data.pseudo_labels import LEVELS, regions
-
     return [regions(image, level) for level in LEVELS.values()]
 
 

@@ -10,17 +10,19 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from samgeo.errors import OptionError, RasterError
-from samgeo.geo.vector.reading import split_layer
+from samgeo.geo.grid import Rect
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.vector.reading import read_vectors, split_layer
+from samgeo.synthetic import town
 from samgeo.training.data.pictures import Picture, from_classes, from_coco, from_scene, from_vectors
-
-if TYPE_CHECKING:
-    from samgeo.geo.raster.raster import Raster
+from samgeo.training.data.pseudo_labels import LEVELS, with_regions
 
 __all__ = ["ClassMaps", "Coco", "Images", "Labels", "Regions", "Scenes", "Vectors", "scenes"]
 
@@ -59,8 +61,6 @@ class Images:
     alpha: int | str | None = None
 
     def __iter__(self) -> Iterator[tuple[Path, Raster]]:
-        from samgeo.geo.raster.raster import Raster
-
         for path in self.paths:
             options: dict[str, Any] = {"bands": self.bands, "stretch": self.stretch, "nodata": self.nodata, "alpha": self.alpha}
             # There may be thousands of images, so only the first is checked.
@@ -68,8 +68,6 @@ class Images:
 
     def read(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
         """Read each image whole, with its path."""
-        from samgeo.geo.grid import Rect
-
         for path, raster in self:
             yield path, raster.read(Rect(0, 0, raster.shape[1], raster.shape[0]))[0]
 
@@ -102,8 +100,6 @@ class Vectors:
 
     def pictures(self) -> Iterator[Picture]:
         """Read the pictures."""
-        from samgeo.geo.vector.reading import read_vectors
-
         shared = {layer: read_vectors(file) for layer, file in self.files.items() if STEM not in file}
         for path, raster in self.images:
             given = {layer: shared.get(layer, file.replace(STEM, path.stem)) for layer, file in self.files.items()}
@@ -202,14 +198,10 @@ class Regions:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that the pictures have."""
-        from samgeo.training.data.pseudo_labels import LEVELS
-
         return tuple(LEVELS)
 
     def pictures(self) -> Iterator[Picture]:
         """Read the images in tiles of at most 1024 pixels, and split them into regions."""
-        from samgeo.training.data.pseudo_labels import with_regions
-
         for path, image in self.images.read():
             for tile in Picture(path.stem, image, {}).tiles(REGIONS_SIDE):
                 yield with_regions(tile.name, tile.image)
@@ -244,8 +236,6 @@ class Scenes:
 
 def scenes(count: int, first_seed: int) -> Iterator[Picture]:
     """Generate towns of 512 pixels a side, with pixels of 0.15, 0.3 and 0.5 m in turn."""
-    from samgeo.synthetic import town
-
     for number in range(count):
         resolution_m = (0.15, 0.3, 0.5)[number % 3]
         yield from_scene(town((SCENE_SIDE, SCENE_SIDE), first_seed + number, resolution_m=resolution_m), f"town-{number}")
@@ -265,8 +255,6 @@ def _number(member: int | str) -> int:
 
 def _class_map(path: Path, *, in_colour: bool) -> NDArray[Any]:
     """Read a map of classes; a colour becomes one number, 0xRRGGBB."""
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     from samgeo.geo.drivers import open_raster
 
     try:

@@ -8,11 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, UnidentifiedImageError
+from rasterio.features import rasterize
+from scipy import ndimage
 
 from samgeo.errors import OptionError, RasterError, VectorError
+from samgeo.geo.coordinates.overlay import read_onto
+from samgeo.geo.grid import Rect
+from samgeo.geo.raster.raster import Raster
 
 if TYPE_CHECKING:
     from samgeo.synthetic.scene import Scene
@@ -90,12 +97,6 @@ def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 2
     RasterError, VectorError
         If the raster or the vectors cannot be read, or the raster has no CRS.
     """
-    from rasterio.features import rasterize
-
-    from samgeo.geo.coordinates.overlay import read_onto
-    from samgeo.geo.grid import Rect
-    from samgeo.geo.raster.raster import Raster
-
     opened = Raster.open(raster, check=False)
     if opened.geobox.crs is None:
         raise RasterError(f"{opened.name} has no CRS, so that vectors cannot be placed on it; use labels in pixels.")
@@ -140,8 +141,6 @@ def from_coco(
     RasterError
         If an image cannot be read.
     """
-    from PIL import Image, ImageDraw
-
     path = Path(annotations)
     try:
         document = json.loads(path.read_text())
@@ -214,8 +213,6 @@ def from_scene(scene: Scene, name: str = "scene") -> Picture:
 
 def components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Return the connected parts of a mask, numbered from 1; pixels are connected along edges, not at corners."""
-    from scipy import ndimage
-
     return np.asarray(ndimage.label(mask)[0], dtype=np.int32)
 
 
@@ -244,8 +241,6 @@ def load_picture(path: str | os.PathLike[str]) -> Picture:
     RasterError
         If the file is not such a picture.
     """
-    from zipfile import BadZipFile
-
     try:
         with np.load(path) as arrays:
             layers = {name.removeprefix("layer_"): arrays[name] for name in arrays.files if name.startswith("layer_")}
@@ -256,8 +251,6 @@ def load_picture(path: str | os.PathLike[str]) -> Picture:
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image without georeference as RGB."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))

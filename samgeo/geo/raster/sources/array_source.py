@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from samgeo.errors import RasterError
 from samgeo.geo.grid import Rect
@@ -19,7 +21,6 @@ from samgeo.geo.raster.sources.file_source import FileSource
 
 if TYPE_CHECKING:
     import xarray as xr
-    from odc.geo.geobox import GeoBox
 
 __all__ = ["ArraySource"]
 
@@ -60,8 +61,6 @@ class ArraySource:
             If the shape or the type cannot be that of a raster.
         """
         import xarray as xr
-        from affine import Affine
-        from odc.geo.geobox import GeoBox
 
         name = "<array>"
         if array.ndim not in (2, 3):

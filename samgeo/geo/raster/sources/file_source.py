@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
 
 from samgeo.errors import RasterError
 from samgeo.geo.drivers import open_overview, open_raster
@@ -94,8 +99,6 @@ class FileSource:
         RasterError
             If there is no such raster, it has no bands of real numbers, or it cannot be read in windows.
         """
-        from rasterio.enums import ColorInterp, MaskFlags
-
         given = os.fspath(source)
         path, version = _locate(given)
         name = without_secrets(given)
@@ -138,8 +141,6 @@ class FileSource:
         self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a rectangle that lies within the raster; see `Source.read`."""
-        from rasterio.windows import Window
-
         shape = rect.shape if out_shape is None else out_shape
         options = {"window": Window(rect.x0, rect.y0, rect.width, rect.height), "out_shape": shape}
         dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
@@ -236,8 +237,6 @@ class FileSource:
 
     def _is_shown(self, rect: Rect) -> bool:
         """Return whether the mask of the whole raster hides nothing of a rectangle."""
-        from rasterio.windows import Window
-
         height, width = self.geobox.shape
         inside = rect & Rect(0, 0, width, height)
         what = f"the mask of pixels {inside.x0}:{inside.x1}, {inside.y0}:{inside.y1} of {self.name}"
@@ -247,8 +246,6 @@ class FileSource:
 
     def read_overview(self, numbers: Sequence[int], level: int, rect: Rect) -> NDArray[Any]:
         """Read a rectangle of an overview, in its own pixels."""
-        from rasterio.windows import Window
-
         dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
         what = f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of the overview {level} of {self.name}"
         with self._handle(level) as dataset, _read_errors(what), patient(self.path):
@@ -353,10 +350,6 @@ def _locate(given: str) -> tuple[str, Stamp]:
 
 def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = False) -> Any:
     """Open a raster or an overview of it; ``fresh``, and a failure, drop GDAL's cache for a remote file."""
-    import rasterio
-    from rasterio._err import CPLE_BaseError
-    from rasterio.errors import NotGeoreferencedWarning
-
     try:
         with _opening, warnings.catch_warnings(), patient(path, fresh=fresh):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -453,9 +446,6 @@ def _palette(colors: dict[int, tuple[int, int, int, int]]) -> NDArray[np.uint8]:
 
 @contextmanager
 def _read_errors(what: str) -> Iterator[None]:
-    import rasterio
-    from rasterio._err import CPLE_BaseError
-
     try:
         yield
     # Reading a damaged file may fail anywhere between GDAL and the array, and the file may claim more memory than there is.

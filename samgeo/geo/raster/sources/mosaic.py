@@ -10,21 +10,19 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from samgeo.errors import RasterError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.bands import Band, choose_bands
 from samgeo.geo.raster.nodata import as_dtype, has_value
 from samgeo.geo.raster.sources.base import OverviewSource
-from samgeo.geo.raster.sources.file_source import MAX_PIXELS
+from samgeo.geo.raster.sources.file_source import MAX_PIXELS, FileSource
 
 if TYPE_CHECKING:
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
     from samgeo.geo.raster.sources.base import Source
-    from samgeo.geo.raster.sources.file_source import FileSource
 
 __all__ = ["MosaicSource", "offset_px"]
 
@@ -78,8 +76,6 @@ class MosaicSource:
             If they differ in CRS, resolution, number or type of bands, or colour table, or do not lie on one grid. The message
             names the difference.
         """
-        from odc.geo.geobox import GeoBox
-
         first = tiles[0]
         for other in tiles[1:]:
             _check_alike(first, other)
@@ -274,8 +270,6 @@ def _pixel(affine: Affine) -> str:
 
 def _affine(tiles: Sequence[Source], rects: NDArray[np.int64], corner: NDArray[np.int64]) -> Affine:
     """Return the affine of the mosaic; if a raster lies in the upper left corner, it is exactly the affine of that raster."""
-    from affine import Affine
-
     in_corner = np.flatnonzero((rects[:, :2] == 0).all(axis=1)).tolist()
     if in_corner:
         return tiles[in_corner[0]].geobox.affine
@@ -293,10 +287,6 @@ def _shared_band(bands: Iterable[Band]) -> Band:
 
 
 def _sharing(tile: Source, first: Source) -> Any:
-    from odc.geo.geobox import GeoBox
-
-    from samgeo.geo.raster.sources.file_source import FileSource
-
     if not isinstance(tile, FileSource) or tile is first:
         return tile
     same_bands = tile.bands == first.bands

@@ -12,6 +12,11 @@ import numpy as np
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.drivers import suffix_of
+from samgeo.geo.raster.sources.array_source import ArraySource
+from samgeo.geo.raster.sources.band_stack import StackSource
+from samgeo.geo.raster.sources.file_source import FileSource
+from samgeo.geo.raster.sources.mosaic import MosaicSource
+from samgeo.geo.raster.sources.stac import as_items, choose_assets, names_items, read_items
 from samgeo.storage.atomic import check_name
 from samgeo.types import RasterLike
 
@@ -66,8 +71,6 @@ def open_source(given: RasterLike, assets: str | Sequence[str] | None = None) ->
         raise RasterError("there is no raster: the list is empty; give at least one file.")
     if len(tiles) == 1:
         return tiles[0]
-    from samgeo.geo.raster.sources.mosaic import MosaicSource
-
     return MosaicSource.of(tiles)
 
 
@@ -78,15 +81,11 @@ def _tiles(given: Any, wanted: Sequence[str] | None, *, alone: bool) -> Iterator
             for line in _lines(Path(path)):
                 yield from _tiles(line, wanted, alone=False)
             return
-        from samgeo.geo.raster.sources.stac import names_items, read_items
-
         if names_items(path):
             for item in read_items(path):
                 yield _of_item(item, wanted)
             return
     elif not hasattr(given, "dims") and (isinstance(given, Mapping) or hasattr(given, "to_dict")):
-        from samgeo.geo.raster.sources.stac import as_items
-
         for item in as_items(given):
             yield _of_item(item, wanted)
         return
@@ -96,10 +95,6 @@ def _tiles(given: Any, wanted: Sequence[str] | None, *, alone: bool) -> Iterator
 
 
 def _open(given: Any, *, alone: bool) -> Source:
-    from samgeo.geo.raster.sources.band_stack import StackSource
-    from samgeo.geo.raster.sources.file_source import FileSource
-    from samgeo.geo.raster.sources.mosaic import MosaicSource
-
     if isinstance(given, str | os.PathLike):
         return FileSource.open(given)
     if isinstance(given, FileSource | StackSource) or (alone and isinstance(given, MosaicSource)):
@@ -107,8 +102,6 @@ def _open(given: Any, *, alone: bool) -> Source:
     remedy = "a path, a URL, a STAC Item, an xarray.DataArray or a numpy array"
     if alone:
         import xarray as xr
-
-        from samgeo.geo.raster.sources.array_source import ArraySource
 
         if isinstance(given, ArraySource):
             return given
@@ -124,10 +117,6 @@ def _open(given: Any, *, alone: bool) -> Source:
 
 
 def _of_item(item: Item, wanted: Sequence[str] | None) -> Source:
-    from samgeo.geo.raster.sources.band_stack import StackSource
-    from samgeo.geo.raster.sources.file_source import FileSource
-    from samgeo.geo.raster.sources.stac import choose_assets
-
     layers = {}
     for key, path in choose_assets(item, wanted).items():
         try:

@@ -12,6 +12,8 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
+import rasterio
+
 __all__ = ["gdal_name", "is_remote", "patient", "remote_version", "without_secrets"]
 
 # GDAL repeats a request after a temporary failure (429, 5xx, a broken connection), with a waiting time that about doubles each
@@ -50,8 +52,6 @@ def patient(path: str, *, fresh: bool = False) -> Iterator[None]:
     if not is_remote(path):
         yield
         return
-    import rasterio
-
     options = PATIENCE | ({_NOT_KEPT: gdal_name(path)} if fresh else {})
     with rasterio.Env(**{name: value for name, value in options.items() if name not in os.environ}):
         yield

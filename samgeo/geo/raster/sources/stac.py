@@ -10,9 +10,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urljoin, urlsplit
+from urllib.request import urlopen
 
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.drivers import leads_elsewhere, suffix_of
@@ -63,8 +66,6 @@ def read_items(path: str) -> list[Item]:
     RasterError
         If there is none.
     """
-    from http.client import HTTPException
-
     name = without_secrets(path)
     try:
         found = json.loads(_content(path))
@@ -136,9 +137,6 @@ def _items(found: Any, name: str, base: str | None) -> Iterator[Item]:
 
 def _content(path: str) -> bytes:
     if path.startswith(("http://", "https://")):
-        from urllib.error import HTTPError
-        from urllib.request import urlopen
-
         try:
             with urlopen(path, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - redirects do not leave the web either
                 content: bytes = response.read(MOST_BYTES + 1)
