@@ -13,10 +13,13 @@ import re
 import warnings
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from samgeo.errors import RasterError, VectorError
+
+if TYPE_CHECKING:
+    import rasterio
 
 __all__ = [
     "check_no_view",
@@ -111,7 +114,7 @@ def leads_elsewhere(path: str) -> bool:
     return suffix_of(path) in _LEADING
 
 
-def open_raster(path: str, name: str) -> Any:
+def open_raster(path: str, name: str) -> rasterio.DatasetReader:
     """Open a raster with a driver that its name allows.
 
     Parameters
@@ -174,7 +177,7 @@ def list_files(path: str) -> list[str]:
         return []
 
 
-def open_overview(path: str, name: str, level: int) -> Any:
+def open_overview(path: str, name: str, level: int) -> rasterio.DatasetReader:
     """Open an overview of a raster, counted from 0, as a raster, by the rules of `open_raster`."""
     import rasterio
 

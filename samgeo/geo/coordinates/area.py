@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from samgeo.errors import OptionError
 if TYPE_CHECKING:
     import pyproj
 
+    from samgeo.types import CRSLike, GeometriesLike
+
 __all__ = ["area_m2"]
 
 # Up to this size a polygon is measured as a plane one: a cap of radius r on a sphere of radius R has (r / 2R)^2 more area than
@@ -20,7 +22,7 @@ __all__ = ["area_m2"]
 PLANE_SIDE_M = 10_000.0
 
 
-def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
+def area_m2(geometries: GeometriesLike, crs: CRSLike) -> NDArray[np.float64]:
     """Measure the areas of polygons on the ellipsoid of their CRS, whatever the distortion of its map projection.
 
     Corners are placed on the ellipsoid. Rings up to 10 km across are measured as plane polygons in space (half the length of

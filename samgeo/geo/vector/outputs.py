@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, overload
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.vector.formats import SUFFIXES, file_errors
@@ -16,12 +16,15 @@ from samgeo.geo.vector.geopackage_layers import Kept, check_layer, copy_for_laye
 from samgeo.storage.atomic import STAGING_PREFIX, inputs_among, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, fetched, is_there
 
+if TYPE_CHECKING:
+    from samgeo.types import CRSLike
+
 __all__ = ["check_asked", "check_output", "layer_name", "placed"]
 
 
 @overload
 def check_output(
-    path: Path, overwrite: bool = False, *, crs: Any = None, layer: str | None = None, inputs: Iterable[object] = ()
+    path: Path, overwrite: bool = False, *, crs: CRSLike = None, layer: str | None = None, inputs: Iterable[object] = ()
 ) -> Path: ...
 
 
@@ -30,7 +33,7 @@ def check_output(
     path: str | os.PathLike[str] | RemotePlace,
     overwrite: bool = False,
     *,
-    crs: Any = None,
+    crs: CRSLike = None,
     layer: str | None = None,
     inputs: Iterable[object] = (),
 ) -> Place: ...
@@ -40,7 +43,7 @@ def check_output(
     path: str | os.PathLike[str] | RemotePlace,
     overwrite: bool = False,
     *,
-    crs: Any = None,
+    crs: CRSLike = None,
     layer: str | None = None,
     inputs: Iterable[object] = (),
 ) -> Place:

@@ -154,7 +154,7 @@ def _layer_of(path: Path, layer: str | None) -> str | int:
     return next((name for name in names if name.lower() == path.stem.lower()), 0)
 
 
-def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
+def _read(name: str, layer: str | None, on_invalid: str = "raise") -> gpd.GeoDataFrame:
     import geopandas as gpd
     import pyogrio
 

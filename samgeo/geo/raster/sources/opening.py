@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def open_source(given: RasterLike, assets: str | Sequence[str] | None = None) ->
     return MosaicSource.of(tiles)
 
 
-def _tiles(given: Any, wanted: Sequence[str] | None, *, alone: bool) -> Iterator[Source]:
+def _tiles(given: object, wanted: Sequence[str] | None, *, alone: bool) -> Iterator[Source]:
     if isinstance(given, str | os.PathLike):
         path = os.fspath(given)
         if alone and _is_list(path):
@@ -95,7 +95,7 @@ def _tiles(given: Any, wanted: Sequence[str] | None, *, alone: bool) -> Iterator
     yield _open(given, alone=alone)
 
 
-def _open(given: Any, *, alone: bool) -> Source:
+def _open(given: object, *, alone: bool) -> Source:
     from samgeo.geo.raster.sources.band_stack import StackSource
     from samgeo.geo.raster.sources.file_source import FileSource
     from samgeo.geo.raster.sources.mosaic import MosaicSource
