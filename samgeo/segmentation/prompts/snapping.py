@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from odc.geo.geobox import GeoBox
 
+    from samgeo.types import CRSLike, FeaturesLike
+
 __all__ = ["as_given", "keep_or_snap"]
 
 
-def as_given(polygons: Any, crs: Any, geobox: GeoBox) -> NDArray[np.object_]:
+def as_given(polygons: FeaturesLike, crs: CRSLike, geobox: GeoBox) -> NDArray[np.object_]:
     """Return the polygons given to `Predictor.snap` in the raster's CRS, with coordinates in full precision."""
     import shapely
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from samgeo.errors import RunError, StoppedError, WindowError
 from samgeo.geo.raster.identity import SourceWatch
@@ -31,6 +31,7 @@ from samgeo.storage.locations import Place, RemotePlace
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from tqdm import tqdm
 
 __all__ = ["Summary", "run", "segment_in_memory"]
 
@@ -331,7 +332,7 @@ class _Rows:
         if at < columns:
             yield at, columns, None
 
-    def _read(self, span: Span) -> Any:
+    def _read(self, span: Span) -> Mapping[int, Sequence[Piece]]:
         try:
             return self._folder.read_part(span).pieces
         except DamagedError as error:
@@ -464,7 +465,7 @@ def _told(failure: Failure, job: Job) -> list[int]:
     return [row, failure.window[1], *([scale] if scale > 1 else [])]
 
 
-def _bar(job: Job, initial: int) -> Any:
+def _bar(job: Job, initial: int) -> tqdm[NoReturn]:
     from tqdm import tqdm
 
     name = Path(job.raster.name).name

@@ -14,6 +14,7 @@ from samgeo.geo.raster.sources.remote import without_secrets
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
+    from samgeo.types import Json
 
 __all__ = ["FORMAT", "KIND", "SPOILED", "changed_files", "describe", "differences", "tell_differences"]
 
@@ -128,6 +129,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _short(value: Any) -> str:
+def _short(value: Json) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

@@ -14,13 +14,16 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.merge.merger import Piece, Segment
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = ["DamagedError", "Failure", "Frontier", "Part"]
 
@@ -261,7 +264,7 @@ def _text(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
-def _json(arrays: Arrays, name: str) -> Any:
+def _json(arrays: Arrays, name: str) -> Json:
     return json.loads(arrays[name].tobytes()) if name in arrays else []
 
 

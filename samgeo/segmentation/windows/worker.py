@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from samgeo.segmentation.windows.automatic import Found
     from samgeo.segmentation.windows.embedding import EmbeddingCache, Encoded, WindowImage
     from samgeo.segmentation.windows.store import EmbeddingStore
+    from samgeo.types import Embedding
 
 __all__ = [
     "ATTEMPTS",
@@ -226,7 +227,7 @@ class _Embedded:
     """A window and its embedding; ``asked`` is None if no point of the window is used."""
 
     asked: _Asked | None
-    embedding: Any = None
+    embedding: Embedding = None
 
 
 @timed("pieces")
@@ -263,7 +264,7 @@ def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
 
 
 @timed("pieces")
-def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list[Piece]:
+def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Embedding) -> list[Piece]:
     from samgeo.segmentation.windows.automatic import automatic_masks
     from samgeo.segmentation.windows.embedding import Encoded
 
