@@ -12,15 +12,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.annotations.images import without_suffix
 from samgeo.errors import OptionError
 from samgeo.storage.atomic import write_whole
 from samgeo.storage.integrity import FileRecord, damage, record_file
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 __all__ = ["Folder", "ImagePart", "Instance", "PictureRecord", "Rejected"]
 
+Record = TypeVar("Record", bound="DataclassInstance")
 
 FORMAT = 2
 _HIDDEN = ".samgeo"
@@ -370,6 +374,6 @@ def _picture(value: dict[str, Any]) -> PictureRecord:
     return picture
 
 
-def _read(kind: Any, value: dict[str, Any]) -> Any:
+def _read(kind: type[Record], value: dict[str, Any]) -> Record:
     """Return a dataclass from its JSON value."""
     return kind(**{field.name: value[field.name] for field in fields(kind)})
