@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from samgeo.geo.coordinates.reprojection import reproject_frame
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
+
+    from samgeo.types import CRSLike, FeaturesLike
 
 __all__ = ["MATCH_IOU", "Examples", "read_examples"]
 
@@ -49,7 +52,7 @@ class Examples:
         return int((self.labels == 0).sum())
 
 
-def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
+def read_examples(candidates: gpd.GeoDataFrame, examples: FeaturesLike) -> Examples:
     """Find the candidates that match the examples.
 
     Each example is assigned to the candidate with the best IoU, if that is 0.5 or more. A candidate is assigned at most once.
@@ -89,7 +92,7 @@ def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
     return found
 
 
-def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
+def _frame(examples: FeaturesLike, crs: CRSLike) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
     """Return the examples as one table, and their labels."""
     import geopandas as gpd
 
@@ -106,7 +109,7 @@ def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float6
     return frame, _labels(frame[LABEL], f"column {LABEL!r} of the examples")
 
 
-def _features(examples: Any, crs: Any) -> gpd.GeoDataFrame:
+def _features(examples: FeaturesLike, crs: CRSLike) -> gpd.GeoDataFrame:
     """Return examples of one kind as a table."""
     import geopandas as gpd
     import shapely
@@ -116,13 +119,13 @@ def _features(examples: Any, crs: Any) -> gpd.GeoDataFrame:
 
     if is_features(examples):
         return read_vectors(examples)
-    geometries = [examples] if isinstance(examples, shapely.Geometry) else list(examples)
+    geometries = [examples] if isinstance(examples, shapely.Geometry) else list(cast("list[object]", examples))
     if not all(isinstance(one, shapely.Geometry) for one in geometries):
         raise VectorError("the examples are no geometries; give a file, a GeoDataFrame, polygons, or a column's name.")
     return gpd.GeoDataFrame(geometry=geometries, crs=crs)
 
 
-def _labels(column: Any, what: str) -> NDArray[np.float64]:
+def _labels(column: pd.Series, what: str) -> NDArray[np.float64]:
     """Return a column of labels as numbers: 1, 0 or NaN."""
     import pandas as pd
 
