@@ -20,6 +20,9 @@ from samgeo.geo.coordinates.metric_planes import Planes, batches
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    from numpy.typing import DTypeLike
+
+    from samgeo.types import CRSLike
 
 __all__ = ["Comparison", "Judged", "Verdicts"]
 
@@ -155,7 +158,7 @@ class Comparison:
             counts.update((name, reason) for reason in ignored[ignored != ""])
         return tuple(LeftOut(name, reason, count) for (name, reason), count in sorted(counts.items()))
 
-    def objects(self, names: list[str], crs: Any) -> gpd.GeoDataFrame:
+    def objects(self, names: list[str], crs: CRSLike) -> gpd.GeoDataFrame:
         """Return the table of all objects of both layers, with the names of their classes; see `Report`."""
         import geopandas as gpd
         import pandas as pd
@@ -191,12 +194,12 @@ class Comparison:
         size = len(layer) + len(layer.left_out)
         place = np.argsort(np.concatenate([layer.rows, [row for row, _ in layer.left_out]]).astype(np.int64), kind="stable")
 
-        def column(values: Any, missing: Any, dtype: Any) -> Any:
+        def column(values: NDArray[Any] | float, missing: object, dtype: DTypeLike) -> NDArray[Any]:
             full = np.full(size, missing, dtype=dtype)
             full[: len(layer)] = values
             return full
 
-        def of_pairs(values: Any, missing: Any, dtype: Any) -> Any:
+        def of_pairs(values: NDArray[Any], missing: object, dtype: DTypeLike) -> NDArray[Any]:
             full = np.full(size, missing, dtype=dtype)
             full[mine] = values
             return full
