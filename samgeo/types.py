@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     import os
@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     import xarray
 
     import samgeo.geo.raster.raster
+    import samgeo.geo.raster.sources.base
 
 __all__ = [
     "AoiLike",
     "BandsLike",
     "BoxesLike",
     "CRSLike",
+    "Embedding",
     "FeaturesLike",
     "GeometriesLike",
+    "Json",
     "LabelsLike",
     "MasksLike",
     "PointsLike",
+    "PreparedWindow",
+    "PromptArguments",
     "RasterLike",
     "StacItem",
     "StretchLike",
@@ -45,8 +50,8 @@ class StacItem(Protocol):
 
 #: A path, an address, a list file, a STAC Item, an array, an opened raster, or several paths or Items of one grid.
 RasterLike: TypeAlias = (
-    "str | os.PathLike[str] | samgeo.geo.raster.raster.Raster | xarray.DataArray | numpy.typing.NDArray[Any] "
-    "| dict[str, Any] | StacItem | list[Any] | tuple[Any, ...]"
+    "str | os.PathLike[str] | samgeo.geo.raster.raster.Raster | samgeo.geo.raster.sources.base.Source | xarray.DataArray "
+    "| numpy.typing.NDArray[Any] | dict[str, Any] | StacItem | list[Any] | tuple[Any, ...]"
 )
 #: A coordinate reference system: an EPSG code, WKT or a PROJ string, an object of pyproj, rasterio or odc-geo, or "pixels"
 #: where prompts may be in pixels; None where the features or the raster say it.
@@ -74,3 +79,22 @@ BoxesLike: TypeAlias = "FeaturesLike | None"
 MasksLike: TypeAlias = "list[Any] | tuple[Any, ...] | None"
 #: An area of interest: a polygon, features, or a box of four numbers.
 AoiLike: TypeAlias = "FeaturesLike | None"
+#: What a model's ``embed`` returns for one window or for several. Each model has a type of its own, which only this model
+#: reads, so that no type fits all of them.
+Embedding: TypeAlias = Any
+#: What a network's ``window`` returns for training: encoded images that are ready for prompts, in a type of the network's own.
+PreparedWindow: TypeAlias = Any
+#: A value that was read from JSON, YAML or TOML. The file decides about its type, so that the code which reads the value checks
+#: it.
+Json: TypeAlias = Any
+
+
+class PromptArguments(TypedDict, total=False):
+    """The keyword arguments that are prompts; see `samgeo.Predictor.predict`."""
+
+    points: PointsLike
+    labels: LabelsLike
+    boxes: BoxesLike
+    masks: MasksLike
+    polygons: FeaturesLike | None
+    crs: CRSLike

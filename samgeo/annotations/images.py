@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samgeo.annotations.parsing.text_files import Where, fail
 from samgeo.annotations.table import Image, safe_name
@@ -45,7 +45,7 @@ class ImageFiles:
     _by_key: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, images: Any) -> ImageFiles:
+    def of(cls, images: str | os.PathLike[str] | Mapping[str, Sequence[int]] | None) -> ImageFiles:
         """Take a folder, a file, a mapping of names to (height, width), or nothing.
 
         Raises
@@ -198,7 +198,7 @@ def _plain(name: str) -> str:
     return "/".join([part for part in parts[:-1] if part.lower() not in _HALVES] + [parts[-1]])
 
 
-def _keys(names: Any) -> dict[str, list[str]]:
+def _keys(names: Iterable[str]) -> dict[str, list[str]]:
     keys: dict[str, list[str]] = {}
     for name in names:
         key = _key(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from samgeo.annotations.format_detection import find_annotations
 from samgeo.annotations.formats import (
@@ -152,7 +151,9 @@ def read_annotations(
     return gathered.to_table()
 
 
-def _check_options(kind: str, class_column: Any, class_name: Any, crs: Any, pixels: str, *, layer: str | None) -> None:
+def _check_options(
+    kind: str, class_column: str | None, class_name: str | None, crs: CRSLike, pixels: str, *, layer: str | None
+) -> None:
     if layer is not None and kind != "vectors":
         raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file alone.")
     users = {"class_column": {"vectors", "via"}, "class_name": _WITH_CLASS_NAME, "crs": {"vectors"}, "pixels": {"voc", "dior"}}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -17,6 +17,9 @@ from samgeo.annotations.oriented_boxes import box_corners, to_rbox
 from samgeo.arguments import check_types
 from samgeo.errors import AnnotationError
 from samgeo.segmentation.masks.rle import Rle
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["KINDS", "MAX_PX", "Annotations", "Image", "class_fault", "row_faults", "safe_name"]
 
@@ -206,7 +209,7 @@ class Annotations:
                 boxes[row] = to_rbox(mask)
         return boxes
 
-    def take(self, rows: Any) -> Annotations:
+    def take(self, rows: ArrayLike) -> Annotations:
         """Return some rows (indices or a boolean array), with all images and classes."""
         return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
 
@@ -318,7 +321,7 @@ def safe_name(name: str) -> str:
     return str(PurePosixPath(*parts))
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: Rle | shapely.Geometry | None, b: Rle | shapely.Geometry | None) -> bool:
     if a is None or b is None or isinstance(a, Rle) or isinstance(b, Rle):
         return bool(a == b) if a is not None and b is not None else a is b
     return bool(shapely.equals_exact(a, b, tolerance=0.0))

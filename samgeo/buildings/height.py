@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -24,6 +24,9 @@ from samgeo.geo.coordinates.overlay import in_raster_crs
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import rasterio
+    import shapely
+    from rasterio.windows import Window
 
 __all__ = ["STATISTICS", "filter_by_height"]
 
@@ -138,7 +141,9 @@ def _check(statistic: str, unknown: str, low: float, high: float | None) -> Stat
     return lambda values: float(plain(values))
 
 
-def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDArray[np.float64]:
+def _heights(
+    gdf: gpd.GeoDataFrame, dsm: str | os.PathLike[str], dtm: str | os.PathLike[str] | None, take: Statistic
+) -> NDArray[np.float64]:
     """Return the height of each object, shape (N,); NaN where it is not known."""
     result = np.full(len(gdf), np.nan)
     with ExitStack() as stack:
@@ -161,7 +166,9 @@ def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDAr
     return result
 
 
-def _values(polygon: Any, surface: Any, terrain: Any) -> NDArray[np.float64]:
+def _values(
+    polygon: shapely.Geometry, surface: rasterio.DatasetReader, terrain: rasterio.DatasetReader | None
+) -> NDArray[np.float64]:
     """Return the known heights of the pixels in a polygon."""
     inverse = ~surface.transform
     corners = shapely.get_coordinates(shapely.box(*shapely.bounds(polygon)))
@@ -184,14 +191,14 @@ def _values(polygon: Any, surface: Any, terrain: Any) -> NDArray[np.float64]:
     return np.asarray(values[np.isfinite(values)], dtype=np.float64)
 
 
-def _read(dataset: Any, window: Any) -> NDArray[np.float64]:
+def _read(dataset: rasterio.DatasetReader, window: Window) -> NDArray[np.float64]:
     with _errors(dataset.name):
         values = dataset.read(1, window=window, masked=True)
     return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
 
 
 @contextmanager
-def _opened(path: Any) -> Iterator[Any]:
+def _opened(path: str | os.PathLike[str]) -> Iterator[rasterio.DatasetReader]:
     """Open a raster of heights that has a CRS."""
     from samgeo.geo.drivers import open_raster
 

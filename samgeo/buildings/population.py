@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -19,6 +19,10 @@ from samgeo.geo.coordinates.area import area_m2
 from samgeo.geo.coordinates.reprojection import reproject_frame
 from samgeo.geo.vector.reading import SUFFIXES, read_vectors, split_layer
 from samgeo.types import FeaturesLike
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import rasterio
 
 __all__ = ["Allocation", "allocate_population"]
 
@@ -152,11 +156,10 @@ def allocate_population(
     return Allocation(buildings.assign(population=of_buildings), units.assign(**columns))
 
 
-def _units(census: Any, population: str) -> gpd.GeoDataFrame:
+def _units(census: FeaturesLike, population: str) -> gpd.GeoDataFrame:
     from samgeo.geo.drivers import open_raster
 
-    is_path = isinstance(census, str | os.PathLike)
-    if is_path and Path(split_layer(census)[0]).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:
+    if isinstance(census, str | os.PathLike) and Path(split_layer(census)[0]).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:
         try:
             dataset = open_raster(os.fspath(census), os.fspath(census))
         except RasterioIOError:
@@ -166,7 +169,7 @@ def _units(census: Any, population: str) -> gpd.GeoDataFrame:
     return read_vectors(census)
 
 
-def _cells(dataset: Any, population: str) -> gpd.GeoDataFrame:
+def _cells(dataset: rasterio.DatasetReader, population: str) -> gpd.GeoDataFrame:
     """Return one polygon for each cell of a raster that has people."""
     if dataset.crs is None:
         raise RasterError(f"{dataset.name} has no CRS, so that buildings have no place in it; give it one.")
@@ -204,7 +207,7 @@ def _numbers(frame: gpd.GeoDataFrame, column: str, what: str, of: str) -> NDArra
     return np.asarray(values, dtype=np.float64)
 
 
-def _valid(geometry: Any) -> NDArray[np.object_]:
+def _valid(geometry: gpd.GeoSeries) -> NDArray[np.object_]:
     return np.asarray(shapely.make_valid(np.array(geometry.array, dtype=object)), dtype=object)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
     return pd.DataFrame(result, index=frame.index, columns=list(MEASURES))
 
 
-def to_planes(frame: gpd.GeoDataFrame, planes: Planes) -> Any:
+def to_planes(frame: gpd.GeoDataFrame, planes: Planes) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.object_]]]:
     """Yield polygons in local planes of true metres, in batches: the cell of the plane, the rows, and the polygons.
 
     Polygons without a plane, such as empty ones, are left out.

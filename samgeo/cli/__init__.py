@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import click
 
@@ -31,7 +30,7 @@ __all__ = ["main"]
 class _Group(click.Group):
     """Command group that prints a `SamgeoError` as one message with exit code 1, and warnings as notes on standard error."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         with warnings.catch_warnings():
             warnings.simplefilter("always", SamgeoWarning)
             warnings.showwarning = _Notes(warnings.showwarning)
@@ -54,7 +53,7 @@ class _Notes:
         self._show = show
         self._told: set[str] = set()
 
-    def __call__(self, message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    def __call__(self, message: Warning | str, category: type[Warning], *place: object, **options: object) -> None:
         if not issubclass(category, SamgeoWarning):
             self._show(message, category, *place, **options)
         elif str(message) not in self._told:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import click
 
-from samgeo.cli.options import cleaning, count, looking, parse_bands, parse_stretch, scheduling
+from samgeo.cli.options import OptionValue, cleaning, count, looking, parse_bands, parse_stretch, scheduling
 
 __all__ = ["dataset"]
 
@@ -60,7 +59,7 @@ def dataset() -> None:
 @scheduling
 @click.option("--verify", is_flag=True, help="Compare the digests of all files that are done, not their sizes and times alone.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options: Any) -> None:
+def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options: OptionValue) -> None:
     """Make a segmentation data set of the boxes in ANNOTATIONS on IMAGES, a folder or a file, in the folder OUT, as SAMRS.
 
     Prompts are horizontal boxes (hbox), the hulls of oriented ones (rhbox), or these with the oriented box as a soft mask

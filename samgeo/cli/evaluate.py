@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samgeo.cli.options import ALPHA, NODATA, parse_bands, parse_stretch
+from samgeo.cli.options import ALPHA, NODATA, OptionValue, parse_bands, parse_stretch
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyproj
     from PIL import Image
 
     from samgeo.evaluation import Report, Verdict
@@ -53,7 +55,7 @@ def evaluate(
     output: Path | None,
     image: str | None,
     overwrite: bool,
-    **options: Any,
+    **options: OptionValue,
 ) -> None:
     """Judge PRED, polygons, by TRUTH, polygons: how many were found, and how well they are drawn.
 
@@ -108,7 +110,7 @@ def _pictures(report: Report, raster: Raster, count: int) -> dict[str, Image.Ima
     return pictures
 
 
-def _check_placed(crs: Any, raster: Raster) -> None:
+def _check_placed(crs: pyproj.CRS | None, raster: Raster) -> None:
     if (raster.geobox.crs is None) != (crs is None):
         with_crs, without = (raster.name, "the truth") if crs is None else ("the truth", raster.name)
         raise OptionError(f"{with_crs} has a CRS and {without} has none, so that nothing can be drawn; give {without} its CRS.")
@@ -128,14 +130,14 @@ def _place(report: Report, index: int, raster: Raster) -> SheetEntry:
     if case["verdict"] == "matched":
         is_case |= ~is_truth & (around["row"] == case["partner"])
 
-    def outlines(which: Any, true: RGB, found: RGB) -> tuple[tuple[Any, RGB], ...]:
+    def outlines(which: pd.Series, true: RGB, found: RGB) -> tuple[tuple[Any, RGB], ...]:
         rows = zip(around.geometry[which], is_truth[which], strict=True)
         return tuple((geometry, true if true_one else found) for geometry, true_one in rows)
 
     return SheetEntry(outlines(is_case, TRUTH, FOUND), _caption(case, report), outlines(~is_case, TRUTH_AROUND, FOUND_AROUND))
 
 
-def _caption(case: Any, report: Report) -> str:
+def _caption(case: pd.Series, report: Report) -> str:
     unit = report.settings["unit"]
     if case["verdict"] == "matched":
         return f"truth {case['row']}, found {case['partner']}: IoU {case['iou']:.2f}, PoLiS {case['polis']:.2f} {unit}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from samgeo.cli.options import LAYER, OVERWRITE, count
+from samgeo.cli.options import LAYER, OVERWRITE, OptionValue, count
 
 __all__ = ["regularize"]
 
@@ -24,7 +22,7 @@ __all__ = ["regularize"]
 @OVERWRITE
 @LAYER
 @click.option("--quiet", is_flag=True, help="No summary.")
-def regularize(features: str, output: str, quiet: bool, **options: Any) -> None:
+def regularize(features: str, output: str, quiet: bool, **options: OptionValue) -> None:
     """Turn the outlines in FEATURES into building footprints in OUTPUT: right angles, circles, shared walls.
 
     FEATURES is a vector file of polygons in any CRS, such as `samgeo segment` writes, or a layer as in city.gpkg:roofs.

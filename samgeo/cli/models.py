@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
+
+from samgeo.cli.options import OptionValue
 
 __all__ = ["models"]
 
@@ -55,7 +56,7 @@ def models_path(name: str) -> None:
 @click.option("--regions/--no-regions", default=True, show_default=True, help="Whether to measure regions as a baseline.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace existing outputs.")
-def models_evaluate(model: str, **options: Any) -> None:
+def models_evaluate(model: str, **options: OptionValue) -> None:
     """Judge MODEL, a name or a checkpoint, with clicks and boxes on what a recipe holds back, beside baselines."""
     from samgeo.training import judge
 

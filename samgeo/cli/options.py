@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -19,6 +19,7 @@ __all__ = [
     "OVERWRITE",
     "Y_UP",
     "IouOrOff",
+    "OptionValue",
     "cleaning",
     "count",
     "image_of",
@@ -29,6 +30,10 @@ __all__ = [
     "parse_stretch",
     "scheduling",
 ]
+
+#: The value of an option or an argument of the command line, in the type that click or this module converted its text to. The
+#: options of a command have different types, and the command passes most of them on together.
+OptionValue: TypeAlias = Any
 
 NODATA = click.option("--nodata", help="The value without data, where the file does not say it; none where it says it wrongly.")
 ALPHA = click.option("--alpha", help="The band of transparency, where the file does not say it; none where it says it wrongly.")
@@ -90,13 +95,13 @@ def imaging(command: Callable[..., None]) -> Callable[..., None]:
     @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
     @ASSETS
     @wraps(command)
-    def opened(images: tuple[str, ...], assets: str | None, **options: Any) -> None:
+    def opened(images: tuple[str, ...], assets: str | None, **options: OptionValue) -> None:
         command(image=image_of(images, assets), **options)
 
     return opened
 
 
-def image_of(images: tuple[str, ...], assets: str | None) -> Any:
+def image_of(images: tuple[str, ...], assets: str | None) -> OptionValue:
     """Return the source of an image: one path, several paths that form one raster, or the chosen assets of STAC Items."""
     from samgeo.geo.raster.sources import open_source
 
@@ -130,7 +135,7 @@ class IouOrOff(click.ParamType[float | None]):
 
     name = "IOU|off"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
         """Return the number, or None for ``off``."""
         if isinstance(value, str) and value.strip().lower() == "off":
             return None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from samgeo.cli.options import ASSETS, OVERWRITE, count, image_of
+from samgeo.cli.options import ASSETS, OVERWRITE, OptionValue, count, image_of
 
 __all__ = ["rasterize"]
 
@@ -19,7 +17,7 @@ __all__ = ["rasterize"]
 @click.option("--class-column", help="Draw the class in this column, as uint8, in place of a number for each object.")
 @OVERWRITE
 @click.option("--quiet", is_flag=True, help="No summary.")
-def rasterize(result: str, image: str, output: str, assets: str | None, quiet: bool, **options: Any) -> None:
+def rasterize(result: str, image: str, output: str, assets: str | None, quiet: bool, **options: OptionValue) -> None:
     """Draw the objects in RESULT as a raster of labels OUTPUT (.tif) on the grid of IMAGE.
 
     RESULT is a vector file of polygons in any CRS, such as `samgeo segment` writes. The pixels of the object in row i, counted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,7 @@ from samgeo.cli.options import (
     OVERWRITE,
     Y_UP,
     IouOrOff,
+    OptionValue,
     cleaning,
     count,
     imaging,
@@ -71,7 +72,9 @@ MOST_SHOWN = 20
 @Y_UP
 @click.option("--profile", is_flag=True, help="Show at the end where the time went, stage by stage.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def segment(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+def segment(
+    image: OptionValue, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
     """Segment everything in IMAGE into georeferenced polygons in OUTPUT.
 
     IMAGE is a raster of any kind and size, a path or a URL; a STAC Item (.json); several files on one grid, the first one on
@@ -127,7 +130,9 @@ def _tell_failures(done: Summary) -> str:
 @LAYER
 @Y_UP
 @click.option("--quiet", is_flag=True, help="No summary.")
-def predict(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+def predict(
+    image: OptionValue, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
     """Segment what is prompted in IMAGE into georeferenced polygons in OUTPUT, a row a prompt.
 
     Prompts may be in any CRS; one layer of a file with several is named after a colon: city.gpkg:roofs. A column label of
@@ -150,7 +155,9 @@ def predict(image: Any, output: str, bands: str | None, stretch: str | None, qui
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to start the store anew.")
 @click.option("--verify", is_flag=True, help="Read what is there, and encode what is damaged again.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def encode(image: Any, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+def encode(
+    image: OptionValue, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
     """Encode IMAGE ahead of time into STORE, a Zarr folder that predict and segment take as --cache.
 
     A store that is there is continued.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from samgeo.cli.options import CACHE, LAYER, OVERWRITE, Y_UP, count, imaging, looking, parse_bands, parse_stretch
+from samgeo.cli.options import CACHE, LAYER, OVERWRITE, Y_UP, OptionValue, count, imaging, looking, parse_bands, parse_stretch
 
 __all__ = ["footprints"]
 
@@ -30,7 +28,9 @@ __all__ = ["footprints"]
 @LAYER
 @Y_UP
 @click.option("--quiet", is_flag=True, help="No summary.")
-def footprints(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
+def footprints(
+    image: OptionValue, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
     """Extract the buildings of IMAGE into OUTPUT, given a few of them.
 
     Everything is segmented, what is like the accepted examples and unlike the rejected ones is selected, filtered by area and

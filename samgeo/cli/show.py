@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from samgeo.cli.options import ALPHA, ASSETS, NODATA, image_of, parse_bands, parse_stretch
+from samgeo.cli.options import ALPHA, ASSETS, NODATA, OptionValue, image_of, parse_bands, parse_stretch
 
 __all__ = ["demo", "show"]
 
@@ -23,7 +22,7 @@ __all__ = ["demo", "show"]
 @ALPHA
 @click.option("--max-side", type=int, default=1600, show_default=True, help="Longer side of the picture in pixels.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing picture.")
-def show(image: str, result: str | None, output: Path, assets: str | None, **options: Any) -> None:
+def show(image: str, result: str | None, output: Path, assets: str | None, **options: OptionValue) -> None:
     """Draw RESULT, a vector file or a layer as in city.gpkg:roofs, over IMAGE as a PNG: any CRS, any bit depth.
 
     IMAGE is a raster, a STAC Item, or a text file that names many rasters, as for `samgeo segment`.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
+
+from samgeo.cli.options import OptionValue
 
 __all__ = ["train"]
 
@@ -24,7 +25,7 @@ __all__ = ["train"]
 @click.option("--curve", type=click.Path(path_type=Path), help="A PNG to draw the log to, at the end.")
 @click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace existing outputs.")
 @click.option("--quiet", is_flag=True, help="No lines of the log.")
-def train(recipe: str, output: Path, quiet: bool, **options: Any) -> None:
+def train(recipe: str, output: Path, quiet: bool, **options: OptionValue) -> None:
     """Train a small model by RECIPE, a TOML file, and write its weights to OUTPUT, a .safetensors for --model.
 
     RECIPE may be overhead: the bundled model's own. A run that was stopped goes on when the command is given again, exactly

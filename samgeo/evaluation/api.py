@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -24,6 +24,7 @@ from samgeo.types import AoiLike, FeaturesLike
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    import pyproj
 
 __all__ = ["evaluate"]
 
@@ -235,7 +236,7 @@ def _check_distance(distance: float) -> float:
     return float(distance)
 
 
-def _read_aoi(aoi: Any, crs: Any) -> Area:
+def _read_aoi(aoi: FeaturesLike, crs: pyproj.CRS | None) -> Area:
     """Read the area of interest, and check that it has a CRS if the layers have one."""
     area = read_area(aoi, crs)
     if (area.crs is None) != (crs is None):

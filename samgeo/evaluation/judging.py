@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
@@ -18,6 +18,11 @@ from samgeo.evaluation.matching import Pairs, pair_up
 from samgeo.evaluation.polis_distance import polis
 from samgeo.evaluation.report import LeftOut, Scores
 from samgeo.geo.coordinates.metric_planes import Planes, batches
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from samgeo.types import CRSLike
 
 __all__ = ["Comparison", "Judged", "Verdicts"]
 
@@ -153,7 +158,7 @@ class Comparison:
             counts.update((name, reason) for reason in ignored[ignored != ""])
         return tuple(LeftOut(name, reason, count) for (name, reason), count in sorted(counts.items()))
 
-    def objects(self, names: list[str], crs: Any) -> gpd.GeoDataFrame:
+    def objects(self, names: list[str], crs: CRSLike) -> gpd.GeoDataFrame:
         """Return the table of all objects of both layers, with the names of their classes; see `Report`."""
         verdicts, (ours, theirs) = self.verdicts, self._ignored()
         i, j = verdicts.pairs.found, verdicts.pairs.truth
@@ -184,12 +189,12 @@ class Comparison:
         size = len(layer) + len(layer.left_out)
         place = np.argsort(np.concatenate([layer.rows, [row for row, _ in layer.left_out]]).astype(np.int64), kind="stable")
 
-        def column(values: Any, missing: Any, dtype: Any) -> Any:
+        def column(values: NDArray[Any] | float, missing: object, dtype: DTypeLike) -> NDArray[Any]:
             full = np.full(size, missing, dtype=dtype)
             full[: len(layer)] = values
             return full
 
-        def of_pairs(values: Any, missing: Any, dtype: Any) -> Any:
+        def of_pairs(values: NDArray[Any], missing: object, dtype: DTypeLike) -> NDArray[Any]:
             full = np.full(size, missing, dtype=dtype)
             full[mine] = values
             return full

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyproj
@@ -19,6 +19,8 @@ from samgeo.geo.coordinates.reprojection import reproject
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    import pyproj
+    import shapely
 
 __all__ = ["BATCH", "Layer", "common_crs", "read_layer"]
 
@@ -63,7 +65,7 @@ class Layer:
         return len(self.rows)
 
 
-def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> Any:
+def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> pyproj.CRS | None:
     """Return the CRS of the truth, in which both layers are compared, or None if neither layer has one.
 
     Raises
@@ -76,7 +78,8 @@ def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> Any:
     for crs in (found.crs, truth.crs):
         if crs is not None and (len(crs.axis_info) < 2 or crs.is_geocentric):
             raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
-    return truth.crs
+    target: pyproj.CRS | None = truth.crs
+    return target
 
 
 def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None = None) -> Layer:
@@ -136,7 +139,9 @@ def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None
     return Layer(geometries[kept], kept.astype(np.int64), cells[kept], areas[kept], left_out, int(broken[kept].sum()))
 
 
-def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+def _to_crs(
+    geometries: NDArray[np.object_], crs: pyproj.CRS | None, planes: Planes
+) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Transform geometries, with their edges, to the CRS of the planes.
 
     Also return which of them have a part that cannot be transformed; these geometries are None.
@@ -153,7 +158,7 @@ def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[
     return turned(known, planes.middle_x, period_of(planes.crs)), placed.lost
 
 
-def _polygons_of(geometry: Any) -> Any:
+def _polygons_of(geometry: shapely.Geometry) -> shapely.Geometry:
     """Return the polygons of a repaired geometry, without the lines and points that the repair may leave."""
     parts = np.asarray(shapely.get_parts(geometry))
     while COLLECTION in shapely.get_type_id(parts):

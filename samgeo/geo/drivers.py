@@ -14,13 +14,16 @@ import sqlite3
 import warnings
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from samgeo.errors import RasterError, VectorError
+
+if TYPE_CHECKING:
+    import rasterio
 
 __all__ = [
     "check_no_view",
@@ -115,7 +118,7 @@ def leads_elsewhere(path: str) -> bool:
     return suffix_of(path) in _LEADING
 
 
-def open_raster(path: str, name: str) -> Any:
+def open_raster(path: str, name: str) -> rasterio.DatasetReader:
     """Open a raster with a driver that its name allows.
 
     Parameters
@@ -173,7 +176,7 @@ def list_files(path: str) -> list[str]:
         return []
 
 
-def open_overview(path: str, name: str, level: int) -> Any:
+def open_overview(path: str, name: str, level: int) -> rasterio.DatasetReader:
     """Open an overview of a raster, counted from 0, as a raster, by the rules of `open_raster`."""
     with open_raster(path, name) as dataset:
         driver = dataset.driver

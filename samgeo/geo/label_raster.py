@@ -28,9 +28,13 @@ from samgeo.geo.vector.formats import file_errors
 from samgeo.geo.vector.reading import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
 from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
-from samgeo.types import FeaturesLike, RasterLike
+from samgeo.types import CRSLike, FeaturesLike, RasterLike
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+    import pyarrow as pa
+    import rasterio
     from odc.geo.geobox import GeoBox
 
 
@@ -157,7 +161,7 @@ def rasterize(
     return write_label_raster([frame], geobox, path, classes=classes, overwrite=overwrite, provenance=made)
 
 
-def _is_stored(result: Any) -> bool:
+def _is_stored(result: object) -> bool:
     """Return whether the result is a local GeoParquet file, which is read in parts."""
     return (
         isinstance(result, str | os.PathLike)
@@ -170,7 +174,7 @@ def check_result(
     path: str | os.PathLike[str] | RemotePlace,
     *,
     overwrite: bool = False,
-    crs: Any = None,
+    crs: CRSLike = None,
     suffixes: Sequence[str] = (*SUFFIXES, *LABEL_SUFFIXES),
     layer: str | None = None,
     inputs: Iterable[object] = (),
@@ -456,7 +460,7 @@ def _placed_on(frame: gpd.GeoDataFrame, geobox: GeoBox) -> gpd.GeoDataFrame:
     return frame if crs is None or frame.crs == crs else frame.to_crs(crs)
 
 
-def _column(frame: pd.DataFrame, name: str) -> Any:
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     if name not in frame:
         known = ", ".join(str(column) for column in frame.columns if column != "geometry")
         raise OptionError(f"there is no column {name!r}; the columns are {known}.")
@@ -491,7 +495,7 @@ def _stored_column(path: Path, name: str) -> list[Any]:
         return list(pq.read_table(path, columns=[name]).column(0).to_pylist())
 
 
-def _with_geo(batch: Any, schema: Any) -> Any:
+def _with_geo(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     """Return rows of GeoParquet with their geometry as a GeoArrow type, which holds the CRS."""
     import pyarrow as pa
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +28,11 @@ from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view.viewport import MAX_SIDE, View
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.predictor import Predictor
-from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
+from samgeo.types import BandsLike, FeaturesLike, Json, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import ipyleaflet
     import torch
 
     from samgeo.models.protocols import Segmenter
@@ -115,7 +116,7 @@ class Map:
         alpha: int | str | None = None,
         window: int | None = None,
         overlap: int | None = None,
-        basemap: Any = None,
+        basemap: ipyleaflet.Layer | Mapping[str, Any] | None = None,
         tiles: str = "kernel",
         min_part: float = MIN_PART,
         min_hole: float = MIN_HOLE,
@@ -241,8 +242,9 @@ class Map:
         self.wait()
         self.widget.close()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, Any] | None:
+        bundle: dict[str, Any] | None = self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
+        return bundle
 
     def _prepare(self) -> None:
         """Import libraries that the first click needs, once the first picture is drawn, so that the click need not wait."""
@@ -250,7 +252,7 @@ class Map:
         for name in CLICK_LIBRARIES:
             import_module(name)
 
-    def _on_interaction(self, **told: Any) -> None:
+    def _on_interaction(self, **told: Json) -> None:
         gesture = self._pointer.handle(told.get("type", ""), tuple(told.get("coordinates", ())))
         if isinstance(gesture, Draft):
             self.drawing.sketch.show_draft(gesture.track, gesture.kind)
@@ -352,7 +354,7 @@ class Map:
         self._exported.add(path.absolute())
         self.drawing.tell(f"wrote {len(self.session.state.objects)} objects to {path}")
 
-    def _on_move(self, _: Any) -> None:
+    def _on_move(self, _: object) -> None:
         view = in_view(self.leaflet)
         if view is None:
             return

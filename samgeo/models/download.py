@@ -16,7 +16,7 @@ from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
 from pathlib import Path
 from ssl import SSLError
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
@@ -24,6 +24,9 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Re
 from tqdm import tqdm
 
 from samgeo.errors import ModelError
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
 
 __all__ = ["cache_folder", "fetch", "fetch_from_hub", "find", "is_offline"]
 
@@ -251,7 +254,7 @@ class _CheckedRedirects(HTTPRedirectHandler):
     """A redirect handler that refuses redirects to addresses from which downloads are not allowed."""
 
     def redirect_request(  # noqa: PLR0917  the signature is urllib's
-        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         _check(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -111,7 +111,7 @@ def contact_sheet(raster: Raster, places: list[SheetEntry], *, title: str = "", 
 def _tile(raster: Raster, place: SheetEntry) -> Image.Image:
     affine = np.array((~raster.geobox.affine)[:6]).reshape(2, 3)
 
-    def to_pixels(geometry: Any) -> Any:
+    def to_pixels(geometry: shapely.Geometry) -> shapely.Geometry:
         return shapely.transform(geometry, lambda xy: xy @ affine[:, :2].T + affine[:, 2])
 
     shapes = [(to_pixels(geometry), color) for geometry, color in place.outlines]

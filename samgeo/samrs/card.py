@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +14,9 @@ from samgeo.samrs.drawing import BACKGROUND, BACKGROUND_COLOR, first_value
 from samgeo.samrs.folder import ImagePart
 from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import PARTS
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["card", "chart", "statistics"]
 
@@ -160,7 +163,7 @@ def chart(statistics: dict[str, Any]) -> Image.Image:
     return picture
 
 
-def _histogram(pen: Any, counts: list[int], color: Any, corner: tuple[int, int]) -> None:
+def _histogram(pen: ImageDraw.ImageDraw, counts: list[int], color: tuple[int, ...], corner: tuple[int, int]) -> None:
     """Draw the histogram of one class; the highest column has the full height."""
     x, y = corner
     bottom, most = y + _ROW_PX - 6, max(counts, default=0) or 1
@@ -172,7 +175,7 @@ def _histogram(pen: Any, counts: list[int], color: Any, corner: tuple[int, int])
             pen.rectangle((left + 1, bottom - height, left + _CELL_PX - 2, bottom), fill=color, outline=_INK)
 
 
-def _short(text: str, pen: Any, font: Any, width: int) -> str:
+def _short(text: str, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
     """Shorten a text, so that it fits into a width in pixels."""
     if pen.textlength(text, font=font) <= width:
         return text

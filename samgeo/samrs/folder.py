@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.annotations.images import without_suffix
 from samgeo.errors import OptionError, warn
@@ -21,8 +21,12 @@ from samgeo.storage.integrity import FileRecord, damage, digest_of_content, reco
 from samgeo.storage.run_folder import differences, listed, locked, plain_json, read_json, write_json
 from samgeo.storage.staging import STAGING_PREFIX, remove_staging, staging_folder
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 __all__ = ["Folder", "ImagePart", "Instance", "PictureRecord", "Rejected"]
 
+Record = TypeVar("Record", bound="DataclassInstance")
 
 FORMAT = 2
 _HIDDEN = ".samgeo"
@@ -394,6 +398,6 @@ def _picture(value: dict[str, Any]) -> PictureRecord:
     return picture
 
 
-def _read(kind: Any, value: dict[str, Any]) -> Any:
+def _read(kind: type[Record], value: dict[str, Any]) -> Record:
     """Return a dataclass from its JSON value."""
     return kind(**{field.name: value[field.name] for field in fields(kind)})

@@ -32,6 +32,8 @@ from samgeo.samrs.recipe import SetOptions
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.segmentation.masks.rle import Rle
 
 __all__ = ["Chip", "ImageJob", "digest_of", "file_digest", "make_job", "prompts_of", "read_tolerant", "with_classes"]
 
@@ -256,7 +258,7 @@ def digest_of(table: Annotations) -> str:
     return digest.hexdigest()
 
 
-def _shape_bytes(shape: Any) -> bytes:
+def _shape_bytes(shape: Rle | shapely.Geometry) -> bytes:
     """Return the bytes of a polygon or a mask for the digest."""
     if isinstance(shape, shapely.Geometry):
         return bytes(shapely.to_wkb(shape))
@@ -301,7 +303,7 @@ _PLACED = {"open-buildings", "spacenet", "vectors"}
 def read_tolerant(
     files: ImageFiles,
     images: str | os.PathLike[str],
-    annotations: Any,
+    annotations: str | os.PathLike[str] | Annotations,
     reading: Mapping[str, Any],
 ) -> tuple[Annotations, dict[str, str]]:
     """Read annotations of images that may be broken or missing.

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, SamgeoWarning, warn
@@ -227,7 +227,7 @@ class NothingFoundWarning(SamgeoWarning):
 
 @check_types
 def segment_to_file(
-    image: RasterLike, output: str | os.PathLike[str], *, stop: Callable[[], bool] | None = None, **options: Any
+    image: RasterLike, output: str | os.PathLike[str], *, stop: Callable[[], bool] | None = None, **options: object
 ) -> Summary:
     """Segment everything in a raster of any size into a file, without collecting the objects in memory.
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,18 @@ from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
 from samgeo.segmentation.tables import answers_to_frame
 from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, Encoded, embed, read_window
 from samgeo.storage.provenance import made_with
-from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, MasksLike, PointsLike, RasterLike, StretchLike
+from samgeo.types import (
+    BandsLike,
+    BoxesLike,
+    CRSLike,
+    FeaturesLike,
+    LabelsLike,
+    MasksLike,
+    PointsLike,
+    PromptArguments,
+    RasterLike,
+    StretchLike,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -216,7 +227,9 @@ class Predictor:
         return result
 
     @check_types
-    def predict_masks(self, *, multimask: bool | str = "auto", refine: int = 0, **prompts: Any) -> list[Segment | str]:
+    def predict_masks(
+        self, *, multimask: bool | str = "auto", refine: int = 0, **prompts: Unpack[PromptArguments]
+    ) -> list[Segment | str]:
         """Segment the objects that prompts point at, and return masks instead of polygons.
 
         Parameters
@@ -378,7 +391,7 @@ class Predictor:
     def _raster_rect(self) -> Rect:
         return Rect(0, 0, self.lattice.shape[1], self.lattice.shape[0])
 
-    def _read(self, **given: Any) -> tuple[Prompts, pd.DataFrame | None]:
+    def _read(self, **given: Unpack[PromptArguments]) -> tuple[Prompts, pd.DataFrame | None]:
         self.check_same()
         return read_prompts(self.raster.geobox, self.lattice, **given)
 

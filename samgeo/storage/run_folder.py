@@ -10,10 +10,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import SamgeoError
 from samgeo.storage.atomic import write_whole
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = ["differences", "is_locked", "listed", "locked", "plain_json", "read_json", "write_json"]
 
@@ -159,11 +162,11 @@ def _flat(values: Mapping[str, Any], parents: tuple[str, ...] = ()) -> dict[tupl
     return flat
 
 
-def _is_equal(old: Any, new: Any) -> bool:
+def _is_equal(old: Json, new: Json) -> bool:
     # NaN, such as a raster's nodata, is not equal to itself, and has the same text.
     return bool(old == new) or json.dumps(old) == json.dumps(new)
 
 
-def _short(value: Any) -> str:
+def _short(value: Json) -> str:
     text = json.dumps(value)
     return text if len(text) <= MOST_CHARACTERS else f"{text[:60]}... ({len(text)} characters)"

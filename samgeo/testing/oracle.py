@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
+    from numpy.typing import ArrayLike
 
 
 __all__ = ["Oracle"]
@@ -220,7 +221,14 @@ class Oracle:
         """Convert arrays from `pack` back to an embedding."""
         return np.asarray(arrays["ids"], dtype=np.int32)
 
-    def _pick(self, ids: NDArray[np.int32], points: Any, labels: Any, boxes: Any, masks: Any) -> NDArray[np.int32]:
+    def _pick(
+        self,
+        ids: NDArray[np.int32],
+        points: ArrayLike | None,
+        labels: ArrayLike | None,
+        boxes: ArrayLike | None,
+        masks: ArrayLike | None,
+    ) -> NDArray[np.int32]:
         """Return the id that each prompt selects, shape (P,); 0 is background."""
         given = {
             name: np.asarray(one) for name, one in (("points", points), ("boxes", boxes), ("masks", masks)) if one is not None

@@ -81,7 +81,7 @@ def write_raster(
     values: NDArray[Any],
     *,
     crs: CRSLike = "EPSG:32633",
-    transform: Any = TRANSFORMS["north-up"],
+    transform: Affine | Sequence[float] = TRANSFORMS["north-up"],
     nodata: float | None = None,
     colors: Sequence[str] | None = None,
     descriptions: Sequence[str] | None = None,
@@ -90,7 +90,7 @@ def write_raster(
     mask_inside: bool = True,
     overviews: Sequence[int] = (),
     overview_method: str = "nearest",
-    **profile: Any,
+    **profile: object,
 ) -> Path:
     """Write a raster file.
 

@@ -137,14 +137,14 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def digest_of_values(value: Any) -> str:
+def digest_of_values(value: object) -> str:
     """Return a digest of nested mappings and sequences of tensors, numbers and texts; keys and order count."""
     total = blake2b(digest_size=16)
     _add(total, value)
     return total.hexdigest()
 
 
-def _add(total: Any, value: Any) -> None:
+def _add(total: blake2b, value: object) -> None:
     if isinstance(value, torch.Tensor):
         content = value.detach().cpu().contiguous()
         total.update(f"tensor {content.dtype} {tuple(content.shape)}\n".encode())

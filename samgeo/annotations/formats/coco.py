@@ -37,12 +37,15 @@ from samgeo.errors import AnnotationError, OptionError
 from samgeo.segmentation.masks.rle import HEAD, Rle, to_rings
 
 if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
     from samgeo.annotations.table import Annotations
+    from samgeo.types import Json
 
 __all__ = ["box_of", "is_coco", "read", "shape_of", "to_coco"]
 
 
-def is_coco(value: Any) -> bool:
+def is_coco(value: Json) -> bool:
     """Whether JSON has the parts of COCO."""
     return isinstance(value, dict) and isinstance(value.get("images"), list) and "annotations" in value
 
@@ -137,7 +140,7 @@ def _list(value: dict[str, Any], key: str, path: Path) -> list[Any]:
     return found
 
 
-def _object(value: Any, where: Where) -> dict[str, Any]:
+def _object(value: Json, where: Where) -> dict[str, Any]:
     if not isinstance(value, dict):
         fail(where, f"it is {shown(value)}, not an object")
     return value
@@ -203,7 +206,7 @@ def _images(gathered: Gathered, value: dict[str, Any], path: Path, folder: str, 
     return by_id
 
 
-def _id(value: Any, where: Where) -> Any:
+def _id(value: Json, where: Where) -> int | str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         fail(where, f"its id is {shown(value)}, not a number or a text")
     return value
@@ -262,13 +265,13 @@ def box_of(one: dict[str, Any], where: Where) -> list[float] | None:
     return [x, y, x + width, y + height]
 
 
-def _numbers(values: Any, where: Where, what: str, count: int) -> list[float]:
+def _numbers(values: Json, where: Where, what: str, count: int) -> list[float]:
     if not isinstance(values, list) or len(values) != count:
         fail(where, f"{what} is {shown(values)}, not {count} numbers")
     return [as_number(value, where, f"a number of {what[4:]}") for value in values]
 
 
-def shape_of(value: Any, where: Where) -> Rle | shapely.Geometry | None:
+def shape_of(value: Json, where: Where) -> Rle | BaseGeometry | None:
     """Return a ``segmentation``: a mask, or polygons as they are; None where it is empty.
 
     Raises
@@ -331,7 +334,7 @@ def _result_id(one: dict[str, Any], key: str, where: Where) -> int | str:
     return value
 
 
-def _result_row(one: dict[str, Any], where: Where, image: str, name: str, shape: Any) -> Row:
+def _result_row(one: dict[str, Any], where: Where, image: str, name: str, shape: Rle | BaseGeometry | None) -> Row:
     box = box_of(one, where)
     if box is None and shape is None:
         fail(where, "it has neither a bbox nor a segmentation")

@@ -20,7 +20,11 @@ from samgeo.annotations.parsing.text_files import MAX_ROWS, Where, fail, shown, 
 from samgeo.errors import AnnotationError
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+    from numpy.typing import NDArray
+
     from samgeo.annotations.formats.footprint_csv import Near
+    from samgeo.types import Json
 
 __all__ = ["is_lines", "read_features"]
 
@@ -96,7 +100,7 @@ def _feature(text: str, where: Where) -> tuple[shapely.Geometry | None, dict[str
     return _geometry(value.get("geometry"), where), properties
 
 
-def _geometry(value: Any, where: Where) -> shapely.Polygon | shapely.MultiPolygon | None:
+def _geometry(value: Json, where: Where) -> shapely.Polygon | shapely.MultiPolygon | None:
     """Return a polygon of GeoJSON; a geometry of another kind as a point, which is refused with all others of its kind."""
     if value is None:
         return None
@@ -112,7 +116,7 @@ def _geometry(value: Any, where: Where) -> shapely.Polygon | shapely.MultiPolygo
     return polygons[0] if kind == "Polygon" else shapely.MultiPolygon(polygons)
 
 
-def _ring(ring: Any) -> Any:
+def _ring(ring: Json) -> NDArray[np.float64]:
     points = np.array([point[:2] for point in ring], dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError("a ring is no list of x and y")

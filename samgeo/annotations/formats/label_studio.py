@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from samgeo.annotations.images import SUFFIXES, ImageFiles, name_below
@@ -32,6 +32,9 @@ from samgeo.annotations.parsing.json_shapes import (
 )
 from samgeo.annotations.parsing.rows import Gathered, Row
 from samgeo.annotations.parsing.text_files import Where, as_count, as_number, fail, read_json, shown
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = ["read"]
 
@@ -171,7 +174,7 @@ def _turn(value: dict[str, Any], where: Where) -> float:
     return math.radians(as_number(value.get("rotation") or 0, where, "its rotation"))
 
 
-def _in_pixels(points: Any, across: float, down: float, where: Where) -> list[list[float]]:
+def _in_pixels(points: Json, across: float, down: float, where: Where) -> list[list[float]]:
     """Return percentages as pixels."""
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
         fail(where, f"its points are {shown(points)}, not x and y each")

@@ -16,7 +16,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -29,6 +29,9 @@ from samgeo.annotations.parsing.text_files import Where, as_count, as_number, fa
 from samgeo.errors import OptionError
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.rle import Rle
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = ["read"]
 
@@ -63,7 +66,7 @@ def _size(value: dict[str, Any], where: Where) -> tuple[int, int] | None:
     return height, width
 
 
-def _group(value: Any) -> int | str | None:
+def _group(value: Json) -> int | str | None:
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
@@ -93,7 +96,7 @@ def _row(shape: dict[str, Any], where: Where, image: str, size: tuple[int, int] 
     return Row(where, image, name, shape=mask, score=sure, difficult=difficult)
 
 
-def _points(points: Any, where: Where, counts: tuple[int, ...]) -> list[list[float]]:
+def _points(points: Json, where: Where, counts: tuple[int, ...]) -> list[list[float]]:
     if not isinstance(points, list) or len(points) not in counts:
         fail(where, f"its points are {shown(points)}, not {' or '.join(map(str, counts))}")
     for point in points:
@@ -102,7 +105,7 @@ def _points(points: Any, where: Where, counts: tuple[int, ...]) -> list[list[flo
     return [[as_number(value, where, "a coordinate") for value in point] for point in points]
 
 
-def _mask(text: Any, corner: tuple[int, int], size: tuple[int, int] | None, where: Where) -> Rle:
+def _mask(text: Json, corner: tuple[int, int], size: tuple[int, int] | None, where: Where) -> Rle:
     """Return the mask of a PNG at its place in the image."""
     if size is None:
         fail(where, "it is a mask, and the size of its image is not known", "give images=...")

@@ -42,8 +42,10 @@ from samgeo.segmentation.masks.vectorize import polygons
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
+    from shapely.geometry.base import BaseGeometry
 
     from samgeo.annotations.table import Annotations, Image
+    from samgeo.types import CRSLike
 
 __all__ = ["SUFFIXES", "extent_of", "read", "read_frame", "to_frame"]
 
@@ -61,7 +63,7 @@ def read(
     *,
     class_column: str | None,
     class_name: str | None,
-    crs: Any,
+    crs: CRSLike,
     layer: str | None = None,
 ) -> None:
     """Read a vector file; ``class_name`` is the class of all where there is no column."""
@@ -69,7 +71,7 @@ def read(
 
     is_lines = path.suffix.lower() in _LINES or (path.suffix.lower() not in _BINARY and geojsonl.is_lines(head_of(path)))
     if not is_lines:
-        options = {"class_column": class_column, "class_name": class_name, "crs": crs}
+        options: dict[str, Any] = {"class_column": class_column, "class_name": class_name, "crs": crs}
         read_frame(gathered, _frame(path, layer), Where(path), images, **options)
         return
     near = footprint_csv.near(images) if crs is None and images.paths else None
@@ -85,7 +87,7 @@ def read_frame(
     *,
     class_column: str | None = None,
     class_name: str | None = None,
-    crs: Any = None,
+    crs: CRSLike = None,
     places: Sequence[str] | None = None,
 ) -> None:
     """Read features.
@@ -247,7 +249,7 @@ def _geometries(gathered: Gathered, frame: gpd.GeoDataFrame, wheres: Sequence[Wh
     return geometries
 
 
-def _mended(gathered: Gathered, geometry: Any, where: Where) -> Any:
+def _mended(gathered: Gathered, geometry: BaseGeometry, where: Where) -> BaseGeometry:
     after = repaired(geometry)
     if after.is_empty:
         fail(where, "its polygon has no area")
@@ -300,7 +302,7 @@ def _on_image(
     return rows[kept], placed[kept]
 
 
-def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> dict[str, NDArray[np.int64]]:
+def _meeting(geometries: NDArray[np.object_], crs: CRSLike, images: ImageFiles) -> dict[str, NDArray[np.int64]]:
     """Return the features that may meet each image, of many images the near ones alone."""
     everything = np.arange(len(geometries))
     if len(images.paths) == 1:
@@ -313,12 +315,12 @@ def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> d
     return groups
 
 
-def extent_of(geobox: GeoBox, crs: Any) -> shapely.Geometry | None:
+def extent_of(geobox: GeoBox, crs: CRSLike) -> shapely.Geometry | None:
     """Return a region around an image in a CRS, a little larger; None where it cannot be said."""
     return None if geobox.crs is None else around_raster(geobox, pyproj.CRS.from_user_input(crs))
 
 
-def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where) -> NDArray[np.object_]:
+def _placed(geometries: NDArray[np.object_], path: Path, crs: CRSLike, where: Where) -> NDArray[np.object_]:
     try:
         placed, lost = in_pixels(geometries, geobox_of(path), crs)
     except OptionError as error:
@@ -330,14 +332,14 @@ def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where)
     return placed
 
 
-def _said_shape(frame: Any, rows: NDArray[np.int64], where: Where) -> tuple[int, int] | None:
+def _said_shape(frame: gpd.GeoDataFrame, rows: NDArray[np.int64], where: Where) -> tuple[int, int] | None:
     if "image_height" not in frame or "image_width" not in frame:
         return None
     sides = [as_count(frame[name].iloc[rows[0]], where, f"its {name}") for name in ("image_height", "image_width")]
     return sides[0], sides[1]
 
 
-def _row(where: Where, image: Image, name: str, geometry: Any, columns: dict[str, Any]) -> Row:
+def _row(where: Where, image: Image, name: str, geometry: BaseGeometry, columns: dict[str, Any]) -> Row:
     kind = columns.get("kind") or "polygon"
     if kind not in KINDS:
         fail(where, f"its kind is {shown(kind)}, not one of {', '.join(KINDS)}")
@@ -367,7 +369,7 @@ def _row(where: Where, image: Image, name: str, geometry: Any, columns: dict[str
     )
 
 
-def _mask(geometry: Any, shape: tuple[int, int] | None, where: Where) -> Rle:
+def _mask(geometry: shapely.Geometry, shape: tuple[int, int] | None, where: Where) -> Rle:
     """Return the pixels whose centres lie in a polygon."""
     if shape is None:
         fail(where, "it is a mask, and the size of its image is not known", "give images=...")

@@ -49,6 +49,7 @@ from samgeo.segmentation.masks.vectorize import polygons
 
 if TYPE_CHECKING:
     from samgeo.annotations.table import Annotations, Image
+    from samgeo.types import Json
 
 __all__ = ["KINDS", "NAME_LISTS", "Config", "find_config", "label_files", "outline", "read", "text_of", "yaml_of"]
 
@@ -164,7 +165,7 @@ def _read_yaml(path: Path) -> Config:
     return Config(path, _checked(names, path), _keypoints(value.get("kpt_shape"), path))
 
 
-def _value(path: Path) -> Any:
+def _value(path: Path) -> Json:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -178,7 +179,7 @@ def _value(path: Path) -> Any:
         fail(Where(path), f"it is no yaml ({str(error)[:100]})", whole=True)
 
 
-def _keypoints(value: Any, path: Path) -> tuple[int, int] | None:
+def _keypoints(value: Json, path: Path) -> tuple[int, int] | None:
     if value is None:
         return None
     is_pair = isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value)

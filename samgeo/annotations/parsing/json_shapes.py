@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -11,13 +11,16 @@ import shapely
 from samgeo.annotations.oriented_boxes import turned_corners
 from samgeo.annotations.parsing.text_files import Where, as_number, fail, shown
 
+if TYPE_CHECKING:
+    from samgeo.types import Json
+
 __all__ = ["base_name", "below_folder", "corners_around", "ellipse", "object_of", "polygon", "text_of"]
 
 # Points of an ellipse: its area is then 0.2 % too small.
 _POINTS = 64
 
 
-def polygon(points: Any, where: Where) -> shapely.Polygon:
+def polygon(points: Json, where: Where) -> shapely.Polygon:
     """Return a polygon of a list of (x, y), as it is.
 
     Raises
@@ -65,7 +68,7 @@ def corners_around(x: float, y: float, width: float, height: float, turn: float)
     return [float(value) for value in turned_corners(x, y, width, height, turn).ravel()]
 
 
-def text_of(value: Any, where: Where, what: str) -> str:
+def text_of(value: Json, where: Where, what: str) -> str:
     """Return a text without blanks around it.
 
     Raises
@@ -78,7 +81,7 @@ def text_of(value: Any, where: Where, what: str) -> str:
     return value.strip()
 
 
-def object_of(value: Any, where: Where, what: str) -> dict[str, Any]:
+def object_of(value: Json, where: Where, what: str) -> dict[str, Any]:
     """Return an object of JSON.
 
     Raises

@@ -6,18 +6,21 @@ cut out, and parts of a polygon that overlap are joined.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 __all__ = ["in_order", "repaired"]
 
 _AREAL = (3, 6)  # shapely's type ids of polygons and multipolygons
 
 
-def repaired(geometry: shapely.Geometry) -> Any:
+def repaired(geometry: shapely.Geometry) -> BaseGeometry:
     """Return a valid polygon that covers what is drawn of another one; empty where that has no area.
 
     Parameters
@@ -51,12 +54,12 @@ def in_order(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(corners[order])
 
 
-def _filled(ring: shapely.LinearRing) -> shapely.Geometry:
+def _filled(ring: shapely.LinearRing) -> BaseGeometry:
     polygon = shapely.Polygon(ring)
     return polygon if polygon.is_valid else _polygons(shapely.make_valid(polygon, method="linework"))
 
 
-def _polygons(geometry: shapely.Geometry) -> Any:
+def _polygons(geometry: shapely.Geometry) -> BaseGeometry:
     """Return the polygons of a geometry, without the lines and points that a repair leaves."""
     parts = shapely.get_parts(shapely.get_parts(geometry))
     return shapely.union_all(parts[np.isin(shapely.get_type_id(parts), _AREAL)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -17,6 +17,9 @@ from samgeo.annotations.parsing.repair import in_order, repaired
 from samgeo.annotations.parsing.text_files import MAX_ROWS, Where, fail
 from samgeo.annotations.table import Annotations, Image, class_fault, row_faults
 from samgeo.segmentation.masks.rle import Rle
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 __all__ = ["Gathered", "Row"]
 
@@ -30,13 +33,13 @@ class Row:
     name: str
     box: Sequence[float] | None = None
     corners: Sequence[float] | None = None
-    shape: Any = None
+    shape: Rle | BaseGeometry | None = None
     score: float = np.nan
     difficult: int = 0
     crowd: bool = False
 
     @property
-    def outline(self) -> Any:
+    def outline(self) -> Rle | BaseGeometry | None:
         """The shape, or else the box as a polygon; None where there is neither."""
         if self.shape is None and self.box is not None:
             x0, y0, x1, y1 = self.box
@@ -137,7 +140,7 @@ class Gathered:
             else:
                 first = kept[place[key]]
                 before = first.outline
-                parts = shapely.get_parts([before, shape])
+                parts = shapely.get_parts(np.array([before, shape], dtype=object))
                 joined = shapely.MultiPolygon(parts.tolist())
                 kept[place[key]] = Row(first.where, first.image, first.name, shape=joined, score=first.score)
         self.rows[start:] = kept
@@ -228,7 +231,7 @@ _EIGHT = (np.nan,) * 8
 _FOUR = (np.nan,) * 4
 
 
-def _around(shape: Any, corners: NDArray[np.float64]) -> Any:
+def _around(shape: Rle | shapely.Geometry | None, corners: NDArray[np.float64]) -> Sequence[float] | NDArray[np.float64]:
     if isinstance(shape, Rle):
         rect = shape.rect
         return rect.x0, rect.y0, rect.x1, rect.y1

@@ -10,9 +10,12 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from samgeo.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = [
     "MAX_FILES",
@@ -74,7 +77,7 @@ def fail(where: Where, what: str, remedy: str = "correct the file", *, whole: bo
     raise (FileFaultError if whole else AnnotationError)(f"{where}: {what}; {remedy}.") from None
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value of a file for a message: printable and short."""
     # A long list is cut before it is written out.
     text = repr(value[:_LONGEST_SHOWN] if isinstance(value, str | bytes | list) else value)
@@ -196,7 +199,7 @@ def head_of(path: Path, count: int = 1 << 16) -> bytes:
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> Json:
     """Read JSON without the NaN and Infinity that it does not know.
 
     Raises
@@ -220,7 +223,7 @@ def read_json(path: Path) -> Any:
         fail(Where(path), f"it has a number that cannot be read ({str(error)[:100]})")
 
 
-def as_number(value: Any, where: Where, what: str) -> float:
+def as_number(value: Json, where: Where, what: str) -> float:
     """Return a finite number of a text or of JSON.
 
     Raises
@@ -237,7 +240,7 @@ def as_number(value: Any, where: Where, what: str) -> float:
     return number
 
 
-def as_count(value: Any, where: Where, what: str) -> int:
+def as_count(value: Json, where: Where, what: str) -> int:
     """Return a whole number from 0 to 2**31 - 1.
 
     Raises

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from samgeo.buildings.regularization.metric_clusters import Metric
+    from samgeo.types import CRSLike
 
 __all__ = ["check_tolerance", "foreign_areas", "measured", "rows_of"]
 
 DEFAULT_M, DEFAULT_PX = 1.0, 2.0
 
 
-def check_tolerance(tolerance_m: float | None, crs: Any) -> float:
+def check_tolerance(tolerance_m: float | None, crs: CRSLike) -> float:
     """Return the tolerance in metres, or in pixels if there is no CRS.
 
     Raises

@@ -13,6 +13,7 @@ from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
 __all__ = ["Selector"]
 
@@ -57,7 +58,7 @@ class Selector:
     _classifier: Any
 
     @classmethod
-    def fit(cls, features: pd.DataFrame, labels: Any) -> Selector:
+    def fit(cls, features: pd.DataFrame, labels: ArrayLike) -> Selector:
         """Train a classifier on examples.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import geopandas as gpd
 import numpy as np
@@ -18,6 +18,9 @@ from samgeo.geo.coordinates.metric_planes import Planes
 from samgeo.geo.coordinates.prompt_geometry import is_features
 from samgeo.geo.coordinates.reprojection import reproject_frame
 from samgeo.geo.vector.reading import read_vectors
+
+if TYPE_CHECKING:
+    from samgeo.types import CRSLike, FeaturesLike
 
 __all__ = ["MATCH_IOU", "Examples", "read_examples"]
 
@@ -51,7 +54,7 @@ class Examples:
         return int((self.labels == 0).sum())
 
 
-def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
+def read_examples(candidates: gpd.GeoDataFrame, examples: FeaturesLike) -> Examples:
     """Find the candidates that match the examples.
 
     Each example is assigned to the candidate with the best IoU, if that is 0.5 or more. A candidate is assigned at most once.
@@ -91,7 +94,7 @@ def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
     return found
 
 
-def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
+def _frame(examples: FeaturesLike, crs: CRSLike) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
     """Return the examples as one table, and their labels."""
     if isinstance(examples, tuple) and len(examples) == 2:
         parts = [_features(one, crs) for one in examples]
@@ -106,17 +109,17 @@ def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float6
     return frame, _labels(frame[LABEL], f"column {LABEL!r} of the examples")
 
 
-def _features(examples: Any, crs: Any) -> gpd.GeoDataFrame:
+def _features(examples: FeaturesLike, crs: CRSLike) -> gpd.GeoDataFrame:
     """Return examples of one kind as a table."""
     if is_features(examples):
         return read_vectors(examples)
-    geometries = [examples] if isinstance(examples, shapely.Geometry) else list(examples)
+    geometries = [examples] if isinstance(examples, shapely.Geometry) else list(cast("list[object]", examples))
     if not all(isinstance(one, shapely.Geometry) for one in geometries):
         raise VectorError("the examples are no geometries; give a file, a GeoDataFrame, polygons, or a column's name.")
     return gpd.GeoDataFrame(geometry=geometries, crs=crs)
 
 
-def _labels(column: Any, what: str) -> NDArray[np.float64]:
+def _labels(column: pd.Series, what: str) -> NDArray[np.float64]:
     """Return a column of labels as numbers: 1, 0 or NaN."""
     given = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float64)
     wrong = ~(np.isin(given, (0, 1)) | column.isna().to_numpy())

@@ -120,12 +120,12 @@ def _pooled(
     raster: Raster,
     objects: gpd.GeoDataFrame,
     *,
-    model: Any,
+    model: str | Path | Segmenter,
     device: str | torch.device,
     dtype: str,
     window: int | None,
     overlap: int | None,
-    cache: Any,
+    cache: str | os.PathLike[str] | None,
 ) -> pd.DataFrame:
     """Return the features that are pooled from the model's embedding."""
     segmenter = load_model(model, device=device, dtype=dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -21,6 +21,8 @@ from samgeo.segmentation.prompts.assignment import Index, windows_of
 from samgeo.segmentation.windows.embedding import WindowImage, embed, read_window
 
 if TYPE_CHECKING:
+    import shapely
+
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.store import EmbeddingStore
@@ -115,7 +117,9 @@ def _jobs(polygons_px: NDArray[np.object_], lattice: Lattice) -> dict[Index, lis
     return jobs
 
 
-def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
+def _weights(
+    polygon: shapely.Geometry, window: WindowImage, side: int
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
     """Yield the cells and their weights for the inside of a polygon, and then for the ring around it."""
     cell = window.rect.width / side
     ring = max(RING_SHARE * float(np.sqrt(shapely.area(polygon))), RING_CELLS * cell)
@@ -134,7 +138,7 @@ def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tup
         yield cells, part.reshape(frame.height, SAMPLES, frame.width, SAMPLES).mean(axis=(1, 3), dtype=np.float32)
 
 
-def _drawn(polygon: Any, window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
+def _drawn(polygon: shapely.Geometry, window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
     """Draw a polygon at the samples of some cells. If it contains no sample, draw all samples that it touches."""
     step = cell / SAMPLES
     transform = Affine(step, 0, window.rect.x0 + frame.x0 * cell, 0, step, window.rect.y0 + frame.y0 * cell)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import torch
 
+    from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
 
 __all__ = ["MIN_SCORE", "more_like", "select"]
@@ -124,7 +125,9 @@ def select(
     return result
 
 
-def more_like(image: RasterLike, examples: FeaturesLike, candidates: FeaturesLike = None, **options: Any) -> gpd.GeoDataFrame:
+def more_like(
+    image: RasterLike, examples: FeaturesLike, candidates: FeaturesLike = None, **options: object
+) -> gpd.GeoDataFrame:
     """Find more objects that are like the examples in a raster.
 
     Parameters
@@ -162,23 +165,25 @@ def more_like(image: RasterLike, examples: FeaturesLike, candidates: FeaturesLik
     >>> sorted(more.index)
     [2, 3, 4]
     """
-    raster = Raster.open(image, **{name: options.pop(name) for name in _READING & options.keys()})
-    found = everything(raster, **options) if candidates is None else read_vectors(candidates)
+    given: dict[str, Any] = dict(options)
+    raster = Raster.open(image, **{name: given.pop(name) for name in _READING & given.keys()})
+    found = everything(raster, **given) if candidates is None else read_vectors(candidates)
     judged = read_examples(found, examples)
     # The examples are removed only after the selection: until then, candidates that overlap an example must be dropped.
     marked = found.assign(**{_JUDGED: judged.labels})
     marked.attrs = found.attrs
-    chosen = select(raster, marked, _JUDGED, **options)
+    chosen = select(raster, marked, _JUDGED, **given)
     rest = chosen[chosen[_JUDGED].isna()].drop(columns=_JUDGED).sort_values("score", ascending=False, kind="stable")
     rest.attrs = chosen.attrs
     rest.attrs["samgeo"]["select"] |= {"chosen": len(rest), "unmatched": judged.unmatched}
     return rest
 
 
-def everything(raster: Any, **options: Any) -> gpd.GeoDataFrame:
+def everything(raster: Raster, **options: object) -> gpd.GeoDataFrame:
     """Segment a raster with the options that `select` has in common with `samgeo.segment`."""
     own = {"min_score", "max_overlap", "embedding"}
-    return segment(raster, progress=False, **{name: value for name, value in options.items() if name not in own})
+    given: dict[str, Any] = {name: value for name, value in options.items() if name not in own}
+    return segment(raster, progress=False, **given)
 
 
 _JUDGED = "samgeo_judged"

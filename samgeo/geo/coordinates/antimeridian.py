@@ -32,7 +32,7 @@ _NOT_CYLINDRICAL = ("Transverse", "Oblique", "Laborde", "Swiss")
 _PROBES = np.array([-135.0, -45.0, 45.0, 135.0, 225.0])
 
 
-def period_of(crs: Any) -> float | None:
+def period_of(crs: pyproj.CRS | None) -> float | None:
     """Return by how much x grows in one turn around the earth.
 
     Parameters
@@ -163,7 +163,7 @@ def rejoined(geometries: NDArray[np.object_], period: float | None) -> NDArray[n
     return result
 
 
-def cut_at_antimeridian(geometries: NDArray[np.object_], crs: Any) -> NDArray[np.object_]:
+def cut_at_antimeridian(geometries: NDArray[np.object_], crs: pyproj.CRS | None) -> NDArray[np.object_]:
     """Shift longitudes to -180 to 180 degrees, and cut geometries that cross the antimeridian (RFC 7946, section 3.1.9).
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyproj
@@ -10,6 +10,11 @@ import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    import pyproj
+
+    from samgeo.types import CRSLike, GeometriesLike
 
 __all__ = ["area_m2"]
 
@@ -19,7 +24,7 @@ __all__ = ["area_m2"]
 PLANE_SIDE_M = 10_000.0
 
 
-def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
+def area_m2(geometries: GeometriesLike, crs: CRSLike) -> NDArray[np.float64]:
     """Measure the areas of polygons on the ellipsoid of their CRS, whatever the distortion of its map projection.
 
     Corners are placed on the ellipsoid. Rings up to 10 km across are measured as plane polygons in space (half the length of

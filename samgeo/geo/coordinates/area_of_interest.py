@@ -8,7 +8,7 @@ refused.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -26,6 +26,8 @@ from samgeo.geo.vector.reading import read_vectors
 if TYPE_CHECKING:
     import pyproj
     from odc.geo.geobox import GeoBox
+
+    from samgeo.types import FeaturesLike
 
 __all__ = ["Area", "read_area", "to_pixels"]
 
@@ -78,7 +80,7 @@ class Area:
         return inside
 
 
-def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
+def read_area(area: FeaturesLike, crs: pyproj.CRS | None = None) -> Area:
     """Read an area of interest.
 
     Parameters
@@ -100,7 +102,7 @@ def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
         If it holds other geometries than polygons, a coordinate that is not finite, or no area at all.
     """
     if isinstance(area, shapely.Geometry):
-        geometries: Any = [area]
+        geometries: list[shapely.Geometry] | NDArray[np.object_] = [area]
     else:
         frame = read_vectors(area)
         geometries, crs = frame.geometry.to_numpy(), frame.crs
@@ -113,7 +115,7 @@ def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
     return Area(joined, crs)
 
 
-def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely.Geometry:
+def to_pixels(area: FeaturesLike, geobox: GeoBox, *, name: str = "the raster") -> shapely.Geometry:
     """Transform an area of interest to the pixels of a raster.
 
     Edges that are straight in the CRS of the area are followed to 1/16 of a pixel. If the area reaches beyond the raster, only

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyproj
@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 
+if TYPE_CHECKING:
+    from samgeo.types import CRSLike
+
 __all__ = ["metres_at"]
 
 # Conformal map projections preserve angles much better than this; the differences that give the scale are exact to 1e-8.
 _CONFORMAL = 1e-6
 
 
-def metres_at(places: NDArray[np.float64], crs: Any) -> NDArray[np.float64]:
+def metres_at(places: NDArray[np.float64], crs: CRSLike) -> NDArray[np.float64]:
     """Return the matrices that convert a step in the coordinates of a CRS to a step on the ground, in metres, at each point.
 
     The step is converted to longitude and latitude, and with the radii of curvature of the ellipsoid (N cos(lat) along the

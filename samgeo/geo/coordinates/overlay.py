@@ -8,7 +8,7 @@ that it is in the CRS of the raster, and longitudes are shifted by whole turns t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -21,7 +21,7 @@ from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, Inward, crs_of, from_pixels, inward_to, middle_x, resolve_crs
 from samgeo.geo.coordinates.reprojection import reproject
 from samgeo.geo.vector.reading import read_vectors
-from samgeo.types import FeaturesLike
+from samgeo.types import CRSLike, FeaturesLike, GeometriesLike
 
 if TYPE_CHECKING:
     import pyproj
@@ -50,7 +50,7 @@ _AREAL = (3, 6)
 _COLLECTION = 7
 
 
-def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the raster") -> None:
+def check_same_kind(crs: pyproj.CRS | None, geobox: GeoBox, *, what: str, raster: str = "the raster") -> None:
     """Refuse a layer with a CRS on a raster without one, and the other way round.
 
     Parameters
@@ -133,7 +133,7 @@ def read_onto(source: FeaturesLike, geobox: GeoBox, *, what: str = "the layer", 
 
 
 def in_raster_crs(
-    geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None
+    geometries: NDArray[np.object_], geobox: GeoBox, crs: CRSLike = None
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Reproject geometries to the CRS of a raster; where x repeats around the earth, they are shifted near the raster.
 
@@ -165,7 +165,7 @@ def in_raster_crs(
 
 
 def in_pixels(
-    geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None
+    geometries: NDArray[np.object_], geobox: GeoBox, crs: CRSLike = None
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Transform geometries to pixels of a raster, rounded as all prompts are.
 
@@ -189,7 +189,7 @@ def in_pixels(
     return np.asarray(shapely.transform(placed, _to_pixels(geobox, crs)), dtype=object), lost
 
 
-def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None) -> NDArray[np.float64]:
+def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: CRSLike = None) -> NDArray[np.float64]:
     """Return the bounding boxes, in pixels of a raster, of geometries.
 
     Parameters
@@ -222,7 +222,7 @@ def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any =
     return np.asarray(shapely.bounds(shapely.transform(result, _to_pixels(geobox, crs))), dtype=np.float64).reshape(-1, 4)
 
 
-def repaired_polygons(geometries: Any, what: str) -> NDArray[np.object_]:
+def repaired_polygons(geometries: GeometriesLike, what: str) -> NDArray[np.object_]:
     """Return geometries as valid two-dimensional polygons, by the one rule that is used for all inputs.
 
     Rings that cross themselves are made valid with `shapely.make_valid`, method "structure": everything that a ring goes around
@@ -341,7 +341,7 @@ def _areal(geometry: shapely.Geometry) -> shapely.Geometry:
     return areal
 
 
-def _to_pixels(geobox: GeoBox, crs: Any) -> Inward:
+def _to_pixels(geobox: GeoBox, crs: CRSLike) -> Inward:
     """Return the function from coordinates in the CRS of the raster, or from pixels, to rounded pixels."""
     rounded = inward_to(geobox, PIXELS)
     if _is_pixels(crs):
@@ -362,5 +362,5 @@ def _crs_name(geobox: GeoBox) -> str:
     return "none" if crs is None else crs.to_string() if crs.to_authority() is not None else crs.name
 
 
-def _is_pixels(crs: Any) -> bool:
+def _is_pixels(crs: CRSLike) -> bool:
     return isinstance(crs, str) and crs == PIXELS

@@ -19,7 +19,11 @@ from samgeo.errors import OptionError
 from samgeo.geo.coordinates.antimeridian import near_centre, period_of
 
 if TYPE_CHECKING:
+    import pyproj
+    from numpy.typing import ArrayLike
     from odc.geo.geobox import GeoBox
+
+    from samgeo.types import CRSLike
 
 __all__ = ["PIXELS", "Inward", "crs_of", "from_pixels", "inward_to", "middle_x", "resolve_crs", "same_crs", "transformer"]
 
@@ -31,7 +35,7 @@ STEPS_PER_PX = 256
 Inward = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-def from_pixels(xy_px: Any, geobox: GeoBox, crs: Any = None) -> NDArray[np.float64]:
+def from_pixels(xy_px: ArrayLike, geobox: GeoBox, crs: CRSLike = None) -> NDArray[np.float64]:
     """Transform pixels of a raster to coordinates.
 
     Parameters
@@ -62,7 +66,7 @@ def from_pixels(xy_px: Any, geobox: GeoBox, crs: Any = None) -> NDArray[np.float
     return np.stack((x, y) if transform is None else transform(x, y), axis=-1)
 
 
-def inward_to(geobox: GeoBox, crs: Any) -> Inward:
+def inward_to(geobox: GeoBox, crs: CRSLike) -> Inward:
     """Return the function from coordinates of shape (..., 2) to rounded pixels.
 
     The function returns NaN for points that cannot be represented in the CRS of the raster.
@@ -97,7 +101,7 @@ def middle_x(geobox: GeoBox) -> float:
     return float(affine.a * width / 2 + affine.b * height / 2 + affine.c)
 
 
-def resolve_crs(geobox: GeoBox, crs: Any) -> pyproj.CRS | None:
+def resolve_crs(geobox: GeoBox, crs: CRSLike) -> pyproj.CRS | None:
     """Return the given CRS of coordinates as a pyproj CRS, or None if none is given, which means that of the raster.
 
     Raises
@@ -123,7 +127,7 @@ def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:
     return bool(one == other or one.equals(other, ignore_axis_order=True))
 
 
-def _name(crs: Any) -> str:
+def _name(crs: object) -> str:
     return crs.to_string() if hasattr(crs, "to_string") else str(crs)
 
 
@@ -132,7 +136,7 @@ def _round(xy: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(rounded).all(axis=-1, keepdims=True), rounded, np.nan)
 
 
-def _between(geobox: GeoBox, crs: Any, *, outward: bool) -> Callable[..., tuple[Any, Any]] | None:
+def _between(geobox: GeoBox, crs: CRSLike, *, outward: bool) -> Callable[..., tuple[Any, Any]] | None:
     """Return the transform between a CRS and that of the raster, or None if they are the same."""
     theirs, ours = resolve_crs(geobox, crs), crs_of(geobox)
     if theirs is None or ours is None or same_crs(ours, theirs):

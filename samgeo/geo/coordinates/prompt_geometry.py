@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -22,13 +22,15 @@ from samgeo.geo.vector.reading import read_vectors
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+    from samgeo.types import CRSLike, FeaturesLike, LabelsLike
+
 __all__ = ["PIXELS", "from_pixels", "is_features", "read_boxes", "read_points", "read_polygons", "to_pixels"]
 
 GROUP, LABEL = "prompt", "label"
 
 
 def read_points(
-    points: Any, labels: Any = None, *, geobox: GeoBox, crs: Any = None
+    points: FeaturesLike, labels: LabelsLike = None, *, geobox: GeoBox, crs: CRSLike = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], pd.DataFrame | None]:
     """Read prompts that consist of one or several points.
 
@@ -64,15 +66,16 @@ def read_points(
     """
     if not is_features(points):
         xy = _array("points", points)
+        shape = xy.shape
         xy = xy[:, None] if xy.ndim == 2 else xy
         if xy.ndim != 3 or xy.shape[2] != 2:
-            raise OptionError(f"points have shape {np.shape(points)}; give (P, 2), or (P, N, 2) for N points a prompt.")
-        given = np.ones(xy.shape[:2], dtype=np.int64) if labels is None else _labels(labels, xy.shape[:2])
-        used = given != -1
+            raise OptionError(f"points have shape {shape}; give (P, 2), or (P, N, 2) for N points a prompt.")
+        signs = np.ones(xy.shape[:2], dtype=np.int64) if labels is None else _labels(labels, xy.shape[:2])
+        used = signs != -1
         if not np.isfinite(xy[used]).all():
             raise OptionError(f"points of prompt {_first(~np.isfinite(xy).all(axis=2) & used)} are not finite numbers.")
         placed = np.where(used[..., None], inward_to(geobox, crs)(xy), np.nan)
-        return placed, given, None
+        return placed, signs, None
     frame, crs = _features(points, geobox, crs)
     inward = inward_to(geobox, crs)
     geometries = _of_type(frame, {"Point", "MultiPoint"}, "points")
@@ -93,7 +96,7 @@ def read_points(
     return placed, padded, _table(frame, {LABEL}).iloc[first]
 
 
-def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[np.float64], pd.DataFrame | None]:
+def read_boxes(boxes: FeaturesLike, *, geobox: GeoBox, crs: CRSLike = None) -> tuple[NDArray[np.float64], pd.DataFrame | None]:
     """Read boxes.
 
     A box is a rectangle in its own CRS, so its edges are curves on a raster in another CRS (the parallels of a box in longitude
@@ -138,7 +141,7 @@ def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[
     return bounds_in_pixels(geometries, geobox, crs), _table(frame)
 
 
-def _eastward(sides: NDArray[np.float64], geobox: GeoBox, crs: Any) -> NDArray[np.float64]:
+def _eastward(sides: NDArray[np.float64], geobox: GeoBox, crs: CRSLike) -> NDArray[np.float64]:
     """Add one turn to the eastern side of boxes that cross the antimeridian, so that it is greater than the western side."""
     if isinstance(crs, str) and crs == PIXELS:
         return sides
@@ -151,7 +154,9 @@ def _eastward(sides: NDArray[np.float64], geobox: GeoBox, crs: Any) -> NDArray[n
     return result
 
 
-def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[np.object_], pd.DataFrame | None]:
+def read_polygons(
+    polygons: FeaturesLike, *, geobox: GeoBox, crs: CRSLike = None
+) -> tuple[NDArray[np.object_], pd.DataFrame | None]:
     """Read polygons.
 
     Parameters
@@ -190,12 +195,12 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
     return np.asarray(shapely.make_valid(placed, method="structure"), dtype=np.object_), table
 
 
-def is_features(given: Any) -> bool:
+def is_features(given: object) -> bool:
     """Return whether prompts are a path, a GeoDataFrame or a GeoSeries, rather than an array or bare geometries."""
     return isinstance(given, str | os.PathLike | gpd.GeoDataFrame | gpd.GeoSeries)
 
 
-def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, Any]:
+def _features(given: FeaturesLike, geobox: GeoBox, crs: CRSLike) -> tuple[gpd.GeoDataFrame, CRSLike]:
     """Read features, and return them with their CRS; None means that of the raster."""
     frame = read_vectors(given)
     refuse_mirrored(frame, geobox, "the prompts")
@@ -248,7 +253,7 @@ def _table(frame: gpd.GeoDataFrame, without: set[str] | None = None) -> pd.DataF
     return pd.DataFrame(frame.drop(columns=list(dropped)))
 
 
-def _array(name: str, value: Any) -> NDArray[np.float64]:
+def _array(name: str, value: object) -> NDArray[np.float64]:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -256,7 +261,7 @@ def _array(name: str, value: Any) -> NDArray[np.float64]:
     return array
 
 
-def _labels(labels: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def _labels(labels: LabelsLike, shape: tuple[int, ...]) -> NDArray[np.int64]:
     given = _array("labels", labels)
     if given.size != shape[0] * shape[1] or given.shape[:1] != shape[:1]:
         raise OptionError(f"labels have shape {given.shape} and points {shape}; give a label for each point.")

@@ -23,7 +23,12 @@ from samgeo.geo.coordinates.antimeridian import middle_of, period_of, rejoined, 
 from samgeo.geo.coordinates.pixel_coordinates import same_crs, transformer
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+    import pyproj
+    import shapely
     from shapely.geometry.base import BaseGeometry
+
+    from samgeo.types import CRSLike, GeometriesLike
 
 __all__ = ["TOLERANCE_M", "Reprojected", "default_tolerance", "reproject", "reproject_frame"]
 
@@ -70,7 +75,7 @@ def default_tolerance(crs: pyproj.CRS) -> float:
 
 
 def reproject(
-    geometries: Any, source: pyproj.CRS, target: pyproj.CRS, *, tolerance: float | None = None, dense: bool = True
+    geometries: GeometriesLike, source: pyproj.CRS, target: pyproj.CRS, *, tolerance: float | None = None, dense: bool = True
 ) -> Reprojected:
     """Reproject geometries to another CRS.
 
@@ -112,7 +117,7 @@ def reproject(
 
 
 def reproject_frame(
-    frame: gpd.GeoDataFrame, crs: Any, *, name: str = "the layer", near: gpd.GeoDataFrame | None = None
+    frame: gpd.GeoDataFrame, crs: CRSLike, *, name: str = "the layer", near: gpd.GeoDataFrame | None = None
 ) -> gpd.GeoDataFrame:
     """Reproject features to another CRS with their edges, correct to one millimetre on the ground.
 
@@ -227,7 +232,7 @@ class _Way:
         if kind in {"LineString", "LinearRing"}:
             line = self.line(shapely.get_coordinates(geometry))
             return None if line is None else shapely.LineString(line)
-        if kind == "Polygon":
+        if isinstance(geometry, shapely.Polygon):
             return geometry if geometry.is_empty else self._polygon(geometry)
         if kind in {"Point", "MultiPoint"}:
             placed = self.transform(shapely.get_coordinates(geometry))
@@ -239,7 +244,7 @@ class _Way:
             return shapely.MultiPolygon(list(shapely.get_parts(np.array(parts, dtype=object))))
         return shapely.MultiLineString(parts) if kind == "MultiLineString" else shapely.GeometryCollection(parts)
 
-    def _polygon(self, polygon: Any) -> BaseGeometry | None:
+    def _polygon(self, polygon: shapely.Polygon) -> BaseGeometry | None:
         rings = [self.line(shapely.get_coordinates(ring)) for ring in (polygon.exterior, *polygon.interiors)]
         if any(ring is None for ring in rings):
             return None

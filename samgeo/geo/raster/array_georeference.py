@@ -27,6 +27,9 @@ from samgeo.geo.raster.sources.file_source import FileSource
 
 if TYPE_CHECKING:
     import xarray as xr
+    from affine import Affine
+    from odc.geo import CRS
+    from odc.geo.geobox import GeoBox
 
 __all__ = ["odc_warnings_off", "place_of"]
 
@@ -121,7 +124,7 @@ def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], An
     return geobox, dims, crs
 
 
-def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
+def _check_crs_kept(array: xr.DataArray, crs: CRS | None, name: str) -> None:
     """Refuse an array with a CRS in a form that would be lost."""
     chosen = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
     known = {
@@ -142,7 +145,7 @@ def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
         raise RasterError(f"rioxarray knows a CRS of {name} that the array itself does not have; {remedy}.")
 
 
-def _own_crs(coordinate: xr.DataArray) -> Any:
+def _own_crs(coordinate: xr.DataArray) -> CRS | None:
     try:
         return CRS(coordinate.attrs.get("crs_wkt") or coordinate.attrs.get("spatial_ref") or "")
     except (CRSError, ValueError):
@@ -168,7 +171,7 @@ def _places(line: xr.DataArray) -> bool:
     return not (values.dtype.kind in "ui" and np.array_equal(values, np.arange(len(values))))
 
 
-def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: Any, crs: Any, name: str) -> Affine:
+def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: GeoBox | None, crs: CRS | None, name: str) -> Affine:
     """Return the affine that gives the coordinates of every pixel.
 
     If the array was cut out of a larger raster, whose affine is in the attribute, it is that affine moved by whole pixels.
@@ -219,7 +222,7 @@ def _misfit(affine: Affine, columns: Floats, rows: Floats, x: Floats, y: Floats)
     return float(max(np.abs(own_columns - columns).max(), np.abs(own_rows - rows).max()))
 
 
-def _refuse_without_affine(array: xr.DataArray, dims: tuple[str, str], crs: Any, name: str) -> NoReturn:
+def _refuse_without_affine(array: xr.DataArray, dims: tuple[str, str], crs: CRS | None, name: str) -> NoReturn:
     for dim, what in zip(dims, ("row", "column"), strict=True):
         if array.sizes[dim] < 2:
             _refuse_single(name, what)
@@ -237,7 +240,7 @@ def _refuse_single(name: str, what: str) -> NoReturn:
     )
 
 
-def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: Any, name: str) -> Affine:
+def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: CRS | None, name: str) -> Affine:
     """Return an affine that gives the coordinates of a dimension; refuse coordinates that are not the centres of pixels."""
     what = f"the coordinates {line.name} of {name}"
     if line.dtype.kind not in "iuf" or not np.isfinite(line.to_numpy()).all():
@@ -299,7 +302,7 @@ def _check_uncut(array: xr.DataArray, shape: tuple[int, int], name: str) -> None
     )
 
 
-def _check_units(line: xr.DataArray, crs: Any, what: str) -> None:
+def _check_units(line: xr.DataArray, crs: CRS | None, what: str) -> None:
     unit = str(line.attrs.get("units", "")).strip().lower()
     if crs is None or not crs.projected or not (unit in _ANGLES or unit in _METRES):
         return
@@ -311,5 +314,5 @@ def _check_units(line: xr.DataArray, crs: Any, what: str) -> None:
         )
 
 
-def _short(crs: Any) -> str:
+def _short(crs: CRS) -> str:
     return "without EPSG code" if crs.epsg is None else f"EPSG:{crs.epsg}"

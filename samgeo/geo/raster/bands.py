@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from samgeo.errors import RasterError
+
+if TYPE_CHECKING:
+    from samgeo.types import BandsLike
 
 __all__ = ["ALPHA", "Band", "choose_bands", "find_band"]
 
@@ -46,7 +49,7 @@ class Band:
         return self.color == ALPHA if self.transparency is None else self.transparency
 
 
-def choose_bands(bands: Sequence[Band], wanted: Any, name: str) -> tuple[int, int, int]:
+def choose_bands(bands: Sequence[Band], wanted: BandsLike, name: str) -> tuple[int, int, int]:
     """Choose the bands for red, green and blue.
 
     Parameters
@@ -95,7 +98,7 @@ def _default_bands(bands: Sequence[Band], name: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def find_band(bands: Sequence[Band], wanted: Any, name: str) -> int:
+def find_band(bands: Sequence[Band], wanted: int | str, name: str) -> int:
     """Return the number, from 1, of a band that is given by its number, its description or its colour interpretation.
 
     Raises

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
 
 from samgeo.errors import RasterError
+
+if TYPE_CHECKING:
+    import rasterio
+    from rasterio.crs import CRS
 
 __all__ = ["geobox_of"]
 
@@ -21,7 +25,7 @@ SPLINE_POINTS = 11
 IN_PIXELS = "or, if the result may be in pixels, give the pixels as an array: rasterio.open(path).read().transpose(1, 2, 0)"
 
 
-def geobox_of(dataset: Any, name: str, path: str) -> GeoBox:
+def geobox_of(dataset: rasterio.DatasetReader, name: str, path: str) -> GeoBox:
     """Return the grid (shape, affine and CRS) of a raster file.
 
     The affine is the identity, and the CRS None, if the file has no georeference at all.
@@ -55,7 +59,7 @@ def geobox_of(dataset: Any, name: str, path: str) -> GeoBox:
         raise RasterError(f"{name} has a CRS that is not understood ({error}); assign one (gdal_edit -a_srs).") from None
 
 
-def _check_no_place(dataset: Any, name: str, path: str) -> None:
+def _check_no_place(dataset: rasterio.DatasetReader, name: str, path: str) -> None:
     points, crs = dataset.gcps
     arrays = dataset.tags(ns="GEOLOCATION")
     if points:
@@ -90,6 +94,6 @@ def _quoted(name: str, path: str) -> str:
     return shlex.quote(f"/vsicurl/{name}" if path.startswith(("http://", "https://")) else name)
 
 
-def _short(crs: Any) -> str:
+def _short(crs: CRS) -> str:
     code = crs.to_epsg()
     return "without EPSG code" if code is None else f"EPSG:{code}"

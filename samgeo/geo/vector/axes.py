@@ -18,6 +18,7 @@ from samgeo.errors import OptionError, VectorError
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
 __all__ = ["Y_UP", "check_y_up", "describe_axes", "is_y_up", "mirrored", "refuse_mirrored"]
@@ -64,8 +65,9 @@ def is_y_up(provenance: Mapping[str, Any] | None) -> bool:
 def mirrored(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Return features with y negated."""
 
-    def turn(coordinates: Any) -> Any:
-        return coordinates * np.array([1.0, -1.0, 1.0][: coordinates.shape[1]])
+    def turn(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+        signs: NDArray[np.float64] = np.array([1.0, -1.0, 1.0][: coordinates.shape[1]])
+        return coordinates * signs
 
     geometries = frame.geometry.to_numpy()
     has_z = bool(shapely.has_z(geometries).any())

@@ -22,6 +22,7 @@ from samgeo.errors import SamgeoWarning, VectorError, warn
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 __all__ = ["GIVEN", "RenamedColumnsWarning", "attributes_to_arrow", "fitted", "keep_given"]
 
@@ -177,7 +178,7 @@ def _check_names(names: list[str], geometry: str, written_as: str) -> None:
         )
 
 
-def _fitted_column(column: Any, name: str, written_as: str) -> Any:
+def _fitted_column(column: pd.Series, name: str, written_as: str) -> pd.Series:
     if isinstance(column.dtype, gpd.array.GeometryDtype):
         return _checked_text(gpd.GeoSeries(column).to_wkt().astype(object).where(column.notna(), None), name)
     if isinstance(column.dtype, pd.CategoricalDtype) and written_as != "GeoParquet":
@@ -214,7 +215,7 @@ def _as_booleans(column: pd.Series) -> pd.Series:
     return column.map({"True": True, "False": False}).astype("boolean")
 
 
-def _refuse_infinite(values: Any, name: str) -> None:
+def _refuse_infinite(values: NDArray[Any], name: str) -> None:
     if np.isinf(values).any():
         raise VectorError(f"the column {name} has infinite numbers, which have no form in GeoJSON; write .parquet.")
 
@@ -271,7 +272,7 @@ def _fitted_nested(column: pd.Series, name: str, written_as: str) -> pd.Series:
     return _checked_text(column.__class__(as_text, dtype=object), name)
 
 
-def _plain_nested(value: Any) -> Any:
+def _plain_nested(value: object) -> object:
     """Return a nested value that consists of lists and mappings only; sets are sorted by their text."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
@@ -303,7 +304,7 @@ def _fitted_other(column: pd.Series, name: str, written_as: str) -> pd.Series:
 def _as_text(column: pd.Series) -> pd.Series:
     """Return each value as text; dates and time spans as in ISO 8601."""
 
-    def text(value: Any) -> str:
+    def text(value: object) -> str:
         return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
 
     missing = column.isna().to_numpy(dtype=bool)

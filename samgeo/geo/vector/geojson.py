@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
+    from samgeo.types import CRSLike
+
 POLYGON, MULTIPOLYGON = 3, 6
 
 __all__ = ["SCHEMA_MEMBER", "crs_name", "read_head", "write_geojson", "write_geojson_parts"]
@@ -32,7 +34,7 @@ CHUNK = 10_000
 HEAD_SIZE = 65_536
 
 
-def crs_name(crs: Any) -> str | None:
+def crs_name(crs: CRSLike) -> str | None:
     """Return the name of a CRS in GeoJSON of 2008, which GDAL reads.
 
     Parameters
@@ -174,14 +176,14 @@ def _records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     return (dict(zip(names, row, strict=True)) for row in (zip(*values, strict=True) if values else ((),) * len(table)))
 
 
-def _dumps(value: Any) -> str:
+def _dumps(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise VectorError(f"a value has no form in GeoJSON ({error}); drop its column, or write .parquet.") from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if hasattr(value, "isoformat"):

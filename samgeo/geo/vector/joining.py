@@ -37,6 +37,8 @@ from samgeo.geo.vector.writing import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
+    import pyproj
 
     from samgeo.storage.locations import RemotePlace
 
@@ -211,7 +213,7 @@ def _existing(part: Path) -> Path:
     return part
 
 
-def _has_gaps(file: Any, name: str) -> bool:
+def _has_gaps(file: pq.FileMetaData, name: str) -> bool:
     """Return whether a Parquet file may have a missing geometry."""
     if not file.num_rows:
         return False
@@ -220,7 +222,7 @@ def _has_gaps(file: Any, name: str) -> bool:
     return any(one is None or not one.has_null_count or one.null_count for one in found)
 
 
-def _crs(crs: dict[str, Any] | None) -> Any:
+def _crs(crs: dict[str, Any] | None) -> pyproj.CRS | None:
     return None if crs is None else pyproj.CRS.from_json_dict(crs)
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, overload
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.vector.formats import SUFFIXES, file_errors
@@ -17,12 +17,15 @@ from samgeo.storage.integrity import sync_file
 from samgeo.storage.locations import Place, RemotePlace, as_place, fetched, is_there
 from samgeo.storage.staging import link_target, staging_folder
 
+if TYPE_CHECKING:
+    from samgeo.types import CRSLike
+
 __all__ = ["check_asked", "check_output", "layer_name", "placed"]
 
 
 @overload
 def check_output(
-    path: Path, overwrite: bool = False, *, crs: Any = None, layer: str | None = None, inputs: Iterable[object] = ()
+    path: Path, overwrite: bool = False, *, crs: CRSLike = None, layer: str | None = None, inputs: Iterable[object] = ()
 ) -> Path: ...
 
 
@@ -31,7 +34,7 @@ def check_output(
     path: str | os.PathLike[str] | RemotePlace,
     overwrite: bool = False,
     *,
-    crs: Any = None,
+    crs: CRSLike = None,
     layer: str | None = None,
     inputs: Iterable[object] = (),
 ) -> Place: ...
@@ -41,7 +44,7 @@ def check_output(
     path: str | os.PathLike[str] | RemotePlace,
     overwrite: bool = False,
     *,
-    crs: Any = None,
+    crs: CRSLike = None,
     layer: str | None = None,
     inputs: Iterable[object] = (),
 ) -> Place:

@@ -150,7 +150,7 @@ def _layer_of(path: Path, layer: str | None) -> str | int:
     return next((name for name in names if name.lower() == path.stem.lower()), 0)
 
 
-def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
+def _read(name: str, layer: str | None, on_invalid: str = "raise") -> gpd.GeoDataFrame:
     path = Path(name)
     is_local = "://" not in name and not name.startswith("/vsi")
     if is_local:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,10 @@ from samgeo.map.state.reducer import Annotation
 from samgeo.segmentation.masks.rle import HEAD, to_rings, write_json
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
+    from shapely.geometry.base import BaseGeometry
 
     from samgeo.geo.raster.raster import Raster
 
@@ -53,7 +56,7 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
         ``geometry``, in the raster's CRS.
     """
 
-    def scores(name: str) -> Any:
+    def scores(name: str) -> NDArray[np.float64]:
         return np.array([np.nan if getattr(one, name) is None else getattr(one, name) for one in objects], dtype=np.float64)
 
     columns = {
@@ -127,7 +130,7 @@ def _object(row: Mapping[Any, Any], number: int, geometry: shapely.Geometry, are
     )
 
 
-def check_polygons(geometries: Any, what: str) -> None:
+def check_polygons(geometries: Iterable[BaseGeometry | None], what: str) -> None:
     """Check that geometries can be geometries of objects.
 
     Raises
@@ -193,7 +196,7 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
     }
 
 
-def is_complete(value: Any) -> bool:
+def is_complete(value: bool | float | None) -> bool:
     """Whether a value of a column ``complete`` is true. A missing value counts as true: no cut is known."""
     return bool(pd.isna(value)) or bool(value)
 
@@ -203,10 +206,10 @@ def _single(geometry: shapely.Geometry) -> shapely.Geometry:
     return geometry.geoms[0] if isinstance(geometry, shapely.MultiPolygon) and len(geometry.geoms) == 1 else geometry
 
 
-def _number(value: Any) -> float | None:
+def _number(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
-def _score(value: Any) -> float | None:
+def _score(value: object) -> float | None:
     """Return a score; None if another program replaced it by a value that is not a number."""
     return _number(value) if isinstance(value, int | float) else None

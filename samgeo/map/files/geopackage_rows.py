@@ -11,7 +11,7 @@ import json
 import sqlite3
 import struct
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -300,7 +300,7 @@ def decode(blob: Value) -> shapely.Geometry | None:
     return found
 
 
-def _bound(number: int) -> Any:
+def _bound(number: int) -> Callable[[Value], float | None]:
     def bound(blob: Value) -> float | None:
         geometry = decode(blob)
         return None if geometry is None or shapely.is_empty(geometry) else float(shapely.bounds(geometry)[number])

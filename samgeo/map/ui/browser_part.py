@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from anywidget import AnyWidget
 
 __all__ = ["KEYS", "library", "make_front"]
 
@@ -142,7 +147,7 @@ STYLE = """
 """
 
 
-def library(name: str, *, extra: str = "map") -> Any:
+def library(name: str, *, extra: str = "map") -> ModuleType:
     """Import a library of an extra.
 
     Raises
@@ -162,7 +167,7 @@ def make_front(
     on_row: Callable[[int], None],
     on_screen: Callable[[float], None],
     on_left: Callable[[], None],
-) -> Any:
+) -> AnyWidget:
     """Make the invisible widget that listens to events in the surrounding element of class ``samgeo-map``.
 
     Parameters
@@ -178,9 +183,9 @@ def make_front(
     """
     traitlets, anywidget = library("traitlets"), library("anywidget")
     keys = traitlets.List(list(KEYS)).tag(sync=True)
-    front = type("Front", (anywidget.AnyWidget,), {"_esm": SCRIPT, "_css": STYLE, "listens_to": keys})()
+    front: AnyWidget = type("Front", (anywidget.AnyWidget,), {"_esm": SCRIPT, "_css": STYLE, "listens_to": keys})()
 
-    def receive(_: Any, content: dict[str, Any], __: Any) -> None:
+    def receive(_: object, content: dict[str, Any], __: object) -> None:
         if content.get("kind") == "key" and content.get("key") in KEYS:
             on_key(KEYS[content["key"]])
         elif content.get("kind") == "row" and isinstance(content.get("id"), int):

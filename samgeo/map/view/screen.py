@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from samgeo.errors import OptionError
 from samgeo.map.ui.browser_part import library
 from samgeo.map.view.map_coordinates import RADIUS_M, MapPlacement
 from samgeo.map.view.viewport import MAX_SIDE, View
+
+if TYPE_CHECKING:
+    import ipyleaflet
 
 __all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "whole"]
 
@@ -41,7 +44,7 @@ def check_basemap(basemap: object) -> None:
         )
 
 
-def make_leaflet(place: MapPlacement, basemap: Any, height: int) -> Any:
+def make_leaflet(place: MapPlacement, basemap: ipyleaflet.Layer | Mapping[str, Any] | None, height: int) -> ipyleaflet.Map:
     """Create an ipyleaflet map at the position of a raster.
 
     Parameters
@@ -91,7 +94,7 @@ def fit(place: MapPlacement, width: float, height: float) -> tuple[tuple[float, 
     return (lat, lng), math.floor(zoom / ZOOM_STEP) * ZOOM_STEP
 
 
-def in_view(leaflet: Any) -> View | None:
+def in_view(leaflet: ipyleaflet.Map) -> View | None:
     """Return the view of a map; None before the browser has reported it."""
     if not leaflet.pixel_bounds or not leaflet.bounds:
         return None

@@ -12,6 +12,8 @@ from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.map.ui.browser_part import library
 
 if TYPE_CHECKING:
+    import ipyleaflet
+
     from samgeo.geo.raster.raster import Raster
     from samgeo.map.view.map_coordinates import MapPlacement
 
@@ -50,7 +52,7 @@ def check_tiles(tiles: str, raster: Raster, place: MapPlacement) -> None:
         raise OptionError(f"{SERVER} cannot show {raster.name}: {why}; {INSTEAD}")
 
 
-def tile_layer(raster: Raster) -> Any:
+def tile_layer(raster: Raster) -> ipyleaflet.TileLayer:
     """Start the tile server if it does not run yet, and return an ipyleaflet layer with its tiles of a raster.
 
     Parameters

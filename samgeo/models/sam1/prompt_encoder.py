@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from samgeo.errors import OptionError
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.encoder import ChannelNorm
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["EncodedPrompts", "PromptEncoder"]
 
@@ -42,7 +45,16 @@ class EncodedPrompts:
     masks: Tensor | None
 
     @classmethod
-    def of(cls, points: Any, labels: Any, boxes: Any, masks: Any, *, low: int, device: torch.device) -> EncodedPrompts:
+    def of(
+        cls,
+        points: Tensor | ArrayLike | None,
+        labels: Tensor | ArrayLike | None,
+        boxes: Tensor | ArrayLike | None,
+        masks: Tensor | ArrayLike | None,
+        *,
+        low: int,
+        device: torch.device,
+    ) -> EncodedPrompts:
         """Check that prompts fit each other and that masks have a side of ``low`` pixels, and move them to the device."""
         if (points is None) != (labels is None):
             raise OptionError("points and labels go together: give 1 (foreground), 0 (background) or -1 (padding) a point.")
@@ -157,7 +169,7 @@ class PromptEncoder(nn.Module):
         return weight
 
 
-def _numbers(name: str, value: Any, tail: tuple[int | None, ...]) -> NDArray[np.float32]:
+def _numbers(name: str, value: Tensor | ArrayLike, tail: tuple[int | None, ...]) -> NDArray[np.float32]:
     array: NDArray[np.float32] = np.array(value.cpu() if isinstance(value, Tensor) else value, np.float32)
     fits = array.ndim == 1 + len(tail) and all(n in (None, m) for n, m in zip(tail, array.shape[1:], strict=True))
     if not fits:

@@ -98,7 +98,7 @@ class Cluster:
         if self._address is not None:
             self._client.close()
 
-    def _take(self, work: Work, under_way: deque[_Submitted]) -> Any:
+    def _take(self, work: Work, under_way: deque[_Submitted]) -> object:
         """Return the result of the first submitted task, and remove the task from the queue."""
         from distributed import KilledWorker
 
@@ -125,7 +125,7 @@ class Cluster:
             "workers, and go on with the same command."
         ) from None
 
-    def _submit(self, work: Work, task: Any) -> _Submitted:
+    def _submit(self, work: Work, task: object) -> _Submitted:
         if self._client.status == "closed":
             self._send(work)
         future = self._client.submit(work.function, *self._values, task, pure=False)

@@ -16,7 +16,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import current_process, get_context, parent_process
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.errors import OptionError, WindowError
 from samgeo.models.allocator import keep_freed_memory
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from samgeo.segmentation.execution.tasks import Work
 
 __all__ = ["Local", "default_workers", "on_one_core", "refuse_unguarded"]
+
+R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ def default_workers() -> int:
     return max(2, min(int(CPU_COUNT), int(MEMORY_LIMIT) // WORKER_BYTES))
 
 
-def on_one_core(function: Callable[..., Any], *given: Any) -> Any:
+def on_one_core(function: Callable[..., R], *given: object) -> R:
     """Call a function while torch computes on one core in this thread.
 
     Computing one window per core in parallel is faster than computing each window on all cores. The last bits of a model's
@@ -132,7 +134,7 @@ class Local:
             self._work.done(task)
             yield result
 
-    def _submit(self, task: Any, deaths: int = 0) -> _Submitted:
+    def _submit(self, task: object, deaths: int = 0) -> _Submitted:
         if self._pool is None:
             self._pool = self._make_pool()
         try:
@@ -148,7 +150,7 @@ class Local:
         future.add_done_callback(partial(self._tell, task))
         return _Submitted(task, future, deaths)
 
-    def _tell(self, task: Any, future: Future[Any]) -> None:
+    def _tell(self, task: object, future: Future[Any]) -> None:
         if not future.cancelled() and future.exception() is None and not isinstance(future.result(), _Skipped):
             with self._telling:
                 self._work.done(task)
@@ -165,7 +167,7 @@ class Local:
         given = (dumps(self._call), self._started)
         return ProcessPoolExecutor(self._workers, context, initializer=_receive, initargs=given)
 
-    def _take(self, under_way: deque[_Submitted]) -> Any:
+    def _take(self, under_way: deque[_Submitted]) -> object:
         """Return the result of the first task, and remove the task from the queue."""
         while True:
             try:
@@ -199,7 +201,7 @@ class Local:
             if one.deaths + 1 < DEATHS:
                 under_way[place] = self._submit(one.task, one.deaths + 1)
 
-    def _compute_alone(self, task: Any) -> _Submitted:
+    def _compute_alone(self, task: object) -> _Submitted:
         one = self._submit(task)
         error = one.future.exception()
         if not isinstance(error, BrokenExecutor):
@@ -227,7 +229,7 @@ class _Skipped:
     """Result of a task that was not started because the run was asked to stop."""
 
 
-def _unless(stop: Callable[[], bool] | None, function: Callable[..., Any], shared: tuple[Any, ...], task: Any) -> Any:
+def _unless(stop: Callable[[], bool] | None, function: Callable[..., Any], shared: tuple[Any, ...], task: object) -> object:
     return _Skipped() if stop is not None and stop() else function(*shared, task)
 
 
@@ -273,5 +275,5 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def _received(task: Any) -> Any:
+def _received(task: object) -> object:
     return _call(task)

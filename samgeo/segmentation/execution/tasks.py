@@ -121,7 +121,7 @@ class Work:
         """Whether no more tasks may be started."""
         return self.stop is not None and self.stop()
 
-    def replace(self, task: Any, reason: str) -> Any:
+    def replace(self, task: object, reason: str) -> object:
         """Return the substitute for the result of a task whose worker died each time."""
         if self.lost is None:
             raise WindowError(
@@ -130,7 +130,7 @@ class Work:
         return self.lost(task, reason)
 
 
-def check_scheduler(scheduler: Any) -> None:
+def check_scheduler(scheduler: object) -> None:
     """Check that a scheduler is valid and that this process may use it.
 
     Raises
@@ -148,6 +148,6 @@ def check_scheduler(scheduler: Any) -> None:
     refuse_unguarded(scheduler)
 
 
-def _cluster(scheduler: Any) -> Cluster:
+def _cluster(scheduler: str | Client) -> Cluster:
     check_scheduler(scheduler)
     return Cluster(scheduler)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -23,6 +23,9 @@ from samgeo.errors import OptionError, VectorError
 from samgeo.geo.grid import Rect
 from samgeo.geo.vector.outputs import check_output, placed
 from samgeo.segmentation.masks.mask import Mask, union
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = ["HEAD", "Rle", "to_rings", "without_holes", "write_json"]
 
@@ -133,7 +136,7 @@ class Rle:
         return cls(counts[:-1] if len(counts) > 1 and counts[-1] == 0 else counts, (height, width))
 
     @classmethod
-    def from_coco(cls, segmentation: Any) -> Rle:
+    def from_coco(cls, segmentation: Mapping[str, Any]) -> Rle:
         """Read a segmentation of COCO: ``{"size": [height, width], "counts": ...}``, with counts as a list or compressed.
 
         Raises
@@ -322,7 +325,7 @@ def without_holes(geometry: shapely.Geometry) -> Iterator[shapely.Polygon]:
             parts += [one for one in shapely.get_parts(shapely.intersection(part, half)) if isinstance(one, shapely.Polygon)]
 
 
-def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False, inputs: Iterable[object] = ()) -> None:
+def write_json(value: Json, path: str | os.PathLike[str], *, overwrite: bool = False, inputs: Iterable[object] = ()) -> None:
     """Write a JSON file completely or not at all.
 
     Parameters

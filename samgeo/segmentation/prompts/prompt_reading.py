@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from odc.geo.geobox import GeoBox
 
+    from samgeo.types import BoxesLike, CRSLike, FeaturesLike, LabelsLike, MasksLike, PointsLike
+
 __all__ = ["read_prompts"]
 
 
@@ -23,12 +25,12 @@ def read_prompts(
     geobox: GeoBox,
     lattice: Lattice,
     *,
-    points: Any = None,
-    labels: Any = None,
-    boxes: Any = None,
-    masks: Any = None,
-    polygons: Any = None,
-    crs: Any = None,
+    points: PointsLike = None,
+    labels: LabelsLike = None,
+    boxes: BoxesLike = None,
+    masks: MasksLike = None,
+    polygons: FeaturesLike | None = None,
+    crs: CRSLike = None,
 ) -> tuple[Prompts, pd.DataFrame | None]:
     """Read prompts of every kind, and convert them to raster pixels.
 
@@ -99,5 +101,5 @@ def _check_earlier(earlier: Sequence[SoftMask | None], lattice: Lattice) -> None
             raise OptionError(f"a mask is of window {one.window}, which this predictor has not; give its own answers.")
 
 
-def _are_earlier(masks: Any) -> bool:
+def _are_earlier(masks: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
     return isinstance(masks, list | tuple) and any(isinstance(one, SoftMask) for one in masks)

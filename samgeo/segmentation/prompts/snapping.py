@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -18,10 +18,12 @@ from samgeo.segmentation.tables import area_name, areas
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+    from samgeo.types import CRSLike, FeaturesLike
+
 __all__ = ["as_given", "keep_or_snap"]
 
 
-def as_given(polygons: Any, crs: Any, geobox: GeoBox) -> NDArray[np.object_]:
+def as_given(polygons: FeaturesLike, crs: CRSLike, geobox: GeoBox) -> NDArray[np.object_]:
     """Return the polygons given to `Predictor.snap` in the raster's CRS, with coordinates in full precision."""
     if is_features(polygons):
         series = read_vectors(polygons).geometry

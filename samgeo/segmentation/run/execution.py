@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import geopandas as gpd
 import pandas as pd
@@ -36,6 +36,10 @@ from samgeo.segmentation.run.window_stream import WindowStream
 from samgeo.segmentation.windows.failures import Failure, tell_failure
 from samgeo.segmentation.windows.worker import found_in
 from samgeo.storage.locations import Place, RemotePlace
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    from tqdm import tqdm
 
 __all__ = ["Summary", "run", "segment_in_memory"]
 
@@ -331,7 +335,7 @@ class _Rows:
         if at < columns:
             yield at, columns, None
 
-    def _read(self, span: Span) -> Any:
+    def _read(self, span: Span) -> Mapping[int, Sequence[Piece]]:
         try:
             return self._folder.read_part(span).pieces
         except DamagedError as error:
@@ -461,6 +465,6 @@ def _told(failure: Failure, job: Job) -> list[int]:
     return [row, failure.window[1], *([scale] if scale > 1 else [])]
 
 
-def _bar(job: Job, initial: int) -> Any:
+def _bar(job: Job, initial: int) -> tqdm[NoReturn]:
     name = Path(job.raster.name).name
     return tqdm(total=len(job.levels), initial=initial, unit="window", desc=name, disable=not job.execution.progress)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.windows.failures import Failure
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = ["DamagedError", "Frontier", "Part"]
 
@@ -246,7 +249,7 @@ def _text(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
-def _json(arrays: Arrays, name: str) -> Any:
+def _json(arrays: Arrays, name: str) -> Json:
     return json.loads(arrays[name].tobytes()) if name in arrays else []
 
 

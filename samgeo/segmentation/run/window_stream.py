@@ -60,10 +60,8 @@ class WindowStream:
         self._windows: deque[list[Piece] | Failure] = deque()
         self._answers: deque[list[Piece | None] | Failure] = deque()
         options: dict[str, Any] = {"scheduler": job.execution.scheduler, "workers": job.execution.workers, "stop": stop}
-        describing: dict[str, Any] = {"lost": _lost, "describe": partial(describe_task, job.plan.levels)}
-        self._results: Generator[Any] = run_ordered(
-            _compute, job.shared, self._tasks(), done=self._tell, **describing, **options
-        )
+        callbacks: dict[str, Any] = {"done": self._tell, "lost": _lost, "describe": partial(describe_task, job.plan.levels)}
+        self._results: Generator[Any] = run_ordered(_compute, job.shared, self._tasks(), **callbacks, **options)
 
     def close(self) -> None:
         """Start no more tasks."""
@@ -126,7 +124,7 @@ class WindowStream:
                 self._sent.append(task)
             yield task
 
-    def _tell(self, task: Any) -> None:
+    def _tell(self, task: Group | ContinuationRequest) -> None:
         for _ in () if isinstance(task, ContinuationRequest) else task:
             self._done()
 
@@ -150,7 +148,7 @@ def describe_task(levels: Levels, task: Group | ContinuationRequest) -> str:
     return f"the window{coarse} at row {row}, column {first[1]}{more}"
 
 
-def _lost(task: Any, reason: str) -> Any:
+def _lost(task: Group | ContinuationRequest, reason: str) -> list[list[Piece] | Failure] | Failure:
     return (
         Failure(task.window, reason) if isinstance(task, ContinuationRequest) else [Failure(window, reason) for window in task]
     )

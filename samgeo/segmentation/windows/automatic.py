@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from samgeo.models.protocols import Segmenter
     from samgeo.models.registry import Gates
+    from samgeo.types import Embedding
 
 __all__ = ["Found", "automatic_masks", "embed_window", "embed_windows", "turn"]
 
@@ -62,7 +63,7 @@ class Found:
     prompt: int
 
 
-def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, int]) -> Any:
+def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, int]) -> Embedding:
     """Encode one window of a raster.
 
     Parameters
@@ -84,7 +85,7 @@ def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, in
 
 def embed_windows(
     model: Segmenter, windows: Mapping[int, tuple[NDArray[np.uint8], tuple[int, int]]], places: int
-) -> dict[int, Any]:
+) -> dict[int, Embedding]:
     """Encode several windows in one batch.
 
     The batch always has ``places`` images, which are blank where there is no window. The rounding of a model depends on the
@@ -116,7 +117,7 @@ def embed_windows(
 
 def automatic_masks(
     model: Segmenter,
-    embedding: Any,
+    embedding: Embedding,
     points: NDArray[np.float64],
     *,
     gates: Gates,
@@ -193,7 +194,7 @@ def _batches(points: NDArray[np.float64], at_once: int) -> Iterator[tuple[int, N
 
 def _decode(
     model: Segmenter,
-    embedding: Any,
+    embedding: Embedding,
     *,
     start: int,
     points: NDArray[np.float32],
@@ -223,7 +224,7 @@ def _decode(
 
 
 def _above(
-    model: Segmenter, embedding: Any, points: NDArray[np.float32], labels: NDArray[np.int64], min_iou: float
+    model: Segmenter, embedding: Embedding, points: NDArray[np.float32], labels: NDArray[np.int64], min_iou: float
 ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64]]:
     """Return prompt, logits and predicted IoU of every mask that exceeds the threshold, ordered by prompt, then token."""
     if isinstance(model, Gating):

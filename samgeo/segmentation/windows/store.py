@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from samgeo.storage.atomic import check_name
 
 if TYPE_CHECKING:
     import filelock
+    import zarr
 
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
@@ -257,16 +258,16 @@ class EmbeddingStore:
             group = self._group()
             there = {index: arrays for index, (_, arrays) in windows.items() if arrays is not None}
             for name in self._names() if there else ():
-                array = group[name]
+                stored = group[name]
                 if len(there) == 1:
                     ((index, arrays),) = there.items()
-                    array[index] = arrays[name]
+                    stored[index] = arrays[name]
                     continue
                 whole = len(there) == shape[0] * shape[1]
-                block = np.empty((*shape, *array.shape[2:]), array.dtype) if whole else np.asarray(array[rows, columns])
+                block = np.empty((*shape, *stored.shape[2:]), stored.dtype) if whole else np.asarray(stored[rows, columns])
                 for (row, column), arrays in there.items():
                     block[row - origin[0], column - origin[1]] = arrays[name]
-                array[rows, columns] = block
+                stored[rows, columns] = block
             digests = np.asarray(group[DIGEST][rows, columns])
             for (row, column), (digest, arrays_or_none) in windows.items():
                 both = digest + _content_digest(arrays_or_none)
@@ -373,12 +374,14 @@ class EmbeddingStore:
                 "raster again with overwrite, or use another store."
             ) from None
 
-    def _group(self) -> Any:
+    def _group(self) -> Mapping[str, zarr.Array[Any]]:
+        """Return the arrays of the store by name."""
         import zarr
 
         # The metadata of the arrays are read, not their copy in the group, which is old if a process was killed before it
         # copied.
-        return zarr.open_group(self.path, mode="r+" if self.writable else "r", use_consolidated=False)
+        group = zarr.open_group(self.path, mode="r+" if self.writable else "r", use_consolidated=False)
+        return cast("Mapping[str, zarr.Array[Any]]", group)
 
     def _names(self) -> list[str]:
         """Return the names of the arrays of an embedding."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from samgeo.segmentation.windows.automatic import Found
     from samgeo.segmentation.windows.embedding import EmbeddingCache, WindowImage
     from samgeo.segmentation.windows.store import EmbeddingStore
+    from samgeo.types import Embedding
 
 __all__ = [
     "ModelReference",
@@ -191,7 +192,7 @@ class _Embedded:
     """A window and its embedding; ``asked`` is None if no point of the window is used."""
 
     asked: _Asked | None
-    embedding: Any = None
+    embedding: Embedding = None
 
 
 @timed("pieces")
@@ -224,7 +225,7 @@ def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
 
 
 @timed("pieces")
-def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list[Piece]:
+def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Embedding) -> list[Piece]:
     index, window = asked.index, asked.window
     scale, lattice, _ = plan.levels.locate(index[0])
     size_px = (window.size[0] * scale, window.size[1] * scale)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import shapely
@@ -44,7 +43,7 @@ class Sun:
         level = math.cos(math.radians(elevation_deg)) / math.hypot(x, y)
         return cls(x * level, y * level, math.sin(math.radians(elevation_deg)))
 
-    def on(self, slope_x: Any, slope_y: Any) -> NDArray[np.float32]:
+    def on(self, slope_x: NDArray[np.floating] | float, slope_y: NDArray[np.floating] | float) -> NDArray[np.float32]:
         """Return the light on a surface with this gradient of height, relative to level ground."""
         facing = self.z - slope_x * self.x - slope_y * self.y
         return np.asarray(np.maximum(facing, 0) / (self.z * np.sqrt(1 + slope_x**2 + slope_y**2)), dtype=np.float32)

@@ -22,7 +22,10 @@ from samgeo.geo.grid import Rect
 from samgeo.geo.raster.raster import Raster
 
 if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
     from samgeo.synthetic.scene import Scene
+    from samgeo.types import FeaturesLike, RasterLike
 
 __all__ = ["Picture", "components", "from_classes", "from_coco", "from_scene", "from_vectors", "load_picture", "save_picture"]
 
@@ -75,7 +78,9 @@ class Picture:
                 yield self.cut(top, left, side, side)
 
 
-def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 24, name: str | None = None) -> Picture:
+def from_vectors(
+    raster: RasterLike, layers: Mapping[str, FeaturesLike], *, min_area_px: int = 24, name: str | None = None
+) -> Picture:
     """Read a whole raster, and rasterise polygons into layers.
 
     Parameters
@@ -258,7 +263,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise RasterError(f"{path} cannot be read as an image ({error}).") from None
 
 
-def _has_area(shape: Any) -> bool:
+def _has_area(shape: BaseGeometry | None) -> bool:
     return shape is not None and not shape.is_empty and shape.area > 0
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +92,7 @@ def with_regions(name: str, image: NDArray[np.uint8]) -> Picture:
     return Picture(name, image, layers)
 
 
-def felzenszwalb() -> Any:
+def felzenszwalb() -> Callable[..., NDArray[np.int64]]:
     """Return the function ``skimage.segmentation.felzenszwalb``.
 
     Raises
@@ -105,4 +104,5 @@ def felzenszwalb() -> Any:
         from skimage.segmentation import felzenszwalb as function
     except ImportError:
         raise OptionError("regions need scikit-image, which is not installed; pip install 'samgeo[train]'.") from None
-    return function
+    found: Callable[..., NDArray[np.int64]] = function
+    return found

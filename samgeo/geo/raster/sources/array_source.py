@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,7 @@ def _load(part: xr.DataArray) -> NDArray[Any]:
     return np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "dask") else data)
 
 
-def _band_names(array: xr.DataArray, dim: Any) -> list[str]:
+def _band_names(array: xr.DataArray, dim: Hashable | None) -> list[str]:
     if dim is None:
         return [str(array.attrs.get("long_name", ""))]
     count = array.sizes[dim]
@@ -168,7 +168,7 @@ def _band_names(array: xr.DataArray, dim: Any) -> list[str]:
     return [str(value) for value in described] if not isinstance(described, str) and len(described) == count else [""] * count
 
 
-def _band_colors(array: xr.DataArray, dim: Any, names: Sequence[str]) -> list[str]:
+def _band_colors(array: xr.DataArray, dim: Hashable | None, names: Sequence[str]) -> list[str]:
     """Return the colour interpretation "alpha" for bands that are transparency, and an empty text for others."""
     colors = [ALPHA if name.strip().lower() == ALPHA else "" for name in names]
     path = array.encoding.get("source")

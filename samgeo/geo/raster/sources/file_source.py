@@ -32,6 +32,7 @@ from samgeo.geo.raster.versions import FileVersion, Stamp, find_others, local_st
 from samgeo.storage.atomic import check_name
 
 if TYPE_CHECKING:
+    import rasterio
     from odc.geo.geobox import GeoBox
 
 __all__ = ["FileSource"]
@@ -291,7 +292,7 @@ class FileSource:
             failed.add(self.path)
             raise
 
-    def _reopen(self, overview: int | None, *, fresh: bool) -> Any:
+    def _reopen(self, overview: int | None, *, fresh: bool) -> rasterio.DatasetReader:
         dataset = _open(self.path, self.name, overview, fresh=fresh)
         is_other = overview is None and dataset.shape != tuple(self.geobox.shape)
         if is_other or dataset.dtypes != tuple(band.dtype for band in self.bands):
@@ -348,7 +349,7 @@ def _locate(given: str) -> tuple[str, Stamp]:
     return (str(Path(given).absolute()), stamp) if stamp else (given, ())
 
 
-def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = False) -> Any:
+def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = False) -> rasterio.DatasetReader:
     """Open a raster or an overview of it; ``fresh``, and a failure, drop GDAL's cache for a remote file."""
     try:
         with _opening, warnings.catch_warnings(), patient(path, fresh=fresh):
@@ -379,7 +380,7 @@ def _why_not(path: str, name: str, error: Exception) -> str:
     return f"{name} does not exist (looked from {Path.cwd()}); check the path."
 
 
-def _check_bands(dataset: Any, name: str) -> None:
+def _check_bands(dataset: rasterio.DatasetReader, name: str) -> None:
     if dataset.count == 0:
         inner = dataset.subdatasets
         if inner:
@@ -394,7 +395,7 @@ def _check_bands(dataset: Any, name: str) -> None:
             )
 
 
-def _check_sizes(dataset: Any, name: str) -> None:
+def _check_sizes(dataset: rasterio.DatasetReader, name: str) -> None:
     height, width = dataset.shape
     if height * width > MAX_PIXELS:
         raise RasterError(f"{name} claims {width} x {height} pixels, more than {MAX_PIXELS:.0e}; check it, or cut out a part.")
@@ -402,7 +403,7 @@ def _check_sizes(dataset: Any, name: str) -> None:
         raise RasterError(f"{name} claims {dataset.count} bands, more than {MAX_BANDS}; write those that are needed to a file.")
 
 
-def _largest_block(dataset: Any, name: str) -> tuple[int, int]:
+def _largest_block(dataset: rasterio.DatasetReader, name: str) -> tuple[int, int]:
     together = dataset.count if dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
     sizes = (
         (rows * columns, rows * columns * np.dtype(dtype).itemsize * together, rows, columns)
@@ -427,7 +428,7 @@ def _reach(overviews: Sequence[int]) -> float:
     return reached
 
 
-def _nodata(dataset: Any) -> tuple[float | None, ...]:
+def _nodata(dataset: rasterio.DatasetReader) -> tuple[float | None, ...]:
     """Return the nodata value of each band; a transparent colour, as in PNG, has one value for each band."""
     together = dataset.tags().get("NODATA_VALUES", "").split()
     if len(together) != dataset.count:

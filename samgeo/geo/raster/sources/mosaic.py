@@ -23,6 +23,8 @@ from samgeo.geo.raster.sources.file_source import MAX_PIXELS, FileSource
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.sources.base import Source
+    from samgeo.geo.raster.sources.file_source import FileSource
+    from samgeo.types import BandsLike
 
 __all__ = ["MosaicSource", "offset_px"]
 
@@ -107,7 +109,7 @@ class MosaicSource:
         """See `Source`."""
         return tuple(file for tile in self.tiles for file in tile.files)
 
-    def seen_as(self, bands: Any, chosen: tuple[int, ...], nodata: tuple[float | None, ...] | None) -> MosaicSource:
+    def seen_as(self, bands: BandsLike, chosen: tuple[int, ...], nodata: tuple[float | None, ...] | None) -> MosaicSource:
         """Set the nodata values, and check that the chosen bands have the same numbers in all rasters.
 
         Pixels with a nodata value show the raster below.
@@ -286,7 +288,7 @@ def _shared_band(bands: Iterable[Band]) -> Band:
     return reduce(both, bands)
 
 
-def _sharing(tile: Source, first: Source) -> Any:
+def _sharing(tile: Source, first: Source) -> Source:
     if not isinstance(tile, FileSource) or tile is first:
         return tile
     same_bands = tile.bands == first.bands

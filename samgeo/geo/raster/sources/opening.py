@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def open_source(given: RasterLike, assets: str | Sequence[str] | None = None) ->
     return MosaicSource.of(tiles)
 
 
-def _tiles(given: Any, wanted: Sequence[str] | None, *, alone: bool) -> Iterator[Source]:
+def _tiles(given: object, wanted: Sequence[str] | None, *, alone: bool) -> Iterator[Source]:
     if isinstance(given, str | os.PathLike):
         path = os.fspath(given)
         if alone and _is_list(path):
@@ -94,7 +94,7 @@ def _tiles(given: Any, wanted: Sequence[str] | None, *, alone: bool) -> Iterator
     yield _open(given, alone=alone)
 
 
-def _open(given: Any, *, alone: bool) -> Source:
+def _open(given: object, *, alone: bool) -> Source:
     if isinstance(given, str | os.PathLike):
         return FileSource.open(given)
     if isinstance(given, FileSource | StackSource) or (alone and isinstance(given, MosaicSource)):

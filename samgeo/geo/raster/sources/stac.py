@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import urljoin, urlsplit
 from urllib.request import urlopen
@@ -20,6 +20,9 @@ from urllib.request import urlopen
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.drivers import leads_elsewhere, suffix_of
 from samgeo.geo.raster.sources.remote import without_secrets
+
+if TYPE_CHECKING:
+    from samgeo.types import StacItem
 
 __all__ = ["Item", "as_items", "choose_assets", "names_items", "read_items"]
 
@@ -76,7 +79,7 @@ def read_items(path: str) -> list[Item]:
     return list(_items(found, name, path))
 
 
-def as_items(given: Any) -> list[Item]:
+def as_items(given: Mapping[str, Any] | StacItem) -> list[Item]:
     """Return the Items of a mapping, or of an object with ``to_dict`` such as those of pystac: an Item or an ItemCollection.
 
     Raises
@@ -121,7 +124,7 @@ def choose_assets(item: Item, wanted: Sequence[str] | None = None) -> dict[str, 
     return {key: _resolve(item, key, assets[key].get("href")) for key in wanted}
 
 
-def _items(found: Any, name: str, base: str | None) -> Iterator[Item]:
+def _items(found: object, name: str, base: str | None) -> Iterator[Item]:
     if isinstance(found, Mapping) and found.get("type") == "FeatureCollection" and isinstance(found.get("features"), list):
         inner = found["features"]
         if not inner:
@@ -186,7 +189,7 @@ def _listing(assets: Mapping[str, Any]) -> str:
     return ", ".join(names[:16]) + (f" and {len(names) - 16} more" if len(names) > 16 else "") or "none"
 
 
-def _resolve(item: Item, key: str, href: Any) -> str:
+def _resolve(item: Item, key: str, href: object) -> str:
     """Return the path or the address of an asset, if an Item may refer to it."""
     if not isinstance(href, str) or not href or not href.isprintable():
         raise RasterError(f"the asset {key} of {item.name} names no file: its href is {str(href)[:80]!r}.")
