@@ -25,8 +25,6 @@ from samgeo.geo.coordinates.overlay import in_raster_crs
 if TYPE_CHECKING:
     import geopandas as gpd
     import rasterio
-    import shapely
-    from rasterio.windows import Window
 
 __all__ = ["STATISTICS", "filter_by_height"]
 

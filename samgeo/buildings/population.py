@@ -21,7 +21,6 @@ from samgeo.geo.vector.reading import SUFFIXES, read_vectors, split_layer
 from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import rasterio
 
 __all__ = ["Allocation", "allocate_population"]

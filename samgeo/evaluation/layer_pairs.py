@@ -19,8 +19,6 @@ from samgeo.geo.coordinates.reprojection import reproject
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
-    import pyproj
-    import shapely
 
 __all__ = ["BATCH", "Layer", "common_crs", "read_layer"]
 

@@ -14,16 +14,12 @@ import sqlite3
 import warnings
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from samgeo.errors import RasterError, VectorError
-
-if TYPE_CHECKING:
-    import rasterio
 
 __all__ = [
     "check_no_view",

@@ -31,10 +31,7 @@ from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
 from samgeo.types import CRSLike, FeaturesLike, RasterLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
     import pyarrow as pa
-    import rasterio
     from odc.geo.geobox import GeoBox
 
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "Snapshot"]
 
-DEFAULT_CLASSES = ("object",)
+DEFAULT_CLASSES: tuple[str, ...] = ("object",)
 
 
 class Session:

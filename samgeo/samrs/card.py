@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,9 +14,6 @@ from samgeo.samrs.drawing import BACKGROUND, BACKGROUND_COLOR, first_value
 from samgeo.samrs.folder import ImagePart
 from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import PARTS
-
-if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["card", "chart", "statistics"]
 

@@ -32,7 +32,6 @@ from samgeo.samrs.recipe import SetOptions
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-    from samgeo.geo.raster.raster import Raster
     from samgeo.segmentation.masks.rle import Rle
 
 __all__ = ["Chip", "ImageJob", "digest_of", "file_digest", "make_job", "prompts_of", "read_tolerant", "with_classes"]

@@ -48,7 +48,7 @@ class SetOptions:
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
         """Return the options with values from the arguments of `make_samrs`, by name."""
-        groups = {
+        groups: dict[str, Any] = {
             "reading": ReadingOptions.of(arguments),
             "windows": WindowOptions.of(arguments),
             "cleaning": CleaningOptions.of(arguments),

@@ -20,7 +20,6 @@ from samgeo.annotations.parsing.text_files import MAX_ROWS, Where, fail, shown, 
 from samgeo.errors import AnnotationError
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     from numpy.typing import NDArray
 
     from samgeo.annotations.formats.footprint_csv import Near

@@ -21,8 +21,6 @@ from samgeo.segmentation.prompts.assignment import Index, windows_of
 from samgeo.segmentation.windows.embedding import WindowImage, embed, read_window
 
 if TYPE_CHECKING:
-    import shapely
-
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.store import EmbeddingStore

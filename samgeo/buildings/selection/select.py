@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import torch
 
-    from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
 
 __all__ = ["MIN_SCORE", "more_like", "select"]

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
-    import pyproj
-
     from samgeo.types import CRSLike, GeometriesLike
 
 __all__ = ["area_m2"]

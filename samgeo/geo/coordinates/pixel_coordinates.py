@@ -19,7 +19,6 @@ from samgeo.errors import OptionError
 from samgeo.geo.coordinates.antimeridian import near_centre, period_of
 
 if TYPE_CHECKING:
-    import pyproj
     from numpy.typing import ArrayLike
     from odc.geo.geobox import GeoBox
 

@@ -23,9 +23,6 @@ from samgeo.geo.coordinates.antimeridian import middle_of, period_of, rejoined, 
 from samgeo.geo.coordinates.pixel_coordinates import same_crs, transformer
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pyproj
-    import shapely
     from shapely.geometry.base import BaseGeometry
 
     from samgeo.types import CRSLike, GeometriesLike

@@ -27,9 +27,6 @@ from samgeo.geo.raster.sources.file_source import FileSource
 
 if TYPE_CHECKING:
     import xarray as xr
-    from affine import Affine
-    from odc.geo import CRS
-    from odc.geo.geobox import GeoBox
 
 __all__ = ["odc_warnings_off", "place_of"]
 

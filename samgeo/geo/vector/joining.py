@@ -38,7 +38,6 @@ from samgeo.geo.vector.writing import (
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
-    import pyproj
 
     from samgeo.storage.locations import RemotePlace
 

@@ -19,7 +19,6 @@ from samgeo.map.state.reducer import Annotation
 from samgeo.segmentation.masks.rle import HEAD, to_rings, write_json
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
     from shapely.geometry.base import BaseGeometry

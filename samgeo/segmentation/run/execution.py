@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import geopandas as gpd
 import pandas as pd
@@ -36,10 +36,6 @@ from samgeo.segmentation.run.window_stream import WindowStream
 from samgeo.segmentation.windows.failures import Failure, tell_failure
 from samgeo.segmentation.windows.worker import found_in
 from samgeo.storage.locations import Place, RemotePlace
-
-if TYPE_CHECKING:
-    import geopandas as gpd
-    from tqdm import tqdm
 
 __all__ = ["Summary", "run", "segment_in_memory"]
 

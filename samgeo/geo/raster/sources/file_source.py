@@ -32,7 +32,6 @@ from samgeo.geo.raster.versions import FileVersion, Stamp, find_others, local_st
 from samgeo.storage.atomic import check_name
 
 if TYPE_CHECKING:
-    import rasterio
     from odc.geo.geobox import GeoBox
 
 __all__ = ["FileSource"]

@@ -23,7 +23,6 @@ from samgeo.geo.raster.sources.file_source import MAX_PIXELS, FileSource
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.sources.base import Source
-    from samgeo.geo.raster.sources.file_source import FileSource
     from samgeo.types import BandsLike
 
 __all__ = ["MosaicSource", "offset_px"]
