@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "Layer", "common_crs", "read_layer"]
 
 BATCH = 4096
-"""Objects that are placed and overlaid at a time."""
+"""Number of objects that are transformed and overlaid at a time."""
 
 AREAL = (3, 6)  # These are shapely's type ids of polygons and multipolygons.
 COLLECTION = 7

@@ -13,7 +13,7 @@ __all__ = ["EXPORTS", "ON_TOP", "PROMPTS", "SetOptions"]
 PROMPTS = ("hbox", "rhbox", "rbox")
 ON_TOP = ("annotation", "smallest")
 EXPORTS = ("dota", "torchgeo", "voc", "yolo-boxes", "yolo-obb", "yolo-segments")
-"""What can be written besides COCO."""
+"""Formats that can be exported in addition to COCO."""
 
 
 @dataclass(frozen=True, slots=True)

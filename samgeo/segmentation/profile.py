@@ -22,7 +22,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 MODEL_STAGES = ("encode", "decode")
-"""The stages in which the model works."""
+"""The stages in which the model computes."""
 
 _OFF = nullcontext()
 

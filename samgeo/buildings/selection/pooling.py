@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "pool"]
 
 PARTS = ("mean", "std", "ring")
-"""What is pooled of each channel: mean and standard deviation inside, and the mean in a ring around."""
+"""Statistics of each channel: mean and standard deviation inside a polygon, and the mean in a ring around it."""
 
 # Each cell of the feature map is divided into 4 x 4 samples, to measure which fraction of it a polygon covers.
 SAMPLES = 4

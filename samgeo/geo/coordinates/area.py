@@ -61,7 +61,7 @@ def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
         return np.asarray(np.nan_to_num(shapely.area(geometries)) * unit_m**2, dtype=np.float64)
 
     parts, owner = shapely.get_parts(geometries, return_index=True)
-    polygons, part = shapely.get_parts(parts, return_index=True)  # of multipolygons within collections
+    polygons, part = shapely.get_parts(parts, return_index=True)  # Collections may contain multipolygons.
     owner = owner[part]
     rings, polygon_of_ring = shapely.get_rings(polygons, return_index=True)
     if len(rings) == 0:

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 TOLERANCE_PX = 1 / 16
-"""By how much an edge may be off, in pixels of the raster."""
+"""Largest error of an edge, in pixels of the raster."""
 
 # Number of points along each side of a raster, and margin as a share of its extent, with which `around_raster` works.
 _ACROSS = 17

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PIXELS", "Inward", "crs_of", "from_pixels", "inward_to", "middle_x", "resolve_crs", "same_crs", "transformer"]
 
 PIXELS = "pixels"
-"""In the place of a CRS: coordinates are pixels of the raster."""
+"""Value of a CRS option which says that coordinates are pixels of the raster."""
 
 STEPS_PER_PX = 256
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["TOLERANCE_M", "Reprojected", "default_tolerance", "reproject", "reproject_frame"]
 
 TOLERANCE_M = 0.001
-"""By how much an edge may be off where no raster says how large a pixel is, in metres."""
+"""Largest error of an edge in metres, where no raster defines the size of a pixel."""
 
 # Edges shorter than this on the ground are tested in their middle, longer ones at their quarters too, because an edge that
 # bends in both directions may be correct in its middle.

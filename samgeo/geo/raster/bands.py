@@ -11,7 +11,7 @@ from samgeo.errors import RasterError
 __all__ = ["ALPHA", "Band", "choose_bands", "find_band"]
 
 ALPHA = "alpha"
-"""The colour interpretation of transparency."""
+"""Name of GDAL's colour interpretation for bands that hold transparency."""
 
 _RGB = ("red", "green", "blue")
 

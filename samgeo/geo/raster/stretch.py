@@ -13,7 +13,7 @@ from samgeo.errors import OptionError
 __all__ = ["Stretch", "apply_stretch", "check_stretch", "percentile_stretch"]
 
 Stretch = tuple[float, float]
-"""The values that become 0 and 255."""
+"""The two values of a band that become 0 and 255."""
 
 PERCENTILES = (2.0, 98.0)
 

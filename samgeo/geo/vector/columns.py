@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["GIVEN", "RenamedColumnsWarning", "attributes_to_arrow", "fitted", "keep_given"]
 
 GIVEN = "_given"
-"""What is put behind the name of a user's column that has the name of a column of the result."""
+"""Suffix that is added to the name of a user's column if a column of the result has the same name."""
 
 _GDAL_FORMATS = ("GPKG", "FlatGeobuf")
 _PLAIN = (str, bool, int, float)

@@ -19,7 +19,7 @@ from samgeo.errors import VectorError, warn
 __all__ = ["Kept", "check_layer", "check_written_layer", "copy_for_layer", "is_sqlite", "layers_of", "put_back", "take_place"]
 
 WAIT_SECONDS = 10.0
-"""How long to wait for another program that has the file locked."""
+"""Time to wait for another program that has locked the file, in seconds."""
 
 _HEAD = b"SQLite format 3\0"
 _RESERVED = ("gpkg_", "rtree_", "sqlite_")

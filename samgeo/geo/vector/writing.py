@@ -46,13 +46,13 @@ __all__ = [
 ]
 
 GROUP_ROWS = 16_384
-"""Rows of a group of a GeoParquet file at most, and of features that are converted at a time."""
+"""Largest number of rows in a row group of a GeoParquet file, and number of features that are converted at a time."""
 
 SAMPLE_ROWS = 256
-"""Rows that are written as a sample before the work."""
+"""Number of rows that are written as a test before the work."""
 
 Chunk = tuple["pa.Table", NDArray[np.object_]]
-"""Columns as an Arrow table, and the geometries of the same rows."""
+"""The columns of some rows as an Arrow table, and the geometries of the same rows."""
 
 _MULTI = {"Point": "MultiPoint", "LineString": "MultiLineString", "Polygon": "MultiPolygon"}
 

@@ -25,7 +25,7 @@ __all__ = ["REQUIRED", "area_name", "check_polygons", "from_frame", "is_complete
 
 UNKNOWN = "file"
 REQUIRED = ("id", "class")
-"""Columns without which a table is none of annotations."""
+"""Columns that every table of annotations has."""
 PX_DECIMALS = 6
 
 

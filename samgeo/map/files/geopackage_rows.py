@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Layers", "RowTable", "decode", "encode", "opened"]
 
 WAIT_S = 5.0
-"""How long a transaction waits for another program that writes to the file."""
+"""Time in seconds that a transaction waits for another program that writes to the file."""
 
 Value = int | float | str | bytes | None
 Row = tuple[Value, ...]

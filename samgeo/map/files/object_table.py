@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MEMBER", "ObjectTable", "Stored", "member_of", "number_of"]
 
 MEMBER = "annotation"
-"""Of the provenance in a saved file: which session saved it, after how many actions."""
+"""Member of the provenance in a saved file which records the session that saved it, and after how many actions."""
 
 _TYPES = {
     "predicted_iou": "REAL",

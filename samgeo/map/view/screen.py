@@ -24,7 +24,7 @@ OUTER_ZOOMS = 3
 ZOOM_STEP = 0.25
 
 TILE_M = 2 * math.pi * RADIUS_M / 256
-"""A screen pixel of Web Mercator at zoom 0."""
+"""Size in metres of a screen pixel of Web Mercator at zoom 0."""
 
 
 def check_basemap(basemap: object) -> None:

@@ -19,7 +19,7 @@ __all__ = ["KERNEL", "TILES", "check_tiles", "tile_layer"]
 
 KERNEL, SERVER = "kernel", "localtileserver"
 TILES = (KERNEL, SERVER)
-"""What draws a raster."""
+"""Programs that can draw a raster: the kernel of the notebook, or localtileserver."""
 
 INSTEAD = 'leave tiles="kernel", which shows any raster.'
 

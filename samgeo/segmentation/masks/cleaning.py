@@ -31,10 +31,10 @@ __all__ = [
 Ints = NDArray[np.int64]
 
 MIN_PART = 5
-"""Smallest separate part of an object that stays by default, in pixels that the model sees."""
+"""Default area of the smallest separate part of an object that is kept, in pixels that the model sees."""
 
 MIN_HOLE = 5
-"""Smallest hole of an object that stays by default, in pixels that the model sees."""
+"""Default area of the smallest hole of an object that is kept, in pixels that the model sees."""
 
 
 def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tuple[Mask, bool]:

@@ -293,7 +293,7 @@ def _decompress(text: bytes) -> Ints:
 
 
 HEAD: dict[str, Any] = {"info": {"description": "", "version": "1.0"}, "licenses": []}
-"""The parts of a COCO file that say nothing of its objects. `COCO.loadRes` of pycocotools 2.0.9 and later needs ``info``."""
+"""The parts of a COCO file that do not describe objects. `COCO.loadRes` of pycocotools 2.0.9 and later requires ``info``."""
 
 
 def to_rings(geometry: shapely.Geometry) -> list[list[float]]:
