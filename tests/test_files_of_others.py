@@ -165,6 +165,6 @@ def test_a_data_set_is_not_begun_in_a_folder_of_something_else(tmp_path: Path) -
     ):
         shutil.rmtree(target, ignore_errors=True)
         put(target, files)
-        with pytest.raises(SamgeoError, match="is no data set that was begun by this"):
+        with pytest.raises(SamgeoError, match="is not a data set that samgeo made"):
             Folder(target).check(images)
         check_there(target, files)

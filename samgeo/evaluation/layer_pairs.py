@@ -70,10 +70,10 @@ def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> Any:
         If only one layer has a CRS, or a CRS is not a map CRS.
     """
     if (found.crs is None) != (truth.crs is None):
-        raise OptionError("one of the layers has a CRS and the other has none; set the missing one with gdf.set_crs(...).")
+        raise OptionError("only one of the two layers has a CRS; set the CRS of the other with gdf.set_crs(...).")
     for crs in (found.crs, truth.crs):
         if crs is not None and (len(crs.axis_info) < 2 or crs.is_geocentric):
-            raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
+            raise OptionError(f"{crs.name} is not a geographic or projected CRS; reproject to one with two horizontal axes.")
     return truth.crs
 
 
@@ -149,7 +149,7 @@ def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[
     try:
         placed = reproject(geometries, source, planes.crs)
     except pyproj.exceptions.ProjError as error:
-        raise VectorError(f"the layers cannot be brought to one CRS ({error}); check both CRSs.") from None
+        raise VectorError(f"the layers cannot be transformed to one CRS ({error}); check both CRSs.") from None
     known = placed.geometries.copy()
     known[placed.lost] = None
     return turned(known, planes.middle_x, period_of(planes.crs)), placed.lost

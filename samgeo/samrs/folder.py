@@ -63,12 +63,15 @@ class Folder:
         inside = images.resolve() if images.is_dir() else None
         here = self.path.resolve()
         if inside is not None and (inside == here or inside in here.parents):
-            raise OptionError(f"{self.path} lies in the folder of the images, {images}, and would be taken for more of them.")
+            raise OptionError(
+                f"{self.path} lies in the folder of the images, {images}, where its files would be read as images; give "
+                "another folder."
+            )
         if not self.path.exists():
             if not self.path.parent.is_dir():
-                raise OptionError(f"{self.path} cannot be made: {self.path.parent} is not a folder; make it first.")
+                raise OptionError(f"{self.path} cannot be created: {self.path.parent} is not a folder; create it first.")
         elif not self.path.is_dir() or (any(self.path.iterdir()) and not self._is_begun()):
-            raise OptionError(f"{self.path} exists and is no data set that was begun by this; give another folder.")
+            raise OptionError(f"{self.path} exists and is not a data set that samgeo made; give another folder.")
 
     def _is_begun(self) -> bool:
         """Return whether the folder is that of a data set, or of one that a stopped process was about to begin."""
@@ -96,12 +99,12 @@ class Folder:
         try:
             self.temporary.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OptionError(f"{self.path} cannot be made ({error}); give another folder.") from None
+            raise OptionError(f"{self.path} cannot be created ({error}); give another folder.") from None
         lock = filelock.FileLock(self.path / _HIDDEN / "lock")
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise OptionError(f"another process is making {self.path}; wait for it, or give another folder.") from None
+            raise OptionError(f"another process is writing {self.path}; wait until it ends, or give another folder.") from None
         try:
             self._begin(json.loads(json.dumps(manifest | {"format": FORMAT})))
             yield
@@ -117,7 +120,7 @@ class Folder:
             try:
                 begun = json.loads(self._manifest.read_bytes())
             except (OSError, ValueError) as error:
-                raise OptionError(f"{self._manifest} cannot be read ({error}); remove {self.path}, and begin again.") from None
+                raise OptionError(f"{self._manifest} cannot be read ({error}); remove {self.path} and start again.") from None
             self._compare(begun, manifest)
         write_whole(self._manifest, json.dumps(manifest, indent=1).encode())
 
@@ -133,8 +136,8 @@ class Folder:
             shown = "; ".join(different[:_MOST_SHOWN])
             more = f"; and {len(different) - _MOST_SHOWN} more" if len(different) > _MOST_SHOWN else ""
             raise OptionError(
-                f"{self.path} was begun in another way ({shown}{more}); give the same images, annotations and options to go "
-                "on, or another folder."
+                f"{self.path} was started with other inputs or options ({shown}{more}); give the same images, annotations "
+                "and options to continue, or give another folder."
             )
 
     def _may_differ(self, key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -346,7 +349,7 @@ class ImagePart:
         """
         digest, _, content = content.partition(b"\n")
         if digest != _digest(content):
-            raise ValueError("its content does not fit its digest")
+            raise ValueError("its content does not match its digest")
         value = json.loads(content)
         try:
             pictures = tuple(_picture(one) for one in value["pictures"])
@@ -354,7 +357,7 @@ class ImagePart:
             files = tuple(_read(FileRecord, one) for one in value["files"])
             return cls(value["image"], value["digest"], pictures, rejected, files)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"it is no part of a data set ({error!r})") from error
+            raise ValueError(f"it is not a part of a data set ({error!r})") from error
 
 
 def _digest(content: bytes) -> bytes:

@@ -94,8 +94,8 @@ def check_describing(model: Segmenter) -> None:
     """Raise a `ModelError` unless a model has ``features``."""
     if not isinstance(model, Describing):
         raise ModelError(
-            f"{model.name!r} cannot describe objects: {type(model).__name__} has no features, as "
-            "samgeo.models.protocols.Describing says; add it, or go by shape alone with embedding=False."
+            f"the model {model.name!r} cannot describe objects: {type(model).__name__} has no method features (see "
+            "samgeo.models.protocols.Describing); add it, or use only the shape with embedding=False."
         )
 
 

@@ -49,11 +49,11 @@ def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
     import shapely
 
     if crs is None:
-        raise OptionError("areas in square metres need a CRS; measure in pixels where there is none.")
+        raise OptionError("areas in square metres need a CRS; set a CRS, or measure in pixels.")
     crs = pyproj.CRS.from_user_input(crs)
     geometries = np.asarray(geometries, dtype=object)
     if len(crs.axis_info) < 2 or crs.is_geocentric:
-        raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
+        raise OptionError(f"{crs.name} is not a geographic or projected CRS; reproject to one with two horizontal axes.")
     geodetic = crs.geodetic_crs
     geod = None if geodetic is None else geodetic.get_geod()
     if geodetic is None or geod is None:

@@ -143,13 +143,13 @@ def reproject_frame(
     try:
         placed = reproject(geometries, frame.crs, target)
     except pyproj.exceptions.ProjError as error:
-        raise VectorError(f"{name} cannot be brought to {target.name} ({error}); check both CRSs.") from None
+        raise VectorError(f"{name} cannot be transformed to {target.name} ({error}); check both CRSs.") from None
     if placed.lost.any():
         first = int(np.argmax(placed.lost))
         more = f" (of {int(placed.lost.sum())} features in all)" if placed.lost.sum() > 1 else ""
         raise VectorError(
-            f"feature {first} of {name} cannot be placed in {target.name}: a part of it has no place there{more}. Check that "
-            f"the features are in {frame.crs.name}, and cut them to the place that is meant."
+            f"feature {first} of {name} cannot be transformed to {target.name}, because a part of it lies outside the domain "
+            f"of that CRS{more}. Check that the features are in {frame.crs.name}, and clip them to the area that you need."
         )
     moved = placed.geometries
     if near is not None:

@@ -145,7 +145,7 @@ def put_back(copy: Path, kept: Kept) -> None:
             try:
                 connection.execute(sql)
             except sqlite3.Error as error:
-                warn(f"{name} does not fit the new layer and is not in the file any more ({error}).", UserWarning)
+                warn(f"{name} does not fit the new layer and was removed from the file ({error}).", UserWarning)
         connection.commit()
 
 
@@ -164,8 +164,8 @@ def take_place(copy: Path, path: Path, kept: Kept) -> None:
     """
     if _stamp(path) != kept.stamp:
         raise VectorError(
-            f"{path} was changed by another program while the layer was written, and is left as that program made it; "
-            "give the same again."
+            f"{path} was changed by another program while the layer was written, and was not replaced; run the same call or "
+            "command again."
         )
     if not _log(path).exists():
         copy.replace(path)
@@ -206,7 +206,7 @@ def check_written_layer(path: Path, layer: str, count: int, indexed: int) -> Non
             connection.execute(last).fetchone()
             _expect(path, "entries of its spatial index", _rows(connection, f"rtree_{layer}_{geometry}"), indexed)
         except (sqlite3.Error, TypeError) as error:
-            raise VectorError(f"{path} is not whole after writing ({error}); check the free space.") from None
+            raise VectorError(f"{path} is incomplete after writing ({error}); check the free space.") from None
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> int:
@@ -248,7 +248,7 @@ def _patience(path: Path) -> Callable[[int, int, int], None]:
         if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             until = time.monotonic() + WAIT_SECONDS
         elif time.monotonic() > until:
-            raise VectorError(f"{path} is locked by another program; end its edits, or close it there.")
+            raise VectorError(f"{path} is locked by another program; save or cancel the edits there, or close the file.")
 
     return progress
 

@@ -181,7 +181,9 @@ def _described(parts: Sequence[Path]) -> _Table:
         not schema.equals(schemas[0]) or column.get("crs") != columns[0].get("crs")
         for schema, column in zip(schemas, columns, strict=True)
     ):
-        raise VectorError("the parts have different columns or CRSs; they are not of one table.")
+        raise VectorError(
+            "the parts have different columns or CRSs, so that they cannot be one table; give parts of one table."
+        )
     covering = {paths[0] for column in columns for paths in column.get("covering", {}).get("bbox", {}).values()}
     kept = [field for field in schemas[0] if field.name not in {name, *covering}]
     boxes = np.array([column["bbox"] for column in columns if "bbox" in column], dtype=np.float64)
@@ -198,7 +200,7 @@ def _described(parts: Sequence[Path]) -> _Table:
 
 def _existing(part: Path) -> Path:
     if not part.is_file():
-        raise VectorError(f"the part {part} is missing: was it removed? Give the same again: it is then made anew.")
+        raise VectorError(f"the part {part} is missing; run the same call or command again, which writes it again.")
     return part
 
 

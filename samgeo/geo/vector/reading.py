@@ -106,7 +106,7 @@ def read_vectors(
     if crs is None:
         return frame
     if frame.crs is None:
-        raise VectorError(f"{name} has no CRS, so that it cannot be placed; give it one with .set_crs(...) first.")
+        raise VectorError(f"{name} has no CRS, so that it cannot be located; set its CRS with .set_crs(...) first.")
     with _file_errors(f"{name} cannot be brought to the CRS {crs}", "check both CRSs"):
         return reproject_frame(frame, crs, name=name)
 
@@ -166,7 +166,7 @@ def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
     written_as = SUFFIXES.get(path.suffix.lower())
     if written_as == "GeoParquet":
         if layer is not None:
-            raise VectorError(f"{name} is GeoParquet, which has no layers; leave the layer {layer!r} away.")
+            raise VectorError(f"{name} is GeoParquet, which has no layers; omit the layer {layer!r}.")
         found = gpd.read_parquet(name)
         return _y_down(found, path, None) if is_local else found
     if not is_local or path.suffix.lower() == ".zip":
@@ -285,10 +285,10 @@ def choose_layer(name: str, layers: list[str], wanted: str | None) -> str | None
     """
     if wanted is None:
         if len(layers) > 1:
-            raise VectorError(f"{name} has several layers; choose one of {_listed(layers)}, after a colon: {name}:{layers[0]}.")
+            raise VectorError(f"{name} has several layers ({_listed(layers)}); choose one, after a colon: {name}:{layers[0]}.")
         return layers[0] if layers else None
     if wanted not in layers:
-        raise VectorError(f"{name} has no layer {wanted!r}; it has {_listed(layers)}.")
+        raise VectorError(f"{name} has no layer {wanted!r}; choose one of {_listed(layers)}.")
     return wanted
 
 
