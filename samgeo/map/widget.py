@@ -226,7 +226,7 @@ class Map:
             self.session.export(path, overwrite=overwrite, layer=layer, y_up=y_up)
             return
         if layer is not None or y_up:
-            raise OptionError("COCO has no layers, and pixels in which y runs down; leave layer and y_up away.")
+            raise OptionError("COCO has no layers, and its pixels have y running down; omit layer and y_up.")
         self.session.export_coco(path, overwrite=overwrite)
 
     @check_types

@@ -118,7 +118,7 @@ def predict(
     if is_labels:
         check_labels_options(layer=layer, y_up=y_up)
     if class_column is not None and not is_labels:
-        raise OptionError("class_column is of a raster of labels; give an output that ends in .tif, or leave it away.")
+        raise OptionError("class_column applies to a raster of labels; give an output that ends in .tif, or omit it.")
     classes = None if class_column is None else _classes([points, boxes, polygons], class_column)
     raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
     check_y_up(raster.geobox, y_up, output)
@@ -173,4 +173,4 @@ def _classes(prompts: Iterable[Any], column: str) -> Classes:
             frame = read_vectors(given)
             if column in frame:
                 return classes_of(frame[column], column)
-    raise OptionError(f"the prompts have no column {column!r}; give features with a class each, or leave class_column away.")
+    raise OptionError(f"the prompts have no column {column!r}; give features with this column, or omit class_column.")

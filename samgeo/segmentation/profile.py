@@ -245,7 +245,7 @@ def profiling() -> Iterator[Profile]:
     profile = Profile()
     with _switch:
         if _active is not None:
-            raise OptionError("this process is being profiled already; profile one run at a time.")
+            raise OptionError("a run of this process is profiled already; profile one run at a time.")
         _active = profile
     try:
         yield profile
@@ -264,8 +264,8 @@ def refuse_other_processes(scheduler: object) -> None:
     """
     if _active is not None and scheduler not in (None, "threads", "synchronous"):
         raise OptionError(
-            f"a profile sees this process only, and scheduler {scheduler!r} computes in others: "
-            "use the scheduler threads or synchronous, or do without the profile."
+            f"a profile covers only this process, but scheduler {scheduler!r} computes in other processes; "
+            "use the scheduler threads or synchronous, or omit the profile."
         )
 
 

@@ -230,12 +230,10 @@ def _check_options(request: Request) -> None:
     if not 0 <= request.min_area <= request.max_area:
         raise OptionError(f"min_area is {request.min_area} and max_area {request.max_area}; give 0 <= min_area <= max_area.")
     if request.retry_failed and request.output is None and request.run_dir is None:
-        raise OptionError("retry_failed is of a run; give its output or its run_dir.")
+        raise OptionError("retry_failed needs a run; give its output or its run_dir.")
     if request.aoi_mode not in AOI_MODES:
         raise OptionError(f"aoi_mode is {request.aoi_mode!r}; give one of {', '.join(AOI_MODES)}.")
     if request.aoi_mode != AOI_MODES[0] and request.aoi is None:
-        raise OptionError(
-            f"aoi_mode is {request.aoi_mode!r}, and there is no area of interest; give aoi, or leave aoi_mode away."
-        )
+        raise OptionError(f"aoi_mode is {request.aoi_mode!r}, but there is no area of interest; give aoi, or omit aoi_mode.")
     check_scheduler(request.scheduler)
     refuse_other_processes(request.scheduler)

@@ -47,7 +47,7 @@ def place_geometry(geometry: Any, geobox: GeoBox, crs: Any = None) -> shapely.Ge
     """
     placed = _placed(geometry, geobox, crs)
     if not on_raster([placed], geobox)[0]:
-        raise OptionError("the polygon lies outside the raster; check its coordinates, and the CRS that they are in.")
+        raise OptionError("the polygon lies outside the raster; check its coordinates and their CRS.")
     return placed
 
 
@@ -61,7 +61,7 @@ def _placed(geometry: Any, geobox: GeoBox, crs: Any) -> shapely.Geometry:
         return flat
     placed, lost = in_raster_crs(np.array([flat], dtype=object), geobox, crs)
     if lost.any():
-        raise VectorError("the polygon has a part without a place in the raster's CRS; check the CRS that it is in.")
+        raise VectorError("a part of the polygon lies outside the domain of the raster's CRS; check the CRS of the polygon.")
     repaired: shapely.Geometry = repaired_polygons(placed, "what was drawn")[0]
     return repaired
 
@@ -104,7 +104,7 @@ def read_proposals(features: Any, geobox: GeoBox) -> Propose:
     if proposals and not inside.any():
         where = "its pixels" if frame.crs is None else frame.crs.to_string()
         raise VectorError(
-            f"all {len(proposals)} features lie outside the raster; check that they are of this raster, and that their "
+            f"all {len(proposals)} features lie outside the raster; check that they belong to this raster, and that their "
             f"coordinates are in {where}."
         )
     kept = tuple(one for one, is_inside in zip(proposals, inside, strict=True) if is_inside)
@@ -147,7 +147,7 @@ def _class_name(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     if value is not None and value == value:  # noqa: PLR0124 - a missing value is NaN, which differs from itself
-        raise VectorError(f"the class of a proposal is {value!r}; give names.")
+        raise VectorError(f"the class of a proposal is {value!r}; give the names of classes.")
     return None
 
 
@@ -157,4 +157,4 @@ def _known(score: Any) -> float | None:
 
 def _check_finite(geometries: Any) -> None:
     if not np.isfinite(shapely.bounds(np.asarray(geometries, dtype=object))).all():
-        raise VectorError("a polygon has a corner without a place in the raster's CRS; check the CRS that it is in.")
+        raise VectorError("a corner of a polygon lies outside the domain of the raster's CRS; check the CRS of the polygon.")

@@ -58,7 +58,7 @@ def make_leaflet(place: MapPlacement, basemap: Any, height: int) -> Any:
     """
     ipyleaflet = library("ipyleaflet")
     if basemap is not None and place.px_per_degree is not None:
-        raise OptionError("the raster has no place on the globe, so that it can have no basemap; leave it away.")
+        raise OptionError("the raster has no position on the earth, so that no basemap can be shown; omit basemap.")
     tiles = basemap if basemap is None or isinstance(basemap, ipyleaflet.Layer) else ipyleaflet.basemap_to_tiles(basemap)
     center, zoom = fit(place, WIDTH_PX, height)
     rows, columns = place.geobox.shape

@@ -82,11 +82,14 @@ class Rle:
         if counts.dtype != np.int64 or counts.ndim != 1:
             raise OptionError(f"counts are {counts.dtype} of shape {counts.shape}; give int64 of shape (N,).")
         if len(counts) and (counts.min() < 0 or counts.max() > height * width):
-            raise OptionError(f"a count of the mask is negative, or larger than its frame of {height} x {width} pixels.")
+            raise OptionError(
+                f"a count of a mask is negative, or larger than its frame of {height} x {width} pixels; check it."
+            )
         total = int(counts.sum())
         if total != height * width:
             raise OptionError(
-                f"the counts of a mask add up to {total}, and its frame of {height} x {width} has {height * width}."
+                f"the sum of the counts of a mask is {total}, but its frame has {height} x {width} pixels, which are "
+                f"{height * width}; check both."
             )
         if (counts[1:] == 0).any():
             object.__setattr__(self, "counts", _without_empty_runs(counts))
@@ -118,7 +121,7 @@ class Rle:
         height, width = shape
         rect = mask.rect
         if rect.x0 < 0 or rect.y0 < 0 or rect.x1 > width or rect.y1 > height:
-            raise OptionError(f"a mask at {rect} reaches past its image of {height} x {width} pixels; clip it first.")
+            raise OptionError(f"a mask at {rect} extends beyond its image of {height} x {width} pixels; clip it first.")
         step = max(STRIP_PIXELS // max(rect.y1 - rect.y0, 1), 1)
         strips = [Rect(x, rect.y0, min(x + step, rect.x1), rect.y1) for x in range(rect.x0, rect.x1, step)]
         places = np.concatenate([[0], *(_down_columns(mask, strip, height) for strip in strips), [height * width]])
@@ -155,7 +158,7 @@ class Rle:
         elif isinstance(counts, list) and all(type(count) is int and 0 <= count <= MOST_PIXELS for count in counts):
             numbers = np.array(counts, dtype=np.int64)
         else:
-            raise OptionError("the counts of a mask are neither a list of whole numbers nor a string; give one of the two.")
+            raise OptionError("the counts of a mask must be a list of whole numbers or a string; give one of the two.")
         return cls(numbers, (size[0], size[1]))
 
     @check_types
@@ -278,7 +281,7 @@ def _decompress(text: bytes) -> Ints:
         return codes
     last = (codes & _MORE) == 0
     if codes.min() < 0 or codes.max() >= 2 * _MORE or not last[-1]:
-        raise OptionError("the compressed counts of a mask are not those of COCO, or are cut off; check the file.")
+        raise OptionError("the compressed counts of a mask are not in COCO's encoding, or are incomplete; check the file.")
     ends = np.flatnonzero(last)
     starts = np.append(0, ends[:-1] + 1)
     lengths = ends - starts + 1

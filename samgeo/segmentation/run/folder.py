@@ -98,7 +98,7 @@ class RunFolder:
             lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.05)
         except filelock.Timeout:
             raise RunError(
-                f"another process works on the run {self.path}{self._whose()}; wait for it, or name another run_dir."
+                f"another process works on the run {self.path}{self._whose()}; wait until it ends, or give another run_dir."
             ) from None
         except OSError as error:
             raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from None
@@ -122,16 +122,16 @@ class RunFolder:
             before = self.manifest()
             if SPOILED in before:
                 raise RunError(
-                    f"{before[SPOILED]} while the run {self.path} worked, so that what is done may be of two rasters; remove "
-                    "that folder to begin anew, or name another one with run_dir."
+                    f"{before[SPOILED]} while the run {self.path} was active, so that its windows may be from two versions; "
+                    "remove that folder to start again, or give another one with run_dir."
                 )
             lines = differences(before, manifest)
             if lines:
                 changed = changed_files(before, manifest)
                 which = f" These files have changed since: {', '.join(changed)}." if changed else ""
                 raise RunError(
-                    f"the run {self.path} was begun with something else: {tell_differences(lines)}.{which} Give the same "
-                    "input, model and options to go on with it, remove the folder to begin anew, or name another one with "
+                    f"the run {self.path} was started with other inputs or options: {tell_differences(lines)}.{which} Give the "
+                    "same input, model and options to continue it, remove the folder to start again, or give another one with "
                     "run_dir."
                 )
         else:
@@ -173,7 +173,7 @@ class RunFolder:
         path = self.path / MANIFEST
         found = _read_json(path)
         if not found or found.get("kind") != KIND or found.get("format") != FORMAT:
-            raise RunError(f"{path} is missing, damaged, or of another version of samgeo; remove {self.path} to begin anew.")
+            raise RunError(f"{path} is missing, damaged, or from another version of samgeo; remove {self.path} to start again.")
         return found
 
     def write_session(self, windows: int) -> None:

@@ -77,21 +77,21 @@ def check_folder(path: Path) -> None:
     check_name(path, OptionError, "give a shorter name of the output, or name another folder with run_dir")
     if not path.exists():
         if not path.parent.is_dir():
-            raise OptionError(f"the run {path} cannot be made: {path.parent} is not a folder; make it first.")
+            raise OptionError(f"the run {path} cannot be created: {path.parent} is not a folder; create it first.")
         return
     if not path.is_dir() or not {*_FOLDERS, *_FILES}.issuperset(inner.name for inner in path.glob("[!.]*")):
-        raise OptionError(f"{path} exists and is not the folder of a run; name another one with run_dir.")
+        raise OptionError(f"{path} exists and is not the folder of a run; give another one with run_dir.")
     if (strange := _not_ours(path)) is not None:
         raise OptionError(
-            f"{path} exists and is not the folder of a run: {strange.relative_to(path)} is from something else; name another "
+            f"{path} exists and is not the folder of a run: {strange.relative_to(path)} does not belong to a run; give another "
             "one with run_dir."
         )
     for name in (*_FOLDERS, *_FILES):
         inner = path / name
         if inner.is_symlink() or (inner.exists() and inner.is_dir() != (name in _FOLDERS)):
             raise OptionError(
-                f"{inner} is a link, or a folder in the place of a file: no run makes such; remove {path} to begin anew, or "
-                "name another folder with run_dir."
+                f"{inner} is a link, or a folder instead of a file, which a run never creates; remove {path} to start again, "
+                "or give another folder with run_dir."
             )
 
 

@@ -95,8 +95,8 @@ class WindowStream:
             answer = self._answers.popleft()
             if isinstance(answer, Failure):
                 raise WindowError(
-                    f"{tell_failure(answer, self._job.raster.name, self._job.levels)} It was computed before, so that the "
-                    "raster or a worker has failed meanwhile: give the same again to go on."
+                    f"{tell_failure(answer, self._job.raster.name, self._job.levels)} It was computed before, so the "
+                    "raster or a worker has failed since then: run the same call or command again to continue."
                 )
             answers.append(answer)
         return answers
