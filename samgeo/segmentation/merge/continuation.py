@@ -40,7 +40,7 @@ from samgeo.segmentation.windows.worker import (
     load_referenced,
     make_room,
     placed,
-    together,
+    windows_at_once,
 )
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def _window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]
         window = read_window(raster, lattice, (row, index[1]), scale)
         embedding = None
         if window.valid.any():
-            places = together(model)
+            places = windows_at_once(model)
             store = plan.store if scale == 1 else None
             embedding = embed_together(model, {index[1] % places: window}, places, store)[index[1] % places]
         return Encoded(embedding, window.rect, window.size, window.known)

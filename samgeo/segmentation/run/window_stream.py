@@ -13,7 +13,7 @@ from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.merge.continuation import ContinuationRequest, try_to_continue
 from samgeo.segmentation.merge.piece import Piece
 from samgeo.segmentation.run.parts import Failure
-from samgeo.segmentation.windows.worker import tell_failure, together, try_window, try_windows
+from samgeo.segmentation.windows.worker import tell_failure, try_window, try_windows, windows_at_once
 
 if TYPE_CHECKING:
     from samgeo.geo.levels import Levels
@@ -52,7 +52,7 @@ class WindowStream:
     def __init__(
         self, job: Job, windows: Iterable[Window], *, done: Callable[[], object], stop: Callable[[], bool] | None = None
     ) -> None:
-        places = together(job.model) if job.is_here else 1
+        places = windows_at_once(job.model) if job.is_here else 1
         self._job, self._done = job, done
         self._groups = (tuple(group) for _, group in groupby(windows, key=lambda index: (index[0], index[1] // places)))
         self._sent: deque[Group | ContinuationRequest] = deque()

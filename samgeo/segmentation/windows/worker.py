@@ -49,9 +49,9 @@ __all__ = [
     "reference_to",
     "segment_window",
     "tell_failure",
-    "together",
     "try_window",
     "try_windows",
+    "windows_at_once",
 ]
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ FAULTS = (Exception,)
 
 # Number of windows that are encoded together on a GPU. A window of 1024 pixels uses a large GPU fully by itself; smaller
 # windows do so together.
-WINDOWS_TOGETHER = 4
+WINDOWS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +158,13 @@ def try_windows(
     return [_try(raster, model, plan, index, made.pop(index, None)) for index in indices]
 
 
-def together(model: Segmenter) -> int:
+def windows_at_once(model: Segmenter) -> int:
     """Return how many neighbouring windows a model encodes at once.
 
     On a GPU, which waits between calls, there are several; else one.
     """
     device = getattr(model, "device", None)
-    return WINDOWS_TOGETHER if device is not None and device.type == "cuda" else 1
+    return WINDOWS_AT_ONCE if device is not None and device.type == "cuda" else 1
 
 
 def _try(
@@ -236,7 +236,7 @@ def _embed_together(
     """Read and encode windows of one row. The column of a window determines its position in the batch."""
     from samgeo.segmentation.windows.embedding import embed_together
 
-    places = together(model)
+    places = windows_at_once(model)
     asked = {index: _ask(raster, plan, index) for index in indices}
     made = {index: _Embedded(None) for index in indices}
     windows = {index[1] % places: one.window for index, one in asked.items() if one is not None}
