@@ -38,8 +38,8 @@ from samgeo.segmentation.windows.worker import (
     ModelReference,
     describe_fault,
     load_referenced,
-    make_room,
     placed,
+    release_gpu_memory,
     windows_at_once,
 )
 
@@ -210,7 +210,7 @@ def try_to_continue(
         except FAULTS as error:
             reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
             _log.warning("Asking the window at row %d, column %d again failed: %s", *ask.window, describe_fault(error))
-            make_room()
+            release_gpu_memory()
     return Failure(ask.window, reason)
 
 

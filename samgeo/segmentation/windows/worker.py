@@ -44,9 +44,9 @@ __all__ = [
     "describe_fault",
     "found_in",
     "load_referenced",
-    "make_room",
     "placed",
     "reference_to",
+    "release_gpu_memory",
     "segment_window",
     "tell_failure",
     "try_window",
@@ -152,7 +152,7 @@ def try_windows(
         segmenter = load_referenced(model)
         made = _embed_together(raster, segmenter, plan, indices)
     except FAULTS:
-        make_room()
+        release_gpu_memory()
         made = {}
     # A window that failed together with others may succeed alone, so it still gets all attempts.
     return [_try(raster, model, plan, index, made.pop(index, None)) for index in indices]
@@ -181,7 +181,7 @@ def _try(
             reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
             _log.warning("The window at row %d, column %d of %s failed: %s", *index, raster.name, describe_fault(error))
             made = None
-            make_room()
+            release_gpu_memory()
     return Failure(index, reason)
 
 
@@ -205,7 +205,7 @@ def describe_fault(error: Exception) -> str:
     return f"{told} (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else told
 
 
-def make_room() -> None:
+def release_gpu_memory() -> None:
     """Release the GPU memory that torch keeps for reuse. It may be split into parts too small for the failed request."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
