@@ -38,8 +38,8 @@ from samgeo.segmentation.windows.worker import (
     ModelReference,
     describe_fault,
     load_referenced,
-    placed,
     release_gpu_memory,
+    to_pieces,
     windows_at_once,
 )
 
@@ -362,6 +362,6 @@ def _answers(
         )
         for number, mask, stability in zip(drawn.index.tolist(), drawn.masks, drawn.stability, strict=True)
     ]
-    for one, piece in zip(found, placed(found, window, plan.levels, index), strict=True):
+    for one, piece in zip(found, to_pieces(found, window, plan.levels, index), strict=True):
         if piece is not None:
             yield one.prompt, piece

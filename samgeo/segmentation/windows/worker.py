@@ -44,11 +44,11 @@ __all__ = [
     "describe_fault",
     "found_in",
     "load_referenced",
-    "placed",
     "reference_to",
     "release_gpu_memory",
     "segment_window",
     "tell_failure",
+    "to_pieces",
     "try_window",
     "try_windows",
     "windows_at_once",
@@ -274,10 +274,10 @@ def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list
     encoded = Encoded(embedding, window.rect, window.size, window.known)
     if plan.recent is not None:
         plan.recent.put(index, encoded, model)
-    return [piece for piece in placed(found, encoded, plan.levels, index) if piece is not None]
+    return [piece for piece in to_pieces(found, encoded, plan.levels, index) if piece is not None]
 
 
-def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple[int, int]) -> list[Piece | None]:
+def to_pieces(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple[int, int]) -> list[Piece | None]:
     """Convert masks in window pixels to pieces in raster pixels; None if nothing is left of a mask.
 
     Parameters
