@@ -30,7 +30,7 @@ from samgeo.segmentation.merge.piece import Piece
 from samgeo.segmentation.profile import stage, timed
 from samgeo.segmentation.prompts.assignment import interior_points, soften_mask
 from samgeo.segmentation.run.parts import Failure
-from samgeo.segmentation.windows.automatic import Found, turn
+from samgeo.segmentation.windows.automatic import Found, device_lock
 from samgeo.segmentation.windows.embedding import Encoded, embed_together, read_window
 from samgeo.segmentation.windows.worker import (
     ATTEMPTS,
@@ -337,7 +337,7 @@ def _answers(
 ) -> Iterator[tuple[int, Piece]]:
     """Decode a batch of prompts; give each piece that passes the thresholds, with the index of its prompt."""
     gates, (scale, lattice, _) = plan.gates, plan.levels.locate(index[0])
-    with turn(model), stage("decode", getattr(model, "device", None)):
+    with device_lock(model), stage("decode", getattr(model, "device", None)):
         logits, predicted = decode(model, window.embedding, **given)
         scores = predicted.float().cpu().numpy().astype(np.float64)
         prompt, token = np.nonzero(scores > gates.pred_iou)
