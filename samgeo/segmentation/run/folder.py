@@ -32,8 +32,8 @@ from samgeo.segmentation.run.folder_layout import (
     check_folder,
     prepare,
     remove,
+    remove_file,
     spans_in,
-    take_away,
 )
 from samgeo.segmentation.run.manifest import FORMAT, KIND, SPOILED, changed_files, differences, tell_differences
 from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
@@ -217,7 +217,7 @@ class RunFolder:
             If it cannot be written, for example because the disk is full.
         """
         path = self.part_path(Span(part.row, part.start, part.stop, bool(part.failures)))
-        take_away(path)
+        remove_file(path)
         write_whole(path, part.to_bytes())
 
     def failures(self) -> list[Failure]:
@@ -232,9 +232,9 @@ class RunFolder:
     def forget(self, spans: list[Span]) -> None:
         """Remove parts, and the frontier, so that merging starts again from the first row."""
         if spans:
-            take_away(self.path / FRONTIER)
+            remove_file(self.path / FRONTIER)
         for span in spans:
-            take_away(self.part_path(span))
+            remove_file(self.part_path(span))
 
     def read_frontier(self) -> Frontier:
         """Return the state of merging; an empty frontier if its file or a merged row is missing or damaged."""
@@ -265,8 +265,8 @@ class RunFolder:
             path = self.row_path(row)
             digest = path.with_suffix(DIGEST)
             # A link in the folder is removed itself, so that the file it points to is never overwritten.
-            take_away(path)
-            take_away(digest)
+            remove_file(path)
+            remove_file(digest)
             write_part(objects, path)
             write_whole(digest, _digest(path).encode())
         write_whole(self.path / FRONTIER, frontier.to_bytes())
@@ -341,7 +341,7 @@ class RunFolder:
             fits = span.row < len(columns) and span.start < span.stop <= columns[span.row]
             overlaps = bool(sound) and sound[-1].row == span.row and span.start < sound[-1].stop
             if not fits or (span.row >= first and (overlaps or self._is_damaged(span))):
-                take_away(self.part_path(span))
+                remove_file(self.part_path(span))
             else:
                 sound.append(span)
         return sound

@@ -38,8 +38,8 @@ __all__ = [
     "check_folder",
     "prepare",
     "remove",
+    "remove_file",
     "spans_in",
-    "take_away",
 ]
 
 MANIFEST, LOCK, SESSION, OUTPUT = "manifest.json", "lock", "session.json", "output.json"
@@ -113,11 +113,11 @@ def remove(path: Path) -> None:
     for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW)):
         for inner in _inside(folder):
             if ours.fullmatch(inner.name) and inner.is_file() and not inner.is_symlink():
-                take_away(inner)
+                remove_file(inner)
         _remove_emptied(folder)
     # The manifest is removed last, because without it the remaining files would not be recognized as those of a run.
     for name in (SESSION, OUTPUT, FRONTIER, LOCK, MANIFEST):
-        take_away(path / name)
+        remove_file(path / name)
     _remove_emptied(path)
 
 
@@ -171,7 +171,7 @@ def spans_in(folder: Path) -> list[Span]:
     return sorted(found)
 
 
-def take_away(path: Path) -> None:
+def remove_file(path: Path) -> None:
     """Remove a file if it exists."""
     with suppress(OSError):
         path.unlink()
