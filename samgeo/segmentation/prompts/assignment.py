@@ -13,7 +13,7 @@ from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.merge.merger import Piece, Segment, merge, place
-from samgeo.segmentation.merge.union import whole
+from samgeo.segmentation.merge.union import to_segment
 
 if TYPE_CHECKING:
     import shapely
@@ -361,7 +361,7 @@ def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, 
         Bounding box of the prompt, in raster pixels.
     """
     if len(pieces) == 1:
-        return whole(pieces, Levels.of(lattice))
+        return to_segment(pieces, Levels.of(lattice))
     region = Rect(int(extent[0]), int(extent[1]), int(np.ceil(extent[2])), int(np.ceil(extent[3])))
     objects = [one for closed in merge(_rows(pieces), Levels.of(lattice)) for one in closed]
     return min(objects, key=lambda one: (-one.mask.clip(region).area, place(one)))
