@@ -111,7 +111,7 @@ class Ends:
         self._open = [one for one in merger.pieces_of_row(row) if one.cut]
         self._open += [] if above is None else [one for one in merger.pieces_of_row(above) if one.cut]
 
-    def asks(self) -> list[ContinuationRequest]:
+    def requests(self) -> list[ContinuationRequest]:
         """Return the next requests, ordered by window; an empty list if no object can be continued."""
         found: dict[tuple[int, int], list[Piece]] = defaultdict(list)
         taken: set[tuple[int, tuple[int, int]]] = set()

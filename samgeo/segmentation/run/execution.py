@@ -306,10 +306,10 @@ class _Rows:
                 pieces.update(self._compute(row, start, stop) if span is None else self._read(span))
             yield pieces
 
-    def ask(self, asks: Sequence[ContinuationRequest]) -> Sequence[Sequence[Piece | None]]:
+    def ask(self, requests: Sequence[ContinuationRequest]) -> Sequence[Sequence[Piece | None]]:
         """Send continuation requests to windows; see `WindowStream.ask`."""
         try:
-            return self._windows.ask(asks)
+            return self._windows.ask(requests)
         except StoppedError:
             raise self._stopped() from None
 

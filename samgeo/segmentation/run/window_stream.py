@@ -56,7 +56,7 @@ class WindowStream:
         self._job, self._done = job, done
         self._groups = (tuple(group) for _, group in groupby(windows, key=lambda index: (index[0], index[1] // places)))
         self._sent: deque[Group | ContinuationRequest] = deque()
-        self._asks: deque[ContinuationRequest] = deque()
+        self._requests: deque[ContinuationRequest] = deque()
         self._windows: deque[list[Piece] | Failure] = deque()
         self._answers: deque[list[Piece | None] | Failure] = deque()
         options: dict[str, Any] = {"scheduler": job.scheduler, "workers": job.workers, "stop": stop}
@@ -76,7 +76,7 @@ class WindowStream:
                 return None
         return self._windows.popleft()
 
-    def ask(self, asks: Sequence[ContinuationRequest]) -> list[list[Piece | None]]:
+    def ask(self, requests: Sequence[ContinuationRequest]) -> list[list[Piece | None]]:
         """Send continuation requests to windows, and wait for the answers.
 
         Raises
@@ -86,12 +86,12 @@ class WindowStream:
         WindowError
             If a window fails now that was computed successfully before.
         """
-        self._asks.extend(asks)
-        while len(self._answers) < len(asks):
+        self._requests.extend(requests)
+        while len(self._answers) < len(requests):
             if not self._pull():
                 raise StoppedError("the run was asked to stop")
         answers = []
-        for _ in asks:
+        for _ in requests:
             answer = self._answers.popleft()
             if isinstance(answer, Failure):
                 raise WindowError(
@@ -115,10 +115,10 @@ class WindowStream:
     def _tasks(self) -> Generator[Group | ContinuationRequest | None]:
         """Give continuation requests first, then the next windows; None if the next task depends on results."""
         is_over = False
-        while not is_over or self._asks or self._sent:
+        while not is_over or self._requests or self._sent:
             task: Group | ContinuationRequest | None = None
-            if self._asks:
-                task = self._asks.popleft()
+            if self._requests:
+                task = self._requests.popleft()
             elif len(self._windows) < MOST_WAITING:
                 task = next(self._groups, None)
                 is_over = task is None
