@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.coordinates.antimeridian import period_of, turned
+from samgeo.geo.coordinates.antimeridian import period_of, shifted_by_turns
 from samgeo.geo.coordinates.metric_planes import NOWHERE, Planes, batches
 from samgeo.geo.coordinates.overlay import not_finite
 from samgeo.geo.coordinates.reprojection import reproject
@@ -152,7 +152,7 @@ def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[
         raise VectorError(f"the layers cannot be transformed to one CRS ({error}); check both CRSs.") from None
     known = placed.geometries.copy()
     known[placed.lost] = None
-    return turned(known, planes.middle_x, period_of(planes.crs)), placed.lost
+    return shifted_by_turns(known, planes.middle_x, period_of(planes.crs)), placed.lost
 
 
 def _polygons_of(geometry: Any) -> Any:

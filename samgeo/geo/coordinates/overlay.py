@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import VectorError
-from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, turned
+from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, shifted_by_turns
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, Inward, crs_of, from_pixels, inward_to, middle_x, resolve_crs
 from samgeo.geo.coordinates.reprojection import reproject
 from samgeo.types import FeaturesLike
@@ -165,7 +165,7 @@ def in_raster_crs(
     placed, lost = _reprojected(geometries, geobox, resolve_crs(geobox, crs))
     known = placed.copy()
     known[lost] = None
-    return turned(known, middle_x(geobox), period_of(crs_of(geobox))), lost
+    return shifted_by_turns(known, middle_x(geobox), period_of(crs_of(geobox))), lost
 
 
 def in_pixels(

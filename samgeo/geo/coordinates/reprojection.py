@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import VectorError
-from samgeo.geo.coordinates.antimeridian import middle_of, period_of, rejoined, turned
+from samgeo.geo.coordinates.antimeridian import middle_of, period_of, rejoined, shifted_by_turns
 from samgeo.geo.coordinates.pixel_coordinates import same_crs, transformer
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def reproject(
     Returns
     -------
     Reprojected
-        x continues beyond the seam of the map where a geometry crosses it; `antimeridian.turned` shifts geometries to a frame.
+        x continues beyond the seam of the map where a geometry crosses it. `antimeridian.shifted_by_turns` shifts geometries to
+        a frame.
     """
     import shapely
 
@@ -154,7 +155,7 @@ def reproject_frame(
     moved = placed.geometries
     if near is not None:
         period = period_of(target)
-        moved = turned(moved, middle_of(near.geometry.to_numpy(), period), period)
+        moved = shifted_by_turns(moved, middle_of(near.geometry.to_numpy(), period), period)
     return frame.set_geometry(gpd.GeoSeries(moved, index=frame.index, crs=target))
 
 
