@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.grid import Rect
-from samgeo.geo.vector.reading import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
+from samgeo.geo.vector.reading import SUFFIXES, atomic_output, check_output, provenance_note, read_provenance, read_vectors
 from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
 from samgeo.types import FeaturesLike, RasterLike
@@ -344,7 +344,7 @@ def write_label_raster(
     tags = {LABELS: "numbers" if classes is None else "classes", **provenance_note(provenance)}
     if classes is not None:
         tags[CLASSES] = json.dumps({str(number): str(name) for name, number in classes.values.items()})
-    with placed(path, staging, about_to_place) as temporary, warnings.catch_warnings():
+    with atomic_output(path, staging, about_to_place) as temporary, warnings.catch_warnings():
         # Without a CRS the grid is that of the pixels, and rasterio would warn of it.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         drawn = temporary.with_name(f"{temporary.name}.ids")

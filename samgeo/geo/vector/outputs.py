@@ -16,7 +16,7 @@ from samgeo.geo.vector.geopackage_layers import Kept, check_layer, copy_for_laye
 from samgeo.storage.atomic import STAGING_PREFIX, inputs_among, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, fetched, is_there
 
-__all__ = ["check_asked", "check_output", "layer_name", "placed"]
+__all__ = ["atomic_output", "check_asked", "check_output", "layer_name"]
 
 
 @overload
@@ -155,7 +155,7 @@ def _refuse_inputs(path: Place, layer: str | None, inputs: Iterable[object]) -> 
 
 
 @contextmanager
-def placed(
+def atomic_output(
     path: Place,
     staging: Path | None = None,
     about_to_place: Callable[[Path], None] = lambda _: None,

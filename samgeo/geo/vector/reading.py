@@ -20,7 +20,7 @@ from samgeo.geo.vector.axes import Y_UP, is_y_up, mirrored
 from samgeo.geo.vector.formats import PROVENANCE, SUFFIXES
 from samgeo.geo.vector.formats import file_errors as _file_errors
 from samgeo.geo.vector.geojson import SCHEMA_MEMBER, read_head
-from samgeo.geo.vector.outputs import check_asked, check_output, placed
+from samgeo.geo.vector.outputs import atomic_output, check_asked, check_output
 from samgeo.geo.vector.writing import check_fit, provenance_note, write_vectors
 from samgeo.storage.atomic import check_name
 from samgeo.types import CRSLike, FeaturesLike
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 __all__ = [
     "PROVENANCE",
     "SUFFIXES",
+    "atomic_output",
     "check_asked",
     "check_fit",
     "check_output",
     "choose_layer",
-    "placed",
     "provenance_note",
     "read_provenance",
     "read_vectors",
