@@ -339,7 +339,7 @@ class Map:
         self.session.clear_prompts()
 
     def _select_row(self, number: int) -> None:
-        with self.drawing.told():
+        with self.drawing.errors_shown():
             self.session.select(number)
             south, west, north, east = self._place.bounds_of(self.session.state.object(number).geometry)
             view = in_view(self.leaflet)
