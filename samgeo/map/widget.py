@@ -23,7 +23,7 @@ from samgeo.map.ui.latest_worker import Latest
 from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.map_coordinates import MapPlacement
-from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, whole
+from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, view_of_raster
 from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view.viewport import MAX_SIDE, View
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
@@ -165,7 +165,7 @@ class Map:
         self._set_class(0)
         self._unsubscribe = self.session.subscribe(self.drawing.show)
         self.drawing.show(self.session.snapshot)
-        self._show(whole(self._place))
+        self._show(view_of_raster(self._place))
         threading.Thread(target=self._prepare, daemon=True, name="samgeo-map-prepare").start()
 
     @property
@@ -198,7 +198,7 @@ class Map:
         Masks of accepted objects and existing proposals are left out. The method returns at once; a background thread does
         the work, and the map shows the progress. Before the map is shown, the whole raster counts as in view.
         """
-        self._segmenting.start(in_view(self.leaflet) or whole(self._place))
+        self._segmenting.start(in_view(self.leaflet) or view_of_raster(self._place))
 
     @check_types
     def export(

@@ -13,7 +13,7 @@ from samgeo.map.ui.browser_part import library
 from samgeo.map.view.map_coordinates import RADIUS_M, MapPlacement
 from samgeo.map.view.viewport import MAX_SIDE, View
 
-__all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "whole"]
+__all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "view_of_raster"]
 
 # The assumed width of the map until the browser reports its size.
 WIDTH_PX = 900
@@ -102,7 +102,7 @@ def in_view(leaflet: Any) -> View | None:
     return View(south, west, north, east, min(width, MAX_SIDE), min(height, MAX_SIDE))
 
 
-def whole(place: MapPlacement) -> View:
+def view_of_raster(place: MapPlacement) -> View:
     """Return a view of a whole raster, for use before the size of the screen is known."""
     south, west, north, east = place.bounds
     corners = place.to_plane(np.array([[south, west], [north, east]]))
