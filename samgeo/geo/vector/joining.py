@@ -16,7 +16,7 @@ from samgeo.errors import VectorError
 from samgeo.geo.vector.axes import is_y_up, mirrored
 from samgeo.geo.vector.formats import SUFFIXES, file_errors
 from samgeo.geo.vector.geojson import write_geojson_parts
-from samgeo.geo.vector.outputs import check_output, placed
+from samgeo.geo.vector.outputs import atomic_output, check_output
 from samgeo.geo.vector.verification import check_geojson
 from samgeo.geo.vector.writing import (
     GROUP_ROWS,
@@ -81,7 +81,7 @@ def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
     if empty.any():
         # Parquet counts missing values in its statistics, which `join_vectors` reads; it does not count empty geometries.
         frame = frame.set_geometry(frame.geometry.where(~empty, None))
-    with placed(path) as temporary:
+    with atomic_output(path) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
         found = pq.read_metadata(temporary).num_rows
         if found != len(frame):
@@ -144,7 +144,7 @@ def join_vectors(
     turned = is_y_up(provenance)
     with file_errors(f"a part of {path} cannot be read", "give the same again: what is missing or damaged is made anew"):
         table = _described(parts)
-    with placed(place, staging, about_to_place, output_layer(place, layer)) as temporary:
+    with atomic_output(place, staging, about_to_place, output_layer(place, layer)) as temporary:
         kind = declared_type(
             {one.removesuffix(" Z") for one in table.types}, has_z=any(one.endswith(" Z") for one in table.types)
         )

@@ -20,7 +20,7 @@ from samgeo.geo.vector.columns import attributes_to_arrow, fitted
 from samgeo.geo.vector.formats import PROVENANCE, SUFFIXES, file_errors
 from samgeo.geo.vector.geojson import write_geojson_parts
 from samgeo.geo.vector.geopackage_layers import check_layer, check_written_layer, is_sqlite
-from samgeo.geo.vector.outputs import check_output, layer_name, placed
+from samgeo.geo.vector.outputs import atomic_output, check_output, layer_name
 from samgeo.geo.vector.verification import check_flatgeobuf, check_geojson, check_parquet
 from samgeo.storage.atomic import STAGING_PREFIX
 from samgeo.storage.locations import Place, RemotePlace
@@ -145,7 +145,7 @@ def write_vectors(
     [4.5]
     """
     place = check_output(path, overwrite, crs=frame.crs, layer=layer)
-    with placed(place, layer=output_layer(place, layer)) as temporary:
+    with atomic_output(place, layer=output_layer(place, layer)) as temporary:
         _write(frame, temporary, stored_layer(place, layer), provenance)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.grid import Rect
-from samgeo.geo.vector.outputs import check_output, placed
+from samgeo.geo.vector.outputs import atomic_output, check_output
 from samgeo.segmentation.masks.mask import Mask, union
 
 __all__ = ["HEAD", "Rle", "to_rings", "without_holes", "write_json"]
@@ -347,7 +347,7 @@ def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = Fa
     path = check_output(Path(path), overwrite, inputs=inputs)
     if path.suffix.lower() != ".json":
         raise VectorError(f"{path} cannot be written as COCO: its suffix is {path.suffix!r}; give a name that ends in .json.")
-    with placed(path) as temporary:
+    with atomic_output(path) as temporary:
         with temporary.open("w", encoding="utf-8") as file:
             json.dump(value, file, allow_nan=False)
             written = file.tell()
