@@ -54,11 +54,11 @@ RasterLike: TypeAlias = (
     "| numpy.typing.NDArray[Any] | dict[str, Any] | StacItem | list[Any] | tuple[Any, ...]"
 )
 #: A coordinate reference system: an EPSG code, WKT or a PROJ string, an object of pyproj, rasterio or odc-geo, or "pixels"
-#: where prompts may be in pixels; None where the features or the raster say it.
+#: where prompts may be in pixels; None to use the CRS of the features or of the raster.
 CRSLike: TypeAlias = "str | int | dict[str, Any] | pyproj.CRS | rasterio.crs.CRS | odc.geo.crs.CRS | None"
 #: One or three bands by number (from 1) or name; None for the raster's own colours.
 BandsLike: TypeAlias = "int | str | list[int | str] | list[int] | list[str] | tuple[int | str, ...] | None"
-#: The values that become black and white, for all bands or for each; None for percentiles.
+#: The values that become black and white, one pair for all bands or one for each band; None for percentiles.
 StretchLike: TypeAlias = (
     "str | tuple[float, float] | list[float] | list[tuple[float, float]] | tuple[tuple[float, float], ...] | None"
 )
@@ -67,11 +67,11 @@ FeaturesLike: TypeAlias = (
     "str | os.PathLike[str] | geopandas.GeoDataFrame | geopandas.GeoSeries | shapely.Geometry | list[Any] | tuple[Any, ...] "
     "| numpy.typing.NDArray[Any]"
 )
-#: Geometries alone.
+#: Geometries without other columns.
 GeometriesLike: TypeAlias = "geopandas.GeoSeries | shapely.Geometry | list[Any] | tuple[Any, ...] | numpy.typing.NDArray[Any]"
 #: Points: features, or coordinates of shape (P, 2) or (P, N, 2).
 PointsLike: TypeAlias = "FeaturesLike | None"
-#: 1 for foreground and 0 for background, for each point.
+#: Labels of points: 1 for foreground and 0 for background.
 LabelsLike: TypeAlias = "list[Any] | tuple[Any, ...] | numpy.typing.NDArray[Any] | pd.Series | None"
 #: Boxes: features, or coordinates of shape (P, 4), x0, y0, x1, y1.
 BoxesLike: TypeAlias = "FeaturesLike | None"

@@ -107,13 +107,13 @@ def filter_by_height(
     take = _check(statistic, unknown, min_height_m, max_height_m)
     if gdf.crs is None:
         raise VectorError(
-            "the objects have no CRS, so that they cannot be placed on heights; give it one with .set_crs(...) first."
+            "the objects have no CRS, so that their heights cannot be read; set their CRS with .set_crs(...) first."
         )
     heights = _heights(gdf, dsm, dtm, take)
     missing = np.isnan(heights)
     if len(gdf) and missing.all():
         raise OptionError(
-            f"no object lies on a pixel of known height of {os.fspath(dsm)}; check that both are of the same place."
+            f"no object lies on a pixel with a known height in {os.fspath(dsm)}; check that both show the same place."
         )
     low = heights < min_height_m
     high = np.zeros(len(gdf), dtype=bool) if max_height_m is None else heights > max_height_m
@@ -176,7 +176,7 @@ def _values(
     if x0 >= x1 or y0 >= y1:
         return np.empty(0)
     if (x1 - x0) * (y1 - y0) > MOST_PIXELS:
-        raise OptionError(f"an object covers {x1 - x0} x {y1 - y0} pixels of heights, which is no building; leave it out.")
+        raise OptionError(f"an object covers {x1 - x0} x {y1 - y0} pixels, too many for a building; remove the object.")
     window = Window(x0, y0, x1 - x0, y1 - y0)
     height = _read(surface, window)
     if terrain is not None:
@@ -204,7 +204,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[rasterio.DatasetReader]:
         dataset = open_raster(os.fspath(path), os.fspath(path))
     with dataset:
         if dataset.crs is None:
-            raise RasterError(f"{os.fspath(path)} has no CRS, so that objects have no place in it; give it one.")
+            raise RasterError(
+                f"{os.fspath(path)} has no CRS, so that objects cannot be located in it; assign its CRS (gdal_edit.py -a_srs)."
+            )
         yield dataset
 
 
@@ -214,4 +216,4 @@ def _errors(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RasterioError) as error:
-        raise RasterError(f"{name} cannot be read ({error}); check that it is a raster of heights and whole.") from None
+        raise RasterError(f"{name} cannot be read ({error}); check that it is a complete raster of heights.") from None

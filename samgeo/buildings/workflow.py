@@ -128,7 +128,7 @@ def footprints(
     """
     arguments = locals()
     if dtm is not None and dsm is None:
-        raise OptionError("a dtm goes with a dsm, whose heights it turns into those above the ground; give both.")
+        raise OptionError("dtm needs dsm, from which it is subtracted to get heights above the ground; give both.")
     given = (image, examples, candidates, dsm, dtm, model, cache)
     check_asked(output, overwrite=overwrite, layer=layer, inputs=given)
     raster = ReadingOptions.of(arguments).open(image)

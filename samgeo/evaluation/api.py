@@ -188,7 +188,7 @@ def _scores_of(frame: gpd.GeoDataFrame, column: str, found: Judged) -> NDArray[n
     if len(unknown):
         raise VectorError(
             f"{len(unknown)} of {len(values)} found objects have no {column}, the first in row {found.layer.rows[unknown[0]]}; "
-            "give them one, take them out, or choose another column for the score."
+            "give them a value, remove them, or choose another column for the score."
         )
     return values
 
@@ -221,7 +221,10 @@ def _check_shared(a: Judged, b: Judged, names: list[str], column: str | None) ->
     if column is None or not len(a.layer) or not len(b.layer) or np.isin(a.side.classes, b.side.classes).any():
         return
     ours, theirs = (", ".join(names[code] for code in np.unique(one.side.classes)[:8]) for one in (a, b))
-    raise OptionError(f"no class of {column} is in both layers: found are {ours}; true are {theirs}. Rename them to agree.")
+    raise OptionError(
+        f"no class of {column} is in both layers: the found classes are {ours}, the true classes are {theirs}. Rename them so "
+        "that they agree."
+    )
 
 
 def _check_sizes(sizes: tuple[float, float]) -> tuple[float, float]:
@@ -240,5 +243,7 @@ def _read_aoi(aoi: FeaturesLike, crs: pyproj.CRS | None) -> Area:
     """Read the area of interest, and check that it has a CRS if the layers have one."""
     area = read_area(aoi, crs)
     if (area.crs is None) != (crs is None):
-        raise OptionError("one of the area of interest and the layers has a CRS and the other has none; set the missing one.")
+        raise OptionError(
+            "only one of the area of interest and the layers has a CRS; set the CRS of the other with gdf.set_crs(...)."
+        )
     return area

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.coordinates.antimeridian import period_of, turned
+from samgeo.geo.coordinates.antimeridian import period_of, shifted_by_turns
 from samgeo.geo.coordinates.metric_planes import NOWHERE, Planes, batches
 from samgeo.geo.coordinates.overlay import not_finite
 from samgeo.geo.coordinates.reprojection import reproject
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "Layer", "common_crs", "read_layer"]
 
 BATCH = 4096
-"""Objects that are placed and overlaid at a time."""
+"""Number of objects that are transformed and overlaid at a time."""
 
 AREAL = (3, 6)  # These are shapely's type ids of polygons and multipolygons.
 COLLECTION = 7
@@ -72,10 +72,10 @@ def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> pyproj.CRS |
         If only one layer has a CRS, or a CRS is not a map CRS.
     """
     if (found.crs is None) != (truth.crs is None):
-        raise OptionError("one of the layers has a CRS and the other has none; set the missing one with gdf.set_crs(...).")
+        raise OptionError("only one of the two layers has a CRS; set the CRS of the other with gdf.set_crs(...).")
     for crs in (found.crs, truth.crs):
         if crs is not None and (len(crs.axis_info) < 2 or crs.is_geocentric):
-            raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
+            raise OptionError(f"{crs.name} is not a geographic or projected CRS; reproject to one with two horizontal axes.")
     target: pyproj.CRS | None = truth.crs
     return target
 
@@ -150,10 +150,10 @@ def _to_crs(
     try:
         placed = reproject(geometries, source, planes.crs)
     except pyproj.exceptions.ProjError as error:
-        raise VectorError(f"the layers cannot be brought to one CRS ({error}); check both CRSs.") from None
+        raise VectorError(f"the layers cannot be transformed to one CRS ({error}); check both CRSs.") from None
     known = placed.geometries.copy()
     known[placed.lost] = None
-    return turned(known, planes.middle_x, period_of(planes.crs)), placed.lost
+    return shifted_by_turns(known, planes.middle_x, period_of(planes.crs)), placed.lost
 
 
 def _polygons_of(geometry: shapely.Geometry) -> shapely.Geometry:

@@ -255,12 +255,12 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False, inp
     if path.exists() and not path.is_dir():
         raise OptionError(f"{path} is a file; give the name of a folder.")
     if not path.parent.is_dir():
-        raise OptionError(f"{path} cannot be made: the folder {path.parent} does not exist; make it first.")
+        raise OptionError(f"{path} cannot be created: the folder {path.parent} does not exist; create it first.")
     if there and not overwrite:
         raise OptionError(f"{path / there[0]} exists; choose another folder, or allow overwrite.")
     for place in (path.parent, *([path] if path.exists() else [])):
         if not os.access(place, os.W_OK | os.X_OK):
-            raise OptionError(f"{path} cannot be written: this user may not write to the folder {place}.")
+            raise OptionError(f"{path} cannot be written: you have no permission to write to {place}; choose another folder.")
     return path
 
 

@@ -25,7 +25,14 @@ from samgeo.errors import OptionError, VectorError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.sources.opening import open_source
 from samgeo.geo.vector.formats import file_errors
-from samgeo.geo.vector.reading import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
+from samgeo.geo.vector.reading import (
+    SUFFIXES,
+    atomic_output,
+    check_output,
+    provenance_note,
+    read_provenance,
+    read_vectors,
+)
 from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
 from samgeo.types import CRSLike, FeaturesLike, RasterLike
@@ -212,7 +219,7 @@ def check_result(
         refuse_inputs(path, inputs, VectorError)
         # A user who forgets the output on the command line gives the last image in its place, which must not be replaced.
         if path.exists() and not _is_ours(path):
-            raise VectorError(f"{path} exists and is no raster of labels from samgeo, so that it stays; choose another name.")
+            raise VectorError(f"{path} exists and is not a label raster of samgeo, so it is not replaced; choose another name.")
     if not overwrite and (path.exists() if isinstance(path, Path) else is_there(path)):
         raise VectorError(f"{path} exists; choose another name, or allow overwrite.")
     if isinstance(path, RemotePlace):
@@ -229,10 +236,10 @@ def check_labels_options(*, layer: str | None, y_up: bool) -> None:
         If ``layer`` or ``y_up`` is given.
     """
     if layer is not None:
-        raise OptionError("layer is the name of a layer in a GeoPackage, and the output is a raster of labels; leave it away.")
+        raise OptionError("layer is the name of a layer in a GeoPackage, but the output is a raster of labels; omit layer.")
     if y_up:
         raise OptionError(
-            "y_up is of vector files, and the output is a raster of labels, on the grid of the image; leave it away."
+            "y_up applies to vector files, but the output is a raster of labels on the grid of the image; omit y_up."
         )
 
 
@@ -269,14 +276,18 @@ def classes_of(values: Iterable[Any], column: str) -> Classes:
     """
     found = pd.unique(pd.Series(list(values), dtype=object)).tolist()
     if any(pd.isna(value) for value in found):
-        raise OptionError(f"the column {column} has features without a class; give each one, or leave class_column away.")
+        raise OptionError(f"the column {column} has no class for some features; give each a class, or omit class_column.")
     if all(isinstance(value, str) for value in found):
         if len(found) > MOST_CLASSES:
-            raise OptionError(f"the column {column} has {len(found)} classes, and a raster of uint8 holds {MOST_CLASSES}.")
+            raise OptionError(
+                f"the column {column} has {len(found)} classes; give at most {MOST_CLASSES}, which uint8 can hold."
+            )
         return Classes(column, {name: number for number, name in enumerate(sorted(found), start=1)})
     is_whole = all(not isinstance(value, bool | str) and float(value).is_integer() for value in found)
     if not is_whole or not all(1 <= value <= MOST_CLASSES for value in found):
-        raise OptionError(f"the column {column} has other values than text or whole numbers from 1 to {MOST_CLASSES}.")
+        raise OptionError(
+            f"the column {column} has values that are not classes; give text or whole numbers from 1 to {MOST_CLASSES}."
+        )
     return Classes(column, {value: int(value) for value in sorted(found)})
 
 
@@ -322,7 +333,7 @@ def write_label_raster(
     tags = {LABELS: "numbers" if classes is None else "classes", **provenance_note(provenance)}
     if classes is not None:
         tags[CLASSES] = json.dumps({str(number): str(name) for name, number in classes.values.items()})
-    with placed(path, staging, about_to_place) as temporary, warnings.catch_warnings():
+    with atomic_output(path, staging, about_to_place) as temporary, warnings.catch_warnings():
         # Without a CRS the grid is that of the pixels, and rasterio would warn of it.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         drawn = temporary.with_name(f"{temporary.name}.ids")
@@ -381,7 +392,7 @@ def _draw(
         sizes = np.concatenate([sizes, _pixels(outlines)])
         value_of = np.concatenate([value_of, np.zeros(len(frame), np.uint8) if classes is None else classes.of(frame)])
         if len(sizes) - 1 > MOST_IDS:
-            raise VectorError(f"there are more than {MOST_IDS:,} features, which uint32 cannot number; draw fewer.")
+            raise VectorError(f"there are more than {MOST_IDS:,} features, too many for numbers of uint32; draw fewer.")
         _draw_part(file, outlines, first, sizes)
     return value_of
 
@@ -451,8 +462,8 @@ def _placed_on(frame: gpd.GeoDataFrame, geobox: GeoBox) -> gpd.GeoDataFrame:
     if (frame.crs is None) != (crs is None):
         has, lacks = ("result", "image") if crs is None else ("image", "result")
         raise VectorError(
-            f"the {has} has a CRS and the {lacks} has none, so that one cannot be placed on the other; give both or "
-            "neither a CRS."
+            f"the {has} has a CRS and the {lacks} has none, so that one cannot be placed on the other; set the CRS of the "
+            f"{lacks}."
         )
     return frame if crs is None or frame.crs == crs else frame.to_crs(crs)
 

@@ -377,7 +377,7 @@ class Session:
 
 def _placed(coordinates: list[float], crs: CRSLike) -> list[float]:
     if any(one != one for one in coordinates):  # noqa: PLR0124 - NaN is what differs from itself
-        raise OptionError(f"the place has no coordinates in the raster's CRS; check that it is in {crs}.")
+        raise OptionError(f"the coordinates cannot be transformed to the raster's CRS; check that they are in {crs}.")
     return coordinates
 
 

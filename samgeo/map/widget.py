@@ -23,7 +23,7 @@ from samgeo.map.ui.latest_worker import Latest
 from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.map_coordinates import MapPlacement
-from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, whole
+from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, view_of_raster
 from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view.viewport import MAX_SIDE, View
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
@@ -166,7 +166,7 @@ class Map:
         self._set_class(0)
         self._unsubscribe = self.session.subscribe(self.drawing.show)
         self.drawing.show(self.session.snapshot)
-        self._show(whole(self._place))
+        self._show(view_of_raster(self._place))
         threading.Thread(target=self._prepare, daemon=True, name="samgeo-map-prepare").start()
 
     @property
@@ -199,7 +199,7 @@ class Map:
         Masks of accepted objects and existing proposals are left out. The method returns at once; a background thread does
         the work, and the map shows the progress. Before the map is shown, the whole raster counts as in view.
         """
-        self._segmenting.start(in_view(self.leaflet) or whole(self._place))
+        self._segmenting.start(in_view(self.leaflet) or view_of_raster(self._place))
 
     @check_types
     def export(
@@ -227,7 +227,7 @@ class Map:
             self.session.export(path, overwrite=overwrite, layer=layer, y_up=y_up)
             return
         if layer is not None or y_up:
-            raise OptionError("COCO has no layers, and pixels in which y runs down; leave layer and y_up away.")
+            raise OptionError("COCO has no layers, and its pixels have y running down; omit layer and y_up.")
         self.session.export_coco(path, overwrite=overwrite)
 
     @check_types
@@ -341,7 +341,7 @@ class Map:
         self.session.clear_prompts()
 
     def _select_row(self, number: int) -> None:
-        with self.drawing.told():
+        with self.drawing.errors_shown():
             self.session.select(number)
             south, west, north, east = self._place.bounds_of(self.session.state.object(number).geometry)
             view = in_view(self.leaflet)

@@ -66,13 +66,13 @@ def pack(model: Segmenter, embedding: Embedding) -> dict[str, NDArray[Any]]:
     name = model.name
     if not isinstance(model, Storable):
         raise ModelError(
-            f"embeddings of {name!r} cannot be kept: {type(model).__name__} has no pack and unpack, as "
-            "samgeo.models.embedding_packing.Storable says; add them, or work without a store."
+            f"embeddings of {name!r} cannot be stored: {type(model).__name__} has no methods pack and unpack (see "
+            "samgeo.models.embedding_packing.Storable); add them, or work without a store."
         )
     arrays = {name: np.ascontiguousarray(array) for name, array in model.pack(embedding).items()}
     wide = [name for name, array in arrays.items() if array.dtype.kind == "f" and array.dtype != np.float16]
     if wide:
-        raise ModelError(f"pack of {name!r} gave {', '.join(wide)} in {arrays[wide[0]].dtype}; give floats as float16.")
+        raise ModelError(f"pack of {name!r} returned {', '.join(wide)} as {arrays[wide[0]].dtype}; return floats as float16.")
     return arrays
 
 
@@ -128,6 +128,6 @@ def from_halves(kind: type[Halved], arrays: Mapping[str, NDArray[Any]], *, devic
 
     names = [field.name for field in fields(kind)]
     if set(names) != set(arrays):
-        raise ModelError(f"the arrays are {', '.join(sorted(arrays))}, those of this model {', '.join(names)}; encode again.")
+        raise ModelError(f"the arrays are {', '.join(sorted(arrays))}, but this model has {', '.join(names)}; encode again.")
     # The arrays are copied, because a tensor shares the memory of its array, and arrays from a store may be read-only.
     return kind(**{name: torch.from_numpy(np.array(arrays[name]))[None].to(device, dtype) for name in names})

@@ -55,7 +55,7 @@ def fit_square(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], 
     shape = image.shape[0], image.shape[1]
     height, width = fitted_size(shape, side)
     if min(height, width) < 1:
-        raise OptionError(f"an image of {shape[0]} x {shape[1]} pixels is too thin for a square of {side} pixels; cut it up.")
+        raise OptionError(f"an image of {shape[0]} x {shape[1]} pixels is too thin for a square of {side} pixels; divide it.")
     if (height, width) != shape:
         scaled = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         image = np.asarray(scaled)

@@ -137,7 +137,7 @@ def _to_pixels(frame: gpd.GeoDataFrame, raster: Raster, scale: NDArray[np.float6
 
     def transform(crs_xy: NDArray[np.float64]) -> NDArray[np.float64]:
         if not np.isfinite(crs_xy).all():
-            raise VectorError(f"the result has coordinates that cannot be placed in the CRS of {raster.name}.")
+            raise VectorError(f"the result has coordinates outside the domain of the CRS of {raster.name}; check its CRS.")
         xy: NDArray[np.float64] = (crs_xy @ inverse[:, :2].T + inverse[:, 2]) * scale
         return xy
 

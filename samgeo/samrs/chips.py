@@ -117,14 +117,16 @@ def chip_bytes(raster: Raster, path: Path, chip: Rect, suffix: str) -> bytes:
         Image.fromarray(pixels[..., 0] if len(values) == 1 else pixels).save(file, format="PNG")
         return file.getvalue()
     if _SPECIAL & set(str(path)):
-        raise RasterError(f"{path} cannot be cut into chips: its name has one of {' '.join(sorted(_SPECIAL))}; rename it.")
+        raise RasterError(f"{path} cannot be cut into chips: its name contains one of {' '.join(sorted(_SPECIAL))}; rename it.")
     window = f"{chip.x0},{chip.y0},{chip.width},{chip.height}"
     try:
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.MemoryFile(ext=".tif") as memory:
             copy(f"vrt://{path.absolute()}?srcwin={window}", memory.name, driver="GTiff", compress="deflate")
             return bytes(memory.read())
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError) as error:
-        raise RasterError(f"the chip at {chip} of {path} cannot be made ({error}); check the file.") from None
+        raise RasterError(
+            f"the chip at {chip} of {path} cannot be written ({error}); check the file and the free disk space."
+        ) from None
 
 
 def _starts(length: int, chip: int, overlap: int) -> list[int]:

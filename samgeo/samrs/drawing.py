@@ -34,7 +34,7 @@ __all__ = [
 
 UNLABELLED = 255
 BACKGROUND = 0
-"""Value of background where the annotations are complete; the classes then begin at 1."""
+"""Value of background pixels if the annotations are complete. The values of classes then begin at 1."""
 MOST_CLASSES = 255
 
 RGB = tuple[int, int, int]

@@ -106,8 +106,8 @@ class Finishing:
         if missing is not None:
             gone = self.folder.path / missing
             raise OptionError(
-                f"{gone} is missing: was it removed? Remove {gone.with_suffix('.json')} too, and make the same call again: the "
-                "image is then made anew."
+                f"{gone} is missing; perhaps it was removed. Remove {gone.with_suffix('.json')} too, and make the same call "
+                "again: the image is then processed again."
             )
         frames = [read_vectors(self.folder.path / name) for name in names]
         crss = {None if one.crs is None else one.crs.to_string() for one in frames}

@@ -69,12 +69,15 @@ class Folder:
         inside = images.resolve() if images.is_dir() else None
         here = self.path.resolve()
         if inside is not None and (inside == here or inside in here.parents):
-            raise OptionError(f"{self.path} lies in the folder of the images, {images}, and would be taken for more of them.")
+            raise OptionError(
+                f"{self.path} lies in the folder of the images, {images}, where its files would be read as images; give "
+                "another folder."
+            )
         if not self.path.exists():
             if not self.path.parent.is_dir():
-                raise OptionError(f"{self.path} cannot be made: {self.path.parent} is not a folder; make it first.")
+                raise OptionError(f"{self.path} cannot be created: {self.path.parent} is not a folder; create it first.")
         elif not self.path.is_dir() or (any(self.path.iterdir()) and not self._is_begun()):
-            raise OptionError(f"{self.path} exists and is no data set that was begun by this; give another folder.")
+            raise OptionError(f"{self.path} exists and is not a data set that samgeo made; give another folder.")
 
     def _is_begun(self) -> bool:
         """Return whether the folder is that of a data set, or of one that a stopped process was about to begin."""
@@ -124,7 +127,7 @@ class Folder:
             try:
                 begun = read_json(self._manifest)
             except (OSError, ValueError) as error:
-                raise OptionError(f"{self._manifest} cannot be read ({error}); remove {self.path}, and begin again.") from None
+                raise OptionError(f"{self._manifest} cannot be read ({error}); remove {self.path} and start again.") from None
             self._compare(begun, manifest)
         # The digest of an image without results may have changed, so that the manifest is written again.
         write_json(self._manifest, manifest)
@@ -140,8 +143,8 @@ class Folder:
 
         if different := differences(begun, manifest, may_differ=may_differ):
             raise OptionError(
-                f"{self.path} was begun in another way: {listed(different)}. Give the same images, annotations and options to "
-                "go on, or another folder."
+                f"{self.path} was started with other inputs or options: {listed(different)}. Give the same images, "
+                "annotations and options to continue, or give another folder."
             )
 
     def _part(self, image: str) -> Path:
@@ -387,7 +390,7 @@ class ImagePart:
             files = tuple(_read(FileRecord, one) for one in value["files"])
             return cls(value["image"], value["digest"], pictures, rejected, files)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"it is no part of a data set ({error!r})") from error
+            raise ValueError(f"it is not a part of a data set ({error!r})") from error
 
 
 def _picture(value: dict[str, Any]) -> PictureRecord:

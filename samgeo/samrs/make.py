@@ -256,7 +256,9 @@ def make_samrs(
     table = with_classes(table, classes)
     most = MOST_CLASSES - first_value(annotations_complete)
     if len(table.classes) > most:
-        raise OptionError(f"there are {len(table.classes)} classes, and pictures hold {most}; choose some with classes.")
+        raise OptionError(
+            f"there are {len(table.classes)} classes, but label images hold at most {most}; choose some with classes."
+        )
     jobs = _jobs(files, table, recipe, failed)
     _look_at_first(jobs, recipe)
     segmenter = choice.load()
@@ -326,7 +328,7 @@ def _jobs(files: ImageFiles, table: Annotations, recipe: SetOptions, failed: dic
     places = {chip.geobox.crs is None: job.name for job in jobs for chip in job.chips}
     if recipe.polygons and len(places) > 1:
         raise OptionError(
-            f"{places[True]} has no CRS and {places[False]} has one: one layer cannot hold both; leave polygons away."
+            f"{places[True]} has no CRS and {places[False]} has one, so that one layer cannot hold both; omit polygons."
         )
     return jobs
 

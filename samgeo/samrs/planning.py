@@ -224,11 +224,13 @@ def _check(raster: Raster, recipe: SetOptions) -> None:
     """Raise an `OptionError` if an image cannot be used with the options."""
     height, width = raster.shape
     if recipe.chip is None and height * width > MOST_PIXELS:
-        raise OptionError(f"{raster.name} has {height} x {width} pixels, too many for one picture; cut it with chip=1024.")
+        raise OptionError(
+            f"{raster.name} has {height} x {width} pixels, too many for one picture; divide it into chips with chip=1024."
+        )
     if "torchgeo" in recipe.exports and raster.geobox.crs is None:
         raise OptionError(
-            f"{raster.name} has no CRS, and torchgeo places what it reads; leave that export away (the masks in gray go with "
-            "the images by name), or give the image its CRS."
+            f"{raster.name} has no CRS, which the export torchgeo needs; assign a CRS to the image, or omit this export (the "
+            "masks in the folder gray have the names of the images)."
         )
 
 
@@ -291,7 +293,9 @@ def check_names(names: Sequence[str]) -> None:
         # Some file systems do not distinguish upper and lower case in names.
         key = without_suffix(name).lower()
         if key in owner:
-            raise OptionError(f"{owner[key]} and {name} would both be {without_suffix(name)}.png; rename one of them.")
+            raise OptionError(
+                f"{owner[key]} and {name} would both be written as {without_suffix(name)}.png; rename one of them."
+            )
         owner[key] = name
 
 
@@ -335,7 +339,7 @@ def read_tolerant(
     good, bad = open_images(files)
     if isinstance(annotations, Annotations):
         if any(value != _DEFAULTS.get(name) for name, value in reading.items()):
-            raise OptionError(f"{', '.join(reading)} are of files; leave them away for a table.")
+            raise OptionError(f"{', '.join(reading)} apply only to annotation files; omit them for a table.")
         table = annotations
     else:
         is_layer = _is_layer(Path(split_layer(annotations)[0]), reading["format"])
@@ -397,6 +401,8 @@ def _matched(table: Annotations, files: ImageFiles) -> Annotations:
     """Return the table with the names of the image files, where the annotations use other names."""
     names = [files.find(image.name, Where(Path(image.name))) or image.name for image in table.images]
     if len(set(names)) != len(names):
-        raise AnnotationError(f"two images of the annotations are one in {files.what}; name them by their files.")
+        raise AnnotationError(
+            f"two images of the annotations are the same file of {files.what}; give each image the name of its own file."
+        )
     changed = [replace(image, name=name) for image, name in zip(table.images, names, strict=True)]
     return replace(table, images=tuple(changed))

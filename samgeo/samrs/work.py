@@ -104,7 +104,7 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob)
     except SourceError as error:
         return str(error)
     except OSError as error:
-        raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from None
+        raise OptionError(f"{shared.folder.path} cannot be written ({error}); free disk space, and run it again.") from None
     except SamgeoError:
         raise
     except FAULTS as error:

@@ -268,7 +268,7 @@ def segment_to_file(
     request = Request.of(bound.arguments)
     folder = request.folder
     if folder is None:
-        raise OptionError("there is no output; give the path of a vector file.")
+        raise OptionError("output is missing; give the path of a vector file.")
     return _run(request, folder, collect=False, stop=stop)[0]
 
 
@@ -296,13 +296,13 @@ def _tell_nothing(name: str) -> str:
     return (
         f"nothing was found in {name}. Look at what the model sees (samgeo.show, or samgeo show): if it is too dark or too "
         "bright, give the values that become black and white with stretch (--stretch), and the value without data with nodata "
-        "(--nodata). Fewer masks are dropped with lower values of pred_iou and stability (--pred-iou, --stability)."
+        "(--nodata). With lower values of pred_iou and stability (--pred-iou, --stability), more masks are kept."
     )
 
 
 def _tell_holes(summary: Summary) -> str:
-    where = "" if summary.holes is None else f" The ground that is missing is in {summary.holes}."
+    where = "" if summary.holes is None else f" {summary.holes} has polygons of the missing areas."
     return (
-        f"{len(summary.failures)} of {summary.windows} windows could not be segmented; the first: {summary.failures[0]}."
-        f"{where} Repair the cause, and give the same again with retry_failed."
+        f"{len(summary.failures)} of {summary.windows} windows could not be segmented; the first one: {summary.failures[0]}."
+        f"{where} Remove the cause, and repeat the call or command with retry_failed."
     )

@@ -164,8 +164,8 @@ def _check_same(raster: Raster, store: EmbeddingStore, watch: SourceWatch, *, no
     change = watch.look(now=now)
     if change is not None:
         raise RasterError(
-            f"{change} while {raster.name} was encoded into {store.path}, which may hold windows of both versions; encode it "
-            "again with overwrite when it no longer changes."
+            f"{change} while {raster.name} was encoded into {store.path}, which may contain windows of both versions; encode "
+            "it again with overwrite when the raster no longer changes."
         )
 
 
@@ -187,7 +187,7 @@ def _encode_block(
             store.write(waiting)
             raise WindowError(
                 f"the window at row {index[0]}, column {index[1]} of {raster.name} cannot be encoded "
-                f"({describe_fault(error)}); what was encoded so far is kept: run again to continue."
+                f"({describe_fault(error)}); the windows that were encoded before are kept: run it again to continue."
             ) from None
         empty += not has_data
         waiting[index] = (pixel_digest(window.image, window.size), arrays)

@@ -114,7 +114,7 @@ def predict(
     given = (image, points, boxes, polygons, model, cache)
     checked = CheckedOutput.check(output, overwrite=overwrite, layer=layer, y_up=y_up, inputs=given)
     if class_column is not None and not checked.is_labels:
-        raise OptionError("class_column is of a raster of labels; give an output that ends in .tif, or leave it away.")
+        raise OptionError("class_column applies to a raster of labels; give an output that ends in .tif, or omit it.")
     classes = None if class_column is None else _classes([points, boxes, polygons], class_column)
     raster = ReadingOptions.of(arguments).open(image)
     checked.check_raster(raster)
@@ -150,4 +150,4 @@ def _classes(prompts: Iterable[Any], column: str) -> Classes:
             frame = read_vectors(given)
             if column in frame:
                 return classes_of(frame[column], column)
-    raise OptionError(f"the prompts have no column {column!r}; give features with a class each, or leave class_column away.")
+    raise OptionError(f"the prompts have no column {column!r}; give features with this column, or omit class_column.")

@@ -145,7 +145,7 @@ class Predictor:
         change = self._watch.look(now=now)
         if change is not None:
             raise RasterError(
-                f"{change} since {self.raster.name} was opened, so that answers would be of two rasters; open it again, in a "
+                f"{change} since {self.raster.name} was opened, so that answers would mix two versions; open it again, in a "
                 "new Predictor or Map, when it no longer changes."
             )
 

@@ -159,6 +159,6 @@ def _check_options(request: Request) -> None:
     request.cleaning.check()
     request.objects.check()
     if request.writing.retry_failed and request.folder is None:
-        raise OptionError("retry_failed is of a run; give its output or its run_dir.")
+        raise OptionError("retry_failed needs a run; give its output or its run_dir.")
     request.execution.check()
     refuse_other_processes(request.execution.scheduler)

@@ -70,11 +70,11 @@ def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: 
     ((128, 128, 3), True)
     """
     if min(shape) < 16:
-        raise OptionError(f"shape is {tuple(shape)}; give at least 16 pixels each way.")
+        raise OptionError(f"shape is {tuple(shape)}; give at least 16 pixels for each side.")
     if seed < 0:
         raise OptionError(f"seed is {seed}; give 0 or more.")
     if not 0.05 <= resolution_m <= 2:
-        raise OptionError(f"resolution_m is {resolution_m}; give 0.05 to 2 metres.")
+        raise OptionError(f"resolution_m is {resolution_m}; give a number from 0.05 to 2 metres.")
     plan, rng = _plan(shape, seed, resolution_m), np.random.default_rng([seed, 12])
     buildings, footprints, labels = _truth(plan.buildings, shape, resolution_m)
     sun = Sun.at(int(rng.integers(3, 9)), float(rng.uniform(44, 56)), east=bool(rng.random() < 0.6))

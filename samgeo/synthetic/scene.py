@@ -78,7 +78,7 @@ class Scene:
         """
         path = Path(path)
         if not path.parent.is_dir():
-            raise OptionError(f"{path} cannot be written: {path.parent} is not a folder; make it first.")
+            raise OptionError(f"{path} cannot be written: {path.parent} is not a folder; create it first.")
         height, width = self.labels.shape
         profile = {
             "driver": "GTiff", "height": height, "width": width, "count": 3, "dtype": "uint8", "crs": str(self.geobox.crs),
@@ -93,5 +93,5 @@ class Scene:
                 if overviews and factors:
                     dataset.build_overviews(factors, Resampling.average)
         except (OSError, RasterioError) as error:
-            raise RasterError(f"{path} cannot be written ({error}); give a place with room that can be written.") from None
+            raise RasterError(f"{path} cannot be written ({error}); check the free space and the permissions.") from None
         return path

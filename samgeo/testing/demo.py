@@ -86,7 +86,7 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"{folder} cannot be made ({error.strerror}); give a folder that can be written.") from None
+        raise OptionError(f"{folder} cannot be created ({error.strerror}); give a folder that you can write to.") from None
     image, objects, picture = folder / "town.tif", folder / "objects.parquet", folder / "objects.png"
     scene = town((size, size), seed=seed)
     scene.save(image)

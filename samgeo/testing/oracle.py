@@ -236,7 +236,8 @@ class Oracle:
         counts = {len(one) for one in given.values()}
         if len(counts) != 1:
             raise OptionError(
-                f"{ {name: len(one) for name, one in given.items()} } prompts; give points, boxes or masks, equally many."
+                f"the numbers of prompts are { {name: len(one) for name, one in given.items()} }; give points, boxes or masks, "
+                "and as many of each."
             )
         if points is not None and (labels is None or np.shape(labels) != np.shape(points)[:2]):
             raise OptionError(f"points have shape {np.shape(points)}; give a label, 1, 0 or -1, for each of them.")

@@ -24,7 +24,7 @@ from samgeo.types import CRSLike
 __all__ = ["COORDINATES_SIDE", "TRANSFORMS", "coordinate_pixels", "pixel_coordinates", "transform", "write_raster"]
 
 COORDINATES_SIDE = 4096
-"""Rasters whose pixels say where they are have at most this height and width."""
+"""Largest height and width of rasters whose pixels encode their own coordinates."""
 
 TRANSFORMS: dict[str, tuple[float, float, float, float, float, float]] = {
     "north-up": (0.5, 0.0, 500_000.0, 0.0, -0.5, 5_400_000.0),
@@ -34,7 +34,7 @@ TRANSFORMS: dict[str, tuple[float, float, float, float, float, float]] = {
     "sheared": (0.5, 0.2, 500_000.0, 0.0, -0.5, 5_400_000.0),
     "none": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
 }
-"""Name to the six coefficients of an affine, in the order of rasterio; metres of a UTM zone."""
+"""Names of transforms, and the six coefficients of each in the order of rasterio, in metres of a UTM zone."""
 
 
 def transform(name: str = "north-up") -> Affine:

@@ -216,14 +216,14 @@ def _identify(path: Path, identity: dict[str, str], threads: int | None, device:
         raise OptionError(f"{path} cannot be read ({error}); give another folder.") from None
     if changed := differences({what: before.get(what) for what in identity}, identity):
         raise OptionError(
-            f"{path.parent} was begun with something else: {listed(changed)}. Give another folder (--folder) to begin anew, or "
-            "go back to what it began with."
+            f"{path.parent} was started with other inputs: {listed(changed)}. Give another folder (--folder) to start a "
+            "new run, or give what the run was started with."
         )
     begun = before.get("threads", here["threads"])
     if threads not in {None, begun}:
         raise OptionError(
-            f"{path.parent} was begun in {begun} threads, and the result depends on that; give threads={begun} or leave "
-            "threads (--threads) away to go on, or give another folder (--folder)."
+            f"{path.parent} was started with {begun} threads, and the result depends on their number; give threads={begun} or "
+            "omit threads (--threads) to continue, or give another folder (--folder)."
         )
     if begun != here["threads"]:
         say(f"computing in {begun} threads, as the run was begun")

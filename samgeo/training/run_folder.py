@@ -44,11 +44,11 @@ def locked(folder: Path) -> Iterator[None]:
 
     def busy() -> RunError:
         return RunError(
-            f"another process trains in {folder}; wait for it, or give another folder (--folder) to begin a run of its own."
+            f"another process trains in {folder}; wait until it ends, or give another folder (--folder) to start another run."
         )
 
     def failed(error: OSError) -> OptionError:
-        return OptionError(f"{folder} cannot be the folder of a run ({error}); give another.")
+        return OptionError(f"{folder} cannot be the folder of a run ({error}); give another folder.")
 
     is_taken = False
     try:
@@ -111,7 +111,7 @@ def write_state(state: Mapping[str, Any], path: Path) -> None:
             read_state(temporary)
     except (OSError, RuntimeError, CheckpointError) as error:
         raise OptionError(
-            f"{path} cannot be written ({error}); make space, and give the same command to go on from the state before."
+            f"{path} cannot be written ({error}); free disk space, and run the same command to continue from the last state."
         ) from None
 
 
@@ -123,17 +123,17 @@ def read_state(path: Path) -> dict[str, Any]:
     CheckpointError
         If the file cannot be read, or its values differ from the values that were written.
     """
-    remedy = f"remove it to begin the run anew, put a copy of it in its place, or give another folder than {path.parent}"
+    remedy = f"remove it to start the run again, replace it by a copy, or give another folder than {path.parent}"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, UnpicklingError, ValueError, LookupError, TypeError, AttributeError) as error:
         said = str(error).strip().split("\n")[0]
         raise CheckpointError(f"{path} cannot be read ({said}); {remedy}.") from None
     if not isinstance(state, dict) or _DIGEST not in state:
-        raise CheckpointError(f"{path} is no state of this version of samgeo, as it has no digest; {remedy}.")
+        raise CheckpointError(f"{path} is not a state of this version of samgeo, because it has no digest; {remedy}.")
     told = state.pop(_DIGEST)
     if told != digest_of_values(state):
-        raise CheckpointError(f"{path} is damaged: its numbers are not those that were written; {remedy}.")
+        raise CheckpointError(f"{path} is damaged: its numbers differ from those that were written; {remedy}.")
     return state
 
 
@@ -174,7 +174,9 @@ def append_log(path: Path, line: Mapping[str, float]) -> None:
         with path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
     except OSError as error:
-        raise OptionError(f"{path} cannot be written ({error}); make space, and give the same command to go on.") from None
+        raise OptionError(
+            f"{path} cannot be written ({error}); free disk space, and run the same command to continue."
+        ) from None
 
 
 def trim_log(path: Path, step: int) -> None:
@@ -190,7 +192,7 @@ def trim_log(path: Path, step: int) -> None:
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} cannot be read ({error}); move it away to go on with a new log.") from None
+        raise OptionError(f"{path} cannot be read ({error}); move it to another folder to continue with a new log.") from None
     kept = [line for line in lines if _step_of(line) is None or (_step_of(line) or 0) <= step]
     if kept and _step_of(kept[-1]) is None and not kept[-1].endswith("\n"):
         kept.pop()

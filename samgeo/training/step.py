@@ -61,7 +61,7 @@ class Course:
     def __post_init__(self) -> None:
         shares = (self.boxes, self.box_and_click, self.correct_boxes, self.corrected, *self.more_clicks, self.forget)
         if not all(0 <= share <= 1 for share in shares) or self.correction < 0:
-            raise OptionError(f"{self} has a share outside 0 to 1, or a correction below 0.")
+            raise OptionError(f"{self} is not valid; give shares from 0 to 1 and corrections of 0 or more.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class Table:
         self._asked.add(key)
         values = self._values.get(key, [])
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-            raise OptionError(f"{self.where}: {key} is one value; begin each with [[{key}]].")
+            raise OptionError(f"{self.where}: {key} is a single value; write a table [[{key}]] for each.")
         return list(enumerate(values, start=1))
 
     def done(self) -> None:
@@ -83,7 +83,7 @@ class Table:
             if key not in self._asked:
                 close = get_close_matches(key, self._asked, n=1)
                 hint = f"did you mean {close[0]}?" if close else f"it may have {', '.join(sorted(self._asked))}."
-                raise OptionError(f"{self.where} has a key {key}, which is not known here; {hint}")
+                raise OptionError(f"{self.where} has the unknown key {key}; {hint}")
 
 
 def fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -153,7 +153,7 @@ def test_overviews_in_another_file_are_not_read(tmp_path: Path, secret: Path) ->
 def test_overviews_and_masks_beside_a_file_are_no_mosaics(tmp_path: Path, secret: Path, ending: str) -> None:
     path = write_raster(tmp_path / "city.tif", np.zeros((128, 128), dtype=np.uint8))
     copy(secret, Path(f"{path}{ending}"), driver="VRT")
-    assert "is no TIFF" in refused(path)
+    assert "is not a TIFF" in refused(path)
     Path(f"{path}{ending}").unlink()
     copy(secret, Path(f"{path}{ending}"), driver="GTiff")
     assert Raster.open(path).shape == (128, 128)

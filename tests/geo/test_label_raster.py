@@ -144,9 +144,9 @@ def test_an_output_that_would_lose_something_is_refused(image: Path, tmp_path: P
     (tmp_path / "there.tif").write_bytes(b"mine")
     cases = [
         (frame, image, "labels.png", "is not one of .tif, .tiff"),
-        (frame, image, "there.tif", "exists and is no raster of labels"),
+        (frame, image, "there.tif", "exists and is not a label raster"),
         (frame, image, "no/labels.tif", "does not exist"),
-        (frame, image, "image.tif", "exists and is no raster of labels"),
+        (frame, image, "image.tif", "exists and is not a label raster"),
         (frame.set_crs(None, allow_override=True), image, "labels.tif", "none"),
         (frame, np.zeros((9, 9), np.uint8), "labels.tif", "none"),
     ]

@@ -203,7 +203,7 @@ def test_a_file_that_is_gone_is_written_anew_and_said(start, file: Path) -> None
     accept(session, 0)
     file.unlink()
     session.add_point(*POINTS[1], crs="pixels")
-    assert "was gone and is written anew" in tell_of(session.accept(), "m²")
+    assert "was missing and is written again" in tell_of(session.accept(), "m²")
     assert saved(file) == [(1, "roof"), (2, "roof")]
 
 
@@ -215,7 +215,7 @@ def test_a_file_that_became_something_else_is_kept_and_said(start, file: Path) -
     parcels.to_file(file, layer="parcels", driver="GPKG")
     before = file.read_bytes()
     session.add_point(*POINTS[1], crs="pixels")
-    with pytest.raises(VectorError, match="no file of annotations"):
+    with pytest.raises(VectorError, match="not a file of annotations"):
         session.accept()
     assert len(session.state.objects) == 2
     assert file.read_bytes() == before

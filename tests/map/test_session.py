@@ -636,7 +636,7 @@ def test_a_last_line_cut_short_by_a_crash_is_left_out_and_said(tmp_path: Path, p
     session.add_point(*POINTS[1])
     whole = log.read_bytes()
     log.write_bytes(whole[:-20])
-    with pytest.warns(UserWarning, match="line 4 of .* was half written"):
+    with pytest.warns(UserWarning, match="line 4 of .* is incomplete"):
         assert Session.replay(log, predictor).state == before
     with pytest.warns(UserWarning, match="line 4"):
         further = Session(predictor, classes=CLASSES, log=log)
@@ -652,7 +652,7 @@ def test_a_log_changed_in_its_middle_is_refused_and_the_line_named(tmp_path: Pat
     accept(session, 1)
     lines = log.read_text().splitlines(keepends=True)
     for changed, message in (
-        (lines[2][:-9] + "\n", "line 3 of .* is no record"),
+        (lines[2][:-9] + "\n", "line 3 of .* is not a record"),
         (lines[2].replace("accept", "adopt"), "line 3 of .*: 'adopt' is not an action; known are add_point"),
         (lines[2].replace("object", "x").replace('"roof"', '"lake"'), "line 3 of .* cannot be done again: 'lake' is not one"),
     ):
@@ -660,7 +660,7 @@ def test_a_log_changed_in_its_middle_is_refused_and_the_line_named(tmp_path: Pat
         with pytest.raises(OptionError, match=message):
             Session.replay(log, predictor)
     log.write_text("hello\n")
-    with pytest.raises(OptionError, match="holds no session"):
+    with pytest.raises(OptionError, match="contains no session"):
         Session.replay(log, predictor)
     with pytest.raises(OptionError, match="cannot be read"):
         Session.replay(tmp_path / "nothing.jsonl", predictor)

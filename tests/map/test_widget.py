@@ -367,7 +367,7 @@ def test_areas_are_added_to_the_selected_object_and_cut_away(make) -> None:
     cut = m.session.state.objects[0].geometry
     assert shapely.area(cut) < shapely.area(before)
     mouse.drag((-50, -50), (400, -50), (400, 400), (-50, 400))
-    assert "nothing would be left" in status(m)
+    assert "would remove the whole object" in status(m)
     assert m.session.state.objects[0].geometry == cut
 
 
@@ -745,7 +745,7 @@ def test_nothing_is_asked_of_the_network_unless_there_is_a_basemap(make) -> None
     assert not any(isinstance(layer, ipyleaflet.TileLayer) for layer in make().leaflet.layers)
     tiles = ipyleaflet.TileLayer(url="http://127.0.0.1:9/{z}/{x}/{y}.png")
     assert make(basemap=tiles).leaflet.layers[0] is tiles
-    with pytest.raises(OptionError, match="no place on the globe"):
+    with pytest.raises(OptionError, match="no position on the earth"):
         make(encode_ids(LABELS), basemap=tiles)
 
 

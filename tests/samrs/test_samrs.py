@@ -511,17 +511,17 @@ def test_pictures_without_masks_are_kept_on_request_where_they_have_data(tmp_pat
         ({"prompt": "box"}, "prompt is 'box'"),
         ({"chip": 8}, "chip is 8"),
         ({"chip": 64, "chip_overlap": 64}, "chip_overlap is 64"),
-        ({"chip_overlap": 8}, "chip_overlap is of chips"),
-        ({"chip": 64, "copy_images": True}, "leave copy_images away"),
+        ({"chip_overlap": 8}, "chip_overlap needs chip"),
+        ({"chip": 64, "copy_images": True}, "copy_images has no effect"),
         ({"min_visible": 1.5}, "min_visible is 1.5"),
         ({"min_box_iou": float("nan")}, "min_box_iou is nan"),
         ({"split": (0.5, 0.2, 0.2)}, "add up to 1"),
         ({"split": (0.5, 0.5)}, "shares of train, val and test"),
-        ({"block_m": 5.0}, "block_m is of the blocks"),
+        ({"block_m": 5.0}, "block_m needs split"),
         ({"exports": ["pickle"]}, "exports is 'pickle'"),
-        ({"exports": ["torchgeo"]}, "has no CRS, and torchgeo"),
+        ({"exports": ["torchgeo"]}, "has no CRS, which the export torchgeo"),
         ({"workers": 0}, "workers is 0"),
-        ({"format": "dota"}, "leave them away for a table"),
+        ({"format": "dota"}, "omit them for a table"),
     ],
 )
 def test_options_that_cannot_work_leave_nothing(one, options, message):
@@ -537,7 +537,7 @@ def test_folders_that_cannot_work(one):
         make(folder / "images", table, folder / "images" / "out")
     (folder / "full").mkdir()
     (folder / "full" / "thesis.txt").write_text("mine")
-    with pytest.raises(OptionError, match="exists and is no data set"):
+    with pytest.raises(OptionError, match="exists and is not a data set"):
         make(folder / "images", table, folder / "full")
     with pytest.raises(OptionError, match="make it first"):
         make(folder / "images", table, folder / "none" / "out")

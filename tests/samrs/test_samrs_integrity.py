@@ -134,7 +134,7 @@ def test_a_flip_in_a_part_changes_no_instance(made, finished):
     value = json.loads(content)
     value["pictures"][0]["instances"][0]["size_px"] += 1
     part.write_bytes(digest + b"\n" + json.dumps(value).encode())
-    assert "does not fit its digest" in make(made).remade["a.tif"]
+    assert "does not match its digest" in make(made).remade["a.tif"]
     name = "instances/all.json"
     assert (made / "out" / name).read_bytes() == (finished / "out" / name).read_bytes()
 
@@ -230,7 +230,7 @@ def test_a_full_disk_says_so(made, monkeypatch):
 
     shutil.rmtree(made / "out")
     monkeypatch.setattr(work_module, "write_checked", full)
-    with pytest.raises(OptionError, match=r"No space left.*make space"):
+    with pytest.raises(OptionError, match=r"No space left.*free disk space"):
         make(made)
 
 

@@ -210,7 +210,7 @@ def test_a_scheduler_that_stays_away_ends_the_run_which_goes_on_elsewhere(
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    with pytest.raises(WindowError, match="go on with the same"):
+    with pytest.raises(WindowError, match="continue with the same"):
         samgeo.segment(image, tmp_path / "out.parquet", model=Slow(128), scheduler=daemons.address, **OPTIONS)
     thread.join()
     assert not (tmp_path / "out.parquet").exists()

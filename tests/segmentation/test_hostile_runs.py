@@ -125,5 +125,5 @@ def test_runs_that_are_no_mask_are_damage(runs: list[list[int]]) -> None:
 
     sound = frontier([[0, 0, 9]])  # masks may overlap each other
     assert Frontier.from_bytes(sound.to_bytes()) == sound
-    with pytest.raises(DamagedError, match="its runs do not fit its masks"):
+    with pytest.raises(DamagedError, match="its runs do not agree with its masks"):
         Frontier.from_bytes(frontier(runs).to_bytes())

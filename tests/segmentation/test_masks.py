@@ -167,7 +167,7 @@ def test_what_is_not_a_mask_is_refused() -> None:
         Mask.from_array(np.zeros(4, dtype=bool))
     with pytest.raises(OptionError, match=r"int32 of shape \(N, 3\)"):
         Mask(np.zeros((2, 3), dtype=np.int64))  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="leaves the int32 range"):
+    with pytest.raises(OptionError, match="exceeds the int32 range"):
         Mask.from_array(np.array([[True]])).shift(INT32.max, 0)
 
 

@@ -108,7 +108,7 @@ def test_a_pocket_at_the_image_edge_is_a_hole_only_of_the_image() -> None:
 
 
 def test_a_mask_out_of_its_frame_is_refused() -> None:
-    with pytest.raises(OptionError, match="reaches out of its frame"):
+    with pytest.raises(OptionError, match="extends beyond its frame"):
         fill_and_drop(Mask.from_array(np.ones((3, 3), dtype=bool)), 3, Rect(0, 0, 2, 3))
 
 

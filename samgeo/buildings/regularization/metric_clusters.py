@@ -65,14 +65,14 @@ def polygonal(geometries: GeometriesLike) -> tuple[NDArray[np.object_], NDArray[
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise VectorError(
-            f"row {first} is a {geometries[first].geom_type}, and footprints are polygons; leave other features out."
+            f"row {first} is a {geometries[first].geom_type}, but footprints must be polygons; remove other features."
         )
     wrong = there & ~np.isfinite(shapely.bounds(geometries)).all(axis=1)
     xy, of = shapely.get_coordinates(geometries, return_index=True)
     wrong[of[~np.isfinite(xy).all(axis=1)]] = True
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
-        raise VectorError(f"row {first} has a coordinate that is not a finite number; mend it or leave it out.")
+        raise VectorError(f"row {first} has a coordinate that is not a finite number; repair or remove it.")
     broken = there & ~shapely.is_valid(geometries)
     geometries[broken] = shapely.make_valid(geometries[broken])
     pieces, owner = shapely.get_parts(geometries, return_index=True)

@@ -37,7 +37,7 @@ def check_tolerance(tolerance_m: float | None, crs: CRSLike) -> float:
         return DEFAULT_PX if crs is None else DEFAULT_M
     good = isinstance(tolerance_m, int | float) and not isinstance(tolerance_m, bool)
     if not good or not math.isfinite(tolerance_m) or tolerance_m <= 0:
-        raise OptionError(f"tolerance_m is {tolerance_m!r}; give a number of metres above 0 (of pixels where there is no CRS).")
+        raise OptionError(f"tolerance_m is {tolerance_m!r}; give a number of metres above 0 (of pixels without a CRS).")
     return float(tolerance_m)
 
 

@@ -88,8 +88,8 @@ def read_examples(candidates: gpd.GeoDataFrame, examples: FeaturesLike) -> Examp
         found = _matched(candidates, frame[~np.isnan(labels)], labels[~np.isnan(labels)])
     if not found.accepted:
         raise OptionError(
-            f"no candidate is accepted by the examples ({found.unmatched} of them have no candidate of IoU {MATCH_IOU} or "
-            "more); give examples of what is wanted among the candidates, in the same place."
+            f"no candidate matches an accepted example ({found.unmatched} examples have no candidate with an IoU of "
+            f"{MATCH_IOU} or more); give examples that lie on candidates."
         )
     return found
 
@@ -115,7 +115,7 @@ def _features(examples: FeaturesLike, crs: CRSLike) -> gpd.GeoDataFrame:
         return read_vectors(examples)
     geometries = [examples] if isinstance(examples, shapely.Geometry) else list(cast("list[object]", examples))
     if not all(isinstance(one, shapely.Geometry) for one in geometries):
-        raise VectorError("the examples are no geometries; give a file, a GeoDataFrame, polygons, or a column's name.")
+        raise VectorError("the examples are not geometries; give a file, a GeoDataFrame, polygons, or the name of a column.")
     return gpd.GeoDataFrame(geometry=geometries, crs=crs)
 
 
@@ -125,7 +125,7 @@ def _labels(column: pd.Series, what: str) -> NDArray[np.float64]:
     wrong = ~(np.isin(given, (0, 1)) | column.isna().to_numpy())
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise OptionError(f"{what} says {column.iloc[row]!r} in row {row}; give 1 for accepted, 0 for rejected, or nothing.")
+        raise OptionError(f"{what} is {column.iloc[row]!r} in row {row}; give 1 for accepted, 0 for rejected, or nothing.")
     return np.asarray(given, dtype=np.float64)
 
 

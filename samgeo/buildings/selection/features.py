@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["EMBEDDING", "describe"]
 
 EMBEDDING = "embedding_"
-"""Columns that begin so were pooled from the model's embedding."""
+"""Start of the names of columns that were pooled from the model's embedding."""
 
 SCORES = ("predicted_iou", "stability_score")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "pool"]
 
 PARTS = ("mean", "std", "ring")
-"""What is pooled of each channel: mean and standard deviation inside, and the mean in a ring around."""
+"""Statistics of each channel: mean and standard deviation inside a polygon, and the mean in a ring around it."""
 
 # Each cell of the feature map is divided into 4 x 4 samples, to measure which fraction of it a polygon covers.
 SAMPLES = 4
@@ -98,8 +98,8 @@ def check_describing(model: Segmenter) -> None:
     """Raise a `ModelError` unless a model has ``features``."""
     if not isinstance(model, Describing):
         raise ModelError(
-            f"{model.name!r} cannot describe objects: {type(model).__name__} has no features, as "
-            "samgeo.models.protocols.Describing says; add it, or go by shape alone with embedding=False."
+            f"the model {model.name!r} cannot describe objects: {type(model).__name__} has no method features (see "
+            "samgeo.models.protocols.Describing); add it, or use only the shape with embedding=False."
         )
 
 

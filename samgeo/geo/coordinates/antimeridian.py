@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["cut_at_antimeridian", "middle_of", "near_centre", "period_of", "rejoined", "turned"]
+__all__ = ["cut_at_antimeridian", "middle_of", "near_centre", "period_of", "rejoined", "shifted_by_turns"]
 
 # Tolerance for rounded coordinates at the edge of a turn, as a share of the turn: 0.4 mm on the equator.
 _ROUNDING = 1e-11
@@ -101,7 +101,7 @@ def middle_of(geometries: NDArray[np.object_], period: float | None) -> float:
     return float((opposite + period / 2) % period - period / 2)
 
 
-def turned(geometries: NDArray[np.object_], centre: float, period: float | None) -> NDArray[np.object_]:
+def shifted_by_turns(geometries: NDArray[np.object_], centre: float, period: float | None) -> NDArray[np.object_]:
     """Shift geometries by whole turns to within half a turn of a centre.
 
     Geometries that are already there stay unchanged, and so do those that are more than two turns away. Polygons that reach
@@ -175,7 +175,7 @@ def cut_at_antimeridian(geometries: NDArray[np.object_], crs: pyproj.CRS | None)
     """
     if crs is None or not crs.is_geographic:
         return geometries
-    return turned(geometries, 0.0, period_of(crs))
+    return shifted_by_turns(geometries, 0.0, period_of(crs))
 
 
 def _turned(geometry: BaseGeometry, centre: float, period: float) -> BaseGeometry:

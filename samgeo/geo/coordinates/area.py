@@ -48,11 +48,11 @@ def area_m2(geometries: GeometriesLike, crs: CRSLike) -> NDArray[np.float64]:
         If there is no CRS, or it has no horizontal axes.
     """
     if crs is None:
-        raise OptionError("areas in square metres need a CRS; measure in pixels where there is none.")
+        raise OptionError("areas in square metres need a CRS; set a CRS, or measure in pixels.")
     crs = pyproj.CRS.from_user_input(crs)
     geometries = np.asarray(geometries, dtype=object)
     if len(crs.axis_info) < 2 or crs.is_geocentric:
-        raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
+        raise OptionError(f"{crs.name} is not a geographic or projected CRS; reproject to one with two horizontal axes.")
     geodetic = crs.geodetic_crs
     geod = None if geodetic is None else geodetic.get_geod()
     if geodetic is None or geod is None:
@@ -60,7 +60,7 @@ def area_m2(geometries: GeometriesLike, crs: CRSLike) -> NDArray[np.float64]:
         return np.asarray(np.nan_to_num(shapely.area(geometries)) * unit_m**2, dtype=np.float64)
 
     parts, owner = shapely.get_parts(geometries, return_index=True)
-    polygons, part = shapely.get_parts(parts, return_index=True)  # of multipolygons within collections
+    polygons, part = shapely.get_parts(parts, return_index=True)  # Collections may contain multipolygons.
     owner = owner[part]
     rings, polygon_of_ring = shapely.get_rings(polygons, return_index=True)
     if len(rings) == 0:

@@ -111,7 +111,7 @@ def read_area(area: FeaturesLike, crs: pyproj.CRS | None = None) -> Area:
     except VectorError as error:
         raise OptionError(str(error)) from None
     if not shapely.area(joined) > 0:
-        raise OptionError(f"{WHAT} holds no polygon with an area (it has {len(geometries)} features); give at least one.")
+        raise OptionError(f"{WHAT} contains no polygon with an area (it has {len(geometries)} features); give at least one.")
     return Area(joined, crs)
 
 
@@ -155,8 +155,8 @@ def to_pixels(area: FeaturesLike, geobox: GeoBox, *, name: str = "the raster") -
     (placed,), (lost,) = in_raster_crs(np.array([near], dtype=object), geobox, read.crs)
     if lost:
         raise VectorError(
-            f"{WHAT} cannot be placed in the CRS of {name}: a part of it has no place there. Cut it to the place that is "
-            "meant, or give it in the raster's CRS."
+            f"{WHAT} cannot be transformed to the CRS of {name}, because a part of it lies outside the domain of that CRS. "
+            "Clip it to the area that you need, or give it in the raster's CRS."
         )
     (valid,) = repaired_polygons([placed], WHAT)
     area_px: shapely.Geometry = affine_transform(valid, (~geobox.affine).to_shapely())
@@ -166,8 +166,8 @@ def to_pixels(area: FeaturesLike, geobox: GeoBox, *, name: str = "the raster") -
     if not shapely.intersection(area_px, shapely.box(0, 0, width, height)).area > 0:
         where = "" if read.crs is None else f" in {read.crs.to_string()}"
         raise OptionError(
-            f"{WHAT} does not meet {name}: it covers {_bounds(whole)}{where}, the raster {_bounds(geobox.extent.geom)} in the "
-            "raster's CRS. Check its CRS, and that it is polygons of the same place."
+            f"{WHAT} does not intersect {name}: it covers {_bounds(whole)}{where}, the raster {_bounds(geobox.extent.geom)} "
+            "in the raster's CRS. Check its CRS, and that its polygons are in the area of the raster."
         )
     shapely.prepare(area_px)
     return area_px

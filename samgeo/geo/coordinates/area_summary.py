@@ -10,7 +10,7 @@ import shapely
 __all__ = ["describe_area"]
 
 MOST_CORNERS = 200
-"""Corners of the outline at most; an area with fewer is kept as it is."""
+"""Largest number of corners of an outline. An area with fewer corners is not simplified."""
 
 
 def describe_area(area_px: shapely.Geometry) -> dict[str, Any]:

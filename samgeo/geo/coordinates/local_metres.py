@@ -48,7 +48,7 @@ def metres_at(places: NDArray[np.float64], crs: CRSLike) -> NDArray[np.float64]:
         return np.tile(np.eye(2), (len(places), 1, 1))
     crs = pyproj.CRS.from_user_input(crs)
     if len(crs.axis_info) < 2 or crs.is_geocentric:
-        raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
+        raise OptionError(f"{crs.name} is not a geographic or projected CRS; reproject to one with two horizontal axes.")
     geodetic = crs.geodetic_crs
     geod = None if geodetic is None else geodetic.get_geod()
     if geodetic is None or geod is None:
@@ -60,7 +60,9 @@ def metres_at(places: NDArray[np.float64], crs: CRSLike) -> NDArray[np.float64]:
     around = places[:, None] + step * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
     lon, lat = (np.asarray(axis) for axis in to_degrees.transform(around[..., 0], around[..., 1]))
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
-        raise OptionError(f"some coordinates lie outside the domain of {crs.name}; check that it is their CRS.")
+        raise OptionError(
+            f"some coordinates lie outside the domain of {crs.name}; check that this is the CRS of the coordinates."
+        )
     to_radians = geodetic.axis_info[0].unit_conversion_factor
     lon, lat = lon * to_radians, lat * to_radians
     bend = 1 - geod.es * np.sin(lat[:, 0]) ** 2

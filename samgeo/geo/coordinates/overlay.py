@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import VectorError
-from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, turned
+from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, shifted_by_turns
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, Inward, crs_of, from_pixels, inward_to, middle_x, resolve_crs
 from samgeo.geo.coordinates.reprojection import reproject
 from samgeo.geo.vector.reading import read_vectors
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 TOLERANCE_PX = 1 / 16
-"""By how much an edge may be off, in pixels of the raster."""
+"""Largest error of an edge, in pixels of the raster."""
 
 # Number of points along each side of a raster, and margin as a share of its extent, with which `around_raster` works.
 _ACROSS = 17
@@ -69,14 +69,14 @@ def check_same_kind(crs: pyproj.CRS | None, geobox: GeoBox, *, what: str, raster
     """
     if geobox.crs is None and crs is not None:
         raise VectorError(
-            f"{what} has a CRS and {raster} has none: what is in {crs.to_string()} cannot be placed there, as the raster has "
-            "no CRS. Give the raster its CRS (gdal_edit.py -a_srs), or features in its own coordinates, without a CRS (not as "
+            f"{what} has a CRS ({crs.to_string()}) and {raster} has none, so that the features cannot be placed on the raster. "
+            "Assign a CRS to the raster (gdal_edit.py -a_srs), or give features in pixels of the raster, without a CRS (not as "
             "GeoJSON, which is in longitude and latitude if it names no CRS)."
         )
     if geobox.crs is not None and crs is None:
         raise VectorError(
-            f"{raster} has a CRS and {what} has none: what has no CRS cannot be placed in {_crs_name(geobox)}. Give {what} its "
-            "CRS first, with gdf.set_crs(...)."
+            f"{raster} has a CRS ({_crs_name(geobox)}) and {what} has none, so that the features cannot be placed on the "
+            f"raster. Set the CRS of {what} with gdf.set_crs(...) first."
         )
 
 
@@ -125,9 +125,9 @@ def read_onto(source: FeaturesLike, geobox: GeoBox, *, what: str = "the layer", 
     if lost.any():
         first = int(np.argmax(lost))
         raise VectorError(
-            f"feature {first} of {what} cannot be placed in the CRS of {raster}: a part of it has no place there (of "
-            f"{int(lost.sum())} features in all). Check that the features are in {frame.crs.to_string()}, and cut them to the "
-            "place that is meant."
+            f"feature {first} of {what} cannot be transformed to the CRS of {raster}, because a part of it lies outside the "
+            f"domain of that CRS ({int(lost.sum())} such features in all). Check that the features are in "
+            f"{frame.crs.to_string()}, and clip them to the area that you need."
         )
     return frame.set_geometry(gpd.GeoSeries(placed, index=frame.index, crs=crs_of(geobox)))
 
@@ -161,7 +161,7 @@ def in_raster_crs(
     placed, lost = _reprojected(geometries, geobox, resolve_crs(geobox, crs))
     known = placed.copy()
     known[lost] = None
-    return turned(known, middle_x(geobox), period_of(crs_of(geobox))), lost
+    return shifted_by_turns(known, middle_x(geobox), period_of(crs_of(geobox))), lost
 
 
 def in_pixels(
@@ -252,7 +252,7 @@ def repaired_polygons(geometries: GeometriesLike, what: str) -> NDArray[np.objec
     lost = not_finite(given)
     if lost.any():
         raise VectorError(
-            f"feature {int(np.argmax(lost))} of {what} has a coordinate that is not a finite number; mend it, or leave it out."
+            f"feature {int(np.argmax(lost))} of {what} has a coordinate that is not a finite number; repair or remove it."
         )
     kinds = shapely.get_type_id(given)
     other = ~(np.isin(kinds, (*_AREAL, _COLLECTION)) | shapely.is_empty(given))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PIXELS", "Inward", "crs_of", "from_pixels", "inward_to", "middle_x", "resolve_crs", "same_crs", "transformer"]
 
 PIXELS = "pixels"
-"""In the place of a CRS: coordinates are pixels of the raster."""
+"""Value of a CRS option which says that coordinates are pixels of the raster."""
 
 STEPS_PER_PX = 256
 
@@ -112,13 +112,15 @@ def resolve_crs(geobox: GeoBox, crs: CRSLike) -> pyproj.CRS | None:
         return None
     if geobox.crs is None:
         raise OptionError(
-            f"the raster has no CRS, so that coordinates in {_name(crs)} have no place in it; give coordinates in pixels, with "
-            f'crs="{PIXELS}" or as features without a CRS.'
+            f"the raster has no CRS, so that coordinates in {_name(crs)} cannot be transformed to its pixels; give coordinates "
+            f'in pixels, with crs="{PIXELS}" or as features without a CRS.'
         )
     try:
         return pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError as error:
-        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from None
+        raise OptionError(
+            f'crs is {crs!r}, which is not a CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".'
+        ) from None
 
 
 def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:

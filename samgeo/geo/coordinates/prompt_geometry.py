@@ -73,7 +73,9 @@ def read_points(
         signs = np.ones(xy.shape[:2], dtype=np.int64) if labels is None else _labels(labels, xy.shape[:2])
         used = signs != -1
         if not np.isfinite(xy[used]).all():
-            raise OptionError(f"points of prompt {_first(~np.isfinite(xy).all(axis=2) & used)} are not finite numbers.")
+            raise OptionError(
+                f"points of prompt {_first(~np.isfinite(xy).all(axis=2) & used)} are not finite numbers; give finite ones."
+            )
         placed = np.where(used[..., None], inward_to(geobox, crs)(xy), np.nan)
         return placed, signs, None
     frame, crs = _features(points, geobox, crs)
@@ -212,7 +214,7 @@ def _features(given: FeaturesLike, geobox: GeoBox, crs: CRSLike) -> tuple[gpd.Ge
         return frame, crs
     check_same_kind(frame.crs, geobox, what="the layer of prompts")
     if crs is not None and (crs == PIXELS or frame.crs != crs):
-        raise OptionError(f"crs is {crs}, but the prompts are in {frame.crs.to_string()}; leave crs away for features.")
+        raise OptionError(f"crs is {crs}, but the prompts are in {frame.crs.to_string()}; omit crs for features.")
     return frame, frame.crs
 
 
@@ -224,7 +226,7 @@ def _groups(frame: gpd.GeoDataFrame) -> NDArray[np.int64]:
     if missing.any():
         raise VectorError(
             f"{int(missing.sum())} of {len(frame)} points have no value in the column {GROUP}, the first is feature "
-            f"{_first(missing)}; points with the same value are one prompt: give each one a value, or drop the column."
+            f"{_first(missing)}. Points with the same value are one prompt: give each point a value, or remove the column."
         )
     return np.asarray(frame[GROUP].factorize()[0], dtype=np.int64)
 
@@ -236,14 +238,14 @@ def _of_type(frame: gpd.GeoDataFrame, wanted: set[str], what: str) -> NDArray[np
     other = ~(frame.geometry.geom_type.isin(wanted).to_numpy() | shapely.is_empty(geometries))
     if other.any():
         raise VectorError(
-            f"{what} cannot be a {geometries[other][0].geom_type} (feature {_first(other)}); give other features."
+            f"feature {_first(other)} is a {geometries[other][0].geom_type}, which cannot be used for {what}; remove it."
         )
     flat = np.asarray(shapely.force_2d(geometries), dtype=np.object_)
     xy, owner = shapely.get_coordinates(flat, return_index=True)
     lost = owner[~np.isfinite(xy).all(axis=1)]
     if len(lost):
         raise VectorError(
-            f"feature {int(lost[0])} of the {what} has a coordinate that is not a finite number; mend it, or leave it out."
+            f"feature {int(lost[0])} of the {what} has a coordinate that is not a finite number; repair or remove it."
         )
     return flat
 

@@ -19,7 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import VectorError
-from samgeo.geo.coordinates.antimeridian import middle_of, period_of, rejoined, turned
+from samgeo.geo.coordinates.antimeridian import middle_of, period_of, rejoined, shifted_by_turns
 from samgeo.geo.coordinates.pixel_coordinates import same_crs, transformer
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["TOLERANCE_M", "Reprojected", "default_tolerance", "reproject", "reproject_frame"]
 
 TOLERANCE_M = 0.001
-"""By how much an edge may be off where no raster says how large a pixel is, in metres."""
+"""Largest error of an edge in metres, where no raster defines the size of a pixel."""
 
 # Edges shorter than this on the ground are tested in their middle, longer ones at their quarters too, because an edge that
 # bends in both directions may be correct in its middle.
@@ -90,7 +90,8 @@ def reproject(
     Returns
     -------
     Reprojected
-        x continues beyond the seam of the map where a geometry crosses it; `antimeridian.turned` shifts geometries to a frame.
+        x continues beyond the seam of the map where a geometry crosses it. `antimeridian.shifted_by_turns` shifts geometries to
+        a frame.
     """
     given = np.asarray(geometries, dtype=object)
     xy, owner = shapely.get_coordinates(given, return_index=True)
@@ -140,18 +141,18 @@ def reproject_frame(
     try:
         placed = reproject(geometries, frame.crs, target)
     except pyproj.exceptions.ProjError as error:
-        raise VectorError(f"{name} cannot be brought to {target.name} ({error}); check both CRSs.") from None
+        raise VectorError(f"{name} cannot be transformed to {target.name} ({error}); check both CRSs.") from None
     if placed.lost.any():
         first = int(np.argmax(placed.lost))
         more = f" (of {int(placed.lost.sum())} features in all)" if placed.lost.sum() > 1 else ""
         raise VectorError(
-            f"feature {first} of {name} cannot be placed in {target.name}: a part of it has no place there{more}. Check that "
-            f"the features are in {frame.crs.name}, and cut them to the place that is meant."
+            f"feature {first} of {name} cannot be transformed to {target.name}, because a part of it lies outside the domain "
+            f"of that CRS{more}. Check that the features are in {frame.crs.name}, and clip them to the area that you need."
         )
     moved = placed.geometries
     if near is not None:
         period = period_of(target)
-        moved = turned(moved, middle_of(near.geometry.to_numpy(), period), period)
+        moved = shifted_by_turns(moved, middle_of(near.geometry.to_numpy(), period), period)
     return frame.set_geometry(gpd.GeoSeries(moved, index=frame.index, crs=target))
 
 

@@ -73,7 +73,7 @@ def place_of(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
     _check_crs_kept(array, crs, name)
     if found is not None and not isinstance(found, GeoBox):
         raise RasterError(
-            f"{name} has its place by ground control points only; warp it first: array.rio.reproject(...), {IN_PIXELS}."
+            f"{name} is georeferenced only by ground control points; warp it first: array.rio.reproject(...), {IN_PIXELS}."
         )
     pair = _pair(array, dims)
     lines = [array.coords[dim] for dim in dims if dim in array.coords]
@@ -108,7 +108,7 @@ def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], An
         try:
             dims, geobox, crs = array.odc.spatial_dims, array.odc.geobox, array.odc.crs
         except (ValueError, ZeroDivisionError, AffineError) as error:
-            raise RasterError(f"the coordinates of {name} are not those of a raster ({error}).") from None
+            raise RasterError(f"the coordinates of {name} are not those of a raster ({error}); check them.") from None
     if dims is None:
         dims = next((pair for pair in _DIMENSIONS if set(pair) <= set(array.dims)), None)
     if dims is None:
@@ -116,7 +116,7 @@ def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], An
             if x in array.coords and y in array.coords and array.coords[x].ndim == 2:
                 _refuse_curvilinear(name, f"{x} and {y}")
         raise RasterError(
-            f"{name} has dimensions {tuple(array.dims)}; call the rows y and the columns x: .rename({{old: new}})."
+            f"{name} has dimensions {tuple(array.dims)}; name those of rows and columns y and x: .rename({{old: new}})."
         )
     return geobox, dims, crs
 
@@ -128,10 +128,10 @@ def _check_crs_kept(array: xr.DataArray, crs: CRS | None, name: str) -> None:
         str(one.attrs.get("crs_wkt") or one.attrs.get("spatial_ref") or "") for one in array.coords.values() if not one.ndim
     }
     if len(known - {""}) > 1 and (chosen not in array.coords or crs is None or crs != _own_crs(array.coords[chosen])):
-        raise RasterError(f"{name} has several coordinates with a CRS; keep that of its grid_mapping: array.drop_vars([...]).")
+        raise RasterError(f"{name} has several coordinates with a CRS; drop all but its grid_mapping: array.drop_vars([...]).")
     if crs is not None:
         return
-    remedy = 'say which it is with array.odc.assign_crs("EPSG:...") or array.rio.write_crs("EPSG:...")'
+    remedy = 'assign the CRS with array.odc.assign_crs("EPSG:...") or array.rio.write_crs("EPSG:...")'
     for key, coordinate in array.coords.items():
         if coordinate.ndim == 0 and any(coordinate.attrs.get(attribute) for attribute in _CRS_ATTRIBUTES):
             raise RasterError(f"the CRS of {name}, in its coordinate {key}, cannot be read; {remedy}.")
@@ -176,8 +176,8 @@ def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: GeoBox 
     what = " and ".join(map(str, pair))
     if crs is None or (crs.projected and pair[0] not in ("xc", "x") and not _is_projected(array, pair)):
         raise RasterError(
-            f"{name} has the place of each pixel in its coordinates {what}, and no CRS with an affine that says the same; "
-            f"bring it to a regular grid with a CRS first (pyresample or xESMF, for instance), {IN_PIXELS}."
+            f"{name} gives the position of each pixel in its coordinates {what}, but no CRS with an affine that agrees with "
+            f"them; resample it to a regular grid with a CRS first (with pyresample or xESMF), {IN_PIXELS}."
         )
     dims = array.dims
     planes = [array.coords[key].transpose(*(dim for dim in dims if dim in array.coords[key].dims)).to_numpy() for key in pair]
@@ -193,7 +193,7 @@ def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: GeoBox 
         if _misfit(moved, columns, rows, x, y) <= TOLERANCE_PX:
             return moved
     if min(height, width) < 2:
-        raise RasterError(f"the coordinates {what} of {name} do not agree with its GeoTransform; give it the right one.")
+        raise RasterError(f"the coordinates {what} of {name} do not agree with its GeoTransform; correct the GeoTransform.")
     terms = np.stack([columns.ravel(), rows.ravel(), np.ones(x.size)], axis=1)
     (a, b, c), (d, e, f) = (np.linalg.lstsq(terms, plane.ravel(), rcond=None)[0] for plane in (x, y))
     affine = Affine(*map(float, (a, b, c, d, e, f)))
@@ -204,8 +204,8 @@ def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: GeoBox 
 
 def _refuse_curvilinear(name: str, what: str) -> NoReturn:
     raise RasterError(
-        f"{name} is curvilinear: no affine gives its coordinates {what}; bring it to a regular grid first (pyresample or "
-        f"xESMF, for instance), {IN_PIXELS}."
+        f"{name} is curvilinear: no affine gives its coordinates {what}; resample it to a regular grid first (with pyresample "
+        f"or xESMF), {IN_PIXELS}."
     )
 
 
@@ -225,14 +225,14 @@ def _refuse_without_affine(array: xr.DataArray, dims: tuple[str, str], crs: CRS 
             _refuse_single(name, what)
     has = "coordinates" if crs is None else f"a CRS ({_short(crs)})"
     raise RasterError(
-        f"{name} has {has} and no affine that says where its pixels lie: give it coordinates {dims[0]} and {dims[1]} with "
+        f"{name} has {has} but no affine that locates its pixels; add coordinates {dims[0]} and {dims[1]} with "
         f"array.assign_coords(...), or a GeoTransform with array.rio.write_transform(...), {IN_PIXELS}."
     )
 
 
 def _refuse_single(name: str, what: str) -> NoReturn:
     raise RasterError(
-        f"{name} has a single {what}, whose coordinates do not say how large a pixel is; give it a GeoTransform "
+        f"{name} has a single {what}, from whose coordinates the size of a pixel is unknown; add a GeoTransform "
         f"(array.rio.write_transform(...) of rioxarray), keep two {what}s or more, {IN_PIXELS}."
     )
 
@@ -255,7 +255,7 @@ def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: CRS | None, na
         fitted = size, start
     rounding = np.spacing(np.abs(line.to_numpy()).max()) / abs(fitted[0]) if line.dtype.kind == "f" and fitted[0] else 0.0
     if rounding > MOST_ROUNDING_PX:
-        raise RasterError(f"{what} are {line.dtype}, too coarse for pixels of {abs(fitted[0]):g}; give them as float64.")
+        raise RasterError(f"{what} are {line.dtype}, too inexact for pixels of {abs(fitted[0]):g}; give them as float64.")
     # For a rotated raster, odc-geo uses pixel numbers as coordinates and combines them with the affine, so only the spacing is
     # checked.
     places = [fitted] if is_rotated else [(size, start), fitted]
@@ -268,8 +268,8 @@ def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: CRS | None, na
             return Affine(size, b, start, d, e, f) if is_x else Affine(a, b, c, d, size, start)
     at = int(off.argmax())
     raise RasterError(
-        f"{what} are unevenly spaced: number {at} is {values[at]:.9g}, and lies {off.max():.3g} pixels off a grid of "
-        f"{abs(size):.6g}. Bring the array to a regular grid first, with .interp({line.name}=...) say, {IN_PIXELS}."
+        f"{what} are unevenly spaced: number {at} is {values[at]:.9g}, which is {off.max():.3g} pixels away from a grid of "
+        f"{abs(size):.6g}. Resample the array to a regular grid first, for example with .interp({line.name}=...), {IN_PIXELS}."
     )
 
 
@@ -294,7 +294,7 @@ def _check_uncut(array: xr.DataArray, shape: tuple[int, int], name: str) -> None
         if whole == shape:
             return
     raise RasterError(
-        f"{name} has a GeoTransform and no coordinates that confirm it: it may have been cut out of a larger raster. Keep the "
+        f"{name} has a GeoTransform but no coordinates that confirm it, and may be a part of a larger raster. Keep the "
         f"coordinates (parse_coordinates=True in rioxarray), {IN_PIXELS}."
     )
 
@@ -306,7 +306,7 @@ def _check_units(line: xr.DataArray, crs: CRS | None, what: str) -> None:
     own = crs.proj.axis_info[0].unit_conversion_factor if crs.proj.axis_info else 1.0
     if _METRES.get(unit) != own:
         raise RasterError(
-            f"{what} are in {unit}, and its CRS is in {crs.units[0]}; bring them to the unit of the CRS first: "
+            f"{what} are in {unit}, but its CRS is in {crs.units[0]}; convert them to the unit of the CRS first: "
             f"array.assign_coords({line.name}=array.{line.name} * ...)."
         )
 

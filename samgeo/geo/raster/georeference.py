@@ -56,7 +56,7 @@ def geobox_of(dataset: rasterio.DatasetReader, name: str, path: str) -> GeoBox:
     try:
         return GeoBox(dataset.shape, affine, dataset.crs)
     except CRSError as error:
-        raise RasterError(f"{name} has a CRS that is not understood ({error}); assign one (gdal_edit -a_srs).") from None
+        raise RasterError(f"{name} has a CRS that cannot be read ({error}); assign one (gdal_edit.py -a_srs).") from None
 
 
 def _check_no_place(dataset: rasterio.DatasetReader, name: str, path: str) -> None:
@@ -65,18 +65,24 @@ def _check_no_place(dataset: rasterio.DatasetReader, name: str, path: str) -> No
     if points:
         how = ["-tps"] if len(points) >= SPLINE_POINTS else []
         how += [] if crs else ["-s_srs", "EPSG:..."]
-        unknown = "" if crs else ", whose CRS it does not say: put it in the place of EPSG:..."
+        unknown = "" if crs else " (replace EPSG:... by the CRS of the points, which the file does not name)"
         raise RasterError(_refusal(name, path, f"{len(points)} ground control points (GCPs)", how, unknown))
     if dataset.rpcs is not None:
         raise RasterError(
-            _refusal(name, path, "rational polynomials (RPCs)", ["-rpc"], ", best with -to RPC_DEM=heights.tif behind -rpc")
+            _refusal(
+                name,
+                path,
+                "rational polynomials (RPCs)",
+                ["-rpc"],
+                " (for a better result, add -to RPC_DEM=heights.tif after -rpc)",
+            )
         )
     if "X_DATASET" in arrays or "Y_DATASET" in arrays:
         raise RasterError(_refusal(name, path, "arrays of coordinates (GEOLOCATION)", ["-geoloc"], ""))
     if dataset.crs:
         raise RasterError(
-            f"{name} has a CRS ({_short(dataset.crs)}), but no transform that says where its pixels lie. Give it its corners: "
-            f"gdal_edit.py -a_ullr ULX ULY LRX LRY {_quoted(name, path)}; {IN_PIXELS}."
+            f"{name} has a CRS ({_short(dataset.crs)}), but no transform that locates its pixels. Assign the coordinates of "
+            f"its corners: gdal_edit.py -a_ullr ULX ULY LRX LRY {_quoted(name, path)}; {IN_PIXELS}."
         )
 
 
@@ -84,8 +90,8 @@ def _refusal(name: str, path: str, what: str, how: list[str], more: str) -> str:
     target = f"{PurePosixPath(name.rstrip('/')).stem or 'raster'}_warped.tif"
     command = " ".join(["gdalwarp", *how, "-dstalpha", "-co", "TILED=YES", _quoted(name, path), shlex.quote(target)])
     return (
-        f"{name} has its place by {what} only, and no affine transform, which results need. Warp it first{more}: {command}; "
-        f"{IN_PIXELS}."
+        f"{name} is georeferenced only by {what} and has no affine transform, which results need. Warp it first{more}: "
+        f"{command}; {IN_PIXELS}."
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Stretch", "apply_stretch", "check_stretch", "percentile_stretch"]
 
 Stretch = tuple[float, float]
-"""The values that become 0 and 255."""
+"""The two values of a band that become 0 and 255."""
 
 PERCENTILES = (2.0, 98.0)
 

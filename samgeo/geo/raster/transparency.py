@@ -99,8 +99,8 @@ def settle_alpha(source: Source, wanted: BandsLike, alpha: int | str | None) -> 
 
     hints = [
         f"band {number} of {source.name} is tagged as transparency (alpha), but most of its values lie between transparent and "
-        f"opaque ({low:g} to {high:g}), as those of near infrared do: it is not taken for transparency. Say which it is: give "
-        f'alpha={number} (--alpha {number}) if it is transparency, alpha="{NO_ALPHA}" (--alpha {NO_ALPHA}) if not.'
+        f"opaque ({low:g} to {high:g}), as in a band of near infrared. It is therefore not used as transparency. Give "
+        f'alpha={number} (--alpha {number}) if it is transparency, or alpha="{NO_ALPHA}" (--alpha {NO_ALPHA}) if not.'
         for number, (low, high) in belied.items()
     ]
     if not isinstance(source, MosaicSource):
@@ -166,7 +166,7 @@ def _check_alike(first: Source, other: Source) -> None:
     for number, (one, its) in enumerate(zip(first.bands, other.bands, strict=True), start=1):
         if one.is_alpha != its.is_alpha:
             raise RasterError(
-                f"band {number} is transparency in one of {first.name} and {other.name} alone; say what it is in both: "
+                f"band {number} is transparency in only one of {first.name} and {other.name}; give its meaning in both: "
                 f'alpha={number} (--alpha {number}), or alpha="{NO_ALPHA}" (--alpha {NO_ALPHA}).'
             )
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["GIVEN", "RenamedColumnsWarning", "attributes_to_arrow", "fitted", "keep_given"]
 
 GIVEN = "_given"
-"""What is put behind the name of a user's column that has the name of a column of the result."""
+"""Suffix that is added to the name of a user's column if a column of the result has the same name."""
 
 _GDAL_FORMATS = ("GPKG", "FlatGeobuf")
 _PLAIN = (str, bool, int, float)
@@ -79,7 +79,7 @@ def keep_given(table: pd.DataFrame, names: Iterable[str], what: str) -> pd.DataF
     if not renamed:
         return table
     told = ", ".join(f"{old} is now {new}" for old, new in renamed.items())
-    warn(f"{what} have columns named like columns of the result: {told}.", RenamedColumnsWarning)
+    warn(f"{what} have columns with the names of columns of the result, which were renamed: {told}.", RenamedColumnsWarning)
     result = table.rename(columns=renamed)
     result.attrs = table.attrs
     return result
@@ -139,7 +139,7 @@ def attributes_to_arrow(frame: gpd.GeoDataFrame, written_as: str) -> pa.Table:
     try:
         table = pa.Table.from_pandas(attributes, preserve_index=False)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        raise VectorError(f"the columns cannot be written ({error}); drop the column, or change its type.") from None
+        raise VectorError(f"a column cannot be written ({error}); remove it, or change its type.") from None
     if written_as in _GDAL_FORMATS:
         table = table.replace_schema_metadata()
         for number, field in enumerate(table.schema):
@@ -173,8 +173,8 @@ def _check_names(names: list[str], geometry: str, written_as: str) -> None:
         seen[key] = name
     if geometry != "geometry" and "geometry" in names and written_as != "GeoParquet":
         raise VectorError(
-            f"a column is named geometry beside the geometries ({geometry}), which readers cannot tell apart; give it another "
-            "name."
+            f"a column has the name geometry, but the geometries are in the column {geometry}, and readers cannot distinguish "
+            "the two; rename the column."
         )
 
 
@@ -217,7 +217,7 @@ def _as_booleans(column: pd.Series) -> pd.Series:
 
 def _refuse_infinite(values: NDArray[Any], name: str) -> None:
     if np.isinf(values).any():
-        raise VectorError(f"the column {name} has infinite numbers, which have no form in GeoJSON; write .parquet.")
+        raise VectorError(f"the column {name} has infinite numbers, which GeoJSON cannot hold; write .parquet.")
 
 
 def _fitted_objects(column: pd.Series, name: str, written_as: str) -> pd.Series:
@@ -259,7 +259,7 @@ def _fitted_nested(column: pd.Series, name: str, written_as: str) -> pd.Series:
     try:
         texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in plain]
     except (TypeError, ValueError, RecursionError) as error:
-        raise VectorError(f"the column {name} has values that have no form in JSON ({error}); drop it.") from None
+        raise VectorError(f"the column {name} has values that JSON cannot hold ({error}); remove it.") from None
     if written_as == "GeoJSON":
         return plain
     if written_as == "GeoParquet":
@@ -291,13 +291,13 @@ def _fitted_other(column: pd.Series, name: str, written_as: str) -> pd.Series:
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and issubclass(next(iter(kinds)), datetime.date | datetime.time | bytes | decimal.Decimal):
         if written_as == "GeoJSON" and bytes in kinds:
-            raise VectorError(f"the column {name} has bytes, which have no form in GeoJSON; drop it, or write .parquet.")
+            raise VectorError(f"the column {name} has bytes, which GeoJSON cannot hold; remove it, or write .parquet.")
         if not (written_as == "GeoJSON" and decimal.Decimal in kinds):
             return column
     known = (*_PLAIN, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID, PurePath)
     unknown = next((value for value in values if not isinstance(value, known)), None)
     if unknown is not None:
-        raise VectorError(f"the column {name} has a {type(unknown).__name__}, which cannot be written; drop it.")
+        raise VectorError(f"the column {name} has a {type(unknown).__name__}, which cannot be written; remove the column.")
     return _checked_text(_as_text(column), name)
 
 
@@ -315,4 +315,6 @@ def _checked_text(column: pd.Series, name: str) -> pd.Series:
     try:
         return pd.Series(column.tolist(), dtype="str")
     except (ValueError, TypeError) as error:
-        raise VectorError(f"the column {name} has text that cannot be written ({error}); drop it, or clean it.") from None
+        raise VectorError(
+            f"the column {name} has text that cannot be written ({error}); remove the column, or correct the text."
+        ) from None

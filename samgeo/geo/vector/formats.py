@@ -19,10 +19,10 @@ SUFFIXES = {
     ".geojson": "GeoJSON",
     ".json": "GeoJSON",
 }
-"""What can be written: suffix to format."""
+"""Suffixes of the files that can be written, and their formats."""
 
 PROVENANCE = "samgeo"
-"""Name of the entry in a file's metadata that says what made the features."""
+"""Name of the entry in a file's metadata that records how the features were made."""
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def crs_name(crs: CRSLike) -> str | None:
     authority = crs.to_authority()
     if authority is None or not crs.equals(pyproj.CRS.from_authority(*authority), ignore_axis_order=True):
         raise VectorError(
-            f"GeoJSON can only name a CRS, and {crs.name!r} has no code of an authority such as EPSG; "
+            f"GeoJSON can only hold a CRS with a code of an authority such as EPSG, and {crs.name!r} has none; "
             "write .parquet, .gpkg or .fgb, or reproject to a CRS with a code."
         )
     return "urn:ogc:def:crs:OGC:1.3:CRS84" if authority == ("EPSG", "4326") else "urn:ogc:def:crs:{}::{}".format(*authority)
@@ -180,7 +180,7 @@ def _dumps(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
     except (TypeError, ValueError) as error:
-        raise VectorError(f"a value has no form in GeoJSON ({error}); drop its column, or write .parquet.") from None
+        raise VectorError(f"GeoJSON cannot hold a value ({error}); remove its column, or write .parquet.") from None
 
 
 def _plain(value: object) -> object:

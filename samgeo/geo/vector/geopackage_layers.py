@@ -19,7 +19,7 @@ from samgeo.errors import VectorError, warn
 __all__ = ["Kept", "check_layer", "check_written_layer", "copy_for_layer", "is_sqlite", "layers_of", "put_back", "take_place"]
 
 WAIT_SECONDS = 10.0
-"""How long to wait for another program that has the file locked."""
+"""Time to wait for another program that has locked the file, in seconds."""
 
 _HEAD = b"SQLite format 3\0"
 # Errors of SQLite where the file that is written, not the file that is read, is the cause.
@@ -151,7 +151,7 @@ def put_back(copy: Path, kept: Kept) -> None:
             try:
                 connection.execute(sql)
             except sqlite3.Error as error:
-                warn(f"{name} does not fit the new layer and is not in the file any more ({error}).", UserWarning)
+                warn(f"{name} does not fit the new layer and was removed from the file ({error}).", UserWarning)
         connection.commit()
 
 
@@ -170,8 +170,8 @@ def take_place(copy: Path, path: Path, kept: Kept) -> None:
     """
     if _stamp(path) != kept.stamp:
         raise VectorError(
-            f"{path} was changed by another program while the layer was written, and is left as that program made it; "
-            "give the same again."
+            f"{path} was changed by another program while the layer was written, and was not replaced; run the same call or "
+            "command again."
         )
     if not _log(path).exists():
         copy.replace(path)
@@ -212,7 +212,7 @@ def check_written_layer(path: Path, layer: str, count: int, indexed: int) -> Non
             connection.execute(last).fetchone()
             _expect(path, "entries of its spatial index", _rows(connection, f"rtree_{layer}_{geometry}"), indexed)
         except (sqlite3.Error, TypeError) as error:
-            raise VectorError(f"{path} is not whole after writing ({error}); check the free space.") from None
+            raise VectorError(f"{path} is incomplete after writing ({error}); check the free space.") from None
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> int:
@@ -254,7 +254,7 @@ def _patience(path: Path) -> Callable[[int, int, int], None]:
         if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             until = time.monotonic() + WAIT_SECONDS
         elif time.monotonic() > until:
-            raise VectorError(f"{path} is locked by another program; end its edits, or close it there.")
+            raise VectorError(f"{path} is locked by another program; save or cancel the edits there, or close the file.")
 
     return progress
 

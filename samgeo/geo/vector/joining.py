@@ -21,7 +21,7 @@ from samgeo.errors import VectorError
 from samgeo.geo.vector.axes import is_y_up, mirrored
 from samgeo.geo.vector.formats import SUFFIXES, file_errors
 from samgeo.geo.vector.geojson import write_geojson_parts
-from samgeo.geo.vector.outputs import check_output, placed
+from samgeo.geo.vector.outputs import atomic_output, check_output
 from samgeo.geo.vector.verification import check_geojson
 from samgeo.geo.vector.writing import (
     GROUP_ROWS,
@@ -86,7 +86,7 @@ def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
     if empty.any():
         # Parquet counts missing values in its statistics, which `join_vectors` reads; it does not count empty geometries.
         frame = frame.set_geometry(frame.geometry.where(~empty, None))
-    with placed(path, follow_links=False) as temporary:
+    with atomic_output(path, follow_links=False) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
         found = pq.read_metadata(temporary).num_rows
         if found != len(frame):
@@ -149,7 +149,7 @@ def join_vectors(
     turned = is_y_up(provenance)
     with _part_errors(f"a part of {path}"):
         table = _described(parts)
-    with placed(place, staging, about_to_place, output_layer(place, layer)) as temporary:
+    with atomic_output(place, staging, about_to_place, output_layer(place, layer)) as temporary:
         kind = declared_type(
             {one.removesuffix(" Z") for one in table.types}, has_z=any(one.endswith(" Z") for one in table.types)
         )
@@ -186,7 +186,9 @@ def _described(parts: Sequence[Path]) -> _Table:
         not schema.equals(schemas[0]) or column.get("crs") != columns[0].get("crs")
         for schema, column in zip(schemas, columns, strict=True)
     ):
-        raise VectorError("the parts have different columns or CRSs; they are not of one table.")
+        raise VectorError(
+            "the parts have different columns or CRSs, so that they cannot be one table; give parts of one table."
+        )
     covering = {paths[0] for column in columns for paths in column.get("covering", {}).get("bbox", {}).values()}
     kept = [field for field in schemas[0] if field.name not in {name, *covering}]
     boxes = np.array([column["bbox"] for column in columns if "bbox" in column], dtype=np.float64)
@@ -208,7 +210,7 @@ def _part_errors(part: Path | str) -> AbstractContextManager[None]:
 
 def _existing(part: Path) -> Path:
     if not part.is_file():
-        raise VectorError(f"the part {part} is missing: was it removed? Give the same again: it is then made anew.")
+        raise VectorError(f"the part {part} is missing; run the same call or command again, which writes it again.")
     return part
 
 

@@ -20,7 +20,7 @@ from samgeo.storage.staging import link_target, staging_folder
 if TYPE_CHECKING:
     from samgeo.types import CRSLike
 
-__all__ = ["check_asked", "check_output", "layer_name", "placed"]
+__all__ = ["atomic_output", "check_asked", "check_output", "layer_name"]
 
 
 @overload
@@ -81,13 +81,13 @@ def check_output(
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         reason = (
-            " (a shapefile cuts names to 10 characters and cannot be replaced whole: write .gpkg)" if suffix == ".shp" else ""
+            " (a shapefile shortens names to 10 characters and is not a single file: write .gpkg)" if suffix == ".shp" else ""
         )
         if suffix in (".tif", ".tiff"):
             reason = " (samgeo rasterize makes a raster of labels of a vector file)"
         raise VectorError(f"{path} cannot be written: the suffix {suffix!r} is not one of {known}{reason}.")
     if layer is not None and SUFFIXES[suffix] != "GPKG":
-        raise VectorError(f"{path} cannot have a layer's name; leave layer away, or write a GeoPackage (.gpkg).")
+        raise VectorError(f"{path} cannot have named layers; omit layer, or write a GeoPackage (.gpkg).")
     if isinstance(path, Path):
         refuse_unwritable(path, VectorError)
     _refuse_inputs(path, layer, inputs)
@@ -119,7 +119,7 @@ def check_asked(
     if output is not None:
         check_output(output, overwrite, layer=layer, inputs=inputs)
     elif layer is not None:
-        raise OptionError("layer is the name of a layer in the output, and there is no output; give one, or leave layer away.")
+        raise OptionError("layer is the name of a layer in the output, but there is no output; give output, or omit layer.")
 
 
 def layer_name(path: Place, layer: str | None) -> str:
@@ -135,7 +135,7 @@ def _check_existing(path: Place, overwrite: bool, layer: str | None) -> None:
         return
     if not is_sqlite(path):
         if not overwrite:
-            raise VectorError(f"{path} exists and is no GeoPackage; choose another name, or allow overwrite.")
+            raise VectorError(f"{path} exists and is not a GeoPackage; choose another name, or allow overwrite.")
         return
     name = check_layer(path, layer_name(path, layer))
     if not overwrite and name in layers_of(path):
@@ -161,7 +161,7 @@ def _refuse_inputs(path: Place, layer: str | None, inputs: Iterable[object]) -> 
 
 
 @contextmanager
-def placed(
+def atomic_output(
     path: Place,
     staging: Path | None = None,
     about_to_place: Callable[[Path], None] = lambda _: None,

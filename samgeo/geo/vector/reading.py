@@ -24,7 +24,7 @@ from samgeo.geo.vector.axes import Y_UP, is_y_up, mirrored
 from samgeo.geo.vector.formats import PROVENANCE, SUFFIXES
 from samgeo.geo.vector.formats import file_errors as _file_errors
 from samgeo.geo.vector.geojson import SCHEMA_MEMBER, read_head
-from samgeo.geo.vector.outputs import check_asked, check_output, placed
+from samgeo.geo.vector.outputs import atomic_output, check_asked, check_output
 from samgeo.geo.vector.writing import check_fit, provenance_note, write_vectors
 from samgeo.storage.atomic import check_name
 from samgeo.types import CRSLike, FeaturesLike
@@ -32,11 +32,11 @@ from samgeo.types import CRSLike, FeaturesLike
 __all__ = [
     "PROVENANCE",
     "SUFFIXES",
+    "atomic_output",
     "check_asked",
     "check_fit",
     "check_output",
     "choose_layer",
-    "placed",
     "provenance_note",
     "read_provenance",
     "read_vectors",
@@ -105,7 +105,7 @@ def read_vectors(
     if crs is None:
         return frame
     if frame.crs is None:
-        raise VectorError(f"{name} has no CRS, so that it cannot be placed; give it one with .set_crs(...) first.")
+        raise VectorError(f"{name} has no CRS, so that it cannot be located; set its CRS with .set_crs(...) first.")
     with _file_errors(f"{name} cannot be brought to the CRS {crs}", "check both CRSs"):
         return reproject_frame(frame, crs, name=name)
 
@@ -159,7 +159,7 @@ def _read(name: str, layer: str | None, on_invalid: str = "raise") -> gpd.GeoDat
     written_as = SUFFIXES.get(path.suffix.lower())
     if written_as == "GeoParquet":
         if layer is not None:
-            raise VectorError(f"{name} is GeoParquet, which has no layers; leave the layer {layer!r} away.")
+            raise VectorError(f"{name} is GeoParquet, which has no layers; omit the layer {layer!r}.")
         found = gpd.read_parquet(name)
         return _y_down(found, path, None) if is_local else found
     if not is_local or path.suffix.lower() == ".zip":
@@ -276,10 +276,10 @@ def choose_layer(name: str, layers: list[str], wanted: str | None) -> str | None
     """
     if wanted is None:
         if len(layers) > 1:
-            raise VectorError(f"{name} has several layers; choose one of {_listed(layers)}, after a colon: {name}:{layers[0]}.")
+            raise VectorError(f"{name} has several layers ({_listed(layers)}); choose one, after a colon: {name}:{layers[0]}.")
         return layers[0] if layers else None
     if wanted not in layers:
-        raise VectorError(f"{name} has no layer {wanted!r}; it has {_listed(layers)}.")
+        raise VectorError(f"{name} has no layer {wanted!r}; choose one of {_listed(layers)}.")
     return wanted
 
 

@@ -24,7 +24,7 @@ from samgeo.geo.vector.formats import PROVENANCE, SUFFIXES, file_errors
 from samgeo.geo.vector.geojson import write_geojson_parts
 from samgeo.geo.vector.geopackage_layers import check_layer, check_written_layer, is_sqlite
 from samgeo.geo.vector.geoparquet import write_geoparquet
-from samgeo.geo.vector.outputs import check_output, layer_name, placed
+from samgeo.geo.vector.outputs import atomic_output, check_output, layer_name
 from samgeo.geo.vector.verification import check_flatgeobuf, check_geojson, check_parquet
 from samgeo.storage.locations import Place, RemotePlace
 from samgeo.storage.staging import staging_folder
@@ -49,13 +49,13 @@ __all__ = [
 ]
 
 GROUP_ROWS = 16_384
-"""Rows of a group of a GeoParquet file at most, and of features that are converted at a time."""
+"""Largest number of rows in a row group of a GeoParquet file, and number of features that are converted at a time."""
 
 SAMPLE_ROWS = 256
-"""Rows that are written as a sample before the work."""
+"""Number of rows that are written as a test before the work."""
 
 Chunk = tuple["pa.Table", NDArray[np.object_]]
-"""Columns as an Arrow table, and the geometries of the same rows."""
+"""The columns of some rows as an Arrow table, and the geometries of the same rows."""
 
 _MULTI = {"Point": "MultiPoint", "LineString": "MultiLineString", "Polygon": "MultiPolygon"}
 
@@ -150,7 +150,7 @@ def write_vectors(
     [4.5]
     """
     place = check_output(path, overwrite, crs=frame.crs, layer=layer)
-    with placed(place, layer=output_layer(place, layer)) as temporary:
+    with atomic_output(place, layer=output_layer(place, layer)) as temporary:
         _write(frame, temporary, stored_layer(place, layer), provenance)
 
 

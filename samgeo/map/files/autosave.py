@@ -71,7 +71,7 @@ def check_autosave(path: object) -> Path:
     """
     if not isinstance(path, str | os.PathLike) or Path(os.fsdecode(path)).suffix.lower() != SUFFIX:
         raise VectorError(
-            f"autosave is {path!r}; give a GeoPackage, a name that ends in {SUFFIX}, and export to other formats."
+            f"autosave is {path!r}; give the name of a GeoPackage, which ends in {SUFFIX}. Use export for other formats."
         )
     return check_output(Path(os.fsdecode(path)), overwrite=True)
 
@@ -254,7 +254,7 @@ class Autosave:
                 with suppress(FileExistsError):
                     place_new(whole, self.path)
             except OSError as error:
-                raise VectorError(f"{self.path} cannot be saved ({error}); check the free space, and the folder.") from None
+                raise VectorError(f"{self.path} cannot be saved ({error}); check the free space and the folder.") from None
 
     def _understood(self, table: ObjectTable, rows: Sequence[Row], next_id: int) -> _Known:
         """Return the rows as objects. A row that cannot be an object is ignored, or its last known object is kept."""

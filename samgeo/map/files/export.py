@@ -29,7 +29,7 @@ __all__ = ["REQUIRED", "area_name", "check_polygons", "from_frame", "is_complete
 
 UNKNOWN = "file"
 REQUIRED = ("id", "class")
-"""Columns without which a table is none of annotations."""
+"""Columns that every table of annotations has."""
 PX_DECIMALS = 6
 
 
@@ -96,17 +96,19 @@ def from_frame(
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise VectorError(
-            f"{name} is no file of annotations: without {' and '.join(missing)}; choose another name, to keep it."
+            f"{name} is not a file of annotations, because it has no {' and '.join(missing)}; choose another name to keep it."
         )
     if frame["class"].isna().any():
-        raise VectorError(f"{name} has {int(frame['class'].isna().sum())} objects without a class; give them one first.")
+        raise VectorError(f"{name} has {int(frame['class'].isna().sum())} objects without a class; give each a class first.")
     check_polygons(frame.geometry, name)
     if frame["id"].dtype.kind not in "iuf" and frame["id"].notna().any():
-        raise VectorError(f"{name} has ids that are not numbers; choose another name, to keep it.")
+        raise VectorError(f"{name} has ids that are not numbers; choose another name to keep it.")
     given = [_number(one) for one in frame["id"].tolist()]
     twice = [one for one, times in Counter(given).items() if one is not None and times > 1]
     if twice:
-        raise VectorError(f"{name} has the id {twice[0]:g} more than once; clear the id of the copies, and they get new ones.")
+        raise VectorError(
+            f"{name} has the id {twice[0]:g} more than once; clear the id of the copies, so that they get new ids."
+        )
     unused = count(max([next_id, *(int(one) + 1 for one in given if one is not None)]))
     areas = measure(frame.geometry.tolist())
     return tuple(
@@ -143,7 +145,9 @@ def check_polygons(geometries: Iterable[BaseGeometry | None], what: str) -> None
             raise VectorError(f"feature {number} of {what} is {kind}; give polygons.")
         if not geometry.is_valid:
             why = shapely.is_valid_reason(geometry)
-            raise VectorError(f"feature {number} of {what} is not a valid polygon ({why}); draw it without crossing itself.")
+            raise VectorError(
+                f"feature {number} of {what} is not a valid polygon ({why}); draw a polygon that does not cross itself."
+            )
 
 
 def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str]) -> dict[str, Any]:

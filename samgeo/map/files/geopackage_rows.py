@@ -28,7 +28,7 @@ from samgeo.geo.vector.reading import PROVENANCE
 __all__ = ["Layers", "RowTable", "decode", "encode", "opened"]
 
 WAIT_S = 5.0
-"""How long a transaction waits for another program that writes to the file."""
+"""Time in seconds that a transaction waits for another program that writes to the file."""
 
 Value = int | float | str | bytes | None
 Row = tuple[Value, ...]
@@ -113,9 +113,9 @@ def opened(path: Path, *, write: bool) -> Iterator[Layers]:
             connection.execute("COMMIT")
     except (sqlite3.Error, OverflowError) as error:
         remedy = (
-            "another program is writing to it; end its edits"
+            "another program is writing to it; save or cancel the edits there"
             if "locked" in str(error)
-            else "check that it is a whole GeoPackage, that this user may write to it, and the free space"
+            else "check that it is a complete GeoPackage, that you have permission to write to it, and the free space"
         )
         raise VectorError(f"{path} cannot be {'saved' if write else 'read'} ({error}); {remedy}.") from None
 
@@ -150,7 +150,7 @@ class Layers:
                 "lower(m.name) = lower(c.table_name) WHERE c.data_type = 'features' AND m.type = 'table' ORDER BY c.rowid"
             ).fetchall()
         except sqlite3.DatabaseError as error:
-            raise VectorError(f"{self.path} is no GeoPackage ({error}); choose another name, to keep it.") from None
+            raise VectorError(f"{self.path} is not a GeoPackage ({error}); choose another name to keep it.") from None
         tables = []
         for name, geometry, srs_id, kind in found:
             columns = self.connection.execute(f"PRAGMA table_info({_quoted(name)})").fetchall()

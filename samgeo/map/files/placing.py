@@ -51,7 +51,7 @@ def place_geometry(geometry: shapely.Geometry, geobox: GeoBox, crs: CRSLike = No
     """
     placed = _placed(geometry, geobox, crs)
     if not on_raster([placed], geobox)[0]:
-        raise OptionError("the polygon lies outside the raster; check its coordinates, and the CRS that they are in.")
+        raise OptionError("the polygon lies outside the raster; check its coordinates and their CRS.")
     return placed
 
 
@@ -65,7 +65,7 @@ def _placed(geometry: shapely.Geometry, geobox: GeoBox, crs: CRSLike) -> shapely
         return flat
     placed, lost = in_raster_crs(np.array([flat], dtype=object), geobox, crs)
     if lost.any():
-        raise VectorError("the polygon has a part without a place in the raster's CRS; check the CRS that it is in.")
+        raise VectorError("a part of the polygon lies outside the domain of the raster's CRS; check the CRS of the polygon.")
     repaired: shapely.Geometry = repaired_polygons(placed, "what was drawn")[0]
     return repaired
 
@@ -108,7 +108,7 @@ def read_proposals(features: FeaturesLike, geobox: GeoBox) -> Propose:
     if proposals and not inside.any():
         where = "its pixels" if frame.crs is None else frame.crs.to_string()
         raise VectorError(
-            f"all {len(proposals)} features lie outside the raster; check that they are of this raster, and that their "
+            f"all {len(proposals)} features lie outside the raster; check that they belong to this raster, and that their "
             f"coordinates are in {where}."
         )
     kept = tuple(one for one, is_inside in zip(proposals, inside, strict=True) if is_inside)
@@ -151,7 +151,7 @@ def _class_name(value: object) -> str | None:
     if isinstance(value, str):
         return value
     if value is not None and value == value:  # noqa: PLR0124 - a missing value is NaN, which differs from itself
-        raise VectorError(f"the class of a proposal is {value!r}; give names.")
+        raise VectorError(f"the class of a proposal is {value!r}; give the names of classes.")
     return None
 
 
@@ -161,4 +161,4 @@ def _known(score: float | None) -> float | None:
 
 def _check_finite(geometries: gpd.GeoSeries) -> None:
     if not np.isfinite(shapely.bounds(np.asarray(geometries, dtype=object))).all():
-        raise VectorError("a polygon has a corner without a place in the raster's CRS; check the CRS that it is in.")
+        raise VectorError("a corner of a polygon lies outside the domain of the raster's CRS; check the CRS of the polygon.")

@@ -266,11 +266,13 @@ def from_record(record: dict[str, Any]) -> Action:
     name = record.get("action")
     kind = _TYPES.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise OptionError(f"{name!r} is not an action; known are {', '.join(_TYPES)}.")
+        raise OptionError(f"{name!r} is not an action; the actions are {', '.join(_TYPES)}.")
     try:
         action: Action = _build(kind, record)
     except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-        raise OptionError(f"the action {name} cannot be read ({type(error).__name__}: {error}); was it changed?") from None
+        raise OptionError(
+            f"the action {name} cannot be read ({type(error).__name__}: {error}); the log may have been changed."
+        ) from None
     return action
 
 

@@ -31,13 +31,13 @@ KEYS = {
     "Delete": "delete",
     **{str(number): f"class-{number - 1}" for number in range(1, 10)},
 }
-"""A key, as browsers name it, to what it does."""
+"""Keys, by the names that browsers give them, and the actions that they start."""
 
-# JupyterLab would open its own menu on a right click, and takes letters for commands on cells: x cuts the cell. Both leave
-# elements with these attributes alone. Jupyter Notebook sees keys before any element does, and then only looks at the one
-# that has the focus. The root can have the focus itself, so that a click on what cannot, such as a row of the table or the
-# status line, gives it to the map and not to the notebook. A button that is disabled while it has the focus loses it to the
-# page: the root takes it back, once the browser has settled that, which takes two frames.
+# JupyterLab opens its own menu on a right click, and uses letters as commands for cells (x cuts the cell). It ignores elements
+# with these attributes. Jupyter Notebook gets each key before any element does, and only checks which element has the focus.
+# Therefore the root element can have the focus: a click on an element that cannot have it, such as a row of the table or the
+# status line, moves the focus to the map and not to the notebook. A button that is disabled while it has the focus loses the
+# focus to the page. The root element takes it back after two frames, when the browser has moved the focus.
 SCRIPT = """
 function listen(root, model) {
   root.setAttribute("data-jp-suppress-context-menu", "");

@@ -22,7 +22,7 @@ W = TypeVar("W", bound="ipywidgets.Widget")
 CANDIDATES = 3
 ROWS = 200
 KEYED_CLASSES = 9
-"""So many classes have a key."""
+"""Number of classes that have a key."""
 PANEL_WIDTH = "312px"
 
 MODE_TIPS = {

@@ -111,7 +111,7 @@ class Drawing:
 
     def show_view(self, view: View) -> None:
         """Draw the part of the raster that is in view."""
-        with self.told():
+        with self.errors_shown():
             picture = draw(self._session.predictor.raster, self._place, view)
             if picture is not None:
                 self.pictures.show(picture)
@@ -137,12 +137,12 @@ class Drawing:
                 self.panel.tell(tell_of(self._session.snapshot, self._unit))
 
     def guarded(self, do: Callable[[], object]) -> None:
-        """Call a function within `told`."""
-        with self.told():
+        """Call a function within `errors_shown`."""
+        with self.errors_shown():
             do()
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def errors_shown(self) -> Iterator[None]:
         """Show errors of the block in the status line. Errors that are not a `SamgeoError` are also raised."""
         try:
             yield

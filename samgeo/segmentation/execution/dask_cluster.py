@@ -121,8 +121,8 @@ class Cluster:
             under_way.popleft()
             return result
         raise WindowError(
-            f"the Dask cluster has lost {work.describe(under_way[0].task)} {SENDINGS} times ({reason}); see what ends its "
-            "workers, and go on with the same command."
+            f"the Dask cluster has lost {work.describe(under_way[0].task)} {SENDINGS} times ({reason}); find out why its "
+            "workers end, and continue with the same command."
         ) from None
 
     def _submit(self, work: Work, task: object) -> _Submitted:
@@ -144,7 +144,7 @@ class Cluster:
                 if time.monotonic() >= deadline:
                     raise WindowError(
                         f"the Dask cluster had no scheduler or no worker for {PATIENCE_SECONDS:.0f} seconds ({error}); start "
-                        "them, and go on with the same command."
+                        "them, and continue with the same command."
                     ) from None
                 time.sleep(RETRY_SECONDS)
             else:
@@ -156,8 +156,8 @@ class Cluster:
         if self._client.status == "closed":
             if self._address is None:
                 raise WindowError(
-                    "the Dask client is closed, or its scheduler did not come back; connect a new one, and go on with the same "
-                    "call."
+                    "the Dask client is closed, or its scheduler did not come back; connect a new client, and continue with "
+                    "the same call."
                 )
             self._client = _connect(self._address)
         if self._client.status != "running":
@@ -196,5 +196,5 @@ def _connect(address: str) -> Client:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise OptionError(
-            f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`, or leave the option away."
+            f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`, or omit scheduler."
         ) from None

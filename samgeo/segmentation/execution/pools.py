@@ -40,7 +40,7 @@ TASKS_PER_WORKER = 4
 DEATHS = 2
 
 # Advice for scripts that use worker processes.
-MAIN_GUARD = 'put its calls of samgeo below the line if __name__ == "__main__":'
+MAIN_GUARD = 'put the calls of samgeo below a line `if __name__ == "__main__":`'
 
 # Memory that a worker may need with the largest models.
 WORKER_BYTES = 2 << 30
@@ -189,8 +189,8 @@ class Local:
         self.close()
         if self._started is not None and not self._started.is_set():
             raise WindowError(
-                "the worker processes ended while they started, before any work; what they wrote above says why. A script that "
-                f"asks for processes needs a main guard: {MAIN_GUARD}."
+                "the worker processes ended while they started, before any work; their messages above give the reason. A "
+                f"script that uses worker processes needs a main guard: {MAIN_GUARD}."
             )
         died = [(place, one) for place, one in enumerate(under_way) if one.has_died]
         _log.warning("A worker process died; %d tasks begin again.", len(died))
@@ -246,8 +246,8 @@ def refuse_unguarded(scheduler: object) -> None:
     # Python sets this attribute while a new process runs its parent's script (multiprocessing.spawn).
     if scheduler == "processes" and getattr(current_process(), "_inheriting", False):
         raise OptionError(
-            'scheduler is "processes", whose worker processes run this script again from its first line, and so would ask for '
-            f"workers themselves: {MAIN_GUARD}, or leave the scheduler away."
+            'scheduler is "processes", but each worker process runs this script again from its first line, and would start '
+            f"workers itself; {MAIN_GUARD}, or omit scheduler."
         )
 
 

@@ -125,7 +125,7 @@ class Work:
         """Return the substitute for the result of a task whose worker died each time."""
         if self.lost is None:
             raise WindowError(
-                f"{self.describe(task)} could not be computed: {reason}; give workers more memory, or use fewer of them."
+                f"{self.describe(task)} could not be computed: {reason}; give workers more memory, or use fewer workers."
             ) from None
         return self.lost(task, reason)
 

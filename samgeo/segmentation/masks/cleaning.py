@@ -34,10 +34,10 @@ __all__ = [
 Ints = NDArray[np.int64]
 
 MIN_PART = 5
-"""Smallest separate part of an object that stays by default, in pixels that the model sees."""
+"""Default area of the smallest separate part of an object that is kept, in pixels that the model sees."""
 
 MIN_HOLE = 5
-"""Smallest hole of an object that stays by default, in pixels that the model sees."""
+"""Default area of the smallest hole of an object that is kept, in pixels that the model sees."""
 
 
 def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tuple[Mask, bool]:
@@ -73,7 +73,7 @@ def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tup
         return mask, False
     rect = mask.rect
     if frame is not None and rect not in frame:
-        raise OptionError(f"a mask at {rect} reaches out of its frame {frame}; clip the mask to the frame first.")
+        raise OptionError(f"a mask at {rect} extends beyond its frame {frame}; clip the mask to the frame first.")
     # One row or column of background on each side represents all rows or columns up to the frame, and its pixels are weighted
     # by their number. Without a frame, the weight makes the outside larger than any small region.
     top, bottom, left, right = (
@@ -188,7 +188,7 @@ def check_region_sizes(min_part: object, min_hole: object) -> None:
     """
     for name, value in (("min_part", min_part), ("min_hole", min_hole)):
         if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < float("inf"):
-            raise OptionError(f"{name} is {value!r}; give a number of pixels, 0 to keep everything.")
+            raise OptionError(f"{name} is {value!r}; give a number of pixels, or 0 to keep everything.")
 
 
 def connected_runs(start: Ints, stop: Ints, width: int) -> Ints:

@@ -115,7 +115,7 @@ def georeference(geometries: NDArray[np.object_], transform: Affine) -> NDArray[
     """
     turn = transform.a * transform.e - transform.b * transform.d
     if turn == 0:
-        raise OptionError(f"the transform {tuple(transform)[:6]} flattens every pixel; give the raster's own transform.")
+        raise OptionError(f"pixels have no area with the transform {tuple(transform)[:6]}; give the transform of the raster.")
 
     def apply(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = xy.T
@@ -154,7 +154,7 @@ class _Rows:
         if int(band[-1] + heights[-1]) * width > _MOST_PLACES:
             raise OptionError(
                 f"{len(masks)} masks span {int(heights.sum())} rows of up to {width} pixels, "
-                "more than int64 can number; outline fewer at a time."
+                "too many for numbers of int64; convert fewer masks at a time."
             )
         place = (y + np.repeat(band - top, lengths)) * width - np.repeat(left, lengths)
         return cls(place + x_start, place + x_stop, width, band, left, top)

@@ -14,7 +14,7 @@ from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.outline_prompts import interior_points
 from samgeo.segmentation.masks.piece import Piece, Segment, place
 from samgeo.segmentation.merge.merger import merge
-from samgeo.segmentation.merge.union import whole
+from samgeo.segmentation.merge.union import to_segment
 
 __all__ = [
     "Index",
@@ -276,7 +276,7 @@ def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, 
         Bounding box of the prompt, in raster pixels.
     """
     if len(pieces) == 1:
-        return whole(pieces, Levels.of(lattice))
+        return to_segment(pieces, Levels.of(lattice))
     region = Rect(int(extent[0]), int(extent[1]), int(np.ceil(extent[2])), int(np.ceil(extent[3])))
     objects = [one for closed in merge(_rows(pieces), Levels.of(lattice)) for one in closed]
     return min(objects, key=lambda one: (-one.mask.clip(region).area, place(one)))

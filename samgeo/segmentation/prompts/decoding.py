@@ -100,7 +100,7 @@ def best_pieces(
     lattice: Lattice,
     index: Index,
     window: Encoded,
-    asks: Sequence[WindowPrompt],
+    requests: Sequence[WindowPrompt],
     *,
     multimask: bool | str,
     refine: int,
@@ -119,7 +119,7 @@ def best_pieces(
         Row and column of the window.
     window : Encoded
         The encoded window, which must have data.
-    asks : sequence of WindowPrompt
+    requests : sequence of WindowPrompt
         The prompts of this window.
     multimask, refine
         As in `Predictor.predict`.
@@ -130,7 +130,7 @@ def best_pieces(
         The index of the prompt, and its mask in raster pixels.
     """
     kinds: dict[tuple[int, bool, bool], list[WindowPrompt]] = defaultdict(list)
-    for one in asks:
+    for one in requests:
         kinds[one.kind].append(one)
     for alike in kinds.values():
         for start in range(0, len(alike), BATCH):

@@ -218,18 +218,18 @@ def _check_same(job: Job, watch: SourceWatch, *, now: bool = False, folder: RunF
         return
     if folder is None:
         raise RunError(
-            f"{change} since {job.raster.name} was opened, so that what is done is of another raster than what is left; "
+            f"{change} since {job.raster.name} was opened, so that finished and remaining windows are from different versions; "
             "segment it again when it no longer changes."
         )
     if change.is_loss:
         raise RunError(
-            f"{change}, from which the run {folder.path} of {job.raster.name} reads; what is done is kept: put it back as it "
-            "was, and give the same again to go on."
+            f"{change}, but the run {folder.path} of {job.raster.name} needs it. Finished windows are kept: restore the file, "
+            "and run the same call or command again to continue."
         )
     folder.mark_spoiled(str(change))
     raise RunError(
-        f"{change} since the run {folder.path} of {job.raster.name} was begun, so that what is done is of another raster than "
-        "what is left; remove that folder, and begin anew."
+        f"{change} since the run {folder.path} of {job.raster.name} was started, so that finished and remaining windows are "
+        "from different versions; remove that folder, and start again."
     )
 
 
@@ -306,10 +306,10 @@ class _Rows:
                 pieces.update(self._compute(row, start, stop) if span is None else self._read(span))
             yield pieces
 
-    def ask(self, asks: Sequence[ContinuationRequest]) -> Sequence[Sequence[Piece | None]]:
+    def ask(self, requests: Sequence[ContinuationRequest]) -> Sequence[Sequence[Piece | None]]:
         """Send continuation requests to windows; see `WindowStream.ask`."""
         try:
-            return self._windows.ask(asks)
+            return self._windows.ask(requests)
         except StoppedError:
             raise self._stopped() from None
 
@@ -336,7 +336,7 @@ class _Rows:
             return self._folder.read_part(span).pieces
         except DamagedError as error:
             raise RunError(
-                f"{self._folder.part_path(span)} was changed while it was in use ({error}); give the command again."
+                f"{self._folder.part_path(span)} was changed while it was in use ({error}); run the same call or command again."
             ) from None
 
     def _compute(self, row: int, start: int, stop: int) -> dict[int, Sequence[Piece]]:

@@ -31,8 +31,8 @@ from samgeo.segmentation.run.folder_layout import (
     check_folder,
     prepare,
     remove,
+    remove_file,
     spans_in,
-    take_away,
 )
 from samgeo.segmentation.run.manifest import FORMAT, KIND, SPOILED, changed_files, differences
 from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
@@ -120,16 +120,16 @@ class RunFolder:
         before = self.manifest()
         if SPOILED in before:
             raise RunError(
-                f"{before[SPOILED]} while the run {self.path} worked, so that what is done may be of two rasters; remove "
-                "that folder to begin anew, or name another one with run_dir."
+                f"{before[SPOILED]} while the run {self.path} worked, so that its windows may be from two versions; remove "
+                "that folder to start again, or give another one with run_dir."
             )
         lines = differences(before, manifest)
         if lines:
             changed = changed_files(before, manifest)
             which = f" These files have changed since: {', '.join(changed)}." if changed else ""
             raise RunError(
-                f"the run {self.path} was begun with something else: {listed(lines)}.{which} Give the same input, model and "
-                "options to go on with it, remove the folder to begin anew, or name another one with run_dir."
+                f"the run {self.path} was started with other inputs or options: {listed(lines)}.{which} Give the same "
+                "input, model and options to continue it, remove the folder to start again, or give another one with run_dir."
             )
 
     def mark_spoiled(self, why: str) -> None:
@@ -161,7 +161,7 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{path} cannot be read ({error}); check its permissions.") from None
         if not found or found.get("kind") != KIND or found.get("format") != FORMAT:
-            raise RunError(f"{path} is missing, damaged, or of another version of samgeo; remove {self.path} to begin anew.")
+            raise RunError(f"{path} is missing, damaged, or from another version of samgeo; remove {self.path} to start again.")
         return found
 
     def write_session(self, windows: int) -> None:
@@ -224,9 +224,9 @@ class RunFolder:
     def forget(self, spans: list[Span]) -> None:
         """Remove parts, and the frontier, so that merging starts again from the first row."""
         if spans:
-            take_away(self.path / FRONTIER)
+            remove_file(self.path / FRONTIER)
         for span in spans:
-            take_away(self.part_path(span))
+            remove_file(self.part_path(span))
 
     def read_frontier(self) -> Frontier:
         """Return the state of merging; an empty frontier if its file or a merged row is missing or damaged."""
@@ -332,7 +332,7 @@ class RunFolder:
             fits = span.row < len(columns) and span.start < span.stop <= columns[span.row]
             overlaps = bool(sound) and sound[-1].row == span.row and span.start < sound[-1].stop
             if not fits or (span.row >= first and (overlaps or self._is_damaged(span))):
-                take_away(self.part_path(span))
+                remove_file(self.part_path(span))
             else:
                 sound.append(span)
         return sound

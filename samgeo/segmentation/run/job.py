@@ -126,8 +126,8 @@ def objects_by_row(
     for number, pieces in enumerate(rows, frontier.row):
         merger.begin(pieces)
         ends = Ends(merger, job.levels, number, missing=missing)
-        while asks := ends.asks():
-            for one, answers in zip(asks, ask(asks), strict=True):
+        while requests := ends.requests():
+            for one, answers in zip(requests, ask(requests), strict=True):
                 ends.answer(one, answers)
         closed = without_specks(merger.finish(), job.cleaning.min_part, job.cleaning.min_hole, job.pixel_side)
         open_pieces = [piece for members in merger.components for piece in members]

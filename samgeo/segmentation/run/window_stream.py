@@ -13,7 +13,7 @@ from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest, try_to_continue
 from samgeo.segmentation.windows.failures import Failure, tell_failure
-from samgeo.segmentation.windows.worker import together, try_window, try_windows
+from samgeo.segmentation.windows.worker import try_window, try_windows, windows_at_once
 
 if TYPE_CHECKING:
     from samgeo.geo.levels import Levels
@@ -52,11 +52,11 @@ class WindowStream:
     def __init__(
         self, job: Job, windows: Iterable[Window], *, done: Callable[[], object], stop: Callable[[], bool] | None = None
     ) -> None:
-        places = together(job.model) if job.execution.is_here else 1
+        places = windows_at_once(job.model) if job.execution.is_here else 1
         self._job, self._done = job, done
         self._groups = (tuple(group) for _, group in groupby(windows, key=lambda index: (index[0], index[1] // places)))
         self._sent: deque[Group | ContinuationRequest] = deque()
-        self._asks: deque[ContinuationRequest] = deque()
+        self._requests: deque[ContinuationRequest] = deque()
         self._windows: deque[list[Piece] | Failure] = deque()
         self._answers: deque[list[Piece | None] | Failure] = deque()
         options: dict[str, Any] = {"scheduler": job.execution.scheduler, "workers": job.execution.workers, "stop": stop}
@@ -74,7 +74,7 @@ class WindowStream:
                 return None
         return self._windows.popleft()
 
-    def ask(self, asks: Sequence[ContinuationRequest]) -> list[list[Piece | None]]:
+    def ask(self, requests: Sequence[ContinuationRequest]) -> list[list[Piece | None]]:
         """Send continuation requests to windows, and wait for the answers.
 
         Raises
@@ -84,17 +84,17 @@ class WindowStream:
         WindowError
             If a window fails now that was computed successfully before.
         """
-        self._asks.extend(asks)
-        while len(self._answers) < len(asks):
+        self._requests.extend(requests)
+        while len(self._answers) < len(requests):
             if not self._pull():
                 raise StoppedError("the run was asked to stop")
         answers = []
-        for _ in asks:
+        for _ in requests:
             answer = self._answers.popleft()
             if isinstance(answer, Failure):
                 raise WindowError(
-                    f"{tell_failure(answer, self._job.raster.name, self._job.levels)} It was computed before, so that the "
-                    "raster or a worker has failed meanwhile: give the same again to go on."
+                    f"{tell_failure(answer, self._job.raster.name, self._job.levels)} It was computed before, so the "
+                    "raster or a worker has failed since then: run the same call or command again to continue."
                 )
             answers.append(answer)
         return answers
@@ -113,10 +113,10 @@ class WindowStream:
     def _tasks(self) -> Generator[Group | ContinuationRequest | None]:
         """Give continuation requests first, then the next windows; None if the next task depends on results."""
         is_over = False
-        while not is_over or self._asks or self._sent:
+        while not is_over or self._requests or self._sent:
             task: Group | ContinuationRequest | None = None
-            if self._asks:
-                task = self._asks.popleft()
+            if self._requests:
+                task = self._requests.popleft()
             elif len(self._windows) < MOST_WAITING:
                 task = next(self._groups, None)
                 is_over = task is None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from samgeo.models.registry import Gates
     from samgeo.types import Embedding
 
-__all__ = ["Found", "automatic_masks", "embed_window", "embed_windows", "turn"]
+__all__ = ["Found", "automatic_masks", "device_lock", "embed_window", "embed_windows"]
 
 # Number of points that are decoded together. 64 bound the memory of their logits. A GPU waits between batches, so there up to
 # 1024 are decoded if its memory allows.
@@ -110,7 +110,7 @@ def embed_windows(
     sizes = np.full((places, 2), side, dtype=np.int64)
     for place, (image, size) in windows.items():
         images[place], sizes[place] = (image, size) if len(image) == side else _resize(image, size, side)
-    with turn(model), stage("encode", getattr(model, "device", None)):
+    with device_lock(model), stage("encode", getattr(model, "device", None)):
         embeddings = model.embed(images, sizes)
         return {place: embeddings[place] for place in windows}
 
@@ -169,7 +169,7 @@ def automatic_masks(
     return _distinct(sorted(found, key=lambda one: (-one.predicted_iou, one.prompt)), gates.mask_nms)
 
 
-def turn(model: Segmenter) -> AbstractContextManager[object]:
+def device_lock(model: Segmenter) -> AbstractContextManager[object]:
     """Return a context manager that waits until the device is free. Threads that compute on their own core do not wait."""
     import torch
 
@@ -205,7 +205,7 @@ def _decode(
     """Decode one batch of points; drop masks by predicted IoU before upsampling, then by stability."""
     scaled = points[:, None] * np.float32(model.input_size / window)
     labels = np.ones(scaled.shape[:2], dtype=np.int64)
-    with turn(model), stage("decode", getattr(model, "device", None)):
+    with device_lock(model), stage("decode", getattr(model, "device", None)):
         prompt, logits, predicted = _above(model, embedding, scaled, labels, gates.pred_iou)
         logits_home = starting_home(logits)
     with stage("masks"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from samgeo.errors import SamgeoError
 from samgeo.geo.levels import Levels
 
-__all__ = ["ATTEMPTS", "FAULTS", "Failure", "describe_fault", "make_room", "tell_failure"]
+__all__ = ["ATTEMPTS", "FAULTS", "Failure", "describe_fault", "release_gpu_memory", "tell_failure"]
 
 ATTEMPTS = 2
 
@@ -49,12 +49,12 @@ def describe_fault(error: Exception) -> str:
     """Return the text of an error. Kind and line are added unless the system, a driver or torch reported it."""
     if isinstance(error, SamgeoError | OSError | RuntimeError) and str(error):
         return str(error)
-    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{told} (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else told
+    return f"{text} (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
 
 
-def make_room() -> None:
+def release_gpu_memory() -> None:
     """Release the GPU memory that torch keeps for reuse. It may be split into parts too small for the failed request."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():

@@ -134,8 +134,8 @@ class EmbeddingStore:
         path = Path(path).absolute()  # Workers in other processes may have another working folder.
         if not isinstance(model, Storable):
             raise OptionError(
-                f"{path} cannot keep embeddings of {model.name!r}: {type(model).__name__} has no pack and unpack, as "
-                "samgeo.models.embedding_packing.Storable says; add them, or leave the store away."
+                f"{path} cannot store embeddings of {model.name!r}: {type(model).__name__} has no methods pack and unpack (see "
+                "samgeo.models.embedding_packing.Storable); add them, or omit the store."
             )
         if not path.exists():
             side = model.input_size if window is None else window
@@ -153,7 +153,7 @@ class EmbeddingStore:
         elif differing:
             raise OptionError(
                 f"the store {path} cannot be used: {'; '.join(differing)}. Use a store of its own for each raster, model and "
-                "lattice, or make this one anew with overwrite."
+                "lattice, or replace this one with overwrite."
             )
         opened = cls(path, lattice)
         if opened.writable:
@@ -219,7 +219,7 @@ class EmbeddingStore:
         if _content_digest(arrays) != kept:
             raise OptionError(
                 f"the store {self.path} is damaged: the window at row {index[0]}, column {index[1]} is not what was written. "
-                "Encode the raster again with verify, which mends the store, or into another store."
+                "Encode the raster again with verify, which repairs the store, or into another store."
             )
         return arrays
 

@@ -25,7 +25,7 @@ from samgeo.segmentation.profile import timed
 from samgeo.segmentation.windows.automatic import automatic_masks
 from samgeo.segmentation.windows.cut_edges import cut_pixels, edge_px
 from samgeo.segmentation.windows.embedding import Encoded, embed_together, read_window
-from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, Failure, describe_fault, make_room, tell_failure
+from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, Failure, describe_fault, release_gpu_memory, tell_failure
 from samgeo.segmentation.windows.scales import leave_to_finer
 
 if TYPE_CHECKING:
@@ -44,19 +44,19 @@ __all__ = [
     "Plan",
     "found_in",
     "load_referenced",
-    "placed",
     "reference_to",
     "segment_window",
-    "together",
+    "to_pieces",
     "try_window",
     "try_windows",
+    "windows_at_once",
 ]
 
 _log = logging.getLogger(__name__)
 
 # Number of windows that are encoded together on a GPU. A window of 1024 pixels uses a large GPU fully by itself; smaller
 # windows do so together.
-WINDOWS_TOGETHER = 4
+WINDOWS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,19 +145,19 @@ def try_windows(
         segmenter = load_referenced(model)
         made = _embed_together(raster, segmenter, plan, indices)
     except FAULTS:
-        make_room()
+        release_gpu_memory()
         made = {}
     # A window that failed together with others may succeed alone, so it still gets all attempts.
     return [_try(raster, model, plan, index, made.pop(index, None)) for index in indices]
 
 
-def together(model: Segmenter) -> int:
+def windows_at_once(model: Segmenter) -> int:
     """Return how many neighbouring windows a model encodes at once.
 
     On a GPU, which waits between calls, there are several; else one.
     """
     device = getattr(model, "device", None)
-    return WINDOWS_TOGETHER if device is not None and device.type == "cuda" else 1
+    return WINDOWS_AT_ONCE if device is not None and device.type == "cuda" else 1
 
 
 def _try(
@@ -174,7 +174,7 @@ def _try(
             reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
             _log.warning("The window at row %d, column %d of %s failed: %s", *index, raster.name, describe_fault(error))
             made = None
-            make_room()
+            release_gpu_memory()
     return Failure(index, reason)
 
 
@@ -200,7 +200,7 @@ def _embed_together(
     raster: Raster, model: Segmenter, plan: Plan, indices: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], _Embedded]:
     """Read and encode windows of one row. The column of a window determines its position in the batch."""
-    places = together(model)
+    places = windows_at_once(model)
     asked = {index: _ask(raster, plan, index) for index in indices}
     made = {index: _Embedded(None) for index in indices}
     windows = {index[1] % places: one.window for index, one in asked.items() if one is not None}
@@ -233,10 +233,10 @@ def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Embedding) -
     encoded = Encoded(embedding, window.rect, window.size, window.known)
     if plan.recent is not None:
         plan.recent.put(index, encoded, model)
-    return [piece for piece in placed(found, encoded, plan.levels, index) if piece is not None]
+    return [piece for piece in to_pieces(found, encoded, plan.levels, index) if piece is not None]
 
 
-def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple[int, int]) -> list[Piece | None]:
+def to_pieces(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple[int, int]) -> list[Piece | None]:
     """Convert masks in window pixels to pieces in raster pixels; None if nothing is left of a mask.
 
     Parameters

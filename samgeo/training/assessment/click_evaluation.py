@@ -88,7 +88,7 @@ def evaluate(
                 found = [[_region(level, point, side) for point in points] for level in levels]
                 under.append(np.array([[_iou(*two) for two in zip(one, truths, strict=True)] for one in found]))
     if not rows:
-        raise OptionError(f"there is no object of at least {min_area_px} px in layer {layer!r} of these pictures.")
+        raise OptionError(f"there is no object of at least {min_area_px} px in layer {layer!r} of these pictures; give others.")
     scores, (predicted, true) = np.concatenate(rows, axis=1), np.concatenate(pairs, axis=1)
     click, click_best, three_clicks, box, filled_box = (float(value) for value in scores.mean(1))
     spread = predicted.std() > 0 and true.std() > 0
@@ -176,7 +176,9 @@ class _View:
     def of(cls, model: Segmenter, image: NDArray[np.uint8], side: int) -> _View:
         height, width = image.shape[:2]
         if max(height, width) > side:
-            raise OptionError(f"an image is {height} x {width} pixels; tiles are {side} x {side}.")
+            raise OptionError(
+                f"an image has {height} x {width} pixels, but tiles have {side} x {side}; give images of this size."
+            )
         factor = model.input_size / side
         size = np.array([[round(height * factor), round(width * factor)]])
         if factor != 1:

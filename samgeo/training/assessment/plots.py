@@ -60,9 +60,9 @@ def read_log(log: str | os.PathLike[str]) -> list[dict[str, float]]:
         lines = [json.loads(line) for line in Path(log).read_text(encoding="utf-8").splitlines() if line.strip()]
         steps = {int(line["step"]): dict(line) for line in lines}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OptionError(f"{log} is not the log of a training ({error!r}).") from None
+        raise OptionError(f"{log} is not the log of a training ({error!r}); give the log in a run folder.") from None
     if not steps:
-        raise OptionError(f"{log} has no lines yet; wait for the first.")
+        raise OptionError(f"{log} has no lines yet; wait until the training has written the first one.")
     return [steps[step] for step in sorted(steps)]
 
 

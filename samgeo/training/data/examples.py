@@ -47,7 +47,7 @@ class Layer:
     def __post_init__(self) -> None:
         if not (self.share > 0 and 0 <= self.trust <= 1):
             raise OptionError(
-                f"a layer has share {self.share} and trust {self.trust}; give a share above 0, a trust of 0 to 1."
+                f"a layer has share {self.share} and trust {self.trust}; give a share above 0 and a trust from 0 to 1."
             )
 
 

@@ -125,9 +125,9 @@ class Coco:
 
     def __post_init__(self) -> None:
         if not self.file.is_file():
-            raise OptionError(f"{self.file} is not there; give the path of a COCO file.")
+            raise OptionError(f"{self.file} does not exist; give the path of a COCO file.")
         if not self.folder.is_dir():
-            raise OptionError(f"{self.folder} is no folder; give the one that the COCO file's names are relative to.")
+            raise OptionError(f"{self.folder} is not a folder; give the folder of the images that the COCO file names.")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -161,14 +161,14 @@ class ClassMaps:
 
     def __post_init__(self) -> None:
         if STEM not in self.masks:
-            raise OptionError(f"masks is {self.masks!r}; write {STEM} where the name of each image stands.")
+            raise OptionError(f"masks is {self.masks!r}; write {STEM} in the place of the name of each image.")
         _each(self.masks, self.images.paths)
         for layer, members in self.classes.items():
             if not members:
-                raise OptionError(f"classes: layer {layer!r} has none; give numbers or colours.")
+                raise OptionError(f"layer {layer!r} has no classes; give numbers or colours.")
         for member in (member for members in self.classes.values() for member in members):
             if isinstance(member, str) and not re.fullmatch("#[0-9a-fA-F]{6}", member):
-                raise OptionError(f"classes: {member!r} is no colour such as '#3c1098'.")
+                raise OptionError(f"{member!r} in classes is not a colour; give one such as '#3c1098'.")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -180,12 +180,12 @@ class ClassMaps:
         members = {layer: [_number(member) for member in given] for layer, given in self.classes.items()}
         is_colour = {isinstance(member, str) for given in self.classes.values() for member in given}
         if len(is_colour) > 1:
-            raise OptionError("classes has numbers and colours; give the one or the other.")
+            raise OptionError("classes has numbers and colours; give only one of the two.")
         for path, image in self.images.read():
             file = Path(self.masks.replace(STEM, path.stem))
             classes = _class_map(file, in_colour=is_colour == {True})
             if classes.shape != image.shape[:2]:
-                raise RasterError(f"{file} is {classes.shape} pixels and {path} {image.shape[:2]}; give maps of the same size.")
+                raise RasterError(f"{file} has shape {classes.shape} and {path} {image.shape[:2]}; give maps of the same size.")
             yield from_classes(path.stem, image, classes, members, min_area_px=self.min_area_px)
 
 
@@ -222,7 +222,7 @@ class Scenes:
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.seed < 0:
-            raise OptionError(f"scenes is {self.count} and seed {self.seed}; give 1 scene or more, a seed of 0 or more.")
+            raise OptionError(f"scenes is {self.count} and seed is {self.seed}; give at least 1 scene and a seed of 0 or more.")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -246,7 +246,7 @@ def _each(file: str, images: tuple[Path, ...]) -> None:
     for path in images if STEM in file else images[:1]:
         wanted = Path(split_layer(file.replace(STEM, path.stem))[0])
         if not wanted.is_file():
-            raise OptionError(f"{wanted} is not there, the labels of {path.name}; make it, or narrow images.")
+            raise OptionError(f"the labels of {path.name}, {wanted}, do not exist; create the file, or leave this image out.")
 
 
 def _number(member: int | str) -> int:
@@ -262,12 +262,12 @@ def _class_map(path: Path, *, in_colour: bool) -> NDArray[Any]:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with open_raster(str(path), str(path)) as dataset:
                 if in_colour and dataset.count < 3:
-                    raise RasterError(f"{path} has {dataset.count} band, no colours; give classes by number.")
+                    raise RasterError(f"{path} has {dataset.count} band and no colours; give classes by number.")
                 bands = dataset.read([1, 2, 3] if in_colour else [1])
     except RasterioError as error:
-        raise RasterError(f"{path} cannot be read as a map of classes ({error}).") from None
+        raise RasterError(f"{path} cannot be read as a map of classes ({error}); check the file.") from None
     if not np.issubdtype(bands.dtype, np.integer):
-        raise RasterError(f"{path} holds {bands.dtype}; a map of classes holds whole numbers.")
+        raise RasterError(f"{path} has values of type {bands.dtype}; give a map of classes with whole numbers.")
     if not in_colour:
         return np.asarray(bands[0])
     red, green, blue = bands.astype(np.int64)

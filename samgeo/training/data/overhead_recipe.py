@@ -260,5 +260,5 @@ def _coco(data: Path, name: str) -> tuple[Path, Path]:
 def _some(folder: Path, pattern: str) -> list[Path]:
     found = sorted(folder.glob(pattern))
     if not found:
-        raise RasterError(f"{folder} holds no {pattern}; give the folder with the project's data sets.")
+        raise RasterError(f"{folder} contains no {pattern}; give the folder with the project's data sets.")
     return found

@@ -104,7 +104,7 @@ def from_vectors(
     """
     opened = Raster.open(raster, check=False)
     if opened.geobox.crs is None:
-        raise RasterError(f"{opened.name} has no CRS, so that vectors cannot be placed on it; use labels in pixels.")
+        raise RasterError(f"{opened.name} has no CRS, so that vectors cannot be drawn on it; give labels in pixels.")
     image, valid = opened.read(Rect(0, 0, opened.shape[1], opened.shape[0]))
     burnt = {}
     for layer, source in layers.items():
@@ -227,7 +227,7 @@ def renumber(ids: NDArray[np.integer[Any]], min_area_px: int, name: str) -> NDAr
     sizes[0] = 0
     kept = np.flatnonzero(sizes >= max(min_area_px, 1))
     if len(kept) > MAX_OBJECTS:
-        raise OptionError(f"{name} has {len(kept)} objects; cut it into pictures of at most {MAX_OBJECTS}.")
+        raise OptionError(f"{name} has {len(kept)} objects; divide it into pictures with at most {MAX_OBJECTS} objects.")
     table = np.zeros(len(sizes), dtype=np.uint16)
     table[kept] = np.arange(1, len(kept) + 1)
     return np.asarray(table[ids])
@@ -260,7 +260,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise RasterError(f"{path} cannot be read as an image ({error}).") from None
+        raise RasterError(f"{path} cannot be read as an image ({error}); check the file.") from None
 
 
 def _has_area(shape: BaseGeometry | None) -> bool:

@@ -25,7 +25,7 @@ def box_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
-        raise OptionError("an empty mask has no box; leave objects without pixels out.")
+        raise OptionError("an empty mask has no box; remove objects without pixels.")
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
 
 

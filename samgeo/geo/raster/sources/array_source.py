@@ -101,7 +101,7 @@ class ArraySource:
         others = [dim for dim in array.dims if dim not in (y, x)]
         if len(others) > 1:
             raise RasterError(
-                f"{name} has dimensions {tuple(array.dims)}; besides {y} and {x} only one for bands is allowed: "
+                f"{name} has dimensions {tuple(array.dims)}, but may only have {y}, {x} and one dimension of bands; "
                 "choose one time or variable with .isel() or .sel()."
             )
         names = _band_names(array, others[0] if others else None)
@@ -142,7 +142,7 @@ class ArraySource:
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise RasterError(
                 f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name} cannot be read ({error}); "
-                "check what the array is made from."
+                "check the data that the array is computed from."
             ) from None
         return values, mask
 
@@ -186,7 +186,7 @@ def _band_colors(array: xr.DataArray, dim: Hashable | None, names: Sequence[str]
 
 def _check(array: xr.DataArray, name: str) -> str:
     if min(array.shape) < 1:
-        raise RasterError(f"{name} has shape {array.shape}: there is nothing in it.")
+        raise RasterError(f"{name} has shape {array.shape}, and so no values; give an array with at least one pixel.")
     if array.dtype.kind not in "buif":
         raise RasterError(f"{name} holds values of type {array.dtype}; give real numbers.")
     return str(array.dtype)

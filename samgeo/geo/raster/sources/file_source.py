@@ -296,7 +296,7 @@ class FileSource:
         is_other = overview is None and dataset.shape != tuple(self.geobox.shape)
         if is_other or dataset.dtypes != tuple(band.dtype for band in self.bands):
             dataset.close()
-            raise RasterError(f"{self.name} is another raster than when it was opened; open it again.")
+            raise RasterError(f"{self.name} has changed since it was opened; open it again.")
         return dataset
 
 
@@ -363,7 +363,7 @@ def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = Fa
 def _why_not(path: str, name: str, error: Exception) -> str:
     local = Path(path)
     if is_remote(path):
-        return f"{name} cannot be opened ({error}); check the address and that it can be reached from here."
+        return f"{name} cannot be opened ({error}); check the address and the connection."
     check_name(local, RasterError, "check the path")
     if local.is_dir():
         return f"{name} is a folder, not a raster; give a file in it."
@@ -371,10 +371,10 @@ def _why_not(path: str, name: str, error: Exception) -> str:
         if local.stat().st_size == 0:
             return f"{name} is an empty file; make or download it again."
         if not os.access(local, os.R_OK):
-            return f"{name} cannot be read: this user lacks the permission."
+            return f"{name} cannot be read: you have no permission to read it; change its permissions."
         return (
-            f"{name} is not a raster that GDAL can read ({error}); it may be cut short or another kind of file: "
-            "download it again, or convert it to GeoTIFF."
+            f"{name} is not a raster that GDAL can read ({error}). It may be incomplete or not a raster; download it again, or "
+            "convert it to GeoTIFF."
         )
     return f"{name} does not exist (looked from {Path.cwd()}); check the path."
 
@@ -385,7 +385,7 @@ def _check_bands(dataset: rasterio.DatasetReader, name: str) -> None:
         if inner:
             shown = ", ".join(inner[:8]) + (f" and {len(inner) - 8} more" if len(inner) > 8 else "")
             raise RasterError(f"{name} holds several rasters; open one of them: {shown}.")
-        raise RasterError(f"{name} has no bands.")
+        raise RasterError(f"{name} has no bands; give a raster with at least one band.")
     for number, dtype in enumerate(dataset.dtypes, start=1):
         if dtype.startswith("complex"):
             raise RasterError(
@@ -397,9 +397,9 @@ def _check_bands(dataset: rasterio.DatasetReader, name: str) -> None:
 def _check_sizes(dataset: rasterio.DatasetReader, name: str) -> None:
     height, width = dataset.shape
     if height * width > MAX_PIXELS:
-        raise RasterError(f"{name} claims {width} x {height} pixels, more than {MAX_PIXELS:.0e}; check it, or cut out a part.")
+        raise RasterError(f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:.0e}; check it, or write a part of it.")
     if dataset.count > MAX_BANDS:
-        raise RasterError(f"{name} claims {dataset.count} bands, more than {MAX_BANDS}; write those that are needed to a file.")
+        raise RasterError(f"{name} has {dataset.count} bands, more than {MAX_BANDS}; write the bands that you need to a file.")
 
 
 def _largest_block(dataset: rasterio.DatasetReader, name: str) -> tuple[int, int]:
@@ -411,8 +411,8 @@ def _largest_block(dataset: rasterio.DatasetReader, name: str) -> tuple[int, int
     pixels, size, rows, columns = max(sizes, key=lambda block: block[1])
     if size > MAX_BLOCK_BYTES:
         raise RasterError(
-            f"{name} cannot be read in windows: a block of it is {columns} x {rows} pixels, {size / 1e6:.0f} MB, and is "
-            "decoded whole; write it in tiles first (gdal_translate -co TILED=YES -co COMPRESS=DEFLATE)."
+            f"{name} cannot be read in windows, because each of its blocks has {columns} x {rows} pixels, {size / 1e6:.0f} MB; "
+            "write it in tiles first (gdal_translate -co TILED=YES -co COMPRESS=DEFLATE)."
         )
     return pixels, size
 
@@ -462,5 +462,5 @@ def _read_errors(what: str) -> Iterator[None]:
     ) as error:
         reason = error.__cause__ or error
         raise RasterError(
-            f"{what} cannot be read ({reason}); the file may be damaged or cut short, or the connection broken."
+            f"{what} cannot be read ({reason}). The file may be damaged or incomplete, or the connection broken; check both."
         ) from None

@@ -88,7 +88,7 @@ class MosaicSource:
         name = f"{first.name} and {len(tiles) - 1} more"
         if width * height > MAX_PIXELS:
             raise RasterError(
-                f"{name} make a raster of {width} x {height} pixels, more than {MAX_PIXELS:.0e}; give fewer of them."
+                f"{name} would be a raster of {width} x {height} pixels, more than {MAX_PIXELS:.0e}; give fewer files."
             )
         blocks = [tile.block for tile in tiles]
         return cls(
@@ -132,8 +132,8 @@ class MosaicSource:
             own = tuple(tile.bands)
             if own not in seen and choose_bands(own, bands, tile.name) != chosen:
                 raise RasterError(
-                    f"the bands of {tile.name} are in another order than those of {self.tiles[0].name}; give bands by number, "
-                    "if they mean the same, or files with the same bands."
+                    f"the bands of {tile.name} are in another order than those of {self.tiles[0].name}; give bands by number "
+                    "if bands with the same number have the same meaning, or give files with the same bands."
                 )
             seen.add(own)
         if nodata is None:
@@ -220,7 +220,7 @@ class MosaicSource:
 
 def _check_alike(first: Source, other: Source) -> None:
     ours, theirs = first.geobox.crs, other.geobox.crs
-    remedy = f"give one of their kind, or make one raster of them (gdalwarp {first.name} {other.name} mosaic.tif)."
+    remedy = f"give rasters that agree in this, or merge them into one (gdalwarp {first.name} {other.name} mosaic.tif)."
     if ours != theirs:
         told = ["no CRS" if crs is None else crs.proj.to_string() for crs in (ours, theirs)]
         raise RasterError(f"{first.name} is in {told[0]} and {other.name} in {told[1]}; {remedy}")
@@ -231,7 +231,7 @@ def _check_alike(first: Source, other: Source) -> None:
             raise RasterError(f"band {number} is {one.dtype} in {first.name} and {its.dtype} in {other.name}; {remedy}")
     a, b = first.palette, other.palette
     if (a is None) != (b is None) or (a is not None and b is not None and not np.array_equal(a, b)):
-        raise RasterError(f"{first.name} and {other.name} have different colour tables; write both in true colours first.")
+        raise RasterError(f"{first.name} and {other.name} have different colour tables; convert both to RGB first.")
 
 
 def offset_px(first: Source, tile: Source) -> tuple[int, int]:
@@ -244,21 +244,23 @@ def offset_px(first: Source, tile: Source) -> tuple[int, int]:
     """
     own, other = first.geobox.affine, tile.geobox.affine
     if own.is_identity and first.geobox.crs is None:
-        raise RasterError(f"{first.name} has no georeference: there is no telling where it lies beside {tile.name}.")
+        raise RasterError(
+            f"{first.name} has no georeference, so that it cannot be placed beside {tile.name}; georeference both."
+        )
     height, width = tile.geobox.shape
     to_first = ~own * other
     corners = np.array([to_first * corner for corner in ((0, 0), (width, 0), (0, height))])
     sides = corners - corners[0]
     if np.abs(sides - [(0, 0), (width, 0), (0, height)]).max() > TOLERANCE_PX:
         raise RasterError(
-            f"pixels of {tile.name} are {_pixel(other)} and those of {first.name} {_pixel(own)}, in units of their CRS; bring "
-            "them to one grid first, by a mosaic (gdalbuildvrt mosaic.vrt ...) for instance."
+            f"the pixel size of {tile.name} is {_pixel(other)} and that of {first.name} is {_pixel(own)}, in units of the CRS; "
+            "resample them to one grid first, for example with gdalbuildvrt mosaic.vrt ... ."
         )
     off = corners[0] - np.round(corners[0])
     if np.abs(off).max() > TOLERANCE_PX:
         raise RasterError(
-            f"{tile.name} lies off the grid of {first.name}, by {off[0]:.3f} pixels across and {off[1]:.3f} down; bring them "
-            "to one grid first, by a mosaic (gdalbuildvrt mosaic.vrt ...) for instance."
+            f"{tile.name} is not on the grid of {first.name}: it is shifted by {off[0]:.3f} pixels in x and {off[1]:.3f} in y; "
+            "resample them to one grid first, for example with gdalbuildvrt mosaic.vrt ... ."
         )
     x, y = np.round(corners[0]).astype(np.int64).tolist()
     return x, y

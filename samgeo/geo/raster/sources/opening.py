@@ -68,7 +68,7 @@ def open_source(given: RasterLike, assets: str | Sequence[str] | None = None) ->
     parts = [given] if is_array or not isinstance(given, list | tuple) else given
     tiles = [tile for part in parts for tile in _tiles(part, wanted, alone=parts is not given)]
     if not tiles:
-        raise RasterError("there is no raster: the list is empty; give at least one file.")
+        raise RasterError("no raster was given: the list is empty; give at least one file.")
     if len(tiles) == 1:
         return tiles[0]
     return MosaicSource.of(tiles)
@@ -90,7 +90,8 @@ def _tiles(given: object, wanted: Sequence[str] | None, *, alone: bool) -> Itera
             yield _of_item(item, wanted)
         return
     if wanted is not None:
-        raise OptionError(f"assets are of STAC Items, and {given if isinstance(given, str) else type(given).__name__} is none.")
+        name = given if isinstance(given, str) else type(given).__name__
+        raise OptionError(f"assets choose files of a STAC Item, but {name} is not a STAC Item; omit assets.")
     yield _open(given, alone=alone)
 
 
@@ -110,9 +111,9 @@ def _open(given: object, *, alone: bool) -> Source:
         if isinstance(given, xr.DataArray):
             return ArraySource.from_xarray(given)
         if isinstance(given, xr.Dataset):
-            remedy = "one of its variables, or .to_dataarray() with its variables as bands"
+            remedy = "one of its variables, or .to_dataarray() to use its variables as bands"
     else:
-        remedy = "paths, URLs or STAC Items; arrays are put together with xarray or numpy"
+        remedy = "paths, URLs or STAC Items, and combine arrays with xarray or numpy first"
     raise RasterError(f"a raster cannot be opened from a {type(given).__name__}; give {remedy}.")
 
 
@@ -141,11 +142,13 @@ def _lines(path: Path) -> list[str]:
     """Return the paths and addresses in a list; relative paths start from the folder of the list."""
     try:
         if path.stat().st_size > MOST_LIST_BYTES:
-            raise RasterError(f"{path} is no list of rasters: it has more than {MOST_LIST_BYTES >> 20} MiB.")
+            raise RasterError(
+                f"{path} is too large for a list of rasters, with more than {MOST_LIST_BYTES >> 20} MiB; check it."
+            )
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, ValueError) as error:
-        raise RasterError(f"{path} cannot be read as a list of rasters, a path a line ({error}); check it.") from None
+        raise RasterError(f"{path} cannot be read as a list of rasters with one path per line ({error}); check it.") from None
     named = [line if "://" in line or line.startswith("/vsi") else str(path.parent / line) for line in lines if line]
     if not named:
-        raise RasterError(f"{path} is a list of rasters, and names none; write a path or an address a line.")
+        raise RasterError(f"{path} is an empty list of rasters; write one path or address per line.")
     return named

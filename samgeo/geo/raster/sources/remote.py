@@ -25,8 +25,7 @@ PATIENCE = {
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
 }
-"""Options of GDAL to their values; a variable of the same name in the environment says otherwise."""
-
+"""Options of GDAL and their values. An environment variable of the same name takes precedence."""
 
 _NOT_KEPT = "CPL_VSIL_CURL_NON_CACHED"
 _GDAL_NAMES = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
