@@ -1,4 +1,4 @@
-"""What a format cannot hold of a table, in words."""
+"""What is lost when a table of annotations is written in a format; `write_annotations` returns these sentences."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ __all__ = ["losses"]
 _HORIZONTAL = {"voc", "yolo-boxes"}
 _ORIENTED = {"dota", "yolo-obb"}
 _NAMED_BY_FILE = {"dota", "yolo-boxes", "yolo-obb", "yolo-segments"}
-# Boxes that differ from what is around their shapes by less are only rounded otherwise.
+# A box that differs from the bounds of its shape by less than this differs by rounding alone.
 _SAME_PX = 1e-6
 
 
 def losses(table: Annotations, kind: str) -> tuple[str, ...]:
-    """Return what reading a file of this format will not give back, a sentence each."""
+    """Return one sentence for each kind of information that is lost when a table is written in a format and read again.
+
+    Parameters
+    ----------
+    table : Annotations
+    kind : str
+        One of `samgeo.annotations.WRITABLE`.
+    """
     return (*_shapes(table, kind), *_columns(table, kind), *_images(table, kind), *_classes(table, kind))
 
 
@@ -54,7 +61,7 @@ def _shapes(table: Annotations, kind: str) -> Iterator[str]:
 
 
 def _beside(table: Annotations, kind: str) -> Iterator[str]:
-    """Say what is left out beside the most detailed shape of a row."""
+    """Give the losses of rows that have a box beside a more detailed shape, where the format holds one of the two."""
     if kind in {"vectors", "yolo-segments"} and (both := int((table.is_oriented & (table.kinds != "rbox")).sum())):
         yield f"{_count(both, 'oriented box', 'oriented boxes')} beside a polygon or mask: only the latter is written"
     if kind in _ORIENTED | {"vectors", "yolo-segments"} and (own := _own_boxes(table)):
@@ -120,7 +127,7 @@ def _has_several_rings(shape: shapely.Geometry) -> bool:
 
 
 def _own_boxes(table: Annotations) -> int:
-    """Count boxes that are not those around what is written besides them."""
+    """Count the horizontal boxes that differ from the bounds of the shape or oriented box of their row."""
     count = 0
     for row in np.flatnonzero(table.kinds != "box"):
         shape = table.shapes[row]
@@ -136,6 +143,7 @@ def _own_boxes(table: Annotations) -> int:
 
 
 def _past_edge(table: Annotations) -> NDArray[np.bool_]:
+    """Return whether each row reaches past the edge of its image; an image of unknown size has no right and no lower edge."""
     size = np.array([(image.width, image.height) if image.shape else (np.inf, np.inf) for image in table.images]).reshape(-1, 2)
     sides = size[table.image]
     low, high = table.boxes_px[:, :2].copy(), table.boxes_px[:, 2:].copy()

@@ -1,4 +1,4 @@
-"""Statistics of a data set, as numbers, as a chart, and in the data card."""
+"""Statistics, chart and data card of a SAMRS data set; `finishing` writes them when all images are done."""
 
 from __future__ import annotations
 

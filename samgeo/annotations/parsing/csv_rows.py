@@ -1,4 +1,4 @@
-"""Records of a CSV file, compressed with gzip or not, with their lines."""
+"""Reading of CSV files, with or without gzip compression, into records with their line numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["header_of", "read_records"]
 
 
 def header_of(head: bytes) -> list[str]:
-    """Return the names of the columns in the first line of a file; none where it has no readable line."""
+    """Return the names of the columns from the first bytes of a CSV file; an empty list if the first line cannot be read."""
     first, _, rest = head.partition(b"\n")
     if not rest or len(first) > 4096:
         return []
@@ -24,7 +24,9 @@ def header_of(head: bytes) -> list[str]:
 
 
 def read_records(gathered: Gathered, path: Path) -> Iterator[tuple[Where, dict[str, str]]]:
-    """Give the records of a file by the names of their columns; one with more or fewer fields is a fault.
+    """Give the place and the fields, by the names of their columns, of each record of a CSV file.
+
+    A record with more or fewer fields than the first line is noted as a fault and not given.
 
     Raises
     ------

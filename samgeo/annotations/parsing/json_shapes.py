@@ -1,4 +1,4 @@
-"""Shapes and names that several annotation programs write, checked."""
+"""Checked conversion of shapes, texts and names that several annotation programs write in JSON or XML."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from samgeo.annotations.parsing.text_files import Where, as_number, fail, shown
 
 __all__ = ["base_name", "below_folder", "corners_around", "ellipse", "object_of", "polygon", "text_of"]
 
-# Points of an ellipse: its area is then 0.2 % too small.
+# Number of points of an ellipse. The area of the polygon is then 0.2 % smaller than that of the ellipse.
 _POINTS = 64
 
 
 def polygon(points: Any, where: Where) -> shapely.Polygon:
-    """Return a polygon of a list of (x, y), as it is.
+    """Return the polygon of a list of points (x, y), without a repair.
 
     Raises
     ------
     AnnotationError
-        If it is no list of three or more pairs of finite numbers.
+        If the value is not a list of three or more pairs of finite numbers.
     """
     if not isinstance(points, list) or len(points) < 3:
         fail(where, f"its points are {shown(points)}, not three or more")
@@ -40,11 +40,14 @@ def ellipse(middle: tuple[float, float], radii: tuple[float, float], turn: float
 
     Parameters
     ----------
-    middle, radii : tuple of float
-        Along x and y before the turn, in pixels.
+    middle : tuple of float
+        The centre (x, y) in pixels.
+    radii : tuple of float
+        Radii along x and y before the rotation, in pixels.
     turn : float
-        Radians, clockwise on a screen.
+        Angle of the rotation around the centre in radians, clockwise on a screen (y down).
     where : Where
+        Place in the file, for errors.
 
     Raises
     ------
@@ -61,17 +64,17 @@ def ellipse(middle: tuple[float, float], radii: tuple[float, float], turn: float
 
 
 def corners_around(x: float, y: float, width: float, height: float, turn: float) -> list[float]:
-    """Return the eight numbers of the corners of a box that is turned around its middle; see `turned_corners`."""
+    """Return the corners of a box that is rotated around its centre, as eight numbers; see `turned_corners`."""
     return [float(value) for value in turned_corners(x, y, width, height, turn).ravel()]
 
 
 def text_of(value: Any, where: Where, what: str) -> str:
-    """Return a text without blanks around it.
+    """Return a value of JSON that must be text, without surrounding whitespace.
 
     Raises
     ------
     AnnotationError
-        If it is none, or empty.
+        If the value is not text, or is empty.
     """
     if not isinstance(value, str) or not value.strip():
         fail(where, f"{what} is {shown(value)}, not a text")
@@ -79,12 +82,12 @@ def text_of(value: Any, where: Where, what: str) -> str:
 
 
 def object_of(value: Any, where: Where, what: str) -> dict[str, Any]:
-    """Return an object of JSON.
+    """Return a value of JSON that must be an object.
 
     Raises
     ------
     AnnotationError
-        If it is none.
+        If the value is not an object.
     """
     if not isinstance(value, dict):
         fail(where, f"{what} is {shown(value)}, not an object")
@@ -92,11 +95,19 @@ def object_of(value: Any, where: Where, what: str) -> dict[str, Any]:
 
 
 def base_name(value: str) -> str:
-    """Return the last part of a path or an address, whichever slashes it has."""
+    """Return the last part of a path or URL, with slashes or backslashes between its parts."""
     return PurePosixPath(value.replace("\\", "/")).name
 
 
 def below_folder(own: str, name: str) -> str:
-    """Return the name of an image in the folder of a file of annotations."""
+    """Return the name of an image that lies in the folder of its annotation file; an empty string if ``name`` is empty.
+
+    Parameters
+    ----------
+    own : str
+        Name of the annotation file relative to the folder of the data set.
+    name : str
+        Name of the image in its folder.
+    """
     folder, slash, _ = own.rpartition("/")
     return folder + slash + name if name else ""

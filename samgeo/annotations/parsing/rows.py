@@ -1,4 +1,7 @@
-"""What readers gather, and its way into the table: every fault with the place where the row was read."""
+"""Collection of the rows and images that a reader finds, and their conversion into the table `Annotations`.
+
+Rows know their place in the file, so that each fault is reported with its place.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,27 @@ __all__ = ["Gathered", "Row"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One annotation as a reader finds it. The box may be left out where there are corners or a shape."""
+    """One annotation as a reader finds it in a file.
+
+    Attributes
+    ----------
+    where : Where
+        Place in the file.
+    image : str
+        Name of the image.
+    name : str
+        Name of the class.
+    box : sequence of 4 floats, optional
+        x0, y0, x1, y1 in pixels. It may be None if there are corners or a shape.
+    corners : sequence of 8 floats, optional
+        Corners of an oriented box in pixels.
+    shape : Polygon, MultiPolygon or Rle, optional
+        Shape in pixels.
+    score : float
+        NaN if there is none.
+    difficult : int
+    crowd : bool
+    """
 
     where: Where
     image: str
@@ -37,7 +60,7 @@ class Row:
 
     @property
     def outline(self) -> Any:
-        """The shape, or else the box as a polygon; None where there is neither."""
+        """The shape, or else the box as a polygon; None if there is neither."""
         if self.shape is None and self.box is not None:
             x0, y0, x1, y1 = self.box
             return shapely.box(x0, y0, x1, y1)
@@ -46,15 +69,22 @@ class Row:
 
 @dataclass(slots=True)
 class Gathered:
-    """Rows and images, in the order in which they are read.
+    """Rows and images in the order in which a reader finds them.
 
-    Readers wrap what they do for one record in ``with gathered.faults:``, so that all faults are found before any is refused.
+    Readers handle each record inside ``with gathered.faults:``, so that they find all faults before one error reports them.
 
     Attributes
     ----------
     faults : Faults
+        Faults of records.
+    rows : list of Row
+        The annotations.
+    images : dict of str to Image
+        Images by name.
+    classes : list of str
+        Names of classes that a file lists, with or without annotations.
     changed : Notes
-        What readers change or assume.
+        What the reader changes or assumes.
     """
 
     faults: Faults = field(default_factory=Faults)
@@ -64,38 +94,42 @@ class Gathered:
     changed: Notes = field(default_factory=Notes)
 
     def add_image(self, image: Image, where: Where) -> None:
-        """Add an image that has not come before.
+        """Add an image.
 
         Raises
         ------
         AnnotationError
-            If it has.
+            If the image was added before.
         """
         if image.name in self.images:
             fail(where, f"the image {image.name} has annotations in another place already", "join the two")
         self.images[image.name] = image
 
     def find_image(self, files: ImageFiles, own: str, said: str, shape: tuple[int, int] | None, where: Where) -> Image:
-        """Return the image of a file of annotations, which has a name of its own and names an image, and add it.
+        """Add and return the image of an annotation file that belongs to one image.
 
-        The file's own name comes first: images are renamed after they were annotated, and the name inside is then stale, or
-        that of another image. A name inside that differs is noted where it is passed over.
+        The name of the annotation file has precedence over the name of the image in it, because images are often renamed after
+        they were annotated: the name in the file is then out of date, or is now that of another image. If the name in the file
+        differs and is not used, this is noted.
 
         Parameters
         ----------
         files : ImageFiles
+            The known images.
         own : str
-            The name of the file of annotations, below its folder, without its suffix.
+            Name of the annotation file relative to its folder, without its suffix.
         said : str
-            The name of the image that the file gives, in the same folder; empty where it gives none.
+            Name of the image in the annotation file; empty if the file has none.
         shape : tuple of int or None
-            Height and width, where the file gives them.
+            Height and width in pixels if the file has them.
         where : Where
+            Place in the annotation file, for errors.
 
         Raises
         ------
         AnnotationError
-            If the name leads out of the folder, the sizes differ, or the image has come before.
+            If a name would lead out of the folder of images, the size differs from that of the image, or the image was added
+            before.
         """
         image = files.of_file(own, said, shape, where)
         self.add_image(image, where)
@@ -109,20 +143,21 @@ class Gathered:
         Raises
         ------
         FileFaultError
-            If there are too many.
+            If there are too many annotations.
         """
         if len(self.rows) >= MAX_ROWS:
             fail(row.where, f"there are more than {MAX_ROWS} annotations", "read fewer files at a time", whole=True)
         self.rows.append(row)
 
     def join_groups(self, groups: Sequence[Hashable], start: int) -> None:
-        """Make one annotation of the polygons, from row ``start`` on, that have the same group, class and image.
+        """Join the polygons and boxes that have the same group, class and image into one annotation with several parts.
 
         Parameters
         ----------
         groups : sequence
-            A value for each row from ``start`` on; None where it is in no group.
+            The group of each row from ``start`` on; None for a row without a group.
         start : int
+            The first row to consider.
         """
         kept: list[Row] = []
         place: dict[Any, int] = {}
@@ -143,14 +178,15 @@ class Gathered:
         self.rows[start:] = kept
 
     def to_table(self) -> Annotations:
-        """Return the table; classes that no list named come in alphabetical order.
+        """Return the table of all rows without faults.
 
-        Polygons that are not valid are repaired, corners that are not in order around their box are ordered; both is noted.
+        Classes have the order of the list in the file; those that are not in a list follow in alphabetical order. Invalid
+        polygons are repaired, and corners that are not in an order around their box are sorted. Both are noted in ``changed``.
 
         Raises
         ------
         AnnotationError
-            If there are faults, unless they may be left out.
+            If there are faults, unless they may be omitted.
         """
         bad_classes = {name: fault for name in {row.name for row in self.rows} if (fault := class_fault(name))}
         for row in self.rows if bad_classes else ():
@@ -201,7 +237,7 @@ class Gathered:
         )
 
     def _repair(self, rows: Sequence[Row], shapes: NDArray[np.object_], corners: NDArray[np.float64]) -> None:
-        """Repair polygons and order corners in place."""
+        """Repair invalid polygons and sort corners, in place."""
         polygons = np.array([isinstance(shape, shapely.Geometry) for shape in shapes], dtype=np.bool_)
         polygons[polygons] = ~shapely.is_valid(shapes[polygons])
         for number in np.flatnonzero(polygons).tolist():
@@ -229,6 +265,7 @@ _FOUR = (np.nan,) * 4
 
 
 def _around(shape: Any, corners: NDArray[np.float64]) -> Any:
+    """Return the bounds of a shape, or else of corners: x0, y0, x1, y1."""
     if isinstance(shape, Rle):
         rect = shape.rect
         return rect.x0, rect.y0, rect.x1, rect.y1

@@ -1,4 +1,4 @@
-"""Files that nobody vouches for: bounded, plain text, and every error with its place."""
+"""Reading of text and JSON files from unknown sources: their size is limited, and every error has its place in the file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MAX_FILES = 2_000_000
 MAX_ROWS = 20_000_000
 MAX_COUNT = 2**31 - 1
 MAX_LINE_BYTES = 16 * MIB
-# Text that is compressed to less of its size is made to fill memory.
+# A file that is compressed by a larger factor is taken for an attack that fills memory.
 _MOST_COMPRESSED = 200
 _LEAST_LINE_BYTES = 64
 _GZIP = b"\x1f\x8b"
@@ -56,7 +56,7 @@ _LONGEST_SHOWN = 60
 
 
 class Where(NamedTuple):
-    """A place in a file, for messages: ``"line 12"``, ``"annotations[3]"``, or nothing for the whole file."""
+    """A place in a file, for messages. ``part`` is such as "line 12" or "annotations[3]"; empty for the whole file."""
 
     path: Path
     part: str = ""
@@ -66,17 +66,29 @@ class Where(NamedTuple):
 
 
 class FileFaultError(AnnotationError):
-    """A fault of a whole file or data set: it ends the reading also where faulty records are left out."""
+    """A fault of a whole file or data set. It ends the reading, also where faulty records are omitted."""
 
 
 def fail(where: Where, what: str, remedy: str = "correct the file", *, whole: bool = False) -> NoReturn:
-    """Raise an `AnnotationError` with the place; ``whole`` where leaving out the record would not mend the fault."""
+    """Raise an `AnnotationError` that says where the fault is, what it is and what to do.
+
+    Parameters
+    ----------
+    where : Where
+        Place of the fault.
+    what : str
+        What is wrong, as a clause: "its box is inside out".
+    remedy : str
+        What to do, in the imperative.
+    whole : bool, default False
+        Raise a `FileFaultError`, for a fault that remains if the record is omitted.
+    """
     raise (FileFaultError if whole else AnnotationError)(f"{where}: {what}; {remedy}.") from None
 
 
 def shown(value: Any) -> str:
-    """Return a value of a file for a message: printable and short."""
-    # A long list is cut before it is written out.
+    """Return a value from a file in printable and short form, for a message."""
+    # A long list is cut before it is converted, because its whole text could be very large.
     text = repr(value[:_LONGEST_SHOWN] if isinstance(value, str | bytes | list) else value)
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
 
@@ -87,7 +99,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     Raises
     ------
     AnnotationError
-        If it cannot be read, is no regular file, or is larger.
+        If the file cannot be read, is not a regular file, or is larger.
     """
     check_size(path, most)
     try:
@@ -101,10 +113,16 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def check_size(path: Path, most: int) -> None:
-    """Refuse what is no regular file, or has more bytes than ``most``."""
+    """Check that a path is a regular file of at most ``most`` bytes.
+
+    Raises
+    ------
+    AnnotationError
+        If it is not, or cannot be read.
+    """
     try:
         size = path.stat().st_size
-        # A pipe or a device could be read for ever.
+        # Reading of a pipe or device might never end.
         is_regular = path.is_file()
     except (OSError, ValueError) as error:
         raise AnnotationError(f"{path} cannot be read ({error}); check the path.") from None
@@ -120,7 +138,7 @@ def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     Raises
     ------
     AnnotationError
-        If it cannot be read, is too large, is in another encoding, or is no text.
+        If the file cannot be read, is too large, has another encoding, or has a NUL character.
     """
     content = read_bytes(path, most)
     try:
@@ -134,20 +152,22 @@ def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[Where, str]]:
-    """Give the lines of a text that are not blank, with their places."""
+    """Give the place and the text, without surrounding whitespace, of each line that is not blank."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             yield Where(path, f"line {number}"), line.strip()
 
 
 def stream_lines(path: Path, most: int = MAX_JSON_BYTES) -> Iterator[tuple[int, str]]:
-    """Give the lines of a text, compressed with gzip or not, one after the other, numbered from 1, with their line ends.
+    """Give the number, from 1, and the text of each line of a text file with or without gzip compression, one at a time.
+
+    The text includes the end of the line.
 
     Raises
     ------
     FileFaultError
-        If it cannot be read, is not UTF-8, or is too large: more than ``most`` bytes, a line of more than 16 MiB, or more than
-        200 times what it is compressed to.
+        If the file cannot be read, is not UTF-8, or is too large: it has more than ``most`` bytes, has a line of more than
+        16 MiB, or is compressed by a factor of more than 200.
     """
     check_size(path, most)
     limit, number = most, 0
@@ -159,7 +179,7 @@ def stream_lines(path: Path, most: int = MAX_JSON_BYTES) -> Iterator[tuple[int, 
         with gzip.open(path, "rb") if is_compressed else path.open("rb") as file:
             while raw := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
-                # Even an empty line takes time.
+                # Even an empty line takes time, so that it counts as some bytes.
                 limit -= max(len(raw), _LEAST_LINE_BYTES)
                 where = Where(path, f"line {number}")
                 if limit < 0 or len(raw) > MAX_LINE_BYTES:
@@ -177,12 +197,12 @@ def stream_lines(path: Path, most: int = MAX_JSON_BYTES) -> Iterator[tuple[int, 
 
 
 def head_of(path: Path, count: int = 1 << 16) -> bytes:
-    """Return the first bytes of a file, of what a file of gzip holds.
+    """Return the first bytes of a file, decompressed if it is gzip, without a byte order mark and leading whitespace.
 
     Raises
     ------
     AnnotationError
-        If it cannot be read.
+        If the file cannot be read.
     """
     check_size(path, MAX_VECTOR_BYTES)
     try:
@@ -197,12 +217,12 @@ def head_of(path: Path, count: int = 1 << 16) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON without the NaN and Infinity that it does not know.
+    """Read a JSON file. NaN and Infinity, which Python accepts and the standard does not, are errors.
 
     Raises
     ------
     AnnotationError
-        If it cannot be read, or is no JSON; with line and column.
+        If the file cannot be read or is not valid JSON. The message then has line and column.
     """
 
     def refuse(constant: str) -> NoReturn:
@@ -221,12 +241,12 @@ def read_json(path: Path) -> Any:
 
 
 def as_number(value: Any, where: Where, what: str) -> float:
-    """Return a finite number of a text or of JSON.
+    """Return a value from text or JSON that must be a finite number.
 
     Raises
     ------
     AnnotationError
-        If it is none.
+        If the value is not a finite number. ``what`` names the value in the message.
     """
     try:
         number = math.nan if isinstance(value, bool) or value is None else float(value)
@@ -238,12 +258,12 @@ def as_number(value: Any, where: Where, what: str) -> float:
 
 
 def as_count(value: Any, where: Where, what: str) -> int:
-    """Return a whole number from 0 to 2**31 - 1.
+    """Return a value from text or JSON that must be a whole number from 0 to 2**31 - 1.
 
     Raises
     ------
     AnnotationError
-        If it is none.
+        If the value is not such a number. ``what`` names the value in the message.
     """
     number = as_number(value, where, what)
     if not 0 <= number <= MAX_COUNT or number != int(number):
@@ -251,13 +271,13 @@ def as_count(value: Any, where: Where, what: str) -> int:
     return int(number)
 
 
-# What GDAL and other programs put beside images: statistics, georeference and metadata.
+# Files that GDAL and other programs write beside images, with statistics, georeference or metadata.
 _SIDECAR_ROOTS = (b"<PAMDataset", b"<VRTDataset", b"<metadata", b"<GMLDataset", b"<qgis", b"<isd", b"<gmd:", b"<mdb:")
 _SIDECAR_ENDINGS = (".aux.xml", ".vrt.xml", ".shp.xml", "_mtl.txt", "_rpc.txt", "_metadata.txt")
 
 
 def is_sidecar(path: Path) -> bool:
-    """Whether a file belongs to an image and holds no annotations: ``a.tif.aux.xml`` of GDAL and the like."""
+    """Return whether a file describes an image and has no annotations, such as ``a.tif.aux.xml`` of GDAL."""
     name = path.name.lower()
     if name.endswith(_SIDECAR_ENDINGS):
         return True
@@ -270,14 +290,14 @@ def is_sidecar(path: Path) -> bool:
 
 
 def find_files(folder: Path, suffix: str) -> list[Path]:
-    """Return the files below a folder with a suffix, any case, in order.
+    """Return the sorted files below a folder that have a suffix, in upper or lower case.
 
-    Folders and files whose names start with "." and what belongs to images (`is_sidecar`) are left.
+    Folders and files whose names start with ".", and files that describe images (`is_sidecar`), are ignored.
 
     Raises
     ------
     AnnotationError
-        If there are too many, or a folder cannot be read.
+        If there are too many files, or a folder cannot be read.
     """
     found: list[Path] = []
 
