@@ -26,8 +26,8 @@ from samgeo.errors import AnnotationError
 __all__ = ["find_annotations", "format_of_file"]
 
 # A file without objects does not show its format, so that detection examines up to this many files of a folder.
-_MOST_LOOKED_AT = 1000
-_MOST_LINES = 20
+_MAX_EXAMINED_FILES = 1000
+_MAX_EXAMINED_LINES = 20
 _HEAD_BYTES = 1 << 16
 
 _SUFFIXES = {
@@ -47,7 +47,7 @@ _SUFFIXES = {
     "voc": (".xml",),
 } | dict.fromkeys(("yolo", *yolo.KINDS), (".txt",))
 
-_TASK = re.compile(r"task[12]_", re.IGNORECASE)
+_TASK_FILE = re.compile(r"task[12]_", re.IGNORECASE)
 _XML_PROLOG = re.compile(rb"^(\s|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 
 
@@ -89,10 +89,10 @@ def find_annotations(root: Path, kind: str | None) -> tuple[str, list[Path]]:
         if not paths:
             fail(Where(root), f"it has no annotations: no file ends in {', '.join(suffixes)}", "check the folder")
         return kind, paths
-    return _seen_in_folder(root, {suffix: paths for suffix, paths in found.items() if paths})
+    return _format_of_folder(root, {suffix: paths for suffix, paths in found.items() if paths})
 
 
-def _seen_in_folder(root: Path, found: dict[str, list[Path]]) -> tuple[str, list[Path]]:
+def _format_of_folder(root: Path, found: dict[str, list[Path]]) -> tuple[str, list[Path]]:
     formats = {suffix: _common_format(paths) for suffix, paths in found.items()}
     known = {suffix: one for suffix, one in formats.items() if one}
     if not known and ".txt" in found and formats[".txt"] == "":
@@ -120,9 +120,9 @@ def _common_format(paths: Sequence[Path]) -> str | None:
     Files that are not recognised do not count if another file is. If no file shows a format, the result is None where a file is
     not recognised, and an empty string where all files are without objects.
     """
-    looked_at = paths[:_MOST_LOOKED_AT]
+    examined = paths[:_MAX_EXAMINED_FILES]
     kinds: set[str | None] = set()
-    for path in looked_at:
+    for path in examined:
         try:
             kinds.add(format_of_file(path, is_alone=False))
         except AnnotationError:
@@ -220,9 +220,9 @@ def _format_of_text(path: Path, head: bytes) -> str:
         # The end of the head can cut a character of several bytes.
         text = head[: error.start].decode("utf-8")
     numbered = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    lines = [(number, line) for number, line in numbered if not dota.is_header(line)][:_MOST_LINES]
+    lines = [(number, line) for number, line in numbered if not dota.is_header(line)][:_MAX_EXAMINED_LINES]
     for _, line in lines:
-        kind = _format_of_line(line.split(), bool(_TASK.match(path.name)))
+        kind = _format_of_line(line.split(), bool(_TASK_FILE.match(path.name)))
         if kind:
             return kind
     if lines or (head and not numbered):

@@ -23,7 +23,7 @@ _HORIZONTAL = {"voc", "yolo-boxes"}
 _ORIENTED = {"dota", "yolo-obb"}
 _NAMED_BY_FILE = {"dota", "yolo-boxes", "yolo-obb", "yolo-segments"}
 # A box that differs from the bounds of its shape by less than this differs by rounding alone.
-_SAME_PX = 1e-6
+_ROUNDING_PX = 1e-6
 
 
 def losses(table: Annotations, kind: str) -> tuple[str, ...]:
@@ -57,14 +57,14 @@ def _shapes(table: Annotations, kind: str) -> Iterator[str]:
         yield from _segments(table, number)
     if kind == "coco" and (holed := sum(_has_holes(shape) for shape in table.shapes)):
         yield f"{_count(holed, 'polygon')} with holes: cut into parts that have none and cover the same"
-    yield from _beside(table, kind)
+    yield from _less_detailed_shapes(table, kind)
 
 
-def _beside(table: Annotations, kind: str) -> Iterator[str]:
+def _less_detailed_shapes(table: Annotations, kind: str) -> Iterator[str]:
     """Give the losses of rows that have a box beside a more detailed shape, where the format holds one of the two."""
     if kind in {"vectors", "yolo-segments"} and (both := int((table.is_oriented & (table.kinds != "rbox")).sum())):
         yield f"{_count(both, 'oriented box', 'oriented boxes')} beside a polygon or mask: only the latter is written"
-    if kind in _ORIENTED | {"vectors", "yolo-segments"} and (own := _own_boxes(table)):
+    if kind in _ORIENTED | {"vectors", "yolo-segments"} and (own := _count_own_boxes(table)):
         yield f"{_count(own, 'horizontal box', 'horizontal boxes')} other than the one around the shape"
 
 
@@ -126,7 +126,7 @@ def _has_several_rings(shape: shapely.Geometry) -> bool:
     return sum(1 + len(part.interiors) for part in shapely.get_parts(shape)) > 1
 
 
-def _own_boxes(table: Annotations) -> int:
+def _count_own_boxes(table: Annotations) -> int:
     """Count the horizontal boxes that differ from the bounds of the shape or oriented box of their row."""
     count = 0
     for row in np.flatnonzero(table.kinds != "box"):
@@ -138,7 +138,7 @@ def _own_boxes(table: Annotations) -> int:
             around = np.array(shapely.bounds(shape))
         else:
             around = np.concatenate([table.corners_px[row].min(axis=0), table.corners_px[row].max(axis=0)])
-        count += bool((np.abs(around - table.boxes_px[row]) > _SAME_PX).any())
+        count += bool((np.abs(around - table.boxes_px[row]) > _ROUNDING_PX).any())
     return count
 
 

@@ -21,7 +21,7 @@ SUFFIXES = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 """Suffixes of the files that count as images."""
 
 # Folders that separate images from annotation files in a data set. Names are compared without them.
-_HALVES = {"annotations", "labels", "labeltxt", "labelxml", "images", "jpegimages"}
+_CONTENT_FOLDERS = {"annotations", "labels", "labeltxt", "labelxml", "images", "jpegimages"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ImageFiles:
             return cls()
         if isinstance(images, Mapping):
             shapes = {Image(safe_name(name), *shape).name: (shape[0], shape[1]) for name, shape in images.items()}
-            return cls("the images given", {}, shapes, _keys(shapes))
+            return cls("the images given", {}, shapes, _names_by_key(shapes))
         if not isinstance(images, str | os.PathLike):
             raise AnnotationError(
                 f"images are a {type(images).__name__}; give a folder, a file, or a mapping of names to (height, width)."
@@ -75,10 +75,10 @@ class ImageFiles:
             }
             if not found:
                 raise AnnotationError(f"{path} has no images; give a folder with any of {', '.join(sorted(SUFFIXES))}.")
-            return cls(str(path), found, {}, _keys(found))
+            return cls(str(path), found, {}, _names_by_key(found))
         if not path.is_file():
             raise AnnotationError(f"{path} does not exist (looked from {Path.cwd()}); give the images' folder or file.")
-        return cls(str(path), {path.name: path}, {}, _keys([path.name]))
+        return cls(str(path), {path.name: path}, {}, _names_by_key([path.name]))
 
     def __bool__(self) -> bool:
         return bool(self.what)
@@ -148,13 +148,13 @@ class ImageFiles:
             known = None if found is None else self.shape(found)
             image = Image(found or safe, *(known or shape or (None, None)))
         except AnnotationError as error:
-            raise _placed(error, where) from None
+            raise _with_place(error, where) from None
         if known is not None and shape is not None and known != shape:
             what = f"{name} has {shape[1]} x {shape[0]} pixels here"
             fail(where, f"{what}, and {known[1]} x {known[0]} in {self.what}", "give the images that were annotated")
         return image
 
-    def of_file(self, own: str, said: str, shape: tuple[int, int] | None, where: Where) -> Image:
+    def of_file(self, file_name: str, stated_name: str, shape: tuple[int, int] | None, where: Where) -> Image:
         """Return the image of an annotation file that belongs to one image.
 
         This is the image with the name of the annotation file, or else the image that is named in the file. If neither is
@@ -162,9 +162,9 @@ class ImageFiles:
 
         Parameters
         ----------
-        own : str
+        file_name : str
             Name of the annotation file below its folder, without its suffix.
-        said : str
+        stated_name : str
             Name of the image in the annotation file; empty if the file has none.
         shape : tuple of int or None
             Height and width in pixels if the file has them.
@@ -176,16 +176,16 @@ class ImageFiles:
         AnnotationError
             If a name would lead out of the folder of images, several images fit, or the size differs from that of the image.
         """
-        name = own
-        if said:
+        name = file_name
+        if stated_name:
             try:
-                safe = safe_name(said)
-                if self.find(own, where) is None:
+                safe = safe_name(stated_name)
+                if self.find(file_name, where) is None:
                     suffix = PurePosixPath(safe).suffix
-                    known = suffix.lower() in SUFFIXES and without_suffix(own) == own
-                    name = safe if self.find(safe, where) is not None else own + suffix if known else own
+                    known = suffix.lower() in SUFFIXES and without_suffix(file_name) == file_name
+                    name = safe if self.find(safe, where) is not None else file_name + suffix if known else file_name
             except AnnotationError as error:
-                raise _placed(error, where) from None
+                raise _with_place(error, where) from None
         return self.image(name, shape, where)
 
 
@@ -195,28 +195,28 @@ def without_suffix(name: str) -> str:
     return stem if dot and "." + suffix.lower() in SUFFIXES and not stem.endswith("/") and stem else name
 
 
-def _placed(error: AnnotationError, where: Where) -> AnnotationError:
+def _with_place(error: AnnotationError, where: Where) -> AnnotationError:
     """Return an error whose message begins with the place in the annotation file."""
     return error if str(error).startswith(str(where)) else AnnotationError(f"{where}: {error}")
 
 
 def name_below(root: Path, path: Path) -> str:
     """Return the name of a file relative to a folder, without its suffix and without folders such as ``labels``."""
-    return _plain(path.relative_to(root).with_suffix("").as_posix())
+    return _without_content_folders(path.relative_to(root).with_suffix("").as_posix())
 
 
 def _key(name: str) -> str:
     """Return the form of a name in which names of images and of annotation files are compared."""
-    return _plain(without_suffix(name))
+    return _without_content_folders(without_suffix(name))
 
 
-def _plain(name: str) -> str:
+def _without_content_folders(name: str) -> str:
     """Return a name without the folders that separate images from annotation files."""
     parts = PurePosixPath(name).parts or ("",)
-    return "/".join([part for part in parts[:-1] if part.lower() not in _HALVES] + [parts[-1]])
+    return "/".join([part for part in parts[:-1] if part.lower() not in _CONTENT_FOLDERS] + [parts[-1]])
 
 
-def _keys(names: Any) -> dict[str, list[str]]:
+def _names_by_key(names: Any) -> dict[str, list[str]]:
     """Return the names of images by their key, and by ``*/`` and the last part of their key."""
     keys: dict[str, list[str]] = {}
     for name in names:

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 # Areas, relative to the smallest one, and heights of corners in pixels count as equal if they differ by less than this, because
 # float arithmetic does not give exactly equal values for rectangles that are equal.
-_SAME_AREA = 1e-9
+_TOLERANCE = 1e-9
 
 
 def to_rbox(shape: Mask | shapely.Geometry) -> Floats:
@@ -53,7 +53,7 @@ def to_rbox(shape: Mask | shapely.Geometry) -> Floats:
     >>> to_rbox(shapely.box(0, 0, 4, 2)).shape
     (4, 2)
     """
-    points = _outermost(shape) if isinstance(shape, Mask) else shapely.get_coordinates(shape)
+    points = _outer_corners(shape) if isinstance(shape, Mask) else shapely.get_coordinates(shape)
     if len(points) == 0 or not np.isfinite(points).all():
         raise OptionError("a shape without points, or with one that is not finite, has no box; leave it out.")
     hull = shapely.get_coordinates(shapely.convex_hull(shapely.multipoints(points)))
@@ -70,17 +70,17 @@ def to_rbox(shape: Mask | shapely.Geometry) -> Floats:
     across = (hull - origin) @ np.stack([-edges[:, 1], edges[:, 0]])
     squared = (edges**2).sum(axis=1)
     areas = np.ptp(along, axis=0) * np.ptp(across, axis=0) / squared
-    turn = np.abs(np.arctan2(edges[:, 1], edges[:, 0]))
-    candidates = np.flatnonzero(areas <= areas.min() * (1 + _SAME_AREA))
+    angles = np.abs(np.arctan2(edges[:, 1], edges[:, 0]))
+    candidates = np.flatnonzero(areas <= areas.min() * (1 + _TOLERANCE))
     # Of two rectangles whose angles differ only in sign, the one with the positive angle is chosen, so that the result does not
     # depend on the first point of the hull.
-    best = min(candidates.tolist(), key=lambda index: (round(float(turn[index]), 9), -edges[index, 1]))
+    best = min(candidates.tolist(), key=lambda index: (round(float(angles[index]), 9), -edges[index, 1]))
     edge, length = edges[best], squared[best]
     normal = np.array([-edge[1], edge[0]])
     low, high = along[:, best].min(), along[:, best].max()
     top, bottom = across[:, best].min(), across[:, best].max()
     corners = [(low, top), (high, top), (high, bottom), (low, bottom)]
-    return _ordered(np.array([origin + (u * edge + v * normal) / length for u, v in corners]))
+    return _from_topmost(np.array([origin + (u * edge + v * normal) / length for u, v in corners]))
 
 
 def box_corners(boxes: ArrayLike) -> Floats:
@@ -100,7 +100,7 @@ def box_corners(boxes: ArrayLike) -> Floats:
     return array[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*array.shape[:-1], 4, 2)
 
 
-def turned_corners(x: float, y: float, width: float, height: float, turn: float) -> Floats:
+def turned_corners(x: float, y: float, width: float, height: float, angle: float) -> Floats:
     """Return the corners of a rectangle that is rotated around its centre.
 
     Parameters
@@ -109,7 +109,7 @@ def turned_corners(x: float, y: float, width: float, height: float, turn: float)
         The centre.
     width, height : float
         The sides before the rotation.
-    turn : float
+    angle : float
         Angle of the rotation in radians, clockwise on a screen (y down).
 
     Returns
@@ -118,7 +118,7 @@ def turned_corners(x: float, y: float, width: float, height: float, turn: float)
         Corners in clockwise order on a screen, from the one that is top left before the rotation.
     """
     across, down = np.array([-1, 1, 1, -1]) * width / 2, np.array([-1, -1, 1, 1]) * height / 2
-    cos, sin = np.cos(turn), np.sin(turn)
+    cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([x + across * cos - down * sin, y + across * sin + down * cos], axis=1)
 
 
@@ -154,14 +154,14 @@ def to_xywha(corners: ArrayLike) -> Floats:
     return np.array([*points.mean(axis=0), max(sides), min(sides), turned])
 
 
-def _ordered(corners: Floats) -> Floats:
+def _from_topmost(corners: Floats) -> Floats:
     """Shift corners in clockwise order so that the topmost one, or the left one of two topmost corners, comes first."""
-    tops = np.flatnonzero(corners[:, 1] <= corners[:, 1].min() + _SAME_AREA)
+    tops = np.flatnonzero(corners[:, 1] <= corners[:, 1].min() + _TOLERANCE)
     first = tops[np.argmin(corners[tops, 0])]
     return np.roll(corners, -int(first), axis=0)
 
 
-def _outermost(mask: Mask) -> Floats:
+def _outer_corners(mask: Mask) -> Floats:
     """Return the outer corners of the first and last pixel of every row of a mask; all vertices of its hull are among them."""
     y, start, stop = mask.runs.astype(np.float64).T
     rows, first = np.unique(y, return_index=True)

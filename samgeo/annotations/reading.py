@@ -32,7 +32,7 @@ from samgeo.types import CRSLike
 
 __all__ = ["READABLE", "read_annotations"]
 
-_PLAIN: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]] = {
+_READERS: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]] = {
     "coco": coco.read,
     "coco-results": coco.read_results,
     "cvat": cvat.read,
@@ -44,12 +44,12 @@ _PLAIN: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]] 
 }
 
 READABLE = tuple(
-    sorted((*_PLAIN, "dior", "fair1m", "open-buildings", "spacenet", "vectors", "via", "voc", "yolo", *yolo.KINDS))
+    sorted((*_READERS, "dior", "fair1m", "open-buildings", "spacenet", "vectors", "via", "voc", "yolo", *yolo.KINDS))
 )
 """Formats that can be named."""
 
-_PARTS = {"labels", "train", "val", "valid", "test"}
-_WITH_CLASS_NAME = {"open-buildings", "spacenet", "vectors", "via"}
+_LABEL_FOLDERS = {"labels", "train", "val", "valid", "test"}
+_CLASS_NAME_FORMATS = {"open-buildings", "spacenet", "vectors", "via"}
 
 
 @check_types
@@ -138,7 +138,7 @@ def read_annotations(
     kind, paths = find_annotations(root, format)
     _check_options(kind, class_column, class_name, crs, pixels, layer=layer)
     folder = root if root.is_dir() else root.parent
-    known = ImageFiles.of(_beside(folder) if images is None and kind.startswith("yolo") else images)
+    known = ImageFiles.of(_yolo_images(folder) if images is None and kind.startswith("yolo") else images)
     gathered = Gathered(Faults(on_error))
     if kind == "vectors":
         vectors.read(gathered, root, known, class_column=class_column, class_name=class_name, crs=crs, layer=layer)
@@ -148,8 +148,8 @@ def read_annotations(
         via.read(gathered, folder, paths, known, class_column=class_column, class_name=class_name)
     elif kind.startswith("yolo"):
         yolo.read(gathered, folder, paths, known, kind)
-    elif kind in _PLAIN:
-        _PLAIN[kind](gathered, folder, paths, known)
+    elif kind in _READERS:
+        _READERS[kind](gathered, folder, paths, known)
     else:
         voc.read(gathered, folder, paths, known, kind, pixels=pixels)
     return gathered.to_table()
@@ -158,7 +158,12 @@ def read_annotations(
 def _check_options(kind: str, class_column: Any, class_name: Any, crs: Any, pixels: str, *, layer: str | None) -> None:
     if layer is not None and kind != "vectors":
         raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file alone.")
-    users = {"class_column": {"vectors", "via"}, "class_name": _WITH_CLASS_NAME, "crs": {"vectors"}, "pixels": {"voc", "dior"}}
+    users = {
+        "class_column": {"vectors", "via"},
+        "class_name": _CLASS_NAME_FORMATS,
+        "crs": {"vectors"},
+        "pixels": {"voc", "dior"},
+    }
     given = {"class_column": class_column, "class_name": class_name, "crs": crs, "pixels": pixels}
     defaults = {"pixels": "inclusive"}
     unused = [name for name, value in given.items() if value != defaults.get(name) and kind not in users[name]]
@@ -168,7 +173,7 @@ def _check_options(kind: str, class_column: Any, class_name: Any, crs: Any, pixe
         raise OptionError("class_column and class_name are both given; give one of them.")
 
 
-def _beside(folder: Path) -> Path | None:
+def _yolo_images(folder: Path) -> Path | None:
     """Return the folder of the images of a YOLO data set; None if there is none.
 
     This is the folder ``images`` in the given folder, or beside the folder ``labels`` that contains it. Otherwise it is the
@@ -177,6 +182,6 @@ def _beside(folder: Path) -> Path | None:
     for base in (folder, *list(folder.resolve().parents)[:2]):
         if (base / "images").is_dir():
             return base / "images"
-        if base.name.lower() not in _PARTS:
+        if base.name.lower() not in _LABEL_FOLDERS:
             break
     return folder if any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*")) else None

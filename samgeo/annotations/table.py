@@ -26,7 +26,7 @@ KINDS = ("box", "rbox", "polygon", "mask")
 MAX_PX = 2**31 - 1
 """Largest absolute value of a coordinate, and largest side of an image, in pixels."""
 
-_LONGEST_NAME = 1024
+_MAX_NAME_LENGTH = 1024
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -171,9 +171,9 @@ class Annotations:
 
     def _check_names(self) -> None:
         for what, names in (("image", [image.name for image in self.images]), ("class", self.classes)):
-            twice = next((name for name, times in Counter(names).items() if times > 1), None)
-            if twice is not None:
-                raise AnnotationError(f"the {what} {twice!r} comes twice; give each once.")
+            duplicate = next((name for name, times in Counter(names).items() if times > 1), None)
+            if duplicate is not None:
+                raise AnnotationError(f"the {what} {duplicate!r} comes duplicate; give each once.")
         for name in self.classes:
             fault = class_fault(name)
             if fault:
@@ -198,7 +198,7 @@ class Annotations:
         return all(
             np.array_equal(getattr(self, name), getattr(other, name), equal_nan=name in {"corners_px", "scores"})
             for name in plain
-        ) and all(_same(a, b) for a, b in pairs)
+        ) and all(_equal_shapes(a, b) for a, b in pairs)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -281,13 +281,13 @@ _COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     "difficult": (np.int64, ()),
     "crowd": (np.bool_, ()),
 }
-_REST = {"images", "classes", "left_out", "changed"}
-assert _REST | set(_COLUMNS) == {field.name for field in fields(Annotations)}  # noqa: S101
+_OTHER_FIELDS = {"images", "classes", "left_out", "changed"}
+assert _OTHER_FIELDS | set(_COLUMNS) == {field.name for field in fields(Annotations)}  # noqa: S101
 
 
 def class_fault(name: str) -> str:
     """Return why a text cannot be the name of a class; an empty string if it can."""
-    if not name.strip() or name != name.strip() or _UNPRINTABLE.search(name) or len(name) > _LONGEST_NAME:
+    if not name.strip() or name != name.strip() or _UNPRINTABLE.search(name) or len(name) > _MAX_NAME_LENGTH:
         return f"{name[:60]!r} is no name of a class"
     return ""
 
@@ -362,14 +362,14 @@ def safe_name(name: str) -> str:
     """
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in {"", "."}]
-    if not parts or len(plain) > _LONGEST_NAME or _UNPRINTABLE.search(plain):
+    if not parts or len(plain) > _MAX_NAME_LENGTH or _UNPRINTABLE.search(plain):
         raise AnnotationError(f"{name[:60]!r} is no name of an image; give the name of its file.")
     if plain.startswith("/") or "://" in plain or any(part == ".." or _DRIVE.match(part) for part in parts):
         raise AnnotationError(f"the image {name[:200]!r} would lie outside of its folder; give names below the folder.")
     return str(PurePosixPath(*parts))
 
 
-def _same(a: Any, b: Any) -> bool:
+def _equal_shapes(a: Any, b: Any) -> bool:
     """Return whether two entries of the column ``shapes`` are equal."""
     if a is None or b is None or isinstance(a, Rle) or isinstance(b, Rle):
         return bool(a == b) if a is not None and b is not None else a is b

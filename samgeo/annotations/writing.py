@@ -121,7 +121,7 @@ def write_annotations(
             raise AnnotationError(
                 f"the size of {unknown} is not known, and YOLO writes shares of it; read the annotations with images=... ."
             )
-    files = _texts(annotations, format)
+    files = _folder_files(annotations, format)
     _write_folder(path, files)
     return lost
 
@@ -142,26 +142,26 @@ def _write_file(write: Callable[..., None], path: Path, overwrite: bool) -> None
         raise AnnotationError(str(error)) from None
 
 
-def _texts(annotations: Annotations, kind: str) -> dict[str, str]:
+def _folder_files(annotations: Annotations, kind: str) -> dict[str, str]:
     """Return the texts of the files of a folder by their names relative to the folder."""
-    before, suffix = ("labels/", ".txt") if kind.startswith("yolo") else ("", ".xml" if kind == "voc" else ".txt")
+    prefix, suffix = ("labels/", ".txt") if kind.startswith("yolo") else ("", ".xml" if kind == "voc" else ".txt")
     files: dict[str, str] = {}
-    owner: dict[str, str] = {}
+    image_of_file: dict[str, str] = {}
     for image, rows in _by_image(annotations):
-        name = before + without_suffix(image.name) + suffix
+        name = prefix + without_suffix(image.name) + suffix
         # Some file systems do not distinguish names that differ only in case.
-        if name.lower() in owner:
+        if name.lower() in image_of_file:
             raise AnnotationError(
-                f"{owner[name.lower()]} and {image.name} would both be written to {name}; rename one of them."
+                f"{image_of_file[name.lower()]} and {image.name} would both be written to {name}; rename one of them."
             )
-        owner[name.lower()] = image.name
+        image_of_file[name.lower()] = image.name
         if kind == "voc":
             files[name] = voc.text_of(image, rows)
         elif kind == "dota":
             files[name] = dota.text_of(rows)
         else:
             files[name] = yolo.text_of(rows, kind)
-    return files | ({"data.yaml": yaml_of(annotations.classes, [image.name for image in annotations.images])} if before else {})
+    return files | ({"data.yaml": yaml_of(annotations.classes, [image.name for image in annotations.images])} if prefix else {})
 
 
 def _by_image(annotations: Annotations) -> Iterator[tuple[Image, Annotations]]:

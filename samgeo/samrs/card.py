@@ -150,7 +150,7 @@ def chart(statistics: dict[str, Any]) -> Image.Image:
     for row, one in enumerate(classes):
         y, color = top + row * _ROW_PX, tuple(one["color"])
         pen.rectangle((_PAD_PX, y + 4, _PAD_PX + 16, y + 20), fill=color, outline=_INK)
-        pen.text((_PAD_PX + 24, y + 3), _short(one["name"], pen, font, _NAME_PX - 34), fill=_INK, font=font)
+        pen.text((_PAD_PX + 24, y + 3), _shortened(one["name"], pen, font, _NAME_PX - 34), fill=_INK, font=font)
         for column, name in enumerate(("instances", "pixels")):
             x = first + column * bar_step
             length = round((_BAR_PX - 8) * one[name] / most[column])
@@ -175,7 +175,7 @@ def _histogram(pen: Any, counts: list[int], color: Any, corner: tuple[int, int])
             pen.rectangle((left + 1, bottom - height, left + _CELL_PX - 2, bottom), fill=color, outline=_INK)
 
 
-def _short(text: str, pen: Any, font: Any, width: int) -> str:
+def _shortened(text: str, pen: Any, font: Any, width: int) -> str:
     """Shorten a text, so that it fits into a width in pixels."""
     if pen.textlength(text, font=font) <= width:
         return text
@@ -262,19 +262,19 @@ Licence: {license.strip() or "not stated; that of the images and of the annotati
 
 Annotations, or their parts in a picture, without a mask: {rejected:,}, listed in `rejected.csv`.
 
-{reasons}{_images(statistics)}{_split(statistics, recipe)}
+{reasons}{_failed_images(statistics)}{_split(statistics, recipe)}
 ## Files
 
 | file | what |
 |---|---|
-| `gray/*.png` | class of each pixel (8 bits with a palette){_zero(recipe)}, 255 unlabelled |
+| `gray/*.png` | class of each pixel (8 bits with a palette){_background_value(recipe)}, 255 unlabelled |
 | `color/*.png` | the same in colours |
-| `instances/*.json` | COCO: masks as runs, the boxes that were annotated; `category_id` is {_category(recipe)} |
+| `instances/*.json` | COCO: masks as runs, the boxes that were annotated; `category_id` is {_category_id(recipe)} |
 | `statistics.json`, `statistics.png` | instances, pixels and sizes by class |
 | `rejected.csv`, `failed.csv` | annotations without masks, and images that could not be used, with the reasons |
 | `reading.csv` | faulty records of the annotations that were left out, and what was repaired or assumed in reading them |
 {_files(recipe)}
-{_lost(lost)}## Options
+{_export_losses(lost)}## Options
 
 | option | value |
 |---|---|
@@ -290,12 +290,12 @@ def _background_row(statistics: Mapping[str, Any]) -> str:
     return f"| {BACKGROUND} | background | | | {statistics['background_px']:,} | #{color} |\n"
 
 
-def _zero(recipe: SetOptions) -> str:
+def _background_value(recipe: SetOptions) -> str:
     """Return the part of a sentence that names the value of the background."""
     return f", {BACKGROUND} background" if recipe.annotations_complete else ""
 
 
-def _category(recipe: SetOptions) -> str:
+def _category_id(recipe: SetOptions) -> str:
     """Return the part of a sentence that explains ``category_id``."""
     return "the value in `gray`" if recipe.annotations_complete else "the value in `gray` plus 1"
 
@@ -326,7 +326,7 @@ def _chips(recipe: SetOptions) -> str:
     )
 
 
-def _images(statistics: Mapping[str, Any]) -> str:
+def _failed_images(statistics: Mapping[str, Any]) -> str:
     """Return the sentence about images that could not be used."""
     failed = statistics["failed_images"]
     return f"\nImages that could not be used: {failed:,}, listed in `failed.csv`.\n" if failed else ""
@@ -364,7 +364,7 @@ def _files(recipe: SetOptions) -> str:
     return "\n".join(rows) + "\n" if rows else ""
 
 
-def _lost(lost: Mapping[str, Sequence[str]]) -> str:
+def _export_losses(lost: Mapping[str, Sequence[str]]) -> str:
     """Return the list of what export formats cannot hold."""
     lines = [f"- `{name}`: {sentence}\n" for name, sentences in lost.items() for sentence in sentences]
     return "Beside what COCO holds, these lack:\n\n" + "".join(lines) + "\n" if lines else ""

@@ -13,8 +13,8 @@ __all__ = ["Faults", "Notes", "OnError"]
 
 OnError = Literal["raise", "skip"]
 
-_MOST_SHOWN = 20
-_MOST_KEPT = 10_000
+_MAX_SHOWN = 20
+_MAX_KEPT = 10_000
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Notes:
     def add(self, message: str) -> None:
         """Count a message, and keep it if there is room."""
         self.count += 1
-        if len(self.messages) < _MOST_KEPT:
+        if len(self.messages) < _MAX_KEPT:
             self.messages.append(message)
 
     def listed(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class Faults:
         count = self.notes.count
         if not count or (self.on_error == "skip" and is_anything_left):
             return
-        shown = self.notes.messages[:_MOST_SHOWN]
+        shown = self.notes.messages[:_MAX_SHOWN]
         remedy = "" if self.on_error == "skip" else ' Or leave such records out with on_error="skip" (--on-error skip).'
         if count == 1:
             raise AnnotationError(shown[0] + remedy)

@@ -14,7 +14,7 @@ from samgeo.annotations.parsing.text_files import Where, as_number, fail, shown
 __all__ = ["base_name", "below_folder", "corners_around", "ellipse", "object_of", "polygon", "text_of"]
 
 # Number of points of an ellipse. The area of the polygon is then 0.2 % smaller than that of the ellipse.
-_POINTS = 64
+_ELLIPSE_POINTS = 64
 
 
 def polygon(points: Any, where: Where) -> shapely.Polygon:
@@ -35,16 +35,16 @@ def polygon(points: Any, where: Where) -> shapely.Polygon:
     return shapely.Polygon(numbers)
 
 
-def ellipse(middle: tuple[float, float], radii: tuple[float, float], turn: float, where: Where) -> shapely.Polygon:
+def ellipse(centre: tuple[float, float], radii: tuple[float, float], rotation: float, where: Where) -> shapely.Polygon:
     """Return an ellipse as a polygon of 64 points.
 
     Parameters
     ----------
-    middle : tuple of float
+    centre : tuple of float
         The centre (x, y) in pixels.
     radii : tuple of float
         Radii along x and y before the rotation, in pixels.
-    turn : float
+    rotation : float
         Angle of the rotation around the centre in radians, clockwise on a screen (y down).
     where : Where
         Place in the file, for errors.
@@ -54,18 +54,18 @@ def ellipse(middle: tuple[float, float], radii: tuple[float, float], turn: float
     AnnotationError
         If a radius is not positive.
     """
-    (x, y), (radius_x, radius_y) = middle, radii
+    (x, y), (radius_x, radius_y) = centre, radii
     if not (radius_x > 0 and radius_y > 0):
         fail(where, f"its radii are {radius_x:g} and {radius_y:g}, not positive")
-    angle = np.arange(_POINTS) * 2 * np.pi / _POINTS
-    across, down = radius_x * np.cos(angle), radius_y * np.sin(angle)
-    cos, sin = np.cos(turn), np.sin(turn)
+    angles = np.arange(_ELLIPSE_POINTS) * 2 * np.pi / _ELLIPSE_POINTS
+    across, down = radius_x * np.cos(angles), radius_y * np.sin(angles)
+    cos, sin = np.cos(rotation), np.sin(rotation)
     return shapely.Polygon(np.stack([x + across * cos - down * sin, y + across * sin + down * cos], axis=1))
 
 
-def corners_around(x: float, y: float, width: float, height: float, turn: float) -> list[float]:
+def corners_around(x: float, y: float, width: float, height: float, rotation: float) -> list[float]:
     """Return the corners of a box that is rotated around its centre, as eight numbers; see `turned_corners`."""
-    return [float(value) for value in turned_corners(x, y, width, height, turn).ravel()]
+    return [float(value) for value in turned_corners(x, y, width, height, rotation).ravel()]
 
 
 def text_of(value: Any, where: Where, what: str) -> str:
@@ -99,15 +99,15 @@ def base_name(value: str) -> str:
     return PurePosixPath(value.replace("\\", "/")).name
 
 
-def below_folder(own: str, name: str) -> str:
+def below_folder(file_name: str, name: str) -> str:
     """Return the name of an image that lies in the folder of its annotation file; an empty string if ``name`` is empty.
 
     Parameters
     ----------
-    own : str
+    file_name : str
         Name of the annotation file relative to the folder of the data set.
     name : str
         Name of the image in its folder.
     """
-    folder, slash, _ = own.rpartition("/")
+    folder, slash, _ = file_name.rpartition("/")
     return folder + slash + name if name else ""

@@ -33,8 +33,8 @@ def repaired(geometry: shapely.Geometry) -> Any:
         return shapely.Polygon()
     parts = []
     for part in shapely.get_parts(geometry):
-        holes = [_filled(ring) for ring in part.interiors]
-        shell = _filled(part.exterior)
+        holes = [_filled_ring(ring) for ring in part.interiors]
+        shell = _filled_ring(part.exterior)
         parts.append(shapely.difference(shell, shapely.union_all(holes)) if holes else shell)
     return _polygons(shapely.union_all(parts))
 
@@ -51,12 +51,12 @@ def in_order(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     ndarray, shape (4, 2)
     """
     x, y = (corners - corners.mean(axis=0)).T
-    turn = np.arctan2(y, x)
-    order = np.argsort((turn - turn[0]) % (2 * np.pi), kind="stable")
+    angles = np.arctan2(y, x)
+    order = np.argsort((angles - angles[0]) % (2 * np.pi), kind="stable")
     return np.asarray(corners[order])
 
 
-def _filled(ring: shapely.LinearRing) -> shapely.Geometry:
+def _filled_ring(ring: shapely.LinearRing) -> shapely.Geometry:
     """Return the area that a ring goes around an odd number of times."""
     polygon = shapely.Polygon(ring)
     return polygon if polygon.is_valid else _polygons(shapely.make_valid(polygon, method="linework"))

@@ -105,7 +105,9 @@ class Gathered:
             fail(where, f"the image {image.name} has annotations in another place already", "join the two")
         self.images[image.name] = image
 
-    def find_image(self, files: ImageFiles, own: str, said: str, shape: tuple[int, int] | None, where: Where) -> Image:
+    def find_image(
+        self, files: ImageFiles, file_name: str, stated_name: str, shape: tuple[int, int] | None, where: Where
+    ) -> Image:
         """Add and return the image of an annotation file that belongs to one image.
 
         The name of the annotation file has precedence over the name of the image in it, because images are often renamed after
@@ -116,9 +118,9 @@ class Gathered:
         ----------
         files : ImageFiles
             The known images.
-        own : str
+        file_name : str
             Name of the annotation file relative to its folder, without its suffix.
-        said : str
+        stated_name : str
             Name of the image in the annotation file; empty if the file has none.
         shape : tuple of int or None
             Height and width in pixels if the file has them.
@@ -131,10 +133,12 @@ class Gathered:
             If a name would lead out of the folder of images, the size differs from that of the image, or the image was added
             before.
         """
-        image = files.of_file(own, said, shape, where)
+        image = files.of_file(file_name, stated_name, shape, where)
         self.add_image(image, where)
-        if said and Path(said).stem != Path(image.name).stem:
-            self.changed.add(f"{where}: it names the image {said[:200]}; taken as of {image.name}, by the name of the file")
+        if stated_name and Path(stated_name).stem != Path(image.name).stem:
+            self.changed.add(
+                f"{where}: it names the image {stated_name[:200]}; taken as of {image.name}, by the name of the file"
+            )
         return image
 
     def add(self, row: Row) -> None:
@@ -160,21 +164,21 @@ class Gathered:
             The first row to consider.
         """
         kept: list[Row] = []
-        place: dict[Any, int] = {}
+        row_of_group: dict[Any, int] = {}
         for row, group in zip(self.rows[start:], groups, strict=True):
             key = (row.image, row.name, group)
             shape = row.outline
             if group is None or isinstance(shape, Rle) or shape is None or row.corners is not None:
                 kept.append(row)
-            elif key not in place:
-                place[key] = len(kept)
+            elif key not in row_of_group:
+                row_of_group[key] = len(kept)
                 kept.append(row)
             else:
-                first = kept[place[key]]
+                first = kept[row_of_group[key]]
                 before = first.outline
                 parts = shapely.get_parts([before, shape])
                 joined = shapely.MultiPolygon(parts.tolist())
-                kept[place[key]] = Row(first.where, first.image, first.name, shape=joined, score=first.score)
+                kept[row_of_group[key]] = Row(first.where, first.image, first.name, shape=joined, score=first.score)
         self.rows[start:] = kept
 
     def to_table(self) -> Annotations:
@@ -196,11 +200,13 @@ class Gathered:
         image_of = {name: number for number, name in enumerate(self.images)}
         shapes = np.full(len(rows), None, dtype=object)
         shapes[:] = [row.shape for row in rows]
-        corners = np.array([_EIGHT if row.corners is None else row.corners for row in rows], dtype=np.float64).reshape(-1, 4, 2)
+        corners = np.array([_NO_CORNERS if row.corners is None else row.corners for row in rows], dtype=np.float64).reshape(
+            -1, 4, 2
+        )
         self._repair(rows, shapes, corners)
-        boxes = np.array([_FOUR if row.box is None else row.box for row in rows], dtype=np.float64).reshape(-1, 4)
+        boxes = np.array([_NO_BOX if row.box is None else row.box for row in rows], dtype=np.float64).reshape(-1, 4)
         for number in [number for number, row in enumerate(rows) if row.box is None]:
-            boxes[number] = _around(shapes[number], corners[number])
+            boxes[number] = _bounds(shapes[number], corners[number])
         image = np.array([image_of[row.image] for row in rows], dtype=np.int64)
         scores = np.array([row.score for row in rows], dtype=np.float64)
         difficult = np.array([row.difficult for row in rows], dtype=np.int64)
@@ -260,11 +266,11 @@ class Gathered:
                 self.changed.add(f"{rows[number].where}: its corners are not in order around the box; ordered")
 
 
-_EIGHT = (np.nan,) * 8
-_FOUR = (np.nan,) * 4
+_NO_CORNERS = (np.nan,) * 8
+_NO_BOX = (np.nan,) * 4
 
 
-def _around(shape: Any, corners: NDArray[np.float64]) -> Any:
+def _bounds(shape: Any, corners: NDArray[np.float64]) -> Any:
     """Return the bounds of a shape, or else of corners: x0, y0, x1, y1."""
     if isinstance(shape, Rle):
         rect = shape.rect

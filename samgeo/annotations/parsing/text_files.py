@@ -48,11 +48,11 @@ MAX_ROWS = 20_000_000
 MAX_COUNT = 2**31 - 1
 MAX_LINE_BYTES = 16 * MIB
 # A file that is compressed by a larger factor is taken for an attack that fills memory.
-_MOST_COMPRESSED = 200
-_LEAST_LINE_BYTES = 64
+_MAX_COMPRESSION = 200
+_MIN_LINE_BYTES = 64
 _GZIP = b"\x1f\x8b"
 
-_LONGEST_SHOWN = 60
+_MAX_SHOWN = 60
 
 
 class Where(NamedTuple):
@@ -89,31 +89,31 @@ def fail(where: Where, what: str, remedy: str = "correct the file", *, whole: bo
 def shown(value: Any) -> str:
     """Return a value from a file in printable and short form, for a message."""
     # A long list is cut before it is converted, because its whole text could be very large.
-    text = repr(value[:_LONGEST_SHOWN] if isinstance(value, str | bytes | list) else value)
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+    text = repr(value[:_MAX_SHOWN] if isinstance(value, str | bytes | list) else value)
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
-def read_bytes(path: Path, most: int) -> bytes:
-    """Read a regular file of at most ``most`` bytes.
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file of at max_bytes ``max_bytes`` bytes.
 
     Raises
     ------
     AnnotationError
         If the file cannot be read, is not a regular file, or is larger.
     """
-    check_size(path, most)
+    check_size(path, max_bytes)
     try:
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            content = file.read(max_bytes + 1)
     except OSError as error:
         raise AnnotationError(f"{path} cannot be read ({error}); check its permissions.") from None
-    if len(content) > most:
-        fail(Where(path), f"it has more than the {most // MIB or 1} MiB that are read of such a file", "split it")
+    if len(content) > max_bytes:
+        fail(Where(path), f"it has more than the {max_bytes // MIB or 1} MiB that are read of such a file", "split it")
     return content
 
 
-def check_size(path: Path, most: int) -> None:
-    """Check that a path is a regular file of at most ``most`` bytes.
+def check_size(path: Path, max_bytes: int) -> None:
+    """Check that a path is a regular file of at max_bytes ``max_bytes`` bytes.
 
     Raises
     ------
@@ -128,11 +128,11 @@ def check_size(path: Path, most: int) -> None:
         raise AnnotationError(f"{path} cannot be read ({error}); check the path.") from None
     if not is_regular:
         fail(Where(path), "it is no regular file", "give a file of annotations, or a folder of them")
-    if size > most:
-        fail(Where(path), f"it has {size} bytes, more than the {most} that are read of such a file", "split it")
+    if size > max_bytes:
+        fail(Where(path), f"it has {size} bytes, more than the {max_bytes} that are read of such a file", "split it")
 
 
-def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
+def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
     """Read UTF-8 text, with or without a byte order mark.
 
     Raises
@@ -140,7 +140,7 @@ def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     AnnotationError
         If the file cannot be read, is too large, has another encoding, or has a NUL character.
     """
-    content = read_bytes(path, most)
+    content = read_bytes(path, max_bytes)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -158,7 +158,7 @@ def read_lines(path: Path) -> Iterator[tuple[Where, str]]:
             yield Where(path, f"line {number}"), line.strip()
 
 
-def stream_lines(path: Path, most: int = MAX_JSON_BYTES) -> Iterator[tuple[int, str]]:
+def stream_lines(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Iterator[tuple[int, str]]:
     """Give the number, from 1, and the text of each line of a text file with or without gzip compression, one at a time.
 
     The text includes the end of the line.
@@ -166,24 +166,24 @@ def stream_lines(path: Path, most: int = MAX_JSON_BYTES) -> Iterator[tuple[int, 
     Raises
     ------
     FileFaultError
-        If the file cannot be read, is not UTF-8, or is too large: it has more than ``most`` bytes, has a line of more than
+        If the file cannot be read, is not UTF-8, or is too large: it has more than ``max_bytes`` bytes, has a line of more than
         16 MiB, or is compressed by a factor of more than 200.
     """
-    check_size(path, most)
-    limit, number = most, 0
+    check_size(path, max_bytes)
+    limit, number = max_bytes, 0
     try:
         with path.open("rb") as plain:
             is_compressed = plain.read(len(_GZIP)) == _GZIP
         if is_compressed:
-            limit = min(most, _MOST_COMPRESSED * path.stat().st_size + MIB)
+            limit = min(max_bytes, _MAX_COMPRESSION * path.stat().st_size + MIB)
         with gzip.open(path, "rb") if is_compressed else path.open("rb") as file:
             while raw := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 # Even an empty line takes time, so that it counts as some bytes.
-                limit -= max(len(raw), _LEAST_LINE_BYTES)
+                limit -= max(len(raw), _MIN_LINE_BYTES)
                 where = Where(path, f"line {number}")
                 if limit < 0 or len(raw) > MAX_LINE_BYTES:
-                    what = f"it has more than {most} bytes, is compressed too much, or has a line of more than {MAX_LINE_BYTES}"
+                    what = f"it has more than {max_bytes} bytes, is compressed too much, or has a line of more than {MAX_LINE_BYTES}"
                     fail(where, what, "split it", whole=True)
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 if "\0" in text:

@@ -16,7 +16,7 @@ from samgeo.annotations.parsing.text_files import MAX_XML_BYTES, Where, fail, re
 
 __all__ = ["Element", "read_xml"]
 
-_SAID_ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
+_DECLARED_ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 # Encodings of East Asian programs that Expat does not support. GB 18030 includes GB 2312 and GBK.
 _MULTIBYTE = dict.fromkeys(("gb2312", "gbk", "cp936", "gb18030"), "gb18030") | {
     "big5": "cp950",
@@ -86,7 +86,7 @@ def read_xml(path: Path) -> Element:
         If the file cannot be read, is not valid XML, has a document type (and with it entities), or is too large or too deeply
         nested. The message has the line.
     """
-    content, encoding = _decoded(path, read_bytes(path, MAX_XML_BYTES))
+    content, encoding = _recoded(path, read_bytes(path, MAX_XML_BYTES))
     parser = expat.ParserCreate(encoding)
     parser.buffer_text = True
     top = Element("", Where(path))
@@ -130,10 +130,10 @@ def read_xml(path: Path) -> Element:
     return top.children[0]
 
 
-def _decoded(path: Path, content: bytes) -> tuple[bytes, str | None]:
+def _recoded(path: Path, content: bytes) -> tuple[bytes, str | None]:
     """Return XML in an encoding that Expat supports, and that encoding if it is not the one that the file declares."""
-    said = _SAID_ENCODING.match(content)
-    name = said[1].decode("ascii").lower() if said else ""
+    declared = _DECLARED_ENCODING.match(content)
+    name = declared[1].decode("ascii").lower() if declared else ""
     if name not in _MULTIBYTE:
         return content, None
     codec = _MULTIBYTE[name]
