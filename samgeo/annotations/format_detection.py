@@ -77,9 +77,9 @@ def find_annotations(root: Path, kind: str | None) -> tuple[str, list[Path]]:
     if root.is_file():
         return kind or format_of_file(root) or "dota", [root]
     if not root.is_dir():
-        fail(Where(root), "it is no regular file and no folder", "give one of the two")
+        fail(Where(root), "it is neither a regular file nor a folder", "give a file of annotations, or a folder of them")
     if kind == "vectors":
-        fail(Where(root), "it is a folder, and a vector layer is a file", "give the file")
+        fail(Where(root), "it is a folder, but a vector layer is one file", "give the path of the file")
     suffixes = _SUFFIXES[kind] if kind else (".xml", ".txt", ".json", ".csv", ".csv.gz")
     found = {suffix: find_files(root, suffix) for suffix in suffixes}
     if ".txt" in found:
@@ -87,7 +87,11 @@ def find_annotations(root: Path, kind: str | None) -> tuple[str, list[Path]]:
     if kind is not None:
         paths = [path for some in found.values() for path in some]
         if not paths:
-            fail(Where(root), f"it has no annotations: no file ends in {', '.join(suffixes)}", "check the folder")
+            fail(
+                Where(root),
+                f"it has no annotations, because no file ends in {' or '.join(suffixes)}",
+                "check the path of the folder",
+            )
         return kind, paths
     return _format_of_folder(root, {suffix: paths for suffix, paths in found.items() if paths})
 
@@ -101,16 +105,17 @@ def _format_of_folder(root: Path, found: dict[str, list[Path]]) -> tuple[str, li
         for path in [path for paths in found.values() for path in paths][:1]:
             # This raises the error that says what is wrong with the file.
             format_of_file(path)
-        fail(Where(root), "it has no annotations: no .xml, .txt, .json, .csv or .csv.gz of a known format", "check the folder")
+        what = "it has no annotations, because no .xml, .txt, .json, .csv or .csv.gz file in it has a known format"
+        fail(Where(root), what, "check the path of the folder")
     if len(set(known.values())) > 1:
         fail(
             Where(root),
             f"it has files of several formats ({', '.join(sorted(set(known.values())))})",
-            "say which with format=...",
+            "name the format to read with format=...",
         )
     kind = next(iter(known.values()))
     if kind == "vectors":
-        fail(Where(root), "its files are vector layers, which are read one at a time", "give the file")
+        fail(Where(root), "its files are vector layers, which are read one at a time", "give the path of one file")
     return kind, [path for suffix in known for path in found[suffix]]
 
 
@@ -134,7 +139,7 @@ def _common_format(paths: Sequence[Path]) -> str | None:
             return other
     if len(seen) > 1:
         what = f"its files are of several formats ({', '.join(sorted(seen))})"
-        fail(Where(paths[0].parent), what, "say which with format=...")
+        fail(Where(paths[0].parent), what, "name the format to read with format=...")
     return seen.pop() if seen else (None if None in kinds else "")
 
 
@@ -227,12 +232,14 @@ def _format_of_text(path: Path, head: bytes) -> str:
             return kind
     if lines or (head and not numbered):
         where = Where(path, f"line {lines[0][0] if lines else 1}")
-        what = f"it is neither a line of DOTA nor one of YOLO ({shown(lines[0][1]) if lines else 'no text'})"
+        what = f"it is a line of neither DOTA nor YOLO ({shown(lines[0][1]) if lines else 'no text'})"
         if path.suffix.lower() != ".txt":
             fail(
-                Where(path), f"neither its suffix {path.suffix!r} nor its content shows its format", "say which with format=..."
+                Where(path),
+                f"neither its suffix {path.suffix!r} nor its content shows its format",
+                "name the format with format=...",
             )
-        fail(where, what, "say which format it is with format=...")
+        fail(where, what, "name the format with format=...")
     return ""
 
 

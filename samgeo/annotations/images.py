@@ -64,7 +64,7 @@ class ImageFiles:
             return cls("the images given", {}, shapes, _names_by_key(shapes))
         if not isinstance(images, str | os.PathLike):
             raise AnnotationError(
-                f"images are a {type(images).__name__}; give a folder, a file, or a mapping of names to (height, width)."
+                f"images has the type {type(images).__name__}; give a folder, a file, or a mapping of names to (height, width)."
             )
         path = Path(images)
         if path.is_dir():
@@ -74,10 +74,12 @@ class ImageFiles:
                 if one.suffix.lower() in SUFFIXES and one.is_file()
             }
             if not found:
-                raise AnnotationError(f"{path} has no images; give a folder with any of {', '.join(sorted(SUFFIXES))}.")
+                raise AnnotationError(
+                    f"{path} has no images; give a folder of files that end in {', '.join(sorted(SUFFIXES))}."
+                )
             return cls(str(path), found, {}, _names_by_key(found))
         if not path.is_file():
-            raise AnnotationError(f"{path} does not exist (looked from {Path.cwd()}); give the images' folder or file.")
+            raise AnnotationError(f"{path} does not exist (looked from {Path.cwd()}); give the path of the images.")
         return cls(str(path), {path.name: path}, {}, _names_by_key([path.name]))
 
     def __bool__(self) -> bool:
@@ -107,7 +109,11 @@ class ImageFiles:
         for wanted in (key, "*/" + PurePosixPath(key).name):
             found = self._by_key.get(wanted, [])
             if len(found) > 1:
-                fail(where, f"{name!r} may be {found[0]} or {found[1]} of {self.what}", "give the folder of one of them")
+                fail(
+                    where,
+                    f"the name {name!r} fits both {found[0]} and {found[1]} of {self.what}",
+                    "give a folder that has only one of them",
+                )
             if found:
                 return found[0]
         return None
@@ -150,8 +156,8 @@ class ImageFiles:
         except AnnotationError as error:
             raise _with_place(error, where) from None
         if known is not None and shape is not None and known != shape:
-            what = f"{name} has {shape[1]} x {shape[0]} pixels here"
-            fail(where, f"{what}, and {known[1]} x {known[0]} in {self.what}", "give the images that were annotated")
+            what = f"{name} has {shape[1]} x {shape[0]} pixels here, but {known[1]} x {known[0]} in {self.what}"
+            fail(where, what, "give the images that were annotated")
         return image
 
     def of_file(self, file_name: str, stated_name: str, shape: tuple[int, int] | None, where: Where) -> Image:

@@ -55,7 +55,7 @@ def to_rbox(shape: Mask | shapely.Geometry) -> Floats:
     """
     points = _outer_corners(shape) if isinstance(shape, Mask) else shapely.get_coordinates(shape)
     if len(points) == 0 or not np.isfinite(points).all():
-        raise OptionError("a shape without points, or with one that is not finite, has no box; leave it out.")
+        raise OptionError("The shape is empty or has a coordinate that is not finite, so that it has no oriented box; omit it.")
     hull = shapely.get_coordinates(shapely.convex_hull(shapely.multipoints(points)))
     if len(hull) == 1:
         return np.repeat(hull, 4, axis=0)

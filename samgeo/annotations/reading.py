@@ -46,7 +46,7 @@ _READERS: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]
 READABLE = tuple(
     sorted((*_READERS, "dior", "fair1m", "open-buildings", "spacenet", "vectors", "via", "voc", "yolo", *yolo.KINDS))
 )
-"""Formats that can be named."""
+"""Names of the formats that `read_annotations` reads."""
 
 _LABEL_FOLDERS = {"labels", "train", "val", "valid", "test"}
 _CLASS_NAME_FORMATS = {"open-buildings", "spacenet", "vectors", "via"}
@@ -157,7 +157,7 @@ def read_annotations(
 
 def _check_options(kind: str, class_column: Any, class_name: Any, crs: Any, pixels: str, *, layer: str | None) -> None:
     if layer is not None and kind != "vectors":
-        raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file alone.")
+        raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file without a layer.")
     users = {
         "class_column": {"vectors", "via"},
         "class_name": _CLASS_NAME_FORMATS,
@@ -168,9 +168,9 @@ def _check_options(kind: str, class_column: Any, class_name: Any, crs: Any, pixe
     defaults = {"pixels": "inclusive"}
     unused = [name for name, value in given.items() if value != defaults.get(name) and kind not in users[name]]
     if unused:
-        raise OptionError(f"{unused[0]} has no meaning for {kind}; leave it away.")
+        raise OptionError(f"{unused[0]} has no meaning for {kind}; omit it.")
     if class_column is not None and class_name is not None:
-        raise OptionError("class_column and class_name are both given; give one of them.")
+        raise OptionError("class_column and class_name are both given; give only one of them.")
 
 
 def _yolo_images(folder: Path) -> Path | None:

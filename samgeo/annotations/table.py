@@ -61,10 +61,13 @@ class Image:
 
     def __post_init__(self) -> None:
         if safe_name(self.name) != self.name:
-            raise AnnotationError(f"the image {self.name!r} is not in its shortest form; give {safe_name(self.name)!r}.")
+            raise AnnotationError(f"the image name {self.name!r} is not in its shortest form; give {safe_name(self.name)!r}.")
         sides = (self.height, self.width)
         if sides != (None, None) and not all(type(side) is int and 1 <= side <= MAX_PX for side in sides):
-            raise AnnotationError(f"the image {self.name} has {sides[0]} x {sides[1]} pixels; give whole numbers from 1.")
+            raise AnnotationError(
+                f"the image {self.name} has height {sides[0]} and width {sides[1]}; "
+                f"give two whole numbers from 1 to {MAX_PX}, or None for both."
+            )
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -159,7 +162,8 @@ class Annotations:
             if column.shape != (count, *tail):
                 wanted = ("N", *tail)
                 raise AnnotationError(
-                    f"{name} has shape {column.shape} for {count} rows; give ({', '.join(map(str, wanted))})."
+                    f"the column {name} has the shape {column.shape}, but the table has {count} rows; "
+                    f"give an array of shape ({', '.join(map(str, wanted))})."
                 )
             column.setflags(write=False)
             object.__setattr__(self, name, column)
@@ -167,22 +171,25 @@ class Annotations:
         columns = self.image, self.boxes_px, self.corners_px, self.shapes
         faults = row_faults(self.images, *columns, scores=self.scores, difficult=self.difficult)
         for row, what in faults:
-            raise AnnotationError(f"row {row}: {what}; correct it.")
+            raise AnnotationError(f"row {row}: {what}; correct the row.")
 
     def _check_names(self) -> None:
         for what, names in (("image", [image.name for image in self.images]), ("class", self.classes)):
             duplicate = next((name for name, times in Counter(names).items() if times > 1), None)
             if duplicate is not None:
-                raise AnnotationError(f"the {what} {duplicate!r} comes duplicate; give each once.")
+                raise AnnotationError(f"the {what} name {duplicate!r} occurs more than once; give each {what} once.")
         for name in self.classes:
             fault = class_fault(name)
             if fault:
-                raise AnnotationError(f"{fault}; give printable text without blanks around it.")
-        for what, column, size in (("image", self.image, len(self.images)), ("label", self.label, len(self.classes))):
+                raise AnnotationError(f"{fault}; give printable text without surrounding whitespace.")
+        for what, column, listed in (("image", self.image, "images"), ("label", self.label, "classes")):
+            size = len(getattr(self, listed))
             bad = ~((column >= 0) & (column < size))
             if bad.any():
+                row = int(np.argmax(bad))
                 raise AnnotationError(
-                    f"row {int(np.argmax(bad))}: {what} is not below {size}, the number there are; correct it."
+                    f"row {row}: {what} is {column[row]}, but the table has {size} {listed}, which are numbered from 0; "
+                    "correct the row."
                 )
 
     def __len__(self) -> int:
@@ -266,7 +273,7 @@ class Annotations:
         """
         index = next((number for number, image in enumerate(self.images) if image.name == name), None)
         if index is None:
-            raise AnnotationError(f"there is no image {name!r} among {len(self.images)}; see the attribute images.")
+            raise AnnotationError(f"the table has no image {name!r}; give the name of one of its {len(self.images)} images.")
         rows = self.take(self.image == index)
         return replace(rows, images=(self.images[index],), image=np.zeros(len(rows), dtype=np.int64))
 
@@ -288,7 +295,7 @@ assert _OTHER_FIELDS | set(_COLUMNS) == {field.name for field in fields(Annotati
 def class_fault(name: str) -> str:
     """Return why a text cannot be the name of a class; an empty string if it can."""
     if not name.strip() or name != name.strip() or _UNPRINTABLE.search(name) or len(name) > _MAX_NAME_LENGTH:
-        return f"{name[:60]!r} is no name of a class"
+        return f"{name[:60]!r} is not a valid name of a class"
     return ""
 
 
@@ -313,7 +320,7 @@ def row_faults(
     ------
     row : int
     fault : str
-        A clause such as "its box is inside out".
+        A clause such as "its box has x0 > x1 or y0 > y1".
     """
     corners = corners_px.reshape(-1, 8)
     given = ~np.isnan(corners).all(axis=1)
@@ -323,11 +330,11 @@ def row_faults(
         checks = {
             "a side of its box is not a finite number": ~finite,
             f"its box is farther than {MAX_PX} pixels from the image": finite & (np.abs(boxes_px) > MAX_PX).any(axis=1),
-            "its box is inside out": (boxes_px[:, :2] > boxes_px[:, 2:]).any(axis=1),
+            "its box has x0 > x1 or y0 > y1": (boxes_px[:, :2] > boxes_px[:, 2:]).any(axis=1),
             "a corner is not a finite number": infinite,
             f"a corner is farther than {MAX_PX} pixels from the image": ~infinite & (np.abs(corners) > MAX_PX).any(axis=1),
             "its score is not a finite number": np.isinf(scores),
-            "its difficulty is negative": difficult < 0,
+            "its number for difficult is negative": difficult < 0,
         }
     for what, bad in checks.items():
         for row in np.flatnonzero(bad).tolist():
@@ -337,16 +344,22 @@ def row_faults(
     for row in np.flatnonzero(is_mask).tolist():
         frame, of = shapes[row].shape, images[image[row]]
         if of.shape is not None and frame != of.shape:
-            yield row, f"its mask has a frame of {frame} pixels (height, width), and its image {of.name} has {of.shape}"
+            yield (
+                row,
+                f"its mask has a frame of shape {frame} (height, width), but its image {of.name} has the shape {of.shape}",
+            )
     rest = np.flatnonzero(~is_mask & (shapes != None))  # noqa: E711 - each element
     for row in rest.tolist():
         if not isinstance(shapes[row], shapely.Polygon | shapely.MultiPolygon):
-            yield row, f"its shape is {type(shapes[row]).__name__}, not a polygon, an Rle or None"
+            yield row, f"its shape has the type {type(shapes[row]).__name__}, but must be a polygon, an Rle or None"
             return
     bounds = shapely.bounds(shapes[rest]).reshape(-1, 4)
     # The bounds of an empty polygon are NaN. A comparison with NaN is false, so that the polygon is found to be faulty.
     for row in rest[~(np.abs(bounds) <= MAX_PX).all(axis=1)].tolist():
-        yield row, "its polygon is empty, or has a coordinate that is no pixel"
+        yield (
+            row,
+            f"its polygon is empty, or has a coordinate that is not finite or is farther than {MAX_PX} pixels from the image",
+        )
 
 
 def safe_name(name: str) -> str:
@@ -363,9 +376,9 @@ def safe_name(name: str) -> str:
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in {"", "."}]
     if not parts or len(plain) > _MAX_NAME_LENGTH or _UNPRINTABLE.search(plain):
-        raise AnnotationError(f"{name[:60]!r} is no name of an image; give the name of its file.")
+        raise AnnotationError(f"{name[:60]!r} is not a valid name of an image; give the name of its file.")
     if plain.startswith("/") or "://" in plain or any(part == ".." or _DRIVE.match(part) for part in parts):
-        raise AnnotationError(f"the image {name[:200]!r} would lie outside of its folder; give names below the folder.")
+        raise AnnotationError(f"the image {name[:200]!r} would lie outside of its folder; give a name relative to the folder.")
     return str(PurePosixPath(*parts))
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["WRITABLE", "write_annotations"]
 
 WRITABLE = ("coco", "dota", "vectors", "voc", *yolo.KINDS)
-"""Formats that can be named."""
+"""Names of the formats that `write_annotations` writes."""
 
 
 @check_types
@@ -100,9 +100,9 @@ def write_annotations(
     if format not in WRITABLE:
         raise OptionError(f"format is {format!r}; give one of {', '.join(WRITABLE)}.")
     if images is not None and format != "vectors":
-        raise OptionError(f"images have no meaning for {format}; leave them away.")
+        raise OptionError(f"images has no meaning for {format}; omit it.")
     if not compressed and format != "coco":
-        raise OptionError(f"compressed has no meaning for {format}; leave it away.")
+        raise OptionError(f"compressed has no meaning for {format}; omit it.")
     lost = losses(annotations, format)
     if format in {"coco", "vectors"}:
         _check_path(path, overwrite)
@@ -113,13 +113,15 @@ def write_annotations(
         return lost
     if overwrite:
         raise OptionError(
-            f"{format} is a folder, which is never replaced; remove it, or give another, and leave overwrite away."
+            f"{format} is written to a folder, and a folder is never replaced; "
+            "remove the folder or give another path, and omit overwrite."
         )
     if format.startswith("yolo"):
         unknown = next((image.name for image in annotations.images if image.shape is None), None)
         if unknown is not None:
             raise AnnotationError(
-                f"the size of {unknown} is not known, and YOLO writes shares of it; read the annotations with images=... ."
+                f"the size of {unknown} is not known, but coordinates of YOLO are fractions of it; "
+                "give images=... when reading the annotations."
             )
     files = _folder_files(annotations, format)
     _write_folder(path, files)
@@ -177,9 +179,9 @@ def _by_image(annotations: Annotations) -> Iterator[tuple[Image, Annotations]]:
 def _write_folder(path: Path, files: dict[str, str]) -> None:
     """Write files into a temporary folder beside the target, and rename it to the target when it is complete."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise AnnotationError(f"{path} exists and is not an empty folder; give another, or remove it.")
+        raise AnnotationError(f"{path} exists and is not an empty folder; give another path, or remove it.")
     if not path.parent.is_dir():
-        raise AnnotationError(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
+        raise AnnotationError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first.")
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
             temporary = Path(folder) / path.name
@@ -192,4 +194,6 @@ def _write_folder(path: Path, files: dict[str, str]) -> None:
                 path.rmdir()
             temporary.rename(path)
     except OSError as error:
-        raise AnnotationError(f"{path} cannot be written ({error}); check the free space and the names of images.") from None
+        raise AnnotationError(
+            f"{path} cannot be written ({error}); check the free space and the names of the images."
+        ) from None

@@ -44,6 +44,11 @@ def read_records(gathered: Gathered, path: Path) -> Iterator[tuple[Where, dict[s
                 yield where, dict(zip(header, fields, strict=True))
                 continue
             with gathered.faults:
-                fail(where, f"it has {len(fields)} fields, and the first line {len(header)} names of columns")
+                fail(where, f"it has {len(fields)} fields, but the first line has {len(header)} names of columns")
     except csv.Error as error:
-        fail(Where(path, f"line {reader.line_num}"), f"it is no CSV ({error})", "check that it is whole", whole=True)
+        fail(
+            Where(path, f"line {reader.line_num}"),
+            f"it is not valid CSV ({error})",
+            "check that the file is complete",
+            whole=True,
+        )

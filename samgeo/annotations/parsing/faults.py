@@ -33,7 +33,7 @@ class Notes:
     def listed(self) -> tuple[str, ...]:
         """Return the kept messages, followed by the number of others if there are any."""
         more = self.count - len(self.messages)
-        return (*self.messages, *([f"and {more} more"] if more else []))
+        return (*self.messages, *([f"{more} more are not listed"] if more else []))
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class Faults:
         if not count or (self.on_error == "skip" and is_anything_left):
             return
         shown = self.notes.messages[:_MAX_SHOWN]
-        remedy = "" if self.on_error == "skip" else ' Or leave such records out with on_error="skip" (--on-error skip).'
+        remedy = "" if self.on_error == "skip" else ' To omit faulty records, use on_error="skip" (--on-error skip).'
         if count == 1:
             raise AnnotationError(shown[0] + remedy)
         some = "" if count == len(shown) else f", of which these are the first {len(shown)}"

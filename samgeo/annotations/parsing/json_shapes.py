@@ -26,11 +26,11 @@ def polygon(points: Any, where: Where) -> shapely.Polygon:
         If the value is not a list of three or more pairs of finite numbers.
     """
     if not isinstance(points, list) or len(points) < 3:
-        fail(where, f"its points are {shown(points)}, not three or more")
+        fail(where, f"its points are {shown(points)}, not a list of three or more points")
     numbers = []
     for point in points:
         if not isinstance(point, list | tuple) or len(point) != 2:
-            fail(where, f"a point is {shown(point)}, not x and y")
+            fail(where, f"a point is {shown(point)}, not a pair of x and y")
         numbers.append([as_number(value, where, "a coordinate") for value in point])
     return shapely.Polygon(numbers)
 
@@ -56,7 +56,7 @@ def ellipse(centre: tuple[float, float], radii: tuple[float, float], rotation: f
     """
     (x, y), (radius_x, radius_y) = centre, radii
     if not (radius_x > 0 and radius_y > 0):
-        fail(where, f"its radii are {radius_x:g} and {radius_y:g}, not positive")
+        fail(where, f"its radii are {radius_x:g} and {radius_y:g}, but must be positive")
     angles = np.arange(_ELLIPSE_POINTS) * 2 * np.pi / _ELLIPSE_POINTS
     across, down = radius_x * np.cos(angles), radius_y * np.sin(angles)
     cos, sin = np.cos(rotation), np.sin(rotation)
@@ -77,7 +77,7 @@ def text_of(value: Any, where: Where, what: str) -> str:
         If the value is not text, or is empty.
     """
     if not isinstance(value, str) or not value.strip():
-        fail(where, f"{what} is {shown(value)}, not a text")
+        fail(where, f"{what} is {shown(value)}, not text")
     return value.strip()
 
 
@@ -90,7 +90,7 @@ def object_of(value: Any, where: Where, what: str) -> dict[str, Any]:
         If the value is not an object.
     """
     if not isinstance(value, dict):
-        fail(where, f"{what} is {shown(value)}, not an object")
+        fail(where, f"{what} is {shown(value)}, not a JSON object")
     return value
 
 

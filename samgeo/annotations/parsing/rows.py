@@ -102,7 +102,7 @@ class Gathered:
             If the image was added before.
         """
         if image.name in self.images:
-            fail(where, f"the image {image.name} has annotations in another place already", "join the two")
+            fail(where, f"the image {image.name} already has annotations from another file or record", "join the two")
         self.images[image.name] = image
 
     def find_image(
@@ -136,9 +136,8 @@ class Gathered:
         image = files.of_file(file_name, stated_name, shape, where)
         self.add_image(image, where)
         if stated_name and Path(stated_name).stem != Path(image.name).stem:
-            self.changed.add(
-                f"{where}: it names the image {stated_name[:200]}; taken as of {image.name}, by the name of the file"
-            )
+            what = f"it names the image {stated_name[:200]}, but its annotations are taken for those of {image.name}"
+            self.changed.add(f"{where}: {what}, which has the name of the file")
         return image
 
     def add(self, row: Row) -> None:
@@ -195,7 +194,9 @@ class Gathered:
         bad_classes = {name: fault for name in {row.name for row in self.rows} if (fault := class_fault(name))}
         for row in self.rows if bad_classes else ():
             if row.name in bad_classes:
-                self.faults.notes.add(f"{row.where}: {bad_classes[row.name]}; give printable text.")
+                self.faults.notes.add(
+                    f"{row.where}: {bad_classes[row.name]}; give printable text without surrounding whitespace."
+                )
         rows = [row for row in self.rows if row.name not in bad_classes]
         image_of = {name: number for number, name in enumerate(self.images)}
         shapes = np.full(len(rows), None, dtype=object)
@@ -253,17 +254,19 @@ class Gathered:
             shapes[number] = after = repaired(before)
             if after.is_empty and row.box is not None:
                 shapes[number] = None
-                self.changed.add(f"{row.where}: its polygon has no area; its box alone is kept")
+                self.changed.add(f"{row.where}: its polygon has no area, and only its box is kept")
             elif not after.is_empty:
-                what = "its polygon crosses or overlaps itself; repaired"
-                self.changed.add(f"{row.where}: {what}, area {before.area:.6g} -> {after.area:.6g}")
+                what = "its polygon crosses or overlaps itself; it was repaired"
+                self.changed.add(
+                    f"{row.where}: {what}, which changed the area from {before.area:.6g} to {after.area:.6g} pixels"
+                )
         given = np.flatnonzero(np.isfinite(corners).all(axis=(1, 2)))
         outlines = shapely.polygons(corners[given])
         for number in given[~shapely.is_valid(outlines)].tolist():
             ordered = in_order(corners[number])
             if not np.array_equal(ordered, corners[number]) and shapely.Polygon(ordered).is_valid:
                 corners[number] = ordered
-                self.changed.add(f"{rows[number].where}: its corners are not in order around the box; ordered")
+                self.changed.add(f"{rows[number].where}: its corners are not in order around the box; they were sorted")
 
 
 _NO_CORNERS = (np.nan,) * 8

@@ -108,7 +108,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     except OSError as error:
         raise AnnotationError(f"{path} cannot be read ({error}); check its permissions.") from None
     if len(content) > max_bytes:
-        fail(Where(path), f"it has more than the {max_bytes // MIB or 1} MiB that are read of such a file", "split it")
+        fail(Where(path), f"it is larger than {max_bytes} bytes, the limit for such a file", "split it into several files")
     return content
 
 
@@ -127,9 +127,13 @@ def check_size(path: Path, max_bytes: int) -> None:
     except (OSError, ValueError) as error:
         raise AnnotationError(f"{path} cannot be read ({error}); check the path.") from None
     if not is_regular:
-        fail(Where(path), "it is no regular file", "give a file of annotations, or a folder of them")
+        fail(Where(path), "it is not a regular file", "give a file of annotations, or a folder of them")
     if size > max_bytes:
-        fail(Where(path), f"it has {size} bytes, more than the {max_bytes} that are read of such a file", "split it")
+        fail(
+            Where(path),
+            f"it has {size} bytes, more than the limit of {max_bytes} for such a file",
+            "split it into several files",
+        )
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
@@ -145,9 +149,13 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        fail(Where(path, f"line {line}"), f"byte {content[error.start]:#04x} is not UTF-8", "save it as UTF-8")
+        fail(Where(path, f"line {line}"), f"byte {content[error.start]:#04x} is not UTF-8", "save the file as UTF-8")
     if "\0" in text:
-        fail(Where(path, f"line {text.count(chr(10), 0, text.index(chr(0))) + 1}"), "it has a NUL character", "save it as text")
+        fail(
+            Where(path, f"line {text.count(chr(10), 0, text.index(chr(0))) + 1}"),
+            "it has a NUL character",
+            "save the file as plain text",
+        )
     return text
 
 
@@ -183,17 +191,17 @@ def stream_lines(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Iterator[tuple[
                 limit -= max(len(raw), _MIN_LINE_BYTES)
                 where = Where(path, f"line {number}")
                 if limit < 0 or len(raw) > MAX_LINE_BYTES:
-                    what = f"it has more than {max_bytes} bytes, is compressed too much, or has a line of more than {MAX_LINE_BYTES}"
-                    fail(where, what, "split it", whole=True)
+                    what = f"the file has more than {max_bytes} bytes or a line of more than {MAX_LINE_BYTES} bytes"
+                    fail(where, f"{what}, or is compressed too much", "split it into several files", whole=True)
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 if "\0" in text:
-                    fail(where, "it has a NUL character", "save it as text", whole=True)
+                    fail(where, "it has a NUL character", "save the file as plain text", whole=True)
                 yield number, text
     except UnicodeDecodeError as error:
         bad = error.object[error.start]
-        fail(Where(path, f"line {number}"), f"byte {bad:#04x} is not UTF-8", "save it as UTF-8", whole=True)
+        fail(Where(path, f"line {number}"), f"byte {bad:#04x} is not UTF-8", "save the file as UTF-8", whole=True)
     except (OSError, EOFError, zlib.error) as error:
-        fail(Where(path), f"it cannot be read ({error})", "check that it is whole, and its permissions", whole=True)
+        fail(Where(path), f"it cannot be read ({error})", "check that the file is complete and may be read", whole=True)
 
 
 def head_of(path: Path, count: int = 1 << 16) -> bytes:
@@ -212,7 +220,7 @@ def head_of(path: Path, count: int = 1 << 16) -> bytes:
             with gzip.open(path, "rb") as unpacked:
                 head = unpacked.read(count)
     except (OSError, EOFError, zlib.error) as error:
-        fail(Where(path), f"it cannot be read ({error})", "check that it is whole, and its permissions")
+        fail(Where(path), f"it cannot be read ({error})", "check that the file is complete and may be read")
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
@@ -226,14 +234,14 @@ def read_json(path: Path) -> Any:
     """
 
     def refuse(constant: str) -> NoReturn:
-        fail(Where(path), f"it has the number {constant}, which JSON does not know", "leave such objects out")
+        fail(Where(path), f"it has the number {constant}, which JSON does not allow", "remove the objects with this number")
 
     text = read_text(path, MAX_JSON_BYTES)
     try:
         return json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        fail(Where(path, place), f"it is no JSON ({error.msg})", "check that it is whole")
+        fail(Where(path, place), f"it is not valid JSON ({error.msg})", "check that the file is complete")
     except RecursionError:
         fail(Where(path), "its brackets are nested too deeply")
     except ValueError as error:
@@ -308,5 +316,5 @@ def find_files(folder: Path, suffix: str) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(root, name) for name in names if name.lower().endswith(suffix) and not name.startswith(".")]
         if len(found) > MAX_FILES:
-            fail(Where(folder), f"it has more than {MAX_FILES} files that end in {suffix}", "give a smaller folder")
+            fail(Where(folder), f"it has more than {MAX_FILES} files that end in {suffix}", "give a folder with fewer files")
     return [path for path in sorted(found) if not is_sidecar(path)]

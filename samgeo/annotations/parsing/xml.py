@@ -73,7 +73,7 @@ class Element:
         """
         found = self.get(tag)
         if found is None:
-            fail(self.where, f"<{self.tag}> has no <{tag}>")
+            fail(self.where, f"the element <{self.tag}> has no <{tag}>")
         return found
 
 
@@ -100,7 +100,7 @@ def read_xml(path: Path) -> Element:
         nonlocal count
         count += 1
         if len(stack) > MAX_DEPTH or count > MAX_ELEMENTS:
-            fail(here(), f"it has more than {MAX_DEPTH} elements in one another, or more than {MAX_ELEMENTS} in all")
+            fail(here(), f"it has more than {MAX_ELEMENTS} elements, or elements nested more than {MAX_DEPTH} deep")
         element = Element(tag, here(), attributes=attributes)
         stack[-1].children.append(element)
         stack.append(element)
@@ -112,7 +112,7 @@ def read_xml(path: Path) -> Element:
         stack.pop()
 
     def refuse(*_: object) -> NoReturn:
-        fail(here(), "it has a document type or an entity, which are not read", "remove the <!DOCTYPE ...>")
+        fail(here(), "it has a document type or an entity, which are not allowed", "remove the <!DOCTYPE ...>")
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
@@ -124,9 +124,13 @@ def read_xml(path: Path) -> Element:
         # Expat gets all of the content in one call, because it reads a long token again with each further piece.
         parser.Parse(content, True)
     except expat.ExpatError as error:
-        fail(Where(path, f"line {error.lineno}"), f"it is no XML ({expat.ErrorString(error.code)})", "check that it is whole")
+        fail(
+            Where(path, f"line {error.lineno}"),
+            f"it is not valid XML ({expat.ErrorString(error.code)})",
+            "check that the file is complete",
+        )
     except ValueError as error:
-        fail(Where(path), f"its encoding cannot be read ({str(error)[:100]})", "save it as UTF-8")
+        fail(Where(path), f"its encoding is not supported ({str(error)[:100]})", "save the file as UTF-8")
     return top.children[0]
 
 
@@ -141,4 +145,8 @@ def _recoded(path: Path, content: bytes) -> tuple[bytes, str | None]:
         return content.decode(codec).encode(), "utf-8"
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        fail(Where(path, f"line {line}"), f"byte {content[error.start]:#04x} is not {name}, its encoding", "save it as UTF-8")
+        fail(
+            Where(path, f"line {line}"),
+            f"byte {content[error.start]:#04x} is not {name}, the declared encoding",
+            "save the file as UTF-8",
+        )
