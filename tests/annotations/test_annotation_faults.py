@@ -132,7 +132,7 @@ def test_a_file_of_one_image_is_a_record(tmp_path):
 def test_what_is_faulty_as_a_whole_is_refused_either_way(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(coco())[:-20])
     (tmp_path / "b.xml").write_text(VOC.replace("<xmin>48", "<xmin>0"))
-    for name, what in (("a.json", "no JSON"), ("b.xml", 'pixels="edges"')):
+    for name, what in (("a.json", "not valid JSON"), ("b.xml", 'pixels="edges"')):
         for on_error in ("raise", "skip"):
             with pytest.raises(AnnotationError, match=what):
                 read_annotations(tmp_path / name, on_error=on_error)

@@ -423,7 +423,7 @@ def test_exports_hold_the_same_instances(one):
     np.testing.assert_allclose(read_annotations(exports / "voc").boxes_px, table.boxes_px, atol=1e-6)
     assert (folder / "out" / "images" / "a.png").read_bytes() == (folder / "images" / "a.png").read_bytes()
     card = (folder / "out" / "README.md").read_text()
-    assert "`yolo-segments`: 4 masks: written as polygons along pixel edges" in card
+    assert "`yolo-segments`: 4 masks are written as polygons along pixel edges" in card
     assert Oracle.digest in card
 
 
