@@ -1,12 +1,15 @@
-"""CVAT's xml for images (version 1.1): all images in one file.
+"""CVAT XML for images (version 1.1): all images are in one file.
 
 Pixels
 ------
-Continuous, as they are. A ``mask`` is runs along the rows of its box, background first.
+Coordinates are continuous pixel coordinates and are not changed. A ``mask`` is a list of run lengths along the rows of its box;
+the first run is background.
 
-Shapes: ``box`` (turned ones are oriented boxes), ``polygon``, ``ellipse`` (a polygon of 64 points) and ``mask``. Polygons and
-boxes of the same ``group_id`` and label are one object. Lines, points and cuboids have no area and are faults; tags of images
-are not read. Videos (``track``) are refused.
+Shapes
+------
+``box`` (an oriented box if it is rotated), ``polygon``, ``ellipse`` (read as a polygon of 64 points) and ``mask`` are read.
+Polygons and boxes with the same ``group_id`` and label are one object. Polylines, points, skeletons and cuboids have no area
+and are faults. Tags of images are not read. Files of videos (with ``track``) are refused.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ _MOST_MASK_PIXELS = 1 << 28
 
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
-    """Read files of CVAT."""
+    """Read CVAT files."""
     for path in paths:
         with gathered.faults:
             top = read_xml(path)
@@ -53,7 +56,7 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
 
 
 def _labels(top: Element) -> list[str]:
-    """Return the names of the labels of the task or the project, in their order."""
+    """Return the names of the labels of the task, the project or the job, in the order of the file."""
     found = top.get("meta")
     for tag in ("task", "project", "job"):
         within = found.get(tag) if found is not None else None

@@ -1,6 +1,7 @@
-"""Features of GeoJSON, one a line (GeoJSONL, GeoJSONSeq), compressed with gzip or not, as Microsoft's building footprints are.
+"""GeoJSON with one feature on each line (GeoJSONL, GeoJSONSeq), with or without gzip compression.
 
-Coordinates are longitude and latitude. Features are read one after the other, and those that meet no image are passed over.
+Microsoft publishes its building footprints in this format. Coordinates are longitude and latitude. The file is read in batches,
+and features that meet no image are skipped.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _MOST_COLUMNS = 100
 
 
 def is_lines(head: bytes) -> bool:
-    """Whether the first line of a file is a whole feature."""
+    """Return whether the first line of a file is a whole feature."""
     first, end, _ = head.removeprefix(_SEPARATOR.encode()).partition(b"\n")
     if not _FEATURE.search(first):
         return False
@@ -45,14 +46,14 @@ def is_lines(head: bytes) -> bool:
 
 
 def read_features(gathered: Gathered, path: Path, near: Near | None) -> tuple[gpd.GeoDataFrame, list[str]]:
-    """Return the features of a file, in longitude and latitude, and their lines.
+    """Return the features of a file, in longitude and latitude, and the place of each, such as ``"line 3"``.
 
     Parameters
     ----------
     gathered : Gathered
     path : Path
     near : callable, optional
-        The test of the geometries to keep; all by default.
+        Function that tells which geometries to keep. By default all are kept.
     """
     import geopandas as gpd
     import pandas as pd
@@ -100,7 +101,7 @@ def _feature(text: str, where: Where) -> tuple[shapely.Geometry | None, dict[str
 
 
 def _geometry(value: Any, where: Where) -> shapely.Polygon | shapely.MultiPolygon | None:
-    """Return a polygon of GeoJSON; a geometry of another kind as a point, which is refused with all others of its kind."""
+    """Return the polygon or multipolygon of a GeoJSON geometry; None if the feature has no geometry."""
     if value is None:
         return None
     kind = value.get("type") if isinstance(value, dict) else None

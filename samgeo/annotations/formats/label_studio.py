@@ -1,14 +1,17 @@
-"""Label Studio's JSON: all tasks in one file.
+"""Label Studio JSON: all tasks are in one file.
 
 Pixels
 ------
-Percentages of ``original_width`` and ``original_height``.
+Coordinates are percentages of ``original_width`` and ``original_height``.
 
-Results: ``rectanglelabels`` (turned ones are oriented boxes), ``polygonlabels`` and ``ellipselabels`` (a polygon of 64 points).
-Points and brushes are faults: brushes can be exported as COCO. Other results, as choices and texts, are not read.
+Results
+-------
+``rectanglelabels`` (an oriented box if it is rotated), ``polygonlabels`` and ``ellipselabels`` (read as a polygon of 64 points)
+are read. Keypoints, vectors and brushes are faults; Label Studio can export brushes as COCO. Results of other types, such as
+choices and texts, are skipped.
 
-Of several annotations of a task, the one that is the ground truth is read, or else the first that was not cancelled; that
-others are passed over is noted. Predictions are not annotations, and are not read.
+Of the annotations of a task, one is read: the ground truth if there is one, or else the first that was not cancelled. A note
+says that the others are skipped. Predictions are not read.
 """
 
 from __future__ import annotations
@@ -48,12 +51,12 @@ _LABELS = {
     "brush",
     "keypoint",
 }
-# What Label Studio puts before the names of files that are uploaded.
+# Label Studio puts this prefix before the names of uploaded files.
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
 
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
-    """Read files of Label Studio."""
+    """Read Label Studio files."""
     for path in paths:
         with gathered.faults:
             tasks = read_json(path)
@@ -97,7 +100,7 @@ def _results(gathered: Gathered, task: dict[str, Any], where: Where) -> list[dic
 
 
 def _image_name(task: dict[str, Any], images: ImageFiles, own: str, where: Where) -> str:
-    """Return the last part of the name of a task's image, without what Label Studio puts before it where no image has that."""
+    """Return the file name of a task's image, without the prefix of uploaded files unless an image has this prefix too."""
     data = object_of(task.get("data"), where, "its data")
     texts = [value for value in data.values() if isinstance(value, str)]
     if isinstance(data.get("image"), str):
@@ -116,7 +119,7 @@ def _last_part(address: str) -> str:
         parts = urlsplit(address)
     except ValueError:
         return base_name(address)
-    # Files of the server's own disk are named in the query.
+    # The query names the file if it lies on the disk of the server.
     local = parse_qs(parts.query).get("d")
     return base_name(local[0] if local else parts.path)
 
@@ -157,7 +160,7 @@ def _row(result: dict[str, Any], where: Where, image: str, size: tuple[int, int]
     turn = _turn(value, where)
     if turn == 0:
         return Row(where, image, name, (x, y, x + width, y + height), score=sure)
-    # The turn is around the top left corner.
+    # The box is rotated around its top left corner.
     cos, sin = math.cos(turn), math.sin(turn)
     middle_x, middle_y = x + width / 2 * cos - height / 2 * sin, y + width / 2 * sin + height / 2 * cos
     return Row(where, image, name, corners=corners_around(middle_x, middle_y, width, height, turn), score=sure)
@@ -172,7 +175,7 @@ def _turn(value: dict[str, Any], where: Where) -> float:
 
 
 def _in_pixels(points: Any, across: float, down: float, where: Where) -> list[list[float]]:
-    """Return percentages as pixels."""
+    """Convert points from percentages to pixels; ``across`` and ``down`` are pixels per percent."""
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
         fail(where, f"its points are {shown(points)}, not x and y each")
     return [[as_number(x, where, "a coordinate") * across, as_number(y, where, "a coordinate") * down] for x, y in points]

@@ -1,11 +1,15 @@
-"""labelme's JSON, one file an image, and that of programs after it (AnyLabeling, X-AnyLabeling).
+"""labelme JSON, one file for each image, also as AnyLabeling and X-AnyLabeling write it.
 
 Pixels
 ------
-Continuous, as they are. A ``mask`` is a PNG of the pixels from its first point to its second, both included.
+Coordinates are continuous pixel coordinates and are not changed. A ``mask`` is a PNG of the pixels from its first point to its
+second point, both included.
 
-Shapes: ``polygon``, ``rectangle``, ``rotation`` (an oriented box), ``circle`` (a polygon of 64 points) and ``mask``. Polygons
-of the same ``group_id`` and label are one object. Lines and points have no area and are faults. ``imageData`` is not read.
+Shapes
+------
+``polygon``, ``rectangle``, ``rotation`` (an oriented box), ``circle`` (read as a polygon of 64 points) and ``mask`` are read.
+Polygons with the same ``group_id`` and label are one object. Lines and points have no area and are faults. ``imageData`` is
+not read.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ __all__ = ["read"]
 
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
-    """Read files of labelme."""
+    """Read labelme files."""
     for path in paths:
         with gathered.faults:
             where = Where(path)
@@ -102,7 +106,7 @@ def _points(points: Any, where: Where, counts: tuple[int, ...]) -> list[list[flo
 
 
 def _mask(text: Any, corner: tuple[int, int], size: tuple[int, int] | None, where: Where) -> Rle:
-    """Return the mask of a PNG at its place in the image."""
+    """Return the mask in a PNG, which is base64 text, with its top left pixel at ``corner``."""
     from PIL import Image, UnidentifiedImageError
 
     if size is None:
@@ -113,7 +117,7 @@ def _mask(text: Any, corner: tuple[int, int], size: tuple[int, int] | None, wher
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"])
-        # A picture says its size before its pixels are unpacked.
+        # The size is known before the pixels are decompressed.
         width, height = picture.size
         if width > size[1] or height > size[0]:
             fail(where, f"its mask has {width} x {height} pixels, and its image {size[1]} x {size[0]}")

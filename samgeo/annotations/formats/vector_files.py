@@ -2,13 +2,15 @@
 
 Pixels
 ------
-What is georeferenced is brought to the pixels of its image through the image's own georeference, with its edges, rounded to
-1/256 of a pixel as all prompts are. What has no CRS, and what is read with ``crs="pixels"``, is in continuous pixels, y down,
-and is taken as it is.
+Georeferenced features are transformed to the pixels of their image with the georeference of the image, and rounded to 1/256 of
+a pixel, like all prompts. Vertices are added where straight edges become curves. Features without a CRS, or read with
+``crs="pixels"``, are in continuous pixel coordinates, y down, and are not changed.
 
-Columns beside the class that are understood, and written: ``image`` (name; without it, an object belongs to every image that it
-meets), ``kind`` (``box``, ``rbox``, ``polygon`` or ``mask``; polygons without it), ``score``, ``difficult``, ``crowd``,
-``image_height`` and ``image_width``.
+Columns
+-------
+Besides the class, these columns are read and written: ``image`` (the name of the image; without it, an object belongs to every
+image that it meets), ``kind`` (``box``, ``rbox``, ``polygon`` or ``mask``; ``polygon`` without it), ``score``, ``difficult``,
+``crowd``, ``image_height`` and ``image_width``.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def read(
     crs: Any,
     layer: str | None = None,
 ) -> None:
-    """Read a vector file; ``class_name`` is the class of all where there is no column."""
+    """Read a vector file; if ``class_name`` is given, it is the class of all features, and no column is needed."""
     from samgeo.annotations.formats import footprint_csv, geojsonl
 
     is_lines = path.suffix.lower() in _LINES or (path.suffix.lower() not in _BINARY and geojsonl.is_lines(head_of(path)))
@@ -83,25 +85,25 @@ def read_frame(
     crs: Any = None,
     places: Sequence[str] | None = None,
 ) -> None:
-    """Read features.
+    """Read the features of a table.
 
     Parameters
     ----------
     gathered : Gathered
     frame : GeoDataFrame
-        With the columns that this module states.
+        Features with the columns that the docstring of this module names.
     where : Where
-        Their file.
+        The file of the features.
     images : ImageFiles
     class_column, class_name, crs
         See `samgeo.annotations.read_annotations`.
     places : sequence of str, optional
-        Where each is in the file, such as ``"line 3"``; ``"feature 2"`` and so on by default.
+        The place of each feature in the file, such as ``"line 3"``. By default ``"feature 0"``, ``"feature 1"`` and so on.
 
     Raises
     ------
     AnnotationError
-        If no feature can be read because of what all have in common: no column of classes, or no place on an image.
+        If no feature can be read: there is no column of classes, or the image of the features is not known.
     """
     in_pixels = frame.crs is None or (isinstance(crs, str) and crs == PIXELS)
     if not in_pixels and crs is not None:
@@ -134,12 +136,12 @@ def read_frame(
 
 
 def to_frame(annotations: Annotations, images: ImageFiles) -> gpd.GeoDataFrame:
-    """Return a table as features: in the CRS of the images where images are given, else in pixels without a CRS.
+    """Return a table of annotations as features, in the CRS of the images if they are given, else in pixels without a CRS.
 
     Raises
     ------
     AnnotationError
-        If images are given and one is missing, has no CRS, or another CRS than the first.
+        If images are given and one of them is missing, has no CRS, or has another CRS than the first.
     """
     import geopandas as gpd
 
@@ -184,7 +186,7 @@ def _frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     check_size(path, MAX_VECTOR_BYTES)
     try:
         with warnings.catch_warnings():
-            # What GDAL only warns of shows in the features, which are looked at one by one.
+            # Faults that GDAL warns about are found later, because every feature is checked.
             warnings.simplefilter("ignore")
             return _single_parts(read_vectors(path, layer=layer, on_invalid="ignore"))
     except VectorError as error:
@@ -192,7 +194,7 @@ def _frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
 
 
 def _single_parts(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Return multipolygons of one part, as files have polygons, as the polygons that they were."""
+    """Convert multipolygons of one part to polygons; some file formats store every polygon as a multipolygon."""
     geometries = np.array(frame.geometry.array, dtype=object)
     one = (shapely.get_type_id(geometries) == shapely.GeometryType.MULTIPOLYGON) & (shapely.get_num_geometries(geometries) == 1)
     geometries[one] = shapely.get_geometry(geometries[one], 0)
@@ -206,7 +208,7 @@ def _class_names(
     column: str | None,
     name: str | None,
 ) -> list[str | None]:
-    """Return the class of each feature, None where it has none."""
+    """Return the class of each feature; None for a feature without a class, which is a fault."""
     if name is not None or not wheres:
         return [name] * len(frame)
     where = Where(wheres[0].path)
@@ -229,7 +231,7 @@ def _class_names(
 
 
 def _geometries(gathered: Gathered, frame: gpd.GeoDataFrame, wheres: Sequence[Where]) -> NDArray[np.object_]:
-    """Return valid polygons, None where a feature has none."""
+    """Return a valid polygon for each feature; None for a feature without a polygon, which is a fault."""
     geometries = np.array(shapely.force_2d(frame.geometry.to_numpy()), dtype=np.object_)
     kinds = frame["kind"].tolist() if "kind" in frame else [""] * len(frame)
     valid = shapely.is_valid(geometries)
@@ -259,7 +261,7 @@ def _mended(gathered: Gathered, geometry: Any, where: Where) -> Any:
 
 
 def _image_of_pixels(frame: gpd.GeoDataFrame, images: ImageFiles, where: Where) -> str:
-    """Return the name of the image of features in pixels, nothing where each names its own."""
+    """Return the name of the image of features in pixels; empty if a column names the image of each feature."""
     if "image" in frame:
         return ""
     known = images.paths or images.shapes
@@ -271,7 +273,7 @@ def _image_of_pixels(frame: gpd.GeoDataFrame, images: ImageFiles, where: Where) 
 def _groups(
     frame: gpd.GeoDataFrame, geometries: NDArray[np.object_], images: ImageFiles, owner: str
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the rows of the features that may be on each image."""
+    """Return for each image the rows of the features that it may show."""
     if "image" in frame:
         rows_of: dict[str, list[int]] = {}
         for row, name in enumerate(frame["image"].tolist()):
@@ -289,7 +291,7 @@ def _on_image(
     *,
     where: Where,
 ) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """Return the rows that an image shows, and their features in its pixels."""
+    """Return the rows of the features that an image shows, and these features in pixels of the image."""
     path = images.paths.get(image.name)
     if path is None:
         fail(where, f"the image {image.name} is not among {images.what}")
@@ -302,7 +304,7 @@ def _on_image(
 
 
 def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> dict[str, NDArray[np.int64]]:
-    """Return the features that may meet each image, of many images the near ones alone."""
+    """Return for each image the rows of the features that may meet it; all rows if there is only one image."""
     everything = np.arange(len(geometries))
     if len(images.paths) == 1:
         return dict.fromkeys(images.paths, everything)
@@ -315,7 +317,7 @@ def _meeting(geometries: NDArray[np.object_], crs: Any, images: ImageFiles) -> d
 
 
 def extent_of(geobox: GeoBox, crs: Any) -> shapely.Geometry | None:
-    """Return a region around an image in a CRS, a little larger; None where it cannot be said."""
+    """Return a region in a CRS that contains an image and is slightly larger; None if it is not known."""
     return None if geobox.crs is None else around_raster(geobox, pyproj.CRS.from_user_input(crs))
 
 
@@ -324,7 +326,7 @@ def _placed(geometries: NDArray[np.object_], path: Path, crs: Any, where: Where)
         placed, lost = in_pixels(geometries, geobox_of(path), crs)
     except OptionError as error:
         raise AnnotationError(f"{where}: {error}") from None
-    # A feature of another image may have no place in the CRS of this one.
+    # A feature of another image may have no coordinates in the CRS of this one.
     placed[lost] = shapely.Polygon()
     broken = ~shapely.is_valid(placed)
     placed[broken] = [repaired(one) for one in placed[broken]]

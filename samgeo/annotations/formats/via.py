@@ -1,12 +1,15 @@
-"""The VGG Image Annotator, version 2: a project or annotations in JSON, or annotations in CSV.
+"""VGG Image Annotator (VIA), version 2: projects and annotations in JSON, annotations in CSV.
 
 Pixels
 ------
-Of the image, rounded by the program, taken as continuous.
+VIA rounds coordinates to whole pixels. They are read as continuous pixel coordinates.
 
-Regions: ``rect``, ``polygon``, ``circle`` and ``ellipse`` (polygons of 64 points). Points and lines have no area and are
-faults. The class is an attribute of the region: the one that is asked for, or the first of ``class``, ``label``, ``name``,
-``type`` and ``category`` that a region has, or the only one. Of an attribute with boxes to tick, it is the one that is ticked.
+Regions
+-------
+``rect``, ``polygon``, ``circle`` and ``ellipse`` (the last two as polygons of 64 points) are read. Points and lines have no
+area and are faults. The class of a region is one of its attributes: the one that the caller names, or else the first that it has
+of ``class``, ``label``, ``name``, ``type`` and ``category``, or else its only attribute. If the attribute is a group of check
+boxes, the class is the box that is checked.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ Region = tuple[Where, dict[str, Any], dict[str, Any]]
 
 
 def format_of(head: bytes) -> str:
-    """Return ``"via"`` for a CSV file with its columns, nothing else."""
+    """Return ``"via"`` if a CSV file has the columns of VIA, else ``""``."""
     return "via" if set(header_of(head)) >= _COLUMNS else ""
 
 
@@ -45,7 +48,7 @@ def read(
     class_column: str | None,
     class_name: str | None,
 ) -> None:
-    """Read files of VIA; ``class_name`` is the class of all instead of that of an attribute."""
+    """Read VIA files; if ``class_name`` is given, it is the class of all regions, whatever their attributes."""
     for path in paths:
         with gathered.faults:
             is_json = head_of(path, 16).startswith(b"{")
@@ -62,7 +65,7 @@ def read(
 
 
 def _of_json(gathered: Gathered, path: Path) -> Iterator[tuple[Where, str, list[Region]]]:
-    """Give place, name and regions of each image."""
+    """Yield the place in the file, the name and the regions of each image."""
     value = object_of(read_json(path), Where(path), "it")
     listed = value.get("_via_img_metadata", value)
     if "file" in value and "metadata" in value and "project" in value:
@@ -86,7 +89,7 @@ def _of_json(gathered: Gathered, path: Path) -> Iterator[tuple[Where, str, list[
 
 
 def _of_csv(gathered: Gathered, path: Path) -> Iterator[tuple[Where, str, list[Region]]]:
-    """Give place, name and regions of each image."""
+    """Yield the place in the file, the name and the regions of each image."""
     by_name: dict[str, tuple[Where, list[Region]]] = {}
     for where, record in read_records(gathered, path):
         if not set(record) >= _COLUMNS:
@@ -95,7 +98,7 @@ def _of_csv(gathered: Gathered, path: Path) -> Iterator[tuple[Where, str, list[R
             name = text_of(record["filename"], where, "its filename")
             regions = by_name.setdefault(name, (where, []))[1]
             shape, attributes = (_json(record[key], where, key) for key in ("region_shape_attributes", "region_attributes"))
-            # An image without regions has one line without a shape.
+            # An image without regions has one line whose shape is empty.
             if shape:
                 regions.append((where, shape, attributes))
     for name, (where, regions) in by_name.items():
