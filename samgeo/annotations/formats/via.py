@@ -7,9 +7,9 @@ VIA rounds coordinates to whole pixels. They are read as continuous pixel coordi
 Regions
 -------
 ``rect``, ``polygon``, ``circle`` and ``ellipse`` (the last two as polygons of 64 points) are read. Points and lines have no
-area and are faults. The class of a region is one of its attributes: the one that the caller names, or else the first that it has
-of ``class``, ``label``, ``name``, ``type`` and ``category``, or else its only attribute. If the attribute is a group of check
-boxes, the class is the box that is checked.
+area and are faults. The class of a region is one of its attributes: the one that the caller names, or else the first that it
+has of ``class``, ``label``, ``name``, ``type`` and ``category``, or else its only attribute. If the attribute is a group of
+check boxes, the class is the box that is checked.
 """
 
 from __future__ import annotations
