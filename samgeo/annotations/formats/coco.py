@@ -57,7 +57,11 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
         with gathered.faults:
             value = read_json(path)
             if not is_coco(value):
-                fail(Where(path), "it has no lists of images and annotations", "give a file of COCO")
+                fail(
+                    Where(path),
+                    "it is not a COCO file, which has a list of images and a list of annotations",
+                    "give a COCO file",
+                )
             _read_file(gathered, value, path, name_below(root, path).rpartition("/")[0], images)
 
 
@@ -160,12 +164,12 @@ def _categories(gathered: Gathered, value: dict[str, Any], path: Path) -> dict[A
                 continue
             id_, name = _id(one.get("id"), where), one.get("name")
             if not isinstance(name, str) or not name.strip():
-                fail(where, f"its name is {shown(name)}, not a text")
+                fail(where, f"its name is {shown(name)}, not a non-empty text")
             fault = class_fault(name.strip())
             if fault:
                 fail(where, fault, "give printable text")
             if id_ in names or name.strip() in names.values():
-                fail(where, f"the id or the name of the category {shown(name)} comes twice")
+                fail(where, f"another category has the same id or the same name {shown(name)}", "give each its own")
             names[id_] = name.strip()
     return names
 
@@ -194,7 +198,7 @@ def _images(gathered: Gathered, value: dict[str, Any], path: Path, folder: str, 
             if not isinstance(name, str):
                 fail(where, f"its file_name is {shown(name)}, not a text")
             if id_ in by_id:
-                fail(where, f"the id {id_} comes twice")
+                fail(where, f"another image has the same id {id_}", "give each its own")
             sides = [one.get(side) for side in ("height", "width")]
             shape = None
             if all(sides):
@@ -221,7 +225,7 @@ def _row(one: dict[str, Any], where: Where, images: dict[Any, str], names: dict[
     for key, known in (("image_id", images), ("category_id", names)):
         value = _id(one.get(key), where)
         if value not in known:
-            fail(where, f"its {key} is {shown(value)}, which the file does not have, or has with a fault")
+            fail(where, f"its {key} is {shown(value)}, and the file has no valid record with this id")
         found.append(known[value])
     box = box_of(one, where)
     shape = shape_of(one.get("segmentation"), where)
@@ -265,7 +269,7 @@ def box_of(one: dict[str, Any], where: Where) -> list[float] | None:
         return None
     x, y, width, height = _numbers(one["bbox"], where, "its bbox", 4)
     if width < 0 or height < 0:
-        fail(where, f"its bbox {[x, y, width, height]} is inside out: width and height are never negative")
+        fail(where, f"its bbox is {[x, y, width, height]}, with a negative width or height")
     return [x, y, x + width, y + height]
 
 
@@ -293,7 +297,7 @@ def shape_of(value: Any, where: Where) -> Rle | shapely.Geometry | None:
     parts = []
     for ring in value or []:
         if not isinstance(ring, list) or len(ring) % 2:
-            fail(where, f"a polygon of its segmentation is {shown(ring)}, not x and y in turn")
+            fail(where, f"a polygon of its segmentation is {shown(ring)}, not a list with x and y of each point")
         if not ring:
             continue
         if len(ring) < 6:
@@ -314,7 +318,7 @@ def read_results(gathered: Gathered, root: Path, paths: Sequence[Path], images: 
         with gathered.faults:
             records = read_json(path)
             if not isinstance(records, list):
-                fail(Where(path), "it is no list of results", "give another format")
+                fail(Where(path), "it is not a list of COCO results", "give another format")
             image_names, class_names = _named(gathered, path)
             for number, given in enumerate(records):
                 with gathered.faults:
@@ -356,9 +360,11 @@ def _named(gathered: Gathered, path: Path) -> tuple[dict[int | str, str], dict[i
         except AnnotationError:
             continue
         if is_coco(value) and isinstance(value.get("categories"), list):
-            gathered.changed.add(f"{path}: images and classes have the names that {other} gives their ids")
+            gathered.changed.add(f"{path}: the names of images and classes are read from {other}")
             return _names(value["images"], "file_name"), _names(value["categories"], "name")
-    gathered.changed.add(f"{path}: no COCO file in its folder names images and classes; they are called by their ids")
+    gathered.changed.add(
+        f"{path}: its folder has no COCO file with the names of images and classes; their ids are used as names"
+    )
     return {}, {}
 
 

@@ -67,7 +67,7 @@ def class_text(name: str) -> str:
 def _row(line: str, where: Where, image: str) -> Row:
     fields = line.split()
     if len(fields) < 9:
-        fail(where, f"it has {len(fields)} fields ({shown(line)}), not eight coordinates, a class and a difficulty")
+        fail(where, f"it has {len(fields)} fields ({shown(line)}), but needs eight coordinates and a class")
     corners = [as_number(value, where, f"coordinate {number}") for number, value in enumerate(fields[:8], 1)]
     names = fields[8:]
     difficult = as_count(names.pop(), where, "the difficulty") if len(names) > 1 else 0
@@ -90,7 +90,7 @@ def read_results(gathered: Gathered, root: Path, paths: Sequence[Path], images: 
                     fields = line.split()
                     if len(fields) not in (6, 10):
                         fail(
-                            where, f"it has {len(fields)} fields ({shown(line)}), not an image, a score and 8 or 4 coordinates"
+                            where, f"it has {len(fields)} fields ({shown(line)}), not an image, a score, and 4 or 8 coordinates"
                         )
                     if fields[0] not in names:
                         image = images.image(fields[0], None, where)

@@ -58,7 +58,7 @@ def read(gathered: Gathered, paths: Sequence[Path], images: ImageFiles, kind: st
     if not images.paths:
         fail(
             Where(paths[0]),
-            "it is georeferenced, and pixels need an image",
+            "it is georeferenced, and an image is needed to compute pixel coordinates",
             "give the image, or the folder of images, with images=...",
         )
     is_near = near(images)
@@ -96,7 +96,7 @@ def _parsed(gathered: Gathered, texts: Sequence[str], wheres: Sequence[Where]) -
     for geometry, text, where in zip(geometries, texts, wheres, strict=True):
         with gathered.faults:
             if geometry is None:
-                fail(where, f"its polygon is {shown(text)}, which is no POLYGON in WKT")
+                fail(where, f"its polygon is {shown(text)}, not a POLYGON or MULTIPOLYGON in WKT")
     return geometries
 
 
@@ -115,7 +115,7 @@ def _open_buildings(gathered: Gathered, path: Path, is_near: Near) -> Iterator[t
 
     for where, record in read_records(gathered, path):
         if "geometry" not in record:
-            fail(where, "it has no column geometry", "give a file of Open Buildings with polygons", whole=True)
+            fail(where, "it has no column geometry", "give an Open Buildings file with polygons", whole=True)
         records.append((where, record))
         if len(records) == _AT_A_TIME:
             yield from flush()
@@ -148,7 +148,7 @@ def _read_spacenet(gathered: Gathered, path: Path, images: ImageFiles, class_nam
     names: dict[str, Image] = {}
     for number, (where, record) in enumerate(read_records(gathered, path)):
         if number >= MAX_ROWS:
-            fail(where, f"there are more than {MAX_ROWS} annotations", "read fewer at a time", whole=True)
+            fail(where, f"there are more than {MAX_ROWS} annotations", "read the file in parts", whole=True)
         with gathered.faults:
             id_ = text_of(record.get("ImageId"), where, "its ImageId")
             if id_ not in names:
@@ -179,5 +179,7 @@ def _image_name(id_: str, images: ImageFiles, where: Where) -> str:
     ending = "_" + id_
     found = [name for name in (*images.paths, *images.shapes) if without_suffix(PurePosixPath(name).name).endswith(ending)]
     if len(set(found)) > 1:
-        fail(where, f"{id_!r} may be {found[0]} or {found[1]} of {images.what}", "give the folder of one of them")
+        fail(
+            where, f"the ImageId {id_!r} fits both {found[0]} and {found[1]} of {images.what}", "give the folder of one of them"
+        )
     return found[0] if found else id_

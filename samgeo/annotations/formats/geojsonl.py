@@ -68,7 +68,7 @@ def read_features(gathered: Gathered, path: Path, near: Near | None) -> tuple[gp
         kept.extend(one for one, wanted in zip(waiting, is_near, strict=True) if wanted)
         waiting.clear()
         if len(kept) > MAX_ROWS:
-            fail(Where(path), f"there are more than {MAX_ROWS} annotations", "read fewer at a time", whole=True)
+            fail(Where(path), f"there are more than {MAX_ROWS} annotations", "read the file in parts", whole=True)
 
     for number, line in stream_lines(path):
         text = line.lstrip(_SEPARATOR).strip()
@@ -91,9 +91,9 @@ def _feature(text: str, where: Where) -> tuple[shapely.Geometry | None, dict[str
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{where}: it is no JSON ({str(error)[:100]}); check that it is whole.") from None
+        raise AnnotationError(f"{where}: it is not valid JSON ({str(error)[:100]}); check that the file is complete.") from None
     if not isinstance(value, dict) or value.get("type") != "Feature":
-        fail(where, "it is no feature of GeoJSON")
+        fail(where, "it is not a GeoJSON feature")
     properties = value.get("properties") or {}
     if not isinstance(properties, dict):
         fail(where, f"its properties are {shown(properties)}, not an object")
@@ -112,12 +112,12 @@ def _geometry(value: Any, where: Where) -> shapely.Polygon | shapely.MultiPolygo
         rings = [[_ring(ring) for ring in part] for part in ([parts] if kind == "Polygon" else parts)]
         polygons = [shapely.Polygon(part[0], part[1:]) for part in rings]
     except (TypeError, ValueError, IndexError, KeyError, OverflowError, shapely.errors.ShapelyError) as error:
-        raise AnnotationError(f"{where}: its coordinates are no polygon ({str(error)[:100]}); correct the file.") from None
+        raise AnnotationError(f"{where}: its coordinates are not a polygon ({str(error)[:100]}); correct the file.") from None
     return polygons[0] if kind == "Polygon" else shapely.MultiPolygon(polygons)
 
 
 def _ring(ring: Any) -> Any:
     points = np.array([point[:2] for point in ring], dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError("a ring is no list of x and y")
+        raise ValueError("a ring is not a list of x and y")
     return points

@@ -61,7 +61,7 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
         with gathered.faults:
             tasks = read_json(path)
             if not isinstance(tasks, list):
-                fail(Where(path), "it is no list of tasks", "export as JSON")
+                fail(Where(path), "it is not a list of tasks", "export as JSON from Label Studio")
             for number, given in enumerate(tasks):
                 with gathered.faults:
                     where = Where(path, f"[{number}]")
@@ -72,7 +72,7 @@ def _read_task(gathered: Gathered, task: dict[str, Any], where: Where, own: str,
     results = _results(gathered, task, where)
     sizes = {size for result in results if (size := _size(result, where)) is not None}
     if len(sizes) > 1:
-        fail(where, f"its results have images of several sizes: {shown(sorted(sizes))}")
+        fail(where, f"its results give different sizes of the image: {shown(sorted(sizes))}")
     name = _image_name(task, images, own, where)
     image = images.image(below_folder(own, name), next(iter(sizes), None), where)
     gathered.add_image(image, where)
@@ -90,9 +90,9 @@ def _results(gathered: Gathered, task: dict[str, Any], where: Where) -> list[dic
     done = [one for one in listed if isinstance(one, dict) and not one.get("was_cancelled")]
     best = [one for one in done if one.get("ground_truth")] or done
     if len(done) > 1:
-        gathered.changed.add(f"{where}: it has {len(done)} annotations; one is read")
+        gathered.changed.add(f"{where}: it has {len(done)} annotations; only one of them is read")
     if not done and task.get("predictions"):
-        gathered.changed.add(f"{where}: it has predictions and no annotation; predictions are not read")
+        gathered.changed.add(f"{where}: it has predictions but no annotation; predictions are not read")
     results = best[0].get("result", []) if best else []
     if not isinstance(results, list):
         fail(where, f"its result is {shown(results)}, not a list")
@@ -137,7 +137,7 @@ def _row(result: dict[str, Any], where: Where, image: str, size: tuple[int, int]
     value = object_of(result.get("value"), where, "its value")
     labels = value.get(kind) or value.get("labels")
     if not isinstance(labels, list) or len(labels) != 1:
-        fail(where, f"its labels are {shown(labels)}, not one")
+        fail(where, f"its labels are {shown(labels)}, not a list of one label")
     name = text_of(labels[0], where, "its label")
     if size is None:
         fail(where, "it has no original_width and original_height")
@@ -152,11 +152,13 @@ def _row(result: dict[str, Any], where: Where, image: str, size: tuple[int, int]
         outline = ellipse((x * across, y * down), (radius_x * across, radius_y * down), _turn(value, where), where)
         return Row(where, image, name, shape=outline, score=sure)
     if not kind.startswith("rectangle"):
-        fail(where, f"its type is {kind}, which is not read", "export brushes as COCO; points have no area")
+        fail(
+            where, f"its type is {kind}, which is not supported", "export brushes as COCO, and leave out shapes without an area"
+        )
     x, y, width, height = _numbers(value, where, "x", "y", "width", "height")
     x, y, width, height = x * across, y * down, width * across, height * down
     if width < 0 or height < 0:
-        fail(where, f"its sides are {width:g} and {height:g}, which are never negative")
+        fail(where, f"its width and height are {width:g} and {height:g}, and neither may be negative")
     turn = _turn(value, where)
     if turn == 0:
         return Row(where, image, name, (x, y, x + width, y + height), score=sure)
@@ -177,5 +179,5 @@ def _turn(value: dict[str, Any], where: Where) -> float:
 def _in_pixels(points: Any, across: float, down: float, where: Where) -> list[list[float]]:
     """Convert points from percentages to pixels; ``across`` and ``down`` are pixels per percent."""
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
-        fail(where, f"its points are {shown(points)}, not x and y each")
+        fail(where, f"its points are {shown(points)}, not a list of x and y of each point")
     return [[as_number(x, where, "a coordinate") * across, as_number(y, where, "a coordinate") * down] for x, y in points]

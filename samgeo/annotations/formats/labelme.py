@@ -44,7 +44,7 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
             value = object_of(read_json(path), where, "it")
             shapes = value.get("shapes")
             if not isinstance(shapes, list):
-                fail(where, f"shapes is {shown(shapes)}, not a list", "give a file of labelme")
+                fail(where, f"shapes is {shown(shapes)}, not a list", "give a labelme file")
             own, said = name_below(root, path), value.get("imagePath")
             name = below_folder(own, base_name(said)) if isinstance(said, str) else ""
             image = gathered.find_image(images, own, name, _size(value, where), where)
@@ -81,13 +81,13 @@ def _row(shape: dict[str, Any], where: Where, image: str, size: tuple[int, int] 
     if kind == "rotation":
         ring = shapely.get_coordinates(polygon(points, where).exterior)[:-1]
         if len(ring) != 4:
-            fail(where, f"it has {len(ring)} points, not the four corners of an oriented box")
+            fail(where, f"it has {len(ring)} points, but an oriented box has four corners")
         return Row(where, image, name, corners=ring.ravel().tolist(), score=sure, difficult=difficult)
     if kind == "rectangle":
         xy = np.array(_points(points, where, (2, 4)))
         return Row(where, image, name, [*xy.min(axis=0), *xy.max(axis=0)], score=sure, difficult=difficult)
     if kind not in ("circle", "mask"):
-        fail(where, f"its shape_type is {shown(kind)}, which has no area", "draw polygons, rectangles, circles or masks")
+        fail(where, f"its shape_type is {shown(kind)}, which has no area", "use polygons, rectangles, circles or masks")
     (x0, y0), (x1, y1) = _points(points, where, (2,))
     if kind == "circle":
         radius = float(np.hypot(x1 - x0, y1 - y0))
@@ -98,7 +98,7 @@ def _row(shape: dict[str, Any], where: Where, image: str, size: tuple[int, int] 
 
 def _points(points: Any, where: Where, counts: tuple[int, ...]) -> list[list[float]]:
     if not isinstance(points, list) or len(points) not in counts:
-        fail(where, f"its points are {shown(points)}, not {' or '.join(map(str, counts))}")
+        fail(where, f"its points are {shown(points)}, not a list of {' or '.join(map(str, counts))} points")
     for point in points:
         if not isinstance(point, list) or len(point) != 2:
             fail(where, f"a point is {shown(point)}, not x and y")
@@ -110,7 +110,7 @@ def _mask(text: Any, corner: tuple[int, int], size: tuple[int, int] | None, wher
     from PIL import Image, UnidentifiedImageError
 
     if size is None:
-        fail(where, "it is a mask, and the size of its image is not known", "give images=...")
+        fail(where, "it is a mask, and the size of its image is not known", "give the image, or its size, with images=...")
     if not isinstance(text, str):
         fail(where, f"its mask is {shown(text)}, not a PNG in base64")
     try:
@@ -120,12 +120,12 @@ def _mask(text: Any, corner: tuple[int, int], size: tuple[int, int] | None, wher
         # The size is known before the pixels are decompressed.
         width, height = picture.size
         if width > size[1] or height > size[0]:
-            fail(where, f"its mask has {width} x {height} pixels, and its image {size[1]} x {size[0]}")
+            fail(where, f"its mask has {width} x {height} pixels, which its image of {size[1]} x {size[0]} cannot hold")
         array = np.asarray(picture.convert("L")) > 0
         return Rle.from_mask(Mask.from_array(array, *corner), size)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         fail(where, f"its mask is too large ({str(error)[:100]})")
     except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, ValueError, OverflowError) as error:
-        fail(where, f"its mask is no PNG in base64 ({str(error)[:100]})")
+        fail(where, f"its mask is not a PNG in base64 ({str(error)[:100]})")
     except OptionError as error:
         fail(where, str(error).rstrip("."))

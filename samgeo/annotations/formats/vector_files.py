@@ -107,7 +107,7 @@ def read_frame(
     """
     in_pixels = frame.crs is None or (isinstance(crs, str) and crs == PIXELS)
     if not in_pixels and crs is not None:
-        fail(where, f"its CRS is {frame.crs.to_string()}, and crs={crs!r} was given", 'leave crs away, or give "pixels"')
+        fail(where, f"its CRS is {frame.crs.to_string()}, but crs={crs!r} was given", 'omit crs, or give crs="pixels"')
     wheres = [Where(where.path, f"feature {number}" if places is None else places[number]) for number in range(len(frame))]
     names = _class_names(gathered, frame, wheres, class_column, class_name)
     geometries = _geometries(gathered, frame, wheres)
@@ -119,7 +119,8 @@ def read_frame(
     if not in_pixels and not images.paths and len(frame) == 0:
         return
     if not in_pixels and not images.paths:
-        fail(where, "it is georeferenced, and pixels need an image", "give the image, or the folder of images, with images=...")
+        what = "it is georeferenced, and an image is needed to compute pixel coordinates"
+        fail(where, what, "give the image, or the folder of images, with images=...")
     for name, rows in _groups(frame, geometries, images, owner).items():
         with gathered.faults:
             shape = _said_shape(frame, rows, wheres[numbers[rows[0]]]) if "image" in frame else None
@@ -182,7 +183,7 @@ def _frame(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     from samgeo.geo.vector.reading import read_vectors
 
     if path.suffix.lower() == ".vrt":
-        fail(Where(path), "it leads to other files", "give the features themselves")
+        fail(Where(path), "it is a virtual file that refers to other files", "give the file that has the features")
     check_size(path, MAX_VECTOR_BYTES)
     try:
         with warnings.catch_warnings():
@@ -202,11 +203,7 @@ def _single_parts(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def _class_names(
-    gathered: Gathered,
-    frame: gpd.GeoDataFrame,
-    wheres: Sequence[Where],
-    column: str | None,
-    name: str | None,
+    gathered: Gathered, frame: gpd.GeoDataFrame, wheres: Sequence[Where], column: str | None, name: str | None
 ) -> list[str | None]:
     """Return the class of each feature; None for a feature without a class, which is a fault."""
     if name is not None or not wheres:
@@ -215,17 +212,14 @@ def _class_names(
     wanted = column or "class"
     if wanted not in frame or wanted == frame.active_geometry_name:
         others = ", ".join(map(str, frame.columns.drop(frame.active_geometry_name))) or "none"
-        fail(
-            where,
-            f"it has no column {wanted!r} (there are: {others})",
-            "name the classes' with class_column, or give class_name",
-        )
+        remedy = "name the column of classes with class_column, or give one class for all with class_name"
+        fail(where, f"it has no column {wanted!r} (there are: {others})", remedy)
     names: list[str | None] = []
     for place, value in zip(wheres, frame[wanted].tolist(), strict=True):
         text = "" if value is None or value != value else str(value).strip()  # noqa: PLR0124 - NaN
         with gathered.faults:
             if not text:
-                fail(place, f"its {wanted} is empty", "give it a class")
+                fail(place, f"its {wanted} is empty", "give the feature a class")
         names.append(text or None)
     return names
 
@@ -240,7 +234,7 @@ def _geometries(gathered: Gathered, frame: gpd.GeoDataFrame, wheres: Sequence[Wh
         with gathered.faults:
             where = wheres[number]
             if geometry is None or geometry.is_empty or geometry.geom_type not in _POLYGONS:
-                kind = "nothing" if geometry is None or geometry.is_empty else f"a {geometry.geom_type}"
+                kind = "empty" if geometry is None or geometry.is_empty else f"a {geometry.geom_type}"
                 fail(where, f"it is {kind}, not a polygon")
             if not np.isfinite(shapely.get_coordinates(geometry)).all():
                 fail(where, "a coordinate is not a finite number")
@@ -254,9 +248,8 @@ def _mended(gathered: Gathered, geometry: Any, where: Where) -> Any:
     after = repaired(geometry)
     if after.is_empty:
         fail(where, "its polygon has no area")
-    gathered.changed.add(
-        f"{where}: its polygon crosses or overlaps itself; repaired, area {geometry.area:.6g} -> {after.area:.6g}"
-    )
+    what = f"it was repaired, and its area changed from {geometry.area:.6g} to {after.area:.6g}"
+    gathered.changed.add(f"{where}: its polygon crosses or overlaps itself; {what}")
     return after
 
 
@@ -266,7 +259,7 @@ def _image_of_pixels(frame: gpd.GeoDataFrame, images: ImageFiles, where: Where) 
         return ""
     known = images.paths or images.shapes
     if len(known) > 1:
-        fail(where, f"it is in pixels, and {images.what} has several images", 'give one image, or a column "image"')
+        fail(where, f"it is in pixels, but {images.what} has several images", 'give one image, or add a column "image"')
     return next(iter(known), where.path.stem)
 
 
@@ -294,7 +287,7 @@ def _on_image(
     """Return the rows of the features that an image shows, and these features in pixels of the image."""
     path = images.paths.get(image.name)
     if path is None:
-        fail(where, f"the image {image.name} is not among {images.what}")
+        fail(where, f"the image {image.name} is not in {images.what}", "give the images that were annotated")
     placed = _placed(geometries, path, frame.crs, where)
     height, width = image.shape or (0, 0)
     inside = shapely.area(shapely.clip_by_rect(placed, 0, 0, width, height)) > 0
@@ -348,26 +341,18 @@ def _row(where: Where, image: Image, name: str, geometry: Any, columns: dict[str
     is_scored = score is not None and score == score  # noqa: PLR0124 - NaN
     bounds = shapely.bounds(geometry).tolist()
     if max(map(abs, bounds)) > MAX_PX:
-        fail(where, f"it lies at {bounds}, which are no pixels", "give its CRS, and the image")
+        fail(where, f"its bounds {bounds} are too large for pixels", "give the features their CRS, and give the image")
     corners = given = None
     if kind == "rbox":
         points = shapely.get_coordinates(geometry)
         if len(points) != 5:
-            fail(where, f"it has {len(points)} points, and an oriented box five, of which the last is the first")
+            fail(where, f"it has {len(points)} points, but an oriented box has five, with the last equal to the first")
         corners = points[:4].ravel().tolist()
     elif kind != "box":
         given = geometry if kind == "polygon" else _mask(geometry, image.shape, where)
-    return Row(
-        where,
-        image.name,
-        name,
-        bounds,
-        corners,
-        given,
-        as_number(score, where, "its score") if is_scored else np.nan,
-        as_count(columns.get("difficult", 0), where, "its difficult"),
-        crowd in (True, 1),
-    )
+    sure = as_number(score, where, "its score") if is_scored else np.nan
+    difficult = as_count(columns.get("difficult", 0), where, "its difficult")
+    return Row(where, image.name, name, bounds, corners, given, sure, difficult, crowd in (True, 1))
 
 
 def _mask(geometry: Any, shape: tuple[int, int] | None, where: Where) -> Rle:
@@ -378,7 +363,7 @@ def _mask(geometry: Any, shape: tuple[int, int] | None, where: Where) -> Rle:
     from samgeo.segmentation.masks.mask import Mask
 
     if shape is None:
-        fail(where, "it is a mask, and the size of its image is not known", "give images=...")
+        fail(where, "it is a mask, and the size of its image is not known", "give the image, or its size, with images=...")
     x0, y0, x1, y1 = np.round(shapely.bounds(geometry)).astype(np.int64).tolist()
     if x0 < 0 or y0 < 0 or x1 > shape[1] or y1 > shape[0] or (x1 - x0) * (y1 - y0) > MOST_PIXELS // 8:
         fail(where, f"it is a mask from ({x0}, {y0}) to ({x1}, {y1}), which its image of {shape[1]} x {shape[0]} cannot hold")
@@ -396,12 +381,16 @@ def _georeferenced(table: Annotations, geometries: NDArray[np.object_], images: 
         found = images.find(name, Where(Path(name)))
         path = None if found is None else images.paths.get(found)
         if path is None:
-            raise AnnotationError(f"the image {name} is not among {images.what}; give the images that were annotated.")
+            raise AnnotationError(f"The image {name} is not in {images.what}; give the images that were annotated.")
         geobox = geobox_of(path)
         if geobox.crs is None:
-            raise AnnotationError(f"{path} has no CRS, so that its objects have no place; write without images, in pixels.")
+            fail(
+                Where(path),
+                "it has no CRS, so its objects have no coordinates on the ground",
+                "write in pixels, without images",
+            )
         if crs is not None and geobox.crs != crs:
-            raise AnnotationError(f"{path} is in {geobox.crs}, and other images in {crs}; write a file for each.")
+            raise AnnotationError(f"{path} is in {geobox.crs}, but other images are in {crs}; write a file for each CRS.")
         crs = geobox.crs
         rows = np.flatnonzero(table.image == index)
         moved[rows] = shapely.transform(geometries[rows], partial(from_pixels, geobox=geobox))

@@ -62,7 +62,7 @@ def read(
             top = read_xml(path)
             where = top.where
             if top.tag != "annotation":
-                fail(where, f"its root is <{top.tag[:60]}>, and <annotation> in {kind}", "give another format")
+                fail(where, f"its root element is <{top.tag[:60]}>, but {kind} files have <annotation>", "give another format")
             own = name_below(root, path)
             image = gathered.find_image(images, own, _said_name(top, own), size_of(top), where)
             for element in _objects(top):
@@ -128,8 +128,8 @@ def _row(element: Element, image: str, kind: str, pixels: VocPixels) -> Row:
     places = [child for child in element.children if child.tag in {"bndbox", "robndbox", "points"}]
     unknown = [child.tag for child in places if child.tag not in _HOLDS[kind]]
     if unknown or not places:
-        what = f"<object> has {'<' + unknown[0] + '>' if unknown else 'no place'}"
-        fail(where, f"{what}; {kind} has {' or '.join(sorted(_HOLDS[kind]))}", "give another format, or correct the file")
+        what = f"<object> has {'<' + unknown[0] + '>' if unknown else 'no box and no points'}"
+        fail(where, f"{what}, but {kind} has {' or '.join(sorted(_HOLDS[kind]))}", "give another format, or correct the file")
     box = corners = None
     for place in places:
         if place.tag == "bndbox":
@@ -154,7 +154,7 @@ def _box(place: Element, pixels: VocPixels) -> tuple[float, ...]:
     if pixels == "edges":
         return x0, y0, x1, y1
     if min(x0, y0) == 0:
-        remedy = 'give pixels="edges" (--pixels edges) for files whose numbers are edges from 0'
+        remedy = 'if the numbers are edges, counted from 0, give pixels="edges" (--pixels edges)'
         # Every box of the file would be shifted by one pixel, so leaving out this box alone would not help.
         fail(place.where, "the box starts at 0, and Pascal VOC counts pixels from 1", remedy, whole=True)
     return x0 - 1, y0 - 1, x1, y1
@@ -173,12 +173,12 @@ def _points(place: Element) -> list[float]:
     for point in place.all("point"):
         numbers = point.text.split(",")
         if len(numbers) != 2:
-            fail(point.where, f"<point> is {shown(point.text)}, not x,y")
+            fail(point.where, f"<point> is {shown(point.text)}, not of the form x,y")
         points.append([as_number(number, point.where, "a coordinate") for number in numbers])
     if len(points) == 5 and points[0] == points[4]:
         del points[4]
     if len(points) != 4 or points[0] == points[3]:
-        fail(place.where, f"<points> has {len(points)} points, not four corners, or five of which the last is the first")
+        fail(place.where, f"<points> has {len(points)} points, but needs four corners, after which the first may be repeated")
     return [value for point in points for value in point]
 
 
@@ -197,7 +197,11 @@ def read_hrsc2016(gathered: Gathered, root: Path, paths: Sequence[Path], images:
         with gathered.faults:
             top = read_xml(path)
             if top.tag.lower() != _ROOT:
-                fail(top.where, f"its root is <{top.tag[:60]}>, and <HRSC_Image> in hrsc2016", "give another format")
+                fail(
+                    top.where,
+                    f"its root element is <{top.tag[:60]}>, but HRSC2016 files have <HRSC_Image>",
+                    "give another format",
+                )
             own = name_below(root, path)
             image = gathered.find_image(images, own, _hrsc2016_name(top, own), _size(top), top.where)
             objects = top.get("HRSC_Objects")
@@ -231,7 +235,7 @@ def _hrsc2016_row(element: Element, image: str) -> Row:
     sides = [element.need(tag) for tag in _MBOX]
     x, y, width, height, turn = (as_number(side.text, side.where, f"<{side.tag}>") for side in sides)
     if width < 0 or height < 0:
-        fail(element.where, f"its sides are {width:g} and {height:g}, which are never negative")
+        fail(element.where, f"its width and height are {width:g} and {height:g}, and neither may be negative")
     flag = _text(element, "difficult")
     difficult = as_count(flag, element.where, "<difficult>") if flag else 0
     return Row(element.where, image, name, corners=corners_around(x, y, width, height, turn), difficult=difficult)

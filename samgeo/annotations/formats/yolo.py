@@ -96,7 +96,7 @@ def find_config(folder: Path, label_folders: Sequence[Path]) -> Config:
                 return _read_yaml(place / name)
         found = [_read_yaml(path) for path in _other_yamls(place)]
         if len({one.names for one in found}) > 1:
-            fail(Where(place), f"{found[0].path} and {found[1].path} name the classes differently", "keep one of them")
+            fail(Where(place), f"{found[0].path} and {found[1].path} name the classes differently", "keep only one of them")
         if found:
             return found[0]
         for name in NAME_LISTS:
@@ -155,10 +155,14 @@ def _read_yaml(path: Path) -> Config:
     names = value.get("names") if isinstance(value, dict) else None
     if isinstance(names, dict):
         if set(names) != set(range(len(names))):
-            fail(Where(path, "names"), "the numbers of the classes are not 0, 1, 2 and so on", whole=True)
+            fail(Where(path, "names"), "the numbers of the classes are not 0, 1, 2 and so on, without gaps", whole=True)
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list):
-        fail(Where(path, "names"), f"the names of the classes are {shown(names)}, not a list", whole=True)
+        fail(
+            Where(path, "names"),
+            f"the names of the classes are {shown(names)}, not a list or a mapping of numbers to names",
+            whole=True,
+        )
     return Config(path, _checked(names, path), _keypoints(value.get("kpt_shape"), path))
 
 
@@ -171,9 +175,9 @@ def _value(path: Path) -> Any:
         return yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        fail(Where(path, f"line {line}"), f"it is no yaml ({error.problem})", whole=True)
+        fail(Where(path, f"line {line}"), f"it is not valid YAML ({error.problem})", whole=True)
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
-        fail(Where(path), f"it is no yaml ({str(error)[:100]})", whole=True)
+        fail(Where(path), f"it is not valid YAML ({str(error)[:100]})", whole=True)
 
 
 def _keypoints(value: Any, path: Path) -> tuple[int, int] | None:
@@ -181,19 +185,23 @@ def _keypoints(value: Any, path: Path) -> tuple[int, int] | None:
         return None
     is_pair = isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value)
     if not is_pair or not (1 <= value[0] <= _MOST_NAMES and value[1] in (2, 3)):
-        fail(Where(path, "kpt_shape"), f"it is {shown(value)}, not a number of points, and 2 or 3 numbers for each", whole=True)
+        fail(
+            Where(path, "kpt_shape"),
+            f"it is {shown(value)}, not a list of the number of points and the numbers of each point (2 or 3)",
+            whole=True,
+        )
     return value[0], value[1]
 
 
 def _checked(names: list[Any], path: Path) -> tuple[str, ...]:
     if len(names) > _MOST_NAMES:
-        fail(Where(path), f"it has {len(names)} names of classes; {_MOST_NAMES} are read", whole=True)
+        fail(Where(path), f"it names {len(names)} classes, and at most {_MOST_NAMES} are allowed", whole=True)
     for number, name in enumerate(names):
         if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
-            fail(Where(path), f"the name of class {number} is {shown(name)}, not a text", whole=True)
+            fail(Where(path), f"the name of class {number} is {shown(name)}, not a non-empty text", whole=True)
     plain = tuple(str(name).strip() for name in names)
     if len(set(plain)) != len(plain):
-        fail(Where(path), "a name of a class comes twice", whole=True)
+        fail(Where(path), "two classes have the same name", "give each its own", whole=True)
     return plain
 
 
@@ -239,12 +247,12 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
         with gathered.faults:
             own = name_below(root, path)
             if images and images.find(own, where) is None and _NUMBERS.match(head_of(path, 4096) or b"0 0 0 0 ") is None:
-                gathered.changed.add(f"{path}: it has no labels, and there is no image {own}; passed over")
+                gathered.changed.add(f"{path}: it has no labels, and there is no image {own}; the file is skipped")
                 continue
             image = images.image(own, None, where)
             text = list(read_lines(path))
             if image.shape is None and text:
-                remedy = "say where the images are with images=..., a folder or a mapping of names to (height, width)"
+                remedy = "give images=..., a folder of images or a mapping of names to (height, width)"
                 what = f"the size of its image is not known: there is no {image.name} among {images.what or 'images'}"
                 fail(where, what, remedy)
             gathered.add_image(image, where)
@@ -260,16 +268,16 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
         with gathered.faults:
             gathered.add(_row(image, place, numbers, kind, gathered.classes))
     if keypoints is not None and lines:
-        gathered.changed.add(f"{config.path}: labels have poses (kpt_shape); their boxes are read, their points are not")
+        gathered.changed.add(f"{config.path}: the labels have poses (kpt_shape); only their boxes are read")
     if not config.names and lines:
-        gathered.changed.add(f"{root}: no yaml and no list has names of classes; classes are called by their numbers")
+        gathered.changed.add(f"{root}: no YAML file and no list names the classes; their numbers are used as names")
 
 
 def _without_pose(numbers: NDArray[np.float64], keypoints: tuple[int, int], where: Where) -> NDArray[np.float64]:
     """Return the class, the box and the score of a line, without the points of the pose."""
     pose = keypoints[0] * keypoints[1]
     if len(numbers) not in (5 + pose, 6 + pose):
-        what = f"it has {len(numbers) - 1} numbers behind the class, and a box with {keypoints[0]} points has {4 + pose}"
+        what = f"it has {len(numbers) - 1} numbers after the class, but a box with {keypoints[0]} points has {4 + pose}"
         fail(where, what)
     return np.concatenate([numbers[:5], numbers[5 + pose :]])
 
@@ -314,28 +322,30 @@ def outline(rows: Annotations, row: int) -> NDArray[np.float64]:
 def _row(image: Image, where: Where, numbers: NDArray[np.float64], kind: str, classes: list[str]) -> Row:
     label, count = numbers[0], len(numbers) - 1
     if label < 0 or label != int(label) or label >= max(len(classes), 1 if classes else _MOST_CLASSES):
-        of = f"{len(classes)} classes" if classes else f"up to {_MOST_CLASSES}"
-        fail(where, f"its class is {label:g}, not a number from 0 of {of}")
+        of = f"one of {len(classes)} classes" if classes else f"one of at most {_MOST_CLASSES} classes"
+        fail(where, f"its class is {label:g}, not the number, counted from 0, of {of}")
     # Coordinates come in pairs, so an odd number of values ends with a score.
     score = numbers[-1] if count % 2 else np.nan
     values = numbers[1:-1] if count % 2 else numbers[1:]
     if len(values) < 4 or (kind == "yolo-boxes" and len(values) != 4):
-        fail(where, f"it has {count} numbers behind the class, not 4 (centre, width, height)")
+        fail(where, f"it has {count} numbers after the class, but a box has 4 (centre x, centre y, width, height)")
     if np.abs(values).max() > _MOST_SHARE:
         fail(
-            where, f"it has {values[np.argmax(np.abs(values))]:g}, which is no share of the image", "divide pixels by its size"
+            where,
+            f"it has {values[np.argmax(np.abs(values))]:g}, which is not a share of the image",
+            "divide pixels by the size of the image",
         )
     size = np.array([image.width, image.height], dtype=np.float64)
     points = np.round(values.reshape(-1, 2) * size, PX_DECIMALS)
     name = classes[int(label)] if classes else str(int(label))
     if len(values) == 4:
         if (points[1] < 0).any():
-            fail(where, f"its box is inside out: width and height are {values[2]:g} and {values[3]:g}")
+            fail(where, f"its box has a negative side: width and height are {values[2]:g} and {values[3]:g}")
         centre, half = values[:2] * size, values[2:] * size / 2
         box = np.round(np.concatenate([centre - half, centre + half]), PX_DECIMALS)
         return Row(where, image.name, name, box.tolist(), score=float(score))
     if kind == "yolo-obb":
         if len(values) != 8:
-            fail(where, f"it has {len(values) // 2} points, not the four corners of an oriented box")
+            fail(where, f"it has {len(values) // 2} points, but an oriented box has four corners")
         return Row(where, image.name, name, corners=points.ravel().tolist(), score=float(score))
     return Row(where, image.name, name, shape=shapely.Polygon(points), score=float(score))
