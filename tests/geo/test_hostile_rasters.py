@@ -40,8 +40,8 @@ def check(came: dict[int, dict], count: int) -> None:
     assert max(line["resident"] for line in came.values()) < hostile.RESIDENT
 
 
-def test_100_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
-    check(read_seeds(0, 100, tmp_path), 100)
+def test_50_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
+    check(read_seeds(0, 50, tmp_path), 50)
     assert list(tmp_path.iterdir()) == []
 
 
