@@ -64,7 +64,9 @@ def windows(shape: tuple[int, int], *, margin: int = 0, min_side: int = 1) -> Se
     ...     assert -5 <= window.x0 < window.x1 <= 65
     >>> test_a_window_stays_near_the_raster()
     """
-    st = _strategies()
+    _require_hypothesis()
+    from hypothesis import strategies as st
+
     if margin < 0 or min_side < 0:
         raise OptionError(f"margin is {margin} and min_side is {min_side}; give 0 or more.")
     if min(shape) + 2 * margin < min_side:
@@ -144,9 +146,10 @@ def label_arrays(*, min_side: int = 1, max_side: int = 12, max_id: int = 4) -> S
     ...     assert np.array_equal(decode_ids(encode_ids(labels)), labels)
     >>> test_ids_come_back_from_colours()
     """
-    st, sides = _strategies(), _sides(min_side, max_side)
+    sides = _sides(min_side, max_side)
     if not 0 <= max_id <= np.iinfo(np.int32).max:
         raise OptionError(f"max_id is {max_id}; give 0 or more, as int32 holds it.")
+    from hypothesis import strategies as st
     from hypothesis.extra.numpy import arrays
 
     return arrays(np.int32, sides, elements=st.integers(0, max_id))
@@ -221,7 +224,9 @@ def transforms(
     ...     assert 0.24 < abs(transform.determinant) < 4.01
     >>> test_a_pixel_has_its_area()
     """
-    st = _strategies()
+    _require_hypothesis()
+    from hypothesis import strategies as st
+
     for name, (low, high) in (("pixel_size", pixel_size), ("x", x), ("y", y)):
         if not low <= high or (name == "pixel_size" and low <= 0):
             raise OptionError(f"{name} is {(low, high)}; give the smaller number first, and sizes above 0.")
@@ -282,7 +287,8 @@ def geoboxes(
     ...     assert 100_000 < geobox.affine.c < 900_000 and max(geobox.shape) <= 20
     >>> test_a_raster_lies_in_its_zone()
     """
-    st, sides = _strategies(), _sides(1, max_side)
+    sides = _sides(1, max_side)
+    from hypothesis import strategies as st
     from odc.geo.geobox import GeoBox
 
     fractions = st.floats(0.25, 0.75)
@@ -299,18 +305,19 @@ def geoboxes(
     return st.one_of([placed(one) for one in crs])
 
 
-def _strategies() -> Any:
-    """Return the strategies of Hypothesis."""
+def _require_hypothesis() -> None:
+    """Raise an error that says what to install if Hypothesis is missing."""
     try:
-        from hypothesis import strategies
+        import hypothesis.strategies  # noqa: F401
     except ImportError:
         raise OptionError("strategies need hypothesis, which is not installed; pip install hypothesis.") from None
-    return strategies
 
 
-def _sides(least: int, most: int) -> Any:
+def _sides(least: int, most: int) -> SearchStrategy[tuple[int, int]]:
     """Return a strategy for shapes of arrays."""
-    st = _strategies()
+    _require_hypothesis()
+    from hypothesis import strategies as st
+
     if not 0 <= least <= most:
         raise OptionError(f"sides from {least} to {most} cannot be; give the smaller number first, 0 or more.")
     return st.tuples(st.integers(least, most), st.integers(least, most))

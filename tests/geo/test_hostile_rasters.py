@@ -35,7 +35,8 @@ def read_seeds(first: int, last: int, folder: Path) -> dict[int, dict]:
 def check(came: dict[int, dict], count: int) -> None:
     assert len(came) == count
     results = sum(line["came"] == "result" for line in came.values())
-    assert 0.2 * count < results < 0.8 * count
+    slack = count**0.5  # the share varies when there are few
+    assert 0.2 * count - slack < results < 0.8 * count + slack
     assert max(line["seconds"] for line in came.values()) < hostile.SECONDS_EACH
     assert max(line["resident"] for line in came.values()) < hostile.RESIDENT
 

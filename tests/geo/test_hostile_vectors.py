@@ -56,7 +56,7 @@ def test_mutated_files_of_each_format_are_read_or_refused(tmp_path: Path, count:
     assert child.returncode == 0, (lines[-1:], child.returncode, child.stderr[-2000:])
     came = [line for line in lines if "came" in line]
     assert len(came) == 4 * count
-    assert 0.025 < sum(line["came"] == "result" for line in came) / len(came) < 0.5
+    assert 0.01 < sum(line["came"] == "result" for line in came) / len(came) < 0.6
     assert max(line["resident"] for line in came) < 1_000_000_000
     assert list(tmp_path.iterdir()) == []
 

@@ -30,7 +30,8 @@ def use_seeds(first: int, last: int, folder: Path) -> list[dict]:
 def check(came: list[dict], count: int) -> None:
     assert len(came) == count
     results = sum(line["came"] == "result" for line in came)
-    assert 0.4 * count < results < 0.95 * count
+    slack = count**0.5  # the share varies when there are few
+    assert 0.4 * count - slack < results < min(0.95 * count + slack, count)
     for line in came:
         assert line["came"] != "another result" or line["may_fit"], line
         assert not line["touched"], line
