@@ -161,7 +161,7 @@ def to_input(pixels: NDArray[Any], encoded: EncodedImage) -> NDArray[np.float32]
     SAM scales the index of a pixel and adds half a pixel of the input.
     """
     (height, width), (fitted_height, fitted_width) = encoded.shape, encoded.fitted
-    scaled = np.asarray(pixels, np.float64) * np.array([fitted_width / width, fitted_height / height])
+    scaled: NDArray[np.float64] = np.asarray(pixels, np.float64) * np.array([fitted_width / width, fitted_height / height])
     return (scaled + 0.5).astype(np.float32)
 
 

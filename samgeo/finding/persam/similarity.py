@@ -284,4 +284,5 @@ def similarity_peaks(
         rows, columns = rows[far], columns[far]
     places = np.array(chosen, np.int64).reshape(-1, 2)
     lowest = np.unravel_index(np.argmin(np.where(allowed, similarity, np.inf)), similarity.shape)
-    return Clicks(places[:, ::-1] + 0.5, similarity[places[:, 0], places[:, 1]], np.array(lowest[::-1]) + 0.5)
+    points, background = (np.asarray(indices, np.float64) + 0.5 for indices in (places[:, ::-1], lowest[::-1]))
+    return Clicks(points, similarity[places[:, 0], places[:, 1]], background)
