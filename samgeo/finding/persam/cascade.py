@@ -107,8 +107,8 @@ def follow_persam(
         logits, scores = model.decode_guided(encoded.embedding, **prompts, bias=bias, target=target, multimask=False)
     else:
         raise OptionError(
-            f"the attention of the model {model.name} cannot be guided; take a SAM 1 model, or give guided=False or "
-            "learn_weights=True to personalize."
+            f"the attention of the model {model.name} cannot be guided; take a SAM 1 model, or give learn_weights=True "
+            "(PerSAM-F) or guided=False to personalize."
         )
     first = Pass(np.arange(len(logits)), logits[:, 0], _array(scores[:, 0]))
     second = _refine(model, encoded, prompts, first)
