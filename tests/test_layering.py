@@ -16,6 +16,7 @@ BELOW = {
     "geo": {"storage"},
     "models": {"storage", "geo"},
     "segmentation": {"storage", "geo", "models"},
+    "finding": {"storage", "geo", "models", "segmentation"},
     "plot": {"storage", "geo"},
     "buildings": {"storage", "geo", "models", "segmentation", "evaluation"},
     "annotations": {"storage", "geo", "segmentation"},

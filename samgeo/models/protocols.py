@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from samgeo.types import Embedding, PreparedWindow
 
-__all__ = ["Answer", "Describing", "Gating", "Segmenter", "Trainable", "decode", "decode_gated"]
+__all__ = ["Answer", "Describing", "Gating", "Guiding", "Segmenter", "Trainable", "decode", "decode_gated"]
 
 
 @runtime_checkable
@@ -179,6 +179,50 @@ class GatedPrompts(TypedDict):
     labels: NDArray[np.int64]
     min_iou: float
     multimask: NotRequired[bool]
+
+
+@runtime_checkable
+class Guiding(Protocol):
+    """A `Describing` model whose decoder can be guided to places and to a target, as in PerSAM (arXiv:2305.03048)."""
+
+    def decode_guided(
+        self,
+        embedding: Embedding,
+        *,
+        points: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        bias: NDArray[np.float32],
+        target: NDArray[np.float32],
+        multimask: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Segment points, with tokens that attend more to some cells of the image and are shifted towards a target's feature.
+
+        Parameters
+        ----------
+        embedding
+            Embedding of one window: ``embed(images)[i]``.
+        points : ndarray, shape (P, N, 2)
+            x and y in input pixels, continuous.
+        labels : ndarray, shape (P, N)
+            1 foreground, 0 background, -1 padding.
+        bias : ndarray, shape (g, g)
+            Number that is added to the attention to each cell of `Describing.features`, for all prompts. Attentions are from 0
+            to 1 before it is added.
+        target : ndarray, shape (C,)
+            Feature vector that is added to the tokens.
+        multimask : bool, default False
+            Whether to return several candidates for each prompt, or one.
+
+        Returns
+        -------
+        logits, predicted_iou : tensor
+            As `Segmenter.decode` returns them.
+
+        Raises
+        ------
+        OptionError
+            If the prompts, the bias or the target do not fit each other or the model.
+        """
 
 
 def decode(model: Segmenter, embedding: Embedding, **prompts: Unpack[DecodePrompts]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,6 +18,7 @@ from samgeo.geo.grid import Rect
 from samgeo.types import CRSLike
 
 if TYPE_CHECKING:
+    import pyproj
     import shapely
     from affine import Affine
     from hypothesis.strategies import SearchStrategy
@@ -323,7 +324,7 @@ def _sides(least: int, most: int) -> SearchStrategy[tuple[int, int]]:
     return st.tuples(st.integers(least, most), st.integers(least, most))
 
 
-def _outline(mask: NDArray[np.bool_]) -> Any:
+def _outline(mask: NDArray[np.bool_]) -> shapely.Geometry:
     """Return the union of the unit squares of a mask."""
     import shapely
 
@@ -364,7 +365,7 @@ def _area_of_use(crs: CRSLike) -> tuple[Any, tuple[float, float, float, float], 
     return system, (area.west, area.south, east, area.north), unit_m
 
 
-def _corner(system: Any, bounds: tuple[float, float, float, float], u: float, v: float) -> tuple[float, float]:
+def _corner(system: pyproj.CRS, bounds: tuple[float, float, float, float], u: float, v: float) -> tuple[float, float]:
     """Return the coordinates of the place at fractions of an area of use."""
     from pyproj import Transformer
 
