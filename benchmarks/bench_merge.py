@@ -21,9 +21,10 @@ from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels
 from samgeo.models import keep_freed_memory
 from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.masks.vectorize import polygons
-from samgeo.segmentation.merge.cut_edges import cut_pixels
-from samgeo.segmentation.merge.merger import Piece, merge
+from samgeo.segmentation.merge.merger import merge
+from samgeo.segmentation.windows.cut_edges import cut_pixels
 from samgeo.testing import road, scattered, touching_grid
 
 keep_freed_memory()  # as the command line does

@@ -23,8 +23,8 @@ from _skip import skip
 
 import samgeo
 from samgeo.geo.coordinates.prompt_geometry import read_polygons
+from samgeo.segmentation.masks.outline_prompts import interior_points
 from samgeo.segmentation.masks.vectorize import georeference, polygons
-from samgeo.segmentation.prompts.assignment import interior_points
 
 MIN_AREA_PX = 60
 BATCH = 64

@@ -90,43 +90,43 @@ class _Kind:
     fit: Callable[[Any], Any]
 
 
-def _whole_number(value: Any) -> Any:
+def _whole_number(value: object) -> object:
     if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0) != 0:
         return _NO_FIT
     return operator.index(value)
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, Real):
         return _NO_FIT
     return value.item() if hasattr(value, "item") else value
 
 
-def _truth_value(value: Any) -> Any:
+def _truth_value(value: object) -> object:
     if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
         return bool(value)
     return value if isinstance(value, bool) else _NO_FIT
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> object:
     return value if isinstance(value, str) else _NO_FIT
 
 
-def _path(value: Any) -> Any:
+def _path(value: object) -> object:
     if isinstance(value, str):
         return Path(value)
     return value if isinstance(value, os.PathLike) and not isinstance(value.__fspath__(), bytes) else _NO_FIT
 
 
-def _device(value: Any) -> Any:
+def _device(value: object) -> object:
     return value if (type(value).__module__, type(value).__name__) == ("torch", "device") else _NO_FIT
 
 
-def _texts(value: Any) -> Any:
+def _texts(value: object) -> object:
     return value if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value) else _NO_FIT
 
 
-def _none(value: Any) -> Any:
+def _none(value: object) -> object:
     return value if value is None else _NO_FIT
 
 
@@ -158,7 +158,7 @@ def _kinds_of(signature: inspect.Signature) -> dict[str, tuple[_Kind, ...]]:
     return found
 
 
-def _fit(name: str, value: Any, kinds: tuple[_Kind, ...]) -> Any:
+def _fit(name: str, value: object, kinds: tuple[_Kind, ...]) -> object:
     """Return the value converted to the first kind that accepts it, or raise an `OptionError`."""
     for kind in kinds:
         fitting = kind.fit(value)

@@ -21,6 +21,7 @@ __all__ = [
     "SamgeoError",
     "SamgeoWarning",
     "StoppedError",
+    "StorageError",
     "VectorError",
     "WindowError",
     "warn",
@@ -59,6 +60,10 @@ class RasterError(SamgeoError):
 
 class VectorError(SamgeoError):
     """A vector file cannot be read or written."""
+
+
+class StorageError(SamgeoError):
+    """An address is not of object storage, or an object there cannot be looked up, read, written or removed."""
 
 
 class AnnotationError(SamgeoError):

@@ -13,7 +13,7 @@ from samgeo.errors import OptionError, SamgeoError
 from samgeo.samrs.folder import Folder
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.folder_layout import PARTS, ROWS, prepare
-from samgeo.storage.atomic import STAGING_PREFIX
+from samgeo.storage.staging import STAGING_PREFIX
 from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 
@@ -136,7 +136,7 @@ def test_a_store_with_files_of_others_is_not_replaced(tmp_path: Path, name: str)
     samgeo.encode(encode_ids(LABELS), store, overwrite=True, **options)
     (store / name).parent.mkdir(parents=True, exist_ok=True)
     (store / name).write_text("x")
-    with pytest.raises(OptionError, match="no file of a store"):
+    with pytest.raises(OptionError, match="not a file of a store"):
         samgeo.encode(encode_ids(LABELS), store, overwrite=True, **options)
     assert (store / name).read_text() == "x"
     samgeo.encode(encode_ids(LABELS), store, **options)  # which adds to it
@@ -148,7 +148,7 @@ def test_a_store_with_a_link_is_not_replaced(tmp_path: Path) -> None:
     samgeo.encode(encode_ids(LABELS), store, model=Oracle(128), progress=False)
     (tmp_path / "precious").mkdir()
     (store / "link").symlink_to(tmp_path / "precious")
-    with pytest.raises(OptionError, match="no file of a store"):
+    with pytest.raises(OptionError, match="not a file of a store"):
         samgeo.encode(encode_ids(LABELS), store, model=Oracle(128), progress=False, overwrite=True)
     assert (tmp_path / "precious").is_dir()
 
@@ -165,6 +165,6 @@ def test_a_data_set_is_not_begun_in_a_folder_of_something_else(tmp_path: Path) -
     ):
         shutil.rmtree(target, ignore_errors=True)
         put(target, files)
-        with pytest.raises(SamgeoError, match="is no data set that was begun by this"):
+        with pytest.raises(SamgeoError, match="is not a data set that samgeo made"):
             Folder(target).check(images)
         check_there(target, files)

@@ -16,6 +16,7 @@ BELOW = {
     "geo": {"storage"},
     "models": {"storage", "geo"},
     "segmentation": {"storage", "geo", "models"},
+    "finding": {"storage", "geo", "models", "segmentation"},
     "plot": {"storage", "geo"},
     "buildings": {"storage", "geo", "models", "segmentation", "evaluation"},
     "annotations": {"storage", "geo", "segmentation"},
@@ -30,6 +31,23 @@ BELOW = {
         *("training", "map", "testing"),
     },
 }
+# The order inside segmentation, from the lowest: a folder or module imports only from those before it.
+SEGMENTATION = (
+    *(
+        "execution",
+        "profile",
+        "masks",
+        "tables",
+        "windows",
+        "merge",
+        "prompts",
+        "options",
+        "output_checks",
+        "predictor",
+        "prediction",
+    ),
+    *("encoding", "run", "request", "api"),
+)
 # The package itself gives names from every package, when they are first used.
 FILES = sorted(set(ROOT.rglob("*.py")) - {ROOT / "__init__.py"})
 
@@ -78,6 +96,40 @@ def test_imports_point_to_packages_below(path):
     name = relative.parts[0].removesuffix(".py")
     assert name in BELOW, f"{name} has no place in the order of packages; give it one here and in docs/design.md"
     assert breaches(path.read_text(encoding="utf-8"), name, package) == []
+
+
+def breaches_in_segmentation(source, name, package):
+    """What a file of a part of segmentation imports from a part that is not below it."""
+    targets = [parts for parts, _ in imported(source, package) if parts[:1] == ["segmentation"]]
+    below = {name, *SEGMENTATION[: SEGMENTATION.index(name)]}
+    return [".".join(parts) for parts in targets if len(parts) < 2 or parts[1] not in below]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if path.is_relative_to(ROOT / "segmentation") and path != ROOT / "segmentation" / "__init__.py"],
+    ids=lambda path: str(path.relative_to(ROOT / "segmentation")),
+)
+def test_imports_inside_segmentation_point_down(path):
+    name = path.relative_to(ROOT / "segmentation").parts[0].removesuffix(".py")
+    assert name in SEGMENTATION, f"{name} has no place in the order of segmentation; give it one here"
+    package = ["samgeo", *path.relative_to(ROOT).parent.parts]
+    assert breaches_in_segmentation(path.read_text(encoding="utf-8"), name, package) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from samgeo.segmentation.run.parts import Part",
+        "from samgeo.segmentation import segment",
+        "from ..merge.merger import Merger",
+        "def late():\n    from samgeo.segmentation.merge.merger import Merger",
+    ],
+)
+def test_a_breach_inside_segmentation_is_found(source):
+    package = ["samgeo", "segmentation", "windows"]
+    assert breaches_in_segmentation(source, "windows", package)
+    assert not breaches_in_segmentation("from samgeo.segmentation.masks.piece import Piece", "windows", package)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""Annotations in the formats of the field: boxes, oriented boxes, polygons and masks with their classes.
+"""Reading and writing of annotation files: boxes, oriented boxes, polygons and masks with their classes.
 
-Files of any of the formats enter; one table, `Annotations`, leaves, and from it files in the formats that can be written.
+A file or folder in one of the `READABLE` formats enters, and one table, `Annotations`, leaves. `write_annotations` writes such
+a table in any of the `WRITABLE` formats.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""What a format cannot hold of a table, in words."""
+"""What is lost when a table of annotations is written in a format; `write_annotations` returns these sentences."""
 
 from __future__ import annotations
 
@@ -22,17 +22,25 @@ __all__ = ["losses"]
 _HORIZONTAL = {"voc", "yolo-boxes"}
 _ORIENTED = {"dota", "yolo-obb"}
 _NAMED_BY_FILE = {"dota", "yolo-boxes", "yolo-obb", "yolo-segments"}
-# Boxes that differ from what is around their shapes by less are only rounded otherwise.
-_SAME_PX = 1e-6
+# A box that differs from the bounds of its shape by less than this differs by rounding alone.
+_ROUNDING_PX = 1e-6
 
 
 def losses(table: Annotations, kind: str) -> tuple[str, ...]:
-    """Return what reading a file of this format will not give back, a sentence each."""
+    """Return one sentence for each kind of information that is lost when a table is written in a format and read again.
+
+    Parameters
+    ----------
+    table : Annotations
+    kind : str
+        One of `samgeo.annotations.WRITABLE`.
+    """
     return (*_shapes(table, kind), *_columns(table, kind), *_images(table, kind), *_classes(table, kind))
 
 
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def _count(number: int, one: str, several: str) -> str:
+    """Return a sentence about a number of things: ``one`` is its rest for the number 1, ``several`` for other numbers."""
+    return f"{number} {one if number == 1 else several}."
 
 
 def _shapes(table: Annotations, kind: str) -> Iterator[str]:
@@ -40,46 +48,75 @@ def _shapes(table: Annotations, kind: str) -> Iterator[str]:
     number = {name: int((kinds == name).sum()) for name in KINDS}
     detailed = number["polygon"] + number["mask"]
     if kind in _HORIZONTAL and number["rbox"] + detailed:
-        what = _count(number["rbox"] + detailed, "oriented box, polygon or mask", "oriented boxes, polygons and masks")
-        yield f"{what}: only the horizontal box is written"
+        yield _count(
+            number["rbox"] + detailed,
+            "oriented box, polygon or mask is written as a horizontal box",
+            "oriented boxes, polygons and masks are written as horizontal boxes",
+        )
     if kind in _ORIENTED and detailed:
-        yield f"{_count(detailed, 'polygon or mask', 'polygons and masks')}: only an oriented box is written"
+        yield _count(
+            detailed, "polygon or mask is written as an oriented box", "polygons and masks are written as oriented boxes"
+        )
     if kind in _ORIENTED and number["box"]:
-        yield f"{_count(number['box'], 'horizontal box', 'horizontal boxes')}: written as four corners"
+        yield _count(
+            number["box"], "horizontal box is written as an oriented box", "horizontal boxes are written as oriented boxes"
+        )
     if kind == "yolo-segments":
         yield from _segments(table, number)
     if kind == "coco" and (holed := sum(_has_holes(shape) for shape in table.shapes)):
-        yield f"{_count(holed, 'polygon')} with holes: cut into parts that have none and cover the same"
-    yield from _beside(table, kind)
+        yield _count(
+            holed,
+            "polygon with holes is cut into parts without holes that cover the same area",
+            "polygons with holes are cut into parts without holes that cover the same area",
+        )
+    yield from _less_detailed_shapes(table, kind)
 
 
-def _beside(table: Annotations, kind: str) -> Iterator[str]:
-    """Say what is left out beside the most detailed shape of a row."""
+def _less_detailed_shapes(table: Annotations, kind: str) -> Iterator[str]:
+    """Give the losses of rows that have a box beside a more detailed shape, where the format holds one of the two."""
     if kind in {"vectors", "yolo-segments"} and (both := int((table.is_oriented & (table.kinds != "rbox")).sum())):
-        yield f"{_count(both, 'oriented box', 'oriented boxes')} beside a polygon or mask: only the latter is written"
-    if kind in _ORIENTED | {"vectors", "yolo-segments"} and (own := _own_boxes(table)):
-        yield f"{_count(own, 'horizontal box', 'horizontal boxes')} other than the one around the shape"
+        yield _count(
+            both,
+            "oriented box is not written, because its row also has a polygon or mask",
+            "oriented boxes are not written, because their rows also have a polygon or mask",
+        )
+    if kind in _ORIENTED | {"vectors", "yolo-segments"} and (own := _count_own_boxes(table)):
+        yield _count(
+            own,
+            "horizontal box that differs from the bounds of its shape is not written",
+            "horizontal boxes that differ from the bounds of their shapes are not written",
+        )
 
 
 def _segments(table: Annotations, number: dict[str, int]) -> Iterator[str]:
     if number["box"] + number["rbox"]:
-        yield f"{_count(number['box'] + number['rbox'], 'box', 'boxes')}: written as polygons of four points"
+        yield _count(
+            number["box"] + number["rbox"],
+            "box is written as a polygon of four points",
+            "boxes are written as polygons of four points",
+        )
     if number["mask"]:
-        yield f"{_count(number['mask'], 'mask')}: written as polygons along pixel edges"
+        yield _count(
+            number["mask"], "mask is written as a polygon along pixel edges", "masks are written as polygons along pixel edges"
+        )
     joined = sum(not isinstance(shape, Rle) and shape is not None and _has_several_rings(shape) for shape in table.shapes)
     if joined:
-        yield f"{_count(joined, 'polygon')} of several parts or with holes: joined into one ring that covers the same"
+        yield _count(
+            joined,
+            "polygon with several parts or with holes is joined into one ring that covers the same area",
+            "polygons with several parts or with holes are each joined into one ring that covers the same area",
+        )
 
 
 def _columns(table: Annotations, kind: str) -> Iterator[str]:
     scored, difficult, crowd = int((~np.isnan(table.scores)).sum()), int((table.difficult != 0).sum()), int(table.crowd.sum())
     if kind not in {"coco", "vectors"}:
         if scored:
-            yield _count(scored, "score")
+            yield _count(scored, "score is not written", "scores are not written")
         if crowd:
-            yield _count(crowd, "flag iscrowd", "flags iscrowd")
+            yield _count(crowd, "flag iscrowd is not written", "flags iscrowd are not written")
         if difficult and kind not in {"dota", "voc"}:
-            yield _count(difficult, "flag difficult", "flags difficult")
+            yield _count(difficult, "flag difficult is not written", "flags difficult are not written")
 
 
 def _images(table: Annotations, kind: str) -> Iterator[str]:
@@ -87,15 +124,19 @@ def _images(table: Annotations, kind: str) -> Iterator[str]:
     if kind in _NAMED_BY_FILE:
         named = sum(without_suffix(image.name) != image.name for image in table.images)
         if sized or named:
-            yield "the sizes and suffixes of images, unless the images are there when the files are read"
+            yield "The sizes and suffixes of images are not written; reading finds them only if it is given the images."
     if kind == "vectors":
         empty = len(table.images) - len(np.unique(table.image))
         if empty:
-            yield _count(empty, "image without annotations", "images without annotations")
+            yield _count(empty, "image without annotations is not written", "images without annotations are not written")
         if 0 < sized < len(table.images):
-            yield "the sizes of images, as they are not known of all"
+            yield "The sizes of images are not written, because they are not known for all images."
     if kind.startswith("yolo") and (cut := int(_past_edge(table).sum())):
-        yield f"{_count(cut, 'annotation')} past the edge of the image: cut there"
+        yield _count(
+            cut,
+            "annotation that reaches past the edge of its image is cut at the edge",
+            "annotations that reach past the edge of their images are cut at the edge",
+        )
 
 
 def _classes(table: Annotations, kind: str) -> Iterator[str]:
@@ -103,10 +144,14 @@ def _classes(table: Annotations, kind: str) -> Iterator[str]:
         return
     used = {table.classes[label] for label in np.unique(table.label)}
     if table.classes != tuple(sorted(used)):
-        yield "the order of the classes, and classes without annotations"
+        yield "The order of the classes and classes without annotations are not written."
     changed = sum(class_text(name) != name for name in used) if kind == "dota" else 0
     if changed:
-        yield f"blanks in the {_count(changed, 'name of a class', 'names of classes')}: written as hyphens"
+        yield _count(
+            changed,
+            "class has a name whose spaces are written as hyphens",
+            "classes have names whose spaces are written as hyphens",
+        )
 
 
 def _has_holes(shape: object) -> bool:
@@ -119,8 +164,8 @@ def _has_several_rings(shape: shapely.Geometry) -> bool:
     return sum(1 + len(part.interiors) for part in shapely.get_parts(shape)) > 1
 
 
-def _own_boxes(table: Annotations) -> int:
-    """Count boxes that are not those around what is written besides them."""
+def _count_own_boxes(table: Annotations) -> int:
+    """Count the horizontal boxes that differ from the bounds of the shape or oriented box of their row."""
     count = 0
     for row in np.flatnonzero(table.kinds != "box"):
         shape = table.shapes[row]
@@ -131,11 +176,12 @@ def _own_boxes(table: Annotations) -> int:
             around = np.array(shapely.bounds(shape))
         else:
             around = np.concatenate([table.corners_px[row].min(axis=0), table.corners_px[row].max(axis=0)])
-        count += bool((np.abs(around - table.boxes_px[row]) > _SAME_PX).any())
+        count += bool((np.abs(around - table.boxes_px[row]) > _ROUNDING_PX).any())
     return count
 
 
 def _past_edge(table: Annotations) -> NDArray[np.bool_]:
+    """Return whether each row reaches past the edge of its image; an image of unknown size has no right and no lower edge."""
     size = np.array([(image.width, image.height) if image.shape else (np.inf, np.inf) for image in table.images]).reshape(-1, 2)
     sides = size[table.image]
     low, high = table.boxes_px[:, :2].copy(), table.boxes_px[:, 2:].copy()

@@ -1,16 +1,17 @@
-"""The images that annotations speak of: which file a name means, and how large it is."""
+"""Images that annotation files refer to: which image a name means, and how large it is. All readers use this module."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samgeo.annotations.parsing.text_files import Where, fail
 from samgeo.annotations.table import Image, safe_name
 from samgeo.errors import AnnotationError, RasterError
+from samgeo.geo.raster.sources.file_source import FileSource
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -18,24 +19,24 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "ImageFiles", "geobox_of", "name_below", "without_suffix"]
 
 SUFFIXES = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-"""Of what counts as an image."""
+"""Suffixes of the files that count as images."""
 
-# Folders that data sets put between their root and their files, on either side.
-_HALVES = {"annotations", "labels", "labeltxt", "labelxml", "images", "jpegimages"}
+# Folders that separate images from annotation files in a data set. Names are compared without them.
+_CONTENT_FOLDERS = {"annotations", "labels", "labeltxt", "labelxml", "images", "jpegimages"}
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """Images by name.
+    """Images that annotations can belong to, by name.
 
     Attributes
     ----------
     what : str
-        Where they come from, for messages; empty where there are none.
+        Where the images come from, for messages; empty if no images are given.
     paths : dict of str to Path
-        Name below the folder to file.
+        The file of each image. Names are relative to the folder of the images, with ``/`` between folders.
     shapes : dict of str to tuple
-        Name to height and width; filled as images are asked for.
+        Height and width of images in pixels. `shape` adds those that it reads from files.
     """
 
     what: str = ""
@@ -44,22 +45,27 @@ class ImageFiles:
     _by_key: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, images: Any) -> ImageFiles:
-        """Take a folder, a file, a mapping of names to (height, width), or nothing.
+    def of(cls, images: str | os.PathLike[str] | Mapping[str, Sequence[int]] | None) -> ImageFiles:
+        """Collect the images that a caller gives.
+
+        Parameters
+        ----------
+        images : path, mapping or None
+            A folder, which is searched with its subfolders; a file; or a mapping of names to (height, width) in pixels.
 
         Raises
         ------
         AnnotationError
-            If it is none of them, does not exist, or has no images.
+            If ``images`` is none of these, or the path does not exist or has no images.
         """
         if images is None:
             return cls()
         if isinstance(images, Mapping):
             shapes = {Image(safe_name(name), *shape).name: (shape[0], shape[1]) for name, shape in images.items()}
-            return cls("the images given", {}, shapes, _keys(shapes))
+            return cls("the images given", {}, shapes, _names_by_key(shapes))
         if not isinstance(images, str | os.PathLike):
             raise AnnotationError(
-                f"images are a {type(images).__name__}; give a folder, a file, or a mapping of names to (height, width)."
+                f"images has the type {type(images).__name__}; give a folder, a file, or a mapping of names to (height, width)."
             )
         path = Path(images)
         if path.is_dir():
@@ -69,20 +75,29 @@ class ImageFiles:
                 if one.suffix.lower() in SUFFIXES and one.is_file()
             }
             if not found:
-                raise AnnotationError(f"{path} has no images; give a folder with any of {', '.join(sorted(SUFFIXES))}.")
-            return cls(str(path), found, {}, _keys(found))
+                raise AnnotationError(
+                    f"{path} has no images; give a folder of files that end in {', '.join(sorted(SUFFIXES))}."
+                )
+            return cls(str(path), found, {}, _names_by_key(found))
         if not path.is_file():
-            raise AnnotationError(f"{path} does not exist (looked from {Path.cwd()}); give the images' folder or file.")
-        return cls(str(path), {path.name: path}, {}, _keys([path.name]))
+            raise AnnotationError(f"{path} does not exist (looked from {Path.cwd()}); give the path of the images.")
+        return cls(str(path), {path.name: path}, {}, _names_by_key([path.name]))
 
     def __bool__(self) -> bool:
         return bool(self.what)
 
     def find(self, name: str, where: Where) -> str | None:
-        """Return the name of the image that a name, with or without a suffix, means; None if there is none.
+        """Return the name of the image that a name in an annotation file means; None if there is no such image.
 
-        The whole name counts first; then the name without its suffix and without folders such as ``images`` and ``labels``;
-        then the last part alone.
+        The image is the one with the same name; or else the one whose name is the same without the suffix and without folders
+        such as ``images`` and ``labels``; or else the one whose name has the same last part.
+
+        Parameters
+        ----------
+        name : str
+            The name, with or without a suffix.
+        where : Where
+            Place of the name in the annotation file, for errors.
 
         Raises
         ------
@@ -95,13 +110,17 @@ class ImageFiles:
         for wanted in (key, "*/" + PurePosixPath(key).name):
             found = self._by_key.get(wanted, [])
             if len(found) > 1:
-                fail(where, f"{name!r} may be {found[0]} or {found[1]} of {self.what}", "give the folder of one of them")
+                fail(
+                    where,
+                    f"the name {name!r} fits both {found[0]} and {found[1]} of {self.what}",
+                    "give a folder that has only one of them",
+                )
             if found:
                 return found[0]
         return None
 
     def shape(self, name: str) -> tuple[int, int] | None:
-        """Return height and width of an image in pixels, None if there is no such image.
+        """Return height and width of an image in pixels; None if there is no such image.
 
         Raises
         ------
@@ -114,20 +133,21 @@ class ImageFiles:
         return self.shapes.get(name)
 
     def image(self, name: str, shape: tuple[int, int] | None, where: Where) -> Image:
-        """Return the image that a file of annotations means.
+        """Return the image that a name in an annotation file means.
 
         Parameters
         ----------
         name : str
-            As the file says; made safe here.
+            The name as the file has it. It is checked here.
         shape : tuple of int or None
-            Height and width, where the file says.
+            Height and width in pixels if the file has them.
         where : Where
+            Place of the name in the annotation file, for errors.
 
         Raises
         ------
         AnnotationError
-            If the name would lead out of the folder, or the sizes differ.
+            If the name would lead out of the folder of images, or the size differs from that of the image.
         """
         try:
             safe = safe_name(name)
@@ -135,69 +155,76 @@ class ImageFiles:
             known = None if found is None else self.shape(found)
             image = Image(found or safe, *(known or shape or (None, None)))
         except AnnotationError as error:
-            raise _placed(error, where) from None
+            raise _with_place(error, where) from None
         if known is not None and shape is not None and known != shape:
-            what = f"{name} has {shape[1]} x {shape[0]} pixels here"
-            fail(where, f"{what}, and {known[1]} x {known[0]} in {self.what}", "give the images that were annotated")
+            what = f"{name} has {shape[1]} x {shape[0]} pixels here, but {known[1]} x {known[0]} in {self.what}"
+            fail(where, what, "give the images that were annotated")
         return image
 
-    def of_file(self, own: str, said: str, shape: tuple[int, int] | None, where: Where) -> Image:
-        """Return the image of a file of annotations: the one with the file's own name, or else the one that the file names.
+    def of_file(self, file_name: str, stated_name: str, shape: tuple[int, int] | None, where: Where) -> Image:
+        """Return the image of an annotation file that belongs to one image.
 
-        Where neither is known, the name is the file's own, with the suffix of the one that it names.
+        This is the image with the name of the annotation file, or else the image that is named in the file. If neither is
+        among the known images, the image gets the name of the annotation file and the suffix of the name in the file.
 
         Parameters
         ----------
-        own, said : str
-            The file's own name below its folder, without its suffix, and the name that it gives, empty where it gives none.
+        file_name : str
+            Name of the annotation file below its folder, without its suffix.
+        stated_name : str
+            Name of the image in the annotation file; empty if the file has none.
         shape : tuple of int or None
-            Height and width, where the file says.
+            Height and width in pixels if the file has them.
         where : Where
+            Place in the annotation file, for errors.
 
         Raises
         ------
         AnnotationError
-            As `image`; also where the name that the file gives would lead out of the folder.
+            If a name would lead out of the folder of images, several images fit, or the size differs from that of the image.
         """
-        name = own
-        if said:
+        name = file_name
+        if stated_name:
             try:
-                safe = safe_name(said)
-                if self.find(own, where) is None:
+                safe = safe_name(stated_name)
+                if self.find(file_name, where) is None:
                     suffix = PurePosixPath(safe).suffix
-                    known = suffix.lower() in SUFFIXES and without_suffix(own) == own
-                    name = safe if self.find(safe, where) is not None else own + suffix if known else own
+                    known = suffix.lower() in SUFFIXES and without_suffix(file_name) == file_name
+                    name = safe if self.find(safe, where) is not None else file_name + suffix if known else file_name
             except AnnotationError as error:
-                raise _placed(error, where) from None
+                raise _with_place(error, where) from None
         return self.image(name, shape, where)
 
 
 def without_suffix(name: str) -> str:
-    """Return a name without the suffix of an image."""
+    """Return a name without its suffix if that is the suffix of an image; else the name itself."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot and "." + suffix.lower() in SUFFIXES and not stem.endswith("/") and stem else name
 
 
-def _placed(error: AnnotationError, where: Where) -> AnnotationError:
-    """Return an error with the place, if it does not have it yet."""
+def _with_place(error: AnnotationError, where: Where) -> AnnotationError:
+    """Return an error whose message begins with the place in the annotation file."""
     return error if str(error).startswith(str(where)) else AnnotationError(f"{where}: {error}")
 
 
 def name_below(root: Path, path: Path) -> str:
-    """Return the name of a file below a folder without its suffix and without folders such as ``labels``."""
-    return _plain(path.relative_to(root).with_suffix("").as_posix())
+    """Return the name of a file relative to a folder, without its suffix and without folders such as ``labels``."""
+    return _without_content_folders(path.relative_to(root).with_suffix("").as_posix())
 
 
 def _key(name: str) -> str:
-    return _plain(without_suffix(name))
+    """Return the form of a name in which names of images and of annotation files are compared."""
+    return _without_content_folders(without_suffix(name))
 
 
-def _plain(name: str) -> str:
+def _without_content_folders(name: str) -> str:
+    """Return a name without the folders that separate images from annotation files."""
     parts = PurePosixPath(name).parts or ("",)
-    return "/".join([part for part in parts[:-1] if part.lower() not in _HALVES] + [parts[-1]])
+    return "/".join([part for part in parts[:-1] if part.lower() not in _CONTENT_FOLDERS] + [parts[-1]])
 
 
-def _keys(names: Any) -> dict[str, list[str]]:
+def _names_by_key(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of images by their key, and by ``*/`` and the last part of their key."""
     keys: dict[str, list[str]] = {}
     for name in names:
         key = _key(name)
@@ -207,15 +234,13 @@ def _keys(names: Any) -> dict[str, list[str]]:
 
 
 def geobox_of(path: Path) -> GeoBox:
-    """Return shape and georeference of an image.
+    """Return the shape and georeference of an image file.
 
     Raises
     ------
     AnnotationError
-        If it cannot be opened.
+        If the file cannot be opened as a raster.
     """
-    from samgeo.geo.raster.sources.file_source import FileSource
-
     try:
         return FileSource.open(path).geobox
     except RasterError as error:

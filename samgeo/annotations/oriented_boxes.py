@@ -1,7 +1,7 @@
-"""Oriented boxes: rectangles of smallest area around masks and polygons, and their angles.
+"""Oriented boxes: rectangles of smallest area around masks and polygons, and conversion of corners to centre, sides and angle.
 
-Corners go clockwise as seen on a screen (x right, y down), and start with the topmost corner, of two topmost ones with the left
-one. Of an axis-parallel box these are top left, top right, bottom right, bottom left.
+Corners are in clockwise order on a screen (x right, y down). The first corner is the topmost one, and the left one of two
+topmost corners. An axis-parallel box therefore has the order top left, top right, bottom right, bottom left.
 """
 
 from __future__ import annotations
@@ -17,31 +17,34 @@ __all__ = ["box_corners", "to_rbox", "to_xywha", "turned_corners"]
 
 Floats = NDArray[np.float64]
 
-# Areas that differ by less are the same: a square's diamond and its like, in float arithmetic.
-_SAME_AREA = 1e-9
+# Areas, relative to the smallest one, and heights of corners in pixels count as equal if they differ by less than this, because
+# float arithmetic does not give exactly equal values for rectangles that are equal.
+_TOLERANCE = 1e-9
 
 
 def to_rbox(shape: Mask | shapely.Geometry) -> Floats:
     """Return the rectangle of smallest area around a shape.
 
-    One side of it lies on the convex hull (Freeman and Shapira, 1975), so that the hull's edges are tried in turn. Pixels are
-    taken with their edges: a mask of 30 x 10 pixels gives a rectangle of 30 x 10, not the 29 x 9 between pixel centres. Of
-    rectangles of the same area, the one that is turned least from the axes is taken.
+    A side of this rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975), so that one rectangle is computed
+    for each edge and the smallest is chosen. Of several with the same area, the one with the smallest angle to the axes is
+    chosen. The rectangle of a mask goes around whole pixels: a mask of 30 x 10 pixels has a rectangle of 30 x 10, and not of
+    29 x 9, the distances between pixel centres.
 
     Parameters
     ----------
     shape : Mask or geometry
-        In pixels, or any plane coordinates with y down.
+        A shape in pixels, or in any plane coordinates with y down.
 
     Returns
     -------
     ndarray, shape (4, 2)
-        Corners in the order that this module states. A line or a point gives a rectangle without area.
+        Corners in clockwise order on a screen (x right, y down), from the topmost one, or the left one of two topmost corners.
+        A line or a point gives a rectangle without area.
 
     Raises
     ------
     OptionError
-        If the shape is empty, or has a coordinate that is not finite.
+        If the shape is empty or has a coordinate that is not finite.
 
     Examples
     --------
@@ -50,86 +53,88 @@ def to_rbox(shape: Mask | shapely.Geometry) -> Floats:
     >>> to_rbox(shapely.box(0, 0, 4, 2)).shape
     (4, 2)
     """
-    points = _outermost(shape) if isinstance(shape, Mask) else shapely.get_coordinates(shape)
+    points = _outer_corners(shape) if isinstance(shape, Mask) else shapely.get_coordinates(shape)
     if len(points) == 0 or not np.isfinite(points).all():
-        raise OptionError("a shape without points, or with one that is not finite, has no box; leave it out.")
+        raise OptionError("The shape is empty or has a coordinate that is not finite, so that it has no oriented box; omit it.")
     hull = shapely.get_coordinates(shapely.convex_hull(shapely.multipoints(points)))
     if len(hull) == 1:
         return np.repeat(hull, 4, axis=0)
     origin = hull[0]
     edges = np.diff(hull, axis=0)
-    # A direction and its perpendicular give the same rectangle: turn each to within 45 degrees of the x axis.
+    # A direction and its perpendicular give the same rectangle. Each edge is rotated to within 45 degrees of the x axis.
     steep = np.abs(edges[:, 1]) > np.abs(edges[:, 0])
     edges[steep] = np.stack([-edges[steep, 1], edges[steep, 0]], axis=1)
     edges[edges[:, 0] < 0] *= -1
-    # Exact for pixel edges: whole numbers, divided once at the end.
+    # Directions are not normalised, so that coordinates of pixel edges stay whole numbers, which are exact, until one division.
     along = (hull - origin) @ edges.T
     across = (hull - origin) @ np.stack([-edges[:, 1], edges[:, 0]])
     squared = (edges**2).sum(axis=1)
     areas = np.ptp(along, axis=0) * np.ptp(across, axis=0) / squared
-    turn = np.abs(np.arctan2(edges[:, 1], edges[:, 0]))
-    candidates = np.flatnonzero(areas <= areas.min() * (1 + _SAME_AREA))
-    # Of two turned the same way to either side, the positive angle: an order that does not depend on the hull's first point.
-    best = min(candidates.tolist(), key=lambda index: (round(float(turn[index]), 9), -edges[index, 1]))
+    angles = np.abs(np.arctan2(edges[:, 1], edges[:, 0]))
+    candidates = np.flatnonzero(areas <= areas.min() * (1 + _TOLERANCE))
+    # Of two rectangles whose angles differ only in sign, the one with the positive angle is chosen, so that the result does not
+    # depend on the first point of the hull.
+    best = min(candidates.tolist(), key=lambda index: (round(float(angles[index]), 9), -edges[index, 1]))
     edge, length = edges[best], squared[best]
     normal = np.array([-edge[1], edge[0]])
     low, high = along[:, best].min(), along[:, best].max()
     top, bottom = across[:, best].min(), across[:, best].max()
     corners = [(low, top), (high, top), (high, bottom), (low, bottom)]
-    return _ordered(np.array([origin + (u * edge + v * normal) / length for u, v in corners]))
+    return _from_topmost(np.array([origin + (u * edge + v * normal) / length for u, v in corners]))
 
 
 def box_corners(boxes: ArrayLike) -> Floats:
-    """Return the corners of horizontal boxes in the order that this module states.
+    """Return the corners of horizontal boxes.
 
     Parameters
     ----------
     boxes : array-like, shape (..., 4)
-        x0, y0, x1, y1.
+        Boxes as x0, y0, x1, y1.
 
     Returns
     -------
     ndarray, shape (..., 4, 2)
+        Corners in the order top left, top right, bottom right, bottom left.
     """
     array = np.asarray(boxes, dtype=np.float64)
     return array[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*array.shape[:-1], 4, 2)
 
 
-def turned_corners(x: float, y: float, width: float, height: float, turn: float) -> Floats:
-    """Return the corners of a rectangle that is turned around its middle.
+def turned_corners(x: float, y: float, width: float, height: float, angle: float) -> Floats:
+    """Return the corners of a rectangle that is rotated around its centre.
 
     Parameters
     ----------
     x, y : float
-        The middle.
+        The centre.
     width, height : float
-        The sides before the turn.
-    turn : float
-        Radians, clockwise on a screen with y down.
+        The sides before the rotation.
+    angle : float
+        Angle of the rotation in radians, clockwise on a screen (y down).
 
     Returns
     -------
     ndarray, shape (4, 2)
-        The corner that is top left before the turn, and then the others, clockwise on a screen.
+        Corners in clockwise order on a screen, from the one that is top left before the rotation.
     """
     across, down = np.array([-1, 1, 1, -1]) * width / 2, np.array([-1, -1, 1, 1]) * height / 2
-    cos, sin = np.cos(turn), np.sin(turn)
+    cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([x + across * cos - down * sin, y + across * sin + down * cos], axis=1)
 
 
 def to_xywha(corners: ArrayLike) -> Floats:
-    """Return centre, sides and angle of a rectangle, with DOTA's "le90" angle.
+    """Return centre, sides and angle of a rectangle, with the angle in the convention "le90" of DOTA.
 
     Parameters
     ----------
     corners : array-like, shape (4, 2)
-        In order around the rectangle, either way.
+        Corners in clockwise or anticlockwise order.
 
     Returns
     -------
     ndarray, shape (5,)
-        x and y of the centre, the long side, the short side, and the angle of the long side to the x axis in degrees, in
-        [-90, 90), clockwise on a screen with y down. The angle of a square is in [-45, 45).
+        x and y of the centre, the long side, the short side, and the angle from the x axis to the long side in degrees, in
+        [-90, 90), clockwise on a screen (y down). The angle of a square is in [-45, 45).
 
     Examples
     --------
@@ -144,20 +149,20 @@ def to_xywha(corners: ArrayLike) -> Floats:
     long = first if sides[0] >= sides[1] else second
     angle = float(np.degrees(np.arctan2(long[1], long[0])))
     period, least = (90.0, -45.0) if is_square else (180.0, -90.0)
-    # A turn that is a rounding error away from the end of the range is the range's start.
+    # An angle that differs from the end of the range by a rounding error becomes the start of the range.
     turned = round((angle - least) % period, 9) % period + least
     return np.array([*points.mean(axis=0), max(sides), min(sides), turned])
 
 
-def _ordered(corners: Floats) -> Floats:
-    """Turn corners that go clockwise so that the topmost one, of two the left one, comes first."""
-    tops = np.flatnonzero(corners[:, 1] <= corners[:, 1].min() + _SAME_AREA)
+def _from_topmost(corners: Floats) -> Floats:
+    """Shift corners in clockwise order so that the topmost one, or the left one of two topmost corners, comes first."""
+    tops = np.flatnonzero(corners[:, 1] <= corners[:, 1].min() + _TOLERANCE)
     first = tops[np.argmin(corners[tops, 0])]
     return np.roll(corners, -int(first), axis=0)
 
 
-def _outermost(mask: Mask) -> Floats:
-    """Return the corners of a mask's first and last pixel in every row."""
+def _outer_corners(mask: Mask) -> Floats:
+    """Return the outer corners of the first and last pixel of every row of a mask; all vertices of its hull are among them."""
     y, start, stop = mask.runs.astype(np.float64).T
     rows, first = np.unique(y, return_index=True)
     if len(rows) == 0:

@@ -1,11 +1,10 @@
-"""A file or a folder of annotations into the table, in whatever format it is."""
+"""Reading of a file or folder of annotations, in any of the readable formats, into the table `Annotations`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from samgeo.annotations.format_detection import find_annotations
 from samgeo.annotations.formats import (
@@ -32,7 +31,7 @@ from samgeo.types import CRSLike
 
 __all__ = ["READABLE", "read_annotations"]
 
-_PLAIN: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]] = {
+_READERS: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]] = {
     "coco": coco.read,
     "coco-results": coco.read_results,
     "cvat": cvat.read,
@@ -44,12 +43,12 @@ _PLAIN: dict[str, Callable[[Gathered, Path, Sequence[Path], ImageFiles], None]] 
 }
 
 READABLE = tuple(
-    sorted((*_PLAIN, "dior", "fair1m", "open-buildings", "spacenet", "vectors", "via", "voc", "yolo", *yolo.KINDS))
+    sorted((*_READERS, "dior", "fair1m", "open-buildings", "spacenet", "vectors", "via", "voc", "yolo", *yolo.KINDS))
 )
-"""Formats that can be named."""
+"""Names of the formats that `read_annotations` reads."""
 
-_PARTS = {"labels", "train", "val", "valid", "test"}
-_WITH_CLASS_NAME = {"open-buildings", "spacenet", "vectors", "via"}
+_LABEL_FOLDERS = {"labels", "train", "val", "valid", "test"}
+_CLASS_NAME_FORMATS = {"open-buildings", "spacenet", "vectors", "via"}
 
 
 @check_types
@@ -64,50 +63,53 @@ def read_annotations(
     pixels: VocPixels = "inclusive",
     on_error: OnError = "raise",
 ) -> Annotations:
-    """Read annotations.
+    """Read a file or folder of annotations into one table.
 
-    Files are not trusted: none can run code, name entities or lead out of the folder of images, and their sizes and counts are
-    bounded. Polygons that are not valid are repaired: a ring that crosses itself covers what programs draw of it, and parts
-    that overlap are joined. What was repaired is listed in the attribute ``changed`` of the result.
+    Files from unknown sources are safe to read: a file cannot run code, define XML entities or refer to images outside of their
+    folder, and its size and number of records are limited. Invalid polygons are repaired: a ring that crosses itself becomes
+    the area that drawing programs fill, and overlapping parts are joined. The attribute ``changed`` of the result lists the
+    repairs.
 
     Parameters
     ----------
     path : path
-        A file, or a folder, which is searched with its folders. COCO is one file, or one in each part of a data set (as
-        ``_annotations.coco.json`` of Roboflow). A vector layer is one file, or one layer of it: ``city.gpkg:roofs``. What
-        belongs to images, as ``a.tif.aux.xml`` of GDAL, is passed over.
+        A file, or a folder, which is searched with its subfolders. COCO is one file, or one file in the folder of each part of
+        a data set (Roboflow calls it ``_annotations.coco.json``). A vector layer is one file, or one layer of a file:
+        ``city.gpkg:roofs``. Files that describe an image, such as ``a.tif.aux.xml`` of GDAL, are ignored.
     format : str, optional
-        One of `READABLE`; see the manual for what each gives. ``"yolo"`` tells its three kinds apart by the number of points.
-        By default the content of the files tells.
+        One of `READABLE`; the manual says what is read from each. ``"yolo"`` finds out which of the three kinds of YOLO labels
+        the files are, by the number of points in a line. By default the format is detected from the content of the files.
     images : path or mapping, optional
-        The images: a folder, a file, or names to (height, width) in pixels. They give sizes, which YOLO needs, and the names of
-        files where a format gives none; they give georeferenced layers their pixels. Of YOLO, the folder ``images`` beside
-        ``labels`` is found where it is there.
+        The images: a folder, a file, or a mapping of names to (height, width) in pixels. YOLO labels need the sizes of images,
+        georeferenced layers need georeferenced images, and some formats need the names. For YOLO, a folder ``images`` beside
+        the folder ``labels`` is used by default.
     class_column : str, optional
-        The column of classes of a vector file, ``"class"`` by default; of VIA, the attribute of a region.
+        The column of a vector file that has the class, ``"class"`` by default; for VIA, the attribute of a region.
     class_name : str, optional
-        The class of every object of a vector file, of footprints in CSV (there ``"building"`` by default) or of VIA, instead
-        of a column.
+        The class of every object of a vector file, of footprints in CSV (where the default is ``"building"``) or of VIA. It
+        replaces the column.
     crs : "pixels", optional
-        Take the coordinates of a vector file as pixels, whatever CRS it claims.
+        Take the coordinates of a vector file as pixels, whatever CRS the file declares.
     pixels : {"inclusive", "edges"}, default "inclusive"
-        What the numbers of ``bndbox`` in xml are: pixels from 1, the last one included, as Pascal VOC has it; or edges from 0.
+        What the numbers of ``bndbox`` in XML are. ``"inclusive"``: numbers of pixels, which start at 1, and the last pixel
+        belongs to the box, as in Pascal VOC. ``"edges"``: edges of the box, which start at 0.
     on_error : {"raise", "skip"}, default "raise"
-        What is done with faulty records: objects, images, or files of one image. ``"raise"`` refuses them with all faults
-        listed: the first twenty, and their number. ``"skip"`` leaves them out and lists them in the attribute ``left_out``
-        of the result. A fault of the whole, such as a single file of JSON that is cut off, is an error either way.
+        What to do with faulty records: objects, images, or files that belong to one image. ``"raise"`` raises one error with
+        the number of faults and the first twenty of them. ``"skip"`` omits faulty records and lists them in the attribute
+        ``left_out`` of the result. A fault of a whole data set, such as a truncated JSON file, raises an error in both cases.
 
     Returns
     -------
     Annotations
-        Images in the order of their files (for COCO and vectors, of the file); those without annotations too.
+        All images, also those without annotations, in the order of their files, or in their order within the file for COCO and
+        vector files.
 
     Raises
     ------
     AnnotationError
-        If files cannot be read or do not hold what they should; with the path of each, and the line or the element.
+        If files cannot be read or have faulty content. The message has the path, and the line or element.
     OptionError
-        If an option is not one of these, or is given for a format that has no use for it.
+        If an option has no valid value, or is given for a format that does not use it.
 
     Examples
     --------
@@ -135,7 +137,7 @@ def read_annotations(
     kind, paths = find_annotations(root, format)
     _check_options(kind, class_column, class_name, crs, pixels, layer=layer)
     folder = root if root.is_dir() else root.parent
-    known = ImageFiles.of(_beside(folder) if images is None and kind.startswith("yolo") else images)
+    known = ImageFiles.of(_yolo_images(folder) if images is None and kind.startswith("yolo") else images)
     gathered = Gathered(Faults(on_error))
     if kind == "vectors":
         vectors.read(gathered, root, known, class_column=class_column, class_name=class_name, crs=crs, layer=layer)
@@ -145,31 +147,42 @@ def read_annotations(
         via.read(gathered, folder, paths, known, class_column=class_column, class_name=class_name)
     elif kind.startswith("yolo"):
         yolo.read(gathered, folder, paths, known, kind)
-    elif kind in _PLAIN:
-        _PLAIN[kind](gathered, folder, paths, known)
+    elif kind in _READERS:
+        _READERS[kind](gathered, folder, paths, known)
     else:
         voc.read(gathered, folder, paths, known, kind, pixels=pixels)
     return gathered.to_table()
 
 
-def _check_options(kind: str, class_column: Any, class_name: Any, crs: Any, pixels: str, *, layer: str | None) -> None:
+def _check_options(
+    kind: str, class_column: str | None, class_name: str | None, crs: CRSLike, pixels: str, *, layer: str | None
+) -> None:
     if layer is not None and kind != "vectors":
-        raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file alone.")
-    users = {"class_column": {"vectors", "via"}, "class_name": _WITH_CLASS_NAME, "crs": {"vectors"}, "pixels": {"voc", "dior"}}
+        raise OptionError(f"the layer {layer!r} has no meaning for {kind}; give the path of the file without a layer.")
+    users = {
+        "class_column": {"vectors", "via"},
+        "class_name": _CLASS_NAME_FORMATS,
+        "crs": {"vectors"},
+        "pixels": {"voc", "dior"},
+    }
     given = {"class_column": class_column, "class_name": class_name, "crs": crs, "pixels": pixels}
     defaults = {"pixels": "inclusive"}
     unused = [name for name, value in given.items() if value != defaults.get(name) and kind not in users[name]]
     if unused:
-        raise OptionError(f"{unused[0]} has no meaning for {kind}; leave it away.")
+        raise OptionError(f"{unused[0]} has no meaning for {kind}; omit it.")
     if class_column is not None and class_name is not None:
-        raise OptionError("class_column and class_name are both given; give one of them.")
+        raise OptionError("class_column and class_name are both given; give only one of them.")
 
 
-def _beside(folder: Path) -> Path | None:
-    """Return the images of a YOLO data set: the folder ``images`` in its folder or beside ``labels``, or among the labels."""
+def _yolo_images(folder: Path) -> Path | None:
+    """Return the folder of the images of a YOLO data set; None if there is none.
+
+    This is the folder ``images`` in the given folder, or beside the folder ``labels`` that contains it. Otherwise it is the
+    given folder if there are images in it.
+    """
     for base in (folder, *list(folder.resolve().parents)[:2]):
         if (base / "images").is_dir():
             return base / "images"
-        if base.name.lower() not in _PARTS:
+        if base.name.lower() not in _LABEL_FOLDERS:
             break
     return folder if any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*")) else None

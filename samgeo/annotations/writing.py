@@ -1,9 +1,11 @@
-"""The table into the formats of the field, whole or not at all, and a word on what each cannot hold."""
+"""Writing of the table `Annotations` in the writable formats.
+
+A file or folder appears under its name when all of it is written. The caller gets the list of what the format cannot hold.
+"""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -19,6 +21,9 @@ from samgeo.annotations.formats.yolo import yaml_of
 from samgeo.annotations.images import ImageFiles, without_suffix
 from samgeo.arguments import check_types
 from samgeo.errors import AnnotationError, OptionError, VectorError
+from samgeo.geo.vector.reading import check_output, write_vectors
+from samgeo.segmentation.masks.rle import write_json
+from samgeo.storage.staging import staged_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["WRITABLE", "write_annotations"]
 
 WRITABLE = ("coco", "dota", "vectors", "voc", *yolo.KINDS)
-"""Formats that can be named."""
+"""Names of the formats that `write_annotations` writes."""
 
 
 @check_types
@@ -41,36 +46,40 @@ def write_annotations(
     compressed: bool = True,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Write annotations.
+    """Write a table of annotations in one of the formats.
 
     Parameters
     ----------
     annotations : Annotations
+        The table.
     path : path
-        Of ``"coco"``, a ``.json`` file; of ``"vectors"``, a file whose suffix `write_vectors` knows. Of the
-        others, a folder that is made, or is empty: of ``"dota"`` and ``"voc"`` a file for each image in it, of YOLO
-        ``data.yaml`` and a folder ``labels`` (pictures belong in ``images`` beside it). Where the names of all images begin
-        with ``train/``, ``val/`` or ``test/``, ``data.yaml`` names these parts; else training and validation are the same.
+        For ``"coco"``, a ``.json`` file; for ``"vectors"``, a file with a suffix that `write_vectors` supports. For the other
+        formats, a folder that does not exist or is empty. In it, ``"dota"`` and ``"voc"`` write one file for each image; YOLO
+        writes ``data.yaml`` and a folder ``labels``, and expects the images in a folder ``images`` beside it. If the names of
+        all images begin with ``train/``, ``val/`` or ``test/``, ``data.yaml`` names these parts; otherwise it names the same
+        images for training and validation.
     format : str
         ``"coco"``, ``"dota"``, ``"voc"``, ``"yolo-boxes"``, ``"yolo-obb"``, ``"yolo-segments"`` or ``"vectors"``.
     images : path or mapping, optional
-        Of vectors alone: georeferenced images, whose CRS the features then have. In pixels, y down, without a CRS by default.
+        For ``"vectors"`` only: georeferenced images. The features then have the CRS of the images; by default they are in
+        pixels, y down, without a CRS.
     compressed : bool, default True
-        Of COCO alone: whether the counts of masks are compressed, or lists of numbers.
+        For ``"coco"`` only: whether the run lengths of masks are written in compressed form or as lists of numbers.
     overwrite : bool, default False
-        Whether an existing file may be replaced. A folder never is.
+        Whether to replace an existing file. A folder is never replaced.
 
     Returns
     -------
     tuple of str
-        What the format cannot hold and reading the result will not give back, a sentence each; empty where nothing is lost.
+        One sentence for each kind of information that the format cannot hold, and that is therefore missing when the result is
+        read; empty if nothing is lost.
 
     Raises
     ------
     AnnotationError
-        If it cannot be written; nothing is then left, and an existing file is as it was.
+        If the annotations cannot be written. No file is then left behind, and an existing file is unchanged.
     OptionError
-        If an option is unknown, or is given for a format that has no use for it.
+        If an option has no valid value, or is given for a format that does not use it.
 
     Examples
     --------
@@ -86,16 +95,13 @@ def write_annotations(
     >>> Path("dota/a.txt").read_text().split()[-2]
     'ship'
     """
-    from samgeo.geo.vector.reading import write_vectors
-    from samgeo.segmentation.masks.rle import write_json
-
     path = Path(path)
     if format not in WRITABLE:
         raise OptionError(f"format is {format!r}; give one of {', '.join(WRITABLE)}.")
     if images is not None and format != "vectors":
-        raise OptionError(f"images have no meaning for {format}; leave them away.")
+        raise OptionError(f"images has no meaning for {format}; omit it.")
     if not compressed and format != "coco":
-        raise OptionError(f"compressed has no meaning for {format}; leave it away.")
+        raise OptionError(f"compressed has no meaning for {format}; omit it.")
     lost = losses(annotations, format)
     if format in {"coco", "vectors"}:
         _check_path(path, overwrite)
@@ -106,22 +112,22 @@ def write_annotations(
         return lost
     if overwrite:
         raise OptionError(
-            f"{format} is a folder, which is never replaced; remove it, or give another, and leave overwrite away."
+            f"{format} is written to a folder, and a folder is never replaced; "
+            "remove the folder or give another path, and omit overwrite."
         )
     if format.startswith("yolo"):
         unknown = next((image.name for image in annotations.images if image.shape is None), None)
         if unknown is not None:
             raise AnnotationError(
-                f"the size of {unknown} is not known, and YOLO writes shares of it; read the annotations with images=... ."
+                f"the size of {unknown} is not known, but coordinates of YOLO are fractions of it; "
+                "give images=... when reading the annotations."
             )
-    files = _texts(annotations, format)
+    files = _folder_files(annotations, format)
     _write_folder(path, files)
     return lost
 
 
 def _check_path(path: Path, overwrite: bool) -> None:
-    from samgeo.geo.vector.reading import check_output
-
     try:
         check_output(path, overwrite)
     except VectorError as error:
@@ -135,29 +141,30 @@ def _write_file(write: Callable[..., None], path: Path, overwrite: bool) -> None
         raise AnnotationError(str(error)) from None
 
 
-def _texts(annotations: Annotations, kind: str) -> dict[str, str]:
-    """Return the files of a folder: names below it to texts."""
-    before, suffix = ("labels/", ".txt") if kind.startswith("yolo") else ("", ".xml" if kind == "voc" else ".txt")
+def _folder_files(annotations: Annotations, kind: str) -> dict[str, str]:
+    """Return the texts of the files of a folder by their names relative to the folder."""
+    prefix, suffix = ("labels/", ".txt") if kind.startswith("yolo") else ("", ".xml" if kind == "voc" else ".txt")
     files: dict[str, str] = {}
-    owner: dict[str, str] = {}
+    image_of_file: dict[str, str] = {}
     for image, rows in _by_image(annotations):
-        name = before + without_suffix(image.name) + suffix
-        # Some file systems take names that differ only in case for the same.
-        if name.lower() in owner:
+        name = prefix + without_suffix(image.name) + suffix
+        # Some file systems do not distinguish names that differ only in case.
+        if name.lower() in image_of_file:
             raise AnnotationError(
-                f"{owner[name.lower()]} and {image.name} would both be written to {name}; rename one of them."
+                f"{image_of_file[name.lower()]} and {image.name} would both be written to {name}; rename one of them."
             )
-        owner[name.lower()] = image.name
+        image_of_file[name.lower()] = image.name
         if kind == "voc":
             files[name] = voc.text_of(image, rows)
         elif kind == "dota":
             files[name] = dota.text_of(rows)
         else:
             files[name] = yolo.text_of(rows, kind)
-    return files | ({"data.yaml": yaml_of(annotations.classes, [image.name for image in annotations.images])} if before else {})
+    return files | ({"data.yaml": yaml_of(annotations.classes, [image.name for image in annotations.images])} if prefix else {})
 
 
 def _by_image(annotations: Annotations) -> Iterator[tuple[Image, Annotations]]:
+    """Give each image with the table of its rows."""
     order = np.argsort(annotations.image, kind="stable")
     bounds = np.searchsorted(annotations.image[order], np.arange(len(annotations.images) + 1))
     for number, image in enumerate(annotations.images):
@@ -167,20 +174,18 @@ def _by_image(annotations: Annotations) -> Iterator[tuple[Image, Annotations]]:
 
 
 def _write_folder(path: Path, files: dict[str, str]) -> None:
+    """Write files into a temporary folder beside the target, and rename it to the target when it is complete."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise AnnotationError(f"{path} exists and is not an empty folder; give another, or remove it.")
+        raise AnnotationError(f"{path} exists and is not an empty folder; give another path, or remove it.")
     if not path.parent.is_dir():
-        raise AnnotationError(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
+        raise AnnotationError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first.")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            temporary = Path(folder) / path.name
-            temporary.mkdir()
+        with staged_folder(path) as temporary:
             for name, text in files.items():
                 target = temporary / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8", newline="\n")
-            if path.exists():
-                path.rmdir()
-            temporary.rename(path)
     except OSError as error:
-        raise AnnotationError(f"{path} cannot be written ({error}); check the free space and the names of images.") from None
+        raise AnnotationError(
+            f"{path} cannot be written ({error}); check the free space and the names of the images."
+        ) from None

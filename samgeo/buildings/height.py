@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.features import rasterize
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 
 from samgeo.arguments import check_types
 from samgeo.buildings.shapes import with_note
@@ -17,6 +24,7 @@ from samgeo.geo.coordinates.overlay import in_raster_crs
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import rasterio
 
 __all__ = ["STATISTICS", "filter_by_height"]
 
@@ -99,13 +107,13 @@ def filter_by_height(
     take = _check(statistic, unknown, min_height_m, max_height_m)
     if gdf.crs is None:
         raise VectorError(
-            "the objects have no CRS, so that they cannot be placed on heights; give it one with .set_crs(...) first."
+            "the objects have no CRS, so that their heights cannot be read; set their CRS with .set_crs(...) first."
         )
     heights = _heights(gdf, dsm, dtm, take)
     missing = np.isnan(heights)
     if len(gdf) and missing.all():
         raise OptionError(
-            f"no object lies on a pixel of known height of {os.fspath(dsm)}; check that both are of the same place."
+            f"no object lies on a pixel with a known height in {os.fspath(dsm)}; check that both show the same place."
         )
     low = heights < min_height_m
     high = np.zeros(len(gdf), dtype=bool) if max_height_m is None else heights > max_height_m
@@ -131,13 +139,10 @@ def _check(statistic: str, unknown: str, low: float, high: float | None) -> Stat
     return lambda values: float(plain(values))
 
 
-def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDArray[np.float64]:
+def _heights(
+    gdf: gpd.GeoDataFrame, dsm: str | os.PathLike[str], dtm: str | os.PathLike[str] | None, take: Statistic
+) -> NDArray[np.float64]:
     """Return the height of each object, shape (N,); NaN where it is not known."""
-    import shapely
-    from odc.geo.geobox import GeoBox
-    from rasterio.enums import Resampling
-    from rasterio.vrt import WarpedVRT
-
     result = np.full(len(gdf), np.nan)
     with ExitStack() as stack:
         surface = stack.enter_context(_opened(dsm))
@@ -159,12 +164,10 @@ def _heights(gdf: gpd.GeoDataFrame, dsm: Any, dtm: Any, take: Statistic) -> NDAr
     return result
 
 
-def _values(polygon: Any, surface: Any, terrain: Any) -> NDArray[np.float64]:
+def _values(
+    polygon: shapely.Geometry, surface: rasterio.DatasetReader, terrain: rasterio.DatasetReader | None
+) -> NDArray[np.float64]:
     """Return the known heights of the pixels in a polygon."""
-    import shapely
-    from rasterio.features import rasterize
-    from rasterio.windows import Window
-
     inverse = ~surface.transform
     corners = shapely.get_coordinates(shapely.box(*shapely.bounds(polygon)))
     columns, rows = inverse * (corners[:, 0], corners[:, 1])
@@ -173,7 +176,7 @@ def _values(polygon: Any, surface: Any, terrain: Any) -> NDArray[np.float64]:
     if x0 >= x1 or y0 >= y1:
         return np.empty(0)
     if (x1 - x0) * (y1 - y0) > MOST_PIXELS:
-        raise OptionError(f"an object covers {x1 - x0} x {y1 - y0} pixels of heights, which is no building; leave it out.")
+        raise OptionError(f"an object covers {x1 - x0} x {y1 - y0} pixels, too many for a building; remove the object.")
     window = Window(x0, y0, x1 - x0, y1 - y0)
     height = _read(surface, window)
     if terrain is not None:
@@ -186,14 +189,14 @@ def _values(polygon: Any, surface: Any, terrain: Any) -> NDArray[np.float64]:
     return np.asarray(values[np.isfinite(values)], dtype=np.float64)
 
 
-def _read(dataset: Any, window: Any) -> NDArray[np.float64]:
+def _read(dataset: rasterio.DatasetReader, window: Window) -> NDArray[np.float64]:
     with _errors(dataset.name):
         values = dataset.read(1, window=window, masked=True)
     return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
 
 
 @contextmanager
-def _opened(path: Any) -> Iterator[Any]:
+def _opened(path: str | os.PathLike[str]) -> Iterator[rasterio.DatasetReader]:
     """Open a raster of heights that has a CRS."""
     from samgeo.geo.drivers import open_raster
 
@@ -201,16 +204,16 @@ def _opened(path: Any) -> Iterator[Any]:
         dataset = open_raster(os.fspath(path), os.fspath(path))
     with dataset:
         if dataset.crs is None:
-            raise RasterError(f"{os.fspath(path)} has no CRS, so that objects have no place in it; give it one.")
+            raise RasterError(
+                f"{os.fspath(path)} has no CRS, so that objects cannot be located in it; assign its CRS (gdal_edit.py -a_srs)."
+            )
         yield dataset
 
 
 @contextmanager
 def _errors(name: str) -> Iterator[None]:
     """Replace errors of rasterio by a `RasterError` with the name of the file."""
-    from rasterio.errors import RasterioError
-
     try:
         yield
     except (OSError, RasterioError) as error:
-        raise RasterError(f"{name} cannot be read ({error}); check that it is a raster of heights and whole.") from None
+        raise RasterError(f"{name} cannot be read ({error}); check that it is a complete raster of heights.") from None

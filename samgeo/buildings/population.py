@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from rasterio.errors import RasterioIOError
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, VectorError
+from samgeo.geo.coordinates.area import area_m2
 from samgeo.geo.coordinates.reprojection import reproject_frame
+from samgeo.geo.vector.reading import SUFFIXES, read_vectors, split_layer
 from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    import rasterio
 
 __all__ = ["Allocation", "allocate_population"]
 
@@ -116,15 +121,11 @@ def allocate_population(
     >>> allocate_population(census, buildings, integers=True).buildings["population"].tolist()
     [30, 60]
     """
-    import shapely
-
-    from samgeo.geo.vector.reading import read_vectors
-
     buildings = read_vectors(buildings)
     units = _units(census, population)
     if buildings.crs is None or units.crs is None:
         which = "buildings" if buildings.crs is None else "census"
-        raise VectorError(f"the {which} have no CRS, so that they cannot be placed; give it one with .set_crs(...) first.")
+        raise VectorError(f"the {which} have no CRS, so that they cannot be located; set their CRS with .set_crs(...) first.")
     people = _numbers(units, population, "people", "census")
     weights = _weights(buildings, weight, height)
     there = _valid(reproject_frame(buildings, units.crs, name="the layer of buildings", near=units).geometry)
@@ -154,14 +155,10 @@ def allocate_population(
     return Allocation(buildings.assign(population=of_buildings), units.assign(**columns))
 
 
-def _units(census: Any, population: str) -> gpd.GeoDataFrame:
-    from rasterio.errors import RasterioIOError
-
+def _units(census: FeaturesLike, population: str) -> gpd.GeoDataFrame:
     from samgeo.geo.drivers import open_raster
-    from samgeo.geo.vector.reading import SUFFIXES, read_vectors, split_layer
 
-    is_path = isinstance(census, str | os.PathLike)
-    if is_path and Path(split_layer(census)[0]).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:
+    if isinstance(census, str | os.PathLike) and Path(split_layer(census)[0]).suffix.lower() not in {*SUFFIXES, ".shp", ".zip"}:
         try:
             dataset = open_raster(os.fspath(census), os.fspath(census))
         except RasterioIOError:
@@ -171,29 +168,31 @@ def _units(census: Any, population: str) -> gpd.GeoDataFrame:
     return read_vectors(census)
 
 
-def _cells(dataset: Any, population: str) -> gpd.GeoDataFrame:
+def _cells(dataset: rasterio.DatasetReader, population: str) -> gpd.GeoDataFrame:
     """Return one polygon for each cell of a raster that has people."""
-    import geopandas as gpd
-    import shapely
-
     if dataset.crs is None:
-        raise RasterError(f"{dataset.name} has no CRS, so that buildings have no place in it; give it one.")
+        raise RasterError(
+            f"{dataset.name} has no CRS, so that buildings cannot be located in it; assign its CRS (gdal_edit.py -a_srs)."
+        )
     if dataset.width * dataset.height > 64 * MOST_CELLS:
-        raise OptionError(f"{dataset.name} has {dataset.width} x {dataset.height} cells; cut it to the place of the buildings.")
+        raise OptionError(
+            f"{dataset.name} has {dataset.width} x {dataset.height} cells, which are too many; clip it to the area of the "
+            "buildings."
+        )
     counts = np.ma.filled(dataset.read(1, masked=True).astype(np.float64), np.nan)
     if (counts < 0).any():
-        raise OptionError(f"{dataset.name} has cells with fewer than no people and no nodata tag for them; tag them.")
+        raise OptionError(f"{dataset.name} has cells with negative counts; set its nodata value (gdal_edit.py -a_nodata).")
     row, column = np.nonzero(np.nan_to_num(counts) > 0)
     if len(row) > MOST_CELLS:
-        raise OptionError(f"{dataset.name} has {len(row):,} cells with people; cut it to the place of the buildings.")
+        raise OptionError(
+            f"{dataset.name} has {len(row):,} cells with people, which are too many; clip it to the area of the buildings."
+        )
     corners = np.stack([np.stack([column + x, row + y], axis=1) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))], axis=1)
     xy = np.stack(dataset.transform * (corners[..., 0], corners[..., 1]), axis=-1)
     return gpd.GeoDataFrame({population: counts[row, column]}, geometry=shapely.polygons(xy), crs=dataset.crs)
 
 
 def _weights(buildings: gpd.GeoDataFrame, weight: str, height: str) -> NDArray[np.float64]:
-    from samgeo.geo.coordinates.area import area_m2
-
     if weight not in ("area", "volume"):
         return _numbers(buildings, weight, "weights", "buildings")
     area = area_m2(buildings.geometry, buildings.crs)
@@ -206,17 +205,15 @@ def _numbers(frame: gpd.GeoDataFrame, column: str, what: str, of: str) -> NDArra
     try:
         values = frame[column].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise OptionError(f"column {column!r} of the {of} is not of numbers ({error}); give one that is.") from None
+        raise OptionError(f"column {column!r} of the {of} does not hold numbers ({error}); give another column.") from None
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise OptionError(f"column {column!r} of the {of} says {values[row]} in row {row}; give {what} of 0 or more.")
+        raise OptionError(f"column {column!r} of the {of} is {values[row]} in row {row}; give {what} of 0 or more.")
     return np.asarray(values, dtype=np.float64)
 
 
-def _valid(geometry: Any) -> NDArray[np.object_]:
-    import shapely
-
+def _valid(geometry: gpd.GeoSeries) -> NDArray[np.object_]:
     return np.asarray(shapely.make_valid(np.array(geometry.array, dtype=object)), dtype=object)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
@@ -14,7 +17,6 @@ from samgeo.geo.coordinates.metric_planes import NOWHERE, Planes, batches
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    import pandas as pd
 
 __all__ = ["MEASURES", "filter_by_shape", "measure_shapes", "to_planes"]
 
@@ -54,9 +56,6 @@ def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
     >>> measure_shapes(gpd.GeoDataFrame(geometry=[box(0, 0, 40, 10)])).round(2).loc[0].to_dict()
     {'area': 400.0, 'compactness': 0.5, 'rectangularity': 1.0, 'solidity': 1.0, 'elongation': 4.0}
     """
-    import pandas as pd
-    import shapely
-
     planes = Planes(frame.crs)
     result = np.full((len(frame), len(MEASURES)), np.nan)
     for _, rows, placed in to_planes(frame, planes):
@@ -79,7 +78,7 @@ def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
     return pd.DataFrame(result, index=frame.index, columns=list(MEASURES))
 
 
-def to_planes(frame: gpd.GeoDataFrame, planes: Planes) -> Any:
+def to_planes(frame: gpd.GeoDataFrame, planes: Planes) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.object_]]]:
     """Yield polygons in local planes of true metres, in batches: the cell of the plane, the rows, and the polygons.
 
     Polygons without a plane, such as empty ones, are left out.
@@ -171,8 +170,6 @@ def with_note(gdf: gpd.GeoDataFrame, step: str, note: dict[str, Any]) -> dict[st
 
 def _sides(rectangles: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return the two side lengths of rectangles, shape (N, 2); zeros for geometries that are not polygons."""
-    import shapely
-
     result = np.zeros((len(rectangles), 2))
     whole = (shapely.get_type_id(rectangles) == 3) & ~shapely.is_empty(rectangles)
     corners = shapely.get_coordinates(rectangles[whole]).reshape(-1, 5, 2)

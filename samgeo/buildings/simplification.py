@@ -14,6 +14,8 @@ from samgeo.buildings.regularization.metric_clusters import Metric, to_metric
 from samgeo.buildings.regularization.neighbours import by_first, clusters, neighbours
 from samgeo.buildings.regularization.rows import check_tolerance, foreign_areas, measured, rows_of
 from samgeo.buildings.regularization.walls import match_corners
+from samgeo.geo.vector.columns import keep_given
+from samgeo.geo.vector.reading import read_vectors
 from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
@@ -72,9 +74,6 @@ def simplify(features: FeaturesLike, tolerance_m: float | None = None, *, keep_t
     >>> len(simple.geometry[0].exterior.coords) - 1
     4
     """
-    from samgeo.geo.vector.columns import keep_given
-    from samgeo.geo.vector.reading import read_vectors
-
     frame = read_vectors(features)
     frame = keep_given(frame, foreign_areas(frame), "the features")
     tolerance = check_tolerance(tolerance_m, frame.crs)

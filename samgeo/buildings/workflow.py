@@ -6,17 +6,24 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
+
 from samgeo.arguments import check_types
+from samgeo.buildings.height import filter_by_height
+from samgeo.buildings.regularization.api import RESULT_COLUMNS, regularize, with_result_columns
 from samgeo.buildings.selection.overlaps import MAX_OVERLAP
 from samgeo.buildings.selection.select import MIN_SCORE, everything, select
+from samgeo.buildings.shapes import filter_by_shape
 from samgeo.errors import OptionError
+from samgeo.geo.coordinates.overlay import check_same_kind
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.columns import GIVEN, keep_given
+from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, split_layer, write_vectors
 from samgeo.segmentation.options import ModelOptions, ReadingOptions, WindowOptions
+from samgeo.segmentation.tables import to_frame
 from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import torch
 
     from samgeo.geo.raster.raster import Raster
@@ -120,16 +127,8 @@ def footprints(
     True
     """
     arguments = locals()
-    import geopandas as gpd
-
-    from samgeo.buildings.height import filter_by_height
-    from samgeo.buildings.regularization.api import RESULT_COLUMNS, regularize
-    from samgeo.buildings.shapes import filter_by_shape
-    from samgeo.geo.coordinates.overlay import check_same_kind
-    from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, split_layer, write_vectors
-
     if dtm is not None and dsm is None:
-        raise OptionError("a dtm goes with a dsm, whose heights it turns into those above the ground; give both.")
+        raise OptionError("dtm needs dsm, from which it is subtracted to get heights above the ground; give both.")
     given = (image, examples, candidates, dsm, dtm, model, cache)
     check_asked(output, overwrite=overwrite, layer=layer, inputs=given)
     raster = ReadingOptions.of(arguments).open(image)
@@ -165,9 +164,6 @@ def footprints(
 
 def _sample(found: gpd.GeoDataFrame | None, raster: Raster, *, regular: bool, has_heights: bool) -> gpd.GeoDataFrame:
     """Return a table with all the columns of the result, to check the output format before the work starts."""
-    from samgeo.buildings.regularization.api import with_result_columns
-    from samgeo.segmentation.tables import to_frame
-
     frame = to_frame((), raster.geobox) if found is None else found
     frame = frame.rename(columns={"score": f"score{GIVEN}"}).assign(score=1.0)
     frame = frame.assign(height_m=1.0) if has_heights else frame

@@ -1,6 +1,6 @@
-"""The command line.
+"""The command line: a module for each command or group of commands.
 
-Each command calls one public function with its arguments and options. The output is messages and an exit code.
+Each command calls one public function with its arguments and options. It prints messages and returns an exit code.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import click
 
@@ -31,7 +30,7 @@ __all__ = ["main"]
 class _Group(click.Group):
     """Command group that prints a `SamgeoError` as one message with exit code 1, and warnings as notes on standard error."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         with warnings.catch_warnings():
             warnings.simplefilter("always", SamgeoWarning)
             warnings.showwarning = _Notes(warnings.showwarning)
@@ -54,7 +53,7 @@ class _Notes:
         self._show = show
         self._told: set[str] = set()
 
-    def __call__(self, message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    def __call__(self, message: Warning | str, category: type[Warning], *place: object, **options: object) -> None:
         if not issubclass(category, SamgeoWarning):
             self._show(message, category, *place, **options)
         elif str(message) not in self._told:
@@ -64,14 +63,19 @@ class _Notes:
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="samgeo")
-@click.option("-v", "--verbose", count=True, help="Say on standard error what is done; -vv says it in detail.")
+@click.option("-v", "--verbose", count=True, help="Print log messages on standard error; -vv prints more.")
 @click.pass_context
 def main(context: click.Context, verbose: int) -> None:
-    """Objects out of overhead imagery of any size.
+    """Find objects in satellite, aerial and drone images of any size.
 
-    Exit codes: 0 done, 1 an input could not be used or the work failed (nothing is left half written), 2 wrong usage, 3 done
-    but for windows that failed, 143 stopped by SIGTERM.
-    """
+    \b
+    Exit codes:
+      0    The work is done.
+      1    An input cannot be used, or the work failed. No output is half written.
+      2    The command line is wrong.
+      3    segment: the work is done, but some windows failed.
+      143  segment: SIGTERM stopped the run; the same command continues it.
+    """  # noqa: D301 - click needs the character, not a backslash
     if verbose:
         context.call_on_close(_log_to_stderr(logging.INFO if verbose == 1 else logging.DEBUG))
 

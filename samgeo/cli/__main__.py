@@ -1,4 +1,4 @@
-"""``python -m samgeo.cli``."""
+"""Run the command line with ``python -m samgeo.cli``."""
 
 from samgeo.cli import main
 

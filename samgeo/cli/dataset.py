@@ -1,14 +1,13 @@
-"""Commands that make training sets."""
+"""The commands of the group dataset, which make training data sets."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import click
 
-from samgeo.cli.options import cleaning, count, looking, parse_bands, parse_stretch, scheduling
+from samgeo.cli.options import QUIET, SCHEDULER, WORKERS, OptionValue, cleaning, count, looking, parse_bands, parse_stretch
 
 __all__ = ["dataset"]
 
@@ -25,48 +24,130 @@ MOST_TOLD = 10
 
 @click.group()
 def dataset() -> None:
-    """Make training sets."""
+    """Make training data sets."""
 
 
 @dataset.command("samrs")
 @click.argument("images", type=click.Path(path_type=Path))
 @click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--prompt", type=click.Choice(PROMPTS), default="hbox", show_default=True, help="What is asked; see below.")
-@click.option("--format", help="Of ANNOTATIONS, such as coco, dota, voc, yolo or vectors.  [default: seen by the files]")
-@click.option("--class-column", help="Of a vector layer or VIA.  [default: class]")
-@click.option("--class-name", help="The class of all of a vector layer, CSV or VIA, instead of a column.")
 @click.option(
-    "--pixels", type=click.Choice(PIXELS), default="inclusive", show_default=True, help="Of bndbox in xml; see below."
+    "--prompt",
+    type=click.Choice(PROMPTS),
+    default="hbox",
+    show_default=True,
+    help="Prompt for each box: hbox, the horizontal box; rhbox, the bounding box of the oriented box; rbox, that bounding "
+    "box and the oriented box as a soft mask.",
 )
-@click.option("--on-error", type=click.Choice(ON_ERROR), default="raise", show_default=True, help="Of faulty records.")
-@click.option("--classes", help="Classes to take, in the order of their values: plane,ship.  [default: all]")
-@click.option("--min-box-iou", type=float, default=0.5, show_default=True, help="Least IoU of a mask's box with the one asked.")
-@click.option("--on-top", type=click.Choice(ON_TOP), default="annotation", show_default=True, help="Where masks overlap.")
-@click.option("--chip", type=int, help="Side of chips in pixels.  [default: images are not cut]")
-@click.option("--chip-overlap", type=int, default=0, show_default=True, help="Pixels that neighbouring chips share.")
-@click.option("--min-visible", type=float, default=0.7, show_default=True, help="Share of an object that a chip must show.")
+@click.option(
+    "--format",
+    metavar="FORMAT",
+    show_default="detected from the files",
+    help="Format of ANNOTATIONS, such as coco, dota, voc, yolo or vectors.",
+)
+@click.option(
+    "--class-column",
+    metavar="COLUMN",
+    show_default="class",
+    help="Column of a vector file, or attribute of VIA, with the class of each object.",
+)
+@click.option(
+    "--class-name", metavar="NAME", help="One class for all objects of a vector file, CSV or VIA, instead of a column."
+)
+@click.option(
+    "--pixels",
+    type=click.Choice(PIXELS),
+    default="inclusive",
+    show_default=True,
+    help="Numbers of bndbox in XML: inclusive, pixels from 1 with the last one included; edges, edges from 0.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(ON_ERROR),
+    default="raise",
+    show_default=True,
+    help="Faulty annotation records: raise stops and lists them; skip leaves them out and lists them in reading.csv.",
+)
+@click.option(
+    "--classes",
+    metavar="CLASSES",
+    show_default="all",
+    help="Classes to use, in the order of their values in the label images, such as plane,ship.",
+)
+@click.option(
+    "--min-box-iou",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Leave out masks whose bounding box has a lower IoU with the box of the prompt.",
+)
+@click.option(
+    "--on-top",
+    type=click.Choice(ON_TOP),
+    default="annotation",
+    show_default=True,
+    help="Where masks overlap: annotation draws the mask of the later annotation, smallest the smallest mask.",
+)
+@click.option("--chip", type=int, show_default="images are not cut", help="Side of the chips in pixels.")
+@click.option(
+    "--chip-overlap",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Smallest number of pixels that neighbouring chips share.",
+)
+@click.option(
+    "--min-visible",
+    type=float,
+    default=0.7,
+    show_default=True,
+    help="Smallest share of an object that a chip must show to include it.",
+)
 @click.option("--keep-empty", is_flag=True, help="Keep pictures without masks.")
-@click.option("--annotations-complete", is_flag=True, help="Write 0 for background: every object of the classes is annotated.")
-@click.option("--copy-images", is_flag=True, help="Copy images that are not cut.")
-@click.option("--polygons", is_flag=True, help="Write the whole objects as GeoParquet too.")
-@click.option("--export", "exports", type=click.Choice(EXPORTS), multiple=True, help="A format besides COCO; may be repeated.")
-@click.option("--split", help="Shares of train, val and test, such as 0.8,0.1,0.1.  [default: no parts]")
-@click.option("--block-m", type=float, help="Side of the split's blocks in metres.  [default: up to four pictures]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
-@click.option("--license", default="", help="For the data card.")
+@click.option(
+    "--annotations-complete",
+    is_flag=True,
+    help="Every object of the classes is annotated: write 0 for background in label images.",
+)
+@click.option("--copy-images", is_flag=True, help="Copy images that are not cut into OUTPUT.")
+@click.option("--polygons", is_flag=True, help="Write the whole objects to polygons.parquet.")
+@click.option(
+    "--export",
+    "exports",
+    type=click.Choice(EXPORTS),
+    multiple=True,
+    help="Format to write in addition to COCO; may be given several times.",
+)
+@click.option(
+    "--split",
+    metavar="TRAIN,VAL,TEST",
+    show_default="no split",
+    help="Shares of the training, validation and test parts, such as 0.8,0.1,0.1.",
+)
+@click.option(
+    "--block-m",
+    type=float,
+    show_default="up to four pictures",
+    help="Side in metres of the blocks of ground that are assigned to the parts.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
+@click.option("--license", metavar="LICENSE", default="", help="Licence for the data card.")
 @looking
 @cleaning
-@scheduling
-@click.option("--verify", is_flag=True, help="Compare the digests of all files that are done, not their sizes and times alone.")
-@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options: Any) -> None:
-    """Make a segmentation data set of the boxes in ANNOTATIONS on IMAGES, a folder or a file, in the folder OUT, as SAMRS.
+@SCHEDULER
+@WORKERS
+@click.option("--verify", is_flag=True, help="Compare the digests of finished files, not only their sizes and times.")
+@QUIET
+def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options: OptionValue) -> None:
+    """Make a segmentation data set from boxes, as SAMRS.
 
-    Prompts are horizontal boxes (hbox), the hulls of oriented ones (rhbox), or these with the oriented box as a soft mask
-    (rbox). The numbers of bndbox in xml are pixels from 1, the last one included, or edges from 0. Faulty records of
-    ANNOTATIONS are refused, all together, or skipped and listed in reading.csv. The same command goes on after a stop. Images
-    that cannot be used are listed, and then the exit code is 1.
+    IMAGES is a file or a folder, and ANNOTATIONS is a file or a folder in any format that samgeo reads. OUTPUT is the folder of
+    the data set, with a mask for every box.
+
+    Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:roofs.
+
+    After a stop, the same command continues the work. Images that cannot be used are listed in failed.csv, and the exit code is
+    then 1.
     """
     from samgeo.samrs import SplitWarning, make_samrs
 
@@ -80,7 +161,7 @@ def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options:
     for name, why in list(made.remade.items())[:MOST_TOLD]:
         click.echo(f"{name} was made again: {why}", err=True)
     if len(made.remade) > MOST_TOLD:
-        click.echo(f"{count(len(made.remade), 'image')} in all had to be made again", err=True)
+        click.echo(f"{count(len(made.remade), 'image')} had to be made again in all", err=True)
     if not quiet:
         kept_out = f"; {made.rejected:,} without a mask, see rejected.csv" if made.rejected else ""
         kept_out += f"; {count(len(made.left_out), 'faulty record')} left out, see reading.csv" if made.left_out else ""
@@ -97,4 +178,6 @@ def _parse_split(text: str | None) -> tuple[float, ...] | None:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not three shares such as 0.8,0.1,0.1.", param_hint="--split") from None
+        raise click.BadParameter(
+            f"{text!r} is not a list of three shares; give them as in 0.8,0.1,0.1.", param_hint="--split"
+        ) from None

@@ -1,4 +1,4 @@
-"""The command that compares a result with the truth."""
+"""The command evaluate, which compares a result with the truth and draws the worst cases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samgeo.cli.options import ALPHA, NODATA, parse_bands, parse_stretch
+from samgeo.cli.options import ALPHA, BANDS, NODATA, OVERWRITE, STRETCH, OptionValue, parse_bands, parse_stretch
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
@@ -25,41 +25,70 @@ TRUTH, FOUND = (0, 255, 0), (255, 0, 255)
 TRUTH_AROUND, FOUND_AROUND = (0, 130, 0), (130, 0, 130)
 TITLES: dict[Verdict, str] = {
     "missed": "missed: true objects (green) without a match, the largest first",
-    "false": "false: found objects (magenta) without a match, the surest or largest first",
-    "matched": "worst matched: true objects (green) and what was found for them (magenta), the least IoU first",
+    "false": "false: found objects (magenta) without a match, those with the highest score or the largest first",
+    "matched": "worst matches: true objects (green) and the objects found for them (magenta), the lowest IoU first",
 }
 
 
 @click.command()
-@click.argument("found", metavar="PRED")
+@click.argument("found", metavar="RESULT")
 @click.argument("truth")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A folder for the report.")
-@click.option("--iou", "min_iou", type=float, default=0.5, show_default=True, help="The IoU from which a pair is a match.")
-@click.option("--score-column", "score", help="How sure an object of PRED is.  [default: score or predicted_iou, if there]")
-@click.option("--class-column", help="A column of both: objects match within their class.")
-@click.option("--sizes", help="Areas from which objects are medium and large.  [default: 50,200 m²; 1024,9216 px² without CRS]")
-@click.option("--boundary-m", type=float, help="Distance of boundary IoU.  [default: 1 m; 2 px without CRS]")
-@click.option("--aoi", help="A vector file: judge inside its polygons only.")
-@click.option("--image", help="A raster to draw the worst cases on, into the folder.")
-@click.option("--bands", help="Of the image: one or three bands by number or name, such as 5,3,2.")
-@click.option("--stretch", help="Of the image: values that become black and white, such as 0,3000.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for the report.")
+@click.option("--iou", "min_iou", type=float, default=0.5, show_default=True, help="Smallest IoU of a match.")
+@click.option(
+    "--score-column",
+    "score",
+    metavar="COLUMN",
+    show_default="score or predicted_iou, if there is such a column",
+    help="Column of RESULT with the confidence of each object; higher is better.",
+)
+@click.option(
+    "--class-column",
+    metavar="COLUMN",
+    show_default="one class",
+    help="Column of both files with the class of each object; only objects of the same class match.",
+)
+@click.option(
+    "--sizes",
+    metavar="MEDIUM,LARGE",
+    show_default="50,200 square metres; 1024,9216 square pixels without a CRS",
+    help="Smallest areas of medium and of large objects.",
+)
+@click.option(
+    "--boundary-m",
+    type=float,
+    show_default="1 metre; 2 pixels without a CRS",
+    help="Distance of the boundary IoU in metres.",
+)
+@click.option(
+    "--aoi",
+    metavar="FILE",
+    show_default="everything",
+    help="Area of interest, a vector file of polygons: evaluate only inside it.",
+)
+@click.option("--image", metavar="IMAGE", help="Raster on which the worst cases are drawn; needs --output.")
+@BANDS
+@STRETCH
 @NODATA
 @ALPHA
-@click.option("--worst", type=click.IntRange(min=1), default=12, show_default=True, help="Cases in a picture.")
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing report.")
+@click.option(
+    "--worst", type=click.IntRange(min=1), default=12, show_default=True, help="Number of cases in a picture of the worst."
+)
+@OVERWRITE
 def evaluate(
     found: str,
     truth: str,
     output: Path | None,
     image: str | None,
     overwrite: bool,
-    **options: Any,
+    **options: OptionValue,
 ) -> None:
-    """Judge PRED, polygons, by TRUTH, polygons: how many were found, and how well they are drawn.
+    """Compare the polygons in RESULT with those in TRUTH.
 
-    Both are vector files in any CRS; one layer of a file with several is named after a colon: city.gpkg:roofs. The table goes
-    to standard output; a folder also gets it as report.md, with report.json, objects.parquet (every object with its verdict)
-    and, with an image, pictures of the worst cases.
+    The report says how many objects were found and how well they are drawn. It is printed as a table. With --output, a folder
+    gets report.md, report.json, objects.parquet (every object with its verdict) and, with --image, pictures of the worst cases.
+
+    Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:roofs.
     """
     from samgeo.evaluation import check_folder
     from samgeo.evaluation import evaluate as run
@@ -67,7 +96,7 @@ def evaluate(
     from samgeo.geo.vector import read_vectors
 
     if image is not None and output is None:
-        raise click.UsageError("--image draws pictures into a folder; give one with --output.")
+        raise click.UsageError("--image writes pictures into a folder; give the folder with --output.")
     if output is not None:
         check_folder(output, overwrite=overwrite, inputs=(found, truth, options["aoi"], image))
     reading: dict[str, Any] = {"bands": parse_bands(options.pop("bands")), "stretch": parse_stretch(options.pop("stretch"))}
@@ -82,7 +111,7 @@ def evaluate(
     if output is not None:
         pictures = {} if raster is None else _pictures(report, raster, worst)
         report.write(output, overwrite=overwrite, pictures=pictures)
-        click.echo(f"wrote {output}", err=True)
+        click.echo(f"Wrote {output}.", err=True)
     click.echo(report.to_markdown(), nl=False)
 
 
@@ -92,7 +121,7 @@ def _parse_sizes(text: str | None) -> tuple[float, float] | None:
     try:
         small, large = (float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not two areas such as 50,200.", param_hint="--sizes") from None
+        raise click.BadParameter(f"{text!r} is not a pair of areas; give them as in 50,200.", param_hint="--sizes") from None
     return small, large
 
 
@@ -108,10 +137,10 @@ def _pictures(report: Report, raster: Raster, count: int) -> dict[str, Image.Ima
     return pictures
 
 
-def _check_placed(crs: Any, raster: Raster) -> None:
+def _check_placed(crs: OptionValue, raster: Raster) -> None:
     if (raster.geobox.crs is None) != (crs is None):
         with_crs, without = (raster.name, "the truth") if crs is None else ("the truth", raster.name)
-        raise OptionError(f"{with_crs} has a CRS and {without} has none, so that nothing can be drawn; give {without} its CRS.")
+        raise OptionError(f"{with_crs} has a CRS and {without} has none, so no cases can be drawn; give {without} its CRS.")
 
 
 def _place(report: Report, index: int, raster: Raster) -> SheetEntry:
@@ -128,14 +157,14 @@ def _place(report: Report, index: int, raster: Raster) -> SheetEntry:
     if case["verdict"] == "matched":
         is_case |= ~is_truth & (around["row"] == case["partner"])
 
-    def outlines(which: Any, true: RGB, found: RGB) -> tuple[tuple[Any, RGB], ...]:
+    def outlines(which: OptionValue, true: RGB, found: RGB) -> tuple[tuple[Any, RGB], ...]:
         rows = zip(around.geometry[which], is_truth[which], strict=True)
         return tuple((geometry, true if true_one else found) for geometry, true_one in rows)
 
     return SheetEntry(outlines(is_case, TRUTH, FOUND), _caption(case, report), outlines(~is_case, TRUTH_AROUND, FOUND_AROUND))
 
 
-def _caption(case: Any, report: Report) -> str:
+def _caption(case: OptionValue, report: Report) -> str:
     unit = report.settings["unit"]
     if case["verdict"] == "matched":
         return f"truth {case['row']}, found {case['partner']}: IoU {case['iou']:.2f}, PoLiS {case['polis']:.2f} {unit}"

@@ -1,23 +1,27 @@
-"""Commands about the models that samgeo knows by name."""
+"""The commands of the group models, which list, download, locate and evaluate models."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
+
+from samgeo.cli.options import DATA, DEVICE, OVERWRITE, OptionValue
 
 __all__ = ["models"]
 
 
 @click.group()
 def models() -> None:
-    """List, fetch and find the models that samgeo knows by name."""
+    """List, download, locate and evaluate models."""
 
 
 @models.command("list")
 def models_list() -> None:
-    """List the models: name, size, licence, whether the weights are here."""
+    """List the models with their sizes and licences.
+
+    The list also says whether the weights are on this machine.
+    """
     from samgeo.models import list_models as known
 
     for info in known():
@@ -27,7 +31,10 @@ def models_list() -> None:
 @models.command("fetch")
 @click.argument("name")
 def models_fetch(name: str) -> None:
-    """Download the weights of NAME, verify them, and print where they are."""
+    """Download the weights of the model NAME.
+
+    The file is verified, and its path is printed. NAME is one from `samgeo models list`.
+    """
     from samgeo.models import model_path
 
     click.echo(model_path(name))
@@ -36,7 +43,10 @@ def models_fetch(name: str) -> None:
 @models.command("path")
 @click.argument("name")
 def models_path(name: str) -> None:
-    """Print where the weights of NAME are; fail if they are not here."""
+    """Print the path of the weights of the model NAME.
+
+    The command fails if the weights are not on this machine. NAME is one from `samgeo models list`.
+    """
     from samgeo.models import model_path
 
     click.echo(model_path(name, download=False))
@@ -44,19 +54,41 @@ def models_path(name: str) -> None:
 
 @models.command("evaluate")
 @click.argument("model")
-@click.option("--data", type=click.Path(path_type=Path), help="The folder with the open data sets, if the recipe uses them.")
-@click.option("--recipe", default="overhead", show_default=True, help="A recipe of `samgeo train`: its [[validation]].")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .md to write the report to, beside printing it.")
-@click.option("--calibration", type=click.Path(path_type=Path), help="A PNG to draw predicted against true IoU to.")
+@DATA
 @click.option(
-    "--tile", "tile_px", type=int, default=512, show_default=True, help="Side of tiles, enlarged to the model's input."
+    "--recipe",
+    metavar="RECIPE",
+    default="overhead",
+    show_default=True,
+    help="Recipe of `samgeo train`, a TOML file or overhead, whose validation pictures are used.",
 )
-@click.option("--max-objects", type=int, help="At most so many of each tile.  [default: all]")
-@click.option("--regions/--no-regions", default=True, show_default=True, help="Whether to measure regions as a baseline.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace existing outputs.")
-def models_evaluate(model: str, **options: Any) -> None:
-    """Judge MODEL, a name or a checkpoint, with clicks and boxes on what a recipe holds back, beside baselines."""
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Markdown file (.md) for the report.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), metavar="FILE", help="PNG file for a plot of predicted against true IoU."
+)
+@click.option(
+    "--tile",
+    "tile_px",
+    type=int,
+    default=512,
+    show_default=True,
+    help="Side of the tiles in pixels; tiles are enlarged to the input size of the model.",
+)
+@click.option("--max-objects", type=int, show_default="all", help="Largest number of objects of each tile.")
+@click.option(
+    "--regions/--no-regions",
+    default=True,
+    show_default=True,
+    help="Whether to evaluate regions of even colour as a baseline.",
+)
+@DEVICE
+@OVERWRITE
+def models_evaluate(model: str, **options: OptionValue) -> None:
+    """Evaluate MODEL with clicks and boxes, beside baselines.
+
+    MODEL is a name from `samgeo models list`, a checkpoint file, or hf://OWNER/NAME. It is evaluated on the validation pictures
+    of a recipe. The report is printed, and with --output it is also written to a file.
+    """
     from samgeo.training import judge
 
     click.echo(judge(model, report=lambda line: click.echo(line, err=True), **options).markdown(), nl=False)

@@ -1,24 +1,37 @@
-"""Options that several commands share, parsers of their values, and formatting of counts."""
+"""Options that several commands share, parsers of their values, and formatting of counts.
+
+The help text of a shared option is written here once, so that it is the same for all commands.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
 __all__ = [
     "ALPHA",
     "ASSETS",
+    "BANDS",
     "CACHE",
+    "DATA",
+    "DEVICE",
     "LAYER",
     "MASK_NMS",
+    "MAX_AREA_HELP",
+    "MIN_AREA_HELP",
     "NODATA",
     "OVERWRITE",
+    "QUIET",
+    "SCHEDULER",
+    "STRETCH",
+    "WORKERS",
     "Y_UP",
     "IouOrOff",
+    "OptionValue",
     "cleaning",
     "count",
     "image_of",
@@ -27,61 +40,145 @@ __all__ = [
     "parse_bands",
     "parse_scales",
     "parse_stretch",
-    "scheduling",
 ]
 
-NODATA = click.option("--nodata", help="The value without data, where the file does not say it; none where it says it wrongly.")
-ALPHA = click.option("--alpha", help="The band of transparency, where the file does not say it; none where it says it wrongly.")
+#: The value of an option or an argument of the command line, in the type that click or this module converted its text to. The
+#: options of a command have different types, and the command passes most of them on together.
+OptionValue: TypeAlias = Any
 
-# Options of every command that applies a model to a raster.
-_LOOKING = (
-    click.option("--model", default="tiny", show_default=True, help="A name of `samgeo models list`, or a checkpoint file."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
-    click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True),
-    click.option("--bands", help="One or three bands by number or name, such as 5,3,2 or red,green,blue."),
-    click.option("--stretch", help="Values that become black and white, such as 0,3000.  [default: 2nd to 98th percentile]"),
-    NODATA,
-    ALPHA,
-    click.option("--window", type=int, help="Side of a window in pixels.  [default: the model's input]"),
-    click.option("--overlap", type=int, help="Pixels that neighbouring windows share.  [default: a quarter of the window]"),
+ASSETS = click.option(
+    "--assets",
+    metavar="KEYS",
+    show_default="the visual asset, else the only data asset, else the only raster",
+    help="Which assets of STAC Items to read: the key of one, or the keys of its bands, such as red,green,blue.",
 )
-
+MODEL = click.option(
+    "--model",
+    metavar="MODEL",
+    default="tiny",
+    show_default=True,
+    help="Model: a name from `samgeo models list`, a checkpoint file, or hf://OWNER/NAME.",
+)
+DEVICE = click.option(
+    "--device",
+    metavar="DEVICE",
+    default="auto",
+    show_default=True,
+    help="Device that runs the model: auto, cpu, cuda, cuda:N or mps.",
+)
+DTYPE = click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="Number type in which the model computes.",
+)
+BANDS = click.option(
+    "--bands",
+    metavar="BANDS",
+    show_default="red, green and blue",
+    help="One or three bands of the image, by number from 1 or by name, such as 5,3,2 or red,green,blue.",
+)
+STRETCH = click.option(
+    "--stretch",
+    metavar="LOW,HIGH",
+    show_default="8-bit images are not changed, others use the 2nd and the 98th percentile",
+    help="Values of the image that become black and white, such as 0,3000.",
+)
+NODATA = click.option(
+    "--nodata",
+    metavar="VALUE",
+    show_default="as the image declares",
+    help="Value of pixels without data, if the image does not declare it; none ignores a wrong declaration.",
+)
+ALPHA = click.option(
+    "--alpha",
+    metavar="BAND",
+    show_default="as the image declares",
+    help="Transparency band, by number or name, if the image does not declare it; none ignores a wrong declaration.",
+)
+WINDOW = click.option(
+    "--window",
+    type=int,
+    show_default="the input size of the model",
+    help="Side of a window in pixels of the image.",
+)
+OVERLAP = click.option(
+    "--overlap",
+    type=int,
+    show_default="a quarter of the window",
+    help="Number of pixels that neighbouring windows share: even, and at most half a window.",
+)
 
 # These values repeat those in samgeo.models.registry and samgeo.segmentation.masks.cleaning. Importing them from there would
 # load large libraries for every command.
 MASK_NMS, MIN_PART, MIN_HOLE = 0.8, 5.0, 5.0
 
-# Options of every command that makes outlines of masks.
-_CLEANING = (
-    click.option(
-        "--min-part",
-        type=float,
-        default=MIN_PART,
-        show_default=True,
-        help="Drop smaller parts of objects, in pixels; 0: none.",
-    ),
-    click.option("--min-hole", type=float, default=MIN_HOLE, show_default=True, help="Fill smaller holes, in pixels; 0: none."),
+MIN_PART_OPTION = click.option(
+    "--min-part",
+    type=float,
+    default=MIN_PART,
+    show_default=True,
+    help="Drop separate parts of an object that are smaller than this, in pixels of the model's input; 0 keeps all parts.",
 )
-
-# Options of every command that gives tasks to workers.
-_SCHEDULING = (
-    click.option("--scheduler", help="threads, processes, synchronous, or the address of a Dask scheduler."),
-    click.option("--workers", type=int, help="Threads or processes of a local scheduler.  [default: one for each core]"),
+MIN_HOLE_OPTION = click.option(
+    "--min-hole",
+    type=float,
+    default=MIN_HOLE,
+    show_default=True,
+    help="Fill holes that are smaller than this, in pixels of the model's input; 0 fills none.",
 )
+MIN_AREA_HELP = "Drop objects with a smaller area, in square metres; in square pixels without a CRS."
+MAX_AREA_HELP = "Drop objects with a larger area, in square metres; in square pixels without a CRS."
 
-CACHE = click.option("--cache", type=click.Path(path_type=Path), help="A store of `samgeo encode`, read and added to.")
-
+SCHEDULER = click.option(
+    "--scheduler",
+    metavar="SCHEDULER",
+    show_default="threads",
+    help="Where the work is done: threads, processes, synchronous, or the address of a Dask scheduler.",
+)
+WORKERS = click.option(
+    "--workers",
+    type=int,
+    show_default="one for each core, if memory allows",
+    help="Number of threads or processes, unless a Dask scheduler is given.",
+)
+CACHE = click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="STORE",
+    help="Store of `samgeo encode`: its embeddings are used, and new ones are added to it.",
+)
 OVERWRITE = click.option(
-    "--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing output."
+    "--overwrite/--no-overwrite",
+    default=False,
+    show_default=True,
+    help="Whether an existing output may be replaced.",
 )
-
-ASSETS = click.option("--assets", help="Of STAC Items: the raster by its key, or those that are its bands: red,green,blue.")
-
-LAYER = click.option("--layer", help="Name of the layer in a GeoPackage; its other layers stay.  [default: OUTPUT's name]")
-
+LAYER = click.option(
+    "--layer",
+    metavar="NAME",
+    show_default="the file name of OUTPUT without its suffix",
+    help="Name of the layer to write in a GeoPackage; its other layers are kept.",
+)
 Y_UP = click.option(
-    "--y-up", is_flag=True, help="Of a raster without georeference: write y running up, as QGIS draws such images."
+    "--y-up",
+    is_flag=True,
+    help="For an image without a georeference: write y increasing upwards, as QGIS draws such images.",
 )
+DATA = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder with the open data sets, for a recipe that uses them.",
+)
+QUIET = click.option("--quiet", is_flag=True, help="Print no progress and no summary.")
+
+# Options of every command that applies a model to an image.
+_LOOKING = (MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, WINDOW, OVERLAP)
+
+# Options of every command that makes outlines from masks.
+_CLEANING = (MIN_PART_OPTION, MIN_HOLE_OPTION)
 
 
 def imaging(command: Callable[..., None]) -> Callable[..., None]:
@@ -90,13 +187,13 @@ def imaging(command: Callable[..., None]) -> Callable[..., None]:
     @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
     @ASSETS
     @wraps(command)
-    def opened(images: tuple[str, ...], assets: str | None, **options: Any) -> None:
+    def opened(images: tuple[str, ...], assets: str | None, **options: OptionValue) -> None:
         command(image=image_of(images, assets), **options)
 
     return opened
 
 
-def image_of(images: tuple[str, ...], assets: str | None) -> Any:
+def image_of(images: tuple[str, ...], assets: str | None) -> OptionValue:
     """Return the source of an image: one path, several paths that form one raster, or the chosen assets of STAC Items."""
     from samgeo.geo.raster.sources import open_source
 
@@ -105,7 +202,7 @@ def image_of(images: tuple[str, ...], assets: str | None) -> Any:
 
 
 def looking(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options for the model, the bands and the windows to a command."""
+    """Add the options for the model, the image and the windows to a command."""
     for option in reversed(_LOOKING):
         command = option(command)
     return command
@@ -118,26 +215,19 @@ def cleaning(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def scheduling(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that choose where tasks are computed to a command."""
-    for option in reversed(_SCHEDULING):
-        command = option(command)
-    return command
-
-
 class IouOrOff(click.ParamType[float | None]):
     """Type of an option whose value is an IoU or ``off``."""
 
     name = "IOU|off"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+    def convert(self, value: OptionValue, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
         """Return the number, or None for ``off``."""
         if isinstance(value, str) and value.strip().lower() == "off":
             return None
         try:
             return float(value)
         except ValueError:
-            self.fail(f"{value!r} is neither a number from 0 to 1 nor off.", param, ctx)
+            self.fail(f"{value!r} is neither a number nor off; give a number from 0 to 1, or off.", param, ctx)
 
 
 def parse_bands(text: str | None) -> list[int | str] | None:
@@ -152,7 +242,9 @@ def parse_scales(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not whole numbers such as 1,2,4.", param_hint="--scales") from None
+        raise click.BadParameter(
+            f"{text!r} is not a list of whole numbers; give them as in 1,2,4.", param_hint="--scales"
+        ) from None
 
 
 def parse_stretch(text: str | None) -> tuple[float, float] | None:
@@ -162,7 +254,9 @@ def parse_stretch(text: str | None) -> tuple[float, float] | None:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not two numbers such as 0,3000.", param_hint="--stretch") from None
+        raise click.BadParameter(
+            f"{text!r} is not a pair of numbers; give them as in 0,3000.", param_hint="--stretch"
+        ) from None
     return low, high
 
 

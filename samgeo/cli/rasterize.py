@@ -1,12 +1,10 @@
-"""The command that draws objects as a raster of labels."""
+"""The command rasterize, which draws objects as a raster of labels."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from samgeo.cli.options import ASSETS, OVERWRITE, count, image_of
+from samgeo.cli.options import ASSETS, OVERWRITE, QUIET, OptionValue, count, image_of
 
 __all__ = ["rasterize"]
 
@@ -16,14 +14,22 @@ __all__ = ["rasterize"]
 @click.argument("image")
 @click.argument("output")
 @ASSETS
-@click.option("--class-column", help="Draw the class in this column, as uint8, in place of a number for each object.")
+@click.option(
+    "--class-column",
+    metavar="COLUMN",
+    show_default="one number for each object",
+    help="Column of RESULT with the class of each object; the classes are drawn as uint8.",
+)
 @OVERWRITE
-@click.option("--quiet", is_flag=True, help="No summary.")
-def rasterize(result: str, image: str, output: str, assets: str | None, quiet: bool, **options: Any) -> None:
-    """Draw the objects in RESULT as a raster of labels OUTPUT (.tif) on the grid of IMAGE.
+@QUIET
+def rasterize(result: str, image: str, output: str, assets: str | None, quiet: bool, **options: OptionValue) -> None:
+    """Draw the objects in RESULT as a raster of labels.
 
-    RESULT is a vector file of polygons in any CRS, such as `samgeo segment` writes. The pixels of the object in row i, counted
-    from 0, are i + 1, and 0 is nodata. Where objects overlap, the smaller one has the pixel.
+    RESULT is a vector file of polygons in any CRS, such as `samgeo segment` writes. A layer of a file with several layers is
+    given as city.gpkg:roofs.
+
+    OUTPUT is a GeoTIFF (.tif) on the grid of IMAGE. The object in row i of RESULT, counted from 0, has the value i + 1; 0 is
+    nodata. Where objects overlap, the smaller one is drawn.
     """
     from samgeo.geo import rasterize as run
 

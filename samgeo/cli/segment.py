@@ -1,10 +1,10 @@
-"""Commands that make polygons of a raster, and that encode it for them."""
+"""The commands segment and predict, which segment objects in an image, and encode, which computes embeddings for them."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +12,15 @@ from samgeo.cli.options import (
     CACHE,
     LAYER,
     MASK_NMS,
+    MAX_AREA_HELP,
+    MIN_AREA_HELP,
     OVERWRITE,
+    QUIET,
+    SCHEDULER,
+    WORKERS,
     Y_UP,
     IouOrOff,
+    OptionValue,
     cleaning,
     count,
     imaging,
@@ -22,7 +28,6 @@ from samgeo.cli.options import (
     parse_bands,
     parse_scales,
     parse_stretch,
-    scheduling,
 )
 from samgeo.errors import StoppedError
 
@@ -40,46 +45,83 @@ MOST_SHOWN = 20
 @imaging
 @click.argument("output")
 @looking
-@click.option("--scales", default="1", show_default=True, help="Windows so many times as large too: 1,2,4 for large objects.")
-@click.option("--points-per-side", type=int, help="Prompts along a window's side.  [default: the model's]")
-@click.option("--pred-iou", type=float, help="Drop masks whose predicted IoU is not above this.  [default: the model's]")
-@click.option("--stability", type=float, help="Drop masks less stable than this.  [default: the model's]")
+@click.option(
+    "--scales",
+    metavar="SCALES",
+    default="1",
+    show_default=True,
+    help="Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole.",
+)
+@click.option(
+    "--points-per-side", type=int, show_default="depends on the model", help="Number of point prompts along a window's side."
+)
+@click.option(
+    "--pred-iou",
+    type=float,
+    show_default="depends on the model",
+    help="Drop masks whose predicted IoU is not above this.",
+)
+@click.option(
+    "--stability",
+    type=float,
+    show_default="depends on the model",
+    help="Drop masks whose stability score is lower than this.",
+)
 @click.option(
     "--mask-nms",
     type=IouOrOff(),
     default=MASK_NMS,
     show_default=True,
-    help="Of objects whose masks have a higher IoU, only the best stays; off keeps all, as SAM does.",
+    help="If the masks of two objects have an IoU above this, keep only the better object; off keeps both, as SAM does.",
 )
 @cleaning
-@click.option("--min-area", type=float, default=0.0, help="Drop smaller objects, in square metres.")
-@click.option("--max-area", type=float, default=float("inf"), help="Drop larger objects, in square metres.")
-@click.option("--aoi", help="A vector file, or a layer as in city.gpkg:districts: segment inside its polygons only.")
+@click.option("--min-area", type=float, default=0.0, show_default="no limit", help=MIN_AREA_HELP)
+@click.option("--max-area", type=float, default=float("inf"), show_default="no limit", help=MAX_AREA_HELP)
+@click.option(
+    "--aoi",
+    metavar="FILE",
+    show_default="the whole image",
+    help="Area of interest, a vector file of polygons: segment only inside it.",
+)
 @click.option(
     "--aoi-mode",
     type=click.Choice(["whole", "clip"]),
     default="whole",
     show_default=True,
-    help="Whether objects that cross the edge of the area are kept whole or clipped to it.",
+    help="Whether objects that cross the edge of the area of interest are kept whole or clipped to it.",
 )
-@scheduling
+@SCHEDULER
+@WORKERS
 @CACHE
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run, which stays.  [default: OUTPUT.run]")
-@click.option("--retry-failed", is_flag=True, help="Try windows again that failed before in this run.")
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    show_default="OUTPUT.run, removed at the end",
+    help="Folder that keeps finished work, so that the run can be continued; a folder given here is not removed.",
+)
+@click.option("--retry-failed", is_flag=True, help="Try windows again that failed earlier in this run.")
 @OVERWRITE
 @LAYER
 @Y_UP
-@click.option("--profile", is_flag=True, help="Show at the end where the time went, stage by stage.")
-@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def segment(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
-    """Segment everything in IMAGE into georeferenced polygons in OUTPUT.
+@click.option("--profile", is_flag=True, help="Print at the end how long each stage took.")
+@QUIET
+def segment(
+    image: OptionValue, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
+    """Segment all objects in IMAGE and write them to OUTPUT.
 
-    IMAGE is a raster of any kind and size, a path or a URL; a STAC Item (.json); several files on one grid, the first one on
-    top; or a text file (.txt) that names them, one a line. The suffix of OUTPUT chooses the format: .parquet, .gpkg, .fgb or
-    .geojson; or .tif for a raster of labels, as `samgeo rasterize` draws it.
+    IMAGE is a raster of any size, as a path or a URL; a STAC Item (.json); several files on one grid, of which the first has
+    priority where they overlap; or a text file (.txt) with one path or URL on each line.
 
-    What is done is kept in the folder OUTPUT.run until all is done: the same command goes on after a kill or a fault. Exit code
-    3 says that windows failed, which are listed; 143 that SIGTERM stopped it.
+    OUTPUT gets georeferenced polygons. Its suffix gives the format: .parquet, .gpkg, .fgb or .geojson; or .tif for a raster of
+    labels, as `samgeo rasterize` writes it.
+
+    Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:districts.
+
+    Finished work is kept in the folder OUTPUT.run until the run is complete. After a kill or an error, the same command
+    continues the run. Exit code 3 means that some windows failed; they are listed. Exit code 143 means that SIGTERM stopped the
+    run.
     """
     from samgeo.segmentation import profiling, segment_to_file
     from samgeo.segmentation.run import stop_on_sigterm
@@ -94,7 +136,7 @@ def segment(image: Any, output: str, bands: str | None, stretch: str | None, qui
         click.echo(str(error), err=True)
         raise click.exceptions.Exit(STOPPED) from None
     if not quiet:
-        without_crs = "" if done.has_crs else "; the raster has no CRS: areas are in pixels"
+        without_crs = "" if done.has_crs else "; the image has no CRS, so areas are in pixels"
         click.echo(f"{count(done.objects, 'object')} in {output}{without_crs}", err=True)
     if profile is not None:
         click.echo(profile.table(), err=True)
@@ -106,33 +148,45 @@ def segment(image: Any, output: str, bands: str | None, stretch: str | None, qui
 def _tell_failures(done: Summary) -> str:
     shown = [f"  {failure}" for failure in done.failures[:MOST_SHOWN]]
     if len(done.failures) > MOST_SHOWN:
-        shown.append(f"  and {len(done.failures) - MOST_SHOWN:,} more: samgeo status {done.folder}")
+        shown.append(f"  and {len(done.failures) - MOST_SHOWN:,} more; `samgeo status {done.folder}` shows them")
     windows = count(len(done.failures), "window")
-    head = f"{windows} of {done.windows:,} could not be segmented; the ground that is missing is in {done.holes}:"
-    return "\n".join([head, *shown, "Repair the cause, and give the same command with --retry-failed."])
+    head = f"{windows} of {done.windows:,} could not be segmented. The missing areas are in {done.holes}:"
+    return "\n".join([head, *shown, "Remove the cause, then run the same command again with --retry-failed."])
 
 
 @click.command()
 @imaging
 @click.argument("output")
-@click.option("--points", help="A vector file: a click each; see below.")
-@click.option("--boxes", help="A vector file: the box around each feature.")
-@click.option("--polygons", help="A vector file: a rough outline each.")
+@click.option("--points", metavar="FILE", help="Vector file of points: each is a click on an object, or on background.")
+@click.option("--boxes", metavar="FILE", help="Vector file of any features: the bounding box of each is a prompt.")
+@click.option("--polygons", metavar="FILE", help="Vector file of polygons: each is the rough outline of an object.")
 @looking
-@click.option("--refine", type=int, default=0, show_default=True, help="Times to ask again, from the answer before.")
+@click.option(
+    "--refine", type=int, default=0, show_default=True, help="How many times to decode again with the previous answer."
+)
 @cleaning
-@click.option("--class-column", help="For .tif: draw the class in this column of the prompts, in place of a number for each.")
+@click.option(
+    "--class-column",
+    metavar="COLUMN",
+    help="For a .tif: column of the prompts with their classes, which are drawn instead of numbers.",
+)
 @CACHE
 @OVERWRITE
 @LAYER
 @Y_UP
-@click.option("--quiet", is_flag=True, help="No summary.")
-def predict(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
-    """Segment what is prompted in IMAGE into georeferenced polygons in OUTPUT, a row a prompt.
+@QUIET
+def predict(
+    image: OptionValue, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
+    """Segment prompted objects in IMAGE and write them to OUTPUT.
 
-    Prompts may be in any CRS; one layer of a file with several is named after a colon: city.gpkg:roofs. A column label of
-    points says 1 for foreground and 0 for background, points with the same value in a column prompt are one prompt, and several
-    files go together row by row. Where nothing is found the geometry is empty and the column reason says why.
+    Prompts are points, boxes, polygons or combinations of them: row i of each file belongs to prompt i. Points may have a
+    column label, with 1 for foreground and 0 for background. Points with the same value in a column prompt are one prompt.
+
+    Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:roofs.
+
+    OUTPUT gets one row for each prompt. If no object is found, the geometry is empty and the column reason says why. The suffix
+    gives the format, as for `samgeo segment`.
     """
     from samgeo.segmentation import predict as run
 
@@ -146,19 +200,23 @@ def predict(image: Any, output: str, bands: str | None, stretch: str | None, qui
 @imaging
 @click.argument("store", type=click.Path(path_type=Path))
 @looking
-@scheduling
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to start the store anew.")
-@click.option("--verify", is_flag=True, help="Read what is there, and encode what is damaged again.")
-@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def encode(image: Any, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
-    """Encode IMAGE ahead of time into STORE, a Zarr folder that predict and segment take as --cache.
+@SCHEDULER
+@WORKERS
+@OVERWRITE
+@click.option("--verify", is_flag=True, help="Read and check all stored embeddings, and compute damaged ones again.")
+@QUIET
+def encode(
+    image: OptionValue, store: Path, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
+    """Compute the embeddings of IMAGE and write them to STORE.
 
-    A store that is there is continued.
+    STORE is a Zarr folder. The commands segment, predict and footprints take it as --cache, and then do not encode the image
+    again. An existing store is continued.
     """
     from samgeo.segmentation import encode as run
 
     done = run(image, store, bands=parse_bands(bands), stretch=parse_stretch(stretch), progress=not quiet, **options)
     if not quiet:
         there = f"{done.kept:,} were there, {done.empty:,} have no data"
-        mended = f"; {done.mended:,} of them again, as their files were damaged" if done.mended else ""
+        mended = f"; {done.mended:,} of them were encoded again because their files were damaged" if done.mended else ""
         click.echo(f"{count(done.encoded, 'window')} of {done.windows:,} encoded into {store}: {there}{mended}", err=True)

@@ -1,12 +1,24 @@
-"""The command that selects objects by examples."""
+"""The command footprints, which extracts buildings by examples."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from samgeo.cli.options import CACHE, LAYER, OVERWRITE, Y_UP, count, imaging, looking, parse_bands, parse_stretch
+from samgeo.cli.options import (
+    CACHE,
+    LAYER,
+    MAX_AREA_HELP,
+    MIN_AREA_HELP,
+    OVERWRITE,
+    QUIET,
+    Y_UP,
+    OptionValue,
+    count,
+    imaging,
+    looking,
+    parse_bands,
+    parse_stretch,
+)
 
 __all__ = ["footprints"]
 
@@ -14,28 +26,61 @@ __all__ = ["footprints"]
 @click.command()
 @imaging
 @click.argument("output")
-@click.option("--examples", required=True, help="A vector file of a few objects; a column label says 1 accepted, 0 rejected.")
-@click.option("--candidates", help="What to choose from.  [default: everything in IMAGE]")
+@click.option(
+    "--examples",
+    required=True,
+    metavar="FILE",
+    help="Vector file of a few examples; a column label may say 1 for accepted and 0 for rejected ones.",
+)
+@click.option(
+    "--candidates",
+    metavar="FILE",
+    show_default="all objects in IMAGE",
+    help="Vector file of the objects to choose from, such as `samgeo segment` writes.",
+)
 @looking
-@click.option("--min-score", type=float, default=0.5, show_default=True, help="Drop what is less like the accepted examples.")
-@click.option("--max-overlap", type=float, default=0.3, show_default=True, help="Share of a part that its whole may cover.")
-@click.option("--min-area", "min_area_m2", type=float, help="Drop smaller objects, in square metres.")
-@click.option("--max-area", "max_area_m2", type=float, help="Drop larger objects, in square metres.")
-@click.option("--dsm", help="A raster of surface heights; of heights above the ground without --dtm.")
-@click.option("--dtm", help="A raster of terrain heights.")
-@click.option("--min-height", "min_height_m", type=float, default=2.0, show_default=True, help="Drop lower objects, in metres.")
-@click.option("--regular/--no-regular", default=True, show_default=True, help="Whether to regularise the outlines.")
+@click.option(
+    "--min-score",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Drop objects with a lower score, from 0 to 1, of similarity to the accepted examples.",
+)
+@click.option(
+    "--max-overlap",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="Of two objects, keep only the better one if the larger covers more than this share of the smaller.",
+)
+@click.option("--min-area", "min_area_m2", type=float, show_default="no limit", help=MIN_AREA_HELP)
+@click.option("--max-area", "max_area_m2", type=float, show_default="no limit", help=MAX_AREA_HELP)
+@click.option("--dsm", metavar="FILE", help="Raster of surface heights; of heights above the ground if there is no --dtm.")
+@click.option("--dtm", metavar="FILE", help="Raster of terrain heights; needs --dsm.")
+@click.option(
+    "--min-height",
+    "min_height_m",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Drop objects with a lower median height above the ground, in metres; needs --dsm.",
+)
+@click.option("--regular/--no-regular", default=True, show_default=True, help="Whether to regularize the outlines.")
 @CACHE
 @OVERWRITE
 @LAYER
 @Y_UP
-@click.option("--quiet", is_flag=True, help="No summary.")
-def footprints(image: Any, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: Any) -> None:
-    """Extract the buildings of IMAGE into OUTPUT, given a few of them.
+@QUIET
+def footprints(
+    image: OptionValue, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
+    """Extract building footprints from IMAGE by examples.
 
-    Everything is segmented, what is like the accepted examples and unlike the rejected ones is selected, filtered by area and
-    height, and regularised. One layer of a vector file with several is named after a colon: city.gpkg:roofs. It does for other
-    things than buildings too, with --no-regular.
+    All objects in IMAGE are segmented. Those that are similar to the accepted examples and not to the rejected ones are
+    selected, filtered by area and height, regularized, and written to OUTPUT. With --no-regular the command is also useful for
+    objects other than buildings.
+
+    Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:roofs.
     """
     from samgeo.buildings import footprints as run
 
@@ -47,4 +92,4 @@ def footprints(image: Any, output: str, bands: str | None, stretch: str | None, 
             f"{count(len(result), 'footprint')} of {count(made['candidates'], 'candidate')} in {output}, by {judged}", err=True
         )
         if made["unmatched"]:
-            click.echo(f"{count(made['unmatched'], 'example')} without a candidate of IoU 0.5 or more went unused", err=True)
+            click.echo(f"{count(made['unmatched'], 'example')} without a candidate of IoU 0.5 or more, not used", err=True)

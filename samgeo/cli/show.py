@@ -1,13 +1,23 @@
-"""Commands that draw a result over its raster, and that demonstrate a segmentation on a generated town."""
+"""The commands show, which draws objects over an image, and demo, which segments a generated town."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from samgeo.cli.options import ALPHA, ASSETS, NODATA, image_of, parse_bands, parse_stretch
+from samgeo.cli.options import (
+    ALPHA,
+    ASSETS,
+    BANDS,
+    NODATA,
+    OVERWRITE,
+    STRETCH,
+    OptionValue,
+    image_of,
+    parse_bands,
+    parse_stretch,
+)
 
 __all__ = ["demo", "show"]
 
@@ -15,34 +25,52 @@ __all__ = ["demo", "show"]
 @click.command()
 @click.argument("image")
 @click.argument("result", required=False)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The PNG to write.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="PNG file to write.")
 @ASSETS
-@click.option("--bands", help="One or three bands by number or name, such as 5,3,2.")
-@click.option("--stretch", help="Values that become black and white, such as 0,3000.")
+@BANDS
+@STRETCH
 @NODATA
 @ALPHA
-@click.option("--max-side", type=int, default=1600, show_default=True, help="Longer side of the picture in pixels.")
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace an existing picture.")
-def show(image: str, result: str | None, output: Path, assets: str | None, **options: Any) -> None:
-    """Draw RESULT, a vector file or a layer as in city.gpkg:roofs, over IMAGE as a PNG: any CRS, any bit depth.
+@click.option(
+    "--max-side",
+    type=int,
+    default=1600,
+    show_default=True,
+    help="Longer side of the picture in pixels; a smaller image keeps its size.",
+)
+@click.option(
+    "--column",
+    metavar="COLUMN",
+    show_default="one colour for each object",
+    help="Column of RESULT that gives the colours: a colour scale for numbers, one colour for each other value.",
+)
+@click.option("--fill/--no-fill", default=True, show_default=True, help="Whether to tint the polygons.")
+@click.option("--outline/--no-outline", default=True, show_default=True, help="Whether to draw the edges of the polygons.")
+@OVERWRITE
+def show(image: str, result: str | None, output: Path, assets: str | None, **options: OptionValue) -> None:
+    """Draw IMAGE, with the objects in RESULT, as a picture.
 
-    IMAGE is a raster, a STAC Item, or a text file that names many rasters, as for `samgeo segment`.
+    IMAGE is a raster, a STAC Item, or a text file that names several rasters, as for `samgeo segment`.
+
+    RESULT is a vector file of polygons in any CRS, such as `samgeo segment` writes. A layer of a file with several layers is
+    given as city.gpkg:roofs. Without RESULT, only the image is drawn.
     """
     from samgeo.plot import show as draw
 
     options |= {"bands": parse_bands(options["bands"]), "stretch": parse_stretch(options["stretch"])}
     draw(image_of((image,), assets), result, output, **options)
-    click.echo(f"wrote {output}", err=True)
+    click.echo(f"Wrote {output}.", err=True)
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("demo"))
 @click.option("--size", type=int, default=1024, show_default=True, help="Side of the town in pixels.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Which town.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the town: another number gives another town.")
 def demo(folder: Path, size: int, seed: int) -> None:
-    """Generate a town, segment it, and say how many of its buildings were found.
+    """Segment a generated town and count the buildings found.
 
-    Writes town.tif, objects.parquet and objects.png into FOLDER. Needs no data and no network.
+    The command writes town.tif, objects.parquet and objects.png into FOLDER, by default the folder demo. It needs no data and
+    no network.
     """
     from samgeo.testing import run_demo
 

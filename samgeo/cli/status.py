@@ -1,4 +1,4 @@
-"""The command that shows the progress of a run."""
+"""The command status, which shows the progress of a run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ MOST_SHOWN = 20
 
 @click.command()
 @click.argument("run")
-@click.option("--json", "as_json", is_flag=True, help="All of it, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def status(run: str, as_json: bool) -> None:
-    """Say how far a run of `samgeo segment` is: windows, failures, rate and time left.
+    """Show the progress of a run of `samgeo segment`.
 
-    RUN is the folder of the run, or the output whose folder lies beside it.
+    RUN is the folder of the run, or the output of the run, whose folder lies beside it. The command prints the finished and the
+    failed windows, the rate and the remaining time.
     """
     from samgeo.segmentation import run_status
 
@@ -52,7 +53,7 @@ def _tell(found: Status) -> str:
                 f"  row {failure.row}, column {failure.column} (pixels x {x0} to {x1}, y {y0} to {y1}) {failure.reason}"
             )
         if len(found.failures) > MOST_SHOWN:
-            lines.append(f"  and {len(found.failures) - MOST_SHOWN:,} more; --json has them all")
+            lines.append(f"  and {len(found.failures) - MOST_SHOWN:,} more; --json lists all")
     return "\n".join(lines)
 
 

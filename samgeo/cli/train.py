@@ -1,11 +1,12 @@
-"""The command that trains models."""
+"""The command train, which trains models."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
+
+from samgeo.cli.options import DATA, DEVICE, OVERWRITE, QUIET, OptionValue
 
 __all__ = ["train"]
 
@@ -13,22 +14,45 @@ __all__ = ["train"]
 @click.command()
 @click.argument("recipe")
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--start", help="Weights to start from: a file, tiny for the bundled ones, or none.  [default: the recipe's]")
-@click.option("--folder", type=click.Path(path_type=Path), help="Of the run: state and log.  [default: OUTPUT's name, .run]")
-@click.option("--data", type=click.Path(path_type=Path), help="The folder with the open data sets, if the recipe uses them.")
-@click.option("--steps", type=int, help="Steps of the optimiser.  [default: the recipe's]")
-@click.option("--minutes", type=float, help="Let the clock end training after so many minutes.  [default: the recipe's]")
-@click.option("--network", help="Blocks of the image encoder: base, deep, deeper or context.  [default: the recipe's]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--threads", type=int, help="Threads of a CPU to compute in.  [default: torch's choice, or as the run was begun]")
-@click.option("--curve", type=click.Path(path_type=Path), help="A PNG to draw the log to, at the end.")
-@click.option("--overwrite/--no-overwrite", default=False, show_default=True, help="Whether to replace existing outputs.")
-@click.option("--quiet", is_flag=True, help="No lines of the log.")
-def train(recipe: str, output: Path, quiet: bool, **options: Any) -> None:
-    """Train a small model by RECIPE, a TOML file, and write its weights to OUTPUT, a .safetensors for --model.
+@click.option(
+    "--start",
+    metavar="WEIGHTS",
+    show_default="as in the recipe",
+    help="Weights to start from: a file, tiny for the bundled weights, or none for random ones.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    show_default="the name of OUTPUT with .run",
+    help="Folder of the run, with its state and its log.",
+)
+@DATA
+@click.option("--steps", type=int, show_default="as in the recipe", help="Number of steps; with --minutes, the largest number.")
+@click.option("--minutes", type=float, show_default="as in the recipe", help="Length of the training in minutes.")
+@click.option(
+    "--network",
+    metavar="NAME",
+    show_default="as in the recipe",
+    help="Size of the image encoder: base, deep, deeper or context.",
+)
+@DEVICE
+@click.option(
+    "--threads",
+    type=int,
+    show_default="as torch chooses, or as the run was begun",
+    help="Number of threads on a CPU; the last digits of the result depend on it.",
+)
+@click.option(
+    "--curve", type=click.Path(path_type=Path), metavar="FILE", help="PNG file into which the log is drawn at the end."
+)
+@OVERWRITE
+@QUIET
+def train(recipe: str, output: Path, quiet: bool, **options: OptionValue) -> None:
+    """Train a small model by RECIPE and write it to OUTPUT.
 
-    RECIPE may be overhead: the bundled model's own. A run that was stopped goes on when the command is given again, exactly
-    as if it had not been stopped.
+    RECIPE is a TOML file, or overhead for the recipe of the bundled model. OUTPUT is a .safetensors file, which other commands
+    take as --model. If training was stopped, the same command continues it, and the result is the same as without the stop.
     """
     from samgeo.training import run_recipe
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
@@ -16,11 +18,13 @@ from samgeo.evaluation.matching import check_min_iou, find_pairs
 from samgeo.evaluation.report import Report
 from samgeo.geo.coordinates.area_of_interest import Area, read_area
 from samgeo.geo.coordinates.metric_planes import Planes
+from samgeo.geo.vector.reading import read_vectors
 from samgeo.types import AoiLike, FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+    import pyproj
 
 __all__ = ["evaluate"]
 
@@ -111,8 +115,6 @@ def evaluate(
     >>> report.worst("missed")["row"].tolist()
     [1]
     """
-    from samgeo.geo.vector.reading import read_vectors
-
     check_min_iou(min_iou)
     frames = read_vectors(found), read_vectors(truth)
     common_crs(*frames)
@@ -165,8 +167,6 @@ def evaluate(
 
 def _judge(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None, names: list[str], area: Area | None) -> Judged:
     """Read a layer, with the class of each object and whether it lies outside the area of interest."""
-    import shapely
-
     layer = read_layer(frame, planes, labels)
     classes = np.zeros(len(layer), dtype=np.int64)
     if labels is not None:
@@ -179,8 +179,6 @@ def _judge(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None, na
 
 def _scores_of(frame: gpd.GeoDataFrame, column: str, found: Judged) -> NDArray[np.float64]:
     """Return the scores of the found objects that can be evaluated."""
-    from pandas.api.types import is_numeric_dtype
-
     if not is_numeric_dtype(frame[column]):
         raise VectorError(
             f"the column {column!r} of the found objects does not hold numbers; choose another one for the score."
@@ -190,7 +188,7 @@ def _scores_of(frame: gpd.GeoDataFrame, column: str, found: Judged) -> NDArray[n
     if len(unknown):
         raise VectorError(
             f"{len(unknown)} of {len(values)} found objects have no {column}, the first in row {found.layer.rows[unknown[0]]}; "
-            "give them one, take them out, or choose another column for the score."
+            "give them a value, remove them, or choose another column for the score."
         )
     return values
 
@@ -223,7 +221,10 @@ def _check_shared(a: Judged, b: Judged, names: list[str], column: str | None) ->
     if column is None or not len(a.layer) or not len(b.layer) or np.isin(a.side.classes, b.side.classes).any():
         return
     ours, theirs = (", ".join(names[code] for code in np.unique(one.side.classes)[:8]) for one in (a, b))
-    raise OptionError(f"no class of {column} is in both layers: found are {ours}; true are {theirs}. Rename them to agree.")
+    raise OptionError(
+        f"no class of {column} is in both layers: the found classes are {ours}, the true classes are {theirs}. Rename them so "
+        "that they agree."
+    )
 
 
 def _check_sizes(sizes: tuple[float, float]) -> tuple[float, float]:
@@ -238,9 +239,11 @@ def _check_distance(distance: float) -> float:
     return float(distance)
 
 
-def _read_aoi(aoi: Any, crs: Any) -> Area:
+def _read_aoi(aoi: FeaturesLike, crs: pyproj.CRS | None) -> Area:
     """Read the area of interest, and check that it has a CRS if the layers have one."""
     area = read_area(aoi, crs)
     if (area.crs is None) != (crs is None):
-        raise OptionError("one of the area of interest and the layers has a CRS and the other has none; set the missing one.")
+        raise OptionError(
+            "only one of the area of interest and the layers has a CRS; set the CRS of the other with gdf.set_crs(...)."
+        )
     return area

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
@@ -54,10 +53,8 @@ def boundary_iou(a: GeometriesLike, b: GeometriesLike, distance: float) -> NDArr
     return iou(_band(a, distance), _band(b, distance))
 
 
-def iou(a: Any, b: Any) -> NDArray[np.float64]:
+def iou(a: GeometriesLike, b: GeometriesLike) -> NDArray[np.float64]:
     """Return the IoU of pairs of polygons, shape (N,); NaN where both are empty."""
-    import shapely
-
     a, b = np.asarray(a, dtype=object), np.asarray(b, dtype=object)
     shared = np.asarray(shapely.area(shapely.intersection(a, b)), dtype=np.float64)
     union = shapely.area(a) + shapely.area(b) - shared
@@ -65,9 +62,7 @@ def iou(a: Any, b: Any) -> NDArray[np.float64]:
     return ratio
 
 
-def _band(polygons: Any, distance: float) -> NDArray[np.object_]:
+def _band(polygons: GeometriesLike, distance: float) -> NDArray[np.object_]:
     """Return the parts of polygons that are within a distance of their own outlines."""
-    import shapely
-
     polygons = np.asarray(polygons, dtype=object)
     return np.asarray(shapely.difference(polygons, shapely.buffer(polygons, -distance, quad_segs=8)), dtype=object)

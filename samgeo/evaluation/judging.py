@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from samgeo.evaluation.average_precision import Averages, Side, averages
@@ -18,8 +20,9 @@ from samgeo.evaluation.report import LeftOut, Scores
 from samgeo.geo.coordinates.metric_planes import Planes, batches
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
+    from numpy.typing import DTypeLike
+
+    from samgeo.types import CRSLike
 
 __all__ = ["Comparison", "Judged", "Verdicts"]
 
@@ -155,11 +158,8 @@ class Comparison:
             counts.update((name, reason) for reason in ignored[ignored != ""])
         return tuple(LeftOut(name, reason, count) for (name, reason), count in sorted(counts.items()))
 
-    def objects(self, names: list[str], crs: Any) -> gpd.GeoDataFrame:
+    def objects(self, names: list[str], crs: CRSLike) -> gpd.GeoDataFrame:
         """Return the table of all objects of both layers, with the names of their classes; see `Report`."""
-        import geopandas as gpd
-        import pandas as pd
-
         verdicts, (ours, theirs) = self.verdicts, self._ignored()
         i, j = verdicts.pairs.found, verdicts.pairs.truth
         found = self._table(self.found, i, self.truth.layer.rows[j], np.where(verdicts.false, "false", ""), ours)
@@ -185,18 +185,16 @@ class Comparison:
 
         The objects that were evaluated come first and those that were left out follow; then all are sorted.
         """
-        import pandas as pd
-
         layer = one.layer
         size = len(layer) + len(layer.left_out)
         place = np.argsort(np.concatenate([layer.rows, [row for row, _ in layer.left_out]]).astype(np.int64), kind="stable")
 
-        def column(values: Any, missing: Any, dtype: Any) -> Any:
+        def column(values: NDArray[Any] | float, missing: object, dtype: DTypeLike) -> NDArray[Any]:
             full = np.full(size, missing, dtype=dtype)
             full[: len(layer)] = values
             return full
 
-        def of_pairs(values: Any, missing: Any, dtype: Any) -> Any:
+        def of_pairs(values: NDArray[Any], missing: object, dtype: DTypeLike) -> NDArray[Any]:
             full = np.full(size, missing, dtype=dtype)
             full[mine] = values
             return full

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyproj
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
-from samgeo.geo.coordinates.antimeridian import period_of, turned
+from samgeo.geo.coordinates.antimeridian import period_of, shifted_by_turns
 from samgeo.geo.coordinates.metric_planes import NOWHERE, Planes, batches
 from samgeo.geo.coordinates.overlay import not_finite
 from samgeo.geo.coordinates.reprojection import reproject
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "Layer", "common_crs", "read_layer"]
 
 BATCH = 4096
-"""Objects that are placed and overlaid at a time."""
+"""Number of objects that are transformed and overlaid at a time."""
 
 AREAL = (3, 6)  # These are shapely's type ids of polygons and multipolygons.
 COLLECTION = 7
@@ -61,7 +63,7 @@ class Layer:
         return len(self.rows)
 
 
-def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> Any:
+def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> pyproj.CRS | None:
     """Return the CRS of the truth, in which both layers are compared, or None if neither layer has one.
 
     Raises
@@ -70,11 +72,12 @@ def common_crs(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame) -> Any:
         If only one layer has a CRS, or a CRS is not a map CRS.
     """
     if (found.crs is None) != (truth.crs is None):
-        raise OptionError("one of the layers has a CRS and the other has none; set the missing one with gdf.set_crs(...).")
+        raise OptionError("only one of the two layers has a CRS; set the CRS of the other with gdf.set_crs(...).")
     for crs in (found.crs, truth.crs):
         if crs is not None and (len(crs.axis_info) < 2 or crs.is_geocentric):
-            raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
-    return truth.crs
+            raise OptionError(f"{crs.name} is not a geographic or projected CRS; reproject to one with two horizontal axes.")
+    target: pyproj.CRS | None = truth.crs
+    return target
 
 
 def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None = None) -> Layer:
@@ -100,8 +103,6 @@ def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None
     Layer
         The objects that can be evaluated.
     """
-    import shapely
-
     geometries = np.array(frame.geometry.array, dtype=object)
     reasons = np.full(len(frame), "", dtype=object)
 
@@ -136,29 +137,27 @@ def read_layer(frame: gpd.GeoDataFrame, planes: Planes, labels: pd.Series | None
     return Layer(geometries[kept], kept.astype(np.int64), cells[kept], areas[kept], left_out, int(broken[kept].sum()))
 
 
-def _to_crs(geometries: NDArray[np.object_], crs: Any, planes: Planes) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+def _to_crs(
+    geometries: NDArray[np.object_], crs: pyproj.CRS | None, planes: Planes
+) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Transform geometries, with their edges, to the CRS of the planes.
 
     Also return which of them have a part that cannot be transformed; these geometries are None.
     """
-    import pyproj
-
     source = planes.crs if crs is None else crs
     if source is None:
         return geometries, not_finite(geometries)
     try:
         placed = reproject(geometries, source, planes.crs)
     except pyproj.exceptions.ProjError as error:
-        raise VectorError(f"the layers cannot be brought to one CRS ({error}); check both CRSs.") from None
+        raise VectorError(f"the layers cannot be transformed to one CRS ({error}); check both CRSs.") from None
     known = placed.geometries.copy()
     known[placed.lost] = None
-    return turned(known, planes.middle_x, period_of(planes.crs)), placed.lost
+    return shifted_by_turns(known, planes.middle_x, period_of(planes.crs)), placed.lost
 
 
-def _polygons_of(geometry: Any) -> Any:
+def _polygons_of(geometry: shapely.Geometry) -> shapely.Geometry:
     """Return the polygons of a repaired geometry, without the lines and points that the repair may leave."""
-    import shapely
-
     parts = np.asarray(shapely.get_parts(geometry))
     while COLLECTION in shapely.get_type_id(parts):
         parts = np.asarray(shapely.get_parts(parts))

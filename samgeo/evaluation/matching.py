@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
@@ -149,8 +150,6 @@ def find_pairs(
     If classes are given, only objects of the same class form a pair. Intersections are only computed for pairs whose areas and
     bounding boxes allow the IoU, so that an object that covers a whole town costs little time.
     """
-    import shapely
-
     tree = shapely.STRtree(truth.geometries)
     least = min(min_iou, NEARLY_ONE)
     pieces = [Pairs(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))]
@@ -229,8 +228,6 @@ def _placed(layer: Layer, which: NDArray[np.intp], planes: Planes, cell: int) ->
 
 def _boxes_allow(a: NDArray[np.object_], b: NDArray[np.object_], least: float) -> NDArray[np.bool_]:
     """Return for which pairs the bounding boxes share enough area for the IoU."""
-    import shapely
-
     boxes_a, boxes_b = shapely.bounds(a), shapely.bounds(b)
     sides = np.minimum(boxes_a[:, 2:], boxes_b[:, 2:]) - np.maximum(boxes_a[:, :2], boxes_b[:, :2])
     shared = np.maximum(sides, 0).prod(axis=1)

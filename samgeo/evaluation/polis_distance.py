@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.types import GeometriesLike
@@ -42,8 +43,6 @@ def polis(a: GeometriesLike, b: GeometriesLike) -> NDArray[np.float64]:
 
 def _one_way(a: NDArray[np.object_], b: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return the mean distance of the corners of each polygon of ``a`` from the outline of its partner in ``b``."""
-    import shapely
-
     # The last coordinate of a ring repeats the first, and must not be counted twice.
     parts, owner_of_part = shapely.get_parts(a, return_index=True)
     rings, part_of_ring = shapely.get_rings(parts, return_index=True)

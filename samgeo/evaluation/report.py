@@ -6,7 +6,6 @@ import io
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
-from samgeo.storage.atomic import STAGING_PREFIX, check_name, refuse_inputs, write_whole
+from samgeo.geo.vector.reading import write_vectors
+from samgeo.storage.atomic import check_name, refuse_inputs, write_whole
+from samgeo.storage.staging import staged_files
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -195,12 +196,10 @@ class Report:
         OptionError
             If the folder cannot be written, or holds a report that may not be replaced.
         """
-        from samgeo.geo.vector.reading import write_vectors
-
         path = check_folder(folder, overwrite=overwrite)
         try:
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=STAGING_PREFIX) as made:
-                temporary = Path(made)
+            # Pictures that are not written again belong to an earlier report, and are removed.
+            with staged_files(path, (*REPORT_FILES, *PICTURE_FILES)) as temporary:
                 write_whole(temporary / "report.md", self.to_markdown().encode())
                 write_whole(temporary / "report.json", (json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n").encode())
                 write_vectors(self.objects, temporary / "objects.parquet", provenance=self.to_dict())
@@ -208,12 +207,6 @@ class Report:
                     buffer = io.BytesIO()
                     picture.save(buffer, format="PNG")
                     write_whole(temporary / f"{name}.png", buffer.getvalue())
-                path.mkdir(exist_ok=True)
-                for name in (*REPORT_FILES, *PICTURE_FILES):
-                    if (temporary / name).exists():
-                        (temporary / name).replace(path / name)
-                    else:
-                        (path / name).unlink(missing_ok=True)  # The file belongs to an earlier report.
         except OSError as error:
             raise OptionError(
                 f"{path} cannot be written ({error.strerror or error}); give a folder that can be written."
@@ -262,12 +255,12 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False, inp
     if path.exists() and not path.is_dir():
         raise OptionError(f"{path} is a file; give the name of a folder.")
     if not path.parent.is_dir():
-        raise OptionError(f"{path} cannot be made: the folder {path.parent} does not exist; make it first.")
+        raise OptionError(f"{path} cannot be created: the folder {path.parent} does not exist; create it first.")
     if there and not overwrite:
         raise OptionError(f"{path / there[0]} exists; choose another folder, or allow overwrite.")
     for place in (path.parent, *([path] if path.exists() else [])):
         if not os.access(place, os.W_OK | os.X_OK):
-            raise OptionError(f"{path} cannot be written: this user may not write to the folder {place}.")
+            raise OptionError(f"{path} cannot be written: you have no permission to write to {place}; choose another folder.")
     return path
 
 

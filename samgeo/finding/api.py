@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,11 @@ class FinderOptions:
         score = self.finder.info.min_score if self.min_score is None else self.min_score
         return Prepared(
             self.finder,
-            replace(windows, window=window if windows.window is None else windows.window, overlap=overlap if windows.overlap is None else windows.overlap),
+            replace(
+                windows,
+                window=window if windows.window is None else windows.window,
+                overlap=overlap if windows.overlap is None else windows.overlap,
+            ),
             score,
             {
                 "finder": {"name": self.finder.name, "digest": self.finder.digest, "classes": list(self.finder.classes)},
@@ -126,8 +129,4 @@ def _options(arguments: dict[str, Any]) -> FinderOptions:
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
     finder = arguments["finder"]
     loaded = finder if isinstance(finder, Finder) else load_finder(arguments["what"] if finder is None else finder)
-    return FinderOptions(
-        finder=loaded.with_flips(arguments["flips"]), resolution=resolution, zoom=zoom, min_score=score
-    )
-
-
+    return FinderOptions(finder=loaded.with_flips(arguments["flips"]), resolution=resolution, zoom=zoom, min_score=score)

@@ -237,9 +237,14 @@ def _load(path: Path) -> Finder:
         sizes, scoring, about = (json.loads(said[name]) for name in ("head", "scorer", "info"))
         config = HeadConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()})
         info = FinderInfo(**about | {"classes": tuple(about["classes"]), "zooms": tuple(map(tuple, about["zooms"]))})
-        head, scorer = FinderHead(config), Scorer(tuple(MEASURES.index(name) for name in scoring["measures"]), scoring["hidden"])
+        head, scorer = (
+            FinderHead(config),
+            Scorer(tuple(MEASURES.index(name) for name in scoring["measures"]), scoring["hidden"]),
+        )
         for part, prefix in ((head, "head."), (scorer, "scorer.")):
-            part.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
+            part.load_state_dict(
+                {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"the finder {path} is damaged: {error}.") from None
     if not info.zooms or config.classes != len(info.classes):

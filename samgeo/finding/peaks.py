@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 from samgeo.finding.head import STRIDE, Maps
@@ -22,9 +21,7 @@ BOX_NMS = 0.6
 LEAST_SIDE = 4.0
 
 
-def peaks(
-    maps: Maps, side: int, *, least: float = LEAST_SCORE, at_most: int = AT_MOST, box_nms: float = BOX_NMS
-) -> Proposals:
+def peaks(maps: Maps, side: int, *, least: float = LEAST_SCORE, at_most: int = AT_MOST, box_nms: float = BOX_NMS) -> Proposals:
     """Return the peaks of the heat of one window: cells of each class that are not lower than their eight neighbours.
 
     Parameters
@@ -53,9 +50,7 @@ def peaks(
     x, y = (column + 0.5) * STRIDE, (row + 0.5) * STRIDE
     left, top, right, bottom = (maps.distances[0, :, row, column] * STRIDE).unbind(0)
     boxes = torch.stack([x - left, y - top, x + right, y + bottom], dim=1).clamp(0, side)
-    found = Proposals(
-        *(part.float().cpu().numpy() for part in (boxes, torch.stack([x, y], dim=1), score)), kind.cpu().numpy()
-    )
+    found = Proposals(*(part.float().cpu().numpy() for part in (boxes, torch.stack([x, y], dim=1), score)), kind.cpu().numpy())
     wide = (found.boxes[:, 2:] - found.boxes[:, :2] > LEAST_SIDE).all(1)
     return _without_twins(found[wide], box_nms)
 

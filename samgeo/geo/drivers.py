@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import warnings
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from samgeo.errors import RasterError, VectorError
 
@@ -111,7 +114,7 @@ def leads_elsewhere(path: str) -> bool:
     return suffix_of(path) in _LEADING
 
 
-def open_raster(path: str, name: str) -> Any:
+def open_raster(path: str, name: str) -> rasterio.DatasetReader:
     """Open a raster with a driver that its name allows.
 
     Parameters
@@ -133,9 +136,6 @@ def open_raster(path: str, name: str) -> Any:
     rasterio.errors.RasterioError
         If none of the drivers can read it.
     """
-    import rasterio
-    from rasterio.errors import RasterioIOError
-
     drivers = _raster_drivers(path, name)
     _check_beside(path)
     with rasterio.Env() as env:
@@ -155,7 +155,8 @@ def open_raster(path: str, name: str) -> Any:
         if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE") is not None:
             dataset.close()
             raise RasterError(
-                f"{name} names another file for its overviews, which is not opened; copy it with gdal_translate -nomd first."
+                f"{name} refers to another file for its overviews, which samgeo does not open; copy the raster without this "
+                "reference first (gdal_translate -nomd)."
             )
         return dataset
     raise first or RasterioIOError(f"GDAL is built without {' and '.join(drivers)}")
@@ -163,8 +164,6 @@ def open_raster(path: str, name: str) -> Any:
 
 def list_files(path: str) -> list[str]:
     """Return the files from which GDAL reads a raster; an empty list if the raster cannot be opened."""
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -174,10 +173,8 @@ def list_files(path: str) -> list[str]:
         return []
 
 
-def open_overview(path: str, name: str, level: int) -> Any:
+def open_overview(path: str, name: str, level: int) -> rasterio.DatasetReader:
     """Open an overview of a raster, counted from 0, as a raster, by the rules of `open_raster`."""
-    import rasterio
-
     with open_raster(path, name) as dataset:
         driver = dataset.driver
     return rasterio.open(path, driver=driver, sharing=False, overview_level=level)
@@ -197,7 +194,7 @@ def check_vector_head(path: Path) -> None:
     if suffix == ".vrt" or path.is_dir():
         return
     if not path.is_file():
-        raise VectorError(f"{path} is no regular file; give a file.")
+        raise VectorError(f"{path} is not a regular file; give a file.")
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -205,12 +202,14 @@ def check_vector_head(path: Path) -> None:
         raise VectorError(f"{path} cannot be read ({error}); check its permissions.") from None
     wanted = _VECTOR_HEADS.get(suffix)
     if wanted is not None and not head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(wanted):
-        raise VectorError(f"{path} cannot be read: it does not begin as a {suffix} file does; check that it is whole.")
+        raise VectorError(
+            f"{path} cannot be read: its first bytes are not those of a {suffix} file; check that it is complete."
+        )
     # XML may be encoded in UTF-16, so zero bytes are removed before the search.
     if any(word in head.replace(b"\0", b"").lower() for word in _VECTORS_LEADING_OUT):
         raise VectorError(
-            f"{path} is not read: it leads to other files, or has entities; give the features themselves, or, if all that it "
-            "leads to may be read, call an OGR VRT .vrt."
+            f"{path} is not read, because it refers to other files or has entities. Give the file that holds the features; if "
+            "this is an OGR VRT whose files may all be read, give it the suffix .vrt."
         )
 
 
@@ -223,7 +222,9 @@ def check_vector_driver(driver: str, path: str) -> None:
         If it is such a driver, and the suffix is not that of its format.
     """
     if driver in _VECTOR_DRIVERS_LEADING_OUT and not (driver == "OGR_VRT" and suffix_of(path) == ".vrt"):
-        raise VectorError(f"{path} is not read: it is {driver}, which leads elsewhere; give the features themselves.")
+        raise VectorError(
+            f"{path} is not read: it is {driver}, which refers to other files; give the file that holds the features."
+        )
 
 
 def check_no_view(path: Path, layer: str) -> None:
@@ -234,9 +235,6 @@ def check_no_view(path: Path, layer: str) -> None:
     VectorError
         If the layer is a view, or the file is broken.
     """
-    import sqlite3
-    from urllib.parse import quote
-
     with path.open("rb") as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             return
@@ -244,10 +242,10 @@ def check_no_view(path: Path, layer: str) -> None:
         with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
             names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
     except (sqlite3.Error, TypeError, ValueError) as error:
-        raise VectorError(f"{path} cannot be read ({error}); check that it is a vector file and whole.") from None
+        raise VectorError(f"{path} cannot be read ({error}); check that it is a complete vector file.") from None
     if any(str(name).lower() == layer.lower() for (name,) in names):
         raise VectorError(
-            f"the layer {layer} of {path} is a view, which may take any time to compute; write it to a file of its own "
+            f"the layer {layer} of {path} is a view, which may take unlimited time to compute; write it to its own file "
             f"(ogr2ogr out.gpkg {path.name} {layer})."
         )
 
@@ -263,11 +261,11 @@ def _raster_drivers(path: str, name: str) -> tuple[str, ...]:
         if driver is None:
             known = ", ".join(sorted(_PARTS))
             raise RasterError(
-                f"{name} asks for {part[1]}, which samgeo does not open; give a file, or a part of one ({known})."
+                f"{name} refers to {part[1]}, which samgeo does not open; give a file, or a part of one ({known})."
             )
         return (driver,)
     if path.lstrip().startswith(("<", "{")):
-        raise RasterError("a raster cannot be opened from a text that describes it; write the text to a .vrt file.")
+        raise RasterError("a raster cannot be opened from a description in a text; write the text to a .vrt file.")
     return _by_suffix(path)
 
 
@@ -287,7 +285,7 @@ def _check_beside(path: str) -> None:
         for ending in (".ovr", ".OVR", ".msk", ".MSK"):
             beside = local.with_name(stem + ending)
             if beside.is_file() and not _head(beside).startswith(_TIFF_OR_ERDAS):
-                raise RasterError(f"{beside}, beside {local.name}, is no TIFF; remove it or make it anew (gdaladdo -ro).")
+                raise RasterError(f"{beside}, beside {local.name}, is not a TIFF; remove it, or make it again (gdaladdo -ro).")
 
 
 def _head(path: Path) -> bytes:

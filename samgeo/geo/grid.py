@@ -93,7 +93,7 @@ class Lattice:
                 f"give an even number from 0 to {self.window // 2}."
             )
         if min(self.shape) < 1:
-            raise OptionError(f"the raster has shape {self.shape}: there is nothing to segment.")
+            raise OptionError(f"the raster has shape {self.shape}, and so no pixels; give a raster with at least one pixel.")
 
     @property
     def stride(self) -> int:

@@ -10,24 +10,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import rasterio
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.features import rasterize as drawn
+from rasterio.windows import Window
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.grid import Rect
-from samgeo.geo.vector.reading import SUFFIXES, check_output, placed, provenance_note, read_provenance, read_vectors
+from samgeo.geo.raster.sources.opening import open_source
+from samgeo.geo.vector.formats import file_errors
+from samgeo.geo.vector.reading import (
+    SUFFIXES,
+    atomic_output,
+    check_output,
+    provenance_note,
+    read_provenance,
+    read_vectors,
+)
 from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
-from samgeo.types import FeaturesLike, RasterLike
+from samgeo.types import CRSLike, FeaturesLike, RasterLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
-    import rasterio
+    import pyarrow as pa
     from odc.geo.geobox import GeoBox
 
-    from samgeo.geo.raster.sources.base import Source
 
 __all__ = [
     "LABEL_SUFFIXES",
@@ -36,7 +49,6 @@ __all__ = [
     "classes_of",
     "is_label_raster",
     "rasterize",
-    "refuse_input",
     "stored_frames",
     "write_label_raster",
 ]
@@ -135,12 +147,10 @@ def rasterize(
     >>> samgeo.rasterize(houses, image, "classes.tif", class_column="kind")
     2
     """
-    from samgeo.geo.raster.sources.opening import open_source
-
     path = check_result(output, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
     # A Raster is already open; anything else is opened here.
     source = getattr(image, "source", None) or open_source(image)
-    refuse_input(path, source, [result])
+    refuse_inputs(path, [result, *(file.path for file in source.files)], VectorError)
     geobox = source.geobox
     if isinstance(result, str | os.PathLike) and _is_stored(result):
         stored, made = Path(result), read_provenance(result)
@@ -155,7 +165,7 @@ def rasterize(
     return write_label_raster([frame], geobox, path, classes=classes, overwrite=overwrite, provenance=made)
 
 
-def _is_stored(result: Any) -> bool:
+def _is_stored(result: object) -> bool:
     """Return whether the result is a local GeoParquet file, which is read in parts."""
     return (
         isinstance(result, str | os.PathLike)
@@ -168,7 +178,7 @@ def check_result(
     path: str | os.PathLike[str] | RemotePlace,
     *,
     overwrite: bool = False,
-    crs: Any = None,
+    crs: CRSLike = None,
     suffixes: Sequence[str] = (*SUFFIXES, *LABEL_SUFFIXES),
     layer: str | None = None,
     inputs: Iterable[object] = (),
@@ -193,7 +203,7 @@ def check_result(
 
     Raises
     ------
-    VectorError
+    VectorError, StorageError
         If the output cannot be written. The message says what to do.
     """
     path = as_place(path)
@@ -209,7 +219,7 @@ def check_result(
         refuse_inputs(path, inputs, VectorError)
         # A user who forgets the output on the command line gives the last image in its place, which must not be replaced.
         if path.exists() and not _is_ours(path):
-            raise VectorError(f"{path} exists and is no raster of labels from samgeo, so that it stays; choose another name.")
+            raise VectorError(f"{path} exists and is not a label raster of samgeo, so it is not replaced; choose another name.")
     if not overwrite and (path.exists() if isinstance(path, Path) else is_there(path)):
         raise VectorError(f"{path} exists; choose another name, or allow overwrite.")
     if isinstance(path, RemotePlace):
@@ -226,17 +236,15 @@ def check_labels_options(*, layer: str | None, y_up: bool) -> None:
         If ``layer`` or ``y_up`` is given.
     """
     if layer is not None:
-        raise OptionError("layer is the name of a layer in a GeoPackage, and the output is a raster of labels; leave it away.")
+        raise OptionError("layer is the name of a layer in a GeoPackage, but the output is a raster of labels; omit layer.")
     if y_up:
         raise OptionError(
-            "y_up is of vector files, and the output is a raster of labels, on the grid of the image; leave it away."
+            "y_up applies to vector files, but the output is a raster of labels on the grid of the image; omit y_up."
         )
 
 
 def _is_ours(path: Path) -> bool:
     """Return whether a file is a label raster that samgeo wrote."""
-    import rasterio
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
@@ -244,22 +252,6 @@ def _is_ours(path: Path) -> bool:
                 return LABELS in file.tags()
         except rasterio.errors.RasterioError:
             return False
-
-
-def refuse_input(path: Place, source: Source, others: Iterable[Any] = ()) -> None:
-    """Refuse an output that is one of the input files.
-
-    Raises
-    ------
-    VectorError
-        If it is. The message names the input.
-    """
-    if not isinstance(path, Path) or not path.exists():
-        return
-    read = [file.path for file in source.files] + [os.fspath(one) for one in others if isinstance(one, str | os.PathLike)]
-    for name in read:
-        if Path(name).exists() and path.samefile(name):
-            raise VectorError(f"{path} is the input {name}, which would be lost; choose another name.")
 
 
 def is_label_raster(path: Place) -> bool:
@@ -282,18 +274,20 @@ def classes_of(values: Iterable[Any], column: str) -> Classes:
     OptionError
         If a class is missing, the classes are neither numbers nor text, or there are more than 255.
     """
-    import pandas as pd
-
     found = pd.unique(pd.Series(list(values), dtype=object)).tolist()
     if any(pd.isna(value) for value in found):
-        raise OptionError(f"the column {column} has features without a class; give each one, or leave class_column away.")
+        raise OptionError(f"the column {column} has no class for some features; give each a class, or omit class_column.")
     if all(isinstance(value, str) for value in found):
         if len(found) > MOST_CLASSES:
-            raise OptionError(f"the column {column} has {len(found)} classes, and a raster of uint8 holds {MOST_CLASSES}.")
+            raise OptionError(
+                f"the column {column} has {len(found)} classes; give at most {MOST_CLASSES}, which uint8 can hold."
+            )
         return Classes(column, {name: number for number, name in enumerate(sorted(found), start=1)})
     is_whole = all(not isinstance(value, bool | str) and float(value).is_integer() for value in found)
     if not is_whole or not all(1 <= value <= MOST_CLASSES for value in found):
-        raise OptionError(f"the column {column} has other values than text or whole numbers from 1 to {MOST_CLASSES}.")
+        raise OptionError(
+            f"the column {column} has values that are not classes; give text or whole numbers from 1 to {MOST_CLASSES}."
+        )
     return Classes(column, {value: int(value) for value in sorted(found)})
 
 
@@ -333,14 +327,13 @@ def write_label_raster(
     VectorError
         If the raster cannot be written. An existing file is then unchanged, and no other file is left.
     """
-    import rasterio
     import rasterio.shutil
 
     path = check_result(path, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
     tags = {LABELS: "numbers" if classes is None else "classes", **provenance_note(provenance)}
     if classes is not None:
         tags[CLASSES] = json.dumps({str(number): str(name) for name, number in classes.values.items()})
-    with placed(path, staging, about_to_place) as temporary, warnings.catch_warnings():
+    with atomic_output(path, staging, about_to_place) as temporary, warnings.catch_warnings():
         # Without a CRS the grid is that of the pixels, and rasterio would warn of it.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         drawn = temporary.with_name(f"{temporary.name}.ids")
@@ -366,8 +359,6 @@ def write_label_raster(
 
 def _create(path: Path, geobox: GeoBox, dtype: str, tags: dict[str, str]) -> rasterio.io.DatasetWriter:
     """Create a GeoTIFF that takes windows in any order, and takes no space where nothing is written."""
-    import rasterio
-
     height, width = geobox.shape
     file = rasterio.open(
         path,
@@ -401,15 +392,13 @@ def _draw(
         sizes = np.concatenate([sizes, _pixels(outlines)])
         value_of = np.concatenate([value_of, np.zeros(len(frame), np.uint8) if classes is None else classes.of(frame)])
         if len(sizes) - 1 > MOST_IDS:
-            raise VectorError(f"there are more than {MOST_IDS:,} features, which uint32 cannot number; draw fewer.")
+            raise VectorError(f"there are more than {MOST_IDS:,} features, too many for numbers of uint32; draw fewer.")
         _draw_part(file, outlines, first, sizes)
     return value_of
 
 
 def _pixels(outlines: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return the area of each outline rounded to whole pixels; for the outline of a mask this is its number of pixels."""
-    import shapely
-
     return np.round(shapely.area(outlines))
 
 
@@ -427,11 +416,6 @@ def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], f
     sizes : ndarray, shape (first + N,)
         Area in pixels of all features so far, by number.
     """
-    import shapely
-    from affine import Affine
-    from rasterio.features import rasterize as drawn
-    from rasterio.windows import Window
-
     there = np.flatnonzero(~(shapely.is_missing(outlines) | shapely.is_empty(outlines)))
     # rasterio gives a pixel to the shape that is drawn last, which is the smallest one, and of equally large ones the first.
     there = there[np.lexsort([-there, -sizes[first + there]])]
@@ -463,8 +447,6 @@ def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], f
 
 
 def _in_pixels(geometry: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.object_]:
-    import shapely
-
     inverse = ~geobox.affine
 
     def apply(xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -480,13 +462,13 @@ def _placed_on(frame: gpd.GeoDataFrame, geobox: GeoBox) -> gpd.GeoDataFrame:
     if (frame.crs is None) != (crs is None):
         has, lacks = ("result", "image") if crs is None else ("image", "result")
         raise VectorError(
-            f"the {has} has a CRS and the {lacks} has none, so that one cannot be placed on the other; give both or "
-            "neither a CRS."
+            f"the {has} has a CRS and the {lacks} has none, so that one cannot be placed on the other; set the CRS of the "
+            f"{lacks}."
         )
     return frame if crs is None or frame.crs == crs else frame.to_crs(crs)
 
 
-def _column(frame: pd.DataFrame, name: str) -> Any:
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     if name not in frame:
         known = ", ".join(str(column) for column in frame.columns if column != "geometry")
         raise OptionError(f"there is no column {name!r}; the columns are {known}.")
@@ -494,14 +476,19 @@ def _column(frame: pd.DataFrame, name: str) -> Any:
 
 
 def stored_frames(paths: Iterable[Path]) -> Iterator[gpd.GeoDataFrame]:
-    """Give the features of GeoParquet files in their order, in parts."""
-    import geopandas as gpd
+    """Give the features of GeoParquet files in their order, in parts.
+
+    Raises
+    ------
+    VectorError
+        If a file cannot be read.
+    """
     import pyarrow.parquet as pq
 
     from samgeo.geo.vector.writing import GROUP_ROWS
 
     for path in paths:
-        with pq.ParquetFile(path) as file:
+        with file_errors(f"{path} cannot be read", "check that it is whole"), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=GROUP_ROWS):
                 yield gpd.GeoDataFrame.from_arrow(_with_geo(batch, file.schema_arrow))
 
@@ -509,13 +496,14 @@ def stored_frames(paths: Iterable[Path]) -> Iterator[gpd.GeoDataFrame]:
 def _stored_column(path: Path, name: str) -> list[Any]:
     import pyarrow.parquet as pq
 
-    names = pq.read_schema(path).names
-    if name not in names:
-        raise OptionError(f"there is no column {name!r} in {path}; the columns are {', '.join(names)}.")
-    return list(pq.read_table(path, columns=[name]).column(0).to_pylist())
+    with file_errors(f"{path} cannot be read", "check that it is whole"):
+        names = pq.read_schema(path).names
+        if name not in names:
+            raise OptionError(f"there is no column {name!r} in {path}; the columns are {', '.join(names)}.")
+        return list(pq.read_table(path, columns=[name]).column(0).to_pylist())
 
 
-def _with_geo(batch: Any, schema: Any) -> Any:
+def _with_geo(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     """Return rows of GeoParquet with their geometry as a GeoArrow type, which holds the CRS."""
     import pyarrow as pa
 

@@ -41,8 +41,8 @@ def check_scales(scales: int | Iterable[int]) -> tuple[int, ...]:
         raise OptionError(f"scales are {scales!r}; give different whole numbers from 1 to {MOST_SCALE}, such as (1, 2, 4).")
     if numbers[0] != 1:
         raise OptionError(
-            f"scales are {scales!r}; give 1 too, which finds what is small and draws the edges. For coarser windows alone give "
-            "a larger window."
+            f"scales are {scales!r}; add scale 1, which finds small objects and draws the edges. To use only coarser windows, "
+            "give a larger window."
         )
     return tuple(numbers)
 
@@ -85,7 +85,7 @@ class Levels:
             If there are too many rows of windows.
         """
         if lattice.rows > MOST_ROWS:
-            raise OptionError(f"{lattice.rows:,} rows of windows are more than {MOST_ROWS:,}; give a larger window.")
+            raise OptionError(f"there are {lattice.rows:,} rows of windows, more than {MOST_ROWS:,}; give a larger window.")
         lattices = [lattice]
         for scale in scales[1:]:
             if len(lattices[-1]) == 1:

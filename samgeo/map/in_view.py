@@ -11,9 +11,11 @@ import numpy as np
 import shapely
 
 from samgeo.geo.levels import Levels
+from samgeo.models.registry import default_gates
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.masks.nms import settle
-from samgeo.segmentation.merge.merger import MERGE_IOU, Piece, merge
+from samgeo.segmentation.masks.piece import MERGE_IOU, Piece
+from samgeo.segmentation.merge.merger import merge
 from samgeo.segmentation.tables import to_frame
 from samgeo.segmentation.windows.worker import Plan, segment_window
 
@@ -51,8 +53,6 @@ def segment_area(
     RasterError
         If the raster has changed since it was opened.
     """
-    from samgeo.models.registry import default_gates
-
     lattice = predictor.lattice
     plan = Plan(Levels.of(lattice), default_gates(predictor.model), area_px, predictor.store)
     x0, y0, x1, y1 = shapely.bounds(area_px).tolist()

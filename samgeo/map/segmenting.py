@@ -44,7 +44,7 @@ class Segmenting:
 
     def _segment(self, view: View) -> None:
         session = self._hand.session
-        with self._drawing.told():
+        with self._drawing.errors_shown():
             try:
                 found = segment_area(session.predictor, self._hand.area_px(view), progress=self._progress)
             finally:

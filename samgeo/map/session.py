@@ -42,6 +42,7 @@ from samgeo.map.state.merging import palette_of
 from samgeo.map.state.reducer import Rules, State
 from samgeo.map.state.restore import check_classes, check_files, recorded_at, start_from
 from samgeo.map.suggestions import Answers
+from samgeo.storage.provenance import made_with
 from samgeo.types import CRSLike, FeaturesLike
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "Snapshot"]
 
-DEFAULT_CLASSES = ("object",)
+DEFAULT_CLASSES: tuple[str, ...] = ("object",)
 
 
 class Session:
@@ -360,13 +361,10 @@ class Session:
         write_json(to_coco(self.state.objects, raster, self.classes), path, overwrite=overwrite, inputs=(raster,))
 
     def _provenance(self, state: State, actions: int) -> dict[str, Any]:
-        from samgeo import __version__
-
+        raster = self.predictor.raster
         return {
-            "samgeo": __version__,
-            "model": {"name": self.predictor.model.name, "digest": self.predictor.model.digest},
-            "raster": self.predictor.raster.provenance(),
-            **describe_axes(self.predictor.raster.geobox),
+            **made_with(self.predictor.model, raster.provenance()),
+            **describe_axes(raster.geobox),
             MEMBER: {
                 "session": self.id,
                 "actions": actions,
@@ -377,9 +375,9 @@ class Session:
         }
 
 
-def _placed(coordinates: list[float], crs: Any) -> list[float]:
+def _placed(coordinates: list[float], crs: CRSLike) -> list[float]:
     if any(one != one for one in coordinates):  # noqa: PLR0124 - NaN is what differs from itself
-        raise OptionError(f"the place has no coordinates in the raster's CRS; check that it is in {crs}.")
+        raise OptionError(f"the coordinates cannot be transformed to the raster's CRS; check that they are in {crs}.")
     return coordinates
 
 

@@ -16,9 +16,9 @@ from samgeo.geo.grid import Rect
 from samgeo.map.state.actions import AddPoint
 from samgeo.map.state.reducer import Offer, Prompt, Suggestion
 from samgeo.segmentation.masks.vectorize import georeference, polygons
-from samgeo.segmentation.merge.cut_edges import EDGE_PX
 from samgeo.segmentation.predictor import Candidate, Predictor
 from samgeo.segmentation.prompts.assignment import SoftMask
+from samgeo.segmentation.windows.cut_edges import EDGE_PX
 
 __all__ = ["Answers"]
 

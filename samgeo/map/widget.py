@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +23,16 @@ from samgeo.map.ui.latest_worker import Latest
 from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.map_coordinates import MapPlacement
-from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, whole
+from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, view_of_raster
 from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view.viewport import MAX_SIDE, View
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.predictor import Predictor
-from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
+from samgeo.types import BandsLike, FeaturesLike, Json, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import ipyleaflet
     import torch
 
     from samgeo.models.protocols import Segmenter
@@ -115,7 +116,7 @@ class Map:
         alpha: int | str | None = None,
         window: int | None = None,
         overlap: int | None = None,
-        basemap: Any = None,
+        basemap: ipyleaflet.Layer | Mapping[str, Any] | None = None,
         tiles: str = "kernel",
         min_part: float = MIN_PART,
         min_hole: float = MIN_HOLE,
@@ -165,7 +166,7 @@ class Map:
         self._set_class(0)
         self._unsubscribe = self.session.subscribe(self.drawing.show)
         self.drawing.show(self.session.snapshot)
-        self._show(whole(self._place))
+        self._show(view_of_raster(self._place))
         threading.Thread(target=self._prepare, daemon=True, name="samgeo-map-prepare").start()
 
     @property
@@ -198,7 +199,7 @@ class Map:
         Masks of accepted objects and existing proposals are left out. The method returns at once; a background thread does
         the work, and the map shows the progress. Before the map is shown, the whole raster counts as in view.
         """
-        self._segmenting.start(in_view(self.leaflet) or whole(self._place))
+        self._segmenting.start(in_view(self.leaflet) or view_of_raster(self._place))
 
     @check_types
     def export(
@@ -226,7 +227,7 @@ class Map:
             self.session.export(path, overwrite=overwrite, layer=layer, y_up=y_up)
             return
         if layer is not None or y_up:
-            raise OptionError("COCO has no layers, and pixels in which y runs down; leave layer and y_up away.")
+            raise OptionError("COCO has no layers, and its pixels have y running down; omit layer and y_up.")
         self.session.export_coco(path, overwrite=overwrite)
 
     @check_types
@@ -241,8 +242,9 @@ class Map:
         self.wait()
         self.widget.close()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, Any] | None:
+        bundle: dict[str, Any] | None = self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
+        return bundle
 
     def _prepare(self) -> None:
         """Import libraries that the first click needs, once the first picture is drawn, so that the click need not wait."""
@@ -250,7 +252,7 @@ class Map:
         for name in CLICK_LIBRARIES:
             import_module(name)
 
-    def _on_interaction(self, **told: Any) -> None:
+    def _on_interaction(self, **told: Json) -> None:
         gesture = self._pointer.handle(told.get("type", ""), tuple(told.get("coordinates", ())))
         if isinstance(gesture, Draft):
             self.drawing.sketch.show_draft(gesture.track, gesture.kind)
@@ -339,7 +341,7 @@ class Map:
         self.session.clear_prompts()
 
     def _select_row(self, number: int) -> None:
-        with self.drawing.told():
+        with self.drawing.errors_shown():
             self.session.select(number)
             south, west, north, east = self._place.bounds_of(self.session.state.object(number).geometry)
             view = in_view(self.leaflet)
@@ -352,7 +354,7 @@ class Map:
         self._exported.add(path.absolute())
         self.drawing.tell(f"wrote {len(self.session.state.objects)} objects to {path}")
 
-    def _on_move(self, _: Any) -> None:
+    def _on_move(self, _: object) -> None:
         view = in_view(self.leaflet)
         if view is None:
             return

@@ -123,9 +123,8 @@ def explain_no_memory(
             if not _is_no_memory(error):
                 raise
             raise ModelError(
-                f"{self.name} has no memory left on {self.device}, for one prompt or window at a time either. "
-                "Give fewer prompts in one call, close what else uses the device, take a smaller model or dtype='bfloat16', "
-                "or device='cpu'."
+                f"{self.name} has no memory left on {self.device}, even for a single prompt or window. Give fewer prompts in "
+                "one call, end other programs that use the device, or use a smaller model, dtype='bfloat16' or device='cpu'."
             ) from None
 
     return explaining

@@ -46,13 +46,13 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         if (chosen.index or 0) < count:
             return chosen
         raise ModelError(
-            f"device {str(device)!r} is not here: torch {torch.__version__} sees {count} CUDA devices. "
+            f"device {str(device)!r} is not available: torch {torch.__version__} finds {count} CUDA devices. "
             "Use device='cpu' or 'auto', or install a driver and a build of torch with CUDA."
         )
     if chosen.type == "mps":
         if torch.backends.mps.is_available():
             return chosen
-        raise ModelError("device 'mps' is not here: it needs Apple silicon and macOS 12.3. Use device='cpu' or 'auto'.")
+        raise ModelError("device 'mps' is not available: it needs Apple silicon and macOS 12.3. Use device='cpu' or 'auto'.")
     raise OptionError(f"device {str(device)!r} is not supported; give auto, cpu, cuda, cuda:1 or mps.")
 
 
@@ -118,7 +118,7 @@ def check_threads(threads: int | None) -> int | None:
         If it is not a whole number, or less than 1.
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise OptionError(f"threads is {threads!r}; give 1 or more, or None for as many as torch takes.")
+        raise OptionError(f"threads is {threads!r}; give 1 or more, or None for torch's default.")
     return threads
 
 
@@ -129,8 +129,6 @@ def computing_in(threads: int | None) -> Iterator[None]:
     The threads of one computation wait for each other at every step. Where other computations use the same cores, several
     threads are therefore much slower than one. The last bits of a result depend on the number of threads.
     """
-    import torch
-
     before = torch.get_num_threads()
     if threads is None or threads == before:
         yield

@@ -16,12 +16,17 @@ from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
 from pathlib import Path
 from ssl import SSLError
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
+from tqdm import tqdm
+
 from samgeo.errors import ModelError
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
 
 __all__ = ["cache_folder", "fetch", "fetch_from_hub", "find", "is_offline"]
 
@@ -114,7 +119,7 @@ def fetch(urls: Sequence[str], file: str, *, sha256: str, size_bytes: int | None
         return target
     if is_offline():
         raise ModelError(
-            f"{file} is not on this machine, and SAMGEO_OFFLINE or HF_HUB_OFFLINE forbids to download it. Unset it. "
+            f"{file} is not on this machine, and SAMGEO_OFFLINE or HF_HUB_OFFLINE forbids downloads. Unset this variable. "
             f"{_by_hand(urls, target)}"
         )
     try:
@@ -124,7 +129,7 @@ def fetch(urls: Sequence[str], file: str, *, sha256: str, size_bytes: int | None
                 _fetch_first(urls, target, sha256, size_bytes)
     except OSError as error:
         raise ModelError(
-            f"{file} could not be written to {target.parent} ({error}); make room, or set SAMGEO_HOME to another folder."
+            f"{file} could not be written to {target.parent} ({error}); free disk space, or set SAMGEO_HOME to another folder."
         ) from None
     return target
 
@@ -146,8 +151,8 @@ def fetch_from_hub(repository: str) -> Path:
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"hf://{repository} cannot be had ({reason}). Check the name and the connection, or get the repository by other "
-            "means and give the path of its folder."
+            f"hf://{repository} cannot be downloaded ({reason}). Check the name and the connection, or download the repository "
+            "with another program and give the path of its folder."
         ) from None
 
 
@@ -161,14 +166,14 @@ def _fetch_first(urls: Sequence[str], target: Path, sha256: str, size_bytes: int
         else:
             return
     raise ModelError(
-        f"{target.name} could not be downloaded ({'; '.join(failures)}). Try again: what arrived is kept. "
+        f"{target.name} could not be downloaded ({'; '.join(failures)}). Try again: the downloaded part is kept. "
         f"{_by_hand(urls, target)}"
     )
 
 
 def _by_hand(urls: Sequence[str], target: Path) -> str:
     folder = os.environ.get("SAMGEO_MODELS", "").split(os.pathsep)[0] or target.parent
-    return f"Or get it from {urls[0]} by other means and put it at {Path(folder) / target.name}."
+    return f"Or download it from {urls[0]} with another program and save it as {Path(folder) / target.name}."
 
 
 def _download(url: str, target: Path, sha256: str, size_bytes: int | None) -> None:
@@ -180,7 +185,7 @@ def _download(url: str, target: Path, sha256: str, size_bytes: int | None) -> No
     if not digest.startswith(sha256.lower()):
         part.unlink()
         if not resumed:
-            raise ModelError(f"what arrived has sha256 {digest[:12]}..., not {sha256[:12]}...: it is not the file it should be")
+            raise ModelError(f"the downloaded file has sha256 {digest[:12]}... instead of {sha256[:12]}...: it is a wrong file")
         # The part from the earlier attempt may be damaged or of another version, so the download starts from the beginning.
         _download(url, target, sha256, size_bytes)
         return
@@ -238,8 +243,6 @@ def _append(url: str, part: Path, size_bytes: int | None) -> None:
 
 
 def _copy(response: HTTPResponse, file: IO[bytes], start: int, total: int | None) -> None:
-    from tqdm import tqdm
-
     name = Path(file.name).name.removesuffix(".part")
     with tqdm(desc=name, initial=start, total=total, unit="B", unit_scale=True, disable=None, file=sys.stderr) as bar:
         while chunk := response.read(CHUNK_BYTES):
@@ -251,7 +254,7 @@ class _CheckedRedirects(HTTPRedirectHandler):
     """A redirect handler that refuses redirects to addresses from which downloads are not allowed."""
 
     def redirect_request(  # noqa: PLR0917  the signature is urllib's
-        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         _check(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -266,7 +269,7 @@ def _opener(url: str) -> OpenerDirector:
 def _check(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
-        raise ModelError(f"{url} is refused: weights are downloaded over https alone")
+        raise ModelError(f"{url} is refused: weights are only downloaded over https")
 
 
 def _is_loopback(host: str) -> bool:

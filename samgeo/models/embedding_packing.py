@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
+    from _typeshed import DataclassInstance
+
+    from samgeo.models.protocols import Segmenter
+    from samgeo.types import Embedding
 
 __all__ = ["Rounding", "Storable", "from_halves", "nbytes", "pack", "rounded", "to_halves", "unpack"]
 
-Embedding = TypeVar("Embedding")
+Halved = TypeVar("Halved", bound="DataclassInstance")
 
 
 @runtime_checkable
 class Storable(Protocol):
     """A ``Segmenter`` whose embeddings can be stored."""
 
-    def pack(self, embedding: Any) -> dict[str, NDArray[Any]]:
+    def pack(self, embedding: Embedding) -> dict[str, NDArray[Any]]:
         """Convert one window's embedding to arrays with the same names and shapes for every window; floats become float16."""
 
-    def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Embedding:
         """Convert arrays from `pack` to an embedding; packing it again gives the same arrays."""
 
 
@@ -35,11 +39,11 @@ class Storable(Protocol):
 class Rounding(Protocol):
     """A ``Storable`` that can round an embedding on the device where it is."""
 
-    def rounded(self, embedding: Any) -> Any:
+    def rounded(self, embedding: Embedding) -> Embedding:
         """Return the embedding that ``unpack(pack(embedding))`` returns."""
 
 
-def pack(model: Any, embedding: Any) -> dict[str, NDArray[Any]]:
+def pack(model: Segmenter, embedding: Embedding) -> dict[str, NDArray[Any]]:
     """Convert the embedding of one window to arrays that can be stored.
 
     Parameters
@@ -62,22 +66,22 @@ def pack(model: Any, embedding: Any) -> dict[str, NDArray[Any]]:
     name = model.name
     if not isinstance(model, Storable):
         raise ModelError(
-            f"embeddings of {name!r} cannot be kept: {type(model).__name__} has no pack and unpack, as "
-            "samgeo.models.embedding_packing.Storable says; add them, or work without a store."
+            f"embeddings of {name!r} cannot be stored: {type(model).__name__} has no methods pack and unpack (see "
+            "samgeo.models.embedding_packing.Storable); add them, or work without a store."
         )
     arrays = {name: np.ascontiguousarray(array) for name, array in model.pack(embedding).items()}
     wide = [name for name, array in arrays.items() if array.dtype.kind == "f" and array.dtype != np.float16]
     if wide:
-        raise ModelError(f"pack of {name!r} gave {', '.join(wide)} in {arrays[wide[0]].dtype}; give floats as float16.")
+        raise ModelError(f"pack of {name!r} returned {', '.join(wide)} as {arrays[wide[0]].dtype}; return floats as float16.")
     return arrays
 
 
-def unpack(model: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
+def unpack(model: Segmenter, arrays: Mapping[str, NDArray[Any]]) -> Embedding:
     """Convert arrays from `pack` to an embedding of the model, in the type in which the model computes."""
-    return model.unpack(arrays)
+    return cast("Storable", model).unpack(arrays)
 
 
-def rounded(model: Any, embedding: Any) -> Any:
+def rounded(model: Segmenter, embedding: Embedding) -> Embedding:
     """Round an embedding to the precision in which it would be stored.
 
     Every embedding is rounded before it is decoded, whether it is stored or not, so that a stored and a new embedding give the
@@ -88,7 +92,7 @@ def rounded(model: Any, embedding: Any) -> Any:
     return unpack(model, pack(model, embedding)) if isinstance(model, Storable) else embedding
 
 
-def nbytes(embedding: Any) -> int:
+def nbytes(embedding: Embedding) -> int:
     """Return the memory that an embedding takes, in bytes; arrays in dataclasses, mappings and sequences are counted too."""
     size = getattr(embedding, "nbytes", None)
     if isinstance(size, int):
@@ -102,7 +106,7 @@ def nbytes(embedding: Any) -> int:
     return 0
 
 
-def to_halves(embedding: Any) -> dict[str, NDArray[np.float16]]:
+def to_halves(embedding: DataclassInstance) -> dict[str, NDArray[np.float16]]:
     """Convert the embedding of one window, a dataclass of tensors of shape (1, ...), to arrays of shape (...) by field name."""
     import torch
 
@@ -112,9 +116,7 @@ def to_halves(embedding: Any) -> dict[str, NDArray[np.float16]]:
     }
 
 
-def from_halves(
-    kind: type[Embedding], arrays: Mapping[str, NDArray[Any]], *, device: torch.device, dtype: torch.dtype
-) -> Embedding:
+def from_halves(kind: type[Halved], arrays: Mapping[str, NDArray[Any]], *, device: torch.device, dtype: torch.dtype) -> Halved:
     """Convert arrays from `to_halves` to an embedding on a device.
 
     Raises
@@ -124,8 +126,8 @@ def from_halves(
     """
     import torch
 
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    names = [field.name for field in fields(kind)]
     if set(names) != set(arrays):
-        raise ModelError(f"the arrays are {', '.join(sorted(arrays))}, those of this model {', '.join(names)}; encode again.")
+        raise ModelError(f"the arrays are {', '.join(sorted(arrays))}, but this model has {', '.join(names)}; encode again.")
     # The arrays are copied, because a tensor shares the memory of its array, and arrays from a store may be read-only.
     return kind(**{name: torch.from_numpy(np.array(arrays[name]))[None].to(device, dtype) for name in names})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from samgeo.errors import OptionError
 
@@ -54,10 +55,8 @@ def fit_square(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], 
     shape = image.shape[0], image.shape[1]
     height, width = fitted_size(shape, side)
     if min(height, width) < 1:
-        raise OptionError(f"an image of {shape[0]} x {shape[1]} pixels is too thin for a square of {side} pixels; cut it up.")
+        raise OptionError(f"an image of {shape[0]} x {shape[1]} pixels is too thin for a square of {side} pixels; divide it.")
     if (height, width) != shape:
-        from PIL import Image
-
         scaled = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         image = np.asarray(scaled)
     square = np.zeros((side, side, 3), np.uint8)

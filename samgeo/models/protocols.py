@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, Unpack, runtime_checkable
 
 from samgeo.errors import ModelError
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["Answer", "Describing", "Gating", "Pyramidal", "Segmenter", "Trainable", "decode", "decode_gated"]
+    from samgeo.types import Embedding, PreparedWindow
+
+__all__ = ["Answer", "Describing", "Gating", "Guiding", "Pyramidal", "Segmenter", "Trainable", "decode", "decode_gated"]
 
 
 @runtime_checkable
@@ -36,7 +38,7 @@ class Segmenter(Protocol):
     def input_size(self) -> int:
         """Side ``S`` of the square input, in pixels."""
 
-    def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> Any:
+    def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> Embedding:
         """Encode a batch of windows.
 
         Parameters
@@ -55,7 +57,7 @@ class Segmenter(Protocol):
 
     def decode(
         self,
-        embedding: Any,
+        embedding: Embedding,
         *,
         points: NDArray[np.float32] | None = None,
         labels: NDArray[np.int64] | None = None,
@@ -93,7 +95,7 @@ class Segmenter(Protocol):
 class Describing(Protocol):
     """A ``Segmenter`` that also gives a feature vector for each place of a window, which can be pooled over objects."""
 
-    def features(self, embedding: Any) -> NDArray[np.float32]:
+    def features(self, embedding: Embedding) -> NDArray[np.float32]:
         """Return the feature vectors of one window's embedding.
 
         Parameters
@@ -131,7 +133,7 @@ class Gating(Protocol):
 
     def decode_gated(
         self,
-        embedding: Any,
+        embedding: Embedding,
         *,
         points: NDArray[np.float32],
         labels: NDArray[np.int64],
@@ -174,7 +176,70 @@ class Gating(Protocol):
         """
 
 
-def decode(model: Segmenter, embedding: Any, **prompts: Any) -> tuple[torch.Tensor, torch.Tensor]:
+class DecodePrompts(TypedDict, total=False):
+    """The keyword arguments of `Segmenter.decode`."""
+
+    points: NDArray[np.float32] | None
+    labels: NDArray[np.int64] | None
+    boxes: NDArray[np.float32] | None
+    masks: NDArray[np.float32] | None
+    multimask: bool
+
+
+class GatedPrompts(TypedDict):
+    """The keyword arguments of `Gating.decode_gated`."""
+
+    points: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    min_iou: float
+    multimask: NotRequired[bool]
+
+
+@runtime_checkable
+class Guiding(Protocol):
+    """A `Describing` model whose decoder can be guided to places and to a target, as in PerSAM (arXiv:2305.03048)."""
+
+    def decode_guided(
+        self,
+        embedding: Embedding,
+        *,
+        points: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        bias: NDArray[np.float32],
+        target: NDArray[np.float32],
+        multimask: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Segment points, with tokens that attend more to some cells of the image and are shifted towards a target's feature.
+
+        Parameters
+        ----------
+        embedding
+            Embedding of one window: ``embed(images)[i]``.
+        points : ndarray, shape (P, N, 2)
+            x and y in input pixels, continuous.
+        labels : ndarray, shape (P, N)
+            1 foreground, 0 background, -1 padding.
+        bias : ndarray, shape (g, g)
+            Number that is added to the attention to each cell of `Describing.features`, for all prompts. Attentions are from 0
+            to 1 before it is added.
+        target : ndarray, shape (C,)
+            Feature vector that is added to the tokens.
+        multimask : bool, default False
+            Whether to return several candidates for each prompt, or one.
+
+        Returns
+        -------
+        logits, predicted_iou : tensor
+            As `Segmenter.decode` returns them.
+
+        Raises
+        ------
+        OptionError
+            If the prompts, the bias or the target do not fit each other or the model.
+        """
+
+
+def decode(model: Segmenter, embedding: Embedding, **prompts: Unpack[DecodePrompts]) -> tuple[torch.Tensor, torch.Tensor]:
     """Segment the prompts of one window, and check the types and shapes that the model returns.
 
     Parameters
@@ -206,7 +271,7 @@ def decode(model: Segmenter, embedding: Any, **prompts: Any) -> tuple[torch.Tens
             f"decode of the model {model.name} returned {type(answer).__name__}, which is not two tensors or arrays ({error}); "
             "it must return the logits and the predicted IoU, as samgeo.models.protocols.Segmenter says."
         ) from None
-    given = next(value for value in (prompts.get(name) for name in ("points", "boxes", "masks")) if value is not None)
+    given = next(one for one in (prompts.get("points"), prompts.get("boxes"), prompts.get("masks")) if one is not None)
     fits = logits.ndim == 4 and predicted.shape == logits.shape[:2] and len(logits) == len(given) and logits.shape[1] > 0
     if not fits:
         raise ModelError(
@@ -217,7 +282,7 @@ def decode(model: Segmenter, embedding: Any, **prompts: Any) -> tuple[torch.Tens
 
 
 def decode_gated(
-    model: Gating, embedding: Any, **prompts: Any
+    model: Gating, embedding: Embedding, **prompts: Unpack[GatedPrompts]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], torch.Tensor, NDArray[np.float32]]:
     """Call `Gating.decode_gated` of a model; logits in NumPy arrays are converted to a tensor that shares their memory."""
     import torch
@@ -264,10 +329,10 @@ class Trainable(Protocol):
     ``Segmenter``.
     """
 
-    def encode(self, images: Tensor) -> Any:
+    def encode(self, images: Tensor) -> Embedding:
         """Encode float images of 0 to 255, shape (B, S, S, 3); ``S`` may be smaller than in use."""
 
-    def window(self, features: Any, origin_px: tuple[float, float] = (0.0, 0.0)) -> Any:
+    def window(self, features: Embedding, origin_px: tuple[float, float] = (0.0, 0.0)) -> PreparedWindow:
         """Prepare encoded images for prompts, placed at ``origin_px`` of a window as large as at use.
 
         Of several images, each gets equally many prompts: the first prompts of an answer are those of the first image.
@@ -275,7 +340,7 @@ class Trainable(Protocol):
 
     def answer(
         self,
-        window: Any,
+        window: PreparedWindow,
         points: Tensor | None = None,
         labels: Tensor | None = None,
         boxes: Tensor | None = None,

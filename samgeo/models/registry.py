@@ -226,7 +226,7 @@ def model_path(name: str, *, download: bool = True) -> Path:
     if path is not None:
         return path
     if info.bundled:
-        raise ModelError(f"the weights of {name!r} are missing at {BUNDLED / info.file}: install samgeo again.")
+        raise ModelError(f"the weights of {name!r} are missing at {BUNDLED / info.file}; install samgeo again.")
     if not download:
         raise ModelError(f"the weights of {name!r} are not on this machine; 'samgeo models fetch {name}' downloads them.")
     return fetch(info.urls, info.file, sha256=info.sha256, size_bytes=info.size_bytes)

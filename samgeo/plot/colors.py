@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from samgeo.errors import OptionError
 
@@ -78,8 +79,6 @@ def colors_of(frame: gpd.GeoDataFrame, column: str | None) -> list[RGB]:
     OptionError
         If the frame has no such column.
     """
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
-
     if column is None:
         return palette(len(frame))
     if column not in frame.columns or column == frame.geometry.name:

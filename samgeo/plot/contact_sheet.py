@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.geo.grid import Rect
 from samgeo.plot.colors import RGB, checkerboard
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from samgeo.geo.raster.raster import Raster
 
 __all__ = ["SheetEntry", "contact_sheet"]
@@ -92,8 +93,6 @@ def contact_sheet(raster: Raster, places: list[SheetEntry], *, title: str = "", 
     >>> contact_sheet(raster, entries, title="Buildings").mode
     'RGB'
     """
-    from PIL import Image, ImageDraw
-
     if not places or columns < 1:
         raise OptionError("a sheet needs at least one place and one column.")
     columns = min(columns, len(places))
@@ -110,12 +109,9 @@ def contact_sheet(raster: Raster, places: list[SheetEntry], *, title: str = "", 
 
 
 def _tile(raster: Raster, place: SheetEntry) -> Image.Image:
-    import shapely
-    from PIL import Image, ImageDraw
-
     affine = np.array((~raster.geobox.affine)[:6]).reshape(2, 3)
 
-    def to_pixels(geometry: Any) -> Any:
+    def to_pixels(geometry: shapely.Geometry) -> shapely.Geometry:
         return shapely.transform(geometry, lambda xy: xy @ affine[:, :2].T + affine[:, 2])
 
     shapes = [(to_pixels(geometry), color) for geometry, color in place.outlines]
@@ -137,8 +133,6 @@ def _tile(raster: Raster, place: SheetEntry) -> Image.Image:
 
 def _read_square(raster: Raster, low: NDArray[np.float64], side: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Read a square of raster pixels, resampled to the size of a tile by nearest neighbour."""
-    from samgeo.geo.grid import Rect
-
     x0, y0 = np.floor(low).astype(int).tolist()
     x1, y1 = np.ceil(low + side).astype(int).tolist()
     pixels, valid = raster.read(Rect(x0, y0, x1, y1))

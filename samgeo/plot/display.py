@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from PIL import Image
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.overlay import read_onto
+from samgeo.geo.raster.raster import Raster
 from samgeo.plot.colors import RGB, checkerboard, colors_of
+from samgeo.plot.coverage import coverages
 from samgeo.storage.atomic import check_new, refuse_inputs, write_whole
 from samgeo.types import BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    from PIL import Image
 
-    from samgeo.geo.raster.raster import Raster
 
 __all__ = ["show"]
 
@@ -102,10 +104,6 @@ def show(
     >>> samgeo.show(path, scene.footprints, "town.png").size
     (128, 128)
     """
-    from PIL import Image
-
-    from samgeo.geo.raster.raster import Raster
-
     if max_side < 1:
         raise OptionError(f"max_side is {max_side} pixels; give at least 1.")
     given = (image, result)
@@ -130,8 +128,6 @@ def show(
 
 def _to_pixels(frame: gpd.GeoDataFrame, raster: Raster, scale: NDArray[np.float64]) -> NDArray[np.object_]:
     """Return the geometries in pixels of the picture; None for missing and empty geometries."""
-    import shapely
-
     geometries = np.asarray(frame.geometry.array, dtype=object)
     geometries[shapely.is_empty(geometries)] = None
     kinds = {one.geom_type for one in geometries if one is not None} - {"Polygon", "MultiPolygon"}
@@ -141,7 +137,7 @@ def _to_pixels(frame: gpd.GeoDataFrame, raster: Raster, scale: NDArray[np.float6
 
     def transform(crs_xy: NDArray[np.float64]) -> NDArray[np.float64]:
         if not np.isfinite(crs_xy).all():
-            raise VectorError(f"the result has coordinates that cannot be placed in the CRS of {raster.name}.")
+            raise VectorError(f"the result has coordinates outside the domain of the CRS of {raster.name}; check its CRS.")
         xy: NDArray[np.float64] = (crs_xy @ inverse[:, :2].T + inverse[:, 2]) * scale
         return xy
 
@@ -157,11 +153,6 @@ def _draw(
     outline_px: float,
 ) -> None:
     """Tint the insides of polygons and draw their edges, the large ones first so that the small ones stay visible."""
-    import shapely
-    from PIL import Image
-
-    from samgeo.plot.coverage import coverages
-
     width, height = picture.size
     outside = np.nan_to_num(shapely.bounds(geometries), nan=-1e9)  # missing geometries count as outside the picture
     margin = outline_px / 2 * MITRE_LIMIT

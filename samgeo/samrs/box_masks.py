@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.features import rasterize
 
 from samgeo.geo.grid import Rect
 from samgeo.samrs.planning import ImageJob
-from samgeo.segmentation.merge.merger import Segment
+from samgeo.segmentation.masks.piece import Segment
 
 if TYPE_CHECKING:
     from samgeo.segmentation.predictor import Predictor
@@ -130,9 +132,6 @@ def background_of(
 
 def _touched(outlines: Sequence[shapely.Geometry], rect: Rect) -> NDArray[np.bool_]:
     """Return the pixels of a chip that are touched by polygons in pixels of the image."""
-    from affine import Affine
-    from rasterio.features import rasterize
-
     inside = shapely.clip_by_rect(np.array(outlines, dtype=np.object_), rect.x0, rect.y0, rect.x1, rect.y1)
     shapes = [(one, 1) for one in np.atleast_1d(inside) if shapely.area(one) > 0]
     if not shapes:

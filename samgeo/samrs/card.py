@@ -1,20 +1,19 @@
-"""Statistics of a data set, as numbers, as a chart, and in the data card."""
+"""Statistics, chart and data card of a SAMRS data set; `finishing` writes them when all images are done."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
+from samgeo import __version__
 from samgeo.samrs.drawing import BACKGROUND, BACKGROUND_COLOR, first_value
 from samgeo.samrs.folder import ImagePart
 from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import PARTS
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 __all__ = ["card", "chart", "statistics"]
 
@@ -129,8 +128,6 @@ def chart(statistics: dict[str, Any]) -> Image.Image:
     PIL.Image.Image
         The chart.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
     classes, edges = statistics["classes"], statistics["size_edges"]
     font = ImageFont.load_default(_FONT_PX)
     bar_step = _BAR_PX + _NUMBER_PX
@@ -143,14 +140,14 @@ def chart(statistics: dict[str, Any]) -> Image.Image:
     pen = ImageDraw.Draw(picture)
     title = f"{statistics['instances']:,} instances in {statistics['pictures']:,} pictures"
     pen.text((_PAD_PX, _PAD_PX), title, fill=_INK, font=font)
-    heads = ((first, "instances"), (first + bar_step, "pixels"), (sizes, "instances by size (pixels, doubling)"))
+    heads = ((first, "instances"), (first + bar_step, "pixels"), (sizes, "instances by size (pixels, log scale)"))
     for x, text in heads:
         pen.text((x, _PAD_PX + _ROW_PX), text, fill=_INK, font=font)
     most = [max((one[name] for one in classes), default=0) or 1 for name in ("instances", "pixels")]
     for row, one in enumerate(classes):
         y, color = top + row * _ROW_PX, tuple(one["color"])
         pen.rectangle((_PAD_PX, y + 4, _PAD_PX + 16, y + 20), fill=color, outline=_INK)
-        pen.text((_PAD_PX + 24, y + 3), _short(one["name"], pen, font, _NAME_PX - 34), fill=_INK, font=font)
+        pen.text((_PAD_PX + 24, y + 3), _shortened(one["name"], pen, font, _NAME_PX - 34), fill=_INK, font=font)
         for column, name in enumerate(("instances", "pixels")):
             x = first + column * bar_step
             length = round((_BAR_PX - 8) * one[name] / most[column])
@@ -163,7 +160,7 @@ def chart(statistics: dict[str, Any]) -> Image.Image:
     return picture
 
 
-def _histogram(pen: Any, counts: list[int], color: Any, corner: tuple[int, int]) -> None:
+def _histogram(pen: ImageDraw.ImageDraw, counts: list[int], color: tuple[int, ...], corner: tuple[int, int]) -> None:
     """Draw the histogram of one class; the highest column has the full height."""
     x, y = corner
     bottom, most = y + _ROW_PX - 6, max(counts, default=0) or 1
@@ -175,7 +172,7 @@ def _histogram(pen: Any, counts: list[int], color: Any, corner: tuple[int, int])
             pen.rectangle((left + 1, bottom - height, left + _CELL_PX - 2, bottom), fill=color, outline=_INK)
 
 
-def _short(text: str, pen: Any, font: Any, width: int) -> str:
+def _shortened(text: str, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
     """Shorten a text, so that it fits into a width in pixels."""
     if pen.textlength(text, font=font) <= width:
         return text
@@ -186,12 +183,12 @@ def _short(text: str, pen: Any, font: Any, width: int) -> str:
 
 _PROMPTS = {
     "hbox": "horizontal boxes (H-Box)",
-    "rhbox": "horizontal hulls of oriented boxes (RH-Box)",
-    "rbox": "oriented boxes as soft masks, with their hulls (R-Box)",
+    "rhbox": "horizontal bounds of oriented boxes (RH-Box)",
+    "rbox": "oriented boxes as soft masks, together with their horizontal bounds (R-Box)",
 }
 _ON_TOP = {
-    "annotation": "the annotation that comes later has it, as in SAMRS",
-    "smallest": "the mask with fewer pixels has it",
+    "annotation": "the later annotation is on top, as in SAMRS",
+    "smallest": "the mask with fewer pixels is on top",
 }
 
 
@@ -222,8 +219,6 @@ def card(
     str
         Text in Markdown.
     """
-    from samgeo import __version__
-
     rows = "\n".join(
         f"| {one['id']} | {_cell(one['name'])} | {one['instances']:,} | {one['annotations']:,} | {one['pixels']:,} | "
         f"#{''.join(f'{value:02x}' for value in one['color'])} |"
@@ -234,14 +229,14 @@ def card(
     options = "\n".join(f"| `{name}` | {_cell(repr(value))} |" for name, value in recipe.to_json().items())
     return f"""# Data card
 
-Masks of instances, made of boxes by the recipe of SAMRS (Wang et al. 2023). Nobody has corrected them: what the boxes lack,
-this lacks too.
+These masks of instances were made from boxes by the recipe of SAMRS (Wang et al. 2023). Nobody has corrected them, and objects
+without a box have no mask.
 
 | images | pictures | instances |
 |---|---|---|
 | {statistics["images"]:,} | {statistics["pictures"]:,} | {statistics["instances"]:,} |
 
-Licence: {license.strip() or "not stated; that of the images and of the annotations holds."}
+Licence: {license.strip() or "not stated. The licences of the images and of the annotations apply."}
 
 ## Classes
 
@@ -252,29 +247,29 @@ Licence: {license.strip() or "not stated; that of the images and of the annotati
 
 {_unlabelled(recipe)}
 
-## How
+## How it was made
 
 - Model `{model["name"]}`, digest `{model["digest"]}`; samgeo {__version__}.
-- Prompts: {_PROMPTS[recipe.prompt]}, one mask each.
-- A mask stays where the box around it has an IoU of {recipe.min_box_iou:g} or more with the box that was asked.
-- Where masks overlap, {_ON_TOP[recipe.on_top]}.
+- Prompts: {_PROMPTS[recipe.prompt]}, with one mask for each prompt.
+- A mask was kept if its bounding box has an IoU of {recipe.min_box_iou:g} or more with the box of the prompt.
+- Where masks overlap in a picture of the classes, {_ON_TOP[recipe.on_top]}.
 - {_chips(recipe)}
 
-Annotations, or their parts in a picture, without a mask: {rejected:,}, listed in `rejected.csv`.
+Annotations, or their parts in a picture, that have no mask: {rejected:,}. `rejected.csv` lists them.
 
-{reasons}{_images(statistics)}{_split(statistics, recipe)}
+{reasons}{_failed_images(statistics)}{_split(statistics, recipe)}
 ## Files
 
-| file | what |
+| file | content |
 |---|---|
-| `gray/*.png` | class of each pixel (8 bits with a palette){_zero(recipe)}, 255 unlabelled |
+| `gray/*.png` | class of each pixel (8 bits with a palette){_background_value(recipe)}, 255 unlabelled |
 | `color/*.png` | the same in colours |
-| `instances/*.json` | COCO: masks as runs, the boxes that were annotated; `category_id` is {_category(recipe)} |
-| `statistics.json`, `statistics.png` | instances, pixels and sizes by class |
-| `rejected.csv`, `failed.csv` | annotations without masks, and images that could not be used, with the reasons |
-| `reading.csv` | faulty records of the annotations that were left out, and what was repaired or assumed in reading them |
+| `instances/*.json` | COCO: masks as run lengths, and the annotated boxes; `category_id` is {_category_id(recipe)} |
+| `statistics.json`, `statistics.png` | numbers of instances and pixels, and sizes of instances, for each class |
+| `rejected.csv`, `failed.csv` | annotations without a mask, and images that could not be used, with the reasons |
+| `reading.csv` | faulty records of the annotations, which were omitted, and what was repaired or assumed when they were read |
 {_files(recipe)}
-{_lost(lost)}## Options
+{_export_losses(lost)}## Options
 
 | option | value |
 |---|---|
@@ -290,12 +285,12 @@ def _background_row(statistics: Mapping[str, Any]) -> str:
     return f"| {BACKGROUND} | background | | | {statistics['background_px']:,} | #{color} |\n"
 
 
-def _zero(recipe: SetOptions) -> str:
-    """Return the part of a sentence that names the value of the background."""
+def _background_value(recipe: SetOptions) -> str:
+    """Return the part of a phrase that names the value of the background."""
     return f", {BACKGROUND} background" if recipe.annotations_complete else ""
 
 
-def _category(recipe: SetOptions) -> str:
+def _category_id(recipe: SetOptions) -> str:
     """Return the part of a sentence that explains ``category_id``."""
     return "the value in `gray`" if recipe.annotations_complete else "the value in `gray` plus 1"
 
@@ -303,10 +298,13 @@ def _category(recipe: SetOptions) -> str:
 def _unlabelled(recipe: SetOptions) -> str:
     """Return the sentences that explain the value for unlabelled."""
     if not recipe.annotations_complete:
-        return "Unlabelled is not background: there may be objects that have no annotation, or whose masks were kept out."
+        return (
+            "Unlabelled does not mean background: these pixels can show objects that have no annotation or whose mask was "
+            "rejected."
+        )
     return (
-        "The annotations were said to be complete: background is what has data and belongs to no annotation. Unlabelled are "
-        "pixels without data, and the ground of annotations that have no mask in a picture."
+        "The annotations were declared to be complete, so that pixels with data that belong to no annotation are background. "
+        "Unlabelled are pixels without data, and pixels of annotations that have no mask in a picture."
     )
 
 
@@ -318,18 +316,18 @@ def _cell(text: str) -> str:
 def _chips(recipe: SetOptions) -> str:
     """Return the sentences about chips."""
     if recipe.chip is None:
-        return "Images are not cut."
+        return "Images were not cut into chips."
     return (
-        f"Chips of {recipe.chip} pixels that share {recipe.chip_overlap} or more. A chip has an annotation of which it shows "
-        f"{recipe.min_visible:.0%} or more of what the image shows; the pixels of others stay unlabelled. Objects "
-        "were segmented on the whole image and cut then."
+        f"Images were cut into chips of {recipe.chip} x {recipe.chip} pixels that overlap by {recipe.chip_overlap} pixels or "
+        f"more. A chip has an annotation if it shows {recipe.min_visible:.0%} or more of the area that the image shows; the "
+        "pixels of other annotations stay unlabelled. Objects were segmented in the whole image, and their masks were then cut."
     )
 
 
-def _images(statistics: Mapping[str, Any]) -> str:
+def _failed_images(statistics: Mapping[str, Any]) -> str:
     """Return the sentence about images that could not be used."""
     failed = statistics["failed_images"]
-    return f"\nImages that could not be used: {failed:,}, listed in `failed.csv`.\n" if failed else ""
+    return f"\nImages that could not be used: {failed:,}. `failed.csv` lists them.\n" if failed else ""
 
 
 def _split(statistics: Mapping[str, Any], recipe: SetOptions) -> str:
@@ -340,8 +338,9 @@ def _split(statistics: Mapping[str, Any], recipe: SetOptions) -> str:
     return f"""
 ## Split
 
-By blocks of ground (images without a georeference: by image), drawn with seed {recipe.seed}. No two parts show the same ground:
-pictures of train, and then of val, that would are left out.
+The pictures were divided by blocks of ground, and those of images without a georeference by image, in a random order with the
+seed {recipe.seed}. No two parts show the same ground: where pictures of two parts did, that of train was left out, or that of
+val if none was of train.
 
 | part | pictures | instances |
 |---|---|---|
@@ -353,18 +352,20 @@ def _files(recipe: SetOptions) -> str:
     """Return the rows of the table of files that depend on the options."""
     rows = []
     if recipe.chip is not None or recipe.copy_images:
-        rows.append("| `images/*` | the pictures |")
+        rows.append("| `images/*` | the pictures: chips, or copies of the images |")
     if recipe.split is not None:
         rows.append("| `train.txt`, `val.txt`, `test.txt` | names of the pictures of each part |")
     if recipe.polygons:
-        rows.append("| `polygons.parquet` | the whole objects, each once, georeferenced |")
+        rows.append("| `polygons.parquet` | the whole objects, each once, with georeference |")
     if "torchgeo" in recipe.exports:
-        rows.append("| `masks/*.tif` | as `gray`, georeferenced |")
-    rows += [f"| `exports/{name}` | the same instances |" for name in sorted(recipe.exports) if name != "torchgeo"]
+        rows.append("| `masks/*.tif` | the same as `gray`, with georeference |")
+    rows += [
+        f"| `exports/{name}` | the same instances in this format |" for name in sorted(recipe.exports) if name != "torchgeo"
+    ]
     return "\n".join(rows) + "\n" if rows else ""
 
 
-def _lost(lost: Mapping[str, Sequence[str]]) -> str:
-    """Return the list of what export formats cannot hold."""
+def _export_losses(lost: Mapping[str, Sequence[str]]) -> str:
+    """Return the list of what the export formats cannot hold, in Markdown."""
     lines = [f"- `{name}`: {sentence}\n" for name, sentences in lost.items() for sentence in sentences]
-    return "Beside what COCO holds, these lack:\n\n" + "".join(lines) + "\n" if lines else ""
+    return "The exports do not hold all that the COCO files hold:\n\n" + "".join(lines) + "\n" if lines else ""

@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from PIL import Image
+from rasterio._err import CPLE_BaseError
+from rasterio.shutil import copy
 
 from samgeo.annotations.images import without_suffix
 from samgeo.errors import RasterError
@@ -76,8 +81,6 @@ def is_plain(raster: Raster) -> bool:
 
     It does for 8 bits, grey, RGB or RGBA, without a georeference, nodata or a colour table.
     """
-    from affine import Affine
-
     source = raster.source
     is_bytes = all(band.dtype == "uint8" and band.nodata is None for band in source.bands)
     has_alpha = any(band.is_alpha for band in source.bands)
@@ -108,26 +111,22 @@ def chip_bytes(raster: Raster, path: Path, chip: Rect, suffix: str) -> bytes:
         If the raster cannot be read.
     """
     if suffix == ".png":
-        from PIL import Image
-
         values, _ = raster.source.read(range(1, len(raster.source.bands) + 1), chip)
         pixels = np.ascontiguousarray(np.moveaxis(values, 0, 2))
         file = io.BytesIO()
         Image.fromarray(pixels[..., 0] if len(values) == 1 else pixels).save(file, format="PNG")
         return file.getvalue()
-    import rasterio
-    from rasterio._err import CPLE_BaseError
-    from rasterio.shutil import copy
-
     if _SPECIAL & set(str(path)):
-        raise RasterError(f"{path} cannot be cut into chips: its name has one of {' '.join(sorted(_SPECIAL))}; rename it.")
+        raise RasterError(f"{path} cannot be cut into chips: its name contains one of {' '.join(sorted(_SPECIAL))}; rename it.")
     window = f"{chip.x0},{chip.y0},{chip.width},{chip.height}"
     try:
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.MemoryFile(ext=".tif") as memory:
             copy(f"vrt://{path.absolute()}?srcwin={window}", memory.name, driver="GTiff", compress="deflate")
             return bytes(memory.read())
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError) as error:
-        raise RasterError(f"the chip at {chip} of {path} cannot be made ({error}); check the file.") from None
+        raise RasterError(
+            f"the chip at {chip} of {path} cannot be written ({error}); check the file and the free disk space."
+        ) from None
 
 
 def _starts(length: int, chip: int, overlap: int) -> list[int]:

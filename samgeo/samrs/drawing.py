@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from PIL import Image
 
 from samgeo.segmentation.masks.mask import Mask
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
-    from PIL import Image
 
 __all__ = [
     "BACKGROUND",
@@ -33,7 +34,7 @@ __all__ = [
 
 UNLABELLED = 255
 BACKGROUND = 0
-"""Value of background where the annotations are complete; the classes then begin at 1."""
+"""Value of background pixels if the annotations are complete. The values of classes then begin at 1."""
 MOST_CLASSES = 255
 
 RGB = tuple[int, int, int]
@@ -107,8 +108,6 @@ def draw(
 
 def gray_picture(classes: NDArray[np.uint8], colors: Sequence[RGB]) -> Image.Image:
     """Return a label image as a grey picture, with the colours as its palette."""
-    from PIL import Image
-
     picture = Image.fromarray(classes)
     picture.putpalette(_table(colors).tobytes())
     return picture
@@ -116,8 +115,6 @@ def gray_picture(classes: NDArray[np.uint8], colors: Sequence[RGB]) -> Image.Ima
 
 def color_picture(classes: NDArray[np.uint8], colors: Sequence[RGB]) -> Image.Image:
     """Return a label image as an RGB picture."""
-    from PIL import Image
-
     return Image.fromarray(_table(colors)[classes])
 
 
@@ -133,8 +130,6 @@ def mask_tif(classes: NDArray[np.uint8], geobox: GeoBox, colors: Sequence[RGB]) 
 
     The file is made in memory, because GDAL does not report errors of the file system when it closes a file.
     """
-    import rasterio
-
     height, width = classes.shape
     profile = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "uint8", "compress": "deflate"}
     crs = None if geobox.crs is None else geobox.crs.proj

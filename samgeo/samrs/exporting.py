@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 
 from samgeo.annotations.table import Annotations, Image
 from samgeo.annotations.writing import write_annotations
-from samgeo.samrs.folder import PictureRecord
+from samgeo.samrs.folder import Folder, PictureRecord
 from samgeo.segmentation.masks.rle import Rle
 
 __all__ = ["to_table", "write_exports"]
 
 
 def write_exports(
-    folder: Path, formats: Sequence[str], table: Annotations, by_part: Mapping[str, Sequence[PictureRecord]]
+    folder: Folder, formats: Sequence[str], table: Annotations, by_part: Mapping[str, Sequence[PictureRecord]]
 ) -> dict[str, list[str]]:
     """Write the exports, and return what each format cannot hold.
 
-    Existing exports are replaced. For YOLO, one data set with all parts is written; its ``data.yaml`` names the parts, and it
-    contains the pictures if the set has them. For other formats, one data set is written for each part.
+    Existing exports are replaced; see `Folder.replacing`. For YOLO, one data set with all parts is written; its ``data.yaml``
+    names the parts, and it contains the pictures if the set has them. For other formats, one data set is written for each part.
 
     Parameters
     ----------
-    folder : Path
-        Folder of the data set.
+    folder : Folder
+        Folder of the data set, which the caller has opened.
     formats : sequence of str
         Names of the formats; see `make_samrs`. ``"torchgeo"`` is skipped here, because it is written with the pictures.
     table : Annotations
@@ -39,21 +39,22 @@ def write_exports(
         Pictures of each part of the split; without a split, one part with an empty name.
     """
     lost: dict[str, list[str]] = {}
-    root = folder / "exports"
     for name in sorted(set(formats) - {"torchgeo"}):
-        root.mkdir(exist_ok=True)
-        shutil.rmtree(root / name, ignore_errors=True)
-        if name.startswith("yolo"):
-            lost[name] = _write_yolo(folder, root / name, name, table, by_part)
-            continue
-        sentences: list[str] = []
-        for part, pictures in by_part.items():
-            if part:
-                (root / name).mkdir(exist_ok=True)
-            said = write_annotations(to_table(table, pictures), root / name / part, format=name)
-            sentences += [f"{part}: {one}" if part else one for one in said]
-        lost[name] = sentences
+        with folder.replacing(f"exports/{name}") as out:
+            if name.startswith("yolo"):
+                lost[name] = _write_yolo(folder.path, out, name, table, by_part)
+            else:
+                lost[name] = _write_parts(out, name, table, by_part)
     return lost
+
+
+def _write_parts(out: Path, kind: str, table: Annotations, by_part: Mapping[str, Sequence[PictureRecord]]) -> list[str]:
+    """Write a data set for each part of the split."""
+    sentences: list[str] = []
+    for part, pictures in by_part.items():
+        said = write_annotations(to_table(table, pictures), out / part, format=kind)
+        sentences += [f"{part}: {one}" if part else one for one in said]
+    return sentences
 
 
 def _write_yolo(

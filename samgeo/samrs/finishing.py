@@ -12,10 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import geopandas as gpd
+import pandas as pd
+
 from samgeo.annotations.formats.coco import to_coco
 from samgeo.annotations.table import Annotations
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.reprojection import reproject_frame
+from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.samrs.card import card, chart, statistics
 from samgeo.samrs.drawing import png
 from samgeo.samrs.exporting import to_table, write_exports
@@ -77,7 +81,7 @@ class Finishing:
         for name, some in by_part.items():
             write_json(to_json(self.table, some), path / "instances" / f"{name}.json", overwrite=True)
         lost = write_exports(
-            self.folder.path,
+            self.folder,
             self.recipe.exports,
             self.table,
             {"": pictures} if self.part_of is None else {name: by_part[name] for name in PARTS},
@@ -97,18 +101,13 @@ class Finishing:
 
     def _write_polygons(self) -> None:
         """Write the polygons of all images to ``polygons.parquet``."""
-        import geopandas as gpd
-        import pandas as pd
-
-        from samgeo.geo.vector.reading import read_vectors, write_vectors
-
         names = [self.folder.polygons_name(part.image) for part in self.parts]
         missing = next((name for name in names if not (self.folder.path / name).is_file()), None)
         if missing is not None:
             gone = self.folder.path / missing
             raise OptionError(
-                f"{gone} is missing: was it removed? Remove {gone.with_suffix('.json')} too, and make the same call again: the "
-                "image is then made anew."
+                f"{gone} is missing; perhaps it was removed. Remove {gone.with_suffix('.json')} too, and make the same call "
+                "again: the image is then processed again."
             )
         frames = [read_vectors(self.folder.path / name) for name in names]
         crss = {None if one.crs is None else one.crs.to_string() for one in frames}

@@ -6,25 +6,31 @@ The record of an image has its instances, its files, and its rejected annotation
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.annotations.images import without_suffix
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, warn
 from samgeo.storage.atomic import write_whole
-from samgeo.storage.integrity import FileRecord, damage, record_file
+from samgeo.storage.integrity import FileRecord, damage, digest_of_content, record_file, stamps_in
+from samgeo.storage.run_folder import differences, listed, locked, plain_json, read_json, write_json
+from samgeo.storage.staging import STAGING_PREFIX, remove_staging, staging_folder
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = ["Folder", "ImagePart", "Instance", "PictureRecord", "Rejected"]
 
+Record = TypeVar("Record", bound="DataclassInstance")
 
 FORMAT = 2
 _HIDDEN = ".samgeo"
-_MOST_SHOWN = 8
+_IMAGES = "images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +69,23 @@ class Folder:
         inside = images.resolve() if images.is_dir() else None
         here = self.path.resolve()
         if inside is not None and (inside == here or inside in here.parents):
-            raise OptionError(f"{self.path} lies in the folder of the images, {images}, and would be taken for more of them.")
+            raise OptionError(
+                f"{self.path} lies in the folder of the images, {images}, where its files would be read as images; give "
+                "another folder."
+            )
         if not self.path.exists():
             if not self.path.parent.is_dir():
-                raise OptionError(f"{self.path} cannot be made: {self.path.parent} is not a folder; make it first.")
+                raise OptionError(f"{self.path} cannot be created: {self.path.parent} is not a folder; create it first.")
         elif not self.path.is_dir() or (any(self.path.iterdir()) and not self._is_begun()):
-            raise OptionError(f"{self.path} exists and is no data set that was begun by this; give another folder.")
+            raise OptionError(f"{self.path} exists and is not a data set that samgeo made; give another folder.")
 
     def _is_begun(self) -> bool:
         """Return whether the folder is that of a data set, or of one that a stopped process was about to begin."""
         hidden = self.path / _HIDDEN
         if not hidden.is_dir() or hidden.is_symlink():
             return False
-        return self._manifest.is_file() or {"lock", "temporary"}.issuperset(one.name for one in hidden.iterdir())
+        inside = (one.name for one in hidden.iterdir() if not one.name.startswith(STAGING_PREFIX))
+        return self._manifest.is_file() or {"lock", "temporary"}.issuperset(inside)
 
     @contextmanager
     def opened(self, manifest: dict[str, Any]) -> Iterator[None]:
@@ -91,59 +101,51 @@ class Folder:
         OptionError
             If the existing data set has another manifest (the message names the differences), or another process works on it.
         """
-        import filelock
+        lock = self.path / _HIDDEN / "lock"
+        with locked(lock, busy=self._busy, failed=self._not_made):
+            try:
+                self._begin(plain_json(manifest | {"format": FORMAT}))
+                yield
+            finally:
+                shutil.rmtree(self.temporary, ignore_errors=True)
 
-        try:
-            self.temporary.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(f"{self.path} cannot be made ({error}); give another folder.") from None
-        lock = filelock.FileLock(self.path / _HIDDEN / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise OptionError(f"another process is making {self.path}; wait for it, or give another folder.") from None
-        try:
-            self._begin(json.loads(json.dumps(manifest | {"format": FORMAT})))
-            yield
-        finally:
-            shutil.rmtree(self.temporary, ignore_errors=True)
-            lock.release()
+    def _busy(self) -> OptionError:
+        return OptionError(f"another process is making {self.path}; wait for it, or give another folder.")
+
+    def _not_made(self, error: OSError) -> OptionError:
+        return OptionError(f"{self.path} cannot be made ({error}); give another folder.")
 
     def _begin(self, manifest: dict[str, Any]) -> None:
         # A killed process may have left files here.
         shutil.rmtree(self.temporary, ignore_errors=True)
-        self.temporary.mkdir()
+        remove_staging(self.path / _HIDDEN)
+        try:
+            self.temporary.mkdir()
+        except OSError as error:
+            raise self._not_made(error) from None
         if self._manifest.is_file():
             try:
-                begun = json.loads(self._manifest.read_bytes())
+                begun = read_json(self._manifest)
             except (OSError, ValueError) as error:
-                raise OptionError(f"{self._manifest} cannot be read ({error}); remove {self.path}, and begin again.") from None
+                raise OptionError(f"{self._manifest} cannot be read ({error}); remove {self.path} and start again.") from None
             self._compare(begun, manifest)
-        write_whole(self._manifest, json.dumps(manifest, indent=1).encode())
+        # The digest of an image without results may have changed, so that the manifest is written again.
+        write_json(self._manifest, manifest)
 
     def _compare(self, begun: dict[str, Any], manifest: dict[str, Any]) -> None:
         """Raise an error that lists the differences of two manifests."""
-        before, now = _flat(begun), _flat(manifest)
-        different = [
-            f"{key}: {before.get(key, 'none')} then, {now.get(key, 'none')} now"
-            for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key) and not self._may_differ(key, before, now)
-        ]
-        if different:
-            shown = "; ".join(different[:_MOST_SHOWN])
-            more = f"; and {len(different) - _MOST_SHOWN} more" if len(different) > _MOST_SHOWN else ""
+        before, now = begun.get(_IMAGES), manifest.get(_IMAGES, {})
+        common = before.keys() & now.keys() if isinstance(before, dict) else set()
+
+        def may_differ(keys: tuple[str, ...]) -> bool:
+            # An image without results may have been repaired.
+            return keys[0] == _IMAGES and keys[-1] in common and not self._part(keys[-1]).is_file()
+
+        if different := differences(begun, manifest, may_differ=may_differ):
             raise OptionError(
-                f"{self.path} was begun in another way ({shown}{more}); give the same images, annotations and options to go "
-                "on, or another folder."
+                f"{self.path} was started with other inputs or options: {listed(different)}. Give the same images, "
+                "annotations and options to continue, or give another folder."
             )
-
-    def _may_differ(self, key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-        """Return whether a value of the manifest may differ.
-
-        It may if it belongs to an image without results, because that image may have been repaired.
-        """
-        image = key.removeprefix(_IMAGES)
-        return image != key and key in before and key in now and not self._part(image).is_file()
 
     def _part(self, image: str) -> Path:
         """Return the path of an image's record."""
@@ -204,29 +206,63 @@ class Folder:
         Files that are already in ``replaced`` are kept.
         """
         path = self.path / record.name
-        if not path.is_file() or path.is_symlink() or path.stat().st_size == 0:
-            return
-        kept = self.path / _HIDDEN / "replaced" / record.name
+        if path.is_file() and not path.is_symlink() and path.stat().st_size:
+            path.replace(self._name_aside(record.name))
+
+    def _name_aside(self, name: str) -> Path:
+        """Return an unused path in ``replaced`` for a file or a folder of the data set, and make its parent folder."""
+        kept = self.path / _HIDDEN / "replaced" / name
         number = 1
-        while kept.exists():
-            kept = kept.with_name(f"{Path(record.name).stem}-{number}{Path(record.name).suffix}")
+        while os.path.lexists(kept):
+            kept = kept.with_name(f"{Path(name).stem}-{number}{Path(name).suffix}")
             number += 1
         kept.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(kept)
+        return kept
 
+    @contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """Give an empty temporary folder, and put it in the place of a folder of the data set when the block ends.
 
-_IMAGES = "images, "
+        Nothing is replaced if the block ends with an error. If the old folder has a file that samgeo did not write, or that
+        was changed since, the old folder is moved to ``replaced`` in the hidden folder of the data set, and a warning says so.
 
+        Parameters
+        ----------
+        name : str
+            Name of the folder, relative to the data set.
 
-def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of a nested manifest with joined keys."""
-    flat: dict[str, Any] = {}
-    for key, value in manifest.items():
-        if isinstance(value, dict):
-            flat |= {f"{key}, {name}": inner for name, inner in value.items()}
-        else:
-            flat[key] = value
-    return flat
+        Raises
+        ------
+        OptionError
+            If the folder cannot be moved to its place.
+        """
+        target, record = self.path / name, self.path / _HIDDEN / "folders" / f"{name}.json"
+        with staging_folder(self.temporary) as place:
+            made = place / "content"
+            made.mkdir()
+            yield made
+            try:
+                target.parent.mkdir(exist_ok=True)
+                kept = None
+                if os.path.lexists(target):
+                    kept = None if self._is_as_written(target, record) else self._name_aside(name)
+                    target.rename(kept or place / "old")
+                record.parent.mkdir(parents=True, exist_ok=True)
+                write_json(record, stamps_in(made))
+                made.rename(target)
+            except OSError as error:
+                raise OptionError(f"{target} cannot be replaced ({error}); move it elsewhere, and run it again.") from None
+        if kept is not None:
+            warn(f"{target} had files that were not written here, or were changed since; it is now {kept}.")
+
+    @staticmethod
+    def _is_as_written(folder: Path, record: Path) -> bool:
+        """Return whether a folder has no file that is not in its record, or that differs from it."""
+        try:
+            written = read_json(record)
+            return all(written.get(name) == stamp for name, stamp in stamps_in(folder).items())
+        except (OSError, ValueError):
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +369,7 @@ class ImagePart:
     def to_json(self) -> bytes:
         """Return the content of the record's file: a line with a digest, followed by the record."""
         content = json.dumps(asdict(self), allow_nan=False).encode()
-        return _digest(content) + b"\n" + content
+        return digest_of_content(content).encode() + b"\n" + content
 
     @classmethod
     def from_json(cls, content: bytes) -> ImagePart:
@@ -345,7 +381,7 @@ class ImagePart:
             If the content is not a record, because the file is damaged or was changed.
         """
         digest, _, content = content.partition(b"\n")
-        if digest != _digest(content):
+        if digest != digest_of_content(content).encode():
             raise ValueError("its content does not fit its digest")
         value = json.loads(content)
         try:
@@ -354,12 +390,7 @@ class ImagePart:
             files = tuple(_read(FileRecord, one) for one in value["files"])
             return cls(value["image"], value["digest"], pictures, rejected, files)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"it is no part of a data set ({error!r})") from error
-
-
-def _digest(content: bytes) -> bytes:
-    """Return the digest of a record."""
-    return blake2b(content, digest_size=16).hexdigest().encode()
+            raise ValueError(f"it is not a part of a data set ({error!r})") from error
 
 
 def _picture(value: dict[str, Any]) -> PictureRecord:
@@ -370,6 +401,6 @@ def _picture(value: dict[str, Any]) -> PictureRecord:
     return picture
 
 
-def _read(kind: Any, value: dict[str, Any]) -> Any:
+def _read(kind: type[Record], value: dict[str, Any]) -> Record:
     """Return a dataclass from its JSON value."""
     return kind(**{field.name: value[field.name] for field in fields(kind)})

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
+from samgeo import __version__
 from samgeo.annotations.formats.voc import VocPixels
 from samgeo.annotations.images import ImageFiles
 from samgeo.annotations.parsing.faults import OnError
@@ -25,6 +27,7 @@ from samgeo.samrs.recipe import SetOptions
 from samgeo.samrs.split import Shown, advise, default_block_m, ground_of
 from samgeo.samrs.split import split as divide
 from samgeo.samrs.work import Shared, make_image
+from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions
 from samgeo.types import BandsLike, StretchLike
@@ -241,10 +244,6 @@ def make_samrs(
     (1, 1, 2000)
     """
     arguments = locals()
-    from tqdm import tqdm
-
-    from samgeo.segmentation.execution.tasks import run_ordered
-
     recipe, execution, choice = SetOptions.of(arguments), ExecutionOptions.of(arguments), ModelOptions.of(arguments)
     execution.check()
     files, folder = ImageFiles.of(images), Folder(Path(output))
@@ -257,7 +256,9 @@ def make_samrs(
     table = with_classes(table, classes)
     most = MOST_CLASSES - first_value(annotations_complete)
     if len(table.classes) > most:
-        raise OptionError(f"there are {len(table.classes)} classes, and pictures hold {most}; choose some with classes.")
+        raise OptionError(
+            f"there are {len(table.classes)} classes, but label images hold at most {most}; choose some with classes."
+        )
     jobs = _jobs(files, table, recipe, failed)
     _look_at_first(jobs, recipe)
     segmenter = choice.load()
@@ -327,7 +328,7 @@ def _jobs(files: ImageFiles, table: Annotations, recipe: SetOptions, failed: dic
     places = {chip.geobox.crs is None: job.name for job in jobs for chip in job.chips}
     if recipe.polygons and len(places) > 1:
         raise OptionError(
-            f"{places[True]} has no CRS and {places[False]} has one: one layer cannot hold both; leave polygons away."
+            f"{places[True]} has no CRS and {places[False]} has one, so that one layer cannot hold both; omit polygons."
         )
     return jobs
 
@@ -336,8 +337,6 @@ def _manifest(
     recipe: SetOptions, model: Mapping[str, str], table: Annotations, files: ImageFiles, jobs: Sequence[ImageJob]
 ) -> dict[str, Any]:
     """Return everything that the result depends on, for the manifest of the data set."""
-    from samgeo import __version__
-
     digests = {job.name: job.digest for job in jobs}
     return {
         "samgeo": __version__,

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from samgeo.annotations.format_detection import format_of_file
 from samgeo.annotations.images import ImageFiles, without_suffix
+from samgeo.annotations.parsing.text_files import Where
 from samgeo.annotations.reading import read_annotations
 from samgeo.annotations.table import Annotations
 from samgeo.errors import AnnotationError, OptionError, RasterError
 from samgeo.geo.grid import Rect
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.geo.vector.reading import split_layer
 from samgeo.samrs.chips import chip_name, chip_rects, is_plain, visible_shares
 from samgeo.samrs.recipe import SetOptions
@@ -29,7 +32,7 @@ from samgeo.samrs.recipe import SetOptions
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-    from samgeo.geo.raster.raster import Raster
+    from samgeo.segmentation.masks.rle import Rle
 
 __all__ = ["Chip", "ImageJob", "digest_of", "file_digest", "make_job", "prompts_of", "read_tolerant", "with_classes"]
 
@@ -170,8 +173,6 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
     OptionError
         If the image is too large for one picture, or lacks the georeference that an export needs.
     """
-    from samgeo.geo.raster.raster import Raster
-
     # With a given stretch, opening an image reads no pixels.
     raster = Raster.open(path, stretch=recipe.reading.stretch or (0, 255), alpha=recipe.reading.alpha, check=False)
     mine = table.take(rows)
@@ -223,11 +224,13 @@ def _check(raster: Raster, recipe: SetOptions) -> None:
     """Raise an `OptionError` if an image cannot be used with the options."""
     height, width = raster.shape
     if recipe.chip is None and height * width > MOST_PIXELS:
-        raise OptionError(f"{raster.name} has {height} x {width} pixels, too many for one picture; cut it with chip=1024.")
+        raise OptionError(
+            f"{raster.name} has {height} x {width} pixels, too many for one picture; divide it into chips with chip=1024."
+        )
     if "torchgeo" in recipe.exports and raster.geobox.crs is None:
         raise OptionError(
-            f"{raster.name} has no CRS, and torchgeo places what it reads; leave that export away (the masks in gray go with "
-            "the images by name), or give the image its CRS."
+            f"{raster.name} has no CRS, which the export torchgeo needs; assign a CRS to the image, or omit this export (the "
+            "masks in the folder gray have the names of the images)."
         )
 
 
@@ -256,7 +259,7 @@ def digest_of(table: Annotations) -> str:
     return digest.hexdigest()
 
 
-def _shape_bytes(shape: Any) -> bytes:
+def _shape_bytes(shape: Rle | shapely.Geometry) -> bytes:
     """Return the bytes of a polygon or a mask for the digest."""
     if isinstance(shape, shapely.Geometry):
         return bytes(shapely.to_wkb(shape))
@@ -265,8 +268,6 @@ def _shape_bytes(shape: Any) -> bytes:
 
 def open_images(images: ImageFiles) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
     """Return the sizes of the images that can be opened, and the reasons why others cannot be opened."""
-    from samgeo.geo.raster.sources.file_source import FileSource
-
     good: dict[str, tuple[int, int]] = {}
     bad: dict[str, str] = {}
     for name, path in images.paths.items():
@@ -292,7 +293,9 @@ def check_names(names: Sequence[str]) -> None:
         # Some file systems do not distinguish upper and lower case in names.
         key = without_suffix(name).lower()
         if key in owner:
-            raise OptionError(f"{owner[key]} and {name} would both be {without_suffix(name)}.png; rename one of them.")
+            raise OptionError(
+                f"{owner[key]} and {name} would both be written as {without_suffix(name)}.png; rename one of them."
+            )
         owner[key] = name
 
 
@@ -303,7 +306,7 @@ _PLACED = {"open-buildings", "spacenet", "vectors"}
 def read_tolerant(
     files: ImageFiles,
     images: str | os.PathLike[str],
-    annotations: Any,
+    annotations: str | os.PathLike[str] | Annotations,
     reading: Mapping[str, Any],
 ) -> tuple[Annotations, dict[str, str]]:
     """Read annotations of images that may be broken or missing.
@@ -336,7 +339,7 @@ def read_tolerant(
     good, bad = open_images(files)
     if isinstance(annotations, Annotations):
         if any(value != _DEFAULTS.get(name) for name, value in reading.items()):
-            raise OptionError(f"{', '.join(reading)} are of files; leave them away for a table.")
+            raise OptionError(f"{', '.join(reading)} apply only to annotation files; omit them for a table.")
         table = annotations
     else:
         is_layer = _is_layer(Path(split_layer(annotations)[0]), reading["format"])
@@ -396,10 +399,10 @@ def _is_layer(path: Path, kind: str | None) -> bool:
 
 def _matched(table: Annotations, files: ImageFiles) -> Annotations:
     """Return the table with the names of the image files, where the annotations use other names."""
-    from samgeo.annotations.parsing.text_files import Where
-
     names = [files.find(image.name, Where(Path(image.name))) or image.name for image in table.images]
     if len(set(names)) != len(names):
-        raise AnnotationError(f"two images of the annotations are one in {files.what}; name them by their files.")
+        raise AnnotationError(
+            f"two images of the annotations are the same file of {files.what}; give each image the name of its own file."
+        )
     changed = [replace(image, name=name) for image, name in zip(table.images, names, strict=True)]
     return replace(table, images=tuple(changed))

@@ -14,7 +14,7 @@ __all__ = ["EXPORTS", "ON_TOP", "PROMPTS", "SetOptions"]
 PROMPTS = ("hbox", "rhbox", "rbox")
 ON_TOP = ("annotation", "smallest")
 EXPORTS = ("dota", "torchgeo", "voc", "yolo-boxes", "yolo-obb", "yolo-segments")
-"""What can be written besides COCO."""
+"""Formats that can be exported in addition to COCO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class SetOptions:
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
         """Return the options with values from the arguments of `make_samrs`, by name."""
-        groups = {
+        groups: dict[str, Any] = {
             "reading": ReadingOptions.of(arguments),
             "windows": WindowOptions.of(arguments),
             "cleaning": CleaningOptions.of(arguments),
@@ -68,15 +68,17 @@ class SetOptions:
         if not isinstance(self.annotations_complete, bool):
             raise OptionError(f"annotations_complete is {self.annotations_complete!r}; give True or False.")
         if self.chip is None and self.chip_overlap:
-            raise OptionError("chip_overlap is of chips; give their side too, with chip=... .")
+            raise OptionError("chip_overlap needs chip; give the side of the chips too.")
         if self.chip is not None and not self.chip >= 16:
             raise OptionError(f"chip is {self.chip} pixels; give 16 or more.")
         if self.chip is not None and not 0 <= self.chip_overlap < self.chip:
-            raise OptionError(f"chip_overlap is {self.chip_overlap} pixels for chips of {self.chip}; give from 0 to less.")
+            raise OptionError(
+                f"chip_overlap is {self.chip_overlap}; give a number from 0 to below the side of chips, {self.chip}."
+            )
         if self.chip is not None and self.copy_images:
-            raise OptionError("chips are always written, and the images that they are cut from never; leave copy_images away.")
+            raise OptionError("copy_images has no effect with chip: chips are always written, whole images never; omit it.")
         if self.split is None and self.block_m is not None:
-            raise OptionError("block_m is of the blocks of a split; give split=(train, val, test) too.")
+            raise OptionError("block_m needs split; give split=(train, val, test) too.")
         if self.block_m is not None and not self.block_m > 0:
             raise OptionError(f"block_m is {self.block_m} metres; give a positive number.")
         if self.split is not None:

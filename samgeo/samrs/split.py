@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from samgeo.geo.coordinates.pixel_coordinates import from_pixels
 from samgeo.geo.grid import Rect
 from samgeo.samrs.chips import chip_name, chip_rects, visible_shares
 from samgeo.samrs.planning import ImageJob
@@ -54,8 +55,6 @@ class Shown:
 
 def ground_of(geobox: GeoBox) -> shapely.Polygon | None:
     """Return the ground of a picture; None if it has no CRS, or lies outside the valid area of the grid."""
-    from samgeo.geo.coordinates.pixel_coordinates import from_pixels
-
     if geobox.crs is None:
         return None
     height, width = geobox.shape

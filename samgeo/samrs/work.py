@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from samgeo.annotations.images import without_suffix
 from samgeo.errors import OptionError, RasterError, SamgeoError
+from samgeo.geo.vector.reading import write_vectors
 from samgeo.samrs.box_masks import BoxMask, ask_boxes, background_of
 from samgeo.samrs.chips import chip_bytes
 from samgeo.samrs.drawing import (
@@ -30,14 +32,16 @@ from samgeo.samrs.planning import Chip, ImageJob
 from samgeo.samrs.recipe import SetOptions
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.rle import Rle
-from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
-from samgeo.storage.integrity import FileRecord, copy_checked, record_file, sync_file, write_checked
+from samgeo.segmentation.predictor import Predictor
+from samgeo.segmentation.tables import answers_to_frame
+from samgeo.segmentation.windows.failures import FAULTS, describe_fault
+from samgeo.segmentation.windows.worker import ModelReference, load_referenced
+from samgeo.storage.integrity import FileRecord, SourceError, copy_checked, record_file, sync_file, write_checked
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.samrs.folder import Folder
-    from samgeo.segmentation.predictor import Predictor
 
 __all__ = ["Shared", "make_image"]
 
@@ -85,8 +89,6 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob)
     str
         Reason why the image could not be used, in which case no files of it are written; empty if it is finished.
     """
-    from samgeo.segmentation.predictor import Predictor
-
     recipe = shared.recipe
     segmenter = load_referenced(model)
     try:
@@ -99,8 +101,10 @@ def make_image(shared: Shared, model: Segmenter | ModelReference, job: ImageJob)
             shared.folder.write_part(replace(part, files=staging.publish()))
     except RasterError as error:
         return str(error)
+    except SourceError as error:
+        return str(error)
     except OSError as error:
-        raise OptionError(f"{shared.folder.path} cannot be written ({error}); make space, and run it again.") from None
+        raise OptionError(f"{shared.folder.path} cannot be written ({error}); free disk space, and run it again.") from None
     except SamgeoError:
         raise
     except FAULTS as error:
@@ -233,11 +237,6 @@ class _Making:
 
     def _polygons(self) -> None:
         """Write the whole objects of the image as polygons in its CRS, each once."""
-        import pandas as pd
-
-        from samgeo.geo.vector.reading import write_vectors
-        from samgeo.segmentation.tables import answers_to_frame
-
         job, answers = self.job, self.answers
         kept = [number for number, answer in answers.items() if answer.segment is not None and not answer.reason]
         segments: list[Any] = [answers[number].segment for number in kept]

@@ -10,14 +10,14 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, SamgeoWarning, warn
 from samgeo.geo.raster.hints import tell
 from samgeo.models.registry import MASK_NMS
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
-from samgeo.segmentation.merge.merger import MERGE_IOU
+from samgeo.segmentation.masks.piece import MERGE_IOU
 from samgeo.segmentation.request import Request, open_job
 from samgeo.segmentation.run.execution import Summary, run, segment_in_memory
 from samgeo.segmentation.run.folder import RunFolder
@@ -231,7 +231,7 @@ class NothingFoundWarning(SamgeoWarning):
 
 @check_types
 def segment_to_file(
-    image: RasterLike, output: str | os.PathLike[str], *, stop: Callable[[], bool] | None = None, **options: Any
+    image: RasterLike, output: str | os.PathLike[str], *, stop: Callable[[], bool] | None = None, **options: object
 ) -> Summary:
     """Segment everything in a raster of any size into a file, without collecting the objects in memory.
 
@@ -272,7 +272,7 @@ def segment_to_file(
     request = Request.of(bound.arguments)
     folder = request.folder
     if folder is None:
-        raise OptionError("there is no output; give the path of a vector file.")
+        raise OptionError("output is missing; give the path of a vector file.")
     return _run(request, folder, collect=False, stop=stop)[0]
 
 
@@ -298,9 +298,9 @@ def _run(
 
 def _tell_nothing(name: str, request: Request) -> str:
     lower = (
-        "Fewer masks are dropped with lower values of pred_iou and stability (--pred-iou, --stability)."
+        "With lower values of pred_iou and stability (--pred-iou, --stability), more masks are kept."
         if request.finding is None
-        else "More objects are kept with a lower min_score (--min-score)."
+        else "With a lower min_score (--min-score), more objects are kept."
     )
     return (
         f"nothing was found in {name}. Look at what the model sees (samgeo.show, or samgeo show): if it is too dark or too "
@@ -310,8 +310,8 @@ def _tell_nothing(name: str, request: Request) -> str:
 
 
 def _tell_holes(summary: Summary) -> str:
-    where = "" if summary.holes is None else f" The ground that is missing is in {summary.holes}."
+    where = "" if summary.holes is None else f" {summary.holes} has polygons of the missing areas."
     return (
-        f"{len(summary.failures)} of {summary.windows} windows could not be segmented; the first: {summary.failures[0]}."
-        f"{where} Repair the cause, and give the same again with retry_failed."
+        f"{len(summary.failures)} of {summary.windows} windows could not be segmented; the first one: {summary.failures[0]}."
+        f"{where} Remove the cause, and repeat the call or command with retry_failed."
     )

@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, WindowError
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.models.embedding_packing import pack
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions, ReadingOptions
+from samgeo.segmentation.windows.automatic import embed_window
 from samgeo.segmentation.windows.embedding import check_fresh, read_window
+from samgeo.segmentation.windows.failures import FAULTS, describe_fault
 from samgeo.segmentation.windows.store import EmbeddingStore, Index, pixel_digest
-from samgeo.segmentation.windows.worker import FAULTS, ModelReference, describe_fault, load_referenced
+from samgeo.segmentation.windows.worker import ModelReference, load_referenced
 from samgeo.storage.atomic import check_name, refuse_inputs
 from samgeo.types import BandsLike, RasterLike, StretchLike
 
@@ -124,8 +128,6 @@ def encode(
     (1, 1, 0)
     """
     arguments = locals()
-    from tqdm import tqdm
-
     execution, choice = ExecutionOptions.of(arguments), ModelOptions.of(arguments)
     execution.check()
     check_name(store, OptionError)
@@ -162,8 +164,8 @@ def _check_same(raster: Raster, store: EmbeddingStore, watch: SourceWatch, *, no
     change = watch.look(now=now)
     if change is not None:
         raise RasterError(
-            f"{change} while {raster.name} was encoded into {store.path}, which may hold windows of both versions; encode it "
-            "again with overwrite when it no longer changes."
+            f"{change} while {raster.name} was encoded into {store.path}, which may contain windows of both versions; encode "
+            "it again with overwrite when the raster no longer changes."
         )
 
 
@@ -171,8 +173,6 @@ def _encode_block(
     raster: Raster, model: Segmenter | ModelReference, store: EmbeddingStore, verify: bool, block: Index
 ) -> Encoding:
     """Encode the missing windows of a block, which share the files of the store."""
-    from samgeo.segmentation.windows.automatic import embed_window
-
     segmenter = load_referenced(model)
     mended = store.forget_damaged(block, verify=verify)
     missing, kept = store.missing(block), len(store.present(block))
@@ -187,7 +187,7 @@ def _encode_block(
             store.write(waiting)
             raise WindowError(
                 f"the window at row {index[0]}, column {index[1]} of {raster.name} cannot be encoded "
-                f"({describe_fault(error)}); what was encoded so far is kept: run again to continue."
+                f"({describe_fault(error)}); the windows that were encoded before are kept: run it again to continue."
             ) from None
         empty += not has_data
         waiting[index] = (pixel_digest(window.image, window.size), arrays)

@@ -20,7 +20,7 @@ from samgeo.models.registry import MASK_NMS, load_model
 from samgeo.segmentation.execution.tasks import check_scheduler, computes_here
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, check_region_sizes
 from samgeo.segmentation.masks.nms import check_mask_nms
-from samgeo.segmentation.merge.piece import MERGE_IOU
+from samgeo.segmentation.masks.piece import MERGE_IOU
 from samgeo.segmentation.windows.embedding import check_fresh
 from samgeo.segmentation.windows.store import EmbeddingStore
 from samgeo.segmentation.windows.worker import ModelReference, reference_to

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.geo.coordinates.prompt_geometry import is_features
+from samgeo.geo.label_raster import classes_of, write_label_raster
+from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.columns import RenamedColumnsWarning
+from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
+from samgeo.segmentation.output_checks import CheckedOutput
+from samgeo.segmentation.predictor import Predictor
+from samgeo.segmentation.prompts.prompt_reading import read_prompts
+from samgeo.segmentation.tables import answers_to_frame
 from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, PointsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -21,7 +29,6 @@ if TYPE_CHECKING:
 
     from samgeo.geo.label_raster import Classes
     from samgeo.models.protocols import Segmenter
-    from samgeo.segmentation.predictor import Predictor
 
 __all__ = ["predict"]
 
@@ -104,37 +111,22 @@ def predict(
     [1200.0]
     """
     arguments = locals()
-    from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster, write_label_raster
-    from samgeo.geo.vector.axes import check_y_up, describe_axes
-    from samgeo.geo.vector.reading import check_asked, check_fit, write_vectors
-    from samgeo.segmentation.predictor import Predictor
-    from samgeo.storage.locations import as_place
-
     given = (image, points, boxes, polygons, model, cache)
-    is_labels = output is not None and is_label_raster(as_place(output))
-    if output is None:
-        check_asked(output, overwrite=overwrite, layer=layer, inputs=given)
-    else:
-        check_result(output, overwrite=overwrite, layer=layer, inputs=given)
-    if is_labels:
-        check_labels_options(layer=layer, y_up=y_up)
-    if class_column is not None and not is_labels:
-        raise OptionError("class_column is of a raster of labels; give an output that ends in .tif, or leave it away.")
+    checked = CheckedOutput.check(output, overwrite=overwrite, layer=layer, y_up=y_up, inputs=given)
+    if class_column is not None and not checked.is_labels:
+        raise OptionError("class_column applies to a raster of labels; give an output that ends in .tif, or omit it.")
     classes = None if class_column is None else _classes([points, boxes, polygons], class_column)
     raster = ReadingOptions.of(arguments).open(image)
-    check_y_up(raster.geobox, y_up, output)
-    place = None
-    if output is not None:
-        place = check_result(output, overwrite=overwrite, crs=raster.geobox.crs, layer=layer, inputs=(*given, raster))
+    checked.check_raster(raster)
     groups = (ModelOptions.of(arguments), WindowOptions.of(arguments), CleaningOptions.of(arguments))
     predictor = Predictor(raster, **{name: value for group in groups for name, value in group.arguments().items()})
     prompts = {"points": points, "labels": labels, "boxes": boxes, "polygons": polygons, "crs": crs}
     axes = describe_axes(raster.geobox, y_up=y_up)
-    if place is not None and not is_labels:
-        check_fit(_unanswered(predictor, prompts), place, layer=layer, provenance=predictor.provenance() | axes)
+    if output is not None and not checked.is_labels:
+        checked.check_table(_unanswered(predictor, prompts), predictor.provenance() | axes)
     result = predictor.predict(points, labels, boxes, polygons=polygons, crs=crs, multimask=multimask, refine=refine)
     predictor.check_same(now=True)
-    if output is not None and is_labels:
+    if output is not None and checked.is_labels:
         made = result.attrs["samgeo"]
         write_label_raster([result], raster.geobox, output, classes=classes, overwrite=overwrite, provenance=made)
     elif output is not None:
@@ -144,9 +136,6 @@ def predict(
 
 def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFrame:
     """Return the table of the prompts without answers, to check that it fits the output."""
-    from samgeo.segmentation.prompts.prompt_reading import read_prompts
-    from samgeo.segmentation.tables import answers_to_frame
-
     asked, table = read_prompts(predictor.raster.geobox, predictor.lattice, **prompts)
     with warnings.catch_warnings():
         # The same warning is given later, when the prompts are answered.
@@ -156,13 +145,9 @@ def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFra
 
 def _classes(prompts: Iterable[Any], column: str) -> Classes:
     """Return the values of the classes in a column of the prompts, so that errors are found before any work."""
-    from samgeo.geo.coordinates.prompt_geometry import is_features
-    from samgeo.geo.label_raster import classes_of
-    from samgeo.geo.vector.reading import read_vectors
-
     for given in prompts:
         if given is not None and is_features(given):
             frame = read_vectors(given)
             if column in frame:
                 return classes_of(frame[column], column)
-    raise OptionError(f"the prompts have no column {column!r}; give features with a class each, or leave class_column away.")
+    raise OptionError(f"the prompts have no column {column!r}; give features with this column, or omit class_column.")

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.device import check_threads, computing_in
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, without_specks
-from samgeo.segmentation.merge.merger import Piece, Segment
+from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
 from samgeo.segmentation.prompts.assignment import Index, Prompts, WindowPrompt, ask, join, windows_of
 from samgeo.segmentation.prompts.decoding import Candidate, best_pieces, candidates
@@ -31,7 +31,19 @@ from samgeo.segmentation.prompts.seams import follow
 from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
 from samgeo.segmentation.tables import answers_to_frame
 from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, Encoded, embed, read_window
-from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, MasksLike, PointsLike, RasterLike, StretchLike
+from samgeo.storage.provenance import made_with
+from samgeo.types import (
+    BandsLike,
+    BoxesLike,
+    CRSLike,
+    FeaturesLike,
+    LabelsLike,
+    MasksLike,
+    PointsLike,
+    PromptArguments,
+    RasterLike,
+    StretchLike,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -133,7 +145,7 @@ class Predictor:
         change = self._watch.look(now=now)
         if change is not None:
             raise RasterError(
-                f"{change} since {self.raster.name} was opened, so that answers would be of two rasters; open it again, in a "
+                f"{change} since {self.raster.name} was opened, so that answers would mix two versions; open it again, in a "
                 "new Predictor or Map, when it no longer changes."
             )
 
@@ -215,7 +227,9 @@ class Predictor:
         return result
 
     @check_types
-    def predict_masks(self, *, multimask: bool | str = "auto", refine: int = 0, **prompts: Any) -> list[Segment | str]:
+    def predict_masks(
+        self, *, multimask: bool | str = "auto", refine: int = 0, **prompts: Unpack[PromptArguments]
+    ) -> list[Segment | str]:
         """Segment the objects that prompts point at, and return masks instead of polygons.
 
         Parameters
@@ -377,7 +391,7 @@ class Predictor:
     def _raster_rect(self) -> Rect:
         return Rect(0, 0, self.lattice.shape[1], self.lattice.shape[0])
 
-    def _read(self, **given: Any) -> tuple[Prompts, pd.DataFrame | None]:
+    def _read(self, **given: Unpack[PromptArguments]) -> tuple[Prompts, pd.DataFrame | None]:
         self.check_same()
         return read_prompts(self.raster.geobox, self.lattice, **given)
 
@@ -457,20 +471,14 @@ class Predictor:
         >>> predictor.provenance()["options"]
         {'window': 64, 'overlap': 16, 'min_part': 5, 'min_hole': 5}
         """
-        from samgeo import __version__
-
-        return {
-            "samgeo": __version__,
-            "model": {"name": self.model.name, "digest": self.model.digest},
-            "raster": self.raster.provenance(),
-            "options": {
-                "window": self.lattice.window,
-                "overlap": self.lattice.overlap,
-                "min_part": self.min_part,
-                "min_hole": self.min_hole,
-            },
-            **describe_axes(self.raster.geobox),
+        options = {
+            "window": self.lattice.window,
+            "overlap": self.lattice.overlap,
+            "min_part": self.min_part,
+            "min_hole": self.min_hole,
         }
+        made = made_with(self.model, self.raster.provenance())
+        return made | {"options": options} | describe_axes(self.raster.geobox)
 
     def _frame(
         self, answers: Sequence[Segment | str], table: pd.DataFrame | None, also: tuple[str, ...] = ()

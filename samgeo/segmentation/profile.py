@@ -24,7 +24,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 MODEL_STAGES = ("encode", "decode")
-"""The stages in which the model works."""
+"""The stages in which the model computes."""
 
 _OFF = nullcontext()
 
@@ -265,8 +265,8 @@ def refuse_other_processes(scheduler: object) -> None:
     """
     if _ACTIVE.get() is not None and not computes_here(scheduler):
         raise OptionError(
-            f"a profile sees this process only, and scheduler {scheduler!r} computes in others: "
-            "use the scheduler threads or synchronous, or do without the profile."
+            f"a profile covers only this process, but scheduler {scheduler!r} computes in other processes; "
+            "use the scheduler threads or synchronous, or omit the profile."
         )
 
 

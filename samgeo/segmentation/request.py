@@ -13,7 +13,7 @@ from samgeo.geo.coordinates.area_summary import describe_area
 from samgeo.geo.coordinates.prompt_geometry import to_pixels
 from samgeo.geo.levels import Levels, check_scales
 from samgeo.geo.raster.sources.block_cache import block_cache_bytes
-from samgeo.geo.vector.axes import check_y_up
+from samgeo.models.registry import default_gates
 from samgeo.segmentation.options import (
     AutomaticOptions,
     CleaningOptions,
@@ -24,6 +24,7 @@ from samgeo.segmentation.options import (
     ReadingOptions,
     WindowOptions,
 )
+from samgeo.segmentation.output_checks import CheckedOutput
 from samgeo.segmentation.profile import refuse_other_processes, timed
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.holes import holes_path
@@ -140,31 +141,19 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     SamgeoError
         If an input or an option is invalid.
     """
-    from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster
-    from samgeo.geo.vector.reading import check_asked, check_fit
-    from samgeo.models.registry import default_gates
-
     _check_options(request)
     scales = check_scales(request.automatic.scales)
     output, writing, objects, cleaning = request.output, request.writing, request.objects, request.cleaning
     # The output of this same run, written before a kill or with holes, may always be replaced.
     overwrite = writing.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
     given = (request.image, objects.aoi, request.model.model, request.windows.cache)
-    is_labels = output is not None and is_label_raster(output)
-    if output is None:
-        check_asked(output, overwrite=overwrite, layer=writing.layer, inputs=given)
-    else:
-        check_result(output, overwrite=overwrite, layer=writing.layer, inputs=given)
-    if is_labels:
-        check_labels_options(layer=writing.layer, y_up=writing.y_up)
+    checked = CheckedOutput.check(output, overwrite=overwrite, layer=writing.layer, y_up=writing.y_up, inputs=given)
     if isinstance(output, Path):
         check_name(cast("Path", holes_path(output, writing.layer)), VectorError)  # checked now, not when windows fail
     if folder is not None:
         folder.check()
     raster = request.reading.open(request.image)
-    check_y_up(raster.geobox, writing.y_up, output)
-    if output is not None:
-        check_result(output, overwrite=overwrite, crs=raster.geobox.crs, layer=writing.layer, inputs=(*given, raster))
+    checked.check_raster(raster)
     aoi_px = None if objects.aoi is None else to_pixels(objects.aoi, raster.geobox, name=raster.name)
     segmenter = request.model.load()
     gates = replace(default_gates(segmenter), **request.automatic.thresholds())
@@ -208,8 +197,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
         },
         y_up=writing.y_up,
     )
-    if output is not None and not is_labels:
-        check_fit(job.no_objects(), output, layer=writing.layer, provenance=job.provenance())
+    checked.check_table(job.no_objects(), job.provenance())
     return job
 
 
@@ -218,6 +206,6 @@ def _check_options(request: Request) -> None:
     request.cleaning.check()
     request.objects.check()
     if request.writing.retry_failed and request.folder is None:
-        raise OptionError("retry_failed is of a run; give its output or its run_dir.")
+        raise OptionError("retry_failed needs a run; give its output or its run_dir.")
     request.execution.check()
     refuse_other_processes(request.execution.scheduler)

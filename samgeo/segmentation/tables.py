@@ -7,18 +7,20 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
+from samgeo.geo.coordinates.area import area_m2
 from samgeo.geo.vector.columns import keep_given
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.merger import Segment, place
+from samgeo.segmentation.masks.piece import Segment, place
+from samgeo.segmentation.masks.vectorize import georeference, polygons
 from samgeo.segmentation.profile import timed
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
-    import shapely
     from odc.geo.geobox import GeoBox
 
 __all__ = ["answers_to_frame", "area_name", "areas", "to_frame"]
@@ -59,17 +61,15 @@ def to_frame(
     GeoDataFrame
         Columns ``class`` and ``score`` if there are classes, ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``complete`` and ``geometry``.
     """
-    import geopandas as gpd
-
-    from samgeo.segmentation.masks.vectorize import georeference, polygons
-
     records: list[tuple[Any, ...]] = []
     segments = iter(segments)
     while batch := list(islice(segments, VECTORIZE_BATCH)):
         for one, geometry in zip(batch, polygons([one.mask for one in batch]), strict=True):
             records.append((place(one), one.predicted_iou, one.stability_score, one.complete, geometry, one.score, one.kind))
     records.sort(key=itemgetter(0))
-    _, predicted_iou, stability_score, complete, geometry_px, scores, kinds = zip(*records, strict=True) if records else ((),) * 7
+    _, predicted_iou, stability_score, complete, geometry_px, scores, kinds = (
+        zip(*records, strict=True) if records else ((),) * 7
+    )
     in_pixels = np.array(geometry_px, dtype=object)
     if within_px is not None:
         in_pixels = clipped(in_pixels, within_px)
@@ -92,8 +92,6 @@ def to_frame(
 
 def clipped(outlines: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np.object_]:
     """Return the parts of polygons that are inside an area; an empty polygon if there is no such part."""
-    import shapely
-
     shapely.prepare(area)
     result = outlines.copy()
     crossing = np.flatnonzero(~shapely.contains(area, outlines))
@@ -128,11 +126,6 @@ def answers_to_frame(
     GeoDataFrame
         The columns of ``table``, those of `to_frame`, and ``reason``.
     """
-    import geopandas as gpd
-    import pandas as pd
-
-    from samgeo.segmentation.masks.vectorize import georeference, polygons
-
     nothing = Mask(np.empty((0, 3), dtype=np.int32))
     found = [None if isinstance(one, str) else one for one in answers]
     outlines = polygons([nothing if one is None else one.mask for one in found])
@@ -162,9 +155,5 @@ def areas(geometry_px: NDArray[np.object_], geometry: NDArray[np.object_], geobo
 
     ``geometry_px`` and ``geometry`` are the same geometries in pixels and in the raster's CRS.
     """
-    import shapely
-
-    from samgeo.geo.coordinates.area import area_m2
-
     crs = geobox.crs
     return np.asarray(shapely.area(geometry_px), dtype=np.float64) if crs is None else area_m2(geometry, crs)

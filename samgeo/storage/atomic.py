@@ -1,22 +1,20 @@
-"""Atomic writing of files, and checks of output names before any work.
+"""Atomic writing of a file from its content, and checks of output names before any work.
 
-A file is written beside its final name and moved there when it is whole, so that nobody sees a partial file.
+A file is written beside its final name and moved there when it is whole, so that nobody sees a partial file. `staging` has
+the same for files that a library writes, for several files, and for folders.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from samgeo.errors import OptionError, SamgeoError
+from samgeo.storage.staging import link_target, staged_file
 
 __all__ = [
-    "STAGING_PREFIX",
     "Input",
     "check_name",
     "check_new",
@@ -24,15 +22,8 @@ __all__ = [
     "is_same_file",
     "refuse_inputs",
     "refuse_unwritable",
-    "remove_staging",
     "write_whole",
 ]
-
-STAGING_PREFIX = ".samgeo-"
-"""Start of the names of folders in which files are written before they are moved to their place.
-
-It is short, and does not contain the name of the output, so that it is valid wherever the output's own name is.
-"""
 
 SHOWN_CHARACTERS = 60
 
@@ -147,16 +138,11 @@ def refuse_unwritable(path: Path, error: type[SamgeoError]) -> None:
         raise error(f"{path} is no regular file; give the name of a file.")
     if not path.parent.is_dir():
         raise error(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
-    folder = _target(path).parent
+    folder = link_target(path).parent
     if not folder.is_dir():
-        raise error(f"{path} cannot be written: it is a link to {_target(path)}, whose folder does not exist.")
+        raise error(f"{path} cannot be written: it is a link to {link_target(path)}, whose folder does not exist.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise error(f"{path} cannot be written: this user may not write to the folder {folder}.")
-
-
-def _target(path: Path) -> Path:
-    """Return the file that a link points to, or the path itself."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def is_same_file(one: Path, other: Path) -> bool:
@@ -225,54 +211,29 @@ def _lies_in(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, follow_links: bool = True) -> None:
     """Write a file under a temporary name, check its size, and move it to its final name.
 
     Parameters
     ----------
     path : Path
-        The file; an existing file is replaced. Where it is a link, the file behind the link is replaced.
+        The file; an existing file is replaced.
     content : bytes
         Content of the file.
+    follow_links : bool, default True
+        What to do where ``path`` is a link: replace the file behind the link, or the link itself.
 
     Raises
     ------
     OptionError
         If the file cannot be written. An existing file is then unchanged, and no partial file is left.
     """
-    place = _target(path)
     try:
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=STAGING_PREFIX) as folder:
-            temporary = Path(folder) / "content"
-            with temporary.open("wb") as file:
-                file.write(content)
-                # The content must be on the disk before the final name points to it, in case the machine stops in between.
-                file.flush()
-                os.fsync(file.fileno())
+        with staged_file(path, follow_links=follow_links) as temporary:
+            temporary.write_bytes(content)
             _check_size(temporary, len(content))
-            temporary.replace(place)
     except OSError as error:
         raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from None
-
-
-def remove_staging(folder: Path) -> None:
-    """Remove the temporary folders that a killed process left in a folder.
-
-    A folder is removed only if its name is `STAGING_PREFIX` and eight characters of `tempfile`, and if it holds nothing but
-    regular files.
-    """
-    for path in folder.glob(f"{STAGING_PREFIX}*"):
-        if _STAGING.fullmatch(path.name) is None or path.is_symlink() or not path.is_dir():
-            continue
-        inside = list(path.iterdir())
-        if all(one.is_file() and not one.is_symlink() for one in inside):
-            with suppress(OSError):
-                for one in inside:
-                    one.unlink()
-                path.rmdir()
-
-
-_STAGING = re.compile(re.escape(STAGING_PREFIX) + r"[a-z0-9_]{8}")
 
 
 def _check_size(path: Path, wanted: int) -> None:

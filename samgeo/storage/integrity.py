@@ -8,15 +8,32 @@ or a limit of file sizes was reached. The functions here write with calls that r
 from __future__ import annotations
 
 import os
-import shutil
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
-__all__ = ["FileRecord", "copy_checked", "damage", "digest_of_file", "record_file", "sync_file", "write_checked"]
+__all__ = [
+    "FileRecord",
+    "SourceError",
+    "copy_checked",
+    "damage",
+    "digest_of_content",
+    "digest_of_file",
+    "record_file",
+    "stamps_in",
+    "sync_file",
+    "write_checked",
+]
 
 _DIGEST_BYTES = 16
+_BLOCK_BYTES = 1 << 20
+
+
+class SourceError(OSError):
+    """The source of a copy cannot be read; nothing is wrong with the place of the copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +58,11 @@ class FileRecord:
     digest: str
 
 
+def digest_of_content(content: bytes) -> str:
+    """Return the BLAKE2b digest of some bytes, 16 bytes, in hexadecimal."""
+    return blake2b(content, digest_size=_DIGEST_BYTES).hexdigest()
+
+
 def digest_of_file(path: Path) -> str:
     """Return the BLAKE2b digest of a file, 16 bytes, in hexadecimal.
 
@@ -63,6 +85,27 @@ def record_file(path: Path, name: str) -> FileRecord:
     """
     status = path.stat()
     return FileRecord(name, status.st_size, status.st_mtime_ns, digest_of_file(path))
+
+
+def stamps_in(folder: Path) -> dict[str, list[int]]:
+    """Return size and time of modification of all files in a folder and its subfolders, by their name relative to it.
+
+    Links and special files have an empty list, and so has the folder itself, as ``"."``, if it is a link or no folder.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be read.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return {".": []}
+    stamps = {}
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            status = path.lstat()
+            is_plain = stat.S_ISREG(status.st_mode)
+            stamps[path.relative_to(folder).as_posix()] = [status.st_size, status.st_mtime_ns] if is_plain else []
+    return stamps
 
 
 def damage(path: Path, record: FileRecord, *, verify: bool = False) -> str:
@@ -99,7 +142,7 @@ def sync_file(path: Path) -> None:
     OSError
         If the file system did not store all of the file. Some file systems report this only now.
     """
-    with path.open("rb") as file:
+    with path.open("rb+") as file:  # some systems refuse to sync a file that is open for reading only
         os.fsync(file.fileno())
 
 
@@ -115,7 +158,7 @@ def write_checked(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    if path.stat().st_size != len(content) or digest_of_file(path) != _digest(content):
+    if path.stat().st_size != len(content) or digest_of_file(path) != digest_of_content(content):
         raise _refused(path)
 
 
@@ -124,17 +167,29 @@ def copy_checked(source: Path, target: Path) -> None:
 
     Raises
     ------
+    SourceError
+        If the source cannot be read. A partial copy may be left.
     OSError
-        If the source cannot be read, or the file system did not store all of the copy. A partial copy may be left.
+        If the file system did not store all of the copy. A partial copy may be left.
     """
-    shutil.copyfile(source, target)
+    total = blake2b(digest_size=_DIGEST_BYTES)
+    with target.open("wb") as file:
+        for block in _blocks(source):
+            total.update(block)
+            file.write(block)
     sync_file(target)
-    if digest_of_file(target) != digest_of_file(source):
+    if digest_of_file(target) != total.hexdigest():
         raise _refused(target)
 
 
-def _digest(content: bytes) -> str:
-    return blake2b(content, digest_size=_DIGEST_BYTES).hexdigest()
+def _blocks(source: Path) -> Iterator[bytes]:
+    """Give the content of a file in blocks."""
+    try:
+        with source.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                yield block
+    except OSError as error:
+        raise SourceError(f"{source} cannot be read ({error.strerror or error})") from None
 
 
 def _refused(path: Path) -> OSError:

@@ -6,6 +6,7 @@ from a complete local file.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import uuid
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from samgeo.errors import VectorError
+from samgeo.errors import StorageError
 
 __all__ = ["Place", "RemotePlace", "as_place", "fetched", "is_there"]
 
@@ -34,6 +35,8 @@ PACKAGES = {
     "oci": "ocifs",
     "memory": "fsspec",
 }
+
+_LOCAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class RemotePlace:
 
         Raises
         ------
-        VectorError
+        StorageError
             If the storage does not answer.
         """
         with _storage_errors(f"{self} cannot be looked up"):
@@ -91,7 +94,7 @@ class RemotePlace:
 
         Raises
         ------
-        VectorError
+        StorageError
             If the bucket accepts no objects. The message says what to install or to allow.
         """
         _probe(self.with_name(f".samgeo-{uuid.getnode():012x}").url, self.url)
@@ -101,18 +104,28 @@ class RemotePlace:
 
         Raises
         ------
-        VectorError
+        OSError
+            If the local file cannot be read.
+        StorageError
             If the upload fails, or the object then has another size than the file.
         """
+        with file.open("rb"):
+            size = file.stat().st_size
         with _storage_errors(f"{self} cannot be written"):
             files, path = _open(self.url)
             files.put_file(str(file), path)
-        arrived, size = self.size(), file.stat().st_size
+        arrived = self.size()
         if arrived != size:
-            raise VectorError(f"{self} has {arrived} of {size} bytes after writing; look at the storage, and write it again.")
+            raise StorageError(f"{self} has {arrived} of {size} bytes after writing; look at the storage, and write it again.")
 
     def unlink(self) -> None:
-        """Remove the object if it exists."""
+        """Remove the object if it exists.
+
+        Raises
+        ------
+        StorageError
+            If the object cannot be removed.
+        """
         with _storage_errors(f"{self} cannot be removed"):
             files, path = _open(self.url)
             if files.exists(path):
@@ -127,7 +140,7 @@ def as_place(path: str | os.PathLike[str] | RemotePlace) -> Place:
 
     Raises
     ------
-    VectorError
+    StorageError
         If the protocol is not one of object storage.
     """
     if isinstance(path, RemotePlace):
@@ -138,18 +151,32 @@ def as_place(path: str | os.PathLike[str] | RemotePlace) -> Place:
     protocol = urlsplit(text).scheme.lower()
     if protocol not in PACKAGES or "::" in text:
         known = ", ".join(f"{one}://" for one in ("s3", "gs", "az"))
-        raise VectorError(f"{text} cannot be written: results go to files, or to object storage ({known}); give one of these.")
+        raise StorageError(f"{text} cannot be written: results go to files, or to object storage ({known}); give one of these.")
     return RemotePlace(text)
 
 
 def is_there(place: Place) -> bool:
-    """Return whether the file or the object exists."""
+    """Return whether the file or the object exists.
+
+    Raises
+    ------
+    StorageError
+        If the object storage does not answer.
+    """
     return place.is_file() if isinstance(place, Path) else place.size() is not None
 
 
 @contextmanager
 def fetched(place: Place) -> Iterator[Path]:
-    """Give a local file with the content of a location: the file itself, or a temporary copy of an object."""
+    """Give a local file with the content of a location: the file itself, or a temporary copy of an object.
+
+    Raises
+    ------
+    OSError
+        If the copy cannot be written on this machine.
+    StorageError
+        If the object cannot be read.
+    """
     if isinstance(place, Path):
         yield place
         return
@@ -164,14 +191,11 @@ def fetched(place: Place) -> Iterator[Path]:
 def _open(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
 
-    protocol = urlsplit(url).scheme.lower()
     try:
         files, path = url_to_fs(url)
     except ImportError:
-        raise VectorError(
-            f"{url} cannot be written: that takes the package {PACKAGES[protocol]}, which is not installed; pip install "
-            f"{PACKAGES[protocol]}."
-        ) from None
+        package = PACKAGES[urlsplit(url).scheme.lower()]
+        raise ImportError(f"that takes the package {package}, which is not installed; pip install {package}") from None
     return files, path
 
 
@@ -187,9 +211,20 @@ def _probe(probe: str, url: str) -> None:
 def _storage_errors(what: str) -> Iterator[None]:
     try:
         yield
-    except VectorError:
+    except StorageError:
         raise
+    except ImportError as error:
+        raise StorageError(f"{what}: {error}.") from None
+    except OSError as error:
+        # A disk of this machine is full or cannot be written to, which is no failure of the object storage.
+        if error.errno in _LOCAL_ERRORS:
+            raise
+        raise _failed(what, error) from None
     # Each storage package raises errors of its own, which are not OSErrors.
     except Exception as error:  # noqa: BLE001
-        reason = str(error) or type(error).__name__
-        raise VectorError(f"{what} ({reason}); check the address, the credentials and what they allow.") from None
+        raise _failed(what, error) from None
+
+
+def _failed(what: str, error: Exception) -> StorageError:
+    reason = str(error) or type(error).__name__
+    return StorageError(f"{what} ({reason}); check the address, the credentials and what they allow.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
+from affine import Affine
+from geopandas import GeoDataFrame
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
@@ -24,10 +26,6 @@ from samgeo.synthetic.painting.vegetation import paint_trees
 from samgeo.synthetic.plan import Building, TownPlan, Tree
 from samgeo.synthetic.scene import Scene
 from samgeo.synthetic.streets import CityBlock, Site, lay_out
-
-if TYPE_CHECKING:
-    from geopandas import GeoDataFrame
-    from odc.geo.geobox import GeoBox
 
 __all__ = ["furnish", "town"]
 
@@ -72,11 +70,11 @@ def town(shape: tuple[int, int] = (1024, 1024), seed: int = 0, *, resolution_m: 
     ((128, 128, 3), True)
     """
     if min(shape) < 16:
-        raise OptionError(f"shape is {tuple(shape)}; give at least 16 pixels each way.")
+        raise OptionError(f"shape is {tuple(shape)}; give at least 16 pixels for each side.")
     if seed < 0:
         raise OptionError(f"seed is {seed}; give 0 or more.")
     if not 0.05 <= resolution_m <= 2:
-        raise OptionError(f"resolution_m is {resolution_m}; give 0.05 to 2 metres.")
+        raise OptionError(f"resolution_m is {resolution_m}; give a number from 0.05 to 2 metres.")
     plan, rng = _plan(shape, seed, resolution_m), np.random.default_rng([seed, 12])
     buildings, footprints, labels = _truth(plan.buildings, shape, resolution_m)
     sun = Sun.at(int(rng.integers(3, 9)), float(rng.uniform(44, 56)), east=bool(rng.random() < 0.6))
@@ -207,15 +205,10 @@ def _truth(
 
 
 def _geobox(shape: tuple[int, int], resolution_m: float) -> GeoBox:
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
     return GeoBox(shape, Affine.translation(_WEST, _NORTH) * Affine.scale(resolution_m, -resolution_m), _CRS)
 
 
 def _frame(buildings: list[Building], outlines: list[shapely.Geometry], resolution_m: float) -> GeoDataFrame:
-    from geopandas import GeoDataFrame
-
     origin, step = np.array([_WEST, _NORTH]), np.array([resolution_m, -resolution_m])
     columns = {
         "id": np.arange(1, len(buildings) + 1, dtype=np.int32),

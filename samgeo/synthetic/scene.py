@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
@@ -73,13 +76,9 @@ class Scene:
         RasterError
             If the file cannot be written.
         """
-        import rasterio
-        from rasterio.enums import ColorInterp, Resampling
-        from rasterio.errors import RasterioError
-
         path = Path(path)
         if not path.parent.is_dir():
-            raise OptionError(f"{path} cannot be written: {path.parent} is not a folder; make it first.")
+            raise OptionError(f"{path} cannot be written: {path.parent} is not a folder; create it first.")
         height, width = self.labels.shape
         profile = {
             "driver": "GTiff", "height": height, "width": width, "count": 3, "dtype": "uint8", "crs": str(self.geobox.crs),
@@ -94,5 +93,5 @@ class Scene:
                 if overviews and factors:
                     dataset.build_overviews(factors, Resampling.average)
         except (OSError, RasterioError) as error:
-            raise RasterError(f"{path} cannot be written ({error}); give a place with room that can be written.") from None
+            raise RasterError(f"{path} cannot be written ({error}); check the free space and the permissions.") from None
         return path

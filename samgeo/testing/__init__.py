@@ -1,7 +1,7 @@
-"""Tools for tests: an oracle model, raster files of every kind, and scenes with known objects.
+"""Tools for tests: an oracle model, raster files of every kind, scenes with known objects, and Hypothesis strategies.
 
-Options such as a shape or a data type enter. Arrays, raster files and models leave. The pixels of a scene hold the numbers of
-their objects, from which the oracle model reads the true masks.
+Options such as a shape or a data type enter. Arrays, raster files, models and strategies leave. The pixels of a scene hold
+the numbers of their objects, from which the oracle model reads the true masks.
 """
 
 import lazy_loader

@@ -8,6 +8,12 @@ from .id_scenes import touching_grid as touching_grid
 from .oracle import Oracle as Oracle
 from .rasters import TRANSFORMS as TRANSFORMS
 from .rasters import write_raster as write_raster
+from .strategies import geoboxes as geoboxes
+from .strategies import grid_polygons as grid_polygons
+from .strategies import label_arrays as label_arrays
+from .strategies import mask_arrays as mask_arrays
+from .strategies import transforms as transforms
+from .strategies import windows as windows
 
 __all__ = [
     "TRANSFORMS",
@@ -15,9 +21,15 @@ __all__ = [
     "Oracle",
     "decode_ids",
     "encode_ids",
+    "geoboxes",
+    "grid_polygons",
+    "label_arrays",
+    "mask_arrays",
     "road",
     "run_demo",
     "scattered",
     "touching_grid",
+    "transforms",
+    "windows",
     "write_raster",
 ]

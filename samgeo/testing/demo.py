@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.evaluation import match
+from samgeo.plot.display import show
+from samgeo.segmentation.api import segment
+from samgeo.synthetic import town
 
 if TYPE_CHECKING:
     from samgeo.evaluation import Matches
@@ -77,17 +81,12 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
     >>> sorted(path.name for path in Path("demo").iterdir())
     ['objects.parquet', 'objects.png', 'town.tif']
     """
-    from samgeo.evaluation import match
-    from samgeo.plot.display import show
-    from samgeo.segmentation.api import segment
-    from samgeo.synthetic import town
-
     if size < 128:
         raise OptionError(f"size is {size} pixels; give at least 128.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"{folder} cannot be made ({error.strerror}); give a folder that can be written.") from None
+        raise OptionError(f"{folder} cannot be created ({error.strerror}); give a folder that you can write to.") from None
     image, objects, picture = folder / "town.tif", folder / "objects.parquet", folder / "objects.png"
     scene = town((size, size), seed=seed)
     scene.save(image)

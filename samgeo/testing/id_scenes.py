@@ -44,7 +44,9 @@ def encode_ids(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
     if ids.dtype.kind not in "iu" or ids.ndim != 2:
         raise OptionError(f"labels are {ids.dtype} of shape {ids.shape}; give integers of shape (H, W).")
     if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
-        raise OptionError(f"labels run from {ids.min()} to {ids.max()}; three bytes hold ids from 0 to {MAX_ID}.")
+        raise OptionError(
+            f"labels are from {ids.min()} to {ids.max()}; give ids from 0 to {MAX_ID}, which fit into three bytes."
+        )
     return np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
 
 
@@ -177,7 +179,7 @@ def touching_grid(
     if min(rows, columns, low, buildings_per_block) < 1 or high < low or street < 0:
         raise OptionError(
             f"rows={rows}, columns={columns}, size={size}, street={street}, buildings_per_block={buildings_per_block} "
-            "make no grid; give positive numbers, and the smaller size first."
+            "do not define a grid; give positive numbers, and the smaller size first."
         )
     rng = np.random.default_rng([seed, 2])
     tops, height = _edges(rng.integers(low, high + 1, rows), street, 2)
@@ -264,8 +266,8 @@ def _boxes_in_cells(
     most = [(length + _GAP) // (low + _GAP) for length in shape]
     if most[0] * most[1] < n:
         raise OptionError(
-            f"{n} objects of at least {low} pixels do not fit into {shape[0]} x {shape[1]} pixels: "
-            f"{most[0] * most[1]} do; give a larger shape, a smaller min_size or fewer objects."
+            f"{n} objects of at least {low} pixels do not fit into {shape[0]} x {shape[1]} pixels, but only "
+            f"{most[0] * most[1]}; give a larger shape, a smaller min_size or fewer objects."
         )
     rows = min(max(round((n * shape[0] / shape[1]) ** 0.5), -(-n // most[1]), 1), most[0])
     columns = -(-n // rows)

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
+from samgeo.models.registry import Gates
 from samgeo.testing.id_scenes import decode_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
+    from numpy.typing import ArrayLike
 
-    from samgeo.models.registry import Gates
 
 __all__ = ["Oracle"]
 
@@ -82,8 +83,6 @@ class Oracle:
     @property
     def gates(self) -> Gates:
         """Thresholds for automatic masks: all masks of objects pass."""
-        from samgeo.models.registry import Gates
-
         return Gates(points_per_side=32, pred_iou=0.5, stability=0.5)
 
     def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> NDArray[np.int32]:
@@ -222,7 +221,14 @@ class Oracle:
         """Convert arrays from `pack` back to an embedding."""
         return np.asarray(arrays["ids"], dtype=np.int32)
 
-    def _pick(self, ids: NDArray[np.int32], points: Any, labels: Any, boxes: Any, masks: Any) -> NDArray[np.int32]:
+    def _pick(
+        self,
+        ids: NDArray[np.int32],
+        points: ArrayLike | None,
+        labels: ArrayLike | None,
+        boxes: ArrayLike | None,
+        masks: ArrayLike | None,
+    ) -> NDArray[np.int32]:
         """Return the id that each prompt selects, shape (P,); 0 is background."""
         given = {
             name: np.asarray(one) for name, one in (("points", points), ("boxes", boxes), ("masks", masks)) if one is not None
@@ -230,7 +236,8 @@ class Oracle:
         counts = {len(one) for one in given.values()}
         if len(counts) != 1:
             raise OptionError(
-                f"{ {name: len(one) for name, one in given.items()} } prompts; give points, boxes or masks, equally many."
+                f"the numbers of prompts are { {name: len(one) for name, one in given.items()} }; give points, boxes or masks, "
+                "and as many of each."
             )
         if points is not None and (labels is None or np.shape(labels) != np.shape(points)[:2]):
             raise OptionError(f"points have shape {np.shape(points)}; give a label, 1, 0 or -1, for each of them.")

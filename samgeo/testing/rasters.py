@@ -8,22 +8,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import rasterio
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import NotGeoreferencedWarning
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.types import CRSLike
 
-if TYPE_CHECKING:
-    from affine import Affine
-
 __all__ = ["COORDINATES_SIDE", "TRANSFORMS", "coordinate_pixels", "pixel_coordinates", "transform", "write_raster"]
 
 COORDINATES_SIDE = 4096
-"""Rasters whose pixels say where they are have at most this height and width."""
+"""Largest height and width of rasters whose pixels encode their own coordinates."""
 
 TRANSFORMS: dict[str, tuple[float, float, float, float, float, float]] = {
     "north-up": (0.5, 0.0, 500_000.0, 0.0, -0.5, 5_400_000.0),
@@ -33,13 +34,11 @@ TRANSFORMS: dict[str, tuple[float, float, float, float, float, float]] = {
     "sheared": (0.5, 0.2, 500_000.0, 0.0, -0.5, 5_400_000.0),
     "none": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
 }
-"""Name to the six coefficients of an affine, in the order of rasterio; metres of a UTM zone."""
+"""Names of transforms, and the six coefficients of each in the order of rasterio, in metres of a UTM zone."""
 
 
 def transform(name: str = "north-up") -> Affine:
     """Return one of `TRANSFORMS` as an ``Affine``."""
-    from affine import Affine
-
     return Affine(*TRANSFORMS[name])
 
 
@@ -82,7 +81,7 @@ def write_raster(
     values: NDArray[Any],
     *,
     crs: CRSLike = "EPSG:32633",
-    transform: Any = TRANSFORMS["north-up"],
+    transform: Affine | Sequence[float] = TRANSFORMS["north-up"],
     nodata: float | None = None,
     colors: Sequence[str] | None = None,
     descriptions: Sequence[str] | None = None,
@@ -91,7 +90,7 @@ def write_raster(
     mask_inside: bool = True,
     overviews: Sequence[int] = (),
     overview_method: str = "nearest",
-    **profile: Any,
+    **profile: object,
 ) -> Path:
     """Write a raster file.
 
@@ -141,11 +140,6 @@ def write_raster(
     ...     print(file.count, file.shape, file.res)
     3 (20, 30) (0.5, 0.5)
     """
-    import rasterio
-    from affine import Affine
-    from rasterio.enums import ColorInterp, Resampling
-    from rasterio.errors import NotGeoreferencedWarning
-
     layers = np.moveaxis(np.atleast_3d(values), 2, 0)
     affine = Affine(*tuple(transform)[:6])
     options = {"driver": "GTiff", "crs": crs, "nodata": nodata} | profile

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.device import check_threads, computing_in
+from samgeo.storage.run_folder import differences, listed
 from samgeo.training.data.device_crops import DevicePictures, draw_crops
 from samgeo.training.data.examples import Source, draw
 from samgeo.training.losses import LossWeights
@@ -106,24 +107,28 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         if min(self.steps, self.images, self.log_steps) < 1:
-            raise OptionError("steps, images and log_steps are counts of at least 1.")
+            raise OptionError("steps, images or log_steps is below 1; give at least 1 for each.")
         if not self.crops or any(side % 32 or side < 32 or prompts < 1 or odds <= 0 for side, prompts, odds in self.crops):
-            raise OptionError(f"crops are {self.crops}; each is a side in multiples of 32, prompts, and odds above 0.")
+            raise OptionError(
+                f"crops are {self.crops}; give for each a side that is a multiple of 32, prompts, and odds above 0."
+            )
         if self.rate <= 0 or not 0 <= self.average < 1:
-            raise OptionError(f"rate is {self.rate} and average {self.average}; give a rate above 0, an average in [0, 1).")
+            raise OptionError(f"rate is {self.rate} and average {self.average}; give a rate above 0 and an average in [0, 1).")
         if not 0 <= self.final_rate <= 1 or min(self.rates.values(), default=0) < 0 or self.clip <= 0:
-            raise OptionError("final_rate is a share of the rate, 0 to 1; rates are factors of 0 or more; clip is above 0.")
+            raise OptionError(
+                "final_rate, rates or clip is wrong; give final_rate from 0 to 1, rates of 0 or more, clip above 0."
+            )
         if min(self.warm_up, self.weight_decay, self.seed, self.save_s) < 0:
-            raise OptionError("warm_up, weight_decay, seed and save_s are 0 or more.")
+            raise OptionError("warm_up, weight_decay, seed or save_s is negative; give 0 or more for each.")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise OptionError(f"minutes is {self.minutes}; give more than 0, or leave it out to train for a number of steps.")
+            raise OptionError(f"minutes is {self.minutes}; give more than 0, or omit it to train for a number of steps.")
 
     def check_window(self, window_px: int) -> None:
         """Raise an `OptionError` if crops are larger than the window of the network."""
         largest = max(side for side, _, _ in self.crops)
         if largest > window_px:
             raise OptionError(
-                f"crops of {largest} px are larger than the network's window of {window_px} px; give smaller ones."
+                f"crops of {largest} px are larger than the network's window of {window_px} px; give smaller crops."
             )
 
 
@@ -310,7 +315,7 @@ class _Run:
             if factor > 0:
                 groups.setdefault(factor, []).append(parameter)
         if not groups:
-            raise OptionError("every parameter has a rate of 0, so that there is nothing to train; change rates.")
+            raise OptionError("every parameter has a rate of 0, so that nothing is trained; change rates.")
         parts = [{"params": parameters, "factor": factor} for factor, parameters in sorted(groups.items())]
         optimizer = torch.optim.AdamW(parts, lr=options.rate, betas=(0.9, 0.98), weight_decay=options.weight_decay)
         average = {name: part.detach().clone() for name, part in network.state_dict().items()}
@@ -424,12 +429,15 @@ class _Run:
             return
         if threads not in {None, state["threads"]}:
             raise CheckpointError(
-                f"{path} is the state of a run in {state['threads']} threads, and the result depends on their number; give "
-                f"threads={state['threads']} or leave threads away to go on, or give another folder."
+                f"{path} is the state of a run with {state['threads']} threads, and the result depends on their number; give "
+                f"threads={state['threads']} or omit threads to continue, or give another folder."
             )
         self.threads = state["threads"]
-        if state["options"] != _identity(self.options):
-            raise CheckpointError(f"{path} is the state of a run with other options; give another folder, or the same options.")
+        if state["options"] != (now := _identity(self.options)):
+            changed = listed(differences(json.loads(state["options"]), json.loads(now)))
+            raise CheckpointError(
+                f"{path} is the state of a run with other options ({changed}); give another folder, or the same options."
+            )
         try:
             self.network.load_state_dict(state["network"])
             if "optimizer" in state:

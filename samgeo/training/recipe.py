@@ -16,6 +16,7 @@ from typing import Any
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.models.tiny.presets import network_preset
+from samgeo.training.data import overhead_recipe as overhead
 from samgeo.training.data.examples import Layer, Source
 from samgeo.training.data.labels import ClassMaps, Coco, Images, Labels, Regions, Scenes, Vectors
 from samgeo.training.data.pictures import Picture
@@ -67,7 +68,9 @@ class Planned:
             If an image or a label file cannot be read.
         """
         if self.labels is None:
-            raise OptionError(f"{self.name} is the open data sets; samgeo.training.data.overhead_recipe reads them.")
+            raise OptionError(
+                f"{self.name} stands for the open data sets; read them with samgeo.training.data.overhead_recipe."
+            )
         pictures = list(self.labels.pictures())
         for layer in self.layers:
             if not any(layer in picture.layers and picture.layers[layer].any() for picture in pictures):
@@ -117,8 +120,6 @@ class Recipe:
         """
         for planned in self.sources:
             if planned.labels is None:
-                from samgeo.training.data import overhead_recipe as overhead
-
                 for source in overhead.sources(needed(self.path, data)):
                     yield replace(source, weight=source.weight * planned.weight)
             else:
@@ -134,9 +135,9 @@ def needed(recipe: Path, data: Path | None) -> Path:
         If no folder is given, or it does not exist.
     """
     if data is None:
-        raise OptionError(f"{recipe} uses the open data sets; give the folder that they are in as data (--data).")
+        raise OptionError(f"{recipe} uses the open data sets; give their folder as data (--data).")
     if not data.is_dir():
-        raise OptionError(f"{data} is no folder; give the one with the open data sets as data (--data).")
+        raise OptionError(f"{data} is not a folder; give the folder with the open data sets as data (--data).")
     return data
 
 
@@ -169,12 +170,12 @@ def load_recipe(recipe: str | Path) -> Recipe:
     if not path.is_file():
         known = sorted(Path(entry.name).stem for entry in (files("samgeo.training") / "recipes").iterdir())
         if str(recipe) not in known:
-            raise OptionError(f"{path} is no recipe; give a TOML file, or one of {', '.join(known)}.")
+            raise OptionError(f"{path} is not a recipe; give a TOML file, or one of {', '.join(known)}.")
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else packaged.read_text(encoding="utf-8")
         table = Table(tomllib.loads(text), path.name)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"{path} cannot be read as TOML ({error}).") from None
+        raise OptionError(f"{path} cannot be read as TOML ({error}); correct the file.") from None
     options = fill(TrainOptions, table.take("train", Mapping[str, Any], {}), f"{path.name}, [train]")
     start = table.take("start", str, "tiny")
     if start not in {"tiny", "none"}:
@@ -190,7 +191,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     for group in (sources, validation):
         names = [planned.name for planned in group]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise OptionError(f"{path.name} has two tables named {twice[0]!r}; give each its own name.")
+            raise OptionError(f"{path.name} has two tables named {twice[0]!r}; give each table its own name.")
     return Recipe(path, start, network, options, sources, validation)
 
 
@@ -268,14 +269,14 @@ def _images(table: Table, folder: Path) -> Images:
     patterns = (given,) if isinstance(given, str) else given
     every = table.take("every", int, 1)
     if every < 1:
-        raise OptionError(f"every is {every}; give 1 for each image, 3 for every third.")
+        raise OptionError(f"every is {every}; give 1 to use each image, or 3 to use every third one.")
     found: set[Path] = set()
     for pattern in patterns:
         # Path.glob refuses absolute patterns.
         matches = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
         matches = [match for match in matches if (folder / match).is_file()]
         if not matches:
-            raise OptionError(f"images: {pattern!r} matches no file in {folder}.")
+            raise OptionError(f"images is {pattern!r}, which matches no file in {folder}; correct the pattern.")
         found.update(folder / match for match in matches)
     bands = table.take("bands", tuple[int | str, ...] | None, None)
     return Images(
@@ -291,7 +292,7 @@ def _use(kind: str, labels: Labels | None, table: Table) -> tuple[float, tuple[f
     """Read the weight, the scales and the layers of a source."""
     weight = table.take("weight", float, 1.0)
     if weight <= 0:
-        raise OptionError(f"weight is {weight}; give more than 0, or leave the source out.")
+        raise OptionError(f"weight is {weight}; give more than 0, or remove the source.")
     if labels is None:
         return weight, (1.0, 1.0), {}
     low, high = scales = table.take("scales", tuple[float, float], (0.5, 2.0))
@@ -302,10 +303,12 @@ def _use(kind: str, labels: Labels | None, table: Table) -> tuple[float, tuple[f
         return weight, scales, dict(LAYERS) if kind == "pseudo" else {layer: Layer(1.0) for layer in labels.layers}
     unknown = sorted(given.keys() - set(labels.layers))
     if unknown or not given:
-        raise OptionError(f"layers has {', '.join(unknown) or 'nothing'}; the labels have {', '.join(labels.layers)}.")
+        raise OptionError(
+            f"layers has {', '.join(unknown) or 'nothing'}; give layers of the labels: {', '.join(labels.layers)}."
+        )
     return weight, scales, {name: use if isinstance(use, Layer) else Layer(use) for name, use in given.items()}
 
 
 def _only_true(key: str, table: Table) -> None:
     if not table.take(key, bool):
-        raise OptionError(f"{key} is false; set it to true, or leave the source out.")
+        raise OptionError(f"{key} is false; set it to true, or remove the source.")

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
-from samgeo.storage.atomic import check_new, write_whole
+from samgeo.models.device import check_threads, resolve_device
+from samgeo.models.tiny import deepened, load_tiny, new_tiny, save_tiny
+from samgeo.storage.atomic import check_new
+from samgeo.storage.run_folder import differences, listed, read_json, write_json
 from samgeo.training.assessment.plots import check_plot, plot_log
 from samgeo.training.data.examples import Source
 from samgeo.training.loop import TrainOptions, train_locked
@@ -123,9 +126,6 @@ def run_recipe(
     SamgeoError
         If images or labels cannot be read.
     """
-    from samgeo.models.device import check_threads, resolve_device
-    from samgeo.models.tiny import save_tiny
-
     say = report or (lambda _: None)
     check_threads(threads)
     plan = load_recipe(recipe)
@@ -163,8 +163,6 @@ def run_recipe(
 
 def _start(start: str, blocks: Mapping[str, tuple[int, ...]], seed: int) -> tuple[TinyNetwork, str]:
     """Return the network to train, and the digest of the weights it starts from ("none" for random weights)."""
-    from samgeo.models.tiny import deepened, load_tiny, new_tiny
-
     if start == "none":
         network, origin = new_tiny(seed=seed), "none"
     else:
@@ -210,23 +208,22 @@ def _identify(path: Path, identity: dict[str, str], threads: int | None, device:
 
     here: dict[str, Any] = {"threads": threads or torch.get_num_threads(), "device": device, "torch": torch.__version__}
     if not path.exists():
-        write_whole(path, json.dumps(identity | here, indent=1).encode())
+        write_json(path, identity | here)
         return int(here["threads"])
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path)
     except (OSError, ValueError) as error:
         raise OptionError(f"{path} cannot be read ({error}); give another folder.") from None
-    changed = [what for what in identity if not isinstance(before, dict) or before.get(what) != identity[what]]
-    if changed:
+    if changed := differences({what: before.get(what) for what in identity}, identity):
         raise OptionError(
-            f"{path.parent} is a run with other {' and other '.join(changed)}; give another folder (--folder) to begin anew, "
-            "or go back to what it began with."
+            f"{path.parent} was started with other inputs: {listed(changed)}. Give another folder (--folder) to start a "
+            "new run, or give what the run was started with."
         )
     begun = before.get("threads", here["threads"])
     if threads not in {None, begun}:
         raise OptionError(
-            f"{path.parent} was begun in {begun} threads, and the result depends on that; give threads={begun} or leave "
-            "threads (--threads) away to go on, or give another folder (--folder)."
+            f"{path.parent} was started with {begun} threads, and the result depends on their number; give threads={begun} or "
+            "omit threads (--threads) to continue, or give another folder (--folder)."
         )
     if begun != here["threads"]:
         say(f"computing in {begun} threads, as the run was begun")

@@ -18,7 +18,9 @@ from typing import Any, Protocol
 import torch
 
 from samgeo.errors import CheckpointError, OptionError, RunError
+from samgeo.storage import run_folder as storage
 from samgeo.storage.atomic import write_whole
+from samgeo.storage.staging import remove_staging, staged_file
 
 __all__ = ["LOG", "STATE", "FileState", "StateStore", "append_log", "locked", "read_state", "trim_log", "write_state"]
 
@@ -38,24 +40,24 @@ def locked(folder: Path) -> Iterator[None]:
     OptionError
         If the folder cannot be made.
     """
-    import filelock
-
     existed = folder.exists()
-    lock = filelock.FileLock(folder / _LOCK)
+
+    def busy() -> RunError:
+        return RunError(
+            f"another process trains in {folder}; wait until it ends, or give another folder (--folder) to start another run."
+        )
+
+    def failed(error: OSError) -> OptionError:
+        return OptionError(f"{folder} cannot be the folder of a run ({error}); give another folder.")
+
+    is_taken = False
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise RunError(
-            f"another process trains in {folder}; wait for it, or give another folder (--folder) to begin a run of its own."
-        ) from None
-    except OSError as error:
-        raise OptionError(f"{folder} cannot be the folder of a run ({error}); give another.") from None
-    try:
-        yield
+        with storage.locked(folder / _LOCK, busy=busy, failed=failed):
+            is_taken = True
+            remove_staging(folder)
+            yield
     finally:
-        lock.release()
-        if not existed and {path.name for path in folder.iterdir()} <= {_LOCK}:
+        if is_taken and not existed and {path.name for path in folder.iterdir()} <= {_LOCK}:
             (folder / _LOCK).unlink(missing_ok=True)
             folder.rmdir()
 
@@ -99,19 +101,17 @@ def write_state(state: Mapping[str, Any], path: Path) -> None:
     OptionError
         If the file cannot be written. The previous state stays, and no partial file is left.
     """
-    partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
-            torch.save({**state, _DIGEST: digest_of_values(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        # torch.save may not report that writing failed, so the file is read back.
-        read_state(partial)
-        partial.replace(path)
+        with staged_file(path) as temporary:
+            with temporary.open("wb") as file:
+                torch.save({**state, _DIGEST: digest_of_values(state)}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            # torch.save may not report that writing failed, so the file is read back.
+            read_state(temporary)
     except (OSError, RuntimeError, CheckpointError) as error:
-        partial.unlink(missing_ok=True)
         raise OptionError(
-            f"{path} cannot be written ({error}); make space, and give the same command to go on from the state before."
+            f"{path} cannot be written ({error}); free disk space, and run the same command to continue from the last state."
         ) from None
 
 
@@ -123,28 +123,28 @@ def read_state(path: Path) -> dict[str, Any]:
     CheckpointError
         If the file cannot be read, or its values differ from the values that were written.
     """
-    remedy = f"remove it to begin the run anew, put a copy of it in its place, or give another folder than {path.parent}"
+    remedy = f"remove it to start the run again, replace it by a copy, or give another folder than {path.parent}"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, UnpicklingError, ValueError, LookupError, TypeError, AttributeError) as error:
         said = str(error).strip().split("\n")[0]
         raise CheckpointError(f"{path} cannot be read ({said}); {remedy}.") from None
     if not isinstance(state, dict) or _DIGEST not in state:
-        raise CheckpointError(f"{path} is no state of this version of samgeo, as it has no digest; {remedy}.")
+        raise CheckpointError(f"{path} is not a state of this version of samgeo, because it has no digest; {remedy}.")
     told = state.pop(_DIGEST)
     if told != digest_of_values(state):
-        raise CheckpointError(f"{path} is damaged: its numbers are not those that were written; {remedy}.")
+        raise CheckpointError(f"{path} is damaged: its numbers differ from those that were written; {remedy}.")
     return state
 
 
-def digest_of_values(value: Any) -> str:
+def digest_of_values(value: object) -> str:
     """Return a digest of nested mappings and sequences of tensors, numbers and texts; keys and order count."""
     total = blake2b(digest_size=16)
     _add(total, value)
     return total.hexdigest()
 
 
-def _add(total: Any, value: Any) -> None:
+def _add(total: blake2b, value: object) -> None:
     if isinstance(value, torch.Tensor):
         content = value.detach().cpu().contiguous()
         total.update(f"tensor {content.dtype} {tuple(content.shape)}\n".encode())
@@ -174,7 +174,9 @@ def append_log(path: Path, line: Mapping[str, float]) -> None:
         with path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
     except OSError as error:
-        raise OptionError(f"{path} cannot be written ({error}); make space, and give the same command to go on.") from None
+        raise OptionError(
+            f"{path} cannot be written ({error}); free disk space, and run the same command to continue."
+        ) from None
 
 
 def trim_log(path: Path, step: int) -> None:
@@ -190,7 +192,7 @@ def trim_log(path: Path, step: int) -> None:
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} cannot be read ({error}); move it away to go on with a new log.") from None
+        raise OptionError(f"{path} cannot be read ({error}); move it to another folder to continue with a new log.") from None
     kept = [line for line in lines if _step_of(line) is None or (_step_of(line) or 0) <= step]
     if kept and _step_of(kept[-1]) is None and not kept[-1].endswith("\n"):
         kept.pop()

@@ -6,7 +6,7 @@ Every object of the crops first gets a box or a click as its prompt. Further cli
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from samgeo.errors import OptionError
 from samgeo.models.protocols import Answer, Trainable
 from samgeo.training.data.examples import Example
 from samgeo.training.losses import LossWeights, focus, mask_losses
+
+if TYPE_CHECKING:
+    from samgeo.types import PreparedWindow
 
 __all__ = ["Course", "Crops", "Progress", "crops_loss", "example_loss"]
 
@@ -58,7 +61,7 @@ class Course:
     def __post_init__(self) -> None:
         shares = (self.boxes, self.box_and_click, self.correct_boxes, self.corrected, *self.more_clicks, self.forget)
         if not all(0 <= share <= 1 for share in shares) or self.correction < 0:
-            raise OptionError(f"{self} has a share outside 0 to 1, or a correction below 0.")
+            raise OptionError(f"{self} is not valid; give shares from 0 to 1 and corrections of 0 or more.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +247,7 @@ def crops_loss(
 
 
 def _corrections(
-    network: Trainable, window: Any, asked: _Asked, truth: Tensor, *, course: Course, rng: np.random.Generator
+    network: Trainable, window: PreparedWindow, asked: _Asked, truth: Tensor, *, course: Course, rng: np.random.Generator
 ) -> Answer:
     """Add one to three clicks where the answer is wrong, one after the other; only the last answer has a gradient."""
     second, third = course.more_clicks

@@ -8,13 +8,21 @@ import types
 import typing
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = ["Table", "fill"]
 
 T = TypeVar("T")
+
+#: The annotation of a value: a class, a union such as ``str | None``, or a generic such as ``tuple[int, ...]``. Python's type
+#: system has no type for annotations that are values (PEP 747 proposes one).
+TypeForm: TypeAlias = Any
+
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a table"}
 _REQUIRED = object()
 
@@ -37,7 +45,7 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
-    def take(self, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
+    def take(self, key: str, kind: TypeForm, default: object = _REQUIRED) -> Json:
         """Return the value of a key.
 
         Parameters
@@ -66,7 +74,7 @@ class Table:
         self._asked.add(key)
         values = self._values.get(key, [])
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-            raise OptionError(f"{self.where}: {key} is one value; begin each with [[{key}]].")
+            raise OptionError(f"{self.where}: {key} is a single value; write a table [[{key}]] for each.")
         return list(enumerate(values, start=1))
 
     def done(self) -> None:
@@ -75,7 +83,7 @@ class Table:
             if key not in self._asked:
                 close = get_close_matches(key, self._asked, n=1)
                 hint = f"did you mean {close[0]}?" if close else f"it may have {', '.join(sorted(self._asked))}."
-                raise OptionError(f"{self.where} has a key {key}, which is not known here; {hint}")
+                raise OptionError(f"{self.where} has the unknown key {key}; {hint}")
 
 
 def fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -102,8 +110,9 @@ def fill(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise OptionError(f"{where}: {error}") from None
 
 
-def _convert(value: Any, kind: Any, key: str, where: str) -> Any:
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+def _convert(value: Json, kind: TypeForm, key: str, where: str) -> Json:
+    origin: Any = typing.get_origin(kind)
+    parts = typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return fill(kind, _expect(value, dict, key, where), f"{where}, {key}")  # type: ignore[arg-type]
     if origin in {types.UnionType, Union}:
@@ -121,7 +130,7 @@ def _convert(value: Any, kind: Any, key: str, where: str) -> Any:
     return value if kind is Any else _expect(value, kind, key, where)
 
 
-def _first(value: Any, kinds: tuple[Any, ...], key: str, where: str) -> Any:
+def _first(value: Json, kinds: tuple[TypeForm, ...], key: str, where: str) -> Json:
     """Convert the value to the first of several types that fits."""
     refusals = []
     for kind in (kind for kind in kinds if kind is not types.NoneType):
@@ -133,7 +142,7 @@ def _first(value: Any, kinds: tuple[Any, ...], key: str, where: str) -> Any:
     raise refusals[-1] if isinstance(value, dict) else refusals[0]
 
 
-def _expect(value: Any, kind: type, key: str, where: str) -> Any:
+def _expect(value: Json, kind: type, key: str, where: str) -> Json:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

@@ -39,7 +39,7 @@ BROKEN = {
         "0 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1 -0.1\n0 0.5 0.5 0.1\n3 0.5 0.5 0.2 0.2\n",
         {"format": "yolo-boxes", "images": {"y.png": (80, 100)}},
         ["0", "3"],
-        ["line 2: its box is inside out", "line 3: it has 3 numbers"],
+        ["line 2: its box has a negative side", "line 3: it has 3 numbers"],
     ),
     "c.json": (
         json.dumps(
@@ -87,7 +87,7 @@ BROKEN = {
         ),
         {"crs": "pixels"},
         ["roof", "shed"],
-        ["feature 1: its class is empty", "feature 2: it is a Point", "feature 4: it is nothing"],
+        ["feature 1: its class is empty", "feature 2: it is a Point", "feature 4: it is empty"],
     ),
 }
 
@@ -132,7 +132,7 @@ def test_a_file_of_one_image_is_a_record(tmp_path):
 def test_what_is_faulty_as_a_whole_is_refused_either_way(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(coco())[:-20])
     (tmp_path / "b.xml").write_text(VOC.replace("<xmin>48", "<xmin>0"))
-    for name, what in (("a.json", "no JSON"), ("b.xml", 'pixels="edges"')):
+    for name, what in (("a.json", "not valid JSON"), ("b.xml", 'pixels="edges"')):
         for on_error in ("raise", "skip"):
             with pytest.raises(AnnotationError, match=what):
                 read_annotations(tmp_path / name, on_error=on_error)
@@ -313,7 +313,7 @@ def test_classes_without_names_are_told(tmp_path):
     (tmp_path / "labels" / "a.txt").write_text("1 0.5 0.5 0.2 0.25\n")
     table = read_annotations(tmp_path, images=SIZE)
     assert table.classes == ("1",)
-    assert "called by their numbers" in table.changed[0]
+    assert "their numbers are used as names" in table.changed[0]
     for name in ("one", "other"):
         (tmp_path / f"{name}.yaml").write_text(f"names: [house, {name}]\n")
     with pytest.raises(AnnotationError, match="name the classes differently"):

@@ -202,21 +202,21 @@ def test_what_a_format_cannot_hold_is_said(tmp_path):
         one: " | ".join(write_annotations(everything, tmp_path / (one + IN_FOLDER.get(one, "x")[3:]), format=one))
         for one in WRITABLE
     }
-    assert told["coco"] == "1 polygon with holes: cut into parts that have none and cover the same"
-    assert "5 oriented boxes, polygons and masks: only the horizontal box" in told["voc"]
-    assert "1 score" in told["voc"]
-    assert "1 flag iscrowd" in told["voc"]
+    assert told["coco"] == "1 polygon with holes is cut into parts without holes that cover the same area."
+    assert "5 oriented boxes, polygons and masks are written as horizontal boxes." in told["voc"]
+    assert "1 score is not written." in told["voc"]
+    assert "1 flag iscrowd is not written." in told["voc"]
     assert "difficult" not in told["voc"]
-    assert "1 horizontal box: written as four corners" in told["dota"]
-    assert "4 polygons and masks: only an oriented box" in told["dota"]
-    assert "blanks in the 1 name of a class" in told["dota"]
-    assert "2 boxes: written as polygons of four points" in told["yolo-segments"]
-    assert "1 mask: written as polygons along pixel edges" in told["yolo-segments"]
-    assert "2 polygons of several parts or with holes: joined into one ring" in told["yolo-segments"]
-    assert "1 annotation past the edge of the image: cut there" in told["yolo-boxes"]
-    assert "1 flag difficult" in told["yolo-obb"]
-    assert "1 horizontal box other than the one around the shape" in told["vectors"]
-    assert "1 image without annotations" in told["vectors"]
+    assert "1 horizontal box is written as an oriented box." in told["dota"]
+    assert "4 polygons and masks are written as oriented boxes." in told["dota"]
+    assert "1 class has a name whose spaces are written as hyphens." in told["dota"]
+    assert "2 boxes are written as polygons of four points." in told["yolo-segments"]
+    assert "1 mask is written as a polygon along pixel edges." in told["yolo-segments"]
+    assert "2 polygons with several parts or with holes are each joined into one ring" in told["yolo-segments"]
+    assert "1 annotation that reaches past the edge of its image is cut at the edge." in told["yolo-boxes"]
+    assert "1 flag difficult is not written." in told["yolo-obb"]
+    assert "1 horizontal box that differs from the bounds of its shape is not written." in told["vectors"]
+    assert "1 image without annotations is not written." in told["vectors"]
 
 
 def test_what_is_cut_or_joined_covers_the_same(tmp_path):

@@ -142,7 +142,7 @@ def test_objects_off_the_raster_have_no_features_and_no_score(scene):
     features = describe(path, candidates, model=Kinds(256))
     labels = np.append(labelled(found, odd), np.nan)
     assert np.isnan(Selector.fit(features, labels).score(features)[-1])
-    with pytest.raises(OptionError, match=f"row {len(found)} lies off the raster"):
+    with pytest.raises(OptionError, match=f"row {len(found)} lies outside the raster"):
         Selector.fit(features, np.append(labels[:-1], 1))
 
 
@@ -177,11 +177,11 @@ def test_a_model_without_features_is_refused(scene):
 @pytest.mark.parametrize(
     ("examples", "error", "message"),
     [
-        (lambda found: found.iloc[:0], OptionError, "no candidate is accepted"),
-        (lambda found: found.assign(label=0), OptionError, "no candidate is accepted"),
-        (lambda found: found.assign(label="yes"), OptionError, "says 'yes' in row 0"),
+        (lambda found: found.iloc[:0], OptionError, "no candidate matches"),
+        (lambda found: found.assign(label=0), OptionError, "no candidate matches"),
+        (lambda found: found.assign(label="yes"), OptionError, "is 'yes' in row 0"),
         (lambda found: found.assign(geometry=found.translate(9e4)), OptionError, "have no candidate"),
-        (lambda _: [1, 2], VectorError, "no geometries"),
+        (lambda _: [1, 2], VectorError, "not geometries"),
         (lambda _: "nowhere.gpkg", VectorError, "does not exist"),
     ],
 )
@@ -285,7 +285,7 @@ def test_the_whole_chain_is_its_steps(scene, tmp_path):
     assert {"select", "filter_by_shape", "options"} <= set(samgeo.geo.vector.reading.read_provenance(output))
     plain = samgeo.footprints(path, examples=examples, candidates=found, model=Kinds(256), min_area_m2=30, regular=False)
     assert list(plain.geometry) == list(steps.geometry)
-    with pytest.raises(OptionError, match="dtm goes with a dsm"):
+    with pytest.raises(OptionError, match="dtm needs dsm"):
         samgeo.footprints(path, examples=examples, dtm="dtm.tif")
 
 

@@ -121,7 +121,7 @@ def test_the_cells_of_a_raster_are_units(tmp_path):
         (UNITS.assign(population=[1, np.nan, 0]), UNITS, {}, "row 1"),
         (UNITS.drop(columns="population"), UNITS, {}, "no column 'population'"),
         (UNITS, UNITS, {"weight": "volume"}, "no column 'height_m'"),
-        (UNITS, UNITS.assign(rooms="many"), {"weight": "rooms"}, "not of numbers"),
+        (UNITS, UNITS.assign(rooms="many"), {"weight": "rooms"}, "does not hold numbers"),
         (UNITS, UNITS.set_crs(None, allow_override=True), {}, "buildings have no CRS"),
         ("nowhere.tif", UNITS, {}, "nowhere.tif"),
     ],

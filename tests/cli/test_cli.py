@@ -5,17 +5,20 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from rasterio.transform import from_origin
 
 from samgeo.cli import main
+from samgeo.plot import show
 from samgeo.synthetic import town
 
 
@@ -189,6 +192,42 @@ def test_show_draws_objects_over_the_raster(image: Path, tmp_path: Path) -> None
         plain = np.moveaxis(dataset.read([1, 2, 3]), 0, 2)
     assert drawn.shape == plain.shape
     assert (np.abs(drawn.astype(int) - plain).max(axis=2) > 20).mean() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ((), {}),
+        (("--column", "height"), {"column": "height"}),
+        (("--no-fill",), {"fill": False}),
+        (("--no-outline",), {"outline": False}),
+    ],
+)
+def test_show_passes_colours_fill_and_outline_on(
+    image: Path, tmp_path: Path, options: tuple[str, ...], arguments: dict[str, Any]
+) -> None:
+    with rasterio.open(image) as dataset:
+        left, bottom, right, top = dataset.bounds
+        middle = (bottom + top) / 2
+        boxes = [shapely.box(left + 10, middle, left + 40, top - 10), shapely.box(right - 40, middle, right - 10, top - 10)]
+        frame = gpd.GeoDataFrame({"height": [2.0, 9.0]}, geometry=boxes, crs=dataset.crs)
+    frame.to_file(tmp_path / "boxes.gpkg")
+    shown = run("show", image, tmp_path / "boxes.gpkg", "-o", tmp_path / "boxes.png", *options)
+    assert shown.exit_code == 0, shown.output
+    drawn = np.asarray(Image.open(tmp_path / "boxes.png"))
+    np.testing.assert_array_equal(drawn, np.asarray(show(image, frame, **arguments)))
+    if arguments:
+        assert (drawn != np.asarray(show(image, frame))).any()
+
+
+def test_show_refuses_a_column_that_the_result_lacks(image: Path, tmp_path: Path) -> None:
+    with rasterio.open(image) as dataset:
+        frame = gpd.GeoDataFrame({"height": [2.0]}, geometry=[shapely.box(*dataset.bounds)], crs=dataset.crs)
+    frame.to_file(tmp_path / "boxes.gpkg")
+    refused = run("show", image, tmp_path / "boxes.gpkg", "-o", tmp_path / "boxes.png", "--column", "depth")
+    assert refused.exit_code == 1
+    assert "depth" in refused.stderr
+    assert not (tmp_path / "boxes.png").exists()
 
 
 def test_models_are_listed_and_the_bundled_one_is_at_hand() -> None:

@@ -80,7 +80,7 @@ def test_all_commands_take_them(folder: Path, tmp_path: Path, expected: gpd.GeoD
     [
         (("item.json", "out.parquet"), "has several rasters; choose with assets from red, green, blue"),
         (("item.json", "out.parquet", "--assets", "nir"), "has no asset 'nir'; choose from red, green, blue"),
-        (("one.tif", "out.parquet", "--assets", "red"), "assets are of STAC Items"),
+        (("one.tif", "out.parquet", "--assets", "red"), "assets choose files of a STAC Item"),
         (("west.tif", "red.tif", "out.parquet"), "has 3 bands and"),
         (("west.tif", "absent.tif", "out.parquet"), "absent.tif does not exist"),
         (("west.tif", "east.tif"), "east.tif exists and is no raster of labels"),

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 import samgeo
 from samgeo.evaluation import evaluate
-from samgeo.geo.coordinates.antimeridian import cut_at_antimeridian, period_of, turned
+from samgeo.geo.coordinates.antimeridian import cut_at_antimeridian, period_of, shifted_by_turns
 from samgeo.geo.coordinates.area_of_interest import read_area, to_pixels
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points, read_polygons
 from samgeo.geo.vector.reading import read_vectors, write_vectors
@@ -125,8 +125,8 @@ def test_other_crss_do_not_repeat(crs: str) -> None:
 
 def test_turning_leaves_alone_what_is_there() -> None:
     given = np.array([shapely.box(1, 1, 2, 2), None, shapely.Polygon(), shapely.Point(5, 5)], dtype=object)
-    assert turned(given, 0.0, 360.0) is given
-    assert turned(given, 1000.0, None) is given
+    assert shifted_by_turns(given, 0.0, 360.0) is given
+    assert shifted_by_turns(given, 1000.0, None) is given
 
 
 def test_what_is_no_longitude_stays_as_it_is() -> None:

@@ -154,7 +154,7 @@ def test_a_crs_on_one_side_only_is_refused_everywhere(tmp_path: Path, has_crs: b
             call()
         assert " has none" in str(refusal.value), name
     other = features.set_crs(None, allow_override=True) if has_crs else features.set_crs(UTM)
-    with pytest.raises(SamgeoError, match="a CRS and the other has none"):
+    with pytest.raises(SamgeoError, match="only one of the area of interest and the layers"):
         evaluate(features, features, aoi=other)
     if has_crs:
         with pytest.raises(SamgeoError, match="no CRS"):

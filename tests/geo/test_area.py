@@ -112,7 +112,12 @@ def test_a_corner_outside_the_domain_gives_nan() -> None:
 
 
 @pytest.mark.parametrize(
-    ("crs", "words"), [(None, "need a CRS"), ("EPSG:4978", "not a CRS of maps"), ("EPSG:5773", "not a CRS of maps")]
+    ("crs", "words"),
+    [
+        (None, "need a CRS"),
+        ("EPSG:4978", "not a geographic or projected CRS"),
+        ("EPSG:5773", "not a geographic or projected CRS"),
+    ],
 )
 def test_a_crs_that_has_no_areas_is_refused(crs, words) -> None:
     with pytest.raises(OptionError, match=words):

@@ -104,7 +104,7 @@ def test_points_do_not_depend_on_overlap_or_the_extent_of_the_raster() -> None:
         ((100, 100), 64, 31, "give an even number from 0 to 32"),
         ((100, 100), 64, 34, "give an even number from 0 to 32"),
         ((100, 100), 64, -2, "give an even number from 0 to 32"),
-        ((0, 100), 64, 0, "nothing to segment"),
+        ((0, 100), 64, 0, "no pixels; give a raster"),
     ],
 )
 def test_impossible_sizes_are_refused(shape, window, overlap, words) -> None:

@@ -35,13 +35,14 @@ def read_seeds(first: int, last: int, folder: Path) -> dict[int, dict]:
 def check(came: dict[int, dict], count: int) -> None:
     assert len(came) == count
     results = sum(line["came"] == "result" for line in came.values())
-    assert 0.2 * count < results < 0.8 * count
+    slack = count**0.5  # the share varies when there are few
+    assert 0.2 * count - slack < results < 0.8 * count + slack
     assert max(line["seconds"] for line in came.values()) < hostile.SECONDS_EACH
     assert max(line["resident"] for line in came.values()) < hostile.RESIDENT
 
 
-def test_100_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
-    check(read_seeds(0, 100, tmp_path), 100)
+def test_50_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
+    check(read_seeds(0, 50, tmp_path), 50)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,7 +154,7 @@ def test_overviews_in_another_file_are_not_read(tmp_path: Path, secret: Path) ->
 def test_overviews_and_masks_beside_a_file_are_no_mosaics(tmp_path: Path, secret: Path, ending: str) -> None:
     path = write_raster(tmp_path / "city.tif", np.zeros((128, 128), dtype=np.uint8))
     copy(secret, Path(f"{path}{ending}"), driver="VRT")
-    assert "is no TIFF" in refused(path)
+    assert "is not a TIFF" in refused(path)
     Path(f"{path}{ending}").unlink()
     copy(secret, Path(f"{path}{ending}"), driver="GTiff")
     assert Raster.open(path).shape == (128, 128)

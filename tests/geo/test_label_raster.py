@@ -144,9 +144,9 @@ def test_an_output_that_would_lose_something_is_refused(image: Path, tmp_path: P
     (tmp_path / "there.tif").write_bytes(b"mine")
     cases = [
         (frame, image, "labels.png", "is not one of .tif, .tiff"),
-        (frame, image, "there.tif", "exists and is no raster of labels"),
+        (frame, image, "there.tif", "exists and is not a label raster"),
         (frame, image, "no/labels.tif", "does not exist"),
-        (frame, image, "image.tif", "exists and is no raster of labels"),
+        (frame, image, "image.tif", "exists and is not a label raster"),
         (frame.set_crs(None, allow_override=True), image, "labels.tif", "none"),
         (frame, np.zeros((9, 9), np.uint8), "labels.tif", "none"),
     ]
@@ -175,5 +175,5 @@ def test_the_command_draws_and_says_how_many(image: Path, tmp_path: Path) -> Non
     assert "allow overwrite" in CliRunner().invoke(main, given).output
     assert CliRunner().invoke(main, [*given, "--overwrite"]).exit_code == 0
     over_itself = [*given[:2], given[3], given[3], "--overwrite"]
-    assert "is the input" in CliRunner().invoke(main, over_itself).output
+    assert "is also an input" in CliRunner().invoke(main, over_itself).output
     assert np.array_equal(read(tmp_path / "labels.tif"), expected(masks))

@@ -254,7 +254,7 @@ def test_what_is_no_layer_of_features_is_not_replaced(layer: str, tmp_path: Path
 
 @pytest.mark.parametrize("suffix", [".parquet", ".fgb", ".geojson"])
 def test_other_formats_have_no_layers(suffix: str, tmp_path: Path) -> None:
-    with pytest.raises(VectorError, match="leave layer away"):
+    with pytest.raises(VectorError, match="omit layer"):
         check_output(tmp_path / f"a{suffix}", layer="roofs")
 
 
@@ -449,7 +449,7 @@ def test_geoparquet_has_a_covering_and_groups_of_bounded_size(joined: bool, tmp_
 
 def test_a_part_that_is_missing_names_the_remedy(tmp_path: Path) -> None:
     write_part(frame(), tmp_path / "0.parquet")
-    with pytest.raises(VectorError, match=r"1\.parquet is missing.*Give the same again"):
+    with pytest.raises(VectorError, match=r"1\.parquet is missing.*run the same call or command again"):
         join_vectors([tmp_path / "0.parquet", tmp_path / "1.parquet"], tmp_path / "a.gpkg")
     assert [file.name for file in tmp_path.iterdir()] == ["0.parquet"]
 

@@ -122,7 +122,7 @@ def test_files_are_read(tmp_path) -> None:
         (lambda: read_points([["a", "b"]], geobox=grid()), OptionError, "not numbers"),
         (lambda: read_points([[1, 2]], [2], geobox=grid()), OptionError, "labels must be"),
         (lambda: read_points([[1, 2]], [1, 1], geobox=grid()), OptionError, "a label for each point"),
-        (lambda: read_points([[1, 2]], geobox=grid(), crs="EPSG:0"), OptionError, "which is no CRS"),
+        (lambda: read_points([[1, 2]], geobox=grid(), crs="EPSG:0"), OptionError, "which is not a CRS"),
         (lambda: read_points([[1, 2]], geobox=grid(crs=None), crs="EPSG:4326"), OptionError, "the raster has no CRS"),
         (lambda: read_boxes([[1, 2, 3]], geobox=grid()), OptionError, "boxes have shape"),
         (lambda: read_boxes([[0, 0, 1, 1], [5, 0, 1, 1]], geobox=grid()), OptionError, "box 1 is"),

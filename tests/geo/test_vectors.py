@@ -180,7 +180,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_work(tmp_path: Path) 
     for path, words in {
         "a.txt": "suffix '.txt' is not one of .parquet, .geoparquet, .gpkg, .fgb, .geojson, .json",
         "a": "suffix '' is not one of",
-        "a.shp": "a shapefile cuts names to 10 characters",
+        "a.shp": "a shapefile shortens names to 10 characters",
         "taken.gpkg": "exists; choose another name, or allow overwrite",
         "folder.gpkg": "is a folder",
         "no/such/a.gpkg": "does not exist; make it first",
@@ -270,7 +270,7 @@ def test_provenance_that_is_not_json_is_refused(tmp_path: Path) -> None:
 
 def test_infinity_has_no_form_in_geojson(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame({"a": [np.inf]}, geometry=[shapely.Point(0, 0)])
-    with pytest.raises(VectorError, match="no form in GeoJSON"):
+    with pytest.raises(VectorError, match="GeoJSON cannot hold a value"):
         write_vectors(frame, tmp_path / "a.geojson")
 
 

@@ -13,6 +13,7 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from map_scene import CLASSES, POINTS, accept_object
 
 import samgeo
 from samgeo.errors import OptionError, VectorError
@@ -20,21 +21,9 @@ from samgeo.geo.vector.reading import read_provenance
 from samgeo.map.files import geopackage_rows as geopackage
 from samgeo.map.session import Session
 from samgeo.map.ui.messages import tell_of
-from samgeo.testing import encode_ids, scattered
-from samgeo.testing.oracle import Oracle
-from samgeo.testing.rasters import TRANSFORMS, write_raster
+from samgeo.testing.rasters import TRANSFORMS
 
-LABELS = scattered(8, (180, 220), seed=5, min_size=14, max_size=28)
-IDS = np.unique(LABELS[LABELS > 0]).tolist()
-POINTS = [tuple((np.argwhere(one == LABELS)[np.sum(one == LABELS) // 2][::-1] + 0.5).tolist()) for one in IDS]
-CLASSES = ("roof", "road")
 AFFINE = Affine(*TRANSFORMS["rotated"][:6])
-
-
-@pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> samgeo.Predictor:
-    path = tmp_path_factory.mktemp("raster") / "ids.tif"
-    return samgeo.Predictor(write_raster(path, encode_ids(LABELS), transform=TRANSFORMS["rotated"]), model=Oracle(128))
 
 
 @pytest.fixture
@@ -43,13 +32,8 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(predictor: samgeo.Predictor, file: Path):
-    return lambda **options: Session(predictor, classes=CLASSES, autosave=file, **options)
-
-
-def accept(session: Session, number: int, class_name: str | None = None) -> int:
-    session.add_point(*POINTS[number], crs="pixels")
-    return session.accept(class_name).state.objects[-1].id
+def start(placed: samgeo.Predictor, file: Path):
+    return lambda **options: Session(placed, classes=CLASSES, autosave=file, **options)
 
 
 def edit(file: Path, *statements: str) -> None:
@@ -82,7 +66,7 @@ def check_whole(file: Path) -> None:
 def test_columns_of_another_program_stay_through_every_kind_of_change(start, file: Path) -> None:
     session = start()
     for number in range(3):
-        accept(session, number)
+        accept_object(session, number)
     frame = gpd.read_file(file)
     frame["note"], frame["floors"] = ["a", "b", "c"], [1, 2, None]
     frame.to_file(file, layer="city", driver="GPKG")
@@ -90,7 +74,7 @@ def test_columns_of_another_program_stay_through_every_kind_of_change(start, fil
         one.set_class(1, "road")
         one.edit(2, shapely.box(10, 10, 20, 30), crs="pixels")
         one.delete(3)
-        accept(one, 4)
+        accept_object(one, 4)
         one.undo()
         one.undo()
         one.undo()
@@ -105,7 +89,7 @@ def test_columns_of_another_program_stay_through_every_kind_of_change(start, fil
 
 def test_styles_and_layers_of_others_stay_and_are_no_obstacle(start, file: Path) -> None:
     session = start()
-    accept(session, 0)
+    accept_object(session, 0)
     gpd.GeoDataFrame({"name": ["x"]}, geometry=[shapely.Point(1, 2)], crs=4326).to_file(file, layer="wells", driver="GPKG")
     edit(
         file,
@@ -113,10 +97,10 @@ def test_styles_and_layers_of_others_stay_and_are_no_obstacle(start, file: Path)
         "INSERT INTO layer_styles (f_table_name, styleQML) VALUES ('city', '<qgis/>')",
         "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('layer_styles', 'attributes', 'layer_styles')",
     )
-    accept(session, 1)
+    accept_object(session, 1)
     again = start()
     assert again.state.objects == session.state.objects
-    accept(again, 2)
+    accept_object(again, 2)
     again.delete(1)
     assert saved(file) == [(2, "roof"), (3, "roof")]
     assert gpd.read_file(file, layer="wells")["name"].tolist() == ["x"]
@@ -128,7 +112,7 @@ def test_styles_and_layers_of_others_stay_and_are_no_obstacle(start, file: Path)
 def test_rows_that_another_program_adds_changes_and_removes_are_taken_over_and_said(start, file: Path) -> None:
     session = start()
     for number in range(3):
-        accept(session, number)
+        accept_object(session, number)
     edit(
         file,
         "UPDATE city SET class = 'pond' WHERE id = 1",
@@ -161,8 +145,8 @@ def test_rows_that_another_program_adds_changes_and_removes_are_taken_over_and_s
 
 def test_undo_takes_back_what_was_done_here_and_nothing_of_others(start, file: Path) -> None:
     session = start()
-    accept(session, 0)
-    accept(session, 1)
+    accept_object(session, 0)
+    accept_object(session, 1)
     session.set_class(1, "road")
     edit(file, "UPDATE city SET made = 'drawn in QGIS'", "DELETE FROM city WHERE id = 2")
     while session.snapshot.can_undo:
@@ -177,10 +161,10 @@ def test_undo_takes_back_what_was_done_here_and_nothing_of_others(start, file: P
 
 def test_a_layer_that_is_in_another_crs_stays_in_it(start, file: Path) -> None:
     session = start()
-    accept(session, 0)
+    accept_object(session, 0)
     before = session.state.objects[0].geometry
     gpd.read_file(file).to_crs(4326).to_file(file, layer="city", driver="GPKG")
-    accept(session, 1)
+    accept_object(session, 1)
     frame = gpd.read_file(file)
     assert frame.crs == "EPSG:4326"
     assert np.ptp(frame.total_bounds.reshape(2, 2), axis=0).max() < 0.01
@@ -189,33 +173,33 @@ def test_a_layer_that_is_in_another_crs_stays_in_it(start, file: Path) -> None:
     assert shapely.hausdorff_distance(again.state.objects[0].geometry, before) < 1e-6
 
 
-def test_a_renamed_file_goes_on_with_its_layer(start, file: Path, predictor: samgeo.Predictor) -> None:
-    accept(start(), 0)
+def test_a_renamed_file_goes_on_with_its_layer(start, file: Path, placed: samgeo.Predictor) -> None:
+    accept_object(start(), 0)
     moved = file.rename(file.with_name("copy.gpkg"))
-    session = Session(predictor, autosave=moved)
-    accept(session, 1)
+    session = Session(placed, autosave=moved)
+    accept_object(session, 1)
     assert pyogrio.list_layers(moved)[:, 0].tolist() == ["city"]
     assert len(gpd.read_file(moved)) == 2
 
 
 def test_a_file_that_is_gone_is_written_anew_and_said(start, file: Path) -> None:
     session = start()
-    accept(session, 0)
+    accept_object(session, 0)
     file.unlink()
     session.add_point(*POINTS[1], crs="pixels")
-    assert "was gone and is written anew" in tell_of(session.accept(), "m²")
+    assert "was missing and is written again" in tell_of(session.accept(), "m²")
     assert saved(file) == [(1, "roof"), (2, "roof")]
 
 
 def test_a_file_that_became_something_else_is_kept_and_said(start, file: Path) -> None:
     session = start()
-    accept(session, 0)
+    accept_object(session, 0)
     parcels = gpd.GeoDataFrame({"owner": ["x"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=32633)
     file.unlink()
     parcels.to_file(file, layer="parcels", driver="GPKG")
     before = file.read_bytes()
     session.add_point(*POINTS[1], crs="pixels")
-    with pytest.raises(VectorError, match="no file of annotations"):
+    with pytest.raises(VectorError, match="not a file of annotations"):
         session.accept()
     assert len(session.state.objects) == 2
     assert file.read_bytes() == before
@@ -226,15 +210,15 @@ def test_a_file_that_became_something_else_is_kept_and_said(start, file: Path) -
 
 def test_two_sessions_on_one_file_keep_what_both_do(start, file: Path) -> None:
     first = start()
-    accept(first, 0)
-    accept(first, 1)
+    accept_object(first, 0)
+    accept_object(first, 1)
     one, other = start(), start()
     one.delete(1)
     other.delete(2)
     assert saved(file) == []
-    accept(one, 2)
-    accept(other, 3)
-    accept(first, 4)
+    accept_object(one, 2)
+    accept_object(other, 3)
+    accept_object(first, 4)
     assert [number for number, _ in saved(file)] == [3, 4, 5]
     with pytest.raises(OptionError, match="no object 1"):
         first.set_class(1, "road")
@@ -247,9 +231,9 @@ def test_two_sessions_on_one_file_keep_what_both_do(start, file: Path) -> None:
 
 def test_proposals_whose_ids_another_session_uses_meanwhile_get_others(start, file: Path) -> None:
     one, other = start(), start()
-    accept(one, 0)
+    accept_object(one, 0)
     one.propose(gpd.GeoDataFrame(geometry=[other_box(3), other_box(4)], crs=one.to_frame().crs))
-    accept(other, 1)
+    accept_object(other, 1)
     one.accept_proposals()
     numbers = [number for number, _ in saved(file)]
     assert len(set(numbers)) == 4
@@ -267,7 +251,7 @@ def act_at_random(session: Session, random: np.random.Generator) -> None:
     number = int(random.choice(ids)) if ids else 1
     place = int(random.integers(len(POINTS)))
     acts = {
-        "accept": lambda: accept(session, place),
+        "accept": lambda: accept_object(session, place),
         "delete": lambda: session.delete(number),
         "class": lambda: session.set_class(number, str(random.choice(CLASSES))),
         "edit": lambda: session.edit(number, other_box(place)),
@@ -283,25 +267,25 @@ def act_at_random(session: Session, random: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_interleaving_of_two_sessions_ends_in_one_truth(start, file: Path, tmp_path: Path, predictor, seed: int) -> None:
+def test_any_interleaving_of_two_sessions_ends_in_one_truth(start, file: Path, tmp_path: Path, placed, seed: int) -> None:
     """After an action of either the file is what that session has, with all that a third program has written to its rows."""
     random = np.random.default_rng(seed)
     logs = [tmp_path / f"{name}.jsonl" for name in "ab"]
     sessions = [start(log=log) for log in logs]
     for session in sessions:
-        accept(session, int(random.integers(len(POINTS))))
+        accept_object(session, int(random.integers(len(POINTS))))
     edit(file, "ALTER TABLE city ADD COLUMN note TEXT", "UPDATE city SET note = 'note of ' || id")
     noted = [number for number, _ in saved(file)]
     for _ in range(15):
         session = sessions[int(random.integers(2))]
         act_at_random(session, random)
-        accept(session, 0)  # an action that surely changes something
+        accept_object(session, 0)  # an action that surely changes something
         session.undo()
         frame = gpd.read_file(file).set_index("id")
         assert {one.id: one.class_name for one in session.state.objects} == frame["class"].to_dict()
         assert all(frame.loc[number, "note"] == f"note of {number}" for number in noted if number in frame.index)
     for log, session in zip(logs, sessions, strict=True):
-        assert Session.replay(log, predictor).state == session.state
+        assert Session.replay(log, placed).state == session.state
     check_whole(file)
 
 
@@ -320,7 +304,7 @@ def test_a_lock_is_waited_for_said_and_gone_with_the_process_that_held_it(
 ) -> None:
     monkeypatch.setattr(geopackage, "WAIT_S", 0.1)
     session = start()
-    accept(session, 0)
+    accept_object(session, 0)
     held = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", HOLDING, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -342,7 +326,7 @@ def test_what_both_sides_changed_while_it_could_not_be_saved_is_kept_twice(
 ) -> None:
     session = start()
     for number in range(4):
-        accept(session, number)
+        accept_object(session, number)
     with monkeypatch.context() as patch:
         patch.setattr(geopackage.Layers, "write_note", _no_space)
         for act in (
@@ -361,7 +345,7 @@ def test_what_both_sides_changed_while_it_could_not_be_saved_is_kept_twice(
         "DELETE FROM city WHERE id = 3",  # changed here, removed there
         "UPDATE city SET made = 'QGIS' WHERE id = 4",  # both changed it, in different columns
     )
-    accept(session, 5)
+    accept_object(session, 5)
     found = {(one.id, one.class_name) for one in session.state.objects}
     assert {(1, "road"), (2, "pond"), (3, "road"), (4, "road")} <= found
     assert sorted(name for _, name in found) == ["pond", "pond", "road", "road", "road", "roof"]
@@ -376,12 +360,12 @@ def _no_space(*_: object) -> None:
 def test_what_a_session_could_not_save_is_done_to_a_file_that_others_changed_since(start, file: Path, tmp_path: Path) -> None:
     log = tmp_path / "session.jsonl"
     session = start(log=log)
-    accept(session, 0)
+    accept_object(session, 0)
     before = file.read_bytes()
-    accept(session, 1)
+    accept_object(session, 1)
     session.set_class(1, "road")
     file.write_bytes(before)  # as if the session had died before it could save
-    accept(start(), 4)
+    accept_object(start(), 4)
     again = start(log=log)
     assert sorted((one.id, one.class_name) for one in again.state.objects) == [(1, "road"), (2, "roof"), (3, "roof")]
     assert sorted(saved(file)) == [(1, "road"), (2, "roof"), (3, "roof")]
@@ -389,7 +373,7 @@ def test_what_a_session_could_not_save_is_done_to_a_file_that_others_changed_sin
 
 def test_the_file_says_who_saved_it_and_keeps_what_else_it_says(start, file: Path) -> None:
     session = start()
-    accept(session, 0)
+    accept_object(session, 0)
     note = read_provenance(file)
     assert note is not None
     assert note["annotation"]["session"] == session.id
@@ -397,7 +381,7 @@ def test_the_file_says_who_saved_it_and_keeps_what_else_it_says(start, file: Pat
     assert note["model"]["name"] == session.predictor.model.name
     frame = gpd.read_file(file)
     frame.to_file(file, layer="city", driver="GPKG")  # which drops the metadata
-    accept(session, 1)
+    accept_object(session, 1)
     again = read_provenance(file)
     assert again is not None
     assert again["annotation"]["next_id"] == 3

@@ -16,7 +16,7 @@ from samgeo.geo.grid import Rect
 from samgeo.geo.raster.bands import Band
 from samgeo.geo.raster.raster import Raster
 from samgeo.map.view.map_coordinates import MapPlacement
-from samgeo.map.view.screen import fit, whole
+from samgeo.map.view.screen import fit, view_of_raster
 from samgeo.map.view.viewport import View, draw, encode
 from samgeo.testing.rasters import TRANSFORMS, coordinate_pixels, pixel_coordinates, write_raster
 
@@ -177,7 +177,7 @@ def test_pixels_without_data_are_transparent_and_the_url_keeps_them_so(tmp_path)
     values[10:30, 20:50] = 0
     raster = Raster.open(write_raster(tmp_path / "hole.tif", values, crs="EPSG:3857", nodata=0))
     place = MapPlacement.of(raster.geobox)
-    picture = draw(raster, place, whole(place))
+    picture = draw(raster, place, view_of_raster(place))
     assert picture is not None
     alpha = np.asarray(picture.image.resize((80, 60), Image.Resampling.NEAREST))[..., 3]
     assert (alpha[12:28, 22:48] == 0).all()
@@ -239,7 +239,7 @@ def test_without_overviews_a_huge_raster_is_refused_from_afar_and_drawn_from_nea
     source, raster = endless(1)
     place = MapPlacement.of(raster.geobox)
     with pytest.raises(RasterError, match=r"endless\.tif has no overviews.*gdaladdo"):
-        draw(raster, place, whole(place))
+        draw(raster, place, view_of_raster(place))
     assert source.reads == []
     assert draw(raster, place, view_of(place, Rect(500, 500, 3000, 3000), 800)) is not None
 

@@ -192,7 +192,10 @@ def test_a_truncated_file_is_refused(state, tmp_path, container, share):
         (lambda s: s.update({"image_encoder.pos_embed": torch.zeros(4, 4)}), "pos_embed has shape"),
         (lambda s: s["image_encoder.neck.1.bias"].fill_(float("nan")), "neck.1.bias holds values that are not finite"),
         (lambda s: s["mask_decoder.iou_token.weight"].fill_(float("inf")), "iou_token.weight holds values that are not finite"),
-        (lambda s: s.update({"image_encoder.neck.1.bias": torch.zeros(32, dtype=torch.int8)}), "floating point is expected"),
+        (
+            lambda s: s.update({"image_encoder.neck.1.bias": torch.zeros(32, dtype=torch.int8)}),
+            "floating-point type is expected",
+        ),
         (lambda s: s.update({"image_encoder.blocks.2.attn.rel_pos_h": torch.zeros(13, 16)}), r"windows of \[3, 7\] patches"),
         (lambda s: s.update({"epoch": 7}), "other things than tensors: epoch"),
         (lambda s: s.clear(), "is missing"),

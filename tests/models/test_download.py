@@ -134,7 +134,7 @@ def test_a_connection_that_brings_nothing_is_given_up_and_what_arrived_is_kept(s
     server.cuts = [1000] + [0] * 10
     with pytest.raises(ModelError, match="ended after 1000 of 1024000 bytes") as error:
         fetch([server.url()], "weights.pth", sha256=DIGEST)
-    assert f"put it at {home / 'weights.pth'}" in str(error.value)
+    assert f"save it as {home / 'weights.pth'}" in str(error.value)
     assert listing(home) == ["weights.pth.part"]
     assert (home / "weights.pth.part").read_bytes() == CONTENT[:1000]
 
@@ -158,7 +158,7 @@ def test_a_server_that_stays_busy_is_given_up_and_what_arrived_is_kept(server, h
     home.mkdir(parents=True)
     (home / "weights.pth.part").write_bytes(CONTENT[:1000])
     server.busy = [(503, None), (503, "Wed, 21 Oct 2026 07:28:00 GMT"), (503, "100000")]
-    with pytest.raises(ModelError, match=r"Service Unavailable.*Try again: what arrived is kept"):
+    with pytest.raises(ModelError, match=r"Service Unavailable.*Try again: the downloaded part is kept"):
         fetch([server.url()], "weights.pth", sha256=DIGEST)
     assert waited == [2.0, 4.0]
     assert (home / "weights.pth.part").read_bytes() == CONTENT[:1000]
@@ -198,7 +198,7 @@ def test_a_server_that_does_not_answer_says_so(home):
 
 @pytest.mark.parametrize("url", ["http://example.org/weights", "ftp://127.0.0.1/weights", "file:///etc/hostname", "elsewhere"])
 def test_only_https_is_trusted(server, home, url):
-    with pytest.raises(ModelError, match="over https alone"):
+    with pytest.raises(ModelError, match="only downloaded over https"):
         fetch([server.url(url) if url == "elsewhere" else url], "weights.pth", sha256=DIGEST)
 
 

@@ -244,7 +244,7 @@ def test_it_is_a_segmenter(sam):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({}, "nothing to decode"),
+        ({}, "there is no prompt"),
         ({"points": np.zeros((1, 1, 2))}, "go together"),
         ({"labels": np.zeros((1, 1))}, "go together"),
         ({"points": np.zeros((1, 2)), "labels": np.zeros((1, 1))}, r"\(P, N, 2\)"),
@@ -252,7 +252,7 @@ def test_it_is_a_segmenter(sam):
         ({"points": np.zeros((1, 1, 2)), "labels": np.full((1, 1), 2)}, "labels must be"),
         ({"points": np.full((1, 1, 2), np.nan), "labels": np.ones((1, 1))}, "not finite"),
         ({"boxes": np.zeros((2, 3))}, r"\(P, 4\)"),
-        ({"boxes": np.zeros((2, 4)), "masks": np.zeros((3, 16, 16))}, "different numbers"),
+        ({"boxes": np.zeros((2, 4)), "masks": np.zeros((3, 16, 16))}, "numbers of prompts differ"),
         ({"masks": np.zeros((1, 64, 64))}, r"\(P, 16, 16\)"),
     ],
 )

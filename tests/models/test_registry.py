@@ -113,7 +113,7 @@ def test_an_unknown_name_says_what_is_near(name, says):
 def test_weights_that_are_not_here_are_fetched_or_not():
     with pytest.raises(ModelError, match="samgeo models fetch sam-vit-l"):
         model_path("sam-vit-l", download=False)
-    with pytest.raises(ModelError, match="by other means and put it at"):
+    with pytest.raises(ModelError, match="with another program and save it as"):
         load_model("sam-vit-l", device="cpu")
 
 
@@ -164,7 +164,7 @@ def test_a_device_that_is_not_here_is_refused_before_weights_are_read(monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     for name in ("cuda", "cuda:3", "mps"):
-        with pytest.raises(ModelError, match=f"'{name}' is not here.*Use device='cpu'"):
+        with pytest.raises(ModelError, match=f"'{name}' is not available.*Use device='cpu'"):
             load_model("sam-vit-h", device=name)
 
 

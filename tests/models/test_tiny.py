@@ -246,10 +246,10 @@ def test_bfloat16_draws_nearly_the_same_masks(tiny, embedding):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "nothing to decode"),
+        ({}, "there is no prompt"),
         ({"masks": np.zeros((3, 128, 128))}, "prompt 0 has neither a point nor a box"),
         ({"points": CLICKS, "labels": np.array([[1], [-1], [1]])}, "prompt 1 has neither a point nor a box"),
-        ({"points": CLICKS}, "points and labels go together"),
+        ({"points": CLICKS}, "points and labels need each other"),
         ({"points": CLICKS, "labels": BOTH}, "do not fit"),
         ({"boxes": BOXES[:, :3]}, "boxes must have shape"),
         ({"boxes": BOXES * np.nan}, "not finite"),
@@ -463,7 +463,7 @@ def test_new_blocks_learn_and_are_used():
 
 
 def test_a_network_does_not_lose_blocks():
-    with pytest.raises(OptionError, match=r"has blocks attend=\[1, 1\], deepen=\[1, 2, 1\]; give no fewer"):
+    with pytest.raises(OptionError, match=r"has blocks attend=\[1, 1\], deepen=\[1, 2, 1\]; give at least as many"):
         deepened(new_tiny(DEEP), (1, 1), (1, 1, 1))
 
 

@@ -356,12 +356,12 @@ def test_a_run_that_is_stopped_goes_on(tmp_path):
 def test_another_way_is_refused_with_the_difference(tmp_path):
     images, dota = several(tmp_path, 2)
     make(images, dota, tmp_path / "out")
-    with pytest.raises(OptionError, match=r"options, prompt: hbox then, rhbox now; options, seed: 0 then, 3 now"):
+    with pytest.raises(OptionError, match=r'options\.prompt was "hbox" and is now "rhbox"; options\.seed was 0 and is now 3'):
         make(images, dota, tmp_path / "out", prompt="rhbox", seed=3)
-    with pytest.raises(OptionError, match="model, digest"):
+    with pytest.raises(OptionError, match=r"model\.digest was"):
         make(images, dota, tmp_path / "out", model=type("Other", (Oracle,), {"digest": "other"})(128))
     save(images / "sub" / "i1.tif", np.ones(SHAPE, dtype=np.int32))
-    with pytest.raises(OptionError, match=r"images, sub/i1.tif: [0-9a-f]{64} then, [0-9a-f]{64} now"):
+    with pytest.raises(OptionError, match=r'images\.sub/i1\.tif was "[0-9a-f]{64}" and is now "[0-9a-f]{64}"'):
         make(images, dota, tmp_path / "out")
 
 
@@ -423,7 +423,7 @@ def test_exports_hold_the_same_instances(one):
     np.testing.assert_allclose(read_annotations(exports / "voc").boxes_px, table.boxes_px, atol=1e-6)
     assert (folder / "out" / "images" / "a.png").read_bytes() == (folder / "images" / "a.png").read_bytes()
     card = (folder / "out" / "README.md").read_text()
-    assert "`yolo-segments`: 4 masks: written as polygons along pixel edges" in card
+    assert "`yolo-segments`: 4 masks are written as polygons along pixel edges" in card
     assert Oracle.digest in card
 
 
@@ -511,17 +511,17 @@ def test_pictures_without_masks_are_kept_on_request_where_they_have_data(tmp_pat
         ({"prompt": "box"}, "prompt is 'box'"),
         ({"chip": 8}, "chip is 8"),
         ({"chip": 64, "chip_overlap": 64}, "chip_overlap is 64"),
-        ({"chip_overlap": 8}, "chip_overlap is of chips"),
-        ({"chip": 64, "copy_images": True}, "leave copy_images away"),
+        ({"chip_overlap": 8}, "chip_overlap needs chip"),
+        ({"chip": 64, "copy_images": True}, "copy_images has no effect"),
         ({"min_visible": 1.5}, "min_visible is 1.5"),
         ({"min_box_iou": float("nan")}, "min_box_iou is nan"),
         ({"split": (0.5, 0.2, 0.2)}, "add up to 1"),
         ({"split": (0.5, 0.5)}, "shares of train, val and test"),
-        ({"block_m": 5.0}, "block_m is of the blocks"),
+        ({"block_m": 5.0}, "block_m needs split"),
         ({"exports": ["pickle"]}, "exports is 'pickle'"),
-        ({"exports": ["torchgeo"]}, "has no CRS, and torchgeo"),
+        ({"exports": ["torchgeo"]}, "has no CRS, which the export torchgeo"),
         ({"workers": 0}, "workers is 0"),
-        ({"format": "dota"}, "leave them away for a table"),
+        ({"format": "dota"}, "omit them for a table"),
     ],
 )
 def test_options_that_cannot_work_leave_nothing(one, options, message):
@@ -537,7 +537,7 @@ def test_folders_that_cannot_work(one):
         make(folder / "images", table, folder / "images" / "out")
     (folder / "full").mkdir()
     (folder / "full" / "thesis.txt").write_text("mine")
-    with pytest.raises(OptionError, match="exists and is no data set"):
+    with pytest.raises(OptionError, match="exists and is not a data set"):
         make(folder / "images", table, folder / "full")
     with pytest.raises(OptionError, match="make it first"):
         make(folder / "images", table, folder / "none" / "out")

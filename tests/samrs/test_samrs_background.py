@@ -102,7 +102,7 @@ def test_pictures_of_background_alone_are_negatives(tmp_path):
 
 def test_it_is_part_of_what_a_set_is(tmp_path):
     make(tmp_path, [(0, 0, BOXES[0])])
-    with pytest.raises(OptionError, match="annotations_complete: True then, False now"):
+    with pytest.raises(OptionError, match="annotations_complete was true and is now false"):
         make(tmp_path, [(0, 0, BOXES[0])], annotations_complete=False)
     with pytest.raises(OptionError, match="give True or False"):
         make(tmp_path, [(0, 0, BOXES[0])], "other", annotations_complete="yes")

@@ -13,8 +13,8 @@ import pytest
 from samrs_scenes import save, scene, table_of, turned
 
 from samgeo.annotations import write_annotations
-from samgeo.errors import OptionError
-from samgeo.samrs import make_samrs
+from samgeo.errors import AnnotationError, OptionError, SamgeoWarning
+from samgeo.samrs import exporting, make_samrs
 from samgeo.samrs import work as work_module
 from samgeo.storage import integrity
 from samgeo.testing import Oracle
@@ -134,7 +134,7 @@ def test_a_flip_in_a_part_changes_no_instance(made, finished):
     value = json.loads(content)
     value["pictures"][0]["instances"][0]["size_px"] += 1
     part.write_bytes(digest + b"\n" + json.dumps(value).encode())
-    assert "does not fit its digest" in make(made).remade["a.tif"]
+    assert "does not match its digest" in make(made).remade["a.tif"]
     name = "instances/all.json"
     assert (made / "out" / name).read_bytes() == (finished / "out" / name).read_bytes()
 
@@ -142,7 +142,7 @@ def test_a_flip_in_a_part_changes_no_instance(made, finished):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from samgeo.samrs import make_samrs
+from samgeo.samrs import exporting, make_samrs
 from samgeo.errors import SamgeoError
 from samgeo.testing import Oracle
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
@@ -230,5 +230,80 @@ def test_a_full_disk_says_so(made, monkeypatch):
 
     shutil.rmtree(made / "out")
     monkeypatch.setattr(work_module, "write_checked", full)
-    with pytest.raises(OptionError, match=r"No space left.*make space"):
+    with pytest.raises(OptionError, match=r"No space left.*free disk space"):
         make(made)
+
+
+# Exports, which are replaced at every call
+
+
+def content_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A data set with an export, and the options of its call."""
+    boxes = [turned(40, 40, 50, 20, 0), turned(130, 80, 60, 20, 30)]
+    labels, _ = scene(boxes, SHAPE)
+    save(tmp_path / "images" / "a.tif", labels, **PLACE)
+    table = table_of([("a.tif", SHAPE)], [(0, number, box) for number, box in enumerate(boxes)])
+    options = {"model": Oracle(128), "exports": ["yolo-segments", "voc"], "copy_images": True, "progress": False}
+    make_samrs(tmp_path / "images", table, tmp_path / "out", **options)
+
+    def again():
+        return make_samrs(tmp_path / "images", table, tmp_path / "out", **options)
+
+    return tmp_path / "out", again
+
+
+def test_an_export_is_replaced_by_the_same_export(exported):
+    folder, again = exported
+    before = content_of(folder / "exports")
+    assert {"voc/a.xml", "yolo-segments/data.yaml", "yolo-segments/images/a.tif"} <= before.keys()
+    again()
+    assert content_of(folder / "exports") == before
+    assert not (folder / ".samgeo" / "replaced").exists()
+
+
+@pytest.mark.parametrize("change", ["foreign file", "edited file", "foreign link", "link in its place", "no record"])
+def test_an_export_with_files_of_others_is_moved_aside(exported, change, tmp_path):
+    folder, again = exported
+    export, before = folder / "exports" / "voc", content_of(folder / "exports")
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "work.txt").write_text("mine")
+    if change == "foreign file":
+        (export / "notes.txt").write_text("mine")
+    elif change == "edited file":
+        (export / "a.xml").write_text("mine")
+    elif change == "foreign link":
+        (export / "link").symlink_to(precious)
+    elif change == "link in its place":
+        shutil.rmtree(export)
+        export.symlink_to(precious)
+    else:
+        (folder / ".samgeo" / "folders" / "exports" / "voc.json").unlink()
+    wanted = content_of(export)
+    with pytest.warns(SamgeoWarning, match=r"voc had files that were not written here, .*; it is now .*replaced"):
+        again()
+    assert content_of(folder / "exports") == before
+    assert not export.is_symlink()
+    kept = folder / ".samgeo" / "replaced" / "exports" / "voc"
+    assert content_of(kept) == wanted
+    assert (precious / "work.txt").read_text() == "mine"
+    again()
+    assert content_of(folder / "exports") == before
+
+
+def test_an_export_that_fails_leaves_the_earlier_one(exported, monkeypatch):
+    folder, again = exported
+    before = content_of(folder / "exports")
+
+    def full(*_, **__):
+        raise AnnotationError("no space")
+
+    monkeypatch.setattr(exporting, "write_annotations", full)
+    with pytest.raises(AnnotationError, match="no space"):
+        again()
+    assert content_of(folder / "exports") == before

@@ -5,7 +5,7 @@ import numpy as np
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
+from samgeo.segmentation.windows.cut_edges import cut_pixels, edge_px
 
 NOTHING = Mask(np.empty((0, 3), dtype=np.int32))
 

@@ -12,7 +12,7 @@ from samgeo.models.embedding_packing import pack
 from samgeo.models.registry import default_gates
 from samgeo.segmentation.api import HolesWarning
 from samgeo.segmentation.windows.automatic import automatic_masks, embed_window, embed_windows
-from samgeo.segmentation.windows.worker import WINDOWS_TOGETHER
+from samgeo.segmentation.windows.worker import WINDOWS_AT_ONCE
 from samgeo.synthetic import town
 from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
@@ -162,7 +162,7 @@ def test_a_raster_comes_out_the_same_from_windows_in_batches(memory, tmp_path: P
     rows, columns = 5, 10
     found = samgeo.segment(image, model=model, workers=workers, **OPTIONS)
     assert canonical(found) == canonical(expected)
-    assert model.windows == [WINDOWS_TOGETHER] * rows * -(-columns // WINDOWS_TOGETHER)
+    assert model.windows == [WINDOWS_AT_ONCE] * rows * -(-columns // WINDOWS_AT_ONCE)
     again = samgeo.segment(image, tmp_path / "objects.parquet", model=model, workers=workers, **OPTIONS)
     assert canonical(again) == canonical(expected)
 
@@ -175,7 +175,7 @@ def test_windows_without_data_are_no_work_in_a_batch_either(memory) -> None:
     raster = samgeo.Raster.open(np.where(valid[..., None], encode_ids(labels), 255), nodata=255)
     model = OnGpu(Oracle(128))
     assert len(samgeo.segment(raster, model=model, **OPTIONS)) == 1
-    assert model.windows == [WINDOWS_TOGETHER] * 2  # of three batches, the last is empty
+    assert model.windows == [WINDOWS_AT_ONCE] * 2  # of three batches, the last is empty
 
 
 def test_a_window_that_fails_takes_no_neighbour_with_it(memory, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_raster_that_changes_between_a_stop_and_going_on_is_refused_with_its_n
 def test_a_file_that_is_away_for_a_while_loses_no_work(tmp_path: Path) -> None:
     source, path = mosaic(tmp_path)
     output, away = tmp_path / "out.parquet", tmp_path / "away"
-    with pytest.raises(RunError, match=r"a\.tif is gone.*what is done is kept"):
+    with pytest.raises(RunError, match=r"a\.tif is gone.*Finished windows are kept"):
         segment_to_file(source, output, model=Meddling(lambda: path.rename(away), at=4), **OPTIONS)
     away.rename(path)
     summary = segment_to_file(source, output, model=Oracle(SIDE), **OPTIONS)

@@ -123,30 +123,42 @@ def test_annotations_choose_the_workers_with_a_device() -> None:
     assert names == {"2"}
 
 
+# Both in one process, because each start of Python with its imports takes seconds.
+SCHEDULER_AND_WORKER = """
+import asyncio, sys
+from distributed import Scheduler, Worker
+
+async def serve():
+    async with Scheduler(host="127.0.0.1", port=int(sys.argv[1]), dashboard=False) as scheduler:
+        async with Worker(scheduler.address, nthreads=1):
+            await scheduler.finished()
+
+asyncio.run(serve())
+"""
+
+
 class Daemons:
-    """A scheduler at an address and a worker, in processes that can be killed."""
+    """A scheduler at an address and its worker, in a process that can be killed."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.address, self.log = f"tcp://127.0.0.1:{self.port}", folder / "log"
-        self.processes: list[subprocess.Popen] = []
+        self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        scheduler = ["scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
-        worker = ["worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-        for arguments in (scheduler, worker):
-            with self.log.open("a") as log:
-                command = [sys.executable, "-m", "dask", *arguments]
-                environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
-                self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))  # noqa: S603
+        path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with self.log.open("a") as log:
+            command = [sys.executable, "-c", SCHEDULER_AND_WORKER, str(self.port)]
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603
 
     def kill(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self.processes.clear()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
     def wait(self) -> None:
         deadline = time.monotonic() + 60
@@ -158,13 +170,20 @@ class Daemons:
                 assert time.monotonic() < deadline, self.log.read_text()
 
 
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Daemons]:
-    made = Daemons(tmp_path)
-    made.start()
-    made.wait()
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
+    made = Daemons(tmp_path_factory.mktemp("cluster"))
     yield made
     made.kill()
+
+
+@pytest.fixture
+def daemons(started: Daemons) -> Daemons:
+    """The shared scheduler and worker, started again where a test has killed them."""
+    if started.process is None:
+        started.start()
+    started.wait()
+    return started
 
 
 @pytest.fixture
@@ -210,7 +229,7 @@ def test_a_scheduler_that_stays_away_ends_the_run_which_goes_on_elsewhere(
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    with pytest.raises(WindowError, match="go on with the same"):
+    with pytest.raises(WindowError, match="continue with the same"):
         samgeo.segment(image, tmp_path / "out.parquet", model=Slow(128), scheduler=daemons.address, **OPTIONS)
     thread.join()
     assert not (tmp_path / "out.parquet").exists()

@@ -9,10 +9,10 @@ from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask, iou
 from samgeo.segmentation.masks.nms import settle
-from samgeo.segmentation.merge.cut_edges import cut_pixels
+from samgeo.segmentation.masks.piece import Piece, Segment, place
 from samgeo.segmentation.merge.merger import Merger
-from samgeo.segmentation.merge.piece import Piece, Segment, place
 from samgeo.segmentation.run.parts import Frontier
+from samgeo.segmentation.windows.cut_edges import cut_pixels
 
 LATTICE = Lattice((220, 100), window=60, overlap=20)
 

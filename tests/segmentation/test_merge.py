@@ -7,7 +7,8 @@ from cut_pieces import cut_at
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.merger import Piece, merge
+from samgeo.segmentation.masks.piece import Piece
+from samgeo.segmentation.merge.merger import merge
 
 LATTICE = Lattice((100, 180), window=100, overlap=20)
 

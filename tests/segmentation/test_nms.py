@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.segmentation.masks import nms
 from samgeo.segmentation.masks.mask import Mask, iou
 from samgeo.segmentation.masks.nms import box_nms, check_mask_nms, keep_greedily, nearly_equal
+from samgeo.testing import mask_arrays
 
 
 def greedy(boxes: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> list[int]:
@@ -106,7 +106,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 # Pixels of a few places and shapes: equal masks, masks of one row or column, and IoUs that equal the threshold.
 small_masks = st.builds(
     Mask.from_array,
-    arrays(np.bool_, st.tuples(st.integers(1, 4), st.integers(1, 4))).filter(np.any),
+    mask_arrays(max_side=4).filter(np.any),
     st.integers(-2, 2),
     st.integers(-2, 2),
 )

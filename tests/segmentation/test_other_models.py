@@ -82,7 +82,7 @@ def test_the_reason_has_the_kind_and_the_line_of_an_error_that_is_not_samgeos(ra
     with pytest.warns(HolesWarning, match=r"ValueError: cannot reshape array of size 0 \(in test_other_models.py, line \d+\)"):
         samgeo.segment(raster, tmp_path / "objects.gpkg", model=Moody(ValueError), **OPTIONS)
     with pytest.raises(
-        WindowError, match=r"cannot be encoded \(ValueError: cannot reshape .*\); what was encoded so far is kept"
+        WindowError, match=r"cannot be encoded \(ValueError: cannot reshape .*\); the windows that were encoded before are kept"
     ):
         samgeo.encode(raster, tmp_path / "squares.zarr", model=Moody(ValueError), window=128, overlap=32, progress=False)
 

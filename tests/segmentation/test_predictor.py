@@ -300,11 +300,11 @@ def test_threads_that_click_at_once_get_the_same_answers(predictor: samgeo.Predi
     ("prompts", "message"),
     [
         ({}, "there is no prompt"),
-        ({"points": [[1, 1]], "boxes": [[0, 0, 1, 1], [0, 0, 2, 2]]}, "prompts of different numbers"),
-        ({"labels": [1]}, "labels go with points"),
+        ({"points": [[1, 1]], "boxes": [[0, 0, 1, 1], [0, 0, 2, 2]]}, "the numbers of prompts differ"),
+        ({"labels": [1]}, "labels need points"),
         ({"points": [[1, 1]], "multimask": "three"}, "multimask is 'three'"),
         ({"points": [[1, 1]], "refine": -1}, "refine is -1"),
-        ({"masks": [shapely.box(0, 0, 1, 1)], "polygons": [shapely.box(0, 0, 1, 1)]}, "polygons are masks already"),
+        ({"masks": [shapely.box(0, 0, 1, 1)], "polygons": [shapely.box(0, 0, 1, 1)]}, "masks and polygons cannot be combined"),
     ],
 )
 def test_prompts_that_cannot_work_are_refused_before_work(predictor: samgeo.Predictor, prompts: dict, message: str) -> None:

@@ -172,7 +172,7 @@ def test_without_a_gpu_nothing_is_said_of_one(clock: Clock) -> None:
 def test_processes_that_the_timers_do_not_see_are_refused(scheduler: str) -> None:
     oracle = Oracle(64)
     image = np.zeros((64, 64, 3), dtype=np.uint8)
-    with profiling(), pytest.raises(OptionError, match="sees this process only"):
+    with profiling(), pytest.raises(OptionError, match="covers only this process"):
         samgeo.segment(image, model=oracle, progress=False, scheduler=scheduler)
     assert oracle.embedded == 0
 

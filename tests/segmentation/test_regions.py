@@ -7,7 +7,6 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -15,8 +14,9 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.segmentation.masks.cleaning import check_region_sizes, drop_specks, fill_and_drop, without_specks
 from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.piece import Segment
 from samgeo.segmentation.masks.vectorize import polygons
-from samgeo.segmentation.merge.piece import Segment
+from samgeo.testing import mask_arrays
 
 
 def remove_small_regions(mask: NDArray[np.bool_], area: int, mode: str) -> tuple[NDArray[np.bool_], bool]:
@@ -46,7 +46,7 @@ def image(*rows: str) -> NDArray[np.bool_]:
 def scenes(draw: st.DrawFn) -> NDArray[np.bool_]:
     """Noise at a random scale, somewhere in a larger frame or touching its edges."""
     scale = draw(st.integers(1, 3))
-    noise = draw(arrays(np.bool_, st.tuples(st.integers(1, 8), st.integers(1, 8))))
+    noise = draw(mask_arrays(max_side=8))
     margins = draw(st.tuples(*[st.sampled_from([0, 0, 1, 2, 5])] * 4))
     return np.pad(np.kron(noise, np.ones((scale, scale), dtype=bool)), (margins[:2], margins[2:]))
 
@@ -108,7 +108,7 @@ def test_a_pocket_at_the_image_edge_is_a_hole_only_of_the_image() -> None:
 
 
 def test_a_mask_out_of_its_frame_is_refused() -> None:
-    with pytest.raises(OptionError, match="reaches out of its frame"):
+    with pytest.raises(OptionError, match="extends beyond its frame"):
         fill_and_drop(Mask.from_array(np.ones((3, 3), dtype=bool)), 3, Rect(0, 0, 2, 3))
 
 

@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import samgeo
 from samgeo.cli import main
-from samgeo.errors import StoppedError, VectorError, WindowError
+from samgeo.errors import SamgeoError, StoppedError, StorageError, VectorError, WindowError
 from samgeo.geo.vector.joining import join_vectors
 from samgeo.geo.vector.reading import read_provenance, read_vectors, write_vectors
 from samgeo.segmentation.api import HolesWarning, segment_to_file
@@ -119,7 +119,7 @@ def test_a_storage_that_fails_at_the_end_loses_nothing(
 
     for put, words in ((fail, "no route"), (cut, "has 100 of")):
         monkeypatch.setattr(MemoryFileSystem, "put_file", put)
-        with pytest.raises(VectorError, match=words):
+        with pytest.raises(StorageError, match=words):
             samgeo.segment(scene, url, model=Oracle(128), overwrite=True, **OPTIONS)
         assert run_status(url).state == "complete"
     monkeypatch.setattr(MemoryFileSystem, "put_file", genuine)
@@ -154,20 +154,22 @@ def test_holes_of_somebody_else_stay(bucket: MemoryFileSystem, scene: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "error", "words"),
     [
-        ("memory://bucket/out.shp", "suffix '.shp' is not one of"),
-        ("memory://bucket/", "suffix '' is not one of"),
-        ("http://example.org/out.parquet", "results go to files, or to object storage"),
-        ("file:///tmp/out.parquet", "results go to files"),
-        ("ftp://example.org/out.parquet", "results go to files"),
-        ("simplecache::memory://bucket/out.parquet", "results go to files"),
-        ("memory://bucket::simplecache/out.parquet", "results go to files"),
-        ("oss://bucket/out.parquet", "takes the package ossfs, which is not installed; pip install ossfs"),
+        ("memory://bucket/out.shp", VectorError, "suffix '.shp' is not one of"),
+        ("memory://bucket/", VectorError, "suffix '' is not one of"),
+        ("http://example.org/out.parquet", StorageError, "results go to files, or to object storage"),
+        ("file:///tmp/out.parquet", StorageError, "results go to files"),
+        ("ftp://example.org/out.parquet", StorageError, "results go to files"),
+        ("simplecache::memory://bucket/out.parquet", StorageError, "results go to files"),
+        ("memory://bucket::simplecache/out.parquet", StorageError, "results go to files"),
+        ("oss://bucket/out.parquet", StorageError, "takes the package ossfs, which is not installed; pip install ossfs"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_any_work(bucket: MemoryFileSystem, tmp_path: Path, url: str, words: str) -> None:
-    with pytest.raises(VectorError, match=words):
+def test_what_cannot_be_written_is_told_before_any_work(
+    bucket: MemoryFileSystem, tmp_path: Path, url: str, error: type[SamgeoError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
         samgeo.segment(tmp_path / "absent.tif", url, model=Oracle(128), **OPTIONS)
     assert list(tmp_path.iterdir()) == list(bucket.store) == []
 
@@ -179,7 +181,7 @@ def test_a_bucket_that_takes_nothing_is_told_before_any_work(
         raise PermissionError("Access Denied")
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", deny)
-    with pytest.raises(VectorError, match=r"memory://bucket/out\.gpkg cannot be written \(Access Denied\)"):
+    with pytest.raises(StorageError, match=r"memory://bucket/out\.gpkg cannot be written \(Access Denied\)"):
         samgeo.segment(tmp_path / "absent.tif", "memory://bucket/out.gpkg", model=Oracle(128), **OPTIONS)
 
 

@@ -20,8 +20,9 @@ from samgeo.geo.vector.reading import read_provenance, read_vectors
 from samgeo.segmentation.api import HolesWarning, NothingFoundWarning, segment_to_file
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.manifest import differences
-from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
 from samgeo.segmentation.run.status import run_status
+from samgeo.segmentation.windows.failures import Failure
 from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
@@ -343,3 +344,32 @@ def test_differences_name_what_changed() -> None:
     before = {"options": {"a": 1, "b": [1, 2]}, "about": {"raster": "x"}, "gone": 1}
     now = {"options": {"a": 2, "b": [1, 2]}, "about": {"raster": "y"}}
     assert differences(before, now) == ["gone was 1 and is now null", "options.a was 1 and is now 2"]
+
+
+def test_a_manifest_that_cannot_be_read_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").mkdir()
+    with pytest.raises(RunError, match=r"cannot be read .*check its permissions"):
+        RunFolder(tmp_path).manifest()
+    (tmp_path / "manifest.json").rmdir()
+    with pytest.raises(RunError, match="missing, damaged"):
+        RunFolder(tmp_path).manifest()
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(RunError, match="missing, damaged"):
+        RunFolder(tmp_path).manifest()
+
+
+def test_a_link_in_the_place_of_a_file_of_a_run_is_replaced_itself(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "precious").write_text("mine")
+    part = Part(0, 0, 1, {0: []}, ())
+    for name in ("parts/000000-000000-000001.npz", "session.json", "frontier.npz"):
+        (tmp_path / name).symlink_to(tmp_path / "precious")
+    folder = RunFolder(tmp_path)
+    folder.write_part(part)
+    folder.write_session(3)
+    folder.write_row(0, gpd.GeoDataFrame(geometry=[]), Frontier((0,)))
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
+    assert [span.name for span in folder.spans()] == ["000000-000000-000001.npz"]
+    assert folder.session()["windows"] == 3
+    assert folder.read_frontier() == Frontier((0,))

@@ -7,7 +7,6 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scaled import COLORS, Sharp, Shortsighted, paint
 from scipy.ndimage import binary_opening
 
@@ -16,8 +15,8 @@ from samgeo.errors import OptionError
 from samgeo.geo.levels import check_scales
 from samgeo.segmentation.api import segment_to_file
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.scales import leave_to_finer, thick_part
-from samgeo.testing import road, scattered, touching_grid
+from samgeo.segmentation.windows.scales import leave_to_finer, thick_part
+from samgeo.testing import mask_arrays, road, scattered, touching_grid
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
 
@@ -228,7 +227,7 @@ def test_nodata_is_no_part_of_an_object_and_cuts_none() -> None:
         ("1,2", "whole numbers"),
         ((1, True), "whole numbers"),
         ((1, 65), "from 1 to 64"),
-        ((2, 4), "give 1 too"),
+        ((2, 4), "add scale 1"),
         (None, "whole numbers"),
     ],
 )
@@ -261,7 +260,7 @@ def test_what_is_small_or_thin_at_a_scale_is_left_to_the_finer_one() -> None:
 
 
 @settings(deadline=None)
-@given(image=arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14))), side=st.integers(1, 6))
+@given(image=mask_arrays(max_side=14), side=st.integers(1, 6))
 def test_the_thick_part_is_the_opening_with_a_square(image: np.ndarray, side: int) -> None:
     padded = np.pad(image, 8)
     opened = binary_opening(padded, np.ones((side, side)), origin=0 if side % 2 else -1)
@@ -349,6 +348,6 @@ def test_the_command_takes_scales(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["segment", str(image), str(tmp_path / "out.gpkg"), "--scales", "2,1", *small])
     assert done.exit_code == 0, done.output
     assert read_provenance(tmp_path / "out.gpkg")["options"]["scales"] == [1, 2]
-    for text, code, message in (("1,two", 2, "whole numbers such as 1,2,4"), ("2,4", 1, "give 1 too")):
+    for text, code, message in (("1,two", 2, "whole numbers such as 1,2,4"), ("2,4", 1, "add scale 1")):
         refused = CliRunner().invoke(main, ["segment", str(image), str(tmp_path / "no.gpkg"), "--scales", text, *small])
         assert (refused.exit_code, message in refused.stderr) == (code, True), refused.output

@@ -225,7 +225,7 @@ class Unkeepable:
 
 def test_a_model_without_pack_works_in_memory_and_is_refused_a_store(tmp_path: Path) -> None:
     assert samgeo.Predictor(IMAGE, model=Unkeepable()).predict(boxes=[[0, 0, 60, 60]]).reason.isna().all()
-    with pytest.raises(samgeo.SamgeoError, match="has no pack and unpack"):
+    with pytest.raises(samgeo.SamgeoError, match="has no methods pack and unpack"):
         samgeo.Predictor(IMAGE, model=Unkeepable(), cache=tmp_path / "s.zarr")
     assert list(tmp_path.iterdir()) == []
 

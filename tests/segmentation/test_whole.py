@@ -7,7 +7,8 @@ from cut_pieces import cut_at
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask, union
-from samgeo.segmentation.merge.merger import Piece, merge
+from samgeo.segmentation.masks.piece import Piece
+from samgeo.segmentation.merge.merger import merge
 
 # Fine windows 0-100, 80-180, 160-260, ...; those of scale 2 are 0-200, 160-360.
 LEVELS = Levels.of(Lattice((100, 360), window=100, overlap=20), (1, 2))

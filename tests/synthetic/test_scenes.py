@@ -229,7 +229,7 @@ def test_a_grid_of_24_rows_of_28_is_672_rectangles_in_blocks_that_share_walls() 
 
 @pytest.mark.parametrize("arguments", [{"rows": 0, "columns": 3}, {"rows": 2, "columns": 2, "size": (9, 5)}])
 def test_grids_of_nothing_are_refused(arguments: dict) -> None:
-    with pytest.raises(OptionError, match="make no grid"):
+    with pytest.raises(OptionError, match="do not define a grid"):
         touching_grid(**arguments)
 
 

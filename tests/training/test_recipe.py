@@ -143,7 +143,7 @@ WRONG = [
     ("bool for a number", "[train]\nsteps = true\n" + VECTORS, "steps is True"),
     ("value", "[train]\nsteps = 0\n" + VECTORS, r"\[train\].*at least 1"),
     ("crops", "[train]\nsteps = 1\ncrops = [[64, 4]]\n" + VECTORS, "crops has 2 values; give 3"),
-    ("share", "[train]\nsteps = 1\n[train.course]\nboxes = 2\n" + VECTORS, r"\[train\], course.*outside 0 to 1"),
+    ("share", "[train]\nsteps = 1\n[train.course]\nboxes = 2\n" + VECTORS, r"\[train\], course.*shares from 0 to 1"),
     ("loss", "[train]\nsteps = 1\n[train.losses]\ndice = -1\n" + VECTORS, r"\[train\], losses.*below 0"),
     ("two kinds", TRAIN + VECTORS + "scenes = 3", "vectors and scenes"),
     ("no kind", TRAIN + '[[source]]\nimages = "town1.tif"', "no labels"),
@@ -156,7 +156,7 @@ WRONG = [
     ("scales", TRAIN + VECTORS + "scales = [2, 1]", "scales is"),
     ("infinite", TRAIN + VECTORS + "scales = [1, inf]", "finite"),
     ("layer", TRAIN + VECTORS + "layers = { roof = 1 }", "layers has roof.*building"),
-    ("trust", TRAIN + VECTORS + "layers = { building = { share = 1, trust = 2 } }", "trust of 0 to 1"),
+    ("trust", TRAIN + VECTORS + "layers = { building = { share = 1, trust = 2 } }", "trust from 0 to 1"),
     ("names", TRAIN + VECTORS + VECTORS, "two tables named 'vectors'"),
     ("no toml", "steps: 3", "cannot be read as TOML"),
 ]

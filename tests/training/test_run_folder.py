@@ -76,7 +76,7 @@ def test_a_full_disk_keeps_the_state_before(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(run_folder.torch, "save", full)
-    with pytest.raises(OptionError, match="make space"):
+    with pytest.raises(OptionError, match="free disk space"):
         write_state(state(), tmp_path / "state.pt")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("state.pt", before)]
 
@@ -84,7 +84,7 @@ def test_a_full_disk_keeps_the_state_before(tmp_path, monkeypatch, error):
 def test_a_state_that_does_not_arrive_is_told(tmp_path, monkeypatch):
     save = torch.save
     monkeypatch.setattr(run_folder.torch, "save", lambda value, file: save(value | {"step": 4}, file))
-    with pytest.raises(OptionError, match="numbers are not those that were written"):
+    with pytest.raises(OptionError, match="numbers differ from those that were written"):
         write_state(state(), tmp_path / "state.pt")
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,5 @@
-"""Readers and writers of annotation formats, a module for each format.
+"""Readers and writers of annotation formats, one module for each format.
 
-Each reader takes files and gives rows for the table of annotations; writers do the reverse.
+A reader takes the files of a data set and adds their images, classes and annotations to a `Gathered`, from which the table of
+annotations is made. A writer takes the table, or its rows of one image, and returns the content of a file.
 """

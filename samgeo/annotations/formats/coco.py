@@ -1,22 +1,22 @@
-"""COCO json: boxes, polygons and masks of many images in one file; Roboflow's exports of it too.
+"""COCO JSON: boxes, polygons and masks of many images in one file. Result lists of COCO are read too.
 
 Pixels
 ------
-``bbox`` is x, y, width, height, continuous: the edges are ``x, y, x + width, y + height``. Polygons are continuous too. Masks
-are run-length encoded down the columns of the image, as a list of counts or compressed.
+``bbox`` is x, y, width and height in continuous pixel coordinates: the edges of the box are ``x, y, x + width, y + height``.
+Polygons are in continuous pixel coordinates too. Masks are run-length encoded down the columns of the image, as a list of
+counts or in compressed form.
 
-Ids are numbered anew. Beside what COCO knows, ``score``, ``difficult`` and ``corners`` (of oriented boxes, eight numbers) are
-kept, which other programs pass over. Other keys are not.
+Keys
+----
+Images, categories and annotations get new ids. Besides the keys of COCO, ``score``, ``difficult`` and ``corners`` (the eight
+numbers of an oriented box) are read and written. Other programs ignore these keys. All other keys are dropped.
 
-Result lists of COCO: a list of records with ``image_id``, ``category_id``, ``bbox`` or ``segmentation``, and ``score``.
-
-The file knows images and classes by their ids alone. A COCO file of the ground truth in the same folder, if there is one, names
-them. Else a class is called by its number, and an image by its id: a text as it is; a number is the image whose name is that
-number, with or without zeros before it.
-
-Pixels
-------
-As COCO: ``bbox`` is x, y, width, height; masks are run-length encoded down the columns.
+Result lists
+------------
+A result list is a list of records with ``image_id``, ``category_id``, ``bbox`` or ``segmentation``, and ``score``. It has the
+ids of images and categories, but not their names. The names are read from a COCO file in the same folder. Without such a file,
+the id of a category is the name of the class. An id of an image that is a text is the name of the image; an id that is a number
+means the image whose file name is that number, with or without leading zeros.
 """
 
 from __future__ import annotations
@@ -37,23 +37,34 @@ from samgeo.errors import AnnotationError, OptionError
 from samgeo.segmentation.masks.rle import HEAD, Rle, to_rings
 
 if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
     from samgeo.annotations.table import Annotations
+    from samgeo.types import Json
 
 __all__ = ["box_of", "is_coco", "read", "shape_of", "to_coco"]
 
 
-def is_coco(value: Any) -> bool:
-    """Whether JSON has the parts of COCO."""
+def is_coco(value: Json) -> bool:
+    """Return whether a JSON value has the lists of a COCO file."""
     return isinstance(value, dict) and isinstance(value.get("images"), list) and "annotations" in value
 
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
-    """Read one file, or those of a data set's parts, whose images then have their file's folder before their names."""
+    """Read COCO files.
+
+    The name of an image begins with the folder of the COCO file below ``root``, so that a data set may have one COCO file for
+    each of its parts.
+    """
     for path in paths:
         with gathered.faults:
             value = read_json(path)
             if not is_coco(value):
-                fail(Where(path), "it has no lists of images and annotations", "give a file of COCO")
+                fail(
+                    Where(path),
+                    "it is not a COCO file, which has a list of images and a list of annotations",
+                    "give a COCO file",
+                )
             _read_file(gathered, value, path, name_below(root, path).rpartition("/")[0], images)
 
 
@@ -69,19 +80,19 @@ def _read_file(gathered: Gathered, value: dict[str, Any], path: Path, folder: st
 
 
 def to_coco(annotations: Annotations, *, compressed: bool = True) -> dict[str, Any]:
-    """Return a table as COCO.
+    """Return a table of annotations as a COCO dictionary.
 
     Parameters
     ----------
     annotations : Annotations
     compressed : bool, default True
-        Whether the counts of masks are compressed, as pycocotools writes them, or lists of numbers.
+        Whether the run lengths of masks are compressed text, as pycocotools writes them. Otherwise they are lists of numbers.
 
     Returns
     -------
     dict
-        ``info``, which `COCO.loadRes` of pycocotools needs, ``licenses`` (none), ``images`` (numbered from 1; with sizes where
-        they are known), ``categories`` (numbered from 1) and ``annotations``, in the table's order.
+        The keys are ``info``, which `COCO.loadRes` of pycocotools needs, ``licenses`` (an empty list), ``images``,
+        ``categories`` and ``annotations``, in the order of the table. Ids start at 1. Images have a size where it is known.
     """
     table = annotations
     records = []
@@ -112,7 +123,7 @@ def to_coco(annotations: Annotations, *, compressed: bool = True) -> dict[str, A
 
 
 def _length(start: float, stop: float) -> float:
-    """Return a length that, added to the start, gives the stop to the last bit; in few digits where that can be."""
+    """Return a length that, added to ``start``, gives exactly ``stop``; it is rounded to 6 decimals where that is possible."""
     length = stop - start
     near = (round(length, 6), length, float(np.nextafter(length, 0)), float(np.nextafter(length, np.inf)))
     return next((one for one in near if start + one == stop), length)
@@ -137,14 +148,14 @@ def _list(value: dict[str, Any], key: str, path: Path) -> list[Any]:
     return found
 
 
-def _object(value: Any, where: Where) -> dict[str, Any]:
+def _object(value: Json, where: Where) -> dict[str, Any]:
     if not isinstance(value, dict):
         fail(where, f"it is {shown(value)}, not an object")
     return value
 
 
 def _categories(gathered: Gathered, value: dict[str, Any], path: Path) -> dict[Any, str]:
-    """Return names by id, without the root category of Roboflow, which is the name of the project."""
+    """Return the names of the categories by id, without the root category of Roboflow exports."""
     listed = [one for one in _list(value, "categories", path) if isinstance(one, dict)]
     root = _root(listed, value)
     names: dict[Any, str] = {}
@@ -156,18 +167,21 @@ def _categories(gathered: Gathered, value: dict[str, Any], path: Path) -> dict[A
                 continue
             id_, name = _id(one.get("id"), where), one.get("name")
             if not isinstance(name, str) or not name.strip():
-                fail(where, f"its name is {shown(name)}, not a text")
+                fail(where, f"its name is {shown(name)}, not a non-empty text")
             fault = class_fault(name.strip())
             if fault:
                 fail(where, fault, "give printable text")
             if id_ in names or name.strip() in names.values():
-                fail(where, f"the id or the name of the category {shown(name)} comes twice")
+                fail(where, f"another category has the same id or the same name {shown(name)}", "give each its own")
             names[id_] = name.strip()
     return names
 
 
 def _root(categories: list[dict[str, Any]], value: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the category that is the name of the project: with the id 0, above all others, and of no annotation."""
+    """Return the root category of a Roboflow export, whose name is that of the project, or None if there is none.
+
+    The root category has the id 0, is the supercategory of all others, and no annotation has it.
+    """
     first = next((one for one in categories if one.get("id") == 0), None)
     others = [one for one in categories if one is not first]
     if first is None or not others or first.get("supercategory") not in {None, "none"}:
@@ -187,7 +201,7 @@ def _images(gathered: Gathered, value: dict[str, Any], path: Path, folder: str, 
             if not isinstance(name, str):
                 fail(where, f"its file_name is {shown(name)}, not a text")
             if id_ in by_id:
-                fail(where, f"the id {id_} comes twice")
+                fail(where, f"another image has the same id {id_}", "give each its own")
             sides = [one.get(side) for side in ("height", "width")]
             shape = None
             if all(sides):
@@ -195,7 +209,7 @@ def _images(gathered: Gathered, value: dict[str, Any], path: Path, folder: str, 
                     as_count(side, where, f"its {what}") for side, what in zip(sides, ("height", "width"), strict=True)
                 )
                 shape = height, width
-            # What would lead out of the folder is refused as the file says it.
+            # An absolute path stays as it is: `ImageFiles.image` refuses it.
             below = name if name.startswith(("/", "\\")) or not folder else f"{folder}/{name}"
             image = images.image(below, shape, where)
             gathered.add_image(image, where)
@@ -203,7 +217,7 @@ def _images(gathered: Gathered, value: dict[str, Any], path: Path, folder: str, 
     return by_id
 
 
-def _id(value: Any, where: Where) -> Any:
+def _id(value: Json, where: Where) -> int | str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         fail(where, f"its id is {shown(value)}, not a number or a text")
     return value
@@ -214,14 +228,14 @@ def _row(one: dict[str, Any], where: Where, images: dict[Any, str], names: dict[
     for key, known in (("image_id", images), ("category_id", names)):
         value = _id(one.get(key), where)
         if value not in known:
-            fail(where, f"its {key} is {shown(value)}, which the file does not have, or has with a fault")
+            fail(where, f"its {key} is {shown(value)}, and the file has no valid record with this id")
         found.append(known[value])
     box = box_of(one, where)
     shape = shape_of(one.get("segmentation"), where)
     corners = _numbers(one["corners"], where, "its corners", 8) if one.get("corners") else None
     if box is None and shape is None:
         fail(where, "it has neither a bbox nor a segmentation")
-    # The corners are written as a polygon too, for programs that do not know them.
+    # `to_coco` also writes the corners of an oriented box as a polygon, for programs that ignore the key. Drop that polygon.
     if (
         corners is not None
         and isinstance(shape, shapely.Polygon)
@@ -247,34 +261,34 @@ def _row(one: dict[str, Any], where: Where, images: dict[Any, str], names: dict[
 
 
 def box_of(one: dict[str, Any], where: Where) -> list[float] | None:
-    """Return the edges of a ``bbox``, None where a record has none.
+    """Return the edges x0, y0, x1, y1 of the ``bbox`` of a record; None if the record has no ``bbox``.
 
     Raises
     ------
     AnnotationError
-        If it is not x, y, width and height.
+        If the ``bbox`` is not a list of x, y, width and height.
     """
     if not one.get("bbox"):
         return None
     x, y, width, height = _numbers(one["bbox"], where, "its bbox", 4)
     if width < 0 or height < 0:
-        fail(where, f"its bbox {[x, y, width, height]} is inside out: width and height are never negative")
+        fail(where, f"its bbox is {[x, y, width, height]}, with a negative width or height")
     return [x, y, x + width, y + height]
 
 
-def _numbers(values: Any, where: Where, what: str, count: int) -> list[float]:
+def _numbers(values: Json, where: Where, what: str, count: int) -> list[float]:
     if not isinstance(values, list) or len(values) != count:
         fail(where, f"{what} is {shown(values)}, not {count} numbers")
     return [as_number(value, where, f"a number of {what[4:]}") for value in values]
 
 
-def shape_of(value: Any, where: Where) -> Rle | shapely.Geometry | None:
-    """Return a ``segmentation``: a mask, or polygons as they are; None where it is empty.
+def shape_of(value: Json, where: Where) -> Rle | BaseGeometry | None:
+    """Return a ``segmentation`` as a mask or as polygons, which are not repaired; None if it is empty.
 
     Raises
     ------
     AnnotationError
-        If it is neither.
+        If it is neither a mask nor a list of polygons.
     """
     if isinstance(value, dict):
         try:
@@ -286,7 +300,7 @@ def shape_of(value: Any, where: Where) -> Rle | shapely.Geometry | None:
     parts = []
     for ring in value or []:
         if not isinstance(ring, list) or len(ring) % 2:
-            fail(where, f"a polygon of its segmentation is {shown(ring)}, not x and y in turn")
+            fail(where, f"a polygon of its segmentation is {shown(ring)}, not a list with x and y of each point")
         if not ring:
             continue
         if len(ring) < 6:
@@ -299,15 +313,15 @@ def shape_of(value: Any, where: Where) -> Rle | shapely.Geometry | None:
 _MOST_NEIGHBOURS = 50
 
 
-def read_results(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:  # noqa: ARG001 - as all readers
-    """Read result lists."""
+def read_results(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:  # noqa: ARG001 - all readers have it
+    """Read COCO result lists."""
     stems = {name: without_suffix(PurePosixPath(name).name) for name in (*images.shapes, *images.paths)}
     by_number = {stem.lstrip("0"): name for name, stem in stems.items() if stem.isdigit()}
     for path in paths:
         with gathered.faults:
             records = read_json(path)
             if not isinstance(records, list):
-                fail(Where(path), "it is no list of results", "give another format")
+                fail(Where(path), "it is not a list of COCO results", "give another format")
             image_names, class_names = _named(gathered, path)
             for number, given in enumerate(records):
                 with gathered.faults:
@@ -331,7 +345,7 @@ def _result_id(one: dict[str, Any], key: str, where: Where) -> int | str:
     return value
 
 
-def _result_row(one: dict[str, Any], where: Where, image: str, name: str, shape: Any) -> Row:
+def _result_row(one: dict[str, Any], where: Where, image: str, name: str, shape: Rle | BaseGeometry | None) -> Row:
     box = box_of(one, where)
     if box is None and shape is None:
         fail(where, "it has neither a bbox nor a segmentation")
@@ -340,7 +354,7 @@ def _result_row(one: dict[str, Any], where: Where, image: str, name: str, shape:
 
 
 def _named(gathered: Gathered, path: Path) -> tuple[dict[int | str, str], dict[int | str, str]]:
-    """Return the names of images and of classes by id, of a COCO file in the same folder."""
+    """Return the names of images and of classes by id, from the first COCO file in the same folder."""
     for other in sorted(path.parent.glob("*.json"))[:_MOST_NEIGHBOURS]:
         try:
             if other == path or not other.is_file() or not head_of(other, 64).startswith(b"{"):
@@ -349,9 +363,11 @@ def _named(gathered: Gathered, path: Path) -> tuple[dict[int | str, str], dict[i
         except AnnotationError:
             continue
         if is_coco(value) and isinstance(value.get("categories"), list):
-            gathered.changed.add(f"{path}: images and classes have the names that {other} gives their ids")
+            gathered.changed.add(f"{path}: the names of images and classes are read from {other}")
             return _names(value["images"], "file_name"), _names(value["categories"], "name")
-    gathered.changed.add(f"{path}: no COCO file in its folder names images and classes; they are called by their ids")
+    gathered.changed.add(
+        f"{path}: its folder has no COCO file with the names of images and classes; their ids are used as names"
+    )
     return {}, {}
 
 

@@ -1,12 +1,15 @@
-"""CVAT's xml for images (version 1.1): all images in one file.
+"""CVAT XML for images (version 1.1): all images are in one file.
 
 Pixels
 ------
-Continuous, as they are. A ``mask`` is runs along the rows of its box, background first.
+Coordinates are continuous pixel coordinates and are not changed. A ``mask`` is a list of run lengths along the rows of its box;
+the first run is background.
 
-Shapes: ``box`` (turned ones are oriented boxes), ``polygon``, ``ellipse`` (a polygon of 64 points) and ``mask``. Polygons and
-boxes of the same ``group_id`` and label are one object. Lines, points and cuboids have no area and are faults; tags of images
-are not read. Videos (``track``) are refused.
+Shapes
+------
+``box`` (an oriented box if it is rotated), ``polygon``, ``ellipse`` (read as a polygon of 64 points) and ``mask`` are read.
+Polygons and boxes with the same ``group_id`` and label are one object. Polylines, points, skeletons and cuboids have no area
+and are faults. Tags of images are not read. Files of videos (with ``track``) are refused.
 """
 
 from __future__ import annotations
@@ -38,14 +41,21 @@ _MOST_MASK_PIXELS = 1 << 28
 
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
-    """Read files of CVAT."""
+    """Read CVAT files."""
     for path in paths:
         with gathered.faults:
             top = read_xml(path)
             if top.tag != "annotations":
-                fail(top.where, f"its root is <{top.tag[:60]}>, and <annotations> in cvat", "give another format")
+                fail(
+                    top.where, f"its root element is <{top.tag[:60]}>, but CVAT files have <annotations>", "give another format"
+                )
             if top.get("track") is not None:
-                fail(top.where, "it is of a video (<track>)", "export as CVAT for images 1.1", whole=True)
+                fail(
+                    top.where,
+                    "it has annotations of a video (<track>), which are not supported",
+                    "export as CVAT for images 1.1",
+                    whole=True,
+                )
             gathered.classes += _labels(top)
             for element in top.all("image"):
                 with gathered.faults:
@@ -53,7 +63,7 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
 
 
 def _labels(top: Element) -> list[str]:
-    """Return the names of the labels of the task or the project, in their order."""
+    """Return the names of the labels of the task, the project or the job, in the order of the file."""
     found = top.get("meta")
     for tag in ("task", "project", "job"):
         within = found.get(tag) if found is not None else None
@@ -100,7 +110,7 @@ def _row(element: Element, image: Image) -> Row:
         x, y, radius_x, radius_y = _numbers(element, "cx", "cy", "rx", "ry")
         return Row(where, image.name, name, shape=ellipse((x, y), (radius_x, radius_y), _turn(element), where))
     if element.tag != "mask":
-        fail(where, f"<{element.tag}> has no area", "draw boxes, polygons, ellipses or masks")
+        fail(where, f"<{element.tag}> has no area", "use boxes, polygons, ellipses or masks")
     return Row(where, image.name, name, shape=_mask(element, image.shape))
 
 
@@ -120,15 +130,15 @@ def _polygon(element: Element) -> shapely.Polygon:
 def _mask(element: Element, shape: tuple[int, int] | None) -> Rle:
     where = element.where
     if shape is None:
-        fail(where, "it is a mask, and the size of its image is not known", "give images=...")
+        fail(where, "it is a mask, and the size of its image is not known", "give the image, or its size, with images=...")
     x, y, width, height = (
         as_count(element.attributes.get(name), where, f"{name} of <mask>") for name in ("left", "top", "width", "height")
     )
     if not (0 < width <= shape[1] and 0 < height <= shape[0] and width * height <= _MOST_MASK_PIXELS):
-        fail(where, f"its mask has {width} x {height} pixels, and its image {shape[1]} x {shape[0]}")
+        fail(where, f"its mask has {width} x {height} pixels, which its image of {shape[1]} x {shape[0]} cannot hold")
     runs = np.array([as_count(run, where, "a run of its mask") for run in element.attributes.get("rle", "").split(",")])
     if runs.sum() != width * height:
-        fail(where, f"the runs of its mask add up to {shown(int(runs.sum()))}, and its box has {width * height} pixels")
+        fail(where, f"the runs of its mask add up to {shown(int(runs.sum()))}, but its box has {width * height} pixels")
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     try:
         return Rle.from_mask(Mask.from_array(values.reshape(height, width), x, y), shape)

@@ -1,20 +1,19 @@
-"""DOTA's text files, one an image: four corners, a class, a difficulty.
-
-Lines are ``x1 y1 x2 y2 x3 y3 x4 y4 class difficult``, under the headers ``imagesource:`` and ``gsd:`` in version 1; the
-difficulty may be left out.
+"""DOTA text files, one for each image, and the result files of DOTA, one for each class.
 
 Pixels
 ------
-Continuous, as they are. Corners may lie outside of the image.
+Coordinates are continuous pixel coordinates and are not changed. Corners may lie outside the image.
 
-What detectors hand in to DOTA: ``Task1_plane.txt`` and so on, one file a class, with scores.
+Annotations
+-----------
+A line is ``x1 y1 x2 y2 x3 y3 x4 y4 class difficult``. The difficulty may be missing. Files of version 1 begin with the header
+lines ``imagesource:`` and ``gsd:``.
 
-Lines are the name of an image without its suffix, a score, and four corners (Task 1) or the first and the last corner of a
-horizontal box (Task 2). The class is what follows ``Task1_`` or ``Task2_`` in the name of the file, or else that name.
-
-Pixels
-------
-Continuous, as they are.
+Results
+-------
+Result files have names such as ``Task1_plane.txt``. A line is the name of an image without its suffix, a score, and the four
+corners of an oriented box (Task 1) or the first and the last corner of a horizontal box (Task 2). The class is the part of the
+file name after ``Task1_`` or ``Task2_``, or the whole name without its suffix if it does not begin so.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ __all__ = ["class_text", "is_header", "read", "text_of"]
 
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
-    """Read files of DOTA."""
+    """Read DOTA annotation files."""
     for path in paths:
         with gathered.faults:
             image = images.image(name_below(root, path), None, Where(path))
@@ -47,12 +46,12 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
 
 
 def is_header(line: str) -> bool:
-    """Whether a line says where the image is from, or how large its pixels are."""
+    """Return whether a line is a header: the source of the image, or its ground sample distance."""
     return line.lower().startswith(("imagesource:", "gsd:"))
 
 
 def text_of(rows: Annotations) -> str:
-    """Return the text of one image."""
+    """Return the text of the annotation file of one image."""
     lines = []
     for corners, name, difficult in zip(rows.rboxes_px(), rows.class_names, rows.difficult, strict=True):
         numbers = " ".join(repr(value) for value in corners.ravel().tolist())
@@ -61,14 +60,14 @@ def text_of(rows: Annotations) -> str:
 
 
 def class_text(name: str) -> str:
-    """Return a class as DOTA can write it: hyphens for blanks."""
+    """Return the name of a class with hyphens in place of blanks, because blanks separate the fields of a DOTA line."""
     return "-".join(name.split())
 
 
 def _row(line: str, where: Where, image: str) -> Row:
     fields = line.split()
     if len(fields) < 9:
-        fail(where, f"it has {len(fields)} fields ({shown(line)}), not eight coordinates, a class and a difficulty")
+        fail(where, f"it has {len(fields)} fields ({shown(line)}), but needs eight coordinates and a class")
     corners = [as_number(value, where, f"coordinate {number}") for number, value in enumerate(fields[:8], 1)]
     names = fields[8:]
     difficult = as_count(names.pop(), where, "the difficulty") if len(names) > 1 else 0
@@ -78,8 +77,8 @@ def _row(line: str, where: Where, image: str) -> Row:
 _TASKS = ("task1_", "task2_")
 
 
-def read_results(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:  # noqa: ARG001 - as all readers
-    """Read files of results."""
+def read_results(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:  # noqa: ARG001 - all readers have it
+    """Read DOTA result files."""
     names: dict[str, str] = {}
     for path in paths:
         with gathered.faults:
@@ -91,7 +90,7 @@ def read_results(gathered: Gathered, root: Path, paths: Sequence[Path], images: 
                     fields = line.split()
                     if len(fields) not in (6, 10):
                         fail(
-                            where, f"it has {len(fields)} fields ({shown(line)}), not an image, a score and 8 or 4 coordinates"
+                            where, f"it has {len(fields)} fields ({shown(line)}), not an image, a score, and 4 or 8 coordinates"
                         )
                     if fields[0] not in names:
                         image = images.image(fields[0], None, where)

@@ -1,12 +1,13 @@
-"""Footprints in CSV, compressed with gzip or not: Google Open Buildings and SpaceNet.
+"""Building footprints in CSV, with or without gzip compression: Google Open Buildings and SpaceNet.
 
-``open-buildings``: a column ``geometry`` with WKT in longitude and latitude, and ``confidence``, which becomes the score.
+``"open-buildings"``: the column ``geometry`` has WKT in longitude and latitude, and ``confidence`` becomes the score. Features
+that meet no image are skipped while the file is read.
 
-``spacenet``: ``ImageId`` with ``PolygonWKT_Pix`` (continuous pixels), or else ``PolygonWKT_Geo`` (longitude and latitude), and
-``Confidence`` in results. An image is the one whose name is the ``ImageId``, or ends with it after ``_``. ``POLYGON EMPTY``
-is an image without objects.
+``"spacenet"``: the polygon of a row is in ``PolygonWKT_Pix`` (continuous pixel coordinates) or else in ``PolygonWKT_Geo``
+(longitude and latitude). ``Confidence``, which results have, becomes the score. The image of a row is the one whose name is the
+``ImageId``, or ends with ``_`` and the ``ImageId``. ``POLYGON EMPTY`` stands for an image without objects.
 
-Everything is a building unless another class is given. Of Open Buildings, what meets no image is passed over as it is read.
+All objects have one class, ``building`` unless the caller gives another.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
@@ -33,15 +36,15 @@ if TYPE_CHECKING:
 __all__ = ["Near", "format_of", "near", "read"]
 
 Near = Callable[[NDArray[np.object_]], NDArray[np.bool_]]
-"""Whether geometries in longitude and latitude may meet an image."""
+"""Function that returns for each geometry, in longitude and latitude, whether it may meet an image."""
 
-# A collection could be nested without end, and is no polygon.
+# Only polygons are parsed: geometry collections could be nested without limit.
 _POLYGON = re.compile(r"\s*(MULTI)?POLYGON\b", re.IGNORECASE)
 _AT_A_TIME = 10_000
 
 
 def format_of(head: bytes) -> str:
-    """Return ``"spacenet"``, ``"open-buildings"``, or nothing, by the names of the columns."""
+    """Return ``"spacenet"``, ``"open-buildings"`` or ``""``, according to the names of the columns."""
     names = set(header_of(head))
     if "ImageId" in names and names & {"PolygonWKT_Pix", "PolygonWKT_Geo"}:
         return "spacenet"
@@ -49,7 +52,7 @@ def format_of(head: bytes) -> str:
 
 
 def read(gathered: Gathered, paths: Sequence[Path], images: ImageFiles, kind: str, class_name: str) -> None:
-    """Read files of ``"open-buildings"`` or ``"spacenet"``; every object is of one class."""
+    """Read files of the format ``"open-buildings"`` or ``"spacenet"``; all objects get the class ``class_name``."""
     if kind == "spacenet":
         for path in paths:
             _read_spacenet(gathered, path, images, class_name)
@@ -57,7 +60,7 @@ def read(gathered: Gathered, paths: Sequence[Path], images: ImageFiles, kind: st
     if not images.paths:
         fail(
             Where(paths[0]),
-            "it is georeferenced, and pixels need an image",
+            "it is georeferenced, and an image is needed to compute pixel coordinates",
             "give the image, or the folder of images, with images=...",
         )
     is_near = near(images)
@@ -68,7 +71,10 @@ def read(gathered: Gathered, paths: Sequence[Path], images: ImageFiles, kind: st
 
 
 def near(images: ImageFiles) -> Near:
-    """Return the test whether geometries in longitude and latitude may meet an image."""
+    """Return a function that tells which geometries in longitude and latitude may meet an image.
+
+    If the extent of an image in longitude and latitude is not known, the function keeps all geometries.
+    """
     extents = [extent_of(geobox_of(path), "EPSG:4326") for path in images.paths.values()]
     known = [extent for extent in extents if extent is not None]
     if not known or len(known) < len(extents):
@@ -84,15 +90,15 @@ def near(images: ImageFiles) -> Near:
 
 
 def _parsed(gathered: Gathered, texts: Sequence[str], wheres: Sequence[Where]) -> NDArray[np.object_]:
-    """Return polygons of WKT, None where a text is none."""
+    """Parse WKT; return polygons, with None where a text is not a polygon."""
     checked = [text if _POLYGON.match(text) else None for text in texts]
     with np.errstate(all="ignore"):
-        # Numbers that overflow are infinite, and refused as such.
+        # Numbers that overflow become infinite. They are refused later with other infinite coordinates.
         geometries = np.array(shapely.force_2d(shapely.from_wkt(checked, on_invalid="ignore")), dtype=np.object_)
     for geometry, text, where in zip(geometries, texts, wheres, strict=True):
         with gathered.faults:
             if geometry is None:
-                fail(where, f"its polygon is {shown(text)}, which is no POLYGON in WKT")
+                fail(where, f"its polygon is {shown(text)}, not a POLYGON or MULTIPOLYGON in WKT")
     return geometries
 
 
@@ -111,7 +117,7 @@ def _open_buildings(gathered: Gathered, path: Path, is_near: Near) -> Iterator[t
 
     for where, record in read_records(gathered, path):
         if "geometry" not in record:
-            fail(where, "it has no column geometry", "give a file of Open Buildings with polygons", whole=True)
+            fail(where, "it has no column geometry", "give an Open Buildings file with polygons", whole=True)
         records.append((where, record))
         if len(records) == _AT_A_TIME:
             yield from flush()
@@ -121,10 +127,7 @@ def _open_buildings(gathered: Gathered, path: Path, is_near: Near) -> Iterator[t
 def _add_frame(
     gathered: Gathered, found: Sequence[tuple[Where, shapely.Geometry, dict[str, Any]]], images: ImageFiles, class_name: str
 ) -> None:
-    """Add features in longitude and latitude, through the georeference of their images."""
-    import geopandas as gpd
-    import pandas as pd
-
+    """Add features in longitude and latitude; the georeference of their images gives their pixel coordinates."""
     for path, some in _by_path(found).items():
         columns = pd.DataFrame([columns for _, _, columns in some])
         frame = gpd.GeoDataFrame(columns, geometry=[geometry for _, geometry, _ in some], crs="EPSG:4326")
@@ -144,7 +147,7 @@ def _read_spacenet(gathered: Gathered, path: Path, images: ImageFiles, class_nam
     names: dict[str, Image] = {}
     for number, (where, record) in enumerate(read_records(gathered, path)):
         if number >= MAX_ROWS:
-            fail(where, f"there are more than {MAX_ROWS} annotations", "read fewer at a time", whole=True)
+            fail(where, f"there are more than {MAX_ROWS} annotations", "read the file in parts", whole=True)
         with gathered.faults:
             id_ = text_of(record.get("ImageId"), where, "its ImageId")
             if id_ not in names:
@@ -169,11 +172,13 @@ def _read_spacenet(gathered: Gathered, path: Path, images: ImageFiles, class_nam
 
 
 def _image_name(id_: str, images: ImageFiles, where: Where) -> str:
-    """Return the name of the image that an ImageId means."""
+    """Return the name of the image of an ImageId."""
     if images.find(id_, where) is not None:
         return id_
     ending = "_" + id_
     found = [name for name in (*images.paths, *images.shapes) if without_suffix(PurePosixPath(name).name).endswith(ending)]
     if len(set(found)) > 1:
-        fail(where, f"{id_!r} may be {found[0]} or {found[1]} of {images.what}", "give the folder of one of them")
+        fail(
+            where, f"the ImageId {id_!r} fits both {found[0]} and {found[1]} of {images.what}", "give the folder of one of them"
+        )
     return found[0] if found else id_

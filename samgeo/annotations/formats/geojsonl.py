@@ -1,6 +1,7 @@
-"""Features of GeoJSON, one a line (GeoJSONL, GeoJSONSeq), compressed with gzip or not, as Microsoft's building footprints are.
+"""GeoJSON with one feature on each line (GeoJSONL, GeoJSONSeq), with or without gzip compression.
 
-Coordinates are longitude and latitude. Features are read one after the other, and those that meet no image are passed over.
+Microsoft publishes its building footprints in this format. Coordinates are longitude and latitude. The file is read in batches,
+and features that meet no image are skipped.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 
 from samgeo.annotations.parsing.rows import Gathered
@@ -18,9 +21,10 @@ from samgeo.annotations.parsing.text_files import MAX_ROWS, Where, fail, shown, 
 from samgeo.errors import AnnotationError
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    from numpy.typing import NDArray
 
     from samgeo.annotations.formats.footprint_csv import Near
+    from samgeo.types import Json
 
 __all__ = ["is_lines", "read_features"]
 
@@ -31,7 +35,7 @@ _MOST_COLUMNS = 100
 
 
 def is_lines(head: bytes) -> bool:
-    """Whether the first line of a file is a whole feature."""
+    """Return whether the first line of a file is a whole feature."""
     first, end, _ = head.removeprefix(_SEPARATOR.encode()).partition(b"\n")
     if not _FEATURE.search(first):
         return False
@@ -45,18 +49,15 @@ def is_lines(head: bytes) -> bool:
 
 
 def read_features(gathered: Gathered, path: Path, near: Near | None) -> tuple[gpd.GeoDataFrame, list[str]]:
-    """Return the features of a file, in longitude and latitude, and their lines.
+    """Return the features of a file, in longitude and latitude, and the place of each, such as ``"line 3"``.
 
     Parameters
     ----------
     gathered : Gathered
     path : Path
     near : callable, optional
-        The test of the geometries to keep; all by default.
+        Function that tells which geometries to keep. By default all are kept.
     """
-    import geopandas as gpd
-    import pandas as pd
-
     kept: list[tuple[int, Any, dict[str, Any]]] = []
     waiting: list[tuple[int, Any, dict[str, Any]]] = []
 
@@ -67,7 +68,7 @@ def read_features(gathered: Gathered, path: Path, near: Near | None) -> tuple[gp
         kept.extend(one for one, wanted in zip(waiting, is_near, strict=True) if wanted)
         waiting.clear()
         if len(kept) > MAX_ROWS:
-            fail(Where(path), f"there are more than {MAX_ROWS} annotations", "read fewer at a time", whole=True)
+            fail(Where(path), f"there are more than {MAX_ROWS} annotations", "read the file in parts", whole=True)
 
     for number, line in stream_lines(path):
         text = line.lstrip(_SEPARATOR).strip()
@@ -90,17 +91,17 @@ def _feature(text: str, where: Where) -> tuple[shapely.Geometry | None, dict[str
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{where}: it is no JSON ({str(error)[:100]}); check that it is whole.") from None
+        raise AnnotationError(f"{where}: it is not valid JSON ({str(error)[:100]}); check that the file is complete.") from None
     if not isinstance(value, dict) or value.get("type") != "Feature":
-        fail(where, "it is no feature of GeoJSON")
+        fail(where, "it is not a GeoJSON feature")
     properties = value.get("properties") or {}
     if not isinstance(properties, dict):
         fail(where, f"its properties are {shown(properties)}, not an object")
     return _geometry(value.get("geometry"), where), properties
 
 
-def _geometry(value: Any, where: Where) -> shapely.Polygon | shapely.MultiPolygon | None:
-    """Return a polygon of GeoJSON; a geometry of another kind as a point, which is refused with all others of its kind."""
+def _geometry(value: Json, where: Where) -> shapely.Polygon | shapely.MultiPolygon | None:
+    """Return the polygon or multipolygon of a GeoJSON geometry; None if the feature has no geometry."""
     if value is None:
         return None
     kind = value.get("type") if isinstance(value, dict) else None
@@ -111,12 +112,12 @@ def _geometry(value: Any, where: Where) -> shapely.Polygon | shapely.MultiPolygo
         rings = [[_ring(ring) for ring in part] for part in ([parts] if kind == "Polygon" else parts)]
         polygons = [shapely.Polygon(part[0], part[1:]) for part in rings]
     except (TypeError, ValueError, IndexError, KeyError, OverflowError, shapely.errors.ShapelyError) as error:
-        raise AnnotationError(f"{where}: its coordinates are no polygon ({str(error)[:100]}); correct the file.") from None
+        raise AnnotationError(f"{where}: its coordinates are not a polygon ({str(error)[:100]}); correct the file.") from None
     return polygons[0] if kind == "Polygon" else shapely.MultiPolygon(polygons)
 
 
-def _ring(ring: Any) -> Any:
+def _ring(ring: Json) -> NDArray[np.float64]:
     points = np.array([point[:2] for point in ring], dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError("a ring is no list of x and y")
+        raise ValueError("a ring is not a list of x and y")
     return points

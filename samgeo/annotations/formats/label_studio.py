@@ -1,14 +1,17 @@
-"""Label Studio's JSON: all tasks in one file.
+"""Label Studio JSON: all tasks are in one file.
 
 Pixels
 ------
-Percentages of ``original_width`` and ``original_height``.
+Coordinates are percentages of ``original_width`` and ``original_height``.
 
-Results: ``rectanglelabels`` (turned ones are oriented boxes), ``polygonlabels`` and ``ellipselabels`` (a polygon of 64 points).
-Points and brushes are faults: brushes can be exported as COCO. Other results, as choices and texts, are not read.
+Results
+-------
+``rectanglelabels`` (an oriented box if it is rotated), ``polygonlabels`` and ``ellipselabels`` (read as a polygon of 64 points)
+are read. Keypoints, vectors and brushes are faults; Label Studio can export brushes as COCO. Results of other types, such as
+choices and texts, are skipped.
 
-Of several annotations of a task, the one that is the ground truth is read, or else the first that was not cancelled; that
-others are passed over is noted. Predictions are not annotations, and are not read.
+Of the annotations of a task, one is read: the ground truth if there is one, or else the first that was not cancelled. A note
+says that the others are skipped. Predictions are not read.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from samgeo.annotations.images import SUFFIXES, ImageFiles, name_below
@@ -32,6 +35,9 @@ from samgeo.annotations.parsing.json_shapes import (
 )
 from samgeo.annotations.parsing.rows import Gathered, Row
 from samgeo.annotations.parsing.text_files import Where, as_count, as_number, fail, read_json, shown
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = ["read"]
 
@@ -48,17 +54,17 @@ _LABELS = {
     "brush",
     "keypoint",
 }
-# What Label Studio puts before the names of files that are uploaded.
+# Label Studio puts this prefix before the names of uploaded files.
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
 
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
-    """Read files of Label Studio."""
+    """Read Label Studio files."""
     for path in paths:
         with gathered.faults:
             tasks = read_json(path)
             if not isinstance(tasks, list):
-                fail(Where(path), "it is no list of tasks", "export as JSON")
+                fail(Where(path), "it is not a list of tasks", "export as JSON from Label Studio")
             for number, given in enumerate(tasks):
                 with gathered.faults:
                     where = Where(path, f"[{number}]")
@@ -69,7 +75,7 @@ def _read_task(gathered: Gathered, task: dict[str, Any], where: Where, own: str,
     results = _results(gathered, task, where)
     sizes = {size for result in results if (size := _size(result, where)) is not None}
     if len(sizes) > 1:
-        fail(where, f"its results have images of several sizes: {shown(sorted(sizes))}")
+        fail(where, f"its results give different sizes of the image: {shown(sorted(sizes))}")
     name = _image_name(task, images, own, where)
     image = images.image(below_folder(own, name), next(iter(sizes), None), where)
     gathered.add_image(image, where)
@@ -87,9 +93,9 @@ def _results(gathered: Gathered, task: dict[str, Any], where: Where) -> list[dic
     done = [one for one in listed if isinstance(one, dict) and not one.get("was_cancelled")]
     best = [one for one in done if one.get("ground_truth")] or done
     if len(done) > 1:
-        gathered.changed.add(f"{where}: it has {len(done)} annotations; one is read")
+        gathered.changed.add(f"{where}: it has {len(done)} annotations; only one of them is read")
     if not done and task.get("predictions"):
-        gathered.changed.add(f"{where}: it has predictions and no annotation; predictions are not read")
+        gathered.changed.add(f"{where}: it has predictions but no annotation; predictions are not read")
     results = best[0].get("result", []) if best else []
     if not isinstance(results, list):
         fail(where, f"its result is {shown(results)}, not a list")
@@ -97,7 +103,7 @@ def _results(gathered: Gathered, task: dict[str, Any], where: Where) -> list[dic
 
 
 def _image_name(task: dict[str, Any], images: ImageFiles, own: str, where: Where) -> str:
-    """Return the last part of the name of a task's image, without what Label Studio puts before it where no image has that."""
+    """Return the file name of a task's image, without the prefix of uploaded files unless an image has this prefix too."""
     data = object_of(task.get("data"), where, "its data")
     texts = [value for value in data.values() if isinstance(value, str)]
     if isinstance(data.get("image"), str):
@@ -116,7 +122,7 @@ def _last_part(address: str) -> str:
         parts = urlsplit(address)
     except ValueError:
         return base_name(address)
-    # Files of the server's own disk are named in the query.
+    # The query names the file if it lies on the disk of the server.
     local = parse_qs(parts.query).get("d")
     return base_name(local[0] if local else parts.path)
 
@@ -134,7 +140,7 @@ def _row(result: dict[str, Any], where: Where, image: str, size: tuple[int, int]
     value = object_of(result.get("value"), where, "its value")
     labels = value.get(kind) or value.get("labels")
     if not isinstance(labels, list) or len(labels) != 1:
-        fail(where, f"its labels are {shown(labels)}, not one")
+        fail(where, f"its labels are {shown(labels)}, not a list of one label")
     name = text_of(labels[0], where, "its label")
     if size is None:
         fail(where, "it has no original_width and original_height")
@@ -149,15 +155,17 @@ def _row(result: dict[str, Any], where: Where, image: str, size: tuple[int, int]
         outline = ellipse((x * across, y * down), (radius_x * across, radius_y * down), _turn(value, where), where)
         return Row(where, image, name, shape=outline, score=sure)
     if not kind.startswith("rectangle"):
-        fail(where, f"its type is {kind}, which is not read", "export brushes as COCO; points have no area")
+        fail(
+            where, f"its type is {kind}, which is not supported", "export brushes as COCO, and leave out shapes without an area"
+        )
     x, y, width, height = _numbers(value, where, "x", "y", "width", "height")
     x, y, width, height = x * across, y * down, width * across, height * down
     if width < 0 or height < 0:
-        fail(where, f"its sides are {width:g} and {height:g}, which are never negative")
+        fail(where, f"its width and height are {width:g} and {height:g}, and neither may be negative")
     turn = _turn(value, where)
     if turn == 0:
         return Row(where, image, name, (x, y, x + width, y + height), score=sure)
-    # The turn is around the top left corner.
+    # The box is rotated around its top left corner.
     cos, sin = math.cos(turn), math.sin(turn)
     middle_x, middle_y = x + width / 2 * cos - height / 2 * sin, y + width / 2 * sin + height / 2 * cos
     return Row(where, image, name, corners=corners_around(middle_x, middle_y, width, height, turn), score=sure)
@@ -171,8 +179,8 @@ def _turn(value: dict[str, Any], where: Where) -> float:
     return math.radians(as_number(value.get("rotation") or 0, where, "its rotation"))
 
 
-def _in_pixels(points: Any, across: float, down: float, where: Where) -> list[list[float]]:
-    """Return percentages as pixels."""
+def _in_pixels(points: Json, across: float, down: float, where: Where) -> list[list[float]]:
+    """Convert points from percentages to pixels; ``across`` and ``down`` are pixels per percent."""
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
-        fail(where, f"its points are {shown(points)}, not x and y each")
+        fail(where, f"its points are {shown(points)}, not a list of x and y of each point")
     return [[as_number(x, where, "a coordinate") * across, as_number(y, where, "a coordinate") * down] for x, y in points]

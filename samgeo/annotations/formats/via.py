@@ -1,12 +1,15 @@
-"""The VGG Image Annotator, version 2: a project or annotations in JSON, or annotations in CSV.
+"""VGG Image Annotator (VIA), version 2: projects and annotations in JSON, annotations in CSV.
 
 Pixels
 ------
-Of the image, rounded by the program, taken as continuous.
+VIA rounds coordinates to whole pixels. They are read as continuous pixel coordinates.
 
-Regions: ``rect``, ``polygon``, ``circle`` and ``ellipse`` (polygons of 64 points). Points and lines have no area and are
-faults. The class is an attribute of the region: the one that is asked for, or the first of ``class``, ``label``, ``name``,
-``type`` and ``category`` that a region has, or the only one. Of an attribute with boxes to tick, it is the one that is ticked.
+Regions
+-------
+``rect``, ``polygon``, ``circle`` and ``ellipse`` (the last two as polygons of 64 points) are read. Points and lines have no
+area and are faults. The class of a region is one of its attributes: the one that the caller names, or else the first that it
+has of ``class``, ``label``, ``name``, ``type`` and ``category``, or else its only attribute. If the attribute is a group of
+check boxes, the class is the box that is checked.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ Region = tuple[Where, dict[str, Any], dict[str, Any]]
 
 
 def format_of(head: bytes) -> str:
-    """Return ``"via"`` for a CSV file with its columns, nothing else."""
+    """Return ``"via"`` if a CSV file has the columns of VIA, else ``""``."""
     return "via" if set(header_of(head)) >= _COLUMNS else ""
 
 
@@ -45,7 +48,7 @@ def read(
     class_column: str | None,
     class_name: str | None,
 ) -> None:
-    """Read files of VIA; ``class_name`` is the class of all instead of that of an attribute."""
+    """Read VIA files; if ``class_name`` is given, it is the class of all regions, whatever their attributes."""
     for path in paths:
         with gathered.faults:
             is_json = head_of(path, 16).startswith(b"{")
@@ -62,11 +65,11 @@ def read(
 
 
 def _of_json(gathered: Gathered, path: Path) -> Iterator[tuple[Where, str, list[Region]]]:
-    """Give place, name and regions of each image."""
+    """Yield the place in the file, the name and the regions of each image."""
     value = object_of(read_json(path), Where(path), "it")
     listed = value.get("_via_img_metadata", value)
     if "file" in value and "metadata" in value and "project" in value:
-        fail(Where(path), "it is a project of VIA 3, which is not read", "export it as COCO", whole=True)
+        fail(Where(path), "it is a project of VIA 3, which is not supported", "export it from VIA as COCO", whole=True)
     for key, given in object_of(listed, Where(path), "_via_img_metadata").items():
         with gathered.faults:
             where = Where(path, shown(key))
@@ -86,16 +89,16 @@ def _of_json(gathered: Gathered, path: Path) -> Iterator[tuple[Where, str, list[
 
 
 def _of_csv(gathered: Gathered, path: Path) -> Iterator[tuple[Where, str, list[Region]]]:
-    """Give place, name and regions of each image."""
+    """Yield the place in the file, the name and the regions of each image."""
     by_name: dict[str, tuple[Where, list[Region]]] = {}
     for where, record in read_records(gathered, path):
         if not set(record) >= _COLUMNS:
-            fail(where, f"it has not the columns {', '.join(sorted(_COLUMNS))}", "give a file of VIA", whole=True)
+            fail(where, f"it needs the columns {', '.join(sorted(_COLUMNS))}", "give a CSV file of VIA", whole=True)
         with gathered.faults:
             name = text_of(record["filename"], where, "its filename")
             regions = by_name.setdefault(name, (where, []))[1]
             shape, attributes = (_json(record[key], where, key) for key in ("region_shape_attributes", "region_attributes"))
-            # An image without regions has one line without a shape.
+            # An image without regions has one line whose shape is empty.
             if shape:
                 regions.append((where, shape, attributes))
     for name, (where, regions) in by_name.items():
@@ -106,7 +109,7 @@ def _json(text: str, where: Where, key: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{where}: {key} is no JSON ({str(error)[:100]}); correct the file.") from None
+        raise AnnotationError(f"{where}: {key} is not valid JSON ({str(error)[:100]}); correct the file.") from None
     return object_of(value, where, key)
 
 
@@ -115,13 +118,13 @@ def _class(attributes: dict[str, Any], column: str | None, where: Where) -> str:
     wanted = column or (known[0] if known else next(iter(attributes)) if len(attributes) == 1 else None)
     if wanted is None or wanted not in attributes:
         there = ", ".join(map(str, list(attributes)[:10])) or "none"
-        remedy = "name the classes' with class_column, or give class_name"
+        remedy = "name the attribute that has the class with class_column, or give one class for all with class_name"
         fail(where, f"it has no attribute {column or 'class'!r} (there are: {there})", remedy)
     value = attributes[wanted]
     if isinstance(value, dict):
         ticked = [key for key, is_ticked in value.items() if is_ticked is True]
         if len(ticked) != 1:
-            fail(where, f"its {wanted} has {len(ticked)} ticks ({shown(ticked)}), not one")
+            fail(where, f"its {wanted} has {len(ticked)} checked boxes ({shown(ticked)}), not one")
         value = ticked[0]
     return text_of(value, where, f"its {wanted}")
 
@@ -131,7 +134,7 @@ def _row(shape: dict[str, Any], where: Where, image: str, name: str) -> Row:
     if kind == "rect":
         x, y, width, height = _numbers(shape, where, "x", "y", "width", "height")
         if width < 0 or height < 0:
-            fail(where, f"its sides are {width:g} and {height:g}, which are never negative")
+            fail(where, f"its width and height are {width:g} and {height:g}, and neither may be negative")
         return Row(where, image, name, (x, y, x + width, y + height))
     if kind == "polygon":
         columns = [column for key in ("all_points_x", "all_points_y") if isinstance(column := shape.get(key), list)]
@@ -142,7 +145,7 @@ def _row(shape: dict[str, Any], where: Where, image: str, name: str) -> Row:
         x, y, radius = _numbers(shape, where, "cx", "cy", "r")
         return Row(where, image, name, shape=ellipse((x, y), (radius, radius), 0, where))
     if kind != "ellipse":
-        fail(where, f"its shape is {shown(kind)}, which has no area", "draw rectangles, polygons, circles or ellipses")
+        fail(where, f"its shape is {shown(kind)}, which has no area", "use rectangles, polygons, circles or ellipses")
     x, y, radius_x, radius_y = _numbers(shape, where, "cx", "cy", "rx", "ry")
     (turn,) = _numbers({"theta": 0, **shape}, where, "theta")
     return Row(where, image, name, shape=ellipse((x, y), (radius_x, radius_y), turn, where))

@@ -1,21 +1,20 @@
-"""Pascal VOC xml, and what DIOR and FAIR1M made of it.
+"""Pascal VOC XML, one file for each image, and its variants DIOR, FAIR1M and HRSC2016.
 
 Pixels
 ------
-``bndbox``: Pascal VOC counts pixels from 1 and names the first and the last one that the box holds, so that edges are
-``xmin - 1, ymin - 1, xmax, ymax``. Some programs write edges as they are: ``pixels="edges"``.
-``robndbox`` (DIOR-R) and ``points`` (FAIR1M): corners in continuous pixels, as they are.
+``bndbox``: Pascal VOC counts pixels from 1, and a box includes its last pixel, so that the edges of the box are
+``xmin - 1, ymin - 1, xmax, ymax``. With ``pixels="edges"`` the numbers are read as edges, as some programs write them.
 
-``difficult`` is kept; ``pose``, ``truncated``, ``occluded``, ``parts`` and DIOR-R's ``angle`` are not.
+``robndbox`` (DIOR-R) and ``points`` (FAIR1M): corners in continuous pixel coordinates, which are not changed.
 
-HRSC2016's xml: ships as oriented boxes, one file an image.
+``mbox_cx``, ``mbox_cy``, ``mbox_w``, ``mbox_h`` and ``mbox_ang`` (HRSC2016): an oriented box in continuous pixel coordinates;
+the angle is in radians, clockwise as the image is seen. The horizontal box is computed from the corners, because ``box_xmin``
+and its companions are rounded.
 
-Pixels
+Fields
 ------
-``mbox_cx``, ``mbox_cy``, ``mbox_w``, ``mbox_h`` and ``mbox_ang`` (radians, clockwise on a screen): continuous, as they are. The
-horizontal box is the one around the corners, as ``box_xmin`` and so on are rounded.
-
-The class is the ``Class_ID``, a number of the data set's own, which its ``sysdata.xml`` names. ``difficult`` is kept.
+``difficult`` is read. ``pose``, ``truncated``, ``occluded``, ``parts`` and the ``angle`` of DIOR-R are not. In HRSC2016 the
+class is the ``Class_ID``, a number whose meaning the file ``sysdata.xml`` of the data set gives.
 """
 
 from __future__ import annotations
@@ -57,13 +56,13 @@ _HOLDS = {"voc": {"bndbox"}, "dior": {"bndbox", "robndbox"}, "fair1m": {"points"
 def read(
     gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles, kind: str, *, pixels: VocPixels = "inclusive"
 ) -> None:
-    """Read files of one of the formats ``"voc"``, ``"dior"`` and ``"fair1m"``."""
+    """Read files of the format ``kind``: ``"voc"``, ``"dior"`` or ``"fair1m"``."""
     for path in paths:
         with gathered.faults:
             top = read_xml(path)
             where = top.where
             if top.tag != "annotation":
-                fail(where, f"its root is <{top.tag[:60]}>, and <annotation> in {kind}", "give another format")
+                fail(where, f"its root element is <{top.tag[:60]}>, but {kind} files have <annotation>", "give another format")
             own = name_below(root, path)
             image = gathered.find_image(images, own, _said_name(top, own), size_of(top), where)
             for element in _objects(top):
@@ -72,12 +71,12 @@ def read(
 
 
 def format_of(head: bytes) -> str:
-    """Return which of the formats a file is in; what shows neither corners nor points is Pascal VOC."""
+    """Return ``"fair1m"`` if a file has points, ``"dior"`` if it has oriented boxes, and ``"voc"`` otherwise."""
     return next((kind for tag, kind in ((b"<points>", "fair1m"), (b"<robndbox>", "dior")) if tag in head), "voc")
 
 
 def text_of(image: Image, rows: Annotations) -> str:
-    """Return the xml of one image: horizontal boxes."""
+    """Return the XML of one image, with horizontal boxes only."""
     height, width = image.shape or (0, 0)
     size = f"<width>{width}</width><height>{height}</height><depth>3</depth>"
     lines = ["<annotation>", f"  <filename>{escape(image.name.rpartition('/')[2])}</filename>"]
@@ -104,23 +103,23 @@ def _objects(top: Element) -> list[Element]:
 
 
 def _said_name(top: Element, own: str) -> str:
-    """Return the name that the file gives, in the file's own folder; empty where it gives none."""
+    """Return the name of the image in the file, below the folder of the file; empty if the file has no such name."""
     named = top.get("filename")
     if named is None and (source := top.get("source")) is not None:
         named = source.get("filename")  # FAIR1M
     if named is None or not named.text:
         return ""
     folder, slash, _ = own.rpartition("/")
-    # What would lead out of the folder is refused as the file says it.
+    # An absolute path stays as it is: `ImageFiles` refuses it.
     return named.text if named.text.startswith(("/", "\\")) else folder + slash + named.text
 
 
 def size_of(top: Element) -> tuple[int, int] | None:
-    """Return height and width of ``<size>``; None where the file does not say."""
+    """Return height and width from ``<size>``; None if the file does not have them."""
     size = top.get("size")
     sides = [] if size is None else [size.get(tag) for tag in ("height", "width")]
     numbers = [as_count(side.text, side.where, f"<{side.tag}>") for side in sides if side is not None]
-    # Some programs write 0 where they do not know.
+    # Some programs write 0 for an unknown size.
     return (numbers[0], numbers[1]) if len(numbers) == 2 and all(numbers) else None
 
 
@@ -129,8 +128,8 @@ def _row(element: Element, image: str, kind: str, pixels: VocPixels) -> Row:
     places = [child for child in element.children if child.tag in {"bndbox", "robndbox", "points"}]
     unknown = [child.tag for child in places if child.tag not in _HOLDS[kind]]
     if unknown or not places:
-        what = f"<object> has {'<' + unknown[0] + '>' if unknown else 'no place'}"
-        fail(where, f"{what}; {kind} has {' or '.join(sorted(_HOLDS[kind]))}", "give another format, or correct the file")
+        what = f"<object> has {'<' + unknown[0] + '>' if unknown else 'no box and no points'}"
+        fail(where, f"{what}, but {kind} has {' or '.join(sorted(_HOLDS[kind]))}", "give another format, or correct the file")
     box = corners = None
     for place in places:
         if place.tag == "bndbox":
@@ -155,8 +154,8 @@ def _box(place: Element, pixels: VocPixels) -> tuple[float, ...]:
     if pixels == "edges":
         return x0, y0, x1, y1
     if min(x0, y0) == 0:
-        remedy = 'give pixels="edges" (--pixels edges) for files whose numbers are edges from 0'
-        # Of such a file, every box would be a pixel off, not this one alone.
+        remedy = 'if the numbers are edges, counted from 0, give pixels="edges" (--pixels edges)'
+        # Every box of the file would be shifted by one pixel, so leaving out this box alone would not help.
         fail(place.where, "the box starts at 0, and Pascal VOC counts pixels from 1", remedy, whole=True)
     return x0 - 1, y0 - 1, x1, y1
 
@@ -174,12 +173,12 @@ def _points(place: Element) -> list[float]:
     for point in place.all("point"):
         numbers = point.text.split(",")
         if len(numbers) != 2:
-            fail(point.where, f"<point> is {shown(point.text)}, not x,y")
+            fail(point.where, f"<point> is {shown(point.text)}, not of the form x,y")
         points.append([as_number(number, point.where, "a coordinate") for number in numbers])
     if len(points) == 5 and points[0] == points[4]:
         del points[4]
     if len(points) != 4 or points[0] == points[3]:
-        fail(place.where, f"<points> has {len(points)} points, not four corners, or five of which the last is the first")
+        fail(place.where, f"<points> has {len(points)} points, but needs four corners, after which the first may be repeated")
     return [value for point in points for value in point]
 
 
@@ -193,12 +192,16 @@ _MBOX = ("mbox_cx", "mbox_cy", "mbox_w", "mbox_h", "mbox_ang")
 
 
 def read_hrsc2016(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles) -> None:
-    """Read files of HRSC2016."""
+    """Read HRSC2016 files."""
     for path in paths:
         with gathered.faults:
             top = read_xml(path)
             if top.tag.lower() != _ROOT:
-                fail(top.where, f"its root is <{top.tag[:60]}>, and <HRSC_Image> in hrsc2016", "give another format")
+                fail(
+                    top.where,
+                    f"its root element is <{top.tag[:60]}>, but HRSC2016 files have <HRSC_Image>",
+                    "give another format",
+                )
             own = name_below(root, path)
             image = gathered.find_image(images, own, _hrsc2016_name(top, own), _size(top), top.where)
             objects = top.get("HRSC_Objects")
@@ -232,7 +235,7 @@ def _hrsc2016_row(element: Element, image: str) -> Row:
     sides = [element.need(tag) for tag in _MBOX]
     x, y, width, height, turn = (as_number(side.text, side.where, f"<{side.tag}>") for side in sides)
     if width < 0 or height < 0:
-        fail(element.where, f"its sides are {width:g} and {height:g}, which are never negative")
+        fail(element.where, f"its width and height are {width:g} and {height:g}, and neither may be negative")
     flag = _text(element, "difficult")
     difficult = as_count(flag, element.where, "<difficult>") if flag else 0
     return Row(element.where, image, name, corners=corners_around(x, y, width, height, turn), difficult=difficult)

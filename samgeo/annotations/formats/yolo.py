@@ -1,20 +1,18 @@
-"""YOLO's text files, one an image, in a folder ``labels``; names of classes in a yaml or a text beside it.
+"""YOLO text files, one for each image, in a folder ``labels``, and the YAML file or text list with the names of the classes.
 
-Lines are a class number and then
+A line has the number of a class and then
 
 - ``"yolo-boxes"``: centre x, centre y, width, height;
-- ``"yolo-obb"``: four corners;
-- ``"yolo-segments"``: the points of a polygon, three or more;
+- ``"yolo-obb"``: the four corners of an oriented box;
+- ``"yolo-segments"``: the points of a polygon, three or more.
 
-and after them, in the output of a detector, a score. Where the yaml has a ``kpt_shape``, lines are a box and the points of a
-pose: boxes are read, poses are not.
+A score may follow, as detectors write it. If the YAML file has a ``kpt_shape``, a line has a box and the points of a pose; the
+box is read, and the pose is not.
 
 Pixels
 ------
-All but the class and the score are shares of the image's width and height, so that pixels need the images' sizes. Pixels are
-read to 1e-9 of a pixel, where the shares have as many digits.
-
-The yaml of a YOLO data set: names of classes, points of a pose, and which folders are for training.
+Coordinates are shares of the width and height of the image, so the sizes of the images must be known. Pixel coordinates are
+rounded to 1e-9 of a pixel.
 """
 
 from __future__ import annotations
@@ -45,9 +43,11 @@ from samgeo.annotations.parsing.text_files import (
 )
 from samgeo.errors import AnnotationError
 from samgeo.segmentation.masks.rle import Rle, without_holes
+from samgeo.segmentation.masks.vectorize import polygons
 
 if TYPE_CHECKING:
     from samgeo.annotations.table import Annotations, Image
+    from samgeo.types import Json
 
 __all__ = ["KINDS", "NAME_LISTS", "Config", "find_config", "label_files", "outline", "read", "text_of", "yaml_of"]
 
@@ -63,16 +63,16 @@ _PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a yaml or a list says.
+    """Content of the YAML file or the text list beside the labels.
 
     Attributes
     ----------
     path : Path or None
-        The file, None where there is none.
+        The file; None if there is none.
     names : tuple of str
-        Of the classes, in the order of their numbers.
+        Names of the classes, in the order of their numbers.
     keypoints : tuple of int, optional
-        Points of a pose, and numbers that each has.
+        The number of points of a pose, and how many numbers each point has.
     """
 
     path: Path | None = None
@@ -81,15 +81,16 @@ class Config:
 
 
 def find_config(folder: Path, label_folders: Sequence[Path]) -> Config:
-    """Return what is said beside labels.
+    """Find and read the names of the classes; return an empty `Config` if there is no file with them.
 
-    Looked for in the folder, in those of the labels, and up to two folders above: a yaml called ``data`` or ``dataset``; a
-    yaml of any other name that has names of classes; a list such as ``classes.txt``.
+    The folder, the folders of the labels and the two folders above are searched, in this order. In each of them a YAML file
+    with the name ``data`` or ``dataset`` comes first, then a YAML file of any other name that has names of classes, then a text
+    list such as ``classes.txt``.
 
     Raises
     ------
     AnnotationError
-        If the file is faulty, or two yamls of one folder have different names of classes.
+        If the file is faulty, or two YAML files of one folder name the classes differently.
     """
     for place in dict.fromkeys([folder, *label_folders, *list(folder.resolve().parents)[:2]]):
         for name in _YAMLS:
@@ -97,7 +98,7 @@ def find_config(folder: Path, label_folders: Sequence[Path]) -> Config:
                 return _read_yaml(place / name)
         found = [_read_yaml(path) for path in _other_yamls(place)]
         if len({one.names for one in found}) > 1:
-            fail(Where(place), f"{found[0].path} and {found[1].path} name the classes differently", "keep one of them")
+            fail(Where(place), f"{found[0].path} and {found[1].path} name the classes differently", "keep only one of them")
         if found:
             return found[0]
         for name in NAME_LISTS:
@@ -108,17 +109,17 @@ def find_config(folder: Path, label_folders: Sequence[Path]) -> Config:
 
 
 def yaml_of(classes: Sequence[str], images: Sequence[str]) -> str:
-    """Return the text of ``data.yaml``: where images belong, and the names of the classes.
+    """Return the text of ``data.yaml``: the folders of the parts of the data set, and the names of the classes.
 
-    Without ``path``, as programs take a relative one from the folder that they work in, and without it the folder of the yaml.
-    Where all images lie in folders called train, val (valid) and test, these are named; else training and validation are the
-    same.
+    The text has no ``path``, because programs resolve a relative ``path`` against their working directory; without it they use
+    the folder of the YAML file. If all images lie in folders with the names train, val (or valid) and test, these are the
+    parts. Otherwise training and validation use the same images.
 
     Parameters
     ----------
     classes : sequence of str
     images : sequence of str
-        Names below ``images``.
+        Paths of the images, relative to the folder ``images``.
     """
     import yaml
 
@@ -136,7 +137,7 @@ def yaml_of(classes: Sequence[str], images: Sequence[str]) -> str:
 
 
 def _other_yamls(folder: Path) -> Iterator[Path]:
-    """Give the yamls of a folder, of any name, that have names of classes."""
+    """Yield the YAML files of a folder that have names of classes, except those with a usual name."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.is_file())
     except OSError:
@@ -156,14 +157,18 @@ def _read_yaml(path: Path) -> Config:
     names = value.get("names") if isinstance(value, dict) else None
     if isinstance(names, dict):
         if set(names) != set(range(len(names))):
-            fail(Where(path, "names"), "the numbers of the classes are not 0, 1, 2 and so on", whole=True)
+            fail(Where(path, "names"), "the numbers of the classes are not 0, 1, 2 and so on, without gaps", whole=True)
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list):
-        fail(Where(path, "names"), f"the names of the classes are {shown(names)}, not a list", whole=True)
+        fail(
+            Where(path, "names"),
+            f"the names of the classes are {shown(names)}, not a list or a mapping of numbers to names",
+            whole=True,
+        )
     return Config(path, _checked(names, path), _keypoints(value.get("kpt_shape"), path))
 
 
-def _value(path: Path) -> Any:
+def _value(path: Path) -> Json:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -172,29 +177,33 @@ def _value(path: Path) -> Any:
         return yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        fail(Where(path, f"line {line}"), f"it is no yaml ({error.problem})", whole=True)
+        fail(Where(path, f"line {line}"), f"it is not valid YAML ({error.problem})", whole=True)
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
-        fail(Where(path), f"it is no yaml ({str(error)[:100]})", whole=True)
+        fail(Where(path), f"it is not valid YAML ({str(error)[:100]})", whole=True)
 
 
-def _keypoints(value: Any, path: Path) -> tuple[int, int] | None:
+def _keypoints(value: Json, path: Path) -> tuple[int, int] | None:
     if value is None:
         return None
     is_pair = isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value)
     if not is_pair or not (1 <= value[0] <= _MOST_NAMES and value[1] in (2, 3)):
-        fail(Where(path, "kpt_shape"), f"it is {shown(value)}, not a number of points, and 2 or 3 numbers for each", whole=True)
+        fail(
+            Where(path, "kpt_shape"),
+            f"it is {shown(value)}, not a list of the number of points and the numbers of each point (2 or 3)",
+            whole=True,
+        )
     return value[0], value[1]
 
 
 def _checked(names: list[Any], path: Path) -> tuple[str, ...]:
     if len(names) > _MOST_NAMES:
-        fail(Where(path), f"it has {len(names)} names of classes; {_MOST_NAMES} are read", whole=True)
+        fail(Where(path), f"it names {len(names)} classes, and at most {_MOST_NAMES} are allowed", whole=True)
     for number, name in enumerate(names):
         if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
-            fail(Where(path), f"the name of class {number} is {shown(name)}, not a text", whole=True)
+            fail(Where(path), f"the name of class {number} is {shown(name)}, not a non-empty text", whole=True)
     plain = tuple(str(name).strip() for name in names)
     if len(set(plain)) != len(plain):
-        fail(Where(path), "a name of a class comes twice", whole=True)
+        fail(Where(path), "two classes have the same name", "give each its own", whole=True)
     return plain
 
 
@@ -204,20 +213,20 @@ SHARE_DECIMALS = 15
 
 _NO_LABELS = {*NAME_LISTS, "train.txt", "val.txt", "test.txt", "notes.txt"}
 _MOST_CLASSES = 100_000
-# How a line of YOLO or DOTA begins.
+# The numbers at the beginning of a line of YOLO or DOTA.
 _NUMBERS = re.compile(rb"([-+]?[\d.]+(e[-+]?\d+)?\s+){4,}", re.IGNORECASE)
-# Shares a little past the edge are common; what is much larger is pixels.
+# Shares slightly greater than 1 are common. Much larger numbers are pixels.
 _MOST_SHARE = 2.0
 
 
 def label_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the files that can hold labels: those in folders ``labels``, or else all, but no lists of names and the like."""
+    """Return the files that may be labels: those in folders ``labels``, or else all, without lists of names and notes."""
     within = [path for path in paths if any(part.lower() == "labels" for part in path.parts[:-1])]
     return [path for path in within or paths if not _is_no_label(path)]
 
 
 def _is_no_label(path: Path) -> bool:
-    """Whether a file has the name of a list or a note, and not the content of a label."""
+    """Return whether a file has the name of a list or a note, and its content is not that of a label file."""
     name = path.name.lower()
     if name.startswith("readme"):
         return True
@@ -225,7 +234,11 @@ def _is_no_label(path: Path) -> bool:
 
 
 def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFiles, kind: str) -> None:
-    """Read files of one of the `KINDS`, or ``"yolo"``: boxes, and oriented boxes where no line has more points, or segments."""
+    """Read files of the format ``kind``: one of `KINDS`, or ``"yolo"``.
+
+    With ``"yolo"``, lines with four numbers are boxes. Longer lines are oriented boxes if all of them have four points, and
+    polygons otherwise.
+    """
     folders = dict.fromkeys(folder for path in paths for folder in path.parents if root in folder.parents)
     config = find_config(root, list(folders))
     gathered.classes = list(config.names)
@@ -236,12 +249,12 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
         with gathered.faults:
             own = name_below(root, path)
             if images and images.find(own, where) is None and _NUMBERS.match(head_of(path, 4096) or b"0 0 0 0 ") is None:
-                gathered.changed.add(f"{path}: it has no labels, and there is no image {own}; passed over")
+                gathered.changed.add(f"{path}: it has no labels, and there is no image {own}; the file is skipped")
                 continue
             image = images.image(own, None, where)
             text = list(read_lines(path))
             if image.shape is None and text:
-                remedy = "say where the images are with images=..., a folder or a mapping of names to (height, width)"
+                remedy = "give images=..., a folder of images or a mapping of names to (height, width)"
                 what = f"the size of its image is not known: there is no {image.name} among {images.what or 'images'}"
                 fail(where, what, remedy)
             gathered.add_image(image, where)
@@ -257,22 +270,22 @@ def read(gathered: Gathered, root: Path, paths: Sequence[Path], images: ImageFil
         with gathered.faults:
             gathered.add(_row(image, place, numbers, kind, gathered.classes))
     if keypoints is not None and lines:
-        gathered.changed.add(f"{config.path}: labels have poses (kpt_shape); their boxes are read, their points are not")
+        gathered.changed.add(f"{config.path}: the labels have poses (kpt_shape); only their boxes are read")
     if not config.names and lines:
-        gathered.changed.add(f"{root}: no yaml and no list has names of classes; classes are called by their numbers")
+        gathered.changed.add(f"{root}: no YAML file and no list names the classes; their numbers are used as names")
 
 
 def _without_pose(numbers: NDArray[np.float64], keypoints: tuple[int, int], where: Where) -> NDArray[np.float64]:
-    """Return class, box and score of a line without the points of its pose."""
+    """Return the class, the box and the score of a line, without the points of the pose."""
     pose = keypoints[0] * keypoints[1]
     if len(numbers) not in (5 + pose, 6 + pose):
-        what = f"it has {len(numbers) - 1} numbers behind the class, and a box with {keypoints[0]} points has {4 + pose}"
+        what = f"it has {len(numbers) - 1} numbers after the class, but a box with {keypoints[0]} points has {4 + pose}"
         fail(where, what)
     return np.concatenate([numbers[:5], numbers[5 + pose :]])
 
 
 def text_of(rows: Annotations, kind: str) -> str:
-    """Return the text of one image; what reaches past it is cut at its edge."""
+    """Return the label text of one image; coordinates outside the image are moved to its edge."""
     height, width = rows.images[0].shape or (1, 1)
     size, lines = np.array([width, height], dtype=np.float64), []
     rboxes = rows.rboxes_px() if kind == "yolo-obb" else rows.corners_px
@@ -289,9 +302,10 @@ def text_of(rows: Annotations, kind: str) -> str:
 
 
 def outline(rows: Annotations, row: int) -> NDArray[np.float64]:
-    """Return one ring for an annotation, without its last point: parts are joined by lines there and back, without width."""
-    from samgeo.segmentation.masks.vectorize import polygons
+    """Return the outline of an annotation as one ring, without the repeated last point.
 
+    Separate parts are joined into one ring by pairs of equal lines, which enclose no area.
+    """
     shape = rows.shapes[row]
     if shape is None:
         return rows.corners_px[row] if rows.is_oriented[row] else box_corners(rows.boxes_px[row])
@@ -308,28 +322,30 @@ def outline(rows: Annotations, row: int) -> NDArray[np.float64]:
 def _row(image: Image, where: Where, numbers: NDArray[np.float64], kind: str, classes: list[str]) -> Row:
     label, count = numbers[0], len(numbers) - 1
     if label < 0 or label != int(label) or label >= max(len(classes), 1 if classes else _MOST_CLASSES):
-        of = f"{len(classes)} classes" if classes else f"up to {_MOST_CLASSES}"
-        fail(where, f"its class is {label:g}, not a number from 0 of {of}")
-    # A score comes last: everything else comes in pairs.
+        of = f"one of {len(classes)} classes" if classes else f"one of at most {_MOST_CLASSES} classes"
+        fail(where, f"its class is {label:g}, not the number, counted from 0, of {of}")
+    # Coordinates come in pairs, so an odd number of values ends with a score.
     score = numbers[-1] if count % 2 else np.nan
     values = numbers[1:-1] if count % 2 else numbers[1:]
     if len(values) < 4 or (kind == "yolo-boxes" and len(values) != 4):
-        fail(where, f"it has {count} numbers behind the class, not 4 (centre, width, height)")
+        fail(where, f"it has {count} numbers after the class, but a box has 4 (centre x, centre y, width, height)")
     if np.abs(values).max() > _MOST_SHARE:
         fail(
-            where, f"it has {values[np.argmax(np.abs(values))]:g}, which is no share of the image", "divide pixels by its size"
+            where,
+            f"it has {values[np.argmax(np.abs(values))]:g}, which is not a share of the image",
+            "divide pixels by the size of the image",
         )
     size = np.array([image.width, image.height], dtype=np.float64)
     points = np.round(values.reshape(-1, 2) * size, PX_DECIMALS)
     name = classes[int(label)] if classes else str(int(label))
     if len(values) == 4:
         if (points[1] < 0).any():
-            fail(where, f"its box is inside out: width and height are {values[2]:g} and {values[3]:g}")
+            fail(where, f"its box has a negative side: width and height are {values[2]:g} and {values[3]:g}")
         centre, half = values[:2] * size, values[2:] * size / 2
         box = np.round(np.concatenate([centre - half, centre + half]), PX_DECIMALS)
         return Row(where, image.name, name, box.tolist(), score=float(score))
     if kind == "yolo-obb":
         if len(values) != 8:
-            fail(where, f"it has {len(values) // 2} points, not the four corners of an oriented box")
+            fail(where, f"it has {len(values) // 2} points, but an oriented box has four corners")
         return Row(where, image.name, name, corners=points.ravel().tolist(), score=float(score))
     return Row(where, image.name, name, shape=shapely.Polygon(points), score=float(score))

@@ -1,5 +1,5 @@
-"""Shared parts of the readers of annotation formats.
+"""Functions that the readers of all annotation formats share.
 
-Text, XML, CSV and JSON that nobody vouches for enter; checked rows leave, with the place of every fault. Polygons are repaired
-in one way for all formats.
+Text, XML, CSV and JSON files from unknown sources enter. Checked rows leave, and an error for each fault with its place in the
+file. All formats use the same repair of polygons.
 """

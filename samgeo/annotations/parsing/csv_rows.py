@@ -1,4 +1,4 @@
-"""Records of a CSV file, compressed with gzip or not, with their lines."""
+"""Reading of CSV files, with or without gzip compression, into records with their line numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["header_of", "read_records"]
 
 
 def header_of(head: bytes) -> list[str]:
-    """Return the names of the columns in the first line of a file; none where it has no readable line."""
+    """Return the names of the columns from the first bytes of a CSV file; an empty list if the first line cannot be read."""
     first, _, rest = head.partition(b"\n")
     if not rest or len(first) > 4096:
         return []
@@ -24,7 +24,9 @@ def header_of(head: bytes) -> list[str]:
 
 
 def read_records(gathered: Gathered, path: Path) -> Iterator[tuple[Where, dict[str, str]]]:
-    """Give the records of a file by the names of their columns; one with more or fewer fields is a fault.
+    """Give the place and the fields, by the names of their columns, of each record of a CSV file.
+
+    A record with more or fewer fields than the first line is noted as a fault and not given.
 
     Raises
     ------
@@ -42,6 +44,11 @@ def read_records(gathered: Gathered, path: Path) -> Iterator[tuple[Where, dict[s
                 yield where, dict(zip(header, fields, strict=True))
                 continue
             with gathered.faults:
-                fail(where, f"it has {len(fields)} fields, and the first line {len(header)} names of columns")
+                fail(where, f"it has {len(fields)} fields, but the first line has {len(header)} names of columns")
     except csv.Error as error:
-        fail(Where(path, f"line {reader.line_num}"), f"it is no CSV ({error})", "check that it is whole", whole=True)
+        fail(
+            Where(path, f"line {reader.line_num}"),
+            f"it is not valid CSV ({error})",
+            "check that the file is complete",
+            whole=True,
+        )

@@ -1,11 +1,14 @@
-"""What readers gather, and its way into the table: every fault with the place where the row was read."""
+"""Collection of the rows and images that a reader finds, and their conversion into the table `Annotations`.
+
+Rows know their place in the file, so that each fault is reported with its place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -18,26 +21,49 @@ from samgeo.annotations.parsing.text_files import MAX_ROWS, Where, fail
 from samgeo.annotations.table import Annotations, Image, class_fault, row_faults
 from samgeo.segmentation.masks.rle import Rle
 
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
 __all__ = ["Gathered", "Row"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One annotation as a reader finds it. The box may be left out where there are corners or a shape."""
+    """One annotation as a reader finds it in a file.
+
+    Attributes
+    ----------
+    where : Where
+        Place in the file.
+    image : str
+        Name of the image.
+    name : str
+        Name of the class.
+    box : sequence of 4 floats, optional
+        x0, y0, x1, y1 in pixels. It may be None if there are corners or a shape.
+    corners : sequence of 8 floats, optional
+        Corners of an oriented box in pixels.
+    shape : Polygon, MultiPolygon or Rle, optional
+        Shape in pixels.
+    score : float
+        NaN if there is none.
+    difficult : int
+    crowd : bool
+    """
 
     where: Where
     image: str
     name: str
     box: Sequence[float] | None = None
     corners: Sequence[float] | None = None
-    shape: Any = None
+    shape: Rle | BaseGeometry | None = None
     score: float = np.nan
     difficult: int = 0
     crowd: bool = False
 
     @property
-    def outline(self) -> Any:
-        """The shape, or else the box as a polygon; None where there is neither."""
+    def outline(self) -> Rle | BaseGeometry | None:
+        """The shape, or else the box as a polygon; None if there is neither."""
         if self.shape is None and self.box is not None:
             x0, y0, x1, y1 = self.box
             return shapely.box(x0, y0, x1, y1)
@@ -46,15 +72,22 @@ class Row:
 
 @dataclass(slots=True)
 class Gathered:
-    """Rows and images, in the order in which they are read.
+    """Rows and images in the order in which a reader finds them.
 
-    Readers wrap what they do for one record in ``with gathered.faults:``, so that all faults are found before any is refused.
+    Readers handle each record inside ``with gathered.faults:``, so that they find all faults before one error reports them.
 
     Attributes
     ----------
     faults : Faults
+        Faults of records.
+    rows : list of Row
+        The annotations.
+    images : dict of str to Image
+        Images by name.
+    classes : list of str
+        Names of classes that a file lists, with or without annotations.
     changed : Notes
-        What readers change or assume.
+        What the reader changes or assumes.
     """
 
     faults: Faults = field(default_factory=Faults)
@@ -64,43 +97,50 @@ class Gathered:
     changed: Notes = field(default_factory=Notes)
 
     def add_image(self, image: Image, where: Where) -> None:
-        """Add an image that has not come before.
+        """Add an image.
 
         Raises
         ------
         AnnotationError
-            If it has.
+            If the image was added before.
         """
         if image.name in self.images:
-            fail(where, f"the image {image.name} has annotations in another place already", "join the two")
+            fail(where, f"the image {image.name} already has annotations from another file or record", "join the two")
         self.images[image.name] = image
 
-    def find_image(self, files: ImageFiles, own: str, said: str, shape: tuple[int, int] | None, where: Where) -> Image:
-        """Return the image of a file of annotations, which has a name of its own and names an image, and add it.
+    def find_image(
+        self, files: ImageFiles, file_name: str, stated_name: str, shape: tuple[int, int] | None, where: Where
+    ) -> Image:
+        """Add and return the image of an annotation file that belongs to one image.
 
-        The file's own name comes first: images are renamed after they were annotated, and the name inside is then stale, or
-        that of another image. A name inside that differs is noted where it is passed over.
+        The name of the annotation file has precedence over the name of the image in it, because images are often renamed after
+        they were annotated: the name in the file is then out of date, or is now that of another image. If the name in the file
+        differs and is not used, this is noted.
 
         Parameters
         ----------
         files : ImageFiles
-        own : str
-            The name of the file of annotations, below its folder, without its suffix.
-        said : str
-            The name of the image that the file gives, in the same folder; empty where it gives none.
+            The known images.
+        file_name : str
+            Name of the annotation file relative to its folder, without its suffix.
+        stated_name : str
+            Name of the image in the annotation file; empty if the file has none.
         shape : tuple of int or None
-            Height and width, where the file gives them.
+            Height and width in pixels if the file has them.
         where : Where
+            Place in the annotation file, for errors.
 
         Raises
         ------
         AnnotationError
-            If the name leads out of the folder, the sizes differ, or the image has come before.
+            If a name would lead out of the folder of images, the size differs from that of the image, or the image was added
+            before.
         """
-        image = files.of_file(own, said, shape, where)
+        image = files.of_file(file_name, stated_name, shape, where)
         self.add_image(image, where)
-        if said and Path(said).stem != Path(image.name).stem:
-            self.changed.add(f"{where}: it names the image {said[:200]}; taken as of {image.name}, by the name of the file")
+        if stated_name and Path(stated_name).stem != Path(image.name).stem:
+            what = f"it names the image {stated_name[:200]}, but its annotations are taken for those of {image.name}"
+            self.changed.add(f"{where}: {what}, which has the name of the file")
         return image
 
     def add(self, row: Row) -> None:
@@ -109,62 +149,68 @@ class Gathered:
         Raises
         ------
         FileFaultError
-            If there are too many.
+            If there are too many annotations.
         """
         if len(self.rows) >= MAX_ROWS:
             fail(row.where, f"there are more than {MAX_ROWS} annotations", "read fewer files at a time", whole=True)
         self.rows.append(row)
 
     def join_groups(self, groups: Sequence[Hashable], start: int) -> None:
-        """Make one annotation of the polygons, from row ``start`` on, that have the same group, class and image.
+        """Join the polygons and boxes that have the same group, class and image into one annotation with several parts.
 
         Parameters
         ----------
         groups : sequence
-            A value for each row from ``start`` on; None where it is in no group.
+            The group of each row from ``start`` on; None for a row without a group.
         start : int
+            The first row to consider.
         """
         kept: list[Row] = []
-        place: dict[Any, int] = {}
+        row_of_group: dict[Any, int] = {}
         for row, group in zip(self.rows[start:], groups, strict=True):
             key = (row.image, row.name, group)
             shape = row.outline
             if group is None or isinstance(shape, Rle) or shape is None or row.corners is not None:
                 kept.append(row)
-            elif key not in place:
-                place[key] = len(kept)
+            elif key not in row_of_group:
+                row_of_group[key] = len(kept)
                 kept.append(row)
             else:
-                first = kept[place[key]]
+                first = kept[row_of_group[key]]
                 before = first.outline
-                parts = shapely.get_parts([before, shape])
+                parts = shapely.get_parts(np.array([before, shape], dtype=object))
                 joined = shapely.MultiPolygon(parts.tolist())
-                kept[place[key]] = Row(first.where, first.image, first.name, shape=joined, score=first.score)
+                kept[row_of_group[key]] = Row(first.where, first.image, first.name, shape=joined, score=first.score)
         self.rows[start:] = kept
 
     def to_table(self) -> Annotations:
-        """Return the table; classes that no list named come in alphabetical order.
+        """Return the table of all rows without faults.
 
-        Polygons that are not valid are repaired, corners that are not in order around their box are ordered; both is noted.
+        Classes have the order of the list in the file; those that are not in a list follow in alphabetical order. Invalid
+        polygons are repaired, and corners that are not in an order around their box are sorted. Both are noted in ``changed``.
 
         Raises
         ------
         AnnotationError
-            If there are faults, unless they may be left out.
+            If there are faults, unless they may be omitted.
         """
         bad_classes = {name: fault for name in {row.name for row in self.rows} if (fault := class_fault(name))}
         for row in self.rows if bad_classes else ():
             if row.name in bad_classes:
-                self.faults.notes.add(f"{row.where}: {bad_classes[row.name]}; give printable text.")
+                self.faults.notes.add(
+                    f"{row.where}: {bad_classes[row.name]}; give printable text without surrounding whitespace."
+                )
         rows = [row for row in self.rows if row.name not in bad_classes]
         image_of = {name: number for number, name in enumerate(self.images)}
         shapes = np.full(len(rows), None, dtype=object)
         shapes[:] = [row.shape for row in rows]
-        corners = np.array([_EIGHT if row.corners is None else row.corners for row in rows], dtype=np.float64).reshape(-1, 4, 2)
+        corners = np.array([_NO_CORNERS if row.corners is None else row.corners for row in rows], dtype=np.float64).reshape(
+            -1, 4, 2
+        )
         self._repair(rows, shapes, corners)
-        boxes = np.array([_FOUR if row.box is None else row.box for row in rows], dtype=np.float64).reshape(-1, 4)
+        boxes = np.array([_NO_BOX if row.box is None else row.box for row in rows], dtype=np.float64).reshape(-1, 4)
         for number in [number for number, row in enumerate(rows) if row.box is None]:
-            boxes[number] = _around(shapes[number], corners[number])
+            boxes[number] = _bounds(shapes[number], corners[number])
         image = np.array([image_of[row.image] for row in rows], dtype=np.int64)
         scores = np.array([row.score for row in rows], dtype=np.float64)
         difficult = np.array([row.difficult for row in rows], dtype=np.int64)
@@ -201,7 +247,7 @@ class Gathered:
         )
 
     def _repair(self, rows: Sequence[Row], shapes: NDArray[np.object_], corners: NDArray[np.float64]) -> None:
-        """Repair polygons and order corners in place."""
+        """Repair invalid polygons and sort corners, in place."""
         polygons = np.array([isinstance(shape, shapely.Geometry) for shape in shapes], dtype=np.bool_)
         polygons[polygons] = ~shapely.is_valid(shapes[polygons])
         for number in np.flatnonzero(polygons).tolist():
@@ -211,24 +257,27 @@ class Gathered:
             shapes[number] = after = repaired(before)
             if after.is_empty and row.box is not None:
                 shapes[number] = None
-                self.changed.add(f"{row.where}: its polygon has no area; its box alone is kept")
+                self.changed.add(f"{row.where}: its polygon has no area, and only its box is kept")
             elif not after.is_empty:
-                what = "its polygon crosses or overlaps itself; repaired"
-                self.changed.add(f"{row.where}: {what}, area {before.area:.6g} -> {after.area:.6g}")
+                what = "its polygon crosses or overlaps itself; it was repaired"
+                self.changed.add(
+                    f"{row.where}: {what}, which changed the area from {before.area:.6g} to {after.area:.6g} pixels"
+                )
         given = np.flatnonzero(np.isfinite(corners).all(axis=(1, 2)))
         outlines = shapely.polygons(corners[given])
         for number in given[~shapely.is_valid(outlines)].tolist():
             ordered = in_order(corners[number])
             if not np.array_equal(ordered, corners[number]) and shapely.Polygon(ordered).is_valid:
                 corners[number] = ordered
-                self.changed.add(f"{rows[number].where}: its corners are not in order around the box; ordered")
+                self.changed.add(f"{rows[number].where}: its corners are not in order around the box; they were sorted")
 
 
-_EIGHT = (np.nan,) * 8
-_FOUR = (np.nan,) * 4
+_NO_CORNERS = (np.nan,) * 8
+_NO_BOX = (np.nan,) * 4
 
 
-def _around(shape: Any, corners: NDArray[np.float64]) -> Any:
+def _bounds(shape: Rle | shapely.Geometry | None, corners: NDArray[np.float64]) -> Sequence[float] | NDArray[np.float64]:
+    """Return the bounds of a shape, or else of corners: x0, y0, x1, y1."""
     if isinstance(shape, Rle):
         rect = shape.rect
         return rect.x0, rect.y0, rect.x1, rect.y1

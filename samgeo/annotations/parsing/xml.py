@@ -1,7 +1,7 @@
-"""XML without document types and entities, bounded, every element with its line.
+"""Reading of XML from unknown sources: no document types and entities, limited size and depth, and a line for each element.
 
-Expat, which comes with Python, is asked itself: what is refused is refused before any of it is read on, and elements know
-their lines, which ElementTree and the libraries on top of it forget.
+The module uses Expat of Python's standard library directly. It stops at the start of what is not allowed, before the rest is
+read, and it knows the line of each element, which ElementTree and libraries on top of it do not keep.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from samgeo.annotations.parsing.text_files import MAX_XML_BYTES, Where, fail, re
 
 __all__ = ["Element", "read_xml"]
 
-_SAID_ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
-# Encodings of East Asian programs, which Expat does not know. GB 18030 holds GB 2312 and GBK.
+_DECLARED_ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
+# Encodings of East Asian programs that Expat does not support. GB 18030 includes GB 2312 and GBK.
 _MULTIBYTE = dict.fromkeys(("gb2312", "gbk", "cp936", "gb18030"), "gb18030") | {
     "big5": "cp950",
     "euc-jp": "euc_jp",
@@ -30,7 +30,19 @@ MAX_ELEMENTS = 200_000
 
 @dataclass(slots=True)
 class Element:
-    """An element: its name, its text, its children, its attributes and where it starts."""
+    """An XML element.
+
+    Attributes
+    ----------
+    tag : str
+        Name of the element.
+    where : Where
+        Place of its start.
+    pieces : list of str
+        Parts of its own text.
+    children : list of Element
+    attributes : dict of str to str
+    """
 
     tag: str
     where: Where
@@ -40,28 +52,28 @@ class Element:
 
     @property
     def text(self) -> str:
-        """Its own text without blanks around it."""
+        """The element's own text without surrounding whitespace."""
         return "".join(self.pieces).strip()
 
     def get(self, tag: str) -> Element | None:
-        """Return the first child of this name."""
+        """Return the first child with a name; None if there is none."""
         return next((child for child in self.children if child.tag == tag), None)
 
     def all(self, tag: str) -> list[Element]:
-        """Return the children of this name."""
+        """Return all children with a name."""
         return [child for child in self.children if child.tag == tag]
 
     def need(self, tag: str) -> Element:
-        """Return the first child of this name.
+        """Return the first child with a name.
 
         Raises
         ------
         AnnotationError
-            If there is none.
+            If there is no such child.
         """
         found = self.get(tag)
         if found is None:
-            fail(self.where, f"<{self.tag}> has no <{tag}>")
+            fail(self.where, f"the element <{self.tag}> has no <{tag}>")
         return found
 
 
@@ -71,9 +83,10 @@ def read_xml(path: Path) -> Element:
     Raises
     ------
     AnnotationError
-        If it cannot be read, is no XML, has a document type (and with it entities), or is too large or too deep; with the line.
+        If the file cannot be read, is not valid XML, has a document type (and with it entities), or is too large or too deeply
+        nested. The message has the line.
     """
-    content, encoding = _decoded(path, read_bytes(path, MAX_XML_BYTES))
+    content, encoding = _recoded(path, read_bytes(path, MAX_XML_BYTES))
     parser = expat.ParserCreate(encoding)
     parser.buffer_text = True
     top = Element("", Where(path))
@@ -87,7 +100,7 @@ def read_xml(path: Path) -> Element:
         nonlocal count
         count += 1
         if len(stack) > MAX_DEPTH or count > MAX_ELEMENTS:
-            fail(here(), f"it has more than {MAX_DEPTH} elements in one another, or more than {MAX_ELEMENTS} in all")
+            fail(here(), f"it has more than {MAX_ELEMENTS} elements, or elements nested more than {MAX_DEPTH} deep")
         element = Element(tag, here(), attributes=attributes)
         stack[-1].children.append(element)
         stack.append(element)
@@ -99,7 +112,7 @@ def read_xml(path: Path) -> Element:
         stack.pop()
 
     def refuse(*_: object) -> NoReturn:
-        fail(here(), "it has a document type or an entity, which are not read", "remove the <!DOCTYPE ...>")
+        fail(here(), "it has a document type or an entity, which are not allowed", "remove the <!DOCTYPE ...>")
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
@@ -108,19 +121,23 @@ def read_xml(path: Path) -> Element:
     parser.EntityDeclHandler = refuse
     parser.ExternalEntityRefHandler = refuse
     try:
-        # In one piece: fed in pieces, a long token would be read again with each.
+        # Expat gets all of the content in one call, because it reads a long token again with each further piece.
         parser.Parse(content, True)
     except expat.ExpatError as error:
-        fail(Where(path, f"line {error.lineno}"), f"it is no XML ({expat.ErrorString(error.code)})", "check that it is whole")
+        fail(
+            Where(path, f"line {error.lineno}"),
+            f"it is not valid XML ({expat.ErrorString(error.code)})",
+            "check that the file is complete",
+        )
     except ValueError as error:
-        fail(Where(path), f"its encoding cannot be read ({str(error)[:100]})", "save it as UTF-8")
+        fail(Where(path), f"its encoding is not supported ({str(error)[:100]})", "save the file as UTF-8")
     return top.children[0]
 
 
-def _decoded(path: Path, content: bytes) -> tuple[bytes, str | None]:
-    """Return XML in an encoding that Expat reads, and this encoding where it is not the one that the file says."""
-    said = _SAID_ENCODING.match(content)
-    name = said[1].decode("ascii").lower() if said else ""
+def _recoded(path: Path, content: bytes) -> tuple[bytes, str | None]:
+    """Return XML in an encoding that Expat supports, and that encoding if it is not the one that the file declares."""
+    declared = _DECLARED_ENCODING.match(content)
+    name = declared[1].decode("ascii").lower() if declared else ""
     if name not in _MULTIBYTE:
         return content, None
     codec = _MULTIBYTE[name]
@@ -128,4 +145,8 @@ def _decoded(path: Path, content: bytes) -> tuple[bytes, str | None]:
         return content.decode(codec).encode(), "utf-8"
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        fail(Where(path, f"line {line}"), f"byte {content[error.start]:#04x} is not {name}, its encoding", "save it as UTF-8")
+        fail(
+            Where(path, f"line {line}"),
+            f"byte {content[error.start]:#04x} is not {name}, the declared encoding",
+            "save the file as UTF-8",
+        )

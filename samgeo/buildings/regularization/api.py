@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import shapely
 
 from samgeo.arguments import check_types
@@ -14,6 +15,8 @@ from samgeo.buildings.regularization.metric_clusters import Metric, to_metric
 from samgeo.buildings.regularization.rows import check_tolerance, foreign_areas, measured, rows_of
 from samgeo.buildings.shapes import with_note
 from samgeo.errors import OptionError
+from samgeo.geo.vector.columns import keep_given
+from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, write_vectors
 from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
@@ -114,9 +117,6 @@ def regularize(
     >>> result["outline"].tolist(), len(result.geometry[0].exterior.coords) - 1
     (['right'], 4)
     """
-    from samgeo.geo.vector.columns import keep_given
-    from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, write_vectors
-
     check_asked(output, overwrite=overwrite, layer=layer, inputs=(features,))
     frame = read_vectors(features)
     made = frame.attrs
@@ -148,8 +148,6 @@ def regularize(
 
 def with_result_columns(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Return features with the additional columns of the result, without values."""
-    import pandas as pd
-
     gaps = pd.Series([None] * len(frame), index=frame.index, dtype=object)
     return frame.assign(regularized=False, outline=gaps, outline_iou=np.nan, kept_because=gaps)
 
@@ -159,8 +157,6 @@ def _table(frame: gpd.GeoDataFrame, metric: Metric, built: Built) -> gpd.GeoData
 
     The largest part determines ``outline`` and ``kept_because``; the IoUs of the parts are averaged by area.
     """
-    import pandas as pd
-
     result = rows_of(frame, metric, built.polygons)
     count = np.bincount(metric.row, minlength=len(frame))
     size = shapely.area(metric.parts)

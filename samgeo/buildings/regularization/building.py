@@ -7,8 +7,8 @@ that belong to a building, replace round buildings (such as tanks, silos and hut
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import shapely
@@ -246,7 +246,7 @@ def _touching(placed: list[shapely.Polygon], pairs: Ints) -> dict[int, list[int]
     return by_first(pairs[shapely.distance(found[pairs[:, 0]], found[pairs[:, 1]]) <= 4 * ONE_PLACE])
 
 
-def _turned(polygons: Any, angle: Floats) -> Shapes:
+def _turned(polygons: Sequence[shapely.Polygon] | Shapes, angle: Floats) -> Shapes:
     """Rotate polygons around the origin, each by its angle in radians."""
     polygons = np.array(polygons, dtype=object)
     if len(polygons) == 0:
@@ -257,7 +257,7 @@ def _turned(polygons: Any, angle: Floats) -> Shapes:
     return np.asarray(shapely.set_coordinates(polygons, np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)), dtype=object)
 
 
-def iou(first: Any, second: Any) -> Floats:
+def iou(first: Shapes, second: Shapes) -> Floats:
     """Return the IoU of each polygon of the first array with the polygon at the same place in the second one."""
     common = shapely.area(shapely.intersection(first, second))
     return np.asarray(common / np.maximum(shapely.area(first) + shapely.area(second) - common, math.ulp(0)))

@@ -15,7 +15,7 @@ __all__ = ["MOST_CELLS", "covered", "diagonal_polygon", "largest", "only_polygon
 Floats = NDArray[np.float64]
 
 MOST_CELLS = 10_000
-"""Of one building; an outline with more is no building's."""
+"""Largest number of cells of one building. An outline with more cells is not treated as a building."""
 _MOST_TERMS = 4_000_000
 # Half the width in metres of the parts that `tidy` removes.
 _NEEDLE = 5e-5

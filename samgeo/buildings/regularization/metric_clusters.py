@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from samgeo.buildings.regularization.neighbours import candidates, clusters
 from samgeo.errors import VectorError
 from samgeo.geo.coordinates.local_metres import metres_at
+
+if TYPE_CHECKING:
+    from samgeo.types import CRSLike, GeometriesLike
 
 __all__ = ["Metric", "polygonal", "to_metric"]
 
@@ -48,7 +51,7 @@ class Metric:
         return _moved(polygons, lambda xy, of: (np.linalg.inv(self.steps)[of] @ xy[:, :, None])[:, :, 0] + self.origin[of])
 
 
-def polygonal(geometries: Any) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+def polygonal(geometries: GeometriesLike) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     """Return the valid polygons in geometries, and the row of the geometry to which each belongs.
 
     Raises
@@ -62,14 +65,14 @@ def polygonal(geometries: Any) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise VectorError(
-            f"row {first} is a {geometries[first].geom_type}, and footprints are polygons; leave other features out."
+            f"row {first} is a {geometries[first].geom_type}, but footprints must be polygons; remove other features."
         )
     wrong = there & ~np.isfinite(shapely.bounds(geometries)).all(axis=1)
     xy, of = shapely.get_coordinates(geometries, return_index=True)
     wrong[of[~np.isfinite(xy).all(axis=1)]] = True
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
-        raise VectorError(f"row {first} has a coordinate that is not a finite number; mend it or leave it out.")
+        raise VectorError(f"row {first} has a coordinate that is not a finite number; repair or remove it.")
     broken = there & ~shapely.is_valid(geometries)
     geometries[broken] = shapely.make_valid(geometries[broken])
     pieces, owner = shapely.get_parts(geometries, return_index=True)
@@ -79,7 +82,7 @@ def polygonal(geometries: Any) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     return np.asarray(parts[wanted], dtype=object), np.asarray(row[wanted], dtype=np.int64)
 
 
-def to_metric(geometries: Any, crs: Any, reach_m: float, *, keep_small: bool = False) -> Metric:
+def to_metric(geometries: GeometriesLike, crs: CRSLike, reach_m: float, *, keep_small: bool = False) -> Metric:
     """Convert features to metres on the ground, or keep their own units if there is no CRS.
 
     Small holes and parts are removed, unless ``keep_small`` is true: holes with an area below the square of ``reach_m``, and
@@ -150,7 +153,9 @@ def _without_specks(
     return parts, row[wanted], own[wanted]
 
 
-def _moved(polygons: Any, move: Callable[[Floats, NDArray[np.int64]], Floats]) -> NDArray[np.object_]:
+def _moved(
+    polygons: Sequence[shapely.Polygon] | NDArray[np.object_], move: Callable[[Floats, NDArray[np.int64]], Floats]
+) -> NDArray[np.object_]:
     """Apply a function to the coordinates of polygons."""
     polygons = np.array(polygons, dtype=object)
     if len(polygons) == 0:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from samgeo.buildings.regularization.outline import Stretches, apart, pooled_direction
 
@@ -34,9 +36,6 @@ def candidates(polygons: NDArray[np.object_], reach: Floats) -> Pairs:
 
 def clusters(count: int, pairs: Pairs) -> NDArray[np.int64]:
     """Return the number of the connected component of each of ``count`` items, shape (count,)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     links: Any = coo_array((np.ones(len(pairs), dtype=np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 

@@ -7,22 +7,25 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import shapely
 
 from samgeo.buildings.regularization.cells import largest
 from samgeo.errors import OptionError
+from samgeo.geo.coordinates.area import area_m2
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from samgeo.buildings.regularization.metric_clusters import Metric
+    from samgeo.types import CRSLike
 
 __all__ = ["check_tolerance", "foreign_areas", "measured", "rows_of"]
 
 DEFAULT_M, DEFAULT_PX = 1.0, 2.0
 
 
-def check_tolerance(tolerance_m: float | None, crs: Any) -> float:
+def check_tolerance(tolerance_m: float | None, crs: CRSLike) -> float:
     """Return the tolerance in metres, or in pixels if there is no CRS.
 
     Raises
@@ -34,7 +37,7 @@ def check_tolerance(tolerance_m: float | None, crs: Any) -> float:
         return DEFAULT_PX if crs is None else DEFAULT_M
     good = isinstance(tolerance_m, int | float) and not isinstance(tolerance_m, bool)
     if not good or not math.isfinite(tolerance_m) or tolerance_m <= 0:
-        raise OptionError(f"tolerance_m is {tolerance_m!r}; give a number of metres above 0 (of pixels where there is no CRS).")
+        raise OptionError(f"tolerance_m is {tolerance_m!r}; give a number of metres above 0 (of pixels without a CRS).")
     return float(tolerance_m)
 
 
@@ -63,10 +66,6 @@ def foreign_areas(frame: gpd.GeoDataFrame) -> list[str]:
 
     The values are compared with the areas, within a thousandth of the area. Missing values are ignored.
     """
-    import pandas as pd
-
-    from samgeo.geo.coordinates.area import area_m2
-
     found = []
     for name in ("area_m2", "area_px"):
         if name not in frame.columns or (frame.crs is None) == (name == "area_m2"):
@@ -84,8 +83,6 @@ def foreign_areas(frame: gpd.GeoDataFrame) -> list[str]:
 
 def measured(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Return the table with its columns ``area_m2`` and ``area_px``, if it has them, computed again."""
-    from samgeo.geo.coordinates.area import area_m2
-
     if "area_m2" in frame.columns and frame.crs is not None:
         frame["area_m2"] = area_m2(frame.geometry, frame.crs)
     if "area_px" in frame.columns and frame.crs is None:

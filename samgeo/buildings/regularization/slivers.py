@@ -16,9 +16,9 @@ __all__ = ["LEAST_ANGLE", "LEAST_WALL", "count_slivers", "without_slivers"]
 Floats = NDArray[np.float64]
 
 LEAST_WALL = 0.5
-"""Of the tolerance: no wall of a footprint is shorter."""
+"""Length of the shortest wall that a footprint may have, as a multiple of the tolerance."""
 LEAST_ANGLE = 30.0
-"""Degrees: no corner of a footprint is sharper."""
+"""Sharpest corner that a footprint may have, in degrees."""
 # Changes use slightly stricter limits, so that the result is still within the limits after its coordinates are rounded.
 _MARGIN = 1.01
 # Corners nearer than this, in tolerances, to the line between the corners before and after them are ignored.

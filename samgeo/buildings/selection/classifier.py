@@ -13,6 +13,7 @@ from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
 __all__ = ["Selector"]
 
@@ -57,7 +58,7 @@ class Selector:
     _classifier: Any
 
     @classmethod
-    def fit(cls, features: pd.DataFrame, labels: Any) -> Selector:
+    def fit(cls, features: pd.DataFrame, labels: ArrayLike) -> Selector:
         """Train a classifier on examples.
 
         Parameters
@@ -117,8 +118,8 @@ class Selector:
         missing = [name for name in self.columns if name not in features]
         if missing:
             raise OptionError(
-                f"the objects lack {len(missing)} of {len(self.columns)} measures, such as {missing[0]!r}; describe them with "
-                "the same model and options as the examples."
+                f"the objects lack {len(missing)} of the {len(self.columns)} features of the classifier, such as "
+                f"{missing[0]!r}; compute the features with the same model and options as for the examples."
             )
         values = features[list(self.columns)].to_numpy(dtype=np.float64)
         known = np.isfinite(values).all(axis=1)
@@ -132,14 +133,16 @@ class Selector:
 def _check(labels: NDArray[np.float64], known: NDArray[np.bool_]) -> None:
     """Raise an `OptionError` unless the labels can be used for training."""
     if len(labels) != len(known):
-        raise OptionError(f"{len(labels)} labels for {len(known)} objects; give one for each.")
+        raise OptionError(f"there are {len(labels)} labels for {len(known)} objects; give one label for each object.")
     if not (labels == 1).any():
-        raise OptionError("no example is accepted; accept one or more.")
+        raise OptionError("no example is accepted; give at least one accepted example.")
     lost = ~np.isnan(labels) & ~known
     if lost.any():
-        raise OptionError(f"the example in row {int(np.flatnonzero(lost)[0])} lies off the raster's data; leave it out.")
+        raise OptionError(
+            f"the example in row {int(np.flatnonzero(lost)[0])} lies outside the raster or on nodata; remove the example."
+        )
     if not (labels == 0).any() and not (np.isnan(labels) & known).any():
-        raise OptionError("nothing is rejected, and there is no other candidate to tell the accepted from; reject some.")
+        raise OptionError("nothing is rejected, and there are no other candidates to compare with; reject some examples.")
 
 
 def _space(

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.evaluation.layer_pairs import common_crs, read_layer
 from samgeo.evaluation.matching import find_pairs, pair_up
 from samgeo.geo.coordinates.metric_planes import Planes
+from samgeo.geo.coordinates.prompt_geometry import is_features
 from samgeo.geo.coordinates.reprojection import reproject_frame
+from samgeo.geo.vector.reading import read_vectors
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    from samgeo.types import CRSLike, FeaturesLike
 
 __all__ = ["MATCH_IOU", "Examples", "read_examples"]
 
@@ -49,7 +54,7 @@ class Examples:
         return int((self.labels == 0).sum())
 
 
-def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
+def read_examples(candidates: gpd.GeoDataFrame, examples: FeaturesLike) -> Examples:
     """Find the candidates that match the examples.
 
     Each example is assigned to the candidate with the best IoU, if that is 0.5 or more. A candidate is assigned at most once.
@@ -83,16 +88,14 @@ def read_examples(candidates: gpd.GeoDataFrame, examples: Any) -> Examples:
         found = _matched(candidates, frame[~np.isnan(labels)], labels[~np.isnan(labels)])
     if not found.accepted:
         raise OptionError(
-            f"no candidate is accepted by the examples ({found.unmatched} of them have no candidate of IoU {MATCH_IOU} or "
-            "more); give examples of what is wanted among the candidates, in the same place."
+            f"no candidate matches an accepted example ({found.unmatched} examples have no candidate with an IoU of "
+            f"{MATCH_IOU} or more); give examples that lie on candidates."
         )
     return found
 
 
-def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
+def _frame(examples: FeaturesLike, crs: CRSLike) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
     """Return the examples as one table, and their labels."""
-    import geopandas as gpd
-
     if isinstance(examples, tuple) and len(examples) == 2:
         parts = [_features(one, crs) for one in examples]
         if parts[1].crs is not None and parts[0].crs is not None:
@@ -106,31 +109,23 @@ def _frame(examples: Any, crs: Any) -> tuple[gpd.GeoDataFrame, NDArray[np.float6
     return frame, _labels(frame[LABEL], f"column {LABEL!r} of the examples")
 
 
-def _features(examples: Any, crs: Any) -> gpd.GeoDataFrame:
+def _features(examples: FeaturesLike, crs: CRSLike) -> gpd.GeoDataFrame:
     """Return examples of one kind as a table."""
-    import geopandas as gpd
-    import shapely
-
-    from samgeo.geo.coordinates.prompt_geometry import is_features
-    from samgeo.geo.vector.reading import read_vectors
-
     if is_features(examples):
         return read_vectors(examples)
-    geometries = [examples] if isinstance(examples, shapely.Geometry) else list(examples)
+    geometries = [examples] if isinstance(examples, shapely.Geometry) else list(cast("list[object]", examples))
     if not all(isinstance(one, shapely.Geometry) for one in geometries):
-        raise VectorError("the examples are no geometries; give a file, a GeoDataFrame, polygons, or a column's name.")
+        raise VectorError("the examples are not geometries; give a file, a GeoDataFrame, polygons, or the name of a column.")
     return gpd.GeoDataFrame(geometry=geometries, crs=crs)
 
 
-def _labels(column: Any, what: str) -> NDArray[np.float64]:
+def _labels(column: pd.Series, what: str) -> NDArray[np.float64]:
     """Return a column of labels as numbers: 1, 0 or NaN."""
-    import pandas as pd
-
     given = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float64)
     wrong = ~(np.isin(given, (0, 1)) | column.isna().to_numpy())
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise OptionError(f"{what} says {column.iloc[row]!r} in row {row}; give 1 for accepted, 0 for rejected, or nothing.")
+        raise OptionError(f"{what} is {column.iloc[row]!r} in row {row}; give 1 for accepted, 0 for rejected, or nothing.")
     return np.asarray(given, dtype=np.float64)
 
 

@@ -7,23 +7,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from samgeo.arguments import check_types
+from samgeo.buildings.selection.pooling import PARTS, check_describing, pool
 from samgeo.buildings.shapes import measure_shapes
+from samgeo.geo.coordinates.overlay import check_same_kind
+from samgeo.geo.coordinates.prompt_geometry import read_polygons
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.models.registry import load_model
+from samgeo.segmentation.predictor import Predictor
 from samgeo.types import BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    import pandas as pd
     import torch
 
-    from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
 
 __all__ = ["EMBEDDING", "describe"]
 
 EMBEDDING = "embedding_"
-"""Columns that begin so were pooled from the model's embedding."""
+"""Start of the names of columns that were pooled from the model's embedding."""
 
 SCORES = ("predicted_iou", "stability_score")
 
@@ -90,12 +96,6 @@ def describe(
     >>> describe(image, objects, embedding=False).columns.tolist()
     ['log_area', 'compactness', 'rectangularity', 'solidity', 'log_elongation']
     """
-    import pandas as pd
-
-    from samgeo.geo.coordinates.overlay import check_same_kind
-    from samgeo.geo.raster.raster import Raster
-    from samgeo.geo.vector.reading import read_vectors
-
     objects = read_vectors(objects)
     raster = None
     if embedding:
@@ -120,21 +120,14 @@ def _pooled(
     raster: Raster,
     objects: gpd.GeoDataFrame,
     *,
-    model: Any,
+    model: str | Path | Segmenter,
     device: str | torch.device,
     dtype: str,
     window: int | None,
     overlap: int | None,
-    cache: Any,
+    cache: str | os.PathLike[str] | None,
 ) -> pd.DataFrame:
     """Return the features that are pooled from the model's embedding."""
-    import pandas as pd
-
-    from samgeo.buildings.selection.pooling import PARTS, check_describing, pool
-    from samgeo.geo.coordinates.prompt_geometry import read_polygons
-    from samgeo.models.registry import load_model
-    from samgeo.segmentation.predictor import Predictor
-
     segmenter = load_model(model, device=device, dtype=dtype)
     check_describing(segmenter)
     looking = Predictor(raster, model=segmenter, window=window, overlap=overlap, cache=cache)

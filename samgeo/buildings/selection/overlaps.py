@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
@@ -73,8 +74,6 @@ def keep_best(gdf: gpd.GeoDataFrame, *, score: str = "score", max_overlap: float
 
 def _best(geometries: NDArray[np.object_], values: NDArray[np.float64], max_overlap: float) -> NDArray[np.bool_]:
     """Return which objects are kept."""
-    import shapely
-
     # Areas are only compared between objects at the same place, so that the coordinates of any CRS can be used as they are.
     area = shapely.area(geometries)
     alive = np.isfinite(values) & (area > 0)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.features import rasterize
+from scipy import ndimage
 
 from samgeo.errors import ModelError
 from samgeo.geo.grid import Lattice, Rect
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "pool"]
 
 PARTS = ("mean", "std", "ring")
-"""What is pooled of each channel: mean and standard deviation inside, and the mean in a ring around."""
+"""Statistics of each channel: mean and standard deviation inside a polygon, and the mean in a ring around it."""
 
 # Each cell of the feature map is divided into 4 x 4 samples, to measure which fraction of it a polygon covers.
 SAMPLES = 4
@@ -94,15 +98,13 @@ def check_describing(model: Segmenter) -> None:
     """Raise a `ModelError` unless a model has ``features``."""
     if not isinstance(model, Describing):
         raise ModelError(
-            f"{model.name!r} cannot describe objects: {type(model).__name__} has no features, as "
-            "samgeo.models.protocols.Describing says; add it, or go by shape alone with embedding=False."
+            f"the model {model.name!r} cannot describe objects: {type(model).__name__} has no method features (see "
+            "samgeo.models.protocols.Describing); add it, or use only the shape with embedding=False."
         )
 
 
 def _jobs(polygons_px: NDArray[np.object_], lattice: Lattice) -> dict[Index, list[int]]:
     """Return the rows of the polygons that are pooled in each window."""
-    import shapely
-
     height, width = lattice.shape
     bounds = shapely.bounds(polygons_px)
     low, high = np.maximum(bounds[:, :2], 0), np.minimum(bounds[:, 2:], (width, height))
@@ -113,11 +115,10 @@ def _jobs(polygons_px: NDArray[np.object_], lattice: Lattice) -> dict[Index, lis
     return jobs
 
 
-def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
+def _weights(
+    polygon: shapely.Geometry, window: WindowImage, side: int
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
     """Yield the cells and their weights for the inside of a polygon, and then for the ring around it."""
-    import shapely
-    from scipy import ndimage
-
     cell = window.rect.width / side
     ring = max(RING_SHARE * float(np.sqrt(shapely.area(polygon))), RING_CELLS * cell)
     bounds = np.array(shapely.bounds(polygon)) - np.tile((window.rect.x0, window.rect.y0), 2)
@@ -135,11 +136,8 @@ def _weights(polygon: Any, window: WindowImage, side: int) -> Iterator[tuple[tup
         yield cells, part.reshape(frame.height, SAMPLES, frame.width, SAMPLES).mean(axis=(1, 3), dtype=np.float32)
 
 
-def _drawn(polygon: Any, window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
+def _drawn(polygon: shapely.Geometry, window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
     """Draw a polygon at the samples of some cells. If it contains no sample, draw all samples that it touches."""
-    from affine import Affine
-    from rasterio.features import rasterize
-
     step = cell / SAMPLES
     transform = Affine(step, 0, window.rect.x0 + frame.x0 * cell, 0, step, window.rect.y0 + frame.y0 * cell)
     shape = (frame.height * SAMPLES, frame.width * SAMPLES)

@@ -13,6 +13,10 @@ from samgeo.buildings.selection.features import describe
 from samgeo.buildings.selection.overlaps import MAX_OVERLAP, keep_best
 from samgeo.buildings.shapes import with_note
 from samgeo.errors import OptionError
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.vector.columns import keep_given
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.segmentation.api import segment
 from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -103,9 +107,6 @@ def select(
     >>> select(image, candidates, "label", embedding=False).index.tolist()
     [0, 1, 2, 3, 4]
     """
-    from samgeo.geo.vector.columns import keep_given
-    from samgeo.geo.vector.reading import read_vectors
-
     if not 0 <= min_score <= 1:
         raise OptionError(f"min_score is {min_score}; give a number from 0 to 1.")
     candidates = read_vectors(candidates)
@@ -123,7 +124,9 @@ def select(
     return result
 
 
-def more_like(image: RasterLike, examples: FeaturesLike, candidates: FeaturesLike = None, **options: Any) -> gpd.GeoDataFrame:
+def more_like(
+    image: RasterLike, examples: FeaturesLike, candidates: FeaturesLike = None, **options: object
+) -> gpd.GeoDataFrame:
     """Find more objects that are like the examples in a raster.
 
     Parameters
@@ -161,28 +164,25 @@ def more_like(image: RasterLike, examples: FeaturesLike, candidates: FeaturesLik
     >>> sorted(more.index)
     [2, 3, 4]
     """
-    from samgeo.geo.raster.raster import Raster
-    from samgeo.geo.vector.reading import read_vectors
-
-    raster = Raster.open(image, **{name: options.pop(name) for name in _READING & options.keys()})
-    found = everything(raster, **options) if candidates is None else read_vectors(candidates)
+    given: dict[str, Any] = dict(options)
+    raster = Raster.open(image, **{name: given.pop(name) for name in _READING & given.keys()})
+    found = everything(raster, **given) if candidates is None else read_vectors(candidates)
     judged = read_examples(found, examples)
     # The examples are removed only after the selection: until then, candidates that overlap an example must be dropped.
     marked = found.assign(**{_JUDGED: judged.labels})
     marked.attrs = found.attrs
-    chosen = select(raster, marked, _JUDGED, **options)
+    chosen = select(raster, marked, _JUDGED, **given)
     rest = chosen[chosen[_JUDGED].isna()].drop(columns=_JUDGED).sort_values("score", ascending=False, kind="stable")
     rest.attrs = chosen.attrs
     rest.attrs["samgeo"]["select"] |= {"chosen": len(rest), "unmatched": judged.unmatched}
     return rest
 
 
-def everything(raster: Any, **options: Any) -> gpd.GeoDataFrame:
+def everything(raster: Raster, **options: object) -> gpd.GeoDataFrame:
     """Segment a raster with the options that `select` has in common with `samgeo.segment`."""
-    from samgeo.segmentation.api import segment
-
     own = {"min_score", "max_overlap", "embedding"}
-    return segment(raster, progress=False, **{name: value for name, value in options.items() if name not in own})
+    given: dict[str, Any] = {name: value for name, value in options.items() if name not in own}
+    return segment(raster, progress=False, **given)
 
 
 _JUDGED = "samgeo_judged"

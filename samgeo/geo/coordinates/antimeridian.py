@@ -12,13 +12,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyproj
+import shapely
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import pyproj
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["cut_at_antimeridian", "middle_of", "near_centre", "period_of", "rejoined", "turned"]
+__all__ = ["cut_at_antimeridian", "middle_of", "near_centre", "period_of", "rejoined", "shifted_by_turns"]
 
 # Tolerance for rounded coordinates at the edge of a turn, as a share of the turn: 0.4 mm on the equator.
 _ROUNDING = 1e-11
@@ -31,7 +32,7 @@ _NOT_CYLINDRICAL = ("Transverse", "Oblique", "Laborde", "Swiss")
 _PROBES = np.array([-135.0, -45.0, 45.0, 135.0, 225.0])
 
 
-def period_of(crs: Any) -> float | None:
+def period_of(crs: pyproj.CRS | None) -> float | None:
     """Return by how much x grows in one turn around the earth.
 
     Parameters
@@ -50,8 +51,6 @@ def period_of(crs: Any) -> float | None:
 
 @lru_cache(maxsize=64)
 def _period_of(crs: pyproj.CRS) -> float | None:
-    import pyproj
-
     if crs.is_geographic:
         return float(round(2 * np.pi / crs.axis_info[0].unit_conversion_factor, 9))
     operation = crs.coordinate_operation
@@ -91,8 +90,6 @@ def middle_of(geometries: NDArray[np.object_], period: float | None) -> float:
     float
         From minus half a turn to half a turn.
     """
-    import shapely
-
     bounds = shapely.bounds(geometries).reshape(-1, 4)
     x = (bounds[:, 0] + bounds[:, 2]) / 2
     if period is None or not np.isfinite(x).any():
@@ -104,7 +101,7 @@ def middle_of(geometries: NDArray[np.object_], period: float | None) -> float:
     return float((opposite + period / 2) % period - period / 2)
 
 
-def turned(geometries: NDArray[np.object_], centre: float, period: float | None) -> NDArray[np.object_]:
+def shifted_by_turns(geometries: NDArray[np.object_], centre: float, period: float | None) -> NDArray[np.object_]:
     """Shift geometries by whole turns to within half a turn of a centre.
 
     Geometries that are already there stay unchanged, and so do those that are more than two turns away. Polygons that reach
@@ -124,8 +121,6 @@ def turned(geometries: NDArray[np.object_], centre: float, period: float | None)
     -------
     ndarray of shapely geometries, shape (N,)
     """
-    import shapely
-
     if period is None or not len(geometries):
         return geometries
     low, high = centre - period / 2, centre + period / 2
@@ -151,8 +146,6 @@ def rejoined(geometries: NDArray[np.object_], period: float | None) -> NDArray[n
     period : float or None
         See `period_of`; None changes nothing.
     """
-    import shapely
-
     if period is None or not len(geometries):
         return geometries
     half, slack = period / 2, _ROUNDING * period
@@ -170,7 +163,7 @@ def rejoined(geometries: NDArray[np.object_], period: float | None) -> NDArray[n
     return result
 
 
-def cut_at_antimeridian(geometries: NDArray[np.object_], crs: Any) -> NDArray[np.object_]:
+def cut_at_antimeridian(geometries: NDArray[np.object_], crs: pyproj.CRS | None) -> NDArray[np.object_]:
     """Shift longitudes to -180 to 180 degrees, and cut geometries that cross the antimeridian (RFC 7946, section 3.1.9).
 
     Parameters
@@ -182,12 +175,10 @@ def cut_at_antimeridian(geometries: NDArray[np.object_], crs: Any) -> NDArray[np
     """
     if crs is None or not crs.is_geographic:
         return geometries
-    return turned(geometries, 0.0, period_of(crs))
+    return shifted_by_turns(geometries, 0.0, period_of(crs))
 
 
 def _turned(geometry: BaseGeometry, centre: float, period: float) -> BaseGeometry:
-    import shapely
-
     parts = [_narrow(part, centre, period) for part in shapely.get_parts(geometry)]
     flat = [one for part in parts for one in part]
     if len(flat) == 1:
@@ -197,8 +188,6 @@ def _turned(geometry: BaseGeometry, centre: float, period: float) -> BaseGeometr
 
 def _narrow(part: BaseGeometry, centre: float, period: float) -> list[BaseGeometry]:
     """Return the pieces of one part within half a turn of the centre."""
-    import shapely
-
     slack = _ROUNDING * period
     low, high = centre - period / 2, centre + period / 2
     x0, y0, x1, y1 = shapely.bounds(part).tolist()
@@ -216,8 +205,6 @@ def _narrow(part: BaseGeometry, centre: float, period: float) -> list[BaseGeomet
 
 
 def _like(geometry: BaseGeometry, pieces: list[BaseGeometry]) -> BaseGeometry:
-    import shapely
-
     if geometry.geom_type in {"Polygon", "MultiPolygon"}:
         return _union(pieces)
     parts: list[Any] = list(shapely.get_parts(np.array(pieces, dtype=object)))
@@ -230,16 +217,12 @@ def _like(geometry: BaseGeometry, pieces: list[BaseGeometry]) -> BaseGeometry:
 
 
 def _union(pieces: Iterable[BaseGeometry]) -> BaseGeometry:
-    import shapely
-
     valid = shapely.make_valid(np.array(list(pieces), dtype=object), method="structure")
     joined: BaseGeometry = shapely.union_all(valid)
     return joined
 
 
 def _shifted(geometry: BaseGeometry, x: float) -> BaseGeometry:
-    import shapely
-
     if x == 0:
         return geometry
     moved: BaseGeometry = shapely.transform(geometry, lambda xy: xy + np.array([x, 0.0]))

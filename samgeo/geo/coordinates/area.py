@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyproj
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
-    import pyproj
+    from samgeo.types import CRSLike, GeometriesLike
 
 __all__ = ["area_m2"]
 
@@ -20,7 +22,7 @@ __all__ = ["area_m2"]
 PLANE_SIDE_M = 10_000.0
 
 
-def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
+def area_m2(geometries: GeometriesLike, crs: CRSLike) -> NDArray[np.float64]:
     """Measure the areas of polygons on the ellipsoid of their CRS, whatever the distortion of its map projection.
 
     Corners are placed on the ellipsoid. Rings up to 10 km across are measured as plane polygons in space (half the length of
@@ -45,15 +47,12 @@ def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
     OptionError
         If there is no CRS, or it has no horizontal axes.
     """
-    import pyproj
-    import shapely
-
     if crs is None:
-        raise OptionError("areas in square metres need a CRS; measure in pixels where there is none.")
+        raise OptionError("areas in square metres need a CRS; set a CRS, or measure in pixels.")
     crs = pyproj.CRS.from_user_input(crs)
     geometries = np.asarray(geometries, dtype=object)
     if len(crs.axis_info) < 2 or crs.is_geocentric:
-        raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
+        raise OptionError(f"{crs.name} is not a geographic or projected CRS; reproject to one with two horizontal axes.")
     geodetic = crs.geodetic_crs
     geod = None if geodetic is None else geodetic.get_geod()
     if geodetic is None or geod is None:
@@ -61,7 +60,7 @@ def area_m2(geometries: Any, crs: Any) -> NDArray[np.float64]:
         return np.asarray(np.nan_to_num(shapely.area(geometries)) * unit_m**2, dtype=np.float64)
 
     parts, owner = shapely.get_parts(geometries, return_index=True)
-    polygons, part = shapely.get_parts(parts, return_index=True)  # of multipolygons within collections
+    polygons, part = shapely.get_parts(parts, return_index=True)  # Collections may contain multipolygons.
     owner = owner[part]
     rings, polygon_of_ring = shapely.get_rings(polygons, return_index=True)
     if len(rings) == 0:

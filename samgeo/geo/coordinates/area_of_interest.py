@@ -8,21 +8,26 @@ refused.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.affinity import affine_transform
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.antimeridian import period_of
 from samgeo.geo.coordinates.overlay import around_raster, check_same_kind, in_raster_crs, repaired_polygons
 from samgeo.geo.coordinates.pixel_coordinates import crs_of, same_crs, transformer
 from samgeo.geo.vector.axes import refuse_mirrored
+from samgeo.geo.vector.reading import read_vectors
 
 if TYPE_CHECKING:
     import pyproj
-    import shapely
     from odc.geo.geobox import GeoBox
+
+    from samgeo.types import FeaturesLike
 
 __all__ = ["Area", "read_area", "to_pixels"]
 
@@ -56,8 +61,6 @@ class Area:
         crs : pyproj.CRS or None
             CRS of the points.
         """
-        import shapely
-
         x, y = xy[:, 0], xy[:, 1]
         if crs is not None and self.crs is not None and not same_crs(crs, self.crs):
             x, y = (np.asarray(axis) for axis in transformer(crs, self.crs)(x, y))
@@ -77,7 +80,7 @@ class Area:
         return inside
 
 
-def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
+def read_area(area: FeaturesLike, crs: pyproj.CRS | None = None) -> Area:
     """Read an area of interest.
 
     Parameters
@@ -98,12 +101,8 @@ def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
     OptionError
         If it holds other geometries than polygons, a coordinate that is not finite, or no area at all.
     """
-    import shapely
-
-    from samgeo.geo.vector.reading import read_vectors
-
     if isinstance(area, shapely.Geometry):
-        geometries: Any = [area]
+        geometries: list[shapely.Geometry] | NDArray[np.object_] = [area]
     else:
         frame = read_vectors(area)
         geometries, crs = frame.geometry.to_numpy(), frame.crs
@@ -112,11 +111,11 @@ def read_area(area: Any, crs: pyproj.CRS | None = None) -> Area:
     except VectorError as error:
         raise OptionError(str(error)) from None
     if not shapely.area(joined) > 0:
-        raise OptionError(f"{WHAT} holds no polygon with an area (it has {len(geometries)} features); give at least one.")
+        raise OptionError(f"{WHAT} contains no polygon with an area (it has {len(geometries)} features); give at least one.")
     return Area(joined, crs)
 
 
-def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely.Geometry:
+def to_pixels(area: FeaturesLike, geobox: GeoBox, *, name: str = "the raster") -> shapely.Geometry:
     """Transform an area of interest to the pixels of a raster.
 
     Edges that are straight in the CRS of the area are followed to 1/16 of a pixel. If the area reaches beyond the raster, only
@@ -144,10 +143,6 @@ def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely
     OptionError
         If it is not an area (see `read_area`), or does not intersect the raster.
     """
-    import geopandas as gpd
-    import shapely
-    from shapely.affinity import affine_transform
-
     ours = crs_of(geobox)
     read = read_area(area, ours)
     check_same_kind(read.crs, geobox, what=WHAT, raster=name)
@@ -160,8 +155,8 @@ def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely
     (placed,), (lost,) = in_raster_crs(np.array([near], dtype=object), geobox, read.crs)
     if lost:
         raise VectorError(
-            f"{WHAT} cannot be placed in the CRS of {name}: a part of it has no place there. Cut it to the place that is "
-            "meant, or give it in the raster's CRS."
+            f"{WHAT} cannot be transformed to the CRS of {name}, because a part of it lies outside the domain of that CRS. "
+            "Clip it to the area that you need, or give it in the raster's CRS."
         )
     (valid,) = repaired_polygons([placed], WHAT)
     area_px: shapely.Geometry = affine_transform(valid, (~geobox.affine).to_shapely())
@@ -171,14 +166,12 @@ def to_pixels(area: Any, geobox: GeoBox, *, name: str = "the raster") -> shapely
     if not shapely.intersection(area_px, shapely.box(0, 0, width, height)).area > 0:
         where = "" if read.crs is None else f" in {read.crs.to_string()}"
         raise OptionError(
-            f"{WHAT} does not meet {name}: it covers {_bounds(whole)}{where}, the raster {_bounds(geobox.extent.geom)} in the "
-            "raster's CRS. Check its CRS, and that it is polygons of the same place."
+            f"{WHAT} does not intersect {name}: it covers {_bounds(whole)}{where}, the raster {_bounds(geobox.extent.geom)} "
+            "in the raster's CRS. Check its CRS, and that its polygons are in the area of the raster."
         )
     shapely.prepare(area_px)
     return area_px
 
 
 def _bounds(geometry: shapely.Geometry) -> str:
-    import shapely
-
     return "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*shapely.bounds(geometry))

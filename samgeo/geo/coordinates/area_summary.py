@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import shapely
+import shapely
 
 __all__ = ["describe_area"]
 
 MOST_CORNERS = 200
-"""Corners of the outline at most; an area with fewer is kept as it is."""
+"""Largest number of corners of an outline. An area with fewer corners is not simplified."""
 
 
 def describe_area(area_px: shapely.Geometry) -> dict[str, Any]:
@@ -28,8 +27,6 @@ def describe_area(area_px: shapely.Geometry) -> dict[str, Any]:
         JSON-serializable: ``digest``, a digest of all coordinates; ``corners``, their number; and ``outline``, the area as WKT.
         An area with more than 200 corners is simplified, if necessary to its convex hull or its bounding box.
     """
-    import shapely
-
     corners = int(shapely.get_num_coordinates(area_px))
     return {
         "digest": blake2b(shapely.to_wkb(area_px, byte_order=1), digest_size=16).hexdigest(),
@@ -39,8 +36,6 @@ def describe_area(area_px: shapely.Geometry) -> dict[str, Any]:
 
 
 def _simple(area_px: shapely.Geometry) -> shapely.Geometry:
-    import shapely
-
     x0, y0, x1, y1 = shapely.bounds(area_px).tolist()
     simple, tolerance = area_px, 0.5
     while shapely.get_num_coordinates(simple) > MOST_CORNERS and tolerance < max(x1 - x0, y1 - y0):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyproj
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    from samgeo.types import CRSLike
 
 __all__ = ["metres_at"]
 
@@ -15,7 +19,7 @@ __all__ = ["metres_at"]
 _CONFORMAL = 1e-6
 
 
-def metres_at(places: NDArray[np.float64], crs: Any) -> NDArray[np.float64]:
+def metres_at(places: NDArray[np.float64], crs: CRSLike) -> NDArray[np.float64]:
     """Return the matrices that convert a step in the coordinates of a CRS to a step on the ground, in metres, at each point.
 
     The step is converted to longitude and latitude, and with the radii of curvature of the ellipsoid (N cos(lat) along the
@@ -39,14 +43,12 @@ def metres_at(places: NDArray[np.float64], crs: Any) -> NDArray[np.float64]:
     OptionError
         If the CRS has no horizontal axes, or a point lies outside its domain.
     """
-    import pyproj
-
     places = np.asarray(places, dtype=np.float64)
     if crs is None:
         return np.tile(np.eye(2), (len(places), 1, 1))
     crs = pyproj.CRS.from_user_input(crs)
     if len(crs.axis_info) < 2 or crs.is_geocentric:
-        raise OptionError(f"{crs.name} is not a CRS of maps; reproject to one with two horizontal axes.")
+        raise OptionError(f"{crs.name} is not a geographic or projected CRS; reproject to one with two horizontal axes.")
     geodetic = crs.geodetic_crs
     geod = None if geodetic is None else geodetic.get_geod()
     if geodetic is None or geod is None:
@@ -58,7 +60,9 @@ def metres_at(places: NDArray[np.float64], crs: Any) -> NDArray[np.float64]:
     around = places[:, None] + step * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
     lon, lat = (np.asarray(axis) for axis in to_degrees.transform(around[..., 0], around[..., 1]))
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
-        raise OptionError(f"some coordinates lie outside the domain of {crs.name}; check that it is their CRS.")
+        raise OptionError(
+            f"some coordinates lie outside the domain of {crs.name}; check that this is the CRS of the coordinates."
+        )
     to_radians = geodetic.axis_info[0].unit_conversion_factor
     lon, lat = lon * to_radians, lat * to_radians
     bend = 1 - geod.es * np.sin(lat[:, 0]) ** 2

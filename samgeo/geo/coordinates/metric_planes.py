@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyproj
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.geo.coordinates.antimeridian import middle_of, period_of
@@ -54,8 +56,6 @@ class Planes:
 
     def cells_of(self, geometries: NDArray[np.object_]) -> NDArray[np.int64]:
         """Return the cell of the centre of each geometry's bounding box; -1 where it is not on the earth."""
-        import shapely
-
         bounds = shapely.bounds(geometries)
         centres = (bounds[:, :2] + bounds[:, 2:]) / 2
         known = np.isfinite(bounds).all(axis=1)
@@ -68,8 +68,6 @@ class Planes:
 
     def place(self, geometries: NDArray[np.object_], cell: int) -> NDArray[np.object_]:
         """Return geometries in the plane of a cell; geometries that rounding has made invalid are repaired."""
-        import shapely
-
         if self.crs is None:
             return geometries
         placed = np.asarray(shapely.transform(geometries, lambda xy: self._to_plane(xy, cell)), dtype=object)
@@ -83,8 +81,6 @@ class Planes:
         return self.crs is not None and self.crs.geodetic_crs is not None
 
     def _to_plane(self, xy: NDArray[np.float64], cell: int) -> NDArray[np.float64]:
-        import pyproj
-
         if not self._on_earth:
             return np.asarray(xy * self.crs.axis_info[0].unit_conversion_factor, dtype=np.float64)
         row, column = cell // COLUMNS - 180, cell % COLUMNS - COLUMNS // 2
@@ -96,8 +92,6 @@ class Planes:
 
     def _radians(self, xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return longitude and latitude in radians."""
-        import pyproj
-
         geodetic = self.crs.geodetic_crs
         lon, lat = pyproj.Transformer.from_crs(self.crs, geodetic, always_xy=True).transform(xy[:, 0], xy[:, 1])
         factor = geodetic.axis_info[0].unit_conversion_factor

@@ -8,22 +8,23 @@ that it is in the CRS of the raster, and longitudes are shifted by whole turns t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import VectorError
-from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, turned
+from samgeo.geo.coordinates.antimeridian import near_centre, period_of, rejoined, shifted_by_turns
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, Inward, crs_of, from_pixels, inward_to, middle_x, resolve_crs
 from samgeo.geo.coordinates.reprojection import reproject
-from samgeo.types import FeaturesLike
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.types import CRSLike, FeaturesLike, GeometriesLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import pyproj
-    import shapely
     from odc.geo.geobox import GeoBox
 
 __all__ = [
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 TOLERANCE_PX = 1 / 16
-"""By how much an edge may be off, in pixels of the raster."""
+"""Largest error of an edge, in pixels of the raster."""
 
 # Number of points along each side of a raster, and margin as a share of its extent, with which `around_raster` works.
 _ACROSS = 17
@@ -49,7 +50,7 @@ _AREAL = (3, 6)
 _COLLECTION = 7
 
 
-def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the raster") -> None:
+def check_same_kind(crs: pyproj.CRS | None, geobox: GeoBox, *, what: str, raster: str = "the raster") -> None:
     """Refuse a layer with a CRS on a raster without one, and the other way round.
 
     Parameters
@@ -68,14 +69,14 @@ def check_same_kind(crs: Any, geobox: GeoBox, *, what: str, raster: str = "the r
     """
     if geobox.crs is None and crs is not None:
         raise VectorError(
-            f"{what} has a CRS and {raster} has none: what is in {crs.to_string()} cannot be placed there, as the raster has "
-            "no CRS. Give the raster its CRS (gdal_edit.py -a_srs), or features in its own coordinates, without a CRS (not as "
+            f"{what} has a CRS ({crs.to_string()}) and {raster} has none, so that the features cannot be placed on the raster. "
+            "Assign a CRS to the raster (gdal_edit.py -a_srs), or give features in pixels of the raster, without a CRS (not as "
             "GeoJSON, which is in longitude and latitude if it names no CRS)."
         )
     if geobox.crs is not None and crs is None:
         raise VectorError(
-            f"{raster} has a CRS and {what} has none: what has no CRS cannot be placed in {_crs_name(geobox)}. Give {what} its "
-            "CRS first, with gdf.set_crs(...)."
+            f"{raster} has a CRS ({_crs_name(geobox)}) and {what} has none, so that the features cannot be placed on the "
+            f"raster. Set the CRS of {what} with gdf.set_crs(...) first."
         )
 
 
@@ -115,11 +116,6 @@ def read_onto(source: FeaturesLike, geobox: GeoBox, *, what: str = "the layer", 
     >>> placed.crs.to_string(), round(placed.geometry.x[0])
     ('EPSG:32633', 500000)
     """
-    import geopandas as gpd
-    import shapely
-
-    from samgeo.geo.vector.reading import read_vectors
-
     frame = read_vectors(source)
     check_same_kind(frame.crs, geobox, what=what, raster=raster)
     if frame.crs is None:
@@ -129,15 +125,15 @@ def read_onto(source: FeaturesLike, geobox: GeoBox, *, what: str = "the layer", 
     if lost.any():
         first = int(np.argmax(lost))
         raise VectorError(
-            f"feature {first} of {what} cannot be placed in the CRS of {raster}: a part of it has no place there (of "
-            f"{int(lost.sum())} features in all). Check that the features are in {frame.crs.to_string()}, and cut them to the "
-            "place that is meant."
+            f"feature {first} of {what} cannot be transformed to the CRS of {raster}, because a part of it lies outside the "
+            f"domain of that CRS ({int(lost.sum())} such features in all). Check that the features are in "
+            f"{frame.crs.to_string()}, and clip them to the area that you need."
         )
     return frame.set_geometry(gpd.GeoSeries(placed, index=frame.index, crs=crs_of(geobox)))
 
 
 def in_raster_crs(
-    geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None
+    geometries: NDArray[np.object_], geobox: GeoBox, crs: CRSLike = None
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Reproject geometries to the CRS of a raster; where x repeats around the earth, they are shifted near the raster.
 
@@ -165,11 +161,11 @@ def in_raster_crs(
     placed, lost = _reprojected(geometries, geobox, resolve_crs(geobox, crs))
     known = placed.copy()
     known[lost] = None
-    return turned(known, middle_x(geobox), period_of(crs_of(geobox))), lost
+    return shifted_by_turns(known, middle_x(geobox), period_of(crs_of(geobox))), lost
 
 
 def in_pixels(
-    geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None
+    geometries: NDArray[np.object_], geobox: GeoBox, crs: CRSLike = None
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Transform geometries to pixels of a raster, rounded as all prompts are.
 
@@ -185,8 +181,6 @@ def in_pixels(
     geometries, lost
         As from `in_raster_crs`.
     """
-    import shapely
-
     if _is_pixels(crs):
         placed, lost = geometries.copy(), not_finite(geometries)
         placed[lost] = None
@@ -195,7 +189,7 @@ def in_pixels(
     return np.asarray(shapely.transform(placed, _to_pixels(geobox, crs)), dtype=object), lost
 
 
-def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any = None) -> NDArray[np.float64]:
+def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: CRSLike = None) -> NDArray[np.float64]:
     """Return the bounding boxes, in pixels of a raster, of geometries.
 
     Parameters
@@ -210,8 +204,6 @@ def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any =
         with a part that cannot be represented in the CRS of the raster. The parts of a geometry on both sides of the
         antimeridian are joined first.
     """
-    import shapely
-
     if _is_pixels(crs):
         placed, lost = geometries, not_finite(geometries)
     else:
@@ -230,7 +222,7 @@ def bounds_in_pixels(geometries: NDArray[np.object_], geobox: GeoBox, crs: Any =
     return np.asarray(shapely.bounds(shapely.transform(result, _to_pixels(geobox, crs))), dtype=np.float64).reshape(-1, 4)
 
 
-def repaired_polygons(geometries: Any, what: str) -> NDArray[np.object_]:
+def repaired_polygons(geometries: GeometriesLike, what: str) -> NDArray[np.object_]:
     """Return geometries as valid two-dimensional polygons, by the one rule that is used for all inputs.
 
     Rings that cross themselves are made valid with `shapely.make_valid`, method "structure": everything that a ring goes around
@@ -254,15 +246,13 @@ def repaired_polygons(geometries: Any, what: str) -> NDArray[np.object_]:
     VectorError
         If a geometry is a point or a line, or has a coordinate that is not a finite number.
     """
-    import shapely
-
     given = np.array(geometries, dtype=object).reshape(-1)
     given[shapely.is_missing(given)] = shapely.Polygon()
     given = np.asarray(shapely.force_2d(given), dtype=object)
     lost = not_finite(given)
     if lost.any():
         raise VectorError(
-            f"feature {int(np.argmax(lost))} of {what} has a coordinate that is not a finite number; mend it, or leave it out."
+            f"feature {int(np.argmax(lost))} of {what} has a coordinate that is not a finite number; repair or remove it."
         )
     kinds = shapely.get_type_id(given)
     other = ~(np.isin(kinds, (*_AREAL, _COLLECTION)) | shapely.is_empty(given))
@@ -291,8 +281,6 @@ def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
         A box whose sides are one and a half times those of the raster's extent, once for each turn around the earth. Around a
         pole it is a band of latitudes. None where there is no such box.
     """
-    import shapely
-
     height, width = geobox.shape
     along = np.linspace(0, 1, _ACROSS)
     x, y = np.meshgrid(along * width, along * height)
@@ -320,8 +308,6 @@ def around_raster(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
 
 def not_finite(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Return which geometries, of shape (N,), have a coordinate that is not a finite number; bounds would ignore NaN."""
-    import shapely
-
     xy, owner = shapely.get_coordinates(geometries, return_index=True)
     result = np.zeros(len(geometries), dtype=bool)
     result[owner[~np.isfinite(xy).all(axis=1)]] = True
@@ -329,8 +315,6 @@ def not_finite(geometries: NDArray[np.object_]) -> NDArray[np.bool_]:
 
 
 def _around_pole(latitudes: NDArray[np.float64], period: float) -> shapely.Geometry:
-    import shapely
-
     low, high, pole = float(latitudes.min()), float(latitudes.max()), period / 4
     margin = (high - low) * _MARGIN
     low, high = (low - margin, pole) if high > -low else (-pole, high + margin)
@@ -350,8 +334,6 @@ def _reprojected(
 
 
 def _areal(geometry: shapely.Geometry) -> shapely.Geometry:
-    import shapely
-
     parts = shapely.get_parts(shapely.make_valid(geometry, method="structure"))
     while _COLLECTION in shapely.get_type_id(parts):
         parts = shapely.get_parts(parts)
@@ -359,7 +341,7 @@ def _areal(geometry: shapely.Geometry) -> shapely.Geometry:
     return areal
 
 
-def _to_pixels(geobox: GeoBox, crs: Any) -> Inward:
+def _to_pixels(geobox: GeoBox, crs: CRSLike) -> Inward:
     """Return the function from coordinates in the CRS of the raster, or from pixels, to rounded pixels."""
     rounded = inward_to(geobox, PIXELS)
     if _is_pixels(crs):
@@ -380,5 +362,5 @@ def _crs_name(geobox: GeoBox) -> str:
     return "none" if crs is None else crs.to_string() if crs.to_authority() is not None else crs.name
 
 
-def _is_pixels(crs: Any) -> bool:
+def _is_pixels(crs: CRSLike) -> bool:
     return isinstance(crs, str) and crs == PIXELS

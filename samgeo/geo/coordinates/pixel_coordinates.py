@@ -12,26 +12,29 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyproj
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.antimeridian import near_centre, period_of
 
 if TYPE_CHECKING:
-    import pyproj
+    from numpy.typing import ArrayLike
     from odc.geo.geobox import GeoBox
+
+    from samgeo.types import CRSLike
 
 __all__ = ["PIXELS", "Inward", "crs_of", "from_pixels", "inward_to", "middle_x", "resolve_crs", "same_crs", "transformer"]
 
 PIXELS = "pixels"
-"""In the place of a CRS: coordinates are pixels of the raster."""
+"""Value of a CRS option which says that coordinates are pixels of the raster."""
 
 STEPS_PER_PX = 256
 
 Inward = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-def from_pixels(xy_px: Any, geobox: GeoBox, crs: Any = None) -> NDArray[np.float64]:
+def from_pixels(xy_px: ArrayLike, geobox: GeoBox, crs: CRSLike = None) -> NDArray[np.float64]:
     """Transform pixels of a raster to coordinates.
 
     Parameters
@@ -62,7 +65,7 @@ def from_pixels(xy_px: Any, geobox: GeoBox, crs: Any = None) -> NDArray[np.float
     return np.stack((x, y) if transform is None else transform(x, y), axis=-1)
 
 
-def inward_to(geobox: GeoBox, crs: Any) -> Inward:
+def inward_to(geobox: GeoBox, crs: CRSLike) -> Inward:
     """Return the function from coordinates of shape (..., 2) to rounded pixels.
 
     The function returns NaN for points that cannot be represented in the CRS of the raster.
@@ -87,8 +90,6 @@ def inward_to(geobox: GeoBox, crs: Any) -> Inward:
 
 def crs_of(geobox: GeoBox) -> pyproj.CRS | None:
     """Return the CRS of a raster as a pyproj CRS, or None."""
-    import pyproj
-
     return None if geobox.crs is None else pyproj.CRS.from_user_input(geobox.crs.proj)
 
 
@@ -99,7 +100,7 @@ def middle_x(geobox: GeoBox) -> float:
     return float(affine.a * width / 2 + affine.b * height / 2 + affine.c)
 
 
-def resolve_crs(geobox: GeoBox, crs: Any) -> pyproj.CRS | None:
+def resolve_crs(geobox: GeoBox, crs: CRSLike) -> pyproj.CRS | None:
     """Return the given CRS of coordinates as a pyproj CRS, or None if none is given, which means that of the raster.
 
     Raises
@@ -107,19 +108,19 @@ def resolve_crs(geobox: GeoBox, crs: Any) -> pyproj.CRS | None:
     OptionError
         If the CRS is unknown, or the raster has none.
     """
-    import pyproj
-
     if crs is None:
         return None
     if geobox.crs is None:
         raise OptionError(
-            f"the raster has no CRS, so that coordinates in {_name(crs)} have no place in it; give coordinates in pixels, with "
-            f'crs="{PIXELS}" or as features without a CRS.'
+            f"the raster has no CRS, so that coordinates in {_name(crs)} cannot be transformed to its pixels; give coordinates "
+            f'in pixels, with crs="{PIXELS}" or as features without a CRS.'
         )
     try:
         return pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError as error:
-        raise OptionError(f'crs is {crs!r}, which is no CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".') from None
+        raise OptionError(
+            f'crs is {crs!r}, which is not a CRS ({error}); give one such as "EPSG:4326", or "{PIXELS}".'
+        ) from None
 
 
 def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:
@@ -127,7 +128,7 @@ def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:
     return bool(one == other or one.equals(other, ignore_axis_order=True))
 
 
-def _name(crs: Any) -> str:
+def _name(crs: object) -> str:
     return crs.to_string() if hasattr(crs, "to_string") else str(crs)
 
 
@@ -136,7 +137,7 @@ def _round(xy: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(rounded).all(axis=-1, keepdims=True), rounded, np.nan)
 
 
-def _between(geobox: GeoBox, crs: Any, *, outward: bool) -> Callable[..., tuple[Any, Any]] | None:
+def _between(geobox: GeoBox, crs: CRSLike, *, outward: bool) -> Callable[..., tuple[Any, Any]] | None:
     """Return the transform between a CRS and that of the raster, or None if they are the same."""
     theirs, ours = resolve_crs(geobox, crs), crs_of(geobox)
     if theirs is None or ours is None or same_crs(ours, theirs):
@@ -147,7 +148,5 @@ def _between(geobox: GeoBox, crs: Any, *, outward: bool) -> Callable[..., tuple[
 @lru_cache(maxsize=16)
 def transformer(source: pyproj.CRS, target: pyproj.CRS) -> Callable[..., tuple[Any, Any]]:
     """Return the transform of x and y (longitude and latitude) between two CRSs."""
-    import pyproj
-
     transform: Callable[..., tuple[Any, Any]] = pyproj.Transformer.from_crs(source, target, always_xy=True).transform
     return transform

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, VectorError
@@ -14,11 +17,12 @@ from samgeo.geo.coordinates.area_of_interest import to_pixels
 from samgeo.geo.coordinates.overlay import bounds_in_pixels, check_same_kind, in_pixels
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS, crs_of, from_pixels, inward_to, resolve_crs
 from samgeo.geo.vector.axes import refuse_mirrored
+from samgeo.geo.vector.reading import read_vectors
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
     from odc.geo.geobox import GeoBox
+
+    from samgeo.types import CRSLike, FeaturesLike, LabelsLike
 
 __all__ = ["PIXELS", "from_pixels", "is_features", "read_boxes", "read_points", "read_polygons", "to_pixels"]
 
@@ -26,7 +30,7 @@ GROUP, LABEL = "prompt", "label"
 
 
 def read_points(
-    points: Any, labels: Any = None, *, geobox: GeoBox, crs: Any = None
+    points: FeaturesLike, labels: LabelsLike = None, *, geobox: GeoBox, crs: CRSLike = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], pd.DataFrame | None]:
     """Read prompts that consist of one or several points.
 
@@ -62,17 +66,18 @@ def read_points(
     """
     if not is_features(points):
         xy = _array("points", points)
+        shape = xy.shape
         xy = xy[:, None] if xy.ndim == 2 else xy
         if xy.ndim != 3 or xy.shape[2] != 2:
-            raise OptionError(f"points have shape {np.shape(points)}; give (P, 2), or (P, N, 2) for N points a prompt.")
-        given = np.ones(xy.shape[:2], dtype=np.int64) if labels is None else _labels(labels, xy.shape[:2])
-        used = given != -1
+            raise OptionError(f"points have shape {shape}; give (P, 2), or (P, N, 2) for N points a prompt.")
+        signs = np.ones(xy.shape[:2], dtype=np.int64) if labels is None else _labels(labels, xy.shape[:2])
+        used = signs != -1
         if not np.isfinite(xy[used]).all():
-            raise OptionError(f"points of prompt {_first(~np.isfinite(xy).all(axis=2) & used)} are not finite numbers.")
+            raise OptionError(
+                f"points of prompt {_first(~np.isfinite(xy).all(axis=2) & used)} are not finite numbers; give finite ones."
+            )
         placed = np.where(used[..., None], inward_to(geobox, crs)(xy), np.nan)
-        return placed, given, None
-    import shapely
-
+        return placed, signs, None
     frame, crs = _features(points, geobox, crs)
     inward = inward_to(geobox, crs)
     geometries = _of_type(frame, {"Point", "MultiPoint"}, "points")
@@ -93,7 +98,7 @@ def read_points(
     return placed, padded, _table(frame, {LABEL}).iloc[first]
 
 
-def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[np.float64], pd.DataFrame | None]:
+def read_boxes(boxes: FeaturesLike, *, geobox: GeoBox, crs: CRSLike = None) -> tuple[NDArray[np.float64], pd.DataFrame | None]:
     """Read boxes.
 
     A box is a rectangle in its own CRS, so its edges are curves on a raster in another CRS (the parallels of a box in longitude
@@ -124,8 +129,6 @@ def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[
     VectorError
         If features cannot be read, have no CRS where one is needed, or have a coordinate that is not finite.
     """
-    import shapely
-
     if not is_features(boxes):
         sides = _array("boxes", boxes)
         if sides.ndim != 2 or sides.shape[1] != 4:
@@ -140,7 +143,7 @@ def read_boxes(boxes: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[
     return bounds_in_pixels(geometries, geobox, crs), _table(frame)
 
 
-def _eastward(sides: NDArray[np.float64], geobox: GeoBox, crs: Any) -> NDArray[np.float64]:
+def _eastward(sides: NDArray[np.float64], geobox: GeoBox, crs: CRSLike) -> NDArray[np.float64]:
     """Add one turn to the eastern side of boxes that cross the antimeridian, so that it is greater than the western side."""
     if isinstance(crs, str) and crs == PIXELS:
         return sides
@@ -153,7 +156,9 @@ def _eastward(sides: NDArray[np.float64], geobox: GeoBox, crs: Any) -> NDArray[n
     return result
 
 
-def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[NDArray[np.object_], pd.DataFrame | None]:
+def read_polygons(
+    polygons: FeaturesLike, *, geobox: GeoBox, crs: CRSLike = None
+) -> tuple[NDArray[np.object_], pd.DataFrame | None]:
     """Read polygons.
 
     Parameters
@@ -180,9 +185,6 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
     VectorError
         If features cannot be read, are not polygons, have no CRS where one is needed, or have a coordinate that is not finite.
     """
-    import geopandas as gpd
-    import shapely
-
     if is_features(polygons):
         frame, crs = _features(polygons, geobox, crs)
         table = _table(frame)
@@ -195,17 +197,13 @@ def read_polygons(polygons: Any, *, geobox: GeoBox, crs: Any = None) -> tuple[ND
     return np.asarray(shapely.make_valid(placed, method="structure"), dtype=np.object_), table
 
 
-def is_features(given: Any) -> bool:
+def is_features(given: object) -> bool:
     """Return whether prompts are a path, a GeoDataFrame or a GeoSeries, rather than an array or bare geometries."""
-    import geopandas as gpd
-
     return isinstance(given, str | os.PathLike | gpd.GeoDataFrame | gpd.GeoSeries)
 
 
-def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, Any]:
+def _features(given: FeaturesLike, geobox: GeoBox, crs: CRSLike) -> tuple[gpd.GeoDataFrame, CRSLike]:
     """Read features, and return them with their CRS; None means that of the raster."""
-    from samgeo.geo.vector.reading import read_vectors
-
     frame = read_vectors(given)
     refuse_mirrored(frame, geobox, "the prompts")
     if frame.crs is None:
@@ -216,7 +214,7 @@ def _features(given: Any, geobox: GeoBox, crs: Any) -> tuple[gpd.GeoDataFrame, A
         return frame, crs
     check_same_kind(frame.crs, geobox, what="the layer of prompts")
     if crs is not None and (crs == PIXELS or frame.crs != crs):
-        raise OptionError(f"crs is {crs}, but the prompts are in {frame.crs.to_string()}; leave crs away for features.")
+        raise OptionError(f"crs is {crs}, but the prompts are in {frame.crs.to_string()}; omit crs for features.")
     return frame, frame.crs
 
 
@@ -228,40 +226,36 @@ def _groups(frame: gpd.GeoDataFrame) -> NDArray[np.int64]:
     if missing.any():
         raise VectorError(
             f"{int(missing.sum())} of {len(frame)} points have no value in the column {GROUP}, the first is feature "
-            f"{_first(missing)}; points with the same value are one prompt: give each one a value, or drop the column."
+            f"{_first(missing)}. Points with the same value are one prompt: give each point a value, or remove the column."
         )
     return np.asarray(frame[GROUP].factorize()[0], dtype=np.int64)
 
 
 def _of_type(frame: gpd.GeoDataFrame, wanted: set[str], what: str) -> NDArray[np.object_]:
     """Check the types of geometries, and return them two-dimensional, with an empty geometry for None."""
-    import shapely
-
     geometries = frame.geometry.to_numpy().copy()
     geometries[shapely.is_missing(geometries)] = shapely.GeometryCollection()
     other = ~(frame.geometry.geom_type.isin(wanted).to_numpy() | shapely.is_empty(geometries))
     if other.any():
         raise VectorError(
-            f"{what} cannot be a {geometries[other][0].geom_type} (feature {_first(other)}); give other features."
+            f"feature {_first(other)} is a {geometries[other][0].geom_type}, which cannot be used for {what}; remove it."
         )
     flat = np.asarray(shapely.force_2d(geometries), dtype=np.object_)
     xy, owner = shapely.get_coordinates(flat, return_index=True)
     lost = owner[~np.isfinite(xy).all(axis=1)]
     if len(lost):
         raise VectorError(
-            f"feature {int(lost[0])} of the {what} has a coordinate that is not a finite number; mend it, or leave it out."
+            f"feature {int(lost[0])} of the {what} has a coordinate that is not a finite number; repair or remove it."
         )
     return flat
 
 
 def _table(frame: gpd.GeoDataFrame, without: set[str] | None = None) -> pd.DataFrame:
-    import pandas as pd
-
     dropped = {frame.active_geometry_name, *(without or ())} & set(frame.columns)
     return pd.DataFrame(frame.drop(columns=list(dropped)))
 
 
-def _array(name: str, value: Any) -> NDArray[np.float64]:
+def _array(name: str, value: object) -> NDArray[np.float64]:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -269,7 +263,7 @@ def _array(name: str, value: Any) -> NDArray[np.float64]:
     return array
 
 
-def _labels(labels: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def _labels(labels: LabelsLike, shape: tuple[int, ...]) -> NDArray[np.int64]:
     given = _array("labels", labels)
     if given.size != shape[0] * shape[1] or given.shape[:1] != shape[:1]:
         raise OptionError(f"labels have shape {given.shape} and points {shape}; give a label for each point.")

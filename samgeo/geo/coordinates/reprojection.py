@@ -12,22 +12,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pyproj
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import VectorError
-from samgeo.geo.coordinates.antimeridian import middle_of, period_of, rejoined, turned
+from samgeo.geo.coordinates.antimeridian import middle_of, period_of, rejoined, shifted_by_turns
 from samgeo.geo.coordinates.pixel_coordinates import same_crs, transformer
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pyproj
     from shapely.geometry.base import BaseGeometry
+
+    from samgeo.types import CRSLike, GeometriesLike
 
 __all__ = ["TOLERANCE_M", "Reprojected", "default_tolerance", "reproject", "reproject_frame"]
 
 TOLERANCE_M = 0.001
-"""By how much an edge may be off where no raster says how large a pixel is, in metres."""
+"""Largest error of an edge in metres, where no raster defines the size of a pixel."""
 
 # Edges shorter than this on the ground are tested in their middle, longer ones at their quarters too, because an edge that
 # bends in both directions may be correct in its middle.
@@ -69,7 +72,7 @@ def default_tolerance(crs: pyproj.CRS) -> float:
 
 
 def reproject(
-    geometries: Any, source: pyproj.CRS, target: pyproj.CRS, *, tolerance: float | None = None, dense: bool = True
+    geometries: GeometriesLike, source: pyproj.CRS, target: pyproj.CRS, *, tolerance: float | None = None, dense: bool = True
 ) -> Reprojected:
     """Reproject geometries to another CRS.
 
@@ -87,10 +90,9 @@ def reproject(
     Returns
     -------
     Reprojected
-        x continues beyond the seam of the map where a geometry crosses it; `antimeridian.turned` shifts geometries to a frame.
+        x continues beyond the seam of the map where a geometry crosses it. `antimeridian.shifted_by_turns` shifts geometries to
+        a frame.
     """
-    import shapely
-
     given = np.asarray(geometries, dtype=object)
     xy, owner = shapely.get_coordinates(given, return_index=True)
     if same_crs(source, target):
@@ -113,7 +115,7 @@ def reproject(
 
 
 def reproject_frame(
-    frame: gpd.GeoDataFrame, crs: Any, *, name: str = "the layer", near: gpd.GeoDataFrame | None = None
+    frame: gpd.GeoDataFrame, crs: CRSLike, *, name: str = "the layer", near: gpd.GeoDataFrame | None = None
 ) -> gpd.GeoDataFrame:
     """Reproject features to another CRS with their edges, correct to one millimetre on the ground.
 
@@ -134,27 +136,23 @@ def reproject_frame(
     VectorError
         If a feature has a part that cannot be represented in the CRS, or there is no transform between the CRSs.
     """
-    import geopandas as gpd
-    import pyproj
-    import shapely
-
     target = pyproj.CRS.from_user_input(crs)
     geometries = shapely.force_2d(frame.geometry.to_numpy())
     try:
         placed = reproject(geometries, frame.crs, target)
     except pyproj.exceptions.ProjError as error:
-        raise VectorError(f"{name} cannot be brought to {target.name} ({error}); check both CRSs.") from None
+        raise VectorError(f"{name} cannot be transformed to {target.name} ({error}); check both CRSs.") from None
     if placed.lost.any():
         first = int(np.argmax(placed.lost))
         more = f" (of {int(placed.lost.sum())} features in all)" if placed.lost.sum() > 1 else ""
         raise VectorError(
-            f"feature {first} of {name} cannot be placed in {target.name}: a part of it has no place there{more}. Check that "
-            f"the features are in {frame.crs.name}, and cut them to the place that is meant."
+            f"feature {first} of {name} cannot be transformed to {target.name}, because a part of it lies outside the domain "
+            f"of that CRS{more}. Check that the features are in {frame.crs.name}, and clip them to the area that you need."
         )
     moved = placed.geometries
     if near is not None:
         period = period_of(target)
-        moved = turned(moved, middle_of(near.geometry.to_numpy(), period), period)
+        moved = shifted_by_turns(moved, middle_of(near.geometry.to_numpy(), period), period)
     return frame.set_geometry(gpd.GeoSeries(moved, index=frame.index, crs=target))
 
 
@@ -228,13 +226,11 @@ class _Way:
 
     def follow(self, geometry: BaseGeometry) -> BaseGeometry | None:
         """Return a geometry with the added corners; None if it cannot be represented."""
-        import shapely
-
         kind = geometry.geom_type
         if kind in {"LineString", "LinearRing"}:
             line = self.line(shapely.get_coordinates(geometry))
             return None if line is None else shapely.LineString(line)
-        if kind == "Polygon":
+        if isinstance(geometry, shapely.Polygon):
             return geometry if geometry.is_empty else self._polygon(geometry)
         if kind in {"Point", "MultiPoint"}:
             placed = self.transform(shapely.get_coordinates(geometry))
@@ -246,9 +242,7 @@ class _Way:
             return shapely.MultiPolygon(list(shapely.get_parts(np.array(parts, dtype=object))))
         return shapely.MultiLineString(parts) if kind == "MultiLineString" else shapely.GeometryCollection(parts)
 
-    def _polygon(self, polygon: Any) -> BaseGeometry | None:
-        import shapely
-
+    def _polygon(self, polygon: shapely.Polygon) -> BaseGeometry | None:
         rings = [self.line(shapely.get_coordinates(ring)) for ring in (polygon.exterior, *polygon.interiors)]
         if any(ring is None for ring in rings):
             return None
@@ -276,8 +270,6 @@ class _Way:
 
     def closed_up(self, given: BaseGeometry, followed: BaseGeometry) -> BaseGeometry:
         """Return a geometry without the slit along the meridian where a whole turn begins and ends, as in a polar cap."""
-        import shapely
-
         period = period_of(self.source)
         x0, _, x1, _ = shapely.bounds(given).tolist()
         if period is None or x1 - x0 < period * (1 - _ROUNDING) or not shapely.is_valid(given):
@@ -288,8 +280,6 @@ class _Way:
 
     def _closed(self, ring: Floats, source: Floats, period: float) -> Floats | None:
         """Return a closed ring; a ring around the earth is closed along the pole in it. None if that is impossible."""
-        import shapely
-
         turns = round(float(ring[-1, 0] - ring[0, 0]) / period)
         if turns == 0:
             return ring
@@ -309,8 +299,6 @@ class _Way:
 
 def _bent(given: NDArray[np.object_], xy: Floats, owner: NDArray[np.int64], placed: Floats, way: _Way) -> NDArray[np.bool_]:
     """Return which geometries have edges that need more corners, or that cross the seam of the map."""
-    import shapely
-
     kinds = shapely.get_type_id(given)
     # If there are only polygons, the corners of the rings are in the order of the geometries.
     if not np.isin(kinds, (-1, 3, 6)).all():

@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+import odc.geo.xr  # noqa: F401  gives DataArray its .odc
+from affine import Affine, AffineError
 from numpy.typing import NDArray
+from odc.geo import CRS
+from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
 
 from samgeo.errors import RasterError
 from samgeo.geo.raster.sources.file_source import FileSource
 
 if TYPE_CHECKING:
     import xarray as xr
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
 
 __all__ = ["odc_warnings_off", "place_of"]
 
@@ -64,16 +67,13 @@ def place_of(array: xr.DataArray, name: str) -> tuple[GeoBox, tuple[str, str]]:
         than its CRS, or too coarse to locate pixels; if it has a single row or column, whose coordinates do not give the size
         of a pixel; or if it has a CRS and no affine, or a CRS that cannot be read.
     """
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
     found, dims, given = _odc_place(array, name)
     shape = array.sizes[dims[0]], array.sizes[dims[1]]
     crs = found.crs if isinstance(found, GeoBox) else given
     _check_crs_kept(array, crs, name)
     if found is not None and not isinstance(found, GeoBox):
         raise RasterError(
-            f"{name} has its place by ground control points only; warp it first: array.rio.reproject(...), {IN_PIXELS}."
+            f"{name} is georeferenced only by ground control points; warp it first: array.rio.reproject(...), {IN_PIXELS}."
         )
     pair = _pair(array, dims)
     lines = [array.coords[dim] for dim in dims if dim in array.coords]
@@ -104,14 +104,11 @@ def odc_warnings_off() -> Iterator[None]:
 
 def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], Any]:
     """Return the geobox, the dimensions and the CRS of an array, as odc-geo finds them."""
-    import odc.geo.xr  # noqa: F401  gives DataArray its .odc
-    from affine import AffineError
-
     with odc_warnings_off():
         try:
             dims, geobox, crs = array.odc.spatial_dims, array.odc.geobox, array.odc.crs
         except (ValueError, ZeroDivisionError, AffineError) as error:
-            raise RasterError(f"the coordinates of {name} are not those of a raster ({error}).") from None
+            raise RasterError(f"the coordinates of {name} are not those of a raster ({error}); check them.") from None
     if dims is None:
         dims = next((pair for pair in _DIMENSIONS if set(pair) <= set(array.dims)), None)
     if dims is None:
@@ -119,22 +116,22 @@ def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], An
             if x in array.coords and y in array.coords and array.coords[x].ndim == 2:
                 _refuse_curvilinear(name, f"{x} and {y}")
         raise RasterError(
-            f"{name} has dimensions {tuple(array.dims)}; call the rows y and the columns x: .rename({{old: new}})."
+            f"{name} has dimensions {tuple(array.dims)}; name those of rows and columns y and x: .rename({{old: new}})."
         )
     return geobox, dims, crs
 
 
-def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
+def _check_crs_kept(array: xr.DataArray, crs: CRS | None, name: str) -> None:
     """Refuse an array with a CRS in a form that would be lost."""
     chosen = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping"))
     known = {
         str(one.attrs.get("crs_wkt") or one.attrs.get("spatial_ref") or "") for one in array.coords.values() if not one.ndim
     }
     if len(known - {""}) > 1 and (chosen not in array.coords or crs is None or crs != _own_crs(array.coords[chosen])):
-        raise RasterError(f"{name} has several coordinates with a CRS; keep that of its grid_mapping: array.drop_vars([...]).")
+        raise RasterError(f"{name} has several coordinates with a CRS; drop all but its grid_mapping: array.drop_vars([...]).")
     if crs is not None:
         return
-    remedy = 'say which it is with array.odc.assign_crs("EPSG:...") or array.rio.write_crs("EPSG:...")'
+    remedy = 'assign the CRS with array.odc.assign_crs("EPSG:...") or array.rio.write_crs("EPSG:...")'
     for key, coordinate in array.coords.items():
         if coordinate.ndim == 0 and any(coordinate.attrs.get(attribute) for attribute in _CRS_ATTRIBUTES):
             raise RasterError(f"the CRS of {name}, in its coordinate {key}, cannot be read; {remedy}.")
@@ -145,10 +142,7 @@ def _check_crs_kept(array: xr.DataArray, crs: Any, name: str) -> None:
         raise RasterError(f"rioxarray knows a CRS of {name} that the array itself does not have; {remedy}.")
 
 
-def _own_crs(coordinate: xr.DataArray) -> Any:
-    from odc.geo import CRS
-    from pyproj.exceptions import CRSError
-
+def _own_crs(coordinate: xr.DataArray) -> CRS | None:
     try:
         return CRS(coordinate.attrs.get("crs_wkt") or coordinate.attrs.get("spatial_ref") or "")
     except (CRSError, ValueError):
@@ -174,18 +168,16 @@ def _places(line: xr.DataArray) -> bool:
     return not (values.dtype.kind in "ui" and np.array_equal(values, np.arange(len(values))))
 
 
-def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: Any, crs: Any, name: str) -> Affine:
+def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: GeoBox | None, crs: CRS | None, name: str) -> Affine:
     """Return the affine that gives the coordinates of every pixel.
 
     If the array was cut out of a larger raster, whose affine is in the attribute, it is that affine moved by whole pixels.
     """
-    from affine import Affine
-
     what = " and ".join(map(str, pair))
     if crs is None or (crs.projected and pair[0] not in ("xc", "x") and not _is_projected(array, pair)):
         raise RasterError(
-            f"{name} has the place of each pixel in its coordinates {what}, and no CRS with an affine that says the same; "
-            f"bring it to a regular grid with a CRS first (pyresample or xESMF, for instance), {IN_PIXELS}."
+            f"{name} gives the position of each pixel in its coordinates {what}, but no CRS with an affine that agrees with "
+            f"them; resample it to a regular grid with a CRS first (with pyresample or xESMF), {IN_PIXELS}."
         )
     dims = array.dims
     planes = [array.coords[key].transpose(*(dim for dim in dims if dim in array.coords[key].dims)).to_numpy() for key in pair]
@@ -201,7 +193,7 @@ def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: Any, cr
         if _misfit(moved, columns, rows, x, y) <= TOLERANCE_PX:
             return moved
     if min(height, width) < 2:
-        raise RasterError(f"the coordinates {what} of {name} do not agree with its GeoTransform; give it the right one.")
+        raise RasterError(f"the coordinates {what} of {name} do not agree with its GeoTransform; correct the GeoTransform.")
     terms = np.stack([columns.ravel(), rows.ravel(), np.ones(x.size)], axis=1)
     (a, b, c), (d, e, f) = (np.linalg.lstsq(terms, plane.ravel(), rcond=None)[0] for plane in (x, y))
     affine = Affine(*map(float, (a, b, c, d, e, f)))
@@ -212,8 +204,8 @@ def _fitted(array: xr.DataArray, pair: tuple[Hashable, Hashable], found: Any, cr
 
 def _refuse_curvilinear(name: str, what: str) -> NoReturn:
     raise RasterError(
-        f"{name} is curvilinear: no affine gives its coordinates {what}; bring it to a regular grid first (pyresample or "
-        f"xESMF, for instance), {IN_PIXELS}."
+        f"{name} is curvilinear: no affine gives its coordinates {what}; resample it to a regular grid first (with pyresample "
+        f"or xESMF), {IN_PIXELS}."
     )
 
 
@@ -227,28 +219,26 @@ def _misfit(affine: Affine, columns: Floats, rows: Floats, x: Floats, y: Floats)
     return float(max(np.abs(own_columns - columns).max(), np.abs(own_rows - rows).max()))
 
 
-def _refuse_without_affine(array: xr.DataArray, dims: tuple[str, str], crs: Any, name: str) -> NoReturn:
+def _refuse_without_affine(array: xr.DataArray, dims: tuple[str, str], crs: CRS | None, name: str) -> NoReturn:
     for dim, what in zip(dims, ("row", "column"), strict=True):
         if array.sizes[dim] < 2:
             _refuse_single(name, what)
     has = "coordinates" if crs is None else f"a CRS ({_short(crs)})"
     raise RasterError(
-        f"{name} has {has} and no affine that says where its pixels lie: give it coordinates {dims[0]} and {dims[1]} with "
+        f"{name} has {has} but no affine that locates its pixels; add coordinates {dims[0]} and {dims[1]} with "
         f"array.assign_coords(...), or a GeoTransform with array.rio.write_transform(...), {IN_PIXELS}."
     )
 
 
 def _refuse_single(name: str, what: str) -> NoReturn:
     raise RasterError(
-        f"{name} has a single {what}, whose coordinates do not say how large a pixel is; give it a GeoTransform "
+        f"{name} has a single {what}, from whose coordinates the size of a pixel is unknown; add a GeoTransform "
         f"(array.rio.write_transform(...) of rioxarray), keep two {what}s or more, {IN_PIXELS}."
     )
 
 
-def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: Any, name: str) -> Affine:
+def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: CRS | None, name: str) -> Affine:
     """Return an affine that gives the coordinates of a dimension; refuse coordinates that are not the centres of pixels."""
-    from affine import Affine
-
     what = f"the coordinates {line.name} of {name}"
     if line.dtype.kind not in "iuf" or not np.isfinite(line.to_numpy()).all():
         raise RasterError(f"{what} are not all finite numbers; give the centres of pixels, {IN_PIXELS}.")
@@ -265,7 +255,7 @@ def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: Any, name: str
         fitted = size, start
     rounding = np.spacing(np.abs(line.to_numpy()).max()) / abs(fitted[0]) if line.dtype.kind == "f" and fitted[0] else 0.0
     if rounding > MOST_ROUNDING_PX:
-        raise RasterError(f"{what} are {line.dtype}, too coarse for pixels of {abs(fitted[0]):g}; give them as float64.")
+        raise RasterError(f"{what} are {line.dtype}, too inexact for pixels of {abs(fitted[0]):g}; give them as float64.")
     # For a rotated raster, odc-geo uses pixel numbers as coordinates and combines them with the affine, so only the spacing is
     # checked.
     places = [fitted] if is_rotated else [(size, start), fitted]
@@ -278,8 +268,8 @@ def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: Any, name: str
             return Affine(size, b, start, d, e, f) if is_x else Affine(a, b, c, d, size, start)
     at = int(off.argmax())
     raise RasterError(
-        f"{what} are unevenly spaced: number {at} is {values[at]:.9g}, and lies {off.max():.3g} pixels off a grid of "
-        f"{abs(size):.6g}. Bring the array to a regular grid first, with .interp({line.name}=...) say, {IN_PIXELS}."
+        f"{what} are unevenly spaced: number {at} is {values[at]:.9g}, which is {off.max():.3g} pixels away from a grid of "
+        f"{abs(size):.6g}. Resample the array to a regular grid first, for example with .interp({line.name}=...), {IN_PIXELS}."
     )
 
 
@@ -304,22 +294,22 @@ def _check_uncut(array: xr.DataArray, shape: tuple[int, int], name: str) -> None
         if whole == shape:
             return
     raise RasterError(
-        f"{name} has a GeoTransform and no coordinates that confirm it: it may have been cut out of a larger raster. Keep the "
+        f"{name} has a GeoTransform but no coordinates that confirm it, and may be a part of a larger raster. Keep the "
         f"coordinates (parse_coordinates=True in rioxarray), {IN_PIXELS}."
     )
 
 
-def _check_units(line: xr.DataArray, crs: Any, what: str) -> None:
+def _check_units(line: xr.DataArray, crs: CRS | None, what: str) -> None:
     unit = str(line.attrs.get("units", "")).strip().lower()
     if crs is None or not crs.projected or not (unit in _ANGLES or unit in _METRES):
         return
     own = crs.proj.axis_info[0].unit_conversion_factor if crs.proj.axis_info else 1.0
     if _METRES.get(unit) != own:
         raise RasterError(
-            f"{what} are in {unit}, and its CRS is in {crs.units[0]}; bring them to the unit of the CRS first: "
+            f"{what} are in {unit}, but its CRS is in {crs.units[0]}; convert them to the unit of the CRS first: "
             f"array.assign_coords({line.name}=array.{line.name} * ...)."
         )
 
 
-def _short(crs: Any) -> str:
+def _short(crs: CRS) -> str:
     return "without EPSG code" if crs.epsg is None else f"EPSG:{crs.epsg}"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from samgeo.errors import RasterError
+
+if TYPE_CHECKING:
+    from samgeo.types import BandsLike
 
 __all__ = ["ALPHA", "Band", "choose_bands", "find_band"]
 
 ALPHA = "alpha"
-"""The colour interpretation of transparency."""
+"""Name of GDAL's colour interpretation for bands that hold transparency."""
 
 _RGB = ("red", "green", "blue")
 
@@ -46,7 +49,7 @@ class Band:
         return self.color == ALPHA if self.transparency is None else self.transparency
 
 
-def choose_bands(bands: Sequence[Band], wanted: Any, name: str) -> tuple[int, int, int]:
+def choose_bands(bands: Sequence[Band], wanted: BandsLike, name: str) -> tuple[int, int, int]:
     """Choose the bands for red, green and blue.
 
     Parameters
@@ -75,10 +78,10 @@ def choose_bands(bands: Sequence[Band], wanted: Any, name: str) -> tuple[int, in
         wanted = (wanted,)
     numbers = [find_band(bands, one, name) for one in wanted]
     if len(numbers) not in (1, 3):
-        raise RasterError(f"{len(numbers)} bands were asked of {name}; give 3 (red, green, blue), or 1 for a grey picture.")
+        raise RasterError(f"{len(numbers)} bands of {name} were given; give 3 (red, green, blue), or 1 for a grey image.")
     hidden = [number for number in numbers if bands[number - 1].is_alpha]
     if hidden:
-        raise RasterError(f"band {hidden[0]} of {name} is transparency, not image; choose other bands.")
+        raise RasterError(f"band {hidden[0]} of {name} holds transparency and not image values; choose other bands.")
     red, green, blue = numbers * 3 if len(numbers) == 1 else numbers
     return red, green, blue
 
@@ -90,12 +93,12 @@ def _default_bands(bands: Sequence[Band], name: str) -> tuple[int, int, int]:
             return red, green, blue
     numbers = [number for number, band in enumerate(bands, start=1) if not band.is_alpha]
     if not numbers:
-        raise RasterError(f'{name} has no image band, only transparency; give alpha="none" if that is not what its bands are.')
+        raise RasterError(f'all bands of {name} are taken for transparency; give alpha="none" if they are image bands.')
     red, green, blue = numbers[:3] if len(numbers) >= 3 else numbers[:1] * 3
     return red, green, blue
 
 
-def find_band(bands: Sequence[Band], wanted: Any, name: str) -> int:
+def find_band(bands: Sequence[Band], wanted: int | str, name: str) -> int:
     """Return the number, from 1, of a band that is given by its number, its description or its colour interpretation.
 
     Raises

@@ -73,7 +73,7 @@ def read_squares(
         If the rectangle does not consist of such squares.
     """
     if factor < 1 or any(side % factor for side in (rect.x0, rect.y0, *rect.shape)):
-        raise OptionError(f"{rect} does not consist of squares of {factor} x {factor} pixels; give multiples of these.")
+        raise OptionError(f"{rect} does not consist of squares of {factor} x {factor} pixels; give multiples of {factor}.")
     height, width = (length // factor for length in rect.shape)
     pixels, valid = np.zeros((height, width, 3), dtype=np.uint8), np.zeros((height, width), dtype=bool)
     for strip in _strips(rect, factor):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import label
 
 from samgeo.errors import RasterWarning, SamgeoWarning, warn
 from samgeo.geo.raster.nodata import has_value
@@ -117,16 +118,16 @@ def _flat_hint(name: str, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], *
     seen = pixels[valid]
     if not len(seen):
         return (
-            f"no pixel of {name} has data, in a sample of it: all are nodata, masked or transparent. If that is wrong, give "
+            f"no pixel in a sample of {name} has data: all are nodata, masked or transparent. If that is wrong, give "
             'nodata="none" (--nodata none) or alpha="none" (--alpha none).'
         )
     low, high = np.percentile(seen, (2, 98), axis=0)
     if (high - low).max() > FLAT_LEVELS:
         return None
-    given = "the stretch that was given" if is_stretched else "its values as they are"
+    given = "the given stretch" if is_stretched else "the unchanged values"
     return (
-        f"nearly all of {name} has the same grey levels ({low.min():.0f} to {high.max():.0f} of 255) with {given}, in which "
-        "objects can hardly be told apart. Give the values that become black and white with the option stretch, as in "
+        f"nearly all of {name} has the same grey levels ({low.min():.0f} to {high.max():.0f} of 255) with {given}, so that "
+        "objects can hardly be distinguished. Give the values that become black and white with the option stretch, as in "
         "stretch=(0, 3000) (--stretch 0,3000), or the value without data with nodata (--nodata)."
     )
 
@@ -164,7 +165,7 @@ def _far_value_hint(
             if max(low - extreme, extreme - high) > high - low:
                 return (
                     f"{share:.1%} of band {number} of {name} is {extreme:g}, far from all other values ({low:g} to {high:g}). "
-                    f"If it stands for no data, give nodata={extreme:g} (--nodata {extreme:g}); else give the "
+                    f"If it means no data, give nodata={extreme:g} (--nodata {extreme:g}); otherwise give the "
                     f"values that become black and white, stretch=({low:g}, {high:g}) (--stretch {low:g},{high:g})."
                 )
     return None
@@ -193,9 +194,9 @@ def _edge_hint(name: str, shape: tuple[int, int], samples: Sequence[Sample], *, 
         share, edge = _at_the_edge(shape, samples, value)
         if share >= least_share and edge >= least_edge and _drawn_share(samples, value) < DRAWN_SHARE:
             return (
-                f"{share:.0%} of {name} is pure {what} ({value:g} in every band) and reaches its edge without a nodata value: "
-                f"objects may be found in it. If there are no data, give nodata={value:g} (--nodata {value:g}), or "
-                'nodata="none" (--nodata none) if it is ground.'
+                f"{share:.0%} of {name} is pure {what} ({value:g} in every band) up to its edge, and the raster has no nodata "
+                f"value, so that objects may be found in these pixels. If they have no data, give nodata={value:g} "
+                f'(--nodata {value:g}); if they show the ground, give nodata="none" (--nodata none).'
             )
     return None
 
@@ -209,8 +210,9 @@ def _mask_hint(name: str, number: int, values: NDArray[Any]) -> str | None:
     if not MASK_SHARES[0] <= share <= MASK_SHARES[1]:
         return None
     return (
-        f"band {number} of {name} is {found[1]:g} or, in {share:.0%} of the pixels, 0, as transparency is, but is not tagged "
-        f'so. Give alpha={number} (--alpha {number}) if it is transparency, or alpha="none" (--alpha none) if not.'
+        f"band {number} of {name} is 0 in {share:.0%} of the pixels and {found[1]:g} in all others, like transparency, but is "
+        f'not tagged as such. Give alpha={number} (--alpha {number}) if it is transparency, or alpha="none" (--alpha none) '
+        "if not."
     )
 
 
@@ -219,8 +221,6 @@ def _at_the_edge(shape: tuple[int, int], samples: Sequence[Sample], value: float
 
     The first is a share of all pixels, the second of the pixels on the edge of the raster.
     """
-    from scipy.ndimage import label
-
     pixels = edge = 0
     found = on_edge = 0
     for rect, values, mask in samples:

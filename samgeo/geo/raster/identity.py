@@ -173,7 +173,7 @@ class SourceWatch:
         silent = [path for path, stamp in stamps.items() if stamp is None]
         if silent and now:
             raise RasterError(
-                f"whether {_tell(silent)} is still the same cannot be told: the server does not answer; try again when it does."
+                f"it is unknown whether {_tell(silent)} has changed, because the server does not answer; try again later."
             )
         return None
 

@@ -14,7 +14,7 @@ from samgeo.errors import OptionError
 __all__ = ["as_dtype", "check_nodata", "has_value"]
 
 
-def check_nodata(nodata: Any) -> tuple[float | None, ...] | None:
+def check_nodata(nodata: float | str | None) -> tuple[float | None, ...] | None:
     """Return the nodata values of the three bands for an option: a number for all bands, or "none". None if nothing is given.
 
     Raises
@@ -54,10 +54,11 @@ def has_value(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[n
     return found
 
 
-def as_dtype(nodata: float, dtype: np.dtype[Any]) -> Any:
+def as_dtype(nodata: float, dtype: np.dtype[Any]) -> np.generic | float:
     """Return a nodata value in the type of the pixels; NaN, which equals no pixel, if the type cannot hold it."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return dtype.type(nodata)
+            value: np.generic = dtype.type(nodata)
+            return value
     limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     return dtype.type(int(nodata)) if nodata.is_integer() and limits[0] <= nodata <= limits[1] else math.nan

@@ -172,7 +172,9 @@ class Raster:
         alpha = check_alpha(alpha)
         if isinstance(source, Raster):
             if assets is not None:
-                raise OptionError("assets are of STAC Items, and this raster is open already; give them when it is opened.")
+                raise OptionError(
+                    "assets choose files of a STAC Item, but this raster is open already; give them when it is opened."
+                )
             if bands is None and explicit is None and override is None and alpha is None:
                 return source
             opened, hints = settle_alpha(source.source, bands, alpha)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 
+if TYPE_CHECKING:
+    from samgeo.types import StretchLike
+
 __all__ = ["Stretch", "apply_stretch", "check_stretch", "percentile_stretch"]
 
 Stretch = tuple[float, float]
-"""The values that become 0 and 255."""
+"""The two values of a band that become 0 and 255."""
 
 PERCENTILES = (2.0, 98.0)
 
 
-def check_stretch(stretch: Any) -> tuple[Stretch, Stretch, Stretch]:
+def check_stretch(stretch: StretchLike) -> tuple[Stretch, Stretch, Stretch]:
     """Return the stretch that a user gives as one pair for each band.
 
     Parameters

@@ -21,6 +21,7 @@ from samgeo.geo.raster.sources.sampling import sample
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.sources.base import Source
+    from samgeo.types import BandsLike
 
 __all__ = ["NO_ALPHA", "check_alpha", "settle_alpha", "transparent_bands"]
 
@@ -50,7 +51,7 @@ def check_alpha(alpha: object) -> int | str | None:
     raise OptionError(f'alpha is {alpha!r}; give a band by its number, from 1, or its name, or "{NO_ALPHA}" if there is none.')
 
 
-def settle_alpha(source: Source, wanted: Any, alpha: int | str | None) -> tuple[Source, list[str]]:
+def settle_alpha(source: Source, wanted: BandsLike, alpha: int | str | None) -> tuple[Source, list[str]]:
     """Decide which bands of a raster are transparency.
 
     Parameters
@@ -98,8 +99,8 @@ def settle_alpha(source: Source, wanted: Any, alpha: int | str | None) -> tuple[
 
     hints = [
         f"band {number} of {source.name} is tagged as transparency (alpha), but most of its values lie between transparent and "
-        f"opaque ({low:g} to {high:g}), as those of near infrared do: it is not taken for transparency. Say which it is: give "
-        f'alpha={number} (--alpha {number}) if it is transparency, alpha="{NO_ALPHA}" (--alpha {NO_ALPHA}) if not.'
+        f"opaque ({low:g} to {high:g}), as in a band of near infrared. It is therefore not used as transparency. Give "
+        f'alpha={number} (--alpha {number}) if it is transparency, or alpha="{NO_ALPHA}" (--alpha {NO_ALPHA}) if not.'
         for number, (low, high) in belied.items()
     ]
     if not isinstance(source, MosaicSource):
@@ -119,7 +120,7 @@ def transparent_bands(source: Source) -> list[int | str]:
     return own
 
 
-def _of_stack(source: StackSource, wanted: Any, alpha: int | str | None) -> tuple[Source, list[str]]:
+def _of_stack(source: StackSource, wanted: BandsLike, alpha: int | str | None) -> tuple[Source, list[str]]:
     """Decide for the files of a stack, and then for the chosen band of the stack.
 
     The alpha bands of the files are not bands of the stack.
@@ -140,7 +141,7 @@ def _of_stack(source: StackSource, wanted: Any, alpha: int | str | None) -> tupl
     return replace(source, bands=bands), hints
 
 
-def _named(source: Source, wanted: Any) -> set[int]:
+def _named(source: Source, wanted: int | str | Sequence[int | str]) -> set[int]:
     given = (wanted,) if isinstance(wanted, str | int) else wanted
     return {find_band(source.bands, one, source.name) for one in given}
 
@@ -157,7 +158,7 @@ def _settled(band: Band, number: int, image: set[int], alpha: int | str | None, 
     return band if is_plain else replace(band, transparency=is_alpha)
 
 
-def _with_bands(source: Any, bands: tuple[Band, ...]) -> Any:
+def _with_bands(source: Source, bands: tuple[Band, ...]) -> Source:
     return source if bands == tuple(source.bands) else replace(source, bands=bands)
 
 
@@ -165,7 +166,7 @@ def _check_alike(first: Source, other: Source) -> None:
     for number, (one, its) in enumerate(zip(first.bands, other.bands, strict=True), start=1):
         if one.is_alpha != its.is_alpha:
             raise RasterError(
-                f"band {number} is transparency in one of {first.name} and {other.name} alone; say what it is in both: "
+                f"band {number} is transparency in only one of {first.name} and {other.name}; give its meaning in both: "
                 f'alpha={number} (--alpha {number}), or alpha="{NO_ALPHA}" (--alpha {NO_ALPHA}).'
             )
 

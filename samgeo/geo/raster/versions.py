@@ -23,7 +23,7 @@ from samgeo.geo.raster.sources.remote import is_remote, remote_version
 __all__ = ["FileVersion", "Stamp", "beside", "find_others", "local_stamp", "stamp_of", "stamps_of"]
 
 Stamp = tuple[int | str, ...]
-"""What a file is known by; empty for one that is not there, or of which nothing can be told."""
+"""Numbers and texts that identify the version of a file. The stamp of a file that does not exist is empty."""
 
 METADATA = ".aux.xml"
 MOST_METADATA_BYTES = 1 << 24

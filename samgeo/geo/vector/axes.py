@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import shapely
+
 from samgeo.errors import OptionError, VectorError
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
 __all__ = ["Y_UP", "check_y_up", "describe_axes", "is_y_up", "mirrored", "refuse_mirrored"]
@@ -39,9 +43,9 @@ def check_y_up(geobox: GeoBox, y_up: bool, output: object) -> None:
     if not y_up:
         return
     if output is None:
-        raise OptionError("y_up is about the output's file, and there is no output; give one, or leave y_up away.")
+        raise OptionError("y_up applies to the output file, but there is no output; give output, or omit y_up.")
     if geobox.crs is not None or geobox.affine.e <= 0:
-        raise OptionError("y_up is for rasters without a georeference, in which y runs down; leave it away for this one.")
+        raise OptionError("y_up applies to rasters without a georeference, in which y runs down; omit it for this raster.")
 
 
 def describe_axes(geobox: GeoBox, *, y_up: bool = False) -> dict[str, Any]:
@@ -60,11 +64,10 @@ def is_y_up(provenance: Mapping[str, Any] | None) -> bool:
 
 def mirrored(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Return features with y negated."""
-    import numpy as np
-    import shapely
 
-    def turn(coordinates: Any) -> Any:
-        return coordinates * np.array([1.0, -1.0, 1.0][: coordinates.shape[1]])
+    def turn(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+        signs: NDArray[np.float64] = np.array([1.0, -1.0, 1.0][: coordinates.shape[1]])
+        return coordinates * signs
 
     geometries = frame.geometry.to_numpy()
     has_z = bool(shapely.has_z(geometries).any())
@@ -97,6 +100,6 @@ def refuse_mirrored(frame: gpd.GeoDataFrame, geobox: GeoBox, what: str) -> None:
     height, width = geobox.shape
     if y0 < 0 and y1 <= 0 and -y0 <= height and x0 >= 0 and x1 <= width:
         raise VectorError(
-            f"{what} have y from {y0:g} to {y1:g}, as in a file with y_up that lost its note of it: in this raster y runs down "
-            f"from 0 to {height}. Turn the sign of y, or give the file that samgeo wrote."
+            f"{what} have y from {y0:g} to {y1:g}, as in a file that was written with y_up and has lost its metadata, but in "
+            f"this raster y runs down from 0 to {height}. Change the sign of y, or give the file that samgeo wrote."
         )

@@ -6,23 +6,28 @@ missing. A value for which a format has no type is converted without loss, or re
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import json
+import uuid
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 
 from samgeo.errors import SamgeoWarning, VectorError, warn
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import pandas as pd
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 __all__ = ["GIVEN", "RenamedColumnsWarning", "attributes_to_arrow", "fitted", "keep_given"]
 
 GIVEN = "_given"
-"""What is put behind the name of a user's column that has the name of a column of the result."""
+"""Suffix that is added to the name of a user's column if a column of the result has the same name."""
 
 _GDAL_FORMATS = ("GPKG", "FlatGeobuf")
 _PLAIN = (str, bool, int, float)
@@ -74,7 +79,7 @@ def keep_given(table: pd.DataFrame, names: Iterable[str], what: str) -> pd.DataF
     if not renamed:
         return table
     told = ", ".join(f"{old} is now {new}" for old, new in renamed.items())
-    warn(f"{what} have columns named like columns of the result: {told}.", RenamedColumnsWarning)
+    warn(f"{what} have columns with the names of columns of the result, which were renamed: {told}.", RenamedColumnsWarning)
     result = table.rename(columns=renamed)
     result.attrs = table.attrs
     return result
@@ -108,9 +113,6 @@ def fitted(frame: gpd.GeoDataFrame, written_as: str) -> gpd.GeoDataFrame:
     VectorError
         If two columns would have the same name, or the format cannot hold a value. The message names the columns.
     """
-    import geopandas as gpd
-    import pandas as pd
-
     geometry = str(frame.geometry.name)
     names = [str(column) for column in frame.columns]
     _check_names(names, geometry, written_as)
@@ -131,14 +133,13 @@ def attributes_to_arrow(frame: gpd.GeoDataFrame, written_as: str) -> pa.Table:
     VectorError
         If a column cannot be converted. The message names it.
     """
-    import pandas as pd
     import pyarrow as pa
 
     attributes = pd.DataFrame(frame.drop(columns=frame.geometry.name))
     try:
         table = pa.Table.from_pandas(attributes, preserve_index=False)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        raise VectorError(f"the columns cannot be written ({error}); drop the column, or change its type.") from None
+        raise VectorError(f"a column cannot be written ({error}); remove it, or change its type.") from None
     if written_as in _GDAL_FORMATS:
         table = table.replace_schema_metadata()
         for number, field in enumerate(table.schema):
@@ -172,15 +173,12 @@ def _check_names(names: list[str], geometry: str, written_as: str) -> None:
         seen[key] = name
     if geometry != "geometry" and "geometry" in names and written_as != "GeoParquet":
         raise VectorError(
-            f"a column is named geometry beside the geometries ({geometry}), which readers cannot tell apart; give it another "
-            "name."
+            f"a column has the name geometry, but the geometries are in the column {geometry}, and readers cannot distinguish "
+            "the two; rename the column."
         )
 
 
-def _fitted_column(column: Any, name: str, written_as: str) -> Any:
-    import geopandas as gpd
-    import pandas as pd
-
+def _fitted_column(column: pd.Series, name: str, written_as: str) -> pd.Series:
     if isinstance(column.dtype, gpd.array.GeometryDtype):
         return _checked_text(gpd.GeoSeries(column).to_wkt().astype(object).where(column.notna(), None), name)
     if isinstance(column.dtype, pd.CategoricalDtype) and written_as != "GeoParquet":
@@ -198,8 +196,6 @@ def _fitted_column(column: Any, name: str, written_as: str) -> Any:
 
 def _has_no_type(column: pd.Series, written_as: str) -> bool:
     """Return whether no format has the type of a column, or the column has whole numbers that GDAL cannot hold."""
-    import pandas as pd
-
     if isinstance(column.dtype, pd.PeriodDtype | pd.IntervalDtype) or column.dtype.kind in "mc":
         return True
     if column.dtype.kind != "u" or written_as not in _GDAL_FORMATS:
@@ -219,15 +215,13 @@ def _as_booleans(column: pd.Series) -> pd.Series:
     return column.map({"True": True, "False": False}).astype("boolean")
 
 
-def _refuse_infinite(values: Any, name: str) -> None:
+def _refuse_infinite(values: NDArray[Any], name: str) -> None:
     if np.isinf(values).any():
-        raise VectorError(f"the column {name} has infinite numbers, which have no form in GeoJSON; write .parquet.")
+        raise VectorError(f"the column {name} has infinite numbers, which GeoJSON cannot hold; write .parquet.")
 
 
 def _fitted_objects(column: pd.Series, name: str, written_as: str) -> pd.Series:
     """Return a column of Python objects converted to one type."""
-    import pandas as pd
-
     column = column.map(lambda value: value.tolist() if isinstance(value, np.generic) else value)
     missing = column.isna().to_numpy(dtype=bool)
     values = column[~missing].tolist()
@@ -265,7 +259,7 @@ def _fitted_nested(column: pd.Series, name: str, written_as: str) -> pd.Series:
     try:
         texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in plain]
     except (TypeError, ValueError, RecursionError) as error:
-        raise VectorError(f"the column {name} has values that have no form in JSON ({error}); drop it.") from None
+        raise VectorError(f"the column {name} has values that JSON cannot hold ({error}); remove it.") from None
     if written_as == "GeoJSON":
         return plain
     if written_as == "GeoParquet":
@@ -278,7 +272,7 @@ def _fitted_nested(column: pd.Series, name: str, written_as: str) -> pd.Series:
     return _checked_text(column.__class__(as_text, dtype=object), name)
 
 
-def _plain_nested(value: Any) -> Any:
+def _plain_nested(value: object) -> object:
     """Return a nested value that consists of lists and mappings only; sets are sorted by their text."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
@@ -293,30 +287,24 @@ def _plain_nested(value: Any) -> Any:
 
 def _fitted_other(column: pd.Series, name: str, written_as: str) -> pd.Series:
     """Return a column of dates, times, bytes, numbers or identifiers of other libraries."""
-    import datetime
-    import decimal
-    import uuid
-    from pathlib import PurePath
-
     values = [value for value in column if value is not None]
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and issubclass(next(iter(kinds)), datetime.date | datetime.time | bytes | decimal.Decimal):
         if written_as == "GeoJSON" and bytes in kinds:
-            raise VectorError(f"the column {name} has bytes, which have no form in GeoJSON; drop it, or write .parquet.")
+            raise VectorError(f"the column {name} has bytes, which GeoJSON cannot hold; remove it, or write .parquet.")
         if not (written_as == "GeoJSON" and decimal.Decimal in kinds):
             return column
     known = (*_PLAIN, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID, PurePath)
     unknown = next((value for value in values if not isinstance(value, known)), None)
     if unknown is not None:
-        raise VectorError(f"the column {name} has a {type(unknown).__name__}, which cannot be written; drop it.")
+        raise VectorError(f"the column {name} has a {type(unknown).__name__}, which cannot be written; remove the column.")
     return _checked_text(_as_text(column), name)
 
 
 def _as_text(column: pd.Series) -> pd.Series:
     """Return each value as text; dates and time spans as in ISO 8601."""
-    import pandas as pd
 
-    def text(value: Any) -> str:
+    def text(value: object) -> str:
         return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
 
     missing = column.isna().to_numpy(dtype=bool)
@@ -324,9 +312,9 @@ def _as_text(column: pd.Series) -> pd.Series:
 
 
 def _checked_text(column: pd.Series, name: str) -> pd.Series:
-    import pandas as pd
-
     try:
         return pd.Series(column.tolist(), dtype="str")
     except (ValueError, TypeError) as error:
-        raise VectorError(f"the column {name} has text that cannot be written ({error}); drop it, or clean it.") from None
+        raise VectorError(
+            f"the column {name} has text that cannot be written ({error}); remove the column, or correct the text."
+        ) from None

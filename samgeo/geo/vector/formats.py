@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import shapely
+
 from samgeo.errors import VectorError
 
 __all__ = ["PROVENANCE", "SUFFIXES", "file_errors"]
@@ -17,10 +19,10 @@ SUFFIXES = {
     ".geojson": "GeoJSON",
     ".json": "GeoJSON",
 }
-"""What can be written: suffix to format."""
+"""Suffixes of the files that can be written, and their formats."""
 
 PROVENANCE = "samgeo"
-"""Name of the entry in a file's metadata that says what made the features."""
+"""Name of the entry in a file's metadata that records how the features were made."""
 
 
 @contextmanager
@@ -35,7 +37,6 @@ def file_errors(what: str, remedy: str) -> Iterator[None]:
         What the user can do.
     """
     import pyarrow as pa
-    import shapely
 
     try:
         yield

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyproj
+import shapely
 
 from samgeo.errors import VectorError
 from samgeo.geo.coordinates.antimeridian import cut_at_antimeridian
@@ -18,6 +20,8 @@ from samgeo.geo.coordinates.antimeridian import cut_at_antimeridian
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
+
+    from samgeo.types import CRSLike
 
 POLYGON, MULTIPOLYGON = 3, 6
 
@@ -30,7 +34,7 @@ CHUNK = 10_000
 HEAD_SIZE = 65_536
 
 
-def crs_name(crs: Any) -> str | None:
+def crs_name(crs: CRSLike) -> str | None:
     """Return the name of a CRS in GeoJSON of 2008, which GDAL reads.
 
     Parameters
@@ -48,15 +52,13 @@ def crs_name(crs: Any) -> str | None:
     VectorError
         If no authority has a code for the CRS, because GeoJSON can only name a CRS.
     """
-    import pyproj
-
     if crs is None:
         return None
     crs = pyproj.CRS.from_user_input(crs)
     authority = crs.to_authority()
     if authority is None or not crs.equals(pyproj.CRS.from_authority(*authority), ignore_axis_order=True):
         raise VectorError(
-            f"GeoJSON can only name a CRS, and {crs.name!r} has no code of an authority such as EPSG; "
+            f"GeoJSON can only hold a CRS with a code of an authority such as EPSG, and {crs.name!r} has none; "
             "write .parquet, .gpkg or .fgb, or reproject to a CRS with a code."
         )
     return "urn:ogc:def:crs:OGC:1.3:CRS84" if authority == ("EPSG", "4326") else "urn:ogc:def:crs:{}::{}".format(*authority)
@@ -111,8 +113,6 @@ def _head(frame: gpd.GeoDataFrame, members: dict[str, Any]) -> str:
 
 
 def _features(frame: gpd.GeoDataFrame) -> Iterator[str]:
-    import shapely
-
     given = frame.geometry.to_numpy()
     geometry = cut_at_antimeridian(given, frame.crs)
     # Shifting a multipolygon of one part gives a polygon; it is converted back, because a file has features of one type.
@@ -176,14 +176,14 @@ def _records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     return (dict(zip(names, row, strict=True)) for row in (zip(*values, strict=True) if values else ((),) * len(table)))
 
 
-def _dumps(value: Any) -> str:
+def _dumps(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain, separators=(",", ":"))
     except (TypeError, ValueError) as error:
-        raise VectorError(f"a value has no form in GeoJSON ({error}); drop its column, or write .parquet.") from None
+        raise VectorError(f"GeoJSON cannot hold a value ({error}); remove its column, or write .parquet.") from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if hasattr(value, "isoformat"):

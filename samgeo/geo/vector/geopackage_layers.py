@@ -19,9 +19,11 @@ from samgeo.errors import VectorError, warn
 __all__ = ["Kept", "check_layer", "check_written_layer", "copy_for_layer", "is_sqlite", "layers_of", "put_back", "take_place"]
 
 WAIT_SECONDS = 10.0
-"""How long to wait for another program that has the file locked."""
+"""Time to wait for another program that has locked the file, in seconds."""
 
 _HEAD = b"SQLite format 3\0"
+# Errors of SQLite where the file that is written, not the file that is read, is the cause.
+_NO_SPACE = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE")
 _RESERVED = ("gpkg_", "rtree_", "sqlite_")
 _OWN_TRIGGERS = ("rtree_", "gpkg_", "trigger_insert_feature_count_", "trigger_delete_feature_count_")
 
@@ -117,6 +119,8 @@ def copy_for_layer(path: Path, copy: Path, layer: str) -> Kept:
     ------
     VectorError
         If the file cannot be read, or another program has locked it.
+    OSError
+        If the copy cannot be written.
     """
     stamp = _stamp(path)
     with closing(_connect(path)) as source, closing(sqlite3.connect(copy)) as target:
@@ -128,6 +132,8 @@ def copy_for_layer(path: Path, copy: Path, layer: str) -> Kept:
                 (layer,),
             ).fetchall()
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") in _NO_SPACE:
+                raise OSError(f"its copy for the new layer: {error}") from None
             raise _unreadable(path, error) from None
     return Kept(stamp, tuple((name, sql) for _, name, sql in found if not name.startswith(_OWN_TRIGGERS)))
 
@@ -145,7 +151,7 @@ def put_back(copy: Path, kept: Kept) -> None:
             try:
                 connection.execute(sql)
             except sqlite3.Error as error:
-                warn(f"{name} does not fit the new layer and is not in the file any more ({error}).", UserWarning)
+                warn(f"{name} does not fit the new layer and was removed from the file ({error}).", UserWarning)
         connection.commit()
 
 
@@ -164,8 +170,8 @@ def take_place(copy: Path, path: Path, kept: Kept) -> None:
     """
     if _stamp(path) != kept.stamp:
         raise VectorError(
-            f"{path} was changed by another program while the layer was written, and is left as that program made it; "
-            "give the same again."
+            f"{path} was changed by another program while the layer was written, and was not replaced; run the same call or "
+            "command again."
         )
     if not _log(path).exists():
         copy.replace(path)
@@ -206,7 +212,7 @@ def check_written_layer(path: Path, layer: str, count: int, indexed: int) -> Non
             connection.execute(last).fetchone()
             _expect(path, "entries of its spatial index", _rows(connection, f"rtree_{layer}_{geometry}"), indexed)
         except (sqlite3.Error, TypeError) as error:
-            raise VectorError(f"{path} is not whole after writing ({error}); check the free space.") from None
+            raise VectorError(f"{path} is incomplete after writing ({error}); check the free space.") from None
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> int:
@@ -248,7 +254,7 @@ def _patience(path: Path) -> Callable[[int, int, int], None]:
         if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             until = time.monotonic() + WAIT_SECONDS
         elif time.monotonic() > until:
-            raise VectorError(f"{path} is locked by another program; end its edits, or close it there.")
+            raise VectorError(f"{path} is locked by another program; save or cancel the edits there, or close the file.")
 
     return progress
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
+
+from samgeo import __version__
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +38,6 @@ def write_geoparquet(schema: pa.Schema, chunks: Iterator[Chunk], path: Path, abo
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
-    import shapely
 
     box = pa.struct([(side, pa.float64()) for side in _SIDES])
     cover = next(name for name in ("bbox", *(f"bbox_{n}" for n in range(len(schema) + 1))) if name not in schema.names)
@@ -56,8 +58,6 @@ def write_geoparquet(schema: pa.Schema, chunks: Iterator[Chunk], path: Path, abo
 
 def _metadata(about: Description, cover: str) -> dict[str, Any]:
     """Return the "geo" metadata of a file (geoparquet.org/releases/v1.1.0)."""
-    from samgeo import __version__
-
     column: dict[str, Any] = {
         "encoding": "WKB",
         "crs": None if about.crs is None else _plain_crs(about.crs.to_json_dict()),

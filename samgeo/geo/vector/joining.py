@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyproj
+import shapely
 
 from samgeo.arguments import check_types
 from samgeo.errors import VectorError
 from samgeo.geo.vector.axes import is_y_up, mirrored
 from samgeo.geo.vector.formats import SUFFIXES, file_errors
 from samgeo.geo.vector.geojson import write_geojson_parts
-from samgeo.geo.vector.outputs import check_output, placed
+from samgeo.geo.vector.outputs import atomic_output, check_output
 from samgeo.geo.vector.verification import check_geojson
 from samgeo.geo.vector.writing import (
     GROUP_ROWS,
@@ -31,8 +36,8 @@ from samgeo.geo.vector.writing import (
 )
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     from samgeo.storage.locations import RemotePlace
 
@@ -68,7 +73,7 @@ class _Table:
 
 
 def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
-    """Write features unchanged as a part for `join_vectors`; an existing part is replaced.
+    """Write features unchanged as a part for `join_vectors`; an existing part, or a link in its place, is replaced.
 
     Raises
     ------
@@ -81,7 +86,7 @@ def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
     if empty.any():
         # Parquet counts missing values in its statistics, which `join_vectors` reads; it does not count empty geometries.
         frame = frame.set_geometry(frame.geometry.where(~empty, None))
-    with placed(path) as temporary:
+    with atomic_output(path, follow_links=False) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
         found = pq.read_metadata(temporary).num_rows
         if found != len(frame):
@@ -142,9 +147,9 @@ def join_vectors(
     place = check_output(path, overwrite, layer=layer)
     note = provenance_note(provenance)
     turned = is_y_up(provenance)
-    with file_errors(f"a part of {path} cannot be read", "give the same again: what is missing or damaged is made anew"):
+    with _part_errors(f"a part of {path}"):
         table = _described(parts)
-    with placed(place, staging, about_to_place, output_layer(place, layer)) as temporary:
+    with atomic_output(place, staging, about_to_place, output_layer(place, layer)) as temporary:
         kind = declared_type(
             {one.removesuffix(" Z") for one in table.types}, has_z=any(one.endswith(" Z") for one in table.types)
         )
@@ -181,7 +186,9 @@ def _described(parts: Sequence[Path]) -> _Table:
         not schema.equals(schemas[0]) or column.get("crs") != columns[0].get("crs")
         for schema, column in zip(schemas, columns, strict=True)
     ):
-        raise VectorError("the parts have different columns or CRSs; they are not of one table.")
+        raise VectorError(
+            "the parts have different columns or CRSs, so that they cannot be one table; give parts of one table."
+        )
     covering = {paths[0] for column in columns for paths in column.get("covering", {}).get("bbox", {}).values()}
     kept = [field for field in schemas[0] if field.name not in {name, *covering}]
     boxes = np.array([column["bbox"] for column in columns if "bbox" in column], dtype=np.float64)
@@ -196,13 +203,18 @@ def _described(parts: Sequence[Path]) -> _Table:
     )
 
 
+def _part_errors(part: Path | str) -> AbstractContextManager[None]:
+    """Convert errors of reading a part, so that they do not look like errors of writing the output."""
+    return file_errors(f"{part} cannot be read", "give the same again: what is missing or damaged is made anew")
+
+
 def _existing(part: Path) -> Path:
     if not part.is_file():
-        raise VectorError(f"the part {part} is missing: was it removed? Give the same again: it is then made anew.")
+        raise VectorError(f"the part {part} is missing; run the same call or command again, which writes it again.")
     return part
 
 
-def _has_gaps(file: Any, name: str) -> bool:
+def _has_gaps(file: pq.FileMetaData, name: str) -> bool:
     """Return whether a Parquet file may have a missing geometry."""
     if not file.num_rows:
         return False
@@ -211,9 +223,7 @@ def _has_gaps(file: Any, name: str) -> bool:
     return any(one is None or not one.has_null_count or one.null_count for one in found)
 
 
-def _crs(crs: dict[str, Any] | None) -> Any:
-    import pyproj
-
+def _crs(crs: dict[str, Any] | None) -> pyproj.CRS | None:
     return None if crs is None else pyproj.CRS.from_json_dict(crs)
 
 
@@ -226,7 +236,6 @@ def _chunks(parts: Sequence[Path], table: _Table, *, turned: bool) -> Iterator[C
     """Give the rows of all parts in groups."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    import shapely
 
     def chunk(batches: list[pa.Table]) -> Chunk:
         rows = pa.concat_tables(batches)
@@ -238,7 +247,7 @@ def _chunks(parts: Sequence[Path], table: _Table, *, turned: bool) -> Iterator[C
     waiting: list[pa.Table] = []
     rows = 0
     for part in parts:
-        with pq.ParquetFile(_existing(part)) as file:
+        with _part_errors(part), pq.ParquetFile(_existing(part)) as file:
             for batch in file.iter_batches(batch_size=GROUP_ROWS, columns=[*table.schema.names, table.geometry]):
                 here = pa.Table.from_batches([batch]).replace_schema_metadata()
                 while rows + here.num_rows >= GROUP_ROWS:
@@ -253,14 +262,10 @@ def _chunks(parts: Sequence[Path], table: _Table, *, turned: bool) -> Iterator[C
 
 
 def _read_part(part: Path) -> gpd.GeoDataFrame:
-    import geopandas as gpd
-
-    return gpd.read_parquet(_existing(part))
+    with _part_errors(part):
+        return gpd.read_parquet(_existing(part))
 
 
 def read_parts(parts: Sequence[Path]) -> gpd.GeoDataFrame:
     """Read the features of several files as one table."""
-    import geopandas as gpd
-    import pandas as pd
-
     return gpd.GeoDataFrame(pd.concat([_read_part(part) for part in parts], ignore_index=True))

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, overload
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.vector.formats import SUFFIXES, file_errors
 from samgeo.geo.vector.geojson import crs_name
 from samgeo.geo.vector.geopackage_layers import Kept, check_layer, copy_for_layer, is_sqlite, layers_of, put_back, take_place
-from samgeo.storage.atomic import STAGING_PREFIX, inputs_among, refuse_unwritable
+from samgeo.storage.atomic import inputs_among, refuse_unwritable
+from samgeo.storage.integrity import sync_file
 from samgeo.storage.locations import Place, RemotePlace, as_place, fetched, is_there
+from samgeo.storage.staging import link_target, staging_folder
 
-__all__ = ["check_asked", "check_output", "layer_name", "placed"]
+if TYPE_CHECKING:
+    from samgeo.types import CRSLike
+
+__all__ = ["atomic_output", "check_asked", "check_output", "layer_name"]
 
 
 @overload
 def check_output(
-    path: Path, overwrite: bool = False, *, crs: Any = None, layer: str | None = None, inputs: Iterable[object] = ()
+    path: Path, overwrite: bool = False, *, crs: CRSLike = None, layer: str | None = None, inputs: Iterable[object] = ()
 ) -> Path: ...
 
 
@@ -30,7 +34,7 @@ def check_output(
     path: str | os.PathLike[str] | RemotePlace,
     overwrite: bool = False,
     *,
-    crs: Any = None,
+    crs: CRSLike = None,
     layer: str | None = None,
     inputs: Iterable[object] = (),
 ) -> Place: ...
@@ -40,7 +44,7 @@ def check_output(
     path: str | os.PathLike[str] | RemotePlace,
     overwrite: bool = False,
     *,
-    crs: Any = None,
+    crs: CRSLike = None,
     layer: str | None = None,
     inputs: Iterable[object] = (),
 ) -> Place:
@@ -67,21 +71,23 @@ def check_output(
     Raises
     ------
     VectorError
-        If the suffix is unknown, the name is too long, the folder or the bucket is missing or not writable, the file or its
-        layer exists, the output is one of the inputs, or the format cannot hold the CRS or the name of the layer.
+        If the suffix is unknown, the name is too long, the folder is missing or not writable, the file or its layer exists, the
+        output is one of the inputs, or the format cannot hold the CRS or the name of the layer.
+    StorageError
+        If the address is not of object storage, or the bucket is missing or not writable.
     """
     path = as_place(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         reason = (
-            " (a shapefile cuts names to 10 characters and cannot be replaced whole: write .gpkg)" if suffix == ".shp" else ""
+            " (a shapefile shortens names to 10 characters and is not a single file: write .gpkg)" if suffix == ".shp" else ""
         )
         if suffix in (".tif", ".tiff"):
             reason = " (samgeo rasterize makes a raster of labels of a vector file)"
         raise VectorError(f"{path} cannot be written: the suffix {suffix!r} is not one of {known}{reason}.")
     if layer is not None and SUFFIXES[suffix] != "GPKG":
-        raise VectorError(f"{path} cannot have a layer's name; leave layer away, or write a GeoPackage (.gpkg).")
+        raise VectorError(f"{path} cannot have named layers; omit layer, or write a GeoPackage (.gpkg).")
     if isinstance(path, Path):
         refuse_unwritable(path, VectorError)
     _refuse_inputs(path, layer, inputs)
@@ -107,13 +113,13 @@ def check_asked(
     ------
     OptionError
         If a layer is named and there is no output.
-    VectorError
+    VectorError, StorageError
         As `check_output`.
     """
     if output is not None:
         check_output(output, overwrite, layer=layer, inputs=inputs)
     elif layer is not None:
-        raise OptionError("layer is the name of a layer in the output, and there is no output; give one, or leave layer away.")
+        raise OptionError("layer is the name of a layer in the output, but there is no output; give output, or omit layer.")
 
 
 def layer_name(path: Place, layer: str | None) -> str:
@@ -129,7 +135,7 @@ def _check_existing(path: Place, overwrite: bool, layer: str | None) -> None:
         return
     if not is_sqlite(path):
         if not overwrite:
-            raise VectorError(f"{path} exists and is no GeoPackage; choose another name, or allow overwrite.")
+            raise VectorError(f"{path} exists and is not a GeoPackage; choose another name, or allow overwrite.")
         return
     name = check_layer(path, layer_name(path, layer))
     if not overwrite and name in layers_of(path):
@@ -155,18 +161,20 @@ def _refuse_inputs(path: Place, layer: str | None, inputs: Iterable[object]) -> 
 
 
 @contextmanager
-def placed(
+def atomic_output(
     path: Place,
     staging: Path | None = None,
     about_to_place: Callable[[Path], None] = lambda _: None,
     layer: str | None = None,
+    *,
+    follow_links: bool = True,
 ) -> Iterator[Path]:
     """Give the name of a temporary file, and move the file to its final name when the block ends without an error.
 
     Parameters
     ----------
     path : Path or RemotePlace
-        The final name. Where it is a link, the file behind the link is replaced.
+        The final name.
     staging : Path, optional
         A folder on the same file system for the temporary file. By default the folder of ``path``, or for an object the folder
         of temporary files of this machine.
@@ -175,24 +183,29 @@ def placed(
     layer : str, optional
         For an existing GeoPackage: the layer that is written or replaced. The temporary file then already holds the other
         layers.
+    follow_links : bool, default True
+        What to do where ``path`` is a link: replace the file behind the link, or the link itself.
 
     Raises
     ------
     VectorError
         If the file cannot be written or moved.
+    StorageError
+        If the object cannot be written.
     """
-    place = Path(os.path.realpath(path)) if isinstance(path, Path) and path.is_symlink() else path
+    place = link_target(path) if isinstance(path, Path) and follow_links else path
     with (
         file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
         # With the folder, all files are removed that a driver leaves beside its file.
-        tempfile.TemporaryDirectory(dir=staging or getattr(place, "parent", None), prefix=STAGING_PREFIX) as folder,
+        staging_folder(staging or getattr(place, "parent", None)) as folder,
     ):
-        temporary = Path(folder) / f"output{place.suffix.lower()}"
+        temporary = folder / f"output{place.suffix.lower()}"
         kept = None if layer is None else _copy_existing(place, temporary, layer)
         yield temporary
         if kept is not None:
             put_back(temporary, kept)
-        _sync(temporary)
+        # The content must be on the disk before the final name points to it.
+        sync_file(temporary)
         about_to_place(temporary)
         if isinstance(place, RemotePlace):
             place.put(temporary)
@@ -208,9 +221,3 @@ def _copy_existing(place: Place, temporary: Path, layer: str) -> Kept | None:
         return None
     with fetched(place) as file:
         return copy_for_layer(file, temporary, layer) if is_sqlite(file) else None
-
-
-def _sync(path: Path) -> None:
-    """Put the content on the disk before the final name points to it."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

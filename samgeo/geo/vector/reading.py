@@ -10,7 +10,11 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import geopandas as gpd
+import pandas as pd
+import pyogrio
 
 from samgeo.arguments import check_types
 from samgeo.errors import VectorError
@@ -20,22 +24,19 @@ from samgeo.geo.vector.axes import Y_UP, is_y_up, mirrored
 from samgeo.geo.vector.formats import PROVENANCE, SUFFIXES
 from samgeo.geo.vector.formats import file_errors as _file_errors
 from samgeo.geo.vector.geojson import SCHEMA_MEMBER, read_head
-from samgeo.geo.vector.outputs import check_asked, check_output, placed
+from samgeo.geo.vector.outputs import atomic_output, check_asked, check_output
 from samgeo.geo.vector.writing import check_fit, provenance_note, write_vectors
 from samgeo.storage.atomic import check_name
 from samgeo.types import CRSLike, FeaturesLike
 
-if TYPE_CHECKING:
-    import geopandas as gpd
-
 __all__ = [
     "PROVENANCE",
     "SUFFIXES",
+    "atomic_output",
     "check_asked",
     "check_fit",
     "check_output",
     "choose_layer",
-    "placed",
     "provenance_note",
     "read_provenance",
     "read_vectors",
@@ -86,8 +87,6 @@ def read_vectors(
     >>> read_vectors("city.gpkg:roofs", crs="EPSG:32633").crs.to_string()
     'EPSG:32633'
     """
-    import geopandas as gpd
-
     if isinstance(source, gpd.GeoDataFrame):
         name, frame = "the GeoDataFrame", source
     elif isinstance(source, gpd.GeoSeries):
@@ -106,7 +105,7 @@ def read_vectors(
     if crs is None:
         return frame
     if frame.crs is None:
-        raise VectorError(f"{name} has no CRS, so that it cannot be placed; give it one with .set_crs(...) first.")
+        raise VectorError(f"{name} has no CRS, so that it cannot be located; set its CRS with .set_crs(...) first.")
     with _file_errors(f"{name} cannot be brought to the CRS {crs}", "check both CRSs"):
         return reproject_frame(frame, crs, name=name)
 
@@ -127,7 +126,6 @@ def read_provenance(path: str | os.PathLike[str], *, layer: str | None = None) -
         If the file cannot be read.
     """
     import pyarrow.parquet as pq
-    import pyogrio
 
     path = Path(path)
     with _file_errors(f"{path} cannot be read", "check that it is a vector file and whole"):
@@ -146,18 +144,13 @@ def read_provenance(path: str | os.PathLike[str], *, layer: str | None = None) -
 
 def _layer_of(path: Path, layer: str | None) -> str | int:
     """Return the given layer, or the layer with the name of the file, or the first layer."""
-    import pyogrio
-
     if layer is not None:
         return layer
     names = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
     return next((name for name in names if name.lower() == path.stem.lower()), 0)
 
 
-def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
-    import geopandas as gpd
-    import pyogrio
-
+def _read(name: str, layer: str | None, on_invalid: str = "raise") -> gpd.GeoDataFrame:
     path = Path(name)
     is_local = "://" not in name and not name.startswith("/vsi")
     if is_local:
@@ -166,7 +159,7 @@ def _read(name: str, layer: str | None, on_invalid: str = "raise") -> Any:
     written_as = SUFFIXES.get(path.suffix.lower())
     if written_as == "GeoParquet":
         if layer is not None:
-            raise VectorError(f"{name} is GeoParquet, which has no layers; leave the layer {layer!r} away.")
+            raise VectorError(f"{name} is GeoParquet, which has no layers; omit the layer {layer!r}.")
         found = gpd.read_parquet(name)
         return _y_down(found, path, None) if is_local else found
     if not is_local or path.suffix.lower() == ".zip":
@@ -198,8 +191,6 @@ def _y_down(frame: gpd.GeoDataFrame, path: Path, layer: str | None) -> gpd.GeoDa
 
 def _with_schema(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
     """Restore the CRS and the column types that GeoJSON cannot hold, from a file that samgeo wrote."""
-    import pandas as pd
-
     with path.open("rb") as file:
         if SCHEMA_MEMBER.encode() not in file.read(2**20):
             return frame
@@ -285,10 +276,10 @@ def choose_layer(name: str, layers: list[str], wanted: str | None) -> str | None
     """
     if wanted is None:
         if len(layers) > 1:
-            raise VectorError(f"{name} has several layers; choose one of {_listed(layers)}, after a colon: {name}:{layers[0]}.")
+            raise VectorError(f"{name} has several layers ({_listed(layers)}); choose one, after a colon: {name}:{layers[0]}.")
         return layers[0] if layers else None
     if wanted not in layers:
-        raise VectorError(f"{name} has no layer {wanted!r}; it has {_listed(layers)}.")
+        raise VectorError(f"{name} has no layer {wanted!r}; choose one of {_listed(layers)}.")
     return wanted
 
 

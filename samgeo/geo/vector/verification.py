@@ -10,6 +10,9 @@ import os
 import struct
 from pathlib import Path
 
+import numpy as np
+import pyogrio
+
 from samgeo.errors import VectorError
 
 __all__ = ["check_flatgeobuf", "check_geojson", "check_parquet"]
@@ -37,9 +40,6 @@ def check_flatgeobuf(path: Path, count: int, *, indexed: bool) -> None:
     VectorError
         If the file is not whole.
     """
-    import numpy as np
-    import pyogrio
-
     size = path.stat().st_size
     found = int(pyogrio.read_info(path, force_feature_count=True)["features"])
     if found != count:
@@ -54,7 +54,7 @@ def check_flatgeobuf(path: Path, count: int, *, indexed: bool) -> None:
             file.seek(start + (nodes - count) * _NODE.size)
             leaves = np.frombuffer(file.read(count * _NODE.size), dtype=[("box", "<f8", 4), ("offset", "<u8")])
             if len(leaves) != count:
-                raise VectorError(f"{path} lacks its spatial index after writing; check the free space.")
+                raise VectorError(f"{path} has no spatial index after writing; check the free space.")
             start += nodes * _NODE.size
             last = start + int(leaves["offset"].max())
         else:
@@ -111,4 +111,4 @@ def check_geojson(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(max(file.seek(0, os.SEEK_END) - len(end), 0))
         if file.read() != end:
-            raise VectorError(f"{path} does not end as it was written; check the free space.")
+            raise VectorError(f"{path} has another end than what was written; check the free space.")

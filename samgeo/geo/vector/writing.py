@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pyogrio
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
@@ -20,15 +23,15 @@ from samgeo.geo.vector.columns import attributes_to_arrow, fitted
 from samgeo.geo.vector.formats import PROVENANCE, SUFFIXES, file_errors
 from samgeo.geo.vector.geojson import write_geojson_parts
 from samgeo.geo.vector.geopackage_layers import check_layer, check_written_layer, is_sqlite
-from samgeo.geo.vector.outputs import check_output, layer_name, placed
+from samgeo.geo.vector.geoparquet import write_geoparquet
+from samgeo.geo.vector.outputs import atomic_output, check_output, layer_name
 from samgeo.geo.vector.verification import check_flatgeobuf, check_geojson, check_parquet
-from samgeo.storage.atomic import STAGING_PREFIX
 from samgeo.storage.locations import Place, RemotePlace
+from samgeo.storage.staging import staging_folder
 
 if TYPE_CHECKING:
     import os
 
-    import geopandas as gpd
     import pyarrow as pa
 
 __all__ = [
@@ -46,13 +49,13 @@ __all__ = [
 ]
 
 GROUP_ROWS = 16_384
-"""Rows of a group of a GeoParquet file at most, and of features that are converted at a time."""
+"""Largest number of rows in a row group of a GeoParquet file, and number of features that are converted at a time."""
 
 SAMPLE_ROWS = 256
-"""Rows that are written as a sample before the work."""
+"""Number of rows that are written as a test before the work."""
 
 Chunk = tuple["pa.Table", NDArray[np.object_]]
-"""Columns as an Arrow table, and the geometries of the same rows."""
+"""The columns of some rows as an Arrow table, and the geometries of the same rows."""
 
 _MULTI = {"Point": "MultiPoint", "LineString": "MultiLineString", "Polygon": "MultiPolygon"}
 
@@ -133,6 +136,8 @@ def write_vectors(
     ------
     VectorError
         If the file cannot be written. An existing file is then unchanged, and no other file is left.
+    StorageError
+        If the object storage cannot be reached or written to.
 
     Examples
     --------
@@ -145,7 +150,7 @@ def write_vectors(
     [4.5]
     """
     place = check_output(path, overwrite, crs=frame.crs, layer=layer)
-    with placed(place, layer=output_layer(place, layer)) as temporary:
+    with atomic_output(place, layer=output_layer(place, layer)) as temporary:
         _write(frame, temporary, stored_layer(place, layer), provenance)
 
 
@@ -172,11 +177,11 @@ def check_fit(
     folder = Path(path).resolve().parent if isinstance(path, Path) else None
     with (
         file_errors(f"{path} cannot be written", "check the free space, and that the format can hold every column"),
-        tempfile.TemporaryDirectory(dir=folder, prefix=STAGING_PREFIX) as staging,
+        staging_folder(folder) as staging,
     ):
         whole = fitted(frame, written_as)
         attributes_to_arrow(whole, written_as)
-        _write(whole.head(SAMPLE_ROWS), Path(staging) / f"output{path.suffix.lower()}", layer_name(path, layer), provenance)
+        _write(whole.head(SAMPLE_ROWS), staging / f"output{path.suffix.lower()}", layer_name(path, layer), provenance)
 
 
 def provenance_note(provenance: dict[str, Any] | None) -> dict[str, str]:
@@ -198,8 +203,6 @@ def stored_layer(place: Place, layer: str | None) -> str:
 
 def _write(frame: gpd.GeoDataFrame, path: Path, layer: str, provenance: dict[str, Any] | None) -> None:
     """Write features to a new file, or as a layer into an existing GeoPackage."""
-    import shapely
-
     written_as = SUFFIXES[path.suffix.lower()]
     note = provenance_note(provenance)
     plain = fitted(frame, written_as)
@@ -242,16 +245,12 @@ def declared_type(types: Iterable[str], *, has_z: bool = False) -> str:
 
 def with_type(frame: gpd.GeoDataFrame, kind: str) -> gpd.GeoDataFrame:
     """Return features with geometries of a declared type; empty geometries become None."""
-    import geopandas as gpd
-
     geometries = promoted(np.asarray(frame.geometry.array, dtype=object), kind)
     return frame.set_geometry(gpd.GeoSeries(geometries, index=frame.index, crs=frame.crs, name=frame.geometry.name))
 
 
 def promoted(geometries: NDArray[np.object_], kind: str) -> NDArray[np.object_]:
     """Return geometries converted to a declared type: single parts become multiparts, and empty geometries become None."""
-    import shapely
-
     result = np.array(geometries, dtype=object)
     result[shapely.is_empty(result)] = None
     declared = kind.removesuffix(" Z")
@@ -292,8 +291,6 @@ def write_chunks(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: 
     """
     counted = _Counted(chunks, about.kind)
     if about.written_as == "GeoParquet":
-        from samgeo.geo.vector.geoparquet import write_geoparquet
-
         write_geoparquet(schema, iter(counted), path, about)
         check_parquet(path, counted.features)
         return counted.features
@@ -313,8 +310,6 @@ class _Counted:
         self.features = self.with_geometry = 0
 
     def __iter__(self) -> Iterator[Chunk]:
-        import shapely
-
         for attributes, geometries in self._chunks:
             ready = promoted(geometries, self._kind)
             self.features += len(ready)
@@ -324,20 +319,24 @@ class _Counted:
 
 def _write_gdal(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: Description) -> None:
     import pyarrow as pa
-    import pyogrio
-    import shapely
 
     # pyogrio would look for the CRS in the metadata of the fields, so that is removed.
     whole = pa.schema([*(field.remove_metadata() for field in schema), pa.field(about.geometry, pa.binary())])
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for attributes, geometries in chunks:
-            columns = [attributes.column(name).combine_chunks() for name in schema.names]
-            wkb = pa.array(shapely.to_wkb(geometries, include_srid=False), type=pa.binary())
-            table = pa.Table.from_arrays([*columns, wkb], schema=whole)
-            yield from table.to_batches()
+    failures: list[VectorError] = []
 
-    with warnings.catch_warnings():
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for attributes, geometries in chunks:
+                columns = [attributes.column(name).combine_chunks() for name in schema.names]
+                wkb = pa.array(shapely.to_wkb(geometries, include_srid=False), type=pa.binary())
+                table = pa.Table.from_arrays([*columns, wkb], schema=whole)
+                yield from table.to_batches()
+        except VectorError as error:
+            failures.append(error)
+            raise
+
+    with _first_of(failures), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
         pyogrio.write_arrow(
             pa.RecordBatchReader.from_batches(whole, batches()),
@@ -350,6 +349,19 @@ def _write_gdal(schema: pa.Schema, chunks: Iterable[Chunk], path: Path, about: D
             layer_metadata=about.note or None,
             **_creation_options(schema.names, about),
         )
+
+
+@contextmanager
+def _first_of(failures: Sequence[VectorError]) -> Iterator[None]:
+    """Raise the first of some errors instead of what GDAL raises when the features that it asks for cannot be read."""
+    try:
+        yield
+    except Exception:
+        if failures:
+            raise failures[0] from None
+        raise
+    if failures:
+        raise failures[0]
 
 
 def _creation_options(names: list[str], about: Description) -> dict[str, str]:

@@ -7,7 +7,6 @@ writes only the rows and columns that differ. `samgeo.map.state.merging` merges 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from samgeo.map.files.object_table import MEMBER, ObjectTable, Stored, member_of
 from samgeo.map.state.actions import Merge
 from samgeo.map.state.merging import differences, reconciled
 from samgeo.map.state.reducer import Annotation, State
-from samgeo.storage.atomic import STAGING_PREFIX
+from samgeo.storage.staging import place_new, staging_folder
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -72,7 +71,7 @@ def check_autosave(path: object) -> Path:
     """
     if not isinstance(path, str | os.PathLike) or Path(os.fsdecode(path)).suffix.lower() != SUFFIX:
         raise VectorError(
-            f"autosave is {path!r}; give a GeoPackage, a name that ends in {SUFFIX}, and export to other formats."
+            f"autosave is {path!r}; give the name of a GeoPackage, which ends in {SUFFIX}. Use export for other formats."
         )
     return check_output(Path(os.fsdecode(path)), overwrite=True)
 
@@ -246,16 +245,16 @@ class Autosave:
     def _create(self) -> None:
         """Create the file, without objects, unless another session has just created it."""
         frame = to_frame((), self._geobox)
-        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=STAGING_PREFIX) as folder:
-            whole = Path(folder) / self.path.name
+        with staging_folder(self.path.parent) as folder:
+            whole = folder / self.path.name
             write_vectors(frame, whole)
             try:
                 with opened(whole, write=True) as file:
                     file.set_kind(self._table(file).table, "MULTIPOLYGON")
                 with suppress(FileExistsError):
-                    _place_new(whole, self.path)
+                    place_new(whole, self.path)
             except OSError as error:
-                raise VectorError(f"{self.path} cannot be saved ({error}); check the free space, and the folder.") from None
+                raise VectorError(f"{self.path} cannot be saved ({error}); check the free space and the folder.") from None
 
     def _understood(self, table: ObjectTable, rows: Sequence[Row], next_id: int) -> _Known:
         """Return the rows as objects. A row that cannot be an object is ignored, or its last known object is kept."""
@@ -314,22 +313,3 @@ def _owners(rows: Sequence[Row], by_fid: Mapping[Value, int]) -> dict[int, Value
 
 def _stamp(note: Mapping[str, Any]) -> tuple[Any, Any]:
     return note["session"], note["actions"]
-
-
-def _place_new(whole: Path, path: Path) -> None:
-    """Move a complete file to its final path, where no file may exist.
-
-    Raises
-    ------
-    FileExistsError
-        If a file exists at the path.
-    """
-    try:
-        os.link(whole, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        # Some file systems have no links. There another session could create the file between the check and the move.
-        if path.exists():
-            raise FileExistsError(f"{path} was made by another program meanwhile") from None
-        whole.replace(path)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
+from shapely.affinity import affine_transform
 
 from samgeo.errors import VectorError
 from samgeo.map.state.reducer import Annotation
 from samgeo.segmentation.masks.rle import HEAD, to_rings, write_json
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
+    from shapely.geometry.base import BaseGeometry
 
     from samgeo.geo.raster.raster import Raster
 
@@ -25,7 +29,7 @@ __all__ = ["REQUIRED", "area_name", "check_polygons", "from_frame", "is_complete
 
 UNKNOWN = "file"
 REQUIRED = ("id", "class")
-"""Columns without which a table is none of annotations."""
+"""Columns that every table of annotations has."""
 PX_DECIMALS = 6
 
 
@@ -50,9 +54,8 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
         (``area_px`` without a CRS), ``complete`` (false where the edge of a window cut the outline), ``made``, ``edited``,
         ``geometry``, in the raster's CRS.
     """
-    import geopandas as gpd
 
-    def scores(name: str) -> Any:
+    def scores(name: str) -> NDArray[np.float64]:
         return np.array([np.nan if getattr(one, name) is None else getattr(one, name) for one in objects], dtype=np.float64)
 
     columns = {
@@ -93,17 +96,19 @@ def from_frame(
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise VectorError(
-            f"{name} is no file of annotations: without {' and '.join(missing)}; choose another name, to keep it."
+            f"{name} is not a file of annotations, because it has no {' and '.join(missing)}; choose another name to keep it."
         )
     if frame["class"].isna().any():
-        raise VectorError(f"{name} has {int(frame['class'].isna().sum())} objects without a class; give them one first.")
+        raise VectorError(f"{name} has {int(frame['class'].isna().sum())} objects without a class; give each a class first.")
     check_polygons(frame.geometry, name)
     if frame["id"].dtype.kind not in "iuf" and frame["id"].notna().any():
-        raise VectorError(f"{name} has ids that are not numbers; choose another name, to keep it.")
+        raise VectorError(f"{name} has ids that are not numbers; choose another name to keep it.")
     given = [_number(one) for one in frame["id"].tolist()]
     twice = [one for one, times in Counter(given).items() if one is not None and times > 1]
     if twice:
-        raise VectorError(f"{name} has the id {twice[0]:g} more than once; clear the id of the copies, and they get new ones.")
+        raise VectorError(
+            f"{name} has the id {twice[0]:g} more than once; clear the id of the copies, so that they get new ids."
+        )
     unused = count(max([next_id, *(int(one) + 1 for one in given if one is not None)]))
     areas = measure(frame.geometry.tolist())
     return tuple(
@@ -126,7 +131,7 @@ def _object(row: Mapping[Any, Any], number: int, geometry: shapely.Geometry, are
     )
 
 
-def check_polygons(geometries: Any, what: str) -> None:
+def check_polygons(geometries: Iterable[BaseGeometry | None], what: str) -> None:
     """Check that geometries can be geometries of objects.
 
     Raises
@@ -140,7 +145,9 @@ def check_polygons(geometries: Any, what: str) -> None:
             raise VectorError(f"feature {number} of {what} is {kind}; give polygons.")
         if not geometry.is_valid:
             why = shapely.is_valid_reason(geometry)
-            raise VectorError(f"feature {number} of {what} is not a valid polygon ({why}); draw it without crossing itself.")
+            raise VectorError(
+                f"feature {number} of {what} is not a valid polygon ({why}); draw a polygon that does not cross itself."
+            )
 
 
 def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str]) -> dict[str, Any]:
@@ -163,8 +170,6 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
         ``info``, ``licenses``, ``images``, ``categories`` and ``annotations``, each with ``segmentation``, ``bbox`` (x, y,
         width, height), ``area``, ``category_id``, ``complete``, and the scores of the model's mask where there are any.
     """
-    from shapely.affinity import affine_transform
-
     height, width = raster.shape
     inverse = (~raster.geobox.affine).to_shapely()
     annotations = []
@@ -194,10 +199,8 @@ def to_coco(objects: Sequence[Annotation], raster: Raster, classes: Sequence[str
     }
 
 
-def is_complete(value: Any) -> bool:
+def is_complete(value: bool | float | None) -> bool:
     """Whether a value of a column ``complete`` is true. A missing value counts as true: no cut is known."""
-    import pandas as pd
-
     return bool(pd.isna(value)) or bool(value)
 
 
@@ -206,10 +209,10 @@ def _single(geometry: shapely.Geometry) -> shapely.Geometry:
     return geometry.geoms[0] if isinstance(geometry, shapely.MultiPolygon) and len(geometry.geoms) == 1 else geometry
 
 
-def _number(value: Any) -> float | None:
+def _number(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
-def _score(value: Any) -> float | None:
+def _score(value: object) -> float | None:
     """Return a score; None if another program replaced it by a value that is not a number."""
     return _number(value) if isinstance(value, int | float) else None

@@ -11,26 +11,24 @@ import json
 import sqlite3
 import struct
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import pyproj
 import shapely
 
 from samgeo.errors import VectorError
 from samgeo.geo.vector.reading import PROVENANCE
 
-if TYPE_CHECKING:
-    import pyproj
-
 __all__ = ["Layers", "RowTable", "decode", "encode", "opened"]
 
 WAIT_S = 5.0
-"""How long a transaction waits for another program that writes to the file."""
+"""Time in seconds that a transaction waits for another program that writes to the file."""
 
 Value = int | float | str | bytes | None
 Row = tuple[Value, ...]
@@ -115,9 +113,9 @@ def opened(path: Path, *, write: bool) -> Iterator[Layers]:
             connection.execute("COMMIT")
     except (sqlite3.Error, OverflowError) as error:
         remedy = (
-            "another program is writing to it; end its edits"
+            "another program is writing to it; save or cancel the edits there"
             if "locked" in str(error)
-            else "check that it is a whole GeoPackage, that this user may write to it, and the free space"
+            else "check that it is a complete GeoPackage, that you have permission to write to it, and the free space"
         )
         raise VectorError(f"{path} cannot be {'saved' if write else 'read'} ({error}); {remedy}.") from None
 
@@ -152,7 +150,7 @@ class Layers:
                 "lower(m.name) = lower(c.table_name) WHERE c.data_type = 'features' AND m.type = 'table' ORDER BY c.rowid"
             ).fetchall()
         except sqlite3.DatabaseError as error:
-            raise VectorError(f"{self.path} is no GeoPackage ({error}); choose another name, to keep it.") from None
+            raise VectorError(f"{self.path} is not a GeoPackage ({error}); choose another name to keep it.") from None
         tables = []
         for name, geometry, srs_id, kind in found:
             columns = self.connection.execute(f"PRAGMA table_info({_quoted(name)})").fetchall()
@@ -162,8 +160,6 @@ class Layers:
 
     def crs(self, table: RowTable) -> pyproj.CRS | None:
         """Return the CRS of a layer, or None where it is undefined."""
-        import pyproj
-
         found = self.connection.execute(
             "SELECT organization, organization_coordsys_id, definition, srs_name FROM gpkg_spatial_ref_sys WHERE srs_id = ?",
             (table.srs_id,),
@@ -304,7 +300,7 @@ def decode(blob: Value) -> shapely.Geometry | None:
     return found
 
 
-def _bound(number: int) -> Any:
+def _bound(number: int) -> Callable[[Value], float | None]:
     def bound(blob: Value) -> float | None:
         geometry = decode(blob)
         return None if geometry is None or shapely.is_empty(geometry) else float(shapely.bounds(geometry)[number])

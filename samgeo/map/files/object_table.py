@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 
 from samgeo.errors import VectorError
@@ -15,14 +17,13 @@ from samgeo.map.files.geopackage_rows import Layers, Row, RowTable, Value, decod
 from samgeo.map.state.reducer import Annotation
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import pyproj
     from odc.geo.geobox import GeoBox
 
 __all__ = ["MEMBER", "ObjectTable", "Stored", "member_of", "number_of"]
 
 MEMBER = "annotation"
-"""Of the provenance in a saved file: which session saved it, after how many actions."""
+"""Member of the provenance in a saved file which records the session that saved it, and after how many actions."""
 
 _TYPES = {
     "predicted_iou": "REAL",
@@ -90,10 +91,10 @@ class ObjectTable:
         table = _find(file)
         crs, wanted = file.crs(table), None if geobox.crs is None else geobox.crs.proj
         if (crs is None) != (wanted is None):
-            told = f"has no CRS, and the raster is in {wanted.name}" if wanted else "has a CRS, and the raster has none"
+            problem = f"has no CRS, but the raster is in {wanted.name}" if wanted else "has a CRS, but the raster has none"
             raise VectorError(
-                f"the layer {table.name} of {file.path} {told}, so that its objects have no place; give it the raster's CRS, "
-                "or choose another name."
+                f"the layer {table.name} of {file.path} {problem}, so that its objects cannot be placed on the raster; assign "
+                "the raster's CRS to the layer, or choose another name."
             )
         is_moved = crs is not None and wanted is not None and not crs.equals(wanted, ignore_axis_order=True)
         return cls(file, table, geobox, measure, crs, is_moved)
@@ -125,9 +126,6 @@ class ObjectTable:
 
     def frame(self, rows: Sequence[Row]) -> gpd.GeoDataFrame:
         """Return rows as a table in the raster's CRS."""
-        import geopandas as gpd
-        import pandas as pd
-
         columns = {
             name: pd.Series([row[1 + number] for row in rows], dtype="object" if name == "class" or not rows else None)
             for number, name in enumerate(self.names)
@@ -205,8 +203,6 @@ class ObjectTable:
 
     def _placed(self, geometry: shapely.Geometry) -> shapely.Geometry:
         """Convert a geometry to the CRS of the file."""
-        import geopandas as gpd
-
         if not self.is_moved:
             return geometry
         placed: shapely.Geometry = gpd.GeoSeries([geometry], crs=self._crs).to_crs(self.crs).iloc[0]
@@ -235,15 +231,17 @@ def _find(file: Layers) -> RowTable:
             return some[0]
     if not ours:
         missing = [name for name in REQUIRED if not any(one.column(name) for one in tables)]
-        what = f"without {' and '.join(missing)}" if tables and missing else "it has no such layer"
-        raise VectorError(f"{file.path} is no file of annotations: {what}; choose another name, to keep it.")
+        lacks = " and ".join(missing) if tables and missing else "such layer"
+        raise VectorError(
+            f"{file.path} is not a file of annotations, because it has no {lacks}; choose another name to keep it."
+        )
     names = ", ".join(one.name for one in ours)
-    raise VectorError(f"{file.path} has several layers of annotations, {names}; give one the name {file.path.stem}.")
+    raise VectorError(f"{file.path} has several layers of annotations, {names}; rename one to {file.path.stem}.")
 
 
 def _integer(value: Value) -> int:
     if not isinstance(value, int):
-        raise VectorError(f"the primary key of a row is {value!r}, which is no number; write the layer anew.")
+        raise VectorError(f"the primary key of a row is {value!r}, which is not a number; write the layer again.")
     return value
 
 

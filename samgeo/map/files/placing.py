@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import shapely
@@ -19,7 +19,11 @@ from samgeo.map.state.reducer import Annotation, Proposal, State
 from samgeo.segmentation.masks.vectorize import georeference
 
 if TYPE_CHECKING:
+    import geopandas as gpd
     from odc.geo.geobox import GeoBox
+    from shapely.geometry.base import BaseGeometry
+
+    from samgeo.types import CRSLike, FeaturesLike
 
 __all__ = ["on_raster", "place_geometry", "read_proposals", "without_known"]
 
@@ -27,7 +31,7 @@ __all__ = ["on_raster", "place_geometry", "read_proposals", "without_known"]
 SAME = 1e-4
 
 
-def place_geometry(geometry: Any, geobox: GeoBox, crs: Any = None) -> shapely.Geometry:
+def place_geometry(geometry: shapely.Geometry, geobox: GeoBox, crs: CRSLike = None) -> shapely.Geometry:
     """Bring one polygon, with its edges, to the raster's CRS. Coordinates that are in this CRS already stay exact.
 
     Parameters
@@ -47,21 +51,21 @@ def place_geometry(geometry: Any, geobox: GeoBox, crs: Any = None) -> shapely.Ge
     """
     placed = _placed(geometry, geobox, crs)
     if not on_raster([placed], geobox)[0]:
-        raise OptionError("the polygon lies outside the raster; check its coordinates, and the CRS that they are in.")
+        raise OptionError("the polygon lies outside the raster; check its coordinates and their CRS.")
     return placed
 
 
-def _placed(geometry: Any, geobox: GeoBox, crs: Any) -> shapely.Geometry:
+def _placed(geometry: shapely.Geometry, geobox: GeoBox, crs: CRSLike) -> shapely.Geometry:
     if not isinstance(geometry, shapely.Geometry):
         raise VectorError(f"the geometry is a {type(geometry).__name__}; give a shapely polygon.")
-    check_polygons([geometry], "what was drawn")
+    check_polygons([cast("BaseGeometry", geometry)], "what was drawn")
     flat: shapely.Geometry = shapely.force_2d(geometry)
     if isinstance(crs, str) and crs == PIXELS:
         (flat,) = georeference(np.array([flat]), geobox.affine)
         return flat
     placed, lost = in_raster_crs(np.array([flat], dtype=object), geobox, crs)
     if lost.any():
-        raise VectorError("the polygon has a part without a place in the raster's CRS; check the CRS that it is in.")
+        raise VectorError("a part of the polygon lies outside the domain of the raster's CRS; check the CRS of the polygon.")
     repaired: shapely.Geometry = repaired_polygons(placed, "what was drawn")[0]
     return repaired
 
@@ -76,7 +80,7 @@ def on_raster(geometries: Sequence[shapely.Geometry], geobox: GeoBox) -> NDArray
     return np.asarray(shapely.intersects(extent, given) & ~shapely.touches(extent, given), dtype=np.bool_)
 
 
-def read_proposals(features: Any, geobox: GeoBox) -> Propose:
+def read_proposals(features: FeaturesLike, geobox: GeoBox) -> Propose:
     """Read polygons to accept or reject, with their scores and classes if they have them.
 
     Polygons outside the raster are left out and counted.
@@ -104,7 +108,7 @@ def read_proposals(features: Any, geobox: GeoBox) -> Propose:
     if proposals and not inside.any():
         where = "its pixels" if frame.crs is None else frame.crs.to_string()
         raise VectorError(
-            f"all {len(proposals)} features lie outside the raster; check that they are of this raster, and that their "
+            f"all {len(proposals)} features lie outside the raster; check that they belong to this raster, and that their "
             f"coordinates are in {where}."
         )
     kept = tuple(one for one, is_inside in zip(proposals, inside, strict=True) if is_inside)
@@ -143,18 +147,18 @@ def _same_outline(one: shapely.Geometry, other: shapely.Geometry, tolerance: flo
     return bool(apart <= tolerance * shapely.length(other))
 
 
-def _class_name(value: Any) -> str | None:
+def _class_name(value: object) -> str | None:
     if isinstance(value, str):
         return value
     if value is not None and value == value:  # noqa: PLR0124 - a missing value is NaN, which differs from itself
-        raise VectorError(f"the class of a proposal is {value!r}; give names.")
+        raise VectorError(f"the class of a proposal is {value!r}; give the names of classes.")
     return None
 
 
-def _known(score: Any) -> float | None:
+def _known(score: float | None) -> float | None:
     return None if score is None or np.isnan(score) else float(score)
 
 
-def _check_finite(geometries: Any) -> None:
+def _check_finite(geometries: gpd.GeoSeries) -> None:
     if not np.isfinite(shapely.bounds(np.asarray(geometries, dtype=object))).all():
-        raise VectorError("a polygon has a corner without a place in the raster's CRS; check the CRS that it is in.")
+        raise VectorError("a corner of a polygon lies outside the domain of the raster's CRS; check the CRS of the polygon.")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import shapely
 
 from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = [
     "CHANGING",
@@ -32,6 +35,8 @@ __all__ = [
     "from_record",
     "to_record",
 ]
+
+Built = TypeVar("Built", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,19 +266,21 @@ def from_record(record: dict[str, Any]) -> Action:
     name = record.get("action")
     kind = _TYPES.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise OptionError(f"{name!r} is not an action; known are {', '.join(_TYPES)}.")
+        raise OptionError(f"{name!r} is not an action; the actions are {', '.join(_TYPES)}.")
     try:
         action: Action = _build(kind, record)
     except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-        raise OptionError(f"the action {name} cannot be read ({type(error).__name__}: {error}); was it changed?") from None
+        raise OptionError(
+            f"the action {name} cannot be read ({type(error).__name__}: {error}); the log may have been changed."
+        ) from None
     return action
 
 
-def _plain(value: Any) -> dict[str, Any]:
+def _plain(value: DataclassInstance) -> dict[str, Any]:
     return {field.name: _value(getattr(value, field.name)) for field in fields(value)}
 
 
-def _value(value: Any) -> Any:
+def _value(value: object) -> object:
     if isinstance(value, shapely.Geometry):
         return shapely.to_wkb(value, hex=True)
     if isinstance(value, tuple):
@@ -283,7 +290,7 @@ def _value(value: Any) -> Any:
     return value
 
 
-def _build(kind: Any, record: dict[str, Any]) -> Any:
+def _build(kind: type[Built], record: dict[str, Any]) -> Built:
     given = {field.name: record[field.name] for field in fields(kind) if field.name in record or field.default is MISSING}
     if "geometry" in given:
         given["geometry"] = shapely.from_wkb(given["geometry"])

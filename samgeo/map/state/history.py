@@ -86,7 +86,7 @@ def replay(recorded: Recorded, rules: Rules) -> History:
             if isinstance(action, Merge):
                 rules = replace(rules, classes=palette_of(rules.classes, action.changes))
         except SamgeoError as error:
-            raise OptionError(f"line {number} of {recorded.path} cannot be done again: {error}") from None
+            raise OptionError(f"the action in line {number} of {recorded.path} cannot be repeated: {error}") from None
     return history
 
 

@@ -22,6 +22,7 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.map.state.actions import Action, from_record, to_record
 from samgeo.map.state.reducer import Annotation
+from samgeo.segmentation.windows.store import describe_run
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
@@ -114,7 +115,9 @@ class Log:
             # An incomplete line stays in the file, as a line of its own.
             torn = self.path.exists() and not _ends_whole(self.path)
         except OSError as error:
-            raise OptionError(f"the log {self.path} cannot be written ({error}); choose a file in a folder of yours.") from None
+            raise OptionError(
+                f"the log {self.path} cannot be written ({error}); choose a folder that you can write to."
+            ) from None
         self._write({"opening": record}, start=b"\n" if torn else b"")
 
     def append(self, action: Action) -> None:
@@ -131,7 +134,7 @@ class Log:
         stamped = {"session": self.session, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), **record}
         line = start + json.dumps(stamped, allow_nan=False).encode() + b"\n"
         if self._broken:
-            raise self._refusal("an earlier line was cut short, and another one would make the log unreadable")
+            raise self._refusal("an earlier line is incomplete, and another one would make the log unreadable")
         try:
             # Without a buffer each line is one write, which reaches the operating system before the action takes effect.
             with self.path.open("ab", buffering=0) as file:
@@ -140,7 +143,7 @@ class Log:
             raise self._refusal(str(error)) from None
         if written != len(line):
             self._broken = True
-            raise self._refusal("a line was cut short")
+            raise self._refusal("a line was not written completely")
 
     def _refusal(self, why: str) -> OptionError:
         return OptionError(
@@ -172,13 +175,13 @@ def read_log(path: str | os.PathLike[str]) -> Recorded:
     for number, line in enumerate(lines, 1):
         record = _parsed(line)
         if torn is not None and (record is None or "opening" not in record):
-            raise OptionError(f"line {torn} of {path} is no record of a session; the log was changed, or it is another file.")
+            raise OptionError(f"line {torn} of {path} is not a record of a session; give a log that has not been changed.")
         torn = number if record is None else None
         if record is not None:
             records.append((number, record))
     opened = [(number, record) for number, record in records if "opening" in record]
     if not opened:
-        raise OptionError(f"{path} holds no session; give a log that a session wrote.")
+        raise OptionError(f"{path} contains no session; give a log that a session wrote.")
     first, start = opened[-1]
     own = [(number, record) for number, record in records if number > first and record["session"] == start["session"]]
     actions = tuple((number, _at_line(path, number, record)) for number, record in own)
@@ -187,8 +190,6 @@ def read_log(path: str | os.PathLike[str]) -> Recorded:
 
 def describe(predictor: Predictor) -> dict[str, Any]:
     """Return, as values for JSON, the raster, the model and the window lattice, which a predictor's answers depend on."""
-    from samgeo.segmentation.windows.store import describe_run
-
     run = describe_run(predictor.raster, predictor.model, predictor.lattice)
     run["pixels"]["digest"] = _digest(predictor.raster)
     return run
@@ -217,7 +218,7 @@ def check_same(
     found = differences(recorded, now, kinds)
     if found:
         raise OptionError(
-            f"{what} was made with {recorded['raster']} and {recorded['model']['name']}, which is not what is open now: "
+            f"{what} was made with {recorded['raster']} and {recorded['model']['name']}, which differ from the open ones: "
             f"{'; '.join(found)}. Open the same raster and model, or choose another file."
         )
 
@@ -264,13 +265,13 @@ def _object_record(one: Annotation) -> dict[str, Any]:
 def _opening(path: Path, number: int, record: dict[str, Any]) -> Opening:
     if record.get("log") != FORMAT:
         raise OptionError(
-            f"line {number} of {path} is of a log of format {record.get('log')!r}, and this version of samgeo reads {FORMAT}; "
-            "use the version that wrote it."
+            f"line {number} of {path} has the log format {record.get('log')!r}, but this version of samgeo reads {FORMAT}; "
+            "use the version that wrote the log."
         )
     try:
         objects = tuple(Annotation(**one | {"geometry": shapely.from_wkb(one["geometry"])}) for one in record["objects"])
         return Opening(record["run"], tuple(record["classes"]), objects, record["next_id"], record["continues"])
     except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
         raise OptionError(
-            f"line {number} of {path} cannot be read ({type(error).__name__}: {error}); was the log changed?"
+            f"line {number} of {path} cannot be read ({type(error).__name__}: {error}); the log may have been changed."
         ) from None

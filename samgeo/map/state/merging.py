@@ -59,7 +59,7 @@ def reconciled(
         if own is None:
             found.append(replace(change, wait=wait) if change.kind == "removed" else change)
         elif change.kind == "removed":
-            continue  # the session writes its own change to the file again
+            continue  # The session writes its own change to the file again.
         elif own.kind == "removed":
             found.append(Change(number, "restored", _values(there[number])))
         elif own.kind == "added":

@@ -182,7 +182,9 @@ class State:
         """
         found = next((one for one in self.objects if one.id == id), None)
         if found is None:
-            raise OptionError(f"there is no object {id!r} among the {len(self.objects)} accepted; it may have been deleted.")
+            raise OptionError(
+                f"there is no object {id!r} among the {len(self.objects)} accepted ones; it may have been deleted."
+            )
         return found
 
 
@@ -224,7 +226,7 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
         case Choose(candidate):
             count = len(state.answer.offers)
             if not 0 <= candidate < count:
-                raise OptionError(f"there is no candidate {candidate}; {count} are offered, counted from 0.")
+                raise OptionError(f"there is no candidate {candidate}; give a number from 0 to below {count}.")
             return replace(state, chosen=candidate)
         case ClearPrompts():
             return _cleared(state)
@@ -271,7 +273,7 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
 
 def _check_class(class_name: str, classes: tuple[str, ...]) -> None:
     if class_name not in classes:
-        raise OptionError(f"{class_name!r} is not one of the session's classes, {', '.join(classes)}; choose one of them.")
+        raise OptionError(f"{class_name!r} is not a class of the session; choose one of {', '.join(classes)}.")
 
 
 def _cleared(state: State) -> State:
@@ -282,7 +284,7 @@ def _accept(state: State, class_name: str, rules: Rules) -> State:
     _check_class(class_name, rules.classes)
     offer = state.candidate
     if offer is None:
-        why = "click on an object, or draw a box around it, first" if state.answer.reason is None else "prompt elsewhere"
+        why = "click on an object or draw a box around it first" if state.answer.reason is None else "click somewhere else"
         found = "" if state.answer.reason is None else f" ({state.answer.reason})"
         raise OptionError(f"there is no candidate to accept{found}; {why}.")
     parts = [name for name, there in (("box", state.prompt.box), ("points", state.prompt.points)) if there]
@@ -315,7 +317,7 @@ def _split(proposals: tuple[Proposal, ...], ids: tuple[int, ...]) -> tuple[list[
     missing = [id for id in ids if id not in by_id]  # noqa: A001 - the field's word
     if missing:
         raise OptionError(
-            f"there is no proposal {missing[0]!r} among the {len(proposals)} that are up; it was decided already."
+            f"there is no proposal {missing[0]!r} among the {len(proposals)} open ones; it was accepted or rejected before."
         )
     wanted = set(ids)
     return [one for one in proposals if one.id in wanted], tuple(one for one in proposals if one.id not in wanted)

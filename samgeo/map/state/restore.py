@@ -36,7 +36,7 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     is_listed = isinstance(classes, Iterable) and not isinstance(classes, Mapping | Set)
     names = (classes,) if isinstance(classes, str) else tuple(classes) if is_listed else ()
     if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
-        raise OptionError(f"classes are {classes!r}; give one name or more, each once.")
+        raise OptionError(f"classes are {classes!r}; give one name or more, each only once.")
     return names
 
 
@@ -126,7 +126,7 @@ def recorded_at(log: str | os.PathLike[str]) -> Recorded:
     recorded = read_log(log)
     if recorded.torn is not None:
         warn(
-            f"line {recorded.torn} of {recorded.path} was half written when its session died; that action is left out.",
+            f"line {recorded.torn} of {recorded.path} is incomplete, because its session was killed; this action is ignored.",
             UserWarning,
         )
     return recorded

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import OptionError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from anywidget import AnyWidget
 
 __all__ = ["KEYS", "library", "make_front"]
 
@@ -25,13 +31,13 @@ KEYS = {
     "Delete": "delete",
     **{str(number): f"class-{number - 1}" for number in range(1, 10)},
 }
-"""A key, as browsers name it, to what it does."""
+"""Keys, by the names that browsers give them, and the actions that they start."""
 
-# JupyterLab would open its own menu on a right click, and takes letters for commands on cells: x cuts the cell. Both leave
-# elements with these attributes alone. Jupyter Notebook sees keys before any element does, and then only looks at the one
-# that has the focus. The root can have the focus itself, so that a click on what cannot, such as a row of the table or the
-# status line, gives it to the map and not to the notebook. A button that is disabled while it has the focus loses it to the
-# page: the root takes it back, once the browser has settled that, which takes two frames.
+# JupyterLab opens its own menu on a right click, and uses letters as commands for cells (x cuts the cell). It ignores elements
+# with these attributes. Jupyter Notebook gets each key before any element does, and only checks which element has the focus.
+# Therefore the root element can have the focus: a click on an element that cannot have it, such as a row of the table or the
+# status line, moves the focus to the map and not to the notebook. A button that is disabled while it has the focus loses the
+# focus to the page. The root element takes it back after two frames, when the browser has moved the focus.
 SCRIPT = """
 function listen(root, model) {
   root.setAttribute("data-jp-suppress-context-menu", "");
@@ -141,7 +147,7 @@ STYLE = """
 """
 
 
-def library(name: str, *, extra: str = "map") -> Any:
+def library(name: str, *, extra: str = "map") -> ModuleType:
     """Import a library of an extra.
 
     Raises
@@ -149,8 +155,6 @@ def library(name: str, *, extra: str = "map") -> Any:
     OptionError
         If the library is not installed.
     """
-    from importlib import import_module
-
     try:
         return import_module(name)
     except ImportError as error:
@@ -163,7 +167,7 @@ def make_front(
     on_row: Callable[[int], None],
     on_screen: Callable[[float], None],
     on_left: Callable[[], None],
-) -> Any:
+) -> AnyWidget:
     """Make the invisible widget that listens to events in the surrounding element of class ``samgeo-map``.
 
     Parameters
@@ -179,9 +183,9 @@ def make_front(
     """
     traitlets, anywidget = library("traitlets"), library("anywidget")
     keys = traitlets.List(list(KEYS)).tag(sync=True)
-    front = type("Front", (anywidget.AnyWidget,), {"_esm": SCRIPT, "_css": STYLE, "listens_to": keys})()
+    front: AnyWidget = type("Front", (anywidget.AnyWidget,), {"_esm": SCRIPT, "_css": STYLE, "listens_to": keys})()
 
-    def receive(_: Any, content: dict[str, Any], __: Any) -> None:
+    def receive(_: object, content: dict[str, Any], __: object) -> None:
         if content.get("kind") == "key" and content.get("key") in KEYS:
             on_key(KEYS[content["key"]])
         elif content.get("kind") == "row" and isinstance(content.get("id"), int):

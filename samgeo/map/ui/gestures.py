@@ -69,7 +69,7 @@ class Hand:
         """
         confident = [one.id for one in self.session.state.proposals if (one.predicted_iou or 0.0) >= score]
         if not confident:
-            raise OptionError(f"no mask that waits has a score of {score:g} or more; choose a lower one.")
+            raise OptionError(f"no open proposal has a score of {score:g} or more; choose a lower score.")
         self.session.accept_proposals(confident, class_name)
 
     def proposal_at(self, at: LatLng) -> int | None:
@@ -120,13 +120,13 @@ class Hand:
     def _outline(self, track: tuple[LatLng, ...], kind: str) -> None:
         state = self.session.state
         if state.selected is None:
-            raise OptionError("no object is selected; select one, then draw what to add to it or to cut away.")
+            raise OptionError("no object is selected; select one, then draw the part to add or to cut.")
         before = state.object(state.selected).geometry
         drawn_px = _polygons(shapely.make_valid(self._drawn(track)))
         (drawn,) = georeference(np.array([drawn_px]), self.place.geobox.affine)
         after = _polygons(shapely.union(before, drawn) if kind == "add" else shapely.difference(before, drawn))
         if shapely.is_empty(after):
-            raise OptionError("nothing would be left of the object; delete it instead.")
+            raise OptionError("the cut would remove the whole object; delete it instead.")
         self.session.edit(state.selected, after)
 
     def _drawn(self, track: tuple[LatLng, ...]) -> shapely.Geometry:
@@ -136,14 +136,14 @@ class Hand:
         on_screen = np.array([shapely.Polygon(self.place.to_plane(np.array(track)))], dtype=object)
         (drawn,), (lost,) = in_pixels(on_screen, self.place.geobox, "EPSG:3857")
         if lost:
-            raise OptionError("a part of what was drawn has no place in the raster's CRS; stay near the raster.")
+            raise OptionError("a part of the drawing lies outside the domain of the raster's CRS; draw near the raster.")
         outline: shapely.Geometry = drawn
         return outline
 
     def _pixels(self, at: LatLng) -> tuple[float, float]:
         x, y = self.place.to_pixels(np.array(at)).tolist()
         if not np.isfinite([x, y]).all():
-            raise OptionError("that place has no coordinates in the raster's CRS; stay near the raster.")
+            raise OptionError("the point lies outside the domain of the raster's CRS; click near the raster.")
         return x, y
 
 

@@ -69,13 +69,13 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
         case SetClass(id, class_name):
             return f"{id} is now {class_name}"
         case Edit(id):
-            return f"{id} has another outline: {state.object(id).area:,.1f} {unit}"
+            return f"changed the outline of {id}: {state.object(id).area:,.1f} {unit}"
         case Delete(id):
             return f"deleted {id}"
         case Undo():
             return f"undone; {_counted(state)}"
         case Redo():
-            return f"done again; {_counted(state)}"
+            return f"redone; {_counted(state)}"
         case ClearPrompts():
             return START
         case Merge():
@@ -101,11 +101,11 @@ def _merged(merge: Merge) -> str:
     waiting = sum(change.wait for change in merge.changes)
     told = [f"the saved file was changed elsewhere: {', '.join(parts)}"] if parts else []
     if waiting:
-        told.append(f"of the removed ones {waiting} wait, to be accepted again or rejected")
+        told.append(f"{waiting} of the removed objects wait as proposals")
     if merge.left:
-        told.append(f"{merge.left} rows of the saved file are no objects (no class, or no valid polygon) and stay as they are")
+        told.append(f"{merge.left} rows of the saved file are not objects (no class or no valid polygon) and are not changed")
     if merge.remade:
-        told.append("the saved file was gone and is written anew")
+        told.append("the saved file was missing and is written again")
     return "; ".join(told)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.reducer import Annotation, Offer, State
@@ -12,12 +12,17 @@ from samgeo.map.ui.browser_part import library
 from samgeo.map.ui.pointer import MODES
 from samgeo.plot.colors import RGB
 
+if TYPE_CHECKING:
+    import ipywidgets
+
 __all__ = ["Panel", "hex_color"]
+
+W = TypeVar("W", bound="ipywidgets.Widget")
 
 CANDIDATES = 3
 ROWS = 200
 KEYED_CLASSES = 9
-"""So many classes have a key."""
+"""Number of classes that have a key."""
 PANEL_WIDTH = "312px"
 
 MODE_TIPS = {
@@ -175,7 +180,7 @@ class Panel:
             row(self.overwrite, self._plain("export", icon="download")),
         ]
 
-    def _class_button(self, number: int) -> Any:
+    def _class_button(self, number: int) -> ipywidgets.Button:
         name = self._classes[number]
         key = f" ({number + 1})" if number < KEYED_CLASSES else ""
         button = self._button(f"class-{number}", name, f"class {number + 1}: {name}{key}")
@@ -183,21 +188,21 @@ class Panel:
         button.style.text_color = "#000000"
         return button
 
-    def _plain(self, name: str, label: str | None = None, *, icon: str = "", style: str = "") -> Any:
+    def _plain(self, name: str, label: str | None = None, *, icon: str = "", style: str = "") -> ipywidgets.Button:
         button = self._button(name, label or name, TIPS[name], icon=icon)
         button.button_style = style
         return button
 
-    def _button(self, name: str, label: str, tip: str, *, icon: str = "") -> Any:
+    def _button(self, name: str, label: str, tip: str, *, icon: str = "") -> ipywidgets.Button:
         button = self._widgets.Button(description=label, tooltip=tip, icon=icon, layout={"width": "auto", "flex": "1 1 80px"})
         button.on_click(lambda _: self._act(name))
         self.buttons[name] = self._styled(button, name)
         return button
 
-    def _row(self, *children: Any, layout: dict[str, str] | None = None) -> Any:
+    def _row(self, *children: ipywidgets.Widget, layout: dict[str, str] | None = None) -> ipywidgets.HBox:
         return self._widgets.HBox(children, layout={"flex": "0 0 auto"} | (layout or {}))
 
-    def _styled(self, widget: Any, name: str) -> Any:
+    def _styled(self, widget: W, name: str) -> W:
         widget.add_class(f"samgeo-{name}")
         return widget
 

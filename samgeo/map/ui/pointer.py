@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 __all__ = ["MODES", "Box", "Draft", "Gesture", "Outline", "Pick", "Point", "Pointer"]
 
 MODES = ("foreground", "background", "box", "select", "add", "cut")
-"""What a left click or drag does."""
+"""Modes of the pointer. The mode decides what a left click or a drag does."""
 
 DRAGGED = frozenset({"box", "add", "cut"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import SamgeoError
 from samgeo.map.session import Session
@@ -18,6 +18,11 @@ from samgeo.map.view.layers import Pictures, Polygons, Sketch
 from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.viewport import View, draw
 from samgeo.plot.colors import palette
+
+if TYPE_CHECKING:
+    import anywidget
+    import ipyleaflet
+    import ipywidgets
 
 __all__ = ["Drawing"]
 
@@ -48,7 +53,14 @@ class Drawing:
     sketch : Sketch
     """
 
-    def __init__(self, session: Session, place: MapPlacement, leaflet: Any, act: Callable[[str], None], tiles: Any) -> None:
+    def __init__(
+        self,
+        session: Session,
+        place: MapPlacement,
+        leaflet: ipyleaflet.Map,
+        act: Callable[[str], None],
+        tiles: ipyleaflet.Layer | None,
+    ) -> None:
         self._session, self._place, self._leaflet = session, place, leaflet
         self._unit = "px" if place.geobox.crs is None else "m²"
         self._lock = threading.RLock()
@@ -62,7 +74,7 @@ class Drawing:
         self.sketch = Sketch(leaflet, place)
         leaflet.add(library("ipyleaflet").WidgetControl(widget=self.panel.hover, position="bottomleft"))
 
-    def around(self, front: Any, height: int) -> Any:
+    def around(self, front: anywidget.AnyWidget, height: int) -> ipywidgets.VBox:
         """Return the widget that contains the map, the panel, the status line and the front end."""
         widgets = library("ipywidgets")
         both = widgets.HBox([self._leaflet, self.panel.box], layout={"height": f"{height}px"})
@@ -99,7 +111,7 @@ class Drawing:
 
     def show_view(self, view: View) -> None:
         """Draw the part of the raster that is in view."""
-        with self.told():
+        with self.errors_shown():
             picture = draw(self._session.predictor.raster, self._place, view)
             if picture is not None:
                 self.pictures.show(picture)
@@ -125,12 +137,12 @@ class Drawing:
                 self.panel.tell(tell_of(self._session.snapshot, self._unit))
 
     def guarded(self, do: Callable[[], object]) -> None:
-        """Call a function within `told`."""
-        with self.told():
+        """Call a function within `errors_shown`."""
+        with self.errors_shown():
             do()
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def errors_shown(self) -> Iterator[None]:
         """Show errors of the block in the status line. Errors that are not a `SamgeoError` are also raised."""
         try:
             yield

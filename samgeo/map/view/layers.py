@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from samgeo.map.state.actions import AddPoint
 from samgeo.map.state.reducer import Annotation, Offer, Prompt, Proposal
@@ -11,6 +13,9 @@ from samgeo.map.ui.browser_part import library
 from samgeo.map.ui.pointer import LatLng
 from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.viewport import ViewPicture, encode
+
+if TYPE_CHECKING:
+    import ipyleaflet
 
 __all__ = ["Pictures", "Polygons", "Sketch"]
 
@@ -32,7 +37,7 @@ def collection(features: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"type": "FeatureCollection", "features": list(features)}
 
 
-def feature(geometry: Mapping[str, Any], style: Mapping[str, Any], **properties: Any) -> dict[str, Any]:
+def feature(geometry: Mapping[str, Any], style: Mapping[str, Any], **properties: object) -> dict[str, Any]:
     """Return a GeoJSON feature with its style for Leaflet."""
     return {"type": "Feature", "geometry": geometry, "properties": {"style": style, **properties}}
 
@@ -48,7 +53,7 @@ class Pictures:
         An ipyleaflet layer that is drawn under the pictures.
     """
 
-    def __init__(self, leaflet: Any, below: Any = None) -> None:
+    def __init__(self, leaflet: ipyleaflet.Map, below: ipyleaflet.Layer | None = None) -> None:
         self._library = library("ipyleaflet")
         if below is not None:
             leaflet.add(below)
@@ -86,7 +91,7 @@ class Polygons:
     """
 
     def __init__(
-        self, leaflet: Any, place: MapPlacement, style: Callable[[Any, bool], Mapping[str, Any]], hovered: Hovered
+        self, leaflet: ipyleaflet.Map, place: MapPlacement, style: Callable[[Any, bool], Mapping[str, Any]], hovered: Hovered
     ) -> None:
         self._library = library("ipyleaflet")
         self._group = self._library.LayerGroup()
@@ -124,12 +129,12 @@ class Polygons:
         for one in gone:
             one.close()
 
-    def _new(self, data: dict[str, Any]) -> Any:
+    def _new(self, data: dict[str, Any]) -> ipyleaflet.GeoJSON:
         layer = self._library.GeoJSON(data=data, hover_style=HOVER)
         layer.on_hover(lambda **told: self._hovered(told["properties"]["id"]))
         return layer
 
-    def _feature(self, shape: Any, is_selected: bool) -> dict[str, Any]:
+    def _feature(self, shape: Annotation | Proposal, is_selected: bool) -> dict[str, Any]:
         return feature(self._place.to_geojson(shape.geometry), self._style(shape, is_selected), id=shape.id)
 
 
@@ -143,7 +148,7 @@ class Sketch:
     place : MapPlacement
     """
 
-    def __init__(self, leaflet: Any, place: MapPlacement) -> None:
+    def __init__(self, leaflet: ipyleaflet.Map, place: MapPlacement) -> None:
         self._place = place
         made = [library("ipyleaflet").GeoJSON(data=collection(())) for _ in range(2)]
         self._preview, self._draft = made
@@ -206,8 +211,6 @@ class Sketch:
         return feature({"type": "Point", "coordinates": self._lnglat(point.x_px, point.y_px)}, style, label=point.label)
 
     def _lnglat(self, x_px: float, y_px: float) -> list[float]:
-        import numpy as np
-
         lat, lng = self._place.from_pixels(np.array([x_px, y_px])).tolist()
         return [lng, lat]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["MapPlacement"]
 
 RADIUS_M = 6_378_137.0
-"""Of the sphere of Web Mercator (EPSG:3857)."""
+"""Radius in metres of the sphere of Web Mercator (EPSG:3857)."""
 
 MERCATOR_LIMIT = 85.05
 WGS84 = "EPSG:4326"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from samgeo.map.ui.browser_part import library
 from samgeo.map.view.map_coordinates import RADIUS_M, MapPlacement
 from samgeo.map.view.viewport import MAX_SIDE, View
 
-__all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "whole"]
+if TYPE_CHECKING:
+    import ipyleaflet
+
+__all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "view_of_raster"]
 
 # The assumed width of the map until the browser reports its size.
 WIDTH_PX = 900
@@ -24,7 +27,7 @@ OUTER_ZOOMS = 3
 ZOOM_STEP = 0.25
 
 TILE_M = 2 * math.pi * RADIUS_M / 256
-"""A screen pixel of Web Mercator at zoom 0."""
+"""Size in metres of a screen pixel of Web Mercator at zoom 0."""
 
 
 def check_basemap(basemap: object) -> None:
@@ -41,7 +44,7 @@ def check_basemap(basemap: object) -> None:
         )
 
 
-def make_leaflet(place: MapPlacement, basemap: Any, height: int) -> Any:
+def make_leaflet(place: MapPlacement, basemap: ipyleaflet.Layer | Mapping[str, Any] | None, height: int) -> ipyleaflet.Map:
     """Create an ipyleaflet map at the position of a raster.
 
     Parameters
@@ -58,7 +61,7 @@ def make_leaflet(place: MapPlacement, basemap: Any, height: int) -> Any:
     """
     ipyleaflet = library("ipyleaflet")
     if basemap is not None and place.px_per_degree is not None:
-        raise OptionError("the raster has no place on the globe, so that it can have no basemap; leave it away.")
+        raise OptionError("the raster has no position on the earth, so that no basemap can be shown; omit basemap.")
     tiles = basemap if basemap is None or isinstance(basemap, ipyleaflet.Layer) else ipyleaflet.basemap_to_tiles(basemap)
     center, zoom = fit(place, WIDTH_PX, height)
     rows, columns = place.geobox.shape
@@ -91,7 +94,7 @@ def fit(place: MapPlacement, width: float, height: float) -> tuple[tuple[float, 
     return (lat, lng), math.floor(zoom / ZOOM_STEP) * ZOOM_STEP
 
 
-def in_view(leaflet: Any) -> View | None:
+def in_view(leaflet: ipyleaflet.Map) -> View | None:
     """Return the view of a map; None before the browser has reported it."""
     if not leaflet.pixel_bounds or not leaflet.bounds:
         return None
@@ -102,7 +105,7 @@ def in_view(leaflet: Any) -> View | None:
     return View(south, west, north, east, min(width, MAX_SIDE), min(height, MAX_SIDE))
 
 
-def whole(place: MapPlacement) -> View:
+def view_of_raster(place: MapPlacement) -> View:
     """Return a view of a whole raster, for use before the size of the screen is known."""
     south, west, north, east = place.bounds
     corners = place.to_plane(np.array([[south, west], [north, east]]))

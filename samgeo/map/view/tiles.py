@@ -12,6 +12,8 @@ from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.map.ui.browser_part import library
 
 if TYPE_CHECKING:
+    import ipyleaflet
+
     from samgeo.geo.raster.raster import Raster
     from samgeo.map.view.map_coordinates import MapPlacement
 
@@ -19,9 +21,9 @@ __all__ = ["KERNEL", "TILES", "check_tiles", "tile_layer"]
 
 KERNEL, SERVER = "kernel", "localtileserver"
 TILES = (KERNEL, SERVER)
-"""What draws a raster."""
+"""Programs that can draw a raster: the kernel of the notebook, or localtileserver."""
 
-INSTEAD = 'leave tiles="kernel", which shows any raster.'
+INSTEAD = 'use tiles="kernel", which shows any raster.'
 
 
 def check_tiles(tiles: str, raster: Raster, place: MapPlacement) -> None:
@@ -50,7 +52,7 @@ def check_tiles(tiles: str, raster: Raster, place: MapPlacement) -> None:
         raise OptionError(f"{SERVER} cannot show {raster.name}: {why}; {INSTEAD}")
 
 
-def tile_layer(raster: Raster) -> Any:
+def tile_layer(raster: Raster) -> ipyleaflet.TileLayer:
     """Start the tile server if it does not run yet, and return an ipyleaflet layer with its tiles of a raster.
 
     Parameters
@@ -70,22 +72,22 @@ def tile_layer(raster: Raster) -> Any:
         raise
     except Exception as error:  # noqa: BLE001 - it raises what its own libraries do
         raise OptionError(
-            f"{SERVER} does not serve {raster.name} ({type(error).__name__}: {error}); see that it is whole, with "
-            f"pip install -U 'samgeo[tiles]', or {INSTEAD}"
+            f"{SERVER} does not serve {raster.name} ({type(error).__name__}: {error}); check that {SERVER} is "
+            f"completely installed (pip install -U 'samgeo[tiles]'), or {INSTEAD}"
         ) from None
 
 
 def _hindrance(raster: Raster, place: MapPlacement) -> str | None:
     if _file(raster) is None:
-        return "it serves single files of this machine, and this is none"
+        return "it serves single files on this machine, and this raster is not one"
     if place.px_per_degree is not None:
-        return "it serves Web Mercator, in which this raster has no place"
+        return "it serves Web Mercator, to which this raster cannot be transformed"
     if any(band.is_alpha != (band.color == ALPHA) for band in raster.source.bands):
-        return "it takes the band that is tagged as transparency for it"
+        return "it uses the band that is tagged as transparency, whatever alpha says"
     nodata = set(map(str, raster.nodata))  # NaN differs from itself, not from its name
     own = {str(raster.source.bands[number - 1].nodata) for number in raster.bands}
     if len(nodata) > 1 or (nodata == {"None"} and own != nodata):
-        return "it knows one nodata value for all bands, and none only where the file has none"
+        return "it supports one nodata value for all bands, and no nodata only if the file has none"
     return None
 
 

@@ -66,7 +66,7 @@ class View:
 
     def __post_init__(self) -> None:
         if not (self.south < self.north and self.west < self.east and min(self.width, self.height) >= 1):
-            raise OptionError(f"{self} shows nothing; give south < north, west < east and a size of 1 pixel or more.")
+            raise OptionError(f"{self} is empty; give south < north, west < east and a size of 1 pixel or more.")
         if max(self.width, self.height) > MAX_SIDE:
             raise OptionError(f"{self} is larger than a screen; give at most {MAX_SIDE} pixels a side.")
 
@@ -189,7 +189,7 @@ def _warp(
     shape = math.ceil(rect.height / max(per_px[1], 1.0)), math.ceil(rect.width / max(per_px[0], 1.0))
     if raster.pixels_touched(rect, shape) > READ_LIMIT:
         raise RasterError(
-            f"{raster.name} has no overviews, and what is in view has {rect.height * rect.width:,} pixels: zoom in, or make "
+            f"{raster.name} has no overviews, and the view would need {rect.height * rect.width:,} pixels; zoom in, or create "
             f"overviews first (gdaladdo {raster.name})."
         )
     pixels, valid = raster.view(shape, rect)

@@ -124,7 +124,7 @@ def _attention(shapes: Shapes, width: int, depth: int, grid: int, hints: Mapping
         missing = [key for key in ("heads", "window", "global_blocks") if key not in hints]
         if missing:
             raise CheckpointError(
-                f"the image encoder has no relative positions, so its tensors do not tell {', '.join(missing)}; "
+                f"the image encoder has no relative positions, so its tensors do not define {', '.join(missing)}; "
                 "keep the config.json that was published with the weights beside them."
             )
         return {
@@ -154,7 +154,7 @@ def _attention(shapes: Shapes, width: int, depth: int, grid: int, hints: Mapping
 
 def _shape(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
     if name not in shapes:
-        raise CheckpointError(f"tensor {name} is missing: this is not a whole SAM 1 checkpoint.")
+        raise CheckpointError(f"tensor {name} is missing: this is not a complete SAM 1 checkpoint.")
     shape = tuple(shapes[name])
     if len(shape) != dimensions:
         raise CheckpointError(f"tensor {name} has shape {shape}, not {dimensions} dimensions.")
@@ -166,14 +166,14 @@ def _count(shapes: Shapes, pattern: str) -> int:
     while pattern.format(count) in shapes:
         count += 1
     if not count:
-        raise CheckpointError(f"tensor {pattern.format(0)} is missing: this is not a whole SAM 1 checkpoint.")
+        raise CheckpointError(f"tensor {pattern.format(0)} is missing: this is not a complete SAM 1 checkpoint.")
     return count
 
 
 def _whole(hints: Mapping[str, Any], name: str) -> int:
     value = hints[name]
     if not isinstance(value, int) or value < 0:
-        raise CheckpointError(f"the configuration recorded with the weights says {name} is {value!r}; a number is expected.")
+        raise CheckpointError(f"{name} is {value!r} in the configuration of the weights; a number is expected.")
     return value
 
 

@@ -59,7 +59,7 @@ def read_tokens(of: Projections, placed: Tensor, tokens: Tensor) -> Tensor:
     return out
 
 
-def read_image(of: Projections, placed: Tensor, image: Tensor, positions: Tensor) -> Tensor:
+def read_image(of: Projections, placed: Tensor, image: Tensor, positions: Tensor, bias: Tensor | None = None) -> Tensor:
     """Let tokens attend to an image.
 
     Parameters
@@ -72,6 +72,9 @@ def read_image(of: Projections, placed: Tensor, image: Tensor, positions: Tensor
         Cells of the image.
     positions : tensor, shape (N, C)
         Positions of the cells. They are added to the keys, not to the values.
+    bias : tensor, shape (N,), optional
+        Added to the attention of each token to each cell, after the softmax; a second softmax makes the sum 1 again. This is
+        the target-guided attention of PerSAM (arXiv:2305.03048).
 
     Returns
     -------
@@ -79,6 +82,8 @@ def read_image(of: Projections, placed: Tensor, image: Tensor, positions: Tensor
         The attended values of each token.
     """
     query = of.split(of.query(placed))
+    if bias is not None:
+        image = image.expand(len(placed), -1, -1)
     if len(image) < len(placed):
         read = _read_shared(of, query, image, positions)
     else:
@@ -86,7 +91,10 @@ def read_image(of: Projections, placed: Tensor, image: Tensor, positions: Tensor
         scale = query.shape[-1] ** -0.5
         absorbed = (query @ (of.weight(of.key) * scale)).flatten(1, 2)
         scores = torch.baddbmm(absorbed @ positions.T, absorbed, image.transpose(1, 2))
-        pooled = (torch.softmax(scores, dim=-1) @ image).view(len(image), of.heads, -1, image.shape[2])
+        attention = torch.softmax(scores, dim=-1)
+        if bias is not None:
+            attention = torch.softmax(attention + bias, dim=-1)
+        pooled = (attention @ image).view(len(image), of.heads, -1, image.shape[2])
         read = pooled @ of.weight(of.value).transpose(1, 2) + of.value.bias.view(of.heads, 1, -1)
     out: Tensor = of.output(read.transpose(1, 2).flatten(2))
     return out

@@ -16,10 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from samgeo.errors import CheckpointError
+from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.checkpoint_layouts import hints_from_config, official_names
 from samgeo.models.sam1.model import Sam, SamNetwork
+from samgeo.storage.staging import staged_file
 
 __all__ = ["Checkpoint", "build_network", "file_digest", "load_checkpoint", "save_checkpoint"]
 
@@ -87,8 +88,8 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
     digest = file_digest(file)
     if sha256 is not None and not digest.startswith(sha256.lower()):
         raise CheckpointError(
-            f"{file} has sha256 {digest[:12]}..., not {sha256[:12]}...: it is damaged or not the file it should be. "
-            "Delete it and fetch it again."
+            f"{file} has sha256 {digest[:12]}..., not {sha256[:12]}...: it is damaged or another file. Delete it and download "
+            "it again."
         )
     try:
         tensors, recorded = _read(file)
@@ -119,20 +120,27 @@ def save_checkpoint(network: SamNetwork | Sam, path: str | Path) -> None:
         The network.
     path : str or Path
         The file. An existing file is replaced when everything is written.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot be written. An existing file is then unchanged, and no partial file is left.
     """
     network = network.network if isinstance(network, Sam) else network
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     path = Path(path)
-    part = path.with_name(path.name + ".part")
-    save_file(weights, part, metadata={ARCHITECTURE_KEY: network.architecture.to_json()})
-    part.replace(path)
+    try:
+        with staged_file(path) as temporary:
+            save_file(weights, temporary, metadata={ARCHITECTURE_KEY: network.architecture.to_json()})
+    except (OSError, SafetensorError) as error:
+        raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from None
 
 
 def _weights_file(path: Path) -> Path:
     if path.is_dir():
         found = [path / name for name in WEIGHTS_IN_FOLDER if (path / name).is_file()]
         if not found:
-            raise CheckpointError(f"folder {path} has neither of {', '.join(WEIGHTS_IN_FOLDER)}; give the file itself.")
+            raise CheckpointError(f"folder {path} contains none of {', '.join(WEIGHTS_IN_FOLDER)}; give the path of the file.")
         return found[0]
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}; give the path of a checkpoint, or a name from samgeo.list_models().")
@@ -149,9 +157,9 @@ def _json_object(text: str, what: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{what} that came with the weights is not JSON ({error}); fetch it again.") from None
+        raise CheckpointError(f"{what} that came with the weights is not JSON ({error}); download it again.") from None
     if not isinstance(parsed, dict):
-        raise CheckpointError(f"{what} that came with the weights is not a JSON object; fetch it again.")
+        raise CheckpointError(f"{what} that came with the weights is not a JSON object; download it again.")
     return parsed
 
 
@@ -166,12 +174,12 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     text = head.lstrip()
     if text[:1] == b"<":
         raise CheckpointError(
-            "this is a web page, not a checkpoint: the download was answered with an error or a login. Fetch it again."
+            "this is a web page, not a checkpoint, probably a page with an error or a login. Download the file again."
         )
     if text.startswith(b"version https://git-lfs"):
         raise CheckpointError("this is a Git LFS pointer, not the file it points to; run 'git lfs pull'.")
     raise CheckpointError(
-        "this is neither a safetensors file nor a checkpoint of torch; fetch it again, or convert it to safetensors."
+        "this is neither a safetensors file nor a checkpoint of torch; download it again, or convert it to safetensors."
     )
 
 
@@ -181,7 +189,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"the safetensors file is truncated or corrupt ({error}); fetch it again.") from None
+        raise CheckpointError(f"the safetensors file is truncated or corrupt ({error}); download it again.") from None
     return tensors, _json_object(metadata.get(ARCHITECTURE_KEY, "{}"), "the architecture")
 
 
@@ -190,8 +198,8 @@ def _read_torch(file: Path, *, mmap: bool) -> dict[str, Tensor]:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            "it was refused, because it holds Python objects that could run code when read, or is corrupt. "
-            f"Save the model's state_dict() alone, or convert it to safetensors. ({_first_line(error)})"
+            "it was refused, because it contains Python objects that could run code when they are read, or is corrupt. "
+            f"Save only the model's state_dict(), or convert it to safetensors. ({_first_line(error)})"
         ) from None
     except (
         RuntimeError,
@@ -204,16 +212,18 @@ def _read_torch(file: Path, *, mmap: bool) -> dict[str, Tensor]:
         IndexError,
         struct.error,
     ) as error:
-        raise CheckpointError(f"the file is truncated or corrupt; fetch it again. ({_first_line(error)})") from None
+        raise CheckpointError(f"the file is truncated or corrupt; download it again. ({_first_line(error)})") from None
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"it holds a {type(content).__name__}, not tensors by name; save the model's state_dict().")
+        raise CheckpointError(
+            f"it contains a {type(content).__name__} instead of named tensors; save the model's state_dict()."
+        )
     others = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others:
-        raise CheckpointError(f"it holds other things than tensors: {_some(others)}. Save the model's state_dict() alone.")
+        raise CheckpointError(f"it contains values that are not tensors: {_some(others)}. Save only the model's state_dict().")
     return dict(content)
 
 
@@ -224,19 +234,19 @@ def _verify(weights: Mapping[str, Tensor], architecture: Architecture) -> None:
     missing = [name for name in expected if name not in weights]
     if missing:
         raise CheckpointError(
-            f"{len(missing)} tensors are missing, such as {_some(missing)}: this is not a whole SAM 1 checkpoint."
+            f"{len(missing)} tensors are missing, such as {_some(missing)}: this is not a complete SAM 1 checkpoint."
         )
     unexpected = [name for name in weights if name not in expected]
     if unexpected:
         raise CheckpointError(
-            f"{len(unexpected)} tensors are not SAM 1's, such as {_some(unexpected)}: this is another kind of model. "
-            "samgeo.list_models() lists those that samgeo reads."
+            f"{len(unexpected)} tensors do not belong to SAM 1, such as {_some(unexpected)}: this is another kind of model. "
+            "samgeo.list_models() lists the models that samgeo reads."
         )
     for name, tensor in expected.items():
         if weights[name].shape != tensor.shape:
             raise CheckpointError(f"tensor {name} has shape {tuple(weights[name].shape)}, not {tuple(tensor.shape)}.")
         if not weights[name].is_floating_point():
-            raise CheckpointError(f"tensor {name} is of type {weights[name].dtype}; floating point is expected.")
+            raise CheckpointError(f"tensor {name} has the type {weights[name].dtype}; a floating-point type is expected.")
         if not weights[name].float().isfinite().all():
             raise CheckpointError(
                 f"tensor {name} holds values that are not finite: the training diverged or the file is damaged."

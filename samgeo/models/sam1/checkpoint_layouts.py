@@ -94,7 +94,7 @@ def hints_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
     kind = config.get("model_type")
     if kind != "sam":
         raise CheckpointError(
-            f"config.json beside the weights is of a model of type {kind!r}; samgeo reads type 'sam' (SAM 1)."
+            f"config.json beside the weights describes a model of type {kind!r}; samgeo reads type 'sam' (SAM 1)."
         )
     keys = {
         "decoder_heads": ("mask_decoder_config", "num_attention_heads"),

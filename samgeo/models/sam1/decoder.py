@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -14,10 +15,28 @@ from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.attention import Projections, add_read_of_tokens, read_image, read_tokens
 from samgeo.models.sam1.encoder import ChannelNorm, Mlp
 
-__all__ = ["MaskDecoder"]
+__all__ = ["Guidance", "MaskDecoder"]
 
 # Number of prompts that a CPU upscales at once. The pixels of one prompt take 12 MB, about as much as the CPU caches hold.
 PAINT_AT_ONCE = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guidance:
+    """What guides the attention between tokens and image to a target, as in PerSAM (arXiv:2305.03048).
+
+    Attributes
+    ----------
+    bias : tensor, shape (g * g,)
+        Added to the attention of every token to the cells of the image in the layers of the transformer; see `read_image`. The
+        last reading of the image, after the layers, has no bias.
+    target : tensor, shape (C,)
+        Feature of the target. It is added to the tokens, to the queries of every later layer, and to the queries that read the
+        image last.
+    """
+
+    bias: Tensor
+    target: Tensor
 
 
 class MaskDecoder(nn.Module):
@@ -53,7 +72,9 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head.float()
         self.output_hypernetworks_mlps.float()
 
-    def attend(self, image: Tensor, positions: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(
+        self, image: Tensor, positions: Tensor, prompts: Tensor, guidance: Guidance | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Let the prompts of one window and its image attend to each other.
 
         Parameters
@@ -64,6 +85,8 @@ class MaskDecoder(nn.Module):
             Encoded centres of the cells of the embedding.
         prompts : tensor, shape (P, T, C)
             Prompt tokens.
+        guidance : Guidance, optional
+            By default the attention is not guided.
 
         Returns
         -------
@@ -74,7 +97,7 @@ class MaskDecoder(nn.Module):
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
-        tokens, cells = self.transformer(image.flatten(2).transpose(1, 2), positions, tokens)
+        tokens, cells = self.transformer(image.flatten(2).transpose(1, 2), positions, tokens, guidance)
         return tokens[:, : len(own)].float(), cells.transpose(1, 2).unflatten(2, image.shape[2:])
 
     def predict_iou(self, tokens: Tensor) -> Tensor:
@@ -119,12 +142,22 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = Attention(architecture, architecture.decoder_inner_width)
         self.norm_final_attn = nn.LayerNorm(architecture.prompt_width)
 
-    def forward(self, cells: Tensor, positions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, cells: Tensor, positions: Tensor, tokens: Tensor, guidance: Guidance | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return tokens ``(P, T, C)`` and cells ``(P, g * g, C)`` for cells ``(1 or P, g * g, C)``."""
+        bias = None if guidance is None else guidance.bias
+        if guidance is not None:
+            # The published code adds the target in place to the tensor that is both the first queries and the positions of
+            # all later queries, so that the positions have it too.
+            tokens = tokens + guidance.target
         queries = tokens
-        for layer in self.layers:
-            queries, cells = layer(queries, cells, tokens, positions)
-        attended = read_image(self.final_attn_token_to_image.projections, queries + tokens, cells, positions)
+        for index, layer in enumerate(self.layers):
+            if guidance is not None and index > 0:
+                queries = queries + guidance.target
+            queries, cells = layer(queries, cells, tokens, positions, bias)
+        placed = queries + tokens if guidance is None else queries + tokens + guidance.target
+        attended = read_image(self.final_attn_token_to_image.projections, placed, cells, positions)
         return self.norm_final_attn(queries + attended), cells
 
 
@@ -144,14 +177,19 @@ class TwoWayLayer(nn.Module):
         self.cross_attn_image_to_token = Attention(architecture, inner)
         self.norm4 = nn.LayerNorm(width)
 
-    def forward(self, queries: Tensor, cells: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return new queries and cells; ``tokens`` are the positions of the queries, ``positions`` those of the cells."""
+    def forward(
+        self, queries: Tensor, cells: Tensor, tokens: Tensor, positions: Tensor, bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return new queries and cells; ``tokens`` are the positions of the queries, ``positions`` those of the cells.
+
+        A bias, shape ``(g * g,)``, guides the reading of the image; see `read_image`.
+        """
         if self.first:
             queries = read_tokens(self.self_attn.projections, queries, queries)
         else:
             queries = queries + read_tokens(self.self_attn.projections, queries + tokens, queries)
         queries = self.norm1(queries)
-        read = read_image(self.cross_attn_token_to_image.projections, queries + tokens, cells, positions)
+        read = read_image(self.cross_attn_token_to_image.projections, queries + tokens, cells, positions, bias)
         queries = self.norm2(queries + read)
         queries = self.norm3(queries + self.mlp(queries))
         to_tokens = self.cross_attn_image_to_token.projections

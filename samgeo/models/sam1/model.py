@@ -17,7 +17,7 @@ from samgeo.models.device import sent
 from samgeo.models.embedding_packing import from_halves, to_halves
 from samgeo.models.preprocessing import normalise, squares
 from samgeo.models.sam1.architecture import Architecture
-from samgeo.models.sam1.decoder import MaskDecoder
+from samgeo.models.sam1.decoder import Guidance, MaskDecoder
 from samgeo.models.sam1.encoder import ImageEncoder
 from samgeo.models.sam1.prompt_encoder import EncodedPrompts, PromptEncoder
 
@@ -175,18 +175,30 @@ class Sam:
         """
         features = self._features(embedding)
         prompts = EncodedPrompts.of(points, labels, boxes, masks, low=self._low, device=self.device)
-        kept = self._kept(multimask)
-        decoder = self.network.mask_decoder
-        logits = torch.empty(len(prompts), len(kept), self._low, self._low, device=self.device)
-        predicted_iou = torch.empty(len(prompts), len(kept), device=self.device)
+        return self._answer(features, prompts, multimask, None)
 
-        def answer(part: slice) -> None:
-            tokens, cells = self._attend(features, prompts[part])
-            predicted_iou[part] = decoder.predict_iou(tokens)[:, kept]
-            logits[part] = decoder.paint(tokens, cells, kept)
-
-        self._for_parts(len(prompts), answer)
-        return logits, predicted_iou
+    @explain_no_memory
+    @torch.inference_mode()
+    def decode_guided(
+        self,
+        embedding: Embedding,
+        *,
+        points: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        bias: NDArray[np.float32],
+        target: NDArray[np.float32],
+        multimask: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Segment points with guided attention; see ``samgeo.models.protocols.Guiding``."""
+        features = self._features(embedding)
+        a = self.architecture
+        given = np.asarray(bias, np.float32), np.asarray(target, np.float32)
+        for name, array, shape in zip(("bias", "target"), given, ((a.grid, a.grid), (a.prompt_width,)), strict=True):
+            if array.shape != shape or not np.isfinite(array).all():
+                raise OptionError(f"{name} of shape {array.shape} must be finite numbers of shape {shape} for {self.name}.")
+        added, feature = (torch.tensor(array).flatten().to(self.device, self.dtype) for array in given)
+        prompts = EncodedPrompts.of(points, labels, None, None, low=self._low, device=self.device)
+        return self._answer(features, prompts, multimask, Guidance(added, feature))
 
     @explain_no_memory
     @torch.inference_mode()
@@ -263,12 +275,28 @@ class Sam:
             raise OptionError(f"this embedding was made by another model than {self.name}.")
         return embedding.features.to(self.device, self.dtype)
 
-    def _attend(self, features: Tensor, prompts: EncodedPrompts) -> tuple[Tensor, Tensor]:
+    def _answer(
+        self, features: Tensor, prompts: EncodedPrompts, multimask: bool, guidance: Guidance | None
+    ) -> tuple[Tensor, Tensor]:
+        kept = self._kept(multimask)
+        decoder = self.network.mask_decoder
+        logits = torch.empty(len(prompts), len(kept), self._low, self._low, device=self.device)
+        predicted_iou = torch.empty(len(prompts), len(kept), device=self.device)
+
+        def answer(part: slice) -> None:
+            tokens, cells = self._attend(features, prompts[part], guidance)
+            predicted_iou[part] = decoder.predict_iou(tokens)[:, kept]
+            logits[part] = decoder.paint(tokens, cells, kept)
+
+        self._for_parts(len(prompts), answer)
+        return logits, predicted_iou
+
+    def _attend(self, features: Tensor, prompts: EncodedPrompts, guidance: Guidance | None = None) -> tuple[Tensor, Tensor]:
         encoder = self.network.prompt_encoder
         none = torch.empty(len(prompts), 0, self.architecture.prompt_width, device=self.device)
         tokens = torch.cat([none, *encoder.tokens(prompts)], dim=1).to(self.dtype)
         image = features + encoder.dense(prompts.masks).to(self.dtype)
-        return self.network.mask_decoder.attend(image, self._positions, tokens)
+        return self.network.mask_decoder.attend(image, self._positions, tokens, guidance)
 
     def _for_parts(self, count: int, work: Callable[[slice], None]) -> None:
         a = self.architecture

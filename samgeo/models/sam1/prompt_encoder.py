@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from samgeo.errors import OptionError
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.encoder import ChannelNorm
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["EncodedPrompts", "PromptEncoder"]
 
@@ -42,20 +45,35 @@ class EncodedPrompts:
     masks: Tensor | None
 
     @classmethod
-    def of(cls, points: Any, labels: Any, boxes: Any, masks: Any, *, low: int, device: torch.device) -> EncodedPrompts:
+    def of(
+        cls,
+        points: Tensor | ArrayLike | None,
+        labels: Tensor | ArrayLike | None,
+        boxes: Tensor | ArrayLike | None,
+        masks: Tensor | ArrayLike | None,
+        *,
+        low: int,
+        device: torch.device,
+    ) -> EncodedPrompts:
         """Check that prompts fit each other and that masks have a side of ``low`` pixels, and move them to the device."""
         if (points is None) != (labels is None):
-            raise OptionError("points and labels go together: give 1 (foreground), 0 (background) or -1 (padding) a point.")
+            raise OptionError(
+                "points and labels need each other; give 1 (foreground), 0 (background) or -1 (padding) for each point."
+            )
         shapes = {"points": (None, 2), "labels": (None,), "boxes": (4,), "masks": (low, low)}
         given = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
         arrays = {name: _numbers(name, value, shapes[name]) for name, value in given.items() if value is not None}
         counts = {name: len(array) for name, array in arrays.items()}
         if not counts:
-            raise OptionError("there is nothing to decode: give points with labels, boxes or masks.")
+            raise OptionError("there is no prompt; give points with labels, boxes or masks.")
         if len(set(counts.values())) > 1:
-            raise OptionError(f"prompts of different numbers: {counts}; row i of each belongs to prompt i.")
+            raise OptionError(
+                f"the numbers of prompts differ: {counts}; give as many of each, because row i of each belongs to prompt i."
+            )
         if points is not None and arrays["labels"].shape != arrays["points"].shape[:2]:
-            raise OptionError(f"labels of shape {arrays['labels'].shape} do not fit points of {arrays['points'].shape}.")
+            raise OptionError(
+                f"labels have shape {arrays['labels'].shape} and points {arrays['points'].shape}; give a label for each point."
+            )
         if labels is not None and not np.isin(arrays["labels"], (-1, 0, 1)).all():
             raise OptionError("labels must be 1 (foreground), 0 (background) or -1 (padding).")
         tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
@@ -157,12 +175,12 @@ class PromptEncoder(nn.Module):
         return weight
 
 
-def _numbers(name: str, value: Any, tail: tuple[int | None, ...]) -> NDArray[np.float32]:
+def _numbers(name: str, value: Tensor | ArrayLike, tail: tuple[int | None, ...]) -> NDArray[np.float32]:
     array: NDArray[np.float32] = np.array(value.cpu() if isinstance(value, Tensor) else value, np.float32)
     fits = array.ndim == 1 + len(tail) and all(n in (None, m) for n, m in zip(tail, array.shape[1:], strict=True))
     if not fits:
         wanted = ", ".join(["P", *("N" if n is None else str(n) for n in tail)])
         raise OptionError(f"{name} must have shape ({wanted}), not {array.shape}.")
     if not np.isfinite(array).all():
-        raise OptionError(f"{name} hold numbers that are not finite.")
+        raise OptionError(f"{name} contain numbers that are not finite; give finite numbers.")
     return array

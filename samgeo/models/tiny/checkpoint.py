@@ -137,7 +137,7 @@ def deepened(network: TinyNetwork, attend: tuple[int, int], deepen: tuple[int, i
     pairs = zip((*before.attend, *before.deepen), (*attend, *deepen), strict=True)
     if any(now > wanted for now, wanted in pairs):
         raise OptionError(
-            f"the network has blocks attend={list(before.attend)}, deepen={list(before.deepen)}; give no fewer than those, "
+            f"the network has blocks attend={list(before.attend)}, deepen={list(before.deepen)}; give at least as many, "
             f"not {list(attend)} and {list(deepen)}."
         )
     deeper = new_tiny(replace(before, attend=attend, deepen=deepen), seed=seed)
@@ -197,10 +197,14 @@ def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str
     path = check_new(path, ".safetensors", overwrite=overwrite)
     expected = {name: tensor.shape for name, tensor in TinyNetwork(config).state_dict().items()}
     if expected != {name: tensor.shape for name, tensor in weights.items()}:
-        raise CheckpointError(f"these weights are not those of a network of {config}; give its own sizes.")
+        raise CheckpointError(
+            f"these weights do not fit a network with {config}; give the sizes of the network of these weights."
+        )
     halves = {name: weights[name].detach().cpu().half().contiguous() for name in sorted(weights)}
     if wrong := sorted(name for name, tensor in halves.items() if not tensor.isfinite().all()):
-        raise CheckpointError(f"{wrong[0]} holds numbers that half precision cannot; use an earlier state of the training.")
+        raise CheckpointError(
+            f"{wrong[0]} has numbers that are too large for half precision; use an earlier state of the training."
+        )
     content = _ordered(save(halves, {"architecture": ARCHITECTURE, "config": json.dumps(asdict(config))}))
     write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
@@ -220,14 +224,16 @@ def is_tiny(path: Path) -> bool:
 
 def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
     if not path.is_file():
-        raise CheckpointError(f"{path} is not there; give the path of a safetensors file, or none for the bundled model.")
+        raise CheckpointError(f"{path} does not exist; give the path of a safetensors file, or None for the bundled model.")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a safetensors file, or is damaged ({error}); fetch or export it again.") from None
+        raise CheckpointError(
+            f"{path} is not a safetensors file, or is damaged ({error}); download or export it again."
+        ) from None
     network = TinyNetwork(_config(path, header))
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     found = {name: tensor.shape for name, tensor in state.items()}
@@ -238,7 +244,7 @@ def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
             f"{_shape(found, wrong[0])} in the file, {_shape(expected, wrong[0])} expected. Export it again."
         )
     if not_finite := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
-        raise CheckpointError(f"{path}: {not_finite[0]} holds numbers that are not finite; use an earlier export.")
+        raise CheckpointError(f"{path}: {not_finite[0]} contains numbers that are not finite; use an earlier export.")
     network.load_state_dict(state)
     return Tiny(network, digest=digest, device=device, dtype=dtype)
 
@@ -246,8 +252,8 @@ def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
 def _config(path: Path, header: dict[str, str]) -> TinyConfig:
     if header.get("architecture") != ARCHITECTURE:
         raise CheckpointError(
-            f"{path} is not of architecture {ARCHITECTURE} (its header says {header.get('architecture')!r}); "
-            "load it by samgeo.load_model, which tells architectures apart."
+            f"{path} does not have the architecture {ARCHITECTURE} (its header has {header.get('architecture')!r}); "
+            "load it with samgeo.load_model, which recognizes the architecture."
         )
     names = sorted(field.name for field in fields(TinyConfig))
     try:
@@ -257,7 +263,8 @@ def _config(path: Path, header: dict[str, str]) -> TinyConfig:
         return TinyConfig(**sizes)  # type: ignore[arg-type]
     except (AttributeError, KeyError, TypeError, ValueError, OptionError) as error:
         raise CheckpointError(
-            f"{path}: the config in its header cannot be read ({error!r}); it is JSON with {', '.join(names)}. Export it again."
+            f"{path}: the config in its header cannot be read ({error!r}); it must be JSON with {', '.join(names)}. Export it "
+            "again."
         ) from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from samgeo.models.tiny.encoder import Features
 from samgeo.models.tiny.mask_regions import BACKGROUND, CellRegions, regions_of
 from samgeo.models.tiny.network import TinyNetwork
 from samgeo.models.tiny.prompt_encoder import Prompted, Window
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["Tiny"]
 
@@ -223,7 +226,14 @@ class Tiny:
         """Return the maps at strides 16, 8 and 4; see ``samgeo.models.protocols.Pyramidal``."""
         return [embedding.stride16, embedding.stride8, embedding.stride4]
 
-    def _prompts(self, embedding: Features, points: Any, labels: Any, boxes: Any, masks: Any) -> EncodedPrompts:
+    def _prompts(
+        self,
+        embedding: Features,
+        points: Tensor | ArrayLike | None,
+        labels: Tensor | ArrayLike | None,
+        boxes: Tensor | ArrayLike | None,
+        masks: Tensor | ArrayLike | None,
+    ) -> EncodedPrompts:
         if len(embedding) != 1:
             raise OptionError(f"decode takes one window's embedding, not {len(embedding)}; give embedding[i].")
         prompts = EncodedPrompts.of(points, labels, boxes, masks, low=self.input_size // 4, device=self.device)

@@ -67,13 +67,13 @@ class TinyConfig:
     def __post_init__(self) -> None:
         lengths = {"channels": 3, "similarity": 3, "maps": 2, "attend": 2, "deepen": 3}
         if wrong := [name for name, length in lengths.items() if len(getattr(self, name)) != length]:
-            raise OptionError(f"{self} has too many or too few sizes; give {lengths[wrong[0]]} of {wrong[0]}.")
+            raise OptionError(f"{self} has a wrong number of sizes; give {lengths[wrong[0]]} for {wrong[0]}.")
         sizes = (*self.channels, *self.similarity, *self.maps, self.heads, self.depth, self.hidden, self.masks - 1)
         if min(sizes) < 1 or min(self.quality, *self.attend, *self.deepen) < 0:
             raise OptionError(f"{self} has sizes that are too small; give 1 or more of each, and 2 masks or more.")
         if self.channels[0] % (2 * self.heads):
             raise OptionError(
-                f"{self.channels[0]} channels do not divide into {self.heads} heads of twice as many; change one."
+                f"{self.channels[0]} channels are not a multiple of twice the {self.heads} heads; change one of them."
             )
         if self.input_size < 32 or self.input_size % 32:
             raise OptionError(f"input_size is {self.input_size}; give a multiple of 32.")

@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -97,10 +98,8 @@ class Cluster:
         if self._address is not None:
             self._client.close()
 
-    def _take(self, work: Work, under_way: deque[_Submitted]) -> Any:
+    def _take(self, work: Work, under_way: deque[_Submitted]) -> object:
         """Return the result of the first submitted task, and remove the task from the queue."""
-        from concurrent.futures import CancelledError
-
         from distributed import KilledWorker
 
         reason: Exception | None = None
@@ -122,11 +121,11 @@ class Cluster:
             under_way.popleft()
             return result
         raise WindowError(
-            f"the Dask cluster has lost {work.describe(under_way[0].task)} {SENDINGS} times ({reason}); see what ends its "
-            "workers, and go on with the same command."
+            f"the Dask cluster has lost {work.describe(under_way[0].task)} {SENDINGS} times ({reason}); find out why its "
+            "workers end, and continue with the same command."
         ) from None
 
-    def _submit(self, work: Work, task: Any) -> _Submitted:
+    def _submit(self, work: Work, task: object) -> _Submitted:
         if self._client.status == "closed":
             self._send(work)
         future = self._client.submit(work.function, *self._values, task, pure=False)
@@ -145,7 +144,7 @@ class Cluster:
                 if time.monotonic() >= deadline:
                     raise WindowError(
                         f"the Dask cluster had no scheduler or no worker for {PATIENCE_SECONDS:.0f} seconds ({error}); start "
-                        "them, and go on with the same command."
+                        "them, and continue with the same command."
                     ) from None
                 time.sleep(RETRY_SECONDS)
             else:
@@ -157,8 +156,8 @@ class Cluster:
         if self._client.status == "closed":
             if self._address is None:
                 raise WindowError(
-                    "the Dask client is closed, or its scheduler did not come back; connect a new one, and go on with the same "
-                    "call."
+                    "the Dask client is closed, or its scheduler did not come back; connect a new client, and continue with "
+                    "the same call."
                 )
             self._client = _connect(self._address)
         if self._client.status != "running":
@@ -197,5 +196,5 @@ def _connect(address: str) -> Client:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise OptionError(
-            f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`, or leave the option away."
+            f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`, or omit scheduler."
         ) from None

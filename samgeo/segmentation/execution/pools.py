@@ -11,11 +11,12 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from multiprocessing import current_process, get_context, parent_process
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.errors import OptionError, WindowError
 from samgeo.models.allocator import keep_freed_memory
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Local", "default_workers", "on_one_core", "refuse_unguarded"]
 
+R = TypeVar("R")
+
 _log = logging.getLogger(__name__)
 
 TASKS_PER_WORKER = 4
@@ -37,7 +40,7 @@ TASKS_PER_WORKER = 4
 DEATHS = 2
 
 # Advice for scripts that use worker processes.
-MAIN_GUARD = 'put its calls of samgeo below the line if __name__ == "__main__":'
+MAIN_GUARD = 'put the calls of samgeo below a line `if __name__ == "__main__":`'
 
 # Memory that a worker may need with the largest models.
 WORKER_BYTES = 2 << 30
@@ -54,7 +57,7 @@ def default_workers() -> int:
     return max(2, min(int(CPU_COUNT), int(MEMORY_LIMIT) // WORKER_BYTES))
 
 
-def on_one_core(function: Callable[..., Any], *given: Any) -> Any:
+def on_one_core(function: Callable[..., R], *given: object) -> R:
     """Call a function while torch computes on one core in this thread.
 
     Computing one window per core in parallel is faster than computing each window on all cores. The last bits of a model's
@@ -131,9 +134,7 @@ class Local:
             self._work.done(task)
             yield result
 
-    def _submit(self, task: Any, deaths: int = 0) -> _Submitted:
-        from concurrent.futures import BrokenExecutor
-
+    def _submit(self, task: object, deaths: int = 0) -> _Submitted:
         if self._pool is None:
             self._pool = self._make_pool()
         try:
@@ -149,18 +150,14 @@ class Local:
         future.add_done_callback(partial(self._tell, task))
         return _Submitted(task, future, deaths)
 
-    def _tell(self, task: Any, future: Future[Any]) -> None:
+    def _tell(self, task: object, future: Future[Any]) -> None:
         if not future.cancelled() and future.exception() is None and not isinstance(future.result(), _Skipped):
             with self._telling:
                 self._work.done(task)
 
     def _make_pool(self) -> Executor:
-        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-
         if self._scheduler == "threads":
             return ThreadPoolExecutor(self._workers, thread_name_prefix="samgeo")
-        from multiprocessing import get_context
-
         from distributed.protocol.pickle import dumps
 
         # Processes are spawned, because forked ones would share locks and handles with threads of this process.
@@ -170,10 +167,8 @@ class Local:
         given = (dumps(self._call), self._started)
         return ProcessPoolExecutor(self._workers, context, initializer=_receive, initargs=given)
 
-    def _take(self, under_way: deque[_Submitted]) -> Any:
+    def _take(self, under_way: deque[_Submitted]) -> object:
         """Return the result of the first task, and remove the task from the queue."""
-        from concurrent.futures import BrokenExecutor
-
         while True:
             try:
                 result = under_way[0].future.result()
@@ -194,8 +189,8 @@ class Local:
         self.close()
         if self._started is not None and not self._started.is_set():
             raise WindowError(
-                "the worker processes ended while they started, before any work; what they wrote above says why. A script that "
-                f"asks for processes needs a main guard: {MAIN_GUARD}."
+                "the worker processes ended while they started, before any work; their messages above give the reason. A "
+                f"script that uses worker processes needs a main guard: {MAIN_GUARD}."
             )
         died = [(place, one) for place, one in enumerate(under_way) if one.has_died]
         _log.warning("A worker process died; %d tasks begin again.", len(died))
@@ -206,9 +201,7 @@ class Local:
             if one.deaths + 1 < DEATHS:
                 under_way[place] = self._submit(one.task, one.deaths + 1)
 
-    def _compute_alone(self, task: Any) -> _Submitted:
-        from concurrent.futures import BrokenExecutor
-
+    def _compute_alone(self, task: object) -> _Submitted:
         one = self._submit(task)
         error = one.future.exception()
         if not isinstance(error, BrokenExecutor):
@@ -229,8 +222,6 @@ class _Submitted:
 
     @property
     def has_died(self) -> bool:
-        from concurrent.futures import BrokenExecutor
-
         return self.future.cancelled() or isinstance(self.future.exception(), BrokenExecutor)
 
 
@@ -238,7 +229,7 @@ class _Skipped:
     """Result of a task that was not started because the run was asked to stop."""
 
 
-def _unless(stop: Callable[[], bool] | None, function: Callable[..., Any], shared: tuple[Any, ...], task: Any) -> Any:
+def _unless(stop: Callable[[], bool] | None, function: Callable[..., Any], shared: tuple[Any, ...], task: object) -> object:
     return _Skipped() if stop is not None and stop() else function(*shared, task)
 
 
@@ -252,13 +243,11 @@ def refuse_unguarded(scheduler: object) -> None:
     OptionError
         If the scheduler is "processes" and this process is such a worker process.
     """
-    from multiprocessing import current_process
-
     # Python sets this attribute while a new process runs its parent's script (multiprocessing.spawn).
     if scheduler == "processes" and getattr(current_process(), "_inheriting", False):
         raise OptionError(
-            'scheduler is "processes", whose worker processes run this script again from its first line, and so would ask for '
-            f"workers themselves: {MAIN_GUARD}, or leave the scheduler away."
+            'scheduler is "processes", but each worker process runs this script again from its first line, and would start '
+            f"workers itself; {MAIN_GUARD}, or omit scheduler."
         )
 
 
@@ -280,13 +269,11 @@ def _receive(call: bytes, started: Event) -> None:
 
 def _follow_parent() -> None:
     """End this process when its parent process dies."""
-    from multiprocessing import parent_process
-
     parent = parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-def _received(task: Any) -> Any:
+def _received(task: object) -> object:
     return _call(task)

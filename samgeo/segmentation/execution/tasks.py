@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.errors import OptionError, WindowError
+from samgeo.segmentation.execution.dask_cluster import Cluster
 from samgeo.segmentation.execution.pools import Local, default_workers, on_one_core, refuse_unguarded
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from samgeo.segmentation.execution.dask_cluster import Cluster
 
 __all__ = ["LOCAL_SCHEDULERS", "Work", "check_scheduler", "computes_here", "run_ordered"]
 
@@ -121,16 +121,16 @@ class Work:
         """Whether no more tasks may be started."""
         return self.stop is not None and self.stop()
 
-    def replace(self, task: Any, reason: str) -> Any:
+    def replace(self, task: object, reason: str) -> object:
         """Return the substitute for the result of a task whose worker died each time."""
         if self.lost is None:
             raise WindowError(
-                f"{self.describe(task)} could not be computed: {reason}; give workers more memory, or use fewer of them."
+                f"{self.describe(task)} could not be computed: {reason}; give workers more memory, or use fewer workers."
             ) from None
         return self.lost(task, reason)
 
 
-def check_scheduler(scheduler: Any) -> None:
+def check_scheduler(scheduler: object) -> None:
     """Check that a scheduler is valid and that this process may use it.
 
     Raises
@@ -148,8 +148,6 @@ def check_scheduler(scheduler: Any) -> None:
     refuse_unguarded(scheduler)
 
 
-def _cluster(scheduler: Any) -> Cluster:
-    from samgeo.segmentation.execution.dask_cluster import Cluster
-
+def _cluster(scheduler: str | Client) -> Cluster:
     check_scheduler(scheduler)
     return Cluster(scheduler)

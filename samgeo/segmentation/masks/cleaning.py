@@ -11,11 +11,14 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.piece import Segment
+from samgeo.segmentation.masks.piece import Segment
 
 __all__ = [
     "MIN_HOLE",
@@ -31,10 +34,10 @@ __all__ = [
 Ints = NDArray[np.int64]
 
 MIN_PART = 5
-"""Smallest separate part of an object that stays by default, in pixels that the model sees."""
+"""Default area of the smallest separate part of an object that is kept, in pixels that the model sees."""
 
 MIN_HOLE = 5
-"""Smallest hole of an object that stays by default, in pixels that the model sees."""
+"""Default area of the smallest hole of an object that is kept, in pixels that the model sees."""
 
 
 def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tuple[Mask, bool]:
@@ -70,7 +73,7 @@ def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tup
         return mask, False
     rect = mask.rect
     if frame is not None and rect not in frame:
-        raise OptionError(f"a mask at {rect} reaches out of its frame {frame}; clip the mask to the frame first.")
+        raise OptionError(f"a mask at {rect} extends beyond its frame {frame}; clip the mask to the frame first.")
     # One row or column of background on each side represents all rows or columns up to the frame, and its pixels are weighted
     # by their number. Without a frame, the weight makes the outside larger than any small region.
     top, bottom, left, right = (
@@ -96,8 +99,6 @@ def fill_and_drop(mask: Mask, min_pixels: int, frame: Rect | None = None) -> tup
 
 def components(mask: Mask) -> list[Mask]:
     """Return the 8-connected regions of a mask, in reading order."""
-    from scipy import ndimage
-
     rect = mask.rect
     regions, count = ndimage.label(mask.to_array(rect), structure=np.ones((3, 3), dtype=np.bool_))
     if count < 2:
@@ -187,7 +188,7 @@ def check_region_sizes(min_part: object, min_hole: object) -> None:
     """
     for name, value in (("min_part", min_part), ("min_hole", min_hole)):
         if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < float("inf"):
-            raise OptionError(f"{name} is {value!r}; give a number of pixels, 0 to keep everything.")
+            raise OptionError(f"{name} is {value!r}; give a number of pixels, or 0 to keep everything.")
 
 
 def connected_runs(start: Ints, stop: Ints, width: int) -> Ints:
@@ -206,9 +207,6 @@ def connected_runs(start: Ints, stop: Ints, width: int) -> Ints:
     ndarray of int64, shape (N,)
         Number of the component of each run, starting at 0.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     first = np.searchsorted(stop, start + width, side="right")
     count = np.maximum(np.searchsorted(start, stop + width, side="left") - first, 0)
     upper = np.repeat(np.arange(len(count)), count)
@@ -297,8 +295,6 @@ def _regions(
     array: NDArray[np.bool_], weights: NDArray[np.int64], min_pixels: int
 ) -> tuple[NDArray[np.integer], NDArray[np.bool_], int]:
     """Return 8-connected regions numbered from 1, which numbers are small, and the number of the largest region."""
-    from scipy import ndimage
-
     regions, _ = ndimage.label(array, structure=np.ones((3, 3), dtype=np.bool_))
     sizes = np.bincount(regions.ravel(), weights=weights.ravel())
     small = sizes < min_pixels

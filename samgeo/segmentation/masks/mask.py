@@ -153,7 +153,9 @@ class Mask:
         """
         rect = self.rect
         if min(rect.x0 + dx, rect.y0 + dy) < _INT32.min or max(rect.x1 + dx, rect.y1 + dy) > _INT32.max:
-            raise OptionError(f"moving a mask at {rect} by ({dx}, {dy}) leaves the int32 range of pixel coordinates.")
+            raise OptionError(
+                f"moving a mask at {rect} by ({dx}, {dy}) exceeds the int32 range of pixel coordinates; move it less."
+            )
         return self if self.is_empty else Mask((self.runs + np.array([dy, dx, dx])).astype(np.int32))
 
     def scaled(self, factor: int) -> Mask:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.grid import Rect
-from samgeo.geo.vector.outputs import check_output, placed
+from samgeo.geo.vector.outputs import atomic_output, check_output
 from samgeo.segmentation.masks.mask import Mask, union
+
+if TYPE_CHECKING:
+    from samgeo.types import Json
 
 __all__ = ["HEAD", "Rle", "to_rings", "without_holes", "write_json"]
 
@@ -82,11 +85,14 @@ class Rle:
         if counts.dtype != np.int64 or counts.ndim != 1:
             raise OptionError(f"counts are {counts.dtype} of shape {counts.shape}; give int64 of shape (N,).")
         if len(counts) and (counts.min() < 0 or counts.max() > height * width):
-            raise OptionError(f"a count of the mask is negative, or larger than its frame of {height} x {width} pixels.")
+            raise OptionError(
+                f"a count of a mask is negative, or larger than its frame of {height} x {width} pixels; check it."
+            )
         total = int(counts.sum())
         if total != height * width:
             raise OptionError(
-                f"the counts of a mask add up to {total}, and its frame of {height} x {width} has {height * width}."
+                f"the sum of the counts of a mask is {total}, but its frame has {height} x {width} pixels, which are "
+                f"{height * width}; check both."
             )
         if (counts[1:] == 0).any():
             object.__setattr__(self, "counts", _without_empty_runs(counts))
@@ -118,7 +124,7 @@ class Rle:
         height, width = shape
         rect = mask.rect
         if rect.x0 < 0 or rect.y0 < 0 or rect.x1 > width or rect.y1 > height:
-            raise OptionError(f"a mask at {rect} reaches past its image of {height} x {width} pixels; clip it first.")
+            raise OptionError(f"a mask at {rect} extends beyond its image of {height} x {width} pixels; clip it first.")
         step = max(STRIP_PIXELS // max(rect.y1 - rect.y0, 1), 1)
         strips = [Rect(x, rect.y0, min(x + step, rect.x1), rect.y1) for x in range(rect.x0, rect.x1, step)]
         places = np.concatenate([[0], *(_down_columns(mask, strip, height) for strip in strips), [height * width]])
@@ -133,7 +139,7 @@ class Rle:
         return cls(counts[:-1] if len(counts) > 1 and counts[-1] == 0 else counts, (height, width))
 
     @classmethod
-    def from_coco(cls, segmentation: Any) -> Rle:
+    def from_coco(cls, segmentation: Mapping[str, Any]) -> Rle:
         """Read a segmentation of COCO: ``{"size": [height, width], "counts": ...}``, with counts as a list or compressed.
 
         Raises
@@ -155,7 +161,7 @@ class Rle:
         elif isinstance(counts, list) and all(type(count) is int and 0 <= count <= MOST_PIXELS for count in counts):
             numbers = np.array(counts, dtype=np.int64)
         else:
-            raise OptionError("the counts of a mask are neither a list of whole numbers nor a string; give one of the two.")
+            raise OptionError("the counts of a mask must be a list of whole numbers or a string; give one of the two.")
         return cls(numbers, (size[0], size[1]))
 
     @check_types
@@ -278,7 +284,7 @@ def _decompress(text: bytes) -> Ints:
         return codes
     last = (codes & _MORE) == 0
     if codes.min() < 0 or codes.max() >= 2 * _MORE or not last[-1]:
-        raise OptionError("the compressed counts of a mask are not those of COCO, or are cut off; check the file.")
+        raise OptionError("the compressed counts of a mask are not in COCO's encoding, or are incomplete; check the file.")
     ends = np.flatnonzero(last)
     starts = np.append(0, ends[:-1] + 1)
     lengths = ends - starts + 1
@@ -293,7 +299,7 @@ def _decompress(text: bytes) -> Ints:
 
 
 HEAD: dict[str, Any] = {"info": {"description": "", "version": "1.0"}, "licenses": []}
-"""The parts of a COCO file that say nothing of its objects. `COCO.loadRes` of pycocotools 2.0.9 and later needs ``info``."""
+"""The parts of a COCO file that do not describe objects. `COCO.loadRes` of pycocotools 2.0.9 and later requires ``info``."""
 
 
 def to_rings(geometry: shapely.Geometry) -> list[list[float]]:
@@ -322,7 +328,7 @@ def without_holes(geometry: shapely.Geometry) -> Iterator[shapely.Polygon]:
             parts += [one for one in shapely.get_parts(shapely.intersection(part, half)) if isinstance(one, shapely.Polygon)]
 
 
-def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = False, inputs: Iterable[object] = ()) -> None:
+def write_json(value: Json, path: str | os.PathLike[str], *, overwrite: bool = False, inputs: Iterable[object] = ()) -> None:
     """Write a JSON file completely or not at all.
 
     Parameters
@@ -344,7 +350,7 @@ def write_json(value: Any, path: str | os.PathLike[str], *, overwrite: bool = Fa
     path = check_output(Path(path), overwrite, inputs=inputs)
     if path.suffix.lower() != ".json":
         raise VectorError(f"{path} cannot be written as COCO: its suffix is {path.suffix!r}; give a name that ends in .json.")
-    with placed(path) as temporary:
+    with atomic_output(path) as temporary:
         with temporary.open("w", encoding="utf-8") as file:
             json.dump(value, file, allow_nan=False)
             written = file.tell()

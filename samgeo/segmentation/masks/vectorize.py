@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
@@ -65,8 +66,6 @@ def polygons(masks: Sequence[Mask]) -> NDArray[np.object_]:
     >>> outline.bounds, outline.area
     ((0.0, 0.0, 3.0, 2.0), 6.0)
     """
-    import shapely
-
     result = np.full(len(masks), shapely.Polygon(), dtype=np.object_)
     filled = np.array([index for index, mask in enumerate(masks) if not mask.is_empty], dtype=np.int64)
     if len(filled) == 0:
@@ -114,11 +113,9 @@ def georeference(geometries: NDArray[np.object_], transform: Affine) -> NDArray[
     OptionError
         If the determinant of the transform is 0.
     """
-    import shapely
-
     turn = transform.a * transform.e - transform.b * transform.d
     if turn == 0:
-        raise OptionError(f"the transform {tuple(transform)[:6]} flattens every pixel; give the raster's own transform.")
+        raise OptionError(f"pixels have no area with the transform {tuple(transform)[:6]}; give the transform of the raster.")
 
     def apply(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = xy.T
@@ -157,7 +154,7 @@ class _Rows:
         if int(band[-1] + heights[-1]) * width > _MOST_PLACES:
             raise OptionError(
                 f"{len(masks)} masks span {int(heights.sum())} rows of up to {width} pixels, "
-                "more than int64 can number; outline fewer at a time."
+                "too many for numbers of int64; convert fewer masks at a time."
             )
         place = (y + np.repeat(band - top, lengths)) * width - np.repeat(left, lengths)
         return cls(place + x_start, place + x_stop, width, band, left, top)

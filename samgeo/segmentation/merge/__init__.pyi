@@ -1,4 +1,4 @@
-from .piece import Piece as Piece
-from .piece import Segment as Segment
+from .merger import Piece as Piece
+from .merger import Segment as Segment
 
 __all__ = ["Piece", "Segment"]

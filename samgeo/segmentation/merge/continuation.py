@@ -22,25 +22,21 @@ from samgeo.geo.raster.sources.block_cache import limit_worker_block_cache
 from samgeo.models.protocols import decode
 from samgeo.segmentation.masks.cleaning import fill_and_drop
 from samgeo.segmentation.masks.mask import Mask, iou
+from samgeo.segmentation.masks.outline_prompts import interior_points, soften_mask
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.masks.upsample import masks_from_logits
 from samgeo.segmentation.masks.vectorize import polygons
-from samgeo.segmentation.merge.cut_edges import uncovered
 from samgeo.segmentation.merge.matching import known_iou
-from samgeo.segmentation.merge.piece import Piece
 from samgeo.segmentation.profile import stage, timed
-from samgeo.segmentation.prompts.assignment import interior_points, soften_mask
-from samgeo.segmentation.run.parts import Failure
-from samgeo.segmentation.windows.automatic import Found, turn
+from samgeo.segmentation.windows.automatic import Found, device_lock
+from samgeo.segmentation.windows.cut_edges import uncovered
 from samgeo.segmentation.windows.embedding import Encoded, embed_together, read_window
+from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, Failure, describe_fault, release_gpu_memory
 from samgeo.segmentation.windows.worker import (
-    ATTEMPTS,
-    FAULTS,
     ModelReference,
-    describe_fault,
     load_referenced,
-    make_room,
-    placed,
-    together,
+    to_pieces,
+    windows_at_once,
 )
 
 if TYPE_CHECKING:
@@ -111,7 +107,7 @@ class Ends:
         self._open = [one for one in merger.pieces_of_row(row) if one.cut]
         self._open += [] if above is None else [one for one in merger.pieces_of_row(above) if one.cut]
 
-    def asks(self) -> list[ContinuationRequest]:
+    def requests(self) -> list[ContinuationRequest]:
         """Return the next requests, ordered by window; an empty list if no object can be continued."""
         found: dict[tuple[int, int], list[Piece]] = defaultdict(list)
         taken: set[tuple[int, tuple[int, int]]] = set()
@@ -210,7 +206,7 @@ def try_to_continue(
         except FAULTS as error:
             reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
             _log.warning("Asking the window at row %d, column %d again failed: %s", *ask.window, describe_fault(error))
-            make_room()
+            release_gpu_memory()
     return Failure(ask.window, reason)
 
 
@@ -271,7 +267,7 @@ def _window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]
         window = read_window(raster, lattice, (row, index[1]), scale)
         embedding = None
         if window.valid.any():
-            places = together(model)
+            places = windows_at_once(model)
             store = plan.store if scale == 1 else None
             embedding = embed_together(model, {index[1] % places: window}, places, store)[index[1] % places]
         return Encoded(embedding, window.rect, window.size, window.known)
@@ -337,7 +333,7 @@ def _answers(
 ) -> Iterator[tuple[int, Piece]]:
     """Decode a batch of prompts; give each piece that passes the thresholds, with the index of its prompt."""
     gates, (scale, lattice, _) = plan.gates, plan.levels.locate(index[0])
-    with turn(model), stage("decode", getattr(model, "device", None)):
+    with device_lock(model), stage("decode", getattr(model, "device", None)):
         logits, predicted = decode(model, window.embedding, **given)
         scores = predicted.float().cpu().numpy().astype(np.float64)
         prompt, token = np.nonzero(scores > gates.pred_iou)
@@ -362,6 +358,6 @@ def _answers(
         )
         for number, mask, stability in zip(drawn.index.tolist(), drawn.masks, drawn.stability, strict=True)
     ]
-    for one, piece in zip(found, placed(found, window, plan.levels, index), strict=True):
+    for one, piece in zip(found, to_pieces(found, window, plan.levels, index), strict=True):
         if piece is not None:
             yield one.prompt, piece

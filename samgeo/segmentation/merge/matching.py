@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask, intersection_area
-from samgeo.segmentation.merge.piece import Piece
+from samgeo.segmentation.masks.piece import Piece
 
 __all__ = ["iou_in_windows", "known_iou", "same_across", "same_beside"]
 

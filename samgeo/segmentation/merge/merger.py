@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from samgeo.geo.levels import Levels
+from samgeo.segmentation.masks.piece import MERGE_IOU, Piece, Segment, place
 from samgeo.segmentation.merge.matching import known_iou, same_across, same_beside
-from samgeo.segmentation.merge.piece import MERGE_IOU, Piece, Segment, place
 from samgeo.segmentation.merge.scale_views import objects
 from samgeo.segmentation.profile import timed
 
-__all__ = ["MERGE_IOU", "Merger", "Piece", "Segment", "merge", "place"]
+__all__ = ["Merger", "Piece", "Segment", "merge"]
 
 
 def merge(
@@ -50,7 +50,7 @@ def merge(
     >>> from samgeo.geo.levels import Levels
     >>> from samgeo.segmentation.masks.mask import Mask
     >>> from samgeo.segmentation.merge.merger import merge
-    >>> from samgeo.segmentation.merge.piece import Piece
+    >>> from samgeo.segmentation.masks.piece import Piece
     >>> lattice = Lattice((8, 12), window=8, overlap=4)
     >>> bar = Mask.from_array(np.ones((2, 10), dtype=bool), x0=1, y0=3)
     >>> left, right = bar.clip(lattice.rect(0, 0)), bar.clip(lattice.rect(0, 1))

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import intersection_area, union
+from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.merge.matching import iou_in_windows, same_across, same_beside
-from samgeo.segmentation.merge.piece import Piece, Segment
-from samgeo.segmentation.merge.union import whole
+from samgeo.segmentation.merge.union import to_segment
 
 __all__ = ["objects"]
 
@@ -40,13 +40,13 @@ def objects(members: Sequence[Piece], levels: Levels, min_iou: float) -> list[Se
         Smallest IoU of two pieces that are the same object.
     """
     if len({levels.level(piece.window[0]) for piece in members}) == 1:
-        return [_with_scale(whole(members, levels), levels, members[0])]
+        return [_with_scale(to_segment(members, levels), levels, members[0])]
     views = _views(members, levels, min_iou)
     coarser = _agreements(views, levels, min_iou)
     views = _without_coarser_doubles(views, coarser, levels, min_iou)
     _explain(views, coarser, levels)
     return [
-        _with_scale(whole(view.pieces, levels, finer=view.finer, min_iou=min_iou), levels, view.pieces[0])
+        _with_scale(to_segment(view.pieces, levels, finer=view.finer, min_iou=min_iou), levels, view.pieces[0])
         for view in views
         if view.explained_by is None
     ]

@@ -11,18 +11,18 @@ import numpy as np
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask, union
-from samgeo.segmentation.merge.cut_edges import trimmed, uncovered
+from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.merge.matching import iou_in_windows
-from samgeo.segmentation.merge.piece import Piece, Segment
-from samgeo.segmentation.merge.scales import thick_part
+from samgeo.segmentation.windows.cut_edges import trimmed, uncovered
+from samgeo.segmentation.windows.scales import thick_part
 
-__all__ = ["whole"]
+__all__ = ["to_segment"]
 
 # Uncertainty of a mask's edge, in pixels that the model sees: one cell of its low-resolution logits.
 EDGE_PIXELS = 4
 
 
-def whole(members: Sequence[Piece], levels: Levels, *, finer: Sequence[Piece] = (), min_iou: float = 0.0) -> Segment:
+def to_segment(members: Sequence[Piece], levels: Levels, *, finer: Sequence[Piece] = (), min_iou: float = 0.0) -> Segment:
     """Make one object of all its pieces.
 
     Parameters

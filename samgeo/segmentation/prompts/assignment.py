@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
-from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.merger import Piece, Segment, merge, place
-from samgeo.segmentation.merge.union import whole
-
-if TYPE_CHECKING:
-    import shapely
+from samgeo.segmentation.masks.outline_prompts import interior_points
+from samgeo.segmentation.masks.piece import Piece, Segment, place
+from samgeo.segmentation.merge.merger import merge
+from samgeo.segmentation.merge.union import to_segment
 
 __all__ = [
     "Index",
@@ -24,18 +22,11 @@ __all__ = [
     "SoftMask",
     "WindowPrompt",
     "ask",
-    "interior_points",
     "join",
-    "soften",
-    "soften_mask",
     "windows_of",
 ]
 
 Index = tuple[int, int]
-
-# Logits of a drawn outline rise to SOFT_LOGIT over SOFT_PX low-resolution pixels. With larger logits the model would follow the
-# outline exactly, but outlines are rough.
-SOFT_PX, SOFT_LOGIT = 8.0, 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +88,6 @@ class Prompts:
 
     def extent(self, prompt: int, frame: Rect) -> tuple[float, float, float, float] | str:
         """Return the bounding box of a prompt within the raster, or a text that says why there is none."""
-        import shapely
-
         foreground = self.points[prompt][(self.labels[prompt] == 1) & np.isfinite(self.points[prompt]).all(axis=1)]
         around = [np.concatenate([foreground, foreground], axis=1), self.boxes[prompt][None]]
         if self.shapes[prompt] is not None:
@@ -250,8 +239,6 @@ def _within(box: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArray[np.
 
 
 def _clip(shape: shapely.Geometry | None, rect: Rect) -> shapely.Geometry | None:
-    import shapely
-
     if shape is None:
         return None
     parts = shapely.get_parts(shapely.intersection(shape, shapely.box(rect.x0, rect.y0, rect.x1, rect.y1)))
@@ -264,8 +251,6 @@ def _clip(shape: shapely.Geometry | None, rect: Rect) -> shapely.Geometry | None
 
 
 def _bounds(shape: shapely.Geometry) -> NDArray[np.float64]:
-    import shapely
-
     return np.asarray(shapely.bounds(shape), dtype=np.float64)
 
 
@@ -273,76 +258,6 @@ def _any_valid(valid: NDArray[np.bool_], box: NDArray[np.float64]) -> bool:
     x0, y0 = np.floor(box[:2]).astype(int)
     x1, y1 = np.ceil(box[2:]).astype(int)
     return bool(valid[y0:y1, x0:x1].any())
-
-
-def interior_points(shapes: Sequence[shapely.Geometry]) -> NDArray[np.float64]:
-    """Return the point of each polygon that is farthest from its outline (the pole of inaccessibility), shape (P, 2)."""
-    import shapely
-
-    radii = shapely.maximum_inscribed_circle(np.asarray(shapes, dtype=np.object_), tolerance=0.25)
-    return np.asarray(shapely.get_coordinates(shapely.get_point(radii, 0)), dtype=np.float64)
-
-
-def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float32]:
-    """Draw a polygon as logits: 0 on its outline, positive inside and negative outside, similar to an answer of a model.
-
-    Parameters
-    ----------
-    shape : geometry
-        In pixels of the window.
-    window : int
-        Side of the window in raster pixels.
-    side : int
-        Side of the returned array.
-
-    Returns
-    -------
-    ndarray of float32, shape (side, side)
-    """
-    from affine import Affine
-    from rasterio.features import rasterize
-
-    scale = window / side
-    drawn = rasterize([(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8").astype(bool)
-    if not drawn.any():
-        drawn = rasterize(
-            [(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8", all_touched=True
-        ).astype(bool)
-    return _soft_logits(drawn)
-
-
-def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
-    """Draw a mask in window pixels as logits, as `soften` draws a polygon.
-
-    Parameters
-    ----------
-    mask : Mask
-        In pixels of the window; not empty.
-    window : int
-        Side of the window in raster pixels.
-    side : int
-        Side of the returned array.
-
-    Returns
-    -------
-    ndarray of float32, shape (side, side)
-    """
-    pixels = mask.to_array(Rect(0, 0, window, window))
-    centres = ((np.arange(side) + 0.5) * window / side).astype(np.int64)
-    drawn = pixels[np.ix_(centres, centres)]
-    if not drawn.any():
-        # The mask contains no centre of a cell, so the cells that it touches are used.
-        row, column = np.nonzero(pixels)
-        drawn[row * side // window, column * side // window] = True
-    return _soft_logits(drawn)
-
-
-def _soft_logits(drawn: NDArray[np.bool_]) -> NDArray[np.float32]:
-    from scipy import ndimage
-
-    inwards, outwards = ndimage.distance_transform_edt(drawn), ndimage.distance_transform_edt(~drawn)
-    distance = np.where(drawn, inwards - 0.5, 0.5 - outwards)
-    return (np.clip(distance / SOFT_PX, -1, 1) * SOFT_LOGIT).astype(np.float32)
 
 
 def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, float, float]) -> Segment:
@@ -361,7 +276,7 @@ def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, 
         Bounding box of the prompt, in raster pixels.
     """
     if len(pieces) == 1:
-        return whole(pieces, Levels.of(lattice))
+        return to_segment(pieces, Levels.of(lattice))
     region = Rect(int(extent[0]), int(extent[1]), int(np.ceil(extent[2])), int(np.ceil(extent[3])))
     objects = [one for closed in merge(_rows(pieces), Levels.of(lattice)) for one in closed]
     return min(objects, key=lambda one: (-one.mask.clip(region).area, place(one)))

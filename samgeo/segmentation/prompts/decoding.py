@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice
 from samgeo.models.protocols import decode
+from samgeo.models.registry import default_gates
 from samgeo.segmentation.masks.mask import Mask
+from samgeo.segmentation.masks.outline_prompts import soften
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.masks.upsample import masks_from_logits
-from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
-from samgeo.segmentation.merge.merger import Piece
-from samgeo.segmentation.prompts.assignment import Index, SoftMask, WindowPrompt, soften
+from samgeo.segmentation.prompts.assignment import Index, SoftMask, WindowPrompt
+from samgeo.segmentation.windows.cut_edges import cut_pixels, edge_px
 from samgeo.segmentation.windows.embedding import Encoded
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ def best_pieces(
     lattice: Lattice,
     index: Index,
     window: Encoded,
-    asks: Sequence[WindowPrompt],
+    requests: Sequence[WindowPrompt],
     *,
     multimask: bool | str,
     refine: int,
@@ -117,7 +119,7 @@ def best_pieces(
         Row and column of the window.
     window : Encoded
         The encoded window, which must have data.
-    asks : sequence of WindowPrompt
+    requests : sequence of WindowPrompt
         The prompts of this window.
     multimask, refine
         As in `Predictor.predict`.
@@ -128,7 +130,7 @@ def best_pieces(
         The index of the prompt, and its mask in raster pixels.
     """
     kinds: dict[tuple[int, bool, bool], list[WindowPrompt]] = defaultdict(list)
-    for one in asks:
+    for one in requests:
         kinds[one.kind].append(one)
     for alike in kinds.values():
         for start in range(0, len(alike), BATCH):
@@ -199,8 +201,6 @@ def _earlier(model: Segmenter, lattice: Lattice, one: WindowPrompt) -> NDArray[n
 
 
 def _upsampling(model: Segmenter, lattice: Lattice, window: Encoded) -> dict[str, Any]:
-    from samgeo.models.registry import default_gates
-
     return {
         "input_size": model.input_size,
         "window": lattice.window,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from odc.geo.geobox import GeoBox
 
+    from samgeo.types import BoxesLike, CRSLike, FeaturesLike, LabelsLike, MasksLike, PointsLike
+
 __all__ = ["read_prompts"]
 
 
@@ -23,12 +25,12 @@ def read_prompts(
     geobox: GeoBox,
     lattice: Lattice,
     *,
-    points: Any = None,
-    labels: Any = None,
-    boxes: Any = None,
-    masks: Any = None,
-    polygons: Any = None,
-    crs: Any = None,
+    points: PointsLike = None,
+    labels: LabelsLike = None,
+    boxes: BoxesLike = None,
+    masks: MasksLike = None,
+    polygons: FeaturesLike | None = None,
+    crs: CRSLike = None,
 ) -> tuple[Prompts, pd.DataFrame | None]:
     """Read prompts of every kind, and convert them to raster pixels.
 
@@ -59,9 +61,9 @@ def read_prompts(
     parts: dict[str, Any] = {}
     tables = []
     if labels is not None and points is None:
-        raise OptionError("labels go with points; give both.")
+        raise OptionError("labels need points; give both.")
     if masks is not None and polygons is not None:
-        raise OptionError("polygons are masks already; give masks or polygons.")
+        raise OptionError("masks and polygons cannot be combined; give only one of them.")
     if points is not None:
         parts["points"], parts["labels"], table = read_points(points, labels, **where)
         tables.append(table)
@@ -78,7 +80,7 @@ def read_prompts(
         raise OptionError(
             "there is no prompt; give points, boxes, masks or polygons."
             if not counts
-            else f"prompts of different numbers: {counts}; row i of each belongs to prompt i."
+            else f"the numbers of prompts differ: {counts}; give as many of each, because row i of each belongs to prompt i."
         )
     count = next(iter(counts.values()))
     _check_earlier(parts.get("earlier", ()), lattice)
@@ -96,8 +98,10 @@ def read_prompts(
 def _check_earlier(earlier: Sequence[SoftMask | None], lattice: Lattice) -> None:
     for one in earlier:
         if one is not None and not (0 <= one.window[0] < lattice.rows and 0 <= one.window[1] < lattice.columns):
-            raise OptionError(f"a mask is of window {one.window}, which this predictor has not; give its own answers.")
+            raise OptionError(
+                f"a mask belongs to window {one.window}, which this predictor does not have; give masks of its own answers."
+            )
 
 
-def _are_earlier(masks: Any) -> bool:
+def _are_earlier(masks: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
     return isinstance(masks, list | tuple) and any(isinstance(one, SoftMask) for one in masks)

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from samgeo.geo.grid import Lattice
 from samgeo.segmentation.masks.mask import iou
+from samgeo.segmentation.masks.outline_prompts import interior_points
+from samgeo.segmentation.masks.piece import MERGE_IOU, Piece
 from samgeo.segmentation.masks.vectorize import polygons
-from samgeo.segmentation.merge.cut_edges import EDGE_PX
-from samgeo.segmentation.merge.merger import MERGE_IOU, Piece
-from samgeo.segmentation.prompts.assignment import Index, interior_points
+from samgeo.segmentation.prompts.assignment import Index
 from samgeo.segmentation.prompts.decoding import Candidate
+from samgeo.segmentation.windows.cut_edges import EDGE_PX
 
 __all__ = ["follow"]
 

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from samgeo.geo.coordinates.overlay import in_raster_crs
 from samgeo.geo.coordinates.prompt_geometry import PIXELS, is_features
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.segmentation.masks.vectorize import georeference
 from samgeo.segmentation.tables import area_name, areas
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     from odc.geo.geobox import GeoBox
+
+    from samgeo.types import CRSLike, FeaturesLike
 
 __all__ = ["as_given", "keep_or_snap"]
 
 
-def as_given(polygons: Any, crs: Any, geobox: GeoBox) -> NDArray[np.object_]:
+def as_given(polygons: FeaturesLike, crs: CRSLike, geobox: GeoBox) -> NDArray[np.object_]:
     """Return the polygons given to `Predictor.snap` in the raster's CRS, with coordinates in full precision."""
-    import shapely
-
-    from samgeo.geo.vector.reading import read_vectors
-    from samgeo.segmentation.masks.vectorize import georeference
-
     if is_features(polygons):
         series = read_vectors(polygons).geometry
         geometries, crs = np.asarray(series.to_numpy(), dtype=np.object_), series.crs or crs
@@ -59,9 +59,6 @@ def keep_or_snap(
     GeoDataFrame
         With columns ``snapped`` and ``snap_iou``, and ``reason`` if a polygon was kept.
     """
-    import geopandas as gpd
-    import shapely
-
     answer = found.geometry.to_numpy()
     shared = shapely.area(shapely.intersection(shapely.make_valid(rough), answer))
     total = shapely.area(rough) + shapely.area(answer) - shared

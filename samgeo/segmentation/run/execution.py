@@ -8,29 +8,34 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NoReturn, Protocol
+
+import geopandas as gpd
+import pandas as pd
+from tqdm import tqdm
 
 from samgeo.errors import RunError, StoppedError, WindowError
+from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.raster.sources.block_cache import limited_block_cache
+from samgeo.geo.vector.joining import read_parts
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest
-from samgeo.segmentation.merge.merger import Piece
 from samgeo.segmentation.profile import stage, timed
 from samgeo.segmentation.run.folder import RunFolder, Span
 from samgeo.segmentation.run.holes import remove_old_holes, write_holes
 from samgeo.segmentation.run.job import Job, objects_by_row
-from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segmentation.run.manifest import describe
+from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
 from samgeo.segmentation.run.window_stream import WindowStream
-from samgeo.segmentation.windows.worker import found_in, tell_failure
+from samgeo.segmentation.windows.failures import Failure, tell_failure
+from samgeo.segmentation.windows.worker import found_in
 from samgeo.storage.locations import Place, RemotePlace
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 __all__ = ["Summary", "run", "segment_in_memory"]
 
@@ -84,9 +89,6 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
     WindowError
         If a window cannot be segmented, because the table would not show the hole.
     """
-    import geopandas as gpd
-    import pandas as pd
-
     watch = SourceWatch(job.raster)
 
     def rows(windows: WindowStream) -> Generator[dict[int, list[Piece]]]:
@@ -167,8 +169,6 @@ def run(
     SamgeoError
         If a file cannot be written, for example because the disk is full. The run can be continued.
     """
-    from samgeo.segmentation.run.manifest import describe
-
     watch = SourceWatch(job.raster)
     with folder.opened(describe(job.raster, job.model, job.options)):
         try:
@@ -218,18 +218,18 @@ def _check_same(job: Job, watch: SourceWatch, *, now: bool = False, folder: RunF
         return
     if folder is None:
         raise RunError(
-            f"{change} since {job.raster.name} was opened, so that what is done is of another raster than what is left; "
+            f"{change} since {job.raster.name} was opened, so that finished and remaining windows are from different versions; "
             "segment it again when it no longer changes."
         )
     if change.is_loss:
         raise RunError(
-            f"{change}, from which the run {folder.path} of {job.raster.name} reads; what is done is kept: put it back as it "
-            "was, and give the same again to go on."
+            f"{change}, but the run {folder.path} of {job.raster.name} needs it. Finished windows are kept: restore the file, "
+            "and run the same call or command again to continue."
         )
     folder.mark_spoiled(str(change))
     raise RunError(
-        f"{change} since the run {folder.path} of {job.raster.name} was begun, so that what is done is of another raster than "
-        "what is left; remove that folder, and begin anew."
+        f"{change} since the run {folder.path} of {job.raster.name} was started, so that finished and remaining windows are "
+        "from different versions; remove that folder, and start again."
     )
 
 
@@ -306,10 +306,10 @@ class _Rows:
                 pieces.update(self._compute(row, start, stop) if span is None else self._read(span))
             yield pieces
 
-    def ask(self, asks: Sequence[ContinuationRequest]) -> Sequence[Sequence[Piece | None]]:
+    def ask(self, requests: Sequence[ContinuationRequest]) -> Sequence[Sequence[Piece | None]]:
         """Send continuation requests to windows; see `WindowStream.ask`."""
         try:
-            return self._windows.ask(asks)
+            return self._windows.ask(requests)
         except StoppedError:
             raise self._stopped() from None
 
@@ -331,12 +331,12 @@ class _Rows:
         if at < columns:
             yield at, columns, None
 
-    def _read(self, span: Span) -> Any:
+    def _read(self, span: Span) -> Mapping[int, Sequence[Piece]]:
         try:
             return self._folder.read_part(span).pieces
         except DamagedError as error:
             raise RunError(
-                f"{self._folder.part_path(span)} was changed while it was in use ({error}); give the command again."
+                f"{self._folder.part_path(span)} was changed while it was in use ({error}); run the same call or command again."
             ) from None
 
     def _compute(self, row: int, start: int, stop: int) -> dict[int, Sequence[Piece]]:
@@ -399,8 +399,6 @@ def _has_work(folder: RunFolder) -> bool:
 
 @timed("collect")
 def _collect(job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure]) -> gpd.GeoDataFrame:
-    from samgeo.geo.vector.joining import read_parts
-
     paths = folder.row_paths(frontier)
     result = read_parts(paths) if paths else job.no_objects()
     result.attrs["samgeo"] = _provenance(job, failures)
@@ -420,7 +418,6 @@ def _write(
     overwrite: bool,
 ) -> Place | None:
     """Write the holes, and the output unless it was written before a kill; return where the holes were written."""
-    from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
     from samgeo.geo.vector.joining import join_vectors, write_part
 
     ours = folder.wrote(output)
@@ -464,8 +461,6 @@ def _told(failure: Failure, job: Job) -> list[int]:
     return [row, failure.window[1], *([scale] if scale > 1 else [])]
 
 
-def _bar(job: Job, initial: int) -> Any:
-    from tqdm import tqdm
-
+def _bar(job: Job, initial: int) -> tqdm[NoReturn]:
     name = Path(job.raster.name).name
     return tqdm(total=len(job.levels), initial=initial, unit="window", desc=name, disable=not job.execution.progress)

@@ -13,8 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +31,16 @@ from samgeo.segmentation.run.folder_layout import (
     check_folder,
     prepare,
     remove,
+    remove_file,
     spans_in,
-    take_away,
 )
-from samgeo.segmentation.run.manifest import FORMAT, KIND, SPOILED, changed_files, differences, tell_differences
-from samgeo.segmentation.run.parts import DamagedError, Failure, Frontier, Part
+from samgeo.segmentation.run.manifest import FORMAT, KIND, SPOILED, changed_files, differences
+from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
+from samgeo.segmentation.windows.failures import Failure
 from samgeo.storage.atomic import write_whole
+from samgeo.storage.integrity import digest_of_file
 from samgeo.storage.locations import Place, RemotePlace
+from samgeo.storage.run_folder import is_locked, listed, locked, read_json, write_json
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -88,21 +90,9 @@ class RunFolder:
             If another process works in this folder, or the run was started with another manifest. The message lists the
             differences.
         """
-        import filelock
-
         self.check()
         existed = self.path.exists()
-        lock = filelock.FileLock(self.path / LOCK)
-        try:
-            self.path.mkdir(exist_ok=True)
-            lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.05)
-        except filelock.Timeout:
-            raise RunError(
-                f"another process works on the run {self.path}{self._whose()}; wait for it, or name another run_dir."
-            ) from None
-        except OSError as error:
-            raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from None
-        try:
+        with locked(self.path / LOCK, busy=self._busy, failed=self._not_made, wait_s=LOCK_SECONDS):
             try:
                 self._begin(manifest)
             except OptionError:
@@ -110,32 +100,37 @@ class RunFolder:
                     self.remove()
                 raise
             yield
-        finally:
-            lock.release()
+
+    def _busy(self) -> RunError:
+        session = self.session()
+        whose = f" (process {session['pid']} on {session['host']})" if session else ""
+        return RunError(f"another process works on the run {self.path}{whose}; wait for it, or name another run_dir.")
+
+    def _not_made(self, error: OSError) -> OptionError:
+        return OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.")
 
     def _begin(self, manifest: dict[str, Any]) -> None:
         try:
             prepare(self.path)
         except OSError as error:
-            raise OptionError(f"the run {self.path} cannot be made ({error}); name another folder with run_dir.") from None
-        if (self.path / MANIFEST).exists():
-            before = self.manifest()
-            if SPOILED in before:
-                raise RunError(
-                    f"{before[SPOILED]} while the run {self.path} worked, so that what is done may be of two rasters; remove "
-                    "that folder to begin anew, or name another one with run_dir."
-                )
-            lines = differences(before, manifest)
-            if lines:
-                changed = changed_files(before, manifest)
-                which = f" These files have changed since: {', '.join(changed)}." if changed else ""
-                raise RunError(
-                    f"the run {self.path} was begun with something else: {tell_differences(lines)}.{which} Give the same "
-                    "input, model and options to go on with it, remove the folder to begin anew, or name another one with "
-                    "run_dir."
-                )
-        else:
-            write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
+            raise self._not_made(error) from None
+        if not (self.path / MANIFEST).exists():
+            write_json(self.path / MANIFEST, manifest)
+            return
+        before = self.manifest()
+        if SPOILED in before:
+            raise RunError(
+                f"{before[SPOILED]} while the run {self.path} worked, so that its windows may be from two versions; remove "
+                "that folder to start again, or give another one with run_dir."
+            )
+        lines = differences(before, manifest)
+        if lines:
+            changed = changed_files(before, manifest)
+            which = f" These files have changed since: {', '.join(changed)}." if changed else ""
+            raise RunError(
+                f"the run {self.path} was started with other inputs or options: {listed(lines)}.{which} Give the same "
+                "input, model and options to continue it, remove the folder to start again, or give another one with run_dir."
+            )
 
     def mark_spoiled(self, why: str) -> None:
         """Mark the run so that it is never continued.
@@ -144,23 +139,11 @@ class RunFolder:
         """
         with suppress(RunError):
             manifest = self.manifest()
-            write_whole(self.path / MANIFEST, json.dumps(manifest | {SPOILED: why}, indent=1).encode())
-
-    def _whose(self) -> str:
-        session = self.session()
-        return f" (process {session['pid']} on {session['host']})" if session else ""
+            write_json(self.path / MANIFEST, manifest | {SPOILED: why})
 
     def is_busy(self) -> bool:
         """Whether a process works in this folder now."""
-        import filelock
-
-        lock = filelock.FileLock(self.path / LOCK)
-        try:
-            lock.acquire(blocking=False)
-        except (filelock.Timeout, OSError):
-            return True
-        lock.release()
-        return False
+        return is_locked(self.path / LOCK)
 
     def manifest(self) -> dict[str, Any]:
         """Read the manifest.
@@ -171,19 +154,24 @@ class RunFolder:
             If there is no manifest, or this version of samgeo cannot read it.
         """
         path = self.path / MANIFEST
-        found = _read_json(path)
+        try:
+            found = read_json(path)
+        except (FileNotFoundError, ValueError):
+            found = {}
+        except OSError as error:
+            raise RunError(f"{path} cannot be read ({error}); check its permissions.") from None
         if not found or found.get("kind") != KIND or found.get("format") != FORMAT:
-            raise RunError(f"{path} is missing, damaged, or of another version of samgeo; remove {self.path} to begin anew.")
+            raise RunError(f"{path} is missing, damaged, or from another version of samgeo; remove {self.path} to start again.")
         return found
 
     def write_session(self, windows: int) -> None:
         """Write which process works in this folder, and how many windows were finished before it started."""
         told = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time(), "windows": windows}
-        write_whole(self.path / SESSION, json.dumps(told).encode())
+        self._write(self.path / SESSION, json.dumps(told).encode())
 
     def session(self) -> dict[str, Any]:
         """Return the content that `write_session` wrote, or an empty dict."""
-        found = _read_json(self.path / SESSION)
+        found = _content(self.path / SESSION)
         return found if {"pid", "host", "started", "windows"} <= found.keys() else {}
 
     def spans(self) -> list[Span]:
@@ -217,8 +205,12 @@ class RunFolder:
             If it cannot be written, for example because the disk is full.
         """
         path = self.part_path(Span(part.row, part.start, part.stop, bool(part.failures)))
-        take_away(path)
-        write_whole(path, part.to_bytes())
+        self._write(path, part.to_bytes())
+
+    @staticmethod
+    def _write(path: Path, content: bytes) -> None:
+        """Write a file of the run. A link in its place is replaced itself, so that the file it points to stays as it is."""
+        write_whole(path, content, follow_links=False)
 
     def failures(self) -> list[Failure]:
         """Return the windows that failed, in order. Failures in damaged parts are unknown and left out."""
@@ -232,9 +224,9 @@ class RunFolder:
     def forget(self, spans: list[Span]) -> None:
         """Remove parts, and the frontier, so that merging starts again from the first row."""
         if spans:
-            take_away(self.path / FRONTIER)
+            remove_file(self.path / FRONTIER)
         for span in spans:
-            take_away(self.part_path(span))
+            remove_file(self.part_path(span))
 
     def read_frontier(self) -> Frontier:
         """Return the state of merging; an empty frontier if its file or a merged row is missing or damaged."""
@@ -258,18 +250,21 @@ class RunFolder:
         ------
         VectorError, OptionError
             If a file cannot be written, for example because the disk is full.
+        RunError
+            If the file with the objects cannot be read back.
         """
         from samgeo.geo.vector.joining import write_part
 
         if len(objects):
             path = self.row_path(row)
             digest = path.with_suffix(DIGEST)
-            # A link in the folder is removed itself, so that the file it points to is never overwritten.
-            take_away(path)
-            take_away(digest)
             write_part(objects, path)
-            write_whole(digest, _digest(path).encode())
-        write_whole(self.path / FRONTIER, frontier.to_bytes())
+            try:
+                written = digest_of_file(path)
+            except OSError as error:
+                raise RunError(f"{path} cannot be read back ({error}); give the same again to go on.") from None
+            self._write(digest, written.encode())
+        self._write(self.path / FRONTIER, frontier.to_bytes())
 
     def row_path(self, row: int) -> Path:
         """Return the path of the file with the objects of a row. It exists only if the row has objects."""
@@ -288,11 +283,11 @@ class RunFolder:
         """Record that the file ``content``, made from ``state``, is about to become ``output``."""
         status = content.stat()
         told = _stamp(output, status.st_size, status.st_mtime_ns) | {"state": state}
-        write_whole(self.path / OUTPUT, json.dumps(told).encode())
+        self._write(self.path / OUTPUT, json.dumps(told).encode())
 
     def wrote(self, output: Place) -> str | None:
         """Return the state from which this run wrote an output; None if the output is not from this run."""
-        told = _read_json(self.path / OUTPUT)
+        told = _content(self.path / OUTPUT)
         state = str(told.pop("state", ""))
         if not told:
             return None
@@ -303,10 +298,6 @@ class RunFolder:
         except OSError:
             return None
         return state if told == _stamp(output, status.st_size, status.st_mtime_ns) else None
-
-    def has_output(self) -> bool:
-        """Whether an output was written."""
-        return (self.path / OUTPUT).is_file()
 
     def remove(self) -> None:
         """Remove the files that the run made. Other files, and files that cannot be removed, are kept."""
@@ -341,7 +332,7 @@ class RunFolder:
             fits = span.row < len(columns) and span.start < span.stop <= columns[span.row]
             overlaps = bool(sound) and sound[-1].row == span.row and span.start < sound[-1].stop
             if not fits or (span.row >= first and (overlaps or self._is_damaged(span))):
-                take_away(self.part_path(span))
+                remove_file(self.part_path(span))
             else:
                 sound.append(span)
         return sound
@@ -354,14 +345,9 @@ class RunFolder:
         return False
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, partial(blake2b, digest_size=16)).hexdigest()
-
-
 def _is_whole(path: Path) -> bool:
     try:
-        return path.with_suffix(DIGEST).read_text() == _digest(path)
+        return path.with_suffix(DIGEST).read_text() == digest_of_file(path)
     except (OSError, ValueError):
         return False
 
@@ -376,9 +362,9 @@ def _stamp(output: Place, size: int | None, modified_ns: int | None) -> dict[str
     return {"path": str(output.absolute()), "bytes": size, "modified_ns": modified_ns}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _content(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file; an empty dict if the file is missing or damaged."""
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}

@@ -23,7 +23,8 @@ from pathlib import Path
 
 from samgeo.errors import OptionError
 from samgeo.segmentation.run.manifest import KIND
-from samgeo.storage.atomic import check_name, remove_staging
+from samgeo.storage.atomic import check_name
+from samgeo.storage.staging import remove_staging
 
 __all__ = [
     "DIGEST",
@@ -38,8 +39,8 @@ __all__ = [
     "check_folder",
     "prepare",
     "remove",
+    "remove_file",
     "spans_in",
-    "take_away",
 ]
 
 MANIFEST, LOCK, SESSION, OUTPUT = "manifest.json", "lock", "session.json", "output.json"
@@ -77,21 +78,21 @@ def check_folder(path: Path) -> None:
     check_name(path, OptionError, "give a shorter name of the output, or name another folder with run_dir")
     if not path.exists():
         if not path.parent.is_dir():
-            raise OptionError(f"the run {path} cannot be made: {path.parent} is not a folder; make it first.")
+            raise OptionError(f"the run {path} cannot be created: {path.parent} is not a folder; create it first.")
         return
     if not path.is_dir() or not {*_FOLDERS, *_FILES}.issuperset(inner.name for inner in path.glob("[!.]*")):
-        raise OptionError(f"{path} exists and is not the folder of a run; name another one with run_dir.")
+        raise OptionError(f"{path} exists and is not the folder of a run; give another one with run_dir.")
     if (strange := _not_ours(path)) is not None:
         raise OptionError(
-            f"{path} exists and is not the folder of a run: {strange.relative_to(path)} is from something else; name another "
+            f"{path} exists and is not the folder of a run: {strange.relative_to(path)} does not belong to a run; give another "
             "one with run_dir."
         )
     for name in (*_FOLDERS, *_FILES):
         inner = path / name
         if inner.is_symlink() or (inner.exists() and inner.is_dir() != (name in _FOLDERS)):
             raise OptionError(
-                f"{inner} is a link, or a folder in the place of a file: no run makes such; remove {path} to begin anew, or "
-                "name another folder with run_dir."
+                f"{inner} is a link, or a folder instead of a file, which a run never creates; remove {path} to start again, "
+                "or give another folder with run_dir."
             )
 
 
@@ -113,11 +114,11 @@ def remove(path: Path) -> None:
     for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW)):
         for inner in _inside(folder):
             if ours.fullmatch(inner.name) and inner.is_file() and not inner.is_symlink():
-                take_away(inner)
+                remove_file(inner)
         _remove_emptied(folder)
     # The manifest is removed last, because without it the remaining files would not be recognized as those of a run.
     for name in (SESSION, OUTPUT, FRONTIER, LOCK, MANIFEST):
-        take_away(path / name)
+        remove_file(path / name)
     _remove_emptied(path)
 
 
@@ -171,7 +172,7 @@ def spans_in(folder: Path) -> list[Span]:
     return sorted(found)
 
 
-def take_away(path: Path) -> None:
+def remove_file(path: Path) -> None:
     """Remove a file if it exists."""
     with suppress(OSError):
         path.unlink()

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
+import shapely
 
-from samgeo.errors import VectorError
+from samgeo.errors import StorageError, VectorError
 from samgeo.geo.label_raster import is_label_raster
 from samgeo.geo.vector.axes import describe_axes
-from samgeo.segmentation.run.parts import Failure
+from samgeo.geo.vector.reading import read_provenance, write_vectors
+from samgeo.segmentation.masks.vectorize import georeference
+from samgeo.segmentation.windows.failures import Failure
 from samgeo.storage.locations import Place, fetched, is_there
 
 if TYPE_CHECKING:
@@ -58,12 +62,6 @@ def write_holes(job: Job, failures: Sequence[Failure], output: Place, *, layer: 
     VectorError
         If the file cannot be written.
     """
-    import geopandas as gpd
-    import shapely
-
-    from samgeo.geo.vector.reading import write_vectors
-    from samgeo.segmentation.masks.vectorize import georeference
-
     levels, geobox = job.levels, job.raster.geobox
     cores = [levels.core(*failure.window) for failure in failures]
     rects = [levels.rect(*failure.window) for failure in failures]
@@ -92,12 +90,10 @@ def remove_old_holes(output: Place, layer: str | None = None) -> None:
 
 
 def _is_ours(path: Place) -> bool:
-    from samgeo.geo.vector.reading import read_provenance
-
     if not is_there(path):
         return False
     try:
         with fetched(path) as file:
             return HOLES in (read_provenance(file) or {})
-    except VectorError:
+    except (StorageError, VectorError):
         return False

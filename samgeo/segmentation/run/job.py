@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.segmentation.masks.cleaning import without_specks
 from samgeo.segmentation.masks.nms import settle
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest, Ends
-from samgeo.segmentation.merge.merger import Merger, Piece
+from samgeo.segmentation.merge.merger import Merger
 from samgeo.segmentation.options import CleaningOptions, ExecutionOptions, ObjectOptions
 from samgeo.segmentation.run.parts import Frontier
 from samgeo.segmentation.tables import to_frame
 from samgeo.segmentation.windows.worker import ModelReference, Plan
+from samgeo.storage.provenance import made_with
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -75,15 +77,8 @@ class Job:
 
     def provenance(self) -> dict[str, Any]:
         """Return versions, model, raster and options, which are needed to repeat the job, for JSON."""
-        from samgeo import __version__
-
-        return {
-            "samgeo": __version__,
-            "model": {"name": self.model.name, "digest": self.model.digest},
-            "raster": self.raster.provenance(),
-            "options": self.options,
-            **describe_axes(self.raster.geobox, y_up=self.y_up),
-        }
+        axes = describe_axes(self.raster.geobox, y_up=self.y_up)
+        return made_with(self.model, self.raster.provenance()) | {"options": self.options} | axes
 
     def no_objects(self) -> gpd.GeoDataFrame:
         """Return a table with the right columns and no rows."""
@@ -136,8 +131,8 @@ def objects_by_row(
     for number, pieces in enumerate(rows, frontier.row):
         merger.begin(pieces)
         ends = Ends(merger, job.levels, number, missing=missing)
-        while asks := ends.asks():
-            for one, answers in zip(asks, ask(asks), strict=True):
+        while requests := ends.requests():
+            for one, answers in zip(requests, ask(requests), strict=True):
                 ends.answer(one, answers)
         closed = without_specks(merger.finish(), job.cleaning.min_part, job.cleaning.min_hole, job.pixel_side)
         open_pieces = [piece for members in merger.components for piece in members]

@@ -5,17 +5,19 @@ A run is continued only if its manifest equals that of the current call.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from samgeo.geo.raster.identity import file_versions, identify
 from samgeo.geo.raster.sources.remote import without_secrets
+from samgeo.storage import run_folder as storage
+from samgeo.storage.provenance import versions
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
 
-__all__ = ["FORMAT", "KIND", "SPOILED", "changed_files", "describe", "differences", "tell_differences"]
+__all__ = ["FORMAT", "KIND", "SPOILED", "changed_files", "describe", "differences"]
 
 FORMAT = 2
 KIND = "samgeo segment"
@@ -49,11 +51,9 @@ def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> di
         ``input``: the grid, the bands, the stretch, and the result of `samgeo.geo.raster.identity.identify`; ``model``, with
         device and precision if the model has them; ``options``; ``versions``; and ``about``, which is not compared.
     """
-    from samgeo.geo.raster.identity import file_versions, identify
-
     made = raster.provenance()
     files = made.pop("files", None)
-    versions = {without_secrets(one.path): list(one.stamp) for one in file_versions(raster)[:MOST_VERSIONS]}
+    of_files = {without_secrets(one.path): list(one.stamp) for one in file_versions(raster)[:MOST_VERSIONS]}
     manifest = {
         "kind": KIND,
         "format": FORMAT,
@@ -66,28 +66,15 @@ def describe(raster: Raster, model: Segmenter, options: Mapping[str, Any]) -> di
             "dtype": _text(model, "dtype"),
         },
         "options": dict(options),
-        "versions": _versions(),
-        ABOUT: {"raster": made["path"], **({} if files is None else {"files": files}), "versions": versions},
+        "versions": versions(),
+        ABOUT: {"raster": made["path"], **({} if files is None else {"files": files}), "versions": of_files},
     }
-    # Converted to JSON and back, because manifests are compared with those read from a file, where tuples are lists.
-    compared: dict[str, Any] = json.loads(json.dumps(manifest, allow_nan=False))
-    return compared
+    return storage.plain_json(manifest)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return one line of text for each difference between two manifests.
-
-    Parameters
-    ----------
-    before, now : mapping
-        Manifests. Nested mappings are compared value by value.
-    """
-    old, new = _flat(before), _flat(now)
-    return [
-        f"{key} was {_short(old.get(key))} and is now {_short(new.get(key))}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not key.startswith(f"{ABOUT}.")
-    ]
+    """Return one line of text for each difference between two manifests that matters for the result."""
+    return storage.differences(before, now, may_differ=lambda keys: keys[0] == ABOUT)
 
 
 def changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -100,34 +87,6 @@ def changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     return changed[:MOST_SHOWN] + ([f"{len(changed) - MOST_SHOWN} more"] if len(changed) > MOST_SHOWN else [])
 
 
-def tell_differences(lines: list[str]) -> str:
-    """Join the lines of `differences` to one text; only the first ones if there are many."""
-    more = f"; and {len(lines) - MOST_SHOWN} more" if len(lines) > MOST_SHOWN else ""
-    return "; ".join(lines[:MOST_SHOWN]) + more
-
-
 def _text(model: Segmenter, name: str) -> str | None:
     value = getattr(model, name, None)
     return None if value is None else str(value)
-
-
-def _versions() -> dict[str, str]:
-    import numpy as np
-    import rasterio
-    import torch
-
-    from samgeo import __version__
-
-    return {"samgeo": __version__, "torch": torch.__version__, "numpy": np.__version__, "gdal": rasterio.__gdal_version__}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

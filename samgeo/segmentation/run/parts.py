@@ -14,15 +14,19 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.merger import Piece, Segment
+from samgeo.segmentation.masks.piece import Piece, Segment
+from samgeo.segmentation.windows.failures import Failure
 
-__all__ = ["DamagedError", "Failure", "Frontier", "Part"]
+if TYPE_CHECKING:
+    from samgeo.types import Json
+
+__all__ = ["DamagedError", "Frontier", "Part"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -43,22 +47,6 @@ class DamagedError(Exception):
 
     The window or the row is computed again, and the user does not see this error.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A window that could not be segmented.
-
-    Attributes
-    ----------
-    window : (int, int)
-        Row and column in the lattice.
-    reason : str
-        Why the last attempt failed.
-    """
-
-    window: tuple[int, int]
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +87,18 @@ class Part:
         """
         arrays = _load(content)
         if arrays.get("span", np.empty(0)).tolist() != [row, start, stop]:
-            raise DamagedError("it holds other windows than its name says")
+            raise DamagedError("its windows do not agree with its name")
         pieces: dict[int, list[Piece]] = {column: [] for column in range(start, stop)}
         for piece in _unpack(arrays):
             if piece.window[0] != row or piece.window[1] not in pieces:
-                raise DamagedError("it holds a piece of another window")
+                raise DamagedError("it contains a piece of another window")
             pieces[piece.window[1]].append(piece)
         try:
             failures = tuple(Failure((row, int(column)), str(reason)) for column, reason in _json(arrays, "failures"))
         except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
             raise DamagedError(str(error)) from None
         if any(failure.window[1] not in pieces for failure in failures):
-            raise DamagedError("it says that another window failed")
+            raise DamagedError("it lists a failure of another window")
         return cls(row, start, stop, pieces, failures)
 
 
@@ -162,7 +150,7 @@ class Frontier:
         counts, sizes = (_integers(arrays, name) for name in ("counts", "sizes"))
         pieces = _unpack(arrays)
         if len(counts) > MOST_ROWS or (counts < 0).any() or (sizes < 1).any() or sizes.sum() != len(pieces):
-            raise DamagedError("its numbers do not fit each other")
+            raise DamagedError("its numbers do not agree with each other")
         components = tuple(tuple(pieces[low:high]) for low, high in pairwise([0, *np.cumsum(sizes).tolist()]))
         prefix = "waiting_"
         waiting = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
@@ -251,7 +239,7 @@ def _unpack_masks(arrays: Arrays, *, least: int = 1) -> list[Mask]:
     if runs.dtype.str != "<i4" or runs.ndim != 2 or runs.shape[1] != 3:
         raise DamagedError("its arrays are not those of masks")
     if (lengths < least).any() or lengths.sum() != len(runs) or not _are_runs(runs, lengths):
-        raise DamagedError("its runs do not fit its masks")
+        raise DamagedError("its runs do not agree with its masks")
     # Each mask gets a copy. A view would keep the runs of all masks in memory.
     return [Mask(mask.copy()) for mask in (np.split(runs, np.cumsum(lengths)[:-1]) if len(lengths) else [])]
 
@@ -270,7 +258,7 @@ def _are_runs(runs: NDArray[np.int32], lengths: NDArray[np.int64]) -> bool:
 def _integers(arrays: Arrays, name: str) -> NDArray[np.int64]:
     array = arrays.get(name)
     if array is None or array.ndim != 1 or array.dtype != np.int64:
-        raise DamagedError(f"its array {name} is missing or of another kind")
+        raise DamagedError(f"its array {name} is missing or has another type")
     return array
 
 
@@ -278,7 +266,7 @@ def _text(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
-def _json(arrays: Arrays, name: str) -> Any:
+def _json(arrays: Arrays, name: str) -> Json:
     return json.loads(arrays[name].tobytes()) if name in arrays else []
 
 
@@ -294,7 +282,7 @@ def _load(content: bytes) -> Arrays:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-                raise DamagedError("it claims to be larger than any part")
+                raise DamagedError("it is larger than any part")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
     except _DAMAGES as error:

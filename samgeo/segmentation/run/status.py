@@ -12,7 +12,8 @@ from samgeo.errors import RunError
 from samgeo.geo.grid import Lattice
 from samgeo.geo.levels import Levels, check_scales
 from samgeo.segmentation.run.folder import RunFolder, Span
-from samgeo.segmentation.run.parts import MOST_ROWS, Failure
+from samgeo.segmentation.run.parts import MOST_ROWS
+from samgeo.segmentation.windows.failures import Failure
 from samgeo.storage.atomic import check_name
 from samgeo.storage.locations import as_place
 
@@ -152,7 +153,8 @@ def _find(path: Path) -> RunFolder:
     folder = RunFolder(beside if not path.is_dir() and beside.is_dir() else path)
     if not folder.path.is_dir():
         raise RunError(
-            f"there is no run at {path}, nor beside it as {beside.name}; a run that is complete has taken its folder away."
+            f"there is no run at {path}, and no folder {beside.name} beside it. A finished run removes its folder; give the "
+            "path of a run that is not finished."
         )
     return folder
 
@@ -165,9 +167,9 @@ def _levels(folder: RunFolder, manifest: dict[str, Any]) -> Levels:
         lattice = Lattice((int(height), int(width)), int(options["window"]), int(options["overlap"]))
         scales = check_scales(options.get("scales", (1,)))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RunError(f"the manifest of {folder.path} is damaged ({error!r}); remove the folder to begin anew.") from None
+        raise RunError(f"the manifest of {folder.path} is damaged ({error!r}); remove the folder to start again.") from None
     if lattice.rows > MOST_ROWS:
-        raise RunError(f"the manifest of {folder.path} is damaged: it says {lattice.rows} rows of windows; remove the folder.")
+        raise RunError(f"the manifest of {folder.path} is damaged: it has {lattice.rows} rows of windows; remove the folder.")
     return Levels.of(lattice, scales)
 
 

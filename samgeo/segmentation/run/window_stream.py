@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import StoppedError, WindowError
 from samgeo.segmentation.execution.tasks import run_ordered
+from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest, try_to_continue
-from samgeo.segmentation.merge.piece import Piece
-from samgeo.segmentation.run.parts import Failure
-from samgeo.segmentation.windows.worker import tell_failure, together, try_window, try_windows
+from samgeo.segmentation.windows.failures import Failure, tell_failure
+from samgeo.segmentation.windows.worker import try_window, try_windows, windows_at_once
 
 if TYPE_CHECKING:
     from samgeo.geo.levels import Levels
@@ -52,18 +52,16 @@ class WindowStream:
     def __init__(
         self, job: Job, windows: Iterable[Window], *, done: Callable[[], object], stop: Callable[[], bool] | None = None
     ) -> None:
-        places = together(job.model) if job.execution.is_here else 1
+        places = windows_at_once(job.model) if job.execution.is_here else 1
         self._job, self._done = job, done
         self._groups = (tuple(group) for _, group in groupby(windows, key=lambda index: (index[0], index[1] // places)))
         self._sent: deque[Group | ContinuationRequest] = deque()
-        self._asks: deque[ContinuationRequest] = deque()
+        self._requests: deque[ContinuationRequest] = deque()
         self._windows: deque[list[Piece] | Failure] = deque()
         self._answers: deque[list[Piece | None] | Failure] = deque()
         options: dict[str, Any] = {"scheduler": job.execution.scheduler, "workers": job.execution.workers, "stop": stop}
-        describing: dict[str, Any] = {"lost": _lost, "describe": partial(describe_task, job.plan.levels)}
-        self._results: Generator[Any] = run_ordered(
-            _compute, job.shared, self._tasks(), done=self._tell, **describing, **options
-        )
+        callbacks: dict[str, Any] = {"done": self._tell, "lost": _lost, "describe": partial(describe_task, job.plan.levels)}
+        self._results: Generator[Any] = run_ordered(_compute, job.shared, self._tasks(), **callbacks, **options)
 
     def close(self) -> None:
         """Start no more tasks."""
@@ -76,7 +74,7 @@ class WindowStream:
                 return None
         return self._windows.popleft()
 
-    def ask(self, asks: Sequence[ContinuationRequest]) -> list[list[Piece | None]]:
+    def ask(self, requests: Sequence[ContinuationRequest]) -> list[list[Piece | None]]:
         """Send continuation requests to windows, and wait for the answers.
 
         Raises
@@ -86,17 +84,17 @@ class WindowStream:
         WindowError
             If a window fails now that was computed successfully before.
         """
-        self._asks.extend(asks)
-        while len(self._answers) < len(asks):
+        self._requests.extend(requests)
+        while len(self._answers) < len(requests):
             if not self._pull():
                 raise StoppedError("the run was asked to stop")
         answers = []
-        for _ in asks:
+        for _ in requests:
             answer = self._answers.popleft()
             if isinstance(answer, Failure):
                 raise WindowError(
-                    f"{tell_failure(answer, self._job.raster.name, self._job.levels)} It was computed before, so that the "
-                    "raster or a worker has failed meanwhile: give the same again to go on."
+                    f"{tell_failure(answer, self._job.raster.name, self._job.levels)} It was computed before, so the "
+                    "raster or a worker has failed since then: run the same call or command again to continue."
                 )
             answers.append(answer)
         return answers
@@ -115,10 +113,10 @@ class WindowStream:
     def _tasks(self) -> Generator[Group | ContinuationRequest | None]:
         """Give continuation requests first, then the next windows; None if the next task depends on results."""
         is_over = False
-        while not is_over or self._asks or self._sent:
+        while not is_over or self._requests or self._sent:
             task: Group | ContinuationRequest | None = None
-            if self._asks:
-                task = self._asks.popleft()
+            if self._requests:
+                task = self._requests.popleft()
             elif len(self._windows) < MOST_WAITING:
                 task = next(self._groups, None)
                 is_over = task is None
@@ -126,7 +124,7 @@ class WindowStream:
                 self._sent.append(task)
             yield task
 
-    def _tell(self, task: Any) -> None:
+    def _tell(self, task: Group | ContinuationRequest) -> None:
         for _ in () if isinstance(task, ContinuationRequest) else task:
             self._done()
 
@@ -150,7 +148,7 @@ def describe_task(levels: Levels, task: Group | ContinuationRequest) -> str:
     return f"the window{coarse} at row {row}, column {first[1]}{more}"
 
 
-def _lost(task: Any, reason: str) -> Any:
+def _lost(task: Group | ContinuationRequest, reason: str) -> list[list[Piece] | Failure] | Failure:
     return (
         Failure(task.window, reason) if isinstance(task, ContinuationRequest) else [Failure(window, reason) for window in task]
     )

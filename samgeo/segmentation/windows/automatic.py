@@ -6,12 +6,15 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from samgeo.geo.grid import Rect
+from samgeo.models.batching import fitting
+from samgeo.models.device import starting_home
 from samgeo.models.protocols import Gating, decode, decode_gated
 from samgeo.segmentation.masks.cleaning import fill_and_drop
 from samgeo.segmentation.masks.mask import Mask
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
 
     from samgeo.models.protocols import Segmenter
     from samgeo.models.registry import Gates
+    from samgeo.types import Embedding
 
-__all__ = ["Found", "automatic_masks", "embed_window", "embed_windows", "turn"]
+__all__ = ["Found", "automatic_masks", "device_lock", "embed_window", "embed_windows"]
 
 # Number of points that are decoded together. 64 bound the memory of their logits. A GPU waits between batches, so there up to
 # 1024 are decoded if its memory allows.
@@ -65,7 +69,7 @@ class Found:
     kind: int = 0
 
 
-def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, int]) -> Any:
+def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, int]) -> Embedding:
     """Encode one window of a raster.
 
     Parameters
@@ -87,7 +91,7 @@ def embed_window(model: Segmenter, image: NDArray[np.uint8], size: tuple[int, in
 
 def embed_windows(
     model: Segmenter, windows: Mapping[int, tuple[NDArray[np.uint8], tuple[int, int]]], places: int
-) -> dict[int, Any]:
+) -> dict[int, Embedding]:
     """Encode several windows in one batch.
 
     The batch always has ``places`` images, which are blank where there is no window. The rounding of a model depends on the
@@ -112,14 +116,14 @@ def embed_windows(
     sizes = np.full((places, 2), side, dtype=np.int64)
     for place, (image, size) in windows.items():
         images[place], sizes[place] = (image, size) if len(image) == side else _resize(image, size, side)
-    with turn(model), stage("encode", getattr(model, "device", None)):
+    with device_lock(model), stage("encode", getattr(model, "device", None)):
         embeddings = model.embed(images, sizes)
         return {place: embeddings[place] for place in windows}
 
 
 def automatic_masks(
     model: Segmenter,
-    embedding: Any,
+    embedding: Embedding,
     points: NDArray[np.float64],
     *,
     gates: Gates,
@@ -171,7 +175,7 @@ def automatic_masks(
     return _distinct(sorted(found, key=lambda one: (-one.predicted_iou, one.prompt)), gates.mask_nms)
 
 
-def turn(model: Segmenter) -> AbstractContextManager[object]:
+def device_lock(model: Segmenter) -> AbstractContextManager[object]:
     """Return a context manager that waits until the device is free. Threads that compute on their own core do not wait."""
     import torch
 
@@ -184,8 +188,6 @@ def _points_at_once(model: Segmenter) -> int:
     device = getattr(model, "device", None)
     if device is None:
         return POINTS_PER_BATCH
-    from samgeo.models.batching import fitting
-
     side = int(getattr(model, "mask_size", model.input_size // 4))
     bytes_each = 2 * CANDIDATES * 4 * side**2  # float32, and a second copy while batches are concatenated
     return min(max(fitting(device, bytes_each, budget=POINTS_PER_BATCH * bytes_each), POINTS_PER_BATCH), MOST_POINTS)
@@ -198,7 +200,7 @@ def _batches(points: NDArray[np.float64], at_once: int) -> Iterator[tuple[int, N
 
 def _decode(
     model: Segmenter,
-    embedding: Any,
+    embedding: Embedding,
     *,
     start: int,
     points: NDArray[np.float32],
@@ -207,11 +209,9 @@ def _decode(
     size: tuple[int, int],
 ) -> list[Found]:
     """Decode one batch of points; drop masks by predicted IoU before upsampling, then by stability."""
-    from samgeo.models.device import starting_home
-
     scaled = points[:, None] * np.float32(model.input_size / window)
     labels = np.ones(scaled.shape[:2], dtype=np.int64)
-    with turn(model), stage("decode", getattr(model, "device", None)):
+    with device_lock(model), stage("decode", getattr(model, "device", None)):
         prompt, logits, predicted = _above(model, embedding, scaled, labels, gates.pred_iou)
         logits_home = starting_home(logits)
     with stage("masks"):
@@ -230,7 +230,7 @@ def _decode(
 
 
 def _above(
-    model: Segmenter, embedding: Any, points: NDArray[np.float32], labels: NDArray[np.int64], min_iou: float
+    model: Segmenter, embedding: Embedding, points: NDArray[np.float32], labels: NDArray[np.int64], min_iou: float
 ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64]]:
     """Return prompt, logits and predicted IoU of every mask that exceeds the threshold, ordered by prompt, then token."""
     if isinstance(model, Gating):
@@ -263,8 +263,6 @@ def _distinct(found: list[Found], threshold: float | None) -> list[Found]:
 
 def _resize(image: NDArray[np.uint8], size: tuple[int, int], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Resample the part of a window without padding so that the window's side becomes ``side``; pad with zeros again."""
-    from PIL import Image
-
     window = image.shape[0]
     height, width = (max(int(length * side / window + 0.5), 1) for length in size)
     real = Image.fromarray(image[: size[0], : size[1]]).resize((width, height), Image.Resampling.BILINEAR)

@@ -15,11 +15,14 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.models.embedding_packing import Storable, nbytes, pack, rounded, unpack
 from samgeo.segmentation.profile import timed
+from samgeo.segmentation.windows.automatic import embed_windows
+from samgeo.segmentation.windows.store import pixel_digest
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.store import EmbeddingStore
+    from samgeo.types import Embedding
 
 __all__ = ["MEMORY_BYTES", "EmbeddingCache", "Encoded", "WindowImage", "check_fresh", "embed", "embed_together", "read_window"]
 
@@ -74,7 +77,7 @@ def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int], scale:
     return WindowImage(index, rect, size, np.ascontiguousarray(pixels[1:-1, 1:-1]), known)
 
 
-def embed(model: Segmenter, window: WindowImage, store: EmbeddingStore | None = None) -> Any:
+def embed(model: Segmenter, window: WindowImage, store: EmbeddingStore | None = None) -> Embedding:
     """Encode one window, or read its embedding from a store. New embeddings are written to the store.
 
     The embedding is rounded to half precision with and without a store, so that both give exactly the same masks.
@@ -89,7 +92,7 @@ def embed(model: Segmenter, window: WindowImage, store: EmbeddingStore | None = 
 
 def embed_together(
     model: Segmenter, windows: Mapping[int, WindowImage], places: int, store: EmbeddingStore | None = None
-) -> dict[int, Any]:
+) -> dict[int, Embedding]:
     """Encode several windows like `embed`, those that are not in the store in one batch; see `automatic.embed_windows`.
 
     Raises
@@ -97,9 +100,6 @@ def embed_together(
     OptionError
         If the store holds one of the windows, but made from other pixels.
     """
-    from samgeo.segmentation.windows.automatic import embed_windows
-    from samgeo.segmentation.windows.store import pixel_digest
-
     digests, kept = {}, {}
     if store is not None:
         digests = {place: pixel_digest(one.image, one.size) for place, one in windows.items()}
@@ -123,8 +123,6 @@ def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
     OptionError
         If the raster has changed since it was encoded.
     """
-    from samgeo.segmentation.windows.store import pixel_digest
-
     blocks = store.blocks()
     for block in {blocks[0], blocks[len(blocks) // 2], blocks[-1]}:
         for index in store.present(block)[:1]:
@@ -144,7 +142,7 @@ class Encoded:
         As in `WindowImage`.
     """
 
-    embedding: Any
+    embedding: Embedding
     rect: Rect
     size: tuple[int, int]
     known: NDArray[np.bool_]
@@ -165,10 +163,10 @@ class _Packed:
     """An embedding as half-precision arrays, or unchanged if its model cannot pack it."""
 
     arrays: Mapping[str, NDArray[Any]] | None
-    other: Any
+    other: Embedding
 
     @classmethod
-    def of(cls, model: Segmenter, embedding: Any) -> _Packed:
+    def of(cls, model: Segmenter, embedding: Embedding) -> _Packed:
         return cls(pack(model, embedding), None) if isinstance(model, Storable) else cls(None, embedding)
 
     @property
@@ -176,7 +174,7 @@ class _Packed:
         """Memory of the embedding in bytes."""
         return nbytes(self.other) if self.arrays is None else sum(array.nbytes for array in self.arrays.values())
 
-    def unpacked(self, model: Segmenter) -> Any:
+    def unpacked(self, model: Segmenter) -> Embedding:
         return self.other if self.arrays is None else unpack(model, self.arrays)
 
 

@@ -114,9 +114,7 @@ class Proposals:
     @classmethod
     def none(cls) -> Proposals:
         """Return no proposals."""
-        return cls(
-            np.empty((0, 4), np.float32), np.empty((0, 2), np.float32), np.empty(0, np.float32), np.empty(0, np.int64)
-        )
+        return cls(np.empty((0, 4), np.float32), np.empty((0, 2), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
 
 
 @runtime_checkable

@@ -10,18 +10,20 @@ If a process is killed, windows are missing but never half written.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice
+from samgeo.models.embedding_packing import Storable
 from samgeo.segmentation.windows.store_metadata import (
     BLOCK,
     DIGEST,
@@ -37,6 +39,7 @@ from samgeo.storage.atomic import check_name
 
 if TYPE_CHECKING:
     import filelock
+    import zarr
 
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
@@ -127,14 +130,12 @@ class EmbeddingStore:
             If the folder is not a store, or the store was made from another raster, stretch, model or lattice. The message
             lists the differences.
         """
-        from samgeo.models.embedding_packing import Storable
-
         check_name(path, OptionError)
         path = Path(path).absolute()  # Workers in other processes may have another working folder.
         if not isinstance(model, Storable):
             raise OptionError(
-                f"{path} cannot keep embeddings of {model.name!r}: {type(model).__name__} has no pack and unpack, as "
-                "samgeo.models.embedding_packing.Storable says; add them, or leave the store away."
+                f"{path} cannot store embeddings of {model.name!r}: {type(model).__name__} has no methods pack and unpack (see "
+                "samgeo.models.embedding_packing.Storable); add them, or omit the store."
             )
         if not path.exists():
             side = model.input_size if window is None else window
@@ -152,7 +153,7 @@ class EmbeddingStore:
         elif differing:
             raise OptionError(
                 f"the store {path} cannot be used: {'; '.join(differing)}. Use a store of its own for each raster, model and "
-                "lattice, or make this one anew with overwrite."
+                "lattice, or replace this one with overwrite."
             )
         opened = cls(path, lattice)
         if opened.writable:
@@ -218,7 +219,7 @@ class EmbeddingStore:
         if _content_digest(arrays) != kept:
             raise OptionError(
                 f"the store {self.path} is damaged: the window at row {index[0]}, column {index[1]} is not what was written. "
-                "Encode the raster again with verify, which mends the store, or into another store."
+                "Encode the raster again with verify, which repairs the store, or into another store."
             )
         return arrays
 
@@ -257,16 +258,16 @@ class EmbeddingStore:
             group = self._group()
             there = {index: arrays for index, (_, arrays) in windows.items() if arrays is not None}
             for name in self._names() if there else ():
-                array = group[name]
+                stored = group[name]
                 if len(there) == 1:
                     ((index, arrays),) = there.items()
-                    array[index] = arrays[name]
+                    stored[index] = arrays[name]
                     continue
                 whole = len(there) == shape[0] * shape[1]
-                block = np.empty((*shape, *array.shape[2:]), array.dtype) if whole else np.asarray(array[rows, columns])
+                block = np.empty((*shape, *stored.shape[2:]), stored.dtype) if whole else np.asarray(stored[rows, columns])
                 for (row, column), arrays in there.items():
                     block[row - origin[0], column - origin[1]] = arrays[name]
-                array[rows, columns] = block
+                stored[rows, columns] = block
             digests = np.asarray(group[DIGEST][rows, columns])
             for (row, column), (digest, arrays_or_none) in windows.items():
                 both = digest + _content_digest(arrays_or_none)
@@ -301,8 +302,6 @@ class EmbeddingStore:
         int
             Number of windows that were removed; 0 if nothing is damaged.
         """
-        import shutil
-
         with self._locked(block):
             rows, columns = self._ranges(block)
             with self._undamaged():
@@ -375,12 +374,14 @@ class EmbeddingStore:
                 "raster again with overwrite, or use another store."
             ) from None
 
-    def _group(self) -> Any:
+    def _group(self) -> Mapping[str, zarr.Array[Any]]:
+        """Return the arrays of the store by name."""
         import zarr
 
         # The metadata of the arrays are read, not their copy in the group, which is old if a process was killed before it
         # copied.
-        return zarr.open_group(self.path, mode="r+" if self.writable else "r", use_consolidated=False)
+        group = zarr.open_group(self.path, mode="r+" if self.writable else "r", use_consolidated=False)
+        return cast("Mapping[str, zarr.Array[Any]]", group)
 
     def _names(self) -> list[str]:
         """Return the names of the arrays of an embedding."""

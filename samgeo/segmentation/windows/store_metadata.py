@@ -70,13 +70,13 @@ def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace
     import zarr
 
     if not path.parent.is_dir():
-        raise OptionError(f"the store {path} cannot be made: the folder {path.parent} does not exist; make it first.")
+        raise OptionError(f"the store {path} cannot be created: the folder {path.parent} does not exist; create it first.")
     token = uuid.uuid4().hex
     fresh, old = path.with_name(f".{path.name}-{token}"), path.with_name(f".{path.name}-{token}-old")
     if replace and (strange := _strange(path)) is not None:
         raise OptionError(
-            f"the store {path} is not replaced: {strange.relative_to(path)} in it is no file of a store; move it elsewhere, "
-            "or choose another folder."
+            f"the store {path} is not replaced, because {strange.relative_to(path)} in it is not a file of a store; move this "
+            "file, or choose another folder."
         )
     try:
         group = zarr.open_group(fresh, mode="w", zarr_format=3, attributes={ATTRIBUTE: description})
@@ -96,7 +96,7 @@ def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace
         fresh.rename(path)
     except OSError as error:
         if not (path / METADATA).is_file():
-            raise OptionError(f"the store {path} cannot be made ({error}); choose a folder that can be written to.") from None
+            raise OptionError(f"the store {path} cannot be created ({error}); choose a folder that you can write to.") from None
     finally:
         for leftover in (fresh, old):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -152,14 +152,17 @@ def attributes(path: Path) -> dict[str, Any]:
         found = metadata["attributes"][ATTRIBUTE]
         if found["format"] != FORMAT:
             raise OptionError(
-                f"the store {path} has format {found['format']}, this samgeo knows {FORMAT}: encode again into another folder."
+                f"the store {path} has format {found['format']}, but this version of samgeo reads format {FORMAT}; encode "
+                "again into another folder."
             )
         numbers = found["lattice"]["window"], found["lattice"]["overlap"]
         is_whole = all(isinstance(found[part], dict) for part in ("grid", "pixels", "model"))
     except (OSError, ValueError, LookupError, RecursionError, TypeError) as error:
         raise OptionError(f"{path} is not a store of embeddings ({error!r}); give a folder made by `samgeo encode`.") from None
     if not is_whole or not all(type(number) is int for number in numbers):
-        raise OptionError(f"the store {path} is damaged: it does not say what it is of; encode again into another folder.")
+        raise OptionError(
+            f"the store {path} is damaged: it does not name its raster or model; encode again into another folder."
+        )
     return dict(found)
 
 

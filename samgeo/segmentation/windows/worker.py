@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
-from samgeo.errors import SamgeoError, WindowError
+from samgeo.errors import WindowError
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.geo.raster.sources.block_cache import LEAST_BYTES, limit_worker_block_cache
+from samgeo.models.registry import load_model
 from samgeo.segmentation.masks.mask import Mask
-from samgeo.segmentation.merge.cut_edges import cut_pixels, edge_px
-from samgeo.segmentation.merge.piece import MERGE_IOU, Piece
+from samgeo.segmentation.masks.piece import MERGE_IOU, Piece
 from samgeo.segmentation.profile import timed
-from samgeo.segmentation.run.parts import Failure
+from samgeo.segmentation.windows.automatic import automatic_masks
+from samgeo.segmentation.windows.cut_edges import cut_pixels, edge_px
+from samgeo.segmentation.windows.embedding import Encoded, embed_together, read_window
+from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, Failure, describe_fault, release_gpu_memory, tell_failure
+from samgeo.segmentation.windows.proposals import WindowView
+from samgeo.segmentation.windows.proposed import proposed_masks
+from samgeo.segmentation.windows.scales import leave_to_finer
 
 if TYPE_CHECKING:
-    import shapely
     import torch
 
     from samgeo.geo.raster.raster import Raster
@@ -36,38 +40,29 @@ if TYPE_CHECKING:
     from samgeo.segmentation.windows.embedding import EmbeddingCache, Encoded, WindowImage
     from samgeo.segmentation.windows.proposals import PromptSource
     from samgeo.segmentation.windows.store import EmbeddingStore
+    from samgeo.types import Embedding
 
 __all__ = [
-    "ATTEMPTS",
-    "FAULTS",
     "ModelReference",
     "Plan",
-    "describe_fault",
     "found_in",
     "load_referenced",
-    "make_room",
-    "placed",
     "reference_to",
     "segment_window",
-    "tell_failure",
-    "together",
+    "to_pieces",
     "try_window",
     "try_windows",
+    "windows_at_once",
 ]
 
 _log = logging.getLogger(__name__)
-
-ATTEMPTS = 2
-
-# Any error of a model or a driver is treated as a failure of its window, and does not end the run.
-FAULTS = (Exception,)
 
 # A piece of an object that is cut may have a lower score than the whole object: it is kept from this share of the least score.
 PIECE_SCORE = 0.5
 
 # Number of windows that are encoded together on a GPU. A window of 1024 pixels uses a large GPU fully by itself; smaller
 # windows do so together.
-WINDOWS_TOGETHER = 4
+WINDOWS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,19 +157,19 @@ def try_windows(
         segmenter = load_referenced(model)
         made = _embed_together(raster, segmenter, plan, indices)
     except FAULTS:
-        make_room()
+        release_gpu_memory()
         made = {}
     # A window that failed together with others may succeed alone, so it still gets all attempts.
     return [_try(raster, model, plan, index, made.pop(index, None)) for index in indices]
 
 
-def together(model: Segmenter) -> int:
+def windows_at_once(model: Segmenter) -> int:
     """Return how many neighbouring windows a model encodes at once.
 
     On a GPU, which waits between calls, there are several; else one.
     """
     device = getattr(model, "device", None)
-    return WINDOWS_TOGETHER if device is not None and device.type == "cuda" else 1
+    return WINDOWS_AT_ONCE if device is not None and device.type == "cuda" else 1
 
 
 def _try(
@@ -191,35 +186,8 @@ def _try(
             reason = f"failed {ATTEMPTS} times: {describe_fault(error)}"
             _log.warning("The window at row %d, column %d of %s failed: %s", *index, raster.name, describe_fault(error))
             made = None
-            make_room()
+            release_gpu_memory()
     return Failure(index, reason)
-
-
-def tell_failure(failure: Failure, name: str, levels: Levels) -> str:
-    """Return a text that says which window of a raster failed, where it is, and why it failed."""
-    rect = levels.rect(*failure.window)
-    scale, _, row = levels.locate(failure.window[0])
-    coarse = "" if scale == 1 else f" of scale {scale}"
-    return (
-        f"the window{coarse} at row {row}, column {failure.window[1]} of {name} (pixels x {rect.x0} to {rect.x1}, "
-        f"y {rect.y0} to {rect.y1}) {failure.reason}"
-    )
-
-
-def describe_fault(error: Exception) -> str:
-    """Return the text of an error. Kind and line are added unless the system, a driver or torch reported it."""
-    if isinstance(error, SamgeoError | OSError | RuntimeError) and str(error):
-        return str(error)
-    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{told} (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else told
-
-
-def make_room() -> None:
-    """Release the GPU memory that torch keeps for reuse. It may be split into parts too small for the failed request."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,7 +204,7 @@ class _Embedded:
     """A window and its embedding; ``asked`` is None if no point of the window is used."""
 
     asked: _Asked | None
-    embedding: Any = None
+    embedding: Embedding = None
 
 
 @timed("pieces")
@@ -244,9 +212,7 @@ def _embed_together(
     raster: Raster, model: Segmenter, plan: Plan, indices: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], _Embedded]:
     """Read and encode windows of one row. The column of a window determines its position in the batch."""
-    from samgeo.segmentation.windows.embedding import embed_together
-
-    places = together(model)
+    places = windows_at_once(model)
     asked = {index: _ask(raster, plan, index) for index in indices}
     made = {index: _Embedded(None) for index in indices}
     windows = {index[1] % places: one.window for index, one in asked.items() if one is not None}
@@ -257,8 +223,6 @@ def _embed_together(
 
 def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
     """Read a window and select its points; return None if no point of its core has data and is in the area of interest."""
-    from samgeo.segmentation.windows.embedding import read_window
-
     if plan.source is not None:
         return _ask_source(raster, plan, index)
     points = plan.levels.points(*index, plan.gates.points_per_side)
@@ -276,27 +240,20 @@ def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
 
 def _ask_source(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
     """Read a window for a prompt source; return None if its core has no data or is outside the area of interest."""
-    import shapely
-
-    from samgeo.segmentation.windows.embedding import read_window
-
     scale, lattice, row = plan.levels.locate(index[0])
     core = lattice.core(row, index[1])
     if plan.aoi_px is not None and not shapely.intersects(plan.aoi_px, shapely.box(core.x0, core.y0, core.x1, core.y1)):
         return None
     window = read_window(raster, lattice, (row, index[1]), scale)
     left, top = window.rect.x0, window.rect.y0
-    part = window.valid[(core.y0 - top) // scale : -(-(core.y1 - top) // scale), (core.x0 - left) // scale : -(-(core.x1 - left) // scale)]
+    part = window.valid[
+        (core.y0 - top) // scale : -(-(core.y1 - top) // scale), (core.x0 - left) // scale : -(-(core.x1 - left) // scale)
+    ]
     return _Asked(index, window, np.empty((0, 2))) if part.any() else None
 
 
 @timed("pieces")
-def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list[Piece]:
-    from samgeo.segmentation.windows.automatic import automatic_masks
-    from samgeo.segmentation.windows.embedding import Encoded
-    from samgeo.segmentation.windows.proposals import WindowView
-    from samgeo.segmentation.windows.proposed import proposed_masks
-
+def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Embedding) -> list[Piece]:
     index, window = asked.index, asked.window
     scale, lattice, _ = plan.levels.locate(index[0])
     size_px = (window.size[0] * scale, window.size[1] * scale)
@@ -304,7 +261,9 @@ def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list
         found = automatic_masks(model, embedding, asked.points, gates=plan.gates, window=lattice.window, size=size_px)
     else:
         core = lattice.core(plan.levels.locate(index[0])[2], index[1])
-        view = WindowView(window.rect, size_px, window.valid, core, scale, model.input_size / lattice.window, plan.aoi_px, window.image)
+        view = WindowView(
+            window.rect, size_px, window.valid, core, scale, model.input_size / lattice.window, plan.aoi_px, window.image
+        )
         found = proposed_masks(
             model,
             embedding,
@@ -316,10 +275,10 @@ def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Any) -> list
     encoded = Encoded(embedding, window.rect, window.size, window.known)
     if plan.recent is not None:
         plan.recent.put(index, encoded, model)
-    return [piece for piece in placed(found, encoded, plan.levels, index) if piece is not None]
+    return [piece for piece in to_pieces(found, encoded, plan.levels, index) if piece is not None]
 
 
-def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple[int, int]) -> list[Piece | None]:
+def to_pieces(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple[int, int]) -> list[Piece | None]:
     """Convert masks in window pixels to pieces in raster pixels; None if nothing is left of a mask.
 
     Parameters
@@ -333,8 +292,6 @@ def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple
     index : (int, int)
         Row and column of the window.
     """
-    from samgeo.segmentation.merge.scales import leave_to_finer
-
     scale, lattice, _ = levels.locate(index[0])
     rect, size, valid = window.rect, window.size, window.valid
     masks = [one.mask for one in found]
@@ -364,8 +321,6 @@ def placed(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple
 
 
 def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np.float64]:
-    import shapely
-
     return points[shapely.contains_xy(aoi_px, points)]
 
 
@@ -390,6 +345,4 @@ def load_referenced(model: Segmenter | ModelReference) -> Segmenter:
 
 @lru_cache(maxsize=2)
 def _load(reference: ModelReference) -> Segmenter:
-    from samgeo.models.registry import load_model
-
     return load_model(reference.name, device=reference.device, dtype=reference.dtype)

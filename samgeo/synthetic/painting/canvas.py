@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from PIL import Image
+from rasterio.features import rasterize
 
 __all__ = ["CLASSES", "SUB", "Canvas", "Sun", "noise"]
 
@@ -41,7 +43,7 @@ class Sun:
         level = math.cos(math.radians(elevation_deg)) / math.hypot(x, y)
         return cls(x * level, y * level, math.sin(math.radians(elevation_deg)))
 
-    def on(self, slope_x: Any, slope_y: Any) -> NDArray[np.float32]:
+    def on(self, slope_x: NDArray[np.floating] | float, slope_y: NDArray[np.floating] | float) -> NDArray[np.float32]:
         """Return the light on a surface with this gradient of height, relative to level ground."""
         facing = self.z - slope_x * self.x - slope_y * self.y
         return np.asarray(np.maximum(facing, 0) / (self.z * np.sqrt(1 + slope_x**2 + slope_y**2)), dtype=np.float32)
@@ -118,9 +120,6 @@ def burn(
     shapes: Sequence[shapely.Geometry], values: Sequence[int] | None, shape: tuple[int, int], scale: float
 ) -> NDArray[np.int32]:
     """Rasterise shapes at ``scale`` pixels per unit; a pixel belongs to a shape if its centre is inside."""
-    from affine import Affine
-    from rasterio.features import rasterize
-
     numbers = range(1, len(shapes) + 1) if values is None else values
     pairs = [(one, int(value)) for one, value in zip(shapes, numbers, strict=True) if not shapely.is_empty(one)]
     if not pairs:
@@ -130,8 +129,6 @@ def burn(
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], feature: float) -> NDArray[np.float32]:
     """Return smooth noise of zero mean and unit variance with features of this size in pixels."""
-    from PIL import Image
-
     if feature <= 1:
         return rng.standard_normal(shape, dtype=np.float32)
     coarse = tuple(max(math.ceil(length / feature) + 1, 3) for length in shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from samgeo.synthetic.painting.canvas import SUB, Canvas, noise
 
@@ -57,8 +58,6 @@ def expose(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
     -------
     ndarray of uint8, shape (H, W, 3)
     """
-    from scipy.ndimage import gaussian_filter
-
     shade = gaussian_filter(shadows(canvas).astype(np.float32), 0.8)
     direct = canvas.facing * (1 - shade)
     # Narrow places get less light from the sky. The height of a place is therefore compared with the mean height around it.

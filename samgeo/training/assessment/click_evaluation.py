@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from samgeo.errors import OptionError
 from samgeo.models.protocols import Segmenter, decode
 from samgeo.training.assessment.scores import BoxScores, Reliability, Scores
 from samgeo.training.data.pictures import Picture
+from samgeo.training.data.pseudo_labels import LEVELS, regions
 from samgeo.training.data.simulated_prompts import box_of, centre_click, correct
 
 __all__ = ["evaluate", "evaluate_boxes"]
@@ -86,7 +88,7 @@ def evaluate(
                 found = [[_region(level, point, side) for point in points] for level in levels]
                 under.append(np.array([[_iou(*two) for two in zip(one, truths, strict=True)] for one in found]))
     if not rows:
-        raise OptionError(f"there is no object of at least {min_area_px} px in layer {layer!r} of these pictures.")
+        raise OptionError(f"there is no object of at least {min_area_px} px in layer {layer!r} of these pictures; give others.")
     scores, (predicted, true) = np.concatenate(rows, axis=1), np.concatenate(pairs, axis=1)
     click, click_best, three_clicks, box, filled_box = (float(value) for value in scores.mean(1))
     spread = predicted.std() > 0 and true.std() > 0
@@ -172,11 +174,11 @@ class _View:
 
     @classmethod
     def of(cls, model: Segmenter, image: NDArray[np.uint8], side: int) -> _View:
-        from PIL import Image
-
         height, width = image.shape[:2]
         if max(height, width) > side:
-            raise OptionError(f"an image is {height} x {width} pixels; tiles are {side} x {side}.")
+            raise OptionError(
+                f"an image has {height} x {width} pixels, but tiles have {side} x {side}; give images of this size."
+            )
         factor = model.input_size / side
         size = np.array([[round(height * factor), round(width * factor)]])
         if factor != 1:
@@ -250,8 +252,6 @@ def _prompt(view: _View, truth: NDArray[np.bool_]) -> tuple[NDArray[np.float64],
 
 def region_levels(image: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
     """Return the regions of an image at each scale."""
-    from samgeo.training.data.pseudo_labels import LEVELS, regions
-
     return [regions(image, level) for level in LEVELS.values()]
 
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from samgeo.storage.atomic import check_new, write_whole
 from samgeo.training.assessment.scores import Reliability
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["check_plot", "plot_log", "plot_reliability", "read_log"]
@@ -59,9 +60,9 @@ def read_log(log: str | os.PathLike[str]) -> list[dict[str, float]]:
         lines = [json.loads(line) for line in Path(log).read_text(encoding="utf-8").splitlines() if line.strip()]
         steps = {int(line["step"]): dict(line) for line in lines}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OptionError(f"{log} is not the log of a training ({error!r}).") from None
+        raise OptionError(f"{log} is not the log of a training ({error!r}); give the log in a run folder.") from None
     if not steps:
-        raise OptionError(f"{log} has no lines yet; wait for the first.")
+        raise OptionError(f"{log} has no lines yet; wait until the training has written the first one.")
     return [steps[step] for step in sorted(steps)]
 
 
@@ -144,7 +145,7 @@ def plot_reliability(scores: Mapping[str, Reliability], output: str | os.PathLik
     _write(figure, path)
 
 
-def _curve(axes: Any, lines: Sequence[Mapping[str, float]], key: str, label: str, color: str) -> None:
+def _curve(axes: Axes, lines: Sequence[Mapping[str, float]], key: str, label: str, color: str) -> None:
     points = np.array([(line["step"], line[key]) for line in lines if key in line], dtype=np.float64).reshape(-1, 2)
     axes.plot(points[:, 0], points[:, 1], color=color, alpha=0.25, linewidth=1)
     axes.plot(points[:, 0], _smooth(points[:, 1]), color=color, label=label, linewidth=1.8)

@@ -131,10 +131,10 @@ def judge(
     """
     say = report or (lambda _: None)
     if tile_px < 32 or (max_objects is not None and max_objects < 1):
-        raise OptionError(f"tile_px is {tile_px} and max_objects {max_objects}; give 32 px or more, 1 object or more.")
+        raise OptionError(f"tile_px is {tile_px} and max_objects is {max_objects}; give at least 32 px and at least 1 object.")
     plan = load_recipe(recipe)
     if not plan.validation:
-        raise OptionError(f"{plan.path} has no [[validation]]; add one with images and labels that are not trained on.")
+        raise OptionError(f"{plan.path} has no [[validation]]; add one with images and labels that training does not use.")
     page = None if output is None else check_new(output, ".md", overwrite=overwrite)
     if calibration is not None:
         check_plot(calibration, overwrite=overwrite)

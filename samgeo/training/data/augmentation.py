@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
 
 __all__ = ["ODDS", "augment"]
 
@@ -84,8 +86,6 @@ def _shade(pixels: Pixels, valid: NDArray[np.bool_], rng: np.random.Generator) -
 
 
 def _blur(pixels: Pixels, _: NDArray[np.bool_], rng: np.random.Generator) -> Pixels:
-    from scipy import ndimage
-
     sigma = rng.uniform(0.4, 1.3)
     return _float(ndimage.gaussian_filter(pixels, (sigma, sigma, 0), truncate=2.5))
 
@@ -96,8 +96,6 @@ def _noise(pixels: Pixels, valid: NDArray[np.bool_], rng: np.random.Generator) -
 
 
 def _smooth(coarse: NDArray[np.float64], shape: tuple[int, int]) -> Pixels:
-    from PIL import Image
-
     small = Image.fromarray(coarse.astype(np.float32))
     return _float(np.asarray(small.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)))
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Generator, Tensor
 
 from samgeo.errors import OptionError
@@ -159,8 +160,6 @@ def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _depth(ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Return the distance of each pixel to the nearest pixel outside its object; 0 outside all objects."""
-    from scipy import ndimage
-
     padded = np.pad(ids, 1, mode="edge")
     inner = padded[1:-1, 1:-1]
     edge = np.zeros(ids.shape, dtype=bool)

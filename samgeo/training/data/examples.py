@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from samgeo.errors import OptionError
 from samgeo.training.data.augmentation import augment
@@ -46,7 +47,7 @@ class Layer:
     def __post_init__(self) -> None:
         if not (self.share > 0 and 0 <= self.trust <= 1):
             raise OptionError(
-                f"a layer has share {self.share} and trust {self.trust}; give a share above 0, a trust of 0 to 1."
+                f"a layer has share {self.share} and trust {self.trust}; give a share above 0 and a trust from 0 to 1."
             )
 
 
@@ -158,8 +159,6 @@ def cut_crop(
     picture: Picture, names: Sequence[str], side: int, scales: tuple[float, float], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.uint16]]]:
     """Cut a square, scale it, turn it by any angle or a multiple of 90 degrees, and perhaps mirror it."""
-    from PIL import Image
-
     scale = math.exp(rng.uniform(math.log(scales[0]), math.log(scales[1])))
     turned = bool(rng.random() < ROTATED)
     frame = round(side * TURNING) if turned else side

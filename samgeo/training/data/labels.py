@@ -10,17 +10,19 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from samgeo.errors import OptionError, RasterError
-from samgeo.geo.vector.reading import split_layer
+from samgeo.geo.grid import Rect
+from samgeo.geo.raster.raster import Raster
+from samgeo.geo.vector.reading import read_vectors, split_layer
+from samgeo.synthetic import town
 from samgeo.training.data.pictures import Picture, from_classes, from_coco, from_scene, from_vectors
-
-if TYPE_CHECKING:
-    from samgeo.geo.raster.raster import Raster
+from samgeo.training.data.pseudo_labels import LEVELS, with_regions
 
 __all__ = ["ClassMaps", "Coco", "Images", "Labels", "Regions", "Scenes", "Vectors", "scenes"]
 
@@ -59,8 +61,6 @@ class Images:
     alpha: int | str | None = None
 
     def __iter__(self) -> Iterator[tuple[Path, Raster]]:
-        from samgeo.geo.raster.raster import Raster
-
         for path in self.paths:
             options: dict[str, Any] = {"bands": self.bands, "stretch": self.stretch, "nodata": self.nodata, "alpha": self.alpha}
             # There may be thousands of images, so only the first is checked.
@@ -68,8 +68,6 @@ class Images:
 
     def read(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
         """Read each image whole, with its path."""
-        from samgeo.geo.grid import Rect
-
         for path, raster in self:
             yield path, raster.read(Rect(0, 0, raster.shape[1], raster.shape[0]))[0]
 
@@ -102,8 +100,6 @@ class Vectors:
 
     def pictures(self) -> Iterator[Picture]:
         """Read the pictures."""
-        from samgeo.geo.vector.reading import read_vectors
-
         shared = {layer: read_vectors(file) for layer, file in self.files.items() if STEM not in file}
         for path, raster in self.images:
             given = {layer: shared.get(layer, file.replace(STEM, path.stem)) for layer, file in self.files.items()}
@@ -129,9 +125,9 @@ class Coco:
 
     def __post_init__(self) -> None:
         if not self.file.is_file():
-            raise OptionError(f"{self.file} is not there; give the path of a COCO file.")
+            raise OptionError(f"{self.file} does not exist; give the path of a COCO file.")
         if not self.folder.is_dir():
-            raise OptionError(f"{self.folder} is no folder; give the one that the COCO file's names are relative to.")
+            raise OptionError(f"{self.folder} is not a folder; give the folder of the images that the COCO file names.")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -165,14 +161,14 @@ class ClassMaps:
 
     def __post_init__(self) -> None:
         if STEM not in self.masks:
-            raise OptionError(f"masks is {self.masks!r}; write {STEM} where the name of each image stands.")
+            raise OptionError(f"masks is {self.masks!r}; write {STEM} in the place of the name of each image.")
         _each(self.masks, self.images.paths)
         for layer, members in self.classes.items():
             if not members:
-                raise OptionError(f"classes: layer {layer!r} has none; give numbers or colours.")
+                raise OptionError(f"layer {layer!r} has no classes; give numbers or colours.")
         for member in (member for members in self.classes.values() for member in members):
             if isinstance(member, str) and not re.fullmatch("#[0-9a-fA-F]{6}", member):
-                raise OptionError(f"classes: {member!r} is no colour such as '#3c1098'.")
+                raise OptionError(f"{member!r} in classes is not a colour; give one such as '#3c1098'.")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -184,12 +180,12 @@ class ClassMaps:
         members = {layer: [_number(member) for member in given] for layer, given in self.classes.items()}
         is_colour = {isinstance(member, str) for given in self.classes.values() for member in given}
         if len(is_colour) > 1:
-            raise OptionError("classes has numbers and colours; give the one or the other.")
+            raise OptionError("classes has numbers and colours; give only one of the two.")
         for path, image in self.images.read():
             file = Path(self.masks.replace(STEM, path.stem))
             classes = _class_map(file, in_colour=is_colour == {True})
             if classes.shape != image.shape[:2]:
-                raise RasterError(f"{file} is {classes.shape} pixels and {path} {image.shape[:2]}; give maps of the same size.")
+                raise RasterError(f"{file} has shape {classes.shape} and {path} {image.shape[:2]}; give maps of the same size.")
             yield from_classes(path.stem, image, classes, members, min_area_px=self.min_area_px)
 
 
@@ -202,14 +198,10 @@ class Regions:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that the pictures have."""
-        from samgeo.training.data.pseudo_labels import LEVELS
-
         return tuple(LEVELS)
 
     def pictures(self) -> Iterator[Picture]:
         """Read the images in tiles of at most 1024 pixels, and split them into regions."""
-        from samgeo.training.data.pseudo_labels import with_regions
-
         for path, image in self.images.read():
             for tile in Picture(path.stem, image, {}).tiles(REGIONS_SIDE):
                 yield with_regions(tile.name, tile.image)
@@ -230,7 +222,7 @@ class Scenes:
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.seed < 0:
-            raise OptionError(f"scenes is {self.count} and seed {self.seed}; give 1 scene or more, a seed of 0 or more.")
+            raise OptionError(f"scenes is {self.count} and seed is {self.seed}; give at least 1 scene and a seed of 0 or more.")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -244,8 +236,6 @@ class Scenes:
 
 def scenes(count: int, first_seed: int) -> Iterator[Picture]:
     """Generate towns of 512 pixels a side, with pixels of 0.15, 0.3 and 0.5 m in turn."""
-    from samgeo.synthetic import town
-
     for number in range(count):
         resolution_m = (0.15, 0.3, 0.5)[number % 3]
         yield from_scene(town((SCENE_SIDE, SCENE_SIDE), first_seed + number, resolution_m=resolution_m), f"town-{number}")
@@ -256,7 +246,7 @@ def _each(file: str, images: tuple[Path, ...]) -> None:
     for path in images if STEM in file else images[:1]:
         wanted = Path(split_layer(file.replace(STEM, path.stem))[0])
         if not wanted.is_file():
-            raise OptionError(f"{wanted} is not there, the labels of {path.name}; make it, or narrow images.")
+            raise OptionError(f"the labels of {path.name}, {wanted}, do not exist; create the file, or leave this image out.")
 
 
 def _number(member: int | str) -> int:
@@ -265,8 +255,6 @@ def _number(member: int | str) -> int:
 
 def _class_map(path: Path, *, in_colour: bool) -> NDArray[Any]:
     """Read a map of classes; a colour becomes one number, 0xRRGGBB."""
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     from samgeo.geo.drivers import open_raster
 
     try:
@@ -274,12 +262,12 @@ def _class_map(path: Path, *, in_colour: bool) -> NDArray[Any]:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with open_raster(str(path), str(path)) as dataset:
                 if in_colour and dataset.count < 3:
-                    raise RasterError(f"{path} has {dataset.count} band, no colours; give classes by number.")
+                    raise RasterError(f"{path} has {dataset.count} band and no colours; give classes by number.")
                 bands = dataset.read([1, 2, 3] if in_colour else [1])
     except RasterioError as error:
-        raise RasterError(f"{path} cannot be read as a map of classes ({error}).") from None
+        raise RasterError(f"{path} cannot be read as a map of classes ({error}); check the file.") from None
     if not np.issubdtype(bands.dtype, np.integer):
-        raise RasterError(f"{path} holds {bands.dtype}; a map of classes holds whole numbers.")
+        raise RasterError(f"{path} has values of type {bands.dtype}; give a map of classes with whole numbers.")
     if not in_colour:
         return np.asarray(bands[0])
     red, green, blue = bands.astype(np.int64)

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import wrap_xr
+from PIL import Image
+from scipy import ndimage
 
 from samgeo.errors import RasterError
 from samgeo.geo.vector.reading import read_vectors
@@ -168,8 +172,6 @@ def _rio_vectors(data: Path) -> Iterator[Picture]:
 
 
 def _rio_masks(data: Path) -> Iterator[Picture]:
-    from scipy import ndimage
-
     folder = data / "spacenet1-rio-more"
     for path in _some(folder / "images", "*.png"):
         mask = read_image(folder / "masks" / path.name)[..., 0] > 127
@@ -197,8 +199,6 @@ def _japan(data: Path, kind: str) -> Iterator[Picture]:
 
 def _closed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Close the holes that cars and markings leave in roads."""
-    from scipy import ndimage
-
     closed = ndimage.binary_closing(np.pad(mask, 4), iterations=2)[4:-4, 4:-4]
     holes = components(~closed)
     small = np.flatnonzero(np.bincount(holes.ravel()) < 120)
@@ -208,8 +208,6 @@ def _closed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _kampala(data: Path) -> Iterator[Picture]:
     """Join adjacent XYZ tiles of each zoom level into mosaics, and rasterise the footprints on them."""
     import xarray as xr
-    from odc.geo.geobox import GeoBox
-    from odc.geo.xr import wrap_xr
 
     folder = data / "oam-kampala-buildings"
     zooms: dict[int, dict[tuple[int, int], Path]] = {}
@@ -232,8 +230,6 @@ def _kampala(data: Path) -> Iterator[Picture]:
 
 def _tile(path: Path) -> NDArray[np.uint8]:
     """Read a tile as RGB; transparent pixels of RGBA tiles become (0, 0, 0), which means no data."""
-    from PIL import Image
-
     with Image.open(path) as opened:
         pixels = np.asarray(opened.convert("RGBA").resize((256, 256)))
     return np.where(pixels[..., 3:] > 0, pixels[..., :3], 0).astype(np.uint8)
@@ -241,8 +237,6 @@ def _tile(path: Path) -> NDArray[np.uint8]:
 
 def _touching(tiles: list[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
     """Group tiles that touch along an edge or at a corner: arrays of x and y."""
-    from scipy import ndimage
-
     places = np.array(tiles)
     low = places.min(0)
     grid = np.zeros(places.max(0) - low + 1, dtype=bool)
@@ -266,5 +260,5 @@ def _coco(data: Path, name: str) -> tuple[Path, Path]:
 def _some(folder: Path, pattern: str) -> list[Path]:
     found = sorted(folder.glob(pattern))
     if not found:
-        raise RasterError(f"{folder} holds no {pattern}; give the folder with the project's data sets.")
+        raise RasterError(f"{folder} contains no {pattern}; give the folder with the project's data sets.")
     return found

@@ -8,14 +8,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, UnidentifiedImageError
+from rasterio.features import rasterize
+from scipy import ndimage
 
 from samgeo.errors import OptionError, RasterError, VectorError
+from samgeo.geo.coordinates.overlay import read_onto
+from samgeo.geo.grid import Rect
+from samgeo.geo.raster.raster import Raster
 
 if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
     from samgeo.synthetic.scene import Scene
+    from samgeo.types import FeaturesLike, RasterLike
 
 __all__ = ["Picture", "components", "from_classes", "from_coco", "from_scene", "from_vectors", "load_picture", "save_picture"]
 
@@ -68,7 +78,9 @@ class Picture:
                 yield self.cut(top, left, side, side)
 
 
-def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 24, name: str | None = None) -> Picture:
+def from_vectors(
+    raster: RasterLike, layers: Mapping[str, FeaturesLike], *, min_area_px: int = 24, name: str | None = None
+) -> Picture:
     """Read a whole raster, and rasterise polygons into layers.
 
     Parameters
@@ -90,15 +102,9 @@ def from_vectors(raster: Any, layers: Mapping[str, Any], *, min_area_px: int = 2
     RasterError, VectorError
         If the raster or the vectors cannot be read, or the raster has no CRS.
     """
-    from rasterio.features import rasterize
-
-    from samgeo.geo.coordinates.overlay import read_onto
-    from samgeo.geo.grid import Rect
-    from samgeo.geo.raster.raster import Raster
-
     opened = Raster.open(raster, check=False)
     if opened.geobox.crs is None:
-        raise RasterError(f"{opened.name} has no CRS, so that vectors cannot be placed on it; use labels in pixels.")
+        raise RasterError(f"{opened.name} has no CRS, so that vectors cannot be drawn on it; give labels in pixels.")
     image, valid = opened.read(Rect(0, 0, opened.shape[1], opened.shape[0]))
     burnt = {}
     for layer, source in layers.items():
@@ -140,8 +146,6 @@ def from_coco(
     RasterError
         If an image cannot be read.
     """
-    from PIL import Image, ImageDraw
-
     path = Path(annotations)
     try:
         document = json.loads(path.read_text())
@@ -214,8 +218,6 @@ def from_scene(scene: Scene, name: str = "scene") -> Picture:
 
 def components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Return the connected parts of a mask, numbered from 1; pixels are connected along edges, not at corners."""
-    from scipy import ndimage
-
     return np.asarray(ndimage.label(mask)[0], dtype=np.int32)
 
 
@@ -225,7 +227,7 @@ def renumber(ids: NDArray[np.integer[Any]], min_area_px: int, name: str) -> NDAr
     sizes[0] = 0
     kept = np.flatnonzero(sizes >= max(min_area_px, 1))
     if len(kept) > MAX_OBJECTS:
-        raise OptionError(f"{name} has {len(kept)} objects; cut it into pictures of at most {MAX_OBJECTS}.")
+        raise OptionError(f"{name} has {len(kept)} objects; divide it into pictures with at most {MAX_OBJECTS} objects.")
     table = np.zeros(len(sizes), dtype=np.uint16)
     table[kept] = np.arange(1, len(kept) + 1)
     return np.asarray(table[ids])
@@ -244,8 +246,6 @@ def load_picture(path: str | os.PathLike[str]) -> Picture:
     RasterError
         If the file is not such a picture.
     """
-    from zipfile import BadZipFile
-
     try:
         with np.load(path) as arrays:
             layers = {name.removeprefix("layer_"): arrays[name] for name in arrays.files if name.startswith("layer_")}
@@ -256,16 +256,14 @@ def load_picture(path: str | os.PathLike[str]) -> Picture:
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image without georeference as RGB."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise RasterError(f"{path} cannot be read as an image ({error}).") from None
+        raise RasterError(f"{path} cannot be read as an image ({error}); check the file.") from None
 
 
-def _has_area(shape: Any) -> bool:
+def _has_area(shape: BaseGeometry | None) -> bool:
     return shape is not None and not shape.is_empty and shape.area > 0
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +35,11 @@ class Level:
 
 
 LEVELS: Mapping[str, Level] = {"fine": Level(60, 40), "middle": Level(200, 100), "coarse": Level(600, 250)}
-"""Leaves of a tree, crowns and roofs, plots: the layers that `with_regions` makes."""
+"""Levels of the regions: parts of a tree, then crowns and roofs, then plots. `with_regions` makes a layer for each level."""
 
 # Trust is low, because a region of even colour need not be the object that a user wants.
 LAYERS: Mapping[str, Layer] = {"fine": Layer(0.3, trust=0.1), "middle": Layer(0.4, trust=0.1), "coarse": Layer(0.3, trust=0.1)}
-"""How training uses them."""
+"""Layers of regions, with the share and the trust that training gives to each."""
 
 
 def regions(image: NDArray[np.uint8], level: Level) -> NDArray[np.int64]:
@@ -93,7 +92,7 @@ def with_regions(name: str, image: NDArray[np.uint8]) -> Picture:
     return Picture(name, image, layers)
 
 
-def felzenszwalb() -> Any:
+def felzenszwalb() -> Callable[..., NDArray[np.int64]]:
     """Return the function ``skimage.segmentation.felzenszwalb``.
 
     Raises
@@ -105,4 +104,5 @@ def felzenszwalb() -> Any:
         from skimage.segmentation import felzenszwalb as function
     except ImportError:
         raise OptionError("regions need scikit-image, which is not installed; pip install 'samgeo[train]'.") from None
-    return function
+    found: Callable[..., NDArray[np.int64]] = function
+    return found

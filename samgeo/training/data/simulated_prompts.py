@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from samgeo.errors import OptionError
 
@@ -24,14 +25,12 @@ def box_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
-        raise OptionError("an empty mask has no box; leave objects without pixels out.")
+        raise OptionError("an empty mask has no box; remove objects without pixels.")
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
 
 
 def depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the distance of each pixel to the nearest pixel outside the mask; pixels beyond the frame are outside."""
-    from scipy import ndimage
-
     return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1)), dtype=np.float64)[1:-1, 1:-1]
 
 

@@ -115,7 +115,9 @@ def make_bank(
                 if report is not None:
                     report(f"encoded {number + 1:,} of {count:,} crops")
         except OSError as error:
-            raise OptionError(f"{folder} cannot be written ({error}); make space, and give the same command to go on.") from None
+            raise OptionError(
+                f"{folder} cannot be written ({error}); make space, and give the same command to go on."
+            ) from None
     *features, targets = arrays
     return Bank(tuple(features), targets)
 

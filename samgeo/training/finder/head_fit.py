@@ -93,7 +93,9 @@ def fit_head(
             append_log(log, {"step": step, **means})
             recent.clear()
             if report is not None:
-                report(f"step {step:,} of {options.steps:,}: " + ", ".join(f"{name} {value:.3f}" for name, value in means.items()))
+                report(
+                    f"step {step:,} of {options.steps:,}: " + ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+                )
         if time.monotonic() - saved > SAVE_S or step == options.steps:
             store.write({"step": step, "head": head.state_dict(), "optimizer": optimizer.state_dict(), "average": average})
             saved = time.monotonic()
@@ -117,9 +119,7 @@ def _share(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP) * falling
 
 
-def _restored(
-    store: FileState, head: FinderHead, optimizer: torch.optim.AdamW, average: dict[str, torch.Tensor]
-) -> int:
+def _restored(store: FileState, head: FinderHead, optimizer: torch.optim.AdamW, average: dict[str, torch.Tensor]) -> int:
     """Read the state of an earlier call, if there is one, and return its step."""
     state: dict[str, Any] | None = store.read()
     if state is None:

@@ -113,7 +113,9 @@ def answer_crops(
             side = (model.input_size, model.input_size)
             drawn = functional.interpolate(answers.logits[:, None], size=side, mode="bilinear", align_corners=False)[:, 0] > 0
             drawn = drawn.cpu() & torch.from_numpy(crop.image.any(2))
-            found = [_best(mask, layers[kind], sizes[kind]) for mask, kind in zip(drawn, proposals.classes.tolist(), strict=True)]
+            found = [
+                _best(mask, layers[kind], sizes[kind]) for mask, kind in zip(drawn, proposals.classes.tolist(), strict=True)
+            ]
             offsets = np.cumsum([0, *(len(each) for each in sizes)])[proposals.classes] + first
             hit = np.array([number for _, number in found]) + offsets
             iou = np.array([value for value, _ in found], dtype=np.float32)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from samgeo.errors import RasterError
 from samgeo.geo.grid import Rect
@@ -19,7 +21,6 @@ from samgeo.geo.raster.sources.file_source import FileSource
 
 if TYPE_CHECKING:
     import xarray as xr
-    from odc.geo.geobox import GeoBox
 
 __all__ = ["ArraySource"]
 
@@ -60,8 +61,6 @@ class ArraySource:
             If the shape or the type cannot be that of a raster.
         """
         import xarray as xr
-        from affine import Affine
-        from odc.geo.geobox import GeoBox
 
         name = "<array>"
         if array.ndim not in (2, 3):
@@ -102,7 +101,7 @@ class ArraySource:
         others = [dim for dim in array.dims if dim not in (y, x)]
         if len(others) > 1:
             raise RasterError(
-                f"{name} has dimensions {tuple(array.dims)}; besides {y} and {x} only one for bands is allowed: "
+                f"{name} has dimensions {tuple(array.dims)}, but may only have {y}, {x} and one dimension of bands; "
                 "choose one time or variable with .isel() or .sel()."
             )
         names = _band_names(array, others[0] if others else None)
@@ -143,7 +142,7 @@ class ArraySource:
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise RasterError(
                 f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name} cannot be read ({error}); "
-                "check what the array is made from."
+                "check the data that the array is computed from."
             ) from None
         return values, mask
 
@@ -159,7 +158,7 @@ def _load(part: xr.DataArray) -> NDArray[Any]:
     return np.asarray(data.compute(scheduler="synchronous") if hasattr(data, "dask") else data)
 
 
-def _band_names(array: xr.DataArray, dim: Any) -> list[str]:
+def _band_names(array: xr.DataArray, dim: Hashable | None) -> list[str]:
     if dim is None:
         return [str(array.attrs.get("long_name", ""))]
     count = array.sizes[dim]
@@ -169,7 +168,7 @@ def _band_names(array: xr.DataArray, dim: Any) -> list[str]:
     return [str(value) for value in described] if not isinstance(described, str) and len(described) == count else [""] * count
 
 
-def _band_colors(array: xr.DataArray, dim: Any, names: Sequence[str]) -> list[str]:
+def _band_colors(array: xr.DataArray, dim: Hashable | None, names: Sequence[str]) -> list[str]:
     """Return the colour interpretation "alpha" for bands that are transparency, and an empty text for others."""
     colors = [ALPHA if name.strip().lower() == ALPHA else "" for name in names]
     path = array.encoding.get("source")
@@ -187,7 +186,7 @@ def _band_colors(array: xr.DataArray, dim: Any, names: Sequence[str]) -> list[st
 
 def _check(array: xr.DataArray, name: str) -> str:
     if min(array.shape) < 1:
-        raise RasterError(f"{name} has shape {array.shape}: there is nothing in it.")
+        raise RasterError(f"{name} has shape {array.shape}, and so no values; give an array with at least one pixel.")
     if array.dtype.kind not in "buif":
         raise RasterError(f"{name} holds values of type {array.dtype}; give real numbers.")
     return str(array.dtype)

@@ -120,6 +120,6 @@ class StackSource:
 def _check_same_grid(first: FileSource, other: FileSource) -> None:
     if first.geobox.shape != other.geobox.shape or first.geobox.crs != other.geobox.crs or offset_px(first, other) != (0, 0):
         raise RasterError(
-            f"{first.name} and {other.name} are not of the same pixels, so that they are no bands of one raster; bring them to "
-            "one grid first, by a mosaic (gdalbuildvrt -separate bands.vrt ...) for instance."
+            f"{first.name} and {other.name} do not have the same grid of pixels, so that they cannot be bands of one raster; "
+            "resample them to one grid first, for example with gdalbuildvrt -separate bands.vrt ... ."
         )

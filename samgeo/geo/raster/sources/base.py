@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,9 @@ __all__ = ["OverviewSource", "Source"]
 
 class Source(Protocol):
     """An open raster, before bands, stretch and nodata are chosen. It is picklable, and several threads may read it at once."""
+
+    # Every source is a dataclass, so that `dataclasses.replace` makes changed copies of it.
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 
 from samgeo.geo.drivers import open_raster
 from samgeo.geo.raster.sources.remote import patient
@@ -42,8 +43,6 @@ def block_cache_bytes(raster: Raster, window: int) -> int:
     int
         `LEAST_BYTES`; or the size of a row of windows, if blocks are wider than two windows, as strips are.
     """
-    import rasterio
-
     source = raster.source
     if not source.files:
         return LEAST_BYTES
@@ -61,8 +60,6 @@ def block_cache_bytes(raster: Raster, window: int) -> int:
 @contextmanager
 def limited_block_cache(size: int) -> Iterator[None]:
     """Limit the cache of this process to ``size`` bytes within a ``with`` block, unless the variable GDAL_CACHEMAX is set."""
-    import rasterio
-
     if "GDAL_CACHEMAX" in os.environ:
         yield
         return

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
 
 from samgeo.errors import RasterError
 from samgeo.geo.drivers import open_overview, open_raster
@@ -94,8 +99,6 @@ class FileSource:
         RasterError
             If there is no such raster, it has no bands of real numbers, or it cannot be read in windows.
         """
-        from rasterio.enums import ColorInterp, MaskFlags
-
         given = os.fspath(source)
         path, version = _locate(given)
         name = without_secrets(given)
@@ -138,8 +141,6 @@ class FileSource:
         self, numbers: Sequence[int], rect: Rect, out_shape: tuple[int, int] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a rectangle that lies within the raster; see `Source.read`."""
-        from rasterio.windows import Window
-
         shape = rect.shape if out_shape is None else out_shape
         options = {"window": Window(rect.x0, rect.y0, rect.width, rect.height), "out_shape": shape}
         dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
@@ -236,8 +237,6 @@ class FileSource:
 
     def _is_shown(self, rect: Rect) -> bool:
         """Return whether the mask of the whole raster hides nothing of a rectangle."""
-        from rasterio.windows import Window
-
         height, width = self.geobox.shape
         inside = rect & Rect(0, 0, width, height)
         what = f"the mask of pixels {inside.x0}:{inside.x1}, {inside.y0}:{inside.y1} of {self.name}"
@@ -247,8 +246,6 @@ class FileSource:
 
     def read_overview(self, numbers: Sequence[int], level: int, rect: Rect) -> NDArray[Any]:
         """Read a rectangle of an overview, in its own pixels."""
-        from rasterio.windows import Window
-
         dtype = np.result_type(*(self.bands[number - 1].dtype for number in numbers))
         what = f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of the overview {level} of {self.name}"
         with self._handle(level) as dataset, _read_errors(what), patient(self.path):
@@ -294,12 +291,12 @@ class FileSource:
             failed.add(self.path)
             raise
 
-    def _reopen(self, overview: int | None, *, fresh: bool) -> Any:
+    def _reopen(self, overview: int | None, *, fresh: bool) -> rasterio.DatasetReader:
         dataset = _open(self.path, self.name, overview, fresh=fresh)
         is_other = overview is None and dataset.shape != tuple(self.geobox.shape)
         if is_other or dataset.dtypes != tuple(band.dtype for band in self.bands):
             dataset.close()
-            raise RasterError(f"{self.name} is another raster than when it was opened; open it again.")
+            raise RasterError(f"{self.name} has changed since it was opened; open it again.")
         return dataset
 
 
@@ -351,12 +348,8 @@ def _locate(given: str) -> tuple[str, Stamp]:
     return (str(Path(given).absolute()), stamp) if stamp else (given, ())
 
 
-def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = False) -> Any:
+def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = False) -> rasterio.DatasetReader:
     """Open a raster or an overview of it; ``fresh``, and a failure, drop GDAL's cache for a remote file."""
-    import rasterio
-    from rasterio._err import CPLE_BaseError
-    from rasterio.errors import NotGeoreferencedWarning
-
     try:
         with _opening, warnings.catch_warnings(), patient(path, fresh=fresh):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -370,7 +363,7 @@ def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = Fa
 def _why_not(path: str, name: str, error: Exception) -> str:
     local = Path(path)
     if is_remote(path):
-        return f"{name} cannot be opened ({error}); check the address and that it can be reached from here."
+        return f"{name} cannot be opened ({error}); check the address and the connection."
     check_name(local, RasterError, "check the path")
     if local.is_dir():
         return f"{name} is a folder, not a raster; give a file in it."
@@ -378,21 +371,21 @@ def _why_not(path: str, name: str, error: Exception) -> str:
         if local.stat().st_size == 0:
             return f"{name} is an empty file; make or download it again."
         if not os.access(local, os.R_OK):
-            return f"{name} cannot be read: this user lacks the permission."
+            return f"{name} cannot be read: you have no permission to read it; change its permissions."
         return (
-            f"{name} is not a raster that GDAL can read ({error}); it may be cut short or another kind of file: "
-            "download it again, or convert it to GeoTIFF."
+            f"{name} is not a raster that GDAL can read ({error}). It may be incomplete or not a raster; download it again, or "
+            "convert it to GeoTIFF."
         )
     return f"{name} does not exist (looked from {Path.cwd()}); check the path."
 
 
-def _check_bands(dataset: Any, name: str) -> None:
+def _check_bands(dataset: rasterio.DatasetReader, name: str) -> None:
     if dataset.count == 0:
         inner = dataset.subdatasets
         if inner:
             shown = ", ".join(inner[:8]) + (f" and {len(inner) - 8} more" if len(inner) > 8 else "")
             raise RasterError(f"{name} holds several rasters; open one of them: {shown}.")
-        raise RasterError(f"{name} has no bands.")
+        raise RasterError(f"{name} has no bands; give a raster with at least one band.")
     for number, dtype in enumerate(dataset.dtypes, start=1):
         if dtype.startswith("complex"):
             raise RasterError(
@@ -401,15 +394,15 @@ def _check_bands(dataset: Any, name: str) -> None:
             )
 
 
-def _check_sizes(dataset: Any, name: str) -> None:
+def _check_sizes(dataset: rasterio.DatasetReader, name: str) -> None:
     height, width = dataset.shape
     if height * width > MAX_PIXELS:
-        raise RasterError(f"{name} claims {width} x {height} pixels, more than {MAX_PIXELS:.0e}; check it, or cut out a part.")
+        raise RasterError(f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:.0e}; check it, or write a part of it.")
     if dataset.count > MAX_BANDS:
-        raise RasterError(f"{name} claims {dataset.count} bands, more than {MAX_BANDS}; write those that are needed to a file.")
+        raise RasterError(f"{name} has {dataset.count} bands, more than {MAX_BANDS}; write the bands that you need to a file.")
 
 
-def _largest_block(dataset: Any, name: str) -> tuple[int, int]:
+def _largest_block(dataset: rasterio.DatasetReader, name: str) -> tuple[int, int]:
     together = dataset.count if dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
     sizes = (
         (rows * columns, rows * columns * np.dtype(dtype).itemsize * together, rows, columns)
@@ -418,8 +411,8 @@ def _largest_block(dataset: Any, name: str) -> tuple[int, int]:
     pixels, size, rows, columns = max(sizes, key=lambda block: block[1])
     if size > MAX_BLOCK_BYTES:
         raise RasterError(
-            f"{name} cannot be read in windows: a block of it is {columns} x {rows} pixels, {size / 1e6:.0f} MB, and is "
-            "decoded whole; write it in tiles first (gdal_translate -co TILED=YES -co COMPRESS=DEFLATE)."
+            f"{name} cannot be read in windows, because each of its blocks has {columns} x {rows} pixels, {size / 1e6:.0f} MB; "
+            "write it in tiles first (gdal_translate -co TILED=YES -co COMPRESS=DEFLATE)."
         )
     return pixels, size
 
@@ -434,7 +427,7 @@ def _reach(overviews: Sequence[int]) -> float:
     return reached
 
 
-def _nodata(dataset: Any) -> tuple[float | None, ...]:
+def _nodata(dataset: rasterio.DatasetReader) -> tuple[float | None, ...]:
     """Return the nodata value of each band; a transparent colour, as in PNG, has one value for each band."""
     together = dataset.tags().get("NODATA_VALUES", "").split()
     if len(together) != dataset.count:
@@ -453,9 +446,6 @@ def _palette(colors: dict[int, tuple[int, int, int, int]]) -> NDArray[np.uint8]:
 
 @contextmanager
 def _read_errors(what: str) -> Iterator[None]:
-    import rasterio
-    from rasterio._err import CPLE_BaseError
-
     try:
         yield
     # Reading a damaged file may fail anywhere between GDAL and the array, and the file may claim more memory than there is.
@@ -472,5 +462,5 @@ def _read_errors(what: str) -> Iterator[None]:
     ) as error:
         reason = error.__cause__ or error
         raise RasterError(
-            f"{what} cannot be read ({reason}); the file may be damaged or cut short, or the connection broken."
+            f"{what} cannot be read ({reason}). The file may be damaged or incomplete, or the connection broken; check both."
         ) from None

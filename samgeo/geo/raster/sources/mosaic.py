@@ -10,21 +10,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from samgeo.errors import RasterError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.bands import Band, choose_bands
 from samgeo.geo.raster.nodata import as_dtype, has_value
 from samgeo.geo.raster.sources.base import OverviewSource
-from samgeo.geo.raster.sources.file_source import MAX_PIXELS
+from samgeo.geo.raster.sources.file_source import MAX_PIXELS, FileSource
 
 if TYPE_CHECKING:
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
     from samgeo.geo.raster.sources.base import Source
-    from samgeo.geo.raster.sources.file_source import FileSource
+    from samgeo.types import BandsLike
 
 __all__ = ["MosaicSource", "offset_px"]
 
@@ -78,8 +77,6 @@ class MosaicSource:
             If they differ in CRS, resolution, number or type of bands, or colour table, or do not lie on one grid. The message
             names the difference.
         """
-        from odc.geo.geobox import GeoBox
-
         first = tiles[0]
         for other in tiles[1:]:
             _check_alike(first, other)
@@ -91,7 +88,7 @@ class MosaicSource:
         name = f"{first.name} and {len(tiles) - 1} more"
         if width * height > MAX_PIXELS:
             raise RasterError(
-                f"{name} make a raster of {width} x {height} pixels, more than {MAX_PIXELS:.0e}; give fewer of them."
+                f"{name} would be a raster of {width} x {height} pixels, more than {MAX_PIXELS:.0e}; give fewer files."
             )
         blocks = [tile.block for tile in tiles]
         return cls(
@@ -111,7 +108,7 @@ class MosaicSource:
         """See `Source`."""
         return tuple(file for tile in self.tiles for file in tile.files)
 
-    def seen_as(self, bands: Any, chosen: tuple[int, ...], nodata: tuple[float | None, ...] | None) -> MosaicSource:
+    def seen_as(self, bands: BandsLike, chosen: tuple[int, ...], nodata: tuple[float | None, ...] | None) -> MosaicSource:
         """Set the nodata values, and check that the chosen bands have the same numbers in all rasters.
 
         Pixels with a nodata value show the raster below.
@@ -135,8 +132,8 @@ class MosaicSource:
             own = tuple(tile.bands)
             if own not in seen and choose_bands(own, bands, tile.name) != chosen:
                 raise RasterError(
-                    f"the bands of {tile.name} are in another order than those of {self.tiles[0].name}; give bands by number, "
-                    "if they mean the same, or files with the same bands."
+                    f"the bands of {tile.name} are in another order than those of {self.tiles[0].name}; give bands by number "
+                    "if bands with the same number have the same meaning, or give files with the same bands."
                 )
             seen.add(own)
         if nodata is None:
@@ -223,7 +220,7 @@ class MosaicSource:
 
 def _check_alike(first: Source, other: Source) -> None:
     ours, theirs = first.geobox.crs, other.geobox.crs
-    remedy = f"give one of their kind, or make one raster of them (gdalwarp {first.name} {other.name} mosaic.tif)."
+    remedy = f"give rasters that agree in this, or merge them into one (gdalwarp {first.name} {other.name} mosaic.tif)."
     if ours != theirs:
         told = ["no CRS" if crs is None else crs.proj.to_string() for crs in (ours, theirs)]
         raise RasterError(f"{first.name} is in {told[0]} and {other.name} in {told[1]}; {remedy}")
@@ -234,7 +231,7 @@ def _check_alike(first: Source, other: Source) -> None:
             raise RasterError(f"band {number} is {one.dtype} in {first.name} and {its.dtype} in {other.name}; {remedy}")
     a, b = first.palette, other.palette
     if (a is None) != (b is None) or (a is not None and b is not None and not np.array_equal(a, b)):
-        raise RasterError(f"{first.name} and {other.name} have different colour tables; write both in true colours first.")
+        raise RasterError(f"{first.name} and {other.name} have different colour tables; convert both to RGB first.")
 
 
 def offset_px(first: Source, tile: Source) -> tuple[int, int]:
@@ -247,21 +244,23 @@ def offset_px(first: Source, tile: Source) -> tuple[int, int]:
     """
     own, other = first.geobox.affine, tile.geobox.affine
     if own.is_identity and first.geobox.crs is None:
-        raise RasterError(f"{first.name} has no georeference: there is no telling where it lies beside {tile.name}.")
+        raise RasterError(
+            f"{first.name} has no georeference, so that it cannot be placed beside {tile.name}; georeference both."
+        )
     height, width = tile.geobox.shape
     to_first = ~own * other
     corners = np.array([to_first * corner for corner in ((0, 0), (width, 0), (0, height))])
     sides = corners - corners[0]
     if np.abs(sides - [(0, 0), (width, 0), (0, height)]).max() > TOLERANCE_PX:
         raise RasterError(
-            f"pixels of {tile.name} are {_pixel(other)} and those of {first.name} {_pixel(own)}, in units of their CRS; bring "
-            "them to one grid first, by a mosaic (gdalbuildvrt mosaic.vrt ...) for instance."
+            f"the pixel size of {tile.name} is {_pixel(other)} and that of {first.name} is {_pixel(own)}, in units of the CRS; "
+            "resample them to one grid first, for example with gdalbuildvrt mosaic.vrt ... ."
         )
     off = corners[0] - np.round(corners[0])
     if np.abs(off).max() > TOLERANCE_PX:
         raise RasterError(
-            f"{tile.name} lies off the grid of {first.name}, by {off[0]:.3f} pixels across and {off[1]:.3f} down; bring them "
-            "to one grid first, by a mosaic (gdalbuildvrt mosaic.vrt ...) for instance."
+            f"{tile.name} is not on the grid of {first.name}: it is shifted by {off[0]:.3f} pixels in x and {off[1]:.3f} in y; "
+            "resample them to one grid first, for example with gdalbuildvrt mosaic.vrt ... ."
         )
     x, y = np.round(corners[0]).astype(np.int64).tolist()
     return x, y
@@ -274,8 +273,6 @@ def _pixel(affine: Affine) -> str:
 
 def _affine(tiles: Sequence[Source], rects: NDArray[np.int64], corner: NDArray[np.int64]) -> Affine:
     """Return the affine of the mosaic; if a raster lies in the upper left corner, it is exactly the affine of that raster."""
-    from affine import Affine
-
     in_corner = np.flatnonzero((rects[:, :2] == 0).all(axis=1)).tolist()
     if in_corner:
         return tiles[in_corner[0]].geobox.affine
@@ -292,11 +289,7 @@ def _shared_band(bands: Iterable[Band]) -> Band:
     return reduce(both, bands)
 
 
-def _sharing(tile: Source, first: Source) -> Any:
-    from odc.geo.geobox import GeoBox
-
-    from samgeo.geo.raster.sources.file_source import FileSource
-
+def _sharing(tile: Source, first: Source) -> Source:
     if not isinstance(tile, FileSource) or tile is first:
         return tile
     same_bands = tile.bands == first.bands

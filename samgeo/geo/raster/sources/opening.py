@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.drivers import suffix_of
+from samgeo.geo.raster.sources.array_source import ArraySource
+from samgeo.geo.raster.sources.band_stack import StackSource
+from samgeo.geo.raster.sources.file_source import FileSource
+from samgeo.geo.raster.sources.mosaic import MosaicSource
+from samgeo.geo.raster.sources.stac import as_items, choose_assets, names_items, read_items
 from samgeo.storage.atomic import check_name
 from samgeo.types import RasterLike
 
@@ -63,43 +68,34 @@ def open_source(given: RasterLike, assets: str | Sequence[str] | None = None) ->
     parts = [given] if is_array or not isinstance(given, list | tuple) else given
     tiles = [tile for part in parts for tile in _tiles(part, wanted, alone=parts is not given)]
     if not tiles:
-        raise RasterError("there is no raster: the list is empty; give at least one file.")
+        raise RasterError("no raster was given: the list is empty; give at least one file.")
     if len(tiles) == 1:
         return tiles[0]
-    from samgeo.geo.raster.sources.mosaic import MosaicSource
-
     return MosaicSource.of(tiles)
 
 
-def _tiles(given: Any, wanted: Sequence[str] | None, *, alone: bool) -> Iterator[Source]:
+def _tiles(given: object, wanted: Sequence[str] | None, *, alone: bool) -> Iterator[Source]:
     if isinstance(given, str | os.PathLike):
         path = os.fspath(given)
         if alone and _is_list(path):
             for line in _lines(Path(path)):
                 yield from _tiles(line, wanted, alone=False)
             return
-        from samgeo.geo.raster.sources.stac import names_items, read_items
-
         if names_items(path):
             for item in read_items(path):
                 yield _of_item(item, wanted)
             return
     elif not hasattr(given, "dims") and (isinstance(given, Mapping) or hasattr(given, "to_dict")):
-        from samgeo.geo.raster.sources.stac import as_items
-
         for item in as_items(given):
             yield _of_item(item, wanted)
         return
     if wanted is not None:
-        raise OptionError(f"assets are of STAC Items, and {given if isinstance(given, str) else type(given).__name__} is none.")
+        name = given if isinstance(given, str) else type(given).__name__
+        raise OptionError(f"assets choose files of a STAC Item, but {name} is not a STAC Item; omit assets.")
     yield _open(given, alone=alone)
 
 
-def _open(given: Any, *, alone: bool) -> Source:
-    from samgeo.geo.raster.sources.band_stack import StackSource
-    from samgeo.geo.raster.sources.file_source import FileSource
-    from samgeo.geo.raster.sources.mosaic import MosaicSource
-
+def _open(given: object, *, alone: bool) -> Source:
     if isinstance(given, str | os.PathLike):
         return FileSource.open(given)
     if isinstance(given, FileSource | StackSource) or (alone and isinstance(given, MosaicSource)):
@@ -108,8 +104,6 @@ def _open(given: Any, *, alone: bool) -> Source:
     if alone:
         import xarray as xr
 
-        from samgeo.geo.raster.sources.array_source import ArraySource
-
         if isinstance(given, ArraySource):
             return given
         if isinstance(given, np.ndarray):
@@ -117,17 +111,13 @@ def _open(given: Any, *, alone: bool) -> Source:
         if isinstance(given, xr.DataArray):
             return ArraySource.from_xarray(given)
         if isinstance(given, xr.Dataset):
-            remedy = "one of its variables, or .to_dataarray() with its variables as bands"
+            remedy = "one of its variables, or .to_dataarray() to use its variables as bands"
     else:
-        remedy = "paths, URLs or STAC Items; arrays are put together with xarray or numpy"
+        remedy = "paths, URLs or STAC Items, and combine arrays with xarray or numpy first"
     raise RasterError(f"a raster cannot be opened from a {type(given).__name__}; give {remedy}.")
 
 
 def _of_item(item: Item, wanted: Sequence[str] | None) -> Source:
-    from samgeo.geo.raster.sources.band_stack import StackSource
-    from samgeo.geo.raster.sources.file_source import FileSource
-    from samgeo.geo.raster.sources.stac import choose_assets
-
     layers = {}
     for key, path in choose_assets(item, wanted).items():
         try:
@@ -152,11 +142,13 @@ def _lines(path: Path) -> list[str]:
     """Return the paths and addresses in a list; relative paths start from the folder of the list."""
     try:
         if path.stat().st_size > MOST_LIST_BYTES:
-            raise RasterError(f"{path} is no list of rasters: it has more than {MOST_LIST_BYTES >> 20} MiB.")
+            raise RasterError(
+                f"{path} is too large for a list of rasters, with more than {MOST_LIST_BYTES >> 20} MiB; check it."
+            )
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, ValueError) as error:
-        raise RasterError(f"{path} cannot be read as a list of rasters, a path a line ({error}); check it.") from None
+        raise RasterError(f"{path} cannot be read as a list of rasters with one path per line ({error}); check it.") from None
     named = [line if "://" in line or line.startswith("/vsi") else str(path.parent / line) for line in lines if line]
     if not named:
-        raise RasterError(f"{path} is a list of rasters, and names none; write a path or an address a line.")
+        raise RasterError(f"{path} is an empty list of rasters; write one path or address per line.")
     return named

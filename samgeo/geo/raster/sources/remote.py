@@ -12,6 +12,8 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
+import rasterio
+
 __all__ = ["gdal_name", "is_remote", "patient", "remote_version", "without_secrets"]
 
 # GDAL repeats a request after a temporary failure (429, 5xx, a broken connection), with a waiting time that about doubles each
@@ -23,8 +25,7 @@ PATIENCE = {
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
 }
-"""Options of GDAL to their values; a variable of the same name in the environment says otherwise."""
-
+"""Options of GDAL and their values. An environment variable of the same name takes precedence."""
 
 _NOT_KEPT = "CPL_VSIL_CURL_NON_CACHED"
 _GDAL_NAMES = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
@@ -50,8 +51,6 @@ def patient(path: str, *, fresh: bool = False) -> Iterator[None]:
     if not is_remote(path):
         yield
         return
-    import rasterio
-
     options = PATIENCE | ({_NOT_KEPT: gdal_name(path)} if fresh else {})
     with rasterio.Env(**{name: value for name, value in options.items() if name not in os.environ}):
         yield

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Sample", "fit", "flatten", "sample", "thinned"]
 
 Sample = tuple[Rect, NDArray[Any], NDArray[np.bool_]]
-"""A part of a raster: where it lies, its values of shape (n, h, w), decimated or not, and where nothing hides them."""
+"""A part of a raster: its rectangle, its values of shape (n, h, w), which may be decimated, and the mask of valid values."""
 
 SIDE = 512
 

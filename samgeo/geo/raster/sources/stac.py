@@ -10,13 +10,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.parse import urljoin, urlsplit
+from urllib.request import urlopen
 
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.drivers import leads_elsewhere, suffix_of
 from samgeo.geo.raster.sources.remote import without_secrets
+
+if TYPE_CHECKING:
+    from samgeo.types import StacItem
 
 __all__ = ["Item", "as_items", "choose_assets", "names_items", "read_items"]
 
@@ -63,19 +69,17 @@ def read_items(path: str) -> list[Item]:
     RasterError
         If there is none.
     """
-    from http.client import HTTPException
-
     name = without_secrets(path)
     try:
         found = json.loads(_content(path))
     except (OSError, HTTPException) as error:
         raise RasterError(f"{name} cannot be read ({error}); check the path or the address.") from None
     except (ValueError, RecursionError) as error:
-        raise RasterError(f"{name} is no raster, and no STAC Item either ({error}); check what it holds.") from None
+        raise RasterError(f"{name} is neither a raster nor a STAC Item ({error}); check its content.") from None
     return list(_items(found, name, path))
 
 
-def as_items(given: Any) -> list[Item]:
+def as_items(given: Mapping[str, Any] | StacItem) -> list[Item]:
     """Return the Items of a mapping, or of an object with ``to_dict`` such as those of pystac: an Item or an ItemCollection.
 
     Raises
@@ -120,25 +124,22 @@ def choose_assets(item: Item, wanted: Sequence[str] | None = None) -> dict[str, 
     return {key: _resolve(item, key, assets[key].get("href")) for key in wanted}
 
 
-def _items(found: Any, name: str, base: str | None) -> Iterator[Item]:
+def _items(found: object, name: str, base: str | None) -> Iterator[Item]:
     if isinstance(found, Mapping) and found.get("type") == "FeatureCollection" and isinstance(found.get("features"), list):
         inner = found["features"]
         if not inner:
-            raise RasterError(f"{name} holds no STAC Item; look for other ground or another time.")
+            raise RasterError(f"{name} contains no STAC Item; search in another area or time.")
     else:
         inner = [found]
     for body in inner:
         if not isinstance(body, Mapping) or body.get("type") != "Feature" or "stac_version" not in body:
             kind = body.get("type") if isinstance(body, Mapping) else type(body).__name__
-            raise RasterError(f"{name} is no STAC Item but {kind!r}; give an Item or an ItemCollection.")
+            raise RasterError(f"{name} is not a STAC Item but {kind!r}; give an Item or an ItemCollection.")
         yield Item(name if len(inner) == 1 else f"{body.get('id')} of {name}", body, base)
 
 
 def _content(path: str) -> bytes:
     if path.startswith(("http://", "https://")):
-        from urllib.error import HTTPError
-        from urllib.request import urlopen
-
         try:
             with urlopen(path, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - redirects do not leave the web either
                 content: bytes = response.read(MOST_BYTES + 1)
@@ -146,7 +147,7 @@ def _content(path: str) -> bytes:
             error.close()
             raise
     elif "://" in path or path.startswith("/vsi"):
-        raise OSError("only files and web addresses of STAC Items are read; hand the Item over as a dict")
+        raise OSError("only files and web addresses of STAC Items are read; give the Item as a dict")
     else:
         with Path(path).open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -165,10 +166,10 @@ def _default(item: Item, assets: Mapping[str, Mapping[str, Any]]) -> str:
         if len(those) == 1:
             return those[0]
     if not rasters:
-        raise RasterError(f"{item.name} names no raster: its assets are {_listing(assets)}.")
+        raise RasterError(f"{item.name} has no asset that is a raster (its assets are {_listing(assets)}); give another Item.")
     raise OptionError(
-        f"{item.name} has several rasters; choose with assets from {_listing(rasters)}: one, or some whose bands are to be one "
-        "raster, such as red,green,blue."
+        f"{item.name} has several rasters; choose with assets from {_listing(rasters)}: give one, or several to combine their "
+        "bands, such as red,green,blue."
     )
 
 
@@ -188,31 +189,31 @@ def _listing(assets: Mapping[str, Any]) -> str:
     return ", ".join(names[:16]) + (f" and {len(names) - 16} more" if len(names) > 16 else "") or "none"
 
 
-def _resolve(item: Item, key: str, href: Any) -> str:
+def _resolve(item: Item, key: str, href: object) -> str:
     """Return the path or the address of an asset, if an Item may refer to it."""
     if not isinstance(href, str) or not href or not href.isprintable():
-        raise RasterError(f"the asset {key} of {item.name} names no file: its href is {str(href)[:80]!r}.")
+        raise RasterError(f"the asset {key} of {item.name} has no valid href ({str(href)[:80]!r}); choose another asset.")
     base = item.base if item.base is not None and item.base.startswith(("http://", "https://")) else None
     address = urljoin(base, href) if base is not None else href
     scheme = urlsplit(address).scheme.lower()
     shown = without_secrets(address)
     if leads_elsewhere(address):
         raise RasterError(
-            f"the asset {key} of {item.name} is {shown}, of a format that may lead to other files; give that file itself, if "
-            "all that it leads to may be read."
+            f"the asset {key} of {item.name} is {shown}, whose format can refer to other files. If all of these may be read, "
+            "give that file itself."
         )
     if scheme in ADDRESSES and urlsplit(address).netloc:
         return address
     if scheme or base is not None or item.base is None:
         raise RasterError(
-            f"the asset {key} of {item.name} is {shown}, which is not opened: an Item leads to addresses, and if it is a file "
-            "itself, to files in its own folder. Give the raster itself, if it may be read."
+            f"the asset {key} of {item.name} is {shown}, which is not opened: assets must be web addresses or, if the Item is "
+            "a local file, files in the folder of the Item. If the raster may be read, give the raster itself."
         )
     folder = Path(item.base).resolve().parent
     path = (folder / href).resolve()
     if not path.is_relative_to(folder):
         raise RasterError(
-            f"the asset {key} of {item.name} is {path}, outside of the Item's own folder, and is not opened. Give the raster "
-            "itself, if it may be read."
+            f"the asset {key} of {item.name} is {path}, which is not opened because it is outside the folder of the Item. If "
+            "the raster may be read, give the raster itself."
         )
     return str(path)

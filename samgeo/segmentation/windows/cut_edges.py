@@ -20,7 +20,7 @@ from samgeo.segmentation.masks.mask import Mask, union
 
 if TYPE_CHECKING:
     from samgeo.geo.levels import Levels
-    from samgeo.segmentation.merge.piece import Piece
+    from samgeo.segmentation.masks.piece import Piece
 
 __all__ = ["EDGE_PX", "border", "cut_pixels", "dilated", "edge_px", "trimmed", "uncovered"]
 

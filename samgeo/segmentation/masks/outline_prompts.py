@@ -1,0 +1,84 @@
+"""Prompts of an outline or a mask: a point inside it, and its drawing as logits that the model takes as a mask prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from scipy import ndimage
+
+from samgeo.geo.grid import Rect
+from samgeo.segmentation.masks.mask import Mask
+
+__all__ = ["interior_points", "soften", "soften_mask"]
+
+# Logits of a drawn outline rise to SOFT_LOGIT over SOFT_PX low-resolution pixels. With larger logits the model would follow the
+# outline exactly, but outlines are rough.
+SOFT_PX, SOFT_LOGIT = 8.0, 4.0
+
+
+def interior_points(shapes: Sequence[shapely.Geometry]) -> NDArray[np.float64]:
+    """Return the point of each polygon that is farthest from its outline (the pole of inaccessibility), shape (P, 2)."""
+    radii = shapely.maximum_inscribed_circle(np.asarray(shapes, dtype=np.object_), tolerance=0.25)
+    return np.asarray(shapely.get_coordinates(shapely.get_point(radii, 0)), dtype=np.float64)
+
+
+def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float32]:
+    """Draw a polygon as logits: 0 on its outline, positive inside and negative outside, similar to an answer of a model.
+
+    Parameters
+    ----------
+    shape : geometry
+        In pixels of the window.
+    window : int
+        Side of the window in raster pixels.
+    side : int
+        Side of the returned array.
+
+    Returns
+    -------
+    ndarray of float32, shape (side, side)
+    """
+    scale = window / side
+    drawn = rasterize([(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8").astype(bool)
+    if not drawn.any():
+        drawn = rasterize(
+            [(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8", all_touched=True
+        ).astype(bool)
+    return _soft_logits(drawn)
+
+
+def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
+    """Draw a mask in window pixels as logits, as `soften` draws a polygon.
+
+    Parameters
+    ----------
+    mask : Mask
+        In pixels of the window; not empty.
+    window : int
+        Side of the window in raster pixels.
+    side : int
+        Side of the returned array.
+
+    Returns
+    -------
+    ndarray of float32, shape (side, side)
+    """
+    pixels = mask.to_array(Rect(0, 0, window, window))
+    centres = ((np.arange(side) + 0.5) * window / side).astype(np.int64)
+    drawn = pixels[np.ix_(centres, centres)]
+    if not drawn.any():
+        # The mask contains no centre of a cell, so the cells that it touches are used.
+        row, column = np.nonzero(pixels)
+        drawn[row * side // window, column * side // window] = True
+    return _soft_logits(drawn)
+
+
+def _soft_logits(drawn: NDArray[np.bool_]) -> NDArray[np.float32]:
+    inwards, outwards = ndimage.distance_transform_edt(drawn), ndimage.distance_transform_edt(~drawn)
+    distance = np.where(drawn, inwards - 0.5, 0.5 - outwards)
+    return (np.clip(distance / SOFT_PX, -1, 1) * SOFT_LOGIT).astype(np.float32)
