@@ -1,4 +1,4 @@
-"""The learned finder: a head on the features of a model's image encoder, which proposes objects, and a scorer of their masks."""
+"""The learned finder: a head on the features of an image encoder, which proposes objects, and a scorer of their masks."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ from samgeo.storage.atomic import check_new, write_whole
 
 if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
+    from samgeo.types import Embedding
 
-__all__ = ["ARCHITECTURE", "Finder", "FinderInfo", "load_finder", "save_finder"]
+__all__ = ["ARCHITECTURE", "USED_MEASURES", "Finder", "FinderInfo", "load_finder", "pyramid_of", "save_finder"]
 
 ARCHITECTURE = "samgeo-finder"
 BUNDLED = {"building": "building.safetensors"}
+# Columns of `samgeo.finding.scoring.measure` that the scorer of a new finder uses.
+USED_MEASURES = (0, 1, 2, 3, 4, 6, 8, 9, 10, 13)
 FLIPS = ((), (1,), (0,), (0, 1))
 
 
@@ -123,11 +126,7 @@ class Finder:
         ModelError
             If the model gives no feature pyramid, or has other weights than those that the finder was trained on.
         """
-        if not isinstance(model, Pyramidal):
-            raise ModelError(
-                f"the model {model.name} gives no feature maps (it has no method pyramid), which a finder needs; use the model "
-                "of the finder, which is tiny for the bundled finders."
-            )
+        _pyramidal(model)
         if model.digest.split("-")[0] != self.info.encoder:
             raise ModelError(
                 f"the {self.name} was trained on the features of a model with digest {self.info.encoder[:12]}, and the model "
@@ -135,7 +134,7 @@ class Finder:
             )
 
     @torch.inference_mode()
-    def propose(self, model: Segmenter, embedding: object, window: WindowView) -> tuple[Proposals, Maps]:
+    def propose(self, model: Segmenter, embedding: Embedding, window: WindowView) -> tuple[Proposals, Maps]:
         """Propose objects of one window; see `PromptSource.propose`. The evidence is the maps of the head."""
         maps = self.maps(model, embedding)
         if self.flips:
@@ -146,18 +145,16 @@ class Finder:
 
     @torch.inference_mode()
     def score(
-        self, model: Segmenter, embedding: object, proposals: Proposals, answers: Answers, evidence: Maps
+        self, _model: Segmenter, _embedding: Embedding, proposals: Proposals, answers: Answers, evidence: Maps
     ) -> NDArray[np.float32]:
         """Return the scores of the answers; see `PromptSource.score`."""
         measured = torch.from_numpy(measure(evidence, proposals, answers))
-        return self.scorer(measured).sigmoid().numpy()
+        scores: NDArray[np.float32] = self.scorer(measured).sigmoid().numpy()
+        return scores
 
-    def maps(self, model: Segmenter, embedding: object) -> Maps:
+    def maps(self, model: Segmenter, embedding: Embedding) -> Maps:
         """Return the maps of the head for the embedding of one window."""
-        if not isinstance(model, Pyramidal):
-            self.check(model)
-            raise AssertionError
-        pyramid = [maps.float() for maps in model.pyramid(embedding)]
+        pyramid = [maps.float() for maps in pyramid_of(model, embedding)]
         self.head.to(pyramid[0].device)
         maps: Maps = self.head(pyramid)
         return maps
@@ -166,6 +163,20 @@ class Finder:
         """Return the maps of the window that is flipped along axes, flipped back. Padding is flipped too."""
         image = np.ascontiguousarray(np.flip(window.image, axes))  # type: ignore[arg-type]  # the caller has checked it
         return flipped_back(self.maps(model, embed_window(model, image, image.shape[:2])), axes)
+
+
+def _pyramidal(model: Segmenter) -> Pyramidal:
+    if not isinstance(model, Pyramidal):
+        raise ModelError(
+            f"the model {model.name} gives no feature maps (it has no method pyramid), which a finder needs; use the model "
+            "of the finder, which is tiny for the bundled finders."
+        )
+    return model
+
+
+def pyramid_of(model: Segmenter, embedding: Embedding) -> list[Tensor]:
+    """Return the feature maps of an embedding; see `Pyramidal`. A `ModelError` says if the model has none."""
+    return _pyramidal(model).pyramid(embedding)
 
 
 @check_types

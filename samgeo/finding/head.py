@@ -1,4 +1,4 @@
-"""The network of a finder: from the feature maps of a frozen image encoder to maps that say where the objects of each class are."""
+"""The network of a finder: from the feature maps of a frozen image encoder to maps of the objects of each class."""
 
 from __future__ import annotations
 

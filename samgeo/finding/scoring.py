@@ -88,8 +88,8 @@ def measure(maps: Maps, proposals: Proposals, answers: Answers) -> NDArray[np.fl
     Returns
     -------
     ndarray of float32, shape (P, 16)
-        The columns are `MEASURES`: the heat of the proposal; the predicted IoU; the mean share of the class inside the mask; the
-        IoU of the proposed box and the mask's box; the mean share in a ring of two cells around the mask; the mean boundary
+        The columns are `MEASURES`: the heat of the proposal; the predicted IoU; the mean share of the class inside the mask;
+        the IoU of the proposed box and the mask's box; the mean share in a ring of two cells around the mask; the mean boundary
         inside and in the ring; how far the probabilities along the edge are from one half; the stability with an offset of 1;
         the IoU of both answers; the logarithm of the area in pixels of the input; the area divided by that of the box; the mean
         share of the window; the predicted IoU of the first answer; the logarithm of the number of proposals; the mean heat.

@@ -114,7 +114,7 @@ class Describing(Protocol):
 class Pyramidal(Protocol):
     """A ``Segmenter`` that also gives the feature maps of its image encoder, on which the head of a finder computes."""
 
-    def pyramid(self, embedding: Any) -> list[torch.Tensor]:
+    def pyramid(self, embedding: Embedding) -> list[torch.Tensor]:
         """Return the feature maps of the embeddings of ``B`` windows, the coarsest first.
 
         Returns

@@ -59,7 +59,8 @@ def to_frame(
     Returns
     -------
     GeoDataFrame
-        Columns ``class`` and ``score`` if there are classes, ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` without a CRS), ``complete`` and ``geometry``.
+        Columns ``class`` and ``score`` if there are classes, ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px``
+        without a CRS), ``complete`` and ``geometry``.
     """
     records: list[tuple[Any, ...]] = []
     segments = iter(segments)

@@ -1,9 +1,10 @@
-"""Masks for the proposals of one window: the model is asked with each box or point, and once more with what the first mask showed."""
+"""Masks for the proposals of one window: the model is asked with each box or point, and again with the first mask."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,9 +13,12 @@ from torch import Tensor
 from samgeo.models.protocols import Segmenter, decode
 from samgeo.segmentation.windows.proposals import Proposals
 
+if TYPE_CHECKING:
+    from samgeo.types import Embedding
+
 __all__ = ["Answers", "Choose", "ask", "boxes_of"]
 
-# Gets logits (P, M, h, w) and predicted IoU (P, M) of the candidates of P points; returns the number of the chosen candidate (P,).
+# Gets logits (P, M, h, w) and predicted IoU (P, M) of the candidates of P points; returns the chosen candidates (P,).
 Choose = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -44,7 +48,7 @@ def best_predicted(_: Tensor, predicted_iou: Tensor) -> Tensor:
     return predicted_iou.argmax(1)
 
 
-def ask(model: Segmenter, embedding: object, proposals: Proposals, choose: Choose = best_predicted) -> Answers:
+def ask(model: Segmenter, embedding: Embedding, proposals: Proposals, choose: Choose = best_predicted) -> Answers:
     """Ask a model for the mask of each proposal, twice.
 
     The first prompt is the box; for a proposal without a box it is the point, and one of the candidates is chosen. The second
@@ -85,7 +89,7 @@ def ask(model: Segmenter, embedding: object, proposals: Proposals, choose: Choos
     return Answers(first, second, first_iou, predicted[:, 0].float(), boxes_of(second > 0, model.input_size))
 
 
-def _first(model: Segmenter, embedding: object, proposals: Proposals, choose: Choose) -> tuple[Tensor, Tensor]:
+def _first(model: Segmenter, embedding: Embedding, proposals: Proposals, choose: Choose) -> tuple[Tensor, Tensor]:
     """Return the logits (P, h, w) and the predicted IoU (P,) of the answers to boxes, and to points where there is no box."""
     boxed = ~np.isnan(proposals.boxes).any(1)
     logits: list[Tensor] = []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.asking import Answers
+    from samgeo.types import Embedding
 
 __all__ = ["PromptSource", "Proposals", "WindowView"]
 
@@ -133,7 +134,7 @@ class PromptSource(Protocol):
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by number."""
 
-    def propose(self, model: Segmenter, embedding: object, window: WindowView) -> tuple[Proposals, object]:
+    def propose(self, model: Segmenter, embedding: Embedding, window: WindowView) -> tuple[Proposals, object]:
         """Propose objects of one window.
 
         Parameters
@@ -154,6 +155,6 @@ class PromptSource(Protocol):
         """
 
     def score(
-        self, model: Segmenter, embedding: object, proposals: Proposals, answers: Answers, evidence: object
+        self, model: Segmenter, embedding: Embedding, proposals: Proposals, answers: Answers, evidence: object
     ) -> NDArray[np.float32]:
         """Return the probability of each answer, shape (P,), that its mask has an IoU above .5 with an object of its class."""

@@ -10,11 +10,12 @@ from samgeo.segmentation.masks.nms import keep_greedily, overlapping
 from samgeo.segmentation.masks.upsample import masks_from_logits
 from samgeo.segmentation.profile import stage
 from samgeo.segmentation.windows.asking import ask, best_predicted
-from samgeo.segmentation.windows.automatic import Found, turn
+from samgeo.segmentation.windows.automatic import Found, device_lock
 
 if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.proposals import PromptSource, WindowView
+    from samgeo.types import Embedding
 
 __all__ = ["proposed_masks"]
 
@@ -23,7 +24,7 @@ MASK_NMS, MOST_COVERED = 0.5, 0.7
 
 
 def proposed_masks(
-    model: Segmenter, embedding: object, source: PromptSource, window: WindowView, *, least_score: float, offset: float = 1.0
+    model: Segmenter, embedding: Embedding, source: PromptSource, window: WindowView, *, least_score: float, offset: float = 1.0
 ) -> list[Found]:
     """Segment the objects that a source proposes in one window.
 
@@ -47,7 +48,7 @@ def proposed_masks(
     list of Found
         Ordered by falling score, then by proposal.
     """
-    with turn(model), stage("decode", getattr(model, "device", None)):
+    with device_lock(model), stage("decode", getattr(model, "device", None)):
         proposals, evidence = source.propose(model, embedding, window)
         proposals = proposals[window.responsible(proposals.points)]
         if not len(proposals):

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from samgeo.errors import OptionError
-from samgeo.finding.finder import USED_MEASURES
+from samgeo.finding.finder import USED_MEASURES, pyramid_of
 from samgeo.finding.head import FinderHead
 from samgeo.finding.peaks import peaks
 from samgeo.finding.scoring import Scorer, measure
-from samgeo.models.protocols import Pyramidal
 from samgeo.segmentation.windows.asking import ask
 from samgeo.training.data.examples import Source
 from samgeo.training.finder.bank import SCORE_STREAM, crop_of
@@ -94,7 +93,6 @@ def answer_crops(
     OptionError
         If the head proposes nothing in any crop.
     """
-    assert isinstance(model, Pyramidal)
     names = [source.name for source in sources]
     rows: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], int, int]] = []
     objects: dict[int, int] = {}
@@ -106,7 +104,7 @@ def answer_crops(
         sizes = [torch.bincount(ids.flatten()) for ids in layers]
         objects[source] = objects.get(source, 0) + sum(int((each[1:] >= LEAST_OBJECT_PX).sum()) for each in sizes)
         embedding = model.embed(crop.image[None])[0]
-        maps = head([one.float().cpu() for one in model.pyramid(embedding)])
+        maps = head([one.float().cpu() for one in pyramid_of(model, embedding)])
         proposals = peaks(maps, model.input_size)
         if len(proposals):
             answers = ask(model, embedding, proposals)
