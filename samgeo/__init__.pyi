@@ -3,6 +3,7 @@ from .buildings.regularization.api import regularize as regularize
 from .buildings.workflow import footprints as footprints
 from .errors import SamgeoError as SamgeoError
 from .evaluation.api import evaluate as evaluate
+from .finding.api import find as find
 from .geo.label_raster import rasterize as rasterize
 from .geo.raster.raster import Raster as Raster
 from .map.widget import Map as Map
@@ -24,6 +25,7 @@ __all__ = [
     "SamgeoError",
     "encode",
     "evaluate",
+    "find",
     "footprints",
     "list_models",
     "load_model",

@@ -18,17 +18,17 @@ BELOW = {
     "segmentation": {"storage", "geo", "models"},
     "finding": {"storage", "geo", "models", "segmentation"},
     "plot": {"storage", "geo"},
-    "buildings": {"storage", "geo", "models", "segmentation", "evaluation"},
+    "buildings": {"storage", "geo", "models", "segmentation", "evaluation", "finding"},
     "annotations": {"storage", "geo", "segmentation"},
     "samrs": {"storage", "geo", "models", "segmentation", "annotations", "plot"},
     "evaluation": {"storage", "geo", "segmentation", "plot"},
     "synthetic": {"storage", "geo", "segmentation"},
-    "training": {"storage", "geo", "models", "segmentation", "synthetic"},
-    "map": {"storage", "geo", "models", "segmentation", "annotations", "plot"},
+    "training": {"storage", "geo", "models", "segmentation", "finding", "synthetic"},
+    "map": {"storage", "geo", "models", "segmentation", "finding", "annotations", "plot"},
     "testing": {"storage", "geo", "models", "segmentation", "evaluation", "plot", "synthetic"},
     "cli": {
         *("storage", "geo", "models", "segmentation", "plot", "buildings", "annotations", "samrs", "evaluation", "synthetic"),
-        *("training", "map", "testing"),
+        *("training", "map", "testing", "finding"),
     },
 }
 # The order inside segmentation, from the lowest: a folder or module imports only from those before it.

@@ -14,6 +14,7 @@ import click
 from samgeo import __version__
 from samgeo.cli.dataset import dataset
 from samgeo.cli.evaluate import evaluate
+from samgeo.cli.find import find
 from samgeo.cli.footprints import regularize
 from samgeo.cli.models import models
 from samgeo.cli.rasterize import rasterize
@@ -95,6 +96,7 @@ def _log_to_stderr(level: int) -> Callable[[], None]:
 
 
 for _command in (
+    find,
     segment,
     predict,
     encode,

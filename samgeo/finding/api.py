@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,17 @@ from typing import TYPE_CHECKING, Any
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.finding.finder import Finder, load_finder
+from samgeo.finding.two_zooms import combined
 from samgeo.finding.zoom import check_zoom, ground_resolution, window_of
+from samgeo.geo.label_raster import write_label_raster
+from samgeo.geo.vector.axes import describe_axes
+from samgeo.geo.vector.reading import write_vectors
 from samgeo.segmentation.api import compute
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
-from samgeo.segmentation.options import WindowOptions
+from samgeo.segmentation.options import ReadingOptions, WindowOptions
+from samgeo.segmentation.output_checks import CheckedOutput
 from samgeo.segmentation.request import Prepared, Request
+from samgeo.segmentation.tables import area_name
 from samgeo.types import AoiLike, BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -29,43 +36,43 @@ if TYPE_CHECKING:
 __all__ = ["find"]
 
 AUTO = "auto"
-# Without a ground resolution, small objects come from the windows of the second zoom, larger ones from those of the first.
-UNKNOWN_ZOOMS = (1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FinderOptions:
-    """Options of a learned finder; see `find`. It is the `samgeo.segmentation.request.Finding` of a request."""
+    """Options of a learned finder; see `find`. They are the `samgeo.segmentation.request.Finding` of a request."""
 
     finder: Finder
     resolution: str | float = AUTO
     zoom: float | None = None
     min_score: float | None = None
 
+    def zooms(self, raster: Raster) -> tuple[float, ...]:
+        """Return the zoom for a raster; two zooms, the coarser first, if its ground resolution is not known."""
+        if self.zoom is not None:
+            return (self.zoom,)
+        ground = self.ground(raster)
+        if ground is not None:
+            return (self.finder.info.zoom(ground),)
+        return tuple(zoom for _, zoom in self.finder.info.zooms[:2])
+
+    def ground(self, raster: Raster) -> float | None:
+        """Return the ground resolution in metres, as given or as the raster's georeference says; None if it is not known."""
+        return ground_resolution(raster) if self.resolution == AUTO else float(self.resolution)
+
     def prepare(self, raster: Raster, model: Segmenter, windows: WindowOptions) -> Prepared:
         """Check the finder against the model, choose the zoom, and return the source with its windows."""
         self.finder.check(model)
-        ground = ground_resolution(raster) if self.resolution == AUTO else float(self.resolution)
-        zoom = self.zoom
-        if zoom is None:
-            zoom = UNKNOWN_ZOOMS[0] if ground is None else self.finder.info.zoom(ground)
+        zoom = self.zooms(raster)[0]
         window, overlap = window_of(zoom, model.input_size)
         score = self.finder.info.min_score if self.min_score is None else self.min_score
-        return Prepared(
-            self.finder,
-            replace(
-                windows,
-                window=window if windows.window is None else windows.window,
-                overlap=overlap if windows.overlap is None else windows.overlap,
-            ),
-            score,
-            {
-                "finder": {"name": self.finder.name, "digest": self.finder.digest, "classes": list(self.finder.classes)},
-                "resolution_m": ground,
-                "zoom": zoom,
-                "min_score": score,
-            },
-        )
+        options = {
+            "finder": {"name": self.finder.name, "digest": self.finder.digest, "classes": list(self.finder.classes)},
+            "resolution_m": self.ground(raster),
+            "zoom": zoom,
+            "min_score": score,
+        }
+        return Prepared(self.finder, replace(windows, window=window, overlap=overlap), score, options)
 
 
 @check_types
@@ -104,17 +111,71 @@ def find(
 ) -> gpd.GeoDataFrame:
     """Find the objects of one kind in a raster of any size.
 
-    A finder proposes boxes in each window, and the model draws the object of each box.
+    A finder, which is a small network on the features of the model, proposes boxes in each window. The model draws the object
+    of each box, and a scorer gives each object a score. Windows, merging, the continuation of a stopped run and the outputs
+    are those of `samgeo.segment`.
 
     Parameters
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
     what : str, default "building"
-        The class of a bundled finder: "building". Not used if a ``finder`` is given.
+        The class of a bundled finder: "building". It is not used if a ``finder`` is given.
+    output : path or address, optional
+        Where to write the objects; see `samgeo.segment`.
+    finder : path or Finder, optional
+        A finder of your own classes; see `samgeo.finding.load_finder`.
+    resolution : "auto" or float, default "auto"
+        Side of a pixel on the ground, in metres, from which the zoom follows. "auto" takes it from the georeference. For a
+        raster without a CRS, "auto" searches at two zooms: objects of fewer than 24 x 24 pixels come from the finer one.
+    zoom : float, optional
+        Number of pixels of the model's input for each pixel of the raster, in place of the zoom that follows from the
+        resolution. The bundled finder of buildings uses 1 up to 0.35 m, 2 up to 0.75 m, and 4 for coarser rasters.
+    min_score : float, optional
+        Objects with a lower score are dropped, from 0 to 1. The default is stored with the finder. A lower value finds more
+        objects, and more of them are wrong.
+    flips : bool, default False
+        Whether each window is also encoded mirrored, upside down, and both, and the four proposals are averaged. This finds
+        slightly more and takes about half as long again.
+    model : str, path or Segmenter, default "tiny"
+        The model. A finder belongs to the weights of one model.
+    device, dtype, bands, stretch, nodata, alpha, min_part, min_hole, min_area, max_area, aoi, aoi_mode, scheduler, workers, \
+cache, run_dir, retry_failed, overwrite, layer, y_up, progress
+        See `samgeo.segment`. A ``cache`` must have the windows that the zoom needs.
+
+    Returns
+    -------
+    GeoDataFrame
+        One row for each object, in the raster's CRS, with the columns ``class``; ``score``, the estimated probability that the
+        outline has an IoU above .5 with an object of the class; and those of `samgeo.segment`. ``attrs["samgeo"]`` has the
+        provenance, with the finder, the zoom and the threshold.
+
+    Warns
+    -----
+    HolesWarning, NothingFoundWarning, RasterWarning
+        As `samgeo.segment`.
+
+    Raises
+    ------
+    SamgeoError
+        Before the work starts, if an input or an option is invalid, for example if the finder belongs to another model. Later,
+        as `samgeo.segment`.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> from samgeo.synthetic import town
+    >>> raster = town((256, 256), seed=1).save("town.tif")
+    >>> buildings = samgeo.find(raster, "building", "buildings.gpkg", progress=False)
+    >>> buildings["class"].unique().tolist()
+    ['building']
     """
     arguments = locals()
     options = _options(arguments)
+    raster = ReadingOptions.of(arguments).open(image)
+    zooms = options.zooms(raster)
+    if len(zooms) > 1:
+        return _at_two_zooms(arguments, options, raster, zooms)
     return compute(Request.of(arguments, finding=options))
 
 
@@ -125,8 +186,41 @@ def _options(arguments: dict[str, Any]) -> FinderOptions:
         check_zoom(zoom)
     if score is not None and not 0 <= score <= 1:
         raise OptionError(f"min_score is {score}; give a number from 0 to 1.")
-    if resolution != AUTO and (isinstance(resolution, str) or not resolution > 0 or not math.isfinite(resolution)):
+    if resolution != AUTO and (isinstance(resolution, str) or not 0 < resolution < math.inf):
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
     finder = arguments["finder"]
     loaded = finder if isinstance(finder, Finder) else load_finder(arguments["what"] if finder is None else finder)
     return FinderOptions(finder=loaded.with_flips(arguments["flips"]), resolution=resolution, zoom=zoom, min_score=score)
+
+
+def _at_two_zooms(
+    arguments: dict[str, Any], options: FinderOptions, raster: Raster, zooms: tuple[float, ...]
+) -> gpd.GeoDataFrame:
+    """Find at each zoom in a run of its own, and combine the results."""
+    output, overwrite, layer = arguments["output"], arguments["overwrite"], arguments["layer"]
+    given = (arguments["image"], arguments["aoi"], arguments["model"], arguments["finder"])
+    checked = CheckedOutput.check(output, overwrite=overwrite, layer=layer, y_up=arguments["y_up"], inputs=given)
+    checked.check_raster(raster)
+    if arguments["cache"] is not None:
+        raise OptionError(
+            f"{raster.name} has no CRS, so that it is searched at two zooms, and a cache holds the windows of one; give "
+            "zoom or resolution, or leave cache out."
+        )
+    home = Request.of(arguments).folder
+    parts = []
+    for zoom in zooms:
+        one = arguments | {"output": None, "run_dir": None if home is None else home.path / f"zoom-{zoom:g}", "layer": None}
+        one |= {"overwrite": False, "y_up": False}
+        parts.append(compute(Request.of(one, finding=replace(options, zoom=zoom))))
+    result = combined(parts[0], parts[1], area_name(raster.geobox))
+    made = result.attrs["samgeo"]
+    made["options"] = made["options"] | {"zoom": list(zooms)}
+    if checked.place is not None:
+        provenance = made | describe_axes(raster.geobox, y_up=arguments["y_up"])
+        if checked.is_labels:
+            write_label_raster([result], raster.geobox, checked.place, overwrite=overwrite, provenance=made)
+        else:
+            write_vectors(result, checked.place, overwrite=overwrite, layer=layer, provenance=provenance)
+    if home is not None and arguments["run_dir"] is None:
+        shutil.rmtree(home.path, ignore_errors=True)
+    return result
