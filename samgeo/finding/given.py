@@ -199,7 +199,7 @@ def peaks_of(
     >>> heights = np.zeros((40, 40), dtype=np.float32)
     >>> heights[10, 12] = 5
     >>> source = peaks_of(
-    ...     write_raster(Path("heights.tif"), heights), write_raster(Path("image.tif"), np.zeros((3, 40, 40), np.uint8))
+    ...     write_raster(Path("heights.tif"), heights), write_raster(Path("image.tif"), np.zeros((40, 40, 3), np.uint8))
     ... )
     >>> source.boxes_px.tolist()
     [[12.5, 10.5, 12.5, 10.5]]
