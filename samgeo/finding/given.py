@@ -211,9 +211,7 @@ def peaks_of(
     try:
         with open_raster(name, name) as dataset:
             if dataset.crs is None or grid.crs is None:
-                raise RasterError(
-                    f"{name} and the image need a CRS to locate the peaks; assign it with gdal_edit.py."
-                )
+                raise RasterError(f"{name} and the image need a CRS to locate the peaks; assign it with gdal_edit.py.")
             for y in range(0, dataset.height, BLOCK):
                 for x in range(0, dataset.width, BLOCK):
                     found += _peaks_in_block(dataset, x, y, min_value, min_distance)
