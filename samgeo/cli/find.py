@@ -69,9 +69,7 @@ __all__ = ["find"]
 @cleaning
 @click.option("--min-area", type=float, default=0.0, show_default=True, help=MIN_AREA_HELP)
 @click.option("--max-area", type=float, default=float("inf"), show_default=True, help=MAX_AREA_HELP)
-@click.option(
-    "--aoi", metavar="FILE", help="Vector file with an area of interest: only objects whose centre is in it are found."
-)
+@click.option("--aoi", metavar="FILE", help="Vector file with the area in which objects are found, by their centre.")
 @click.option(
     "--aoi-mode",
     type=click.Choice(["whole", "clip"]),
@@ -89,7 +87,7 @@ __all__ = ["find"]
 @Y_UP
 @QUIET
 def find(
-    image: OptionValue, output: str, what: str, resolution: str, bands: str | None, stretch: str | None, quiet: bool,
+    image: OptionValue, output: str, *, what: str, resolution: str, bands: str | None, stretch: str | None, quiet: bool,
     **options: OptionValue,
 ) -> None:  # fmt: skip
     """Find the objects of one kind in IMAGE and write them to OUTPUT.

@@ -23,6 +23,7 @@ from samgeo.segmentation.options import ReadingOptions, WindowOptions
 from samgeo.segmentation.output_checks import CheckedOutput
 from samgeo.segmentation.request import Prepared, Request
 from samgeo.segmentation.tables import area_name
+from samgeo.segmentation.windows.proposals import PromptSource
 from samgeo.types import AoiLike, BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -75,13 +76,33 @@ class FinderOptions:
         return Prepared(self.finder, replace(windows, window=window, overlap=overlap), score, options)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SourceOptions:
+    """Options of any other prompt source; see `find`. They are the `samgeo.segmentation.request.Finding` of a request."""
+
+    source: PromptSource
+    zoom: float
+    min_score: float
+
+    def zooms(self, _raster: Raster) -> tuple[float, ...]:
+        """Return the zoom."""
+        return (self.zoom,)
+
+    def prepare(self, _raster: Raster, model: Segmenter, windows: WindowOptions) -> Prepared:
+        """Return the source with the windows of the zoom."""
+        window, overlap = window_of(self.zoom, model.input_size)
+        source = {"name": self.source.name, "digest": self.source.digest, "classes": list(self.source.classes)}
+        options = {"finder": source, "zoom": self.zoom, "min_score": self.min_score}
+        return Prepared(self.source, replace(windows, window=window, overlap=overlap), self.min_score, options)
+
+
 @check_types
 def find(
     image: RasterLike,
     what: str = "building",
     output: str | os.PathLike[str] | None = None,
     *,
-    finder: str | Path | Finder | None = None,
+    finder: str | Path | PromptSource | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
     min_score: float | None = None,
@@ -123,8 +144,9 @@ def find(
         The class of a bundled finder: "building". It is not used if a ``finder`` is given.
     output : path or address, optional
         Where to write the objects; see `samgeo.segment`.
-    finder : path or Finder, optional
-        A finder of your own classes; see `samgeo.finding.load_finder`.
+    finder : path or PromptSource, optional
+        A finder of your own classes, as `samgeo.finding.load_finder` reads it; or another source of prompts, such as
+        `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, such a source is asked at zoom 1.
     resolution : "auto" or float, default "auto"
         Side of a pixel on the ground, in metres, from which the zoom follows. "auto" takes it from the georeference. For a
         raster without a CRS, "auto" searches at two zooms: objects of fewer than 24 x 24 pixels come from the finer one.
@@ -174,12 +196,12 @@ cache, run_dir, retry_failed, overwrite, layer, y_up, progress
     options = _options(arguments)
     raster = ReadingOptions.of(arguments).open(image)
     zooms = options.zooms(raster)
-    if len(zooms) > 1:
+    if isinstance(options, FinderOptions) and len(zooms) > 1:
         return _at_two_zooms(arguments, options, raster, zooms)
     return compute(Request.of(arguments, finding=options))
 
 
-def _options(arguments: dict[str, Any]) -> FinderOptions:
+def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions:
     """Check the options of finding, and load the finder."""
     zoom, score, resolution = arguments["zoom"], arguments["min_score"], arguments["resolution"]
     if zoom is not None:
@@ -189,8 +211,12 @@ def _options(arguments: dict[str, Any]) -> FinderOptions:
     if resolution != AUTO and (isinstance(resolution, str) or not 0 < resolution < math.inf):
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
     finder = arguments["finder"]
-    loaded = finder if isinstance(finder, Finder) else load_finder(arguments["what"] if finder is None else finder)
-    return FinderOptions(finder=loaded.with_flips(arguments["flips"]), resolution=resolution, zoom=zoom, min_score=score)
+    loaded = load_finder(arguments["what"] if finder is None else finder) if isinstance(finder, str | Path | None) else finder
+    if isinstance(loaded, Finder):
+        return FinderOptions(finder=loaded.with_flips(arguments["flips"]), resolution=resolution, zoom=zoom, min_score=score)
+    if arguments["flips"] or resolution != AUTO:
+        raise OptionError("flips and resolution belong to a learned finder, and finder is another source; leave them out.")
+    return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=score or 0.0)
 
 
 def _at_two_zooms(

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import shapely
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.finding.api import find
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.reading import check_output, write_vectors
@@ -42,8 +44,9 @@ from samgeo.map.state.merging import palette_of
 from samgeo.map.state.reducer import Rules, State
 from samgeo.map.state.restore import check_classes, check_files, recorded_at, start_from
 from samgeo.map.suggestions import Answers
+from samgeo.segmentation.masks.vectorize import georeference
 from samgeo.storage.provenance import made_with
-from samgeo.types import CRSLike, FeaturesLike
+from samgeo.types import BoxesLike, CRSLike, FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -273,6 +276,51 @@ class Session:
         done = self._live.do(make)
         # Where no polygon was new, there is no action in the history; the caller still gets the counts.
         return done if done.action is made[-1] else replace(done, action=made[-1], merge=None)
+
+    @check_types
+    def find(
+        self,
+        what: str = "building",
+        bounds: BoxesLike = None,
+        *,
+        crs: CRSLike = None,
+        class_name: str | None = None,
+        min_score: float | None = None,
+    ) -> Snapshot:
+        """Find the objects of one kind, and add them as proposals; see `samgeo.find`.
+
+        Parameters
+        ----------
+        what : str, default "building"
+            The class of a bundled finder.
+        bounds : sequence of 4 numbers, optional
+            x0, y0, x1, y1 of the part of the raster in which objects are found, for example the view of a map. The whole
+            raster by default.
+        crs : anything that pyproj takes, or "pixels", optional
+            CRS of the bounds. That of the raster by default.
+        class_name : str, optional
+            Class of the proposals. By default it is ``what`` if the palette has this class, else it is given on acceptance.
+        min_score : float, optional
+            Objects with a lower score are left out; the default is that of the finder.
+
+        Returns
+        -------
+        Snapshot
+            As `propose`.
+
+        Raises
+        ------
+        SamgeoError
+            If the bounds or the class cannot be used, or the model of the session is not that of the finder.
+        """
+        raster = self.predictor.raster
+        area = None
+        if bounds is not None:
+            corners, _ = read_boxes([bounds], geobox=raster.geobox, crs=crs)
+            area = georeference(np.array([shapely.box(*corners[0])], dtype=object), raster.geobox.affine)[0]
+        found = find(raster, what, model=self.predictor.model, aoi=area, min_score=min_score, progress=False)
+        named = class_name or (what if what in self.classes else None)
+        return self.propose(found.drop(columns="class") if named is None else found.assign(**{"class": named}))
 
     @check_types
     def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:
