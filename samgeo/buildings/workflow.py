@@ -16,13 +16,13 @@ from samgeo.buildings.selection.select import MIN_SCORE, everything, select
 from samgeo.buildings.shapes import filter_by_shape
 from samgeo.errors import OptionError
 from samgeo.finding.api import AUTO, find
-from samgeo.finding.finder import Finder
 from samgeo.geo.coordinates.overlay import check_same_kind
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.columns import GIVEN, keep_given
 from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, split_layer, write_vectors
 from samgeo.segmentation.options import ModelOptions, ReadingOptions, WindowOptions
 from samgeo.segmentation.tables import to_frame
+from samgeo.segmentation.windows.proposals import PromptSource
 from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def footprints(
     *,
     examples: FeaturesLike | None = None,
     candidates: FeaturesLike | None = None,
-    finder: str | Path | Finder | None = None,
+    finder: str | Path | PromptSource | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
     min_score: float | None = None,
