@@ -20,7 +20,7 @@ BROWSER_PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile $(if $(BENCHMARKS),,| grep -v '^make bench')
 
-demo: $(VENV)/.package ## segment a generated town; writes demo/
+demo: $(VENV)/.package ## find the buildings of a generated town, then everything; writes demo/
 	$(BIN)/samgeo demo
 
 test: lint check-docs ## everything that CI checks

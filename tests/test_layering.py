@@ -25,7 +25,7 @@ BELOW = {
     "synthetic": {"storage", "geo", "segmentation"},
     "training": {"storage", "geo", "models", "segmentation", "finding", "synthetic"},
     "map": {"storage", "geo", "models", "segmentation", "finding", "annotations", "plot"},
-    "testing": {"storage", "geo", "models", "segmentation", "evaluation", "plot", "synthetic"},
+    "testing": {"storage", "geo", "models", "segmentation", "finding", "buildings", "evaluation", "plot", "synthetic"},
     "cli": {
         *("storage", "geo", "models", "segmentation", "plot", "buildings", "annotations", "samrs", "evaluation", "synthetic"),
         *("training", "map", "testing", "finding"),

@@ -38,6 +38,7 @@ __all__ = [
     "imaging",
     "looking",
     "parse_bands",
+    "parse_resolution",
     "parse_scales",
     "parse_stretch",
 ]
@@ -245,6 +246,14 @@ def parse_scales(text: str) -> tuple[int, ...]:
         raise click.BadParameter(
             f"{text!r} is not a list of whole numbers; give them as in 1,2,4.", param_hint="--scales"
         ) from None
+
+
+def parse_resolution(text: str) -> str | float:
+    """Return "auto" or the number that a ground resolution says."""
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither auto nor a number.", param_hint="--resolution") from None
 
 
 def parse_stretch(text: str | None) -> tuple[float, float] | None:

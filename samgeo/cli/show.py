@@ -1,4 +1,4 @@
-"""The commands show, which draws objects over an image, and demo, which segments a generated town."""
+"""The commands show, which draws objects over an image, and demo, which finds the objects of a generated town."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def show(image: str, result: str | None, output: Path, assets: str | None, **opt
 @click.option("--size", type=int, default=1024, show_default=True, help="Side of the town in pixels.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the town: another number gives another town.")
 def demo(folder: Path, size: int, seed: int) -> None:
-    """Segment a generated town and count the buildings found.
+    """Find the buildings of a generated town, then everything in it, and count the true buildings among both.
 
-    The command writes town.tif, objects.parquet and objects.png into FOLDER, by default the folder demo. It needs no data and
-    no network.
+    The command writes town.tif, footprints.parquet, footprints.png, objects.parquet and objects.png into FOLDER, by default the
+    folder demo. It needs no data and no network.
     """
     from samgeo.testing import run_demo
 

@@ -1,4 +1,5 @@
 from .demo import Demo as Demo
+from .demo import DemoStep as DemoStep
 from .demo import run_demo as run_demo
 from .id_scenes import decode_ids as decode_ids
 from .id_scenes import encode_ids as encode_ids
@@ -18,6 +19,7 @@ from .strategies import windows as windows
 __all__ = [
     "TRANSFORMS",
     "Demo",
+    "DemoStep",
     "Oracle",
     "decode_ids",
     "encode_ids",

@@ -1,13 +1,15 @@
-"""The demonstration: segmentation of a generated town, compared with the true buildings."""
+"""The demonstration: the buildings of a generated town, and everything in it, compared with the true buildings."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samgeo.arguments import check_types
+from samgeo.buildings.workflow import footprints
 from samgeo.errors import OptionError
 from samgeo.evaluation import match
 from samgeo.plot.display import show
@@ -15,9 +17,40 @@ from samgeo.segmentation.api import segment
 from samgeo.synthetic import town
 
 if TYPE_CHECKING:
-    from samgeo.evaluation import Matches
+    from geopandas import GeoDataFrame
 
-__all__ = ["Demo", "run_demo"]
+    from samgeo.evaluation import Matches
+    from samgeo.synthetic import Scene
+
+__all__ = ["Demo", "DemoStep", "run_demo"]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoStep:
+    """Result of one step of the demonstration.
+
+    Attributes
+    ----------
+    objects, picture : Path
+        Files of the objects, and of a picture that shows them in the town.
+    matches : Matches
+        Comparison of the objects with the true buildings at an IoU of 0.5.
+    seconds : float
+        Duration of the step.
+    """
+
+    objects: Path
+    picture: Path
+    matches: Matches
+    seconds: float
+
+    def summary(self, noun: str) -> str:
+        """Return the counts and the duration in one line; ``noun`` says what the objects are."""
+        matches = self.matches
+        return (
+            f"{matches.found} {noun} in {self.seconds:.0f} s; {matches.matched} of {matches.truth} buildings found "
+            f"(recall {matches.recall:.0%}, precision {matches.precision:.0%} at IoU 0.5, mean IoU {matches.mean_iou:.2f})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +59,38 @@ class Demo:
 
     Attributes
     ----------
-    image, objects, picture : Path
-        Files of the town, of the objects found in it, and of a picture that shows both.
-    matches : Matches
-        Comparison of the objects with the true buildings at an IoU of 0.5.
-    seconds : float
-        Duration of the segmentation.
+    image : Path
+        File of the town.
+    footprints : DemoStep
+        The buildings, as `samgeo.footprints` finds them.
+    everything : DemoStep
+        Objects of every kind, as `samgeo.segment` finds them.
     """
 
     image: Path
-    objects: Path
-    picture: Path
-    matches: Matches
-    seconds: float
+    footprints: DemoStep
+    everything: DemoStep
 
     def summary(self) -> str:
-        """Return a text for the user: the counts, the duration, and the paths of the files."""
-        matches = self.matches
+        """Return a text for the user: the counts, the durations, and the paths of the files."""
         return (
-            f"{matches.found} objects in {self.seconds:.0f} s; {matches.matched} of {matches.truth} buildings found "
-            f"(recall {matches.recall:.0%} at IoU 0.5, mean IoU {matches.mean_iou:.2f})\n"
-            f"image    {self.image}\nobjects  {self.objects}\npicture  {self.picture}"
+            f"samgeo footprints: {self.footprints.summary('footprints')}\n"
+            f"samgeo segment: {self.everything.summary('objects of every kind')}\n"
+            f"image       {self.image}\n"
+            f"footprints  {self.footprints.objects}, {self.footprints.picture}\n"
+            f"everything  {self.everything.objects}, {self.everything.picture}"
         )
 
 
 @check_types
 def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
-    """Generate a town, segment it with the bundled model, and compare the result with the truth.
+    """Generate a town, find its buildings and then everything in it, and compare both results with the truth.
 
     Parameters
     ----------
     folder : Path
-        Folder for ``town.tif``, ``objects.parquet`` and ``objects.png``. Files of an earlier demonstration are replaced.
+        Folder for ``town.tif``, ``footprints.parquet``, ``footprints.png``, ``objects.parquet`` and ``objects.png``. Files of
+        an earlier demonstration are replaced.
     size : int, default 1024
         Side of the town in pixels, at least 128.
     seed : int, default 1
@@ -66,7 +99,7 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
     Returns
     -------
     Demo
-        The files, and the comparison with the truth.
+        The files, and the comparisons with the truth.
 
     Raises
     ------
@@ -79,7 +112,7 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
     >>> from samgeo.testing import run_demo
     >>> demo = run_demo(Path("demo"), size=128)
     >>> sorted(path.name for path in Path("demo").iterdir())
-    ['objects.parquet', 'objects.png', 'town.tif']
+    ['footprints.parquet', 'footprints.png', 'objects.parquet', 'objects.png', 'town.tif']
     """
     if size < 128:
         raise OptionError(f"size is {size} pixels; give at least 128.")
@@ -87,11 +120,19 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(f"{folder} cannot be created ({error.strerror}); give a folder that you can write to.") from None
-    image, objects, picture = folder / "town.tif", folder / "objects.parquet", folder / "objects.png"
+    image = folder / "town.tif"
     scene = town((size, size), seed=seed)
     scene.save(image)
+    found = _step(scene, image, folder / "footprints.parquet", footprints)
+    everything = _step(scene, image, folder / "objects.parquet", segment)
+    return Demo(image, found, everything)
+
+
+def _step(scene: Scene, image: Path, objects: Path, function: Callable[..., GeoDataFrame]) -> DemoStep:
+    """Call a function with the image and the file of its objects, draw a picture, and compare the objects with the truth."""
     start = time.perf_counter()
-    result = segment(image, objects, overwrite=True)
+    result = function(image, objects, overwrite=True)
     seconds = time.perf_counter() - start
+    picture = objects.with_suffix(".png")
     show(image, objects, picture, overwrite=True)
-    return Demo(image, objects, picture, match(result, scene.footprints), seconds)
+    return DemoStep(objects, picture, match(result, scene.footprints), seconds)

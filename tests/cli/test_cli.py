@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -243,8 +244,13 @@ def test_models_are_listed_and_the_bundled_one_is_at_hand() -> None:
 def test_demo_finds_buildings_of_its_own_town(tmp_path: Path) -> None:
     result = run("demo", tmp_path, "--size", 384)
     assert result.exit_code == 0, result.output
-    assert "buildings found" in result.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"town.tif", "objects.parquet", "objects.png"}
+    first, second, *_ = result.stdout.splitlines()
+    assert first.startswith("samgeo footprints")
+    assert second.startswith("samgeo segment")
+    found = [int(re.search(r"(\d+) of \d+ buildings found", line)[1]) for line in (first, second)]
+    assert min(found) > 30
+    written = {"town.tif", "footprints.parquet", "footprints.png", "objects.parquet", "objects.png"}
+    assert {path.name for path in tmp_path.iterdir()} == written
 
 
 def test_a_raster_without_crs_is_segmented_in_pixels(tmp_path: Path) -> None:
