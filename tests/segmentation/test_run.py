@@ -327,7 +327,7 @@ def test_parts_and_frontiers_come_back_and_every_flipped_byte_is_seen(scene: Pat
     part = Part(1, 1, 3, pieces, (Failure((1, 2), 'of "memory" é'),))
     content = part.to_bytes()
     assert Part.from_bytes(content, 1, 1, 3) == part
-    with pytest.raises(DamagedError, match="other windows"):
+    with pytest.raises(DamagedError, match="windows do not agree with its name"):
         Part.from_bytes(content, 2, 1, 3)
     frontier = Frontier((3, 0, 2), ((pieces[1][0], pieces[2][0]), (pieces[1][1],)))
     kept = frontier.to_bytes()
