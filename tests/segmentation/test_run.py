@@ -130,7 +130,7 @@ def test_nothing_found_is_an_empty_table_in_every_format(tmp_path: Path) -> None
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(image: Path, tmp_path: Path, expected) -> None:
     output = tmp_path / "out.parquet"
-    with pytest.raises(StoppedError, match="give the same again to go on"):
+    with pytest.raises(StoppedError, match="Run the same call or command again to continue"):
         segment_to_file(image, output, model=Oracle(128), stop=stop_after(15), scheduler="synchronous", **OPTIONS)
     assert not output.exists()
     status = run_status(output)
