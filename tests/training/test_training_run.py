@@ -122,7 +122,7 @@ def test_a_run_may_deepen_what_it_starts_from(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "options", "message"),
     [
-        ({}, ["--start", "no.safetensors"], "no.safetensors is not there"),
+        ({}, ["--start", "no.safetensors"], "no.safetensors does not exist"),
         ({}, ["--steps", "0"], "at least 1"),
         ({}, ["--device", "tpu"], "tpu"),
         ({}, ["--curve", "curve.pdf"], ".png"),
