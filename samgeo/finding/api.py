@@ -236,6 +236,8 @@ def _at_two_zooms(
             "zoom or resolution, or leave cache out."
         )
     home = Request.of(arguments).folder
+    if home is not None:
+        home.path.mkdir(parents=True, exist_ok=True)
     parts = []
     for zoom in zooms:
         one = arguments | {"output": None, "run_dir": None if home is None else home.path / f"zoom-{zoom:g}", "layer": None}

@@ -70,6 +70,7 @@ class FinderInfo:
     license: str = ""
     about: str = ""
 
+    @check_types
     def zoom(self, ground_m: float) -> float:
         """Return the zoom for a ground resolution in metres."""
         return next((zoom for limit, zoom in self.zooms if ground_m <= limit), self.zooms[-1][1])
@@ -101,6 +102,7 @@ class Finder:
         Lower peaks of the heat are not proposed.
     """
 
+    @check_types
     def __init__(
         self,
         head: FinderHead,
@@ -132,6 +134,7 @@ class Finder:
         """Names of the classes."""
         return self.info.classes
 
+    @check_types
     def for_score(self, min_score: float, *, flips: bool = False) -> Finder:
         """Return this finder for a threshold of the score, with or without flips.
 

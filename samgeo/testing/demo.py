@@ -44,6 +44,7 @@ class DemoStep:
     matches: Matches
     seconds: float
 
+    @check_types
     def summary(self, noun: str) -> str:
         """Return the counts and the duration in one line; ``noun`` says what the objects are."""
         matches = self.matches
