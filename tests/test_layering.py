@@ -23,7 +23,7 @@ BELOW = {
     "samrs": {"storage", "geo", "models", "segmentation", "annotations", "plot"},
     "evaluation": {"storage", "geo", "segmentation", "plot"},
     "synthetic": {"storage", "geo", "segmentation"},
-    "training": {"storage", "geo", "models", "segmentation", "synthetic"},
+    "training": {"storage", "geo", "models", "segmentation", "finding", "synthetic"},
     "map": {"storage", "geo", "models", "segmentation", "annotations", "plot"},
     "testing": {"storage", "geo", "models", "segmentation", "evaluation", "plot", "synthetic"},
     "cli": {
