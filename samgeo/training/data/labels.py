@@ -224,9 +224,9 @@ class Scenes:
     count, seed : int
         Number of scenes, and seed of the first; the seed rises by 1 from scene to scene.
     layers : tuple of str, default ("building", "region")
-        "building", "region", and the other classes of a scene: "road", "tree", "car", "water", "field" and "grass". Their objects
-        are the connected parts of the class, so trees whose crowns touch are one object. The regions are the parts of all of
-        these classes.
+        "building", "region", and the other classes of a scene: "road", "tree", "car", "water", "field" and "grass". Their
+        objects are the connected parts of the class, so trees whose crowns touch are one object. The regions are the parts
+        of all of these classes.
     """
 
     count: int
