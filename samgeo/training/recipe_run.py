@@ -85,10 +85,11 @@ def run_recipe(
     recipe : str or Path
         See `samgeo.training.recipe.load_recipe`.
     output : str or Path
-        The weights to write, in half precision: a ``.safetensors`` that ``samgeo.load_model`` reads.
+        The weights to write, in half precision: a ``.safetensors`` that ``samgeo.load_model`` reads, or a finder if the recipe
+        has a table ``[finder]``.
     start : str or Path, optional
         Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones. The default is the
-        start that the recipe names.
+        start that the recipe names. For a finder, it is the model on whose features the finder is trained.
     folder : str or Path, optional
         The run folder. It holds the state, ``log.jsonl`` and a digest of the training data. The default is ``NAME.run`` beside
         the output.
@@ -98,7 +99,7 @@ def run_recipe(
         Number of steps, in place of the recipe's.
     minutes : float, optional
         Length of the training in minutes, in place of the recipe's. Training then ends after this time; ``steps`` is the
-        largest number of steps.
+        largest number of steps. A finder cannot be trained by the clock.
     network : str, optional
         Preset for the number of blocks in the image encoder, in place of the recipe's: "base" (as the packaged weights),
         "deep", "deeper" or "context"; see `samgeo.models.tiny.PRESETS`. If the starting network has fewer blocks, new blocks
