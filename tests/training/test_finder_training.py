@@ -219,17 +219,23 @@ def test_a_recipe_trains_a_finder_that_finds(recipe, model, tmp_path):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("line", ["encoded 50", "step 100", "asked in", "best threshold", "finds"])
-def test_a_finder_stopped_anywhere_becomes_the_same_file(recipe, tmp_path, line):
-    def stop(text):
-        if text.startswith(line):
-            raise KeyboardInterrupt
-
+def test_a_finder_stopped_many_times_becomes_the_same_file(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("samgeo.training.finder.scorer_fit.STEPS", 100)
     whole = run_recipe(recipe, tmp_path / "whole.safetensors", device="cpu")
-    with pytest.raises(KeyboardInterrupt):
-        run_recipe(recipe, tmp_path / "parts.safetensors", device="cpu", report=stop)
-    parts = run_recipe(recipe, tmp_path / "parts.safetensors", device="cpu", overwrite=True)
+    for last in ("encoded 50", "step 100", "asked in", "best threshold"):
+
+        def stop(line, last=last):
+            if line.startswith(last):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(recipe, tmp_path / "parts.safetensors", device="cpu", report=stop)
+        assert not (tmp_path / "parts.safetensors").exists()
+    told = []
+    parts = run_recipe(recipe, tmp_path / "parts.safetensors", device="cpu", report=told.append)
+    assert not any(line.startswith(("encoded", "step")) for line in told)
     assert parts.digest == whole.digest
+    assert (parts.folder / "log.jsonl").read_bytes() == (whole.folder / "log.jsonl").read_bytes()
 
 
 def small_finder(path):
@@ -290,7 +296,8 @@ def test_a_truncated_finder_and_weights_that_are_not_finite_are_refused(tmp_path
     assert not (tmp_path / "other.safetensors").exists()
 
 
-def test_a_run_goes_on_with_the_same_options_alone(recipe, tmp_path):
+def test_a_run_goes_on_with_the_same_options_alone(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("samgeo.training.finder.scorer_fit.STEPS", 10)
     recipe.write_text(FINDER.replace("crops = 60", "crops = 8").replace("steps = 120", "steps = 60"))
     output = tmp_path / "f.safetensors"
     run_recipe(recipe, output, device="cpu")
