@@ -31,10 +31,10 @@ FINDER = """
 start = "start.safetensors"
 [finder]
 classes = ["building"]
-crops = 60
-steps = 120
+crops = 16
+steps = 60
 rate = 2e-2
-scored = 12
+scored = 8
 [[source]]
 images = "town*.tif"
 vectors = "{stem}.geojson"
@@ -204,12 +204,13 @@ def test_the_scorer_learns_what_is_true_and_the_threshold_divides_it():
     assert torch.equal(fit_scorer(answered).layers[0].weight, scorer.layers[0].weight)
 
 
-def test_a_recipe_trains_a_finder_that_finds(recipe, model, tmp_path):
+def test_a_recipe_trains_a_finder_that_is_read_back(recipe, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("samgeo.training.finder.scorer_fit.STEPS", 50)
     told = []
     done = run_recipe(recipe, tmp_path / "f.safetensors", device="cpu", report=told.append)
-    assert (done.steps, done.output) == (120, tmp_path / "f.safetensors")
-    assert any(line.startswith("encoded 60 of 60") for line in told)
-    assert any(line.startswith("step 120 of 120: loss") for line in told)
+    assert (done.steps, done.output) == (60, tmp_path / "f.safetensors")
+    assert any(line.startswith("encoded 16 of 16") for line in told)
+    assert any(line.startswith("step 60 of 60: loss") for line in told)
     finder = load_finder(tmp_path / "f.safetensors")
     finder.check(model)
     assert finder.classes == ("building",)
@@ -220,9 +221,11 @@ def test_a_recipe_trains_a_finder_that_finds(recipe, model, tmp_path):
 
 
 def test_a_finder_stopped_many_times_becomes_the_same_file(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr("samgeo.training.finder.scorer_fit.STEPS", 100)
+    monkeypatch.setattr("samgeo.training.finder.scorer_fit.STEPS", 50)
+    monkeypatch.setattr("samgeo.training.finder.head_fit.LOG_STEPS", 20)
+    monkeypatch.setattr("samgeo.training.finder.bank.SAVE_EVERY", 8)
     whole = run_recipe(recipe, tmp_path / "whole.safetensors", device="cpu")
-    for last in ("encoded 50", "step 100", "asked in", "best threshold"):
+    for last in ("encoded 8", "step 40", "asked in", "best threshold"):
 
         def stop(line, last=last):
             if line.startswith(last):
@@ -298,7 +301,6 @@ def test_a_truncated_finder_and_weights_that_are_not_finite_are_refused(tmp_path
 
 def test_a_run_goes_on_with_the_same_options_alone(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr("samgeo.training.finder.scorer_fit.STEPS", 10)
-    recipe.write_text(FINDER.replace("crops = 60", "crops = 8").replace("steps = 120", "steps = 60"))
     output = tmp_path / "f.safetensors"
     run_recipe(recipe, output, device="cpu")
     with pytest.raises(OptionError, match=r"finder.steps was 60 and is now 61"):
