@@ -189,7 +189,8 @@ def test_an_object_is_found_once():
     assert _once(iou, np.array([5, 5, 5, 9])).tolist() == pytest.approx([0, 0.8, 0, 0.7])
 
 
-def test_the_scorer_learns_what_is_true_and_the_threshold_divides_it():
+def test_the_scorer_learns_what_is_true_and_the_threshold_divides_it(monkeypatch):
+    monkeypatch.setattr("samgeo.training.finder.scorer_fit.STEPS", 400)
     rng = np.random.default_rng(0)
     iou = np.where(rng.random(600) < 0.5, 0.8, 0.1).astype(np.float32)
     measures = rng.uniform(0.3, 0.7, (600, 16)).astype(np.float32)
