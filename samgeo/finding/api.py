@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.finding.examples import ExampleOptions
 from samgeo.finding.finder import Finder, load_finder
 from samgeo.finding.zoom import check_zoom, ground_resolution, window_of
 from samgeo.segmentation.api import compute
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.options import WindowOptions
 from samgeo.segmentation.request import Prepared, Request
-from samgeo.types import AoiLike, BandsLike, RasterLike, StretchLike
+from samgeo.types import AoiLike, BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find"]
 
-AUTO = "auto"
+AUTO, BUILDING = "auto", "building"
 # Without a ground resolution, small objects come from the windows of the second zoom, larger ones from those of the first.
 UNKNOWN_ZOOMS = (1.0, 2.0)
 
@@ -71,9 +72,11 @@ class FinderOptions:
 @check_types
 def find(
     image: RasterLike,
-    what: str = "building",
+    what: str | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
+    examples: FeaturesLike | None = None,
+    example_image: RasterLike | None = None,
     finder: str | Path | Finder | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
@@ -110,15 +113,21 @@ def find(
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
-    what : str, default "building"
-        The class of a bundled finder: "building". Not used if a ``finder`` is given.
+    what : str, optional
+        The class of a bundled finder: "building", which is the default. Not used if a ``finder`` is given. With examples it is
+        the name of their class, "object" by default.
+    examples : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
+        Outlines of one or more objects, in place of a finder: more objects like these are searched. Features may have a column
+        ``label`` with 1 for accepted and 0 for rejected examples. The zoom and the score of 0.5 are chosen after them.
+    example_image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster, optional
+        The raster of the examples, if that is another raster of the same kind.
     """
     arguments = locals()
     options = _options(arguments)
     return compute(Request.of(arguments, finding=options))
 
 
-def _options(arguments: dict[str, Any]) -> FinderOptions:
+def _options(arguments: dict[str, Any]) -> FinderOptions | ExampleOptions:
     """Check the options of finding, and load the finder."""
     zoom, score, resolution = arguments["zoom"], arguments["min_score"], arguments["resolution"]
     if zoom is not None:
@@ -127,6 +136,9 @@ def _options(arguments: dict[str, Any]) -> FinderOptions:
         raise OptionError(f"min_score is {score}; give a number from 0 to 1.")
     if resolution != AUTO and (isinstance(resolution, str) or not resolution > 0 or not math.isfinite(resolution)):
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
+    if arguments["examples"] is not None:
+        return ExampleOptions.of(arguments)
     finder = arguments["finder"]
-    loaded = finder if isinstance(finder, Finder) else load_finder(arguments["what"] if finder is None else finder)
+    source = (arguments["what"] or BUILDING) if finder is None else finder
+    loaded = source if isinstance(source, Finder) else load_finder(source)
     return FinderOptions(finder=loaded.with_flips(arguments["flips"]), resolution=resolution, zoom=zoom, min_score=score)
