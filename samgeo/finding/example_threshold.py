@@ -23,8 +23,8 @@ __all__ = ["Gathered", "HeldOut", "held_out_answers", "threshold_of"]
 
 FOLDS = 5
 HIT_IOU = 0.5
-# The threshold keeps this share of the examples that are found, and is this share of the score of a single example. Few examples
-# give it only roughly, so it is limited to the range in which it was best for outlines of buildings.
+# The threshold keeps this share of the examples that are found, and is this share of the score of a single example. Few
+# examples give it only roughly, so it is limited to the range in which it was best for outlines of buildings.
 KEPT_SHARE, SINGLE_SHARE = 0.9, 0.8
 LEAST_THRESHOLD, MOST_THRESHOLD, DEFAULT_THRESHOLD = 0.5, 0.6, 0.55
 # Feature vectors of one class that are used for training at most. More would not change the classifier.
