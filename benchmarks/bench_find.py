@@ -44,9 +44,7 @@ def main() -> None:
     from samgeo.training.data.overhead_recipe import validation
 
     finder = load_finder(options.finder or "building")
-    print(
-        "| place | objects | best F1 | its threshold | default F1 | precision | recall | best F1 at IoU 0.3 | calibration error |"
-    )
+    print("| place | objects | best F1 | threshold | default | precision | recall | best F1 at IoU 0.3 | calibration error |")
     print("|---|---|---|---|---|---|---|---|---|")
     for place, pictures in validation(data).items():
         chips = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
-from samgeo.finding.examples import ExampleOptions
+from samgeo.finding.by_example.examples import ExampleOptions
 from samgeo.finding.finder import Finder, load_finder
 from samgeo.finding.two_zooms import combined
 from samgeo.finding.zoom import check_zoom, ground_resolution, window_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
 
-__all__ = ["find"]
+__all__ = ["PromptSource", "find"]
 
 AUTO, BUILDING = "auto", "building"
 

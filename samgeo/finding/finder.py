@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -188,7 +188,8 @@ class Finder:
 
     def _flipped(self, model: Segmenter, window: WindowView, axes: Sequence[int]) -> Maps:
         """Return the maps of the window that is flipped along axes, flipped back. Padding is flipped too."""
-        image = np.ascontiguousarray(np.flip(window.image, axes))  # type: ignore[arg-type]  # the caller has checked it
+        assert window.image is not None  # noqa: S101 - the caller has checked it
+        image = np.ascontiguousarray(np.flip(window.image, tuple(axes)))
         return flipped_back(self.maps(model, embed_window(model, image, image.shape[:2])), axes)
 
 
@@ -276,7 +277,8 @@ def _load(path: Path) -> Finder:
         )
     try:
         sizes, scoring, about = (json.loads(said[name]) for name in ("head", "scorer", "info"))
-        config = HeadConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()})
+        given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
+        config = HeadConfig(**given)
         info = FinderInfo(**about | {"classes": tuple(about["classes"]), "zooms": tuple(map(tuple, about["zooms"]))})
         head, scorer = (
             FinderHead(config),

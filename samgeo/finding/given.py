@@ -68,7 +68,8 @@ class GivenBoxes:
         for array in (boxes_px, scores, kinds):
             total.update(np.ascontiguousarray(array).tobytes())
         self.digest = total.hexdigest()[:16]
-        self._tree = shapely.STRtree(shapely.points((boxes_px[:, :2] + boxes_px[:, 2:]) / 2))
+        centres = np.asarray(shapely.points((boxes_px[:, :2] + boxes_px[:, 2:]) / 2), dtype=np.object_)
+        self._tree = shapely.STRtree(centres)
 
     def __len__(self) -> int:
         return len(self.boxes_px)
@@ -213,9 +214,9 @@ def peaks_of(
         with open_raster(name, name) as dataset:
             if dataset.crs is None or grid.crs is None:
                 raise RasterError(f"{name} and the image need a CRS to locate the peaks; assign it with gdal_edit.py.")
-            for y in range(0, dataset.height, BLOCK):
-                for x in range(0, dataset.width, BLOCK):
-                    found += _peaks_in_block(dataset, x, y, min_value, min_distance)
+            for top in range(0, dataset.height, BLOCK):
+                for left in range(0, dataset.width, BLOCK):
+                    found += _peaks_in_block(dataset, left, top, min_value, min_distance)
             crs, affine = dataset.crs, dataset.transform
     except rasterio.errors.RasterioError as error:
         raise RasterError(f"{name} cannot be read ({error}); check the path.") from None

@@ -50,8 +50,9 @@ def peaks(maps: Maps, side: int, *, least: float = LEAST_SCORE, at_most: int = A
     x, y = (column + 0.5) * STRIDE, (row + 0.5) * STRIDE
     left, top, right, bottom = (maps.distances[0, :, row, column] * STRIDE).unbind(0)
     boxes = torch.stack([x - left, y - top, x + right, y + bottom], dim=1).clamp(0, side)
-    found = Proposals(*(part.float().cpu().numpy() for part in (boxes, torch.stack([x, y], dim=1), score)), kind.cpu().numpy())
-    wide = (found.boxes[:, 2:] - found.boxes[:, :2] > LEAST_SIDE).all(1)
+    corners, points, scores = (part.float().cpu().numpy() for part in (boxes, torch.stack([x, y], dim=1), score))
+    found = Proposals(corners, points, scores, kind.cpu().numpy())
+    wide = np.asarray((corners[:, 2:] - corners[:, :2] > LEAST_SIDE).all(1))
     return _without_twins(found[wide], box_nms)
 
 

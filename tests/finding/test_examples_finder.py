@@ -13,10 +13,10 @@ from shapely import affinity
 
 from samgeo.errors import OptionError, SamgeoError
 from samgeo.finding.api import find
-from samgeo.finding.example_finder import AreaPrior, Evidence, ExampleFinder
-from samgeo.finding.example_windows import read_outlines, zoom_for
-from samgeo.finding.examples import learn_examples
-from samgeo.finding.pixel_classifier import PixelClassifier, WindowCells, covered_shares, usable_cells
+from samgeo.finding.by_example.example_finder import AreaPrior, Evidence, ExampleFinder
+from samgeo.finding.by_example.example_windows import read_outlines, zoom_for
+from samgeo.finding.by_example.examples import learn_examples
+from samgeo.finding.by_example.pixel_classifier import PixelClassifier, WindowCells, covered_shares, usable_cells
 from samgeo.geo.grid import Lattice
 from samgeo.geo.raster.raster import Raster
 from samgeo.models import load_model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from samgeo.segmentation.windows.asking import Answers
     from samgeo.types import Embedding
 
-__all__ = ["PromptSource", "Proposals", "WindowView"]
+__all__ = ["Evidence", "PromptSource", "Proposals", "WindowView"]
+
+#: What a source computes when it proposes, and needs again when it scores: for example the maps of a network.
+Evidence: TypeAlias = Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +137,7 @@ class PromptSource(Protocol):
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by number."""
 
-    def propose(self, model: Segmenter, embedding: Embedding, window: WindowView) -> tuple[Proposals, object]:
+    def propose(self, model: Segmenter, embedding: Embedding, window: WindowView, /) -> tuple[Proposals, Evidence]:
         """Propose objects of one window.
 
         Parameters
@@ -150,11 +153,11 @@ class PromptSource(Protocol):
         -------
         proposals : Proposals
             Those outside the window's core are left out by the caller.
-        evidence : object
+        evidence : Evidence
             What `score` needs of this window, for example the maps of a network.
         """
 
     def score(
-        self, model: Segmenter, embedding: Embedding, proposals: Proposals, answers: Answers, evidence: object
+        self, model: Segmenter, embedding: Embedding, proposals: Proposals, answers: Answers, evidence: Evidence, /
     ) -> NDArray[np.float32]:
         """Return the probability of each answer, shape (P,), that its mask has an IoU above .5 with an object of its class."""

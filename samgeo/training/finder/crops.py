@@ -90,4 +90,4 @@ def _coarsened(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     small = max(round(side / factor), 8)
     picture = Image.fromarray(image).resize((small, small), Image.Resampling.BOX)
     again = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
-    return np.asarray(np.where(image.any(2)[..., None], np.maximum(again, 1), 0), dtype=np.uint8)
+    return np.asarray(np.where(np.asarray(image.any(2))[..., None], np.maximum(again, 1), 0), dtype=np.uint8)

@@ -213,7 +213,7 @@ def _answers(
     maps = head.to(pyramid[0].device)(pyramid)
     proposals = peaks(maps, side)
     inside = np.floor(proposals.points).astype(np.int64).clip(0, side - 1)
-    proposals = proposals[image.any(2)[inside[:, 1], inside[:, 0]]]
+    proposals = proposals[np.asarray(image.any(2))[inside[:, 1], inside[:, 0]]]
     if not len(proposals):
         return np.empty((0, len(MEASURES)), np.float32), [], proposals.classes
     answers = ask(model, embedding, proposals)

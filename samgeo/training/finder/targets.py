@@ -51,7 +51,7 @@ class Targets:
     @classmethod
     def unpack(cls, packed: Tensor, classes: int) -> Targets:
         """Split the maps of `draw_targets`, shape (B, 2 K + 6, h, w)."""
-        heat, distances, weight, share, boundary = packed.split((classes, 4, 1, classes, 1), dim=1)
+        heat, distances, weight, share, boundary = torch.split(packed, [classes, 4, 1, classes, 1], dim=1)
         return cls(heat, distances, weight[:, 0], share, boundary)
 
 
@@ -84,14 +84,14 @@ def draw_targets(layers: Sequence[NDArray[np.integer]]) -> NDArray[np.float16]:
             rows, columns, gaussian = _gaussian(centre, box, cells)
             part = heat[number, rows, columns]
             np.maximum(part, gaussian, out=part)
-            better = gaussian > best[rows, columns]
+            better: NDArray[np.bool_] = np.asarray(gaussian > best[rows, columns])
             best[rows, columns][better] = weight[rows, columns][better] = gaussian[better]
             y, x = ((np.arange(s.start, s.stop) + 0.5) * STRIDE for s in (rows, columns))
             sides = (x[None] - box[0], y[:, None] - box[1], box[2] - x[None], box[3] - y[:, None])
             for channel, values in enumerate(sides):
                 wide = np.broadcast_to(values, gaussian.shape)
                 distances[channel, rows, columns][better] = np.maximum(wide[better], 1) / STRIDE
-    boundary = edge.reshape(cells, STRIDE, cells, STRIDE).any((1, 3))
+    boundary = np.asarray(edge.reshape(cells, STRIDE, cells, STRIDE).any((1, 3)))
     return np.concatenate([heat, distances, weight[None], share, boundary[None]]).astype(np.float16)
 
 
@@ -100,7 +100,8 @@ def _objects(ids: NDArray[np.integer]) -> list[tuple[tuple[float, float], tuple[
     from scipy import ndimage
 
     found = []
-    for number, part in enumerate(ndimage.find_objects(ids.astype(np.int32)), 1):
+    parts: list[tuple[slice, ...] | None] = ndimage.find_objects(ids.astype(np.int32))
+    for number, part in enumerate(parts, 1):
         if part is None:
             continue
         rows, columns = np.nonzero(ids[part] == number)

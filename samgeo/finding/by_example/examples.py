@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Self
 import shapely
 
 from samgeo.errors import OptionError
-from samgeo.finding.example_finder import MIDDLE, AreaPrior, ExampleFinder, describing
-from samgeo.finding.example_threshold import Gathered, threshold_of
-from samgeo.finding.example_windows import Outlines, example_windows, read_outlines, zoom_for
+from samgeo.finding.by_example.example_finder import MIDDLE, AreaPrior, ExampleFinder, describing
+from samgeo.finding.by_example.example_threshold import Gathered, threshold_of
+from samgeo.finding.by_example.example_windows import Outlines, example_windows, read_outlines, zoom_for
 from samgeo.finding.zoom import window_of
 from samgeo.geo.grid import Lattice
 from samgeo.segmentation.options import ReadingOptions, WindowOptions
 from samgeo.segmentation.request import Prepared
 
 if TYPE_CHECKING:
-    from samgeo.finding.example_windows import ExampleWindow
+    from samgeo.finding.by_example.example_windows import ExampleWindow
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.types import FeaturesLike, RasterLike

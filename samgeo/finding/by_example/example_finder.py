@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from samgeo.errors import ModelError
-from samgeo.finding.pixel_classifier import PixelClassifier, valid_cells
+from samgeo.finding.by_example.pixel_classifier import PixelClassifier, valid_cells
 from samgeo.models.protocols import Describing
 from samgeo.segmentation.windows.proposals import Proposals
 

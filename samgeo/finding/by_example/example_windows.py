@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from shapely import affinity
 
 from samgeo.errors import OptionError
-from samgeo.finding.example_finder import describing
-from samgeo.finding.pixel_classifier import WindowCells, covered_shares, usable_cells, valid_cells
+from samgeo.finding.by_example.example_finder import describing
+from samgeo.finding.by_example.pixel_classifier import WindowCells, covered_shares, usable_cells, valid_cells
 from samgeo.geo.coordinates.pixel_coordinates import crs_of
 from samgeo.geo.coordinates.prompt_geometry import read_polygons
 from samgeo.segmentation.prompts.example_reading import read_labelled_features

@@ -11,12 +11,12 @@ import shapely
 import torch
 from numpy.typing import NDArray
 
-from samgeo.finding.example_finder import AreaPrior, ExampleFinder
-from samgeo.finding.pixel_classifier import PixelClassifier, WindowCells, covered_shares
+from samgeo.finding.by_example.example_finder import AreaPrior, ExampleFinder
+from samgeo.finding.by_example.pixel_classifier import PixelClassifier, WindowCells, covered_shares
 from samgeo.segmentation.windows.asking import Answers, ask
 
 if TYPE_CHECKING:
-    from samgeo.finding.example_windows import ExampleWindow
+    from samgeo.finding.by_example.example_windows import ExampleWindow
     from samgeo.models.protocols import Segmenter
 
 __all__ = ["Gathered", "HeldOut", "held_out_answers", "threshold_of"]
@@ -143,7 +143,7 @@ def _search(model: Segmenter, finder: ExampleFinder, window: ExampleWindow, held
     proposals, evidence = finder.propose(model, window.embedding, window.view)
     for place in held:
         outline = window.outlines[place]
-        mine = proposals[shapely.contains_xy(outline, *proposals.points.T.astype(np.float64))]
+        mine = proposals[np.asarray(shapely.contains_xy(outline, *proposals.points.T.astype(np.float64)))]
         if not len(mine):
             continue
         answers = ask(model, window.embedding, mine, finder.choose(evidence))

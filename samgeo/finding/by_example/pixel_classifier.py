@@ -158,7 +158,7 @@ def _own_cells(share: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray
     own = (share > COVERED) & usable
     if own.any() or not (share > 0).any():
         return own
-    return (share >= share.max()) & usable
+    return np.asarray((share >= share.max()) & usable)
 
 
 def covered_shares(outline_px: shapely.Geometry, grid: int, stride: int) -> NDArray[np.float32]:
