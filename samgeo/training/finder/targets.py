@@ -100,7 +100,7 @@ def _objects(ids: NDArray[np.integer]) -> list[tuple[tuple[float, float], tuple[
     from scipy import ndimage
 
     found = []
-    parts: list[tuple[slice, ...] | None] = ndimage.find_objects(ids.astype(np.int32))
+    parts: Sequence[tuple[slice, ...] | None] = ndimage.find_objects(ids.astype(np.int32))
     for number, part in enumerate(parts, 1):
         if part is None:
             continue
