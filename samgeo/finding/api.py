@@ -55,7 +55,7 @@ class FinderOptions:
         ground = self.ground(raster)
         if ground is not None:
             return (self.finder.info.zoom(ground),)
-        return tuple(zoom for _, zoom in self.finder.info.zooms[:2])
+        return self.finder.info.unknown_zooms
 
     def ground(self, raster: Raster) -> float | None:
         """Return the ground resolution in metres, as given or as the raster's georeference says; None if it is not known."""
@@ -152,7 +152,8 @@ def find(
         raster without a CRS, "auto" searches at two zooms: objects of fewer than 24 x 24 pixels come from the finer one.
     zoom : float, optional
         Number of pixels of the model's input for each pixel of the raster, in place of the zoom that follows from the
-        resolution. The bundled finder of buildings uses 1 up to 0.35 m, 2 up to 0.75 m, and 4 for coarser rasters.
+        resolution. The bundled finder of buildings uses 1 up to 0.2 m, 1.5 up to 0.4 m, 2 up to 0.75 m, and 4
+        for coarser rasters.
     min_score : float, optional
         Objects with a lower score are dropped, from 0 to 1. The default is stored with the finder. A lower value finds more
         objects, and more of them are wrong.
@@ -233,10 +234,10 @@ def _at_two_zooms(
             "zoom or resolution, or leave cache out."
         )
     home = Request.of(arguments).folder
+    folders = [None if home is None else home.path.with_name(f"{home.path.name}-zoom-{zoom:g}") for zoom in zooms]
     parts = []
-    for zoom in zooms:
-        one = arguments | {"output": None, "run_dir": None if home is None else home.path / f"zoom-{zoom:g}", "layer": None}
-        one |= {"overwrite": False, "y_up": False}
+    for zoom, folder in zip(zooms, folders, strict=True):
+        one = arguments | {"output": None, "run_dir": folder, "layer": None, "overwrite": False, "y_up": False}
         parts.append(compute(Request.of(one, finding=replace(options, zoom=zoom))))
     result = combined(parts[0], parts[1], area_name(raster.geobox))
     made = result.attrs["samgeo"]
@@ -247,6 +248,7 @@ def _at_two_zooms(
             write_label_raster([result], raster.geobox, checked.place, overwrite=overwrite, provenance=made)
         else:
             write_vectors(result, checked.place, overwrite=overwrite, layer=layer, provenance=provenance)
-    if home is not None and arguments["run_dir"] is None:
-        shutil.rmtree(home.path, ignore_errors=True)
+    for folder in folders:
+        if folder is not None and arguments["run_dir"] is None:
+            shutil.rmtree(folder, ignore_errors=True)
     return result

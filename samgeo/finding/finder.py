@@ -37,7 +37,7 @@ __all__ = ["ARCHITECTURE", "USED_MEASURES", "Finder", "FinderInfo", "load_finder
 ARCHITECTURE = "samgeo-finder"
 BUNDLED = {"building": "building.safetensors"}
 # Columns of `samgeo.finding.scoring.measure` that the scorer of a new finder uses.
-USED_MEASURES = (0, 1, 2, 3, 4, 6, 8, 9, 10, 13)
+USED_MEASURES = (0, 1, 2, 3)
 FLIPS = ((), (1,), (0,), (0, 1))
 
 
@@ -72,6 +72,12 @@ class FinderInfo:
     def zoom(self, ground_m: float) -> float:
         """Return the zoom for a ground resolution in metres."""
         return next((zoom for limit, zoom in self.zooms if ground_m <= limit), self.zooms[-1][1])
+
+    @property
+    def unknown_zooms(self) -> tuple[float, ...]:
+        """The zooms for a raster of unknown resolution: the first and twice the first; one if there is one for all."""
+        first = self.zooms[0][1]
+        return (first, 2 * first) if len(self.zooms) > 1 else (first,)
 
 
 class Finder:

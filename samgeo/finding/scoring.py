@@ -36,14 +36,14 @@ class Scorer(nn.Module):
     ----------
     measures : sequence of int
         Columns of `measure` that are used.
-    hidden : int, default 16
+    hidden : int, default 8
         Width of the hidden layers.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, measures: tuple[int, ...], hidden: int = 16) -> None:
+    def __init__(self, measures: tuple[int, ...], hidden: int = 8) -> None:
         super().__init__()
         self.measures, self.hidden = measures, hidden
         count = len(measures)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Answered", "answer_crops", "best_threshold", "fit_scorer"]
 
 STEPS, ANSWERS_A_STEP = 1500, 512
-RATE, WEIGHT_DECAY, LEAST_RATE = 4e-3, 0.05, 0.02
+RATE, WEIGHT_DECAY, LEAST_RATE = 4e-3, 0.5, 0.02
 # The target is a soft step at an IoU of .5: a mask with an IoU of .6 counts as .83, with .4 as .17.
 STEEPNESS = 16.0
 LEAST_OBJECT_PX = 40
