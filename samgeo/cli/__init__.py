@@ -15,11 +15,10 @@ from samgeo import __version__
 from samgeo.cli.dataset import dataset
 from samgeo.cli.evaluate import evaluate
 from samgeo.cli.find import find
-from samgeo.cli.footprints import regularize
+from samgeo.cli.footprints import footprints, regularize
 from samgeo.cli.models import models
 from samgeo.cli.rasterize import rasterize
 from samgeo.cli.segment import encode, predict, segment
-from samgeo.cli.select import footprints
 from samgeo.cli.show import demo, show
 from samgeo.cli.status import status
 from samgeo.cli.train import train

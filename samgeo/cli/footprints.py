@@ -1,12 +1,131 @@
-"""The command regularize, which turns outlines into regular building footprints."""
+"""The commands footprints, which extracts buildings, and regularize, which makes outlines regular."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from samgeo.cli.options import LAYER, OVERWRITE, QUIET, OptionValue, count
+from samgeo.cli.options import (
+    CACHE,
+    LAYER,
+    MAX_AREA_HELP,
+    MIN_AREA_HELP,
+    OVERWRITE,
+    QUIET,
+    Y_UP,
+    OptionValue,
+    count,
+    imaging,
+    looking,
+    parse_bands,
+    parse_resolution,
+    parse_stretch,
+)
 
-__all__ = ["regularize"]
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+__all__ = ["footprints", "regularize"]
+
+
+@click.command()
+@imaging
+@click.argument("output")
+@click.option(
+    "--examples",
+    metavar="FILE",
+    show_default="a finder finds the buildings",
+    help="Vector file of a few examples; a column label may say 1 for accepted and 0 for rejected ones.",
+)
+@click.option(
+    "--candidates",
+    metavar="FILE",
+    show_default="all objects in IMAGE",
+    help="Vector file of the objects from which the examples select, such as `samgeo segment` writes.",
+)
+@click.option(
+    "--finder",
+    metavar="FILE",
+    show_default="the bundled finder of buildings",
+    help="File of your own finder; only without --examples.",
+)
+@click.option(
+    "--resolution",
+    metavar="METRES",
+    default="auto",
+    show_default=True,
+    help="Side of a pixel on the ground in metres, as in `samgeo find`; only without --examples.",
+)
+@click.option(
+    "--zoom",
+    type=float,
+    show_default="as the resolution needs",
+    help="Number of pixels of the model's input for each pixel of the image; only without --examples.",
+)
+@looking
+@click.option(
+    "--min-score",
+    type=float,
+    show_default="stored with the finder; 0.5 with --examples",
+    help="Drop objects with a lower score, from 0 to 1.",
+)
+@click.option(
+    "--max-overlap",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="Of two objects that examples select, keep only the better one if the larger covers more of the smaller.",
+)
+@click.option("--min-area", "min_area_m2", type=float, show_default="no limit", help=MIN_AREA_HELP)
+@click.option("--max-area", "max_area_m2", type=float, show_default="no limit", help=MAX_AREA_HELP)
+@click.option("--dsm", metavar="FILE", help="Raster of surface heights; of heights above the ground if there is no --dtm.")
+@click.option("--dtm", metavar="FILE", help="Raster of terrain heights; needs --dsm.")
+@click.option(
+    "--min-height",
+    "min_height_m",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Drop objects with a lower median height above the ground, in metres; needs --dsm.",
+)
+@click.option("--regular/--no-regular", default=True, show_default=True, help="Whether to regularize the outlines.")
+@CACHE
+@OVERWRITE
+@LAYER
+@Y_UP
+@QUIET
+def footprints(
+    image: OptionValue, output: str, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
+    """Extract building footprints from IMAGE.
+
+    A finder finds the buildings, as in `samgeo find`. They are filtered by area and height, regularized, and written to OUTPUT.
+
+    With --examples, all objects in IMAGE are segmented instead, and those that are similar to the accepted examples and not to
+    the rejected ones are selected. With --no-regular this is also useful for objects other than buildings.
+
+    Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:roofs.
+    """
+    from samgeo.buildings import footprints as run
+
+    options |= {"resolution": parse_resolution(options["resolution"])}
+    result = run(image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    if not quiet:
+        for line in _summary(result, output):
+            click.echo(line, err=True)
+
+
+def _summary(result: gpd.GeoDataFrame, output: str) -> list[str]:
+    provenance, footprints = result.attrs["samgeo"], count(len(result), "footprint")
+    if "select" not in provenance:
+        return [f"{footprints} in {output}, found at zoom {provenance['options']['zoom']}"]
+    made = provenance["select"]
+    judged = f"{made['accepted']} accepted and {made['rejected']} rejected examples"
+    lines = [f"{footprints} of {count(made['candidates'], 'candidate')} in {output}, by {judged}"]
+    if made["unmatched"]:
+        lines.append(f"{count(made['unmatched'], 'example')} without a candidate of IoU 0.5 or more, not used")
+    return lines
 
 
 @click.command()
