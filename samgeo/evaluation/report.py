@@ -244,7 +244,7 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False, inp
     'evaluation'
     >>> check_folder("missing/evaluation")
     Traceback (most recent call last):
-    samgeo.errors.OptionError: missing/evaluation cannot be made: the folder missing does not exist; make it first.
+    samgeo.errors.OptionError: missing/evaluation cannot be created: the folder missing does not exist; create it first.
     """
     path = Path(folder)
     check_name(path, OptionError)

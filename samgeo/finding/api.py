@@ -67,13 +67,14 @@ class FinderOptions:
         zoom = self.zooms(raster)[0]
         window, overlap = window_of(zoom, model.input_size)
         score = self.finder.info.min_score if self.min_score is None else self.min_score
+        finder = self.finder.for_score(score, flips=self.finder.flips)
         options = {
             "finder": {"name": self.finder.name, "digest": self.finder.digest, "classes": list(self.finder.classes)},
             "resolution_m": self.ground(raster),
             "zoom": zoom,
             "min_score": score,
         }
-        return Prepared(self.finder, replace(windows, window=window, overlap=overlap), score, options)
+        return Prepared(finder, replace(windows, window=window, overlap=overlap), score, options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -214,7 +215,8 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions:
     finder = arguments["finder"]
     loaded = load_finder(arguments["what"] if finder is None else finder) if isinstance(finder, str | Path | None) else finder
     if isinstance(loaded, Finder):
-        return FinderOptions(finder=loaded.with_flips(arguments["flips"]), resolution=resolution, zoom=zoom, min_score=score)
+        with_flips = loaded.for_score(1.0, flips=arguments["flips"])
+        return FinderOptions(finder=with_flips, resolution=resolution, zoom=zoom, min_score=score)
     if arguments["flips"] or resolution != AUTO:
         raise OptionError("flips and resolution belong to a learned finder, and finder is another source; leave them out.")
     return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=score or 0.0)

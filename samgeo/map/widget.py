@@ -145,7 +145,7 @@ class Map:
             min_hole=min_hole,
             threads=threads,
         )
-        self.session = Session(predictor, classes=classes, log=log, autosave=autosave)
+        self.session: Session = Session(predictor, classes=classes, log=log, autosave=autosave)
         self._hand = Hand(self.session, self._place)
         self._pointer = Pointer()
         self._class = 0

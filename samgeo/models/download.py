@@ -21,8 +21,6 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from tqdm import tqdm
-
 from samgeo.errors import ModelError
 
 if TYPE_CHECKING:
@@ -243,6 +241,9 @@ def _append(url: str, part: Path, size_bytes: int | None) -> None:
 
 
 def _copy(response: HTTPResponse, file: IO[bytes], start: int, total: int | None) -> None:
+    # Imported here, because models are also used on machines without tqdm, where nothing is downloaded.
+    from tqdm import tqdm
+
     name = Path(file.name).name.removesuffix(".part")
     with tqdm(desc=name, initial=start, total=total, unit="B", unit_scale=True, disable=None, file=sys.stderr) as bar:
         while chunk := response.read(CHUNK_BYTES):

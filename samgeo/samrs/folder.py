@@ -382,7 +382,7 @@ class ImagePart:
         """
         digest, _, content = content.partition(b"\n")
         if digest != digest_of_content(content).encode():
-            raise ValueError("its content does not fit its digest")
+            raise ValueError("its content does not match its digest")
         value = json.loads(content)
         try:
             pictures = tuple(_picture(one) for one in value["pictures"])

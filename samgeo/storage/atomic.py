@@ -137,7 +137,7 @@ def refuse_unwritable(path: Path, error: type[SamgeoError]) -> None:
     if path.exists() and not path.is_file():
         raise error(f"{path} is no regular file; give the name of a file.")
     if not path.parent.is_dir():
-        raise error(f"{path} cannot be written: the folder {path.parent} does not exist; make it first.")
+        raise error(f"{path} cannot be written: the folder {path.parent} does not exist; create it first.")
     folder = link_target(path).parent
     if not folder.is_dir():
         raise error(f"{path} cannot be written: it is a link to {link_target(path)}, whose folder does not exist.")

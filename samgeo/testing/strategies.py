@@ -324,12 +324,13 @@ def _sides(least: int, most: int) -> SearchStrategy[tuple[int, int]]:
     return st.tuples(st.integers(least, most), st.integers(least, most))
 
 
-def _outline(mask: NDArray[np.bool_]) -> shapely.Geometry:
+def _outline(mask: NDArray[np.bool_]) -> shapely.Polygon | shapely.MultiPolygon:
     """Return the union of the unit squares of a mask."""
     import shapely
 
     rows, columns = np.nonzero(mask)
-    return shapely.union_all(shapely.box(columns, rows, columns + 1, rows + 1))
+    outline: shapely.Polygon | shapely.MultiPolygon = shapely.union_all(shapely.box(columns, rows, columns + 1, rows + 1))  # type: ignore[assignment]
+    return outline
 
 
 def _affine(*, width: float, height: float, south_up: bool, turn: float, shear: float, x: float, y: float) -> Affine:

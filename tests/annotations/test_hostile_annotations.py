@@ -236,7 +236,7 @@ HOSTILE = {
     "text.json": (COCO.replace('"width": 20', '"width": "wide"'), r"images\[0\]: its width is 'wide'"),
     "huge.json": (COCO.replace('"width": 20', '"width": 1e15'), r"images\[0\]: its width"),
     "frame.json": (COCO.replace('"width": 20', '"width": 21'), r"annotations\[1\]: .*frame"),
-    "sum.json": (COUNTS % "[11, 2]", r"annotations\[1\]: the counts of a mask add up to 13"),
+    "sum.json": (COUNTS % "[11, 2]", r"annotations\[1\]: the sum of the counts of a mask is 13"),
     "negative.json": (COUNTS % "[-11, 211]", r"annotations\[1\]: "),
     "bomb.json": (
         (COUNTS % "[0, 1125899906842624]").replace("10,\n     20", "33554432,\n     33554432"),
@@ -257,7 +257,7 @@ HOSTILE = {
     "far.geojson": (GEOJSON.replace("4,", "4e300,"), "feature 0: "),
     "elsewhere.geojson": (
         '<OGRVRTDataSource><OGRVRTLayer name="a"><SrcDataSource>b.gpkg</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>',
-        "does not begin as a .geojson",
+        "its first bytes are not those of a .geojson file",
     ),
     "broken.parquet": (b"PAR1" + b"\0" * 100 + b"PAR1", "cannot be read"),
     "broken.gpkg": (b"SQLite format 3\0" + b"\1" * 5000, "cannot be read"),

@@ -83,7 +83,7 @@ def test_all_commands_take_them(folder: Path, tmp_path: Path, expected: gpd.GeoD
         (("one.tif", "out.parquet", "--assets", "red"), "assets choose files of a STAC Item"),
         (("west.tif", "red.tif", "out.parquet"), "has 3 bands and"),
         (("west.tif", "absent.tif", "out.parquet"), "absent.tif does not exist"),
-        (("west.tif", "east.tif"), "east.tif exists and is no raster of labels"),
+        (("west.tif", "east.tif"), "east.tif exists and is not a label raster of samgeo"),
     ],
 )
 def test_what_cannot_be_one_raster_is_told_and_nothing_is_written(folder: Path, arguments: tuple[str, ...], words: str) -> None:

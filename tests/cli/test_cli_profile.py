@@ -42,5 +42,5 @@ def test_without_the_option_nothing_is_shown(image: Path) -> None:
 def test_other_processes_are_refused_before_work_starts(image: Path) -> None:
     result = segment(image, "--profile", "--scheduler", "processes")
     assert result.exit_code == 1
-    assert "scheduler 'processes' computes in others: use the scheduler threads or synchronous" in result.stderr
+    assert "scheduler 'processes' computes in other processes; use the scheduler threads or synchronous" in result.stderr
     assert sorted(path.name for path in image.parent.iterdir()) == ["town.tif"]

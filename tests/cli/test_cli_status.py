@@ -91,7 +91,7 @@ def test_sigterm_saves_what_is_in_work_and_exits_with_143(tmp_path: Path) -> Non
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=100)
     assert process.returncode == 143, told
-    assert "give the same again to go on" in told
+    assert "Run the same call or command again to continue" in told
     status = run("status", output)
     assert "stopped" in status.stdout
     assert not output.exists()

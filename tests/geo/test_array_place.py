@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[Callable[[], xr.DataArray], str]] = {
     ),
     "not finite": (lambda: placed().assign_coords(x=LINES["x"].where(LINES["x"] > 500_002)), "finite"),
     "names": (lambda: xr.DataArray(PIXELS[:, :2], dims=("y", "x"), coords={"x": ["a", "b"]}), "no affine"),
-    "single precision": (lambda: placed().assign_coords(y=LINES["y"].astype(np.float32)), "too coarse|unevenly"),
+    "single precision": (lambda: placed().assign_coords(y=LINES["y"].astype(np.float32)), "float32, which is not precise"),
     "kilometres": (lambda: placed().assign_coords(x=(LINES["x"] / 1000).assign_attrs(units="km")), "are in km"),
     "radians": (lambda: placed().assign_coords(x=LINES["x"].assign_attrs(units="rad")), "are in rad"),
     "curvilinear": (lambda: swath(LAT + 1e-5 * np.sin(LON * 1e5), "EPSG:4326"), "curvilinear"),
@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[Callable[[], xr.DataArray], str]] = {
         ),
         "several coordinates with a CRS",
     ),
-    "cut without coordinates": (lambda: planes(NORTH_UP).drop_vars(["xc", "yc"])[3:, 4:], "cut out of a larger"),
+    "cut without coordinates": (lambda: planes(NORTH_UP).drop_vars(["xc", "yc"])[3:, 4:], "may be a part of a larger raster"),
 }  # fmt: skip
 
 

@@ -142,12 +142,12 @@ def test_overviews_in_another_file_are_not_read(tmp_path: Path, secret: Path) ->
         file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=str(secret))
     with rasterio.open(path) as file:
         assert (file.read(1, out_shape=(64, 64)) == SECRET).all()
-    assert "names another file for its overviews" in refused(path)
+    assert "refers to another file for its overviews" in refused(path)
     # As well in the notes beside a file.
     path = write_raster(tmp_path / "town.tif", np.zeros((128, 128), dtype=np.uint8))
     notes = f'<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{secret}</MDI></Metadata></PAMDataset>'
     Path(f"{path}.aux.xml").write_text(notes)
-    assert "names another file for its overviews" in refused(path)
+    assert "refers to another file for its overviews" in refused(path)
 
 
 @pytest.mark.parametrize("ending", [".ovr", ".msk"])

@@ -128,7 +128,7 @@ def test_without_a_crs_the_grid_is_that_of_the_pixels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "message"),
-    [("no", "no column 'no'"), ("part", "without a class"), ("float", "whole numbers"), ("big", "1 to 255")],
+    [("no", "no column 'no'"), ("part", "has no class for some features"), ("float", "whole numbers"), ("big", "1 to 255")],
 )
 def test_classes_that_cannot_be_drawn_are_refused(image: Path, tmp_path: Path, column: str, message: str) -> None:
     frame = layer(random_masks(0, 3)[:2], part=["a", None], float=[1.5, 2.0], big=[1, 256])

@@ -218,7 +218,7 @@ HALF = TRANSFORMS["north-up"]
         ((30, 30, 3, "uint8"), {"crs": None}, "and .* in no CRS"),
         ((30, 30, 4, "uint8"), {}, "has 3 bands and .* 4"),
         ((30, 30, 3, "uint16"), {}, "band 1 is uint8 in .* and uint16"),
-        ((30, 30, 3, "uint8"), {"transform": (0.6, *HALF[1:])}, "pixels of .* are 0.6 x 0.5 and those of .* 0.5 x 0.5"),
+        ((30, 30, 3, "uint8"), {"transform": (0.6, *HALF[1:])}, "pixel size of .* is 0.6 x 0.5 and that of .* is 0.5 x 0.5"),
         ((30, 30, 3, "uint8"), {"transform": (0.5, 0.01, *HALF[2:])}, "rotated"),
         (
             (30, 30, 3, "uint8"),
@@ -325,7 +325,7 @@ def test_a_file_written_anew_as_another_raster_is_noticed(tmp_path: Path) -> Non
     paths = cut(tmp_path, coordinate_pixels((100, 100)), quarters((100, 100), 50, 50), transform())
     raster = Raster.open(paths, check=False)  # So that nothing has been read yet.
     write_raster(paths[3], np.zeros((10, 10, 3), np.uint8))
-    with pytest.raises(RasterError, match=r"3\.tif is another raster"):
+    with pytest.raises(RasterError, match=r"3\.tif has changed since it was opened"):
         raster.read(Rect(0, 0, 100, 100))
 
 

@@ -131,7 +131,7 @@ def test_files_are_read(tmp_path) -> None:
         (
             lambda: read_polygons(gpd.GeoSeries([shapely.box(0, 0, 1, 1)], crs=UTM), geobox=grid(), crs="EPSG:4326"),
             OptionError,
-            "leave crs away",
+            "omit crs for features",
         ),
     ],
 )

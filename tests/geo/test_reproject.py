@@ -208,9 +208,9 @@ def test_people_are_shared_out_by_buildings_with_their_edges() -> None:
 @pytest.mark.parametrize("box", [(0, 80, 10, 95), (0, 0, 120, 10)], ids=["no latitude", "beyond the projection"])
 def test_what_has_no_place_is_refused_not_cut_short(box: tuple[float, ...]) -> None:
     beyond = frame(DEGREE, shapely.box(*box))
-    with pytest.raises(VectorError, match="feature 1 of the GeoSeries cannot be placed"):
+    with pytest.raises(VectorError, match="feature 1 of the GeoSeries cannot be transformed to"):
         read_vectors(beyond, crs=UTM)
-    with pytest.raises(VectorError, match="feature 1 of the layer cannot be placed"):
+    with pytest.raises(VectorError, match="feature 1 of the layer cannot be transformed to"):
         read_onto(beyond, around(DEGREE, UTM, 10.0))
     geobox = around(DEGREE, UTM, 10.0)
     boxes, _ = read_boxes(beyond, geobox=geobox)

@@ -143,7 +143,7 @@ def test_files_of_a_mosaic_that_are_tagged_differently_need_a_word(tmp_path: Pat
     paths = two(tmp_path, opacity(255), opacity(255), **options)
     with rasterio.open(paths[1]) as file:
         assert file.colorinterp[3].name != "alpha"
-    with pytest.raises(RasterError, match="band 4 is transparency in one of"):
+    with pytest.raises(RasterError, match="band 4 is transparency in only one of"):
         Raster.open(paths)
     assert Raster.open(paths, alpha="none").read(Rect(0, 0, 2 * SIDE, SIDE))[1].all()
     assert np.array_equal(Raster.open(paths, alpha=4).read(Rect(0, 0, 2 * SIDE, SIDE))[1], np.hstack([~pond(), ~pond()]))

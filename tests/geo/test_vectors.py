@@ -183,7 +183,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_work(tmp_path: Path) 
         "a.shp": "a shapefile shortens names to 10 characters",
         "taken.gpkg": "exists; choose another name, or allow overwrite",
         "folder.gpkg": "is a folder",
-        "no/such/a.gpkg": "does not exist; make it first",
+        "no/such/a.gpkg": "does not exist; create it first",
     }.items():
         with pytest.raises(VectorError) as caught:
             check_output(tmp_path / path)
@@ -316,7 +316,7 @@ def test_what_is_no_vector_file_is_refused(suffix: str, tmp_path: Path) -> None:
 def test_features_that_cannot_be_placed_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VectorError, match="has no CRS"):
         read_vectors(features(), crs="EPSG:4326")
-    with pytest.raises(VectorError, match="cannot be brought to the CRS nonsense"):
+    with pytest.raises(VectorError, match="cannot be transformed to the CRS nonsense"):
         read_vectors(features("EPSG:4326"), crs="nonsense")
     with pytest.raises(VectorError, match="from a list"):
         read_vectors([1, 2])

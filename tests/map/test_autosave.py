@@ -125,8 +125,8 @@ def test_rows_that_another_program_adds_changes_and_removes_are_taken_over_and_s
     now = session.accept()
     said = tell_of(now, "m²")
     assert "accepted 5 (roof); the saved file was changed elsewhere: 1 added, 1 changed, 1 removed" in said
-    assert "1 wait, to be accepted again or rejected" in said
-    assert "1 rows of the saved file are no objects" in said
+    assert "1 of the removed objects wait as proposals" in said
+    assert "1 rows of the saved file are not objects" in said
     assert session.classes == ("roof", "road", "pond", "barn")
     assert [(one.id, one.class_name) for one in session.state.objects] == [(1, "pond"), (2, "roof"), (4, "barn"), (5, "roof")]
     assert [one.id for one in session.state.proposals] == [3]

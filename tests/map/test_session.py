@@ -111,7 +111,7 @@ def test_a_click_after_another_starts_from_the_logits_of_the_chosen_candidate() 
     assert given["labels"].tolist() == [[1, 0]]
     assert chosen is not None
     assert int((given["masks"] > 0).sum()) == chosen.area
-    with pytest.raises(OptionError, match="no candidate 7; 1 are offered"):
+    with pytest.raises(OptionError, match="no candidate 7; give a number from 0 to below 1"):
         session.choose(7)
 
 
@@ -299,7 +299,7 @@ def test_what_automatic_segmentation_found_can_be_put_up(placed: samgeo.Predicto
         (lambda s: s.add_point(5, 5, 2), "label is 2; give 1"),
         (lambda s: s.add_point(float("nan"), 5), "not finite"),
         (lambda s: s.add_point(5, 5, crs="EPSG:4326"), "the raster has no CRS"),
-        (lambda s: s.accept("lake"), "'lake' is not one of the session's classes, roof, road"),
+        (lambda s: s.accept("lake"), "'lake' is not a class of the session; choose one of roof, road"),
         (lambda s: s.accept(), "no candidate to accept; click on an object"),
         (lambda s: s.set_class(9, "road"), "there is no object 9 among the 0"),
         (lambda s: s.edit(9, shapely.box(0, 0, 1, 1)), "there is no object 9"),
@@ -307,11 +307,11 @@ def test_what_automatic_segmentation_found_can_be_put_up(placed: samgeo.Predicto
         (lambda s: s.edit(9, shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])), "not a valid polygon .Self-intersection"),
         (lambda s: s.delete(9), "there is no object 9"),
         (lambda s: s.select(9), "there is no object 9"),
-        (lambda s: s.choose(0), "no candidate 0; 0 are offered"),
+        (lambda s: s.choose(0), "no candidate 0; give a number from 0 to below 0"),
         (lambda s: s.accept_proposals([4]), "there is no proposal 4"),
         (lambda s: s.propose(proposals(0).set_crs("EPSG:4326")), "the raster has no CRS"),
-        (lambda s: s.propose(proposals(0).assign(**{"class": "lake"})), "'lake' is not one of"),
-        (lambda s: s.propose(proposals(0).assign(**{"class": 3})), "the class of a proposal is 3; give names"),
+        (lambda s: s.propose(proposals(0).assign(**{"class": "lake"})), "'lake' is not a class of the session"),
+        (lambda s: s.propose(proposals(0).assign(**{"class": 3})), "the class of a proposal is 3; give the names"),
     ],
 )
 def test_what_cannot_be_done_says_why_and_changes_nothing(session: Session, act, message: str) -> None:

@@ -88,7 +88,7 @@ def test_a_file_that_is_not_a_sessions_own_is_refused_and_kept(tmp_path: Path, p
     file = tmp_path / "parcels.gpkg"
     write_vectors(proposals(0, 1).drop(columns="class"), file)
     before = file.read_bytes()
-    with pytest.raises(VectorError, match="no file of annotations: without id and class"):
+    with pytest.raises(VectorError, match="is not a file of annotations, because it has no id and class"):
         Session(predictor, autosave=file)
     assert file.read_bytes() == before
     write_vectors(proposals(0, 1).assign(id=["a", "b"], **{"class": "roof"}), file, overwrite=True)
@@ -99,7 +99,7 @@ def test_a_file_that_is_not_a_sessions_own_is_refused_and_kept(tmp_path: Path, p
         Session(predictor, autosave=file)
     with pytest.raises(VectorError, match=r"ends in \.gpkg"):
         Session(predictor, autosave=tmp_path / "objects.geojson")
-    with pytest.raises(VectorError, match="does not exist; make it first"):
+    with pytest.raises(VectorError, match="does not exist; create it first"):
         Session(predictor, autosave=tmp_path / "nowhere" / "objects.gpkg")
 
 

@@ -188,8 +188,8 @@ def test_a_log_changed_in_its_middle_is_refused_and_the_line_named(tmp_path: Pat
     lines = log.read_text().splitlines(keepends=True)
     for changed, message in (
         (lines[2][:-9] + "\n", "line 3 of .* is not a record"),
-        (lines[2].replace("accept", "adopt"), "line 3 of .*: 'adopt' is not an action; known are add_point"),
-        (lines[2].replace("object", "x").replace('"roof"', '"lake"'), "line 3 of .* cannot be done again: 'lake' is not one"),
+        (lines[2].replace("accept", "adopt"), "line 3 of .*: 'adopt' is not an action; the actions are add_point"),
+        (lines[2].replace("object", "x").replace('"roof"', '"lake"'), "line 3 of .* cannot be repeated: 'lake' is not a class"),
     ):
         log.write_text("".join([*lines[:2], changed, *lines[3:]]))
         with pytest.raises(OptionError, match=message):

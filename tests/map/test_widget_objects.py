@@ -195,7 +195,7 @@ def test_the_confident_ones_are_accepted_at_once_and_the_others_wait(make) -> No
     assert m.accepted.predicted_iou.tolist() == pytest.approx([0.9, 0.8])
     m.drawing.panel.least.value = 0.95
     press(m, "accept-all")
-    assert status(m).startswith("no mask that waits has a score of 0.95 or more")
+    assert status(m).startswith("no open proposal has a score of 0.95 or more")
     m.drawing.panel.least.value = 0
     press(m, "accept-all")
     assert len(m.accepted) == 4

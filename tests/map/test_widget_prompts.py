@@ -128,7 +128,7 @@ def test_undo_and_redo_of_everything(make) -> None:
         press(m, "redo")
     assert m.drawing.panel.buttons["redo"].disabled
     assert [one["properties"]["id"] for one in m.drawing.objects.features] == [1, 2]
-    assert status(m) == "done again; 2 accepted"
+    assert status(m) == "redone; 2 accepted"
 
 
 def test_keys_do_what_buttons_do(make) -> None:

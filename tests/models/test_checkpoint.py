@@ -110,7 +110,7 @@ def test_without_relative_positions_a_configuration_is_needed(tmp_path):
     architecture = load_checkpoint(tmp_path).architecture
     assert (architecture.heads, architecture.window, architecture.global_blocks) == (4, 2, (0, 2))
     (tmp_path / "config.json").unlink()
-    with pytest.raises(CheckpointError, match="do not tell heads, window, global_blocks; keep"):
+    with pytest.raises(CheckpointError, match="do not define heads, window, global_blocks; keep"):
         load_checkpoint(tmp_path)
 
 
@@ -197,7 +197,7 @@ def test_a_truncated_file_is_refused(state, tmp_path, container, share):
             "floating-point type is expected",
         ),
         (lambda s: s.update({"image_encoder.blocks.2.attn.rel_pos_h": torch.zeros(13, 16)}), r"windows of \[3, 7\] patches"),
-        (lambda s: s.update({"epoch": 7}), "other things than tensors: epoch"),
+        (lambda s: s.update({"epoch": 7}), "values that are not tensors: epoch"),
         (lambda s: s.clear(), "is missing"),
     ],
 )
@@ -212,12 +212,12 @@ def test_weights_that_make_no_sam_are_refused(state, tmp_path, change, says):
 
 def test_a_list_is_no_checkpoint(tmp_path):
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="holds a list"):
+    with pytest.raises(CheckpointError, match="contains a list"):
         load_checkpoint(tmp_path / "list.pth")
 
 
 def test_a_path_without_weights_says_so(tmp_path):
     with pytest.raises(CheckpointError, match="there is no file"):
         load_checkpoint(tmp_path / "absent.pth")
-    with pytest.raises(CheckpointError, match=r"neither of model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"contains none of model\.safetensors"):
         load_checkpoint(tmp_path)

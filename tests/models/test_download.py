@@ -210,7 +210,7 @@ def test_offline_refuses_and_tells_where_to_put_the_file(server, home, monkeypat
     assert server.url() in str(error.value)
     assert str(home / "weights.pth") in str(error.value)
     assert server.ranges == []
-    with pytest.raises(ModelError, match="hf://nobody/nothing cannot be had"):
+    with pytest.raises(ModelError, match="hf://nobody/nothing cannot be downloaded"):
         fetch_from_hub("nobody/nothing")
 
 

@@ -245,10 +245,10 @@ def test_it_is_a_segmenter(sam):
     ("given", "says"),
     [
         ({}, "there is no prompt"),
-        ({"points": np.zeros((1, 1, 2))}, "go together"),
-        ({"labels": np.zeros((1, 1))}, "go together"),
+        ({"points": np.zeros((1, 1, 2))}, "must be given together"),
+        ({"labels": np.zeros((1, 1))}, "must be given together"),
         ({"points": np.zeros((1, 2)), "labels": np.zeros((1, 1))}, r"\(P, N, 2\)"),
-        ({"points": np.zeros((2, 1, 2)), "labels": np.zeros((2, 2))}, "do not fit"),
+        ({"points": np.zeros((2, 1, 2)), "labels": np.zeros((2, 2))}, r"labels have shape \(2, 2\) and points \(2, 1, 2\)"),
         ({"points": np.zeros((1, 1, 2)), "labels": np.full((1, 1), 2)}, "labels must be"),
         ({"points": np.full((1, 1, 2), np.nan), "labels": np.ones((1, 1))}, "not finite"),
         ({"boxes": np.zeros((2, 3))}, r"\(P, 4\)"),

@@ -249,8 +249,8 @@ def test_bfloat16_draws_nearly_the_same_masks(tiny, embedding):
         ({}, "there is no prompt"),
         ({"masks": np.zeros((3, 128, 128))}, "prompt 0 has neither a point nor a box"),
         ({"points": CLICKS, "labels": np.array([[1], [-1], [1]])}, "prompt 1 has neither a point nor a box"),
-        ({"points": CLICKS}, "points and labels need each other"),
-        ({"points": CLICKS, "labels": BOTH}, "do not fit"),
+        ({"points": CLICKS}, "points and labels must be given together"),
+        ({"points": CLICKS, "labels": BOTH}, r"labels have shape \(3, 2\) and points \(3, 1, 2\)"),
         ({"boxes": BOXES[:, :3]}, "boxes must have shape"),
         ({"boxes": BOXES * np.nan}, "not finite"),
         ({"boxes": BOXES, "masks": np.zeros((3, 64, 64))}, "masks must have shape"),
@@ -282,7 +282,7 @@ WEIGHTS = load_file(PACKAGED)
 FILES = {
     "other bytes": (lambda path: path.write_bytes(b"PK\x03\x04 a pickle"), "not a safetensors file, or is damaged"),
     "half a file": (lambda path: path.write_bytes(PACKAGED.read_bytes()[:100_000]), "not a safetensors file, or is damaged"),
-    "another architecture": (lambda path: save_file(WEIGHTS, path), "is not of architecture samgeo-tiny"),
+    "another architecture": (lambda path: save_file(WEIGHTS, path), "does not have the architecture samgeo-tiny"),
     "a config that is no JSON": (
         lambda path: save_file(WEIGHTS, path, {"architecture": "samgeo-tiny", "config": "{"}),
         "the config in its header cannot be read",
@@ -299,7 +299,7 @@ FILES = {
     ),
     "a number that is not finite": (
         lambda path: save_file({**WEIGHTS, "decoder.norm.bias": WEIGHTS["decoder.norm.bias"] * torch.nan}, path, header()),
-        "decoder.norm.bias holds numbers that are not finite",
+        "decoder.norm.bias contains numbers that are not finite",
     ),
 }
 
@@ -313,7 +313,7 @@ def test_a_file_that_is_not_the_model_is_refused(tmp_path, name):
 
 
 def test_a_missing_file_and_an_unknown_type_are_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="is not there"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         load_tiny(tmp_path / "weights", device="cpu")
     with pytest.raises(OptionError, match="dtype 'int8' is not supported"):
         load_tiny(device="cpu", dtype="int8")

@@ -539,7 +539,7 @@ def test_folders_that_cannot_work(one):
     (folder / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(OptionError, match="exists and is not a data set"):
         make(folder / "images", table, folder / "full")
-    with pytest.raises(OptionError, match="make it first"):
+    with pytest.raises(OptionError, match="create it first"):
         make(folder / "images", table, folder / "none" / "out")
     save(folder / "images" / "A.tif", labels)
     with pytest.raises(OptionError, match=r"would both be"):

@@ -138,7 +138,7 @@ def test_area_limits_drop_objects_outside() -> None:
         ({"merge_iou": 0}, "merge_iou"),
         ({"workers": 0}, "workers is 0"),
         ({"scheduler": "nowhere"}, "scheduler is 'nowhere'"),
-        ({"aoi": shapely.box(9000, 9000, 9001, 9001)}, "area of interest does not meet"),
+        ({"aoi": shapely.box(9000, 9000, 9001, 9001)}, "area of interest does not intersect"),
     ],
 )
 def test_options_that_cannot_work_are_refused_before_work_starts(options: dict, message: str) -> None:

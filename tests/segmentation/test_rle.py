@@ -86,5 +86,5 @@ def test_what_is_no_mask_is_refused(segmentation):
 
 
 def test_a_mask_past_its_frame_is_refused():
-    with pytest.raises(OptionError, match="reaches past"):
+    with pytest.raises(OptionError, match="extends beyond its image"):
         Rle.from_mask(Mask.from_array(np.ones((2, 2), dtype=np.bool_), 3, 0), (4, 4))

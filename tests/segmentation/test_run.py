@@ -130,7 +130,7 @@ def test_nothing_found_is_an_empty_table_in_every_format(tmp_path: Path) -> None
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(image: Path, tmp_path: Path, expected) -> None:
     output = tmp_path / "out.parquet"
-    with pytest.raises(StoppedError, match="give the same again to go on"):
+    with pytest.raises(StoppedError, match="Run the same call or command again to continue"):
         segment_to_file(image, output, model=Oracle(128), stop=stop_after(15), scheduler="synchronous", **OPTIONS)
     assert not output.exists()
     status = run_status(output)
@@ -327,7 +327,7 @@ def test_parts_and_frontiers_come_back_and_every_flipped_byte_is_seen(scene: Pat
     part = Part(1, 1, 3, pieces, (Failure((1, 2), 'of "memory" é'),))
     content = part.to_bytes()
     assert Part.from_bytes(content, 1, 1, 3) == part
-    with pytest.raises(DamagedError, match="other windows"):
+    with pytest.raises(DamagedError, match="windows do not agree with its name"):
         Part.from_bytes(content, 2, 1, 3)
     frontier = Frontier((3, 0, 2), ((pieces[1][0], pieces[2][0]), (pieces[1][1],)))
     kept = frontier.to_bytes()

@@ -215,7 +215,7 @@ def test_a_script_without_a_main_guard_is_told_what_it_needs(call: str, tmp_path
     last = done.stderr.strip().splitlines()[-1]
     assert "ended while they started" in last
     assert 'below a line `if __name__ == "__main__":`' in last
-    assert 'OptionError: scheduler is "processes", whose worker processes run this script again' in done.stderr
+    assert 'OptionError: scheduler is "processes", but each worker process runs this script again' in done.stderr
     assert "want of memory" not in done.stderr
 
 

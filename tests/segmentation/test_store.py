@@ -193,7 +193,7 @@ def test_a_folder_of_something_else_is_neither_used_nor_removed(tmp_path: Path) 
         with pytest.raises(samgeo.SamgeoError, match="is not a store of embeddings"):
             samgeo.encode(IMAGE, folder, model=Oracle64(), overwrite=overwrite, progress=False)
     assert (folder / "chapter.txt").read_text() == "years of work"
-    with pytest.raises(samgeo.SamgeoError, match="does not exist; make it first"):
+    with pytest.raises(samgeo.SamgeoError, match="does not exist; create it first"):
         samgeo.encode(IMAGE, tmp_path / "no" / "where.zarr", model=Oracle64(), progress=False)
 
 

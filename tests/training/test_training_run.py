@@ -97,14 +97,14 @@ def test_a_run_does_not_go_on_with_something_else(recipe, small_network, tmp_pat
     again = {"device": "cpu", "overwrite": True}
     with pytest.raises(CheckpointError, match=r"other options \(steps was 4 and is now 5\)"):
         run_recipe(recipe, output, steps=5, **again)
-    with pytest.raises(OptionError, match=r"begun in 1 threads.*--threads"):
+    with pytest.raises(OptionError, match=r"was started with 1 threads.*--threads"):
         run_recipe(recipe, output, threads=2, **again)
     small_network.prompts.frequencies.normal_()
     save_tiny(small_network.state_dict(), small_network.config, tmp_path / "other.safetensors")
-    with pytest.raises(OptionError, match=r"begun with something else: start was \"[0-9a-f]{64}\" and is now \"[0-9a-f]{64}\""):
+    with pytest.raises(OptionError, match=r"started with other inputs: start was \"[0-9a-f]{64}\" and is now \"[0-9a-f]{64}\""):
         run_recipe(recipe, output, start=tmp_path / "other.safetensors", **again)
     recipe.write_text(RECIPE.replace('vectors = "town.geojson"', 'vectors = "town.geojson"\nweight = 3', 1))
-    with pytest.raises(OptionError, match="begun with something else: pictures was"):
+    with pytest.raises(OptionError, match="was started with other inputs: pictures was"):
         run_recipe(recipe, output, **again)
 
 
@@ -122,7 +122,7 @@ def test_a_run_may_deepen_what_it_starts_from(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "options", "message"),
     [
-        ({}, ["--start", "no.safetensors"], "no.safetensors is not there"),
+        ({}, ["--start", "no.safetensors"], "no.safetensors does not exist"),
         ({}, ["--steps", "0"], "at least 1"),
         ({}, ["--device", "tpu"], "tpu"),
         ({}, ["--curve", "curve.pdf"], ".png"),

@@ -255,7 +255,9 @@ def _checked(line: xr.DataArray, is_x: bool, affine: Affine, crs: CRS | None, na
         fitted = size, start
     rounding = np.spacing(np.abs(line.to_numpy()).max()) / abs(fitted[0]) if line.dtype.kind == "f" and fitted[0] else 0.0
     if rounding > MOST_ROUNDING_PX:
-        raise RasterError(f"{what} are {line.dtype}, too inexact for pixels of {abs(fitted[0]):g}; give them as float64.")
+        raise RasterError(
+            f"{what} are {line.dtype}, which is not precise enough for pixels of {abs(fitted[0]):g}; give them as float64."
+        )
     # For a rotated raster, odc-geo uses pixel numbers as coordinates and combines them with the affine, so only the spacing is
     # checked.
     places = [fitted] if is_rotated else [(size, start), fitted]

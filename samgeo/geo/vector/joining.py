@@ -205,7 +205,7 @@ def _described(parts: Sequence[Path]) -> _Table:
 
 def _part_errors(part: Path | str) -> AbstractContextManager[None]:
     """Convert errors of reading a part, so that they do not look like errors of writing the output."""
-    return file_errors(f"{part} cannot be read", "give the same again: what is missing or damaged is made anew")
+    return file_errors(f"{part} cannot be read", "run the same call or command again, which writes the part again")
 
 
 def _existing(part: Path) -> Path:

@@ -93,7 +93,7 @@ def read_vectors(
         name, frame = "the GeoSeries", gpd.GeoDataFrame(geometry=source)
     elif isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        with _file_errors(f"{name} cannot be read", "check that it is a vector file and whole"):
+        with _file_errors(f"{name} cannot be read", "check that it is a complete vector file"):
             path, named = (name, None) if layer is not None else split_layer(name)
             frame = _read(path, layer or named, on_invalid)
     else:
@@ -106,7 +106,7 @@ def read_vectors(
         return frame
     if frame.crs is None:
         raise VectorError(f"{name} has no CRS, so that it cannot be located; set its CRS with .set_crs(...) first.")
-    with _file_errors(f"{name} cannot be brought to the CRS {crs}", "check both CRSs"):
+    with _file_errors(f"{name} cannot be transformed to the CRS {crs}", "check both CRSs"):
         return reproject_frame(frame, crs, name=name)
 
 
@@ -128,7 +128,7 @@ def read_provenance(path: str | os.PathLike[str], *, layer: str | None = None) -
     import pyarrow.parquet as pq
 
     path = Path(path)
-    with _file_errors(f"{path} cannot be read", "check that it is a vector file and whole"):
+    with _file_errors(f"{path} cannot be read", "check that it is a complete vector file"):
         _check_exists(path)
         check_vector_head(path)
         written_as = SUFFIXES.get(path.suffix.lower())

@@ -58,7 +58,7 @@ class EncodedPrompts:
         """Check that prompts fit each other and that masks have a side of ``low`` pixels, and move them to the device."""
         if (points is None) != (labels is None):
             raise OptionError(
-                "points and labels need each other; give 1 (foreground), 0 (background) or -1 (padding) for each point."
+                "points and labels must be given together; give 1 (foreground), 0 (background) or -1 (padding) for each point."
             )
         shapes = {"points": (None, 2), "labels": (None,), "boxes": (4,), "masks": (low, low)}
         given = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}

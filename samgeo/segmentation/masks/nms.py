@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from numbers import Real
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
@@ -102,6 +101,9 @@ def nearly_equal(masks: Sequence[Mask], threshold: float) -> tuple[NDArray[np.in
     first, second : ndarray of int64, shape (P,)
         Indices of each pair; the first is smaller than the second.
     """
+    # Imported in functions, because the benchmarks of models import this module on machines without shapely.
+    import shapely
+
     rects = [mask.rect for mask in masks]
     boxes = np.array([(rect.x0, rect.y0, rect.x1, rect.y1) for rect in rects], dtype=np.int64).reshape(-1, 4)
     area = np.array([mask.area for mask in masks], dtype=np.int64)
@@ -212,6 +214,8 @@ def _probes(boxes: NDArray[np.float64], threshold: float) -> NDArray[np.object_]
     times half the sum of their sides. Therefore the boxes still intersect if they are shrunk to ``1 - t`` of their size about
     their centres.
     """
+    import shapely
+
     centre, reach = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * (1 - threshold)
     reach += 1e-9 * np.abs(boxes).max(initial=0)  # A margin for rounding of the bound. The exact IoU is compared later.
     # The tree compares only envelopes, and a diagonal line has its box as envelope.
@@ -226,6 +230,8 @@ def _overlapping(
     threshold: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the pairs, one of ``left`` and one of ``right``, whose IoU exceeds the threshold."""
+    import shapely
+
     second, first = shapely.STRtree(probes[left]).query(probes[right])
     first, second = left[first], right[second]
     a, b = boxes[first], boxes[second]
@@ -314,6 +320,8 @@ def _may_be_met(masks: Sequence[Mask], open_masks: Sequence[Mask], threshold: fl
     The pieces of such an object are not larger than the mask by more than the threshold allows, and together they cover more of
     the mask than the threshold demands. Both limits are relaxed by `LEAST_LEFT`.
     """
+    import shapely
+
     if not open_masks:
         return np.zeros(len(masks), dtype=np.bool_)
     area, open_area = _areas(masks), _areas(open_masks)
@@ -346,6 +354,8 @@ def _areas(masks: Sequence[Mask]) -> NDArray[np.int64]:
 
 
 def _boxes(masks: Sequence[Mask]) -> NDArray[np.object_]:
+    import shapely
+
     rects: list[Rect] = [mask.rect for mask in masks]
     corners = np.array([(rect.x0, rect.y0, rect.x1, rect.y1) for rect in rects], dtype=np.float64)
     return np.asarray(shapely.box(*corners.reshape(-1, 4).T), dtype=np.object_)

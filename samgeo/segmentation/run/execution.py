@@ -314,7 +314,10 @@ class _Rows:
             raise self._stopped() from None
 
     def _stopped(self) -> StoppedError:
-        return StoppedError(f"the run was asked to stop; what is done is in {self._folder.path}: give the same again to go on.")
+        return StoppedError(
+            f"the run was asked to stop; finished windows are kept in {self._folder.path}. Run the same call or command again "
+            "to continue."
+        )
 
     def _stretches(self, row: int) -> Iterator[tuple[int, int, Span | None]]:
         """Divide the columns of a row, from left to right, into ranges that are in a part and ranges that are missing.

@@ -262,7 +262,7 @@ class RunFolder:
             try:
                 written = digest_of_file(path)
             except OSError as error:
-                raise RunError(f"{path} cannot be read back ({error}); give the same again to go on.") from None
+                raise RunError(f"{path} cannot be read back ({error}); run the same call or command again.") from None
             self._write(digest, written.encode())
         self._write(self.path / FRONTIER, frontier.to_bytes())
 

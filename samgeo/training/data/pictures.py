@@ -13,13 +13,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, UnidentifiedImageError
-from rasterio.features import rasterize
 from scipy import ndimage
 
 from samgeo.errors import OptionError, RasterError, VectorError
-from samgeo.geo.coordinates.overlay import read_onto
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster.raster import Raster
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -102,6 +99,12 @@ def from_vectors(
     RasterError, VectorError
         If the raster or the vectors cannot be read, or the raster has no CRS.
     """
+    # Imported here, because training on packed pictures works without the libraries for geographic data.
+    from rasterio.features import rasterize
+
+    from samgeo.geo.coordinates.overlay import read_onto
+    from samgeo.geo.raster.raster import Raster
+
     opened = Raster.open(raster, check=False)
     if opened.geobox.crs is None:
         raise RasterError(f"{opened.name} has no CRS, so that vectors cannot be drawn on it; give labels in pixels.")
