@@ -90,8 +90,8 @@ def footprints(
     A finder finds the buildings, as in `samgeo find`. They are filtered by area and height, regularized, and written to OUTPUT.
 
     With --examples, all objects in IMAGE are segmented instead, and those that are similar to the accepted examples and not to
-    the rejected ones are selected. With --no-regular this is also useful for objects other than buildings. The options --finder,
-    --resolution and --zoom belong to the finder, and cannot be given with --examples.
+    the rejected ones are selected. With --no-regular this is also useful for objects other than buildings. The options
+    --finder, --resolution and --zoom belong to the finder, and cannot be given with --examples.
 
     Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:roofs.
     """
