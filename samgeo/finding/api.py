@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.finding.examples import ExampleOptions
 from samgeo.finding.finder import Finder, load_finder
 from samgeo.finding.two_zooms import combined
 from samgeo.finding.zoom import check_zoom, ground_resolution, window_of
@@ -24,7 +25,7 @@ from samgeo.segmentation.output_checks import CheckedOutput
 from samgeo.segmentation.request import Prepared, Request
 from samgeo.segmentation.tables import area_name
 from samgeo.segmentation.windows.proposals import PromptSource
-from samgeo.types import AoiLike, BandsLike, RasterLike, StretchLike
+from samgeo.types import AoiLike, BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find"]
 
-AUTO = "auto"
+AUTO, BUILDING = "auto", "building"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,10 +86,6 @@ class SourceOptions:
     zoom: float
     min_score: float
 
-    def zooms(self, _raster: Raster) -> tuple[float, ...]:
-        """Return the zoom."""
-        return (self.zoom,)
-
     def prepare(self, _raster: Raster, model: Segmenter, windows: WindowOptions) -> Prepared:
         """Return the source with the windows of the zoom."""
         window, overlap = window_of(self.zoom, model.input_size)
@@ -100,9 +97,11 @@ class SourceOptions:
 @check_types
 def find(
     image: RasterLike,
-    what: str = "building",
+    what: str | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
+    examples: FeaturesLike | None = None,
+    example_image: RasterLike | None = None,
     finder: str | Path | PromptSource | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
@@ -141,10 +140,16 @@ def find(
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
-    what : str, default "building"
-        The class of a bundled finder: "building". It is not used if a ``finder`` is given.
+    what : str, optional
+        The class of a bundled finder: "building", which is the default. Not used if a ``finder`` is given. With examples it is
+        the name of their class, "object" by default.
     output : path or address, optional
         Where to write the objects; see `samgeo.segment`.
+    examples : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
+        Outlines of one or more objects, in place of a finder: more objects like these are searched. Features may have a column
+        ``label`` with 1 for accepted and 0 for rejected examples. The zoom and the score of 0.5 are chosen after them.
+    example_image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster, optional
+        The raster of the examples, if that is another raster of the same kind.
     finder : path or PromptSource, optional
         A finder of your own classes, as `samgeo.finding.load_finder` reads it; or another source of prompts, such as
         `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, such a source is asked at zoom 1.
@@ -196,14 +201,15 @@ cache, run_dir, retry_failed, overwrite, layer, y_up, progress
     """
     arguments = locals()
     options = _options(arguments)
-    raster = ReadingOptions.of(arguments).open(image)
-    zooms = options.zooms(raster)
-    if isinstance(options, FinderOptions) and len(zooms) > 1:
-        return _at_two_zooms(arguments, options, raster, zooms)
+    if isinstance(options, FinderOptions):
+        raster = ReadingOptions.of(arguments).open(image)
+        zooms = options.zooms(raster)
+        if len(zooms) > 1:
+            return _at_two_zooms(arguments, options, raster, zooms)
     return compute(Request.of(arguments, finding=options))
 
 
-def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions:
+def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | ExampleOptions:
     """Check the options of finding, and load the finder."""
     zoom, score, resolution = arguments["zoom"], arguments["min_score"], arguments["resolution"]
     if zoom is not None:
@@ -212,8 +218,14 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions:
         raise OptionError(f"min_score is {score}; give a number from 0 to 1.")
     if resolution != AUTO and (isinstance(resolution, str) or not 0 < resolution < math.inf):
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
+    if arguments["examples"] is not None:
+        return ExampleOptions.of(arguments)
     finder = arguments["finder"]
-    loaded = load_finder(arguments["what"] if finder is None else finder) if isinstance(finder, str | Path | None) else finder
+    loaded = (
+        load_finder((arguments["what"] or BUILDING) if finder is None else finder)
+        if isinstance(finder, str | Path | None)
+        else finder
+    )
     if isinstance(loaded, Finder):
         with_flips = loaded.for_score(1.0, flips=arguments["flips"])
         return FinderOptions(finder=with_flips, resolution=resolution, zoom=zoom, min_score=score)
@@ -236,10 +248,12 @@ def _at_two_zooms(
             "zoom or resolution, or leave cache out."
         )
     home = Request.of(arguments).folder
-    folders = [None if home is None else home.path.with_name(f"{home.path.name}-zoom-{zoom:g}") for zoom in zooms]
+    if home is not None:
+        home.path.mkdir(parents=True, exist_ok=True)
     parts = []
-    for zoom, folder in zip(zooms, folders, strict=True):
-        one = arguments | {"output": None, "run_dir": folder, "layer": None, "overwrite": False, "y_up": False}
+    for zoom in zooms:
+        one = arguments | {"output": None, "run_dir": None if home is None else home.path / f"zoom-{zoom:g}", "layer": None}
+        one |= {"overwrite": False, "y_up": False}
         parts.append(compute(Request.of(one, finding=replace(options, zoom=zoom))))
     result = combined(parts[0], parts[1], area_name(raster.geobox))
     made = result.attrs["samgeo"]
@@ -250,7 +264,6 @@ def _at_two_zooms(
             write_label_raster([result], raster.geobox, checked.place, overwrite=overwrite, provenance=made)
         else:
             write_vectors(result, checked.place, overwrite=overwrite, layer=layer, provenance=provenance)
-    for folder in folders:
-        if folder is not None and arguments["run_dir"] is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    if home is not None and arguments["run_dir"] is None:
+        shutil.rmtree(home.path, ignore_errors=True)
     return result

@@ -23,6 +23,7 @@ from samgeo.finding.head import FinderHead, HeadConfig, Maps
 from samgeo.finding.peaks import flipped_back, mean_of, peaks
 from samgeo.finding.scoring import MEASURES, Scorer, measure
 from samgeo.models.protocols import Pyramidal
+from samgeo.models.tiny.checkpoint import sorted_header
 from samgeo.segmentation.windows.asking import Answers
 from samgeo.segmentation.windows.automatic import embed_window
 from samgeo.segmentation.windows.proposals import Proposals, WindowView
@@ -70,6 +71,7 @@ class FinderInfo:
     license: str = ""
     about: str = ""
 
+    @check_types
     def zoom(self, ground_m: float) -> float:
         """Return the zoom for a ground resolution in metres."""
         return next((zoom for limit, zoom in self.zooms if ground_m <= limit), self.zooms[-1][1])
@@ -101,6 +103,7 @@ class Finder:
         Lower peaks of the heat are not proposed.
     """
 
+    @check_types
     def __init__(
         self,
         head: FinderHead,
@@ -132,6 +135,7 @@ class Finder:
         """Names of the classes."""
         return self.info.classes
 
+    @check_types
     def for_score(self, min_score: float, *, flips: bool = False) -> Finder:
         """Return this finder for a threshold of the score, with or without flips.
 
@@ -236,6 +240,8 @@ def save_finder(
     ------
     OptionError
         If the name does not end in ``.safetensors``, or the file exists and may not be replaced.
+    CheckpointError
+        If a weight is not finite in half precision.
     """
     to = check_new(path, ".safetensors", overwrite=overwrite)
     tensors = {f"head.{name}": value.half().contiguous() for name, value in head.state_dict().items()}
@@ -246,7 +252,8 @@ def save_finder(
         "scorer": json.dumps({"measures": [MEASURES[number] for number in scorer.measures], "hidden": scorer.hidden}),
         "info": json.dumps(asdict(info)),
     }
-    content = save(tensors, said | dict(notes or {}))
+    _check_finite(to, tensors)
+    content = sorted_header(save(tensors, said | dict(notes or {})))
     write_whole(to, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -283,4 +290,10 @@ def _load(path: Path) -> Finder:
         raise CheckpointError(f"the finder {path} is damaged: {error}.") from None
     if not info.zooms or config.classes != len(info.classes):
         raise CheckpointError(f"the finder {path} is damaged: its classes or zooms do not fit its network.")
+    _check_finite(path, tensors)
     return Finder(head, scorer, replace(info), digest=digest[:16])
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    if wrong := sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all()):
+        raise CheckpointError(f"the finder {path}: {wrong[0]} contains numbers that are not finite; train it again.")

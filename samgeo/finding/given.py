@@ -52,6 +52,7 @@ class GivenBoxes:
         Name of the source, for provenance.
     """
 
+    @check_types
     def __init__(
         self,
         boxes_px: NDArray[np.float64],
@@ -87,7 +88,7 @@ class GivenBoxes:
         return Proposals(boxes, points, self.scores[rows].astype(np.float32), self.kinds[rows]), None
 
     def score(
-        self, _model: Segmenter, _embedding: Embedding, proposals: Proposals, answers: Answers, _evidence: None
+        self, _model: Segmenter, _embedding: Embedding, proposals: Proposals, answers: Answers, _evidence: object
     ) -> NDArray[np.float32]:
         """Return the geometric mean of the given score and of the predicted IoU of the mask."""
         predicted = answers.predicted_iou.cpu().numpy().clip(0, 1)

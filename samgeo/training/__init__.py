@@ -1,4 +1,4 @@
-"""Training and assessment of promptable models.
+"""Training and assessment of promptable models, and training of finders.
 
 The input is a recipe, a TOML file that names images and labels. The outputs are weights, a log and a report.
 """

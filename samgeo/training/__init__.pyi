@@ -5,6 +5,7 @@ from .assessment.report import judge as judge
 from .assessment.scores import BoxScores as BoxScores
 from .assessment.scores import Reliability as Reliability
 from .assessment.scores import Scores as Scores
+from .finder.options import FinderTraining as FinderTraining
 from .loop import TrainOptions as TrainOptions
 from .loop import train as train
 from .losses import LossWeights as LossWeights
@@ -17,6 +18,7 @@ from .step import Course as Course
 __all__ = [
     "BoxScores",
     "Course",
+    "FinderTraining",
     "LossWeights",
     "Recipe",
     "Reliability",

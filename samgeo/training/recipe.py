@@ -15,20 +15,24 @@ from typing import Any
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.models.registry import list_models
 from samgeo.models.tiny.presets import network_preset
 from samgeo.training.data import overhead_recipe as overhead
 from samgeo.training.data.examples import Layer, Source
 from samgeo.training.data.labels import ClassMaps, Coco, Images, Labels, Regions, Scenes, Vectors
-from samgeo.training.data.pictures import Picture
+from samgeo.training.data.pictures import SCENE_LAYERS, Picture
 from samgeo.training.data.pseudo_labels import LAYERS, felzenszwalb
+from samgeo.training.finder.options import FinderTraining
 from samgeo.training.loop import TrainOptions
-from samgeo.training.toml_tables import Table, fill
+from samgeo.training.toml_tables import Table, TypeForm, fill
 
 __all__ = ["Planned", "Recipe", "load_recipe", "preset_blocks"]
 
 # A table has exactly one of these keys; the key names the kind of the labels.
 KINDS = ("vectors", "coco", "masks", "scenes", "pseudo", "open_data")
 MIN_AREA_PX = 24
+# The key "layers" of a source: names, or names with shares.
+Layers: TypeForm = tuple[str, ...] | Mapping[str, float | Layer] | None
 # Kinds of additional blocks in the image encoder, with the number of strides that have a count of them. A "preset" sets both.
 BLOCKS = {"attend": 2, "deepen": 3}
 
@@ -57,8 +61,13 @@ class Planned:
     layers: Mapping[str, Layer]
 
     @check_types
-    def read(self) -> list[Picture]:
-        """Read the pictures, and leave out those without any object.
+    def read(self, *, empty: bool = False) -> list[Picture]:
+        """Read the pictures.
+
+        Parameters
+        ----------
+        empty : bool, default False
+            Whether pictures without any object are returned too. They are background for a finder.
 
         Raises
         ------
@@ -78,7 +87,7 @@ class Planned:
                     f"{self.name}: layer {layer!r} has no object in {len(pictures)} images; check that the labels lie on the "
                     "images and belong to this layer, and min_area_px."
                 )
-        return [picture for picture in pictures if any(picture.layers[layer].any() for layer in self.layers)]
+        return [picture for picture in pictures if empty or any(picture.layers[layer].any() for layer in self.layers)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +98,25 @@ class Recipe:
     ----------
     path : Path
     start : str
-        The weights to start from: a path, "tiny" for the packaged weights, or "none" for random weights.
+        The weights to start from: a path, "tiny" for the packaged weights, or "none" for random weights. For a finder it is the
+        model on whose features it is trained: a path or a name of `samgeo.list_models`.
     network : mapping of str to tuple of int
         ``attend`` and ``deepen``: how many blocks of each kind the trained image encoder has. The network that training starts
         from may have fewer.
-    options : TrainOptions
+    options : TrainOptions or None
+        None for a finder.
     sources, validation : tuple of Planned
+    finder : FinderTraining, optional
+        The options of a finder. By default, the recipe trains a model.
     """
 
     path: Path
     start: str
     network: Mapping[str, tuple[int, ...]]
-    options: TrainOptions
+    options: TrainOptions | None
     sources: tuple[Planned, ...]
     validation: tuple[Planned, ...]
+    finder: FinderTraining | None = None
 
     @check_types
     def read(self, data: Path | None = None) -> Iterator[Source]:
@@ -120,10 +134,13 @@ class Recipe:
         """
         for planned in self.sources:
             if planned.labels is None:
-                for source in overhead.sources(needed(self.path, data)):
+                folder = needed(self.path, data)
+                open_sources = overhead.sources(folder) if self.finder is None else overhead.finder_sources(folder)
+                for source in open_sources:
                     yield replace(source, weight=source.weight * planned.weight)
             else:
-                yield Source(planned.name, planned.read(), planned.weight, planned.layers, planned.scales)
+                pictures = planned.read(empty=self.finder is not None)
+                yield Source(planned.name, pictures, planned.weight, planned.layers, planned.scales)
 
 
 def needed(recipe: Path, data: Path | None) -> Path:
@@ -148,7 +165,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
     Parameters
     ----------
     recipe : str or Path
-        A TOML file, or "overhead": the recipe of the bundled model.
+        A TOML file, "overhead": the recipe of the bundled model, or "building": the recipe of the bundled finder.
 
     Returns
     -------
@@ -176,10 +193,10 @@ def load_recipe(recipe: str | Path) -> Recipe:
         table = Table(tomllib.loads(text), path.name)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"{path} cannot be read as TOML ({error}); correct the file.") from None
-    options = fill(TrainOptions, table.take("train", Mapping[str, Any], {}), f"{path.name}, [train]")
-    start = table.take("start", str, "tiny")
-    if start not in {"tiny", "none"}:
-        start = str(path.parent / start)
+    finder = _finder(table, path) if "finder" in table else None
+    trained = table.take("train", Mapping[str, Any], {})
+    options = fill(TrainOptions, trained, f"{path.name}, [train]") if finder is None else None
+    start = _start(table, path, finder=finder is not None)
     network = _network(Table(table.take("network", Mapping[str, Any], {}), f"{path.name}, [network]"))
     sources = tuple(_planned(values, path, f"[[source]] {number}") for number, values in table.tables("source"))
     validation = tuple(
@@ -192,7 +209,44 @@ def load_recipe(recipe: str | Path) -> Recipe:
         names = [planned.name for planned in group]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise OptionError(f"{path.name} has two tables named {twice[0]!r}; give each table its own name.")
-    return Recipe(path, start, network, options, sources, validation)
+    if finder is not None:
+        sources = _learned(sources, finder.classes, path)
+    return Recipe(path, start, network, options, sources, validation, finder)
+
+
+def _finder(table: Table, path: Path) -> FinderTraining:
+    for other in ("train", "network"):
+        if other in table:
+            raise OptionError(
+                f"{path.name} has [finder] and [{other}]; a recipe trains either a model, or a finder on the features of a "
+                "model, so remove one of them."
+            )
+    return fill(FinderTraining, table.take("finder", Mapping[str, Any]), f"{path.name}, [finder]")
+
+
+def _start(table: Table, path: Path, *, finder: bool) -> str:
+    start: str = table.take("start", str, "tiny")
+    if finder and start == "none":
+        raise OptionError(f"{path.name}: start is 'none', and a finder needs a trained model; give a model, or remove start.")
+    known = {"tiny", "none", *(info.name for info in list_models() if finder)}
+    return start if start in known else str(path.parent / start)
+
+
+def _learned(sources: tuple[Planned, ...], classes: tuple[str, ...], path: Path) -> tuple[Planned, ...]:
+    """Return the sources with those of their layers that are classes of a finder."""
+    found = []
+    for planned in sources:
+        known: Mapping[str, Layer] = overhead.OBJECTS if planned.labels is None else planned.layers
+        layers = {layer: use for layer, use in known.items() if layer in classes}
+        if not layers:
+            raise OptionError(
+                f"{path.name}, [[source]] ({planned.name}) has the layers {', '.join(known)}, none of which is a class of the "
+                f"finder ({', '.join(classes)}); correct classes, or remove the source."
+            )
+        found.append(replace(planned, layers=layers))
+    if missing := [name for name in classes if not any(name in planned.layers for planned in found)]:
+        raise OptionError(f"{path.name}: no [[source]] has the class {missing[0]!r}; add its labels, or remove the class.")
+    return tuple(found)
 
 
 def _network(table: Table) -> Mapping[str, tuple[int, ...]]:
@@ -255,7 +309,10 @@ def _labels(kind: str, table: Table, folder: Path) -> Labels | None:
             masks, least = str(folder / table.take("masks", str)), table.take("min_area_px", int, MIN_AREA_PX)
             return ClassMaps(_images(table, folder), masks, classes, least)
         case "scenes":
-            return Scenes(table.take("scenes", int), table.take("seed", int, 0))
+            layers = table.take("layers", Layers, None)
+            return Scenes(
+                table.take("scenes", int), table.take("seed", int, 0), SCENE_LAYERS if layers is None else tuple(layers)
+            )
         case "pseudo":
             _only_true("pseudo", table)
             felzenszwalb()
@@ -298,7 +355,9 @@ def _use(kind: str, labels: Labels | None, table: Table) -> tuple[float, tuple[f
     low, high = scales = table.take("scales", tuple[float, float], (0.5, 2.0))
     if not 0 < low <= high:
         raise OptionError(f"scales is {list(scales)}; give two numbers above 0, the smaller first.")
-    given = table.take("layers", Mapping[str, float | Layer] | None, None)
+    given = table.take("layers", Layers, None)
+    if isinstance(given, tuple):
+        given = dict.fromkeys(given, 1.0)
     if given is None:
         return weight, scales, dict(LAYERS) if kind == "pseudo" else {layer: Layer(1.0) for layer in labels.layers}
     unknown = sorted(given.keys() - set(labels.layers))

@@ -1,4 +1,4 @@
-"""Training by a recipe: read the pictures, train a new or an existing network, and write its weights."""
+"""Training by a recipe: read the pictures, train a network or a finder, and write its weights."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.finding.finder import save_finder
 from samgeo.models.device import check_threads, resolve_device
+from samgeo.models.registry import load_model
 from samgeo.models.tiny import deepened, load_tiny, new_tiny, save_tiny
 from samgeo.storage.atomic import check_new
 from samgeo.storage.run_folder import differences, listed, read_json, write_json
 from samgeo.training.assessment.plots import check_plot, plot_log
 from samgeo.training.data.examples import Source
+from samgeo.training.finder.options import FinderTraining
+from samgeo.training.finder.run import head_config, train_finder
 from samgeo.training.loop import TrainOptions, train_locked
 from samgeo.training.recipe import Recipe, load_recipe, needed, preset_blocks
 from samgeo.training.run_folder import LOG, locked
@@ -81,10 +85,11 @@ def run_recipe(
     recipe : str or Path
         See `samgeo.training.recipe.load_recipe`.
     output : str or Path
-        The weights to write, in half precision: a ``.safetensors`` that ``samgeo.load_model`` reads.
+        The weights to write, in half precision: a ``.safetensors`` that ``samgeo.load_model`` reads, or a finder if the recipe
+        has a table ``[finder]``.
     start : str or Path, optional
         Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones. The default is the
-        start that the recipe names.
+        start that the recipe names. For a finder, it is the model on whose features the finder is trained.
     folder : str or Path, optional
         The run folder. It holds the state, ``log.jsonl`` and a digest of the training data. The default is ``NAME.run`` beside
         the output.
@@ -94,7 +99,7 @@ def run_recipe(
         Number of steps, in place of the recipe's.
     minutes : float, optional
         Length of the training in minutes, in place of the recipe's. Training then ends after this time; ``steps`` is the
-        largest number of steps.
+        largest number of steps. A finder cannot be trained by the clock.
     network : str, optional
         Preset for the number of blocks in the image encoder, in place of the recipe's: "base" (as the packaged weights),
         "deep", "deeper" or "context"; see `samgeo.models.tiny.PRESETS`. If the starting network has fewer blocks, new blocks
@@ -129,36 +134,79 @@ def run_recipe(
     say = report or (lambda _: None)
     check_threads(threads)
     plan = load_recipe(recipe)
-    changed = {name: value for name, value in {"steps": steps, "minutes": minutes}.items() if value is not None}
-    options = dataclasses.replace(plan.options, **changed)  # type: ignore[arg-type]  # checked by TrainOptions
-    blocks = plan.network if network is None else preset_blocks(network)
     given = (recipe, start, plan.path, plan.start)
     path = check_new(output, ".safetensors", overwrite=overwrite, inputs=given)
     if curve is not None:
         check_plot(curve, overwrite=overwrite)
     home, where = path.with_suffix(".run") if folder is None else Path(folder), resolve_device(device)
+    place = None if data is None else Path(data)
     if any(planned.labels is None for planned in plan.sources):
-        needed(plan.path, None if data is None else Path(data))
-    trained, origin = _start(str(start or plan.start), blocks, options.seed)
+        needed(plan.path, place)
+    begin = str(start or plan.start)
+    changed = {name: value for name, value in {"steps": steps, "minutes": minutes}.items() if value is not None}
+    call = _Call(plan, begin, path, home, place, where, threads, overwrite, say)
+    if plan.finder is not None:
+        if minutes is not None or network is not None:
+            raise OptionError("a finder is trained for its steps and does not change the model; leave minutes and network out.")
+        digest, taken = _run_finder(call, dataclasses.replace(plan.finder, **changed))  # type: ignore[arg-type]  # as below
+    else:
+        blocks = plan.network if network is None else preset_blocks(network)
+        options = dataclasses.replace(cast(TrainOptions, plan.options), **changed)  # type: ignore[arg-type]  # it checks them
+        digest, taken = _run_model(call, options, blocks)
+    if curve is not None:
+        plot_log(home / LOG, curve, overwrite=overwrite)
+    return Trained(path, home, digest, taken)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The checked arguments of a training that models and finders share."""
+
+    plan: Recipe
+    start: str
+    output: Path
+    home: Path
+    data: Path | None
+    device: torch.device
+    threads: int | None
+    overwrite: bool
+    say: Callable[[str], None]
+
+
+def _run_model(call: _Call, options: TrainOptions, blocks: Mapping[str, tuple[int, ...]]) -> tuple[str, int]:
+    """Train a model and write it; return the SHA-256 of the file and the number of steps."""
+    trained, origin = _start(call.start, blocks, options.seed)
     options.check_window(trained.config.input_size)
-    with locked(home):
-        sources = _read(plan, None if data is None else Path(data), say)
-        computed = _identify(home / IDENTITY, {"start": origin, "pictures": _digest(sources)}, threads, str(where), say)
+    with locked(call.home):
+        sources = _read(call.plan, call.data, call.say)
+        identity = {"start": origin, "pictures": _digest(sources)}
+        computed = _identify(call.home / IDENTITY, identity, call.threads, str(call.device), call.say)
         result = train_locked(
             trained,
             sources,
-            home,
+            call.home,
             options,
             window_px=trained.config.input_size,
-            device=where,
+            device=call.device,
             threads=computed,
-            report=lambda line: say(_line(line, options)),
+            report=lambda line: call.say(_line(line, options)),
             loaders=os.cpu_count() or 1,
         )
-        digest = save_tiny(result.weights, trained.config, path, overwrite=overwrite)
-        if curve is not None:
-            plot_log(home / LOG, curve, overwrite=overwrite)
-    return Trained(path, home, digest, result.steps)
+        return save_tiny(result.weights, trained.config, call.output, overwrite=call.overwrite), result.steps
+
+
+def _run_finder(call: _Call, options: FinderTraining) -> tuple[str, int]:
+    """Train a finder and write it; return the SHA-256 of the file and the number of steps."""
+    model = load_model(call.start, device=call.device, dtype="float32")
+    head_config(model, options)
+    with locked(call.home):
+        sources = _read(call.plan, call.data, call.say)
+        identity = {"start": model.digest, "pictures": _digest(sources), "finder": options.identity()}
+        computed = _identify(call.home / IDENTITY, identity, call.threads, str(call.device), call.say)
+        parts = train_finder(model, sources, options, call.home, threads=computed, report=call.say)
+        digest = save_finder(call.output, parts.head, parts.scorer, parts.info, overwrite=call.overwrite)
+        call.say(f"finds {', '.join(parts.info.classes)} with scores of {parts.info.min_score:.2f} or more")
+        return digest, options.steps
 
 
 def _start(start: str, blocks: Mapping[str, tuple[int, ...]], seed: int) -> tuple[TinyNetwork, str]:
@@ -178,7 +226,8 @@ def _read(recipe: Recipe, data: Path | None, say: Callable[[str], None]) -> list
     say("reading pictures; the open data sets take some minutes" if data else "reading pictures")
     sources = []
     for source in recipe.read(data):
-        objects = sum(int(ids.max()) for picture in source.pictures for ids in picture.layers.values())
+        learned = [ids for picture in source.pictures for name, ids in picture.layers.items() if name in source.layers]
+        objects = sum(int(ids.max()) for ids in learned)
         say(f"{source.name}: {len(source.pictures):,} pictures with {objects:,} objects")
         sources.append(source)
     return sources
@@ -198,10 +247,11 @@ def _digest(sources: Sequence[Source]) -> str:
     return total.hexdigest()
 
 
-def _identify(path: Path, identity: dict[str, str], threads: int | None, device: str, say: Callable[[str], None]) -> int:
+def _identify(path: Path, identity: dict[str, Any], threads: int | None, device: str, say: Callable[[str], None]) -> int:
     """Record the identity of a new run, or check that a continued run has the same identity; return the number of threads.
 
-    The identity consists of digests of the starting weights and the pictures. The device and the version of torch may change.
+    The identity consists of digests of the starting weights and the pictures, and the options of a finder. The device and the
+    version of torch may change.
     Such a change is reported, because the last digits of the result depend on them too.
     """
     import torch

@@ -190,5 +190,5 @@ def test_the_recipe_of_the_bundled_model_is_at_hand_and_wants_its_data(tmp_path)
         list(found.read())
     with pytest.raises(SamgeoError, match="oam-banepa-buildings"):
         list(found.read(tmp_path))
-    with pytest.raises(OptionError, match="one of overhead"):
+    with pytest.raises(OptionError, match="one of building, overhead"):
         load_recipe("underhead")

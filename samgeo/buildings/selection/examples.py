@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
-import shapely
 from numpy.typing import NDArray
 
-from samgeo.errors import OptionError, VectorError
+from samgeo.errors import OptionError
 from samgeo.evaluation.layer_pairs import common_crs, read_layer
 from samgeo.evaluation.matching import find_pairs, pair_up
 from samgeo.geo.coordinates.metric_planes import Planes
-from samgeo.geo.coordinates.prompt_geometry import is_features
-from samgeo.geo.coordinates.reprojection import reproject_frame
-from samgeo.geo.vector.reading import read_vectors
+from samgeo.segmentation.prompts.example_reading import read_labelled_features, read_labels
 
 if TYPE_CHECKING:
-    from samgeo.types import CRSLike, FeaturesLike
+    from samgeo.types import FeaturesLike
 
 __all__ = ["MATCH_IOU", "Examples", "read_examples"]
 
-LABEL = "label"
 MATCH_IOU = 0.5
 
 
@@ -82,9 +77,9 @@ def read_examples(candidates: gpd.GeoDataFrame, examples: FeaturesLike) -> Examp
         If the examples cannot be read.
     """
     if isinstance(examples, str) and examples in candidates:
-        found = Examples(_labels(candidates[examples], f"column {examples!r} of the candidates"), 0)
+        found = Examples(read_labels(candidates[examples], f"column {examples!r} of the candidates"), 0)
     else:
-        frame, labels = _frame(examples, candidates.crs)
+        frame, labels = read_labelled_features(examples, candidates.crs)
         found = _matched(candidates, frame[~np.isnan(labels)], labels[~np.isnan(labels)])
     if not found.accepted:
         raise OptionError(
@@ -92,41 +87,6 @@ def read_examples(candidates: gpd.GeoDataFrame, examples: FeaturesLike) -> Examp
             f"{MATCH_IOU} or more); give examples that lie on candidates."
         )
     return found
-
-
-def _frame(examples: FeaturesLike, crs: CRSLike) -> tuple[gpd.GeoDataFrame, NDArray[np.float64]]:
-    """Return the examples as one table, and their labels."""
-    if isinstance(examples, tuple) and len(examples) == 2:
-        parts = [_features(one, crs) for one in examples]
-        if parts[1].crs is not None and parts[0].crs is not None:
-            parts[1] = reproject_frame(parts[1], parts[0].crs, name="the layer of rejected examples")
-        geometries = np.concatenate([one.geometry.to_numpy() for one in parts])
-        labels = np.repeat([1.0, 0.0], [len(one) for one in parts])
-        return gpd.GeoDataFrame(geometry=geometries, crs=parts[0].crs), labels
-    frame = _features(examples, crs)
-    if LABEL not in frame:
-        return frame, np.ones(len(frame))
-    return frame, _labels(frame[LABEL], f"column {LABEL!r} of the examples")
-
-
-def _features(examples: FeaturesLike, crs: CRSLike) -> gpd.GeoDataFrame:
-    """Return examples of one kind as a table."""
-    if is_features(examples):
-        return read_vectors(examples)
-    geometries = [examples] if isinstance(examples, shapely.Geometry) else list(cast("list[object]", examples))
-    if not all(isinstance(one, shapely.Geometry) for one in geometries):
-        raise VectorError("the examples are not geometries; give a file, a GeoDataFrame, polygons, or the name of a column.")
-    return gpd.GeoDataFrame(geometry=geometries, crs=crs)
-
-
-def _labels(column: pd.Series, what: str) -> NDArray[np.float64]:
-    """Return a column of labels as numbers: 1, 0 or NaN."""
-    given = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float64)
-    wrong = ~(np.isin(given, (0, 1)) | column.isna().to_numpy())
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise OptionError(f"{what} is {column.iloc[row]!r} in row {row}; give 1 for accepted, 0 for rejected, or nothing.")
-    return np.asarray(given, dtype=np.float64)
 
 
 def _matched(candidates: gpd.GeoDataFrame, examples: gpd.GeoDataFrame, labels: NDArray[np.float64]) -> Examples:

@@ -205,7 +205,7 @@ def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str
         raise CheckpointError(
             f"{wrong[0]} has numbers that are too large for half precision; use an earlier state of the training."
         )
-    content = _ordered(save(halves, {"architecture": ARCHITECTURE, "config": json.dumps(asdict(config))}))
+    content = sorted_header(save(halves, {"architecture": ARCHITECTURE, "config": json.dumps(asdict(config))}))
     write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -272,7 +272,7 @@ def _shape(shapes: dict[str, torch.Size], name: str) -> str:
     return str(tuple(shapes[name])) if name in shapes else "nothing"
 
 
-def _ordered(content: bytes) -> bytes:
+def sorted_header(content: bytes) -> bytes:
     """Sort the header of a safetensors file. Its order is otherwise random, and would change the digest of equal weights."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])

@@ -29,6 +29,7 @@ MEANS = {
     "box": "box",
     "corrected": "after corrections",
 }
+FINDER_LOSSES = {"heat": "centres", "box": "boxes", "share": "share and boundary"}
 # Each point of a smooth line is the mean over this share of the run.
 SMOOTH = 1 / 20
 ALLOWED = 0.1
@@ -68,7 +69,7 @@ def read_log(log: str | os.PathLike[str]) -> list[dict[str, float]]:
 
 @check_types
 def plot_log(log: str | os.PathLike[str], output: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Draw the log of a training: loss, mean IoU, and error of predicted IoU over the steps.
+    """Draw the log of a training: loss, mean IoU, and error of predicted IoU over the steps; for a finder, parts of its loss.
 
     Parameters
     ----------
@@ -87,6 +88,15 @@ def plot_log(log: str | os.PathLike[str], output: str | os.PathLike[str], *, ove
     path = check_plot(output, overwrite=overwrite)
     lines = read_log(log)
     figure = _figure()(figsize=(9, 8), layout="constrained")
+    if FINDER_LOSSES.keys() <= lines[-1].keys():
+        axes = figure.subplots()
+        for number, (key, label) in enumerate(FINDER_LOSSES.items()):
+            _curve(axes, lines, key, label, f"C{number}")
+        axes.set(xlabel="step", ylabel="loss")
+        axes.legend()
+        axes.grid(alpha=0.3)
+        _write(figure, path)
+        return
     loss, means, error = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 1))
     _curve(loss, lines, "loss", "loss", "C7")
     for number, (key, label) in enumerate(MEANS.items()):

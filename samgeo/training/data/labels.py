@@ -21,7 +21,15 @@ from samgeo.geo.grid import Rect
 from samgeo.geo.raster.raster import Raster
 from samgeo.geo.vector.reading import read_vectors, split_layer
 from samgeo.synthetic import town
-from samgeo.training.data.pictures import Picture, from_classes, from_coco, from_scene, from_vectors
+from samgeo.training.data.pictures import (
+    SCENE_CLASSES,
+    SCENE_LAYERS,
+    Picture,
+    from_classes,
+    from_coco,
+    from_scene,
+    from_vectors,
+)
 from samgeo.training.data.pseudo_labels import LEVELS, with_regions
 
 __all__ = ["ClassMaps", "Coco", "Images", "Labels", "Regions", "Scenes", "Vectors", "scenes"]
@@ -215,30 +223,34 @@ class Scenes:
     ----------
     count, seed : int
         Number of scenes, and seed of the first; the seed rises by 1 from scene to scene.
+    layers : tuple of str, default ("building", "region")
+        "building", "region", and the other classes of a scene: "road", "tree", "car", "water", "field" and "grass". Their
+        objects are the connected parts of the class, so trees whose crowns touch are one object. The regions are the parts
+        of all of these classes.
     """
 
     count: int
     seed: int
+    layers: tuple[str, ...] = SCENE_LAYERS
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.seed < 0:
             raise OptionError(f"scenes is {self.count} and seed is {self.seed}; give at least 1 scene and a seed of 0 or more.")
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers that the pictures have."""
-        return ("building", "region")
+        known = (*SCENE_LAYERS, *SCENE_CLASSES)
+        if not self.layers or set(self.layers) - set(known):
+            raise OptionError(f"layers is {list(self.layers)}; give one or more of {', '.join(known)}.")
 
     def pictures(self) -> Iterator[Picture]:
         """Generate the pictures."""
-        return scenes(self.count, self.seed)
+        return scenes(self.count, self.seed, self.layers)
 
 
-def scenes(count: int, first_seed: int) -> Iterator[Picture]:
+def scenes(count: int, first_seed: int, layers: tuple[str, ...] = SCENE_LAYERS) -> Iterator[Picture]:
     """Generate towns of 512 pixels a side, with pixels of 0.15, 0.3 and 0.5 m in turn."""
     for number in range(count):
         resolution_m = (0.15, 0.3, 0.5)[number % 3]
-        yield from_scene(town((SCENE_SIDE, SCENE_SIDE), first_seed + number, resolution_m=resolution_m), f"town-{number}")
+        scene = town((SCENE_SIDE, SCENE_SIDE), first_seed + number, resolution_m=resolution_m)
+        yield from_scene(scene, f"town-{number}", layers)
 
 
 def _each(file: str, images: tuple[Path, ...]) -> None:

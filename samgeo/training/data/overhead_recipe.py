@@ -23,7 +23,7 @@ from samgeo.training.data.labels import scenes as towns
 from samgeo.training.data.pictures import Picture, components, from_classes, from_coco, from_vectors, read_image, renumber
 from samgeo.training.data.pseudo_labels import LAYERS, felzenszwalb, with_regions
 
-__all__ = ["crowns", "sources", "validation"]
+__all__ = ["OBJECTS", "crowns", "finder_sources", "sources", "validation"]
 
 BANEPA, DUBAI, RIO = "oam-banepa-buildings", "dubai-semseg", "spacenet1-rio-sample"
 BANEPA_TRAINING_CHIPS = 28
@@ -35,6 +35,8 @@ DUBAI_LAYERS = {"building": (0,), "region": (1, 2, 3, 4)}
 GLARE = {"417", "hflipped_131", "hflipped_343", "hflipped_374"}
 ZOOM_HALF_M = 20037508.342789244
 FIRST_TOWN = 1000
+# Pictures with this name show the town of the validation pictures of Banepa.
+SAME_TOWN = "nepal_banepa"
 # Only every third image is used, because splitting all into regions would take minutes more.
 UNLABELLED_EVERY = 3
 OBJECTS = {"building": Layer(1.0)}
@@ -78,6 +80,43 @@ def sources(data: Path, *, scenes: int = 60) -> list[Source]:
         Source("roads", list(_japan(data, "roads")), 0.03, {"roads": Layer(1.0)}, (0.5, 1.6)),
         Source("scenes", list(towns(scenes, FIRST_TOWN)), 0.13, {"building": Layer(0.75), "region": Layer(0.25)}, (0.35, 2.0)),
         Source("naip", list(_naip(data)), 0.09, LAYERS, (1.0, 3.0)),
+    ]
+
+
+def finder_sources(data: Path, *, scenes: int = 40) -> list[Source]:
+    """Read all training sources of the bundled finder of buildings.
+
+    They differ from `sources`: only buildings are learned, all buildings of a picture must be labelled, and the picture of
+    Banepa by drone is left out, because it shows the town of the validation pictures.
+
+    Parameters
+    ----------
+    data : Path
+        The folder with the data sets.
+    scenes : int, default 40
+        Number of generated towns in addition to the data sets, at least 1.
+
+    Returns
+    -------
+    list of Source
+
+    Raises
+    ------
+    RasterError, VectorError
+        If a data set is missing or cannot be read.
+    """
+    banepa = [picture for number, picture in enumerate(_banepa(data)) if number < BANEPA_TRAINING_CHIPS]
+    dubai = [picture for tile in DUBAI_TRAINING_TILES for picture in _dubai(data, tile)]
+    drone = from_coco(*_coco(data, "oam-philippines-nepal-buildings"), min_area_px=80)
+    dhaka = from_coco(*_coco(data, "oam-dhaka-buildings"), min_area_px=64)
+    return [
+        Source("banepa", banepa, 0.30, OBJECTS, (0.3, 2.2)),
+        Source("rio", list(_rio_masks(data)), 0.20, OBJECTS, (0.8, 3.0)),
+        Source("dhaka", dhaka, 0.09, OBJECTS, (0.5, 3.0)),
+        Source("philippines", [one for one in drone if SAME_TOWN not in one.name], 0.11, OBJECTS, (0.3, 1.9)),
+        Source("kampala", list(_kampala(data)), 0.08, OBJECTS, (0.25, 1.6)),
+        Source("dubai", dubai, 0.10, OBJECTS, (0.35, 2.2)),
+        Source("scenes", list(towns(scenes, FIRST_TOWN)), 0.12, OBJECTS, (0.35, 2.4)),
     ]
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "components", "from_classes", "from_coco", "from_scene", "from_vectors", "load_picture", "save_picture"]
 
 MAX_OBJECTS = np.iinfo(np.uint16).max
+# Classes of a generated scene besides buildings, and the layers of its picture if no others are named.
+SCENE_CLASSES = ("road", "tree", "car", "water", "field", "grass")
+SCENE_LAYERS = ("building", "region")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,11 +215,17 @@ def from_classes(
     return Picture(name, image, split)
 
 
-def from_scene(scene: Scene, name: str = "scene") -> Picture:
-    """Make a picture of a generated scene: its buildings, and the connected parts of its other classes as regions."""
-    regions = [number for number, kind in enumerate(scene.class_names) if kind not in {"building", "other"}]
-    layers = from_classes(name, scene.image, scene.classes, {"region": regions}, min_area_px=40).layers
-    return Picture(name, scene.image, {"building": renumber(scene.labels, 16, name), **layers})
+def from_scene(scene: Scene, name: str = "scene", layers: Sequence[str] = SCENE_LAYERS) -> Picture:
+    """Make a picture of a generated scene: its buildings, and the connected parts of its other classes.
+
+    The layers are "building", the names of other classes, and "region", which has the parts of all other classes.
+    """
+    members = {kind: [scene.class_names.index(kind)] for kind in SCENE_CLASSES}
+    members["region"] = [number for numbers in members.values() for number in numbers]
+    wanted = {layer: members[layer] for layer in layers if layer != "building"}
+    split = from_classes(name, scene.image, scene.classes, wanted, min_area_px=40).layers
+    buildings = {"building": renumber(scene.labels, 16, name)} if "building" in layers else {}
+    return Picture(name, scene.image, {**buildings, **split})
 
 
 def components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -45,7 +45,8 @@ def draw_crop(sources: Sequence[Source], classes: Sequence[str], side: int, rng:
     Parameters
     ----------
     sources : sequence of Source
-        A picture of a source is drawn in proportion to the square root of its area.
+        A picture of a source is drawn in proportion to the square root of its area. Layers that a source does not name are not
+        used.
     classes : sequence of str
         Names of the layers. A picture that lacks a layer has no object of this class.
     side : int
@@ -67,7 +68,7 @@ def draw_crop(sources: Sequence[Source], classes: Sequence[str], side: int, rng:
         source = sources[int(rng.choice(len(sources), p=weights / weights.sum()))]
         areas = np.array([math.sqrt(picture.image.size) for picture in source.pictures])
         picture = source.pictures[int(rng.choice(len(areas), p=areas / areas.sum()))]
-        there = [name for name in classes if name in picture.layers]
+        there = [name for name in classes if name in source.layers and name in picture.layers]
         image, found = cut_crop(picture, there, side, source.scales, rng)
         empty = not any(ids.any() for ids in found.values())
         if (~image.any(2)).mean() > MAX_EMPTY or (empty and rng.random() > EMPTY_SHARE):

@@ -16,9 +16,11 @@ from samgeo.finding.head import FinderHead, HeadConfig
 from samgeo.training.finder.bank import Bank
 from samgeo.training.finder.options import FinderTraining
 from samgeo.training.finder.targets import Targets, head_loss
-from samgeo.training.run_folder import FileState, append_log, trim_log
+from samgeo.training.run_folder import LOG, FileState, append_log, trim_log
 
-__all__ = ["fit_head"]
+__all__ = ["finished_head", "fit_head"]
+
+STATE = "head.pt"
 
 WEIGHT_DECAY, BETAS = 0.02, (0.9, 0.98)
 WARM_UP, LEAST_RATE = 40, 0.02
@@ -67,17 +69,17 @@ def fit_head(
         head = FinderHead(config)
     optimizer = torch.optim.AdamW(head.parameters(), lr=options.rate, weight_decay=WEIGHT_DECAY, betas=BETAS)
     average = {name: value.clone() for name, value in head.state_dict().items()}
-    store, log = FileState(folder / "head.pt"), folder / "head.jsonl"
-    step = _restored(store, head, optimizer, average)
+    store, log = FileState(folder / STATE), folder / LOG
+    step, recent = _restored(store, head, optimizer, average)
     trim_log(log, step)
-    recent: list[dict[str, float]] = []
     saved = time.monotonic()
     head.train()
     while step < options.steps:
         rows = _rows(len(bank), options, step)
         maps, packed = bank.batch(rows)
+        rate = options.rate * _share(step, options.steps)
         for group in optimizer.param_groups:
-            group["lr"] = options.rate * _share(step, options.steps)
+            group["lr"] = rate
         loss, parts = head_loss(head(maps), Targets.unpack(packed, config.classes))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -90,16 +92,37 @@ def fit_head(
         recent.append(parts)
         if step % LOG_STEPS == 0 or step == options.steps:
             means = {name: round(float(np.mean([one[name] for one in recent])), 4) for name in parts}
-            append_log(log, {"step": step, **means})
+            append_log(log, {"step": step, "rate": round(rate, 8), **means})
             recent.clear()
             if report is not None:
                 report(
                     f"step {step:,} of {options.steps:,}: " + ", ".join(f"{name} {value:.3f}" for name, value in means.items())
                 )
         if time.monotonic() - saved > SAVE_S or step == options.steps:
-            store.write({"step": step, "head": head.state_dict(), "optimizer": optimizer.state_dict(), "average": average})
+            state = {"step": step, "head": head.state_dict(), "average": average, "recent": recent}
+            store.write(state | {"optimizer": optimizer.state_dict()})
             saved = time.monotonic()
     head.load_state_dict(average)
+    return head.eval()
+
+
+def finished_head(config: HeadConfig, options: FinderTraining, folder: Path) -> FinderHead | None:
+    """Return the head that `fit_head` with the same arguments has trained completely, or None.
+
+    Raises
+    ------
+    CheckpointError
+        If the state in the folder is damaged or has other sizes.
+    """
+    store = FileState(folder / STATE)
+    state = store.read()
+    if state is None or state.get("step") != options.steps:
+        return None
+    head = FinderHead(config)
+    try:
+        head.load_state_dict(state["average"])
+    except (KeyError, RuntimeError) as error:
+        raise _other(store.path, error) from None
     return head.eval()
 
 
@@ -119,17 +142,23 @@ def _share(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP) * falling
 
 
-def _restored(store: FileState, head: FinderHead, optimizer: torch.optim.AdamW, average: dict[str, torch.Tensor]) -> int:
-    """Read the state of an earlier call, if there is one, and return its step."""
+def _restored(
+    store: FileState, head: FinderHead, optimizer: torch.optim.AdamW, average: dict[str, torch.Tensor]
+) -> tuple[int, list[dict[str, float]]]:
+    """Read the state of an earlier call, if there is one, and return its step and the losses since the last line of the log."""
     state: dict[str, Any] | None = store.read()
     if state is None:
-        return 0
+        return 0, []
     try:
         head.load_state_dict(state["head"])
         optimizer.load_state_dict(state["optimizer"])
         average.update(state["average"])
-        return int(state["step"])
+        return int(state["step"]), list(state["recent"])
     except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{store.path} is the state of another head ({str(error).splitlines()[0]}); remove it, or give another folder."
-        ) from None
+        raise _other(store.path, error) from None
+
+
+def _other(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is the state of another head ({str(error).splitlines()[0]}); remove it, or give another folder."
+    )

@@ -147,7 +147,7 @@ def head_loss(maps: Maps, targets: Targets) -> tuple[Tensor, dict[str, float]]:
     -------
     loss : tensor, shape ()
     parts : dict of str to float
-        "heat", "box" and "share", before they are weighted.
+        "loss", and its parts "heat", "box" and "share" before they are weighted.
     """
     probability = maps.heat.sigmoid().clamp(1e-5, 1 - 1e-5)
     centres = targets.heat >= 0.999
@@ -159,7 +159,8 @@ def head_loss(maps: Maps, targets: Targets) -> tuple[Tensor, dict[str, float]]:
     entropy = functional.binary_cross_entropy_with_logits
     share = entropy(maps.share, targets.share) + BOUNDARY_WEIGHT * entropy(maps.boundary, targets.boundary)
     loss = heat + BOX_WEIGHT * box + share
-    return loss, {"heat": float(heat.detach()), "box": float(box.detach()), "share": float(share.detach())}
+    parts = {"loss": loss, "heat": heat, "box": box, "share": share}
+    return loss, {name: float(value.detach()) for name, value in parts.items()}
 
 
 def _box_loss(found: Tensor, true: Tensor) -> Tensor:

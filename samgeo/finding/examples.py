@@ -1,0 +1,153 @@
+"""Search for more objects like given examples: options that make a prompt source from outlines of examples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import shapely
+
+from samgeo.errors import OptionError
+from samgeo.finding.example_finder import MIDDLE, AreaPrior, ExampleFinder, describing
+from samgeo.finding.example_threshold import Gathered, threshold_of
+from samgeo.finding.example_windows import Outlines, example_windows, read_outlines, zoom_for
+from samgeo.finding.zoom import window_of
+from samgeo.geo.grid import Lattice
+from samgeo.segmentation.options import ReadingOptions, WindowOptions
+from samgeo.segmentation.request import Prepared
+
+if TYPE_CHECKING:
+    from samgeo.finding.example_windows import ExampleWindow
+    from samgeo.geo.raster.raster import Raster
+    from samgeo.models.protocols import Segmenter
+    from samgeo.types import FeaturesLike, RasterLike
+
+__all__ = ["ExampleOptions", "learn_examples"]
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_CLASS = "object"
+# Number of windows in which held-out examples are searched, for the threshold. Their embeddings are kept in memory.
+SEARCHED_WINDOWS = 24
+# Part of the digest of a source. It changes when the same examples give other results.
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExampleOptions:
+    """Options of a search by examples; see `samgeo.find`. It is the `samgeo.segmentation.request.Finding` of a request."""
+
+    examples: FeaturesLike
+    example_image: RasterLike | None = None
+    what: str = DEFAULT_CLASS
+    zoom: float | None = None
+    min_score: float | None = None
+    reading: ReadingOptions
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Self:
+        """Return the options with values from the arguments of `samgeo.find`, by name.
+
+        Raises
+        ------
+        OptionError
+            If there are options of a learned finder.
+        """
+        if arguments["finder"] is not None or arguments["flips"] or arguments["resolution"] != "auto":
+            raise OptionError("a search by examples has no finder; leave out finder, flips and resolution, or the examples.")
+        return cls(
+            examples=arguments["examples"],
+            example_image=arguments["example_image"],
+            what=DEFAULT_CLASS if arguments["what"] is None else arguments["what"],
+            zoom=arguments["zoom"],
+            min_score=arguments["min_score"],
+            reading=ReadingOptions.of(arguments),
+        )
+
+    def prepare(self, raster: Raster, model: Segmenter, windows: WindowOptions) -> Prepared:
+        """Read the examples, learn from them, and return the source with its windows."""
+        describing(model)
+        shown = raster if self.example_image is None else self.reading.open(self.example_image)
+        outlines = read_outlines(self.examples, shown)
+        zoom = zoom_for(outlines.size, model.input_size) if self.zoom is None else self.zoom
+        window, overlap = window_of(zoom, model.input_size)
+        windows = replace(
+            windows,
+            window=window if windows.window is None else windows.window,
+            overlap=overlap if windows.overlap is None else windows.overlap,
+        )
+        lattice = windows.lattice(shown, model)
+        finder = learn_examples(shown, model, lattice, outlines, what=self.what)
+        score = MIDDLE if self.min_score is None else self.min_score
+        return Prepared(
+            finder,
+            windows,
+            score,
+            {
+                "examples": {
+                    "accepted": len(outlines.accepted),
+                    "rejected": len(outlines.rejected),
+                    "class": self.what,
+                    "digest": finder.digest,
+                    "threshold": round(finder.threshold, 6),
+                },
+                "zoom": zoom,
+                "min_score": score,
+            },
+        )
+
+
+def learn_examples(
+    raster: Raster, model: Segmenter, lattice: Lattice, outlines: Outlines, *, what: str = DEFAULT_CLASS
+) -> ExampleFinder:
+    """Make a prompt source from examples.
+
+    Parameters
+    ----------
+    raster : Raster
+        The raster of the examples.
+    model : Segmenter
+        A model that gives feature vectors.
+    lattice : Lattice
+        Windows in which the examples are read.
+    outlines : Outlines
+        The examples.
+    what : str, default "object"
+        Name of the class.
+
+    Returns
+    -------
+    ExampleFinder
+
+    Raises
+    ------
+    OptionError
+        If no accepted example has data, or nothing around the examples is known to be something else.
+    ModelError
+        If the model gives no feature vectors.
+    """
+    cells, numbers = [], []
+    windows: list[ExampleWindow] = []
+    for window in example_windows(raster, model, lattice, outlines):
+        cells.append(window.cells)
+        numbers.append(window.numbers)
+        if len(windows) < SEARCHED_WINDOWS:
+            windows.append(window)
+    areas = shapely.area(outlines.accepted) * (model.input_size / lattice.window) ** 2
+    gathered = Gathered(cells, numbers, areas)
+    classifier = gathered.classifier()
+    if classifier is None:
+        raise OptionError(
+            f"nothing can be learned from the examples in {raster.name}, because no example has data, or none has other pixels "
+            "around it; give other examples, or a lower zoom."
+        )
+    said = [VERSION, model.digest, outlines.digest, raster.provenance(), lattice.window, lattice.overlap, what]
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+    finder = ExampleFinder(classifier, AreaPrior.of(areas), what, digest)
+    threshold = threshold_of(model, finder, windows, gathered)
+    _log.info("Learned from %d examples; threshold %.3f.", len(areas), threshold)
+    return replace(finder, threshold=threshold)
