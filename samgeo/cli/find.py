@@ -12,6 +12,7 @@ from samgeo.cli.options import (
     CACHE,
     DEVICE,
     DTYPE,
+    FINDER,
     LAYER,
     MAX_AREA_HELP,
     MIN_AREA_HELP,
@@ -19,15 +20,18 @@ from samgeo.cli.options import (
     NODATA,
     OVERWRITE,
     QUIET,
+    RESOLUTION,
     SCHEDULER,
     STRETCH,
     WORKERS,
     Y_UP,
+    ZOOM,
     OptionValue,
     cleaning,
     count,
     imaging,
     parse_bands,
+    parse_resolution,
     parse_stretch,
 )
 
@@ -38,20 +42,9 @@ __all__ = ["find"]
 @imaging
 @click.argument("output")
 @click.option("--class", "what", metavar="CLASS", default="building", show_default=True, help="Class of a bundled finder.")
-@click.option("--finder", metavar="FILE", help="File of a finder for your own classes, as `samgeo train` writes it.")
-@click.option(
-    "--resolution",
-    metavar="METRES",
-    default="auto",
-    show_default=True,
-    help="Side of a pixel on the ground in metres, from which the zoom follows; auto takes it from the image.",
-)
-@click.option(
-    "--zoom",
-    type=float,
-    show_default="as the resolution needs",
-    help="Number of pixels of the model's input for each pixel of the image.",
-)
+@FINDER
+@RESOLUTION
+@ZOOM
 @click.option(
     "--min-score",
     type=float,
@@ -75,13 +68,19 @@ __all__ = ["find"]
     type=click.Choice(["whole", "clip"]),
     default="whole",
     show_default=True,
-    help="Whether objects that cross the edge of the area are kept whole or clipped to it.",
+    help="Whether objects that cross the edge of the area of interest are kept whole or clipped to it.",
 )
 @SCHEDULER
 @WORKERS
 @CACHE
-@click.option("--run-dir", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder of the run, which is kept.")
-@click.option("--retry-failed", is_flag=True, help="Try windows again that failed before in this run.")
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    show_default="OUTPUT.run, removed at the end",
+    help="Folder that keeps finished work, so that the run can be continued; a folder given here is not removed.",
+)
+@click.option("--retry-failed", is_flag=True, help="Try windows again that failed earlier in this run.")
 @OVERWRITE
 @LAYER
 @Y_UP
@@ -97,12 +96,8 @@ def find(
     """
     from samgeo.finding import find as run
 
-    try:
-        ground = resolution if resolution == "auto" else float(resolution)
-    except ValueError:
-        raise click.BadParameter(f"{resolution!r} is neither auto nor a number.", param_hint="--resolution") from None
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
-    found = run(image, what, output, resolution=ground, **options)
+    found = run(image, what, output, resolution=parse_resolution(resolution), **options)
     if not quiet:
         zoom = found.attrs["samgeo"]["options"]["zoom"]
         click.echo(f"{count(len(found), 'object')} in {output}, found at zoom {zoom}", err=True)

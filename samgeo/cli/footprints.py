@@ -1,4 +1,4 @@
-"""The commands footprints, which extracts buildings by a finder or by examples, and regularize, which straightens outlines."""
+"""The commands footprints, which extracts buildings, and regularize, which makes outlines regular."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import click
 
 from samgeo.cli.options import (
     CACHE,
+    FINDER,
     LAYER,
     MAX_AREA_HELP,
     MIN_AREA_HELP,
     OVERWRITE,
     QUIET,
+    RESOLUTION,
     Y_UP,
+    ZOOM,
     OptionValue,
     count,
     imaging,
@@ -44,25 +47,9 @@ __all__ = ["footprints", "regularize"]
     show_default="all objects in IMAGE",
     help="Vector file of the objects from which the examples select, such as `samgeo segment` writes.",
 )
-@click.option(
-    "--finder",
-    metavar="FILE",
-    show_default="the bundled finder of buildings",
-    help="File of your own finder; only without --examples.",
-)
-@click.option(
-    "--resolution",
-    metavar="METRES",
-    default="auto",
-    show_default=True,
-    help="Side of a pixel on the ground in metres, as in `samgeo find`; only without --examples.",
-)
-@click.option(
-    "--zoom",
-    type=float,
-    show_default="as the resolution needs",
-    help="Number of pixels of the model's input for each pixel of the image; only without --examples.",
-)
+@FINDER
+@RESOLUTION
+@ZOOM
 @looking
 @click.option(
     "--min-score",
@@ -103,7 +90,8 @@ def footprints(
     A finder finds the buildings, as in `samgeo find`. They are filtered by area and height, regularized, and written to OUTPUT.
 
     With --examples, all objects in IMAGE are segmented instead, and those that are similar to the accepted examples and not to
-    the rejected ones are selected. With --no-regular this is also useful for objects other than buildings.
+    the rejected ones are selected. With --no-regular this is also useful for objects other than buildings. The options
+    --finder, --resolution and --zoom belong to the finder, and cannot be given with --examples.
 
     Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:roofs.
     """

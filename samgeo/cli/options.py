@@ -19,6 +19,7 @@ __all__ = [
     "CACHE",
     "DATA",
     "DEVICE",
+    "FINDER",
     "LAYER",
     "MASK_NMS",
     "MAX_AREA_HELP",
@@ -26,10 +27,12 @@ __all__ = [
     "NODATA",
     "OVERWRITE",
     "QUIET",
+    "RESOLUTION",
     "SCHEDULER",
     "STRETCH",
     "WORKERS",
     "Y_UP",
+    "ZOOM",
     "IouOrOff",
     "OptionValue",
     "cleaning",
@@ -180,6 +183,25 @@ _LOOKING = (MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, WINDOW, OVERLAP
 
 # Options of every command that makes outlines from masks.
 _CLEANING = (MIN_PART_OPTION, MIN_HOLE_OPTION)
+FINDER = click.option(
+    "--finder",
+    metavar="FILE",
+    show_default="the bundled finder",
+    help="File of a finder for your own classes, as `samgeo train` writes it.",
+)
+RESOLUTION = click.option(
+    "--resolution",
+    metavar="METRES",
+    default="auto",
+    show_default=True,
+    help="Side of a pixel on the ground in metres, from which the zoom follows; auto takes it from the image.",
+)
+ZOOM = click.option(
+    "--zoom",
+    type=float,
+    show_default="as the resolution needs",
+    help="Number of pixels of the model's input for each pixel of the image.",
+)
 
 
 def imaging(command: Callable[..., None]) -> Callable[..., None]:

@@ -67,10 +67,11 @@ def show(image: str, result: str | None, output: Path, assets: str | None, **opt
 @click.option("--size", type=int, default=1024, show_default=True, help="Side of the town in pixels.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the town: another number gives another town.")
 def demo(folder: Path, size: int, seed: int) -> None:
-    """Find the buildings of a generated town, then everything in it, and count the true buildings among both.
+    """Find the buildings of a generated town.
 
-    The command writes town.tif, footprints.parquet, footprints.png, objects.parquet and objects.png into FOLDER, by default the
-    folder demo. It needs no data and no network.
+    Then everything in the town is segmented, and the true buildings among both results are counted. The command writes
+    town.tif, footprints.parquet, footprints.png, objects.parquet and objects.png into FOLDER, by default the folder demo. It
+    needs no data and no network.
     """
     from samgeo.testing import run_demo
 

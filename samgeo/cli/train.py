@@ -49,7 +49,7 @@ __all__ = ["train"]
 @OVERWRITE
 @QUIET
 def train(recipe: str, output: Path, quiet: bool, **options: OptionValue) -> None:
-    """Train a small model or a finder by RECIPE and write it to OUTPUT.
+    """Train a model or a finder by RECIPE and write it to OUTPUT.
 
     RECIPE is a TOML file, overhead for the recipe of the bundled model, or building for that of the bundled finder. OUTPUT
     is a .safetensors file. It is a model, which other commands take as --model, or a finder if the recipe has a table [finder].

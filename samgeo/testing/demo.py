@@ -44,15 +44,6 @@ class DemoStep:
     matches: Matches
     seconds: float
 
-    @check_types
-    def summary(self, noun: str) -> str:
-        """Return the counts and the duration in one line; ``noun`` says what the objects are."""
-        matches = self.matches
-        return (
-            f"{matches.found} {noun} in {self.seconds:.0f} s; {matches.matched} of {matches.truth} buildings found "
-            f"(recall {matches.recall:.0%}, precision {matches.precision:.0%} at IoU 0.5, mean IoU {matches.mean_iou:.2f})"
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Demo:
@@ -75,8 +66,8 @@ class Demo:
     def summary(self) -> str:
         """Return a text for the user: the counts, the durations, and the paths of the files."""
         return (
-            f"samgeo footprints: {self.footprints.summary('footprints')}\n"
-            f"samgeo segment: {self.everything.summary('objects of every kind')}\n"
+            f"samgeo footprints: {_counts(self.footprints, 'footprints')}\n"
+            f"samgeo segment: {_counts(self.everything, 'objects of every kind')}\n"
             f"image       {self.image}\n"
             f"footprints  {self.footprints.objects}, {self.footprints.picture}\n"
             f"everything  {self.everything.objects}, {self.everything.picture}"
@@ -137,3 +128,12 @@ def _step(scene: Scene, image: Path, objects: Path, function: Callable[..., GeoD
     picture = objects.with_suffix(".png")
     show(image, objects, picture, overwrite=True)
     return DemoStep(objects, picture, match(result, scene.footprints), seconds)
+
+
+def _counts(step: DemoStep, noun: str) -> str:
+    """Return the counts and the duration of a step in one line; ``noun`` says what the objects are."""
+    matches = step.matches
+    return (
+        f"{matches.found} {noun} in {step.seconds:.0f} s; {matches.matched} of {matches.truth} buildings found "
+        f"(recall {matches.recall:.0%}, precision {matches.precision:.0%} at IoU 0.5, mean IoU {matches.mean_iou:.2f})"
+    )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import shapely
+from shapely.affinity import affine_transform
 
 import samgeo
 from samgeo.buildings import filter_by_shape, regularize
 from samgeo.errors import OptionError
 from samgeo.evaluation import match
-from samgeo.finding import boxes_from
+from samgeo.finding import GivenBoxes, boxes_from, load_finder
 from samgeo.geo.vector.reading import read_provenance
 from samgeo.synthetic import town
 from samgeo.testing import Oracle, encode_ids, write_raster
@@ -27,11 +29,11 @@ def test_most_buildings_of_a_town_are_found_without_examples(tmp_path: Path) -> 
     assert matches.recall > 0.5
     assert matches.precision > 0.6
     assert found["regularized"].any()
-    assert found["score"].between(0.3, 1).all()
+    assert found["score"].between(load_finder().info.min_score, 1).all()
     made = read_provenance(output)
     assert "select" not in made
     assert made["options"]["finder"]["name"] == "finder of building"
-    assert made["filter_by_shape"]["min_area_m2"] == 10
+    assert made["filter_by_shape"]["limits"] == {"min_area_m2": 10}
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +45,14 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_raster(tmp_path_factory.mktemp("squares") / "squares.tif", encode_ids(labels))
 
 
-def boxes(image: Path):
+def boxes(image: Path) -> GivenBoxes:
+    """Return the boxes of the squares as a detector gives them, with scores."""
     with rasterio.open(image) as dataset:
-        affine = dataset.transform
-    corners = [(n * 48, 40, n * 48 + side, 40 + side) for n, side in enumerate((12, 20, 28), start=1)]
-    return boxes_from([(*affine @ corner[:2], *affine @ corner[2:]) for corner in corners], image, what="roof")
+        affine, crs = dataset.transform, dataset.crs
+    sides = enumerate((12, 20, 28), start=1)
+    shapes = [affine_transform(shapely.box(n * 48, 40, n * 48 + side, 40 + side), affine.to_shapely()) for n, side in sides]
+    detected = gpd.GeoDataFrame({"score": [0.3, 0.6, 0.9], "class": "roof"}, geometry=shapes, crs=crs)
+    return boxes_from(detected, image)
 
 
 def test_footprints_are_find_then_filters_then_regularization(squares: Path) -> None:
@@ -66,7 +71,7 @@ def test_footprints_are_find_then_filters_then_regularization(squares: Path) -> 
 def test_min_score_is_that_of_the_finder_unless_it_is_given(squares: Path) -> None:
     options = {"finder": boxes(squares), "model": Oracle(64)}
     assert len(samgeo.footprints(squares, **options)) == 3
-    assert samgeo.footprints(squares, min_score=1.0, **options).empty
+    assert len(samgeo.footprints(squares, min_score=0.7, **options)) == 2
     for wrong in (-0.1, 1.1):
         with pytest.raises(OptionError, match="min_score"):
             samgeo.footprints(squares, min_score=wrong, **options)
