@@ -270,7 +270,7 @@ def test_provenance_that_is_not_json_is_refused(tmp_path: Path) -> None:
 
 def test_infinity_has_no_form_in_geojson(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame({"a": [np.inf]}, geometry=[shapely.Point(0, 0)])
-    with pytest.raises(VectorError, match="GeoJSON cannot hold a value"):
+    with pytest.raises(VectorError, match="infinite numbers, which GeoJSON cannot hold"):
         write_vectors(frame, tmp_path / "a.geojson")
 
 
