@@ -22,7 +22,7 @@ RGBA = ("red", "green", "blue", "alpha")
 SIDE = 96
 ALL = Rect(0, 0, SIDE, SIDE)
 POND = (slice(20, 50), slice(30, 70))
-OTHER = "not taken for transparency"
+OTHER = "not used as transparency"
 
 
 def picture(dtype: str = "uint8") -> np.ndarray:

@@ -309,7 +309,7 @@ def test_what_automatic_segmentation_found_can_be_put_up(placed: samgeo.Predicto
         (lambda s: s.select(9), "there is no object 9"),
         (lambda s: s.choose(0), "no candidate 0; give a number from 0 to below 0"),
         (lambda s: s.accept_proposals([4]), "there is no proposal 4"),
-        (lambda s: s.propose(proposals(0).set_crs("EPSG:4326")), "the raster has no CRS"),
+        (lambda s: s.propose(proposals(0).set_crs("EPSG:4326")), "has a CRS .EPSG:4326. and .* has none"),
         (lambda s: s.propose(proposals(0).assign(**{"class": "lake"})), "'lake' is not a class of the session"),
         (lambda s: s.propose(proposals(0).assign(**{"class": 3})), "the class of a proposal is 3; give the names"),
     ],
