@@ -158,7 +158,7 @@ def find(
         raster without a CRS, "auto" searches at two zooms: objects of fewer than 24 x 24 pixels come from the finer one.
     zoom : float, optional
         Number of pixels of the model's input for each pixel of the raster, in place of the zoom that follows from the
-        resolution. The bundled finder of buildings uses 1 up to 0.2 m, 1.5 up to 0.4 m, 2 up to 0.75 m, and 4
+        resolution. The bundled finder of buildings uses 1 up to 0.22 m, 1.5 up to 0.42 m, 2 up to 0.8 m, and 4
         for coarser rasters.
     min_score : float, optional
         Objects with a lower score are dropped, from 0 to 1. The default is stored with the finder. A lower value finds more
