@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.run.folder import RunFolder
 
 __all__ = ["PromptSource", "find"]
 
@@ -250,11 +251,15 @@ def _at_two_zooms(
     home = Request.of(arguments).folder
     if home is not None:
         home.path.mkdir(parents=True, exist_ok=True)
+    runs = {zoom: None if home is None else home.path / f"zoom-{zoom:g}" for zoom in zooms}
     parts = []
-    for zoom in zooms:
-        one = arguments | {"output": None, "run_dir": None if home is None else home.path / f"zoom-{zoom:g}", "layer": None}
-        one |= {"overwrite": False, "y_up": False}
-        parts.append(compute(Request.of(one, finding=replace(options, zoom=zoom))))
+    try:
+        for zoom, run_dir in runs.items():
+            one = arguments | {"output": None, "run_dir": run_dir, "layer": None, "overwrite": False, "y_up": False}
+            parts.append(compute(Request.of(one, finding=replace(options, zoom=zoom))))
+    except BaseException:
+        _remove_empty(home)
+        raise
     result = combined(parts[0], parts[1], area_name(raster.geobox))
     made = result.attrs["samgeo"]
     made["options"] = made["options"] | {"zoom": list(zooms)}
@@ -265,5 +270,14 @@ def _at_two_zooms(
         else:
             write_vectors(result, checked.place, overwrite=overwrite, layer=layer, provenance=provenance)
     if home is not None and arguments["run_dir"] is None:
-        shutil.rmtree(home.path, ignore_errors=True)
+        for run_dir in runs.values():
+            if run_dir is not None:
+                shutil.rmtree(run_dir, ignore_errors=True)
+        _remove_empty(home)
     return result
+
+
+def _remove_empty(folder: RunFolder | None) -> None:
+    """Remove a folder of runs if nothing is in it."""
+    if folder is not None and folder.path.is_dir() and not any(folder.path.iterdir()):
+        folder.path.rmdir()
