@@ -111,7 +111,7 @@ def test_a_click_after_another_starts_from_the_logits_of_the_chosen_candidate() 
     assert given["labels"].tolist() == [[1, 0]]
     assert chosen is not None
     assert int((given["masks"] > 0).sum()) == chosen.area
-    with pytest.raises(OptionError, match="no candidate 7; give a number from 0 to below 1"):
+    with pytest.raises(OptionError, match="no candidate 7; give a number from 0 to 0"):
         session.choose(7)
 
 

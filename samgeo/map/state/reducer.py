@@ -226,7 +226,8 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
         case Choose(candidate):
             count = len(state.answer.offers)
             if not 0 <= candidate < count:
-                raise OptionError(f"there is no candidate {candidate}; give a number from 0 to below {count}.")
+                wanted = f"give a number from 0 to {count - 1}" if count else "there are none; add a point or a box first"
+                raise OptionError(f"there is no candidate {candidate}; {wanted}.")
             return replace(state, chosen=candidate)
         case ClearPrompts():
             return _cleared(state)
