@@ -307,7 +307,7 @@ def test_what_automatic_segmentation_found_can_be_put_up(placed: samgeo.Predicto
         (lambda s: s.edit(9, shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])), "not a valid polygon .Self-intersection"),
         (lambda s: s.delete(9), "there is no object 9"),
         (lambda s: s.select(9), "there is no object 9"),
-        (lambda s: s.choose(0), "no candidate 0; give a number from 0 to below 0"),
+        (lambda s: s.choose(0), "no candidate 0; there are none"),
         (lambda s: s.accept_proposals([4]), "there is no proposal 4"),
         (lambda s: s.propose(proposals(0).set_crs("EPSG:4326")), "has a CRS .EPSG:4326. and .* has none"),
         (lambda s: s.propose(proposals(0).assign(**{"class": "lake"})), "'lake' is not a class of the session"),
