@@ -224,6 +224,13 @@ def load_finder(source: str | Path = "building") -> Finder:
     ------
     CheckpointError
         If the file is missing, damaged, or no finder.
+
+    Examples
+    --------
+    >>> from samgeo.finding import load_finder
+    >>> finder = load_finder("building")
+    >>> finder.classes, finder.info.zoom(0.5)
+    (('building',), 2.0)
     """
     if isinstance(source, str) and source in BUNDLED:
         with as_file(files("samgeo.finding") / "weights" / BUNDLED[source]) as packaged:

@@ -102,7 +102,7 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
     --------
     >>> from pathlib import Path
     >>> from samgeo.testing import run_demo
-    >>> demo = run_demo(Path("demo"), size=128)
+    >>> demo = run_demo(Path("demo"), size=256)
     >>> sorted(path.name for path in Path("demo").iterdir())
     ['footprints.parquet', 'footprints.png', 'objects.parquet', 'objects.png', 'town.tif']
     """

@@ -176,7 +176,7 @@ def test_an_answer_that_will_not_change_is_not_asked_for_again(server, home, wai
 
 
 def test_a_file_with_another_digest_is_not_kept(server, home):
-    with pytest.raises(ModelError, match=f"sha256 {DIGEST[:12]}..., not 000000000000"):
+    with pytest.raises(ModelError, match=f"sha256 {DIGEST[:12]}... instead of 000000000000"):
         fetch([server.url()], "weights.pth", sha256="0" * 64)
     assert listing(home) == []
 

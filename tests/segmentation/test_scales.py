@@ -348,6 +348,6 @@ def test_the_command_takes_scales(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["segment", str(image), str(tmp_path / "out.gpkg"), "--scales", "2,1", *small])
     assert done.exit_code == 0, done.output
     assert read_provenance(tmp_path / "out.gpkg")["options"]["scales"] == [1, 2]
-    for text, code, message in (("1,two", 2, "whole numbers such as 1,2,4"), ("2,4", 1, "add scale 1")):
+    for text, code, message in (("1,two", 2, "whole numbers; give them as in 1,2,4"), ("2,4", 1, "add scale 1")):
         refused = CliRunner().invoke(main, ["segment", str(image), str(tmp_path / "no.gpkg"), "--scales", text, *small])
         assert (refused.exit_code, message in refused.stderr) == (code, True), refused.output

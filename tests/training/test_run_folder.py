@@ -156,7 +156,7 @@ def test_the_number_of_threads_stays_that_of_the_run(small_network, source, tmp_
 
     with pytest.raises(KeyboardInterrupt):
         train(small_network, [source], tmp_path, options, window_px=64, threads=3, report=stop)
-    with pytest.raises(CheckpointError, match="in 3 threads"):
+    with pytest.raises(CheckpointError, match="3 threads"):
         train(small_network, [source], tmp_path, options, window_px=64, threads=1)
     train(small_network, [source], tmp_path, options, window_px=64)
     assert used == [3, 3]
