@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from samgeo.cli.options import (
     ALPHA,
+    AOI_MODE,
     BANDS,
     CACHE,
     DEVICE,
@@ -21,6 +20,8 @@ from samgeo.cli.options import (
     OVERWRITE,
     QUIET,
     RESOLUTION,
+    RETRY_FAILED,
+    RUN_DIR,
     SCHEDULER,
     STRETCH,
     WORKERS,
@@ -63,24 +64,12 @@ __all__ = ["find"]
 @click.option("--min-area", type=float, default=0.0, show_default=True, help=MIN_AREA_HELP)
 @click.option("--max-area", type=float, default=float("inf"), show_default=True, help=MAX_AREA_HELP)
 @click.option("--aoi", metavar="FILE", help="Vector file with the area in which objects are found, by their centre.")
-@click.option(
-    "--aoi-mode",
-    type=click.Choice(["whole", "clip"]),
-    default="whole",
-    show_default=True,
-    help="Whether objects that cross the edge of the area of interest are kept whole or clipped to it.",
-)
+@AOI_MODE
 @SCHEDULER
 @WORKERS
 @CACHE
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    show_default="OUTPUT.run, removed at the end",
-    help="Folder that keeps finished work, so that the run can be continued; a folder given here is not removed.",
-)
-@click.option("--retry-failed", is_flag=True, help="Try windows again that failed earlier in this run.")
+@RUN_DIR
+@RETRY_FAILED
 @OVERWRITE
 @LAYER
 @Y_UP

@@ -14,6 +14,7 @@ import click
 
 __all__ = [
     "ALPHA",
+    "AOI_MODE",
     "ASSETS",
     "BANDS",
     "CACHE",
@@ -28,6 +29,8 @@ __all__ = [
     "OVERWRITE",
     "QUIET",
     "RESOLUTION",
+    "RETRY_FAILED",
+    "RUN_DIR",
     "SCHEDULER",
     "STRETCH",
     "WORKERS",
@@ -153,6 +156,21 @@ CACHE = click.option(
     metavar="STORE",
     help="Store of `samgeo encode`: its embeddings are used, and new ones are added to it.",
 )
+AOI_MODE = click.option(
+    "--aoi-mode",
+    type=click.Choice(["whole", "clip"]),
+    default="whole",
+    show_default=True,
+    help="Whether objects that cross the edge of the area of interest are kept whole or clipped to it.",
+)
+RUN_DIR = click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    show_default="OUTPUT.run, removed at the end",
+    help="Folder that keeps finished work, so that the run can be continued; a folder given here is not removed.",
+)
+RETRY_FAILED = click.option("--retry-failed", is_flag=True, help="Try windows again that failed earlier in this run.")
 OVERWRITE = click.option(
     "--overwrite/--no-overwrite",
     default=False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samgeo.cli.options import (
+    AOI_MODE,
     CACHE,
     LAYER,
     MASK_NMS,
@@ -16,6 +17,8 @@ from samgeo.cli.options import (
     MIN_AREA_HELP,
     OVERWRITE,
     QUIET,
+    RETRY_FAILED,
+    RUN_DIR,
     SCHEDULER,
     WORKERS,
     Y_UP,
@@ -83,24 +86,12 @@ MOST_SHOWN = 20
     show_default="the whole image",
     help="Area of interest, a vector file of polygons: segment only inside it.",
 )
-@click.option(
-    "--aoi-mode",
-    type=click.Choice(["whole", "clip"]),
-    default="whole",
-    show_default=True,
-    help="Whether objects that cross the edge of the area of interest are kept whole or clipped to it.",
-)
+@AOI_MODE
 @SCHEDULER
 @WORKERS
 @CACHE
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    show_default="OUTPUT.run, removed at the end",
-    help="Folder that keeps finished work, so that the run can be continued; a folder given here is not removed.",
-)
-@click.option("--retry-failed", is_flag=True, help="Try windows again that failed earlier in this run.")
+@RUN_DIR
+@RETRY_FAILED
 @OVERWRITE
 @LAYER
 @Y_UP

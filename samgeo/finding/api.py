@@ -49,6 +49,7 @@ class FinderOptions:
     resolution: str | float = AUTO
     zoom: float | None = None
     min_score: float | None = None
+    flips: bool = False
 
     def zooms(self, raster: Raster) -> tuple[float, ...]:
         """Return the zoom for a raster; two zooms, the coarser first, if its ground resolution is not known."""
@@ -69,9 +70,9 @@ class FinderOptions:
         zoom = self.zooms(raster)[0]
         window, overlap = window_of(zoom, model.input_size)
         score = self.finder.info.min_score if self.min_score is None else self.min_score
-        finder = self.finder.for_score(score, flips=self.finder.flips)
+        finder = self.finder.for_score(score, flips=self.flips)
         options = {
-            "finder": {"name": self.finder.name, "digest": self.finder.digest, "classes": list(self.finder.classes)},
+            "finder": _described(finder),
             "resolution_m": self.ground(raster),
             "zoom": zoom,
             "min_score": score,
@@ -90,9 +91,13 @@ class SourceOptions:
     def prepare(self, _raster: Raster, model: Segmenter, windows: WindowOptions) -> Prepared:
         """Return the source with the windows of the zoom."""
         window, overlap = window_of(self.zoom, model.input_size)
-        source = {"name": self.source.name, "digest": self.source.digest, "classes": list(self.source.classes)}
-        options = {"finder": source, "zoom": self.zoom, "min_score": self.min_score}
+        options = {"finder": _described(self.source), "zoom": self.zoom, "min_score": self.min_score}
         return Prepared(self.source, replace(windows, window=window, overlap=overlap), self.min_score, options)
+
+
+def _described(source: PromptSource) -> dict[str, Any]:
+    """Return what the provenance says of a source."""
+    return {"name": source.name, "digest": source.digest, "classes": list(source.classes)}
 
 
 @check_types
@@ -203,7 +208,9 @@ cache, run_dir, retry_failed, overwrite, layer, y_up, progress
     arguments = locals()
     options = _options(arguments)
     if isinstance(options, FinderOptions):
+        # The raster is opened once, because its stretch may take a while. It is then read as it was opened here.
         raster = ReadingOptions.of(arguments).open(image)
+        arguments |= {"image": raster} | ReadingOptions().arguments()
         zooms = options.zooms(raster)
         if len(zooms) > 1:
             return _at_two_zooms(arguments, options, raster, zooms)
@@ -228,8 +235,7 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | Examp
         else finder
     )
     if isinstance(loaded, Finder):
-        with_flips = loaded.for_score(1.0, flips=arguments["flips"])
-        return FinderOptions(finder=with_flips, resolution=resolution, zoom=zoom, min_score=score)
+        return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=score, flips=arguments["flips"])
     if arguments["flips"] or resolution != AUTO:
         raise OptionError("flips and resolution belong to a learned finder, and finder is another source; leave them out.")
     return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=score or 0.0)

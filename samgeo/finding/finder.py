@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -301,7 +301,7 @@ def _load(path: Path) -> Finder:
     if not info.zooms or config.classes != len(info.classes):
         raise CheckpointError(f"the finder {path} is damaged: its classes or zooms do not fit its network.")
     _check_finite(path, tensors)
-    return Finder(head, scorer, replace(info), digest=digest[:16])
+    return Finder(head, scorer, info, digest=digest[:16])
 
 
 def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:

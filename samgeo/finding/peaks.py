@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from samgeo.finding.head import STRIDE, Maps
+from samgeo.segmentation.masks.nms import box_nms as suppress_boxes
 from samgeo.segmentation.windows.proposals import Proposals
 
 __all__ = ["flipped_back", "mean_of", "peaks"]
@@ -58,18 +59,10 @@ def peaks(maps: Maps, side: int, *, least: float = LEAST_SCORE, at_most: int = A
 
 def _without_twins(found: Proposals, box_nms: float) -> Proposals:
     """Leave out boxes that overlap an earlier box of the same class."""
-    if not len(found):
-        return found
-    low, high = found.boxes[:, None, :2], found.boxes[:, None, 2:]
-    common = np.clip(np.minimum(high, found.boxes[None, :, 2:]) - np.maximum(low, found.boxes[None, :, :2]), 0, None).prod(-1)
-    area = (found.boxes[:, 2:] - found.boxes[:, :2]).prod(1)
-    iou = common / np.maximum(area[:, None] + area[None] - common, 1e-6)
-    same = (iou > box_nms) & (found.classes[:, None] == found.classes[None])
-    kept: list[int] = []
-    for index in range(len(found)):
-        if not same[index, kept].any():
-            kept.append(index)
-    return found[np.array(kept)]
+    rows = [np.flatnonzero(found.classes == kind) for kind in np.unique(found.classes)]
+    boxes, scores = found.boxes.astype(np.float64), found.scores.astype(np.float64)
+    kept = [own[suppress_boxes(boxes[own], scores[own], box_nms)] for own in rows]
+    return found[np.sort(np.concatenate([np.empty(0, dtype=np.int64), *kept]))]
 
 
 def flipped_back(maps: Maps, axes: Sequence[int]) -> Maps:

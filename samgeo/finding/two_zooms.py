@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from samgeo.segmentation.masks.nms import keep_greedily
+from samgeo.segmentation.windows.proposed import MASK_NMS, MOST_COVERED
+
 __all__ = ["SMALL_PX", "combined"]
 
 # Objects whose area is less than that of a square with this side, in raster pixels, are taken from the finer zoom.
 SMALL_PX = 24
-# As for the masks of one window: of two objects that overlap by more than this IoU, or of which one is covered by more than
-# this share, the one with the higher score is kept.
-MOST_IOU, MOST_COVERED = 0.5, 0.7
 
 
 def combined(coarse: gpd.GeoDataFrame, fine: gpd.GeoDataFrame, area: str) -> gpd.GeoDataFrame:
@@ -42,13 +42,8 @@ def combined(coarse: gpd.GeoDataFrame, fine: gpd.GeoDataFrame, area: str) -> gpd
     shared = shapely.area(shapely.intersection(outlines[first], outlines[second]))
     size = shapely.area(outlines)
     total, smaller = size[first] + size[second] - shared, np.minimum(size[first], size[second])
-    over = (shared > MOST_IOU * total) | (shared > MOST_COVERED * smaller)
-    kept = np.ones(len(both), dtype=bool)
-    # Pairs are sorted by the better object, so that it is decided before it decides.
-    for better, worse in zip(*(one[over][np.lexsort([second[over], first[over]])] for one in (first, second)), strict=True):
-        if kept[better]:
-            kept[worse] = False
-    both = both[kept]
+    over = (shared > MASK_NMS * total) | (shared > MOST_COVERED * smaller)
+    both = both.iloc[keep_greedily(len(both), first[over], second[over])]
     bounds = both.bounds
     both = both.iloc[np.lexsort([bounds["minx"], bounds["miny"]])].reset_index(drop=True)
     both.attrs = dict(coarse.attrs)

@@ -65,17 +65,14 @@ def sources(data: Path, *, scenes: int = 60) -> list[Source]:
     """
     felzenszwalb()
     mapped = {"building": Layer(0.7), "region": Layer(0.3)}
-    banepa = [picture for number, picture in enumerate(_banepa(data)) if number < BANEPA_TRAINING_CHIPS]
-    dubai = [picture for tile in DUBAI_TRAINING_TILES for picture in _dubai(data, tile)]
-    drone = from_coco(*_coco(data, "oam-philippines-nepal-buildings"), min_area_px=80)
-    dhaka = from_coco(*_coco(data, "oam-dhaka-buildings"), min_area_px=64)
+    buildings = _labelled_buildings(data)
     return [
-        Source("banepa", banepa, 0.20, OBJECTS, (0.2, 1.9)),
-        Source("kampala", list(_kampala(data)), 0.14, OBJECTS, (0.2, 1.6)),
-        Source("philippines-nepal", drone, 0.11, OBJECTS, (0.15, 1.9)),
-        Source("dhaka", dhaka, 0.06, OBJECTS, (0.5, 2.6)),
-        Source("dubai", dubai, 0.20, mapped, (0.3, 2.0)),
-        Source("rio", list(_rio_masks(data)), 0.14, OBJECTS, (0.5, 3.0)),
+        Source("banepa", buildings["banepa"], 0.20, OBJECTS, (0.2, 1.9)),
+        Source("kampala", buildings["kampala"], 0.14, OBJECTS, (0.2, 1.6)),
+        Source("philippines-nepal", buildings["drone"], 0.11, OBJECTS, (0.15, 1.9)),
+        Source("dhaka", buildings["dhaka"], 0.06, OBJECTS, (0.5, 2.6)),
+        Source("dubai", buildings["dubai"], 0.20, mapped, (0.3, 2.0)),
+        Source("rio", buildings["rio"], 0.14, OBJECTS, (0.5, 3.0)),
         Source("solar", list(_japan(data, "solar")), 0.03, {"solar": Layer(1.0)}, (0.5, 1.6)),
         Source("roads", list(_japan(data, "roads")), 0.03, {"roads": Layer(1.0)}, (0.5, 1.6)),
         Source("scenes", list(towns(scenes, FIRST_TOWN)), 0.13, {"building": Layer(0.75), "region": Layer(0.25)}, (0.35, 2.0)),
@@ -105,19 +102,28 @@ def finder_sources(data: Path, *, scenes: int = 40) -> list[Source]:
     RasterError, VectorError
         If a data set is missing or cannot be read.
     """
-    banepa = [picture for number, picture in enumerate(_banepa(data)) if number < BANEPA_TRAINING_CHIPS]
-    dubai = [picture for tile in DUBAI_TRAINING_TILES for picture in _dubai(data, tile)]
-    drone = from_coco(*_coco(data, "oam-philippines-nepal-buildings"), min_area_px=80)
-    dhaka = from_coco(*_coco(data, "oam-dhaka-buildings"), min_area_px=64)
+    buildings = _labelled_buildings(data)
     return [
-        Source("banepa", banepa, 0.30, OBJECTS, (0.3, 2.2)),
-        Source("rio", list(_rio_masks(data)), 0.20, OBJECTS, (0.8, 3.0)),
-        Source("dhaka", dhaka, 0.09, OBJECTS, (0.5, 3.0)),
-        Source("philippines", [one for one in drone if SAME_TOWN not in one.name], 0.11, OBJECTS, (0.3, 1.9)),
-        Source("kampala", list(_kampala(data)), 0.08, OBJECTS, (0.25, 1.6)),
-        Source("dubai", dubai, 0.10, OBJECTS, (0.35, 2.2)),
+        Source("banepa", buildings["banepa"], 0.30, OBJECTS, (0.3, 2.2)),
+        Source("rio", buildings["rio"], 0.20, OBJECTS, (0.8, 3.0)),
+        Source("dhaka", buildings["dhaka"], 0.09, OBJECTS, (0.5, 3.0)),
+        Source("philippines", [one for one in buildings["drone"] if SAME_TOWN not in one.name], 0.11, OBJECTS, (0.3, 1.9)),
+        Source("kampala", buildings["kampala"], 0.08, OBJECTS, (0.25, 1.6)),
+        Source("dubai", buildings["dubai"], 0.10, OBJECTS, (0.35, 2.2)),
         Source("scenes", list(towns(scenes, FIRST_TOWN)), 0.12, OBJECTS, (0.35, 2.4)),
     ]
+
+
+def _labelled_buildings(data: Path) -> dict[str, list[Picture]]:
+    """Read the training pictures with labels of buildings, by place."""
+    return {
+        "banepa": [picture for number, picture in enumerate(_banepa(data)) if number < BANEPA_TRAINING_CHIPS],
+        "dubai": [picture for tile in DUBAI_TRAINING_TILES for picture in _dubai(data, tile)],
+        "drone": from_coco(*_coco(data, "oam-philippines-nepal-buildings"), min_area_px=80),
+        "dhaka": from_coco(*_coco(data, "oam-dhaka-buildings"), min_area_px=64),
+        "kampala": list(_kampala(data)),
+        "rio": list(_rio_masks(data)),
+    }
 
 
 def validation(data: Path) -> dict[str, list[Picture]]:
