@@ -357,7 +357,7 @@ def test_the_recipe_of_the_bundled_finder_wants_its_data(tmp_path):
     found = load_recipe("building")
     assert found.finder.classes == ("building",)
     assert (found.finder.crops, found.finder.steps, found.finder.scored) == (1600, 700, 420)
-    assert found.finder.zooms == ((0.35, 1.0), (0.75, 2.0), (1e6, 4.0))
+    assert found.finder.zooms == ((0.22, 1.0), (0.42, 1.5), (0.8, 2.0), (1e6, 4.0)) == load_finder().info.zooms
     with pytest.raises(OptionError, match="--data"):
         list(found.read())
     with pytest.raises(OptionError, match="--data"):
