@@ -55,14 +55,12 @@ NO_FILE = (
     "the repository has no file {file}. samgeo reads repositories in the layout of transformers, with "
     f"{CONFIG} and {WEIGHTS}. Download the file of the weights by hand, and give its path."
 )
-DENIED = (
-    "the hub refuses access ({status}). " + "Log" + LOG_IN.removeprefix("log") + ", and see at {page} whether you have access."
-)
+DENIED = f"the hub refuses access ({{status}}). If your account has access, {LOG_IN}; {{page}} shows whether it has."
 OTHER = "{first}. Check the name and the connection. " + BY_HAND
 
 
 def page_of(repository: str) -> str:
-    """Return the address of a repository's page, where its licence is stated and access is asked for."""
+    """Return the address of a repository's page, which states the licence and lets users ask for access."""
     return f"https://huggingface.co/{repository}"
 
 
