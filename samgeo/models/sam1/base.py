@@ -279,7 +279,8 @@ class SamBase(ABC, Generic[Network, Embedded]):
         fits = isinstance(embedding, self.embedding_type) and embedding.features.shape == (1, a.prompt_width, a.grid, a.grid)
         if not fits:
             raise OptionError(f"this embedding was made by another model than {self.name}.")
-        return embedding.features.to(self.device, self.dtype)
+        # An embedding from a store has another order in memory than a new one. In one order both give the same bits.
+        return embedding.features.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
 
     def _answer(
         self, embedding: Embedded, prompts: EncodedPrompts, multimask: bool, guidance: Guidance | None
