@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samgeo.errors import CheckpointError
+from samgeo.models.sam1.checkpoint_layouts import without_prefix
 from samgeo.models.weights_files import config_beside, read_tensors, weights_file
 from samgeo.types import Json
 
@@ -15,8 +16,6 @@ __all__ = ["Recognized", "recognize_config", "recognize_file", "recognize_names"
 
 Names = frozenset[str]
 
-# Prefixes that wrappers (DataParallel, Lightning, training scripts) add to every name.
-PREFIXES = ("module.", "model.", "sam.")
 # Number of blocks of Hiera, by which the sizes of SAM 2 differ.
 HIERA_BLOCKS = {12: "tiny", 16: "small", 24: "base-plus", 48: "large"}
 HIERA_BLOCK = re.compile(r"^(?:image_encoder\.trunk|vision_encoder\.backbone)\.blocks\.(\d+)\.")
@@ -101,7 +100,7 @@ def recognize_names(names: Iterable[str]) -> Recognized | None:
     >>> recognize_names(["mask_decoder.hf_token.weight", "image_encoder.blocks.0.norm1.weight"]).family
     'sam-hq'
     """
-    bare = _without_prefix(frozenset(names))
+    bare = frozenset(without_prefix(list(names)))
     return next((tell(bare) for is_kind, tell in KINDS if is_kind(bare)), None)
 
 
@@ -134,14 +133,6 @@ def _tensor_names(file: Path) -> Names:
             return frozenset(opened.keys())
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"the safetensors file is truncated or corrupt ({error}); download it again.") from None
-
-
-def _without_prefix(names: Names) -> Names:
-    """Return the names without prefixes that all of them have."""
-    for prefix in PREFIXES * 2:
-        if names and all(name.startswith(prefix) for name in names):
-            names = frozenset(name.removeprefix(prefix) for name in names)
-    return names
 
 
 def _begins(*beginnings: str) -> Callable[[Names], bool]:

@@ -23,7 +23,10 @@ OFFICIAL = (
     (r"prompt_encoder\.mask_embed\.conv3\.(.+)", r"sam_prompt_encoder.mask_downscaling.6.\1"),
     (r"prompt_encoder\.(.+)", r"sam_prompt_encoder.\1"),
     (r"mask_decoder\.transformer\.layers\.(\d)\.mlp\.proj_in\.(.+)", r"sam_mask_decoder.transformer.layers.\1.mlp.layers.0.\2"),
-    (r"mask_decoder\.transformer\.layers\.(\d)\.mlp\.proj_out\.(.+)", r"sam_mask_decoder.transformer.layers.\1.mlp.layers.1.\2"),
+    (
+        r"mask_decoder\.transformer\.layers\.(\d)\.mlp\.proj_out\.(.+)",
+        r"sam_mask_decoder.transformer.layers.\1.mlp.layers.1.\2",
+    ),
     (r"mask_decoder\.transformer\.layers\.(\d)\.layer_norm(\d)\.(.+)", r"sam_mask_decoder.transformer.layers.\1.norm\2.\3"),
     (r"mask_decoder\.transformer\.layer_norm_final_attn\.(.+)", r"sam_mask_decoder.transformer.norm_final_attn.\1"),
     (r"mask_decoder\.transformer\.(.+)\.o_proj\.(.+)", r"sam_mask_decoder.transformer.\1.out_proj.\2"),

@@ -87,7 +87,7 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SAMGEO_HOME", str(tmp_path / "home"))
     with FakeHub() as serving:
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", serving.address)
+        monkeypatch.setattr(huggingface_hub, "HfApi", partial(huggingface_hub.HfApi, endpoint=serving.address))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(
@@ -162,7 +162,7 @@ def test_the_kind_is_told_by_the_configuration_and_the_weights_of_others_do_not_
         (401, "GatedRepo", r"is gated, and this machine's login has no access \(401\)"),
         (401, "RepoNotFound", r"no such public repository \(401\)"),
         (404, "RepoNotFound", r"no such public repository \(404\).*https://huggingface.co/somebody/gone"),
-        (403, "Blocked", "the hub does not answer"),
+        (403, "Blocked", r"the hub refuses access \(403\).*hf auth login"),
     ],
 )
 def test_each_refusal_has_its_message(hub, told, status, code, says):

@@ -158,6 +158,8 @@ def _reason(error: Exception, repository: str, file: str) -> str:
     """Return why a file cannot be had, and what to do."""
     from huggingface_hub import errors
 
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, errors.HfHubHTTPError):
+        error = error.__cause__  # The hub answered, and this is what it said.
     # The first kind that fits gives the reason: the later ones are more general.
     kinds: tuple[tuple[type[Exception], str], ...] = (
         (errors.HFValidationError, NO_NAME),

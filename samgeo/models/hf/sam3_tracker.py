@@ -36,6 +36,9 @@ TRANSFORMERS = (5, 0)
 # Grey of SAM 3's training: pixels of 0 to 255 become -1 to 1.
 MIDDLE = 127.5
 
+# Resolutions of the maps that the decoder uses, in relation to the patches.
+SCALE_FACTORS = [4.0, 2.0, 1.0]
+
 # Decoding and encoding hold at most about this many bytes of activations (on CUDA a share of the free memory). Each prompt
 # needs about so many maps of the size of the embedding and of the masks, each window so many of the encoder's width.
 DECODE_BYTES = 1 << 30
@@ -317,7 +320,25 @@ def _load_network(model: Any, file: Path) -> Any:  # noqa: ANN401 - transformers
         raise CheckpointError(
             f"{file}: tensor {infinite} holds values that are not finite: the training diverged or the file is damaged."
         )
+    _check_sizes(file, network.config)
     return network
+
+
+def _check_sizes(file: Path, config: Any) -> None:  # noqa: ANN401 - transformers' classes have no types
+    """Check that the sizes of the encoder and of the decoder in ``config.json`` fit, and that masks have three resolutions."""
+    encoder, prompts = config.vision_config.backbone_config, config.prompt_encoder_config
+    sizes = (encoder.image_size, encoder.patch_size), (prompts.image_size, prompts.patch_size)
+    if sizes[0] != sizes[1] or not all(isinstance(size, int) for size in sizes[0]):
+        raise CheckpointError(
+            f"{file}: config.json gives the sizes of image and patch {sizes[0]} for the encoder and {sizes[1]} for prompts; "
+            "they must be equal whole numbers. Download the repository again."
+        )
+    factors = list(config.vision_config.scale_factors[:3])
+    if factors != SCALE_FACTORS:
+        raise CheckpointError(
+            f"{file}: config.json gives the scale factors {factors}, and SAM 3 for points has {SCALE_FACTORS}. Download the "
+            "repository again."
+        )
 
 
 def _model_class() -> Any:  # noqa: ANN401 - transformers' classes have no types
