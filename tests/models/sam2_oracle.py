@@ -23,7 +23,10 @@ OFFICIAL = (
     (r"prompt_encoder\.mask_embed\.conv3\.(.+)", r"sam_prompt_encoder.mask_downscaling.6.\1"),
     (r"prompt_encoder\.(.+)", r"sam_prompt_encoder.\1"),
     (r"mask_decoder\.transformer\.layers\.(\d)\.mlp\.proj_in\.(.+)", r"sam_mask_decoder.transformer.layers.\1.mlp.layers.0.\2"),
-    (r"mask_decoder\.transformer\.layers\.(\d)\.mlp\.proj_out\.(.+)", r"sam_mask_decoder.transformer.layers.\1.mlp.layers.1.\2"),
+    (
+        r"mask_decoder\.transformer\.layers\.(\d)\.mlp\.proj_out\.(.+)",
+        r"sam_mask_decoder.transformer.layers.\1.mlp.layers.1.\2",
+    ),
     (r"mask_decoder\.transformer\.layers\.(\d)\.layer_norm(\d)\.(.+)", r"sam_mask_decoder.transformer.layers.\1.norm\2.\3"),
     (r"mask_decoder\.transformer\.layer_norm_final_attn\.(.+)", r"sam_mask_decoder.transformer.norm_final_attn.\1"),
     (r"mask_decoder\.transformer\.(.+)\.o_proj\.(.+)", r"sam_mask_decoder.transformer.\1.out_proj.\2"),
@@ -89,13 +92,13 @@ def sam2_config(
     )
 
 
-def random_sam2(seed=0, **sizes):
+def random_sam2(seed=0, config=None, std=0.2, **sizes):
     """Return a Sam2Model of transformers with random weights of useful size, in evaluation mode."""
-    model = Sam2Model(sam2_config(**sizes)).eval()
+    model = Sam2Model(config or sam2_config(**sizes)).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.normal_(std=0.2, generator=generator)
+            parameter.normal_(std=std, generator=generator)
             if "norm" in name and name.endswith("weight"):
                 parameter.add_(1)
         # A published file has the random frequencies twice; a new model draws them twice.
