@@ -92,13 +92,13 @@ def sam2_config(
     )
 
 
-def random_sam2(seed=0, **sizes):
+def random_sam2(seed=0, config=None, std=0.2, **sizes):
     """Return a Sam2Model of transformers with random weights of useful size, in evaluation mode."""
-    model = Sam2Model(sam2_config(**sizes)).eval()
+    model = Sam2Model(config or sam2_config(**sizes)).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.normal_(std=0.2, generator=generator)
+            parameter.normal_(std=std, generator=generator)
             if "norm" in name and name.endswith("weight"):
                 parameter.add_(1)
         # A published file has the random frequencies twice; a new model draws them twice.
