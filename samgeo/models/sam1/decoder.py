@@ -72,6 +72,10 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head.float()
         self.output_hypernetworks_mlps.float()
 
+    def own_tokens(self) -> Tensor:
+        """Return the tokens that stand before the prompts, ``(T, C)``: the IoU token, then the mask tokens."""
+        return torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+
     def attend(
         self, image: Tensor, positions: Tensor, prompts: Tensor, guidance: Guidance | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -90,12 +94,12 @@ class MaskDecoder(nn.Module):
 
         Returns
         -------
-        tokens : tensor of float32, shape (P, 1 + mask tokens, C)
-            The IoU token, then the mask tokens.
+        tokens : tensor of float32, shape (P, T, C)
+            The tokens of ``own_tokens`` after attention.
         cells : tensor, shape (P, C, g, g)
             The image after attention, for each prompt.
         """
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        own = self.own_tokens()
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
         tokens, cells = self.transformer(image.flatten(2).transpose(1, 2), positions, tokens, guidance)
         return tokens[:, : len(own)].float(), cells.transpose(1, 2).unflatten(2, image.shape[2:])
