@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from samgeo.models.sam1.architecture import Architecture
+from samgeo.models.sam1.architecture import DecoderSizes
 from samgeo.models.sam1.attention import Projections, add_read_of_tokens, read_image, read_tokens
 from samgeo.models.sam1.encoder import ChannelNorm, Mlp
 
@@ -46,11 +46,11 @@ class MaskDecoder(nn.Module):
 
     Parameters
     ----------
-    architecture : Architecture
+    architecture : DecoderSizes
         The sizes. Parameters have the names of the official checkpoints.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: DecoderSizes) -> None:
         super().__init__()
         a = architecture
         width = a.prompt_width
@@ -140,7 +140,7 @@ def _divide(cells: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
 class TwoWayTransformer(nn.Module):
     """A transformer in which tokens attend to the image and the image to the tokens."""
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: DecoderSizes) -> None:
         super().__init__()
         self.layers = nn.ModuleList(TwoWayLayer(architecture, first=i == 0) for i in range(architecture.decoder_depth))
         self.final_attn_token_to_image = Attention(architecture, architecture.decoder_inner_width)
@@ -168,7 +168,7 @@ class TwoWayTransformer(nn.Module):
 class TwoWayLayer(nn.Module):
     """A layer of four steps: self-attention of tokens, tokens to image, an MLP on tokens, image to tokens."""
 
-    def __init__(self, architecture: Architecture, *, first: bool) -> None:
+    def __init__(self, architecture: DecoderSizes, *, first: bool) -> None:
         super().__init__()
         width, inner = architecture.prompt_width, architecture.decoder_inner_width
         self.first = first
@@ -204,7 +204,7 @@ class TwoWayLayer(nn.Module):
 class Attention(nn.Module):
     """The layers of an attention over ``inner`` channels; `samgeo.models.sam1.attention` computes the attention."""
 
-    def __init__(self, architecture: Architecture, inner: int) -> None:
+    def __init__(self, architecture: DecoderSizes, inner: int) -> None:
         super().__init__()
         width = architecture.prompt_width
         self.heads = architecture.decoder_heads

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samgeo.errors import OptionError
-from samgeo.models.sam1.architecture import Architecture
+from samgeo.models.sam1.architecture import DecoderSizes
 from samgeo.models.sam1.encoder import ChannelNorm
 
 if TYPE_CHECKING:
@@ -111,11 +111,11 @@ class PromptEncoder(nn.Module):
 
     Parameters
     ----------
-    architecture : Architecture
+    architecture : DecoderSizes
         The sizes. Parameters have the names of the official checkpoints.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: DecoderSizes) -> None:
         super().__init__()
         width, channels = architecture.prompt_width, architecture.mask_channels
         self.grid = architecture.grid
