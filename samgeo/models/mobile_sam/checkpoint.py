@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError
 from samgeo.models.device import resolve_device, resolve_dtype
-from samgeo.models.mobile_sam.architecture import TinyVitSizes, decoder_architecture
-from samgeo.models.mobile_sam.network import MobileSamNetwork
+from samgeo.models.mobile_sam.architecture import MobileArchitecture
+from samgeo.models.mobile_sam.model import MobileSam, MobileSamNetwork
 from samgeo.models.sam1.checkpoint_layouts import official_names
-from samgeo.models.sam1.model import Sam
 from samgeo.models.weights_files import check_weights, checked_digest, read_tensors, weights_file
 
 __all__ = ["folded", "is_mobile_sam", "load_mobile_sam", "official_state", "without_unused"]
@@ -35,7 +34,7 @@ def load_mobile_sam(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     sha256: str | None = None,
-) -> Sam:
+) -> MobileSam:
     """Load MobileSAM (arXiv:2306.14289), whose image encoder is small enough for a CPU.
 
     The prompt encoder and the mask decoder are those of SAM 1, so that it takes the same prompts and returns the same kinds of
@@ -57,7 +56,7 @@ def load_mobile_sam(
 
     Returns
     -------
-    Sam
+    MobileSam
         A `Segmenter`.
 
     Raises
@@ -83,7 +82,7 @@ def load_mobile_sam(
         network = _network({new: tensors[old] for old, new in official_names(tensors).items()})
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
-    return Sam(network, name=file.stem if name is None else name, digest=digest, device=on, dtype=precision)
+    return MobileSam(network, name=file.stem if name is None else name, digest=digest, device=on, dtype=precision)
 
 
 def is_mobile_sam(names: Set[str]) -> bool:
@@ -114,10 +113,9 @@ def is_mobile_sam(names: Set[str]) -> bool:
 def _network(tensors: Mapping[str, Tensor]) -> MobileSamNetwork:
     weights = without_unused(tensors)
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    sizes = TinyVitSizes.from_shapes(shapes)
     # The sizes may be wrong and huge. On the meta device a network of any size takes no memory.
     with torch.device("meta"):
-        network = MobileSamNetwork(sizes, decoder_architecture(shapes, sizes))
+        network = MobileSamNetwork(MobileArchitecture.from_shapes(shapes))
     check_weights(weights, official_state(network), "MobileSAM")
     network.load_state_dict(folded(weights), assign=True)
     return network
