@@ -12,8 +12,8 @@ from samgeo.models.weights_files import TensorShapes
 
 __all__ = ["MOBILE_SAM", "MobileArchitecture", "TinyVitSizes"]
 
-# The first convolutions have a stride of 4 pixels. A convolution with a stride of 2 follows each of the first two stages. So the
-# cells of the embedding have a side of 16 pixels, as in SAM 1. The tensors do not contain the strides.
+# The first convolutions have a stride of 4 pixels, and a convolution with a stride of 2 follows each of the first two stages. A
+# cell of the embedding has a side of 16 pixels, as in SAM 1. The tensors do not contain the strides.
 STEM_STRIDE = 4
 STAGES_THAT_HALVE = 2
 PATCH = STEM_STRIDE * 2**STAGES_THAT_HALVE
@@ -48,7 +48,7 @@ class TinyVitSizes:
         return tuple(2 if stage < STAGES_THAT_HALVE else 1 for stage in range(len(self.widths) - 1))
 
     def numbers_a_window(self, side: int) -> int:
-        """Return how many numbers the activations of a window of ``side`` pixels have in the first stage, where they are most."""
+        """Return the number of activations of a window of ``side`` pixels in the first stage, where there are most."""
         return (self.widths[0] + 2 * self.hidden[0]) * (side // STEM_STRIDE) ** 2
 
     @classmethod

@@ -13,10 +13,10 @@ from torch.nn import functional
 from samgeo.models.mobile_sam.architecture import TinyVitSizes
 from samgeo.models.sam1.encoder import ChannelNorm
 
-__all__ = ["TinyVit"]
+__all__ = ["EARLY", "TinyVit"]
 
-# The output of the stage with this number is what SAM-HQ takes from the middle of the encoder.
-MIDDLE = 1
+# Number of the stage whose output SAM-HQ uses as early features.
+EARLY = 1
 
 
 class TinyVit(nn.Module):
@@ -57,18 +57,29 @@ class TinyVit(nn.Module):
         -------
         tensor, shape (B, C, S / 16, S / 16)
         """
-        return self.with_middle(images)[0]
+        return self.with_early(images)[0]
 
-    def with_middle(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the embeddings ``(B, C, S / 16, S / 16)`` and the output of the second stage, with equally many cells."""
+    def with_early(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode images, and return early features too.
+
+        Parameters
+        ----------
+        images : tensor, shape (B, 3, S, S)
+            Normalised; the padding is zero.
+
+        Returns
+        -------
+        embeddings : tensor, shape (B, C, S / 16, S / 16)
+        early : tensor, shape (B, channels of the third stage, S / 16, S / 16)
+            The output of the second stage.
+        """
         # With the channels last in memory, nothing is copied between convolutions and attention.
         x = self.patch_embed["seq"](images.contiguous(memory_format=torch.channels_last))
-        middle = x
-        for number, stage in enumerate(self.layers):
+        outputs = []
+        for stage in self.layers:
             x = stage(x)
-            if number == MIDDLE:
-                middle = x
-        return self.neck(x).contiguous(), middle
+            outputs.append(x)
+        return self.neck(x).contiguous(), outputs[EARLY]
 
 
 class Stage(nn.Module):
