@@ -18,6 +18,7 @@ SAM3_EMBEDDING = 256 * 72**2 + 64 * 144**2 + 32 * 288**2
 
 SAM_POINT_GFLOP = 3.62
 SAM2_POINT_GFLOP = 3.64
+SAM_HQ_POINT_GFLOP = 8.45
 
 # SAM 2's automatic mask generator asks for less predicted IoU than that of SAM 1.
 SAM2_GATES = Gates(pred_iou=0.8)
@@ -92,7 +93,15 @@ def _sam2(version: str, size: str, size_bytes: int, sha256: str) -> ModelInfo:
 
 
 def _sam_hq(
-    size: str, parameters: int, size_bytes: int | None, *, sha256: str = "", md5: str = "", hf_repo: str = "", use: str
+    size: str,
+    parameters: int,
+    size_bytes: int | None,
+    *,
+    sha256: str = "",
+    md5: str = "",
+    hf_repo: str = "",
+    gflop: float,
+    use: str,
 ) -> ModelInfo:
     file = f"sam_hq_vit_{size}.pth"
     return ModelInfo(
@@ -110,6 +119,8 @@ def _sam_hq(
         hf_repo=hf_repo,
         citation=_SAM_HQ,
         use=use,
+        encode_gflop=gflop,
+        point_gflop=SAM_HQ_POINT_GFLOP,
         embedding_numbers=SAM_HQ_EMBEDDING,
     )
 
@@ -199,6 +210,7 @@ MODELS: tuple[ModelInfo, ...] = (
         urls=("https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",),
         citation=_MOBILE_SAM,
         use="SAM 1 with a small encoder, for processors",
+        encode_gflop=77.5,
         point_gflop=SAM_POINT_GFLOP,
         embedding_numbers=SAM_EMBEDDING,
     ),
@@ -208,6 +220,7 @@ MODELS: tuple[ModelInfo, ...] = (
         None,
         md5="c6b8953247bcfdc8bb8ef91e36a6cacc",
         hf_repo="syscv-community/sam-hq-vit-base",
+        gflop=980.0,
         use="SAM 1 ViT-B with sharper edges and thin parts",
     ),
     _sam_hq(
@@ -216,6 +229,7 @@ MODELS: tuple[ModelInfo, ...] = (
         None,
         md5="08947267966e4264fb39523eccc33f86",
         hf_repo="syscv-community/sam-hq-vit-large",
+        gflop=2996.0,
         use="SAM 1 ViT-L with sharper edges and thin parts",
     ),
     _sam_hq(
@@ -224,6 +238,7 @@ MODELS: tuple[ModelInfo, ...] = (
         2_570_940_653,
         sha256="a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35",
         hf_repo="syscv-community/sam-hq-vit-huge",
+        gflop=5974.0,
         use="SAM 1 ViT-H with sharper edges and thin parts",
     ),
     _sam_hq(
@@ -231,6 +246,7 @@ MODELS: tuple[ModelInfo, ...] = (
         10_578_860,
         None,
         sha256="0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196",
+        gflop=80.8,
         use="MobileSAM with sharper edges and thin parts",
     ),
     ModelInfo(

@@ -70,7 +70,7 @@ class ModelInfo:
     family : str
         Name of the architecture's family, which decides how the file is read.
     parameters : int
-        Number of parameters that are used; a file may hold more, for video for example.
+        Number of parameters of the published network, without the parts that only videos or words need. A file may have more.
     size_bytes : int or None
         Size of the file; None if it is not recorded.
     license : str

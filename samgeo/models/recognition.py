@@ -23,7 +23,7 @@ HIERA_BLOCK = re.compile(r"^(?:image_encoder\.trunk|vision_encoder\.backbone)\.b
 FOLDER_OF_SAM3 = (
     "samgeo reads SAM 3 in the layout of transformers: give a folder with config.json and model.safetensors, or the name 'sam3'"
 )
-MODELS_LISTED = 'samgeo.list_models(kind="prompts") lists the models that load_model loads'
+MODELS_LISTED = 'Give it to samgeo.find as finder; samgeo.list_models(kind="prompts") lists the models that load_model loads'
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,9 @@ def _unknown(names: Names) -> str:
 SAM1 = Recognized("a SAM 1 checkpoint", "sam")
 SAM3 = Recognized("a SAM 3 checkpoint", "sam3")
 EDGE_TAM = Recognized("an EdgeTAM checkpoint")
-SAM3_WORDS = Recognized("the detector of SAM 3 alone", advice="Give hf://facebook/sam3, which has both parts", for_words=True)
+SAM3_WORDS = Recognized(
+    "the detector of SAM 3 alone", advice="Give hf://facebook/sam3 for points, which has both parts", for_words=True
+)
 GROUNDING_DINO = Recognized("a Grounding DINO model", for_words=True)
 OWL = Recognized("an OWL model", for_words=True)
 

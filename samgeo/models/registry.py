@@ -321,8 +321,8 @@ def _checked_model(model: object, input_size: int | None) -> Segmenter:
 def _check_kind(info: ModelInfo) -> None:
     if info.kind != PROMPTS:
         raise ModelError(
-            f"{info.name!r} finds boxes for words and does not answer points, so that load_model cannot load it; "
-            f"samgeo.list_models(kind={PROMPTS!r}) lists the models that it loads."
+            f"{info.name!r} finds boxes for words and does not answer points, so that load_model cannot load it. Give it to "
+            f"samgeo.find as finder; samgeo.list_models(kind={PROMPTS!r}) lists the models that load_model loads."
         )
 
 

@@ -1,18 +1,25 @@
 """The names of the tensors tell what a file is: the right model is loaded, or the message says what the file is."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from sam2_oracle import official_state as official_sam2
 from sam2_oracle import random_sam2
+from sam3_oracle import random_sam3
 from sam_oracle import official_state, random_sam
 
-from samgeo.errors import CheckpointError
-from samgeo.models import model_path
+from samgeo.errors import CheckpointError, OptionError
+from samgeo.models import Segmenter, model_path
+from samgeo.models.mobile_sam.architecture import MOBILE_SAM, TinyVitSizes
+from samgeo.models.mobile_sam.checkpoint import official_state as unfolded_state
+from samgeo.models.mobile_sam.model import MobileSamNetwork
 from samgeo.models.recognition import recognize_config, recognize_file, recognize_names
 from samgeo.models.registry import default_gates, load_model
+from samgeo.models.sam1.architecture import Architecture
+from samgeo.models.sam_hq.model import SamHqNetwork
 
 SAM = ["prompt_encoder.no_mask_embed.weight", "mask_decoder.iou_token.weight", "mask_decoder.mask_tokens.weight"]
 VIT = ["image_encoder.pos_embed", *(f"image_encoder.blocks.{i}.norm1.weight" for i in range(12))]
@@ -146,21 +153,52 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("checkpoints")
 
 
+def drawn(state, seed=0):
+    """Return random weights with the names and shapes of a network's; variances are positive."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(tensor.shape, generator=generator) / 10 + 0.01 for name, tensor in state.items()}
+
+
+def sizes_of(architecture):
+    """The sizes of a small prompt encoder and decoder, in a small architecture."""
+    return replace(architecture, prompt_width=32, mask_channels=4, decoder_mlp_width=48, decoder_inner_width=16, iou_width=24)
+
+
+MOBILE = sizes_of(
+    replace(MOBILE_SAM, encoder=TinyVitSizes(8, (8, 8, 16, 16), (1, 1, 1, 1), (8,) * 4, (0, 1, 2, 2), (0, 7, 14, 7)))
+)
+VIT_SIZES = sizes_of(Architecture(width=32, depth=2, heads=2, mlp_width=48, global_blocks=(1,), grid=4, window=2))
+
+
 def test_a_file_of_each_family_gives_its_class(folder):
+    with torch.device("meta"):
+        mobile, hq = MobileSamNetwork(MOBILE), SamHqNetwork(VIT_SIZES)
+        light_hq = SamHqNetwork(MOBILE)
     torch.save(official_state(random_sam()), folder / "sam.pth")
-    torch.save({"model": official_sam2(random_sam2())}, folder / "sam2.pt")
+    torch.save(drawn(unfolded_state(mobile)), folder / "mobile_sam.pt")
+    torch.save(drawn(hq.state_dict()), folder / "sam_hq.pth")
+    torch.save(drawn(unfolded_state(light_hq)), folder / "sam_hq_tiny.pth")
     random_sam2().save_pretrained(folder / "sam2")
+    random_sam3().save_pretrained(folder / "sam3")
+    (folder / "official").mkdir()
+    torch.save({"model": official_sam2(random_sam2())}, folder / "official" / "sam2.1.pt")
     # A small model of SAM 2 has no entry in the table of published sizes, so that its configuration must be beside it.
-    (folder / "config.json").write_text((folder / "sam2" / "config.json").read_text())
-    found = {name: load_model(folder / name, device="cpu") for name in ("sam2", "sam2.pt")}
-    (folder / "config.json").unlink()
-    found["sam.pth"] = load_model(folder / "sam.pth", device="cpu")
-    assert {name: type(model).__name__ for name, model in found.items()} == {
-        "sam2": "Sam2",
-        "sam2.pt": "Sam2",
-        "sam.pth": "Sam",
+    (folder / "official" / "config.json").write_text((folder / "sam2" / "config.json").read_text())
+    expected = {
+        "sam.pth": ("Sam", 0.88),
+        "mobile_sam.pt": ("MobileSam", 0.88),
+        "sam_hq.pth": ("SamHq", 0.88),
+        "sam_hq_tiny.pth": ("SamHq", 0.88),
+        "sam2": ("Sam2", 0.8),
+        "official/sam2.1.pt": ("Sam2", 0.8),
+        "sam3": ("Sam3Tracker", 0.8),
     }
-    assert [default_gates(found[name]).pred_iou for name in ("sam.pth", "sam2", "sam2.pt")] == [0.88, 0.8, 0.8]
+    found = {name: load_model(folder / name, device="cpu") for name in expected}
+    assert {name: (type(model).__name__, default_gates(model).pred_iou) for name, model in found.items()} == expected
+    assert all(isinstance(model, Segmenter) for model in found.values())
+    for name in ("mobile_sam.pt", "sam_hq.pth", "sam3"):
+        with pytest.raises(OptionError, match="is fixed"):
+            load_model(folder / name, device="cpu", input_size=512)
 
 
 def test_sam_2_takes_other_sides(folder):
