@@ -60,10 +60,10 @@ def _sam(letter: str, *, parameters: int, size_bytes: int, digits: str, sha256: 
 
 # Sizes of SAM 2: the letter of the architecture, the parameters that images use, GFLOP for a window, and the use.
 _SAM2_SIZES = {
-    "tiny": ("T", 31_440_977, 293.0, "the fastest model that was trained on SA-1B"),
-    "small": ("S", 38_538_833, 360.0, "as tiny, with a deeper encoder"),
-    "base-plus": ("B+", 73_328_657, 648.0, "a good middle, cheaper than SAM 1 ViT-B"),
-    "large": ("L", 216_925_121, 1825.0, "the best of SAM 2, cheaper than SAM 1 ViT-L"),
+    "tiny": ("T", 31_440_977, 293.0, "the cheapest of SAM 2"),
+    "small": ("S", 38_538_833, 360.0, "a little deeper than tiny"),
+    "base-plus": ("B+", 73_328_657, 648.0, "between small and large, cheaper than SAM 1 ViT-B"),
+    "large": ("L", 216_925_121, 1825.0, "the largest of SAM 2, cheaper than SAM 1 ViT-L"),
 }
 
 
@@ -85,7 +85,7 @@ def _sam2(version: str, size: str, size_bytes: int, sha256: str) -> ModelInfo:
         hf_repo=f"facebook/{prefix}-hiera-{size}",
         gates=SAM2_GATES,
         citation=_SAM2,
-        use=f"{use}; SAM 2.1 replaces it" if version == "2.0" else use,
+        use=f"{use}; SAM 2.1 succeeds it" if version == "2.0" else use,
         encode_gflop=gflop,
         point_gflop=SAM2_POINT_GFLOP,
         embedding_numbers=SAM2_EMBEDDING,
@@ -178,7 +178,7 @@ MODELS: tuple[ModelInfo, ...] = (
         digits="0b3195",
         sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
         gflop=2986.0,
-        use="nearly as good as ViT-H at half its cost",
+        use="half the cost of ViT-H, and nearly its quality",
     ),
     _sam(
         "h",
