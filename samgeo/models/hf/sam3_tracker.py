@@ -28,7 +28,7 @@ from samgeo.models.weights_files import checked_digest, weights_file
 if TYPE_CHECKING:
     from transformers import Sam3TrackerModel
 
-__all__ = ["Embedding", "Sam3Tracker", "load_sam3_tracker"]
+__all__ = ["Sam3Embedding", "Sam3Tracker", "load_sam3_tracker"]
 
 # The first version of transformers that has the model.
 TRANSFORMERS = (5, 0)
@@ -49,7 +49,7 @@ MAPS_A_WINDOW = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedding:
+class Sam3Embedding:
     """Embeddings of some windows, from the image encoder of SAM 3.
 
     Attributes
@@ -67,10 +67,10 @@ class Embedding:
     def __len__(self) -> int:
         return len(self.features)
 
-    def __getitem__(self, index: int) -> Embedding:
+    def __getitem__(self, index: int) -> Sam3Embedding:
         if not -len(self) <= index < len(self):
             raise IndexError(f"window {index} of an embedding of {len(self)}")
-        return Embedding(self.features[index][None], self.fine2[index][None], self.fine4[index][None])
+        return Sam3Embedding(self.features[index][None], self.fine2[index][None], self.fine4[index][None])
 
 
 class Sam3Tracker:
@@ -119,7 +119,7 @@ class Sam3Tracker:
 
     @explain_no_memory
     @torch.inference_mode()
-    def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> Embedding:
+    def embed(self, images: NDArray[np.uint8], sizes: NDArray[np.int64] | None = None) -> Sam3Embedding:
         """Encode a batch of windows.
 
         Parameters
@@ -132,7 +132,7 @@ class Sam3Tracker:
 
         Returns
         -------
-        Embedding
+        Sam3Embedding
 
         Raises
         ------
@@ -144,13 +144,15 @@ class Sam3Tracker:
         encoder = self.network.vision_encoder
         width = encoder.config.backbone_config.hidden_size
 
-        def encode(part: slice) -> Embedding:
+        def encode(part: slice) -> Sam3Embedding:
             normal = _normalised(sent(pixels[part], self.device), None if true is None else true[part])
             # A fourth map, at twice the stride of the patches, serves the detector of SAM 3 alone.
             fine4, fine2, features = encoder(normal.to(self.dtype)).fpn_hidden_states[:3]
             decoder = self.network.mask_decoder
             features = features.float() + self.network.no_memory_embedding.view(1, -1, 1, 1)
-            return Embedding(features, decoder.conv_s1(fine2.float()), decoder.conv_s0(fine4.float()))
+            maps = (features, decoder.conv_s1(fine2.float()), decoder.conv_s0(fine4.float()))
+            # In one order in memory, an embedding from a store and a new one give the same bits.
+            return Sam3Embedding(*(one.contiguous() for one in maps))
 
         bytes_each = MAPS_A_WINDOW * self._grid**2 * width * self.dtype.itemsize
         return joined(in_parts(encode, len(pixels), fitting(self.device, bytes_each, budget=ENCODE_BYTES)))
@@ -159,7 +161,7 @@ class Sam3Tracker:
     @torch.inference_mode()
     def decode(
         self,
-        embedding: Embedding,
+        embedding: Sam3Embedding,
         *,
         points: NDArray[np.float32] | None = None,
         labels: NDArray[np.int64] | None = None,
@@ -206,21 +208,21 @@ class Sam3Tracker:
         for_parts(answer, len(prompts), fitting(self.device, self._bytes_a_prompt(), budget=DECODE_BYTES))
         return logits, predicted_iou
 
-    def pack(self, embedding: Embedding) -> dict[str, NDArray[Any]]:
+    def pack(self, embedding: Sam3Embedding) -> dict[str, NDArray[Any]]:
         """Convert the embedding of one window to arrays that can be stored; see ``samgeo.models.embedding_packing``."""
         return to_halves(embedding)
 
-    def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Embedding:
+    def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Sam3Embedding:
         """Convert arrays from ``pack`` to an embedding."""
-        return from_halves(Embedding, arrays, device=self.device, dtype=torch.float32)
+        return from_halves(Sam3Embedding, arrays, device=self.device, dtype=torch.float32)
 
-    def rounded(self, embedding: Embedding) -> Embedding:
+    def rounded(self, embedding: Sam3Embedding) -> Sam3Embedding:
         """Return the embedding that ``unpack(pack(embedding))`` returns, without leaving the device."""
         parts = (embedding.features, embedding.fine2, embedding.fine4)
-        return Embedding(*(part.to(torch.float16).float() for part in parts))
+        return Sam3Embedding(*(part.to(torch.float16).float() for part in parts))
 
     @torch.inference_mode()
-    def features(self, embedding: Embedding) -> NDArray[np.float32]:
+    def features(self, embedding: Sam3Embedding) -> NDArray[np.float32]:
         """Return one window's image embedding; see ``samgeo.models.protocols.Describing``.
 
         Returns
@@ -231,7 +233,7 @@ class Sam3Tracker:
         self._check(embedding)
         return embedding.features[0].permute(1, 2, 0).float().cpu().numpy()
 
-    def _check(self, embedding: Embedding) -> None:
+    def _check(self, embedding: Sam3Embedding) -> None:
         if len(embedding) != 1:
             raise OptionError(f"decode takes one window's embedding, not {len(embedding)}; give embedding[i].")
         width = self.network.mask_decoder.hidden_size
