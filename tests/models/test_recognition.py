@@ -1,10 +1,10 @@
 """The names of the tensors tell what a file is: the right model is loaded, or the message says what the file is."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
+from drawn_weights import SMALL, hq_state, mobile_state
 from safetensors.torch import save_file
 from sam2_oracle import official_state as official_sam2
 from sam2_oracle import random_sam2
@@ -13,13 +13,8 @@ from sam_oracle import official_state, random_sam
 
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.models import Segmenter, model_path
-from samgeo.models.mobile_sam.architecture import MOBILE_SAM, TinyVitSizes
-from samgeo.models.mobile_sam.checkpoint import official_state as unfolded_state
-from samgeo.models.mobile_sam.model import MobileSamNetwork
 from samgeo.models.recognition import recognize_config, recognize_file, recognize_names
 from samgeo.models.registry import default_gates, load_model
-from samgeo.models.sam1.architecture import Architecture
-from samgeo.models.sam_hq.model import SamHqNetwork
 
 SAM = ["prompt_encoder.no_mask_embed.weight", "mask_decoder.iou_token.weight", "mask_decoder.mask_tokens.weight"]
 VIT = ["image_encoder.pos_embed", *(f"image_encoder.blocks.{i}.norm1.weight" for i in range(12))]
@@ -153,31 +148,11 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("checkpoints")
 
 
-def drawn(state, seed=0):
-    """Return random weights with the names and shapes of a network's; variances are positive."""
-    generator = torch.Generator().manual_seed(seed)
-    return {name: torch.rand(tensor.shape, generator=generator) / 10 + 0.01 for name, tensor in state.items()}
-
-
-def sizes_of(architecture):
-    """The sizes of a small prompt encoder and decoder, in a small architecture."""
-    return replace(architecture, prompt_width=32, mask_channels=4, decoder_mlp_width=48, decoder_inner_width=16, iou_width=24)
-
-
-MOBILE = sizes_of(
-    replace(MOBILE_SAM, encoder=TinyVitSizes(8, (8, 8, 16, 16), (1, 1, 1, 1), (8,) * 4, (0, 1, 2, 2), (0, 7, 14, 7)))
-)
-VIT_SIZES = sizes_of(Architecture(width=32, depth=2, heads=2, mlp_width=48, global_blocks=(1,), grid=4, window=2))
-
-
 def test_a_file_of_each_family_gives_its_class(folder):
-    with torch.device("meta"):
-        mobile, hq = MobileSamNetwork(MOBILE), SamHqNetwork(VIT_SIZES)
-        light_hq = SamHqNetwork(MOBILE)
     torch.save(official_state(random_sam()), folder / "sam.pth")
-    torch.save(drawn(unfolded_state(mobile)), folder / "mobile_sam.pt")
-    torch.save(drawn(hq.state_dict()), folder / "sam_hq.pth")
-    torch.save(drawn(unfolded_state(light_hq)), folder / "sam_hq_tiny.pth")
+    torch.save(mobile_state(), folder / "mobile_sam.pt")
+    torch.save(hq_state(), folder / "sam_hq.pth")
+    torch.save(hq_state(SMALL), folder / "sam_hq_tiny.pth")
     random_sam2().save_pretrained(folder / "sam2")
     random_sam3().save_pretrained(folder / "sam3")
     (folder / "official").mkdir()
