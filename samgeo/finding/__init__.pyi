@@ -1,5 +1,9 @@
 from .api import PromptSource as PromptSource
 from .api import find as find
+from .detectors.detection import Detections as Detections
+from .detectors.detection import Detector as Detector
+from .detectors.function import detector_from as detector_from
+from .detectors.source import DetectorSource as DetectorSource
 from .finder import Finder as Finder
 from .finder import FinderInfo as FinderInfo
 from .finder import load_finder as load_finder
@@ -8,11 +12,15 @@ from .given import boxes_from as boxes_from
 from .given import peaks_of as peaks_of
 
 __all__ = [
+    "Detections",
+    "Detector",
+    "DetectorSource",
     "Finder",
     "FinderInfo",
     "GivenBoxes",
     "PromptSource",
     "boxes_from",
+    "detector_from",
     "find",
     "load_finder",
     "peaks_of",
