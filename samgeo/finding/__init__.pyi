@@ -10,6 +10,8 @@ from .finder import load_finder as load_finder
 from .given import GivenBoxes as GivenBoxes
 from .given import boxes_from as boxes_from
 from .given import peaks_of as peaks_of
+from .text.text_finder import TextFinder as TextFinder
+from .text.text_finder import load_text_finder as load_text_finder
 
 __all__ = [
     "Detections",
@@ -19,9 +21,11 @@ __all__ = [
     "FinderInfo",
     "GivenBoxes",
     "PromptSource",
+    "TextFinder",
     "boxes_from",
     "detector_from",
     "find",
     "load_finder",
+    "load_text_finder",
     "peaks_of",
 ]
