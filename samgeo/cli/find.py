@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.core import ParameterSource
 
 from samgeo.cli.options import (
     ALPHA,
@@ -43,6 +44,7 @@ __all__ = ["find"]
 @imaging
 @click.argument("output")
 @click.option("--class", "what", metavar="CLASS", default="building", show_default=True, help="Class of a bundled finder.")
+@click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
 @FINDER
 @RESOLUTION
 @ZOOM
@@ -75,8 +77,8 @@ __all__ = ["find"]
 @Y_UP
 @QUIET
 def find(
-    image: OptionValue, output: str, *, what: str, resolution: str, bands: str | None, stretch: str | None, quiet: bool,
-    **options: OptionValue,
+    image: OptionValue, output: str, *, what: str, text: str | None, finder: str | None, resolution: str, bands: str | None,
+    stretch: str | None, quiet: bool, **options: OptionValue,
 ) -> None:  # fmt: skip
     """Find the objects of one kind in IMAGE and write them to OUTPUT.
 
@@ -86,7 +88,18 @@ def find(
     from samgeo.finding import find as run
 
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
-    found = run(image, what, output, resolution=parse_resolution(resolution), **options)
+    sought = _sought(what, text, finder)
+    found = run(image, sought, output, finder=finder, resolution=parse_resolution(resolution), **options)
     if not quiet:
         zoom = found.attrs["samgeo"]["options"]["zoom"]
         click.echo(f"{count(len(found), 'object')} in {output}, found at zoom {zoom}", err=True)
+
+
+def _sought(what: str, text: str | None, finder: str | None) -> str | list[str] | None:
+    """Return what is looked for: the phrases of ``--text`` as a list, or a class; None if a finder brings its own."""
+    chosen = click.get_current_context().get_parameter_source("what") is not ParameterSource.DEFAULT
+    if text is not None:
+        if chosen:
+            raise click.UsageError("--text and --class both say what to find; give one of them.")
+        return text.split(",")
+    return what if chosen or finder is None else None

@@ -39,6 +39,8 @@ class Prompt:
         The phrases.
     most : int
         Most tokens that the model reads.
+    name : str
+        Name of the model, for messages.
 
     Raises
     ------
@@ -49,10 +51,10 @@ class Prompt:
         If the tokenizer is not BERT's.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, phrases: Sequence[str], most: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, phrases: Sequence[str], most: int, name: str) -> None:
         special = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"])
         if special != [START, END, STOP, QUESTION]:
-            raise CheckpointError(f"the tokenizer is not that of Grounding DINO: its special tokens are {special}.")
+            raise CheckpointError(f"the tokenizer of {name} is not that of Grounding DINO: its special tokens are {special}.")
         ids, spans = [START], []
         for phrase in phrases:
             tokens = tokenizer(phrase.lower(), add_special_tokens=False)["input_ids"]
@@ -65,7 +67,7 @@ class Prompt:
         ids.append(END)
         if len(ids) > most:
             raise OptionError(
-                f"the {len(phrases)} phrases have {len(ids)} tokens together, and the model reads at most {most}; give fewer "
+                f"the {len(phrases)} phrases have {len(ids)} tokens together, and {name} reads at most {most}; give fewer "
                 "or shorter phrases, and find the others in another run."
             )
         self.ids, self.spans = tuple(ids), tuple(spans)
@@ -87,9 +89,16 @@ class GroundingDino(TextModel):
 
     MIN_SCORE = 0.25
 
+    @classmethod
+    def tokens(
+        cls, phrases: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str
+    ) -> Prompt:
+        """Return the one text of all phrases; see `TextModel.tokens`."""
+        return Prompt(tokenizer, phrases, int(config.max_text_len), name)
+
     def read(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Make the one text of all phrases."""
-        self.prompt = Prompt(tokenizer, self.phrases, int(self.network.config.max_text_len))
+        self.prompt = self.tokens(self.phrases, tokenizer, self.network.config, self.name)
         self._ids = torch.tensor([self.prompt.ids], device=self.device)
 
     @classmethod

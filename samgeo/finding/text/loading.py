@@ -77,11 +77,12 @@ KINDS = {
 }
 CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 SHARDS = "model-*-of-*.safetensors"
-TOKENS = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt"),
+# Files of which one set is enough for a tokenizer. transformers makes a tokenizer without words if all are missing.
+TOKENIZERS = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"))
+SETTINGS = (
+    *(CONFIG, "preprocessor_config.json", "processor_config.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", *(name for files in TOKENIZERS for name in files)),
 )
-SETTINGS = (CONFIG, "preprocessor_config.json", "processor_config.json", *TOKENS)
 
 
 def is_text_model(source: str | Path) -> bool:
@@ -125,6 +126,7 @@ def load_text_model(
         with _quiet():
             config = auto_config.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             tokenizer = auto_tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            kind.wrapper.tokens(phrases, tokenizer, config, name)
             network = _network(network_class, folder, config, name)
     except SamgeoError:
         raise
@@ -215,8 +217,10 @@ def _network(network_class: Any, folder: Path, config: PretrainedConfig, name: s
 
 
 def _weights(folder: Path, name: str) -> list[Path]:
-    """Return the files of the weights in a folder."""
+    """Return the files of the weights in a folder that also has a tokenizer."""
     files = _weight_files(folder)
+    if files and not _has_tokenizer(folder):
+        raise CheckpointError(f"the tokenizer of {name} is missing in {folder}: it has no tokenizer.json; get its files again.")
     if files:
         return files
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
@@ -292,8 +296,11 @@ def _told(error: Exception) -> str:
 
 
 def _is_whole(folder: Path) -> bool:
-    there = (folder / CONFIG).is_file() and bool(_weight_files(folder))
-    return there and any((folder / token).is_file() for token in TOKENS)
+    return (folder / CONFIG).is_file() and bool(_weight_files(folder)) and _has_tokenizer(folder)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any(all((folder / name).is_file() for name in files) for files in TOKENIZERS)
 
 
 def _conditions(name: str) -> str:

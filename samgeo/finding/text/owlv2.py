@@ -35,11 +35,16 @@ class Owlv2(TextModel):
 
     MIN_SCORE = 0.1
 
+    @classmethod
+    def tokens(
+        cls, phrases: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str
+    ) -> dict[str, Tensor]:
+        """Return the tokens of each phrase; see `TextModel.tokens`."""
+        return tokens_of(tokenizer, phrases, int(config.text_config.max_position_embeddings), name)
+
     def read(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Encode the phrases."""
-        most = int(self.network.config.text_config.max_position_embeddings)
-        tokens = tokens_of(tokenizer, self.phrases, most, self.name)
-        self._queries = self._encoded(tokens)
+        self._queries = self._encoded(self.tokens(self.phrases, tokenizer, self.network.config, self.name))
 
     @classmethod
     def preprocessing_of(cls, folder: Path, config: PretrainedConfig) -> Preprocessing:

@@ -67,10 +67,17 @@ class Sam3(TextModel):
 
     MIN_SCORE = 0.5
 
+    @classmethod
+    def tokens(
+        cls, phrases: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str
+    ) -> dict[str, Tensor]:
+        """Return the tokens of each phrase; see `TextModel.tokens`."""
+        return tokens_of(tokenizer, phrases, int(_detector(config).text_config.max_position_embeddings), name)
+
     @torch.inference_mode()
     def read(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Encode the phrases."""
-        tokens = tokens_of(tokenizer, self.phrases, int(self.network.config.text_config.max_position_embeddings), self.name)
+        tokens = self.tokens(self.phrases, tokenizer, self.network.config, self.name)
         self._mask = tokens["attention_mask"].to(self.device)
         # The network takes the whole answer again, of which it reads this part alone.
         answer = self.network.get_text_features(input_ids=tokens["input_ids"].to(self.device), attention_mask=self._mask)
@@ -80,8 +87,7 @@ class Sam3(TextModel):
     @classmethod
     def preprocessing_of(cls, folder: Path, config: PretrainedConfig) -> Preprocessing:
         """Return how the model of a folder wants its images."""
-        detector = getattr(config, "detector_config", None) or config
-        return Preprocessing.of(folder, Preprocessing(int(detector.image_size), HALF, HALF), fixed_side=True)
+        return Preprocessing.of(folder, Preprocessing(int(_detector(config).image_size), HALF, HALF), fixed_side=True)
 
     def detect(self, image: NDArray[np.uint8], exemplars: Exemplars | None = None) -> Detections:
         """Return the objects of all phrases in an image, with their masks; see `TextModel.detect`.
@@ -168,6 +174,11 @@ class Sam3(TextModel):
             "input_boxes": torch.from_numpy(boxes).to(self.device),
             "input_boxes_labels": torch.from_numpy(labels).to(self.device),
         }
+
+
+def _detector(config: PretrainedConfig) -> PretrainedConfig:
+    """Return the configuration of the detector, which is a part of that of the published files with a tracker for videos."""
+    return getattr(config, "detector_config", None) or config
 
 
 def _pool_without_torchvision(encoder: torch.nn.Module) -> None:

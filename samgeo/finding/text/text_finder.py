@@ -251,12 +251,12 @@ def load_text_finder(
     words = read_phrases(phrases)
     if min_score is not None and not 0 <= min_score <= 1:
         raise OptionError(f"min_score is {min_score}; give a number from 0 to 1.")
+    shown = None if exemplars is None else _read_exemplars(exemplars, image, crs, words)
     given = str(Path(source).expanduser().resolve()) if Path(source).expanduser().is_dir() else str(source)
     model = load_text_model(given, words, min_score=min_score, device=device)
-    if exemplars is not None and not isinstance(model, Sam3):
+    if shown is not None and not isinstance(model, Sam3):
         raise OptionError(f"{source} does not read exemplars; leave them out, or use sam3.")
     share = (1.0 if isinstance(model, Sam3) else MAX_BOX) if max_box is None else max_box
-    shown = None if exemplars is None else _read_exemplars(exemplars, image, crs, words)
     reference = Reference(given, words, str(model.device), model.digest)
     return TextFinder(model, box_nms=box_nms, max_box=share, exemplars=shown, reference=reference)
 

@@ -82,8 +82,21 @@ class TextModel:
         self.network = network.to(device=self.device, dtype=torch.float32).eval().requires_grad_(requires_grad=False)
         self.read(tokenizer)
 
+    @classmethod
+    def tokens(
+        cls, phrases: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, name: str
+    ) -> object:
+        """Return the tokens of phrases as the network reads them.
+
+        Raises
+        ------
+        OptionError
+            If the phrases do not fit the model.
+        """
+        raise NotImplementedError
+
     def read(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Check the phrases, and keep what is the same for all images."""
+        """Keep what is the same for all images."""
         raise NotImplementedError
 
     @classmethod
