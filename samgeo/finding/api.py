@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.finding.by_example.examples import ExampleOptions
+from samgeo.finding.detectors.detection import Detector
+from samgeo.finding.detectors.source import detector_source
 from samgeo.finding.finder import Finder, load_finder
 from samgeo.finding.two_zooms import combined
 from samgeo.finding.zoom import check_zoom, ground_resolution, window_of
@@ -108,7 +110,7 @@ def find(
     *,
     examples: FeaturesLike | None = None,
     example_image: RasterLike | None = None,
-    finder: str | Path | PromptSource | None = None,
+    finder: str | Path | PromptSource | Detector | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
     min_score: float | None = None,
@@ -147,8 +149,9 @@ def find(
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
     what : str, optional
-        The class of a bundled finder: "building", which is the default. Not used if a ``finder`` is given. With examples it is
-        the name of their class, "object" by default.
+        The class of a bundled finder: "building", which is the default. With examples it is the name of their class, "object"
+        by default. With a detector it is the classes that are kept, separated by commas, all by default. Not used with another
+        ``finder``.
     output : path or address, optional
         Where to write the objects; see `samgeo.segment`.
     examples : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
@@ -156,9 +159,11 @@ def find(
         ``label`` with 1 for accepted and 0 for rejected examples. The zoom and the score of 0.5 are chosen after them.
     example_image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster, optional
         The raster of the examples, if that is another raster of the same kind.
-    finder : path or PromptSource, optional
-        A finder of your own classes, as `samgeo.finding.load_finder` reads it; or another source of prompts, such as
-        `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, such a source is asked at zoom 1.
+    finder : path, Detector or PromptSource, optional
+        A finder of your own classes, as `samgeo.finding.load_finder` reads it; an object detector, as an ONNX file or a
+        `samgeo.finding.Detector`, such as `samgeo.finding.OnnxDetector` and `samgeo.finding.detector_from` make; or another
+        source of prompts, such as `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, detectors
+        and other sources are asked at zoom 1.
     resolution : "auto" or float, default "auto"
         Side of a pixel on the ground, in metres, from which the zoom follows. "auto" takes it from the georeference. For a
         raster without a CRS, "auto" searches at two zooms: objects of fewer than 24 x 24 pixels come from the finer one.
@@ -229,11 +234,9 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | Examp
     if arguments["examples"] is not None:
         return ExampleOptions.of(arguments)
     finder = arguments["finder"]
-    loaded = (
-        load_finder((arguments["what"] or BUILDING) if finder is None else finder)
-        if isinstance(finder, str | Path | None)
-        else finder
-    )
+    loaded = detector_source(finder, arguments["what"], score) or finder
+    if isinstance(loaded, str | Path | None):
+        loaded = load_finder((arguments["what"] or BUILDING) if loaded is None else loaded)
     if isinstance(loaded, Finder):
         return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=score, flips=arguments["flips"])
     if arguments["flips"] or resolution != AUTO:
