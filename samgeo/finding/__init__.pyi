@@ -3,6 +3,7 @@ from .api import find as find
 from .detectors.detection import Detections as Detections
 from .detectors.detection import Detector as Detector
 from .detectors.function import detector_from as detector_from
+from .detectors.onnx_detector import OnnxDetector as OnnxDetector
 from .detectors.source import DetectorSource as DetectorSource
 from .finder import Finder as Finder
 from .finder import FinderInfo as FinderInfo
@@ -20,6 +21,7 @@ __all__ = [
     "Finder",
     "FinderInfo",
     "GivenBoxes",
+    "OnnxDetector",
     "PromptSource",
     "TextFinder",
     "boxes_from",

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.finding.by_example.examples import ExampleOptions
+from samgeo.finding.detectors.detection import Detector
+from samgeo.finding.detectors.source import detector_source
 from samgeo.finding.finder import BUNDLED, Finder, load_finder
 from samgeo.finding.text.loading import KNOWN, is_text_model
 from samgeo.finding.text.text_finder import TextFinder, load_text_finder
@@ -111,7 +113,7 @@ def find(
     *,
     examples: FeaturesLike | None = None,
     example_image: RasterLike | None = None,
-    finder: str | Path | PromptSource | None = None,
+    finder: str | Path | PromptSource | Detector | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
     min_score: float | None = None,
@@ -151,8 +153,8 @@ def find(
         The raster; see `samgeo.Raster.open`.
     what : str or sequence of str, optional
         The class of a bundled finder: "building", which is the default. With a text finder it is the phrases to look for,
-        separated by commas or as a sequence; with examples it is the name of their class, "object" by default. It is not used
-        with any other ``finder``.
+        separated by commas or as a sequence. With examples it is the name of their class, "object" by default. With a detector
+        it is the classes that are kept, separated by commas, all by default. Not used with another ``finder``.
     output : path or address, optional
         Where to write the objects; see `samgeo.segment`.
     examples : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
@@ -160,11 +162,12 @@ def find(
         ``label`` with 1 for accepted and 0 for rejected examples. The zoom and the score of 0.5 are chosen after them.
     example_image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster, optional
         The raster of the examples, if that is another raster of the same kind.
-    finder : path or PromptSource, optional
+    finder : path, Detector or PromptSource, optional
         A finder of your own classes, as `samgeo.finding.load_finder` reads it; a text finder, as
-        `samgeo.finding.load_text_finder` reads it, for example "grounding-dino-tiny"; or another source of prompts, such as
-        `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, text finders and such sources are
-        asked at zoom 1.
+        `samgeo.finding.load_text_finder` reads it, for example "grounding-dino-tiny"; an object detector, as an ONNX file or a
+        `samgeo.finding.Detector`, such as `samgeo.finding.OnnxDetector` and `samgeo.finding.detector_from` make; or another
+        source of prompts, such as `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, text
+        finders, detectors and other sources are asked at zoom 1.
     resolution : "auto" or float, default "auto"
         Side of a pixel on the ground, in metres, from which the zoom follows. "auto" takes it from the georeference. For a
         raster without a CRS, "auto" searches at two zooms: objects of fewer than 24 x 24 pixels come from the finer one.
@@ -239,28 +242,30 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | Examp
         return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=score, flips=arguments["flips"])
     if arguments["flips"] or resolution != AUTO:
         raise OptionError("flips and resolution belong to a learned finder, and finder is another source; leave them out.")
-    least = loaded.min_score if isinstance(loaded, TextFinder) else score or 0.0
+    least = loaded.min_score if score is None and isinstance(loaded, TextFinder) else score or 0.0
     return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=least)
 
 
 def _loaded(
-    finder: str | Path | PromptSource | None,
+    finder: str | Path | Detector | PromptSource | None,
     what: str | Sequence[str] | None,
     min_score: float | None,
     device: str | torch.device,
 ) -> PromptSource:
-    """Return the finder that is given by its name or file, loaded; any other prompt source as it is."""
-    if isinstance(finder, TextFinder):
-        return finder if min_score is None else finder.for_score(min_score)
-    if finder is not None and not isinstance(finder, str | Path):
-        return finder
-    if finder is not None and is_text_model(finder):
+    """Return the finder that is given by its name or file, loaded; a detector as a prompt source; any other source as it is."""
+    if isinstance(finder, str | Path) and is_text_model(finder):
         if what is None:
             raise OptionError(f'{finder} finds what phrases describe; give them, for example "solar panel, swimming pool".')
-        return load_text_finder(finder, what, min_score=min_score, device=device)
+        found = load_text_finder(finder, what, device=device)
+        return found if min_score is None else found.for_score(min_score)
     if what is not None and not isinstance(what, str):
         raise OptionError(f"phrases are found by a text finder; give finder, which is one of {', '.join(KNOWN)}, or a folder.")
-    name = (what or BUILDING) if finder is None else finder
+    loaded = detector_source(finder, what, min_score) or finder
+    if isinstance(loaded, TextFinder):
+        return loaded if min_score is None else loaded.for_score(min_score)
+    if loaded is not None and not isinstance(loaded, str | Path):
+        return loaded
+    name = (what or BUILDING) if loaded is None else loaded
     if name not in BUNDLED and not Path(name).expanduser().exists():
         raise CheckpointError(
             f"there is no finder {name}; give the path of a finder's file, a class of a bundled finder ({', '.join(BUNDLED)}), "

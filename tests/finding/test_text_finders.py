@@ -116,7 +116,7 @@ def test_other_phrases_change_the_scores_of_grounding_dino_and_its_digest(load) 
     one = load("dino", "solar panel")
     assert not np.allclose(both.model.scored(IMAGE)[1][:, 0], one.model.scored(IMAGE)[1][:, 0])
     other = load("dino", "red roof, solar panel")
-    assert len({both.digest, one.digest, other.digest, both.for_score(0.1).digest}) == 4
+    assert len({both.digest, one.digest, other.digest, load("dino", "solar panel, red roof", 0.1).digest}) == 4
 
 
 def test_texts_that_grounding_dino_cannot_read_are_refused(folders) -> None:
@@ -334,7 +334,8 @@ def test_the_command_finds_phrases_with_each_model(folders, tmp_path: Path) -> N
     ("arguments", "code", "told"),
     [
         (["--text", "pool"], 1, "phrases are found by a text finder; give finder"),
-        (["--text", "pool", "--class", "building", "--finder", "sam3"], 2, "--text and --class"),
+        (["--text", "pool", "--class", "building", "--finder", "sam3"], 1, "--text and --class"),
+        (["--text", "pool", "--boxes", "boxes.gpkg", "--finder", "sam3"], 1, "--finder and --boxes are given"),
         (["--finder", "sam3"], 1, "sam3 finds what phrases describe"),
         (["--text", "pool,pool", "--finder", "sam3"], 1, "'pool' is given twice"),
         (["--class", "pool"], 1, "there is no finder pool; give the path"),
@@ -391,6 +392,9 @@ def test_an_oracle_gives_exact_objects_over_seams_and_keeps_phrases_apart() -> N
     for kind, first in (("car", 0), ("truck", 1)):
         assert sorted(found["area_px"][found["class"] == kind]) == sorted(areas[first::2])
     assert found["score"].to_numpy() == pytest.approx(np.sqrt(0.9), abs=1e-5)
+    trucks = oracle_found(labels, what="truck")
+    assert trucks["class"].eq("truck").all()
+    assert sorted(trucks["area_px"]) == sorted(areas[1::2])
     for options in ({"workers": 2}, {"scheduler": "synchronous"}):
         again = oracle_found(labels, **options)
         assert again.geometry.equals(found.geometry)
@@ -427,11 +431,11 @@ def test_a_stopped_run_is_continued_with_the_same_phrases_alone(tmp_path: Path) 
 
 
 def test_a_loaded_finder_is_pickled_by_its_reference(folders) -> None:
-    finder = load_text_finder(folders["owlv2"], PHRASES).for_score(0.3)
+    finder = load_text_finder(folders["owlv2"], PHRASES).for_score(0.3).only(["red roof"])
     sent = pickle.dumps(finder)
     assert len(sent) < 2000
     again = pickle.loads(sent)  # noqa: S301
-    assert (again.digest, again.classes, again.min_score) == (finder.digest, finder.classes, 0.3)
+    assert (again.digest, again.classes, again.min_score) == (finder.digest, ("red roof",), pytest.approx(0.09))
     assert np.array_equal(again.model.detect(IMAGE).boxes, finder.model.detect(IMAGE).boxes)
 
 

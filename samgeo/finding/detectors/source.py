@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn import functional
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.finding.detectors.detection import Detections, Detector, check_detections
+from samgeo.finding.detectors.onnx_detector import SUFFIX, OnnxDetector
 from samgeo.segmentation.masks.nms import box_nms as suppress_boxes
 from samgeo.segmentation.windows.proposals import Proposals, WindowView
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from samgeo.segmentation.windows.asking import Answers
     from samgeo.types import Embedding
 
-__all__ = ["BOX_NMS", "MAX_BOX", "MIN_SCORE", "DetectorSource", "filled"]
+__all__ = ["BOX_NMS", "MAX_BOX", "MIN_SCORE", "DetectorSource", "detector_source", "filled"]
 
 MIN_SCORE, BOX_NMS, MAX_BOX = 0.25, 0.6, 0.5
 # Two windows see an object at slightly different places. A box whose centre is outside the core by up to this share of its side
@@ -103,6 +105,13 @@ class DetectorSource:
         # The number here of each class of the detector; -1 if the class is not kept. Classes of one name become one class.
         self._numbers = np.array([self.classes.index(name) if name in kept else -1 for name in names], dtype=np.int64)
 
+    @check_types
+    def only(self, classes: Sequence[str]) -> DetectorSource:
+        """Return a source of some of the classes, with the same detector and options."""
+        return DetectorSource(
+            self.detector, min_score=self.min_score, box_nms=self.box_nms, max_box=self.max_box, classes=classes
+        )
+
     @property
     def name(self) -> str:
         """Name of the detector, for provenance."""
@@ -162,6 +171,28 @@ class DetectorSource:
             kept.append(own[suppress_boxes(boxes[own], scores[own].astype(np.float64), self.box_nms)])
         rows = np.concatenate(kept)
         return rows[np.lexsort([rows, -scores[rows]])]
+
+
+def detector_source(given: object, what: str | None, min_score: float | None) -> DetectorSource | None:
+    """Return the source of the detector that a user gave as finder; None if it is something else.
+
+    Parameters
+    ----------
+    given : object
+        The path of an ONNX file, a detector, or a source of a detector.
+    what : str or None
+        Names of the classes that are kept, separated by commas; None for all.
+    min_score : float or None
+        The lowest score of an object, from which that of the boxes follows. It is not used for a source.
+    """
+    if isinstance(given, str | Path) and Path(given).suffix.lower() == SUFFIX:
+        given = OnnxDetector(given, min_score=0.0)
+    # The score of an object is at most the square root of the score of its box.
+    box_score = MIN_SCORE if min_score is None else min(MIN_SCORE, min_score**2)
+    source = DetectorSource(given, min_score=box_score) if isinstance(given, Detector) else given
+    if not isinstance(source, DetectorSource):
+        return None
+    return source if what is None else source.only([name.strip() for name in what.split(",")])
 
 
 def filled(window: WindowView) -> NDArray[np.uint8]:

@@ -66,6 +66,7 @@ class Sam3(TextModel):
     """
 
     MIN_SCORE = 0.5
+    DRAWS_MASKS = True
 
     @classmethod
     def tokens(

@@ -44,7 +44,7 @@ class TextFinder(DetectorSource):
     ----------
     detector : TextModel
         The text model with its phrases and its least score.
-    box_nms, max_box : float
+    box_nms, max_box, classes
         See `samgeo.finding.DetectorSource`.
     exemplars : Exemplars, optional
         Boxes in raster pixels that show what the phrases mean. Only SAM 3 uses them.
@@ -59,15 +59,16 @@ class TextFinder(DetectorSource):
         *,
         box_nms: float = BOX_NMS,
         max_box: float = MAX_BOX,
+        classes: Sequence[str] | None = None,
         exemplars: Exemplars | None = None,
         reference: Reference | None = None,
     ) -> None:
-        super().__init__(detector, min_score=detector.min_score, box_nms=box_nms, max_box=max_box)
+        super().__init__(detector, min_score=detector.min_score, box_nms=box_nms, max_box=max_box, classes=classes)
         self.model, self.exemplars, self.reference = detector, exemplars, reference
 
     def __reduce__(self) -> tuple[object, ...]:
         made_from = self.model if self.reference is None else self.reference
-        return _again, (made_from, self.min_score, self.box_nms, self.max_box, self.exemplars)
+        return _again, (made_from, self.min_score, self.box_nms, self.max_box, self.classes, self.exemplars)
 
     @property
     def digest(self) -> str:
@@ -82,11 +83,26 @@ class TextFinder(DetectorSource):
 
     @check_types
     def for_score(self, min_score: float) -> TextFinder:
-        """Return this finder with another least score; both share their weights."""
+        """Return this finder for a threshold of the scores of objects; both share their weights.
+
+        The score of an object is the geometric mean of the score of its box and of the predicted IoU of its mask, and so at
+        most the square root of the score of the box. Boxes with a lower score than so far are used if they can reach the
+        threshold. An object whose mask the text model draws has the score that the text model gives it.
+        """
+        least = min_score if self.model.DRAWS_MASKS else min(self.min_score, min_score**2)
+        return self._with(self.model.for_score(least), self.classes)
+
+    @check_types
+    def only(self, classes: Sequence[str]) -> TextFinder:
+        """Return a finder of some of the phrases. All are asked together as before, because others change the scores."""
+        return self._with(self.model, classes)
+
+    def _with(self, model: TextModel, classes: Sequence[str]) -> TextFinder:
         return TextFinder(
-            self.model.for_score(min_score),
+            model,
             box_nms=self.box_nms,
             max_box=self.max_box,
+            classes=classes,
             exemplars=self.exemplars,
             reference=self.reference,
         )
@@ -96,7 +112,9 @@ class TextFinder(DetectorSource):
         if self.exemplars is None or not isinstance(self.model, Sam3):
             return super().propose(model, embedding, window)
         shown = _Shown(self.model, _in_window(self.exemplars, window))
-        source = DetectorSource(shown, min_score=self.min_score, box_nms=self.box_nms, max_box=self.max_box)
+        source = DetectorSource(
+            shown, min_score=self.min_score, box_nms=self.box_nms, max_box=self.max_box, classes=self.classes
+        )
         return source.propose(model, embedding, window)
 
 
@@ -160,8 +178,13 @@ def _load_once(reference: Reference) -> TextModel:
     return model
 
 
-def _again(
-    made_from: TextModel | Reference, min_score: float, box_nms: float, max_box: float, exemplars: Exemplars | None
+def _again(  # noqa: PLR0917 - pickle gives them by position
+    made_from: TextModel | Reference,
+    min_score: float,
+    box_nms: float,
+    max_box: float,
+    classes: tuple[str, ...],
+    exemplars: Exemplars | None,
 ) -> TextFinder:
     """Make a finder in another process."""
     reference = made_from if isinstance(made_from, Reference) else None
@@ -170,7 +193,14 @@ def _again(
             model = _load_once(made_from)
     else:
         model = made_from
-    return TextFinder(model.for_score(min_score), box_nms=box_nms, max_box=max_box, exemplars=exemplars, reference=reference)
+    return TextFinder(
+        model.for_score(min_score),
+        box_nms=box_nms,
+        max_box=max_box,
+        classes=classes,
+        exemplars=exemplars,
+        reference=reference,
+    )
 
 
 @check_types
@@ -201,8 +231,8 @@ def load_text_finder(
     phrases : str or sequence of str
         What to look for: noun phrases, separated by commas or as a sequence. They become the classes.
     min_score : float, optional
-        Objects with a lower score are left out, from 0 to 1. The default is that of the model: 0.25 for Grounding DINO and its
-        relatives, 0.1 for OWLv2, 0.5 for SAM 3.
+        Boxes, and masks of SAM 3, to which the text model gives a lower score are not used. The default is 0.25 for Grounding
+        DINO and its relatives, 0.1 for OWLv2, and 0.5 for SAM 3.
     box_nms : float, default 0.6
         See `samgeo.finding.DetectorSource`.
     max_box : float, optional

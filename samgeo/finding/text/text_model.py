@@ -54,6 +54,8 @@ class TextModel:
     ----------
     MIN_SCORE : float
         The score from which the published post-processing of the model keeps objects.
+    DRAWS_MASKS : bool
+        Whether it gives masks as well as boxes.
 
     Raises
     ------
@@ -62,6 +64,7 @@ class TextModel:
     """
 
     MIN_SCORE: ClassVar[float]
+    DRAWS_MASKS: ClassVar[bool] = False
 
     def __init__(
         self,
