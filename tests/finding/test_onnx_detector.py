@@ -164,7 +164,7 @@ def test_the_layout_can_be_named_and_must_fit(tmp_path: Path) -> None:
     assert detector.classes == ("class 0", "class 1", "class 2")
     assert OnnxDetector(path, classes=["a", "b", "c"]).classes == ("a", "b", "c")
     assert detector.digest != OnnxDetector(path, classes=["a", "b", "c"]).digest
-    with pytest.raises(CheckpointError, match="there are 2 class names"):
+    with pytest.raises(CheckpointError, match=r"is 3 .* and there are 2 class names"):
         OnnxDetector(path, classes=["a", "b"])
     with pytest.raises(CheckpointError, match="do not fit the layout detr"):
         OnnxDetector(path, layout="detr")
@@ -345,7 +345,7 @@ def test_the_command_takes_a_detector_with_names_and_a_layout(tmp_path: Path) ->
     for more, told in (
         (["--boxes", output], "--detector and --boxes are given; give one of them"),
         (["--class", "tree"], "has no class 'tree'"),
-        (["--layout", "yolov5"], "do not fit the layout yolov5"),
+        (["--layout", "yolov5"], "in the layout yolov5 is 1"),
     ):
         result = run(tmp_path / "other.gpkg", *options, *more)
         assert (result.exit_code, told in result.stderr) == (1, True), result.stderr
