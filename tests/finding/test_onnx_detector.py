@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from onnx_files import HALF, INT64, mean_network, network
 
 import samgeo
+from samgeo.cli import main
 from samgeo.errors import CheckpointError, ModelError, OptionError
 from samgeo.finding import Detector, OnnxDetector
 from samgeo.finding.detectors import onnx_detector
 from samgeo.finding.detectors.letterbox import normalized, placed
 from samgeo.finding.detectors.onnx_file import class_names, parsed, read_names
-from samgeo.testing import Oracle, encode_ids
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.testing import Oracle, encode_ids, write_raster
 
 pytest.importorskip("onnxruntime", reason="detectors in ONNX files need onnxruntime")
 
@@ -160,7 +164,7 @@ def test_the_layout_can_be_named_and_must_fit(tmp_path: Path) -> None:
     assert detector.classes == ("class 0", "class 1", "class 2")
     assert OnnxDetector(path, classes=["a", "b", "c"]).classes == ("a", "b", "c")
     assert detector.digest != OnnxDetector(path, classes=["a", "b", "c"]).digest
-    with pytest.raises(CheckpointError, match="there are 2 class names"):
+    with pytest.raises(CheckpointError, match=r"is 3 .* and there are 2 class names"):
         OnnxDetector(path, classes=["a", "b"])
     with pytest.raises(CheckpointError, match="do not fit the layout detr"):
         OnnxDetector(path, layout="detr")
@@ -303,3 +307,46 @@ def test_find_takes_a_file_a_detector_and_classes(tmp_path: Path) -> None:
 def test_half_precision_inputs_are_fed(tmp_path: Path) -> None:
     path = written(tmp_path, network({"output0": yolov8()[BATCH].astype(np.float16)}, metadata=NAMES, kind=HALF))
     assert len(OnnxDetector(path).detect(np.zeros((SIDE, SIDE, 3), np.uint8))) == 3
+
+
+@pytest.mark.skipif(not os.environ.get("SAMGEO_DATA"), reason="needs YOLOX-Nano: SAMGEO_DATA is not set to its folder")
+@pytest.mark.parametrize(
+    ("photograph", "kind", "box"), [("chelsea", 15, (0, 0, 451, 300)), ("coffee", 41, (172, 17, 411, 303))]
+)
+def test_yolox_nano_finds_the_cat_and_the_cup_of_photographs(photograph, kind, box) -> None:
+    data = pytest.importorskip("skimage.data")
+    detector = OnnxDetector(Path(os.environ["SAMGEO_DATA"]) / "pretrained-backbones" / "yolox_nano.onnx")
+    assert (detector.layout.name, detector.layout.strides, len(detector.classes)) == ("yolox", (8, 16, 32), 80)
+    image = getattr(data, photograph)()
+    found = by_score(detector.detect(image))
+    assert found.classes[0] == kind
+    assert found.scores[0] > 0.6
+    best = np.clip(found.boxes[0], 0, np.tile(image.shape[1::-1], 2))
+    shared = np.clip(np.minimum(best[2:], box[2:]) - np.maximum(best[:2], box[:2]), 0, None).prod()
+    union = (best[2:] - best[:2]).prod() + (box[2] - box[0]) * (box[3] - box[1]) - shared
+    assert shared / union > 0.85
+
+
+def test_the_command_takes_a_detector_with_names_and_a_layout(tmp_path: Path) -> None:
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(main, ["find", str(image), *map(str, arguments)])
+
+    image = write_raster(tmp_path / "image.tif", np.zeros((128, 128, 3), dtype=np.uint8))
+    rows = np.array([[32, 32, 64, 64, 0.875, 1], [64, 64, 96, 96, 0.875, 0]], dtype=np.float32)
+    detector = written(tmp_path, network({"output0": rows[BATCH]}, shape=(1, 3, 512, 512)))
+    names, output = tmp_path / "names.txt", tmp_path / "roofs.gpkg"
+    names.write_text("car\nroof\n")
+    options = ["--detector", detector, "--class-names", names]
+    result = run(output, *options, "--layout", "yolov10", "--class", "roof", "--min-score", 0)
+    assert result.exit_code == 0, result.output
+    found = read_vectors(output)
+    assert found["class"].tolist() == ["roof"]
+    assert found.geometry.area.gt(0).all()
+    for more, told in (
+        (["--boxes", output], "--detector and --boxes are given; give one of them"),
+        (["--class", "tree"], "has no class 'tree'"),
+        (["--layout", "yolov5"], "in the layout yolov5 is 1"),
+    ):
+        result = run(tmp_path / "other.gpkg", *options, *more)
+        assert (result.exit_code, told in result.stderr) == (1, True), result.stderr
+    assert "belong to --detector" in run(tmp_path / "other.gpkg", "--layout", "yolox").stderr

@@ -127,8 +127,8 @@ def identify(
         raise OptionError(f"{name} does not say which classes it has; give classes, the name of each class in order.")
     if columns is not None and names is not None and len(names) != columns:
         raise CheckpointError(
-            f"{name} has {columns} classes in the layout {found} (outputs of shapes {_told(shapes)}), and there are "
-            f"{len(names)} class names; give classes, one name for each, or another layout."
+            f"the number of classes of {name} in the layout {found} is {columns} (outputs of shapes {_told(shapes)}), and "
+            f"there are {len(names)} class names; give classes, one name for each, or another layout."
         )
     if columns is not None and columns < 1:
         raise CheckpointError(f"{name} has outputs of shapes {_told(shapes)}, which leave no class in the layout {found}.")

@@ -72,8 +72,9 @@ class DetectorSource:
     >>> labels[10:30, 10:30] = 1
     >>> def bright(image):
     ...     rows, columns = np.nonzero(image[..., 0])
-    ...     box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-    ...     return ([box], [0.9], [0]) if len(rows) else ([], [], [])
+    ...     if not len(rows):
+    ...         return [], [], []
+    ...     return [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], [0.9], ["roof"]
     >>> source = DetectorSource(detector_from(bright, classes=["roof"]), max_box=1)
     >>> found = samgeo.find(encode_ids(labels), finder=source, model=Oracle(64), progress=False)
     >>> found[["class", "area_px"]].values.tolist()
