@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -78,7 +78,7 @@ class Preprocessing:
 
     def normalized(self, values: NDArray[np.float32]) -> Tensor:
         """Return values from 0 to 1, shape (S, S, 3), as the input of the model, shape (1, 3, S, S)."""
-        scaled = (values - np.float32(self.mean)) / np.float32(self.std)
+        scaled = (values - np.array(self.mean, dtype=np.float32)) / np.array(self.std, dtype=np.float32)
         return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))[None]
 
 
@@ -116,7 +116,7 @@ def check_square(image: NDArray[np.uint8], name: str) -> None:
         )
 
 
-def _told(folder: Path) -> dict[str, object]:
+def _told(folder: Path) -> dict[str, Any]:
     for name, key in FILES:
         path = folder / name
         if not path.is_file():
