@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
@@ -264,9 +264,9 @@ def _loaded(
     if isinstance(loaded, TextFinder):
         return loaded if min_score is None else loaded.for_score(min_score)
     if loaded is not None and not isinstance(loaded, str | Path):
-        return loaded
+        return cast("PromptSource", loaded)  # a detector is a source by now
     name = (what or BUILDING) if loaded is None else loaded
-    if name not in BUNDLED and not Path(name).expanduser().exists():
+    if name not in BUNDLED and not os.path.exists(name):  # noqa: PTH110 - a text that is too long is no error here
         raise CheckpointError(
             f"there is no finder {name}; give the path of a finder's file, a class of a bundled finder ({', '.join(BUNDLED)}), "
             f"or a text finder ({', '.join(KNOWN)}) with phrases."

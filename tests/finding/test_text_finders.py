@@ -474,8 +474,9 @@ def test_folders_that_hold_no_sound_text_model_are_refused(folders, tmp_path: Pa
     }.items():
         with pytest.raises(CheckpointError, match=told):
             load_text_finder(tmp_path / name, PHRASES)
-    with pytest.raises(ModelError, match="there is no text finder 'grounding'"):
-        load_text_finder("grounding", PHRASES)
+    for name in ("grounding", "~nobody/x", "x" * 5000):
+        with pytest.raises(ModelError, match=f"there is no text finder '{name}'"):
+            load_text_finder(name, PHRASES)
 
 
 @pytest.mark.parametrize(("name", "most"), [("owlv2", 16), ("sam3", 32)])

@@ -63,8 +63,8 @@ class Preprocessing:
         """
         told = _told(folder)
         try:
-            size = told.get("size", {})
-            side = size.get("shortest_edge", size.get("height", default.side)) if isinstance(size, dict) else size
+            size: Any = told.get("size", default.side)
+            side = size.get("shortest_edge") or size.get("height") or default.side if isinstance(size, dict) else size
             found = cls(
                 default.side if fixed_side else int(side),
                 tuple(float(value) for value in told.get("image_mean") or default.mean),

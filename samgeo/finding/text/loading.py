@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from samgeo.finding.text.text_model import TextModel
 
-__all__ = ["KNOWN", "Known", "is_text_model", "load_text_model"]
+__all__ = ["KNOWN", "Known", "is_text_model", "load_text_model", "local_folder"]
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,14 @@ SETTINGS = (
 
 def is_text_model(source: str | Path) -> bool:
     """Return whether a finder is a text model: a known name, a repository on the hub, or a folder."""
-    return str(source) in KNOWN or str(source).startswith(HUB) or Path(source).expanduser().is_dir()
+    return str(source) in KNOWN or str(source).startswith(HUB) or local_folder(source) is not None
+
+
+def local_folder(source: str | Path) -> Path | None:
+    """Return the folder that a text names on this machine, or None if there is none."""
+    # Other than the methods of Path, these functions raise no error for a text that is too long or names an unknown user.
+    path = os.path.expanduser(source)  # noqa: PTH111
+    return Path(path) if os.path.isdir(path) else None  # noqa: PTH112
 
 
 def load_text_model(
@@ -155,8 +163,8 @@ def _folder(source: str | Path) -> Path:
         return _from_hub(KNOWN[name].repository, name)
     if name.startswith(HUB):
         return _from_hub(name.removeprefix(HUB), name)
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
+    folder = local_folder(source)
+    if folder is None:
         raise ModelError(
             f"there is no text finder {name!r}; give one of {', '.join(KNOWN)}, hf://owner/name of the Hugging Face hub, or "
             "the folder of a model."

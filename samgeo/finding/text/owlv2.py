@@ -76,4 +76,5 @@ class Owlv2(TextModel):
             input_ids=tokens["input_ids"].to(self.device), attention_mask=tokens["attention_mask"].to(self.device)
         )
         embeddings: Tensor = getattr(answer, "pooler_output", answer)
-        return embeddings / embeddings.norm(dim=-1, keepdim=True)
+        normalized: Tensor = embeddings / embeddings.norm(dim=-1, keepdim=True)
+        return normalized

@@ -42,8 +42,10 @@ def roi_align(features: Tensor, boxes: Sequence[Tensor], size: int) -> Tensor:
     pooled = []
     for maps, of_one in zip(features, boxes, strict=True):
         for x0, y0, x1, y1 in of_one.float().tolist():
-            rows = _weights(y0, y1, height, size).to(maps)
-            columns = _weights(x0, x1, width, size).to(maps)
+            rows, columns = (
+                _weights(low, high, cells, size).to(maps.dtype).to(maps.device)
+                for low, high, cells in ((y0, y1, height), (x0, x1, width))
+            )
             pooled.append(torch.einsum("ph,chw,qw->cpq", rows, maps, columns))
     return torch.stack(pooled) if pooled else features.new_zeros((0, features.shape[1], size, size))
 

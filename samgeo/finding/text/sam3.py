@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers.models.sam3.modeling_sam3 import Sam3GeometryEncoder
 
 __all__ = ["Exemplars", "Sam3"]
 
@@ -105,24 +107,26 @@ class Sam3(TextModel):
         SamgeoWarning
             If a phrase has more than 180 objects in the image.
         """
-        boxes, scores, masks = self.scored(image, exemplars)
-        kind, row = torch.nonzero(scores >= self.min_score, as_tuple=True)
-        counts = torch.bincount(kind, minlength=len(self.phrases))
-        if counts.max() > MANY:
+        parts, counts = [], []
+        for start, boxes, scores, masks in self._in_parts(image, exemplars):
+            reached = scores >= self.min_score
+            kind, row = torch.nonzero(reached, as_tuple=True)
+            counts += reached.sum(1).tolist()
+            parts.append((boxes[kind, row].cpu(), scores[kind, row].cpu(), kind.cpu() + start, masks[kind, row].cpu()))
+        if max(counts) > MANY:
             warn(
-                f"{self.name} found more than {MANY} objects of {self.phrases[int(counts.argmax())]!r} in a window. It gives "
+                f"{self.name} found more than {MANY} objects of {self.phrases[int(np.argmax(counts))]!r} in a window. It gives "
                 f"at most {scores.shape[1]}, so that some may be missing; use smaller windows, with a higher zoom."
             )
-        best = torch.argsort(scores[kind, row], descending=True, stable=True)
-        kind, row = kind[best], row[best]
+        boxes, scores, kind, masks = (torch.cat(part) for part in zip(*parts, strict=True))
+        order = torch.argsort(scores, descending=True, stable=True)
         return Detections(
-            (boxes[kind, row].double() * len(image)).float().cpu().numpy(),
-            scores[kind, row].cpu().numpy(),
-            kind.cpu().numpy(),
-            masks[kind, row].cpu().numpy(),
+            (boxes[order].double() * len(image)).float().numpy(),
+            scores[order].numpy(),
+            kind[order].numpy(),
+            masks[order].numpy(),
         )
 
-    @torch.inference_mode()
     def scored(self, image: NDArray[np.uint8], exemplars: Exemplars | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return all objects of each phrase.
 
@@ -135,27 +139,35 @@ class Sam3(TextModel):
         logits : tensor, shape (P, Q, h, w)
             Of the masks, over the whole image.
         """
+        parts = [part[1:] for part in self._in_parts(image, exemplars)]
+        boxes, scores, masks = (torch.cat(part) for part in zip(*parts, strict=True))
+        return boxes, scores, masks
+
+    def _in_parts(self, image: NDArray[np.uint8], exemplars: Exemplars | None) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+        """Yield the number of the first phrase, and the results of `scored`, of a few phrases at a time.
+
+        The image is encoded once. Its features are repeated for each phrase, because the network does not repeat them itself.
+        """
         check_square(image, self.name)
         pixels = self.preprocessing.normalized(bilinear(image, self.preprocessing.side)).to(self.device)
-        seen = self.network.get_vision_features(pixel_values=pixels)
-        parts = []
+        with torch.inference_mode():
+            seen = self.network.get_vision_features(pixel_values=pixels)
         for start in range(0, len(self.phrases), AT_ONCE):
             rows = slice(start, min(start + AT_ONCE, len(self.phrases)))
             count = rows.stop - rows.start
             given = {} if exemplars is None else self._exemplars(exemplars, rows, len(image))
-            answer = self.network(
-                vision_embeds=type(seen)(
-                    fpn_hidden_states=tuple(maps.expand(count, -1, -1, -1) for maps in seen.fpn_hidden_states),
-                    fpn_position_encoding=tuple(maps.expand(count, -1, -1, -1) for maps in seen.fpn_position_encoding),
-                ),
-                text_embeds=SimpleNamespace(pooler_output=self._text[rows]),
-                attention_mask=self._mask[rows],
-                **given,
-            )
-            scores = answer.pred_logits.sigmoid() * answer.presence_logits.sigmoid()
-            parts.append((answer.pred_boxes, scores, answer.pred_masks))
-        boxes, scores, masks = (torch.cat(part) for part in zip(*parts, strict=True))
-        return boxes, scores, masks
+            with torch.inference_mode():
+                answer = self.network(
+                    vision_embeds=type(seen)(
+                        fpn_hidden_states=tuple(maps.expand(count, -1, -1, -1) for maps in seen.fpn_hidden_states),
+                        fpn_position_encoding=tuple(maps.expand(count, -1, -1, -1) for maps in seen.fpn_position_encoding),
+                    ),
+                    text_embeds=SimpleNamespace(pooler_output=self._text[rows]),
+                    attention_mask=self._mask[rows],
+                    **given,
+                )
+                scores = answer.pred_logits.sigmoid() * answer.presence_logits.sigmoid()
+            yield start, answer.pred_boxes, scores, answer.pred_masks
 
     def _exemplars(self, exemplars: Exemplars, rows: slice, side: int) -> dict[str, Tensor]:
         """Return the exemplars of some phrases as arguments of the network; none if no phrase of these has any."""
@@ -182,7 +194,7 @@ def _detector(config: PretrainedConfig) -> PretrainedConfig:
     return getattr(config, "detector_config", None) or config
 
 
-def _pool_without_torchvision(encoder: torch.nn.Module) -> None:
+def _pool_without_torchvision(encoder: Sam3GeometryEncoder) -> None:
     """Let the encoder of exemplars use `roi_align`.
 
     Its method asks torchvision for it, which samgeo does not need otherwise. The method of this one encoder gets

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from samgeo.arguments import check_types
 from samgeo.errors import ModelError, OptionError
 from samgeo.finding.detectors.source import BOX_NMS, MAX_BOX, DetectorSource
-from samgeo.finding.text.loading import load_text_model
+from samgeo.finding.text.loading import KNOWN, load_text_model, local_folder
 from samgeo.finding.text.phrases import read_phrases
 from samgeo.finding.text.sam3 import Exemplars, Sam3
 from samgeo.finding.text.text_model import TextModel
@@ -282,7 +282,8 @@ def load_text_finder(
     if min_score is not None and not 0 <= min_score <= 1:
         raise OptionError(f"min_score is {min_score}; give a number from 0 to 1.")
     shown = None if exemplars is None else _read_exemplars(exemplars, image, crs, words)
-    given = str(Path(source).expanduser().resolve()) if Path(source).expanduser().is_dir() else str(source)
+    folder = None if str(source) in KNOWN else local_folder(source)
+    given = str(source) if folder is None else str(folder.resolve())
     model = load_text_model(given, words, min_score=min_score, device=device)
     if shown is not None and not isinstance(model, Sam3):
         raise OptionError(f"{source} does not read exemplars; leave them out, or use sam3.")

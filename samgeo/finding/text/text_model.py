@@ -138,7 +138,7 @@ class TextModel:
         rows = torch.nonzero(best >= self.min_score)[:, 0]
         rows = rows[torch.argsort(best[rows], descending=True, stable=True)]
         return Detections(
-            (boxes[rows].double() * side).float().cpu().numpy(), best[rows].float().cpu().numpy(), kind[rows].cpu().numpy()
+            (boxes[rows].cpu().double() * side).float().numpy(), best[rows].float().cpu().numpy(), kind[rows].cpu().numpy()
         )
 
 
