@@ -55,7 +55,15 @@ class Strange:
 @pytest.mark.parametrize(("function", "name"), FUNCTIONS)
 def test_every_public_function_refuses_a_wrong_type_by_name(function, name):
     parameters = inspect.signature(function).parameters
-    sound = {"int": 1, "float": 1.0, "bool": True, "str": "a", "tuple[str, ...]": ("a",), "str | os.PathLike[str]": "a"}
+    sound = {
+        "int": 1,
+        "float": 1.0,
+        "bool": True,
+        "str": "a",
+        "tuple[str, ...]": ("a",),
+        "Sequence[str]": ["a"],
+        "str | os.PathLike[str]": "a",
+    }
     given = {
         key: sound.get(str(one.annotation), "a")
         for key, one in parameters.items()

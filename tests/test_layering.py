@@ -16,7 +16,7 @@ BELOW = {
     "geo": {"storage"},
     "models": {"storage", "geo"},
     "segmentation": {"storage", "geo", "models"},
-    "finding": {"storage", "geo", "models", "segmentation"},
+    "finding": {"storage", "geo", "models", "segmentation", "annotations"},
     "plot": {"storage", "geo"},
     "buildings": {"storage", "geo", "models", "segmentation", "evaluation", "finding"},
     "annotations": {"storage", "geo", "segmentation"},

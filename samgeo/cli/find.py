@@ -42,8 +42,26 @@ __all__ = ["find"]
 @click.command()
 @imaging
 @click.argument("output")
-@click.option("--class", "what", metavar="CLASS", default="building", show_default=True, help="Class of a bundled finder.")
+@click.option(
+    "--class",
+    "what",
+    metavar="CLASS",
+    show_default="building; all classes of a detector",
+    help="Class of a bundled finder, or classes of a detector, separated by commas.",
+)
+@click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
 @FINDER
+@click.option("--detector", metavar="FILE", help="Object detector in an ONNX file, in place of a finder.")
+@click.option(
+    "--class-names",
+    metavar="FILE",
+    show_default="the names in the file of the detector",
+    help="YAML, JSON or text file with the names of the classes of the detector.",
+)
+@click.option(
+    "--layout", metavar="NAME", default="auto", show_default=True, help="Output layout of the detector; see the manual."
+)
+@click.option("--boxes", metavar="FILE", help="Boxes of a detector, as vector file or annotations, in place of a finder.")
 @RESOLUTION
 @ZOOM
 @click.option(
@@ -75,7 +93,8 @@ __all__ = ["find"]
 @Y_UP
 @QUIET
 def find(
-    image: OptionValue, output: str, *, what: str, resolution: str, bands: str | None, stretch: str | None, quiet: bool,
+    image: OptionValue, output: str, *, what: str | None, text: str | None, resolution: str, bands: str | None,
+    stretch: str | None, quiet: bool, detector: str | None, class_names: str | None, layout: str, boxes: str | None,
     **options: OptionValue,
 ) -> None:  # fmt: skip
     """Find the objects of one kind in IMAGE and write them to OUTPUT.
@@ -83,10 +102,25 @@ def find(
     IMAGE and OUTPUT are as in `samgeo segment`. Each object has a class and a score, which is the estimated probability that
     its outline is right. A stopped run is continued by the same command.
     """
+    from samgeo.errors import OptionError
+    from samgeo.finding import OnnxDetector, boxes_from
     from samgeo.finding import find as run
 
+    sources = {"--finder": options["finder"], "--detector": detector, "--boxes": boxes}
+    if len(given := [name for name, value in sources.items() if value is not None]) > 1:
+        raise OptionError(f"{' and '.join(given)} are given; give one of them.")
+    if detector is None and (class_names is not None or layout != "auto"):
+        raise OptionError("--class-names and --layout belong to --detector; give a detector, or leave them out.")
+    if detector is not None:
+        # The threshold of the boxes follows from the threshold of the objects.
+        options["finder"] = OnnxDetector(detector, layout=layout, classes=class_names, min_score=0.0)
+    elif boxes is not None:
+        options["finder"] = boxes_from(boxes, image, what=what or "object")
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
-    found = run(image, what, output, resolution=parse_resolution(resolution), **options)
+    if text is not None and what is not None:
+        raise OptionError("--text and --class both say what to find; give one of them.")
+    sought = what if text is None else text.split(",")
+    found = run(image, sought, output, resolution=parse_resolution(resolution), **options)
     if not quiet:
         zoom = found.attrs["samgeo"]["options"]["zoom"]
         click.echo(f"{count(len(found), 'object')} in {output}, found at zoom {zoom}", err=True)

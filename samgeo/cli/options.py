@@ -203,9 +203,10 @@ _LOOKING = (MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, WINDOW, OVERLAP
 _CLEANING = (MIN_PART_OPTION, MIN_HOLE_OPTION)
 FINDER = click.option(
     "--finder",
-    metavar="FILE",
+    metavar="FILE|NAME",
     show_default="the bundled finder",
-    help="File of a finder for your own classes, as `samgeo train` writes it.",
+    help="File of a finder for your own classes, as `samgeo train` writes it; in `samgeo find` also a text finder, which is "
+    "grounding-dino-tiny, grounding-dino-base, owlv2-base, sam3, hf://owner/name, or a folder.",
 )
 RESOLUTION = click.option(
     "--resolution",

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from samgeo.arguments import check_types
-from samgeo.errors import OptionError
+from samgeo.errors import CheckpointError, OptionError
 from samgeo.finding.by_example.examples import ExampleOptions
-from samgeo.finding.finder import Finder, load_finder
+from samgeo.finding.detectors.detection import Detector
+from samgeo.finding.detectors.source import detector_source
+from samgeo.finding.finder import BUNDLED, Finder, load_finder
+from samgeo.finding.text.loading import KNOWN, is_text_model
+from samgeo.finding.text.text_finder import TextFinder, load_text_finder
 from samgeo.finding.two_zooms import combined
 from samgeo.finding.zoom import check_zoom, ground_resolution, window_of
 from samgeo.geo.label_raster import write_label_raster
@@ -103,12 +108,12 @@ def _described(source: PromptSource) -> dict[str, Any]:
 @check_types
 def find(
     image: RasterLike,
-    what: str | None = None,
+    what: str | Sequence[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
     examples: FeaturesLike | None = None,
     example_image: RasterLike | None = None,
-    finder: str | Path | PromptSource | None = None,
+    finder: str | Path | PromptSource | Detector | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
     min_score: float | None = None,
@@ -146,9 +151,10 @@ def find(
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
-    what : str, optional
-        The class of a bundled finder: "building", which is the default. Not used if a ``finder`` is given. With examples it is
-        the name of their class, "object" by default.
+    what : str or sequence of str, optional
+        The class of a bundled finder: "building", which is the default. With a text finder it is the phrases to look for,
+        separated by commas or as a sequence. With examples it is the name of their class, "object" by default. With a detector
+        it is the classes that are kept, separated by commas, all by default. Not used with another ``finder``.
     output : path or address, optional
         Where to write the objects; see `samgeo.segment`.
     examples : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
@@ -156,9 +162,12 @@ def find(
         ``label`` with 1 for accepted and 0 for rejected examples. The zoom and the score of 0.5 are chosen after them.
     example_image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster, optional
         The raster of the examples, if that is another raster of the same kind.
-    finder : path or PromptSource, optional
-        A finder of your own classes, as `samgeo.finding.load_finder` reads it; or another source of prompts, such as
-        `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, such a source is asked at zoom 1.
+    finder : path, Detector or PromptSource, optional
+        A finder of your own classes, as `samgeo.finding.load_finder` reads it; a text finder, as
+        `samgeo.finding.load_text_finder` reads it, for example "grounding-dino-tiny"; an object detector, as an ONNX file or a
+        `samgeo.finding.Detector`, such as `samgeo.finding.OnnxDetector` and `samgeo.finding.detector_from` make; or another
+        source of prompts, such as `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, text
+        finders, detectors and other sources are asked at zoom 1.
     resolution : "auto" or float, default "auto"
         Side of a pixel on the ground, in metres, from which the zoom follows. "auto" takes it from the georeference. For a
         raster without a CRS, "auto" searches at two zooms: objects of fewer than 24 x 24 pixels come from the finer one.
@@ -228,17 +237,41 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | Examp
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
     if arguments["examples"] is not None:
         return ExampleOptions.of(arguments)
-    finder = arguments["finder"]
-    loaded = (
-        load_finder((arguments["what"] or BUILDING) if finder is None else finder)
-        if isinstance(finder, str | Path | None)
-        else finder
-    )
+    loaded = _loaded(arguments["finder"], arguments["what"], score, arguments["device"])
     if isinstance(loaded, Finder):
         return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=score, flips=arguments["flips"])
     if arguments["flips"] or resolution != AUTO:
         raise OptionError("flips and resolution belong to a learned finder, and finder is another source; leave them out.")
-    return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=score or 0.0)
+    least = loaded.min_score if score is None and isinstance(loaded, TextFinder) else score or 0.0
+    return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=least)
+
+
+def _loaded(
+    finder: str | Path | Detector | PromptSource | None,
+    what: str | Sequence[str] | None,
+    min_score: float | None,
+    device: str | torch.device,
+) -> PromptSource:
+    """Return the finder that is given by its name or file, loaded; a detector as a prompt source; any other source as it is."""
+    if isinstance(finder, str | Path) and is_text_model(finder):
+        if what is None:
+            raise OptionError(f'{finder} finds what phrases describe; give them, for example "solar panel, swimming pool".')
+        found = load_text_finder(finder, what, device=device)
+        return found if min_score is None else found.for_score(min_score)
+    if what is not None and not isinstance(what, str):
+        raise OptionError(f"phrases are found by a text finder; give finder, which is one of {', '.join(KNOWN)}, or a folder.")
+    loaded = detector_source(finder, what, min_score) or finder
+    if isinstance(loaded, TextFinder):
+        return loaded if min_score is None else loaded.for_score(min_score)
+    if loaded is not None and not isinstance(loaded, str | Path):
+        return cast("PromptSource", loaded)  # a detector is a source by now
+    name = (what or BUILDING) if loaded is None else loaded
+    if name not in BUNDLED and not os.path.exists(name):  # noqa: PTH110 - a text that is too long is no error here
+        raise CheckpointError(
+            f"there is no finder {name}; give the path of a finder's file, a class of a bundled finder ({', '.join(BUNDLED)}), "
+            f"or a text finder ({', '.join(KNOWN)}) with phrases."
+        )
+    return load_finder(name)
 
 
 def _at_two_zooms(

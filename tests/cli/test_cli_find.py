@@ -30,7 +30,7 @@ def image(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_help_tells_what_a_user_decides() -> None:
     result = run("find", "--help")
     assert result.exit_code == 0
-    for word in ("--class", "--finder", "--resolution", "--zoom", "--min-score", "--aoi", "building"):
+    for word in ("--class", "--finder", "--detector", "--boxes", "--resolution", "--zoom", "--min-score", "--aoi", "building"):
         assert word in result.stdout
     assert "find " in run("--help").stdout
 
@@ -59,6 +59,17 @@ def test_footprints_need_no_examples(image: Path, scene: Scene, tmp_path: Path) 
     assert {"class", "score", "regularized"} <= set(found.columns)
     assert match(found, scene.footprints).matched > 5
     assert (found.area > 15).all()
+
+
+def test_boxes_of_a_file_are_prompts(image: Path, scene: Scene, tmp_path: Path) -> None:
+    boxes, output = tmp_path / "boxes.gpkg", tmp_path / "roofs.gpkg"
+    some = scene.footprints.iloc[:4]
+    gpd.GeoDataFrame({"score": [1.0] * 4}, geometry=some.envelope, crs=some.crs).to_file(boxes)
+    result = run("find", image, output, "--boxes", boxes, "--class", "roof")
+    assert result.exit_code == 0, result.output
+    found = gpd.read_file(output)
+    assert 0 < len(found) <= 4
+    assert found["class"].eq("roof").all()
 
 
 @pytest.mark.parametrize("command", ["find", "footprints"])
