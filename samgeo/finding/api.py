@@ -7,13 +7,13 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.finding.by_example.examples import ExampleOptions
 from samgeo.finding.detectors.detection import Detector
-from samgeo.finding.detectors.source import detector_source
+from samgeo.finding.detectors.source import DetectorSource, detector_source
 from samgeo.finding.finder import Finder, load_finder
 from samgeo.finding.two_zooms import combined
 from samgeo.finding.zoom import check_zoom, ground_resolution, window_of
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.run.folder import RunFolder
 
-__all__ = ["PromptSource", "find"]
+__all__ = ["PromptSource", "find", "open_finder"]
 
 AUTO, BUILDING = "auto", "building"
 
@@ -233,15 +233,23 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | Examp
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
     if arguments["examples"] is not None:
         return ExampleOptions.of(arguments)
-    finder = arguments["finder"]
-    loaded = detector_source(finder, arguments["what"], score) or finder
-    if isinstance(loaded, str | Path | None):
-        loaded = load_finder((arguments["what"] or BUILDING) if loaded is None else loaded)
+    loaded = open_finder(arguments["finder"], arguments["what"], score)
     if isinstance(loaded, Finder):
         return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=score, flips=arguments["flips"])
     if arguments["flips"] or resolution != AUTO:
         raise OptionError("flips and resolution belong to a learned finder, and finder is another source; leave them out.")
     return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=score or 0.0)
+
+
+def open_finder(
+    finder: str | Path | PromptSource | Detector | None, what: str | None = None, min_score: float | None = None
+) -> PromptSource:
+    """Return the prompt source that a user gave as ``finder``, ``what`` and ``min_score``; see `find`."""
+    if isinstance(source := detector_source(finder, what, min_score), DetectorSource):
+        return source
+    if finder is None:
+        return load_finder(what or BUILDING)
+    return load_finder(finder) if isinstance(finder, str | Path) else cast("PromptSource", finder)
 
 
 def _at_two_zooms(

@@ -210,14 +210,14 @@ def _class_columns(
     if len(read) == 3 or layout.startswith("yolov10"):
         return None
     if len(read) == 2:
-        columns = read[1].shape[-1] - (layout == "detr")
+        columns = int(read[1].shape[-1]) - (layout == "detr")
         # Some networks have one more column, which is not used.
         return len(names) if layout == "rtdetr" and names is not None and columns == len(names) + 1 else columns
     if layout == "rtdetr":
-        return read[0].shape[2] - 4
+        return int(read[0].shape[2]) - 4
     if layout in {"yolov5", "yolox"}:
-        return read[0].shape[2] - 5 - _mask_count(outputs)
-    columns = read[0].shape[1] - 4 - _mask_count(outputs) - (layout == "yolov8-obb")
+        return int(read[0].shape[2]) - 5 - _mask_count(outputs)
+    columns = int(read[0].shape[1]) - 4 - _mask_count(outputs) - (layout == "yolov8-obb")
     # Key points follow the classes.
     return len(names) if task == "pose" and names is not None and columns > len(names) else columns
 
