@@ -134,7 +134,7 @@ def test_images_that_cannot_be_read_are_listed_and_wrong_options_refused(images,
 def test_the_command_finds_the_buildings_of_a_town(tmp_path):
     (tmp_path / "images").mkdir()
     town((128, 128), seed=1, resolution_m=1.0).save(tmp_path / "images" / "town.tif")
-    given = ["dataset", "samrs", str(tmp_path / "images"), str(tmp_path / "out"), "--finder", "building"]
+    given = ["dataset", "samrs", str(tmp_path / "images"), str(tmp_path / "out"), "--finder", "building", "--zoom", "2"]
     result = CliRunner().invoke(main, given)
     assert result.exit_code == 0, result.output
     found = instances(tmp_path / "out")
