@@ -28,6 +28,7 @@ from samgeo.cli.options import (
     Y_UP,
     ZOOM,
     OptionValue,
+    ScoreOrAuto,
     cleaning,
     count,
     imaging,
@@ -48,9 +49,9 @@ __all__ = ["find"]
 @ZOOM
 @click.option(
     "--min-score",
-    type=float,
+    type=ScoreOrAuto(),
     show_default="stored with the finder",
-    help="Drop objects with a lower score, from 0 to 1.",
+    help="Drop objects with a lower score, from 0 to 1; auto chooses the score with the best expected F1 at the end.",
 )
 @click.option("--flips", is_flag=True, help="Also look at mirrored windows: slightly better, and slower.")
 @MODEL
@@ -88,5 +89,6 @@ def find(
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
     found = run(image, what, output, resolution=parse_resolution(resolution), **options)
     if not quiet:
-        zoom = found.attrs["samgeo"]["options"]["zoom"]
-        click.echo(f"{count(len(found), 'object')} in {output}, found at zoom {zoom}", err=True)
+        made = found.attrs["samgeo"]
+        chosen = f", with a score of {made['threshold']['min_score']:.2f} or more" if "threshold" in made else ""
+        click.echo(f"{count(len(found), 'object')} in {output}, found at zoom {made['options']['zoom']}{chosen}", err=True)

@@ -38,6 +38,7 @@ __all__ = [
     "ZOOM",
     "IouOrOff",
     "OptionValue",
+    "ScoreOrAuto",
     "cleaning",
     "count",
     "image_of",
@@ -269,6 +270,21 @@ class IouOrOff(click.ParamType[float | None]):
             return float(value)
         except ValueError:
             self.fail(f"{value!r} is neither a number nor off; give a number from 0 to 1, or off.", param, ctx)
+
+
+class ScoreOrAuto(click.ParamType[float | str]):
+    """Type of an option whose value is a score or ``auto``."""
+
+    name = "SCORE|auto"
+
+    def convert(self, value: OptionValue, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Return the number, or "auto"."""
+        if isinstance(value, str) and value.strip().lower() == "auto":
+            return "auto"
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto; give a number from 0 to 1, or auto.", param, ctx)
 
 
 def parse_bands(text: str | None) -> list[int | str] | None:

@@ -266,6 +266,9 @@ def _read_part(part: Path) -> gpd.GeoDataFrame:
         return gpd.read_parquet(_existing(part))
 
 
-def read_parts(parts: Sequence[Path]) -> gpd.GeoDataFrame:
-    """Read the features of several files as one table."""
-    return gpd.GeoDataFrame(pd.concat([_read_part(part) for part in parts], ignore_index=True))
+def read_parts(
+    parts: Sequence[Path], keep: Callable[[gpd.GeoDataFrame], gpd.GeoDataFrame] = lambda frame: frame
+) -> gpd.GeoDataFrame:
+    """Read the features of several files as one table; ``keep`` returns those of a file that are taken."""
+    frames = [keep(_read_part(part)) for part in parts]
+    return gpd.GeoDataFrame(pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True))
