@@ -86,6 +86,10 @@ def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
     if empty.any():
         # Parquet counts missing values in its statistics, which `join_vectors` reads; it does not count empty geometries.
         frame = frame.set_geometry(frame.geometry.where(~empty, None))
+    if not len(frame):
+        # Without a value, a column of texts would have no type, which not every format can hold.
+        texts = [name for name, kind in frame.dtypes.items() if pd.api.types.is_object_dtype(kind)]
+        frame = frame.astype(dict.fromkeys(texts, "string"))
     with atomic_output(path, follow_links=False) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
         found = pq.read_metadata(temporary).num_rows
