@@ -222,15 +222,15 @@ cache, run_dir, retry_failed, overwrite, layer, y_up, progress
 
 def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | ExampleOptions:
     """Check the options of finding, and load the finder."""
-    zoom, score, resolution = arguments["zoom"], arguments["min_score"], arguments["resolution"]
+    zoom, score, resolution = arguments["zoom"], _number(arguments["min_score"]), arguments["resolution"]
+    is_automatic = arguments["min_score"] == AUTO
     if zoom is not None:
         check_zoom(zoom)
-    if score is not None and score != AUTO and (isinstance(score, str) or not 0 <= score <= 1):
-        raise OptionError(f'min_score is {score!r}; give a number from 0 to 1, or "auto".')
     if resolution != AUTO and (isinstance(resolution, str) or not 0 < resolution < math.inf):
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
     if arguments["examples"] is not None:
-        return ExampleOptions.of(arguments | {"min_score": _number(score)})
+        _refuse_automatic(is_automatic)
+        return ExampleOptions.of(arguments)
     finder = arguments["finder"]
     loaded = (
         load_finder((arguments["what"] or BUILDING) if finder is None else finder)
@@ -238,19 +238,29 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | Examp
         else finder
     )
     if isinstance(loaded, Finder):
-        return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=score, flips=arguments["flips"])
+        wanted = AUTO if is_automatic else score
+        return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=wanted, flips=arguments["flips"])
+    _refuse_automatic(is_automatic)
     if arguments["flips"] or resolution != AUTO:
         raise OptionError("flips and resolution belong to a learned finder, and finder is another source; leave them out.")
-    return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=_number(score) or 0.0)
+    return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=score or 0.0)
 
 
 def _number(score: float | str | None) -> float | None:
-    if isinstance(score, str):
+    """Return a least score after checking it; None if none is given, or "auto"."""
+    if score is None or score == AUTO:
+        return None
+    if isinstance(score, str) or not 0 <= score <= 1:
+        raise OptionError(f'min_score is {score!r}; give a number from 0 to 1, or "auto".')
+    return score
+
+
+def _refuse_automatic(is_automatic: bool) -> None:
+    if is_automatic:
         raise OptionError(
             'min_score is "auto", which needs scores that are probabilities, as those of a learned finder are; give a number '
             "from 0 to 1."
         )
-    return score
 
 
 def _at_two_zooms(

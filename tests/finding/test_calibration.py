@@ -42,8 +42,8 @@ def test_the_minimum_is_where_the_gradient_is_zero() -> None:
     scores, right = random.uniform(0.05, 0.95, 60), random.random(60) < 0.3
     fitted = Calibration.fit(scores, right)
     error = fitted(scores) - right
-    assert (error @ special.logit(scores)) + (fitted.slope - 1) / 0.5**2 == pytest.approx(0, abs=1e-5)
-    assert error.sum() + fitted.offset / 1.0**2 == pytest.approx(0, abs=1e-5)
+    assert (error @ special.logit(scores)) + (fitted.slope - 1) / 0.25**2 == pytest.approx(0, abs=1e-5)
+    assert error.sum() + fitted.offset / 0.5**2 == pytest.approx(0, abs=1e-5)
 
 
 def test_without_evidence_nothing_changes_and_little_evidence_changes_little() -> None:
@@ -59,14 +59,14 @@ def test_without_evidence_nothing_changes_and_little_evidence_changes_little() -
         assert fitted.slope == pytest.approx(1)
         changes.append(0.5 - fitted([0.5])[0])
     assert changes == sorted(changes)
-    assert changes[0] < 0.11
-    assert changes[-1] > 0.4
+    assert changes[0] < 0.04
+    assert changes[-1] > 0.35
 
 
 def test_the_order_stays_even_against_the_evidence() -> None:
     scores = np.array([0.1, 0.2, 0.8, 0.9])
     fitted = Calibration.fit(np.tile(scores, 50), np.tile([True, True, False, False], 50))
-    assert 0 < fitted.slope < 0.1
+    assert 0 < fitted.slope < 0.2
     assert (np.diff(fitted(np.linspace(0.001, 0.999, 50))) > 0).all()
 
 

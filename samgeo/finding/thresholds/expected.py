@@ -29,9 +29,11 @@ __all__ = [
     "with_chosen_threshold",
 ]
 
-# Share of all buildings that the bundled finder finds with any score.
+# Share of all objects that are found with any score. It was measured for buildings, and differs between places; see
+# benchmarks/RESULTS.md.
 FOUND_SHARE = 0.75
-# Least score with which objects are found when the threshold is chosen afterwards.
+# Least score with which objects are found when the threshold is chosen afterwards. A least score of 0.01 gave nearly the same
+# thresholds.
 LEAST_SCORE = 0.05
 # What the options of a run say of such a threshold.
 AUTOMATIC = {"min_score": "auto", "least_score": LEAST_SCORE, "found_share": FOUND_SHARE}
