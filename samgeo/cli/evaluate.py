@@ -137,9 +137,9 @@ def thresholds(found: str, found_share: float) -> None:
     objects = read_vectors(found)
     curve = threshold_curve(found, found_share=found_share)
     click.echo("| threshold | kept | expected precision | expected recall | expected F1 |\n|---|---|---|---|---|")
-    for row in curve.itertuples():
-        figures = (row.expected_precision, row.expected_recall, row.expected_f1)
-        click.echo(f"| {row.threshold:.2f} | {row.kept:,} | {' | '.join(f'{value:.3f}' for value in figures)} |")
+    for threshold, kept, *expected in zip(*(curve[name].tolist() for name in curve.columns), strict=True):
+        figures = " | ".join("-" if math.isnan(value) else f"{value:.3f}" for value in expected)
+        click.echo(f"| {threshold:.2f} | {kept:,} | {figures} |")
     if len(objects):
         click.echo(f"\nSuggested threshold: {suggest_threshold(objects, found_share=found_share):.3f}")
 

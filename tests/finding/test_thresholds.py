@@ -114,7 +114,7 @@ def test_what_is_no_result_is_refused(given: object, options: dict[str, object],
 # A town of pixels of 1 m is read at zoom 4, in one window, which is quickly encoded.
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    return town((112, 112), seed=1, resolution_m=1.0)
+    return town((80, 96), seed=1, resolution_m=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_auto_is_the_filter_by_hand_and_goes_on_after_a_stop(
 
 
 def test_at_two_zooms_one_threshold_is_chosen_for_both(scene: Scene, tmp_path: Path) -> None:
-    pixels = scene.image[:64, :64]
+    pixels = scene.image[:48, :48]
     found = samgeo.find(pixels, output=tmp_path / "found.gpkg", min_score="auto", run_dir=tmp_path / "run", progress=False)
     # The runs at both zooms have all candidates, so that nothing is found anew.
     everything = samgeo.find(pixels, min_score=LEAST_SCORE, run_dir=tmp_path / "run", progress=False)
@@ -212,6 +212,8 @@ def test_the_command_line_prints_the_curve(scores: np.ndarray, tmp_path: Path) -
     figures = f"{row.expected_precision:.3f} | {row.expected_recall:.3f} | {row.expected_f1:.3f}"
     assert f"| 0.40 | {row.kept:.0f} | {figures} |" in lines
     assert lines[2].startswith("| 0.05 | ")
+    write_vectors(frame_of([0.5]), tmp_path / "one.gpkg")
+    assert "| 0.95 | 0 | - | 0.000 | 0.000 |" in CliRunner().invoke(main, ["thresholds", str(tmp_path / "one.gpkg")]).stdout
     assert lines[-1] == f"Suggested threshold: {suggest_threshold(found):.3f}"
     among = CliRunner().invoke(main, ["thresholds", str(path), "--found-share", "1"])
     assert f"{suggest_threshold(found, found_share=1):.3f}" in among.stdout

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import geopandas as gpd
 import numpy as np
@@ -44,11 +44,11 @@ def judged_rows(found: gpd.GeoDataFrame, judged: FeaturesLike | Sequence[int] | 
         If features cannot be read or located.
     """
     if is_features(judged):
-        frame = read_vectors(judged)  # type: ignore[arg-type]
+        frame = read_vectors(cast("FeaturesLike", judged))
     elif isinstance(judged, shapely.Geometry):
         frame = gpd.GeoDataFrame(geometry=[judged], crs=found.crs)
     else:
-        listed: list[Any] = list(judged)
+        listed = list(cast("Iterable[Any]", judged))
         if not listed:
             raise OptionError(f"no object is {what}; give some objects that are {what}, to which the scores can be fitted.")
         if not all(isinstance(one, shapely.Geometry) for one in listed):
