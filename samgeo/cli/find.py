@@ -15,6 +15,7 @@ from samgeo.cli.options import (
     LAYER,
     MAX_AREA_HELP,
     MIN_AREA_HELP,
+    MIN_SCORE_HELP,
     MODEL,
     NODATA,
     OVERWRITE,
@@ -51,7 +52,7 @@ __all__ = ["find"]
     "--min-score",
     type=ScoreOrAuto(),
     show_default="stored with the finder",
-    help="Drop objects with a lower score, from 0 to 1; auto chooses the score with the best expected F1 at the end.",
+    help=MIN_SCORE_HELP,
 )
 @click.option("--flips", is_flag=True, help="Also look at mirrored windows: slightly better, and slower.")
 @MODEL

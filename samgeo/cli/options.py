@@ -25,6 +25,7 @@ __all__ = [
     "MASK_NMS",
     "MAX_AREA_HELP",
     "MIN_AREA_HELP",
+    "MIN_SCORE_HELP",
     "NODATA",
     "OVERWRITE",
     "QUIET",
@@ -138,6 +139,11 @@ MIN_HOLE_OPTION = click.option(
 )
 MIN_AREA_HELP = "Drop objects with a smaller area, in square metres; in square pixels without a CRS."
 MAX_AREA_HELP = "Drop objects with a larger area, in square metres; in square pixels without a CRS."
+
+MIN_SCORE_HELP = (
+    "Drop objects with a lower score, from 0 to 1; auto chooses the score with the best expected F1 when a finder has found "
+    "all objects."
+)
 
 SCHEDULER = click.option(
     "--scheduler",
