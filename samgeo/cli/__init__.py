@@ -14,7 +14,7 @@ import click
 
 from samgeo import __version__
 from samgeo.cli.dataset import dataset
-from samgeo.cli.evaluate import evaluate
+from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
 from samgeo.cli.footprints import footprints, regularize
 from samgeo.cli.models import models
@@ -132,6 +132,7 @@ for _command in (
     train,
     show,
     evaluate,
+    thresholds,
     demo,
 ):
     main.add_command(_command)

@@ -20,6 +20,7 @@ from samgeo.cli.options import (
     LAYOUT,
     MAX_AREA_HELP,
     MIN_AREA_HELP,
+    MIN_SCORE_HELP,
     MODEL,
     NODATA,
     OVERWRITE,
@@ -33,6 +34,7 @@ from samgeo.cli.options import (
     Y_UP,
     ZOOM,
     OptionValue,
+    ScoreOrAuto,
     cleaning,
     count,
     imaging,
@@ -40,6 +42,7 @@ from samgeo.cli.options import (
     parse_resolution,
     parse_stretch,
 )
+from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
     from samgeo.finding import Detector
@@ -51,7 +54,6 @@ def chosen_finder(
     finder: str | None, detector: str | None, class_names: str | None, layout: str, *, boxes: str | None = None
 ) -> str | Detector | None:
     """Return the finder or the detector of the options of a command; check that there is one at most."""
-    from samgeo.errors import OptionError
     from samgeo.finding import OnnxDetector
 
     sources = {"--finder": finder, "--detector": detector, "--boxes": boxes}
@@ -85,9 +87,9 @@ def chosen_finder(
 @ZOOM
 @click.option(
     "--min-score",
-    type=float,
+    type=ScoreOrAuto(),
     show_default="stored with the finder",
-    help="Drop objects with a lower score, from 0 to 1.",
+    help=MIN_SCORE_HELP,
 )
 @click.option("--flips", is_flag=True, help="Also look at mirrored windows: slightly better, and slower.")
 @MODEL
@@ -133,5 +135,6 @@ def find(
     sought = what if text is None else text.split(",")
     found = run(image, sought, output, resolution=parse_resolution(resolution), **options)
     if not quiet:
-        zoom = found.attrs["samgeo"]["options"]["zoom"]
-        click.echo(f"{count(len(found), 'object')} in {output}, found at zoom {zoom}", err=True)
+        made = found.attrs["samgeo"]
+        chosen = f", with a score of {made['threshold']['min_score']:.2f} or more" if "threshold" in made else ""
+        click.echo(f"{count(len(found), 'object')} in {output}, found at zoom {made['options']['zoom']}{chosen}", err=True)

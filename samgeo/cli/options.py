@@ -28,6 +28,7 @@ __all__ = [
     "MASK_NMS",
     "MAX_AREA_HELP",
     "MIN_AREA_HELP",
+    "MIN_SCORE_HELP",
     "NODATA",
     "OVERWRITE",
     "QUIET",
@@ -41,6 +42,7 @@ __all__ = [
     "ZOOM",
     "IouOrOff",
     "OptionValue",
+    "ScoreOrAuto",
     "cleaning",
     "count",
     "image_of",
@@ -140,6 +142,11 @@ MIN_HOLE_OPTION = click.option(
 )
 MIN_AREA_HELP = "Drop objects with a smaller area, in square metres; in square pixels without a CRS."
 MAX_AREA_HELP = "Drop objects with a larger area, in square metres; in square pixels without a CRS."
+
+MIN_SCORE_HELP = (
+    "Drop objects with a lower score, from 0 to 1; auto chooses the score with the best expected F1 when a finder has found "
+    "all objects."
+)
 
 SCHEDULER = click.option(
     "--scheduler",
@@ -283,6 +290,21 @@ class IouOrOff(click.ParamType[float | None]):
             return float(value)
         except ValueError:
             self.fail(f"{value!r} is neither a number nor off; give a number from 0 to 1, or off.", param, ctx)
+
+
+class ScoreOrAuto(click.ParamType[float | str]):
+    """Type of an option whose value is a score or ``auto``."""
+
+    name = "SCORE|auto"
+
+    def convert(self, value: OptionValue, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Return the number, or "auto"."""
+        if isinstance(value, str) and value.strip().lower() == "auto":
+            return "auto"
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto; give a number from 0 to 1, or auto.", param, ctx)
 
 
 def parse_bands(text: str | None) -> list[int | str] | None:

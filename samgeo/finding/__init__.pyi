@@ -13,8 +13,15 @@ from .given import boxes_from as boxes_from
 from .given import peaks_of as peaks_of
 from .text.text_finder import TextFinder as TextFinder
 from .text.text_finder import load_text_finder as load_text_finder
+from .thresholds.calibration import Calibrated as Calibrated
+from .thresholds.calibration import Calibration as Calibration
+from .thresholds.calibration import calibrate as calibrate
+from .thresholds.curve import suggest_threshold as suggest_threshold
+from .thresholds.curve import threshold_curve as threshold_curve
 
 __all__ = [
+    "Calibrated",
+    "Calibration",
     "Detections",
     "Detector",
     "DetectorSource",
@@ -25,9 +32,12 @@ __all__ = [
     "PromptSource",
     "TextFinder",
     "boxes_from",
+    "calibrate",
     "detector_from",
     "find",
     "load_finder",
     "load_text_finder",
     "peaks_of",
+    "suggest_threshold",
+    "threshold_curve",
 ]

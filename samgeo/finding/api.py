@@ -18,6 +18,7 @@ from samgeo.finding.detectors.source import detector_source
 from samgeo.finding.finder import BUNDLED, Finder, load_finder
 from samgeo.finding.text.loading import KNOWN, is_text_model
 from samgeo.finding.text.text_finder import TextFinder, load_text_finder
+from samgeo.finding.thresholds.expected import LEAST_SCORE, least_score, with_chosen_threshold
 from samgeo.finding.two_zooms import combined
 from samgeo.finding.zoom import check_zoom, ground_resolution, window_of
 from samgeo.geo.label_raster import write_label_raster
@@ -53,7 +54,7 @@ class FinderOptions:
     finder: Finder
     resolution: str | float = AUTO
     zoom: float | None = None
-    min_score: float | None = None
+    min_score: float | str | None = None
     flips: bool = False
 
     def zooms(self, raster: Raster) -> tuple[float, ...]:
@@ -74,15 +75,15 @@ class FinderOptions:
         self.finder.check(model)
         zoom = self.zooms(raster)[0]
         window, overlap = window_of(zoom, model.input_size)
-        score = self.finder.info.min_score if self.min_score is None else self.min_score
-        finder = self.finder.for_score(score, flips=self.flips)
-        options = {
-            "finder": _described(finder),
-            "resolution_m": self.ground(raster),
-            "zoom": zoom,
-            "min_score": score,
-        }
-        return Prepared(finder, replace(windows, window=window, overlap=overlap), score, options)
+        score = least_score(self.finder.info.min_score if self.min_score is None else self.min_score)
+        finder = self.finder.for_score(score.value, flips=self.flips)
+        options = {"finder": _described(finder), "resolution_m": self.ground(raster), "zoom": zoom, **score.options}
+        windows = replace(windows, window=window, overlap=overlap)
+        return Prepared(finder, windows, score.value, options, score.choose_cut)
+
+    def at(self, zoom: float) -> FinderOptions:
+        """Return the options of the run at one of two zooms. A threshold that is chosen is chosen for both together."""
+        return replace(self, zoom=zoom, min_score=LEAST_SCORE if self.min_score == AUTO else self.min_score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,7 +117,7 @@ def find(
     finder: str | Path | PromptSource | Detector | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
-    min_score: float | None = None,
+    min_score: float | str | None = None,
     flips: bool = False,
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
@@ -175,9 +176,10 @@ def find(
         Number of pixels of the model's input for each pixel of the raster, in place of the zoom that follows from the
         resolution. The bundled finder of buildings uses 1 up to 0.22 m, 1.5 up to 0.42 m, 2 up to 0.8 m, and 4
         for coarser rasters.
-    min_score : float, optional
+    min_score : float or "auto", optional
         Objects with a lower score are dropped, from 0 to 1. The default is stored with the finder. A lower value finds more
-        objects, and more of them are wrong.
+        objects, and more of them are wrong. "auto" finds with 0.05, and then keeps the objects with the threshold that
+        `samgeo.finding.suggest_threshold` gives for all of them; only for learned finders.
     flips : bool, default False
         Whether each window is also encoded mirrored, upside down, and both, and the four proposals are averaged. This finds
         slightly more and takes about half as long again.
@@ -192,7 +194,8 @@ cache, run_dir, retry_failed, overwrite, layer, y_up, progress
     GeoDataFrame
         One row for each object, in the raster's CRS, with the columns ``class``; ``score``, the estimated probability that the
         outline has an IoU above .5 with an object of the class; and those of `samgeo.segment`. ``attrs["samgeo"]`` has the
-        provenance, with the finder, the zoom and the threshold.
+        provenance, with the finder, the zoom and the threshold. With ``min_score="auto"``, the chosen threshold is
+        ``attrs["samgeo"]["threshold"]["min_score"]``.
 
     Warns
     -----
@@ -228,18 +231,20 @@ cache, run_dir, retry_failed, overwrite, layer, y_up, progress
 
 def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | ExampleOptions:
     """Check the options of finding, and load the finder."""
-    zoom, score, resolution = arguments["zoom"], arguments["min_score"], arguments["resolution"]
+    zoom, score, resolution = arguments["zoom"], _number(arguments["min_score"]), arguments["resolution"]
+    is_automatic = arguments["min_score"] == AUTO
     if zoom is not None:
         check_zoom(zoom)
-    if score is not None and not 0 <= score <= 1:
-        raise OptionError(f"min_score is {score}; give a number from 0 to 1.")
     if resolution != AUTO and (isinstance(resolution, str) or not 0 < resolution < math.inf):
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
     if arguments["examples"] is not None:
+        _refuse_automatic(is_automatic)
         return ExampleOptions.of(arguments)
     loaded = open_finder(arguments["finder"], arguments["what"], score, arguments["device"])
     if isinstance(loaded, Finder):
-        return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=score, flips=arguments["flips"])
+        wanted = AUTO if is_automatic else score
+        return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=wanted, flips=arguments["flips"])
+    _refuse_automatic(is_automatic)
     if arguments["flips"] or resolution != AUTO:
         raise OptionError("flips and resolution belong to a learned finder, and finder is another source; leave them out.")
     least = loaded.min_score if score is None and isinstance(loaded, TextFinder) else score or 0.0
@@ -277,6 +282,23 @@ def open_finder(
     return load_finder(name)
 
 
+def _number(score: float | str | None) -> float | None:
+    """Return a least score after checking it; None if none is given, or "auto"."""
+    if score is None or score == AUTO:
+        return None
+    if isinstance(score, str) or not 0 <= score <= 1:
+        raise OptionError(f'min_score is {score!r}; give a number from 0 to 1, or "auto".')
+    return score
+
+
+def _refuse_automatic(is_automatic: bool) -> None:
+    if is_automatic:
+        raise OptionError(
+            'min_score is "auto", which needs scores that are probabilities, as those of a learned finder are; give a number '
+            "from 0 to 1."
+        )
+
+
 def _at_two_zooms(
     arguments: dict[str, Any], options: FinderOptions, raster: Raster, zooms: tuple[float, ...]
 ) -> gpd.GeoDataFrame:
@@ -298,11 +320,11 @@ def _at_two_zooms(
     try:
         for zoom, run_dir in runs.items():
             one = arguments | {"output": None, "run_dir": run_dir, "layer": None, "overwrite": False, "y_up": False}
-            parts.append(compute(Request.of(one, finding=replace(options, zoom=zoom))))
+            parts.append(compute(Request.of(one, finding=options.at(zoom))))
     except BaseException:
         _remove_empty(home)
         raise
-    result = combined(parts[0], parts[1], area_name(raster.geobox))
+    result = with_chosen_threshold(combined(parts[0], parts[1], area_name(raster.geobox)), options.min_score)
     made = result.attrs["samgeo"]
     made["options"] = made["options"] | {"zoom": list(zooms)}
     if checked.place is not None:

@@ -109,6 +109,13 @@ def test_options_of_the_finder_do_not_go_with_examples(option: list[str], image:
     assert f"{option[0][2:]} is an option of finding" in result.stderr
 
 
+def test_a_selection_by_examples_has_no_automatic_threshold(image: Path, tmp_path: Path) -> None:
+    more = ["--examples", tmp_path / "examples.gpkg", "--min-score", "auto"]
+    result = run("footprints", image, tmp_path / "found.gpkg", *more)
+    assert result.exit_code == 1
+    assert "min_score is 'auto'; give a number" in result.stderr
+
+
 def test_candidates_need_examples_and_windows_too(image: Path, tmp_path: Path) -> None:
     for option, told in (("--candidates", "candidates need examples"), ("--window", "window needs examples")):
         result = run("footprints", image, tmp_path / "found.gpkg", option, 256)
