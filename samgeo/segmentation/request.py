@@ -93,6 +93,7 @@ class Request:
     objects: ObjectOptions
     execution: ExecutionOptions
     writing: OutputOptions
+    zoom: float = 1.0
     finding: Finding | None = None
 
     @classmethod
@@ -110,6 +111,8 @@ class Request:
             objects=ObjectOptions.of(arguments),
             execution=ExecutionOptions.of(arguments),
             writing=OutputOptions.of(arguments),
+            # The zoom of a prompt source is one of its own options, and may be missing.
+            zoom=1.0 if finding is not None or arguments["zoom"] is None else arguments["zoom"],
             finding=finding,
         )
 
@@ -157,7 +160,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     aoi_px = None if objects.aoi is None else to_pixels(objects.aoi, raster.geobox, name=raster.name)
     segmenter = request.model.load()
     gates = replace(default_gates(segmenter), **request.automatic.thresholds())
-    windows, source, min_score, found_by = request.windows, None, 0.0, {}
+    windows, source, min_score, found_by = request.windows.at_zoom(request.zoom, segmenter), None, 0.0, {}
     if request.finding is not None:
         prepared = request.finding.prepare(raster, segmenter, windows)
         windows, source, min_score, found_by = prepared.windows, prepared.source, prepared.min_score, prepared.options
@@ -187,6 +190,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             "window": lattice.window,
             "overlap": lattice.overlap,
             "scales": list(scales),
+            **({} if request.zoom == 1 else {"zoom": request.zoom}),
             **(asdict(gates) if source is None else found_by),
             "merge_iou": objects.merge_iou,
             **asdict(cleaning),
@@ -203,6 +207,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
 
 def _check_options(request: Request) -> None:
     request.automatic.check()
+    request.windows.check_zoom(request.zoom)
     request.cleaning.check()
     request.objects.check()
     if request.writing.retry_failed and request.folder is None:
