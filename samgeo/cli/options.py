@@ -236,7 +236,7 @@ PROMPT_ZOOM = click.option(
     metavar="ZOOM",
     default="1",
     show_default=True,
-    help="Number of pixels of the model's input for each pixel of the image, in place of --window; auto enlarges small objects.",
+    help="Number of pixels of the model's input for each pixel of the image, in place of --window; auto enlarges small ones.",
 )
 
 

@@ -6,6 +6,7 @@ from .finder import load_finder as load_finder
 from .given import GivenBoxes as GivenBoxes
 from .given import boxes_from as boxes_from
 from .given import peaks_of as peaks_of
+from .similar import similar as similar
 
 __all__ = [
     "Finder",
@@ -16,4 +17,5 @@ __all__ = [
     "find",
     "load_finder",
     "peaks_of",
+    "similar",
 ]

@@ -262,30 +262,23 @@ def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Embedding) -
         size_px = (window.size[0] * scale, window.size[1] * scale)
         found = automatic_masks(model, embedding, asked.points, gates=plan.gates, window=lattice.window, size=size_px)
     else:
-        found = found_by_source(model, plan, plan.source, index, encoded, window.image)
+        found = found_by_source(model, plan, index, encoded, image=window.image)
     if plan.recent is not None:
         plan.recent.put(index, encoded, model)
     return [piece for piece in to_pieces(found, encoded, plan.levels, index) if piece is not None]
 
 
 def found_by_source(
-    model: Segmenter,
-    plan: Plan,
-    source: PromptSource,
-    index: tuple[int, int],
-    window: Encoded,
-    image: NDArray[np.uint8] | None = None,
+    model: Segmenter, plan: Plan, index: tuple[int, int], window: Encoded, *, image: NDArray[np.uint8] | None = None
 ) -> list[Found]:
-    """Return the masks that a prompt source finds in an encoded window, in window pixels, the best first.
+    """Return the masks that the plan's prompt source finds in an encoded window, in window pixels, the best first.
 
     Parameters
     ----------
     model : Segmenter
         The model.
     plan : Plan
-        Windows, thresholds and area of interest.
-    source : PromptSource
-        Proposes and scores.
+        The source, windows, thresholds and area of interest.
     index : (int, int)
         Row and column of the window.
     window : Encoded
@@ -293,6 +286,9 @@ def found_by_source(
     image : ndarray of uint8, optional
         Its pixels, which some sources need.
     """
+    source = plan.source
+    if source is None:
+        return []
     scale, lattice, row = plan.levels.locate(index[0])
     size_px, zoom = (window.size[0] * scale, window.size[1] * scale), model.input_size / lattice.window
     core = lattice.core(row, index[1])
