@@ -16,9 +16,9 @@ from samgeo.segmentation.windows.zoom import LEAST_WINDOW, window_of
 __all__ = ["AUTO", "answers", "candidates", "finer_lattices", "read_zoom"]
 
 AUTO = "auto"
-# Zooms relative to the windows of a predictor, and the longest side of objects, in pixels of the input of these windows,
-# for which a zoom was better than the lower ones. The measurement is in benchmarks/RESULTS.md.
-ZOOMS = ((2.0, 48.0), (3.0, 24.0))
+# Zooms relative to the windows of a predictor, and the longest side of the objects that they are for, in pixels of the input
+# of the predictor's windows. A zoom of 3 was not better than 2. The measurement is in benchmarks/RESULTS.md.
+ZOOMS = ((2.0, 32.0),)
 
 
 def read_zoom(zoom: float | str) -> tuple[float | str, float]:
