@@ -13,7 +13,7 @@ import shapely
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, StoppedError
-from samgeo.finding.by_example.example_finder import MIDDLE, describing
+from samgeo.finding.by_example.example_finder import DEFAULT_SCORE, describing
 from samgeo.finding.by_example.example_windows import Outlines, owners, read_outlines, zoom_for
 from samgeo.finding.by_example.examples import DEFAULT_CLASS, describe_examples, learn_examples
 from samgeo.geo.coordinates.prompt_geometry import read_boxes
@@ -79,7 +79,7 @@ def similar(
         Number of pixels of the model's input for each pixel of the raster. By default it follows from the size of the examples.
         Windows of the predictor are used if their zoom differs by less than a factor of 1.4.
     min_score : float, optional
-        Objects with a lower score are left out, from 0 to 1; 0.5 by default.
+        Objects with a lower score are left out, from 0 to 1; 0.2 by default.
     progress : callable, optional
         Called with the number of windows that are done and the number of all windows. It returns False to stop.
 
@@ -125,7 +125,7 @@ def similar(
     windows = predictor.windows_at(zoom_for(outlines.size, model.input_size) if zoom is None else zoom)
     area = None if bounds is None else _area(bounds, crs, predictor)
     wanted = _near(outlines, windows.lattice) if area is None else _touching(area, windows.lattice)
-    least = MIDDLE if min_score is None else min_score
+    least = DEFAULT_SCORE if min_score is None else min_score
     with computing_in(predictor.threads):
         if progress is not None and not progress(0, len(wanted)):
             raise _stopped(0, len(wanted))

@@ -352,7 +352,7 @@ class Session:
             Class of the examples and of the proposals. By default that of the selected object, or if none is selected, that of
             the object that was accepted last.
         min_score : float, optional
-            Objects with a lower score are left out, from 0 to 1; 0.5 by default.
+            Objects with a lower score are left out, from 0 to 1; 0.2 by default.
         progress : callable, optional
             Called with the number of windows that are done and the number of all windows. It returns False to stop.
 

@@ -75,8 +75,8 @@ class Predictor:
         See `samgeo.segment`. Here ``min_part`` and ``min_hole`` apply to answers.
     zoom : float or "auto", default 1
         Number of pixels of the model's input for each pixel of the raster; see `samgeo.segment`. With "auto", an object whose
-        longest side has at most 32 pixels is shown at twice its size, in windows of half the size: a box, outline or mask by its
-        own side, and clicks by the side of their first answer, so that they are asked twice.
+        longest side has at most 32 pixels is shown at twice its size, in windows of half the size. The side is that of the box,
+        outline or mask; for clicks it is that of their first answer, so that they are asked twice.
     memory : int, default 2**30
         Bytes of embeddings to keep in memory. The least recently used ones are dropped first.
     threads : int, optional

@@ -103,7 +103,7 @@ def test_a_source_is_picklable_and_names_the_class(scene, roofs, model):
     source = learn_examples(raster, model, Lattice(raster.shape, 512, 128), read_outlines(roofs[:1], raster), what="roof")
     copy = pickle.loads(pickle.dumps(source))  # noqa: S301 - made one line above
     assert isinstance(source, PromptSource)
-    assert (copy.classes, copy.digest, copy.threshold) == (("roof",), source.digest, source.threshold)
+    assert (copy.classes, copy.digest) == (("roof",), source.digest)
     assert np.array_equal(copy.classifier.weights, source.classifier.weights)
 
 
@@ -113,20 +113,19 @@ def test_examples_of_another_raster_are_searched(scene, roofs, model):
     assert set(found["class"]) == {"roof"}
 
 
-def test_the_threshold_has_a_score_of_one_half(scene, roofs, model):
-    finder = ExampleFinder(PixelClassifier(np.zeros(1, np.float32), 0.0), AreaPrior(np.log(64.0), 0.5), "x", "", 0.3)
+def test_a_better_measure_gives_a_higher_score():
+    finder = ExampleFinder(PixelClassifier(np.zeros(1, np.float32), 0.0), AreaPrior(np.log(64.0), 0.5), "x", "")
     logits = torch.full((2, 16, 16), -5.0)
     logits[0, 4:12, 4:12], logits[1, :2] = 5.0, 5.0
     probability = torch.zeros(16, 16)
     probability[4:12, 4:12] = 0.9
     ones = torch.tensor([0.8, 0.8])
     answers, evidence = Answers(logits, logits, ones, ones, torch.zeros(2, 4)), Evidence(probability, 16)
-    products = finder.product(answers, evidence)
-    assert products[0] == pytest.approx((0.9 * 0.95 * 0.8 * 1.0) ** 0.25, abs=1e-6)
-    scores = finder.score(None, None, Proposals.none(), answers, evidence)
-    assert scores[0] > 0.5 > scores[1]
-    exactly = ExampleFinder(finder.classifier, finder.prior, "x", "", float(products[0]))
-    assert exactly.score(None, None, Proposals.none(), answers, evidence)[0] == pytest.approx(0.5, abs=1e-6)
+    boxes, points = np.full((2, 4), np.nan, np.float32), np.zeros((2, 2), np.float32)
+    proposals = Proposals(boxes, points, np.float32([0.7, 0.7]), np.zeros(2, np.int64))
+    assert finder.measures(proposals, answers, evidence)[0] == pytest.approx([0.9, 0.95, 0.8, 1.0, 0.7], abs=1e-6)
+    scores = finder.score(None, None, proposals, answers, evidence)
+    assert 1 > scores[0] > 0.5 > scores[1] > 0
 
 
 def test_the_candidate_of_the_right_size_is_chosen():

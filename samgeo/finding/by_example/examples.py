@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any, Self
 import shapely
 
 from samgeo.errors import OptionError
-from samgeo.finding.by_example.example_finder import MIDDLE, AreaPrior, ExampleFinder, describing
-from samgeo.finding.by_example.example_threshold import Gathered, threshold_of
+from samgeo.finding.by_example.example_finder import DEFAULT_SCORE, AreaPrior, ExampleFinder, describing
 from samgeo.finding.by_example.example_windows import Outlines, example_windows, read_outlines, zoom_for
+from samgeo.finding.by_example.pixel_classifier import PixelClassifier
 from samgeo.geo.grid import Lattice
 from samgeo.segmentation.options import ReadingOptions, WindowOptions
 from samgeo.segmentation.request import Prepared
 from samgeo.segmentation.windows.zoom import window_of
 
 if TYPE_CHECKING:
-    from samgeo.finding.by_example.example_windows import ExampleWindow
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.embedding import Encoded
@@ -32,10 +31,8 @@ __all__ = ["DEFAULT_CLASS", "ExampleOptions", "describe_examples", "learn_exampl
 _log = logging.getLogger(__name__)
 
 DEFAULT_CLASS = "object"
-# Number of windows in which held-out examples are searched, for the threshold. Their embeddings are kept in memory.
-SEARCHED_WINDOWS = 24
 # Part of the digest of a source. It changes when the same examples give other results.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +80,7 @@ class ExampleOptions:
         )
         lattice = windows.lattice(shown, model)
         finder = learn_examples(shown, model, lattice, outlines, what=self.what)
-        score = MIDDLE if self.min_score is None else self.min_score
+        score = DEFAULT_SCORE if self.min_score is None else self.min_score
         return Prepared(
             finder,
             windows,
@@ -99,7 +96,6 @@ def describe_examples(outlines: Outlines, finder: ExampleFinder) -> dict[str, An
         "rejected": len(outlines.rejected),
         "class": finder.what,
         "digest": finder.digest,
-        "threshold": round(finder.threshold, 6),
     }
 
 
@@ -140,16 +136,9 @@ def learn_examples(
     ModelError
         If the model gives no feature vectors.
     """
-    cells, numbers = [], []
-    windows: list[ExampleWindow] = []
-    for window in example_windows(raster, model, lattice, outlines, encoded):
-        cells.append(window.cells)
-        numbers.append(window.numbers)
-        if len(windows) < SEARCHED_WINDOWS:
-            windows.append(window)
+    cells = [window.cells for window in example_windows(raster, model, lattice, outlines, encoded)]
     areas = shapely.area(outlines.accepted) * (model.input_size / lattice.window) ** 2
-    gathered = Gathered(cells, numbers, areas)
-    classifier = gathered.classifier()
+    classifier = PixelClassifier.of_windows(cells)
     if classifier is None:
         raise OptionError(
             f"nothing can be learned from the examples in {raster.name}, because no example has data, or none has other pixels "
@@ -157,7 +146,5 @@ def learn_examples(
         )
     said = [VERSION, model.digest, outlines.digest, raster.provenance(), lattice.window, lattice.overlap, what]
     digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
-    finder = ExampleFinder(classifier, AreaPrior.of(areas), what, digest)
-    threshold = threshold_of(model, finder, windows, gathered)
-    _log.info("Learned from %d examples; threshold %.3f.", len(areas), threshold)
-    return replace(finder, threshold=threshold)
+    _log.info("Learned from %d examples.", len(areas))
+    return ExampleFinder(classifier, AreaPrior.of(areas), what, digest)

@@ -24,6 +24,8 @@ EDGE = 4
 REGULARISATION = 0.01
 LEAST_DEVIATION = 1e-3
 NEWTON_STEPS, NEWTON_TOLERANCE = 30, 1e-8
+# Feature vectors of one class that are used for training at most. More would not change the classifier.
+MOST_CELLS = 40_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +66,23 @@ class PixelClassifier:
         weights = solved[:-1] / deviation
         return cls(weights.astype(np.float32), float(solved[-1] - middle @ weights))
 
+    @classmethod
+    def of_windows(cls, windows: Sequence[WindowCells]) -> PixelClassifier | None:
+        """Train a classifier on the examples of some windows; return None if they have no cells of one of the two classes."""
+        inside = _thinned([part for window in windows for part in window.inside])
+        around = _thinned([part for window in windows for part in (*window.around, window.rejected)])
+        return cls.fit(inside, around) if len(inside) and len(around) else None
+
     def probability(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probability of each feature vector, shape (...), of features of shape (..., C)."""
         return np.asarray(expit(features @ self.weights + np.float32(self.bias)), dtype=np.float32)
+
+
+def _thinned(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Join feature vectors, and leave out some of them evenly if they are many."""
+    count = sum(map(len, parts))
+    step = -(-count // MOST_CELLS)
+    return np.concatenate([part[::step] for part in parts]) if count else np.empty((0, 0), np.float32)
 
 
 def _newton(
