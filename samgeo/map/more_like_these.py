@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["class_of_examples", "examples_of", "without_seen"]
 
+# The newest accepted and the newest rejected shapes are the examples. More would hardly change the result, and the windows of
+# older ones may have to be encoded again.
+MOST_EXAMPLES = 50
+
 
 def class_of_examples(state: State, classes: tuple[str, ...], class_name: str | None = None) -> str:
     """Return the class whose objects are examples: the given one, that of the selected object, or that of the newest object.
@@ -38,12 +42,14 @@ def class_of_examples(state: State, classes: tuple[str, ...], class_name: str | 
 def examples_of(state: State, class_name: str, geobox: GeoBox, *, rejected: bool) -> gpd.GeoDataFrame:
     """Return the accepted objects of a class with label 1, and rejected proposals of the class or without a class with label 0.
 
-    A rejected proposal that is an accepted object meanwhile, with an IoU of 0.5 or more, is left out.
+    Of each, the newest 50 are returned. A rejected proposal that is an accepted object of the class meanwhile, with an IoU of
+    0.5 or more, is left out.
     """
     crs = None if geobox.crs is None else geobox.crs.proj
     accepted = [one.geometry for one in state.objects if one.class_name == class_name]
     refused = [one.geometry for one in state.rejected if one.class_name in (None, class_name)] if rejected else []
-    left = without(gpd.GeoDataFrame(geometry=refused, crs=crs), accepted).geometry.tolist()
+    left = without(gpd.GeoDataFrame(geometry=refused, crs=crs), accepted).geometry.tolist()[-MOST_EXAMPLES:]
+    accepted = accepted[-MOST_EXAMPLES:]
     labels = [1] * len(accepted) + [0] * len(left)
     return gpd.GeoDataFrame({"label": labels}, geometry=[*accepted, *left], crs=crs)
 

@@ -337,13 +337,14 @@ class Session:
     ) -> Snapshot:
         """Find more objects like the accepted ones of a class, and add them as proposals; see `samgeo.finding.similar`.
 
-        What is accepted, proposed or rejected already is not proposed again.
+        The examples are the 50 objects of the class that were accepted last, and as many rejected proposals. What is accepted,
+        proposed or rejected already is not proposed again.
 
         Parameters
         ----------
         bounds : sequence of 4 numbers, optional
             x0, y0, x1, y1 of the part of the raster in which objects are searched, for example the view of a map. By default
-            the windows with accepted objects of the class, and their neighbours.
+            the windows with the examples, and their neighbours.
         rejected : bool, default True
             Whether proposals of the class, or without a class, that were rejected in this session show what is not wanted.
         crs : anything that pyproj takes, or "pixels", optional

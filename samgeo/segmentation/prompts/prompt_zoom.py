@@ -62,6 +62,8 @@ def answers(answering: Sequence[Answering], prompts: Prompts, *, multimask: bool
     def answered(level: int, numbers: Iterable[int]) -> dict[int, Segment | str]:
         return answering[level].answers(prompts, numbers, multimask=multimask, refine=refine)
 
+    if len(answering) == 1:
+        return list(answered(0, range(len(prompts))).values())
     levels = {number: _level(answering, prompts, number) for number in range(len(prompts))}
     found: dict[int, Segment | str] = {}
     for level, numbers in _by_level(levels):
