@@ -31,12 +31,14 @@ __all__ = [
     "MIN_SCORE_HELP",
     "NODATA",
     "OVERWRITE",
+    "PROMPT_ZOOM",
     "QUIET",
     "RESOLUTION",
     "RETRY_FAILED",
     "RUN_DIR",
     "SCHEDULER",
     "STRETCH",
+    "WINDOW_ZOOM",
     "WORKERS",
     "Y_UP",
     "ZOOM",
@@ -52,6 +54,7 @@ __all__ = [
     "parse_resolution",
     "parse_scales",
     "parse_stretch",
+    "parse_zoom",
 ]
 
 #: The value of an option or an argument of the command line, in the type that click or this module converted its text to. The
@@ -242,6 +245,21 @@ ZOOM = click.option(
     help="Number of pixels of the model's input for each pixel of the image.",
 )
 
+WINDOW_ZOOM = click.option(
+    "--zoom",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Number of pixels of the model's input for each pixel of the image, in place of --window.",
+)
+PROMPT_ZOOM = click.option(
+    "--zoom",
+    metavar="ZOOM",
+    default="1",
+    show_default=True,
+    help="Number of pixels of the model's input for each pixel of the image, in place of --window; auto enlarges small ones.",
+)
+
 
 def imaging(command: Callable[..., None]) -> Callable[..., None]:
     """Add the argument IMAGE, which may be several paths, to a command; the command gets it as its parameter ``image``."""
@@ -330,6 +348,14 @@ def parse_resolution(text: str) -> str | float:
         return text if text == "auto" else float(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither auto nor a number.", param_hint="--resolution") from None
+
+
+def parse_zoom(text: str) -> str | float:
+    """Return "auto" or the number that a zoom says."""
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither auto nor a number.", param_hint="--zoom") from None
 
 
 def parse_stretch(text: str | None) -> tuple[float, float] | None:

@@ -16,10 +16,12 @@ from samgeo.cli.options import (
     MAX_AREA_HELP,
     MIN_AREA_HELP,
     OVERWRITE,
+    PROMPT_ZOOM,
     QUIET,
     RETRY_FAILED,
     RUN_DIR,
     SCHEDULER,
+    WINDOW_ZOOM,
     WORKERS,
     Y_UP,
     IouOrOff,
@@ -31,6 +33,7 @@ from samgeo.cli.options import (
     parse_bands,
     parse_scales,
     parse_stretch,
+    parse_zoom,
 )
 from samgeo.errors import StoppedError
 
@@ -48,6 +51,7 @@ MOST_SHOWN = 20
 @imaging
 @click.argument("output")
 @looking
+@WINDOW_ZOOM
 @click.option(
     "--scales",
     metavar="SCALES",
@@ -152,6 +156,7 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--boxes", metavar="FILE", help="Vector file of any features: the bounding box of each is a prompt.")
 @click.option("--polygons", metavar="FILE", help="Vector file of polygons: each is the rough outline of an object.")
 @looking
+@PROMPT_ZOOM
 @click.option(
     "--refine", type=int, default=0, show_default=True, help="How many times to decode again with the previous answer."
 )
@@ -181,7 +186,8 @@ def predict(
     """
     from samgeo.segmentation import predict as run
 
-    result = run(image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "zoom": parse_zoom(options["zoom"])}
+    result = run(image, output, **options)
     if not quiet:
         found = int(result.reason.isna().sum())
         click.echo(f"{count(found, 'object')} for {count(len(result), 'prompt')} in {output}", err=True)

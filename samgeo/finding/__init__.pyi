@@ -11,6 +11,7 @@ from .finder import load_finder as load_finder
 from .given import GivenBoxes as GivenBoxes
 from .given import boxes_from as boxes_from
 from .given import peaks_of as peaks_of
+from .similar import similar as similar
 from .text.text_finder import TextFinder as TextFinder
 from .text.text_finder import load_text_finder as load_text_finder
 from .thresholds.calibration import Calibrated as Calibrated
@@ -38,6 +39,7 @@ __all__ = [
     "load_finder",
     "load_text_finder",
     "peaks_of",
+    "similar",
     "suggest_threshold",
     "threshold_curve",
 ]

@@ -20,7 +20,7 @@ from samgeo.finding.text.loading import KNOWN, is_text_model
 from samgeo.finding.text.text_finder import TextFinder, load_text_finder
 from samgeo.finding.thresholds.expected import LEAST_SCORE, least_score, with_chosen_threshold
 from samgeo.finding.two_zooms import combined
-from samgeo.finding.zoom import check_zoom, ground_resolution, window_of
+from samgeo.finding.zoom import ground_resolution
 from samgeo.geo.label_raster import write_label_raster
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.reading import write_vectors
@@ -31,6 +31,7 @@ from samgeo.segmentation.output_checks import CheckedOutput
 from samgeo.segmentation.request import Prepared, Request
 from samgeo.segmentation.tables import area_name
 from samgeo.segmentation.windows.proposals import PromptSource
+from samgeo.segmentation.windows.zoom import check_zoom, window_of
 from samgeo.types import AoiLike, BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The ground resolution of a raster, and the windows in which a finder reads it at the right zoom."""
+"""The ground resolution of a raster, from which the zoom of a finder follows."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samgeo.errors import OptionError
 from samgeo.geo.coordinates.local_metres import metres_at
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
 
-__all__ = ["LEAST_WINDOW", "check_zoom", "ground_resolution", "window_of"]
-
-# Smaller windows show too little of the surroundings of an object.
-LEAST_WINDOW = 32
-MOST_ZOOM = 16.0
-# Overlap of windows, as a share of the window. An object up to this size is completely visible in some window.
-OVERLAP = 0.25
+__all__ = ["ground_resolution"]
 
 
 def ground_resolution(raster: Raster) -> float | None:
@@ -32,23 +25,3 @@ def ground_resolution(raster: Raster) -> float | None:
     middle = np.array([affine * (width / 2, height / 2)])
     steps = np.array([[affine.a, affine.b], [affine.d, affine.e]])
     return math.sqrt(abs(float(np.linalg.det(metres_at(middle, geobox.crs.proj)[0] @ steps))))
-
-
-def check_zoom(zoom: float) -> None:
-    """Check a zoom.
-
-    Raises
-    ------
-    OptionError
-        If it is not from 1/16 to 16.
-    """
-    if not 1 / MOST_ZOOM <= zoom <= MOST_ZOOM:
-        raise OptionError(
-            f"zoom is {zoom:g}; give a number from 1/16 to 16: 1 shows the raster to the model as it is, 2 at twice its size."
-        )
-
-
-def window_of(zoom: float, input_size: int) -> tuple[int, int]:
-    """Return the side of a window in raster pixels, which the model sees at a zoom, and the overlap of windows."""
-    window = max(round(input_size / zoom / 8) * 8, LEAST_WINDOW)
-    return window, 2 * round(window * OVERLAP / 2)

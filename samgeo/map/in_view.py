@@ -1,4 +1,4 @@
-"""Segment every object in a part of a raster, and leave out objects that the session has already."""
+"""Segment every object in a part of a raster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import numpy as np
 import shapely
 
 from samgeo.geo.levels import Levels
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from samgeo.segmentation.predictor import Predictor
 
-__all__ = ["segment_area", "without"]
+__all__ = ["segment_area"]
 
 
 def segment_area(
@@ -71,17 +70,6 @@ def segment_area(
     settled, _ = settle(predictor.clean([one for segments in closed for one in segments]), (), plan.gates.mask_nms)
     predictor.check_same()
     return to_frame(settled, predictor.raster.geobox)
-
-
-def without(found: gpd.GeoDataFrame, known: Sequence[shapely.Geometry], *, min_iou: float = MERGE_IOU) -> gpd.GeoDataFrame:
-    """Leave out rows whose IoU with a known geometry, in the same CRS, is ``min_iou`` or more."""
-    tree = shapely.STRtree(list(known))
-    geometry = found.geometry.to_numpy()
-    mine, theirs = tree.query(geometry, predicate="intersects")
-    one, other = geometry[mine], tree.geometries[theirs]
-    shared = shapely.area(shapely.intersection(one, other))
-    same = shared >= min_iou * (shapely.area(one) + shapely.area(other) - shared)
-    return found[~np.isin(np.arange(len(found)), mine[same])].reset_index(drop=True)
 
 
 def _near(predictor: Predictor, bounds_px: tuple[float, float, float, float]) -> list[tuple[int, int]]:

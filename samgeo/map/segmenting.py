@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from samgeo.map.in_view import segment_area, without
+from samgeo.map.in_view import segment_area
 from samgeo.map.ui.gestures import Hand
 from samgeo.map.ui.latest_worker import Latest
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.viewport import View
+from samgeo.segmentation.tables import without
 
 __all__ = ["Segmenting"]
 

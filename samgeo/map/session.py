@@ -14,12 +14,14 @@ import shapely
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.finding.api import find
+from samgeo.finding.similar import similar
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.reading import check_output, write_vectors
 from samgeo.map.files.autosave import MEMBER, Autosave
 from samgeo.map.files.export import to_coco, to_frame, write_json
 from samgeo.map.files.placing import place_geometry, read_proposals, without_known
+from samgeo.map.more_like_these import class_of_examples, examples_of, without_seen
 from samgeo.map.state.actions import (
     Accept,
     AcceptProposals,
@@ -321,6 +323,59 @@ class Session:
         found = find(raster, what, model=self.predictor.model, aoi=area, min_score=min_score, progress=False)
         named = class_name or (what if what in self.classes else None)
         return self.propose(found.drop(columns="class") if named is None else found.assign(**{"class": named}))
+
+    @check_types
+    def find_similar(
+        self,
+        bounds: BoxesLike = None,
+        *,
+        rejected: bool = True,
+        crs: CRSLike = None,
+        class_name: str | None = None,
+        min_score: float | None = None,
+        progress: Callable[[int, int], bool] | None = None,
+    ) -> Snapshot:
+        """Find more objects like the accepted ones of a class, and add them as proposals; see `samgeo.finding.similar`.
+
+        The examples are the 50 objects of the class that were accepted last, and as many rejected proposals. What is accepted,
+        proposed or rejected already is not proposed again.
+
+        Parameters
+        ----------
+        bounds : sequence of 4 numbers, optional
+            x0, y0, x1, y1 of the part of the raster in which objects are searched, for example the view of a map. By default
+            the windows with the examples, and their neighbours.
+        rejected : bool, default True
+            Whether proposals of the class, or without a class, that were rejected in this session show what is not wanted.
+        crs : anything that pyproj takes, or "pixels", optional
+            CRS of the bounds. That of the raster by default.
+        class_name : str, optional
+            Class of the examples and of the proposals. By default that of the selected object, or if none is selected, that of
+            the object that was accepted last.
+        min_score : float, optional
+            Objects with a lower score are left out, from 0 to 1; 0.2 by default.
+        progress : callable, optional
+            Called with the number of windows that are done and the number of all windows. It returns False to stop.
+
+        Returns
+        -------
+        Snapshot
+            As `propose`.
+
+        Raises
+        ------
+        OptionError
+            If no object of the class is accepted, or an option is invalid.
+        StoppedError
+            If ``progress`` returned False. Nothing is proposed.
+        SamgeoError
+            As `samgeo.finding.similar`.
+        """
+        state = self.state
+        named = class_of_examples(state, self.classes, class_name)
+        examples = examples_of(state, named, self.predictor.raster.geobox, rejected=rejected)
+        found = similar(self.predictor, examples, named, bounds=bounds, crs=crs, min_score=min_score, progress=progress)
+        return self.propose(without_seen(found, self.state))
 
     @check_types
     def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:

@@ -119,7 +119,7 @@ class Answers:
 
     def _sees(self, earlier: SoftMask, prompt: Prompt) -> bool:
         """Whether the window of an earlier answer contains the box and the clicks on the object; others may be outside."""
-        window = self.predictor.lattice.rect(*earlier.window)
+        window = self.predictor.rect_of(earlier)
         at = [(point.x_px, point.y_px) for point in prompt.points if point.label == 1]
         if not all(window.x0 <= x < window.x1 and window.y0 <= y < window.y1 for x, y in at):
             return False
@@ -140,7 +140,7 @@ class Answers:
 
     def _goes_on(self, prompt: Prompt, found: Candidate) -> bool:
         """Whether an object may continue in other windows."""
-        window, mask = self.predictor.lattice.rect(*found.earlier.window), found.mask.rect
+        window, mask = self.predictor.rect_of(found.earlier), found.mask.rect
         if prompt.box is not None:
             return not self._holds(window, prompt)
         frame = self._frame

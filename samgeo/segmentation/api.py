@@ -45,6 +45,7 @@ def segment(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    zoom: float = 1.0,
     window: int | None = None,
     overlap: int | None = None,
     scales: Sequence[int] = (1,),
@@ -97,9 +98,13 @@ def segment(
         The value of pixels without data, if the file does not declare it. "none" ignores a wrong declaration.
     alpha : int or str, optional
         The transparency band by number or name, if the file does not declare it. "none" ignores a wrong declaration.
+    zoom : float, default 1
+        Number of pixels of the model's input for each pixel of the raster, from 1/16 to 16. With 2, windows of half the size
+        are shown to the model at twice their size, so that small objects are found; this takes about four times as long. It
+        sets ``window`` to the model's input size divided by the zoom, rounded to a multiple of 8.
     window : int, optional
-        Side of a window in raster pixels. The model's input size by default. Windows of other sizes are resampled to the input
-        size.
+        Side of a window in raster pixels, in place of a zoom. The model's input size by default. Windows of other sizes are
+        resampled to the input size.
     overlap : int, optional
         Number of pixels that neighbouring windows share. It must be even and at most half a window. A quarter of a window by
         default. Every object up to this size is completely visible in some window.

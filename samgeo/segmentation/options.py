@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +24,7 @@ from samgeo.segmentation.masks.piece import MERGE_IOU
 from samgeo.segmentation.windows.embedding import check_fresh
 from samgeo.segmentation.windows.store import EmbeddingStore
 from samgeo.segmentation.windows.worker import ModelReference, reference_to
+from samgeo.segmentation.windows.zoom import check_zoom, fitting_window
 from samgeo.types import AoiLike, BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -121,6 +122,22 @@ class WindowOptions(OptionGroup):
         store = EmbeddingStore.open_or_create(self.cache, raster, model, window=self.window, overlap=self.overlap)
         check_fresh(raster, store)
         return store
+
+    def check_zoom(self, zoom: float) -> None:
+        """Raise an `OptionError` if a zoom is invalid, or both the zoom and the window are given."""
+        check_zoom(zoom)
+        if zoom != 1 and self.window is not None:
+            raise OptionError(f"window is {self.window} and zoom is {zoom:g}; give one of them: a zoom sets the window.")
+
+    def at_zoom(self, zoom: float, model: Segmenter) -> Self:
+        """Return these options with the window of a zoom; unchanged for a zoom of 1.
+
+        Raises
+        ------
+        OptionError
+            If the zoom is too high for the model.
+        """
+        return self if zoom == 1 else replace(self, window=fitting_window(zoom, model.input_size))
 
     def lattice(self, raster: Raster, model: Segmenter) -> Lattice:
         """Return the lattice of windows that is used without a store."""

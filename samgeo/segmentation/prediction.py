@@ -52,6 +52,7 @@ def predict(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    zoom: float | str = 1.0,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -76,6 +77,8 @@ def predict(
         See `samgeo.Predictor.predict`.
     model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
         See `samgeo.segment`.
+    zoom : float or "auto", default 1
+        See `samgeo.Predictor`.
     class_column : str, optional
         Only for a raster of labels: a column of the prompts that holds the class of each. The classes are drawn instead of
         numbers; see `samgeo.rasterize`.
@@ -119,7 +122,7 @@ def predict(
     raster = ReadingOptions.of(arguments).open(image)
     checked.check_raster(raster)
     groups = (ModelOptions.of(arguments), WindowOptions.of(arguments), CleaningOptions.of(arguments))
-    predictor = Predictor(raster, **{name: value for group in groups for name, value in group.arguments().items()})
+    predictor = Predictor(raster, zoom=zoom, **{name: value for group in groups for name, value in group.arguments().items()})
     prompts = {"points": points, "labels": labels, "boxes": boxes, "polygons": polygons, "crs": crs}
     axes = describe_axes(raster.geobox, y_up=y_up)
     if output is not None and not checked.is_labels:
@@ -136,7 +139,7 @@ def predict(
 
 def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFrame:
     """Return the table of the prompts without answers, to check that it fits the output."""
-    asked, table = read_prompts(predictor.raster.geobox, predictor.lattice, **prompts)
+    asked, table = read_prompts(predictor.raster.geobox, [predictor.lattice], **prompts)
     with warnings.catch_warnings():
         # The same warning is given later, when the prompts are answered.
         warnings.simplefilter("ignore", RenamedColumnsWarning)

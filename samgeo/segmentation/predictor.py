@@ -5,32 +5,31 @@ A window is encoded once and then answers any number of prompts.
 
 from __future__ import annotations
 
+import math
 import os
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-from numpy.typing import NDArray
-
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
-from samgeo.geo.grid import Rect
+from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.device import check_threads, computing_in
-from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART, without_specks
-from samgeo.segmentation.masks.piece import Piece, Segment
+from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
+from samgeo.segmentation.masks.piece import Segment
 from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
-from samgeo.segmentation.prompts.assignment import Index, Prompts, WindowPrompt, ask, join, windows_of
-from samgeo.segmentation.prompts.decoding import Candidate, best_pieces, candidates
+from samgeo.segmentation.prompts.answering import Answering
+from samgeo.segmentation.prompts.assignment import Prompts, SoftMask
+from samgeo.segmentation.prompts.decoding import Candidate
 from samgeo.segmentation.prompts.prompt_reading import read_prompts
-from samgeo.segmentation.prompts.seams import follow
+from samgeo.segmentation.prompts.prompt_zoom import AUTO, answers, candidates, finer_lattices, read_zoom
 from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
 from samgeo.segmentation.tables import answers_to_frame
-from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, Encoded, embed, read_window
+from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache
+from samgeo.segmentation.windows.encoded_windows import EncodedWindows
+from samgeo.segmentation.windows.zoom import check_zoom, window_of
 from samgeo.storage.provenance import made_with
 from samgeo.types import (
     BandsLike,
@@ -51,11 +50,13 @@ if TYPE_CHECKING:
     import torch
 
     from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.windows.store import EmbeddingStore
 
 __all__ = ["Candidate", "Predictor"]
 
-ON_NODATA, NO_MASK = "on nodata", "no mask"
 SNAP_IOU = 0.5
+# Windows of a zoom that differs by less than this factor serve a search, so that embeddings are used again.
+SAME_ZOOM = 1.4
 
 
 class Predictor:
@@ -72,6 +73,10 @@ class Predictor:
         See `samgeo.Raster.open`.
     model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
         See `samgeo.segment`. Here ``min_part`` and ``min_hole`` apply to answers.
+    zoom : float or "auto", default 1
+        Number of pixels of the model's input for each pixel of the raster; see `samgeo.segment`. With "auto", an object whose
+        longest side has at most 32 pixels is shown at twice its size, in windows of half the size. The side is that of the box,
+        outline or mask; for clicks it is that of their first answer, so that they are asked twice.
     memory : int, default 2**30
         Bytes of embeddings to keep in memory. The least recently used ones are dropped first.
     threads : int, optional
@@ -106,6 +111,7 @@ class Predictor:
         stretch: StretchLike = None,
         nodata: float | str | None = None,
         alpha: int | str | None = None,
+        zoom: float | str = 1.0,
         window: int | None = None,
         overlap: int | None = None,
         cache: str | os.PathLike[str] | None = None,
@@ -117,14 +123,20 @@ class Predictor:
         arguments = locals()
         cleaning, windows = CleaningOptions.of(arguments), WindowOptions.of(arguments)
         cleaning.check()
+        self.zoom, fixed = read_zoom(zoom)
+        windows.check_zoom(fixed)
         self.min_part, self.min_hole = cleaning.min_part, cleaning.min_hole
         self.threads = check_threads(threads)
         self.raster = ReadingOptions.of(arguments).open(image)
         self.model: Segmenter = ModelOptions.of(arguments).load()
+        windows = windows.at_zoom(fixed, self.model)
         self.store = windows.store(self.raster, self.model)
         self.lattice = windows.lattice(self.raster, self.model) if self.store is None else self.store.lattice
         self._windows = EmbeddingCache(memory)
         self._watch = SourceWatch(self.raster)
+        finer = finer_lattices(self.lattice, self.model.input_size) if self.zoom == AUTO else ()
+        encoded = [self._encoded(self.lattice, self.store), *(self._encoded(one, None) for one in finer)]
+        self._answering = tuple(Answering(one, self.min_part, self.min_hole, level) for level, one in enumerate(encoded))
 
     @check_types
     def check_same(self, *, now: bool = False) -> None:
@@ -305,15 +317,26 @@ class Predictor:
         prompts, _ = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
         if len(prompts) != 1:
             raise OptionError(f"there are {len(prompts)} prompts; give one, or use predict.")
-        extent = prompts.extent(0, self._raster_rect)
-        if isinstance(extent, str):
-            return []
-        windows = self._windows_of(prompts, 0, extent)
-        index = windows[len(windows) // 2]
         with computing_in(self.threads):
-            offers = self._offers(prompts, index, multimask)
-        cleaned = self.clean([Segment(one.mask, one.predicted_iou, one.stability_score, one.complete) for one in offers])
-        return [replace(one, mask=clean.mask) for one, clean in zip(offers, cleaned, strict=True)]
+            return candidates(self._answering, prompts, multimask=multimask)
+
+    def rect_of(self, earlier: SoftMask) -> Rect:
+        """Return the window, in raster pixels, of an earlier answer.
+
+        Parameters
+        ----------
+        earlier : SoftMask
+            The logits of an answer of this predictor; see `Candidate.earlier`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> predictor = samgeo.Predictor(encode_ids(np.ones((96, 96), dtype=np.int32)), model=Oracle(64))
+        >>> predictor.rect_of(predictor.candidates(points=[[90, 5]])[0].earlier)
+        Rect(x0=48, y0=0, x1=112, y1=64)
+        """
+        return self._answering[earlier.level].windows.lattice.rect(*earlier.window)
 
     def clean(self, segments: Sequence[Segment]) -> list[Segment]:
         """Return objects without parts and holes that are smaller than ``min_part`` and ``min_hole``.
@@ -336,7 +359,7 @@ class Predictor:
         >>> predictor.clean([Segment(Mask.from_array(pixels), 0.9, 0.9, True)])[0].mask.area
         500
         """
-        return without_specks(segments, self.min_part, self.min_hole, self.lattice.window / self.model.input_size)
+        return self._answering[0].clean(segments)
 
     @check_types
     def snap(
@@ -387,78 +410,40 @@ class Predictor:
         rough = as_given(polygons, crs, self.raster.geobox)
         return keep_or_snap(found, rough, prompts.shapes, self.raster.geobox, min_iou)
 
-    @property
-    def _raster_rect(self) -> Rect:
-        return Rect(0, 0, self.lattice.shape[1], self.lattice.shape[0])
+    @check_types
+    def windows_at(self, zoom: float) -> EncodedWindows:
+        """Return windows for a zoom, whose embeddings are kept in the memory of this predictor.
+
+        These are windows that the predictor has, and with the store, if their zoom differs from the given one by less than a
+        factor of 1.4; otherwise windows of exactly this zoom, which are not stored.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from samgeo.testing import Oracle, encode_ids
+        >>> predictor = samgeo.Predictor(encode_ids(np.ones((96, 96), dtype=np.int32)), model=Oracle(64))
+        >>> [predictor.windows_at(zoom).lattice.window for zoom in (0.5, 1, 1.3, 2)]
+        [128, 64, 64, 32]
+        """
+        check_zoom(zoom)
+        there = min((one.windows for one in self._answering), key=lambda one: abs(math.log(one.zoom / zoom)))
+        if max(there.zoom / zoom, zoom / there.zoom) < SAME_ZOOM:
+            return there
+        window, overlap = window_of(zoom, self.model.input_size)
+        return self._encoded(Lattice(self.raster.shape, window, overlap), None)
+
+    def _encoded(self, lattice: Lattice, store: EmbeddingStore | None) -> EncodedWindows:
+        return EncodedWindows(self.raster, self.model, lattice, self._windows, store, self.check_same)
 
     def _read(self, **given: Unpack[PromptArguments]) -> tuple[Prompts, pd.DataFrame | None]:
         self.check_same()
-        return read_prompts(self.raster.geobox, self.lattice, **given)
-
-    def _windows_of(self, prompts: Prompts, prompt: int, extent: tuple[float, float, float, float]) -> list[Index]:
-        earlier = prompts.earlier[prompt]
-        return windows_of(self.lattice, extent) if earlier is None else [earlier.window]
+        lattices = [one.windows.lattice for one in self._answering]
+        return read_prompts(self.raster.geobox, lattices, **given)
 
     def _answer(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
         """Return the object of each prompt, or a text that says why nothing was found."""
         with computing_in(self.threads):
-            return self._answered(prompts, multimask, refine)
-
-    def _answered(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
-        answers: list[Segment | str] = [NO_MASK] * len(prompts)
-        extents: dict[int, tuple[float, float, float, float]] = {}
-        by_window: dict[Index, list[int]] = defaultdict(list)
-        for prompt in range(len(prompts)):
-            extent = prompts.extent(prompt, self._raster_rect)
-            if isinstance(extent, str):
-                answers[prompt] = extent
-                continue
-            extents[prompt] = extent
-            for index in self._windows_of(prompts, prompt, extent):
-                by_window[index].append(prompt)
-        pieces: dict[int, list[Piece]] = defaultdict(list)
-        asked: set[int] = set()
-        # Sorted, because neighbouring windows share blocks of files and of the store.
-        for index in sorted(by_window):
-            window = self._window(index)
-            asks = [] if window.embedding is None else self._asks(prompts, by_window[index], index, window)
-            asked.update(one.prompt for one in asks)
-            for prompt, piece in best_pieces(self.model, self.lattice, index, window, asks, multimask=multimask, refine=refine):
-                pieces[prompt].append(piece)
-        for prompt, extent in extents.items():
-            found = pieces[prompt]
-            if len(found) == 1 and found[0].cut and prompts.only_points(prompt):
-                found = follow(found[0], self.lattice, self._offers_at)
-            if found:
-                answers[prompt] = self.clean([join(found, self.lattice, extent)])[0]
-            elif prompt not in asked:
-                answers[prompt] = ON_NODATA
-        return answers
-
-    def _offers(self, prompts: Prompts, index: Index, multimask: bool | str) -> list[Candidate]:
-        """Return the masks that the model proposes for one prompt in a window."""
-        window = self._window(index)
-        asked = None if window.embedding is None else ask(prompts, 0, index, window.rect & self._raster_rect, window.valid)
-        if asked is None:
-            return []
-        return candidates(self.model, self.lattice, index, window, asked, multimask=multimask)
-
-    def _offers_at(self, index: Index, point: NDArray[np.float64]) -> list[Candidate]:
-        """Return the masks that the model proposes for one point, given in raster pixels, in a window."""
-        return self._offers(Prompts.of_point(point), index, multimask=True)
-
-    def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[WindowPrompt]:
-        asks = (ask(prompts, prompt, index, window.rect & self._raster_rect, window.valid) for prompt in members)
-        return [one for one in asks if one is not None]
-
-    def _window(self, index: Index) -> Encoded:
-        def make() -> Encoded:
-            window = read_window(self.raster, self.lattice, index)
-            self.check_same()
-            embedding = embed(self.model, window, self.store) if window.valid.any() else None
-            return Encoded(embedding, window.rect, window.size, window.known)
-
-        return self._windows.get(index, make)
+            return answers(self._answering, prompts, multimask=multimask, refine=refine)
 
     def provenance(self) -> dict[str, Any]:
         """Return versions, model, raster and options of the answers as a dict that can be written as JSON.
@@ -471,12 +456,14 @@ class Predictor:
         >>> predictor.provenance()["options"]
         {'window': 64, 'overlap': 16, 'min_part': 5, 'min_hole': 5}
         """
-        options = {
+        options: dict[str, Any] = {
             "window": self.lattice.window,
             "overlap": self.lattice.overlap,
             "min_part": self.min_part,
             "min_hole": self.min_hole,
         }
+        if self.zoom != 1:
+            options["zoom"] = self.zoom
         made = made_with(self.model, self.raster.provenance())
         return made | {"options": options} | describe_axes(self.raster.geobox)
 

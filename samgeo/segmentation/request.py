@@ -97,6 +97,7 @@ class Request:
     objects: ObjectOptions
     execution: ExecutionOptions
     writing: OutputOptions
+    zoom: float = 1.0
     finding: Finding | None = None
 
     @classmethod
@@ -114,6 +115,8 @@ class Request:
             objects=ObjectOptions.of(arguments),
             execution=ExecutionOptions.of(arguments),
             writing=OutputOptions.of(arguments),
+            # The zoom of a prompt source is one of its own options, and may be missing.
+            zoom=1.0 if finding is not None or arguments["zoom"] is None else arguments["zoom"],
             finding=finding,
         )
 
@@ -161,7 +164,8 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     aoi_px = None if objects.aoi is None else to_pixels(objects.aoi, raster.geobox, name=raster.name)
     segmenter = request.model.load()
     gates = replace(default_gates(segmenter), **request.automatic.thresholds())
-    windows, source, min_score, found_by, choose_cut = request.windows, None, 0.0, {}, None
+    windows = request.windows.at_zoom(request.zoom, segmenter)
+    source, min_score, found_by, choose_cut = None, 0.0, {}, None
     if request.finding is not None:
         prepared = request.finding.prepare(raster, segmenter, windows)
         windows, source, min_score, found_by = prepared.windows, prepared.source, prepared.min_score, prepared.options
@@ -192,6 +196,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             "window": lattice.window,
             "overlap": lattice.overlap,
             "scales": list(scales),
+            **({} if request.zoom == 1 else {"zoom": request.zoom}),
             **(asdict(gates) if source is None else found_by),
             "merge_iou": objects.merge_iou,
             **asdict(cleaning),
@@ -209,6 +214,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
 
 def _check_options(request: Request) -> None:
     request.automatic.check()
+    request.windows.check_zoom(request.zoom)
     request.cleaning.check()
     request.objects.check()
     if request.writing.retry_failed and request.folder is None:

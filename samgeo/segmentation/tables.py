@@ -23,9 +23,11 @@ from samgeo.segmentation.profile import timed
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-__all__ = ["answers_to_frame", "area_name", "areas", "to_frame"]
+__all__ = ["answers_to_frame", "area_name", "areas", "to_frame", "without"]
 
 VECTORIZE_BATCH = 256
+# Two objects are the same if their IoU is at least this value.
+SAME_IOU = 0.5
 
 
 @timed("table")
@@ -144,6 +146,17 @@ def answers_to_frame(
         base = keep_given(table, (*columns, "geometry", *also), "the prompts")
     crs = geobox.crs
     return gpd.GeoDataFrame(base.assign(**columns), geometry=geometry, crs=None if crs is None else crs.proj)
+
+
+def without(found: gpd.GeoDataFrame, known: Sequence[shapely.Geometry], *, min_iou: float = SAME_IOU) -> gpd.GeoDataFrame:
+    """Leave out rows whose IoU with a known geometry, in the same CRS, is ``min_iou`` or more."""
+    tree = shapely.STRtree(list(known))
+    geometry = found.geometry.to_numpy()
+    mine, theirs = tree.query(geometry, predicate="intersects")
+    one, other = geometry[mine], tree.geometries[theirs]
+    shared = shapely.area(shapely.intersection(one, other))
+    same = shared >= min_iou * (shapely.area(one) + shapely.area(other) - shared)
+    return found[~np.isin(np.arange(len(found)), mine[same])].reset_index(drop=True)
 
 
 def area_name(geobox: GeoBox) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,16 +20,18 @@ from samgeo.finding.by_example.pixel_classifier import WindowCells, covered_shar
 from samgeo.geo.coordinates.pixel_coordinates import crs_of
 from samgeo.geo.coordinates.prompt_geometry import read_polygons
 from samgeo.segmentation.prompts.example_reading import read_labelled_features
-from samgeo.segmentation.windows.embedding import embed, read_window
+from samgeo.segmentation.windows.embedding import EmbeddingCache
+from samgeo.segmentation.windows.encoded_windows import EncodedWindows
 from samgeo.segmentation.windows.proposals import WindowView
 
 if TYPE_CHECKING:
     from samgeo.geo.grid import Lattice
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.windows.embedding import Encoded
     from samgeo.types import Embedding, FeaturesLike
 
-__all__ = ["ExampleWindow", "Outlines", "example_windows", "read_outlines", "zoom_for"]
+__all__ = ["ExampleWindow", "Outlines", "example_windows", "owners", "read_outlines", "zoom_for"]
 
 # Zoom by the size of the examples in raster pixels: pairs of the least size and the zoom.
 ZOOMS = ((32.0, 1.0), (14.0, 2.0), (0.0, 4.0))
@@ -149,10 +151,34 @@ class ExampleWindow:
         return shapely.get_coordinates(shapely.centroid(self.outlines))
 
 
-def example_windows(raster: Raster, model: Segmenter, lattice: Lattice, outlines: Outlines) -> Iterator[ExampleWindow]:
-    """Read and encode the windows of a lattice with examples: each example belongs to the window with the most context.
+def owners(outlines: NDArray[np.object_], lattice: Lattice) -> list[tuple[int, int]]:
+    """Return the window of each outline: the one whose core contains the middle of the outline, as it has most context."""
+    (height, width), bounds = lattice.shape, shapely.bounds(outlines)
+    middles = np.floor((bounds[:, :2] + bounds[:, 2:]) / 2).astype(np.int64)
+    return [lattice.owner(x, y) for x, y in np.clip(middles, 0, (width - 1, height - 1)).tolist()]
 
-    That is the one whose core contains the middle of the example.
+
+def example_windows(
+    raster: Raster,
+    model: Segmenter,
+    lattice: Lattice,
+    outlines: Outlines,
+    encoded: Callable[[tuple[int, int]], Encoded] | None = None,
+) -> Iterator[ExampleWindow]:
+    """Read and encode the windows of a lattice with examples: each example belongs to one window; see `owners`.
+
+    Parameters
+    ----------
+    raster : Raster
+        The raster of the examples.
+    model : Segmenter
+        A model that gives feature vectors.
+    lattice : Lattice
+        The windows.
+    outlines : Outlines
+        The examples.
+    encoded : callable, optional
+        Returns an encoded window of the lattice by its row and column. Without it, windows are read and encoded here.
 
     Raises
     ------
@@ -162,20 +188,17 @@ def example_windows(raster: Raster, model: Segmenter, lattice: Lattice, outlines
     describe = describing(model)
     places: dict[tuple[int, int], _Cut] = {}
     for name in ("accepted", "rejected"):
-        for number, outline in enumerate(getattr(outlines, name)):
-            x0, y0, x1, y1 = shapely.bounds(outline)
-            x = min(max(math.floor((x0 + x1) / 2), 0), raster.shape[1] - 1)
-            y = min(max(math.floor((y0 + y1) / 2), 0), raster.shape[0] - 1)
-            index = lattice.owner(x, y)
+        for number, index in enumerate(owners(getattr(outlines, name), lattice)):
             getattr(places.setdefault(index, _Cut(index, [], [])), name).append(number)
     zoom = model.input_size / lattice.window
+    if encoded is None:
+        encoded = EncodedWindows(raster, model, lattice, EmbeddingCache(0)).get
     for index in sorted(places):
         cut = places[index]
-        window = read_window(raster, lattice, index)
-        if not window.valid.any():
+        window = encoded(index)
+        if window.embedding is None:
             continue
-        embedding = embed(model, window)
-        features = describe.features(embedding)
+        features = describe.features(window.embedding)
         grid = len(features)
         rect = window.rect
 
@@ -192,6 +215,6 @@ def example_windows(raster: Raster, model: Segmenter, lattice: Lattice, outlines
         usable = usable_cells(valid_cells(window.valid, grid), beyond)
         stride = model.input_size // grid
         accepted, other, rejected = ([covered_shares(one, grid, stride) for one in some] for some in (mine, others, refused))
-        view = WindowView(rect, window.size, window.valid, rect, 1, zoom, None, window.image)
+        view = WindowView(rect, window.size, window.valid, rect, 1, zoom)
         cells = WindowCells.of(features, usable, accepted, other, rejected)
-        yield ExampleWindow(view, embedding, cut.accepted, mine, cells)
+        yield ExampleWindow(view, window.embedding, cut.accepted, mine, cells)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,17 +15,18 @@ from samgeo.errors import OptionError
 from samgeo.finding.by_example.example_finder import DEFAULT_SCORE, AreaPrior, ExampleFinder, describing
 from samgeo.finding.by_example.example_windows import Outlines, example_windows, read_outlines, zoom_for
 from samgeo.finding.by_example.pixel_classifier import PixelClassifier
-from samgeo.finding.zoom import window_of
 from samgeo.geo.grid import Lattice
 from samgeo.segmentation.options import ReadingOptions, WindowOptions
 from samgeo.segmentation.request import Prepared
+from samgeo.segmentation.windows.zoom import window_of
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.windows.embedding import Encoded
     from samgeo.types import FeaturesLike, RasterLike
 
-__all__ = ["ExampleOptions", "learn_examples"]
+__all__ = ["DEFAULT_CLASS", "ExampleOptions", "describe_examples", "learn_examples"]
 
 _log = logging.getLogger(__name__)
 
@@ -86,21 +87,28 @@ class ExampleOptions:
             finder,
             windows,
             score,
-            {
-                "examples": {
-                    "accepted": len(outlines.accepted),
-                    "rejected": len(outlines.rejected),
-                    "class": self.what,
-                    "digest": finder.digest,
-                },
-                "zoom": zoom,
-                "min_score": score,
-            },
+            {"examples": describe_examples(outlines, finder), "zoom": zoom, "min_score": score},
         )
 
 
+def describe_examples(outlines: Outlines, finder: ExampleFinder) -> dict[str, Any]:
+    """Return what the provenance says of examples and of the finder that was made from them."""
+    return {
+        "accepted": len(outlines.accepted),
+        "rejected": len(outlines.rejected),
+        "class": finder.what,
+        "digest": finder.digest,
+    }
+
+
 def learn_examples(
-    raster: Raster, model: Segmenter, lattice: Lattice, outlines: Outlines, *, what: str = DEFAULT_CLASS
+    raster: Raster,
+    model: Segmenter,
+    lattice: Lattice,
+    outlines: Outlines,
+    *,
+    what: str = DEFAULT_CLASS,
+    encoded: Callable[[tuple[int, int]], Encoded] | None = None,
 ) -> ExampleFinder:
     """Make a prompt source from examples.
 
@@ -116,6 +124,8 @@ def learn_examples(
         The examples.
     what : str, default "object"
         Name of the class.
+    encoded : callable, optional
+        Returns an encoded window of the lattice by its row and column. Without it, windows are read and encoded here.
 
     Returns
     -------
@@ -128,7 +138,7 @@ def learn_examples(
     ModelError
         If the model gives no feature vectors.
     """
-    cells = [window.cells for window in example_windows(raster, model, lattice, outlines)]
+    cells = [window.cells for window in example_windows(raster, model, lattice, outlines, encoded)]
     areas = shapely.area(outlines.accepted) * (model.input_size / lattice.window) ** 2
     classifier = PixelClassifier.of_windows(cells)
     if classifier is None:

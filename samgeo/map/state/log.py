@@ -192,6 +192,8 @@ def describe(predictor: Predictor) -> dict[str, Any]:
     """Return, as values for JSON, the raster, the model and the window lattice, which a predictor's answers depend on."""
     run = describe_run(predictor.raster, predictor.model, predictor.lattice)
     run["pixels"]["digest"] = _digest(predictor.raster)
+    if isinstance(predictor.zoom, str):
+        run["lattice"]["zoom"] = predictor.zoom
     return run
 
 

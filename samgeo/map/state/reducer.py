@@ -153,6 +153,8 @@ class State:
         The accepted objects, in the order of acceptance.
     proposals : tuple of Proposal
         The polygons that wait to be accepted or rejected.
+    rejected : tuple of Proposal
+        The polygons that were rejected, in the order of rejection.
     selected : int or None
         The id of the selected object.
     next_id : int
@@ -164,6 +166,7 @@ class State:
     chosen: int = 0
     objects: tuple[Annotation, ...] = ()
     proposals: tuple[Proposal, ...] = ()
+    rejected: tuple[Proposal, ...] = ()
     selected: int | None = None
     next_id: int = 1
 
@@ -268,7 +271,8 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
             taken, left = _split(state.proposals, ids)
             return replace(state, objects=state.objects + tuple(_accepted(one, class_name) for one in taken), proposals=left)
         case RejectProposals(ids):
-            return replace(state, proposals=_split(state.proposals, ids)[1])
+            refused, left = _split(state.proposals, ids)
+            return replace(state, proposals=left, rejected=(*state.rejected, *refused))
     raise AssertionError(f"{action} is for the history of a session, not for a state")
 
 

@@ -39,10 +39,13 @@ class SoftMask:
         Row and column of the window that gave the answer.
     logits : ndarray of float32, shape (h, w)
         Logits over the whole window, at the model's low resolution.
+    level : int, default 0
+        Which windows of the predictor: 0 for its own ones, and higher numbers for the finer ones of ``zoom="auto"``.
     """
 
     window: Index
     logits: NDArray[np.float32]
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,7 +23,7 @@ __all__ = ["read_prompts"]
 
 def read_prompts(
     geobox: GeoBox,
-    lattice: Lattice,
+    lattices: Sequence[Lattice],
     *,
     points: PointsLike = None,
     labels: LabelsLike = None,
@@ -38,8 +38,8 @@ def read_prompts(
     ----------
     geobox : GeoBox
         Grid of the raster.
-    lattice : Lattice
-        The windows, to which earlier answers belong.
+    lattices : sequence of Lattice
+        The windows, by level, to which earlier answers belong.
     points, labels, boxes, masks, polygons, crs
         As in `Predictor.predict`.
 
@@ -83,7 +83,7 @@ def read_prompts(
             else f"the numbers of prompts differ: {counts}; give as many of each, because row i of each belongs to prompt i."
         )
     count = next(iter(counts.values()))
-    _check_earlier(parts.get("earlier", ()), lattice)
+    _check_earlier(parts.get("earlier", ()), lattices)
     prompts = Prompts(
         points=parts.get("points", np.empty((count, 0, 2))),
         labels=parts.get("labels", np.empty((count, 0), dtype=np.int64)),
@@ -95,9 +95,15 @@ def read_prompts(
     return prompts, next((table for table in tables if table is not None), None)
 
 
-def _check_earlier(earlier: Sequence[SoftMask | None], lattice: Lattice) -> None:
+def _check_earlier(earlier: Sequence[SoftMask | None], lattices: Sequence[Lattice]) -> None:
+    def is_there(one: SoftMask) -> bool:
+        if not 0 <= one.level < len(lattices):
+            return False
+        lattice = lattices[one.level]
+        return 0 <= one.window[0] < lattice.rows and 0 <= one.window[1] < lattice.columns
+
     for one in earlier:
-        if one is not None and not (0 <= one.window[0] < lattice.rows and 0 <= one.window[1] < lattice.columns):
+        if one is not None and not is_there(one):
             raise OptionError(
                 f"a mask belongs to window {one.window}, which this predictor does not have; give masks of its own answers."
             )

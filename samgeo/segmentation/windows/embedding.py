@@ -196,8 +196,8 @@ class EmbeddingCache:
         if max_bytes < 0:
             raise OptionError(f"the memory for embeddings is {max_bytes} bytes; give 0 or more.")
         self.max_bytes = max_bytes
-        self._windows: OrderedDict[tuple[int, int], Encoded] = OrderedDict()
-        self._making: dict[tuple[int, int], threading.Lock] = {}
+        self._windows: OrderedDict[tuple[int, ...], Encoded] = OrderedDict()
+        self._making: dict[tuple[int, ...], threading.Lock] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[EmbeddingCache], tuple[int]]:
@@ -212,7 +212,7 @@ class EmbeddingCache:
         with self._lock:
             return sum(window.nbytes for window in self._windows.values())
 
-    def get(self, index: tuple[int, int], make: Callable[[], Encoded]) -> Encoded:
+    def get(self, index: tuple[int, ...], make: Callable[[], Encoded]) -> Encoded:
         """Return a window; call ``make`` if it is not in the cache. Threads that need the same window wait for one call."""
         with self._lock:
             making = self._making.setdefault(index, threading.Lock())
@@ -225,22 +225,22 @@ class EmbeddingCache:
             self._making.pop(index, None)
         return window
 
-    def put(self, index: tuple[int, int], window: Encoded, model: Segmenter) -> None:
+    def put(self, index: tuple[int, ...], window: Encoded, model: Segmenter) -> None:
         """Add a window. Its embedding is packed to half precision in main memory if the model can do so; see `take`."""
         self._keep(index, replace(window, embedding=_Packed.of(model, window.embedding)))
 
-    def take(self, index: tuple[int, int], model: Segmenter, make: Callable[[], Encoded]) -> Encoded:
+    def take(self, index: tuple[int, ...], model: Segmenter, make: Callable[[], Encoded]) -> Encoded:
         """Return a window that `put` added; call ``make`` if it is not in the cache."""
         kept = self._use(index)
         return make() if kept is None else replace(kept, embedding=kept.embedding.unpacked(model))
 
-    def _use(self, index: tuple[int, int]) -> Encoded | None:
+    def _use(self, index: tuple[int, ...]) -> Encoded | None:
         with self._lock:
             if index in self._windows:
                 self._windows.move_to_end(index)
             return self._windows.get(index)
 
-    def _keep(self, index: tuple[int, int], window: Encoded) -> None:
+    def _keep(self, index: tuple[int, ...], window: Encoded) -> None:
         with self._lock:
             self._windows[index] = window
             total = sum(one.nbytes for one in self._windows.values())

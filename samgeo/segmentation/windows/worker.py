@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ModelReference",
     "Plan",
+    "found_by_source",
     "found_in",
     "load_referenced",
     "reference_to",
@@ -255,27 +256,45 @@ def _ask_source(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | 
 @timed("pieces")
 def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Embedding) -> list[Piece]:
     index, window = asked.index, asked.window
-    scale, lattice, _ = plan.levels.locate(index[0])
-    size_px = (window.size[0] * scale, window.size[1] * scale)
+    encoded = Encoded(embedding, window.rect, window.size, window.known)
     if plan.source is None:
+        scale, lattice, _ = plan.levels.locate(index[0])
+        size_px = (window.size[0] * scale, window.size[1] * scale)
         found = automatic_masks(model, embedding, asked.points, gates=plan.gates, window=lattice.window, size=size_px)
     else:
-        core = lattice.core(plan.levels.locate(index[0])[2], index[1])
-        view = WindowView(
-            window.rect, size_px, window.valid, core, scale, model.input_size / lattice.window, plan.aoi_px, window.image
-        )
-        found = proposed_masks(
-            model,
-            embedding,
-            plan.source,
-            view,
-            least_score=PIECE_SCORE * plan.min_score,
-            offset=plan.gates.stability_offset,
-        )
-    encoded = Encoded(embedding, window.rect, window.size, window.known)
+        found = found_by_source(model, plan, index, encoded, image=window.image)
     if plan.recent is not None:
         plan.recent.put(index, encoded, model)
     return [piece for piece in to_pieces(found, encoded, plan.levels, index) if piece is not None]
+
+
+def found_by_source(
+    model: Segmenter, plan: Plan, index: tuple[int, int], window: Encoded, *, image: NDArray[np.uint8] | None = None
+) -> list[Found]:
+    """Return the masks that the plan's prompt source finds in an encoded window, in window pixels, the best first.
+
+    Parameters
+    ----------
+    model : Segmenter
+        The model.
+    plan : Plan
+        The source, windows, thresholds and area of interest.
+    index : (int, int)
+        Row and column of the window.
+    window : Encoded
+        The window, which must have data.
+    image : ndarray of uint8, optional
+        Its pixels, which some sources need.
+    """
+    source = plan.source
+    if source is None:
+        return []
+    scale, lattice, row = plan.levels.locate(index[0])
+    size_px, zoom = (window.size[0] * scale, window.size[1] * scale), model.input_size / lattice.window
+    core = lattice.core(row, index[1])
+    view = WindowView(window.rect, size_px, window.valid, core, scale, zoom, plan.aoi_px, image)
+    least, offset = PIECE_SCORE * plan.min_score, plan.gates.stability_offset
+    return proposed_masks(model, window.embedding, source, view, least_score=least, offset=offset)
 
 
 def to_pieces(found: Sequence[Found], window: Encoded, levels: Levels, index: tuple[int, int]) -> list[Piece | None]:
