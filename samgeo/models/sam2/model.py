@@ -22,7 +22,7 @@ from samgeo.models.sam2.encoder import ImageEncoder
 __all__ = ["Sam2", "Sam2Embedding", "Sam2Network"]
 
 # While a window is encoded, its activations take about this many maps of the width and the resolution of the first stage.
-MAPS_A_WINDOW = 16
+MAPS_A_WINDOW = 24
 
 # The official image predictor clamps the logits that it returns for use as mask prompts. Here the mask prompts are clamped, so
 # that masks are drawn from the logits as they are, which the official predictor also does.
