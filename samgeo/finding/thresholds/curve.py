@@ -104,9 +104,8 @@ def threshold_curve(
 def suggest_threshold(found: gpd.GeoDataFrame | str | os.PathLike[str], *, found_share: float = FOUND_SHARE) -> float:
     """Return the threshold of the score with the highest expected F1; see `threshold_curve`.
 
-    This is the rule of ``min_score="auto"`` of `samgeo.find`. The best threshold is about half the F1 that it reaches (Lipton,
-    Elkan and Narayanaswamy, 2014, arXiv:1402.1892), so that it is 0.5 at most: an object that is more likely right than wrong
-    is kept.
+    This is the rule of ``min_score="auto"`` of `samgeo.find`. It keeps the objects whose scores are above half of the F1 that
+    it reaches (Lipton, Elkan and Narayanaswamy, 2014, arXiv:1402.1892), and therefore each object with a score above 0.5.
 
     Parameters
     ----------
