@@ -161,7 +161,7 @@ def find(
         Where to write the objects; see `samgeo.segment`.
     examples : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
         Outlines of one or more objects, in place of a finder: more objects like these are searched. Features may have a column
-        ``label`` with 1 for accepted and 0 for rejected examples. The zoom and the score of 0.5 are chosen after them.
+        ``label`` with 1 for accepted and 0 for rejected examples. The zoom follows from their size, and the least score is 0.2.
     example_image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster, optional
         The raster of the examples, if that is another raster of the same kind.
     finder : path, Detector or PromptSource, optional
