@@ -90,7 +90,7 @@ def footprints(
     finder, resolution, zoom
         See `samgeo.find`. They can be given only without ``examples`` and ``candidates``.
     min_score : float or "auto", optional
-        Objects with a lower score are dropped, from 0 to 1. The default is the one that is stored with the finder, and 0.2 for
+        Objects with a lower score are dropped, from 0 to 1. The default is the one that is stored with the finder, and 0.5 for
         a selection by examples. For "auto", which is only without examples, see `samgeo.find`.
     max_overlap : float, default 0.3
         Largest overlap of two objects that are selected by examples; see `select`.
