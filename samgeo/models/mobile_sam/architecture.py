@@ -16,7 +16,7 @@ __all__ = ["MOBILE_SAM", "MobileArchitecture", "TinyVitSizes"]
 # cell of the embedding has a side of 16 pixels, as in SAM 1. The tensors do not contain the strides.
 STEM_STRIDE = 4
 STAGES_THAT_HALVE = 2
-PATCH = STEM_STRIDE * 2**STAGES_THAT_HALVE
+PATCH = STEM_STRIDE << STAGES_THAT_HALVE
 
 
 @dataclass(frozen=True, slots=True)
