@@ -49,7 +49,8 @@ class TinyVitSizes:
 
     def numbers_a_window(self, side: int) -> int:
         """Return the number of activations of a window of ``side`` pixels in the first stage, where there are most."""
-        return (self.widths[0] + 2 * self.hidden[0]) * (side // STEM_STRIDE) ** 2
+        # A layer has an input and an output, and its implementation may reorder both.
+        return (self.widths[0] + 4 * self.hidden[0]) * (side // STEM_STRIDE) ** 2
 
     @classmethod
     def from_shapes(cls, tensors: TensorShapes) -> TinyVitSizes:
