@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from samgeo.geo.grid import Lattice
-    from samgeo.segmentation.windows.encoded_windows import EncodedWindows
+    from samgeo.segmentation.windows.embedding import EncodedWindows
 
 __all__ = ["similar"]
 

@@ -27,8 +27,7 @@ from samgeo.segmentation.prompts.prompt_reading import read_prompts
 from samgeo.segmentation.prompts.prompt_zoom import AUTO, answers, candidates, finer_lattices, read_zoom
 from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
 from samgeo.segmentation.tables import answers_to_frame
-from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache
-from samgeo.segmentation.windows.encoded_windows import EncodedWindows
+from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, EncodedWindows
 from samgeo.segmentation.windows.zoom import check_zoom, window_of
 from samgeo.storage.provenance import made_with
 from samgeo.types import (

@@ -20,8 +20,7 @@ from samgeo.finding.by_example.pixel_classifier import WindowCells, covered_shar
 from samgeo.geo.coordinates.pixel_coordinates import crs_of
 from samgeo.geo.coordinates.prompt_geometry import read_polygons
 from samgeo.segmentation.prompts.example_reading import read_labelled_features
-from samgeo.segmentation.windows.embedding import EmbeddingCache
-from samgeo.segmentation.windows.encoded_windows import EncodedWindows
+from samgeo.segmentation.windows.embedding import EmbeddingCache, EncodedWindows
 from samgeo.segmentation.windows.proposals import WindowView
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from samgeo.segmentation.prompts.seams import follow
 if TYPE_CHECKING:
     import numpy as np
 
-    from samgeo.segmentation.windows.embedding import Encoded
-    from samgeo.segmentation.windows.encoded_windows import EncodedWindows
+    from samgeo.segmentation.windows.embedding import Encoded, EncodedWindows
 
 __all__ = ["NO_MASK", "Answering"]
 
