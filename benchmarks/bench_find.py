@@ -7,8 +7,10 @@ CRS, two zooms). Outlines are drawn on the pixels and matched one to one, the hi
 40 pixels are left out of the truth, and found objects that lie mostly in them do not count. "Best" is the F1 at the
 threshold that is best for the place, which is not known in use; "default" is the F1 at the finder's own threshold. The
 calibration error is the mean distance of score and precision over ten bins of the scores above 0.1, weighted by their
-counts. With --time, the mosaic of Banepa is searched by find and by everything mode in turns, and processor times are
-compared.
+counts. "Auto" is the F1 at the threshold that min_score="auto" chooses from the scores of at least 0.05 of the place, and
+"found" the share of the true objects that were found with any score. With --calibration, some objects of a place are
+judged, at random, and the scores of the others are compared before and after. With --time, the mosaic of Banepa is searched
+by find and by everything mode in turns, and processor times are compared.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from _skip import skip
 
 import samgeo
+from samgeo.finding import Calibration, suggest_threshold
 from samgeo.models import keep_freed_memory
 
 keep_freed_memory()  # as the command line does
 
 LEAST_PX = 40
+LEAST_SCORE = 0.05  # of min_score="auto"
 
 
 def main() -> None:
@@ -35,6 +40,7 @@ def main() -> None:
     parser.add_argument("--finder", default=None, help="a finder's file; the bundled finder of buildings by default")
     parser.add_argument("--flips", action="store_true")
     parser.add_argument("--pictures", type=Path, help="a folder for one picture of each place")
+    parser.add_argument("--calibration", action="store_true")
     parser.add_argument("--time", action="store_true")
     options = parser.parse_args()
     data = Path(os.environ.get("SAMGEO_DATA", ""))
@@ -44,8 +50,9 @@ def main() -> None:
     from samgeo.training.data.overhead_recipe import validation
 
     finder = load_finder(options.finder or "building")
-    print("| place | objects | best F1 | threshold | default | precision | recall | best F1 at IoU 0.3 | calibration error |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    columns = "place | objects | best F1 | threshold | default | precision | recall | best F1 at IoU 0.3 | calibration error"
+    print(f"| {columns} | auto | threshold | found |\n{'|---' * 12}|")
+    places = {}
     for place, pictures in validation(data).items():
         chips = []
         for picture in pictures:
@@ -59,7 +66,11 @@ def main() -> None:
                 options.pictures.mkdir(exist_ok=True)
                 kept = found[found["score"] >= finder.info.min_score]
                 samgeo.show(picture.image, kept, output=options.pictures / f"{place}.png", overwrite=True)
+        places[place] = chips
         print(line(place, chips, finder.info.min_score), flush=True)
+    if options.calibration:
+        for place, chips in places.items():
+            print(f"{place}: {calibrated(judged(chips, 0.5)[0])}", flush=True)
     if options.time:
         timed(data / "oam-banepa-buildings" / "banepa.tif", finder)
 
@@ -71,9 +82,13 @@ def line(place: str, chips: list, default: float) -> str:
     hits = kept[:, 1].sum()
     at_default = 2 * hits / max(len(kept) + count, 1)
     precision, recall = hits / max(len(kept), 1), hits / count
+    chosen = suggest_threshold(pd.DataFrame({"score": rows[rows[:, 0] >= LEAST_SCORE, 0]}))
+    at_chosen = rows[rows[:, 0] >= chosen]
+    automatic = 2 * at_chosen[:, 1].sum() / (len(at_chosen) + count)
     return (
         f"| {place} | {count} | {best:.3f} | {threshold:.2f} | {at_default:.3f} | {precision:.3f} | {recall:.3f} "
-        f"| {best_f1(loose, count)[0]:.3f} | {calibration(rows):.3f} |"
+        f"| {best_f1(loose, count)[0]:.3f} | {calibration(rows):.3f} "
+        f"| {automatic:.3f} | {chosen:.2f} | {rows[:, 1].sum() / count:.2f} |"
     )
 
 
@@ -120,6 +135,22 @@ def calibration(rows: np.ndarray) -> float:
     bins = np.minimum((rows[:, 0] * 10).astype(int), 9)
     errors = [len(rows[bins == one]) * abs(np.subtract(*rows[bins == one].mean(0))) for one in np.unique(bins)]
     return float(sum(errors) / max(len(rows), 1))
+
+
+def calibrated(rows: np.ndarray) -> str:
+    """Mean log loss, and mean distance of the expected from the true number of right objects, by number of judged objects."""
+    rows, told = rows[rows[:, 0] >= LEAST_SCORE], []
+    for count in (0, 5, 10, 20, 50, 100):
+        random, found = np.random.default_rng(0), []
+        for _ in range(200 if count else 1):
+            order = random.permutation(len(rows))
+            mine, others = rows[order[:count]], rows[order[count:]]
+            p = Calibration.fit(mine[:, 0], mine[:, 1] > 0)(others[:, 0]).clip(1e-4, 1 - 1e-4)
+            right = others[:, 1]
+            loss = -(right * np.log(p) + (1 - right) * np.log(1 - p)).mean()
+            found.append((loss, abs(p.sum() / right.sum() - 1)))
+        told.append("{} judged {:.3f} ({:.0%})".format(count, *np.mean(found, 0)))
+    return ", ".join(told)
 
 
 def timed(image: Path, finder) -> None:

@@ -17,7 +17,7 @@ from samgeo.errors import OptionError
 
 PACKAGES = ["samgeo", *(one.name for one in pkgutil.walk_packages(samgeo.__path__, "samgeo.", onerror=print) if one.ispkg)]
 # Protocols, models that the engine calls, and what has checks of its own.
-OF_OTHERS = {"Segmenter", "Describing", "Gating", "Profile", "TrainOptions", "Tiny", "Oracle"}
+OF_OTHERS = {"Segmenter", "Describing", "Gating", "Profile", "TrainOptions", "Tiny", "Sam2", "Oracle"}
 
 
 def public_functions():
@@ -55,7 +55,15 @@ class Strange:
 @pytest.mark.parametrize(("function", "name"), FUNCTIONS)
 def test_every_public_function_refuses_a_wrong_type_by_name(function, name):
     parameters = inspect.signature(function).parameters
-    sound = {"int": 1, "float": 1.0, "bool": True, "str": "a", "tuple[str, ...]": ("a",), "str | os.PathLike[str]": "a"}
+    sound = {
+        "int": 1,
+        "float": 1.0,
+        "bool": True,
+        "str": "a",
+        "tuple[str, ...]": ("a",),
+        "Sequence[str]": ["a"],
+        "str | os.PathLike[str]": "a",
+    }
     given = {
         key: sound.get(str(one.annotation), "a")
         for key, one in parameters.items()

@@ -25,6 +25,8 @@ def documented() -> dict[str, object]:
                 continue
             members = vars(exported).values() if inspect.isclass(exported) else ()
             for one in (exported, *(getattr(member, "__func__", member) for member in members)):
+                if not hasattr(one, "__qualname__"):
+                    continue  # a value of a class, which has the docstring of its own class
                 if ">>>" in (inspect.getdoc(one) or "") and getattr(one, "__module__", "").startswith("samgeo."):
                     found[f"{one.__module__}.{one.__qualname__}"] = one  # type: ignore[attr-defined]
     return found

@@ -44,7 +44,7 @@ def footprints(
     finder: str | Path | PromptSource | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
-    min_score: float | None = None,
+    min_score: float | str | None = None,
     max_overlap: float = MAX_OVERLAP,
     min_area_m2: float | None = None,
     max_area_m2: float | None = None,
@@ -89,9 +89,9 @@ def footprints(
         Objects from which the examples select. By default these are all objects that `samgeo.segment` finds in the raster.
     finder, resolution, zoom
         See `samgeo.find`. They can be given only without ``examples`` and ``candidates``.
-    min_score : float, optional
+    min_score : float or "auto", optional
         Objects with a lower score are dropped, from 0 to 1. The default is the one that is stored with the finder, and 0.5 for
-        a selection by examples.
+        a selection by examples. For "auto", which is only without examples, see `samgeo.find`.
     max_overlap : float, default 0.3
         Largest overlap of two objects that are selected by examples; see `select`.
     min_area_m2, max_area_m2 : float, optional
@@ -194,6 +194,8 @@ def _check_ways(arguments: dict[str, Any], *, by_finder: bool) -> None:
             "candidates need examples, by which they are selected; give examples, or leave candidates out: then a finder finds "
             "the buildings."
         )
+    if isinstance(arguments["min_score"], str):
+        raise OptionError(f"min_score is {arguments['min_score']!r}; give a number from 0 to 1 for a selection by examples.")
     for name, default in (("finder", None), ("resolution", AUTO), ("zoom", None)):
         if arguments[name] != default:
             raise OptionError(

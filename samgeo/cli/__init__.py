@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
 from samgeo import __version__
 from samgeo.cli.dataset import dataset
-from samgeo.cli.evaluate import evaluate
+from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
 from samgeo.cli.footprints import footprints, regularize
 from samgeo.cli.models import models
@@ -38,7 +39,8 @@ class _Group(click.Group):
 
             keep_freed_memory()
             try:
-                return super().invoke(ctx)
+                with _notices_shown():
+                    return super().invoke(ctx)
             except SamgeoError as error:
                 raise click.ClickException(str(error)) from None
 
@@ -59,6 +61,28 @@ class _Notes:
         elif str(message) not in self._told:
             self._told.add(str(message))
             click.echo(f"Note: {message}", err=True)
+
+
+class _Notices(logging.Handler):
+    """Print each notice as one line on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"Note: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def _notices_shown() -> Iterator[None]:
+    """Show on standard error what a user should know before weights are downloaded, such as their licence."""
+    logger, handler = logging.getLogger("samgeo.models.notices"), _Notices()
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -108,6 +132,7 @@ for _command in (
     train,
     show,
     evaluate,
+    thresholds,
     demo,
 ):
     main.add_command(_command)

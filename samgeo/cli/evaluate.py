@@ -1,4 +1,4 @@
-"""The command evaluate, which compares a result with the truth and draws the worst cases."""
+"""The commands that judge a result: evaluate with the truth, and thresholds with nothing but the scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from samgeo.geo.raster import Raster
     from samgeo.plot import RGB, SheetEntry
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "thresholds"]
 
 # The truth is green and found objects are magenta. Colour-blind users can distinguish these colours, too.
 TRUTH, FOUND = (0, 255, 0), (255, 0, 255)
@@ -113,6 +113,35 @@ def evaluate(
         report.write(output, overwrite=overwrite, pictures=pictures)
         click.echo(f"Wrote {output}.", err=True)
     click.echo(report.to_markdown(), nl=False)
+
+
+@click.command()
+@click.argument("found", metavar="RESULT")
+@click.option(
+    "--found-share",
+    type=float,
+    default=0.75,
+    show_default=True,
+    help="Estimated share of all objects that are in RESULT with any score; with 1, the estimates are for what was found.",
+)
+def thresholds(found: str, found_share: float) -> None:
+    """Print what each threshold of the score keeps of RESULT.
+
+    RESULT is written by `samgeo find` with a low --min-score, such as 0.05. The estimates come from the scores alone, which are
+    taken as probabilities: the number of objects that are kept, the share of them that is right, the share of all objects that
+    is kept, and the F1 of both. The last line is the threshold with the highest expected F1.
+    """
+    from samgeo.finding import suggest_threshold, threshold_curve
+    from samgeo.geo.vector import read_vectors
+
+    objects = read_vectors(found)
+    curve = threshold_curve(found, found_share=found_share)
+    click.echo("| threshold | kept | expected precision | expected recall | expected F1 |\n|---|---|---|---|---|")
+    for threshold, kept, *expected in zip(*(curve[name].tolist() for name in curve.columns), strict=True):
+        figures = " | ".join("-" if math.isnan(value) else f"{value:.3f}" for value in expected)
+        click.echo(f"| {threshold:.2f} | {kept:,} | {figures} |")
+    if len(objects):
+        click.echo(f"\nSuggested threshold: {suggest_threshold(objects, found_share=found_share):.3f}")
 
 
 def _parse_sizes(text: str | None) -> tuple[float, float] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from samgeo.cli.options import (
@@ -9,12 +11,16 @@ from samgeo.cli.options import (
     AOI_MODE,
     BANDS,
     CACHE,
+    CLASS_NAMES,
+    DETECTOR,
     DEVICE,
     DTYPE,
     FINDER,
     LAYER,
+    LAYOUT,
     MAX_AREA_HELP,
     MIN_AREA_HELP,
+    MIN_SCORE_HELP,
     MODEL,
     NODATA,
     OVERWRITE,
@@ -28,6 +34,7 @@ from samgeo.cli.options import (
     Y_UP,
     ZOOM,
     OptionValue,
+    ScoreOrAuto,
     cleaning,
     count,
     imaging,
@@ -35,22 +42,54 @@ from samgeo.cli.options import (
     parse_resolution,
     parse_stretch,
 )
+from samgeo.errors import OptionError
 
-__all__ = ["find"]
+if TYPE_CHECKING:
+    from samgeo.finding import Detector
+
+__all__ = ["chosen_finder", "find"]
+
+
+def chosen_finder(
+    finder: str | None, detector: str | None, class_names: str | None, layout: str, *, boxes: str | None = None
+) -> str | Detector | None:
+    """Return the finder or the detector of the options of a command; check that there is one at most."""
+    from samgeo.finding import OnnxDetector
+
+    sources = {"--finder": finder, "--detector": detector, "--boxes": boxes}
+    if len(given := [name for name, value in sources.items() if value is not None]) > 1:
+        raise OptionError(f"{' and '.join(given)} are given; give one of them.")
+    if detector is not None:
+        # The threshold of the boxes follows from the threshold of the objects.
+        return OnnxDetector(detector, layout=layout, classes=class_names, min_score=0.0)
+    if class_names is not None or layout != "auto":
+        raise OptionError("--class-names and --layout belong to --detector; give a detector, or leave them out.")
+    return finder
 
 
 @click.command()
 @imaging
 @click.argument("output")
-@click.option("--class", "what", metavar="CLASS", default="building", show_default=True, help="Class of a bundled finder.")
+@click.option(
+    "--class",
+    "what",
+    metavar="CLASS",
+    show_default="building; all classes of a detector",
+    help="Class of a bundled finder, or classes of a detector, separated by commas.",
+)
+@click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
 @FINDER
+@DETECTOR
+@CLASS_NAMES
+@LAYOUT
+@click.option("--boxes", metavar="FILE", help="Boxes of a detector, as vector file or annotations, in place of a finder.")
 @RESOLUTION
 @ZOOM
 @click.option(
     "--min-score",
-    type=float,
+    type=ScoreOrAuto(),
     show_default="stored with the finder",
-    help="Drop objects with a lower score, from 0 to 1.",
+    help=MIN_SCORE_HELP,
 )
 @click.option("--flips", is_flag=True, help="Also look at mirrored windows: slightly better, and slower.")
 @MODEL
@@ -75,7 +114,8 @@ __all__ = ["find"]
 @Y_UP
 @QUIET
 def find(
-    image: OptionValue, output: str, *, what: str, resolution: str, bands: str | None, stretch: str | None, quiet: bool,
+    image: OptionValue, output: str, *, what: str | None, text: str | None, resolution: str, bands: str | None,
+    stretch: str | None, quiet: bool, detector: str | None, class_names: str | None, layout: str, boxes: str | None,
     **options: OptionValue,
 ) -> None:  # fmt: skip
     """Find the objects of one kind in IMAGE and write them to OUTPUT.
@@ -83,10 +123,18 @@ def find(
     IMAGE and OUTPUT are as in `samgeo segment`. Each object has a class and a score, which is the estimated probability that
     its outline is right. A stopped run is continued by the same command.
     """
+    from samgeo.finding import boxes_from
     from samgeo.finding import find as run
 
+    options["finder"] = chosen_finder(options["finder"], detector, class_names, layout, boxes=boxes)
+    if boxes is not None:
+        options["finder"] = boxes_from(boxes, image, what=what or "object")
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
-    found = run(image, what, output, resolution=parse_resolution(resolution), **options)
+    if text is not None and what is not None:
+        raise OptionError("--text and --class both say what to find; give one of them.")
+    sought = what if text is None else text.split(",")
+    found = run(image, sought, output, resolution=parse_resolution(resolution), **options)
     if not quiet:
-        zoom = found.attrs["samgeo"]["options"]["zoom"]
-        click.echo(f"{count(len(found), 'object')} in {output}, found at zoom {zoom}", err=True)
+        made = found.attrs["samgeo"]
+        chosen = f", with a score of {made['threshold']['min_score']:.2f} or more" if "threshold" in made else ""
+        click.echo(f"{count(len(found), 'object')} in {output}, found at zoom {made['options']['zoom']}{chosen}", err=True)

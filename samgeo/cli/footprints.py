@@ -12,12 +12,14 @@ from samgeo.cli.options import (
     LAYER,
     MAX_AREA_HELP,
     MIN_AREA_HELP,
+    MIN_SCORE_HELP,
     OVERWRITE,
     QUIET,
     RESOLUTION,
     Y_UP,
     ZOOM,
     OptionValue,
+    ScoreOrAuto,
     count,
     imaging,
     looking,
@@ -53,9 +55,9 @@ __all__ = ["footprints", "regularize"]
 @looking
 @click.option(
     "--min-score",
-    type=float,
+    type=ScoreOrAuto(),
     show_default="stored with the finder; 0.5 with --examples",
-    help="Drop objects with a lower score, from 0 to 1.",
+    help=MIN_SCORE_HELP,
 )
 @click.option(
     "--max-overlap",

@@ -1,4 +1,4 @@
-"""The commands of the group models, which list, download, locate and evaluate models."""
+"""The commands of the group models, which list, describe, download, locate and evaluate models."""
 
 from __future__ import annotations
 
@@ -13,19 +13,27 @@ __all__ = ["models"]
 
 @click.group()
 def models() -> None:
-    """List, download, locate and evaluate models."""
+    """List, describe, download, locate and evaluate models."""
 
 
 @models.command("list")
 def models_list() -> None:
     """List the models with their sizes and licences.
 
-    The list also says whether the weights are on this machine.
+    The last column says whether the weights are part of samgeo ("bundled"), on this machine ("yes") or not ("no"). Models of
+    the kind "text" find boxes for words; the others answer points, boxes and masks.
     """
     from samgeo.models import list_models as known
 
+    rows = [("name", "model", "kind", "input", "parameters", "file", "licence", "here")]
     for info in known():
-        click.echo(info.describe())
+        here = "bundled" if info.bundled else "yes" if info.local_path() else "no"
+        parameters = f"{info.parameters / 1e6:.1f} M"
+        columns = (info.name, info.architecture, info.kind, f"{info.input_size} px", parameters, info.size_text())
+        rows.append((*columns, info.license_text(), here))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 @models.command("fetch")
@@ -33,7 +41,7 @@ def models_list() -> None:
 def models_fetch(name: str) -> None:
     """Download the weights of the model NAME.
 
-    The file is verified, and its path is printed. NAME is one from `samgeo models list`.
+    The licence is printed first. The file is verified, and its path is printed. NAME is one from `samgeo models list`.
     """
     from samgeo.models import model_path
 
@@ -50,6 +58,18 @@ def models_path(name: str) -> None:
     from samgeo.models import model_path
 
     click.echo(model_path(name, download=False))
+
+
+@models.command("info")
+@click.argument("name")
+def models_info(name: str) -> None:
+    """Print what is recorded of the model NAME.
+
+    These are its use, costs, licence, citation, digest, sources and defaults. NAME is one from `samgeo models list`.
+    """
+    from samgeo.models import model_info
+
+    click.echo(model_info(name).details())
 
 
 @models.command("evaluate")

@@ -18,13 +18,17 @@ __all__ = [
     "ASSETS",
     "BANDS",
     "CACHE",
+    "CLASS_NAMES",
     "DATA",
+    "DETECTOR",
     "DEVICE",
     "FINDER",
     "LAYER",
+    "LAYOUT",
     "MASK_NMS",
     "MAX_AREA_HELP",
     "MIN_AREA_HELP",
+    "MIN_SCORE_HELP",
     "NODATA",
     "OVERWRITE",
     "PROMPT_ZOOM",
@@ -40,6 +44,7 @@ __all__ = [
     "ZOOM",
     "IouOrOff",
     "OptionValue",
+    "ScoreOrAuto",
     "cleaning",
     "count",
     "image_of",
@@ -141,6 +146,11 @@ MIN_HOLE_OPTION = click.option(
 MIN_AREA_HELP = "Drop objects with a smaller area, in square metres; in square pixels without a CRS."
 MAX_AREA_HELP = "Drop objects with a larger area, in square metres; in square pixels without a CRS."
 
+MIN_SCORE_HELP = (
+    "Drop objects with a lower score, from 0 to 1; auto chooses the score with the best expected F1 when a finder has found "
+    "all objects."
+)
+
 SCHEDULER = click.option(
     "--scheduler",
     metavar="SCHEDULER",
@@ -206,9 +216,20 @@ _LOOKING = (MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, WINDOW, OVERLAP
 _CLEANING = (MIN_PART_OPTION, MIN_HOLE_OPTION)
 FINDER = click.option(
     "--finder",
-    metavar="FILE",
+    metavar="FILE|NAME",
     show_default="the bundled finder",
-    help="File of a finder for your own classes, as `samgeo train` writes it.",
+    help="File of a finder for your own classes, as `samgeo train` writes it; in `samgeo find` also a text finder, which is "
+    "grounding-dino-tiny, grounding-dino-base, owlv2-base, sam3, hf://owner/name, or a folder.",
+)
+DETECTOR = click.option("--detector", metavar="FILE", help="Object detector in an ONNX file, in place of a finder.")
+CLASS_NAMES = click.option(
+    "--class-names",
+    metavar="FILE",
+    show_default="the names in the file of the detector",
+    help="YAML, JSON or text file with the names of the classes of the detector.",
+)
+LAYOUT = click.option(
+    "--layout", metavar="NAME", default="auto", show_default=True, help="Output layout of the detector; see the manual."
 )
 RESOLUTION = click.option(
     "--resolution",
@@ -287,6 +308,21 @@ class IouOrOff(click.ParamType[float | None]):
             return float(value)
         except ValueError:
             self.fail(f"{value!r} is neither a number nor off; give a number from 0 to 1, or off.", param, ctx)
+
+
+class ScoreOrAuto(click.ParamType[float | str]):
+    """Type of an option whose value is a score or ``auto``."""
+
+    name = "SCORE|auto"
+
+    def convert(self, value: OptionValue, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Return the number, or "auto"."""
+        if isinstance(value, str) and value.strip().lower() == "auto":
+            return "auto"
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto; give a number from 0 to 1, or auto.", param, ctx)
 
 
 def parse_bands(text: str | None) -> list[int | str] | None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from samgeo.arguments import check_types
-from samgeo.errors import OptionError
+from samgeo.errors import CheckpointError, OptionError
 from samgeo.finding.by_example.examples import ExampleOptions
-from samgeo.finding.finder import Finder, load_finder
+from samgeo.finding.detectors.detection import Detector
+from samgeo.finding.detectors.source import detector_source
+from samgeo.finding.finder import BUNDLED, Finder, load_finder
+from samgeo.finding.text.loading import KNOWN, is_text_model
+from samgeo.finding.text.text_finder import TextFinder, load_text_finder
+from samgeo.finding.thresholds.expected import LEAST_SCORE, least_score, with_chosen_threshold
 from samgeo.finding.two_zooms import combined
 from samgeo.finding.zoom import ground_resolution
 from samgeo.geo.label_raster import write_label_raster
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.run.folder import RunFolder
 
-__all__ = ["PromptSource", "find"]
+__all__ = ["PromptSource", "find", "open_finder"]
 
 AUTO, BUILDING = "auto", "building"
 
@@ -49,7 +55,7 @@ class FinderOptions:
     finder: Finder
     resolution: str | float = AUTO
     zoom: float | None = None
-    min_score: float | None = None
+    min_score: float | str | None = None
     flips: bool = False
 
     def zooms(self, raster: Raster) -> tuple[float, ...]:
@@ -70,15 +76,15 @@ class FinderOptions:
         self.finder.check(model)
         zoom = self.zooms(raster)[0]
         window, overlap = window_of(zoom, model.input_size)
-        score = self.finder.info.min_score if self.min_score is None else self.min_score
-        finder = self.finder.for_score(score, flips=self.flips)
-        options = {
-            "finder": _described(finder),
-            "resolution_m": self.ground(raster),
-            "zoom": zoom,
-            "min_score": score,
-        }
-        return Prepared(finder, replace(windows, window=window, overlap=overlap), score, options)
+        score = least_score(self.finder.info.min_score if self.min_score is None else self.min_score)
+        finder = self.finder.for_score(score.value, flips=self.flips)
+        options = {"finder": _described(finder), "resolution_m": self.ground(raster), "zoom": zoom, **score.options}
+        windows = replace(windows, window=window, overlap=overlap)
+        return Prepared(finder, windows, score.value, options, score.choose_cut)
+
+    def at(self, zoom: float) -> FinderOptions:
+        """Return the options of the run at one of two zooms. A threshold that is chosen is chosen for both together."""
+        return replace(self, zoom=zoom, min_score=LEAST_SCORE if self.min_score == AUTO else self.min_score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,15 +110,15 @@ def _described(source: PromptSource) -> dict[str, Any]:
 @check_types
 def find(
     image: RasterLike,
-    what: str | None = None,
+    what: str | Sequence[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
     examples: FeaturesLike | None = None,
     example_image: RasterLike | None = None,
-    finder: str | Path | PromptSource | None = None,
+    finder: str | Path | PromptSource | Detector | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
-    min_score: float | None = None,
+    min_score: float | str | None = None,
     flips: bool = False,
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
@@ -147,19 +153,23 @@ def find(
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster; see `samgeo.Raster.open`.
-    what : str, optional
-        The class of a bundled finder: "building", which is the default. Not used if a ``finder`` is given. With examples it is
-        the name of their class, "object" by default.
+    what : str or sequence of str, optional
+        The class of a bundled finder: "building", which is the default. With a text finder it is the phrases to look for,
+        separated by commas or as a sequence. With examples it is the name of their class, "object" by default. With a detector
+        it is the classes that are kept, separated by commas, all by default. Not used with another ``finder``.
     output : path or address, optional
         Where to write the objects; see `samgeo.segment`.
     examples : path, GeoDataFrame, GeoSeries or sequence of geometries, optional
         Outlines of one or more objects, in place of a finder: more objects like these are searched. Features may have a column
-        ``label`` with 1 for accepted and 0 for rejected examples. The zoom and the score of 0.5 are chosen after them.
+        ``label`` with 1 for accepted and 0 for rejected examples. The zoom follows from their size, and the least score is 0.2.
     example_image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster, optional
         The raster of the examples, if that is another raster of the same kind.
-    finder : path or PromptSource, optional
-        A finder of your own classes, as `samgeo.finding.load_finder` reads it; or another source of prompts, such as
-        `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, such a source is asked at zoom 1.
+    finder : path, Detector or PromptSource, optional
+        A finder of your own classes, as `samgeo.finding.load_finder` reads it; a text finder, as
+        `samgeo.finding.load_text_finder` reads it, for example "grounding-dino-tiny"; an object detector, as an ONNX file or a
+        `samgeo.finding.Detector`, such as `samgeo.finding.OnnxDetector` and `samgeo.finding.detector_from` make; or another
+        source of prompts, such as `samgeo.finding.boxes_from` and `samgeo.finding.peaks_of` make. Without ``zoom``, text
+        finders, detectors and other sources are asked at zoom 1.
     resolution : "auto" or float, default "auto"
         Side of a pixel on the ground, in metres, from which the zoom follows. "auto" takes it from the georeference. For a
         raster without a CRS, "auto" searches at two zooms: objects of fewer than 24 x 24 pixels come from the finer one.
@@ -167,9 +177,10 @@ def find(
         Number of pixels of the model's input for each pixel of the raster, in place of the zoom that follows from the
         resolution. The bundled finder of buildings uses 1 up to 0.22 m, 1.5 up to 0.42 m, 2 up to 0.8 m, and 4
         for coarser rasters.
-    min_score : float, optional
+    min_score : float or "auto", optional
         Objects with a lower score are dropped, from 0 to 1. The default is stored with the finder. A lower value finds more
-        objects, and more of them are wrong.
+        objects, and more of them are wrong. "auto" finds with 0.05, and then keeps the objects with the threshold that
+        `samgeo.finding.suggest_threshold` gives for all of them; only for learned finders.
     flips : bool, default False
         Whether each window is also encoded mirrored, upside down, and both, and the four proposals are averaged. This finds
         slightly more and takes about half as long again.
@@ -184,7 +195,8 @@ cache, run_dir, retry_failed, overwrite, layer, y_up, progress
     GeoDataFrame
         One row for each object, in the raster's CRS, with the columns ``class``; ``score``, the estimated probability that the
         outline has an IoU above .5 with an object of the class; and those of `samgeo.segment`. ``attrs["samgeo"]`` has the
-        provenance, with the finder, the zoom and the threshold.
+        provenance, with the finder, the zoom and the threshold. With ``min_score="auto"``, the chosen threshold is
+        ``attrs["samgeo"]["threshold"]["min_score"]``.
 
     Warns
     -----
@@ -220,26 +232,72 @@ cache, run_dir, retry_failed, overwrite, layer, y_up, progress
 
 def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | ExampleOptions:
     """Check the options of finding, and load the finder."""
-    zoom, score, resolution = arguments["zoom"], arguments["min_score"], arguments["resolution"]
+    zoom, score, resolution = arguments["zoom"], _number(arguments["min_score"]), arguments["resolution"]
+    is_automatic = arguments["min_score"] == AUTO
     if zoom is not None:
         check_zoom(zoom)
-    if score is not None and not 0 <= score <= 1:
-        raise OptionError(f"min_score is {score}; give a number from 0 to 1.")
     if resolution != AUTO and (isinstance(resolution, str) or not 0 < resolution < math.inf):
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
     if arguments["examples"] is not None:
+        _refuse_automatic(is_automatic)
         return ExampleOptions.of(arguments)
-    finder = arguments["finder"]
-    loaded = (
-        load_finder((arguments["what"] or BUILDING) if finder is None else finder)
-        if isinstance(finder, str | Path | None)
-        else finder
-    )
+    loaded = open_finder(arguments["finder"], arguments["what"], score, arguments["device"])
     if isinstance(loaded, Finder):
-        return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=score, flips=arguments["flips"])
+        wanted = AUTO if is_automatic else score
+        return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=wanted, flips=arguments["flips"])
+    _refuse_automatic(is_automatic)
     if arguments["flips"] or resolution != AUTO:
         raise OptionError("flips and resolution belong to a learned finder, and finder is another source; leave them out.")
-    return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=score or 0.0)
+    least = loaded.min_score if score is None and isinstance(loaded, TextFinder) else score or 0.0
+    return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=least)
+
+
+def open_finder(
+    finder: str | Path | Detector | PromptSource | None,
+    what: str | Sequence[str] | None = None,
+    min_score: float | None = None,
+    device: str | torch.device = "auto",
+) -> PromptSource:
+    """Return the prompt source that a user gave as ``finder``, ``what`` and ``min_score``; see `find`.
+
+    A name or a file is loaded, a detector becomes a prompt source, and any other source is returned as it is.
+    """
+    if isinstance(finder, str | Path) and is_text_model(finder):
+        if what is None:
+            raise OptionError(f'{finder} finds what phrases describe; give them, for example "solar panel, swimming pool".')
+        found = load_text_finder(finder, what, device=device)
+        return found if min_score is None else found.for_score(min_score)
+    if what is not None and not isinstance(what, str):
+        raise OptionError(f"phrases are found by a text finder; give finder, which is one of {', '.join(KNOWN)}, or a folder.")
+    loaded = detector_source(finder, what, min_score) or finder
+    if isinstance(loaded, TextFinder):
+        return loaded if min_score is None else loaded.for_score(min_score)
+    if loaded is not None and not isinstance(loaded, str | Path):
+        return cast("PromptSource", loaded)  # a detector is a source by now
+    name = (what or BUILDING) if loaded is None else loaded
+    if name not in BUNDLED and not os.path.exists(name):  # noqa: PTH110 - a text that is too long is no error here
+        raise CheckpointError(
+            f"there is no finder {name}; give the path of a finder's file, a class of a bundled finder ({', '.join(BUNDLED)}), "
+            f"or a text finder ({', '.join(KNOWN)}) with phrases."
+        )
+    return load_finder(name)
+
+
+def _number(score: float | str | None) -> float | None:
+    """Return a least score after checking it; None if none is given, or "auto"."""
+    if score is None or score == AUTO:
+        return None
+    if isinstance(score, str) or not 0 <= score <= 1:
+        raise OptionError(f'min_score is {score!r}; give a number from 0 to 1, or "auto".')
+    return score
+
+
+def _refuse_automatic(is_automatic: bool) -> None:
+    if is_automatic:
+        raise OptionError(
+            'min_score is "auto", which needs scores that are probabilities, as those of a learned finder are; give a number '
+            "from 0 to 1."
+        )
 
 
 def _at_two_zooms(
@@ -263,11 +321,11 @@ def _at_two_zooms(
     try:
         for zoom, run_dir in runs.items():
             one = arguments | {"output": None, "run_dir": run_dir, "layer": None, "overwrite": False, "y_up": False}
-            parts.append(compute(Request.of(one, finding=replace(options, zoom=zoom))))
+            parts.append(compute(Request.of(one, finding=options.at(zoom))))
     except BaseException:
         _remove_empty(home)
         raise
-    result = combined(parts[0], parts[1], area_name(raster.geobox))
+    result = with_chosen_threshold(combined(parts[0], parts[1], area_name(raster.geobox)), options.min_score)
     made = result.attrs["samgeo"]
     made["options"] = made["options"] | {"zoom": list(zooms)}
     if checked.place is not None:

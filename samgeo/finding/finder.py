@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
     from samgeo.types import Embedding
 
-__all__ = ["ARCHITECTURE", "USED_MEASURES", "Finder", "FinderInfo", "load_finder", "pyramid_of", "save_finder"]
+__all__ = ["ARCHITECTURE", "BUNDLED", "USED_MEASURES", "Finder", "FinderInfo", "load_finder", "pyramid_of", "save_finder"]
 
 ARCHITECTURE = "samgeo-finder"
 BUNDLED = {"building": "building.safetensors"}

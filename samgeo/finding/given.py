@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
+from samgeo.finding.annotated_boxes import annotations_path, read_boxes_of
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
 from samgeo.geo.drivers import open_raster
 from samgeo.geo.raster.raster import Raster
@@ -111,7 +112,9 @@ def boxes_from(features: FeaturesLike, image: RasterLike, *, crs: CRSLike = None
     ----------
     features : path, GeoDataFrame, GeoSeries or array-like of shape (P, 4)
         Features, whose bounding boxes are taken, or x0, y0, x1, y1. The column ``score`` holds their scores, from 0 to 1; the
-        column ``class`` their classes. Without these columns all scores are 1, and the class is ``what``.
+        column ``class`` their classes. Without these columns all scores are 1, and the class is ``what``. A path may also be
+        that of annotations that `samgeo.annotations.read_annotations` reads, such as COCO, a result list of COCO, YOLO labels
+        or an export of Roboflow. Of these the boxes of ``image`` are taken, which is found by its name.
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster in which objects will be found; see `samgeo.Raster.open`.
     crs : anything that pyproj takes, or "pixels", optional
@@ -125,8 +128,8 @@ def boxes_from(features: FeaturesLike, image: RasterLike, *, crs: CRSLike = None
 
     Raises
     ------
-    OptionError, VectorError, RasterError
-        If the boxes or the raster cannot be read, or a score is not a number from 0 to 1.
+    OptionError, VectorError, RasterError, AnnotationError
+        If the boxes or the raster cannot be read, a score is not a number from 0 to 1, or annotations have no such image.
 
     Examples
     --------
@@ -142,15 +145,21 @@ def boxes_from(features: FeaturesLike, image: RasterLike, *, crs: CRSLike = None
     >>> found[["class", "area_px"]].values.tolist()
     [['roof', 400.0]]
     """
-    geobox = Raster.open(image).geobox
-    boxes, table = read_boxes(features, geobox=geobox, crs=crs)
+    raster = Raster.open(image)
+    annotated = annotations_path(features)
+    if annotated is not None:
+        if crs is not None:
+            raise OptionError(f"crs has no meaning for {annotated}, whose boxes are in pixels; omit it.")
+        boxes, scores, names = read_boxes_of(annotated, raster)
+    else:
+        boxes, table = read_boxes(features, geobox=raster.geobox, crs=crs)
+        scores = np.ones(len(boxes)) if table is None or SCORE not in table else table[SCORE].to_numpy(dtype=np.float64)
+        names = [what] * len(boxes) if table is None or CLASS not in table else table[CLASS].astype(str).tolist()
     if not len(boxes):
         raise OptionError("there is no box; give at least one feature.")
-    scores = np.ones(len(boxes)) if table is None or SCORE not in table else table[SCORE].to_numpy(dtype=np.float64)
     bad = ~((scores >= 0) & (scores <= 1))
     if bad.any():
         raise OptionError(f"the score of box {int(np.argmax(bad))} is {scores[bad][0]}; give numbers from 0 to 1.")
-    names = [what] * len(boxes) if table is None or CLASS not in table else table[CLASS].astype(str).tolist()
     classes = tuple(sorted(set(names)))
     kinds = np.array([classes.index(name) for name in names], dtype=np.int64)
     return GivenBoxes(boxes, scores, kinds, classes)

@@ -1,11 +1,12 @@
 from .allocator import keep_freed_memory as keep_freed_memory
+from .info import Gates as Gates
+from .info import ModelInfo as ModelInfo
 from .protocols import Describing as Describing
 from .protocols import Gating as Gating
 from .protocols import Segmenter as Segmenter
-from .registry import Gates as Gates
-from .registry import ModelInfo as ModelInfo
 from .registry import list_models as list_models
 from .registry import load_model as load_model
+from .registry import model_info as model_info
 from .registry import model_path as model_path
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "keep_freed_memory",
     "list_models",
     "load_model",
+    "model_info",
     "model_path",
 ]

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,14 +22,17 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from samgeo.errors import ModelError
+from samgeo.errors import CheckpointError, ModelError, warn
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage
 
-__all__ = ["cache_folder", "fetch", "fetch_from_hub", "find", "is_offline"]
+__all__ = ["NOTICES", "cache_folder", "check_md5", "fetch", "find", "is_offline", "notify"]
 
 _log = logging.getLogger(__name__)
+
+# Name of the logger of what a user should know before a download, such as the licence. The command line always shows it.
+NOTICES = "samgeo.models.notices"
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30
@@ -83,7 +87,12 @@ def find(file: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def fetch(urls: Sequence[str], file: str, *, sha256: str, size_bytes: int | None = None) -> Path:
+def notify(text: str) -> None:
+    """Log what a user should know before or after a download."""
+    logging.getLogger(NOTICES).info(text)
+
+
+def fetch(urls: Sequence[str], file: str, *, sha256: str = "", md5: str = "", size_bytes: int | None = None) -> Path:
     """Return a file from the cache; download it first if it is not there.
 
     A partial file of an interrupted download is kept, and the download is resumed. If several processes need the same file, one
@@ -95,8 +104,9 @@ def fetch(urls: Sequence[str], file: str, *, sha256: str, size_bytes: int | None
         Addresses of the file, tried in order. Only https is allowed, and http on the loopback interface.
     file : str
         Name of the file in the cache.
-    sha256 : str
-        Expected digest of the file, or the beginning of it.
+    sha256, md5 : str, optional
+        Expected digests of the file, or the beginnings of them. Without either the file cannot be verified, which a warning
+        says.
     size_bytes : int, optional
         Size of the file, used if the server does not give it.
 
@@ -124,7 +134,7 @@ def fetch(urls: Sequence[str], file: str, *, sha256: str, size_bytes: int | None
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(file + ".lock")):
             if not target.is_file():
-                _fetch_first(urls, target, sha256, size_bytes)
+                _fetch_first(urls, target, _Digests(sha256.lower(), md5.lower()), size_bytes)
     except OSError as error:
         raise ModelError(
             f"{file} could not be written to {target.parent} ({error}); free disk space, or set SAMGEO_HOME to another folder."
@@ -132,33 +142,48 @@ def fetch(urls: Sequence[str], file: str, *, sha256: str, size_bytes: int | None
     return target
 
 
-def fetch_from_hub(repository: str) -> Path:
-    """Return ``model.safetensors`` of a repository on the Hugging Face hub, with its ``config.json`` beside it.
+def check_md5(path: Path, md5: str) -> None:
+    """Check the md5 of a file, where no better digest is recorded.
 
     Raises
     ------
-    ModelError
-        If the repository or its file does not exist or cannot be reached.
+    CheckpointError
+        If the file has another one.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        hf_hub_download(repository, "config.json", local_files_only=is_offline())
-        return Path(hf_hub_download(repository, "model.safetensors", local_files_only=is_offline()))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"hf://{repository} cannot be downloaded ({reason}). Check the name and the connection, or download the repository "
-            "with another program and give the path of its folder."
-        ) from None
+    found = _digest(path, "md5")
+    if found != md5.lower():
+        raise CheckpointError(
+            f"{path} has md5 {found[:12]}..., not {md5[:12]}...: it is damaged or another file. Delete it and download it "
+            "again."
+        )
 
 
-def _fetch_first(urls: Sequence[str], target: Path, sha256: str, size_bytes: int | None) -> None:
+@dataclass(frozen=True, slots=True)
+class _Digests:
+    """What is recorded of a file; empty if it is not recorded."""
+
+    sha256: str
+    md5: str
+
+    def fault(self, path: Path) -> str:
+        """Return how a file differs, or an empty text."""
+        for name, expected in (("sha256", self.sha256), ("md5", self.md5)):
+            if expected:
+                found = _digest(path, name)
+                return "" if found.startswith(expected) else f"{name} {found[:12]}... instead of {expected[:12]}..."
+        return ""
+
+
+def _digest(path: Path, name: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, name).hexdigest()
+
+
+def _fetch_first(urls: Sequence[str], target: Path, digests: _Digests, size_bytes: int | None) -> None:
     failures = []
     for url in urls:
         try:
-            _download(url, target, sha256, size_bytes)
+            _download(url, target, digests, size_bytes)
         except (ModelError, *NETWORK_ERRORS) as error:
             failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
         else:
@@ -174,20 +199,21 @@ def _by_hand(urls: Sequence[str], target: Path) -> str:
     return f"Or download it from {urls[0]} with another program and save it as {Path(folder) / target.name}."
 
 
-def _download(url: str, target: Path, sha256: str, size_bytes: int | None) -> None:
+def _download(url: str, target: Path, digests: _Digests, size_bytes: int | None) -> None:
     part = target.with_name(target.name + ".part")
     resumed = part.exists()
     _complete(url, part, size_bytes)
-    with part.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(sha256.lower()):
+    fault = digests.fault(part)
+    if fault:
         part.unlink()
         if not resumed:
-            raise ModelError(f"the downloaded file has sha256 {digest[:12]}... instead of {sha256[:12]}...: it is a wrong file")
+            raise ModelError(f"the downloaded file has {fault}: it is a wrong file")
         # The part from the earlier attempt may be damaged or of another version, so the download starts from the beginning.
-        _download(url, target, sha256, size_bytes)
+        _download(url, target, digests, size_bytes)
         return
     part.replace(target)
+    if not (digests.sha256 or digests.md5):
+        warn(f"no digest of {target.name} is recorded, so that the download from {url} could not be verified.")
 
 
 def _complete(url: str, part: Path, size_bytes: int | None) -> None:

@@ -29,6 +29,7 @@ from samgeo.segmentation.profile import refuse_other_processes, timed
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.holes import holes_path
 from samgeo.segmentation.run.job import Job
+from samgeo.segmentation.run.score_cut import ChooseCut
 from samgeo.segmentation.windows.embedding import EmbeddingCache
 from samgeo.segmentation.windows.worker import Plan
 from samgeo.storage.atomic import check_name
@@ -64,12 +65,15 @@ class Prepared:
         Objects with a lower score are dropped.
     options : dict
         What decides the result, as values that can be written as JSON.
+    choose_cut : callable, optional
+        Chooses a higher least score from the scores of all objects, when all of them are found.
     """
 
     source: PromptSource
     windows: WindowOptions
     min_score: float
     options: dict[str, Any]
+    choose_cut: ChooseCut | None = None
 
 
 class Finding(Protocol):
@@ -160,10 +164,12 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     aoi_px = None if objects.aoi is None else to_pixels(objects.aoi, raster.geobox, name=raster.name)
     segmenter = request.model.load()
     gates = replace(default_gates(segmenter), **request.automatic.thresholds())
-    windows, source, min_score, found_by = request.windows.at_zoom(request.zoom, segmenter), None, 0.0, {}
+    windows = request.windows.at_zoom(request.zoom, segmenter)
+    source, min_score, found_by, choose_cut = None, 0.0, {}, None
     if request.finding is not None:
         prepared = request.finding.prepare(raster, segmenter, windows)
         windows, source, min_score, found_by = prepared.windows, prepared.source, prepared.min_score, prepared.options
+        choose_cut = prepared.choose_cut
         gates = replace(gates, pred_iou=CONTINUED_IOU, stability=CONTINUED_IOU, mask_nms=FOUND_NMS)
     store = windows.store(raster, segmenter)
     lattice = windows.lattice(raster, segmenter) if store is None else store.lattice
@@ -200,6 +206,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
             "aoi_mode": objects.aoi_mode,
         },
         y_up=writing.y_up,
+        choose_cut=choose_cut,
     )
     checked.check_table(job.no_objects(), job.provenance())
     return job

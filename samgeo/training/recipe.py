@@ -228,7 +228,7 @@ def _start(table: Table, path: Path, *, finder: bool) -> str:
     start: str = table.take("start", str, "tiny")
     if finder and start == "none":
         raise OptionError(f"{path.name}: start is 'none', and a finder needs a trained model; give a model, or remove start.")
-    known = {"tiny", "none", *(info.name for info in list_models() if finder)}
+    known = {"tiny", "none", *(info.name for info in list_models(kind="prompts") if finder)}
     return start if start in known else str(path.parent / start)
 
 

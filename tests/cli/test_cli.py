@@ -19,6 +19,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from samgeo.cli import main
+from samgeo.models import list_models
 from samgeo.plot import show
 from samgeo.synthetic import town
 
@@ -231,14 +232,49 @@ def test_show_refuses_a_column_that_the_result_lacks(image: Path, tmp_path: Path
     assert not (tmp_path / "boxes.png").exists()
 
 
-def test_models_are_listed_and_the_bundled_one_is_at_hand() -> None:
+def test_models_are_listed_and_the_bundled_one_is_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMGEO_MODELS", str(tmp_path))
+    (tmp_path / "mobile_sam.pt").touch()
     listed = run("models", "list")
     assert listed.exit_code == 0
-    for name in ("tiny", "sam-vit-b", "sam-vit-l", "sam-vit-h"):
-        assert name in listed.stdout
+    header, *rows = listed.stdout.splitlines()
+    assert header.split() == ["name", "model", "kind", "input", "parameters", "file", "licence", "here"]
+    assert len(rows) == len(list_models())
+    here = {row.split()[0]: row.split()[-1] for row in rows}
+    assert [here[name] for name in ("tiny", "mobile-sam", "sam-vit-l")] == ["bundled", "yes", "no"]
+    assert "SAM License (gated)" in listed.stdout
     path = run("models", "path", "tiny")
     assert path.exit_code == 0
     assert Path(path.stdout.strip()).exists()
+    assert run("models", "path", "mobile-sam").stdout.strip() == str(tmp_path / "mobile_sam.pt")
+
+
+def test_a_model_is_described() -> None:
+    shown = run("models", "info", "sam2.1-hiera-tiny")
+    assert shown.exit_code == 0
+    for text in (
+        "licence:",
+        "Apache-2.0",
+        "arXiv:2408.00714",
+        "predicted IoU > 0.8",
+        "293 GFLOP a window",
+        "hf://facebook/sam2.1",
+    ):
+        assert text in shown.stdout
+    unknown = run("models", "info", "sam2-tiny")
+    assert unknown.exit_code == 1
+    assert "Did you mean" in unknown.stderr
+
+
+def test_the_licence_is_shown_before_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SAMGEO_OFFLINE", "HF_HUB_OFFLINE", "SAMGEO_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAMGEO_HOME", str(tmp_path))
+    monkeypatch.setattr("samgeo.models.registry.fetch", lambda urls, file, **_: tmp_path / file)
+    for options in ([], ["-v"]):
+        fetched = run(*options, "models", "fetch", "mobile-sam")
+        assert fetched.stdout.strip() == str(tmp_path / "mobile_sam.pt")
+        assert fetched.stderr.count("Note: mobile-sam: the weights (41 MB) have the licence Apache-2.0") == 1
 
 
 def test_demo_finds_buildings_of_its_own_town(tmp_path: Path) -> None:

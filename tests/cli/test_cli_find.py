@@ -30,7 +30,7 @@ def image(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_help_tells_what_a_user_decides() -> None:
     result = run("find", "--help")
     assert result.exit_code == 0
-    for word in ("--class", "--finder", "--resolution", "--zoom", "--min-score", "--aoi", "building"):
+    for word in ("--class", "--finder", "--detector", "--boxes", "--resolution", "--zoom", "--min-score", "--aoi", "building"):
         assert word in result.stdout
     assert "find " in run("--help").stdout
 
@@ -59,6 +59,17 @@ def test_footprints_need_no_examples(image: Path, scene: Scene, tmp_path: Path) 
     assert {"class", "score", "regularized"} <= set(found.columns)
     assert match(found, scene.footprints).matched > 5
     assert (found.area > 15).all()
+
+
+def test_boxes_of_a_file_are_prompts(image: Path, scene: Scene, tmp_path: Path) -> None:
+    boxes, output = tmp_path / "boxes.gpkg", tmp_path / "roofs.gpkg"
+    some = scene.footprints.iloc[:4]
+    gpd.GeoDataFrame({"score": [1.0] * 4}, geometry=some.envelope, crs=some.crs).to_file(boxes)
+    result = run("find", image, output, "--boxes", boxes, "--class", "roof")
+    assert result.exit_code == 0, result.output
+    found = gpd.read_file(output)
+    assert 0 < len(found) <= 4
+    assert found["class"].eq("roof").all()
 
 
 @pytest.mark.parametrize("command", ["find", "footprints"])
@@ -96,6 +107,13 @@ def test_options_of_the_finder_do_not_go_with_examples(option: list[str], image:
     result = run("footprints", image, tmp_path / "found.gpkg", "--examples", tmp_path / "examples.gpkg", *option)
     assert result.exit_code == 1
     assert f"{option[0][2:]} is an option of finding" in result.stderr
+
+
+def test_a_selection_by_examples_has_no_automatic_threshold(image: Path, tmp_path: Path) -> None:
+    more = ["--examples", tmp_path / "examples.gpkg", "--min-score", "auto"]
+    result = run("footprints", image, tmp_path / "found.gpkg", *more)
+    assert result.exit_code == 1
+    assert "min_score is 'auto'; give a number" in result.stderr
 
 
 def test_candidates_need_examples_and_windows_too(image: Path, tmp_path: Path) -> None:

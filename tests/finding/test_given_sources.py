@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import geopandas as gpd
@@ -10,7 +11,8 @@ import pytest
 import shapely
 
 import samgeo
-from samgeo.errors import OptionError, SamgeoError
+from samgeo.annotations import Annotations, Image, write_annotations
+from samgeo.errors import AnnotationError, OptionError, SamgeoError
 from samgeo.finding import boxes_from, peaks_of
 from samgeo.geo.vector.reading import read_vectors
 from samgeo.testing import Oracle, encode_ids, write_raster
@@ -143,3 +145,76 @@ def test_bad_boxes_and_options_are_refused() -> None:
     for options in ({"flips": True}, {"resolution": 0.5}, {"zoom": 0.0}, {"min_score": 1.5}):
         with pytest.raises(OptionError, match=next(iter(options))):
             samgeo.find(image, finder=source, model=Oracle(64), **options)
+
+
+def annotated(boxes, shape=(80, 80), names=("city.tif",), image=None) -> Annotations:
+    """Annotations of two classes, with scores, of the first image by default."""
+    count = len(boxes)
+    return Annotations(
+        images=tuple(Image(name, *shape) for name in names),
+        classes=("roof", "pool"),
+        image=np.zeros(count, dtype=np.int64) if image is None else image,
+        label=np.arange(count) % 2,
+        boxes_px=boxes,
+        corners_px=np.full((count, 4, 2), np.nan),
+        shapes=np.full(count, None, dtype=object),
+        scores=np.linspace(0.5, 1, count),
+        difficult=np.zeros(count),
+        crowd=np.zeros(count),
+    )
+
+
+@pytest.mark.parametrize("kind", ["coco", "coco-results", "yolo-boxes", "roboflow"])
+def test_boxes_come_from_annotations_in_pixels_of_the_image(tmp_path: Path, kind) -> None:
+    labels = squares((80, 80))
+    image = write_raster(tmp_path / "city.tif", encode_ids(labels))
+    boxes = boxes_of(labels)
+    names = ("other.tif", "city.tif") if kind != "yolo-boxes" else ("city.tif",)
+    own = np.full(len(boxes), len(names) - 1)
+    table = annotated(boxes, names=names, image=own)
+    if kind == "roboflow":
+        path = tmp_path / "export" / "train" / "_annotations.coco.json"
+        path.parent.mkdir(parents=True)
+        write_annotations(table, path, format="coco")
+        path = tmp_path / "export"
+    elif kind == "coco-results":
+        path = tmp_path / "results.json"
+        records = [
+            {"image_id": "city", "category_id": int(label), "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
+             "score": float(score)}
+            for box, label, score in zip(boxes, table.label, table.scores, strict=True)
+        ]  # fmt: skip
+        path.write_text(json.dumps(records))
+    else:
+        path = tmp_path / ("found.json" if kind == "coco" else "labels")
+        write_annotations(table, path, format=kind)
+    source = boxes_from(path, image)
+    assert np.allclose(source.boxes_px, boxes, atol=1e-6)
+    scores = table.scores if kind != "yolo-boxes" else source.scores
+    assert np.allclose(source.scores, scores)
+    expected = ("0", "1") if kind == "coco-results" else ("pool", "roof")
+    assert source.classes == expected
+    found = samgeo.find(image, finder=source, model=Oracle(64), progress=False)
+    assert len(found) == labels.max()
+
+
+def test_annotations_of_other_images_are_refused(tmp_path: Path) -> None:
+    labels = squares((80, 80))
+    image = write_raster(tmp_path / "city.tif", encode_ids(labels))
+    boxes = boxes_of(labels)
+    two = tmp_path / "two.json"
+    write_annotations(annotated(boxes, names=("a.tif", "b.tif")), two, format="coco")
+    with pytest.raises(OptionError, match="2 images, and none of them has the name"):
+        boxes_from(two, image)
+    one = tmp_path / "one.json"
+    write_annotations(annotated(boxes, shape=(90, 80), names=("a.tif",)), one, format="coco")
+    with pytest.raises(OptionError, match="80 x 90 pixels"):
+        boxes_from(one, image)
+    with pytest.raises(OptionError, match="crs"):
+        boxes_from(one, image, crs="pixels")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AnnotationError, match="no annotations"):
+        boxes_from(tmp_path / "empty", image)
+    # The only image of a file need not have the name of the raster.
+    write_annotations(annotated(boxes, names=("a.tif",)), one, format="coco", overwrite=True)
+    assert len(boxes_from(one, image)) == len(boxes)

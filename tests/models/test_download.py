@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from samgeo.errors import ModelError
+from samgeo.errors import CheckpointError, ModelError, SamgeoWarning
 from samgeo.models import download
-from samgeo.models.download import cache_folder, fetch, fetch_from_hub, find
+from samgeo.models.download import cache_folder, check_md5, fetch, find
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -181,6 +181,24 @@ def test_a_file_with_another_digest_is_not_kept(server, home):
     assert listing(home) == []
 
 
+MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+
+
+def test_a_file_with_an_md5_alone_is_verified_by_it(server, home):
+    assert fetch([server.url()], "weights.pth", md5=MD5).read_bytes() == CONTENT
+    check_md5(home / "weights.pth", MD5)
+    with pytest.raises(CheckpointError, match=f"has md5 {MD5[:12]}..., not 000000000000"):
+        check_md5(home / "weights.pth", "0" * 32)
+    with pytest.raises(ModelError, match=f"md5 {MD5[:12]}... instead of 000000000000"):
+        fetch([server.url()], "other.pth", md5="0" * 32)
+    assert listing(home) == ["weights.pth"]
+
+
+def test_a_file_of_which_no_digest_is_recorded_arrives_with_a_warning(server):
+    with pytest.warns(SamgeoWarning, match="no digest of weights.pth is recorded"):
+        assert fetch([server.url()], "weights.pth").read_bytes() == CONTENT
+
+
 def test_the_next_address_is_tried(server):
     assert fetch([server.url("absent"), server.url()], "weights.pth", sha256=DIGEST).read_bytes() == CONTENT
 
@@ -210,8 +228,6 @@ def test_offline_refuses_and_tells_where_to_put_the_file(server, home, monkeypat
     assert server.url() in str(error.value)
     assert str(home / "weights.pth") in str(error.value)
     assert server.ranges == []
-    with pytest.raises(ModelError, match="hf://nobody/nothing cannot be downloaded"):
-        fetch_from_hub("nobody/nothing")
 
 
 def test_of_several_that_want_a_file_one_downloads(server):

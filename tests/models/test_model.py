@@ -153,14 +153,14 @@ def test_a_batch_answers_what_its_members_answer_alone(sam, monkeypatch):
     for i in range(7):
         alone = sam.decode(together[0], **{name: value[i : i + 1] for name, value in given.items()})
         torch.testing.assert_close([part[i : i + 1] for part in whole], list(alone), rtol=0, atol=1e-5)
-    monkeypatch.setattr("samgeo.models.sam1.model.DECODE_BYTES", 1)
+    monkeypatch.setattr("samgeo.models.sam1.base.DECODE_BYTES", 1)
     torch.testing.assert_close(sam.decode(together[0], **given), whole, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("multimask", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_gated_decoding_gives_what_passes_of_all(sam, share, multimask, monkeypatch):
-    monkeypatch.setattr("samgeo.models.sam1.model.DECODE_BYTES", 3 * 8.3 * 16 * 32 * 4)  # three prompts at once
+    monkeypatch.setattr("samgeo.models.sam1.base.DECODE_BYTES", 3 * 8.3 * 16 * 32 * 4)  # three prompts at once
     embedding, given = sam.embed(images(1, sam.input_size))[0], prompts("points", 11, sam)
     logits, predicted = sam.decode(embedding, **given, multimask=multimask)
     min_iou = float(np.quantile(predicted, share))

@@ -14,7 +14,7 @@ from samgeo.errors import CheckpointError, ModelError, OptionError
 from samgeo.models import device, registry
 from samgeo.models.device import resolve_device, resolve_dtype
 from samgeo.models.protocols import Segmenter
-from samgeo.models.registry import Gates, default_gates, list_models, load_model, model_path
+from samgeo.models.registry import Gates, default_gates, list_models, load_model, model_info, model_path
 from samgeo.models.sam1.model import Sam
 
 
@@ -45,13 +45,55 @@ def published(weights, tmp_path, monkeypatch):
 
 
 def test_the_names_are_these_and_the_first_is_the_default():
-    assert [info.name for info in list_models()] == ["tiny", "sam-vit-b", "sam-vit-l", "sam-vit-h"]
+    hiera = ["tiny", "small", "base-plus", "large"]
+    prompts = [
+        *("tiny", "sam-vit-b", "sam-vit-l", "sam-vit-h"),
+        *(f"{version}-hiera-{size}" for version in ("sam2.1", "sam2") for size in hiera),
+        *("mobile-sam", "sam-hq-vit-b", "sam-hq-vit-l", "sam-hq-vit-h", "sam-hq-vit-tiny", "sam3"),
+    ]
+    text = ["grounding-dino-tiny", "grounding-dino-base", "owlv2-base"]
+    assert [info.name for info in list_models()] == prompts + text
+    assert [info.name for info in list_models(kind="prompts")] == prompts
+    assert [info.name for info in list_models(kind="text")] == text
     assert list_models()[0].name == registry.DEFAULT_MODEL
-    for info in list_models()[1:]:
-        assert info.urls == (f"https://dl.fbaipublicfiles.com/segment_anything/{info.file}",)
-        assert len(bytes.fromhex(info.sha256)) == 32
-        assert info.license == "Apache-2.0"
-        assert "not downloaded" in info.describe()
+    with pytest.raises(OptionError, match="kind is 'words'; give 'prompts' or 'text'"):
+        list_models(kind="words")
+
+
+@pytest.mark.parametrize("info", list_models()[1:], ids=lambda info: info.name)
+def test_what_is_recorded_of_each_model_is_sound(info):
+    assert all(url.startswith("https://") and url.endswith(info.file) for url in info.urls)
+    assert len(bytes.fromhex(info.sha256)) in (0, 32)
+    assert len(bytes.fromhex(info.md5)) in (0, 16)
+    assert info.verifiable
+    assert info.license == ("SAM License" if info.name == "sam3" else "Apache-2.0")
+    assert info.gated == (info.name == "sam3")
+    assert "arXiv:2" in info.citation
+    assert "not downloaded" in info.describe()
+    assert info.from_hub == (info.file == "model.safetensors")
+    assert not info.bundled
+    if info.kind == "prompts":
+        assert info.family in registry.LOADERS
+        assert info.embedding_numbers > 1e6
+        assert info.gates.pred_iou == (0.8 if info.family in ("sam2", "sam3") else 0.88)
+
+
+def test_sizes_that_are_not_recorded_are_estimated_from_the_parameters():
+    known, estimated = model_info("sam-hq-vit-h"), model_info("sam-hq-vit-b")
+    assert (known.size_text(), estimated.size_text()) == ("2.57 GB", "about 379 MB")
+    assert replace(known, size_bytes=None).size_text() == "about 2.57 GB"
+
+
+def test_details_tell_what_is_recorded_and_what_is_not():
+    sam3 = model_info("sam3").details()
+    for text in ("SAM License", "5,616 GFLOP a window, 4.59 GFLOP a point, 10.6 MB an embedding", "arXiv:2511.16719"):
+        assert text in sam3
+    assert "the publisher decides at https://huggingface.co/facebook/sam3" in sam3
+    bare = replace(model_info("mobile-sam"), sha256="")
+    assert not bare.verifiable
+    assert "not recorded, so that the file cannot be verified" in bare.details()
+    assert "md5 c6b8953247bcfdc8bb8ef91e36a6cacc" in model_info("sam-hq-vit-b").details()
+    assert "automatic masks" not in model_info("owlv2-base").details()
 
 
 def test_the_default_is_bundled_and_is_what_is_said_of_it():
@@ -117,15 +159,64 @@ def test_weights_that_are_not_here_are_fetched_or_not():
         load_model("sam-vit-l", device="cpu")
 
 
-def test_the_hub_is_asked_by_its_own_prefix(tmp_path, monkeypatch):
-    random_sam().save_pretrained(tmp_path)
-    asked = []
+@pytest.fixture
+def downloads(monkeypatch):
+    """What is downloaded, with what was told before; nothing is downloaded."""
+    monkeypatch.delenv("SAMGEO_OFFLINE")
+    events = []
+    monkeypatch.setattr(registry, "notify", events.append)
     monkeypatch.setattr(
-        registry, "fetch_from_hub", lambda repository: asked.append(repository) or tmp_path / "model.safetensors"
+        registry, "fetch", lambda urls, file, **expected: events.append((file, expected)) or registry.Path(file)
     )
-    model = load_model("hf://somebody/sam", device="cpu")
-    assert asked == ["somebody/sam"]
-    assert (model.name, model.input_size) == ("hf://somebody/sam", 64)
+    return events
+
+
+def test_the_licence_is_told_before_the_download(downloads):
+    model_path("mobile-sam")
+    told, (file, expected) = downloads
+    assert told.startswith("mobile-sam: the weights (41 MB) have the licence Apache-2.0 and come from https://github.com/")
+    assert (file, expected["sha256"][:8], expected["md5"], expected["size_bytes"]) == (
+        "mobile_sam.pt",
+        "6dbb9052",
+        "",
+        40_728_226,
+    )
+    model_path("sam-hq-vit-l")
+    assert downloads[3][1] == {"sha256": "", "md5": "08947267966e4264fb39523eccc33f86", "size_bytes": None}
+
+
+def test_a_file_of_which_no_digest_is_recorded_is_told_before_the_download(downloads, monkeypatch):
+    monkeypatch.setattr(registry, "_MODELS", (replace(model_info("mobile-sam"), sha256=""),))
+    model_path("mobile-sam")
+    assert downloads[0].endswith("No digest of the file is recorded, so that it cannot be verified.")
+
+
+def test_an_md5_is_checked_where_nothing_better_is_recorded(published, monkeypatch):
+    info = list_models()[0]
+    md5 = hashlib.md5(published.read_bytes(), usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(registry, "_MODELS", (replace(info, sha256="", md5=md5),))
+    assert load_model("sam-vit-b", device="cpu").input_size == 64
+    published.write_bytes(published.read_bytes() + b"\0")
+    with pytest.raises(CheckpointError, match="has md5"):
+        load_model("sam-vit-b", device="cpu")
+
+
+def test_a_finder_of_words_is_no_promptable_model():
+    with pytest.raises(ModelError, match="'owlv2-base' finds boxes for words"):
+        load_model("owlv2-base", device="cpu")
+
+
+@pytest.mark.parametrize("name", ["tiny", "sam-vit-b", "mobile-sam", "sam-hq-vit-b", "sam3"])
+def test_a_model_whose_side_is_fixed_takes_no_other(name, weights):
+    with pytest.raises(OptionError, match=f"the side of the input of {name} is fixed; leave input_size out"):
+        load_model(name, device="cpu", input_size=512)
+
+
+def test_a_file_or_a_model_whose_side_is_fixed_takes_no_other(weights):
+    with pytest.raises(OptionError, match=r"the side of the input of .*mine\.pth is fixed"):
+        load_model(weights, device="cpu", input_size=512)
+    with pytest.raises(OptionError, match="mine is already loaded"):
+        load_model(load_model(weights, device="cpu"), input_size=512)
 
 
 def test_gates_are_the_models_own_or_those_of_its_name_or_sams(weights):

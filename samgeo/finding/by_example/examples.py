@@ -57,6 +57,8 @@ class ExampleOptions:
         """
         if arguments["finder"] is not None or arguments["flips"] or arguments["resolution"] != "auto":
             raise OptionError("a search by examples has no finder; leave out finder, flips and resolution, or the examples.")
+        if arguments["what"] is not None and not isinstance(arguments["what"], str):
+            raise OptionError("a search by examples has one class; give its name, or leave what out.")
         return cls(
             examples=arguments["examples"],
             example_image=arguments["example_image"],

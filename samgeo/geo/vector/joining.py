@@ -86,6 +86,10 @@ def write_part(frame: gpd.GeoDataFrame, path: Path) -> None:
     if empty.any():
         # Parquet counts missing values in its statistics, which `join_vectors` reads; it does not count empty geometries.
         frame = frame.set_geometry(frame.geometry.where(~empty, None))
+    if not len(frame):
+        # Without a value, a column of texts would have no type, which not every format can hold.
+        texts = [name for name, kind in frame.dtypes.items() if pd.api.types.is_object_dtype(kind)]
+        frame = frame.astype(dict.fromkeys(texts, "string"))
     with atomic_output(path, follow_links=False) as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
         found = pq.read_metadata(temporary).num_rows
@@ -266,6 +270,9 @@ def _read_part(part: Path) -> gpd.GeoDataFrame:
         return gpd.read_parquet(_existing(part))
 
 
-def read_parts(parts: Sequence[Path]) -> gpd.GeoDataFrame:
-    """Read the features of several files as one table."""
-    return gpd.GeoDataFrame(pd.concat([_read_part(part) for part in parts], ignore_index=True))
+def read_parts(
+    parts: Sequence[Path], keep: Callable[[gpd.GeoDataFrame], gpd.GeoDataFrame] = lambda frame: frame
+) -> gpd.GeoDataFrame:
+    """Read the features of several files as one table; ``keep`` returns those of a file that are taken."""
+    frames = [keep(_read_part(part)) for part in parts]
+    return gpd.GeoDataFrame(pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True))

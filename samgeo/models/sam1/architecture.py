@@ -5,13 +5,60 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from samgeo.errors import CheckpointError
+from samgeo.models.weights_files import TensorShapes
 
-__all__ = ["VIT_B", "VIT_H", "VIT_L", "Architecture"]
+__all__ = ["VIT_B", "VIT_H", "VIT_L", "Architecture", "DecoderSizes", "decoder_sizes", "divisor"]
 
-Shapes = Mapping[str, tuple[int, ...]]
+
+class DecoderSizes(Protocol):
+    """The sizes on which the prompt encoder and the mask decoder depend; `Architecture` describes them."""
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square input in pixels."""
+
+    @property
+    def grid(self) -> int:
+        """Side of the image embedding in cells."""
+
+    @property
+    def prompt_width(self) -> int:
+        """Channels of the embedding, the prompts and the decoder."""
+
+    @property
+    def mask_channels(self) -> int:
+        """Channels between the convolutions of the mask prompt."""
+
+    @property
+    def decoder_depth(self) -> int:
+        """Layers of the two-way transformer."""
+
+    @property
+    def decoder_heads(self) -> int:
+        """Attention heads of the two-way transformer."""
+
+    @property
+    def decoder_mlp_width(self) -> int:
+        """Hidden units of the MLP in a layer of the two-way transformer."""
+
+    @property
+    def decoder_inner_width(self) -> int:
+        """Width of the attention between tokens and image."""
+
+    @property
+    def mask_tokens(self) -> int:
+        """Number of mask tokens."""
+
+    @property
+    def iou_depth(self) -> int:
+        """Layers of the IoU head."""
+
+    @property
+    def iou_width(self) -> int:
+        """Hidden units of the IoU head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +119,7 @@ class Architecture:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_shapes(cls, shapes: Shapes, hints: Mapping[str, Any] | None = None) -> Architecture:
+    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], hints: Mapping[str, Any] | None = None) -> Architecture:
         """Derive the sizes from the shapes of tensors that have the official names.
 
         The number of heads follows from the width of the relative positions, and the global blocks from their length. Sizes
@@ -92,35 +139,61 @@ class Architecture:
             If a tensor that determines a size is missing or has an impossible shape.
         """
         hints = hints or {}
-        decoder_heads = _whole(hints, "decoder_heads") if "decoder_heads" in hints else 8
-        depth = _count(shapes, "image_encoder.blocks.{}.norm1.weight")
-        width, _, patch, _ = _shape(shapes, "image_encoder.patch_embed.proj.weight", 4)
-        _, grid, _, _ = _shape(shapes, "image_encoder.pos_embed", 4)
-        layer = "mask_decoder.transformer.layers.0."
-        inner, prompt_width = _shape(shapes, layer + "cross_attn_token_to_image.q_proj.weight", 2)
+        tensors = TensorShapes(shapes, "SAM 1")
+        depth = tensors.count("image_encoder.blocks.{}.norm1.weight")
+        width, _, patch, _ = tensors.of("image_encoder.patch_embed.proj.weight", 4)
+        _, grid, _, _ = tensors.of("image_encoder.pos_embed", 4)
         return cls(
             width=width,
             depth=depth,
-            mlp_width=_shape(shapes, "image_encoder.blocks.0.mlp.lin1.weight", 2)[0],
+            mlp_width=tensors.of("image_encoder.blocks.0.mlp.lin1.weight", 2)[0],
             patch=patch,
             grid=grid,
-            **_attention(shapes, width, depth, grid, hints),
+            **_attention(tensors, width, depth, grid, hints),
             qkv_bias="image_encoder.blocks.0.attn.qkv.bias" in shapes,
-            prompt_width=prompt_width,
-            mask_channels=_shape(shapes, "prompt_encoder.mask_downscaling.3.weight", 4)[0],
-            decoder_depth=_count(shapes, "mask_decoder.transformer.layers.{}.norm1.weight"),
-            decoder_heads=_divisor(decoder_heads, inner, "the decoder"),
-            decoder_mlp_width=_shape(shapes, layer + "mlp.lin1.weight", 2)[0],
-            decoder_inner_width=inner,
-            mask_tokens=_shape(shapes, "mask_decoder.mask_tokens.weight", 2)[0],
-            iou_depth=_count(shapes, "mask_decoder.iou_prediction_head.layers.{}.weight"),
-            iou_width=_shape(shapes, "mask_decoder.iou_prediction_head.layers.0.weight", 2)[0],
+            **decoder_sizes(tensors, hints),
         )
 
 
-def _attention(shapes: Shapes, width: int, depth: int, grid: int, hints: Mapping[str, Any]) -> dict[str, Any]:
+def decoder_sizes(tensors: TensorShapes, hints: Mapping[str, Any]) -> dict[str, int]:
+    """Derive the sizes of the prompt encoder and the mask decoder from tensors that have the official names of SAM 1.
+
+    Parameters
+    ----------
+    tensors : TensorShapes
+        Shapes of the tensors.
+    hints : mapping
+        ``decoder_heads``, which cannot be derived; 8 if it is absent.
+
+    Returns
+    -------
+    dict of str to int
+        By the name of the attribute of `DecoderSizes`, without ``input_size`` and ``grid``.
+
+    Raises
+    ------
+    CheckpointError
+        If a tensor that determines a size is missing or has an impossible shape.
+    """
+    layer = "mask_decoder.transformer.layers.0."
+    inner, prompt_width = tensors.of(layer + "cross_attn_token_to_image.q_proj.weight", 2)
+    heads = _whole(hints, "decoder_heads") if "decoder_heads" in hints else 8
+    return {
+        "prompt_width": prompt_width,
+        "mask_channels": tensors.of("prompt_encoder.mask_downscaling.3.weight", 4)[0],
+        "decoder_depth": tensors.count("mask_decoder.transformer.layers.{}.norm1.weight"),
+        "decoder_heads": divisor(heads, inner, "the decoder"),
+        "decoder_mlp_width": tensors.of(layer + "mlp.lin1.weight", 2)[0],
+        "decoder_inner_width": inner,
+        "mask_tokens": tensors.of("mask_decoder.mask_tokens.weight", 2)[0],
+        "iou_depth": tensors.count("mask_decoder.iou_prediction_head.layers.{}.weight"),
+        "iou_width": tensors.of("mask_decoder.iou_prediction_head.layers.0.weight", 2)[0],
+    }
+
+
+def _attention(tensors: TensorShapes, width: int, depth: int, grid: int, hints: Mapping[str, Any]) -> dict[str, Any]:
     name = "image_encoder.blocks.{}.attn.rel_pos_h"
-    if name.format(0) not in shapes:
+    if name.format(0) not in tensors:
         missing = [key for key in ("heads", "window", "global_blocks") if key not in hints]
         if missing:
             raise CheckpointError(
@@ -128,12 +201,12 @@ def _attention(shapes: Shapes, width: int, depth: int, grid: int, hints: Mapping
                 "keep the config.json that was published with the weights beside them."
             )
         return {
-            "heads": _divisor(_whole(hints, "heads"), width, "the image encoder"),
+            "heads": divisor(_whole(hints, "heads"), width, "the image encoder"),
             "window": _whole(hints, "window"),
             "global_blocks": tuple(i for i in range(depth) if i in hints["global_blocks"]),
             "relative_positions": False,
         }
-    tables = [_shape(shapes, name.format(i), 2) for i in range(depth)]
+    tables = [tensors.of(name.format(i), 2) for i in range(depth)]
     head_width = tables[0][1]
     if head_width == 0 or width % head_width:
         raise CheckpointError(f"relative positions of width {head_width} do not divide an image encoder of width {width}.")
@@ -152,24 +225,6 @@ def _attention(shapes: Shapes, width: int, depth: int, grid: int, hints: Mapping
     }
 
 
-def _shape(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
-    if name not in shapes:
-        raise CheckpointError(f"tensor {name} is missing: this is not a complete SAM 1 checkpoint.")
-    shape = tuple(shapes[name])
-    if len(shape) != dimensions:
-        raise CheckpointError(f"tensor {name} has shape {shape}, not {dimensions} dimensions.")
-    return shape
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
-    count = 0
-    while pattern.format(count) in shapes:
-        count += 1
-    if not count:
-        raise CheckpointError(f"tensor {pattern.format(0)} is missing: this is not a complete SAM 1 checkpoint.")
-    return count
-
-
 def _whole(hints: Mapping[str, Any], name: str) -> int:
     value = hints[name]
     if not isinstance(value, int) or value < 0:
@@ -177,7 +232,8 @@ def _whole(hints: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _divisor(heads: int, width: int, where: str) -> int:
+def divisor(heads: int, width: int, where: str) -> int:
+    """Return a number of attention heads, after a check that it divides a width; ``where`` names the part in messages."""
     if heads < 1 or width % heads:
         raise CheckpointError(f"{heads} attention heads do not divide {where}'s width of {width}.")
     return heads

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import pickle
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,14 +14,18 @@ from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.checkpoint_layouts import hints_from_config, official_names
 from samgeo.models.sam1.model import Sam, SamNetwork
+from samgeo.models.weights_files import (
+    check_weights,
+    checked_digest,
+    config_beside,
+    json_object,
+    read_tensors,
+    weights_file,
+)
 from samgeo.storage.staging import staged_file
 
-__all__ = ["Checkpoint", "build_network", "file_digest", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "build_network", "load_checkpoint", "save_checkpoint"]
 
-# Keys under which training scripts store the weights in a larger dictionary.
-WRAPPERS = ("model", "state_dict", "model_state", "model_state_dict")
-# Names of the weights file in a folder, in the order in which transformers looks for them.
-WEIGHTS_IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
 # Metadata key of the architecture in files that samgeo writes.
 ARCHITECTURE_KEY = "samgeo.architecture"
 
@@ -54,12 +52,6 @@ class Checkpoint:
     path: Path
 
 
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     """Read a checkpoint of SAM 1.
 
@@ -84,20 +76,19 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
     CheckpointError
         If there is no such file, or it is corrupt, unsafe, incomplete, not finite or not a SAM 1.
     """
-    file = _weights_file(Path(path))
-    digest = file_digest(file)
-    if sha256 is not None and not digest.startswith(sha256.lower()):
-        raise CheckpointError(
-            f"{file} has sha256 {digest[:12]}..., not {sha256[:12]}...: it is damaged or another file. Delete it and download "
-            "it again."
-        )
+    file = weights_file(Path(path))
+    digest = checked_digest(file, sha256)
     try:
-        tensors, recorded = _read(file)
+        tensors, metadata = read_tensors(file)
+        recorded = json_object(metadata.get(ARCHITECTURE_KEY, "{}"), "the architecture")
         names = official_names(tensors)
         weights = {names[name]: tensor for name, tensor in tensors.items()}
         shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         architecture = Architecture.from_shapes(shapes, recorded or _hints_beside(file))
-        _verify(weights, architecture)
+        # The sizes may be wrong and huge. On the meta device a network of any size takes no memory.
+        with torch.device("meta"):
+            expected = SamNetwork(architecture).state_dict()
+        check_weights(weights, expected, "SAM 1")
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
     return Checkpoint({name: tensor.float() for name, tensor in weights.items()}, architecture, digest, file)
@@ -136,126 +127,6 @@ def save_checkpoint(network: SamNetwork | Sam, path: str | Path) -> None:
         raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from None
 
 
-def _weights_file(path: Path) -> Path:
-    if path.is_dir():
-        found = [path / name for name in WEIGHTS_IN_FOLDER if (path / name).is_file()]
-        if not found:
-            raise CheckpointError(f"folder {path} contains none of {', '.join(WEIGHTS_IN_FOLDER)}; give the path of the file.")
-        return found[0]
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {path}; give the path of a checkpoint, or a name from samgeo.list_models().")
-    return path
-
-
-def _hints_beside(file: Path) -> dict[str, Any]:
-    config = file.with_name("config.json")
-    parsed = _json_object(config.read_text(encoding="utf-8", errors="replace"), "config.json") if config.is_file() else {}
-    return hints_from_config(parsed) if "model_type" in parsed else {}
-
-
-def _json_object(text: str, what: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{what} that came with the weights is not JSON ({error}); download it again.") from None
-    if not isinstance(parsed, dict):
-        raise CheckpointError(f"{what} that came with the weights is not a JSON object; download it again.")
-    return parsed
-
-
-def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors of a file by the names in the file, and the architecture in its metadata, which may be empty."""
-    with file.open("rb") as stream:
-        head = stream.read(256)
-    if head[8:9] == b"{":
-        return _read_safetensors(file)
-    if head[:2] in (b"PK", b"\x80\x02"):
-        return _read_torch(file, mmap=head[:2] == b"PK"), {}
-    text = head.lstrip()
-    if text[:1] == b"<":
-        raise CheckpointError(
-            "this is a web page, not a checkpoint, probably a page with an error or a login. Download the file again."
-        )
-    if text.startswith(b"version https://git-lfs"):
-        raise CheckpointError("this is a Git LFS pointer, not the file it points to; run 'git lfs pull'.")
-    raise CheckpointError(
-        "this is neither a safetensors file nor a checkpoint of torch; download it again, or convert it to safetensors."
-    )
-
-
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    try:
-        with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"the safetensors file is truncated or corrupt ({error}); download it again.") from None
-    return tensors, _json_object(metadata.get(ARCHITECTURE_KEY, "{}"), "the architecture")
-
-
-def _read_torch(file: Path, *, mmap: bool) -> dict[str, Tensor]:
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            "it was refused, because it contains Python objects that could run code when they are read, or is corrupt. "
-            f"Save only the model's state_dict(), or convert it to safetensors. ({_first_line(error)})"
-        ) from None
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        struct.error,
-    ) as error:
-        raise CheckpointError(f"the file is truncated or corrupt; download it again. ({_first_line(error)})") from None
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"it contains a {type(content).__name__} instead of named tensors; save the model's state_dict()."
-        )
-    others = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
-    if others:
-        raise CheckpointError(f"it contains values that are not tensors: {_some(others)}. Save only the model's state_dict().")
-    return dict(content)
-
-
-def _verify(weights: Mapping[str, Tensor], architecture: Architecture) -> None:
-    # The sizes may be wrong and huge. On the meta device a network of any size takes no memory.
-    with torch.device("meta"):
-        expected = SamNetwork(architecture).state_dict()
-    missing = [name for name in expected if name not in weights]
-    if missing:
-        raise CheckpointError(
-            f"{len(missing)} tensors are missing, such as {_some(missing)}: this is not a complete SAM 1 checkpoint."
-        )
-    unexpected = [name for name in weights if name not in expected]
-    if unexpected:
-        raise CheckpointError(
-            f"{len(unexpected)} tensors do not belong to SAM 1, such as {_some(unexpected)}: this is another kind of model. "
-            "samgeo.list_models() lists the models that samgeo reads."
-        )
-    for name, tensor in expected.items():
-        if weights[name].shape != tensor.shape:
-            raise CheckpointError(f"tensor {name} has shape {tuple(weights[name].shape)}, not {tuple(tensor.shape)}.")
-        if not weights[name].is_floating_point():
-            raise CheckpointError(f"tensor {name} has the type {weights[name].dtype}; a floating-point type is expected.")
-        if not weights[name].float().isfinite().all():
-            raise CheckpointError(
-                f"tensor {name} holds values that are not finite: the training diverged or the file is damaged."
-            )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def _hints_beside(file: Path) -> dict[str, object]:
+    config = config_beside(file)
+    return hints_from_config(config) if "model_type" in config else {}

@@ -8,24 +8,17 @@ from typing import Any
 
 from samgeo.errors import CheckpointError
 
-__all__ = ["hints_from_config", "official_names"]
+__all__ = ["PROMPT_AND_DECODER_RULES", "Rules", "by_rules", "hints_from_config", "official_names", "renamed", "without_prefix"]
 
 # Prefixes that wrappers (DataParallel, Lightning, training scripts) add to every name.
 PREFIXES = ("module.", "model.", "sam.")
 
 # Rules from the names of Hugging Face to the official names. All rules are applied to each name, in order.
-RULES = tuple(
+Rules = tuple[tuple[re.Pattern[str], str], ...]
+
+PROMPT_AND_DECODER_RULES: Rules = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"^vision_encoder\.", "image_encoder."),
-        (r"^image_encoder\.patch_embed\.projection\.", "image_encoder.patch_embed.proj."),
-        (r"^image_encoder\.layers\.", "image_encoder.blocks."),
-        (r"^(image_encoder\.blocks\.\d+)\.layer_norm", r"\1.norm"),
-        (r"^image_encoder\.neck\.conv1\.", "image_encoder.neck.0."),
-        (r"^image_encoder\.neck\.layer_norm1\.", "image_encoder.neck.1."),
-        (r"^image_encoder\.neck\.conv2\.", "image_encoder.neck.2."),
-        (r"^image_encoder\.neck\.layer_norm2\.", "image_encoder.neck.3."),
-        (r"^prompt_encoder\.point_embed\.", "prompt_encoder.point_embeddings."),
         (r"^prompt_encoder\.mask_embed\.conv1\.", "prompt_encoder.mask_downscaling.0."),
         (r"^prompt_encoder\.mask_embed\.layer_norm1\.", "prompt_encoder.mask_downscaling.1."),
         (r"^prompt_encoder\.mask_embed\.conv2\.", "prompt_encoder.mask_downscaling.3."),
@@ -43,9 +36,27 @@ RULES = tuple(
     )
 )
 
+RULES: Rules = (
+    *(
+        (re.compile(pattern), replacement)
+        for pattern, replacement in (
+            (r"^vision_encoder\.", "image_encoder."),
+            (r"^image_encoder\.patch_embed\.projection\.", "image_encoder.patch_embed.proj."),
+            (r"^image_encoder\.layers\.", "image_encoder.blocks."),
+            (r"^(image_encoder\.blocks\.\d+)\.layer_norm", r"\1.norm"),
+            (r"^image_encoder\.neck\.conv1\.", "image_encoder.neck.0."),
+            (r"^image_encoder\.neck\.layer_norm1\.", "image_encoder.neck.1."),
+            (r"^image_encoder\.neck\.conv2\.", "image_encoder.neck.2."),
+            (r"^image_encoder\.neck\.layer_norm2\.", "image_encoder.neck.3."),
+            (r"^prompt_encoder\.point_embed\.", "prompt_encoder.point_embeddings."),
+        )
+    ),
+    *PROMPT_AND_DECODER_RULES,
+)
+
 # The heads of Hugging Face's decoder: proj_in, the layers between, proj_out.
 HEAD = re.compile(
-    r"^(mask_decoder\.(?:iou_prediction_head|output_hypernetworks_mlps\.\d+))\.(proj_in|layers\.(\d+)|proj_out)\.(.+)$"
+    r"^(mask_decoder\.(?:iou_prediction_head|pred_obj_score_head|output_hypernetworks_mlps\.\d+))\.(proj_in|layers\.(\d+)|proj_out)\.(.+)$"
 )
 
 
@@ -66,11 +77,16 @@ def official_names(names: Iterable[str]) -> dict[str, str]:
         twice.
     """
     given = list(names)
-    bare = _without_prefix(given)
+    bare = without_prefix(given)
     if not any(name.startswith("vision_encoder.") for name in bare):
         return dict(zip(given, bare, strict=True))
-    last = _last_layers(bare)
-    return {name: _official(short, last) for name, short in zip(given, bare, strict=True)}
+    return dict(zip(given, renamed(bare, RULES), strict=True))
+
+
+def renamed(names: list[str], rules: Rules) -> list[str]:
+    """Rename the tensors of a Hugging Face checkpoint: the layers of the heads by their number, and all others by rules."""
+    last = _last_layers(names)
+    return [_official(name, last, rules) for name in names]
 
 
 def hints_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +122,8 @@ def hints_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {hint: sections[hint][key] for hint, (_, key) in keys.items() if key in sections[hint]}
 
 
-def _without_prefix(names: list[str]) -> list[str]:
+def without_prefix(names: list[str]) -> list[str]:
+    """Remove the prefixes that wrappers added to all names."""
     stripped = True
     while stripped and names:
         stripped = False
@@ -127,11 +144,16 @@ def _last_layers(names: list[str]) -> dict[str, int]:
     return {head: len(layers) + 1 for head, layers in between.items()}
 
 
-def _official(name: str, last: Mapping[str, int]) -> str:
+def _official(name: str, last: Mapping[str, int], rules: Rules) -> str:
     head = HEAD.match(name)
     if head:
         index = {"proj_in": 0, "proj_out": last[head[1]]}.get(head[2])
         return f"{head[1]}.layers.{int(head[3]) + 1 if index is None else index}.{head[4]}"
-    for pattern, replacement in RULES:
+    return by_rules(name, rules)
+
+
+def by_rules(name: str, rules: Rules) -> str:
+    """Apply all rules to a name, in order."""
+    for pattern, replacement in rules:
         name = pattern.sub(replacement, name)
     return name

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from samgeo.models.sam1.architecture import Architecture
+from samgeo.models.sam1.architecture import DecoderSizes
 from samgeo.models.sam1.attention import Projections, add_read_of_tokens, read_image, read_tokens
 from samgeo.models.sam1.encoder import ChannelNorm, Mlp
 
-__all__ = ["Guidance", "MaskDecoder"]
+__all__ = ["Details", "Guidance", "Head", "MaskDecoder"]
 
 # Number of prompts that a CPU upscales at once. The pixels of one prompt take 12 MB, about as much as the CPU caches hold.
 PAINT_AT_ONCE = 1
@@ -39,6 +39,33 @@ class Guidance:
     target: Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Details:
+    """Features of the image at a higher resolution than its cells, which are added to the pixels of every prompt.
+
+    The pixels are in the order of the cells: the pixels of a cell are neighbours.
+
+    Attributes
+    ----------
+    halves : tensor, shape (4 * g * g, C / 4)
+        For the pixels at half the side of a cell.
+    quarters : tensor, shape (16 * g * g, C / 8)
+        For the pixels at a quarter of the side of a cell.
+    """
+
+    halves: Tensor
+    quarters: Tensor
+
+    @classmethod
+    def of(cls, halves: Tensor, quarters: Tensor) -> Details:
+        """Put maps of the shapes ``(C / 4, 2 * g, 2 * g)`` and ``(C / 8, 4 * g, 4 * g)`` into the order of the cells."""
+        width, side, _ = halves.shape
+        grid = side // 2
+        in_two = halves.view(width, grid, 2, grid, 2).permute(1, 3, 2, 4, 0)
+        in_four = quarters.view(-1, grid, 2, 2, grid, 2, 2).permute(1, 4, 2, 5, 3, 6, 0)
+        return cls(in_two.reshape(-1, width), in_four.reshape(-1, len(quarters)))
+
+
 class MaskDecoder(nn.Module):
     """Decoder from the image embedding and prompt tokens to masks and their predicted IoU.
 
@@ -46,11 +73,14 @@ class MaskDecoder(nn.Module):
 
     Parameters
     ----------
-    architecture : Architecture
+    architecture : DecoderSizes
         The sizes. Parameters have the names of the official checkpoints.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    # Number of the IoU token among the tokens of ``own_tokens``. The mask tokens follow it.
+    IOU_TOKEN = 0
+
+    def __init__(self, architecture: DecoderSizes) -> None:
         super().__init__()
         a = architecture
         width = a.prompt_width
@@ -72,6 +102,10 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head.float()
         self.output_hypernetworks_mlps.float()
 
+    def own_tokens(self) -> Tensor:
+        """Return the tokens that stand before the prompts, ``(T, C)``: the IoU token, then the mask tokens."""
+        return torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+
     def attend(
         self, image: Tensor, positions: Tensor, prompts: Tensor, guidance: Guidance | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -90,53 +124,123 @@ class MaskDecoder(nn.Module):
 
         Returns
         -------
-        tokens : tensor of float32, shape (P, 1 + mask tokens, C)
-            The IoU token, then the mask tokens.
+        tokens : tensor of float32, shape (P, T, C)
+            The tokens of ``own_tokens`` after attention.
         cells : tensor, shape (P, C, g, g)
             The image after attention, for each prompt.
         """
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        own = self.own_tokens()
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
         tokens, cells = self.transformer(image.flatten(2).transpose(1, 2), positions, tokens, guidance)
         return tokens[:, : len(own)].float(), cells.transpose(1, 2).unflatten(2, image.shape[2:])
 
     def predict_iou(self, tokens: Tensor) -> Tensor:
         """Return the predicted IoU of every mask token, ``(P, mask tokens)`` of float32."""
-        predicted: Tensor = self.iou_prediction_head(tokens[:, 0])
+        predicted: Tensor = self.iou_prediction_head(tokens[:, self.IOU_TOKEN])
         return predicted
 
-    def paint(self, tokens: Tensor, cells: Tensor, kept: range) -> Tensor:
-        """Return the logits of the mask tokens in ``kept``, ``(P, M, 4 * g, 4 * g)`` of float32."""
-        weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in kept], dim=1)
+    def may_pass(self, predicted: Tensor, min_iou: float, *, multimask: bool) -> Tensor:
+        """Return which prompts may have a mask whose predicted IoU is above a threshold.
+
+        Parameters
+        ----------
+        predicted : tensor, shape (P, mask tokens)
+            From ``predict_iou``.
+        min_iou : float
+            The threshold.
+        multimask : bool
+            As in ``answer``.
+
+        Returns
+        -------
+        tensor of bool, shape (P,)
+        """
+        return (predicted[:, self._answering(multimask)] > min_iou).any(dim=1)
+
+    def answer(
+        self, tokens: Tensor, cells: Tensor, predicted: Tensor, details: Details | None = None, *, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Paint the masks that the prompts of a window are answered with.
+
+        Parameters
+        ----------
+        tokens, cells : tensor
+            From ``attend``.
+        predicted : tensor, shape (P, mask tokens)
+            From ``predict_iou``.
+        details : Details, optional
+            As in ``paint``.
+        multimask : bool
+            Whether a prompt has a mask for each mask token but the first, or only the mask of the first.
+
+        Returns
+        -------
+        logits : tensor of float32, shape (P, M, 4 * g, 4 * g)
+        predicted_iou : tensor of float32, shape (P, M)
+        """
+        kept = self._answering(multimask)
+        return self.paint(tokens, cells, kept, details), predicted[:, kept]
+
+    def candidates(self, *, multimask: bool) -> int:
+        """Return the number ``M`` of masks that ``answer`` returns for each prompt."""
+        return len(self._answering(multimask))
+
+    def paint(self, tokens: Tensor, cells: Tensor, kept: range, details: Details | None = None) -> Tensor:
+        """Return the logits of some mask tokens.
+
+        Parameters
+        ----------
+        tokens, cells : tensor
+            From ``attend``.
+        kept : range
+            Numbers of the mask tokens.
+        details : Details, optional
+            What is added to the pixels while the cells are upscaled. By default nothing is added.
+
+        Returns
+        -------
+        tensor of float32, shape (P, M, 4 * g, 4 * g)
+        """
+        first = self.IOU_TOKEN + 1
+        weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, first + i]) for i in kept], dim=1)
         step = PAINT_AT_ONCE if cells.device.type == "cpu" else len(cells)
         parts = (slice(at, at + step) for at in range(0, len(cells), step))
-        return torch.cat([self._paint(weights[part], cells[part]) for part in parts])
+        return torch.cat([self._paint(weights[part], cells[part], details) for part in parts])
 
-    def _paint(self, weights: Tensor, cells: Tensor) -> Tensor:
+    def _answering(self, multimask: bool) -> range:
+        return range(1, self.mask_tokens.num_embeddings) if multimask else range(1)
+
+    def _paint(self, weights: Tensor, cells: Tensor, details: Details | None) -> Tensor:
         """Upscale the cells ``(P, C, g, g)``, and multiply them with the weights ``(P, M, c)`` of the masks."""
         first, second = (cast(nn.ConvTranspose2d, self.output_upscaling[layer]) for layer in (0, 3))
         norm = cast(ChannelNorm, self.output_upscaling[1])
         prompts, width, grid, _ = cells.shape
         # Transposed convolutions of stride 2 are matrix products that give each cell its four pixels. The pixels are kept in
         # the order of the cells until the masks are computed, because only one channel a mask must then be reordered.
-        pixels = _divide(cells.permute(0, 2, 3, 1).reshape(-1, width), first)
+        pixels = _divide(cells.permute(0, 2, 3, 1).reshape(-1, width), first, details and details.halves)
         pixels = functional.gelu(nn.LayerNorm.forward(norm, pixels))
-        pixels = functional.gelu(_divide(pixels, second)).float()
+        pixels = functional.gelu(_divide(pixels, second, details and details.quarters)).float()
         logits = weights @ pixels.view(prompts, -1, pixels.shape[1]).transpose(1, 2)
         nested = logits.view(*weights.shape[:2], grid, grid, 2, 2, 2, 2)
         return nested.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*weights.shape[:2], 4 * grid, 4 * grid)
 
 
-def _divide(cells: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
-    """Split cells ``(N, C)`` into four pixels each, ``(4 N, c)``, in the order of rows within a cell."""
+def _divide(cells: Tensor, layer: nn.ConvTranspose2d, detail: Tensor | None = None) -> Tensor:
+    """Split cells ``(N, C)`` into four pixels each, ``(4 N, c)``, in the order of rows within a cell.
+
+    A detail, ``(n, c)``, is added to the pixels of each prompt, of which there are ``n``.
+    """
     pixels = cells @ layer.weight.permute(0, 2, 3, 1).flatten(1)
-    return pixels.view(-1, layer.out_channels) + cast(Tensor, layer.bias)
+    pixels = pixels.view(-1, layer.out_channels) + cast(Tensor, layer.bias)
+    if detail is not None:
+        pixels = (pixels.view(-1, *detail.shape) + detail).flatten(0, 1)
+    return pixels
 
 
 class TwoWayTransformer(nn.Module):
     """A transformer in which tokens attend to the image and the image to the tokens."""
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: DecoderSizes) -> None:
         super().__init__()
         self.layers = nn.ModuleList(TwoWayLayer(architecture, first=i == 0) for i in range(architecture.decoder_depth))
         self.final_attn_token_to_image = Attention(architecture, architecture.decoder_inner_width)
@@ -164,7 +268,7 @@ class TwoWayTransformer(nn.Module):
 class TwoWayLayer(nn.Module):
     """A layer of four steps: self-attention of tokens, tokens to image, an MLP on tokens, image to tokens."""
 
-    def __init__(self, architecture: Architecture, *, first: bool) -> None:
+    def __init__(self, architecture: DecoderSizes, *, first: bool) -> None:
         super().__init__()
         width, inner = architecture.prompt_width, architecture.decoder_inner_width
         self.first = first
@@ -200,7 +304,7 @@ class TwoWayLayer(nn.Module):
 class Attention(nn.Module):
     """The layers of an attention over ``inner`` channels; `samgeo.models.sam1.attention` computes the attention."""
 
-    def __init__(self, architecture: Architecture, inner: int) -> None:
+    def __init__(self, architecture: DecoderSizes, inner: int) -> None:
         super().__init__()
         width = architecture.prompt_width
         self.heads = architecture.decoder_heads

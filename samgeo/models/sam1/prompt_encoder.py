@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samgeo.errors import OptionError
-from samgeo.models.sam1.architecture import Architecture
+from samgeo.models.sam1.architecture import DecoderSizes
 from samgeo.models.sam1.encoder import ChannelNorm
 
 if TYPE_CHECKING:
@@ -111,12 +111,18 @@ class PromptEncoder(nn.Module):
 
     Parameters
     ----------
-    architecture : Architecture
+    architecture : DecoderSizes
         The sizes. Parameters have the names of the official checkpoints.
+    pad_boxes : bool, default False
+        Whether a padding token follows a box too, as in SAM 2. A padding token always follows points that have no box.
+    mask_limit : float, optional
+        Largest absolute value of the logits of a mask prompt; others are clamped. By default there is no limit.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: DecoderSizes, *, pad_boxes: bool = False, mask_limit: float | None = None) -> None:
         super().__init__()
+        self.pad_boxes = pad_boxes
+        self.mask_limit = mask_limit
         width, channels = architecture.prompt_width, architecture.mask_channels
         self.grid = architecture.grid
         self.input_size = architecture.input_size
@@ -135,25 +141,27 @@ class PromptEncoder(nn.Module):
         )
 
     def tokens(self, prompts: EncodedPrompts) -> list[Tensor]:
-        """Encode points and boxes as tensors of shape ``(P, T, C)``, one for each kind of prompt.
+        """Encode points and boxes as tensors of shape ``(P, T, C)``, one for each kind of prompt, and one for the padding.
 
-        Points without a box are followed by a padding token, as in the training of SAM.
+        As in the training of SAM 1, a padding token follows points without a box. In SAM 2 it follows every point and box.
         """
         found = []
         if prompts.points is not None and prompts.labels is not None:
             found.append(self._points(prompts.points, prompts.labels))
-            if prompts.boxes is None:
-                found.append(self.not_a_point_embed.weight.expand(len(prompts), 1, -1))
         if prompts.boxes is not None:
             corners = self.pe_layer(prompts.boxes.view(-1, 2, 2) / self.input_size)
             types = torch.cat([self._type(TOP_LEFT), self._type(BOTTOM_RIGHT)])
             found.append(corners + types)
+        if found and (prompts.boxes is None or self.pad_boxes):
+            found.append(self.not_a_point_embed.weight.expand(len(prompts), 1, -1))
         return found
 
     def dense(self, masks: Tensor | None) -> Tensor:
         """Encode masks, ``(P, 4 * grid, 4 * grid)`` logits, as ``(P, C, grid, grid)``; without masks, as ``(1, C, 1, 1)``."""
         if masks is None:
             return self.no_mask_embed.weight.view(1, -1, 1, 1)
+        if self.mask_limit is not None:
+            masks = masks.clamp(-self.mask_limit, self.mask_limit)
         maps: Tensor = self.mask_downscaling(masks[:, None])
         return maps
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -28,10 +29,12 @@ from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest
 from samgeo.segmentation.profile import stage, timed
 from samgeo.segmentation.run.folder import RunFolder, Span
+from samgeo.segmentation.run.folder_layout import remove_kept
 from samgeo.segmentation.run.holes import remove_old_holes, write_holes
 from samgeo.segmentation.run.job import Job, objects_by_row
 from samgeo.segmentation.run.manifest import describe
 from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
+from samgeo.segmentation.run.score_cut import ScoreCut, kept_objects, kept_parts, stored_scores
 from samgeo.segmentation.run.window_stream import WindowStream
 from samgeo.segmentation.windows.failures import Failure, tell_failure
 from samgeo.segmentation.windows.worker import found_in
@@ -105,7 +108,9 @@ def segment_in_memory(job: Job) -> gpd.GeoDataFrame:
         by_row = objects_by_row(job, rows(windows), Frontier(), ask=windows.ask)
         found = [objects for objects, _ in by_row if len(objects)]
     result = gpd.GeoDataFrame(pd.concat(found, ignore_index=True)) if found else job.no_objects()
-    result.attrs["samgeo"] = job.provenance()
+    cut = None if job.choose_cut is None else job.choose_cut(result["score"].to_numpy(dtype=np.float64))
+    result = kept_objects(result, cut)
+    result.attrs["samgeo"] = job.provenance(cut)
     return result
 
 
@@ -180,10 +185,12 @@ def run(
             check(now=True)
             failures = folder.failures()
             _check_found(job, frontier, failures)
-            result = _collect(job, folder, frontier, failures) if collect else None
+            cut = None if job.choose_cut is None else job.choose_cut(stored_scores(folder.row_paths(frontier)))
+            result = _collect(job, folder, frontier, failures, cut) if collect else None
             holes = None
             if output is not None:
-                holes = _write(job, folder, frontier, failures, check, output=output, layer=layer, overwrite=overwrite)
+                how: dict[str, Any] = {"output": output, "layer": layer, "overwrite": overwrite}
+                holes = _write(job, folder, frontier, failures, check, cut=cut, **how)
             stays = keep or output is None or bool(failures)
             if not stays:
                 with stage("keep"):
@@ -194,7 +201,7 @@ def run(
             raise
     told = tuple(tell_failure(failure, job.raster.name, job.levels) for failure in failures)
     summary = Summary(
-        objects=sum(frontier.counts),
+        objects=sum(frontier.counts) if cut is None else cut.kept,
         windows=len(job.levels),
         continued=continued,
         failures=told,
@@ -401,10 +408,12 @@ def _has_work(folder: RunFolder) -> bool:
 
 
 @timed("collect")
-def _collect(job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure]) -> gpd.GeoDataFrame:
+def _collect(
+    job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure], cut: ScoreCut | None
+) -> gpd.GeoDataFrame:
     paths = folder.row_paths(frontier)
-    result = read_parts(paths) if paths else job.no_objects()
-    result.attrs["samgeo"] = _provenance(job, failures)
+    result = read_parts(paths, partial(kept_objects, cut=cut)) if paths else job.no_objects()
+    result.attrs["samgeo"] = _provenance(job, failures, cut)
     return result
 
 
@@ -416,6 +425,7 @@ def _write(
     failures: Sequence[Failure],
     check: _Check,
     *,
+    cut: ScoreCut | None,
     output: Place,
     layer: str | None,
     overwrite: bool,
@@ -427,12 +437,13 @@ def _write(
     holes = write_holes(job, failures, output, layer=layer, overwrite=overwrite) if failures else None
     if not failures:
         remove_old_holes(output, layer)
-    state = folder.state(frontier, failures, (layer, job.y_up))
+    state = folder.state(frontier, failures, (layer, job.y_up, *(() if cut is None else (repr(cut.score),))))
     if ours == state:
         return holes
-    paths = folder.row_paths(frontier)
+    rows = folder.row_paths(frontier)
+    paths = rows if cut is None else kept_parts(folder.path, rows, cut)
     if not paths:
-        paths = [folder.row_path(0)]
+        paths = [folder.row_path(len(frontier.counts))]  # a row that no raster has
         write_part(job.no_objects(), paths[0])
 
     def about_to_place(whole: Path) -> None:
@@ -442,7 +453,7 @@ def _write(
     staged = isinstance(output, RemotePlace) or folder.path.stat().st_dev == output.resolve().parent.stat().st_dev
     how: dict[str, Any] = {
         "overwrite": overwrite or ours is not None,
-        "provenance": _provenance(job, failures),
+        "provenance": _provenance(job, failures, cut),
         "staging": folder.path if staged else None,
         "about_to_place": about_to_place,
     }
@@ -450,12 +461,13 @@ def _write(
         write_label_raster(stored_frames(paths), job.raster.geobox, output, **how)
     else:
         join_vectors(paths, output, layer=layer, **how)
+    remove_kept(folder.path)
     return holes
 
 
-def _provenance(job: Job, failures: Sequence[Failure]) -> dict[str, Any]:
+def _provenance(job: Job, failures: Sequence[Failure], cut: ScoreCut | None) -> dict[str, Any]:
     failed = [_told(failure, job) for failure in failures]
-    return job.provenance() | ({"failed_windows": failed} if failures else {})
+    return job.provenance(cut) | ({"failed_windows": failed} if failures else {})
 
 
 def _told(failure: Failure, job: Job) -> list[int]:

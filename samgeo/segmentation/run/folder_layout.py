@@ -7,6 +7,7 @@
     frontier.npz          the open objects, and the number of objects that closed with each row
     rows/R.parquet        the objects that closed with row R, as GeoParquet
     rows/R.blake2b        digest of that file
+    kept/R.parquet        those of them that are written to the output, where the least score is chosen at the end
     output.json           path, size and time of the output that was written
 
 A folder may come from someone else and hold any file. Therefore links and unknown files are refused.
@@ -29,6 +30,7 @@ from samgeo.storage.staging import remove_staging
 __all__ = [
     "DIGEST",
     "FRONTIER",
+    "KEPT",
     "LOCK",
     "MANIFEST",
     "OUTPUT",
@@ -40,13 +42,14 @@ __all__ = [
     "prepare",
     "remove",
     "remove_file",
+    "remove_kept",
     "spans_in",
 ]
 
 MANIFEST, LOCK, SESSION, OUTPUT = "manifest.json", "lock", "session.json", "output.json"
-PARTS, ROWS, FRONTIER, DIGEST = "parts", "rows", "frontier.npz", ".blake2b"
+PARTS, ROWS, KEPT, FRONTIER, DIGEST = "parts", "rows", "kept", "frontier.npz", ".blake2b"
 
-_FOLDERS = (PARTS, ROWS)
+_FOLDERS = (PARTS, ROWS, KEPT)
 _FILES = (MANIFEST, LOCK, SESSION, OUTPUT, FRONTIER)
 _ROW = re.compile(r"[0-9]{6,12}\.(parquet|blake2b)")
 _PART = re.compile(r"([0-9]{6,12})-([0-9]{6,12})-([0-9]{6,12})(-holes)?\.npz")
@@ -111,15 +114,25 @@ def prepare(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove the files of a run, and its folders if nothing else is in them. Files that cannot be removed are kept."""
-    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW)):
-        for inner in _inside(folder):
-            if ours.fullmatch(inner.name) and inner.is_file() and not inner.is_symlink():
-                remove_file(inner)
-        _remove_emptied(folder)
+    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW), (path / KEPT, _ROW)):
+        _remove_ours(folder, ours)
     # The manifest is removed last, because without it the remaining files would not be recognized as those of a run.
     for name in (SESSION, OUTPUT, FRONTIER, LOCK, MANIFEST):
         remove_file(path / name)
     _remove_emptied(path)
+
+
+def remove_kept(path: Path) -> None:
+    """Remove the files in the folder ``kept`` of a run that the run made, and the folder if nothing else is in it."""
+    _remove_ours(path / KEPT, _ROW)
+
+
+def _remove_ours(folder: Path, ours: re.Pattern[str]) -> None:
+    """Remove the files in a folder whose names match a pattern, and the folder if nothing else is in it."""
+    for inner in _inside(folder):
+        if ours.fullmatch(inner.name) and inner.is_file() and not inner.is_symlink():
+            remove_file(inner)
+    _remove_emptied(folder)
 
 
 def _remove_emptied(folder: Path) -> None:
@@ -144,7 +157,7 @@ def _not_ours(path: Path) -> Path | None:
     for name in (SESSION, OUTPUT, FRONTIER):
         if (path / name).exists():
             return path / name
-    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW)):
+    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW), (path / KEPT, _ROW)):
         for inner in _inside(folder):
             if not inner.name.startswith(".") and not ours.fullmatch(inner.name):
                 return inner

@@ -14,6 +14,7 @@ from samgeo.segmentation.merge.continuation import ContinuationRequest, Ends
 from samgeo.segmentation.merge.merger import Merger
 from samgeo.segmentation.options import CleaningOptions, ExecutionOptions, ObjectOptions
 from samgeo.segmentation.run.parts import Frontier
+from samgeo.segmentation.run.score_cut import ChooseCut, ScoreCut
 from samgeo.segmentation.tables import to_frame
 from samgeo.segmentation.windows.worker import ModelReference, Plan
 from samgeo.storage.provenance import made_with
@@ -48,6 +49,8 @@ class Job:
         All options that influence the result, as values that can be written as JSON.
     y_up : bool
         See `samgeo.segment`.
+    choose_cut : callable, optional
+        Chooses the least score from the scores of all objects, when all of them are found. Only with a prompt source.
     """
 
     raster: Raster
@@ -59,6 +62,7 @@ class Job:
     execution: ExecutionOptions
     options: dict[str, Any]
     y_up: bool = False
+    choose_cut: ChooseCut | None = None
 
     @property
     def levels(self) -> Levels:
@@ -75,10 +79,11 @@ class Job:
         """The arguments that every task needs."""
         return self.raster, self.model if self.execution.is_here else self.reference, self.plan
 
-    def provenance(self) -> dict[str, Any]:
-        """Return versions, model, raster and options, which are needed to repeat the job, for JSON."""
+    def provenance(self, cut: ScoreCut | None = None) -> dict[str, Any]:
+        """Return versions, model, raster and options, which are needed to repeat the job, and the chosen cut, for JSON."""
         axes = describe_axes(self.raster.geobox, y_up=self.y_up)
-        return made_with(self.model, self.raster.provenance()) | {"options": self.options} | axes
+        chosen = {} if cut is None else {"threshold": cut.about}
+        return made_with(self.model, self.raster.provenance()) | {"options": self.options} | chosen | axes
 
     def no_objects(self) -> gpd.GeoDataFrame:
         """Return a table with the right columns and no rows."""

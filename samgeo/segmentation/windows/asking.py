@@ -55,6 +55,9 @@ def ask(model: Segmenter, embedding: Embedding, proposals: Proposals, choose: Ch
     prompt is the box of the first mask, the point, and the logits of the first mask, as in the last step of PerSAM
     (arXiv:2305.03048).
 
+    If the proposals have masks, the model is not asked: the masks are both answers, and the score of each proposal is its
+    predicted IoU.
+
     Parameters
     ----------
     model : Segmenter
@@ -70,6 +73,9 @@ def ask(model: Segmenter, embedding: Embedding, proposals: Proposals, choose: Ch
     -------
     Answers
     """
+    if proposals.logits is not None:
+        given, sure = torch.from_numpy(proposals.logits).float(), torch.from_numpy(proposals.scores).float()
+        return Answers(given, given, sure, sure, boxes_of(given > 0, model.input_size))
     first, first_iou = _first(model, embedding, proposals, choose)
     seen = boxes_of(first > 0, model.input_size).cpu().numpy()
     boxes = np.where(np.isnan(seen), proposals.boxes, seen).astype(np.float32)

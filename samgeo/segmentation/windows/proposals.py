@@ -93,6 +93,9 @@ class Proposals:
         How likely the source finds the object, from 0 to 1.
     classes : ndarray of int64, shape (P,)
         Number of the class.
+    logits : ndarray of float32, shape (P, h, w), optional
+        Logits of the masks over the whole input, at most as large as the input. A source that draws masks itself gives them;
+        the model is not asked then.
 
     Examples
     --------
@@ -108,12 +111,14 @@ class Proposals:
     points: NDArray[np.float32]
     scores: NDArray[np.float32]
     classes: NDArray[np.int64]
+    logits: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Proposals:
-        return Proposals(self.boxes[rows], self.points[rows], self.scores[rows], self.classes[rows])
+        logits = None if self.logits is None else self.logits[rows]
+        return Proposals(self.boxes[rows], self.points[rows], self.scores[rows], self.classes[rows], logits)
 
     @classmethod
     def none(cls) -> Proposals:
