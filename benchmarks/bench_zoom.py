@@ -54,9 +54,10 @@ def main() -> None:
         for kind, found in rows.items():
             table = np.array(found)
             small = table[table[:, 0] <= SMALL_PX]
-            figures = [
-                " | ".join([str(len(some)), *(f"{value:.3f}" for value in some[:, 1:].mean(0))]) for some in (table, small)
-            ]
+            figures = []
+            for some in (table, small):
+                means = [f"{value:.3f}" for value in some[:, 1:].mean(0)] if len(some) else ["-"] * len(ZOOMS)
+                figures.append(" | ".join([str(len(some)), *means]))
             print(f"| {place} | {kind} | {figures[0]} | {figures[1]} |", flush=True)
 
 

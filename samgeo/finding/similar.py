@@ -186,7 +186,8 @@ def _area(bounds: BoxesLike, crs: CRSLike, predictor: Predictor) -> shapely.Poly
     sides = np.concatenate([np.maximum(boxes[0, :2], 0), np.minimum(boxes[0, 2:], (width, height))])
     if not (sides[:2] < sides[2:]).all():
         raise OptionError(f"the bounds {bounds} lie outside of {predictor.raster.name}; check the coordinates and their CRS.")
-    return shapely.box(*sides.tolist())
+    area: shapely.Polygon = shapely.box(*sides.tolist())
+    return area
 
 
 def _near(outlines: Outlines, lattice: Lattice) -> list[Index]:

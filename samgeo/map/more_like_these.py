@@ -12,7 +12,7 @@ from samgeo.segmentation.tables import without
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-    from samgeo.map.state.reducer import State
+    from samgeo.map.state.reducer import Annotation, Proposal, State
 
 __all__ = ["class_of_examples", "examples_of", "without_seen"]
 
@@ -56,4 +56,5 @@ def examples_of(state: State, class_name: str, geobox: GeoBox, *, rejected: bool
 
 def without_seen(found: gpd.GeoDataFrame, state: State) -> gpd.GeoDataFrame:
     """Leave out what is accepted, proposed or rejected already, with an IoU of 0.5 or more."""
-    return without(found, [one.geometry for one in (*state.objects, *state.proposals, *state.rejected)])
+    seen: list[Annotation | Proposal] = [*state.objects, *state.proposals, *state.rejected]
+    return without(found, [one.geometry for one in seen])

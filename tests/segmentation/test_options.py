@@ -38,7 +38,9 @@ def defaults(function: Any) -> dict[str, Any]:
 
 def test_each_option_of_segment_is_in_one_group() -> None:
     grouped = [name for options in GROUPS.values() for name in options]
-    assert sorted(grouped) == sorted(set(defaults(samgeo.segment)) - {"image", "output"})
+    # The zoom is in no group, because that of a finder, in footprints, follows from the resolution by default.
+    assert sorted(grouped) == sorted(set(defaults(samgeo.segment)) - {"image", "output", "zoom"})
+    assert {defaults(function)["zoom"] for function in (samgeo.segment, samgeo.predict, samgeo.Predictor)} == {1.0}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
