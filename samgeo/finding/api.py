@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PromptSource", "find", "open_finder"]
 
-AUTO, BUILDING = "auto", "building"
+AUTO: str = "auto"
+BUILDING: str = "building"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

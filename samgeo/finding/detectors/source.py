@@ -171,7 +171,7 @@ class DetectorSource:
             own = np.flatnonzero(classes == kind)
             kept.append(own[suppress_boxes(boxes[own], scores[own].astype(np.float64), self.box_nms)])
         rows = np.concatenate(kept)
-        return rows[np.lexsort([rows, -scores[rows]])]
+        return rows[np.lexsort((rows, -scores[rows]))]
 
 
 def detector_source(given: object, what: str | None, min_score: float | None) -> DetectorSource | None:
