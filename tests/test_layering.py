@@ -20,7 +20,7 @@ BELOW = {
     "plot": {"storage", "geo"},
     "buildings": {"storage", "geo", "models", "segmentation", "evaluation", "finding"},
     "annotations": {"storage", "geo", "segmentation"},
-    "samrs": {"storage", "geo", "models", "segmentation", "annotations", "plot"},
+    "samrs": {"storage", "geo", "models", "segmentation", "annotations", "plot", "finding"},
     "evaluation": {"storage", "geo", "segmentation", "plot"},
     "synthetic": {"storage", "geo", "segmentation"},
     "training": {"storage", "geo", "models", "segmentation", "finding", "synthetic"},

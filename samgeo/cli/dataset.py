@@ -7,7 +7,23 @@ from pathlib import Path
 
 import click
 
-from samgeo.cli.options import QUIET, SCHEDULER, WORKERS, OptionValue, cleaning, count, looking, parse_bands, parse_stretch
+from samgeo.cli.find import chosen_finder
+from samgeo.cli.options import (
+    CLASS_NAMES,
+    DETECTOR,
+    FINDER,
+    LAYOUT,
+    QUIET,
+    SCHEDULER,
+    WORKERS,
+    ZOOM,
+    OptionValue,
+    cleaning,
+    count,
+    looking,
+    parse_bands,
+    parse_stretch,
+)
 
 __all__ = ["dataset"]
 
@@ -29,8 +45,19 @@ def dataset() -> None:
 
 @dataset.command("samrs")
 @click.argument("images", type=click.Path(path_type=Path))
-@click.argument("annotations", type=click.Path(path_type=Path))
+@click.argument("annotations", type=click.Path(path_type=Path), nargs=-1, metavar="[ANNOTATIONS]")
 @click.argument("output", type=click.Path(path_type=Path))
+@FINDER
+@DETECTOR
+@CLASS_NAMES
+@LAYOUT
+@click.option(
+    "--min-score",
+    type=float,
+    show_default="stored with the finder",
+    help="Drop objects with a lower score, from 0 to 1.",
+)
+@ZOOM
 @click.option(
     "--prompt",
     type=click.Choice(PROMPTS),
@@ -138,11 +165,16 @@ def dataset() -> None:
 @WORKERS
 @click.option("--verify", is_flag=True, help="Compare the digests of finished files, not only their sizes and times.")
 @QUIET
-def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options: OptionValue) -> None:
+def samrs(
+    images: Path, annotations: tuple[Path, ...], output: Path, *, quiet: bool, finder: str | None, detector: str | None,
+    class_names: str | None, layout: str, **options: OptionValue,
+) -> None:  # fmt: skip
     """Make a segmentation data set from boxes, as SAMRS.
 
     IMAGES is a file or a folder, and ANNOTATIONS is a file or a folder in any format that samgeo reads. OUTPUT is the folder of
     the data set, with a mask for every box.
+
+    Without ANNOTATIONS, a finder or a detector finds the boxes; --finder building is the bundled finder.
 
     Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:roofs.
 
@@ -151,13 +183,16 @@ def samrs(images: Path, annotations: Path, output: Path, quiet: bool, **options:
     """
     from samgeo.samrs import SplitWarning, make_samrs
 
+    if len(annotations) > 1:
+        raise click.UsageError("there are more than three arguments; give IMAGES, ANNOTATIONS and OUTPUT.")
+    options["finder"] = chosen_finder(finder, detector, class_names, layout)
     options["classes"] = None if options["classes"] is None else [name.strip() for name in options["classes"].split(",")]
     options["split"] = _parse_split(options["split"])
     options |= {"bands": parse_bands(options["bands"]), "stretch": parse_stretch(options["stretch"])}
     with warnings.catch_warnings():
         # The summary contains the content of this warning.
         warnings.simplefilter("ignore", SplitWarning)
-        made = make_samrs(images, annotations, output, progress=not quiet, **options)
+        made = make_samrs(images, annotations[0] if annotations else None, output, progress=not quiet, **options)
     for name, why in list(made.remade.items())[:MOST_TOLD]:
         click.echo(f"{name} was made again: {why}", err=True)
     if len(made.remade) > MOST_TOLD:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from samgeo.cli.options import (
@@ -9,10 +11,13 @@ from samgeo.cli.options import (
     AOI_MODE,
     BANDS,
     CACHE,
+    CLASS_NAMES,
+    DETECTOR,
     DEVICE,
     DTYPE,
     FINDER,
     LAYER,
+    LAYOUT,
     MAX_AREA_HELP,
     MIN_AREA_HELP,
     MODEL,
@@ -36,7 +41,28 @@ from samgeo.cli.options import (
     parse_stretch,
 )
 
-__all__ = ["find"]
+if TYPE_CHECKING:
+    from samgeo.finding import Detector
+
+__all__ = ["chosen_finder", "find"]
+
+
+def chosen_finder(
+    finder: str | None, detector: str | None, class_names: str | None, layout: str, *, boxes: str | None = None
+) -> str | Detector | None:
+    """Return the finder or the detector of the options of a command; check that there is one at most."""
+    from samgeo.errors import OptionError
+    from samgeo.finding import OnnxDetector
+
+    sources = {"--finder": finder, "--detector": detector, "--boxes": boxes}
+    if len(given := [name for name, value in sources.items() if value is not None]) > 1:
+        raise OptionError(f"{' and '.join(given)} are given; give one of them.")
+    if detector is not None:
+        # The threshold of the boxes follows from the threshold of the objects.
+        return OnnxDetector(detector, layout=layout, classes=class_names, min_score=0.0)
+    if class_names is not None or layout != "auto":
+        raise OptionError("--class-names and --layout belong to --detector; give a detector, or leave them out.")
+    return finder
 
 
 @click.command()
@@ -51,16 +77,9 @@ __all__ = ["find"]
 )
 @click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
 @FINDER
-@click.option("--detector", metavar="FILE", help="Object detector in an ONNX file, in place of a finder.")
-@click.option(
-    "--class-names",
-    metavar="FILE",
-    show_default="the names in the file of the detector",
-    help="YAML, JSON or text file with the names of the classes of the detector.",
-)
-@click.option(
-    "--layout", metavar="NAME", default="auto", show_default=True, help="Output layout of the detector; see the manual."
-)
+@DETECTOR
+@CLASS_NAMES
+@LAYOUT
 @click.option("--boxes", metavar="FILE", help="Boxes of a detector, as vector file or annotations, in place of a finder.")
 @RESOLUTION
 @ZOOM
@@ -103,18 +122,11 @@ def find(
     its outline is right. A stopped run is continued by the same command.
     """
     from samgeo.errors import OptionError
-    from samgeo.finding import OnnxDetector, boxes_from
+    from samgeo.finding import boxes_from
     from samgeo.finding import find as run
 
-    sources = {"--finder": options["finder"], "--detector": detector, "--boxes": boxes}
-    if len(given := [name for name, value in sources.items() if value is not None]) > 1:
-        raise OptionError(f"{' and '.join(given)} are given; give one of them.")
-    if detector is None and (class_names is not None or layout != "auto"):
-        raise OptionError("--class-names and --layout belong to --detector; give a detector, or leave them out.")
-    if detector is not None:
-        # The threshold of the boxes follows from the threshold of the objects.
-        options["finder"] = OnnxDetector(detector, layout=layout, classes=class_names, min_score=0.0)
-    elif boxes is not None:
+    options["finder"] = chosen_finder(options["finder"], detector, class_names, layout, boxes=boxes)
+    if boxes is not None:
         options["finder"] = boxes_from(boxes, image, what=what or "object")
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
     if text is not None and what is not None:

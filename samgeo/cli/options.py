@@ -18,10 +18,13 @@ __all__ = [
     "ASSETS",
     "BANDS",
     "CACHE",
+    "CLASS_NAMES",
     "DATA",
+    "DETECTOR",
     "DEVICE",
     "FINDER",
     "LAYER",
+    "LAYOUT",
     "MASK_NMS",
     "MAX_AREA_HELP",
     "MIN_AREA_HELP",
@@ -207,6 +210,16 @@ FINDER = click.option(
     show_default="the bundled finder",
     help="File of a finder for your own classes, as `samgeo train` writes it; in `samgeo find` also a text finder, which is "
     "grounding-dino-tiny, grounding-dino-base, owlv2-base, sam3, hf://owner/name, or a folder.",
+)
+DETECTOR = click.option("--detector", metavar="FILE", help="Object detector in an ONNX file, in place of a finder.")
+CLASS_NAMES = click.option(
+    "--class-names",
+    metavar="FILE",
+    show_default="the names in the file of the detector",
+    help="YAML, JSON or text file with the names of the classes of the detector.",
+)
+LAYOUT = click.option(
+    "--layout", metavar="NAME", default="auto", show_default=True, help="Output layout of the detector; see the manual."
 )
 RESOLUTION = click.option(
     "--resolution",

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.run.folder import RunFolder
 
-__all__ = ["PromptSource", "find"]
+__all__ = ["PromptSource", "find", "open_finder"]
 
 AUTO, BUILDING = "auto", "building"
 
@@ -237,7 +237,7 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | Examp
         raise OptionError(f'resolution is {resolution!r}; give "auto", or the side of a pixel on the ground in metres.')
     if arguments["examples"] is not None:
         return ExampleOptions.of(arguments)
-    loaded = _loaded(arguments["finder"], arguments["what"], score, arguments["device"])
+    loaded = open_finder(arguments["finder"], arguments["what"], score, device=arguments["device"])
     if isinstance(loaded, Finder):
         return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=score, flips=arguments["flips"])
     if arguments["flips"] or resolution != AUTO:
@@ -246,13 +246,14 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | Examp
     return SourceOptions(source=loaded, zoom=1.0 if zoom is None else zoom, min_score=least)
 
 
-def _loaded(
-    finder: str | Path | Detector | PromptSource | None,
-    what: str | Sequence[str] | None,
-    min_score: float | None,
-    device: str | torch.device,
+def open_finder(
+    finder: str | Path | PromptSource | Detector | None,
+    what: str | Sequence[str] | None = None,
+    min_score: float | None = None,
+    *,
+    device: str | torch.device = "auto",
 ) -> PromptSource:
-    """Return the finder that is given by its name or file, loaded; a detector as a prompt source; any other source as it is."""
+    """Return the prompt source that a user gave as ``finder``, ``what``, ``min_score`` and ``device``; see `find`."""
     if isinstance(finder, str | Path) and is_text_model(finder):
         if what is None:
             raise OptionError(f'{finder} finds what phrases describe; give them, for example "solar panel, swimming pool".')

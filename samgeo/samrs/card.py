@@ -230,7 +230,7 @@ def card(
     return f"""# Data card
 
 These masks of instances were made from boxes by the recipe of SAMRS (Wang et al. 2023). Nobody has corrected them, and objects
-without a box have no mask.
+without a box have no mask.{_found_by(recipe)}
 
 | images | pictures | instances |
 |---|---|---|
@@ -275,6 +275,14 @@ Annotations, or their parts in a picture, that have no mask: {rejected:,}. `reje
 |---|---|
 {options}
 """
+
+
+def _found_by(recipe: SetOptions) -> str:
+    """Return the sentence about boxes that nobody annotated."""
+    by = recipe.found_by
+    return (
+        "" if by is None else f" The boxes were found by `{by['name']}`, digest `{by['digest']}`, and nobody has checked them."
+    )
 
 
 def _background_row(statistics: Mapping[str, Any]) -> str:

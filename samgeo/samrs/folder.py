@@ -51,6 +51,11 @@ class Folder:
         return self.path / _HIDDEN / "temporary"
 
     @property
+    def found(self) -> Path:
+        """Folder for the objects that a finder found in each image."""
+        return self.path / _HIDDEN / "found"
+
+    @property
     def _manifest(self) -> Path:
         return self.path / _HIDDEN / "manifest.json"
 
@@ -85,7 +90,7 @@ class Folder:
         if not hidden.is_dir() or hidden.is_symlink():
             return False
         inside = (one.name for one in hidden.iterdir() if not one.name.startswith(STAGING_PREFIX))
-        return self._manifest.is_file() or {"lock", "temporary"}.issuperset(inside)
+        return self._manifest.is_file() or {"lock", "temporary", "found"}.issuperset(inside)
 
     @contextmanager
     def opened(self, manifest: dict[str, Any]) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,11 +19,21 @@ from samgeo.annotations.parsing.faults import OnError
 from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, warn
+from samgeo.finding.api import open_finder
+from samgeo.finding.many_images import ManyImages
 from samgeo.samrs.drawing import MOST_CLASSES, class_colors, first_value
 from samgeo.samrs.finishing import Finishing
 from samgeo.samrs.folder import Folder
-from samgeo.samrs.planning import ImageJob, check_names, digest_of, file_digest, make_job, read_tolerant, with_classes
-from samgeo.samrs.recipe import SetOptions
+from samgeo.samrs.planning import (
+    ImageJob,
+    check_names,
+    digest_of,
+    file_digest,
+    make_job,
+    read_tolerant,
+    with_classes,
+)
+from samgeo.samrs.recipe import SetOptions, check_no_reading
 from samgeo.samrs.split import Shown, advise, default_block_m, ground_of
 from samgeo.samrs.split import split as divide
 from samgeo.samrs.work import Shared, make_image
@@ -36,6 +46,7 @@ if TYPE_CHECKING:
     import torch
     from distributed import Client
 
+    from samgeo.finding import Detector, PromptSource
     from samgeo.models.protocols import Segmenter
 
 __all__ = ["MadeSet", "SplitWarning", "make_samrs"]
@@ -93,9 +104,12 @@ class SplitWarning(UserWarning):
 @check_types
 def make_samrs(
     images: str | os.PathLike[str],
-    annotations: str | os.PathLike[str] | Annotations,
+    annotations: str | os.PathLike[str] | Annotations | None,
     output: str | os.PathLike[str],
     *,
+    finder: str | Path | PromptSource | Detector | None = None,
+    min_score: float | None = None,
+    zoom: float | None = None,
     model: str | Path | Segmenter = "tiny",
     prompt: Literal["hbox", "rhbox", "rbox"] = "hbox",
     format: str | None = None,  # noqa: A002 - the field's name for it
@@ -144,10 +158,16 @@ def make_samrs(
     ----------
     images : path
         A file, or a folder that is searched with its subfolders. Images may have any size, with or without a georeference.
-    annotations : path or Annotations
-        Annotations in any format of `read_annotations`.
+    annotations : path, Annotations or None
+        Annotations in any format of `read_annotations`; None to find the objects with a ``finder``.
     output : path
         Folder of the data set: a new folder, an empty one, or one that an earlier run of the same call has begun.
+    finder : str, path, Detector or PromptSource, optional
+        What finds the boxes if nobody has annotated them, as in `samgeo.find`: a finder's file, an object detector, or the
+        class of a bundled finder, such as "building". The boxes around the objects that it finds are used like annotations;
+        the data card says so.
+    min_score, zoom : float, optional
+        See `samgeo.find`. They need a ``finder``.
     model : str, path or Segmenter, default "tiny"
         A name from `samgeo.list_models`, a checkpoint file, or a model.
     prompt : {"hbox", "rhbox", "rbox"}, default "hbox"
@@ -252,7 +272,14 @@ def make_samrs(
     reading = {
         "format": format, "class_column": class_column, "class_name": class_name, "pixels": pixels, "on_error": on_error,
     }  # fmt: skip
-    table, failed = read_tolerant(files, images, annotations, reading)
+    if (annotations is None) == (finder is None):
+        raise OptionError("give annotations, or None for annotations and a finder, which finds the boxes.")
+    if annotations is None:
+        table, failed, recipe = _found(files, folder, recipe, arguments, reading)
+    elif min_score is not None or zoom is not None:
+        raise OptionError("min_score and zoom belong to a finder; give a finder, or leave them out.")
+    else:
+        table, failed = read_tolerant(files, images, annotations, reading)
     table = with_classes(table, classes)
     most = MOST_CLASSES - first_value(annotations_complete)
     if len(table.classes) > most:
@@ -300,6 +327,22 @@ def make_samrs(
         warn(advice, SplitWarning)
     pictures, instances = counted["pictures"], counted["instances"]
     return MadeSet(folder.path, pictures, instances, rejected, dict(failed), counted, remade, left_out, advice, table.left_out)
+
+
+def _found(
+    files: ImageFiles, folder: Folder, recipe: SetOptions, arguments: Mapping[str, Any], reading: Mapping[str, Any]
+) -> tuple[Annotations, dict[str, str], SetOptions]:
+    """Find the objects of all images; return their boxes, the images that cannot be used, and the recipe with the finder."""
+    check_no_reading(reading, "a finder")
+    source = open_finder(arguments["finder"], min_score=arguments["min_score"])
+    if unknown := [name for name in arguments["classes"] or () if name not in source.classes]:
+        raise OptionError(f"{unknown[0]!r} is no class of the finder; there are: {', '.join(source.classes)}.")
+    names = ("min_score", "zoom", "model", "device", "dtype", "min_part", "min_hole", "scheduler", "workers")
+    given = {name: arguments[name] for name in names}
+    many = ManyImages(source=source, reading=recipe.reading, **given)
+    table, failed = many.find(files.paths, folder.found, progress=arguments["progress"])
+    found_by = {"name": source.name, "digest": source.digest} | {name: given[name] for name in ("min_score", "zoom")}
+    return table, failed, replace(recipe, found_by=found_by)
 
 
 def _look_at_first(jobs: Sequence[ImageJob], recipe: SetOptions) -> None:

@@ -27,14 +27,24 @@ from samgeo.geo.raster.raster import Raster
 from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.geo.vector.reading import split_layer
 from samgeo.samrs.chips import chip_name, chip_rects, is_plain, visible_shares
-from samgeo.samrs.recipe import SetOptions
+from samgeo.samrs.recipe import SetOptions, check_no_reading
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from samgeo.segmentation.masks.rle import Rle
 
-__all__ = ["Chip", "ImageJob", "digest_of", "file_digest", "make_job", "prompts_of", "read_tolerant", "with_classes"]
+__all__ = [
+    "Chip",
+    "ImageJob",
+    "check_no_reading",
+    "digest_of",
+    "file_digest",
+    "make_job",
+    "prompts_of",
+    "read_tolerant",
+    "with_classes",
+]
 
 
 Floats = NDArray[np.float64]
@@ -299,7 +309,6 @@ def check_names(names: Sequence[str]) -> None:
         owner[key] = name
 
 
-_DEFAULTS = {"pixels": "inclusive", "on_error": "raise"}
 _PLACED = {"open-buildings", "spacenet", "vectors"}
 
 
@@ -338,8 +347,7 @@ def read_tolerant(
     """
     good, bad = open_images(files)
     if isinstance(annotations, Annotations):
-        if any(value != _DEFAULTS.get(name) for name, value in reading.items()):
-            raise OptionError(f"{', '.join(reading)} apply only to annotation files; omit them for a table.")
+        check_no_reading(reading, "a table")
         table = annotations
     else:
         is_layer = _is_layer(Path(split_layer(annotations)[0]), reading["format"])

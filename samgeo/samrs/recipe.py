@@ -9,17 +9,24 @@ from typing import Any, Literal, Self
 from samgeo.errors import OptionError
 from samgeo.segmentation.options import CleaningOptions, ReadingOptions, WindowOptions
 
-__all__ = ["EXPORTS", "ON_TOP", "PROMPTS", "SetOptions"]
+__all__ = ["EXPORTS", "ON_TOP", "PROMPTS", "SetOptions", "check_no_reading"]
 
 PROMPTS = ("hbox", "rhbox", "rbox")
 ON_TOP = ("annotation", "smallest")
 EXPORTS = ("dota", "torchgeo", "voc", "yolo-boxes", "yolo-obb", "yolo-segments")
 """Formats that can be exported in addition to COCO."""
+# Of the options of reading annotations.
+DEFAULTS = {"pixels": "inclusive", "on_error": "raise"}
 
 
 @dataclass(frozen=True, slots=True)
 class SetOptions:
     """Options that determine the content of a data set; `make_samrs` describes each of them.
+
+    Attributes
+    ----------
+    found_by : mapping, optional
+        Name, digest, zoom and threshold of the finder of the boxes; None for annotations.
 
     Raises
     ------
@@ -41,6 +48,7 @@ class SetOptions:
     split: tuple[float, float, float] | None = None
     block_m: float | None = None
     seed: int = 0
+    found_by: Mapping[str, Any] | None = None
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     windows: WindowOptions = field(default_factory=WindowOptions)
     cleaning: CleaningOptions = field(default_factory=CleaningOptions)
@@ -53,7 +61,7 @@ class SetOptions:
             "windows": WindowOptions.of(arguments),
             "cleaning": CleaningOptions.of(arguments),
         }
-        own = {one.name: arguments[one.name] for one in fields(cls) if one.name not in groups}
+        own = {one.name: arguments[one.name] for one in fields(cls) if one.name not in {*groups, "found_by"}}
         split = None if own["split"] is None else tuple(own["split"])
         return cls(**(own | {"exports": tuple(own["exports"]), "split": split}), **groups)
 
@@ -88,6 +96,8 @@ class SetOptions:
         """Return the options as plain values for JSON."""
         own = asdict(self)
         del own["reading"], own["windows"], own["cleaning"]
+        if own["found_by"] is None:
+            del own["found_by"]
         return (
             own
             | {"min_box_iou": float(self.min_box_iou), "min_visible": float(self.min_visible)}
@@ -100,6 +110,12 @@ class SetOptions:
                 "block_m": None if self.block_m is None else float(self.block_m),
             }
         )
+
+
+def check_no_reading(reading: Mapping[str, Any], instead: str) -> None:
+    """Raise an `OptionError` if an option of reading annotations has another value than its default."""
+    if any(value != DEFAULTS.get(name) for name, value in reading.items()):
+        raise OptionError(f"{', '.join(reading)} apply only to annotation files; omit them for {instead}.")
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -178,6 +178,14 @@ def test_the_layout_can_be_named_and_must_fit(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="a column for no object"):
         OnnxDetector(written(tmp_path, pair, "pair.onnx"))
     assert len(OnnxDetector(tmp_path / "pair.onnx", layout="detr").classes) == 3
+    # Outputs that look like a layout, and have other values.
+    for outputs, told in (
+        ({"output0": yolov5()[BATCH] / SIDE}, "boxes from 0 to 1; export it"),
+        ({"output0": yolov8()[BATCH] - 1}, "scores from -1"),
+        ({"boxes": BOXES[BATCH], "logits": logits()[BATCH]}, "in an input of 64 x 64"),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            OnnxDetector(written(tmp_path, network(outputs), "other.onnx"), classes=["a", "b", "c"])
     for options in ({"layout": "yolo"}, {"device": "tpu"}, {"normalization": "x"}, {"min_score": 2.0}, {"classes": []},
                     {"input_size": 32}, {"input_size": 8}):  # fmt: skip
         with pytest.raises(OptionError, match=next(iter(options))):

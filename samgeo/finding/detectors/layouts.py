@@ -21,6 +21,9 @@ STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 ANCHORS = 3
 # Values of one output after suppression or of an end-to-end network: box, score and class.
 CHOSEN = 6
+# Outputs are something else if scores for a grey image are not from 0 to 1, most boxes are very far outside of the input, or
+# all boxes are in its first two pixels.
+ROUNDING, MOST_FAR, LEAST_FAR = 1e-2, 4.0, 2.0
 
 Decoded = tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.int64]]
 
@@ -137,7 +140,9 @@ def identify(
     is_dets = {one.lower() for one in shapes} >= {"dets", "labels"}
     normalization = "bgr" if found == "yolox" else "imagenet" if found == "detr" or is_dets else "unit"
     strides = _cell_strides(outputs[read[0]][1][0], size, name) if found == "yolox" else ()
-    return Layout(found, read, classes, fit, normalization, strides)
+    layout_found = Layout(found, read, classes, fit, normalization, strides)
+    _check_values(layout_found, outputs, size, name)
+    return layout_found
 
 
 def _guess(outputs: Sequence[Output], size: tuple[int, int], names: tuple[str, ...] | None, task: str | None) -> str | None:
@@ -210,16 +215,40 @@ def _class_columns(
     if len(read) == 3 or layout.startswith("yolov10"):
         return None
     if len(read) == 2:
-        columns = read[1].shape[-1] - (layout == "detr")
+        columns = int(read[1].shape[-1]) - (layout == "detr")
         # Some networks have one more column, which is not used.
         return len(names) if layout == "rtdetr" and names is not None and columns == len(names) + 1 else columns
     if layout == "rtdetr":
-        return read[0].shape[2] - 4
+        return int(read[0].shape[2]) - 4
     if layout in {"yolov5", "yolox"}:
-        return read[0].shape[2] - 5 - _mask_count(outputs)
-    columns = read[0].shape[1] - 4 - _mask_count(outputs) - (layout == "yolov8-obb")
+        return int(read[0].shape[2]) - 5 - _mask_count(outputs)
+    columns = int(read[0].shape[1]) - 4 - _mask_count(outputs) - (layout == "yolov8-obb")
     # Key points follow the classes.
     return len(names) if task == "pose" and names is not None and columns > len(names) else columns
+
+
+def _check_values(layout: Layout, outputs: Sequence[Output], size: tuple[int, int], name: str) -> None:
+    """Check that the values for a grey image are boxes of its size and probabilities.
+
+    Raises
+    ------
+    CheckpointError
+        If they are not, so that the outputs are something else.
+    """
+    boxes, scores, _ = layout.decode(outputs, size)
+    if not len(boxes):
+        return
+    least, most = float(scores.min()), float(scores.max())
+    told = f"read as the layout {layout.name}. It probably has another layout; give layout, one of {', '.join(LAYOUTS)}."
+    if not (least >= -ROUNDING and most <= 1 + ROUNDING):
+        raise CheckpointError(f"{name} gives scores from {least:g} to {most:g}, {told}")
+    far = float(np.median(np.abs(boxes)))
+    if not far <= MOST_FAR * max(size):
+        raise CheckpointError(f"{name} gives boxes at some {far:.0f} pixels in an input of {size[1]} x {size[0]}, {told}")
+    if layout.name.startswith(("yolov5", "yolov8")) and float(np.abs(boxes).max()) <= LEAST_FAR:
+        raise CheckpointError(
+            f"{name} gives boxes from 0 to 1; export it with boxes in pixels, as the layout {layout.name} has."
+        )
 
 
 def _mask_count(outputs: Sequence[Output]) -> int:

@@ -16,7 +16,8 @@ FITS = ("center", "corner", "stretch")
 #: The values of the input: red, green and blue from 0 to 1; the same minus the mean of ImageNet, divided by its standard
 #: deviation; or blue, green and red from 0 to 255.
 NORMALIZATIONS = ("unit", "imagenet", "bgr")
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN = np.array((0.485, 0.456, 0.406), dtype=np.float32)
+DEVIATION = np.array((0.229, 0.224, 0.225), dtype=np.float32)
 PADDING = 114
 
 
@@ -82,5 +83,5 @@ def normalized(image: NDArray[np.uint8], normalization: str) -> NDArray[np.float
     else:
         values = values / np.float32(255)
         if normalization == "imagenet":
-            values = (values - np.float32(MEAN)) / np.float32(DEVIATION)
+            values = (values - MEAN) / DEVIATION
     return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
