@@ -123,6 +123,7 @@ def find(
     IMAGE and OUTPUT are as in `samgeo segment`. Each object has a class and a score, which is the estimated probability that
     its outline is right. A stopped run is continued by the same command.
     """
+    from samgeo.errors import OptionError
     from samgeo.finding import boxes_from
     from samgeo.finding import find as run
 

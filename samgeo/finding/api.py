@@ -242,7 +242,7 @@ def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | Examp
     if arguments["examples"] is not None:
         _refuse_automatic(is_automatic)
         return ExampleOptions.of(arguments)
-    loaded = open_finder(arguments["finder"], arguments["what"], score, arguments["device"])
+    loaded = open_finder(arguments["finder"], arguments["what"], score, device=arguments["device"])
     if isinstance(loaded, Finder):
         wanted = AUTO if is_automatic else score
         return FinderOptions(finder=loaded, resolution=resolution, zoom=zoom, min_score=wanted, flips=arguments["flips"])
@@ -257,6 +257,7 @@ def open_finder(
     finder: str | Path | Detector | PromptSource | None,
     what: str | Sequence[str] | None = None,
     min_score: float | None = None,
+    *,
     device: str | torch.device = "auto",
 ) -> PromptSource:
     """Return the prompt source that a user gave as ``finder``, ``what`` and ``min_score``; see `find`.

@@ -496,7 +496,7 @@ def test_missing_and_old_transformers_are_told(folders, monkeypatch: pytest.Monk
         load_text_finder(folders["owlv2"], PHRASES)
 
 
-def test_downloads_tell_the_licence_first_and_each_refusal_says_what_to_do(folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_tell_the_licence_first_and_each_refusal_says_what_to_do(folders, tmp_path: Path, monkeypatch) -> None:
     import httpx
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
@@ -532,4 +532,7 @@ def test_downloads_tell_the_licence_first_and_each_refusal_says_what_to_do(folde
     monkeypatch.setenv("SAMGEO_OFFLINE", "1")
     with pytest.raises(ModelError, match="forbids downloads"):
         load_text_finder("grounding-dino-tiny", PHRASES)
+    shutil.copytree(folders["dino"], tmp_path / "grounding-dino-tiny")
+    monkeypatch.setenv("SAMGEO_MODELS", str(tmp_path))
+    assert load_text_finder("grounding-dino-tiny", PHRASES).name == "grounding-dino-tiny"
     assert len(fetched) == 2

@@ -18,7 +18,7 @@ from samgeo.finding.text.grounding_dino import GroundingDino
 from samgeo.finding.text.owlv2 import Owlv2
 from samgeo.finding.text.sam3 import Sam3
 from samgeo.models.device import resolve_device
-from samgeo.models.download import is_offline
+from samgeo.models.download import find, is_offline
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,8 @@ def load_text_model(
     Parameters
     ----------
     source : str or Path
-        A name of `KNOWN`; ``hf://owner/name`` for a repository on the Hugging Face hub; or a folder with such files.
+        A name of `KNOWN`, whose files are in a folder of this name in ``SAMGEO_MODELS``, or in the cache of the hub, or are
+        downloaded; ``hf://owner/name`` for a repository on the Hugging Face hub; or a folder with such files.
     phrases : tuple of str
         What is looked for.
     min_score : float, optional
@@ -160,7 +161,9 @@ def _folder(source: str | Path) -> Path:
     """Return the folder of a model; download it from the hub if it is not there."""
     name = str(source)
     if name in KNOWN:
-        return _from_hub(KNOWN[name].repository, name)
+        # A folder of this name in SAMGEO_MODELS, or beside other downloads, is taken before the hub is asked.
+        there = find(f"{name}/{CONFIG}")
+        return _from_hub(KNOWN[name].repository, name) if there is None else there.parent
     if name.startswith(HUB):
         return _from_hub(name.removeprefix(HUB), name)
     folder = local_folder(source)
