@@ -17,7 +17,7 @@ from samgeo.errors import OptionError
 
 PACKAGES = ["samgeo", *(one.name for one in pkgutil.walk_packages(samgeo.__path__, "samgeo.", onerror=print) if one.ispkg)]
 # Protocols, models that the engine calls, and what has checks of its own.
-OF_OTHERS = {"Segmenter", "Describing", "Gating", "Profile", "TrainOptions", "Tiny", "Oracle"}
+OF_OTHERS = {"Segmenter", "Describing", "Gating", "Profile", "TrainOptions", "Tiny", "Sam2", "Oracle"}
 
 
 def public_functions():

@@ -13,6 +13,9 @@ from samgeo.models import batching
 from samgeo.models.registry import default_gates, load_model
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.model import Sam, SamNetwork
+from samgeo.models.sam2.architecture import Architecture as Architecture2
+from samgeo.models.sam2.architecture import Trunk
+from samgeo.models.sam2.model import Sam2, Sam2Network
 
 DEVICE = torch.device(os.environ.get("SAMGEO_GPU_TESTS_ON", "cuda"))
 HERE = torch.cuda.is_available() if DEVICE.type == "cuda" else True
@@ -21,6 +24,10 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not HERE, reason="needs a CUDA
 SMALL = Architecture(
     width=64, depth=4, heads=4, mlp_width=128, global_blocks=(1, 3), window=3, grid=8, prompt_width=32, decoder_heads=4,
     decoder_mlp_width=64, decoder_inner_width=16, iou_width=32,
+)  # fmt: skip
+SMALL_2 = Architecture2(
+    widths=(16, 32, 64, 128), blocks=(1, 2, 3, 1), trunk=Trunk((1, 2, 4, 8), (8, 4, 14, 7), (4,)), input_size=256,
+    prompt_width=32, decoder_heads=4, decoder_mlp_width=64, decoder_inner_width=16, iou_width=32,
 )  # fmt: skip
 
 
@@ -56,6 +63,11 @@ def small_sam(device, dtype):
     return Sam(SamNetwork(SMALL), name="small", digest="random", device=device, dtype=dtype)
 
 
+def small_sam2(device, dtype):
+    torch.manual_seed(0)
+    return Sam2(Sam2Network(SMALL_2), name="small", digest="random", device=device, dtype=dtype)
+
+
 def same_masks(found, truth, meant=None):
     """Return the mean IoU of masks of more than a few pixels, of those that are meant."""
     one, other = found.flatten(2) > 0, truth.flatten(2) > 0
@@ -75,15 +87,23 @@ def test_the_bundled_model_draws_the_masks_of_the_processor(dtype, least, predic
     assert (found_scores - scores).abs().mean() < predicted_off
 
 
+@pytest.mark.parametrize("make", [small_sam, small_sam2])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 0.01), (torch.bfloat16, 0.08)])
-def test_sam_answers_what_the_processor_answers(dtype, most):
-    truth, scores = answers(small_sam(torch.device("cpu"), torch.float32))
-    found, found_scores = answers(small_sam(DEVICE, dtype))
+def test_sam_answers_what_the_processor_answers(make, dtype, most):
+    truth, scores = answers(make(torch.device("cpu"), torch.float32))
+    found, found_scores = answers(make(DEVICE, dtype))
     assert (found - truth).norm() / truth.norm() < most
     assert (found_scores - scores).abs().max() < 5 * most
 
 
-@pytest.mark.parametrize("make", [lambda: load_model("tiny", device=DEVICE), lambda: small_sam(DEVICE, torch.float32)])
+MADE = (
+    lambda: load_model("tiny", device=DEVICE),
+    lambda: small_sam(DEVICE, torch.float32),
+    lambda: small_sam2(DEVICE, torch.float32),
+)
+
+
+@pytest.mark.parametrize("make", MADE)
 def test_a_point_is_answered_alike_alone_and_among_many(make):
     model = make()
     embedding = model.embed(painted(model.input_size)[None])[0]

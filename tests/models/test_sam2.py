@@ -108,14 +108,15 @@ def reference(oracle, maps, given, multimask):
     return out.pred_masks[:, 0], out.iou_scores[:, 0], out.object_score_logits[:, 0, 0]
 
 
-def assert_equal_answers(model, embedding, oracle, given, *, multimask):
+def assert_equal_answers(model, embedding, oracle, given, *, multimask, least=0.5):
+    """Compare logits, predicted IoU and object scores; the standard deviation of the logits must be above ``least``."""
     logits, predicted = model.decode(embedding, **given, multimask=multimask)
     truth = reference(oracle, maps_of(embedding), given, multimask)
     scores = torch.from_numpy(model.object_scores(embedding, **given))
-    # The rounding error of logits grows with the logits.
-    torch.testing.assert_close(logits, truth[0], rtol=0, atol=1e-4 * max(1.0, float(truth[0].std()) / 4))
+    # The rounding error of logits grows with the logits. It is below 1e-4 where their standard deviation is up to 4.
+    torch.testing.assert_close(logits, truth[0], rtol=0, atol=2.5e-5 * float(truth[0].std()))
     torch.testing.assert_close((predicted, scores), truth[1:], **CLOSE)
-    assert truth[0].std() > 0.5
+    assert truth[0].std() > least
 
 
 @pytest.mark.parametrize("layout", ["official", "hugging face"])

@@ -9,6 +9,7 @@ import torch
 
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError
+from samgeo.models.device import resolve_device, resolve_dtype
 from samgeo.models.sam2.architecture import Architecture, check_input_size
 from samgeo.models.sam2.checkpoint_layouts import image_tensors
 from samgeo.models.sam2.model import Sam2, Sam2Network
@@ -25,8 +26,8 @@ def load_sam2(
     path: str | Path,
     *,
     name: str,
-    device: torch.device,
-    dtype: torch.dtype,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
     sha256: str | None = None,
     input_size: int = 1024,
 ) -> Sam2:
@@ -43,10 +44,10 @@ def load_sam2(
         published ones, a ``config.json`` in the same folder describes the attention of the image encoder.
     name : str
         Name of the model, for provenance.
-    device : torch.device
-        Where to run.
-    dtype : torch.dtype
-        ``torch.float32`` or ``torch.bfloat16``.
+    device : str or torch.device, default "auto"
+        "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
+    dtype : str or torch.dtype, default "auto"
+        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere.
     sha256 : str, optional
         Expected digest of the file, or the beginning of it.
     input_size : int, default 1024
@@ -63,18 +64,21 @@ def load_sam2(
         If there is no such file, or it is corrupt, unsafe, incomplete, not finite or not a SAM 2, or nothing describes the
         attention of its image encoder.
     OptionError
-        If ``input_size`` is not a positive multiple of 128.
+        If ``input_size`` is not a positive multiple of 128, or the device or the type is not known.
+    ModelError
+        If this machine does not have the device.
 
     Examples
     --------
-    >>> import torch
     >>> from samgeo.models.sam2 import load_sam2
-    >>> load_sam2("absent.pt", name="mine", device=torch.device("cpu"), dtype=torch.float32)
+    >>> load_sam2("absent.pt", name="mine", device="cpu")
     Traceback (most recent call last):
     ...
     samgeo.errors.CheckpointError: there is no file absent.pt; give the path of a checkpoint, or a name from ...
     """
     check_input_size(input_size)
+    where = resolve_device(device)
+    kind = resolve_dtype(dtype, where)
     file = weights_file(Path(path))
     digest = checked_digest(file, sha256)
     try:
@@ -89,7 +93,7 @@ def load_sam2(
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
-    return Sam2(network, name=name, digest=digest, device=device, dtype=dtype)
+    return Sam2(network, name=name, digest=digest, device=where, dtype=kind)
 
 
 def _config(file: Path) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from samgeo.models.sam2.encoder import ImageEncoder
 __all__ = ["Sam2", "Sam2Embedding", "Sam2Network"]
 
 # While a window is encoded, its activations take about this many maps of the width and the resolution of the first stage.
-MAPS_A_WINDOW = 16
+MAPS_A_WINDOW = 24
 
 # The official image predictor clamps the logits that it returns for use as mask prompts. Here the mask prompts are clamped, so
 # that masks are drawn from the logits as they are, which the official predictor also does.
@@ -97,8 +97,6 @@ class Sam2(SamBase[Sam2Network, Sam2Embedding]):
     """
 
     embedding_type: ClassVar[type[Embedding]] = Sam2Embedding
-    # The threshold of SAM 2's own automatic mask generator; its other defaults are those of SAM 1.
-    gates: ClassVar[Gates] = Gates(pred_iou=0.8)
 
     def __init__(
         self,
@@ -121,6 +119,11 @@ class Sam2(SamBase[Sam2Network, Sam2Embedding]):
     def architecture(self) -> Architecture:
         """The sizes."""
         return self.network.architecture
+
+    @property
+    def gates(self) -> Gates:
+        """Defaults for automatic masks: those of SAM 2's own generator, which differ from SAM 1's in one threshold."""
+        return Gates(pred_iou=0.8)
 
     def encode(self, images: Tensor) -> Sam2Embedding:
         """Encode normalised images, ``(B, 3, S, S)`` in the type of the model."""
