@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from drawn_weights import PUBLISHED, SMALL, SMALL_VIT, hq_state, mobile_state, pixels
+from drawn_weights import PUBLISHED, SMALL, hq_state, mobile_state, pixels
 from safetensors.torch import load_file, save_file
 from sam_hq_oracle import random_sam_hq
 
@@ -272,7 +272,7 @@ def test_other_files_are_refused(state, tmp_path):
     with pytest.raises(CheckpointError, match="has sha256"):
         load(path, sha256="0" * 64)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam"}))
-    with pytest.raises(CheckpointError, match="config.json beside the weights describes a model of type 'sam'"):
+    with pytest.raises(CheckpointError, match=r"config\.json beside the weights describes a model of type 'sam'"):
         load(path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="truncated or corrupt"):

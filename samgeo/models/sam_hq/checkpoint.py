@@ -54,7 +54,12 @@ def load_sam_hq(
 ) -> SamHq:
     """Load SAM-HQ (arXiv:2306.01567), which draws the edges of masks with features of a higher resolution than SAM 1.
 
-    Models with the image encoders of SAM 1 (B, L and H) and of MobileSAM (tiny) are read. The input has a side of 1024 pixels.
+    Models with the image encoders of SAM 1 (B, L and H) and of MobileSAM (tiny) are read. The input of the published models has
+    a side of 1024 pixels.
+
+    A prompt has one mask of high quality. ``decode`` adds its logits to those of each of SAM's masks, so that it returns as
+    many masks as SAM 1: three with ``multimask``, and one without. The predicted IoU is that of SAM's masks. The published code
+    returns one mask in both cases: with ``multimask``, the one with the highest predicted IoU of the three.
 
     Parameters
     ----------
@@ -70,8 +75,7 @@ def load_sam_hq(
     sha256 : str, optional
         Expected digest of the file, or the beginning of it.
     hq_only : bool, default False
-        Whether a prompt is answered with the mask of high quality alone. By default its logits are added to those of each of
-        SAM's masks.
+        Whether ``decode`` returns the mask of high quality alone: one for each prompt, also with ``multimask``.
 
     Returns
     -------
