@@ -63,27 +63,46 @@ def shapes_of(state):
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def test_answers_what_the_published_code_answers(tmp_path):
+@pytest.mark.parametrize(
+    ("architecture", "features", "click", "click_iou", "box"),
+    [
+        (
+            PUBLISHED,
+            [0.39498, -0.9998, -0.00867],
+            [1.38849, -0.75128],
+            [0.59556, 0.09192, 1.02741],
+            [-2.64419, -0.28961, 0.04143],
+        ),
+        pytest.param(
+            MOBILE_SAM,
+            [-1.5175, -1.03989, 1.2143],
+            [-0.53267, -1.54215],
+            [0.00719, 0.54433, -0.0708],
+            [-0.52654, -2.02667, 1.1256],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["small", "real size"],
+)
+def test_answers_what_the_published_code_answers(architecture, features, click, click_iou, box, tmp_path):
     """The numbers were computed once by the published code, ChaoningZhang/MobileSAM at 34bbbfd, for the same weights and image.
 
-    Its TinyViT and decoder were made with the sizes of ``PUBLISHED``, and half a pixel was subtracted from coordinates, because
+    Its TinyViT and decoder were made with the sizes of ``architecture``. Half a pixel was subtracted from coordinates, because
     its prompt encoder adds it.
     """
     path = tmp_path / "mobile_sam.pt"
-    torch.save(mobile_state(PUBLISHED), path)
+    torch.save(mobile_state(architecture), path)
     model = load(path)
     assert (model.name, model.input_size) == ("mobile_sam", 1024)
     embedding = model.embed(pixels(1, 1024))[0]
-    features = embedding.features[0]
-    found = torch.stack([features[0, 0, 0], features[5, 32, 63], features[-1, 63, 3]])
-    torch.testing.assert_close(found, torch.tensor([0.39498, -0.9998, -0.00867]), **CLOSE)
+    maps = embedding.features[0]
+    torch.testing.assert_close(torch.stack([maps[0, 0, 0], maps[5, 32, 63], maps[-1, 63, 3]]), torch.tensor(features), **CLOSE)
     logits, predicted = model.decode(embedding, points=[[[242.4, 321.6], [480, 800]]], labels=[[1, 0]])
-    found = torch.stack([logits[0, 0, 0, 0], logits[0, 2, 128, 85]])
-    torch.testing.assert_close(found, torch.tensor([1.38849, -0.75128]), **CLOSE)
-    torch.testing.assert_close(predicted[0], torch.tensor([0.59556, 0.09192, 1.02741]), **CLOSE)
+    torch.testing.assert_close(torch.stack([logits[0, 0, 0, 0], logits[0, 2, 128, 85]]), torch.tensor(click), **CLOSE)
+    torch.testing.assert_close(predicted[0], torch.tensor(click_iou), **CLOSE)
     logits, predicted = model.decode(embedding, boxes=[[80, 160, 564, 720]], multimask=False)
     found = torch.stack([logits[0, 0, 0, 0], logits[0, 0, 128, 85], predicted[0, 0]])
-    torch.testing.assert_close(found, torch.tensor([-2.64419, -0.28961, 0.04143]), **CLOSE)
+    torch.testing.assert_close(found, torch.tensor(box), **CLOSE)
 
 
 def test_the_published_sizes_are_derived_from_the_tensors():

@@ -213,6 +213,7 @@ def test_all_layouts_and_containers_hold_the_same_weights(state, folder, tmp_pat
         weights = load(tmp_path / name).network.state_dict()
         assert weights.keys() == state.keys()
         assert all(torch.equal(weights[key], state[key]) for key in state), name
+    assert load(folder).name == folder.name
     given = load_file(folder / "model.safetensors")
     weights = load(folder).network.state_dict()
     pairs = {

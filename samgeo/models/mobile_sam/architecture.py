@@ -16,7 +16,7 @@ __all__ = ["MOBILE_SAM", "MobileArchitecture", "TinyVitSizes"]
 # cell of the embedding has a side of 16 pixels, as in SAM 1. The tensors do not contain the strides.
 STEM_STRIDE = 4
 STAGES_THAT_HALVE = 2
-PATCH = STEM_STRIDE * 2**STAGES_THAT_HALVE
+PATCH = STEM_STRIDE << STAGES_THAT_HALVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ class TinyVitSizes:
 
     def numbers_a_window(self, side: int) -> int:
         """Return the number of activations of a window of ``side`` pixels in the first stage, where there are most."""
-        return (self.widths[0] + 2 * self.hidden[0]) * (side // STEM_STRIDE) ** 2
+        # A layer has an input and an output, and its implementation may reorder both.
+        return (self.widths[0] + 4 * self.hidden[0]) * (side // STEM_STRIDE) ** 2
 
     @classmethod
     def from_shapes(cls, tensors: TensorShapes) -> TinyVitSizes:

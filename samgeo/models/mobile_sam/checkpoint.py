@@ -46,7 +46,7 @@ def load_mobile_sam(
         A checkpoint with the official names of tensors, such as ``mobile_sam.pt``: a torch file, of which nothing is run, or a
         safetensors file. The widths, depths, heads and windows of the image encoder are derived from the tensors.
     name : str, optional
-        Name of the model, for provenance; by default the name of the file without its suffix.
+        Name of the model, for provenance; by default that of the file without its suffix, or of the folder.
     device : str or torch.device, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     dtype : str or torch.dtype, default "auto"
@@ -82,7 +82,7 @@ def load_mobile_sam(
         network = _network({new: tensors[old] for old, new in official_names(tensors).items()})
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
-    return MobileSam(network, name=file.stem if name is None else name, digest=digest, device=on, dtype=precision)
+    return MobileSam(network, name=Path(path).stem if name is None else name, digest=digest, device=on, dtype=precision)
 
 
 def is_mobile_sam(names: Set[str]) -> bool:

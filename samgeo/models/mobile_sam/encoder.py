@@ -147,7 +147,8 @@ class AttentionBlock(nn.Module):
         cells = x.permute(0, 2, 3, 1)
         x = self.local_conv((cells + self._in_windows(cells)).permute(0, 3, 1, 2))
         cells = x.permute(0, 2, 3, 1)
-        return (cells + self.mlp(cells)).permute(0, 3, 1, 2)
+        y: Tensor = (cells + self.mlp(cells)).permute(0, 3, 1, 2)
+        return y
 
     def _in_windows(self, x: Tensor) -> Tensor:
         B, H, W, C = x.shape

@@ -67,7 +67,7 @@ def load_sam_hq(
         A checkpoint with the official names of tensors, such as ``sam_hq_vit_b.pth``, or in the layout of Hugging Face's
         ``SamHQModel``: a torch file, of which nothing is run, a safetensors file, or a folder with ``model.safetensors``.
     name : str, optional
-        Name of the model, for provenance; by default the name of the file without its suffix.
+        Name of the model, for provenance; by default that of the file without its suffix, or of the folder.
     device : str or torch.device, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     dtype : str or torch.dtype, default "auto"
@@ -106,7 +106,7 @@ def load_sam_hq(
         network = _network(weights, config_beside(file), hq_only=hq_only)
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
-    return SamHq(network, name=file.stem if name is None else name, digest=digest, device=on, dtype=precision)
+    return SamHq(network, name=Path(path).stem if name is None else name, digest=digest, device=on, dtype=precision)
 
 
 def is_sam_hq(names: Set[str]) -> bool:

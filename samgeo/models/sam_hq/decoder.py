@@ -119,7 +119,7 @@ class HqMaskDecoder(MaskDecoder):
             pixels = self._paint(same.expand(len(cells[part]), -1, -1), cells[part], None)
             logits = self._paint_hq(hq_weights[part], pixels, features)
             if not self.hq_only:
-                logits = logits + (weights[part] @ pixels.flatten(2)).unflatten(2, pixels.shape[2:])
+                logits = logits + (weights[part] @ pixels.flatten(2)).view(len(pixels), -1, *pixels.shape[2:])
             painted.append(logits)
         return torch.cat(painted)
 
