@@ -260,7 +260,7 @@ def test_the_memory_is_dropped(state, file):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_full_width_is_answered_as_by_transformers(name, layout, tmp_path):
     config = config_of(PUBLISHED[name])
-    oracle = random_sam2(config=config, std=0.02)
+    oracle = random_sam2(config=config, std=0.05)
     path = tmp_path
     if layout == "official":
         path = tmp_path / "official.pt"
@@ -274,4 +274,4 @@ def test_full_width_is_answered_as_by_transformers(name, layout, tmp_path):
         maps = oracle.get_image_embeddings(normalise(torch.from_numpy(pixels)))
     torch.testing.assert_close(maps_of(embedding), maps, rtol=0, atol=1e-4)
     for multimask in (True, False):
-        assert_equal_answers(model, embedding[0], oracle, prompts("points boxes", 4, 1024), multimask=multimask, least=0.01)
+        assert_equal_answers(model, embedding[0], oracle, prompts("points boxes", 4, 1024), multimask=multimask, least=0.1)

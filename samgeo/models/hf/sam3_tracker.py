@@ -107,7 +107,8 @@ class Sam3Tracker:
         self.digest = digest if dtype is torch.float32 else f"{digest}-{str(dtype).removeprefix('torch.')}"
         self.device = device or torch.device("cpu")
         self.dtype = dtype
-        self.network: Any = network.to(self.device).eval().requires_grad_(requires_grad=False)
+        untyped: Any = network
+        self.network = untyped.to(self.device).eval().requires_grad_(requires_grad=False)
         self.network.vision_encoder.to(dtype)
         encoder = self.network.prompt_encoder
         self.input_size = int(encoder.input_image_size)
@@ -260,7 +261,7 @@ class Sam3Tracker:
         return sparse, dense.expand(count, -1, -1, -1)
 
     def _bytes_a_prompt(self) -> int:
-        width = self.network.mask_decoder.hidden_size
+        width = int(self.network.mask_decoder.hidden_size)
         return torch.float32.itemsize * (MAPS_A_PROMPT * self._grid**2 * width + MASKS_A_PROMPT * self.mask_size**2)
 
 

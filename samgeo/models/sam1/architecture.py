@@ -155,7 +155,7 @@ class Architecture:
         )
 
 
-def decoder_sizes(tensors: TensorShapes, hints: Mapping[str, Any]) -> dict[str, int]:
+def decoder_sizes(tensors: TensorShapes, hints: Mapping[str, Any]) -> dict[str, Any]:
     """Derive the sizes of the prompt encoder and the mask decoder from tensors that have the official names of SAM 1.
 
     Parameters

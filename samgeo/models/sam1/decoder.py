@@ -217,9 +217,10 @@ class MaskDecoder(nn.Module):
         prompts, width, grid, _ = cells.shape
         # Transposed convolutions of stride 2 are matrix products that give each cell its four pixels. The pixels are kept in
         # the order of the cells until the masks are computed, because only one channel a mask must then be reordered.
-        pixels = _divide(cells.permute(0, 2, 3, 1).reshape(-1, width), first, details and details.halves)
+        pixels = _divide(cells.permute(0, 2, 3, 1).reshape(-1, width), first, None if details is None else details.halves)
         pixels = functional.gelu(nn.LayerNorm.forward(norm, pixels))
-        pixels = functional.gelu(_divide(pixels, second, details and details.quarters)).float()
+        pixels = _divide(pixels, second, None if details is None else details.quarters)
+        pixels = functional.gelu(pixels).float()
         logits = weights @ pixels.view(prompts, -1, pixels.shape[1]).transpose(1, 2)
         nested = logits.view(*weights.shape[:2], grid, grid, 2, 2, 2, 2)
         return nested.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*weights.shape[:2], 4 * grid, 4 * grid)
