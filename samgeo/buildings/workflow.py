@@ -16,6 +16,7 @@ from samgeo.buildings.selection.select import MIN_SCORE, everything, select
 from samgeo.buildings.shapes import filter_by_shape
 from samgeo.errors import OptionError
 from samgeo.finding.api import AUTO, find
+from samgeo.finding.detectors.detection import Detector
 from samgeo.geo.coordinates.overlay import check_same_kind
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.columns import GIVEN, keep_given
@@ -41,7 +42,7 @@ def footprints(
     *,
     examples: FeaturesLike | None = None,
     candidates: FeaturesLike | None = None,
-    finder: str | Path | PromptSource | None = None,
+    finder: str | Path | PromptSource | Detector | None = None,
     resolution: str | float = AUTO,
     zoom: float | None = None,
     min_score: float | str | None = None,

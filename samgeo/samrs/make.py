@@ -20,6 +20,7 @@ from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, warn
 from samgeo.finding.api import open_finder
+from samgeo.finding.text.loading import is_text_model
 from samgeo.finding.many_images import ManyImages
 from samgeo.samrs.drawing import MOST_CLASSES, class_colors, first_value
 from samgeo.samrs.finishing import Finishing
@@ -334,7 +335,11 @@ def _found(
 ) -> tuple[Annotations, dict[str, str], SetOptions]:
     """Find the objects of all images; return their boxes, the images that cannot be used, and the recipe with the finder."""
     check_no_reading(reading, "a finder")
-    source = open_finder(arguments["finder"], min_score=arguments["min_score"])
+    # The phrases of a text model are the classes of the data set.
+    phrases = (
+        arguments["classes"] if isinstance(arguments["finder"], str | Path) and is_text_model(arguments["finder"]) else None
+    )
+    source = open_finder(arguments["finder"], phrases, arguments["min_score"], device=arguments["device"])
     if unknown := [name for name in arguments["classes"] or () if name not in source.classes]:
         raise OptionError(f"{unknown[0]!r} is no class of the finder; there are: {', '.join(source.classes)}.")
     names = ("min_score", "zoom", "model", "device", "dtype", "min_part", "min_hole", "scheduler", "workers")
