@@ -2,8 +2,8 @@
 
     python benchmarks/bench_sam2.py [--sizes tiny base_plus] [--points 64] [--repeats 2]
 
-Both encode a window of 1,024 pixels and decode points with three masks each, on one thread. The figures are processor times. A
-whole window of the automatic mode asks 1,024 points: its time is that of encoding, and that of the points times 1,024 divided by
+Both encode a window of 1,024 pixels and decode points with three masks each, on one thread. The figures are processor times.
+A whole window of the automatic mode asks 1,024 points: its time is that of encoding, and that of the points times 1,024 by
 their number. What comes after the decoder (masks of full size, suppression) is in neither; `bench_masks.py` compares it. Points
 that do not pass the predicted IoU are not drawn by ours in use: "a quarter passes" is the time when the masks of a quarter of
 the points are drawn. The logits of both are compared.

@@ -20,8 +20,8 @@ from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, warn
 from samgeo.finding.api import open_finder
-from samgeo.finding.text.loading import is_text_model
 from samgeo.finding.many_images import ManyImages
+from samgeo.finding.text.loading import is_text_model
 from samgeo.samrs.drawing import MOST_CLASSES, class_colors, first_value
 from samgeo.samrs.finishing import Finishing
 from samgeo.samrs.folder import Folder
@@ -165,8 +165,8 @@ def make_samrs(
         Folder of the data set: a new folder, an empty one, or one that an earlier run of the same call has begun.
     finder : str, path, Detector or PromptSource, optional
         What finds the boxes if nobody has annotated them, as in `samgeo.find`: a finder's file, an object detector, or the
-        class of a bundled finder, such as "building". The boxes around the objects that it finds are used like annotations;
-        the data card says so.
+        class of a bundled finder, such as "building". For a text finder, such as "grounding-dino-tiny", ``classes`` are the
+        phrases. The boxes around the objects that it finds are used like annotations; the data card says so.
     min_score, zoom : float, optional
         See `samgeo.find`. They need a ``finder``.
     model : str, path or Segmenter, default "tiny"

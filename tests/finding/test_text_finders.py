@@ -28,6 +28,7 @@ from samgeo.finding.text.roi_align import roi_align
 from samgeo.finding.text.sam3 import Exemplars
 from samgeo.finding.text.text_model import TextModel
 from samgeo.geo.grid import Rect
+from samgeo.samrs import make_samrs
 from samgeo.segmentation.windows.proposals import WindowView
 from samgeo.synthetic import town
 from samgeo.testing import Oracle, decode_ids, encode_ids
@@ -328,6 +329,19 @@ def test_the_command_finds_phrases_with_each_model(folders, tmp_path: Path) -> N
     assert told["finder"]["name"] == "sam3"
     assert told["finder"]["classes"] == list(read_phrases(PHRASES))
     assert (told["min_score"], told["zoom"]) == (least, 4)
+
+
+def test_a_data_set_is_made_of_phrases(folders, tmp_path: Path) -> None:
+    image = town((64, 64), seed=1, resolution_m=1.0).save(tmp_path / "town.tif")
+    classes = list(read_phrases(PHRASES))
+    made = make_samrs(
+        image, None, tmp_path / "set", finder=folders["dino"], classes=classes, min_score=0.3, zoom=8, progress=False
+    )
+    assert made.instances
+    told = json.loads((tmp_path / "set" / "instances" / "all.json").read_text())
+    assert [one["name"] for one in told["categories"]] == classes
+    with pytest.raises(OptionError, match="finds what phrases describe"):
+        make_samrs(image, None, tmp_path / "other", finder=folders["dino"], progress=False)
 
 
 @pytest.mark.parametrize(
