@@ -17,8 +17,11 @@ from samgeo.errors import CheckpointError, ModelError, OptionError, SamgeoError,
 from samgeo.finding.text.grounding_dino import GroundingDino
 from samgeo.finding.text.owlv2 import Owlv2
 from samgeo.finding.text.sam3 import Sam3
+from samgeo.models.catalog import MODELS
 from samgeo.models.device import resolve_device
 from samgeo.models.download import find, is_offline
+from samgeo.models.hf.hub import HUB, page_of
+from samgeo.models.info import TEXT
 
 if TYPE_CHECKING:
     import torch
@@ -26,38 +29,12 @@ if TYPE_CHECKING:
 
     from samgeo.finding.text.text_model import TextModel
 
-__all__ = ["KNOWN", "Known", "is_text_model", "load_text_model", "local_folder"]
+__all__ = ["KNOWN", "is_text_model", "load_text_model", "local_folder"]
 
 _log = logging.getLogger(__name__)
 
-HUB = "hf://"
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A text model that samgeo knows by name.
-
-    Attributes
-    ----------
-    repository : str
-        Owner and name on the Hugging Face hub.
-    license : str
-        Licence of the weights.
-    gated : bool
-        Whether the publisher must grant access first.
-    """
-
-    repository: str
-    license: str = "Apache-2.0"
-    gated: bool = False
-
-
-KNOWN = {
-    "grounding-dino-tiny": Known("IDEA-Research/grounding-dino-tiny"),
-    "grounding-dino-base": Known("IDEA-Research/grounding-dino-base"),
-    "owlv2-base": Known("google/owlv2-base-patch16-ensemble"),
-    "sam3": Known("facebook/sam3", "SAM License", gated=True),
-}
+# The text models that samgeo knows by name. SAM 3 is asked for words as well as with clicks.
+KNOWN = {info.name: info for info in MODELS if info.kind == TEXT or info.name == "sam3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +140,7 @@ def _folder(source: str | Path) -> Path:
     if name in KNOWN:
         # A folder of this name in SAMGEO_MODELS, or beside other downloads, is taken before the hub is asked.
         there = find(f"{name}/{CONFIG}")
-        return _from_hub(KNOWN[name].repository, name) if there is None else there.parent
+        return _from_hub(KNOWN[name].hf_repo, name) if there is None else there.parent
     if name.startswith(HUB):
         return _from_hub(name.removeprefix(HUB), name)
     folder = local_folder(source)
@@ -279,7 +256,7 @@ def _from_hub(repository: str, name: str) -> Path:
         folder = None
     if folder is not None and _is_whole(folder):
         return folder
-    page = f"https://huggingface.co/{repository}"
+    page = page_of(repository)
     if is_offline():
         raise ModelError(
             f"{name} is not on this machine, and SAMGEO_OFFLINE or HF_HUB_OFFLINE forbids downloads. Unset this variable, or "
@@ -316,7 +293,7 @@ def _has_tokenizer(folder: Path) -> bool:
 
 def _conditions(name: str) -> str:
     """Return what is known of the licence of a model, in a sentence or two."""
-    known = KNOWN.get(name) or next((one for one in KNOWN.values() if name == f"{HUB}{one.repository}"), None)
+    known = KNOWN.get(name) or next((one for one in KNOWN.values() if name == f"{HUB}{one.hf_repo}"), None)
     if known is None:
         return "samgeo does not know its licence; read it on that page."
     if not known.gated:
