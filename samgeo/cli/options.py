@@ -238,26 +238,11 @@ RESOLUTION = click.option(
     show_default=True,
     help="Side of a pixel on the ground in metres, from which the zoom follows; auto takes it from the image.",
 )
-ZOOM = click.option(
-    "--zoom",
-    type=float,
-    show_default="as the resolution needs",
-    help="Number of pixels of the model's input for each pixel of the image.",
-)
-
-WINDOW_ZOOM = click.option(
-    "--zoom",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Number of pixels of the model's input for each pixel of the image, in place of --window.",
-)
+ZOOM_HELP = "Number of pixels of the model's input for each pixel of the image."
+ZOOM = click.option("--zoom", type=float, metavar="ZOOM", show_default="as the resolution needs", help=ZOOM_HELP)
+WINDOW_ZOOM = click.option("--zoom", type=float, metavar="ZOOM", default=1.0, show_default=True, help=ZOOM_HELP)
 PROMPT_ZOOM = click.option(
-    "--zoom",
-    metavar="ZOOM",
-    default="1",
-    show_default=True,
-    help="Number of pixels of the model's input for each pixel of the image, in place of --window; auto enlarges small ones.",
+    "--zoom", metavar="ZOOM", default="1", show_default='1; "auto" enlarges small objects', help=ZOOM_HELP
 )
 
 
