@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.models.sam1.adapters import BOTTLENECKS, PATCHES
 from samgeo.training.losses import LossWeights
 from samgeo.training.step import Course
 
@@ -33,12 +34,13 @@ class TrainingPreset:
         Beginnings of the names of the parameters that are trained, by the kind of the network: "tiny" for networks of the
         architecture of the bundled model, "sam" for SAM 1. Networks of other kinds cannot be trained with this preset.
     low_rank : mapping of str to tuple of str
-        Beginnings of the names of the layers to which changes of low rank are added, by the kind of the network.
+        Beginnings of the names of the layers to which changes of low rank are added, by the kind of the network. In the image
+        encoder of SAM 1 they are the queries and the values of the attention.
     only_biases_and_norms : bool, default False
         Whether only biases and the layers of normalisation are trained.
     adapter : str, optional
-        Kind of the adapters that are added to the image encoder of SAM 1: "patches" or "bottlenecks". They stay in the trained
-        model. By default there are none.
+        Kind of the adapters that are added to the image encoder of SAM 1 and trained: "patches" or "bottlenecks". They stay in
+        the trained model. By default there are none.
     trains_iou : bool, default False
         Whether the heads that predict the IoU are trained too, unless the caller decides about it. A few outlines make them
         worse, so that most presets leave them as they are.
@@ -99,6 +101,20 @@ TRAINING_PRESETS: Mapping[str, TrainingPreset] = {
             rate=1e-3,
             trained={TINY: ("",), SAM: ("",)},
             only_biases_and_norms=True,
+        ),
+        TrainingPreset(
+            "adapter",
+            "Perceptrons that add features of patches and of high frequencies to each block (SAM-Adapter), and the mask decoder.",
+            rate=2e-4,
+            trained={SAM: ("mask_decoder.",)},
+            adapter=PATCHES,
+        ),
+        TrainingPreset(
+            "medical-adapter",
+            "Bottlenecks after the attention and beside the MLP of each block (Medical SAM Adapter), and the mask decoder.",
+            rate=2e-4,
+            trained={SAM: ("mask_decoder.",)},
+            adapter=BOTTLENECKS,
         ),
         TrainingPreset(
             "all",

@@ -31,20 +31,20 @@ def answer(network, crop=64, seed=3):
 
 
 def options_of(applied, **changes):
-    return replace(applied.train_options(2, crops=[(64, 4, 1.0)]), warm_up=1, save_s=0.0, **changes)
+    return replace(applied.train_options(2, crops=[(64, 4, 1.0)]), warm_up=1, save_s=1e9, **changes)
 
 
 @pytest.mark.parametrize("name", FOR_TINY)
 def test_a_preset_changes_exactly_what_it_trains(small_network, source, tmp_path, name):
     applied = apply_preset(small_network, name)
     start = weights(small_network)
-    options = replace(options_of(applied), steps=6)
+    options = replace(options_of(applied), steps=3)
     after = train(small_network, [source], tmp_path, options, window_px=64)
     changed = {key for key in start if not torch.equal(start[key], after[key])}
     assert changed <= set(applied.trained)
     unchanged = set(applied.trained) - changed
     # A prompt of a kind that was not drawn in these steps has no gradient.
-    assert len(unchanged) <= 0.1 * len(applied.trained), unchanged
+    assert len(unchanged) <= 0.2 * len(applied.trained), unchanged
     judging = {key for key in applied.trained if key.startswith(IOU_HEADS)}
     assert bool(judging) == (name in {"all", "medsam"})
     assert not any(key.endswith(".key.bias") for key in applied.trained)
