@@ -126,7 +126,7 @@ def save_checkpoint(network: SamNetwork | SamTrainable | Sam, path: str | Path) 
     path = Path(path)
     try:
         with staged_file(path) as temporary:
-            if path.suffix == TORCH_SUFFIX:
+            if path.suffix.lower() == TORCH_SUFFIX:
                 _check_derivable(network.architecture, weights)
                 with temporary.open("wb") as file:
                     torch.save(weights, file)

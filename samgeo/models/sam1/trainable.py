@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -71,6 +72,8 @@ class SamTrainable(SamParts):
         The network.
     """
 
+    # Class of the embeddings, whose fields are tensors.
+    encoded_type: ClassVar[type[EncodedCrops]] = EncodedCrops
     architecture: Architecture
     image_encoder: ImageEncoder
 
