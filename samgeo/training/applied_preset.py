@@ -130,8 +130,7 @@ def apply_preset(
     Parameters
     ----------
     network : torch.nn.Module
-        A network of the architecture of the bundled model, such as ``load_tiny().network``, or a
-        `samgeo.models.sam1.trainable.SamTrainable`.
+        What `samgeo.training.trainable_network` returns: a network of the architecture of the bundled model, or of SAM 1.
     preset : str or TrainingPreset
         The preset, or its name: a key of ``TRAINING_PRESETS``.
     rank : int, default 4
@@ -155,9 +154,10 @@ def apply_preset(
 
     Examples
     --------
-    >>> from samgeo.models.tiny import load_tiny, save_tiny
-    >>> from samgeo.training import apply_preset
-    >>> network = load_tiny(device="cpu").network
+    >>> import samgeo
+    >>> from samgeo.models.tiny import save_tiny
+    >>> from samgeo.training import apply_preset, trainable_network
+    >>> network = trainable_network(samgeo.load_model("tiny", device="cpu"))
     >>> applied = apply_preset(network, "lora", rank=4)
     >>> options = applied.train_options(40, crops=[(320, 10, 1.0)])
     >>> len(options.rates) > 1, options.rate
@@ -199,7 +199,7 @@ def _kind(network: nn.Module) -> str:
     if isinstance(network, SamTrainable):
         return SAM
     raise OptionError(
-        f"presets are not for {type(network).__name__}; give a network of the bundled model's architecture, or a SamTrainable."
+        f"presets are not for {type(network).__name__}; give a network of trainable_network, which takes a model."
     )
 
 

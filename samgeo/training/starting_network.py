@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.models.protocols import Segmenter
 from samgeo.models.registry import list_models, load_model
 from samgeo.models.sam1.checkpoint import save_checkpoint
 from samgeo.models.sam1.model import Sam
@@ -20,7 +23,7 @@ from samgeo.models.tiny.network import TinyNetwork
 from samgeo.models.weights_files import file_digest
 from samgeo.storage.atomic import check_new
 
-__all__ = ["StartingNetwork", "output_suffix", "save_trained", "start_names", "starting_network"]
+__all__ = ["StartingNetwork", "output_suffix", "save_trained", "start_names", "starting_network", "trainable_network"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,20 +78,58 @@ def starting_network(start: str, blocks: Mapping[str, tuple[int, ...]], seed: in
     if start == "none":
         network, origin = new_tiny(seed=seed), "none"
     else:
-        model = load_tiny(None if start == "tiny" else start, device="cpu", dtype="float32") if _is_tiny(start) else None
-        other = load_model(start, device="cpu", dtype="float32") if model is None else None
-        if isinstance(other, Sam):
-            return _sam(other, blocks)
-        if not isinstance(model, Tiny):
-            raise OptionError(
-                f"{start} cannot be trained: it is neither SAM 1 nor of the architecture of the bundled model. Give one "
-                f"of {', '.join(sorted(start_names()))}, or such a file."
-            )
-        network, origin = model.network, model.digest
+        model = _load_tiny(start) if _is_tiny(start) else load_model(start, device="cpu", dtype="float32")
+        found = trainable_network(model)
+        if isinstance(found, SamTrainable):
+            if blocks:
+                raise OptionError(
+                    f"the image encoder of {model.name} has a fixed number of blocks; leave [network] (--network) out."
+                )
+            return StartingNetwork(found, model.digest, model.input_size)
+        network, origin = found, model.digest
     if blocks:
         attend, deepen = blocks.get("attend", network.config.attend), blocks.get("deepen", network.config.deepen)
         network = deepened(network, (attend[0], attend[1]), (deepen[0], deepen[1], deepen[2]), seed=seed)
     return StartingNetwork(network, origin, network.config.input_size)
+
+
+@check_types
+def trainable_network(model: Segmenter) -> TinyNetwork | SamTrainable:
+    """Return the network of a model, for `samgeo.training.apply_preset` and `samgeo.training.train`.
+
+    Training changes the model, because its network is returned and not a copy of it.
+
+    Parameters
+    ----------
+    model : Segmenter
+        A model of the architecture of the bundled model, or of SAM 1, in float32.
+
+    Returns
+    -------
+    TinyNetwork or SamTrainable
+
+    Raises
+    ------
+    OptionError
+        If the model is of another architecture or type.
+
+    Examples
+    --------
+    >>> import samgeo
+    >>> from samgeo.training import trainable_network
+    >>> type(trainable_network(samgeo.load_model("tiny", device="cpu"))).__name__
+    'TinyNetwork'
+    """
+    if not isinstance(model, Sam | Tiny):
+        raise OptionError(
+            f"{model.name} cannot be trained: it is neither SAM 1 nor of the architecture of the bundled model. Give one of "
+            f"{', '.join(sorted(start_names()))}, or such a file."
+        )
+    if model.dtype != torch.float32:
+        raise OptionError(
+            f"{model.name} was loaded in {model.dtype}, and training needs float32; load it with dtype='float32'."
+        )
+    return model.network if isinstance(model, Tiny) else SamTrainable(model.network)
 
 
 def output_suffix(output: str | Path) -> str:
@@ -115,13 +156,12 @@ def save_trained(network: TinyNetwork | SamTrainable, weights: Mapping[str, Tens
     return file_digest(path)
 
 
+def _load_tiny(start: str) -> Segmenter:
+    model: Segmenter = load_tiny(None if start == "tiny" else start, device="cpu", dtype="float32")
+    return model
+
+
 def _is_tiny(start: str) -> bool:
     """Return whether a start is of the architecture of the bundled model; a file that does not exist counts as one."""
     path = Path(start)
     return start == "tiny" or (start not in start_names() and (not path.exists() or is_tiny(path)))
-
-
-def _sam(model: Sam, blocks: Mapping[str, tuple[int, ...]]) -> StartingNetwork:
-    if blocks:
-        raise OptionError(f"the image encoder of {model.name} has a fixed number of blocks; leave [network] (--network) out.")
-    return StartingNetwork(SamTrainable(model.network), model.digest, model.input_size)

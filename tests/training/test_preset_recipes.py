@@ -14,6 +14,7 @@ from samgeo.models.sam1.checkpoint import save_checkpoint
 from samgeo.models.sam1.model import Sam
 from samgeo.models.tiny import load_tiny, save_tiny
 from samgeo.synthetic import town
+from samgeo.testing.oracle import Oracle
 from samgeo.training import run_recipe
 from samgeo.training.recipe import load_recipe
 
@@ -128,7 +129,7 @@ def test_a_preset_gives_defaults_and_the_recipe_decides(folder):
 def test_what_cannot_be_trained_is_refused(folder, train, start, options, message, monkeypatch):
     if start == "mobile.pth":
         (folder / start).write_bytes(b"")
-        monkeypatch.setattr("samgeo.training.starting_network.load_model", lambda *_, **__: object())
+        monkeypatch.setattr("samgeo.training.starting_network.load_model", lambda *_, **__: Oracle())
     with pytest.raises(OptionError, match=message):
         run_recipe(written(folder, train, start=start), folder / "out.safetensors", device="cpu", **options)
     assert not (folder / "out.safetensors").exists()

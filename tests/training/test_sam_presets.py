@@ -12,7 +12,7 @@ from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.checkpoint import build_network, load_checkpoint, save_checkpoint
 from samgeo.models.sam1.model import Sam, SamNetwork
 from samgeo.models.sam1.trainable import SamTrainable, add_adapters
-from samgeo.training import LossWeights, apply_preset, train
+from samgeo.training import LossWeights, apply_preset, train, trainable_network
 from samgeo.training.data.examples import draw
 from samgeo.training.step import Course, example_loss
 
@@ -195,6 +195,15 @@ def test_a_torch_file_needs_sizes_that_can_be_derived(tmp_path):
     assert not list(tmp_path.iterdir())
     save_checkpoint(network, tmp_path / "sam.safetensors")
     assert build_network(load_checkpoint(tmp_path / "sam.safetensors")).architecture == network.architecture
+
+
+def test_a_loaded_model_gives_its_network(tmp_path):
+    save_checkpoint(random_network(), tmp_path / "sam.pth")
+    model = samgeo.load_model(tmp_path / "sam.pth", device="cpu")
+    network = trainable_network(model)
+    assert network.mask_decoder is model.network.mask_decoder
+    with pytest.raises(OptionError, match="needs dtype='float32'"):
+        trainable_network(samgeo.load_model(tmp_path / "sam.pth", device="cpu", dtype="bfloat16"))
 
 
 def test_adapters_are_refused_for_the_bundled_network(small_network):
