@@ -57,6 +57,7 @@ class AppliedPreset:
         """The names of the trained parameters."""
         return tuple(name for name, rate in self.rates.items() if rate > 0)
 
+    @check_types
     def train_options(
         self, steps: int, *, images: int = 1, crops: Sequence[tuple[int, int, float]] | None = None, seed: int = 0
     ) -> TrainOptions:
@@ -91,6 +92,7 @@ class AppliedPreset:
             course=self.preset.course,
         )
 
+    @check_types
     def merge(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Put trained weights into the network, and merge its low-rank changes into the weights of the layers.
 

@@ -28,7 +28,7 @@ from samgeo.training.data.crop_cache import CropCache
 from samgeo.training.data.device_crops import DevicePictures, draw_crops
 from samgeo.training.data.examples import Source, asked_anew, draw
 from samgeo.training.losses import LossWeights
-from samgeo.training.run_folder import CROPS, LOG, STATE, FileState, StateStore, append_log, locked, trim_log
+from samgeo.training.run_folder import CROPS, LOG, STATE, FileState, StateStore, append_log, digest_of_values, locked, trim_log
 from samgeo.training.step import Course, Progress, crops_loss, example_loss
 
 __all__ = ["TrainOptions", "TrainResult", "train", "train_locked"]
@@ -281,7 +281,9 @@ def train_locked(
     if run.cache is not None:
         run.cache.remove()
     network.eval()
-    return TrainResult({name: tensor.detach().cpu() for name, tensor in run.average.items()}, run.step)
+    frozen = {name: part.detach().clone() for name, part in network.state_dict().items() if name not in run.average}
+    weights = {name: run.average[name] if name in run.average else frozen[name] for name in network.state_dict()}
+    return TrainResult({name: tensor.detach().cpu() for name, tensor in weights.items()}, run.step)
 
 
 @contextmanager
@@ -300,7 +302,8 @@ class _Run:
     """State of a run between two steps.
 
     This process began at the time ``begun``; ``before`` is the share of the schedule that earlier processes completed. The
-    learning rate warms up from the step ``warm_from``.
+    learning rate warms up from the step ``warm_from``. ``average`` has the parameters that are trained and the buffers, and
+    ``frozen`` is a digest of all other parameters.
     """
 
     network: Any
@@ -316,6 +319,7 @@ class _Run:
     begun: float = 0.0
     warm_from: int = 0
     cache: CropCache | None = None
+    frozen: str = ""
 
     @classmethod
     def start(cls, network: nn.Module, options: TrainOptions) -> _Run:
@@ -328,10 +332,13 @@ class _Run:
                 groups.setdefault(factor, []).append(parameter)
         if not groups:
             raise OptionError("every parameter has a rate of 0, so that nothing is trained; change rates.")
-        parts = [{"params": parameters, "factor": factor} for factor, parameters in sorted(groups.items())]
-        optimizer = torch.optim.AdamW(parts, lr=options.rate, betas=(0.9, 0.98), weight_decay=options.weight_decay)
-        average = {name: part.detach().clone() for name, part in network.state_dict().items()}
-        return cls(network, options, optimizer, average, torch.get_num_threads())
+        sets = [{"params": parameters, "factor": factor} for factor, parameters in sorted(groups.items())]
+        optimizer = torch.optim.AdamW(sets, lr=options.rate, betas=(0.9, 0.98), weight_decay=options.weight_decay)
+        frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+        parts = {name: part.detach() for name, part in network.state_dict().items()}
+        average = {name: part.clone() for name, part in parts.items() if name not in frozen}
+        kept = digest_of_values({name: parts[name] for name in sorted(frozen)})
+        return cls(network, options, optimizer, average, torch.get_num_threads(), frozen=kept)
 
     def progress(self) -> float:
         """Return the completed share of the schedule, from 0 to 1."""
@@ -429,12 +436,15 @@ class _Run:
         self.crops += crops
         decay = min(options.average, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
-            for name, tensor in self.network.state_dict().items():
-                self.average[name].lerp_(tensor, 1 - decay)
+            now = self.network.state_dict()
+            for name, average in self.average.items():
+                average.lerp_(now[name], 1 - decay)
 
     def save(self, store: StateStore) -> None:
+        now = self.network.state_dict()
         state = {
-            "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average,
+            "network": {name: now[name] for name in self.average}, "frozen": self.frozen,
+            "optimizer": self.optimizer.state_dict(), "average": self.average,
             "step": self.step, "options": _identity(self.options), "threads": self.threads,
             "recent": [dataclasses.asdict(one) for one in self.recent], "crops": self.crops, "progress": self.progress(),
         }  # fmt: skip
@@ -456,8 +466,12 @@ class _Run:
             raise CheckpointError(
                 f"{path} is the state of a run with other options ({changed}); give another folder, or the same options."
             )
+        if state.get("frozen", self.frozen) != self.frozen:
+            raise CheckpointError(
+                f"{path} is the state of another network (the weights that are not trained differ); give another folder."
+            )
         try:
-            self.network.load_state_dict(state["network"])
+            self.network.load_state_dict({**self.network.state_dict(), **state["network"]})
             if "optimizer" in state:
                 self.optimizer.load_state_dict(state["optimizer"])
             else:

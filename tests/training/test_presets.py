@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from samgeo.errors import OptionError
+from samgeo.errors import CheckpointError, OptionError
 from samgeo.training import TRAINING_PRESETS, LossWeights, TrainOptions, apply_preset, train, training_preset
 from samgeo.training.low_rank import LowRank
+from samgeo.training.run_folder import read_state
 from samgeo.training.step import _grown
 
 IOU_HEADS = ("decoder.iou.", "decoder.quality.")
@@ -141,3 +142,18 @@ def test_the_table_gives_the_values_of_a_recipe():
     assert defaults["rate"] == 1e-3
     assert set(defaults) <= set(TrainOptions.__dataclass_fields__)
     assert all(name == preset.name for name, preset in TRAINING_PRESETS.items())
+
+
+def test_a_state_has_what_is_trained_and_refuses_other_frozen_weights(small_network, source, tmp_path):
+    start = weights(small_network)
+    applied = apply_preset(small_network, "bitfit")
+    whole = train(small_network, [source], tmp_path / "whole", options_of(applied), window_px=64)
+    assert whole.keys() == start.keys()
+    state = read_state(tmp_path / "whole" / "state.pt")
+    assert set(state["network"]) == set(state["average"]) == {*applied.trained, "prompts.frequencies"}
+    again = train(small_network, [source], tmp_path / "whole", options_of(applied), window_px=64)
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    with torch.no_grad():
+        small_network.upscaler.split4.weight.add_(1)
+    with pytest.raises(CheckpointError, match="the weights that are not trained differ"):
+        train(small_network, [source], tmp_path / "whole", options_of(applied), window_px=64)
