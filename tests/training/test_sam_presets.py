@@ -202,7 +202,7 @@ def test_a_loaded_model_gives_its_network(tmp_path):
     model = samgeo.load_model(tmp_path / "sam.pth", device="cpu")
     network = trainable_network(model)
     assert network.mask_decoder is model.network.mask_decoder
-    with pytest.raises(OptionError, match="needs dtype='float32'"):
+    with pytest.raises(OptionError, match="load it with dtype='float32'"):
         trainable_network(samgeo.load_model(tmp_path / "sam.pth", device="cpu", dtype="bfloat16"))
 
 
