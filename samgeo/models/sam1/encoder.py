@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -88,6 +90,14 @@ class ImageEncoder(nn.Module):
         -------
         tensor, shape (B, C, S / patch, S / patch)
         """
+        x = images
+        for output in self.outputs(images):
+            x = output
+        embedding: Tensor = self.neck(x.permute(0, 3, 1, 2))
+        return embedding
+
+    def outputs(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield the output of each block, ``(B, S / patch, S / patch, width)``."""
         patches = self.patch_embed["proj"](images).permute(0, 2, 3, 1)
         x = patches + self.pos_embed
         features = None if self.adapter is None else self.adapter.features(images, patches)
@@ -95,8 +105,7 @@ class ImageEncoder(nn.Module):
             if self.adapter is not None and features is not None:
                 x = x + self.adapter(features, index)
             x = block(x)
-        embedding: Tensor = self.neck(x.permute(0, 3, 1, 2))
-        return embedding
+            yield x
 
 
 class Block(nn.Module):
