@@ -1,3 +1,5 @@
+from .applied_preset import AppliedPreset as AppliedPreset
+from .applied_preset import apply_preset as apply_preset
 from .assessment.plots import plot_log as plot_log
 from .assessment.plots import plot_reliability as plot_reliability
 from .assessment.report import Report as Report
@@ -9,6 +11,9 @@ from .finder.options import FinderTraining as FinderTraining
 from .loop import TrainOptions as TrainOptions
 from .loop import train as train
 from .losses import LossWeights as LossWeights
+from .presets import TRAINING_PRESETS as TRAINING_PRESETS
+from .presets import TrainingPreset as TrainingPreset
+from .presets import training_preset as training_preset
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .recipe_run import Trained as Trained
@@ -16,6 +21,8 @@ from .recipe_run import run_recipe as run_recipe
 from .step import Course as Course
 
 __all__ = [
+    "TRAINING_PRESETS",
+    "AppliedPreset",
     "BoxScores",
     "Course",
     "FinderTraining",
@@ -26,10 +33,13 @@ __all__ = [
     "Scores",
     "TrainOptions",
     "Trained",
+    "TrainingPreset",
+    "apply_preset",
     "judge",
     "load_recipe",
     "plot_log",
     "plot_reliability",
     "run_recipe",
     "train",
+    "training_preset",
 ]

@@ -37,6 +37,8 @@ class LossWeights:
     coverage : float
         Weight of the loss of the coverage that a network predicts for its masks at low resolution. It has no effect for
         networks that do not predict coverage.
+    entropy : float
+        Weight of the mean cross-entropy of all pixels of the crop, which count alike.
     """
 
     focal: float = 2.0
@@ -46,6 +48,7 @@ class LossWeights:
     iou: float = 5.0
     regret: float = 1.0
     coverage: float = 0.15
+    entropy: float = 0.0
 
     def __post_init__(self) -> None:
         if min(astuple(self)) < 0:
@@ -124,10 +127,12 @@ def mask_losses(answer: Answer, truth: Tensor, weights: Tensor, trust: Tensor, *
     target = truth[:, None].expand_as(fine)
     shares = fine.sigmoid()
     wrong = 0.25 + (shares - target).abs().detach()
-    entropy = functional.binary_cross_entropy_with_logits(fine, target, reduction="none") * wrong
+    entropy = functional.binary_cross_entropy_with_logits(fine, target, reduction="none")
     overlap = (shares * target).sum((2, 3))
     dice = 1 - (2 * overlap + 1) / (shares.sum((2, 3)) + target.sum((2, 3)) + 1)
-    masks = of.focal * (entropy * weights[:, None]).sum((2, 3)) + of.dice * dice
+    masks = of.focal * (entropy * wrong * weights[:, None]).sum((2, 3)) + of.dice * dice
+    if of.entropy:
+        masks = masks + of.entropy * entropy.mean((2, 3))
     true_iou = _iou(fine, target)
     errors = (predicted_iou - true_iou).square()
     if ambiguous:

@@ -47,7 +47,10 @@ class Course:
     forget : float
         Share of corrections that do not get the logits of the previous answer.
     correction : float
-        Weight of the loss of corrections.
+        Weight of the loss of corrections. With 0, no answer is corrected.
+    grow_px : float
+        Largest number of pixels by which the sides of boxes are moved outward, as in MedSAM. With 0, they are moved in and out
+        by a share of the size of the object, as in boxes that are drawn by hand.
     """
 
     boxes: float = 0.3
@@ -57,11 +60,12 @@ class Course:
     more_clicks: tuple[float, float] = (0.4, 0.15)
     forget: float = 0.2
     correction: float = 0.8
+    grow_px: float = 0.0
 
     def __post_init__(self) -> None:
         shares = (self.boxes, self.box_and_click, self.correct_boxes, self.corrected, *self.more_clicks, self.forget)
-        if not all(0 <= share <= 1 for share in shares) or self.correction < 0:
-            raise OptionError(f"{self} is not valid; give shares from 0 to 1 and corrections of 0 or more.")
+        if not all(0 <= share <= 1 for share in shares) or min(self.correction, self.grow_px) < 0:
+            raise OptionError(f"{self} is not valid; give shares from 0 to 1, and correction and grow_px of 0 or more.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,8 @@ def crops_loss(
     window = network.window(features, origin)
     truth = functional.avg_pool2d(crops.masks[:, None].float(), STRIDE)[:, 0]
     boxes, clicks, trust = crops.boxes, crops.clicks, crops.trust
+    if course.grow_px:
+        boxes = _grown(crops.masks, course.grow_px, rng)
     near, each = focus(boxes, side, STRIDE), len(crops.masks) // count
     with_box = round(each * course.boxes)
     orders = [first + rng.permutation(each) for first in range(0, len(crops.masks), each)]
@@ -237,13 +243,27 @@ def crops_loss(
         losses = mask_losses(answer, truth[boxed], near[boxed], trust[boxed], ambiguous=False, of=weights)
         total, box = total + losses.loss.sum(), float(losses.true_iou.mean())
         asked.append(_Asked(boxed, inside, is_object, boxes[boxed], answer.logits[:, 0].detach()))
-    chosen = asked[-1] if rng.random() < course.correct_boxes else _some(asked[0], course.corrected, count, rng)
-    answer = _corrections(network, window, chosen, truth, course=course, rng=rng)
-    rows = chosen.rows
-    losses = mask_losses(answer, truth[rows], near[rows], trust[rows], ambiguous=False, of=weights)
-    total, corrected = total + course.correction * losses.loss.sum(), float(losses.true_iou.mean())
+    if course.correction:
+        chosen = asked[-1] if rng.random() < course.correct_boxes else _some(asked[0], course.corrected, count, rng)
+        answer = _corrections(network, window, chosen, truth, course=course, rng=rng)
+        rows = chosen.rows
+        losses = mask_losses(answer, truth[rows], near[rows], trust[rows], ambiguous=False, of=weights)
+        total, corrected = total + course.correction * losses.loss.sum(), float(losses.true_iou.mean())
     loss = total / len(crops.masks)
     return loss, Progress(float(loss.detach()), click, click_best, box, corrected, error)
+
+
+def _grown(masks: Tensor, most_px: float, rng: np.random.Generator) -> Tensor:
+    """Return the boxes around masks ``(P, S, S)``, with each side moved outward by up to a number of pixels."""
+    side = masks.shape[-1]
+    edges = []
+    for along in (masks.any(1), masks.any(2)):
+        first = along.int().argmax(1)
+        edges += [first, side - along.flip(1).int().argmax(1)]
+    left, right, top, bottom = edges
+    boxes = torch.stack([left, top, right, bottom], dim=1).float()
+    outward = torch.from_numpy(rng.uniform(0, most_px, boxes.shape)).to(boxes) * boxes.new_tensor([-1, -1, 1, 1])
+    return (boxes + outward).clamp(0, side)
 
 
 def _corrections(
