@@ -16,6 +16,7 @@ from samgeo import __version__
 from samgeo.cli.dataset import dataset
 from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
+from samgeo.cli.finetune import finetune
 from samgeo.cli.footprints import footprints, regularize
 from samgeo.cli.models import models
 from samgeo.cli.rasterize import rasterize
@@ -130,6 +131,7 @@ for _command in (
     dataset,
     models,
     train,
+    finetune,
     show,
     evaluate,
     thresholds,
