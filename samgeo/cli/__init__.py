@@ -16,14 +16,13 @@ from samgeo import __version__
 from samgeo.cli.dataset import dataset
 from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
-from samgeo.cli.finetune import finetune
 from samgeo.cli.footprints import footprints, regularize
 from samgeo.cli.models import models
 from samgeo.cli.rasterize import rasterize
 from samgeo.cli.segment import encode, predict, segment
 from samgeo.cli.show import demo, show
 from samgeo.cli.status import status
-from samgeo.cli.train import train
+from samgeo.cli.train import finetune, train
 from samgeo.errors import SamgeoError, SamgeoWarning
 
 __all__ = ["main"]
