@@ -194,7 +194,7 @@ def test_outlines_that_are_right_or_drawn_too_large_or_too_small_are_not_shifted
     polygons = list(shapely.buffer(polygons_of(labels), grown, join_style="mitre"))
     raster = Raster.open(image, check=False)
     found = read_outlines(polygons, raster)
-    assert find_shift(raster, found, split_by_blocks(found, 0.3, 64, 0), 0) is None
+    assert find_shift(raster, found, 0) is None
 
 
 # The whole way.

@@ -244,7 +244,7 @@ def finetune(
     say(f"{len(split.trained)} outlines to train on, {len(split.held_out)} held out in {len(split.blocks)} blocks")
     call = _Call(raster, found, split, start, applied, options, path, home, shown, where, threads, soup, overwrite, say)
     with locked(home):
-        shift = find_shift(raster, found, split, seed) if check_shift else None
+        shift = find_shift(raster, found, seed) if check_shift else None
         return call.refuse_shifted(shift) if shift is not None else call.train()
 
 

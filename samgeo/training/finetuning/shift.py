@@ -17,7 +17,6 @@ from samgeo.geo.grid import Rect
 from samgeo.geo.raster.raster import Raster
 from samgeo.training.finetuning.gate import bootstrap_means
 from samgeo.training.finetuning.outlines import Outlines, draw_outlines
-from samgeo.training.finetuning.split import Split
 
 __all__ = ["Shift", "find_shift"]
 
@@ -25,6 +24,8 @@ __all__ = ["Shift", "find_shift"]
 REACH_PX, LEAST_PX = 32, 4
 # Outlines that are drawn larger by these numbers of pixels are tried too.
 GROWN_PX = range(-4, 5)
+# Shifts that differ by less than this are the same.
+SAME_PX = 2
 MOST_OBJECTS = 200
 LARGEST_PX = 1024
 SIGMA_PX = 1.0
@@ -42,7 +43,7 @@ class Shift:
     x, y : int
         How far the outlines must be moved to the right and down, in pixels.
     gain : float
-        How much the mean edge strength under the held-out outlines grows, in standard deviations of their surroundings.
+        How much the mean edge strength under the outlines grows by this, in standard deviations of the surroundings.
     """
 
     x: int
@@ -50,29 +51,34 @@ class Shift:
     gain: float
 
 
-def find_shift(raster: Raster, outlines: Outlines, split: Split, seed: int) -> Shift | None:
+def find_shift(raster: Raster, outlines: Outlines, seed: int) -> Shift | None:
     """Return the shift of outlines against an image, or None if they are not shifted, or if it cannot be known.
 
     The strength of edges is the magnitude of the gradient of the grey image, smoothed by a Gaussian of 1 pixel, less its mean,
     and divided by its standard deviation in the surroundings of the object. ``s_i(d)`` is its mean under outline ``i`` that is
     moved by ``d``, and ``k_i(r)`` its mean under an outline that is not moved but drawn larger by ``r`` pixels, from -4 to 4.
-    The ``d`` and the ``r`` with the highest means are chosen on the outlines for training. The shift is reported if ``d`` is 4
-    pixels or longer, and if ``s_i(d) - k_i(r)`` of the held-out outlines has a mean above 0.2, and a lower bound above 0, which
-    is the quantile 0.01 of the means of `bootstrap_means`. So outlines that are only drawn a little too large or too small are
-    not taken for shifted ones.
+    The outlines are divided at random into two halves. For each half, the ``d`` and the ``r`` with the highest means are
+    chosen, and ``s_i(d) - k_i(r)`` is computed for the outlines of the other half, so that no outline is judged by a shift that
+    it helped to choose. The shift is reported if both halves choose the same one (to 2 pixels), it is 4 pixels or longer, and
+    the differences have a mean above 0.2, and a lower bound above 0, which is the quantile 0.01 of the means of
+    `bootstrap_means`. So outlines that are only drawn a little too large or too small are not taken for shifted ones.
     """
-    rng = np.random.default_rng([seed, 1])
-    trained, held_out = (_edges(raster, outlines, _some(part, rng)) for part in (split.trained, split.held_out))
-    if len(trained.moved) == 0 or len(held_out.moved) < 2:
+    order = np.random.default_rng([seed, 1]).permutation(len(outlines.polygons))[:MOST_OBJECTS]
+    halves = [_edges(raster, outlines, np.sort(part)) for part in (order[::2], order[1::2])]
+    if min(len(half.moved) for half in halves) < 2:
         return None
-    row, column = np.unravel_index(int(trained.moved.mean(0).argmax()), trained.moved.shape[1:])
-    y, x = int(row) - REACH_PX, int(column) - REACH_PX
-    if math.hypot(x, y) < LEAST_PX:
+    chosen, gains = [], []
+    for half, other in (halves, halves[::-1]):
+        row, column = np.unravel_index(int(half.moved.mean(0).argmax()), half.moved.shape[1:])
+        grown = int(half.grown.mean(0).argmax())
+        chosen.append((int(column) - REACH_PX, int(row) - REACH_PX))
+        gains.append(other.moved[:, row, column] - other.grown[:, grown])
+    (x, y), second = chosen
+    every = np.concatenate(gains)
+    if math.hypot(x, y) < LEAST_PX or math.dist((x, y), second) > SAME_PX:
         return None
-    grown = int(trained.grown.mean(0).argmax())
-    gains = held_out.moved[:, row, column] - held_out.grown[:, grown]
-    low = float(np.quantile(bootstrap_means(gains[None], seed), 1 - CONFIDENCE))
-    return Shift(x, y, float(gains.mean())) if low > 0 and gains.mean() > LEAST_GAIN else None
+    low = float(np.quantile(bootstrap_means(every[None], seed), 1 - CONFIDENCE))
+    return Shift(x, y, float(every.mean())) if low > 0 and every.mean() > LEAST_GAIN else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,12 +90,6 @@ class _Edges:
 
     moved: NDArray[np.float64]
     grown: NDArray[np.float64]
-
-
-def _some(indices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    if len(indices) <= MOST_OBJECTS:
-        return indices
-    return np.sort(rng.choice(indices, MOST_OBJECTS, replace=False))
 
 
 def _edges(raster: Raster, outlines: Outlines, indices: NDArray[np.int64]) -> _Edges:
