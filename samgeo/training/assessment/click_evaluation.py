@@ -17,7 +17,7 @@ from samgeo.training.data.pictures import Picture
 from samgeo.training.data.pseudo_labels import LEVELS, regions
 from samgeo.training.data.simulated_prompts import box_of, centre_click, correct
 
-__all__ = ["ObjectScores", "answer_masks", "dice", "evaluate", "evaluate_boxes", "score_objects"]
+__all__ = ["ObjectScores", "answers_to_boxes", "dice", "evaluate", "evaluate_boxes", "score_objects"]
 
 # Number of prompts that are decoded at once. Their masks at full size take about 20 MB.
 AT_ONCE = 16
@@ -167,29 +167,24 @@ def score_objects(
     return ObjectScores(*scores, region=_best_level(under), predicted=predicted, true=true)
 
 
-def answer_masks(
-    model: Segmenter, image: NDArray[np.uint8], truth: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Prompt a model for one object as `evaluate` does, and return its answers to one click and to the box.
+def answers_to_boxes(model: Segmenter, image: NDArray[np.uint8], truths: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Prompt a model with the boxes of some objects as `evaluate` does, and return its answers.
 
     Parameters
     ----------
     model : Segmenter
     image : ndarray of uint8, shape (H, W, 3)
         At most as large as the model's input.
-    truth : ndarray of bool, shape (H, W)
-        The object.
+    truths : ndarray of bool, shape (P, H, W)
+        The objects.
 
     Returns
     -------
-    click, box : ndarray of bool, shape (H, W)
-        The candidate with the highest predicted IoU after one click, and the answer to the exact box.
+    ndarray of bool, shape (P, H, W)
     """
     view = _View.of(model, image, model.input_size)
-    clicked = view.ask(centre_click(truth)[0][None, None], np.ones((1, 1), dtype=np.int64))
-    boxed = view.ask(boxes=box_of(truth)[None], multimask=False)
-    height, width = truth.shape
-    return clicked.masks[0, int(clicked.predicted[0].argmax()), :height, :width], boxed.masks[0, 0, :height, :width]
+    answers = view.ask(boxes=np.stack([box_of(mask) for mask in truths]), multimask=False)
+    return answers.masks[:, 0, : image.shape[0], : image.shape[1]]
 
 
 def evaluate_boxes(

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from samgeo.models.protocols import Segmenter
-from samgeo.training.assessment.click_evaluation import ObjectScores, answer_masks
+from samgeo.training.assessment.click_evaluation import ObjectScores, answers_to_boxes
 from samgeo.training.data.pictures import Picture
 from samgeo.training.finetuning.gate import PROMPTS, Gain
 from samgeo.training.finetuning.outlines import MIN_AREA_PX
@@ -143,19 +143,25 @@ def _curve(points: Sequence[tuple[float, float]]) -> str:
 def _pictures(compared: Compared) -> str:
     """Show the objects whose answers to boxes became better, and worse, by the most."""
     places = [
-        (picture, number)
-        for picture in compared.pictures
+        (which, number)
+        for which, picture in enumerate(compared.pictures)
         for number in np.flatnonzero(np.bincount(picture.layers[LAYER].ravel()) >= MIN_AREA_PX).tolist()
         if number
     ]
     change = compared.scores_after.box - compared.scores_before.box
     order = np.argsort(change, kind="stable")
     shown = order if len(order) <= SHOWN else np.concatenate([order[: SHOWN // 2], order[-SHOWN // 2 :]])
+    answers: dict[int, tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]] = {}
+    for which in {places[index][0] for index in shown.tolist()}:
+        picture = compared.pictures[which]
+        own = [index for index in shown.tolist() if places[index][0] == which]
+        truths = np.stack([picture.layers[LAYER] == places[index][1] for index in own])
+        pair = (answers_to_boxes(model, picture.image, truths) for model in (compared.before, compared.after))
+        answers |= dict(zip(own, zip(truths, *pair, strict=True), strict=True))
     found = []
     for index in shown[::-1].tolist():
-        picture, number = places[index]
-        truth = picture.layers[LAYER] == number
-        before, after = (answer_masks(model, picture.image, truth)[1] for model in (compared.before, compared.after))
+        picture = compared.pictures[places[index][0]]
+        truth, before, after = answers[index]
         values = f"{compared.scores_before.box[index]:.2f}", f"{compared.scores_after.box[index]:.2f}"
         panels = (_panel(picture.image, truth, None), _panel(picture.image, truth, before), _panel(picture.image, truth, after))
         names = ("outline", f"before: {values[0]}", f"after: {values[1]}")
