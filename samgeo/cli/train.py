@@ -146,9 +146,9 @@ def finetune(
     image: OptionValue, outlines: str, output: Path, *, minutes: float | None, steps: int | None, bands: str | None,
     stretch: str | None, quiet: bool, **options: OptionValue,
 ) -> None:  # fmt: skip
-    """Train a model on OUTLINES of objects in IMAGE, and write it to OUTPUT only if it is better.
+    """Train a model on outlines of one place, if this helps.
 
-    OUTLINES is a vector file with polygons of at least 20 objects. A part of them is held out by blocks of the image. OUTPUT,
+    OUTLINES is a vector file with polygons of at least 20 objects in IMAGE. A part of them is held out by blocks of the image. OUTPUT,
     a .safetensors file, has the trained weights if they answer prompts for the held-out objects better, and otherwise the
     weights of --model. A stopped run is continued by the same command.
     """
