@@ -148,9 +148,9 @@ def finetune(
 ) -> None:  # fmt: skip
     """Train a model on outlines of one place, if this helps.
 
-    OUTLINES is a vector file with polygons of at least 20 objects in IMAGE. A part of them is held out by blocks of the image. OUTPUT,
-    a .safetensors file, has the trained weights if they answer prompts for the held-out objects better, and otherwise the
-    weights of --model. A stopped run is continued by the same command.
+    OUTLINES is a vector file with polygons of at least 20 objects in IMAGE. A part of them is held out by blocks of the image.
+    OUTPUT, a .safetensors file, has the trained weights if they answer prompts for the held-out objects better, and otherwise
+    the weights of --model. A stopped run is continued by the same command.
     """
     from samgeo.training import finetune as run
 
