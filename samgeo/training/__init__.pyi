@@ -21,6 +21,7 @@ from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .recipe_run import Trained as Trained
 from .recipe_run import run_recipe as run_recipe
+from .starting_network import trainable_network as trainable_network
 from .step import Course as Course
 
 __all__ = [
@@ -47,5 +48,6 @@ __all__ = [
     "plot_reliability",
     "run_recipe",
     "train",
+    "trainable_network",
     "training_preset",
 ]

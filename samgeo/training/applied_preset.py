@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,19 +10,25 @@ from torch import Tensor, nn
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.models.sam1.trainable import SamTrainable, add_adapters
 from samgeo.models.tiny.network import TinyNetwork
 from samgeo.training.loop import TrainOptions
 from samgeo.training.low_rank import add_low_rank, linear_layers, merge_low_rank
-from samgeo.training.presets import TINY, TRAINING_PRESETS, TrainingPreset, training_preset
+from samgeo.training.presets import SAM, TINY, TRAINING_PRESETS, TrainingPreset, training_preset
 
 __all__ = ["AppliedPreset", "apply_preset"]
 
 DEFAULT_RANK = 4
 # The heads that predict the IoU, by the kind of the network.
-IOU_HEADS = {TINY: ("decoder.iou.", "decoder.quality.")}
+IOU_HEADS = {TINY: ("decoder.iou.", "decoder.quality."), SAM: ("mask_decoder.iou_prediction_head.",)}
 # The bias of a key adds the same number to a row of a softmax and changes nothing. It gets a gradient of rounding errors, which
 # AdamW would enlarge to whole steps.
 IDLE = (".key.bias", ".k_proj.bias")
+# The layer of SAM's image encoder in which the query, the key and the value of an attention are fused.
+QKV = ".attn.qkv"
+# Names of parameters that are made for a preset.
+LOW_RANK = (".parametrizations.weight.0.a", ".parametrizations.weight.0.b")
+ADAPTER = re.compile(r"image_encoder\.(adapter|blocks\.\d+\.(attn|mlp)_adapter)\.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +57,7 @@ class AppliedPreset:
         """The names of the trained parameters."""
         return tuple(name for name, rate in self.rates.items() if rate > 0)
 
+    @check_types
     def train_options(
         self, steps: int, *, images: int = 1, crops: Sequence[tuple[int, int, float]] | None = None, seed: int = 0
     ) -> TrainOptions:
@@ -84,6 +92,7 @@ class AppliedPreset:
             course=self.preset.course,
         )
 
+    @check_types
     def merge(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Put trained weights into the network, and merge its low-rank changes into the weights of the layers.
 
@@ -123,7 +132,7 @@ def apply_preset(
     Parameters
     ----------
     network : torch.nn.Module
-        A network of the architecture of the bundled model, such as ``load_tiny().network``.
+        What `samgeo.training.trainable_network` returns: a network of the architecture of the bundled model, or of SAM 1.
     preset : str or TrainingPreset
         The preset, or its name: a key of ``TRAINING_PRESETS``.
     rank : int, default 4
@@ -147,9 +156,10 @@ def apply_preset(
 
     Examples
     --------
-    >>> from samgeo.models.tiny import load_tiny, save_tiny
-    >>> from samgeo.training import apply_preset
-    >>> network = load_tiny(device="cpu").network
+    >>> import samgeo
+    >>> from samgeo.models.tiny import save_tiny
+    >>> from samgeo.training import apply_preset, trainable_network
+    >>> network = trainable_network(samgeo.load_model("tiny", device="cpu"))
     >>> applied = apply_preset(network, "lora", rank=4)
     >>> options = applied.train_options(40, crops=[(320, 10, 1.0)])
     >>> len(options.rates) > 1, options.rate
@@ -174,8 +184,10 @@ def apply_preset(
         rank = DEFAULT_RANK if rank is None else rank
         if rank < 1:
             raise OptionError(f"rank is {rank}; give 1 or more.")
-        changed = [layer for name, layer in low_rank.items() if not f"{name}.".startswith(heads)]
-        add_low_rank([(layer, 1, (0,)) for layer in changed], rank, seed=seed)
+        changed = {name: layer for name, layer in low_rank.items() if not f"{name}.".startswith(heads)}
+        add_low_rank(((layer, *_fused(name)) for name, layer in changed.items()), rank, seed=seed)
+    if chosen.adapter is not None and isinstance(network, SamTrainable):
+        add_adapters(network, chosen.adapter, seed=seed)
     trained = [name for name in _named(network, chosen, kind) if not name.startswith(heads) and not name.endswith(IDLE)]
     rates = {"": 0.0, **dict.fromkeys(trained, 1.0)}
     for name, parameter in network.named_parameters():
@@ -186,7 +198,11 @@ def apply_preset(
 def _kind(network: nn.Module) -> str:
     if isinstance(network, TinyNetwork):
         return TINY
-    raise OptionError(f"presets are for networks of the bundled model's architecture, not for {type(network).__name__}.")
+    if isinstance(network, SamTrainable):
+        return SAM
+    raise OptionError(
+        f"presets are not for {type(network).__name__}; give a network of trainable_network, which takes a model."
+    )
 
 
 def _low_rank_layers(
@@ -207,18 +223,24 @@ def _low_rank_layers(
             missing = wrong[0].removesuffix(".") if wrong else "nothing"
             reason = "is no part of the network with linear layers" if missing not in known else "has no linear layers"
             raise OptionError(f"targets has {missing}, which {reason}; give parts such as {parts}.")
-    return linear_layers(network, beginnings)
+    found = linear_layers(network, beginnings)
+    return {name: layer for name, layer in found.items() if not name.startswith("image_encoder.") or name.endswith(QKV)}
+
+
+def _fused(name: str) -> tuple[int, tuple[int, ...]]:
+    """Return how many layers are fused in a layer, and the numbers of those that are changed."""
+    return (3, (0, 2)) if name.endswith(QKV) else (1, (0,))
 
 
 def _named(network: nn.Module, preset: TrainingPreset, kind: str) -> list[str]:
     """Return the names of the parameters that a preset names, in the order of the network."""
     norms = {name for name, part in network.named_modules() if isinstance(part, nn.LayerNorm)}
-    return [
-        name
-        for name, _ in network.named_parameters()
-        if name.endswith((".parametrizations.weight.0.a", ".parametrizations.weight.0.b"))
-        or (
-            name.startswith(preset.trained[kind])
-            and (not preset.only_biases_and_norms or name.endswith("bias") or name.rpartition(".")[0] in norms)
-        )
-    ]
+
+    def is_named(name: str) -> bool:
+        if name.endswith(LOW_RANK) or (preset.adapter is not None and ADAPTER.match(name)):
+            return True
+        if preset.only_biases_and_norms and not (name.endswith("bias") or name.rpartition(".")[0] in norms):
+            return False
+        return name.startswith(preset.trained[kind])
+
+    return [name for name, _ in network.named_parameters() if is_named(name)]

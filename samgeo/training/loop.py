@@ -24,10 +24,11 @@ from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.device import check_threads, computing_in
 from samgeo.storage.run_folder import differences, listed
+from samgeo.training.data.crop_cache import CropCache
 from samgeo.training.data.device_crops import DevicePictures, draw_crops
-from samgeo.training.data.examples import Source, draw
+from samgeo.training.data.examples import Source, asked_anew, draw
 from samgeo.training.losses import LossWeights
-from samgeo.training.run_folder import LOG, STATE, FileState, StateStore, append_log, locked, trim_log
+from samgeo.training.run_folder import CROPS, LOG, STATE, FileState, StateStore, append_log, digest_of_values, locked, trim_log
 from samgeo.training.step import Course, Progress, crops_loss, example_loss
 
 __all__ = ["TrainOptions", "TrainResult", "train", "train_locked"]
@@ -78,6 +79,10 @@ class TrainOptions:
         Seconds between saved states.
     log_steps : int, default 20
         Steps between lines of the log.
+    cached_crops : int, default 0
+        If it is above 0, training uses this number of crops again and again, with other clicks and boxes each time, and encodes
+        each of them once. Their embeddings are stored in half precision in the run folder, up to 2 GB, and removed at the end.
+        This needs an image encoder that is not trained. With 0, each step draws and encodes new crops.
     losses : LossWeights
         Weights of the parts of the loss.
     course : Course
@@ -102,6 +107,7 @@ class TrainOptions:
     compile: bool = False
     save_s: float = 240.0
     log_steps: int = 20
+    cached_crops: int = 0
     losses: LossWeights = field(default_factory=LossWeights)
     course: Course = field(default_factory=Course)
 
@@ -118,8 +124,10 @@ class TrainOptions:
             raise OptionError(
                 "final_rate, rates or clip is wrong; give final_rate from 0 to 1, rates of 0 or more, clip above 0."
             )
-        if min(self.warm_up, self.weight_decay, self.seed, self.save_s) < 0:
-            raise OptionError("warm_up, weight_decay, seed or save_s is negative; give 0 or more for each.")
+        if min(self.warm_up, self.weight_decay, self.seed, self.save_s, self.cached_crops) < 0:
+            raise OptionError("warm_up, weight_decay, seed, save_s or cached_crops is negative; give 0 or more for each.")
+        if self.cached_crops and self.draw_on_device:
+            raise OptionError("crops that are drawn on the device cannot be cached; leave cached_crops or draw_on_device out.")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise OptionError(f"minutes is {self.minutes}; give more than 0, or omit it to train for a number of steps.")
 
@@ -250,6 +258,7 @@ def train_locked(
     run.restore(states, threads)
     trim_log(home / LOG, run.step)
     pictures = DevicePictures.of(sources, where, threads=loaders) if options.draw_on_device else None
+    run.cache = CropCache(network, home / CROPS) if options.cached_crops else None
     if options.compile and isinstance(encoder := getattr(network, "encoder", None), nn.Module):
         encoder.compile()
     run.begun = saved = time.monotonic()
@@ -269,8 +278,12 @@ def train_locked(
                 run.save(states)
                 saved = time.monotonic()
     run.save(states)
+    if run.cache is not None:
+        run.cache.remove()
     network.eval()
-    return TrainResult({name: tensor.detach().cpu() for name, tensor in run.average.items()}, run.step)
+    frozen = {name: part.detach().clone() for name, part in network.state_dict().items() if name not in run.average}
+    weights = {name: run.average[name] if name in run.average else frozen[name] for name in network.state_dict()}
+    return TrainResult({name: tensor.detach().cpu() for name, tensor in weights.items()}, run.step)
 
 
 @contextmanager
@@ -289,7 +302,8 @@ class _Run:
     """State of a run between two steps.
 
     This process began at the time ``begun``; ``before`` is the share of the schedule that earlier processes completed. The
-    learning rate warms up from the step ``warm_from``.
+    learning rate warms up from the step ``warm_from``. ``average`` has the parameters that are trained and the buffers, and
+    ``frozen`` is a digest of all other parameters.
     """
 
     network: Any
@@ -304,6 +318,8 @@ class _Run:
     before: float = 0.0
     begun: float = 0.0
     warm_from: int = 0
+    cache: CropCache | None = None
+    frozen: str = ""
 
     @classmethod
     def start(cls, network: nn.Module, options: TrainOptions) -> _Run:
@@ -316,10 +332,13 @@ class _Run:
                 groups.setdefault(factor, []).append(parameter)
         if not groups:
             raise OptionError("every parameter has a rate of 0, so that nothing is trained; change rates.")
-        parts = [{"params": parameters, "factor": factor} for factor, parameters in sorted(groups.items())]
-        optimizer = torch.optim.AdamW(parts, lr=options.rate, betas=(0.9, 0.98), weight_decay=options.weight_decay)
-        average = {name: part.detach().clone() for name, part in network.state_dict().items()}
-        return cls(network, options, optimizer, average, torch.get_num_threads())
+        sets = [{"params": parameters, "factor": factor} for factor, parameters in sorted(groups.items())]
+        optimizer = torch.optim.AdamW(sets, lr=options.rate, betas=(0.9, 0.98), weight_decay=options.weight_decay)
+        frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+        parts = {name: part.detach() for name, part in network.state_dict().items()}
+        average = {name: part.clone() for name, part in parts.items() if name not in frozen}
+        kept = digest_of_values({name: parts[name] for name in sorted(frozen)})
+        return cls(network, options, optimizer, average, torch.get_num_threads(), frozen=kept)
 
     def progress(self) -> float:
         """Return the completed share of the schedule, from 0 to 1."""
@@ -355,8 +374,13 @@ class _Run:
         progress = []
         for number in range(options.images):
             rng = np.random.default_rng([options.seed, self.step, number])
+            again = None
+            if self.cache is not None:
+                again, rng = rng, np.random.default_rng([options.seed, 0, 0, int(rng.integers(options.cached_crops))])
             side, prompts, _ = options.crops[int(rng.choice(len(odds), p=odds / odds.sum()))]
             example = draw(sources, side, prompts, rng)
+            if again is not None:
+                example, rng = asked_anew(example, again), again
             loss, told = example_loss(
                 self.network,
                 example,
@@ -366,6 +390,7 @@ class _Run:
                 course=options.course,
                 device=device,
                 autocast=options.autocast,
+                cache=self.cache,
             )
             torch.autograd.backward(loss / options.images)
             progress.append(told)
@@ -411,12 +436,15 @@ class _Run:
         self.crops += crops
         decay = min(options.average, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
-            for name, tensor in self.network.state_dict().items():
-                self.average[name].lerp_(tensor, 1 - decay)
+            now = self.network.state_dict()
+            for name, average in self.average.items():
+                average.lerp_(now[name], 1 - decay)
 
     def save(self, store: StateStore) -> None:
+        now = self.network.state_dict()
         state = {
-            "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average,
+            "network": {name: now[name] for name in self.average}, "frozen": self.frozen,
+            "optimizer": self.optimizer.state_dict(), "average": self.average,
             "step": self.step, "options": _identity(self.options), "threads": self.threads,
             "recent": [dataclasses.asdict(one) for one in self.recent], "crops": self.crops, "progress": self.progress(),
         }  # fmt: skip
@@ -438,8 +466,12 @@ class _Run:
             raise CheckpointError(
                 f"{path} is the state of a run with other options ({changed}); give another folder, or the same options."
             )
+        if state.get("frozen", self.frozen) != self.frozen:
+            raise CheckpointError(
+                f"{path} is the state of another network (the weights that are not trained differ); give another folder."
+            )
         try:
-            self.network.load_state_dict(state["network"])
+            self.network.load_state_dict({**self.network.state_dict(), **state["network"]})
             if "optimizer" in state:
                 self.optimizer.load_state_dict(state["optimizer"])
             else:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.models.sam1.adapters import BOTTLENECKS, PATCHES
 from samgeo.training.losses import LossWeights
 from samgeo.training.step import Course
+from samgeo.training.toml_tables import fill
 
-__all__ = ["SAM", "TINY", "TRAINING_PRESETS", "TrainingPreset", "training_preset"]
+if TYPE_CHECKING:
+    from samgeo.types import Json
+
+__all__ = ["SAM", "TINY", "TRAINING_PRESETS", "PresetOptions", "TrainingPreset", "training_preset", "with_preset"]
 
 # Kinds of networks that presets are for.
 TINY, SAM = "tiny", "sam"
@@ -33,12 +39,13 @@ class TrainingPreset:
         Beginnings of the names of the parameters that are trained, by the kind of the network: "tiny" for networks of the
         architecture of the bundled model, "sam" for SAM 1. Networks of other kinds cannot be trained with this preset.
     low_rank : mapping of str to tuple of str
-        Beginnings of the names of the layers to which changes of low rank are added, by the kind of the network.
+        Beginnings of the names of the layers to which changes of low rank are added, by the kind of the network. In the image
+        encoder of SAM 1 they are the queries and the values of the attention.
     only_biases_and_norms : bool, default False
         Whether only biases and the layers of normalisation are trained.
     adapter : str, optional
-        Kind of the adapters that are added to the image encoder of SAM 1: "patches" or "bottlenecks". They stay in the trained
-        model. By default there are none.
+        Kind of the adapters that are added to the image encoder of SAM 1 and trained: "patches" or "bottlenecks". They stay in
+        the trained model. By default there are none.
     trains_iou : bool, default False
         Whether the heads that predict the IoU are trained too, unless the caller decides about it. A few outlines make them
         worse, so that most presets leave them as they are.
@@ -75,6 +82,28 @@ class TrainingPreset:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class PresetOptions:
+    """The keys of ``[train]`` in a recipe that choose a preset; see `samgeo.training.apply_preset`.
+
+    Attributes
+    ----------
+    preset : str
+        Name of the preset.
+    rank : int, optional
+        Rank of low-rank changes.
+    targets : tuple of str, optional
+        Parts of the network whose layers get low-rank changes.
+    train_iou : bool, optional
+        Whether the heads that predict the IoU are trained too.
+    """
+
+    preset: str
+    rank: int | None = None
+    targets: tuple[str, ...] | None = None
+    train_iou: bool | None = None
+
+
 TRAINING_PRESETS: Mapping[str, TrainingPreset] = {
     preset.name: preset
     for preset in (
@@ -99,6 +128,20 @@ TRAINING_PRESETS: Mapping[str, TrainingPreset] = {
             rate=1e-3,
             trained={TINY: ("",), SAM: ("",)},
             only_biases_and_norms=True,
+        ),
+        TrainingPreset(
+            "adapter",
+            "Perceptrons of patches and high frequencies, which add to each block (SAM-Adapter), and the mask decoder.",
+            rate=2e-4,
+            trained={SAM: ("mask_decoder.",)},
+            adapter=PATCHES,
+        ),
+        TrainingPreset(
+            "medical-adapter",
+            "Bottlenecks after the attention and beside the MLP of each block (Medical SAM Adapter), and the mask decoder.",
+            rate=2e-4,
+            trained={SAM: ("mask_decoder.",)},
+            adapter=BOTTLENECKS,
         ),
         TrainingPreset(
             "all",
@@ -147,3 +190,42 @@ def training_preset(name: str) -> TrainingPreset:
     if name not in TRAINING_PRESETS:
         raise OptionError(f"there is no preset {name!r}; give one of {', '.join(TRAINING_PRESETS)}.")
     return TRAINING_PRESETS[name]
+
+
+def with_preset(values: Mapping[str, Json], where: str) -> tuple[PresetOptions | None, dict[str, Json]]:
+    """Divide the table ``[train]`` of a recipe into the options of its preset and the values of `TrainOptions`.
+
+    Parameters
+    ----------
+    values : mapping
+        The table.
+    where : str
+        Name of the table, for messages.
+
+    Returns
+    -------
+    chosen : PresetOptions or None
+        None if the table names no preset.
+    rest : dict
+        The other values, and those that the preset decides and the table does not have.
+
+    Raises
+    ------
+    OptionError
+        If the preset is unknown, a key is of another type, or a key does not go with the others.
+    """
+    own = {field.name for field in dataclasses.fields(PresetOptions)}
+    rest = {key: value for key, value in values.items() if key not in own}
+    given = {key: value for key, value in values.items() if key in own}
+    if not given:
+        return None, rest
+    if "preset" not in given:
+        raise OptionError(f"{where} has {', '.join(given)} but no preset; add preset = ..., or remove it.")
+    chosen = fill(PresetOptions, given, where)
+    if "rates" in rest:
+        raise OptionError(f"{where} has rates and a preset, which decides what is trained; remove one of them.")
+    defaults = training_preset(chosen.preset).defaults()
+    for part in ("losses", "course"):
+        if isinstance(inner := rest.get(part), Mapping):
+            rest[part] = {**cast("dict[str, Json]", defaults[part]), **inner}
+    return chosen, {**defaults, **rest}

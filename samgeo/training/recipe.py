@@ -24,6 +24,8 @@ from samgeo.training.data.pictures import SCENE_LAYERS, Picture
 from samgeo.training.data.pseudo_labels import LAYERS, felzenszwalb
 from samgeo.training.finder.options import FinderTraining
 from samgeo.training.loop import TrainOptions
+from samgeo.training.presets import PresetOptions, with_preset
+from samgeo.training.starting_network import start_names
 from samgeo.training.toml_tables import Table, TypeForm, fill
 
 __all__ = ["Planned", "Recipe", "load_recipe", "preset_blocks"]
@@ -98,8 +100,8 @@ class Recipe:
     ----------
     path : Path
     start : str
-        The weights to start from: a path, "tiny" for the packaged weights, or "none" for random weights. For a finder it is the
-        model on whose features it is trained: a path or a name of `samgeo.list_models`.
+        The weights to start from: a path, "tiny" for the packaged weights, "none" for random weights, or the name of a model of
+        SAM 1. For a finder it is the model on whose features it is trained: a path or a name of `samgeo.list_models`.
     network : mapping of str to tuple of int
         ``attend`` and ``deepen``: how many blocks of each kind the trained image encoder has. The network that training starts
         from may have fewer.
@@ -108,6 +110,10 @@ class Recipe:
     sources, validation : tuple of Planned
     finder : FinderTraining, optional
         The options of a finder. By default, the recipe trains a model.
+    preset : PresetOptions, optional
+        The preset that decides what is trained. By default ``options.rates`` decide.
+    given : frozenset of str
+        The keys of ``[train]`` in the file.
     """
 
     path: Path
@@ -117,6 +123,8 @@ class Recipe:
     sources: tuple[Planned, ...]
     validation: tuple[Planned, ...]
     finder: FinderTraining | None = None
+    preset: PresetOptions | None = None
+    given: frozenset[str] = frozenset()
 
     @check_types
     def read(self, data: Path | None = None) -> Iterator[Source]:
@@ -195,7 +203,8 @@ def load_recipe(recipe: str | Path) -> Recipe:
         raise OptionError(f"{path} cannot be read as TOML ({error}); correct the file.") from None
     finder = _finder(table, path) if "finder" in table else None
     trained = table.take("train", Mapping[str, Any], {})
-    options = fill(TrainOptions, trained, f"{path.name}, [train]") if finder is None else None
+    preset, values = with_preset(trained, f"{path.name}, [train]")
+    options = fill(TrainOptions, values, f"{path.name}, [train]") if finder is None else None
     start = _start(table, path, finder=finder is not None)
     network = _network(Table(table.take("network", Mapping[str, Any], {}), f"{path.name}, [network]"))
     sources = tuple(_planned(values, path, f"[[source]] {number}") for number, values in table.tables("source"))
@@ -211,7 +220,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
             raise OptionError(f"{path.name} has two tables named {twice[0]!r}; give each table its own name.")
     if finder is not None:
         sources = _learned(sources, finder.classes, path)
-    return Recipe(path, start, network, options, sources, validation, finder)
+    return Recipe(path, start, network, options, sources, validation, finder, preset, frozenset(trained))
 
 
 def _finder(table: Table, path: Path) -> FinderTraining:
@@ -228,7 +237,7 @@ def _start(table: Table, path: Path, *, finder: bool) -> str:
     start: str = table.take("start", str, "tiny")
     if finder and start == "none":
         raise OptionError(f"{path.name}: start is 'none', and a finder needs a trained model; give a model, or remove start.")
-    known = {"tiny", "none", *(info.name for info in list_models(kind="prompts") if finder)}
+    known = start_names() | {info.name for info in list_models(kind="prompts") if finder}
     return start if start in known else str(path.parent / start)
 
 

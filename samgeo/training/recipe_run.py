@@ -16,9 +16,9 @@ from samgeo.errors import OptionError
 from samgeo.finding.finder import save_finder
 from samgeo.models.device import check_threads, resolve_device
 from samgeo.models.registry import load_model
-from samgeo.models.tiny import deepened, load_tiny, new_tiny, save_tiny
 from samgeo.storage.atomic import check_new
 from samgeo.storage.run_folder import differences, listed, read_json, write_json
+from samgeo.training.applied_preset import AppliedPreset, apply_preset
 from samgeo.training.assessment.plots import check_plot, plot_log
 from samgeo.training.data.examples import Source
 from samgeo.training.finder.options import FinderTraining
@@ -26,15 +26,20 @@ from samgeo.training.finder.run import head_config, train_finder
 from samgeo.training.loop import TrainOptions, train_locked
 from samgeo.training.recipe import Recipe, load_recipe, needed, preset_blocks
 from samgeo.training.run_folder import LOG, locked
+from samgeo.training.starting_network import StartingNetwork, output_suffix, save_trained, starting_network
 
 if TYPE_CHECKING:
     import torch
 
+    from samgeo.models.sam1.trainable import SamTrainable
     from samgeo.models.tiny.network import TinyNetwork
+    from samgeo.training.presets import PresetOptions
 
 __all__ = ["IDENTITY", "Trained", "identify", "log_line", "run_recipe", "sources_digest"]
 
 IDENTITY = "run.json"
+# Number of objects that are prompted in a crop of SAM 1, unless the recipe says it.
+SAM_PROMPTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +90,12 @@ def run_recipe(
     recipe : str or Path
         See `samgeo.training.recipe.load_recipe`.
     output : str or Path
-        The weights to write, in half precision: a ``.safetensors`` that ``samgeo.load_model`` reads, or a finder if the recipe
-        has a table ``[finder]``.
+        The weights to write: a ``.safetensors`` that ``samgeo.load_model`` reads, or a finder if the recipe has a table
+        ``[finder]``. Weights of the bundled model's architecture are in half precision. Weights of SAM 1 have the official
+        names and may also be a ``.pth``, which the package ``segment_anything`` reads too.
     start : str or Path, optional
-        Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones. The default is the
-        start that the recipe names. For a finder, it is the model on whose features the finder is trained.
+        Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones, or the name of a model of SAM 1.
+        The default is the start that the recipe names. For a finder, it is the model on whose features the finder is trained.
     folder : str or Path, optional
         The run folder. It holds the state, ``log.jsonl`` and a digest of the training data. The default is ``NAME.run`` beside
         the output.
@@ -135,7 +141,8 @@ def run_recipe(
     check_threads(threads)
     plan = load_recipe(recipe)
     given = (recipe, start, plan.path, plan.start)
-    path = check_new(output, ".safetensors", overwrite=overwrite, inputs=given)
+    suffix = ".safetensors" if plan.finder is not None else output_suffix(output)
+    path = check_new(output, suffix, overwrite=overwrite, inputs=given)
     if curve is not None:
         check_plot(curve, overwrite=overwrite)
     home, where = path.with_suffix(".run") if folder is None else Path(folder), resolve_device(device)
@@ -175,24 +182,51 @@ class _Call:
 
 def _run_model(call: _Call, options: TrainOptions, blocks: Mapping[str, tuple[int, ...]]) -> tuple[str, int]:
     """Train a model and write it; return the SHA-256 of the file and the number of steps."""
-    trained, origin = _start(call.start, blocks, options.seed)
-    options.check_window(trained.config.input_size)
+    start = starting_network(call.start, blocks, options.seed)
+    applied = _with_preset(start.network, call.plan.preset, options.seed)
+    options = _fitting(options, start, applied, call.plan.given)
+    options.check_window(start.window_px)
+    check_new(call.output, ".safetensors" if start.is_tiny else output_suffix(call.output), overwrite=call.overwrite)
     with locked(call.home):
         sources = _read(call.plan, call.data, call.say)
-        identity = {"start": origin, "pictures": sources_digest(sources)}
+        identity = {"start": start.origin, "pictures": sources_digest(sources)}
+        if call.plan.preset is not None:
+            identity["preset"] = json.dumps(dataclasses.asdict(call.plan.preset))
         computed = identify(call.home / IDENTITY, identity, call.threads, str(call.device), call.say)
         result = train_locked(
-            trained,
+            start.network,
             sources,
             call.home,
             options,
-            window_px=trained.config.input_size,
+            window_px=start.window_px,
             device=call.device,
             threads=computed,
             report=lambda line: call.say(log_line(line, options)),
             loaders=os.cpu_count() or 1,
         )
-        return save_tiny(result.weights, trained.config, call.output, overwrite=call.overwrite), result.steps
+        weights = result.weights if applied is None else applied.merge(result.weights)
+        return save_trained(start.network, weights, call.output, overwrite=call.overwrite), result.steps
+
+
+def _with_preset(network: TinyNetwork | SamTrainable, chosen: PresetOptions | None, seed: int) -> AppliedPreset | None:
+    if chosen is None:
+        return None
+    return apply_preset(network, chosen.preset, rank=chosen.rank, targets=chosen.targets, train_iou=chosen.train_iou, seed=seed)
+
+
+def _fitting(
+    options: TrainOptions, start: StartingNetwork, applied: AppliedPreset | None, given: frozenset[str]
+) -> TrainOptions:
+    """Return the options with the rates of the preset, and for SAM 1 with its own defaults of what the recipe does not give."""
+    changes: dict[str, Any] = {} if applied is None else {"rates": applied.rates}
+    if not start.is_tiny:
+        if "crops" not in given:
+            changes["crops"] = ((start.window_px, SAM_PROMPTS, 1.0),)
+        if "images" not in given:
+            changes["images"] = 1
+        if "cached_crops" not in given and applied is not None and not options.draw_on_device:
+            changes["cached_crops"] = applied.preset.cached_crops
+    return dataclasses.replace(options, **changes)
 
 
 def _run_finder(call: _Call, options: FinderTraining) -> tuple[str, int]:
@@ -207,19 +241,6 @@ def _run_finder(call: _Call, options: FinderTraining) -> tuple[str, int]:
         digest = save_finder(call.output, parts.head, parts.scorer, parts.info, overwrite=call.overwrite)
         call.say(f"finds {', '.join(parts.info.classes)} with scores of {parts.info.min_score:.2f} or more")
         return digest, options.steps
-
-
-def _start(start: str, blocks: Mapping[str, tuple[int, ...]], seed: int) -> tuple[TinyNetwork, str]:
-    """Return the network to train, and the digest of the weights it starts from ("none" for random weights)."""
-    if start == "none":
-        network, origin = new_tiny(seed=seed), "none"
-    else:
-        model = load_tiny(None if start == "tiny" else start, device="cpu", dtype="float32")
-        network, origin = model.network, model.digest
-    if blocks:
-        wanted: dict[str, Any] = {"attend": network.config.attend, "deepen": network.config.deepen, **blocks}
-        network = deepened(network, **wanted, seed=seed)
-    return network, origin
 
 
 def _read(recipe: Recipe, data: Path | None, say: Callable[[str], None]) -> list[Source]:

@@ -22,9 +22,21 @@ from samgeo.storage import run_folder as storage
 from samgeo.storage.atomic import write_whole
 from samgeo.storage.staging import remove_staging, staged_file
 
-__all__ = ["LOG", "STATE", "FileState", "StateStore", "append_log", "locked", "read_state", "trim_log", "write_state"]
+__all__ = [
+    "CROPS",
+    "LOG",
+    "STATE",
+    "FileState",
+    "StateStore",
+    "append_log",
+    "digest_of_values",
+    "locked",
+    "read_state",
+    "trim_log",
+    "write_state",
+]
 
-STATE, LOG = "state.pt", "log.jsonl"
+STATE, LOG, CROPS = "state.pt", "log.jsonl", "crops"
 _LOCK = "lock"
 _DIGEST = "digest"
 

@@ -19,7 +19,8 @@ from samgeo.training.data.examples import Example
 from samgeo.training.losses import LossWeights, focus, mask_losses
 
 if TYPE_CHECKING:
-    from samgeo.types import PreparedWindow
+    from samgeo.training.data.crop_cache import CropCache
+    from samgeo.types import Embedding, PreparedWindow
 
 __all__ = ["Course", "Crops", "Progress", "crops_loss", "example_loss"]
 
@@ -149,6 +150,7 @@ def example_loss(
     course: Course,
     device: torch.device,
     autocast: bool = False,
+    cache: CropCache | None = None,
 ) -> tuple[Tensor, Progress]:
     """Answer the prompts of an example, and compare the answers with the true masks.
 
@@ -166,6 +168,8 @@ def example_loss(
     autocast : bool, default False
         Whether to encode in bfloat16. Prompts are always decoded in float32: decoding is limited by memory, and it needs exact
         coordinates.
+    cache : CropCache, optional
+        Embeddings of crops that were encoded before. By default the crop is encoded.
 
     Returns
     -------
@@ -174,7 +178,10 @@ def example_loss(
     progress : Progress
     """
     crops = Crops.of(example, device)
-    return crops_loss(network, crops, window_px=window_px, rng=rng, weights=weights, course=course, autocast=autocast)
+    features = None if cache is None else cache.encode(network, crops.images, autocast=autocast)
+    return crops_loss(
+        network, crops, window_px=window_px, rng=rng, weights=weights, course=course, autocast=autocast, features=features
+    )
 
 
 def crops_loss(
@@ -186,6 +193,7 @@ def crops_loss(
     weights: LossWeights,
     course: Course,
     autocast: bool = False,
+    features: Embedding | None = None,
 ) -> tuple[Tensor, Progress]:
     """Answer the prompts of several crops at once, and compare the answers with the true masks.
 
@@ -198,6 +206,8 @@ def crops_loss(
     crops : Crops
     window_px, rng, weights, course, autocast
         See `example_loss`.
+    features : embedding, optional
+        What ``network.encode`` returned for the images. By default they are encoded.
 
     Returns
     -------
@@ -208,8 +218,9 @@ def crops_loss(
     device, side, count = crops.images.device, crops.images.shape[1], len(crops.images)
     room = max(window_px - side, 0)
     origin = float(rng.uniform(0, room)), float(rng.uniform(0, room))
-    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-        features = network.encode(crops.images)
+    if features is None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            features = network.encode(crops.images)
     window = network.window(features, origin)
     truth = functional.avg_pool2d(crops.masks[:, None].float(), STRIDE)[:, 0]
     boxes, clicks, trust = crops.boxes, crops.clicks, crops.trust

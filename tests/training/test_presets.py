@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from samgeo.errors import OptionError
+from samgeo.errors import CheckpointError, OptionError
 from samgeo.training import TRAINING_PRESETS, LossWeights, TrainOptions, apply_preset, train, training_preset
 from samgeo.training.low_rank import LowRank
+from samgeo.training.run_folder import read_state
 from samgeo.training.step import _grown
 
 IOU_HEADS = ("decoder.iou.", "decoder.quality.")
@@ -31,20 +32,20 @@ def answer(network, crop=64, seed=3):
 
 
 def options_of(applied, **changes):
-    return replace(applied.train_options(2, crops=[(64, 4, 1.0)]), warm_up=1, save_s=0.0, **changes)
+    return replace(applied.train_options(2, crops=[(64, 4, 1.0)]), warm_up=1, save_s=1e9, **changes)
 
 
 @pytest.mark.parametrize("name", FOR_TINY)
 def test_a_preset_changes_exactly_what_it_trains(small_network, source, tmp_path, name):
     applied = apply_preset(small_network, name)
     start = weights(small_network)
-    options = replace(options_of(applied), steps=6)
+    options = replace(options_of(applied), steps=3)
     after = train(small_network, [source], tmp_path, options, window_px=64)
     changed = {key for key in start if not torch.equal(start[key], after[key])}
     assert changed <= set(applied.trained)
     unchanged = set(applied.trained) - changed
     # A prompt of a kind that was not drawn in these steps has no gradient.
-    assert len(unchanged) <= 0.1 * len(applied.trained), unchanged
+    assert len(unchanged) <= 0.2 * len(applied.trained), unchanged
     judging = {key for key in applied.trained if key.startswith(IOU_HEADS)}
     assert bool(judging) == (name in {"all", "medsam"})
     assert not any(key.endswith(".key.bias") for key in applied.trained)
@@ -141,3 +142,18 @@ def test_the_table_gives_the_values_of_a_recipe():
     assert defaults["rate"] == 1e-3
     assert set(defaults) <= set(TrainOptions.__dataclass_fields__)
     assert all(name == preset.name for name, preset in TRAINING_PRESETS.items())
+
+
+def test_a_state_has_what_is_trained_and_refuses_other_frozen_weights(small_network, source, tmp_path):
+    start = weights(small_network)
+    applied = apply_preset(small_network, "bitfit")
+    whole = train(small_network, [source], tmp_path / "whole", options_of(applied), window_px=64)
+    assert whole.keys() == start.keys()
+    state = read_state(tmp_path / "whole" / "state.pt")
+    assert set(state["network"]) == set(state["average"]) == {*applied.trained, "prompts.frequencies"}
+    again = train(small_network, [source], tmp_path / "whole", options_of(applied), window_px=64)
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    with torch.no_grad():
+        small_network.upscaler.split4.weight.add_(1)
+    with pytest.raises(CheckpointError, match="the weights that are not trained differ"):
+        train(small_network, [source], tmp_path / "whole", options_of(applied), window_px=64)

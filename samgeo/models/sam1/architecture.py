@@ -8,9 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from samgeo.errors import CheckpointError
+from samgeo.models.sam1.adapters import BOTTLENECKS, PATCHES
 from samgeo.models.weights_files import TensorShapes
 
 __all__ = ["VIT_B", "VIT_H", "VIT_L", "Architecture", "DecoderSizes", "decoder_sizes", "divisor"]
+
+# A tensor of each kind of adapters, whose rows are the channels inside an adapter.
+ADAPTER_TENSORS = {
+    PATCHES: "image_encoder.adapter.embedding.weight",
+    BOTTLENECKS: "image_encoder.blocks.0.attn_adapter.down.weight",
+}
 
 
 class DecoderSizes(Protocol):
@@ -87,6 +94,11 @@ class Architecture:
         Number of mask tokens: one for the single mask and one for each candidate of an ambiguous prompt.
     iou_depth, iou_width : int
         Layers and hidden units of the IoU head.
+    adapter : str, default ""
+        Kind of the adapters in the image encoder, which training with a preset adds: "patches" or "bottlenecks"; see
+        `samgeo.models.sam1.adapters`. Published models have none.
+    adapter_width : int, default 0
+        Channels inside an adapter; 0 without adapters.
     """
 
     width: int
@@ -108,6 +120,8 @@ class Architecture:
     mask_tokens: int = 4
     iou_depth: int = 3
     iou_width: int = 256
+    adapter: str = ""
+    adapter_width: int = 0
 
     @property
     def input_size(self) -> int:
@@ -151,8 +165,16 @@ class Architecture:
             grid=grid,
             **_attention(tensors, width, depth, grid, hints),
             qkv_bias="image_encoder.blocks.0.attn.qkv.bias" in shapes,
+            **_adapter(tensors),
             **decoder_sizes(tensors, hints),
         )
+
+
+def _adapter(tensors: TensorShapes) -> dict[str, Any]:
+    for kind, name in ADAPTER_TENSORS.items():
+        if name in tensors:
+            return {"adapter": kind, "adapter_width": tensors.of(name, 2)[0]}
+    return {}
 
 
 def decoder_sizes(tensors: TensorShapes, hints: Mapping[str, Any]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.checkpoint_layouts import hints_from_config, official_names
 from samgeo.models.sam1.model import Sam, SamNetwork
+from samgeo.models.sam1.trainable import SamTrainable
 from samgeo.models.weights_files import (
     check_weights,
     checked_digest,
@@ -28,6 +29,7 @@ __all__ = ["Checkpoint", "build_network", "load_checkpoint", "save_checkpoint"]
 
 # Metadata key of the architecture in files that samgeo writes.
 ARCHITECTURE_KEY = "samgeo.architecture"
+TORCH_SUFFIX = ".pth"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,15 +104,17 @@ def build_network(checkpoint: Checkpoint) -> SamNetwork:
     return network
 
 
-def save_checkpoint(network: SamNetwork | Sam, path: str | Path) -> None:
-    """Write the weights of a network as safetensors, with official names and with the architecture in the metadata.
+def save_checkpoint(network: SamNetwork | SamTrainable | Sam, path: str | Path) -> None:
+    """Write the weights of a network with the official names.
 
     Parameters
     ----------
-    network : SamNetwork or Sam
+    network : SamNetwork, SamTrainable or Sam
         The network.
     path : str or Path
-        The file. An existing file is replaced when everything is written.
+        The file. An existing file is replaced when everything is written. A name that ends in ``.pth`` makes a torch file as
+        the published ones, which the package ``segment_anything`` reads too if the model has no adapters. All other names make
+        a safetensors file with the architecture in its metadata.
 
     Raises
     ------
@@ -122,9 +126,23 @@ def save_checkpoint(network: SamNetwork | Sam, path: str | Path) -> None:
     path = Path(path)
     try:
         with staged_file(path) as temporary:
-            save_file(weights, temporary, metadata={ARCHITECTURE_KEY: network.architecture.to_json()})
-    except (OSError, SafetensorError) as error:
+            if path.suffix.lower() == TORCH_SUFFIX:
+                _check_derivable(network.architecture, weights)
+                with temporary.open("wb") as file:
+                    torch.save(weights, file)
+            else:
+                save_file(weights, temporary, metadata={ARCHITECTURE_KEY: network.architecture.to_json()})
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from None
+
+
+def _check_derivable(architecture: Architecture, weights: dict[str, Tensor]) -> None:
+    """Raise an `OptionError` if the sizes cannot be derived from the tensors, because a torch file has no header for them."""
+    if Architecture.from_shapes({name: tuple(tensor.shape) for name, tensor in weights.items()}) != architecture:
+        raise OptionError(
+            f"the sizes of this model cannot be derived from its tensors, and a {TORCH_SUFFIX} has no header for them; give a "
+            "name that ends in .safetensors."
+        )
 
 
 def _hints_beside(file: Path) -> dict[str, object]:

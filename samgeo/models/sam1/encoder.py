@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from samgeo.models.sam1.adapters import BOTTLENECKS, PATCHES, Bottleneck, PatchAdapter
 from samgeo.models.sam1.architecture import Architecture
 
 __all__ = ["ChannelNorm", "ImageEncoder", "Mlp"]
+
+# Factor of the adapter beside the MLP of a block, as in the published code of the Medical SAM Adapter.
+MLP_ADAPTER_SHARE = 0.5
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -60,6 +66,17 @@ class ImageEncoder(nn.Module):
             nn.Conv2d(a.prompt_width, a.prompt_width, 3, padding=1, bias=False),
             ChannelNorm(a.prompt_width),
         )
+        self.adapter: PatchAdapter | None = None
+        self.add_adapters(architecture)
+
+    def add_adapters(self, architecture: Architecture) -> None:
+        """Add the adapters of an architecture, if it has any."""
+        a = architecture
+        if a.adapter == PATCHES:
+            self.adapter = PatchAdapter(a.width, a.adapter_width, a.patch, a.depth)
+        elif a.adapter == BOTTLENECKS:
+            for block in self.blocks:
+                block.attn_adapter, block.mlp_adapter = (Bottleneck(a.width, a.adapter_width) for _ in range(2))
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images.
@@ -73,11 +90,22 @@ class ImageEncoder(nn.Module):
         -------
         tensor, shape (B, C, S / patch, S / patch)
         """
-        x = self.patch_embed["proj"](images).permute(0, 2, 3, 1) + self.pos_embed
-        for block in self.blocks:
-            x = block(x)
+        x = images
+        for output in self.outputs(images):
+            x = output
         embedding: Tensor = self.neck(x.permute(0, 3, 1, 2))
         return embedding
+
+    def outputs(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield the output of each block, ``(B, S / patch, S / patch, width)``."""
+        patches = self.patch_embed["proj"](images).permute(0, 2, 3, 1)
+        x = patches + self.pos_embed
+        features = None if self.adapter is None else self.adapter.features(images, patches)
+        for index, block in enumerate(self.blocks):
+            if self.adapter is not None and features is not None:
+                x = x + self.adapter(features, index)
+            x = block(x)
+            yield x
 
 
 class Block(nn.Module):
@@ -90,12 +118,20 @@ class Block(nn.Module):
         self.attn = Attention(architecture, window or architecture.grid)
         self.norm2 = nn.LayerNorm(architecture.width, eps=1e-6)
         self.mlp = Mlp(architecture.width, architecture.mlp_width, nn.GELU())
+        self.attn_adapter: Bottleneck | None = None
+        self.mlp_adapter: Bottleneck | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
         normed = self.norm1(x)
-        x = x + (self._in_windows(normed) if self.window else self.attn(normed))
-        y: Tensor = x + self.mlp(self.norm2(x))
+        attended = self._in_windows(normed) if self.window else self.attn(normed)
+        if self.attn_adapter is not None:
+            attended = attended + self.attn_adapter(attended)
+        x = x + attended
+        normed = self.norm2(x)
+        y: Tensor = x + self.mlp(normed)
+        if self.mlp_adapter is not None:
+            y = y + MLP_ADAPTER_SHARE * self.mlp_adapter(normed)
         return y
 
     def _in_windows(self, x: Tensor) -> Tensor:

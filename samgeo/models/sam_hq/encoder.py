@@ -26,10 +26,9 @@ class EarlyImageEncoder(ImageEncoder):
         early : tensor, shape (B, width of the encoder, g, g)
             The output of the first block that attends to the whole image.
         """
-        x = self.patch_embed["proj"](images).permute(0, 2, 3, 1) + self.pos_embed
-        early = []
-        for block in self.blocks:
-            x = block(x)
+        x, early = images, []
+        for block, output in zip(self.blocks, self.outputs(images), strict=True):
+            x = output
             if not block.window:
                 early.append(x)
         return self.neck(x.permute(0, 3, 1, 2)), early[0].permute(0, 3, 1, 2)

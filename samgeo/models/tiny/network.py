@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -87,6 +88,9 @@ class TinyNetwork(nn.Module):
     config : TinyConfig
         The sizes.
     """
+
+    # Class of the embeddings, whose fields are tensors.
+    encoded_type: ClassVar[type[Features]] = Features
 
     def __init__(self, config: TinyConfig) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from samgeo.training.data.augmentation import augment
 from samgeo.training.data.pictures import Picture
 from samgeo.training.data.simulated_prompts import box_of, jitter_box, sample_click
 
-__all__ = ["Example", "Layer", "Source", "draw"]
+__all__ = ["Example", "Layer", "Source", "asked_anew", "draw"]
 
 MIN_AREA_PX = 30
 MAX_SHARE = 0.6
@@ -145,14 +145,26 @@ def draw(sources: Sequence[Source], side: int, prompts: int, rng: np.random.Gene
                 source.name,
                 augment(image, rng),
                 masks,
-                np.stack([_click(mask, rng) for mask in masks]).astype(np.float32),
-                np.stack([jitter_box(box_of(mask), mask.shape, rng) for mask in masks]).astype(np.float32),
+                *_prompts(masks, rng),
                 np.array([source.layers[name].trust for name, _ in chosen], dtype=np.float32),
             )
     raise OptionError(
         f"{TRIES} crops of {side} px had no object of {MIN_AREA_PX} px or more; check the labels and the scales of "
         f"{', '.join(source.name for source in sources)}."
     )
+
+
+def asked_anew(example: Example, rng: np.random.Generator) -> Example:
+    """Return an example with other clicks and boxes for the same objects."""
+    clicks, boxes = _prompts(example.masks, rng)
+    return replace(example, clicks=clicks, boxes=boxes)
+
+
+def _prompts(masks: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draw a click in each mask, then a box around each."""
+    clicks = np.stack([_click(mask, rng) for mask in masks]).astype(np.float32)
+    boxes = np.stack([jitter_box(box_of(mask), mask.shape, rng) for mask in masks]).astype(np.float32)
+    return clicks, boxes
 
 
 def cut_crop(
