@@ -15,6 +15,7 @@ from .segmentation.api import segment as segment
 from .segmentation.encoding import encode as encode
 from .segmentation.prediction import predict as predict
 from .segmentation.predictor import Predictor as Predictor
+from .training.finetuning.api import finetune as finetune
 
 __version__: str
 
@@ -26,6 +27,7 @@ __all__ = [
     "encode",
     "evaluate",
     "find",
+    "finetune",
     "footprints",
     "list_models",
     "load_model",

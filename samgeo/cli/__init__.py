@@ -22,7 +22,7 @@ from samgeo.cli.rasterize import rasterize
 from samgeo.cli.segment import encode, predict, segment
 from samgeo.cli.show import demo, show
 from samgeo.cli.status import status
-from samgeo.cli.train import train
+from samgeo.cli.train import finetune, train
 from samgeo.errors import SamgeoError, SamgeoWarning
 
 __all__ = ["main"]
@@ -130,6 +130,7 @@ for _command in (
     dataset,
     models,
     train,
+    finetune,
     show,
     evaluate,
     thresholds,

@@ -141,6 +141,7 @@ class Comparison:
             recall=_ratio(len(i), of_truth),
             f1=_ratio(2 * len(i), of_found + of_truth),
             mean_iou=_mean(verdicts.pairs.iou[in_part]),
+            mean_dice=_mean(2 * verdicts.pairs.iou[in_part] / (1 + verdicts.pairs.iou[in_part])),
             boundary_iou=_mean(verdicts.boundary[in_part]),
             polis=_mean(verdicts.polis[in_part]),
             area_bias=_ratio(float(found.layer.areas[i].sum()), float(truth.layer.areas[j].sum())) - 1,

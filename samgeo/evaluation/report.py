@@ -40,8 +40,8 @@ class Scores:
         a true object of that size, and those that have that size and match none.
     precision, recall, f1 : float
         ``matched / found``, ``matched / truth``, and their harmonic mean.
-    mean_iou, boundary_iou, polis : float
-        Means over the pairs. PoLiS is in metres, or in pixels without a CRS.
+    mean_iou, mean_dice, boundary_iou, polis : float
+        Means over the pairs. The Dice coefficient is ``2 IoU / (1 + IoU)``. PoLiS is in metres, or in pixels without a CRS.
     area_bias : float
         Total area of the found objects of all pairs, divided by that of the true objects, minus 1.
     ap, ap50, ap75, ar : float
@@ -55,6 +55,7 @@ class Scores:
     recall: float
     f1: float
     mean_iou: float
+    mean_dice: float
     boundary_iou: float
     polis: float
     area_bias: float
@@ -276,8 +277,8 @@ def _markdown(report: Report) -> Iterator[str]:
     if score is None:
         names = [name for name in names if name not in {"ap", "ap50", "ap75", "ar"}]
     heads = {
-        "f1": "F1", "mean_iou": "mean IoU", "boundary_iou": "boundary IoU", "polis": f"PoLiS ({unit})",
-        "area_bias": "area bias", "ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar": "AR",
+        "f1": "F1", "mean_iou": "mean IoU", "mean_dice": "mean Dice", "boundary_iou": "boundary IoU",
+        "polis": f"PoLiS ({unit})", "area_bias": "area bias", "ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar": "AR",
     }  # fmt: skip
     yield "| | " + " | ".join(heads.get(name, name) for name in names) + " |"
     yield "|---" + "|---:" * len(names) + "|"

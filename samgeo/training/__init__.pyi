@@ -8,6 +8,9 @@ from .assessment.scores import BoxScores as BoxScores
 from .assessment.scores import Reliability as Reliability
 from .assessment.scores import Scores as Scores
 from .finder.options import FinderTraining as FinderTraining
+from .finetuning.api import Finetuned as Finetuned
+from .finetuning.api import finetune as finetune
+from .finetuning.gate import Gain as Gain
 from .loop import TrainOptions as TrainOptions
 from .loop import train as train
 from .losses import LossWeights as LossWeights
@@ -27,6 +30,8 @@ __all__ = [
     "BoxScores",
     "Course",
     "FinderTraining",
+    "Finetuned",
+    "Gain",
     "LossWeights",
     "Recipe",
     "Reliability",
@@ -36,6 +41,7 @@ __all__ = [
     "Trained",
     "TrainingPreset",
     "apply_preset",
+    "finetune",
     "judge",
     "load_recipe",
     "plot_log",

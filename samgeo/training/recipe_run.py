@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from samgeo.models.tiny.network import TinyNetwork
     from samgeo.training.presets import PresetOptions
 
-__all__ = ["Trained", "run_recipe"]
+__all__ = ["IDENTITY", "Trained", "identify", "log_line", "run_recipe", "sources_digest"]
 
 IDENTITY = "run.json"
 # Number of objects that are prompted in a crop of SAM 1, unless the recipe says it.
@@ -189,10 +189,10 @@ def _run_model(call: _Call, options: TrainOptions, blocks: Mapping[str, tuple[in
     check_new(call.output, ".safetensors" if start.is_tiny else output_suffix(call.output), overwrite=call.overwrite)
     with locked(call.home):
         sources = _read(call.plan, call.data, call.say)
-        identity = {"start": start.origin, "pictures": _digest(sources)}
+        identity = {"start": start.origin, "pictures": sources_digest(sources)}
         if call.plan.preset is not None:
             identity["preset"] = json.dumps(dataclasses.asdict(call.plan.preset))
-        computed = _identify(call.home / IDENTITY, identity, call.threads, str(call.device), call.say)
+        computed = identify(call.home / IDENTITY, identity, call.threads, str(call.device), call.say)
         result = train_locked(
             start.network,
             sources,
@@ -201,7 +201,7 @@ def _run_model(call: _Call, options: TrainOptions, blocks: Mapping[str, tuple[in
             window_px=start.window_px,
             device=call.device,
             threads=computed,
-            report=lambda line: call.say(_line(line, options)),
+            report=lambda line: call.say(log_line(line, options)),
             loaders=os.cpu_count() or 1,
         )
         weights = result.weights if applied is None else applied.merge(result.weights)
@@ -235,8 +235,8 @@ def _run_finder(call: _Call, options: FinderTraining) -> tuple[str, int]:
     head_config(model, options)
     with locked(call.home):
         sources = _read(call.plan, call.data, call.say)
-        identity = {"start": model.digest, "pictures": _digest(sources), "finder": options.identity()}
-        computed = _identify(call.home / IDENTITY, identity, call.threads, str(call.device), call.say)
+        identity = {"start": model.digest, "pictures": sources_digest(sources), "finder": options.identity()}
+        computed = identify(call.home / IDENTITY, identity, call.threads, str(call.device), call.say)
         parts = train_finder(model, sources, options, call.home, threads=computed, report=call.say)
         digest = save_finder(call.output, parts.head, parts.scorer, parts.info, overwrite=call.overwrite)
         call.say(f"finds {', '.join(parts.info.classes)} with scores of {parts.info.min_score:.2f} or more")
@@ -254,7 +254,7 @@ def _read(recipe: Recipe, data: Path | None, say: Callable[[str], None]) -> list
     return sources
 
 
-def _digest(sources: Sequence[Source]) -> str:
+def sources_digest(sources: Sequence[Source]) -> str:
     """Return a digest of all sources: pictures, layers and sampling options."""
     total = hashlib.sha256()
     for source in sources:
@@ -268,7 +268,7 @@ def _digest(sources: Sequence[Source]) -> str:
     return total.hexdigest()
 
 
-def _identify(path: Path, identity: dict[str, Any], threads: int | None, device: str, say: Callable[[str], None]) -> int:
+def identify(path: Path, identity: dict[str, Any], threads: int | None, device: str, say: Callable[[str], None]) -> int:
     """Record the identity of a new run, or check that a continued run has the same identity; return the number of threads.
 
     The identity consists of digests of the starting weights and the pictures, and the options of a finder. The device and the
@@ -304,7 +304,8 @@ def _identify(path: Path, identity: dict[str, Any], threads: int | None, device:
     return int(begun)
 
 
-def _line(line: dict[str, float], options: TrainOptions) -> str:
+def log_line(line: dict[str, float], options: TrainOptions) -> str:
+    """Return a line of the log as text for users."""
     told = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in line.items() if key not in {"step", "rate"})
     end = f"{options.steps:,}" if options.minutes is None else f"{options.minutes:g} minutes"
     return f"step {int(line['step']):,} of {end}: {told}"

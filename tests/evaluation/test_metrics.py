@@ -85,6 +85,7 @@ def test_area_bias_and_means_are_over_pairs():
     scores = evaluate(found, truth).overall
     assert (scores.truth, scores.found, scores.matched) == (3, 3, 2)
     assert scores.mean_iou == pytest.approx((0.9 + 10 / 12) / 2)
+    assert scores.mean_dice == pytest.approx((1.8 / 1.9 + 20 / 22) / 2)
     assert scores.area_bias == pytest.approx(210 / 200 - 1)
     assert (scores.precision, scores.recall, scores.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
 

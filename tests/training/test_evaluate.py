@@ -6,7 +6,7 @@ from learn_scenes import squares
 from samgeo.errors import OptionError
 from samgeo.models.sam1.architecture import Architecture
 from samgeo.models.sam1.model import Sam, SamNetwork
-from samgeo.training.assessment.click_evaluation import evaluate, evaluate_boxes
+from samgeo.training.assessment.click_evaluation import ObjectScores, dice, evaluate, evaluate_boxes
 from samgeo.training.assessment.scores import Reliability, markdown
 
 
@@ -106,8 +106,18 @@ def test_boxes_alone_can_be_scored(picture):
 def test_the_table_has_a_row_a_set(picture):
     scores = evaluate(Knowing(picture.layers["building"]), [picture])
     lines = markdown({"here": scores, "there": scores}).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 9
     assert lines[2].startswith("| here | 9 | 1.000 |")
+    assert lines[7] == "| here | 1.000 | 1.000 | 1.000 |"
+
+
+def test_dice_is_the_mean_over_objects():
+    iou = np.array([0.0, 0.5, 1.0])
+    overlap = np.array([[0, 0], [1, 2], [3, 3]])  # shared pixels, and the union, of masks with these values of IoU
+    sums = overlap[1:].sum(1)
+    assert dice(iou) == pytest.approx([0, *(2 * overlap[1:, 0] / sums)])
+    scores = ObjectScores(iou, iou, iou[::-1], iou, iou, float("nan"), iou, iou).means()
+    assert scores.click_dice == scores.three_clicks_dice == scores.box_dice == pytest.approx((0 + 2 / 3 + 1) / 3)
 
 
 def test_the_largest_gap_is_of_a_bin_with_answers_enough():

@@ -17,7 +17,7 @@ from samgeo.training.data.pictures import Picture
 from samgeo.training.data.pseudo_labels import LEVELS, regions
 from samgeo.training.data.simulated_prompts import box_of, centre_click, correct
 
-__all__ = ["evaluate", "evaluate_boxes"]
+__all__ = ["ObjectScores", "answers_to_boxes", "dice", "evaluate", "evaluate_boxes", "score_objects"]
 
 # Number of prompts that are decoded at once. Their masks at full size take about 20 MB.
 AT_ONCE = 16
@@ -64,6 +64,80 @@ def evaluate(
     OptionError
         If there is no object, or if scikit-image is needed and not installed.
     """
+    return score_objects(
+        model,
+        pictures,
+        layer=layer,
+        tile_px=tile_px,
+        min_area_px=min_area_px,
+        max_objects=max_objects,
+        seed=seed,
+        regions=regions,
+    ).means()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectScores:
+    """IoU of the answers for each of ``N`` objects, in the order of the pictures.
+
+    The order depends only on the pictures, so that the scores of two models on the same pictures can be compared in pairs.
+
+    Attributes
+    ----------
+    click, click_best, three_clicks, box, filled_box : ndarray, shape (N,)
+        IoU of each object; `Scores` has their means.
+    region : float
+        See `Scores`.
+    predicted, true : ndarray, shape (K,)
+        Predicted and true IoU of every answer to a click or a box.
+    """
+
+    click: NDArray[np.float64]
+    click_best: NDArray[np.float64]
+    three_clicks: NDArray[np.float64]
+    box: NDArray[np.float64]
+    filled_box: NDArray[np.float64]
+    region: float
+    predicted: NDArray[np.float64]
+    true: NDArray[np.float64]
+
+    def means(self) -> Scores:
+        """Return the means over the objects."""
+        spread = self.predicted.std() > 0 and self.true.std() > 0
+        return Scores(
+            objects=len(self.click),
+            click=float(self.click.mean()),
+            click_best=float(self.click_best.mean()),
+            three_clicks=float(self.three_clicks.mean()),
+            box=float(self.box.mean()),
+            filled_box=float(self.filled_box.mean()),
+            region=self.region,
+            iou_error=float(np.abs(self.predicted - self.true).mean()),
+            iou_correlation=float(np.corrcoef(self.predicted, self.true)[0, 1]) if spread else float("nan"),
+            reliability=Reliability.of(self.predicted, self.true),
+            click_dice=float(dice(self.click).mean()),
+            three_clicks_dice=float(dice(self.three_clicks).mean()),
+            box_dice=float(dice(self.box).mean()),
+        )
+
+
+def dice(iou: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Dice coefficients that belong to values of IoU."""
+    return 2 * iou / (1 + iou)
+
+
+def score_objects(
+    model: Segmenter,
+    pictures: Iterable[Picture],
+    *,
+    layer: str = "building",
+    tile_px: int | None = None,
+    min_area_px: int = 60,
+    max_objects: int | None = None,
+    seed: int = 0,
+    regions: bool = False,
+) -> ObjectScores:
+    """Prompt a model for every object of some pictures, and return the scores of each; see `evaluate`."""
     side = model.input_size if tile_px is None else tile_px
     rows: list[NDArray[np.float64]] = []
     pairs: list[NDArray[np.float64]] = []
@@ -90,20 +164,27 @@ def evaluate(
     if not rows:
         raise OptionError(f"there is no object of at least {min_area_px} px in layer {layer!r} of these pictures; give others.")
     scores, (predicted, true) = np.concatenate(rows, axis=1), np.concatenate(pairs, axis=1)
-    click, click_best, three_clicks, box, filled_box = (float(value) for value in scores.mean(1))
-    spread = predicted.std() > 0 and true.std() > 0
-    return Scores(
-        objects=scores.shape[1],
-        click=click,
-        click_best=click_best,
-        three_clicks=three_clicks,
-        box=box,
-        filled_box=filled_box,
-        region=_best_level(under),
-        iou_error=float(np.abs(predicted - true).mean()),
-        iou_correlation=float(np.corrcoef(predicted, true)[0, 1]) if spread else float("nan"),
-        reliability=Reliability.of(predicted, true),
-    )
+    return ObjectScores(*scores, region=_best_level(under), predicted=predicted, true=true)
+
+
+def answers_to_boxes(model: Segmenter, image: NDArray[np.uint8], truths: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Prompt a model with the boxes of some objects as `evaluate` does, and return its answers.
+
+    Parameters
+    ----------
+    model : Segmenter
+    image : ndarray of uint8, shape (H, W, 3)
+        At most as large as the model's input.
+    truths : ndarray of bool, shape (P, H, W)
+        The objects.
+
+    Returns
+    -------
+    ndarray of bool, shape (P, H, W)
+    """
+    view = _View.of(model, image, model.input_size)
+    answers = view.ask(boxes=np.stack([box_of(mask) for mask in truths]), multimask=False)
+    return answers.masks[:, 0, : image.shape[0], : image.shape[1]]
 
 
 def evaluate_boxes(

@@ -82,6 +82,9 @@ class Scores:
     iou_correlation : float
         Pearson correlation of predicted and true IoU.
     reliability : Reliability
+    click_dice, three_clicks_dice, box_dice : float
+        Mean Dice coefficients of the answers whose mean IoU is ``click``, ``three_clicks`` and ``box``. The Dice coefficient of
+        an answer is ``2 IoU / (1 + IoU)``.
     """
 
     objects: int
@@ -94,6 +97,9 @@ class Scores:
     iou_error: float
     iou_correlation: float
     reliability: Reliability
+    click_dice: float
+    three_clicks_dice: float
+    box_dice: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,10 @@ def markdown(scores: Mapping[str, Scores]) -> str:
         means = (one.click, one.click_best, one.three_clicks, one.box, one.filled_box, one.region)
         told = " | ".join(number(value) for value in (*means, one.iou_error, one.iou_correlation))
         lines.append(f"| {name} | {one.objects} | {told} |")
+    lines += ["", "| mean Dice | one click, own pick | three clicks | box |", "|---" * 4 + "|"]
+    for name, one in scores.items():
+        told = " | ".join(number(value) for value in (one.click_dice, one.three_clicks_dice, one.box_dice))
+        lines.append(f"| {name} | {told} |")
     return "\n".join(lines)
 
 
