@@ -30,7 +30,8 @@ def polygons(draw):
     shapes = [shapely.make_valid(shapely.Polygon(draw(ring))) for _ in range(draw(st.integers(1, 3)))]
     operation = draw(st.sampled_from([shapely.difference, shapely.symmetric_difference, shapely.union]))
     made = operation(shapes[0], shapely.union_all(shapes[1:]))
-    parts = [part for part in shapely.get_parts(made) if part.geom_type == "Polygon"]
+    # GEOS gives wrong intersections with slivers that are as thin as the rounding of coordinates.
+    parts = [part for part in shapely.get_parts(made) if part.geom_type == "Polygon" and part.area > 1e-9]
     whole = shapely.MultiPolygon(parts)
     # Set operations of rounded coordinates may give an invalid result, for which GEOS has no exact area.
     assume(whole.is_valid)
