@@ -15,11 +15,11 @@ from samgeo.evaluation import match
 from samgeo.geo.raster.raster import Raster
 
 RASTERS = {
-    "jpeg-ycbcr": ("oam-banepa-buildings/banepa.tif", []),
+    "jpeg-ycbcr": ("oam-banepa-buildings/banepa.tif", ["--window", "1024"]),
     "rgb": ("spacenet1-rio-sample/3band/*img10.tif", []),
     "8-band-uint16": ("spacenet1-rio-sample/8band/*img10.tif", ["--bands", "5,3,2", "--window", "128"]),
     "landsat-int16-nodata": ("odd-rasters/LE70220491999322EDC01_stack.gtif", ["--bands", "3,2,1"]),
-    "rotated-sar": ("odd-rasters/umbra_mount_yasur.tiff", []),
+    "rotated-sar": ("odd-rasters/umbra_mount_yasur.tiff", ["--window", "1024"]),
     "polar-nan": ("odd-rasters/bremen_sea_ice_conc_2022_9_9.tif", []),
     "sentinel-2-stack": ("odd-rasters/ftw_s2_8band_inference-img.tif", ["--bands", "1,2,3"]),
 }
