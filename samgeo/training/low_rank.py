@@ -35,9 +35,8 @@ class LowRank(nn.Module):
         super().__init__()
         self.rows = layer.out_features // parts
         self.changed = changed
-        like = {"device": layer.weight.device, "dtype": layer.weight.dtype}
-        self.a = nn.Parameter(torch.empty(len(changed), rank, layer.in_features, **like))
-        self.b = nn.Parameter(torch.zeros(len(changed), self.rows, rank, **like))
+        self.a = nn.Parameter(layer.weight.new_empty(len(changed), rank, layer.in_features))
+        self.b = nn.Parameter(layer.weight.new_zeros(len(changed), self.rows, rank))
         for one in self.a:
             nn.init.kaiming_uniform_(one, a=math.sqrt(5))
 
@@ -46,7 +45,7 @@ class LowRank(nn.Module):
         change = self.b @ self.a
         if len(self.changed) * self.rows == len(weight):
             return weight + change.flatten(0, 1)
-        rows = list(weight.split(self.rows))
+        rows = list(torch.split(weight, self.rows))
         for index, part in enumerate(self.changed):
             rows[part] = rows[part] + change[index]
         return torch.cat(rows)

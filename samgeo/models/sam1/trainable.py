@@ -14,8 +14,9 @@ from samgeo.models.preprocessing import PIXEL_MEAN, PIXEL_STD
 from samgeo.models.protocols import Answer
 from samgeo.models.sam1.adapters import adapter_width
 from samgeo.models.sam1.architecture import Architecture
+from samgeo.models.sam1.base import SamParts
 from samgeo.models.sam1.encoder import ImageEncoder
-from samgeo.models.sam1.model import SamNetwork, SamParts
+from samgeo.models.sam1.model import SamNetwork
 from samgeo.models.sam1.prompt_encoder import EncodedPrompts
 
 __all__ = ["EncodedCrops", "SamTrainable", "SamWindow", "add_adapters"]

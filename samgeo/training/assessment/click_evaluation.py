@@ -163,8 +163,9 @@ def score_objects(
                 under.append(np.array([[_iou(*two) for two in zip(one, truths, strict=True)] for one in found]))
     if not rows:
         raise OptionError(f"there is no object of at least {min_area_px} px in layer {layer!r} of these pictures; give others.")
-    scores, (predicted, true) = np.concatenate(rows, axis=1), np.concatenate(pairs, axis=1)
-    return ObjectScores(*scores, region=_best_level(under), predicted=predicted, true=true)
+    click, click_best, three_clicks, box, filled_box = np.concatenate(rows, axis=1)
+    predicted, true = np.concatenate(pairs, axis=1)
+    return ObjectScores(click, click_best, three_clicks, box, filled_box, _best_level(under), predicted, true)
 
 
 def answers_to_boxes(model: Segmenter, image: NDArray[np.uint8], truths: NDArray[np.bool_]) -> NDArray[np.bool_]:
