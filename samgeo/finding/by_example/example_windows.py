@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,16 +20,15 @@ from samgeo.geo.coordinates.pixel_coordinates import crs_of
 from samgeo.geo.coordinates.prompt_geometry import read_polygons
 from samgeo.segmentation.prompts.example_reading import read_labelled_features
 from samgeo.segmentation.windows.embedding import EmbeddingCache, EncodedWindows
-from samgeo.segmentation.windows.proposals import WindowView
 
 if TYPE_CHECKING:
     from samgeo.geo.grid import Lattice
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.embedding import Encoded
-    from samgeo.types import Embedding, FeaturesLike
+    from samgeo.types import FeaturesLike
 
-__all__ = ["ExampleWindow", "Outlines", "example_windows", "owners", "read_outlines", "zoom_for"]
+__all__ = ["Outlines", "example_cells", "owners", "read_outlines", "zoom_for"]
 
 # Zoom by the size of the examples in raster pixels: pairs of the least size and the zoom.
 ZOOMS = ((32.0, 1.0), (14.0, 2.0), (0.0, 4.0))
@@ -120,36 +118,6 @@ class _Cut:
     rejected: list[int]
 
 
-@dataclass(frozen=True, eq=False)
-class ExampleWindow:
-    """A window with examples.
-
-    Attributes
-    ----------
-    view : WindowView
-        The window, as a prompt source gets it.
-    embedding
-        Of the window.
-    numbers : list of int
-        Which accepted outlines are read in this window.
-    outlines : list of polygons
-        These, in pixels of the model's input.
-    cells : WindowCells
-        Feature vectors of the examples.
-    """
-
-    view: WindowView
-    embedding: Embedding
-    numbers: list[int]
-    outlines: list[shapely.Geometry]
-    cells: WindowCells
-
-    @cached_property
-    def middles(self) -> NDArray[np.float64]:
-        """Centroids of the outlines, in pixels of the model's input."""
-        return shapely.get_coordinates(shapely.centroid(self.outlines))
-
-
 def owners(outlines: NDArray[np.object_], lattice: Lattice) -> list[tuple[int, int]]:
     """Return the window of each outline: the one whose core contains the middle of the outline, as it has most context."""
     (height, width), bounds = lattice.shape, shapely.bounds(outlines)
@@ -157,14 +125,14 @@ def owners(outlines: NDArray[np.object_], lattice: Lattice) -> list[tuple[int, i
     return [lattice.owner(x, y) for x, y in np.clip(middles, 0, (width - 1, height - 1)).tolist()]
 
 
-def example_windows(
+def example_cells(
     raster: Raster,
     model: Segmenter,
     lattice: Lattice,
     outlines: Outlines,
     encoded: Callable[[tuple[int, int]], Encoded] | None = None,
-) -> Iterator[ExampleWindow]:
-    """Read and encode the windows of a lattice with examples: each example belongs to one window; see `owners`.
+) -> Iterator[WindowCells]:
+    """Return the feature vectors that the examples use in each window with examples; see `owners`.
 
     Parameters
     ----------
@@ -214,6 +182,4 @@ def example_windows(
         usable = usable_cells(valid_cells(window.valid, grid), beyond)
         stride = model.input_size // grid
         accepted, other, rejected = ([covered_shares(one, grid, stride) for one in some] for some in (mine, others, refused))
-        view = WindowView(rect, window.size, window.valid, rect, 1, zoom)
-        cells = WindowCells.of(features, usable, accepted, other, rejected)
-        yield ExampleWindow(view, window.embedding, cut.accepted, mine, cells)
+        yield WindowCells.of(features, usable, accepted, other, rejected)

@@ -13,7 +13,7 @@ import shapely
 
 from samgeo.errors import OptionError
 from samgeo.finding.by_example.example_finder import DEFAULT_SCORE, AreaPrior, ExampleFinder, describing
-from samgeo.finding.by_example.example_windows import Outlines, example_windows, read_outlines, zoom_for
+from samgeo.finding.by_example.example_windows import Outlines, example_cells, read_outlines, zoom_for
 from samgeo.finding.by_example.pixel_classifier import PixelClassifier
 from samgeo.geo.grid import Lattice
 from samgeo.segmentation.options import ReadingOptions, WindowOptions
@@ -138,7 +138,7 @@ def learn_examples(
     ModelError
         If the model gives no feature vectors.
     """
-    cells = [window.cells for window in example_windows(raster, model, lattice, outlines, encoded)]
+    cells = list(example_cells(raster, model, lattice, outlines, encoded))
     areas = shapely.area(outlines.accepted) * (model.input_size / lattice.window) ** 2
     classifier = PixelClassifier.of_windows(cells)
     if classifier is None:
