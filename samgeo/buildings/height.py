@@ -18,9 +18,9 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from samgeo.arguments import check_types
-from samgeo.buildings.shapes import with_note
 from samgeo.errors import OptionError, RasterError, VectorError
 from samgeo.geo.coordinates.overlay import in_raster_crs
+from samgeo.objects.shapes import with_note
 
 if TYPE_CHECKING:
     import geopandas as gpd

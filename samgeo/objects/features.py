@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from samgeo.arguments import check_types
-from samgeo.buildings.selection.pooling import PARTS, check_describing, pool
-from samgeo.buildings.shapes import measure_shapes
 from samgeo.geo.coordinates.overlay import check_same_kind
 from samgeo.geo.coordinates.prompt_geometry import read_polygons
 from samgeo.geo.raster.raster import Raster
 from samgeo.geo.vector.reading import read_vectors
 from samgeo.models.registry import load_model
+from samgeo.objects.pooling import PARTS, check_describing, pool
+from samgeo.objects.shapes import measure_shapes
 from samgeo.segmentation.predictor import Predictor
 from samgeo.types import BandsLike, RasterLike, StretchLike
 
@@ -90,7 +90,7 @@ def describe(
     >>> import geopandas as gpd
     >>> import numpy as np
     >>> from shapely.geometry import box
-    >>> from samgeo.buildings import describe
+    >>> from samgeo.objects import describe
     >>> image = np.zeros((64, 64, 3), dtype="uint8")
     >>> objects = gpd.GeoDataFrame(geometry=[box(8, 8, 24, 24)])
     >>> describe(image, objects, embedding=False).columns.tolist()

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
-from samgeo.buildings.selection.classifier import Selector
-from samgeo.buildings.selection.examples import Examples, read_examples
-from samgeo.buildings.selection.features import describe
-from samgeo.buildings.selection.overlaps import MAX_OVERLAP, keep_best
-from samgeo.buildings.shapes import with_note
 from samgeo.errors import OptionError
 from samgeo.geo.raster.raster import Raster
 from samgeo.geo.vector.columns import keep_given
 from samgeo.geo.vector.reading import read_vectors
+from samgeo.objects.classifier import Selector
+from samgeo.objects.examples import Examples, read_examples
+from samgeo.objects.features import describe
+from samgeo.objects.overlaps import MAX_OVERLAP, keep_best
+from samgeo.objects.shapes import with_note
 from samgeo.segmentation.api import segment
 from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
@@ -98,7 +98,7 @@ def select(
     >>> import geopandas as gpd
     >>> import numpy as np
     >>> from shapely.geometry import box
-    >>> from samgeo.buildings import select
+    >>> from samgeo.objects import select
     >>> squares = [box(x, 0, x + 20, 20) for x in range(0, 250, 50)]
     >>> strips = [box(x, 50, x + 40, 54) for x in range(0, 250, 50)]
     >>> labels = [1, 1, None, None, None, 0, 0, None, None, None]
@@ -155,7 +155,7 @@ def more_like(
     >>> import geopandas as gpd
     >>> import numpy as np
     >>> from shapely.geometry import box
-    >>> from samgeo.buildings import more_like
+    >>> from samgeo.objects import more_like
     >>> squares = [box(x, 0, x + 20, 20) for x in range(0, 250, 50)]
     >>> strips = [box(x, 50, x + 40, 54) for x in range(0, 250, 50)]
     >>> candidates = gpd.GeoDataFrame(geometry=squares + strips)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.buildings.selection.features import EMBEDDING
 from samgeo.errors import OptionError
+from samgeo.objects.features import EMBEDDING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class Selector:
     Examples
     --------
     >>> import pandas as pd
-    >>> from samgeo.buildings import Selector
+    >>> from samgeo.objects import Selector
     >>> features = pd.DataFrame({"log_area": [4.0, 4.2, 6.9, 7.1], "solidity": [1.0, 0.98, 0.6, 0.5]})
     >>> selector = Selector.fit(features, [1, 1, 0, 0])
     >>> (selector.score(features) > 0.5).tolist()
