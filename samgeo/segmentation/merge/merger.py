@@ -207,7 +207,9 @@ class Merger:
 
     def _reached(self, next_top: int | None) -> Iterator[Piece]:
         """Yield the pieces that windows from the pixel row ``next_top`` on may still touch."""
-        for row in () if next_top is None else sorted(self._levels.rows_at(next_top)):
+        if next_top is None:
+            return
+        for row in sorted(self._levels.rows_at(next_top)):
             yield from (piece for piece in self.pieces_of_row(row) if piece.mask.rect.y1 > next_top)
 
     def _put(self, window: tuple[int, int], pieces: Sequence[Piece]) -> None:
