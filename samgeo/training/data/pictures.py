@@ -267,7 +267,14 @@ def load_picture(path: str | os.PathLike[str]) -> Picture:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image without georeference as RGB."""
+    """Read an image without georeference as RGB; pixels that `samgeo.remove` invented are black."""
+    if path.suffix.lower() in (".tif", ".tiff") and path.is_file():
+        # Pillow reads the first bands of a GeoTIFF, and no band that marks pixels. Most images are no such files.
+        from samgeo.geo.raster.raster import Raster
+
+        raster = Raster.open(path, check=False)
+        if any(band.is_marker for band in raster.source.bands):
+            return raster.read(Rect(0, 0, raster.shape[1], raster.shape[0]))[0]
     try:
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))
