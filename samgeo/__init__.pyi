@@ -1,8 +1,8 @@
 from .annotations.reading import read_annotations as read_annotations
 from .buildings.regularization.api import regularize as regularize
 from .buildings.workflow import footprints as footprints
-from .editing.compress import compress as compress
-from .editing.remove import remove as remove
+from .editing.compression import compress as compress
+from .editing.removal import remove as remove
 from .errors import SamgeoError as SamgeoError
 from .evaluation.api import evaluate as evaluate
 from .finding.api import find as find

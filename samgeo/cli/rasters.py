@@ -10,9 +10,10 @@ from samgeo.cli.options import ALPHA, ASSETS, NODATA, OVERWRITE, QUIET, OptionVa
 
 __all__ = ["compress", "rasterize", "remove"]
 
-# These values repeat defaults in samgeo.editing, which would load large libraries for every command.
-REMOVE_GROW_PX, COMPRESS_GROW_PX = 2.0, 4.0
-GROW_HELP = "Width in pixels by which the objects are grown."
+# The value repeats a default in samgeo.editing. Importing it from there would load large libraries for every command.
+GROW_PX = click.option(
+    "--grow-px", type=float, default=4.0, show_default=True, help="Width in pixels by which the objects are grown."
+)
 
 
 @click.command()
@@ -56,7 +57,7 @@ def rasterize(result: str, image: str, output: str, assets: str | None, quiet: b
     show_default="the pixels around each object",
     help="Raster of another date, from which the pixels under objects are taken; may be given several times.",
 )
-@click.option("--grow-px", type=float, default=REMOVE_GROW_PX, show_default=True, help=GROW_HELP)
+@GROW_PX
 @ASSETS
 @NODATA
 @ALPHA
@@ -96,7 +97,7 @@ def remove(image: str, objects: str, output: str, assets: str | None, quiet: boo
     help="Codec of the file; jpeg and webp are lossy.",
 )
 @click.option("--quality", type=int, show_default="90", help="Quality of a lossy codec, from 1 to 100.")
-@click.option("--grow-px", type=float, default=COMPRESS_GROW_PX, show_default=True, help=GROW_HELP)
+@GROW_PX
 @click.option(
     "--feather-px", type=float, default=8.0, show_default=True, help="Width in pixels of the transition around the objects."
 )

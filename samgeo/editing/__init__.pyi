@@ -1,7 +1,7 @@
-from .compress import Compression as Compression
-from .compress import compress as compress
-from .remove import Removal as Removal
-from .remove import remove as remove
+from .compression import Compression as Compression
+from .compression import compress as compress
+from .removal import Removal as Removal
+from .removal import remove as remove
 
 __all__ = [
     "Compression",

@@ -71,7 +71,7 @@ def fill(values: Values, known: Bools, domain: Bools, *, most: int = MOST_AT_ONC
         fill(coarse, coarse_known, coarse_domain, most=MOST_COARSE)
         values[:, is_large] = double(coarse, coarse_domain, unknown.shape)[:, is_large]
         rim = is_large & near_known(known)
-        solve(values, rim, (known | is_large) & ~rim, known | is_large)
+        solve(values, rim, (known | is_large) & ~rim, known | is_large, is_rim=True)
     return True
 
 
@@ -114,10 +114,11 @@ def double(values: Values, domain: Bools, shape: tuple[int, int]) -> Values:
     return result
 
 
-def solve(values: Values, unknown: Bools, fixed: Bools, domain: Bools) -> None:
+def solve(values: Values, unknown: Bools, fixed: Bools, domain: Bools, *, is_rim: bool = False) -> None:
     """Interpolate unknown pixels by the biharmonic function of the fixed pixels around them, in place.
 
-    The values are limited to the range of the fixed pixels within two pixels of each hole. A hole that touches no fixed pixel
+    The values are limited to the range of the fixed pixels within two pixels of each hole; in a rim, to that of the fixed
+    pixels near each pixel, which does not depend on how much of the rim is in the image. A hole that touches no fixed pixel
     gets the value of the nearest one.
 
     Parameters
@@ -126,6 +127,8 @@ def solve(values: Values, unknown: Bools, fixed: Bools, domain: Bools) -> None:
         The bands.
     unknown, fixed, domain : ndarray of bool, shape (H, W)
         Pixels to compute, pixels whose values are used, and both together.
+    is_rim : bool
+        Whether no pixel to compute is more than `RIM` steps away from a fixed one.
     """
     if not unknown.any():
         return
@@ -143,7 +146,10 @@ def solve(values: Values, unknown: Bools, fixed: Bools, domain: Bools) -> None:
         if not unknown.any():
             return
     _solve_touching(values, unknown, domain)
-    _limit(values, np.where(unknown, parts, 0), fixed)
+    if is_rim:
+        _limit_rim(values, unknown, fixed)
+    else:
+        _limit(values, np.where(unknown, parts, 0), fixed)
 
 
 def _solve_touching(values: Values, unknown: Bools, domain: Bools) -> None:
@@ -191,6 +197,19 @@ def _limit(values: Values, parts: NDArray[np.integer[Any]], fixed: Bools) -> Non
             part = values[(slice(None), *around)]
             low, high = (edge(part[:, ring], axis=1)[:, np.newaxis] for edge in (np.min, np.max))
             part[:, hole] = np.clip(part[:, hole], low, high)
+
+
+def _limit_rim(values: Values, rim: Bools, fixed: Bools) -> None:
+    """Limit each pixel of a rim to the range of the fixed pixels near it."""
+    reach = RIM + REACH
+    ((rows, columns),) = ndimage.find_objects(rim.astype(np.int8))
+    around = slice(max(rows.start - reach, 0), rows.stop + reach), slice(max(columns.start - reach, 0), columns.stop + reach)
+    inside, is_fixed = rim[around], fixed[around]
+    for band in values:
+        part = band[around]
+        low = ndimage.minimum_filter(np.where(is_fixed, part, np.inf), 2 * reach + 1, mode="nearest")
+        high = ndimage.maximum_filter(np.where(is_fixed, part, -np.inf), 2 * reach + 1, mode="nearest")
+        part[inside] = np.clip(part[inside], low[inside], high[inside])
 
 
 def _sums(values: Values) -> Values:

@@ -36,7 +36,7 @@ MARGIN, HALVINGS = 128, 3
 COARSE_SIDE, COARSE_MARGIN = 256, 16
 
 # Number of values that are read at a time for a coarse image.
-VALUES_AT_ONCE = 1 << 24
+VALUES_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +138,7 @@ class Filler:
                 values[:, pixels] = self._coarse_values(number, level, rect, pixels)
             is_same = active & (self._levels[labels] == level)
             rim = active & ~is_same & near_known(known)
-            solve(values, rim, (known | active) & ~rim, known | active)
+            solve(values, rim, (known | active) & ~rim, known | active, is_rim=True)
             before = values, known | active
 
     def _coarse_values(self, number: int, level: int, rect: Rect, pixels: NDArray[np.bool_]) -> NDArray[np.float64]:

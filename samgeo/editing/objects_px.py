@@ -142,8 +142,10 @@ class Holes:
         """
         polygons = objects.polygons if grow_px == 0 else np.asarray(shapely.buffer(objects.polygons, grow_px), dtype=object)
         tree = shapely.STRtree(polygons)
-        if not len(polygons) or apart_px == 0:
-            bounds = np.asarray(shapely.total_bounds(polygons), dtype=np.float64).reshape(1, 4)[: len(polygons)]
+        if not len(polygons):
+            return cls(polygons, np.zeros(0, dtype=np.int64), np.zeros((0, 4)), tree)
+        if apart_px == 0:
+            bounds = np.asarray(shapely.total_bounds(polygons), dtype=np.float64).reshape(1, 4)
             return cls(polygons, np.zeros(len(polygons), dtype=np.int64), bounds, tree)
         parts = shapely.get_parts(shapely.union_all(shapely.buffer(polygons, apart_px)))
         group = np.zeros(len(polygons), dtype=np.int64)

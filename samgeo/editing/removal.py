@@ -79,7 +79,7 @@ def remove(
     output: str | os.PathLike[str],
     *,
     dates: Sequence[RasterLike] = (),
-    grow_px: float = 2.0,
+    grow_px: float = 4.0,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     overwrite: bool = False,
@@ -111,9 +111,9 @@ def remove(
     dates : sequence of rasters, optional
         Rasters of other dates with the same bands and type, each as ``image``. They are used where all of their bands have a
         value that is not invented. If the grid of a date differs, it is interpolated linearly on the grid of the image.
-    grow_px : float, default 2
-        Width in pixels by which the objects are grown, because their edges are blurred into the pixels around them. Shadows
-        are not part of objects.
+    grow_px : float, default 4
+        Width in pixels by which the objects are grown, because their edges and shadows reach into the pixels around them, and
+        would be continued into the hole.
     nodata, alpha : optional
         See `samgeo.Raster.open`.
     overwrite : bool, default False

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from samgeo.arguments import check_types
@@ -273,7 +276,9 @@ class _Work:
         # Of the output inside and outside, and of the whole image inside: sum of squares, and number of values.
         sums, counts, exact = np.zeros(3), np.zeros(3), 0
         low, high = math.inf, -math.inf
-        with rasterio.open(whole) as first, rasterio.open(plain) as second:
+        with warnings.catch_warnings(), ExitStack() as stack:
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            first, second = (stack.enter_context(rasterio.open(path)) for path in (whole, plain))
             for core in self._cores():
                 original, shown = self.image.read(core)
                 exists, invented = self.image.measured(original, shown)
