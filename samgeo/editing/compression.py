@@ -188,7 +188,14 @@ def compress(
     found = ObjectsPx.read(objects, edited.source.geobox, name=edited.name)
     if not len(found.polygons):
         raise OptionError("there are no objects, so that all of the image would become coarser; give at least one polygon.")
-    note = {"factor": factor, "codec": codec, "quality": used, "grow_px": grow_px, "feather_px": feather_px, "smooth": smooth}
+    note: dict[str, Any] = {
+        "factor": factor,
+        "codec": codec,
+        "quality": used,
+        "grow_px": grow_px,
+        "feather_px": feather_px,
+        "smooth": smooth,
+    }
     note |= {"objects": found.digest(), "count": len(found.polygons), "mask": mask.name}
     coarsener = Coarsener(edited, Holes.of(found, grow_px=grow_px), factor, feather_px, smooth)
     with (
@@ -200,9 +207,21 @@ def compress(
         work = _Work(edited, coarsener, codec, used)
         plain = folder / "plain.tif"
         work.write(whole, plain, beside, note)
-        figures = work.measured(whole, plain)
-        sizes = [path.stat().st_size for path in (whole, beside, plain)]
-    return Compression(str(place), str(mask), len(found.polygons), figures[0], *sizes, *figures[1:], found.digest())
+        exact_share, inside, outside, plain_inside = work.measured(whole, plain)
+        size, mask_size, plain_size = (path.stat().st_size for path in (whole, beside, plain))
+    return Compression(
+        output=str(place),
+        mask=str(mask),
+        objects=len(found.polygons),
+        exact_share=exact_share,
+        bytes=size,
+        mask_bytes=mask_size,
+        plain_bytes=plain_size,
+        psnr_inside=inside,
+        psnr_outside=outside,
+        plain_psnr_inside=plain_inside,
+        digest=found.digest(),
+    )
 
 
 def _check(factor: int, codec: str, quality: int | None, grow_px: float, feather_px: float) -> None:
@@ -242,7 +261,7 @@ class _Work:
         bands: list[tuple[Band, int | None]] = [(image.bands[place], place) for place in places]
         nodata = None if is_lossy else image.nodata
         options = self._options(len(bands))
-        one = {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "compress": "deflate", "NBITS": 1}
+        one: dict[str, Any] = {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "compress": "deflate", "NBITS": 1}
         with (
             image.create(whole, bands, {ROI_TAG: json.dumps(note)}, nodata=nodata, **options) as first,
             image.create(plain, bands, {}, nodata=nodata, **options) as second,

@@ -93,6 +93,8 @@ class EditedImage:
             If an option is malformed.
         """
         empty, transparency = check_nodata(nodata), check_alpha(alpha)
+        if empty is None and isinstance(image, Raster) and len({str(value) for value in image.nodata}) == 1:
+            empty = image.nodata
         opened = image.source if isinstance(image, Raster) else open_source(image)
         source, hints = settle_alpha(opened, None, transparency)
         tell(hints)
@@ -232,9 +234,14 @@ class EditedImage:
         own, domains = self.tags() if any(place is not None for _, place in bands) else ({}, {})
         scaling = [self.scaling()[place] if place is not None else (1.0, 0.0, "") for _, place in bands]
         scales, offsets, units = zip(*scaling, strict=True)
-        placed = {"crs": None if geobox.crs is None else geobox.crs.proj}
+        placed: dict[str, Any] = {"crs": None if geobox.crs is None else geobox.crs.proj}
         placed |= {} if geobox.affine.is_identity else {"transform": geobox.affine}
-        size = {"height": height, "width": width, "count": len(bands), "dtype": bands[0][0].dtype.replace("bool", "uint8")}
+        size: dict[str, Any] = {
+            "height": height,
+            "width": width,
+            "count": len(bands),
+            "dtype": bands[0][0].dtype.replace("bool", "uint8"),
+        }
         with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             # Without a georeference the grid is that of the pixels, and rasterio would warn of it.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

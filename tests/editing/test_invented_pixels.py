@@ -168,12 +168,16 @@ def test_features(two):
 def test_training_data(two, tmp_path):
     objects = on_ground((5, 5, 25, 25), (35, 45, 70, 65))
     pictures = [from_vectors(path, {"roof": objects}) for path in two]
-    coco = '{"images": [{"id": 1, "file_name": "1.tif"}], "annotations": []}'
+    coco = '{"images": [{"id": 1, "file_name": "1.tif"}], "annotations": [{"image_id": 1, "segmentation": '
+    coco += "[[40, 45, 70, 45, 70, 65, 40, 65], [10, 10, 30, 10, 30, 30, 10, 30]]}]}"
     (tmp_path / "coco.json").write_text(coco)
     pictures += from_coco(tmp_path / "coco.json", tmp_path)
     for picture in pictures:
         assert not picture.image[HIDDEN].any()
         assert np.array_equal(picture.image, pictures[0].image)
+        (layer,) = picture.layers.values()
+        assert layer[15, 15]
+        assert not layer[HIDDEN].any()
     assert np.array_equal(np.unique(pictures[0].layers["roof"]), [0, 1])
     write_raster(tmp_path / "1.png", np.where(ids() > 0, 3, 0).astype(np.uint8), driver="PNG", transform=TRANSFORMS["none"])
     maps = ClassMaps(Images((two[1],)), str(tmp_path / "{stem}.png"), {"roof": [3]}, 10)
