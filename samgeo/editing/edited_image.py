@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from samgeo.geo.drivers import open_raster
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.bands import Band
 from samgeo.geo.raster.hints import tell
-from samgeo.geo.raster.nodata import as_dtype, check_nodata, has_value
+from samgeo.geo.raster.nodata import check_nodata, has_value
 from samgeo.geo.raster.raster import Raster
 from samgeo.geo.raster.sources.array_source import ArraySource
 from samgeo.geo.raster.sources.band_stack import StackSource
@@ -42,7 +43,7 @@ __all__ = ["SUFFIXES", "EditedImage", "as_values", "check_edited", "writing"]
 SUFFIXES = (".tif", ".tiff")
 
 # Tags that describe the old pixels or the file, and so do not hold for the new one.
-_DROPPED = {"samgeo_invented", "samgeo_roi", "samgeo_labels", "samgeo_classes"}
+_DROPPED = {"samgeo_invented", "samgeo_roi", "samgeo_labels", "samgeo_classes", "NODATA_VALUES"}
 
 Values = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -299,22 +300,21 @@ def check_edited(output: str | os.PathLike[str], tag: str, *, overwrite: bool, i
 
 
 def as_values(values: NDArray[np.float64], dtype: np.dtype[Any], nodata: float | None) -> NDArray[Any]:
-    """Convert values to the type of the raster; none of them is its nodata value."""
+    """Convert values to the type of the raster, rounded for integers; none of them becomes its nodata value."""
+    has_nodata = nodata is not None and math.isfinite(nodata)
     if dtype.kind == "f":
         found = values.astype(dtype)
-        if nodata is not None and np.isfinite(nodata):
-            empty = as_dtype(nodata, dtype)
-            found[found == empty] = np.nextafter(empty, np.inf, dtype=dtype)
+        if has_nodata:
+            empty = dtype.type(nodata)
+            found[found == empty] = np.nextafter(empty, dtype.type(np.inf))
         return found
     if dtype.kind == "b":
         return np.asarray(values >= 0.5)
     limits = np.iinfo(dtype)
-    whole = np.clip(np.rint(values), limits.min, limits.max)
-    found = whole.astype(dtype)
-    if nodata is not None and np.isfinite(nodata):
-        empty = as_dtype(nodata, dtype)
-        is_empty = found == empty
-        found[is_empty] = empty - 1 if empty == limits.max else empty + 1
+    found = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    if nodata is not None and has_nodata and float(nodata).is_integer() and limits.min <= nodata <= limits.max:
+        number = int(nodata)
+        found[found == number] = number - 1 if number == limits.max else number + 1
     return found
 
 

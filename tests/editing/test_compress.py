@@ -15,7 +15,7 @@ from shapely.geometry import box
 import samgeo
 from samgeo.cli import main
 from samgeo.editing import compress, remove
-from samgeo.errors import OptionError, RasterWarning
+from samgeo.errors import OptionError, RasterError, RasterWarning
 from samgeo.geo.raster.bands import ROI_TAG
 from samgeo.synthetic import town
 from samgeo.testing import TRANSFORMS, write_raster
@@ -201,6 +201,18 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(tmp_path, what):
     with pytest.raises(OptionError, match=words):
         compress(**({"image": "a.tif", "objects": roof(), "output": "out.tif"} | given))
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_failure_leaves_neither_of_the_two_files(tmp_path, monkeypatch):
+    path = write_raster(tmp_path / "a.tif", noise((64, 64)))
+
+    def fail(*_):
+        raise RasterError("the raster cannot be read")
+
+    monkeypatch.setattr("samgeo.editing.compression._psnr", fail)
+    with pytest.raises(RasterError, match="cannot be read"):
+        compress(path, roof(), "out.tif")
+    assert [one.name for one in tmp_path.iterdir()] == ["a.tif"]
 
 
 def test_jpeg_of_two_bands_and_no_crs(tmp_path):

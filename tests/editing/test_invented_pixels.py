@@ -1,5 +1,10 @@
 """Invented pixels are no data by default, and reach neither areas, nor features, nor training, nor statistics."""
 
+import contextlib
+import importlib
+import inspect
+import pkgutil
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -10,6 +15,7 @@ from shapely.geometry import box
 import samgeo
 from samgeo import Raster
 from samgeo.buildings import filter_by_height
+from samgeo.cli import main
 from samgeo.editing import remove
 from samgeo.errors import OptionError, RasterError
 from samgeo.finding import peaks_of
@@ -186,6 +192,29 @@ def test_training_data(two, tmp_path):
     assert picture.layers["roof"][10:30, 10:30].all()
     (picture,) = ClassMaps(Images((two[1],), invented="data"), str(tmp_path / "{stem}.png"), {"roof": [3]}, 10).pictures()
     assert picture.layers["roof"][45:65, 40:70].all()
+
+
+def parameters_of_public_functions():
+    for package in pkgutil.iter_modules(samgeo.__path__, "samgeo."):
+        if package.ispkg and package.name != "samgeo.cli":
+            module = importlib.import_module(package.name)
+            for name in getattr(module, "__all__", ()):
+                if callable(one := getattr(module, name)):
+                    with contextlib.suppress(ValueError):
+                        yield f"{package.name}.{name}", set(inspect.signature(one).parameters)
+
+
+def test_every_function_and_command_that_opens_an_image_has_the_option():
+    known = dict(parameters_of_public_functions())
+    opening = {name for name, parameters in known.items() if {"nodata", "alpha"} <= parameters}
+    # These carry the marks of their input, and have no use for the option.
+    carrying = {"samgeo.editing.remove", "samgeo.editing.compress"}
+    assert len(opening) > 8
+    assert {name for name in opening if "invented" not in known[name]} == carrying
+    commands = {name: {one.name for one in command.params} for name, command in main.commands.items()}
+    opening = {name for name, options in commands.items() if {"nodata", "alpha"} <= options}
+    assert {"segment", "find", "show", "evaluate", "finetune", "footprints", "encode", "predict"} <= opening
+    assert {name for name in opening if "invented" not in commands[name]} == {"remove", "compress"}
 
 
 def test_heights_and_their_peaks(tmp_path):

@@ -307,6 +307,41 @@ def test_tags_and_scales_are_kept(tmp_path):
         assert file.units[0] == "m"
 
 
+def test_a_raster_whose_georeference_is_that_of_pixel_centres_stays_in_its_place(tmp_path):
+    path = write_raster(tmp_path / "a.tif", smooth((64, 64)))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(AREA_OR_POINT="Point")
+    remove(path, on_ground((10, 10, 20, 20)), "out.tif", grow_px=0)
+    values, profile, tags = read("out.tif")
+    assert tags["AREA_OR_POINT"] == "Point"
+    assert profile["transform"] == read(path)[1]["transform"]
+    assert values[3, 10:20, 10:20].all()
+
+
+def test_an_open_raster_keeps_its_nodata(tmp_path):
+    image = smooth((64, 64), 1)
+    image[:, :15] = 3
+    raster = samgeo.Raster.open(write_raster(tmp_path / "a.tif", image), nodata=3, check=False)
+    removal = remove(raster, on_ground((10, 10, 20, 20)), "out.tif", grow_px=0)
+    assert removal.pixels == 50
+    assert read("out.tif")[1]["nodata"] == 3
+
+
+def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = write_raster(tmp_path / "a.tif", smooth((64, 64)))
+    remove(path, on_ground((10, 10, 20, 20)), "out.tif")
+    before, names = (tmp_path / "out.tif").read_bytes(), sorted(one.name for one in tmp_path.iterdir())
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rasterio.shutil.copy", full)
+    with pytest.raises(OptionError, match=r"out\.tif cannot be written"):
+        remove(path, on_ground((30, 30, 40, 40)), "out.tif", overwrite=True)
+    assert (tmp_path / "out.tif").read_bytes() == before
+    assert sorted(one.name for one in tmp_path.iterdir()) == names
+
+
 def test_other_readers_see_the_filled_picture(tmp_path):
     image_module = pytest.importorskip("PIL.Image")
     image = smooth((64, 64))
