@@ -1,6 +1,8 @@
 from .annotations.reading import read_annotations as read_annotations
 from .buildings.regularization.api import regularize as regularize
 from .buildings.workflow import footprints as footprints
+from .editing.compression import compress as compress
+from .editing.removal import remove as remove
 from .errors import SamgeoError as SamgeoError
 from .evaluation.api import evaluate as evaluate
 from .finding.api import find as find
@@ -24,6 +26,7 @@ __all__ = [
     "Predictor",
     "Raster",
     "SamgeoError",
+    "compress",
     "encode",
     "evaluate",
     "find",
@@ -36,6 +39,7 @@ __all__ = [
     "rasterize",
     "read_annotations",
     "regularize",
+    "remove",
     "segment",
     "show",
 ]

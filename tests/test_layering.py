@@ -18,6 +18,7 @@ BELOW = {
     "segmentation": {"storage", "geo", "models"},
     "finding": {"storage", "geo", "models", "segmentation", "annotations"},
     "plot": {"storage", "geo"},
+    "editing": {"storage", "geo"},
     "objects": {"storage", "geo", "models", "segmentation", "evaluation"},
     "buildings": {"storage", "geo", "models", "segmentation", "evaluation", "finding", "objects"},
     "annotations": {"storage", "geo", "segmentation"},
@@ -40,7 +41,7 @@ BELOW = {
     },
     "cli": {
         *("storage", "geo", "models", "segmentation", "plot", "buildings", "annotations", "samrs", "evaluation", "synthetic"),
-        *("training", "map", "testing", "finding", "objects"),
+        *("training", "map", "testing", "finding", "objects", "editing"),
     },
 }
 # The order inside segmentation, from the lowest: a folder or module imports only from those before it.

@@ -11,6 +11,7 @@ from samgeo.cli.options import (
     BANDS,
     DATA,
     DEVICE,
+    INVENTED,
     MODEL,
     NODATA,
     OVERWRITE,
@@ -140,6 +141,7 @@ def train(recipe: str, output: Path, quiet: bool, **options: OptionValue) -> Non
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @OVERWRITE
 @QUIET
 def finetune(

@@ -351,6 +351,7 @@ def _images(table: Table, folder: Path) -> Images:
         table.take("stretch", tuple[float, float] | None, None),
         table.take("nodata", float | str | None, None),
         table.take("alpha", int | str | None, None),
+        table.take("invented", str | None, None),
     )
 
 

@@ -108,6 +108,7 @@ def finetune(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     folder: str | Path | None = None,
     page: str | Path | None = None,
     device: str | torch.device = "auto",
@@ -170,7 +171,7 @@ def finetune(
         purpose, such as footprints at the foot of leaning buildings.
     crs : anything that pyproj takes, optional
         CRS of geometries that have none; that of the image by default.
-    bands, stretch, nodata, alpha : optional
+    bands, stretch, nodata, alpha, invented : optional
         See `samgeo.Raster.open`.
     folder : str or Path, optional
         The run folder, with the state and the log; the name of the output with ``.run`` by default.
@@ -237,7 +238,7 @@ def finetune(
         log_steps=LOG_STEPS,
         save_s=SAVE_S,
     )
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha, invented=invented)
     found = read_outlines(outlines, raster, crs)
     if left_out := found.left_out():
         say(f"of {found.given} outlines, {left_out} and are left out")
