@@ -24,8 +24,8 @@ from samgeo.training.data.pictures import SCENE_LAYERS, Picture
 from samgeo.training.data.pseudo_labels import LAYERS, felzenszwalb
 from samgeo.training.finder.options import FinderTraining
 from samgeo.training.loop import TrainOptions
+from samgeo.training.network_kinds import start_names
 from samgeo.training.presets import PresetOptions, with_preset
-from samgeo.training.starting_network import start_names
 from samgeo.training.toml_tables import Table, TypeForm, fill
 
 __all__ = ["Planned", "Recipe", "load_recipe", "preset_blocks"]
