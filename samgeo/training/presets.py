@@ -42,8 +42,8 @@ class TrainingPreset:
         Learning rate after the warm-up.
     trained : mapping of str to tuple of str
         Beginnings of the names of the parameters that are trained, by the kind of the network: "tiny" for networks of the
-        architecture of the bundled model, "sam" for SAM 1, "sam2" for SAM 2. Networks of other kinds cannot be trained with this
-        preset.
+        architecture of the bundled model, "sam" for SAM 1, "sam2" for SAM 2. Networks of other kinds cannot be trained with
+        this preset.
     low_rank : mapping of str to tuple of str
         Beginnings of the names of the layers to which changes of low rank are added, by the kind of the network. In the image
         encoders of SAM 1 and SAM 2 they are the queries and the values of the attention.

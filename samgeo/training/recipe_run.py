@@ -74,6 +74,7 @@ def run_recipe(
     steps: int | None = None,
     minutes: float | None = None,
     network: str | None = None,
+    preset: str | None = None,
     device: str | torch.device = "auto",
     threads: int | None = None,
     curve: str | Path | None = None,
@@ -91,10 +92,11 @@ def run_recipe(
     output : str or Path
         The weights to write: a ``.safetensors`` that ``samgeo.load_model`` reads, or a finder if the recipe has a table
         ``[finder]``. Weights of the bundled model's architecture are in half precision. Weights of SAM 1 have the official
-        names and may also be a ``.pth``, which the package ``segment_anything`` reads too.
+        names and may also be a ``.pth``, which the package ``segment_anything`` reads too. Weights of SAM 2 have the official
+        names, without the memory for videos.
     start : str or Path, optional
-        Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones, or the name of a model of SAM 1.
-        The default is the start that the recipe names. For a finder, it is the model on whose features the finder is trained.
+        Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones, or the name of a model of SAM 1 or
+        SAM 2. The default is the start that the recipe names. For a finder, it is the model on whose features the finder is trained.
     folder : str or Path, optional
         The run folder. It holds the state, ``log.jsonl`` and a digest of the training data. The default is ``NAME.run`` beside
         the output.
@@ -109,6 +111,9 @@ def run_recipe(
         Preset for the number of blocks in the image encoder, in place of the recipe's: "base" (as the packaged weights),
         "deep", "deeper" or "context"; see `samgeo.models.tiny.PRESETS`. If the starting network has fewer blocks, new blocks
         are added. A new block does not change the output until it is trained.
+    preset : str, optional
+        What is trained, in place of the preset that ``[train]`` names, if there is any: a key of
+        `samgeo.training.TRAINING_PRESETS`. Other keys of ``[train]`` stay as they are.
     device : str, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     threads : int, optional
@@ -138,7 +143,7 @@ def run_recipe(
     """
     say = report or (lambda _: None)
     check_threads(threads)
-    plan = load_recipe(recipe)
+    plan = load_recipe(recipe, preset=preset)
     given = (recipe, start, plan.path, plan.start)
     suffix = ".safetensors" if plan.finder is not None else output_suffix(output)
     path = check_new(output, suffix, overwrite=overwrite, inputs=given)

@@ -50,8 +50,8 @@ class CropCache:
     Parameters
     ----------
     network : torch.nn.Module that is a `samgeo.models.protocols.Trainable`
-        Its ``encoded_type`` is the dataclass of tensors that ``encode`` returns. Its ``encoder_parts`` are the beginnings of the
-        names of the parameters on which they depend; these do not change while the cache is used.
+        Its ``encoded_type`` is the dataclass of tensors that ``encode`` returns. Its ``encoder_parts`` are the beginnings of
+        the names of the parameters on which they depend; these do not change while the cache is used.
     folder : Path
         The folder of the files, which is made when the first is written.
     max_bytes : int, default 2,000,000,000

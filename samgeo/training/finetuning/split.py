@@ -7,7 +7,7 @@ neighbours, and the comparison would be too favourable. So whole blocks are held
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +17,22 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.raster import Raster
+from samgeo.training.data.examples import Layer, Source
 from samgeo.training.data.pictures import Picture
 from samgeo.training.finetuning.outlines import MIN_AREA_PX, Outlines, draw_outlines
+from samgeo.training.network_kinds import NetworkToTrain
 
-__all__ = ["LAYER", "MIN_HELD_OUT", "MIN_TRAINED", "Split", "held_out_pictures", "split_by_blocks", "training_pictures"]
+__all__ = [
+    "LAYER",
+    "MIN_HELD_OUT",
+    "MIN_TRAINED",
+    "Split",
+    "crop_side",
+    "held_out_pictures",
+    "split_by_blocks",
+    "training_pictures",
+    "training_source",
+]
 
 LAYER = "object"
 MIN_TRAINED, MIN_HELD_OUT = 10, 10
@@ -29,6 +41,10 @@ SIDES = (3 / 4, 1 / 2, 1 / 4, 1 / 8)
 WANTED_BLOCKS = 8
 # Training pictures are the surroundings of the outlines in squares of this many windows. More pictures are not kept in memory.
 SQUARE, MARGIN, MAX_PICTURES = 2, 1 / 4, 256
+# Side of crops of the bundled architecture, and the number of pixels of which all sides are multiples.
+CROP_PX, CROP_STEP = 320, 32
+# Factors by which images are enlarged in training. Small images are enlarged more, so that they fill this share of a crop.
+SCALES, FILLED = (0.75, 1.5), 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,6 +191,29 @@ def training_pictures(raster: Raster, outlines: Outlines, split: Split, window_p
             "draw more outlines in other parts of the image."
         )
     return pictures
+
+
+def crop_side(trained: NetworkToTrain, image_px: int) -> int:
+    """Return the side of the crops for training, in pixels.
+
+    If a crop costs as much as a whole window, it is as large as the window. If the image is smaller, a crop is as large as the
+    image, because objects then have the same size as in use.
+
+    Parameters
+    ----------
+    trained : NetworkToTrain
+    image_px : int
+        Longer side of the image.
+    """
+    window = trained.window_px // CROP_STEP * CROP_STEP
+    return min(-(-image_px // CROP_STEP) * CROP_STEP if trained.whole_windows else CROP_PX, window)
+
+
+def training_source(pictures: Sequence[Picture], crop_px: int) -> Source:
+    """Return pictures as a source of crops with a side; small pictures are enlarged."""
+    largest = max(max(picture.shape) for picture in pictures)
+    factor = max(FILLED * crop_px / (SCALES[0] * largest), 1.0)
+    return Source("outlines", pictures, 1.0, {LAYER: Layer(1.0)}, (SCALES[0] * factor, SCALES[1] * factor))
 
 
 def _held_out_pixels(rect: Rect, boxes: NDArray[np.float64], split: Split) -> NDArray[np.bool_]:
