@@ -96,7 +96,8 @@ def run_recipe(
         names, without the memory for videos.
     start : str or Path, optional
         Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones, or the name of a model of SAM 1 or
-        SAM 2. The default is the start that the recipe names. For a finder, it is the model on whose features the finder is trained.
+        SAM 2. The default is the start that the recipe names. For a finder, it is the model on whose features the finder is
+        trained.
     folder : str or Path, optional
         The run folder. It holds the state, ``log.jsonl`` and a digest of the training data. The default is ``NAME.run`` beside
         the output.

@@ -79,7 +79,7 @@ def test_a_file_of_medsam_is_loaded_and_trained_with_its_preset(sam, place, tmp_
     assert done.gains["box"].before_dice >= done.gains["box"].before
 
 
-@pytest.mark.parametrize("kind", ["sam", "sam2"])
+@pytest.mark.parametrize("kind", [pytest.param("sam", marks=pytest.mark.slow), "sam2"])
 def test_a_stopped_run_continues_with_the_kept_embeddings_and_ends_with_the_same_file(
     place, tmp_path, monkeypatch, accepting, kind
 ):
