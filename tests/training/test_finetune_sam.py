@@ -20,13 +20,18 @@ from samgeo.models.sam2.checkpoint import write_sam2
 from samgeo.testing import Oracle
 from samgeo.training import finetune
 from samgeo.training.data.crop_cache import CropCache
-from samgeo.training.finetuning import api
+from samgeo.training.finetuning import api, page
 from samgeo.training.finetuning.gate import decide
 from samgeo.training.finetuning.split import crop_side
 from samgeo.training.network_kinds import to_train
 
 SIDE = 96
 FAST = {**QUICK, "check_shift": False}
+
+
+@pytest.fixture(autouse=True)
+def _few_pictures(monkeypatch):
+    monkeypatch.setattr(page, "SHOWN", 2)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from test_sam_presets import random_network
 import samgeo
 from samgeo.models import convert_medsam
 from samgeo.models.sam1.checkpoint import save_checkpoint
+from samgeo.training.finetuning import page
 
 PAGE = (Path(__file__).parents[2] / "docs" / "medical.md").read_text()
 BLOCKS = re.findall(r"```python\n(.+?)```", PAGE, re.DOTALL)
@@ -21,8 +22,9 @@ BLOCKS = re.findall(r"```python\n(.+?)```", PAGE, re.DOTALL)
 
 @pytest.fixture
 def medsam(tmp_path, monkeypatch):
-    """Random weights of small widths in the layout of the published file, which this machine does not have."""
+    """Random weights of small widths in the layout of the published file, which are not at hand; and few pictures."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page, "SHOWN", 2)
     torch.save(dict(random_network().state_dict()), "medsam_vit_b.pth")
 
 

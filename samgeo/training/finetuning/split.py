@@ -147,14 +147,17 @@ def _hold_out(points: NDArray[np.float64], side: int, wanted: int, seed: int) ->
 def held_out_pictures(raster: Raster, outlines: Outlines, split: Split, window_px: int) -> Iterator[Picture]:
     """Read a window around each held-out block, with the held-out outlines of this block as objects.
 
-    The window is as large as the model's, so that no object is scaled. Outlines of other blocks are not drawn.
+    The window is as large as the model's, so that no object is scaled. Outlines of other blocks are not drawn, unless their
+    window is the same, as in an image that is no larger than a window.
     """
+    blocks_of: dict[Rect, list[int]] = {}
     for number, (column, row) in enumerate(split.blocks.tolist()):
         middle = (column + 0.5) * split.side, (row + 0.5) * split.side
-        rect = _window(middle, window_px, raster.shape)
+        blocks_of.setdefault(_window(middle, window_px, raster.shape), []).append(number)
+    for rect, numbers in blocks_of.items():
         pixels, valid = raster.read(rect)
-        ids = draw_outlines(outlines.polygons[split.held_out[split.of_held_out == number]], rect)
-        yield Picture(f"{raster.name}, block {column}, {row}", pixels, {LAYER: np.where(valid, ids, np.uint16(0))})
+        ids = draw_outlines(outlines.polygons[split.held_out[np.isin(split.of_held_out, numbers)]], rect)
+        yield Picture(f"{raster.name}, {rect.y0}, {rect.x0}", pixels, {LAYER: np.where(valid, ids, np.uint16(0))})
 
 
 def training_pictures(raster: Raster, outlines: Outlines, split: Split, window_px: int, seed: int) -> list[Picture]:
