@@ -129,7 +129,7 @@ def test_adapters_come_with_the_model_and_their_share_is_taken(sam, place, tmp_p
     networks = []
     for soup in (1.0, 0.5):
         path = tmp_path / f"{soup}.safetensors"
-        finetune(*place, path, model=sam, preset="medical-adapter", steps=2, rate=1e-2, soup=soup, **FAST)
+        finetune(*place, path, model=sam, preset="medical-adapter", steps=1, rate=1e-2, soup=soup, **FAST)
         assert samgeo.load_model(path, device="cpu").architecture.adapter == "bottlenecks"
         networks.append(weights(path))
     whole, half = networks
@@ -143,7 +143,7 @@ def test_adapters_come_with_the_model_and_their_share_is_taken(sam, place, tmp_p
 
 
 def test_changes_of_low_rank_are_merged(sam, place, tmp_path, accepting):
-    done = finetune(*place, tmp_path / "tuned.safetensors", model=sam, preset="lora", steps=2, rate=1e-2, **FAST)
+    done = finetune(*place, tmp_path / "tuned.safetensors", model=sam, preset="lora", steps=1, rate=1e-2, **FAST)
     names = moved(sam, done.output)
     assert weights(done.output).keys() == weights(sam).keys()
     assert {name for name in names if name.startswith("image_encoder.")} == {
