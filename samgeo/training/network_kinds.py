@@ -90,8 +90,8 @@ class NetworkToTrain(ABC):
         return ".safetensors"
 
     def copied(self) -> Self:
-        """Return the same with a copy of the network."""
-        return dataclasses.replace(self, network=copy.deepcopy(self.network))
+        """Return the same with a copy of the network, on the CPU, where new layers get the same weights on every machine."""
+        return dataclasses.replace(self, network=copy.deepcopy(self.network).cpu())
 
     def add_adapters(self, kind: str, seed: int) -> None:  # noqa: ARG002 - for kinds that can
         """Add adapters to the image encoder; see `samgeo.models.sam1.trainable.add_adapters`."""

@@ -122,7 +122,7 @@ def test_a_stopped_run_continues_with_the_kept_embeddings_and_ends_with_the_same
     model = samgeo.load_model(continued.output, device="cpu")
     assert isinstance(model, Sam if kind == "sam" else Sam2)
     assert model.input_size == (64 if kind == "sam" else 128)
-    assert "1 are encoded once" in continued.page.read_text()
+    assert "; 1 are drawn and encoded once" in continued.page.read_text()
 
 
 def test_adapters_come_with_the_model_and_their_share_is_taken(sam, place, tmp_path, accepting):

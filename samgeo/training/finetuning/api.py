@@ -237,11 +237,15 @@ def finetune(
     shown = home / "report.html" if page is None else check_new(page, ".html", overwrite=overwrite, inputs=[image, outlines])
     training_preset(preset)
     where = resolve_device(device)
+    # The weights of a model may have to be downloaded, so the outlines are read first.
+    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    found = read_outlines(outlines, raster, crs)
+    if left_out := found.left_out():
+        say(f"of {found.given} outlines, {left_out} and are left out")
     start = load_model(model, device=where, dtype="float32", input_size=input_size)
     loaded = to_train(start)
     # The network of the start itself stays as it is, for the comparison.
     applied = apply_preset(loaded.copied().network, preset, train_iou=train_iou, seed=seed)
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
     crops = ((crop_side(loaded, max(raster.shape)), PROMPTS, 1.0),)
     options = applied.train_options(MAX_STEPS if steps is None else steps, crops=crops, seed=seed)
     options = dataclasses.replace(
@@ -254,9 +258,6 @@ def finetune(
         save_s=SAVE_S,
         cached_crops=min(applied.cached_crops, CACHED_CROPS),
     )
-    found = read_outlines(outlines, raster, crs)
-    if left_out := found.left_out():
-        say(f"of {found.given} outlines, {left_out} and are left out")
     split = split_by_blocks(found, holdout, start.input_size, seed)
     say(f"{len(split.trained)} outlines to train on, {len(split.held_out)} held out in {len(split.blocks)} blocks")
     call = _Call(raster, found, split, start, loaded, applied, options, path, home, shown, where, threads, soup, overwrite, say)
@@ -380,7 +381,7 @@ class _Call:
             "outlines held out": f"{len(self.split.held_out)} in {len(self.split.blocks)} blocks of {self.split.side} pixels",
             "preset": f"{self.applied.preset.name}: {self.applied.preset.summary}",
             "crops": f"{self.options.crops[0][0]} pixels wide"
-            + (f", of which {self.options.cached_crops} are encoded once" if self.options.cached_crops else ""),
+            + (f"; {self.options.cached_crops} are drawn and encoded once" if self.options.cached_crops else ""),
             "learning rate": f"{self.options.rate:g}",
             "steps": f"{steps}",
             "share of the trained weights": f"{self.soup:g}",
