@@ -53,9 +53,9 @@ class Dates:
     ids : tuple of ndarray of int32
         For each date, the id in ``truth`` of each row of the scene's ``footprints``.
     truth : GeoDataFrame
-        One row for each building of all dates: ``id``, from 1; ``first_date`` and ``last_date``, the first
-        and the last date that shows it, counted from 0; ``gap_date``, a date between them at which it is absent, or -1; ``roof``, ``cover``, ``height_m``; and
-        the polygon of its roof, clipped to the frame.
+        One row for each building of all dates: ``id``, from 1; ``first_date`` and ``last_date``, the first and the last date
+        that shows it, counted from 0; ``gap_date``, a date between them at which it is absent, or -1; ``roof``, ``cover``,
+        ``height_m``; and the polygon of its roof, clipped to the frame.
     shifts_px : tuple of (float, float)
         Displacement of each image to the right and down, in pixels.
     """
@@ -250,7 +250,7 @@ def dates(
 def _lives(
     town: PlannedTown, count: int, shares: tuple[float, float, float]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Draw the first date, the last date and the date of absence (or -1) of each building; shares of births, deaths and gaps."""
+    """Draw the first date, the last date and the date of absence (or -1) of each building, from the shares of the three."""
     rng = town.streams.of("changes", 1)
     number = len(town.ids)
     born, died, away = (round(share * number) for share in shares)

@@ -17,9 +17,9 @@ _BRIGHTNESS = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 # For each class of plants: colour at the end of the dry season and of the rainy season, and the largest share of that colour.
 _PLANTS = {
-    "grass": ((186, 164, 116), (80, 116, 54), 0.85),
-    "field": ((184, 158, 108), (86, 118, 56), 0.6),
-    "tree": ((148, 112, 62), (54, 88, 40), 0.55),
+    "grass": ((186, 164, 116), (92, 114, 62), 0.8),
+    "field": ((184, 158, 108), (92, 114, 62), 0.5),
+    "tree": ((148, 112, 62), (60, 86, 44), 0.5),
 }
 
 
@@ -77,7 +77,7 @@ class Appearance:
         sun = _sun(rng, (36, 64))
         if self.date % 2 and (sun.x > 0) == (self.sun.x > 0):
             sun = Sun(-sun.x, sun.y, sun.z)
-        red, green, blue = rng.normal(1, 0.04, 3).tolist()
+        red, green, blue = rng.normal(1, 0.025, 3).tolist()
         return replace(self, sun=sun, exposure=self.date, gain=float(rng.uniform(0.8, 1.2)), tint=(red, green, blue))
 
 

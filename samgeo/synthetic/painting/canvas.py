@@ -17,21 +17,10 @@ __all__ = ["CLASSES", "SUB", "Canvas", "Streams", "Sun", "burn", "noise"]
 
 CLASSES = ("other", "building", "road", "tree", "car", "water", "field", "grass")
 SUB = 2  # sub-pixels along a pixel's side
+# Kinds of random generators. The order is part of what a seed means: append new kinds.
 _KINDS = (
-    "scene",
-    "ground",
-    "field",
-    "fence",
-    "street",
-    "car",
-    "crown",
-    "tree",
-    "roof",
-    "sensor",
-    "light",
-    "position",
-    "changes",
-)
+    "scene", "ground", "field", "fence", "street", "car", "crown", "tree", "roof", "sensor", "light", "position", "changes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
