@@ -58,7 +58,7 @@ def damaged_raster(pixels: np.ndarray, folder: Path) -> Path:
         folder / "image.tif", pixels, tiled=True, blockxsize=64, blockysize=64, compress="deflate", interleave="pixel"
     )
     content = bytearray(path.read_bytes())
-    content[-600:] = b"\xff" * 600
+    content[-2000:] = b"\xff" * 2000
     path.write_bytes(content)
     return path
 
