@@ -1,4 +1,5 @@
 from .annotations.reading import read_annotations as read_annotations
+from .buildings.refinement import refine as refine
 from .buildings.regularization.api import regularize as regularize
 from .buildings.workflow import footprints as footprints
 from .errors import SamgeoError as SamgeoError
@@ -35,6 +36,7 @@ __all__ = [
     "predict",
     "rasterize",
     "read_annotations",
+    "refine",
     "regularize",
     "segment",
     "show",

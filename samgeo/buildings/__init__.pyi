@@ -1,6 +1,7 @@
 from .height import filter_by_height as filter_by_height
 from .population import Allocation as Allocation
 from .population import allocate_population as allocate_population
+from .refinement import refine as refine
 from .regularization.api import regularize as regularize
 from .selection.classifier import Selector as Selector
 from .selection.features import describe as describe
@@ -23,6 +24,7 @@ __all__ = [
     "keep_best",
     "measure_shapes",
     "more_like",
+    "refine",
     "regularize",
     "select",
     "simplify",
