@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from click.testing import CliRunner
 from scipy import ndimage
 
 import samgeo
+from samgeo.cli import main
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.vector.reading import read_provenance, read_vectors
 from samgeo.segmentation.masks.edges import EdgeOptions, changed_pixels, guided_share, keep_parts
@@ -137,6 +139,19 @@ def test_objects_in_another_crs_return_in_it_and_are_written(tmp_path: Path) -> 
     assert read_provenance(tmp_path / "refined.parquet")["refine"]["band_px"] == 3
     with pytest.raises(VectorError, match="exists"):
         samgeo.refine(rough, image, tmp_path / "refined.parquet")
+
+
+def test_the_command_writes_what_the_function_returns(tmp_path: Path) -> None:
+    image = write_raster(tmp_path / "image.tif", square(), crs="EPSG:32734", transform=TRANSFORM)
+    outlines = georeference(np.array([shapely.box(19, 20, 41, 41), shapely.box(1, 1, 9, 9)]), TRANSFORM)
+    rough = tmp_path / "rough.gpkg"
+    gpd.GeoDataFrame({"name": ["shed", "none"]}, geometry=outlines, crs="EPSG:32734").to_file(rough)
+    done = CliRunner().invoke(main, ["refine", str(rough), str(image), str(tmp_path / "o.gpkg"), "--band", "2"])
+    assert done.exit_code == 0, done.output
+    assert "1 outline of 2 objects changed" in done.stderr
+    written = read_vectors(tmp_path / "o.gpkg")
+    assert written.refined.tolist() == [True, False]
+    assert written.geometry.geom_equals(samgeo.refine(rough, image, band_px=2).geometry).all()
 
 
 @pytest.mark.parametrize(
