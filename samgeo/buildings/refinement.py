@@ -57,8 +57,9 @@ def refine(
     """Move the outlines of objects to edges of colour in an image, by some pixels.
 
     This is for outlines with coarse steps, such as those of a label image whose pixels are four times as large as those of the
-    image: there it raised the mean IoU of generated buildings from 0.85 to 0.89. It cost exact outlines 0.003. Outlines
-    that `samgeo.find`, `samgeo.segment` and `samgeo.predict` return gained 0.002, which is why these have no such option.
+    image: there it raised the mean IoU of generated buildings from 0.84 to 0.87. It cost exact outlines 0.003. Masks of the
+    bundled model for boxes around true buildings gained 0.0015, which is why `samgeo.find`, `samgeo.segment` and
+    `samgeo.predict` have no such option.
 
     The guided filter (He, Sun and Tang, Guided image filtering, IEEE TPAMI 35(6), 2013) compares the colours on both sides of
     an outline. A pixel near the outline changes only if the result is certain. An object is neither lost nor divided, it
