@@ -1,4 +1,5 @@
 from .annotations.reading import read_annotations as read_annotations
+from .buildings.refinement import refine as refine
 from .buildings.regularization.api import regularize as regularize
 from .buildings.workflow import footprints as footprints
 from .editing.compression import compress as compress
@@ -38,6 +39,7 @@ __all__ = [
     "predict",
     "rasterize",
     "read_annotations",
+    "refine",
     "regularize",
     "remove",
     "segment",

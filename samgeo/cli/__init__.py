@@ -16,7 +16,7 @@ from samgeo import __version__
 from samgeo.cli.dataset import dataset
 from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
-from samgeo.cli.footprints import footprints, regularize
+from samgeo.cli.footprints import footprints, refine, regularize
 from samgeo.cli.models import models
 from samgeo.cli.rasters import compress, rasterize, remove
 from samgeo.cli.segment import encode, predict, segment
@@ -129,6 +129,7 @@ for _command in (
     status,
     footprints,
     regularize,
+    refine,
     dataset,
     models,
     train,
