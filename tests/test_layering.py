@@ -19,6 +19,7 @@ BELOW = {
     "finding": {"storage", "geo", "models", "segmentation", "annotations"},
     "plot": {"storage", "geo"},
     "objects": {"storage", "geo", "models", "segmentation", "evaluation"},
+    "time_series": {"storage", "geo", "models", "segmentation", "evaluation", "finding", "objects"},
     "buildings": {"storage", "geo", "models", "segmentation", "evaluation", "finding", "objects"},
     "annotations": {"storage", "geo", "segmentation"},
     "samrs": {"storage", "geo", "models", "segmentation", "annotations", "plot", "finding"},
@@ -40,7 +41,7 @@ BELOW = {
     },
     "cli": {
         *("storage", "geo", "models", "segmentation", "plot", "buildings", "annotations", "samrs", "evaluation", "synthetic"),
-        *("training", "map", "testing", "finding", "objects"),
+        *("training", "map", "testing", "finding", "objects", "time_series"),
     },
 }
 # The order inside segmentation, from the lowest: a folder or module imports only from those before it.
