@@ -1,8 +1,7 @@
 """Objects at several dates: what appeared, vanished or changed between them.
 
-Two rasters of one place enter, with outlines of objects or without. They are laid on one grid, the shift between them is measured
-and corrected, objects of both dates are matched and compared by the model's features, and polygons with the kind of their change
-leave.
+Two rasters of one place enter, with outlines of objects or without. They are laid on one grid, and the shift between them is
+corrected. Objects of both dates are matched and compared by the model's features. Polygons with the kind of their change leave.
 """
 
 import lazy_loader

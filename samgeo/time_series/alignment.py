@@ -80,8 +80,8 @@ def on_grid_of(first: Raster, second: Raster) -> Raster:
         if first.shape != second.shape:
             raise RasterError(
                 f"{first.name} has {first.shape[0]} x {first.shape[1]} pixels, {second.name} has {second.shape[0]} x "
-                f"{second.shape[1]}, and neither has a CRS, so that it is unknown how they lie on each other; georeference both, "
-                "or resample them to one grid."
+                f"{second.shape[1]}, and neither has a CRS, so that it is unknown how they lie on each other; georeference "
+                "both, or resample them to one grid."
             )
         return second
     if one == other:
@@ -128,17 +128,16 @@ def align(first: Raster, second: Raster, *, max_shift_px: float = MAX_SHIFT_PX) 
         return Aligned(placed, None, False)
     if shift.length_px > max_shift_px:
         raise RasterError(
-            f"the shift of {names} is {_told(shift)}, which is more than {max_shift_px:g}: everything would seem to have changed. "
-            "Register the rasters to each other first, for example with ground control points (gdal_translate -gcp, gdalwarp); "
-            "or raise the limit with max_shift_px (--max-shift), if the shift is the same everywhere."
+            f"the shift of {names} is {_told(shift)}, which is more than {max_shift_px:g}, so that everything would seem to "
+            "have changed. Register the rasters to each other first, for example with ground control points (gdal_translate -gcp, "
+            "gdalwarp); or raise the limit with max_shift_px (--max-shift), if the shift is the same everywhere."
         )
     if shift.spread_px > MOST_SPREAD_PX:
-        tell(
-            [
-                f"the shift of {names} differs by about {shift.spread_px:.1f} pixels between parts of the rasters, so that "
-                "correcting it by one value leaves objects displaced; orthorectify the rasters with the same terrain model."
-            ]
+        told = (
+            f"the shift of {names} differs by about {shift.spread_px:.1f} pixels between parts of the rasters, so that "
+            "correcting it by one value leaves objects displaced; orthorectify the rasters with the same terrain model."
         )
+        tell([told])
     if shift.length_px < LEAST_SHIFT_PX:
         return Aligned(placed, shift, False)
     return Aligned(_moved(placed, first, (shift.x_px, shift.y_px)), shift, True)

@@ -1,7 +1,7 @@
 """The objects of one date that are compared with the other date: given by the user, or found in the raster.
 
-They are kept in a file, in groups of rows, so that only the outlines of a few rows of windows are in memory; their boxes are all
-in memory, which takes 40 bytes for each object.
+They are kept in a file, in groups of rows, so that only the outlines of a few rows of windows are in memory. The boxes of all
+objects are in memory, which takes 40 bytes for each object.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from rasterio.features import rasterize
 from tqdm import tqdm
 
 from samgeo.errors import StoppedError
@@ -25,11 +24,10 @@ from samgeo.segmentation.windows.worker import load_referenced
 from samgeo.time_series.candidates import Candidates
 from samgeo.time_series.features import angles_between, object_vectors
 from samgeo.time_series.matching import match
-from samgeo.time_series.table import Row, RowCounts, to_table
+from samgeo.time_series.table import FAILED, TOO_SMALL, Measured, Row, RowCounts, to_table
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    from affine import Affine
     from distributed import Client
 
     from samgeo.geo.raster.raster import Raster
@@ -39,11 +37,13 @@ if TYPE_CHECKING:
     from samgeo.storage.locations import Place
     from samgeo.time_series.shift import Shift
 
-__all__ = ["ChangeSummary", "Comparison", "Measured", "compare"]
+__all__ = ["ChangeSummary", "Comparison", "compare"]
 
 MIN_IOU = 0.5
 # Objects of which less than this share has data at a date are not compared.
 LEAST_KNOWN = 0.5
+# Objects with fewer pixels of the model's input are too small to be compared: half a cell of the features with stride 8.
+LEAST_PX = 32
 # The longer side of the view in which it is seen whether objects have data.
 VIEW_PX = 1024
 
@@ -131,14 +131,6 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """What a worker measured of some polygons: the angles in degrees, NaN if unknown, and then the reasons."""
-
-    angle: NDArray[np.float64]
-    reason: NDArray[np.object_]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Shared:
     """What a worker needs besides the rasters and the model."""
 
@@ -209,7 +201,7 @@ def compare(
             for rows in strip.tasks:
                 measured = found.popleft()
                 angle[rows], reason[rows] = measured.angle, measured.reason
-            write(strip.number, *to_table(strip.row, angle, reason, min_angle=job.min_angle, trusted=job.trusted))
+            write(strip.number, *to_table(strip.row, Measured(angle, reason), min_angle=job.min_angle, trusted=job.trusted))
             bar.update()
 
     shared = (job.before, job.after, job.model, _Shared(job.lattice, job.stores, job.cache_bytes))
@@ -302,45 +294,45 @@ def measure(
             fault = describe_fault(error)
             release_gpu_memory()
     count = len(polygons_px)
-    return Measured(np.full(count, np.nan), np.full(count, f"failed {ATTEMPTS} times: {fault}", dtype=object))
+    return Measured(np.full(count, np.nan), np.full(count, f"{FAILED} {ATTEMPTS} times: {fault}", dtype=object))
 
 
 def _measure(rasters: tuple[Raster, Raster], model: Segmenter, shared: _Shared, polygons_px: NDArray[np.object_]) -> Measured:
     reason = np.full(len(polygons_px), None, dtype=object)
+    zoom = model.input_size / shared.lattice.window
+    reason[shapely.area(polygons_px) * zoom**2 < LEAST_PX] = TOO_SMALL
     vectors = []
     for name, raster, store in zip(("before", "after"), rasters, shared.stores, strict=True):
         vectors.append(object_vectors(raster, polygons_px, model, shared.lattice, store))
-        unseen = known_shares(raster, polygons_px) < LEAST_KNOWN
-        reason[unseen & (reason == None)] = f"no data {name}"  # noqa: E711 - elementwise
+        reason[known_shares(raster, polygons_px) < LEAST_KNOWN] = f"no data {name}"
     angle = angles_between(*vectors)
-    angle[reason != None] = np.nan  # noqa: E711 - elementwise
-    reason[np.isnan(angle) & (reason == None)] = "no features"  # noqa: E711 - elementwise
+    has_reason = np.array([one is not None for one in reason], dtype=bool)
+    reason[np.isnan(angle) & ~has_reason] = "no features"
+    angle[has_reason] = np.nan
     return Measured(angle, reason)
 
 
 def known_shares(raster: Raster, polygons_px: NDArray[np.object_]) -> NDArray[np.float64]:
     """Return which share of each polygon has data, from a view of the raster around all of them."""
     height, width = raster.shape
-    low, high = shapely.bounds(polygons_px)[:, :2].min(axis=0), shapely.bounds(polygons_px)[:, 2:].max(axis=0)
-    rect = Rect(*np.floor(low).astype(int).tolist(), *np.ceil(high).astype(int).tolist())
-    rect &= Rect(0, 0, width, height)
+    bounds = shapely.bounds(polygons_px)
+    low, high = np.floor(bounds[:, :2].min(axis=0)).astype(int), np.ceil(bounds[:, 2:].max(axis=0)).astype(int)
+    rect = Rect(int(low[0]), int(low[1]), int(high[0]), int(high[1])) & Rect(0, 0, width, height)
     if rect.is_empty:
         return np.zeros(len(polygons_px))
     _, valid = raster.view(VIEW_PX, rect)
     if valid.all():
         return np.ones(len(polygons_px))
-    scale = (rect.width / valid.shape[1], rect.height / valid.shape[0])
-    shares = []
-    for polygon in polygons_px:
-        drawn = rasterize(
-            [(polygon, 1)], out_shape=valid.shape, transform=_affine(rect, scale), all_touched=True, dtype="uint8"
-        )
-        inside = drawn.astype(bool)
-        shares.append(float(valid[inside].mean()) if inside.any() else 0.0)
-    return np.array(shares)
-
-
-def _affine(rect: Rect, scale: tuple[float, float]) -> Affine:
-    from affine import Affine
-
-    return Affine(scale[0], 0, rect.x0, 0, scale[1], rect.y0)
+    side = np.array([rect.width / valid.shape[1], rect.height / valid.shape[0]])
+    shares = np.zeros(len(polygons_px))
+    for number, polygon in enumerate(polygons_px):
+        # The centres of the pixels of the view in the polygon; of a polygon without any, the pixel under a point of it.
+        corners = (np.array(shapely.bounds(polygon)).reshape(2, 2) - (rect.x0, rect.y0)) / side
+        first = np.clip(np.floor(corners[0]).astype(int), 0, np.array(valid.shape[::-1]) - 1)
+        last = np.clip(np.ceil(corners[1]).astype(int), first + 1, valid.shape[::-1])
+        x, y = np.meshgrid(np.arange(first[0], last[0]), np.arange(first[1], last[1]))
+        inside = shapely.contains_xy(polygon, (x + 0.5) * side[0] + rect.x0, (y + 0.5) * side[1] + rect.y0)
+        if not inside.any():
+            inside[inside.shape[0] // 2, inside.shape[1] // 2] = True
+        shares[number] = valid[y[inside], x[inside]].mean()
+    return shares

@@ -93,8 +93,8 @@ class ChangeFolder:
                 write_json(self.path / MANIFEST, manifest)
             elif lines := differences(self._manifest(), manifest, may_differ=lambda keys: keys[0] == ABOUT):
                 raise RunError(
-                    f"the run {self.path} was started with other inputs or options: {listed(lines)}. Give the same inputs, model "
-                    "and options to continue it, remove the folder to start again, or give another one with run_dir."
+                    f"the run {self.path} was started with other inputs or options: {listed(lines)}. Give the same inputs, "
+                    "model and options to continue it, remove the folder to start again, or give another one with run_dir."
                 )
             yield
 

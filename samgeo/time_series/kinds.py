@@ -18,19 +18,27 @@ AnyChange has 35 for means inside objects. Vectors from which the surroundings a
 
 
 def kinds_of(
-    angle: NDArray[np.float64], *, is_paired: NDArray[np.bool_], is_first: NDArray[np.bool_], min_angle: float, trusted: bool
+    angle: NDArray[np.float64],
+    *,
+    is_hidden: NDArray[np.bool_],
+    is_paired: NDArray[np.bool_],
+    is_first: NDArray[np.bool_],
+    min_angle: float,
+    trusted: bool,
 ) -> NDArray[np.str_]:
     """Return the kind of each object.
 
     Objects with a partner are "changed" if the image changed in them, else "same". Objects without a partner are "vanished" if
     they are from the first date, and "appeared" if they are from the second. Objects that were found in the images need a
     change of the image for this too, because the other date may only have missed them; without it they are "same". Objects
-    whose angle is not known are "unknown".
+    that one of the images does not show, and others whose angle is not known, are "unknown".
 
     Parameters
     ----------
     angle : ndarray, shape (N,)
         Angle between the vectors of both dates in degrees; NaN if unknown.
+    is_hidden : ndarray of bool, shape (N,)
+        Whether one of the images does not show an object, so that nothing is known of it there.
     is_paired : ndarray of bool, shape (N,)
         Whether an object has a partner at the other date.
     is_first : ndarray of bool, shape (N,)
@@ -43,8 +51,8 @@ def kinds_of(
     """
     differs = np.asarray(angle >= min_angle)
     absent = ~is_paired & (differs | trusted)
-    choices = [np.isnan(angle), absent & is_first, absent, differs]
-    return np.select(choices, [UNKNOWN, VANISHED, APPEARED, CHANGED], SAME)
+    choices = [is_hidden, absent & is_first, absent, np.isnan(angle), differs]
+    return np.select(choices, [UNKNOWN, VANISHED, APPEARED, UNKNOWN, CHANGED], SAME)
 
 
 def score_of(angle: NDArray[np.float64], min_angle: float) -> NDArray[np.float64]:

@@ -131,7 +131,7 @@ def _cross(first: Raster, second: Raster, rect: Rect) -> NDArray[np.complex128] 
 
 
 def _gradient(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.complex128]:
-    """Return the gradient of the grey image as complex numbers of length 1 at most, fading to 0 towards the edges of the block."""
+    """Return the gradient of the grey image as complex numbers of length 1 at most, which fade to 0 towards the edges."""
     grey = pixels.mean(axis=-1, dtype=np.float64)
     grey[~valid] = grey[valid].mean()
     across, down = (ndimage.gaussian_filter(grey, SIGMA_PX, order=order, mode="nearest") for order in ((0, 1), (1, 0)))

@@ -20,7 +20,30 @@ if TYPE_CHECKING:
 
     from odc.geo.geobox import GeoBox
 
-__all__ = ["Row", "RowCounts", "no_objects", "to_table", "total"]
+__all__ = ["FAILED", "TOO_SMALL", "Measured", "Row", "RowCounts", "no_objects", "to_table", "total"]
+
+
+FAILED = "failed"
+"""Start of the reason of an object whose window failed."""
+
+TOO_SMALL = "too small"
+"""Why nothing was measured of an object that the images show."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What was measured of N objects.
+
+    Attributes
+    ----------
+    angle : ndarray, shape (N,)
+        Angle between the vectors of both dates in degrees; NaN if unknown.
+    reason : ndarray of str or None, shape (N,)
+        Why an angle is unknown.
+    """
+
+    angle: NDArray[np.float64]
+    reason: NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,12 +93,15 @@ class RowCounts:
         Number of objects whose angle is known.
     above : int
         Number of those whose angle is at least the limit.
+    failed : int
+        Number of objects whose window failed.
     """
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     areas: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
     compared: int = 0
     above: int = 0
+    failed: int = 0
 
     @property
     def changed_area(self) -> float:
@@ -94,33 +120,40 @@ class RowCounts:
 
 def total(rows: Iterable[Mapping[str, Any]]) -> RowCounts:
     """Add up the counts of rows."""
-    counts, areas_, compared, above = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0.0), 0, 0
+    counts, areas_ = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0.0)
+    compared = above = failed = 0
     for row in rows:
         for kind in KINDS:
             counts[kind] += int(row["counts"][kind])
             areas_[kind] += float(row["areas"][kind])
-        compared, above = compared + int(row["compared"]), above + int(row["above"])
-    return RowCounts(counts, areas_, compared, above)
+        compared += int(row["compared"])
+        above += int(row["above"])
+        failed += int(row["failed"])
+    return RowCounts(counts, areas_, compared, above, failed)
 
 
-def to_table(
-    row: Row, angle: NDArray[np.float64], reason: NDArray[np.object_], *, min_angle: float, trusted: bool
-) -> tuple[gpd.GeoDataFrame, RowCounts]:
+def to_table(row: Row, measured: Measured, *, min_angle: float, trusted: bool) -> tuple[gpd.GeoDataFrame, RowCounts]:
     """Return the table of a row of windows from top to bottom, then from left to right, and its counts.
 
     Parameters
     ----------
     row : Row
         The objects.
-    angle : ndarray, shape (N,)
-        Angles in degrees; NaN if unknown.
-    reason : ndarray of str or None, shape (N,)
-        Why an angle is unknown.
+    measured : Measured
+        What was measured of them.
     min_angle, trusted
         See `samgeo.time_series.kinds.kinds_of`.
     """
-    is_paired = row.partner_ids >= 0
-    kind = kinds_of(angle, is_paired=is_paired, is_first=row.is_first, min_angle=min_angle, trusted=trusted)
+    is_paired, angle = row.partner_ids >= 0, measured.angle
+    known = ~np.isnan(angle)
+    kind = kinds_of(
+        angle,
+        is_hidden=~known & (measured.reason != TOO_SMALL),
+        is_paired=is_paired,
+        is_first=row.is_first,
+        min_angle=min_angle,
+        trusted=trusted,
+    )
     own = areas(row.geometry_px, row.geometry, row.geobox)
     of_partner = np.full(len(own), np.nan)
     if len(row.partner):
@@ -137,18 +170,18 @@ def to_table(
         "after_id": _whole(row.ids, ~row.is_first),
         f"before_{name}": np.where(row.is_first, own, of_partner),
         f"after_{name}": np.where(row.is_first, np.nan, own),
-        "reason": pd.array(reason, dtype="string"),
+        "reason": pd.array(measured.reason, dtype="string"),
     }
     crs = row.geobox.crs
     table = gpd.GeoDataFrame(columns, geometry=row.geometry, crs=None if crs is None else crs.proj)
     left, top, _, _ = shapely.bounds(row.geometry_px).reshape(-1, 4).T
     order = np.lexsort((row.ids, ~row.is_first, left, top))
-    known = ~np.isnan(angle)
     counts = RowCounts(
         {one: int((kind == one).sum()) for one in KINDS},
         {one: float(own[kind == one].sum()) for one in KINDS},
         int(known.sum()),
         int((angle[known] >= min_angle).sum()),
+        sum(str(one).startswith(FAILED) for one in measured.reason),
     )
     return table.iloc[order].reset_index(drop=True), counts
 
@@ -160,7 +193,7 @@ def no_objects(geobox: GeoBox, *, classes: bool) -> gpd.GeoDataFrame:
     row = Row(
         geobox, none, none, np.empty(0, dtype=bool), whole, whole, none, nothing, np.empty(0, dtype=object) if classes else None
     )
-    return to_table(row, nothing, none, min_angle=1.0, trusted=False)[0]
+    return to_table(row, Measured(nothing, none), min_angle=1.0, trusted=False)[0]
 
 
 def _whole(values: NDArray[np.int64], known: NDArray[np.bool_]) -> pd.arrays.IntegerArray:

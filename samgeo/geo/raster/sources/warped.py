@@ -1,8 +1,8 @@
-"""A raster that is read on the grid of another raster: in another CRS, with another resolution, or shifted by a part of a pixel.
+"""A raster that is read on the grid of another raster, which has another CRS or resolution, or is shifted against it.
 
-The positions of pixels are transformed exactly at every 32nd pixel of the target grid and interpolated between these, and the
-pixels are interpolated bilinearly. Where the raster is finer than the grid, the means of squares of its pixels are interpolated.
-All of this depends on the position in the grid alone, so that a pixel has the same value whichever rectangle is read.
+The positions of pixels are transformed exactly at every 32nd pixel of the target grid and interpolated between these. Values are
+interpolated bilinearly; where the raster is finer than the grid, these are the means of squares of its pixels. All of this
+depends on the position in the grid alone, so that a pixel has the same value whichever rectangle is read.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _applied(affine: Affine, x: NDArray[np.float64], y: NDArray[np.float64]) -> 
 def _interpolated(
     pixels: NDArray[np.uint8], valid: NDArray[np.bool_], at: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Interpolate an image bilinearly at places (x, y), where the centre of the first pixel is (0, 0); only valid pixels count."""
+    """Interpolate the valid pixels of an image bilinearly at places (x, y); the centre of the first pixel is (0, 0)."""
     at = np.where(np.isfinite(at), at, -1e6)
     # Rounding makes places that are equal up to the last bits of a transform equal.
     places = np.round(np.moveaxis(at[..., ::-1], -1, 0), 6)
