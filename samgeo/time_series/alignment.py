@@ -129,8 +129,8 @@ def align(first: Raster, second: Raster, *, max_shift_px: float = MAX_SHIFT_PX) 
     if shift.length_px > max_shift_px:
         raise RasterError(
             f"the shift of {names} is {_told(shift)}, which is more than {max_shift_px:g}, so that everything would seem to "
-            "have changed. Register the rasters to each other first, for example with ground control points (gdal_translate -gcp, "
-            "gdalwarp); or raise the limit with max_shift_px (--max-shift), if the shift is the same everywhere."
+            "have changed. Register the rasters to each other first, for example with ground control points (gdal_translate "
+            "-gcp, gdalwarp); or raise the limit with max_shift_px (--max-shift), if the shift is the same everywhere."
         )
     if shift.spread_px > MOST_SPREAD_PX:
         told = (

@@ -1,7 +1,7 @@
 """A raster that is read on the grid of another raster, which has another CRS or resolution, or is shifted against it.
 
-The positions of pixels are transformed exactly at every 32nd pixel of the target grid and interpolated between these. Values are
-interpolated bilinearly; where the raster is finer than the grid, these are the means of squares of its pixels. All of this
+The positions of pixels are transformed exactly at every 32nd pixel of the target grid and interpolated between these. Values
+are interpolated bilinearly; where the raster is finer than the grid, these are the means of squares of its pixels. All of this
 depends on the position in the grid alone, so that a pixel has the same value whichever rectangle is read.
 """
 
