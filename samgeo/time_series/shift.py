@@ -25,7 +25,7 @@ __all__ = ["Shift", "estimate_shift"]
 BLOCK_PX, BLOCKS_A_SIDE = 256, 6
 LEAST_BLOCK_PX = 32
 # Least share of a block with data at both dates.
-LEAST_VALID = 0.9
+LEAST_VALID = 0.5
 SIGMA_PX = 1.0
 # Correlations are smoothed by a Gaussian with this standard deviation, in pixels: peaks of noise are narrower than true ones.
 SMOOTH_PX = 0.8
