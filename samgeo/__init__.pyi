@@ -18,6 +18,7 @@ from .segmentation.api import segment as segment
 from .segmentation.encoding import encode as encode
 from .segmentation.prediction import predict as predict
 from .segmentation.predictor import Predictor as Predictor
+from .time_series.api import change as change
 from .training.finetuning.api import finetune as finetune
 
 __version__: str
@@ -27,6 +28,7 @@ __all__ = [
     "Predictor",
     "Raster",
     "SamgeoError",
+    "change",
     "compress",
     "encode",
     "evaluate",

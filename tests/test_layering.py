@@ -20,6 +20,7 @@ BELOW = {
     "plot": {"storage", "geo"},
     "editing": {"storage", "geo"},
     "objects": {"storage", "geo", "models", "segmentation", "evaluation"},
+    "time_series": {"storage", "geo", "models", "segmentation", "evaluation", "finding", "objects"},
     "buildings": {"storage", "geo", "models", "segmentation", "evaluation", "finding", "objects"},
     "annotations": {"storage", "geo", "segmentation"},
     "samrs": {"storage", "geo", "models", "segmentation", "annotations", "plot", "finding"},
@@ -41,7 +42,7 @@ BELOW = {
     },
     "cli": {
         *("storage", "geo", "models", "segmentation", "plot", "buildings", "annotations", "samrs", "evaluation", "synthetic"),
-        *("training", "map", "testing", "finding", "objects", "editing"),
+        *("training", "map", "testing", "finding", "objects", "editing", "time_series"),
     },
 }
 # The order inside segmentation, from the lowest: a folder or module imports only from those before it.

@@ -16,7 +16,6 @@ from scipy import ndimage
 
 from samgeo.arguments import check_types
 from samgeo.buildings.regularization.rows import foreign_areas, measured
-from samgeo.objects.shapes import with_note
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.prompt_geometry import read_polygons
 from samgeo.geo.grid import Rect
@@ -24,6 +23,7 @@ from samgeo.geo.vector.columns import keep_given
 from samgeo.geo.vector.outputs import check_asked, check_output
 from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.geo.vector.writing import check_fit
+from samgeo.objects.shapes import with_note
 from samgeo.segmentation.masks.edges import EdgeOptions, changed_pixels, keep_parts
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.vectorize import georeference, polygons

@@ -32,12 +32,16 @@ __all__ = [
     "MIN_SCORE_HELP",
     "NODATA",
     "OVERWRITE",
+    "POINTS_PER_SIDE",
+    "PRED_IOU",
     "PROMPT_ZOOM",
     "QUIET",
     "RESOLUTION",
     "RETRY_FAILED",
     "RUN_DIR",
+    "SCALES",
     "SCHEDULER",
+    "STABILITY",
     "STRETCH",
     "WINDOW_ZOOM",
     "WORKERS",
@@ -158,6 +162,28 @@ MIN_SCORE_HELP = (
     "all objects."
 )
 
+SCALES = click.option(
+    "--scales",
+    metavar="SCALES",
+    default="1",
+    show_default=True,
+    help="Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole.",
+)
+POINTS_PER_SIDE = click.option(
+    "--points-per-side", type=int, show_default="depends on the model", help="Number of point prompts along a window's side."
+)
+PRED_IOU = click.option(
+    "--pred-iou",
+    type=float,
+    show_default="depends on the model",
+    help="Drop masks whose predicted IoU is not above this.",
+)
+STABILITY = click.option(
+    "--stability",
+    type=float,
+    show_default="depends on the model",
+    help="Drop masks whose stability score is lower than this.",
+)
 SCHEDULER = click.option(
     "--scheduler",
     metavar="SCHEDULER",

@@ -16,11 +16,15 @@ from samgeo.cli.options import (
     MAX_AREA_HELP,
     MIN_AREA_HELP,
     OVERWRITE,
+    POINTS_PER_SIDE,
+    PRED_IOU,
     PROMPT_ZOOM,
     QUIET,
     RETRY_FAILED,
     RUN_DIR,
+    SCALES,
     SCHEDULER,
+    STABILITY,
     WINDOW_ZOOM,
     WORKERS,
     Y_UP,
@@ -52,28 +56,10 @@ MOST_SHOWN = 20
 @click.argument("output")
 @looking
 @WINDOW_ZOOM
-@click.option(
-    "--scales",
-    metavar="SCALES",
-    default="1",
-    show_default=True,
-    help="Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole.",
-)
-@click.option(
-    "--points-per-side", type=int, show_default="depends on the model", help="Number of point prompts along a window's side."
-)
-@click.option(
-    "--pred-iou",
-    type=float,
-    show_default="depends on the model",
-    help="Drop masks whose predicted IoU is not above this.",
-)
-@click.option(
-    "--stability",
-    type=float,
-    show_default="depends on the model",
-    help="Drop masks whose stability score is lower than this.",
-)
+@SCALES
+@POINTS_PER_SIDE
+@PRED_IOU
+@STABILITY
 @click.option(
     "--mask-nms",
     type=IouOrOff(),

@@ -140,6 +140,8 @@ def _drawn(polygon: shapely.Geometry, window: WindowImage, frame: Rect, cell: fl
     """Draw a polygon at the samples of some cells. If it contains no sample, draw all samples that it touches."""
     step = cell / SAMPLES
     transform = Affine(step, 0, window.rect.x0 + frame.x0 * cell, 0, step, window.rect.y0 + frame.y0 * cell)
+    if transform.is_identity:  # rasterio warns of it, so that all is drawn one pixel further to the right
+        transform, polygon = Affine.translation(1, 0), shapely.transform(polygon, lambda xy: xy + np.array([1.0, 0.0]))
     shape = (frame.height * SAMPLES, frame.width * SAMPLES)
     drawn = rasterize([(polygon, 1)], out_shape=shape, transform=transform, dtype="uint8")
     if not drawn.any():

@@ -278,7 +278,11 @@ def segment_to_file(
     """
     bound = inspect.signature(segment).bind(image, output, **options)
     bound.apply_defaults()
-    request = Request.of(bound.arguments)
+    return compute_to_file(Request.of(bound.arguments), stop=stop)
+
+
+def compute_to_file(request: Request, *, stop: Callable[[], bool] | None = None) -> Summary:
+    """Do the work of a request in its run folder, without collecting the objects in memory; see `segment_to_file`."""
     folder = request.folder
     if folder is None:
         raise OptionError("output is missing; give the path of a vector file.")
