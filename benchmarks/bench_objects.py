@@ -1,9 +1,13 @@
 """Oddness and classes of objects in generated towns.
 
     python benchmarks/bench_objects.py oddness [--seeds 20:30] [--picture FILE]
+    python benchmarks/bench_objects.py classify [--seeds 20:25] [--picture FILE]
 
 Oddness: in each town three roofs of 100 get another colour, and their ranks by oddness are counted. In the unchanged town, a
 tree, a car and a piece of road are added to the 100 roofs instead.
+
+Classes: a number of examples of each class is drawn, and the share of the other objects of the town is counted that get their
+class. The classes are the covers of roofs, or buildings, trees, cars and grass.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ from scipy import ndimage
 
 import samgeo
 from samgeo.models import keep_freed_memory
-from samgeo.objects import describe
+from samgeo.objects import Classifier, describe
+from samgeo.objects.classify import REGULARISATION
 from samgeo.objects.features import COLORS, EMBEDDING
 from samgeo.objects.oddness import EMBEDDING_SCALE, SHAPE_SCALE, nearest
 from samgeo.objects.space import FeatureSpace
@@ -36,12 +41,13 @@ STRANGERS = {"tree": (100, 900), "car": (50, 400), "road": (1500, 10**9)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["oddness"])
-    parser.add_argument("--seeds", default="20:30", help="first and last seed of the towns")
+    parser.add_argument("what", choices=["oddness", "classify"])
+    parser.add_argument("--seeds", help="first seed of the towns, and the one after the last")
     parser.add_argument("--picture", type=Path, help="where to write a picture of the first town")
     options = parser.parse_args()
-    first, last = map(int, options.seeds.split(":"))
-    oddness(range(first, last), options.picture)
+    run, seeds = (oddness, "20:30") if options.what == "oddness" else (classify, "20:25")
+    first, last = map(int, (options.seeds or seeds).split(":"))
+    run(range(first, last), options.picture)
 
 
 def oddness(seeds: range, picture: Path | None) -> None:
@@ -64,7 +70,7 @@ def oddness(seeds: range, picture: Path | None) -> None:
                 found.setdefault((space, kind), []).extend(ranks[rows].tolist())
         if picture is not None and seed == seeds[0]:
             result = samgeo.oddness(roofs, changed)
-            samgeo.show(changed, result.nlargest(5, "oddness"), picture, overwrite=True)
+            samgeo.show(changed, result.nlargest(5, "oddness"), picture, fill=False, overwrite=True)
     spaces = list(dict.fromkeys(space for space, _ in found))
     print("| features | recoloured roofs among the top 5 | lowest rank | other objects among the top 5 | lowest rank |")
     print("|---|---|---|---|---|")
@@ -93,6 +99,91 @@ def by_space(features: pd.DataFrame) -> dict[str, np.ndarray]:
         name: nearest(FeatureSpace.fit(features[columns], **weights).place(features[columns])[0], 5).mean(axis=1)
         for name, (columns, weights) in spaces.items()
     }
+
+
+def classify(seeds: range, picture: Path | None) -> None:
+    found: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
+    for seed in seeds:
+        scene = town((1024, 1024), seed=seed)
+        image, layer = saved(scene, scene.image), things(scene)
+        features = describe(image, layer, color=True)
+        for task, counts in COUNTS.items():
+            for count in counts:
+                classify_town(seed, layer[task], features, count, found)
+        if picture is not None and seed == seeds[0]:
+            draw_classes(scene, image, picture)
+    print("| classes | examples of each | most frequent class | " + " | ".join(SPACES) + " |")
+    print("|---|---|---|" + "---|" * len(SPACES))
+    for task, counts in COUNTS.items():
+        for count in counts:
+            cells = []
+            for space in SPACES:
+                right = np.array([one for one, _ in found[task, count, space]])
+                cells.append(f"{right.mean():.3f} ± {right.std():.3f}")
+            most = np.mean([one for _, one in found[task, count, SPACES[0]]])
+            print(f"| {task} | {count} | {most:.3f} | {' | '.join(cells)} |")
+
+
+def classify_town(
+    seed: int,
+    truth: pd.Series,
+    features: pd.DataFrame,
+    count: int,
+    found: dict[tuple[str, int, str], list[tuple[float, float]]],
+) -> None:
+    """Add the accuracy and the share of the most frequent class of some draws of examples to the results."""
+    sizes = truth.value_counts()
+    kept = truth.isin(sizes.index[sizes >= count + 10]).to_numpy() & np.isfinite(features).all(axis=1).to_numpy()
+    names, described = truth[kept].to_numpy(dtype=object), features[kept]
+    for draw in range(DRAWS):
+        rng = np.random.default_rng([seed, count, draw])
+        given = np.full(len(names), None, dtype=object)
+        for name in sorted(set(names)):
+            given[rng.permutation(np.flatnonzero(names == name))[:count]] = name
+        others = np.equal(given, None)
+        most = pd.Series(names[others]).value_counts(normalize=True).iloc[0]
+        for space, columns in chosen(described).items():
+            model = Classifier.fit(described[columns], given.tolist(), regularization=REGULARISATION)
+            best = model.probabilities(described[columns]).idxmax(axis=1).to_numpy()
+            found.setdefault((str(truth.name), count, space), []).append((float((best == names)[others].mean()), most))
+
+
+COUNTS = {"cover": (5, 10, 20), "kind": (5, 20)}
+SPACES = ("all features", "without colour", "without embedding")
+DRAWS = 5
+KINDS = {"tree": (60, 900), "car": (50, 400), "grass": (200, 10**9)}
+
+
+def chosen(features: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the columns of each choice of features."""
+    return {
+        "all features": list(features),
+        "without colour": [name for name in features if name not in COLORS],
+        "without embedding": [name for name in features if not name.startswith(EMBEDDING)],
+    }
+
+
+def things(scene: Scene) -> gpd.GeoDataFrame:
+    """Return the buildings, trees, cars and lawns of a town, with the columns ``kind`` and ``cover``."""
+    roofs = scene.footprints[(scene.footprints.area > 15) & (scene.footprints.geom_type == "Polygon")]
+    parts = [roofs[["cover", "geometry"]].assign(kind="building")]
+    for name, (least, most) in KINDS.items():
+        labels, count = ndimage.label(scene.classes == scene.class_names.index(name))
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        labels[~np.isin(labels, [number for number in range(1, count + 1) if least <= sizes[number] <= most])] = 0
+        drawn = shapes(labels.astype(np.int32), labels > 0, transform=scene.geobox.affine)
+        parts.append(
+            gpd.GeoDataFrame({"kind": name}, geometry=[shapely.geometry.shape(one) for one, _ in drawn], crs=roofs.crs)
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def draw_classes(scene: Scene, image: Path, picture: Path) -> None:
+    """Draw the covers of all roofs by ten examples of each."""
+    roofs = scene.footprints[(scene.footprints.area > 15) & (scene.footprints.geom_type == "Polygon")].reset_index(drop=True)
+    rows = roofs.groupby("cover").sample(frac=1, random_state=0).groupby("cover").head(10).index
+    result = samgeo.classify(roofs.assign(known=roofs["cover"].where(roofs.index.isin(rows))), image, "known")
+    samgeo.show(image, result, picture, column="class", overwrite=True)
 
 
 def recolored(scene: Scene, ids: np.ndarray) -> np.ndarray:

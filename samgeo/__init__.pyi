@@ -9,6 +9,7 @@ from .geo.raster.raster import Raster as Raster
 from .map.widget import Map as Map
 from .models.registry import list_models as list_models
 from .models.registry import load_model as load_model
+from .objects.classify import classify as classify
 from .objects.oddness import oddness as oddness
 from .plot.display import show as show
 from .samrs.make import make_samrs as make_samrs
@@ -25,6 +26,7 @@ __all__ = [
     "Predictor",
     "Raster",
     "SamgeoError",
+    "classify",
     "encode",
     "evaluate",
     "find",

@@ -1,4 +1,4 @@
-"""The command oddness, which measures how different objects are from the others of their layer."""
+"""The commands classify, which gives objects classes by examples, and oddness, which measures how different objects are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from samgeo.cli.options import (
     parse_stretch,
 )
 
-__all__ = ["oddness"]
+__all__ = ["classify", "oddness"]
 
 EMBEDDING = click.option(
     "--embedding/--no-embedding",
@@ -78,3 +78,69 @@ def oddness(
             lost = count(made["without_features"], "object")
             why = f"{lost} without an area or outside the image; the others have no class, or too few objects of their class"
             click.echo(f"{count(unknown, 'object')} without an oddness: {why}", err=True)
+
+
+@click.command()
+@imaging
+@click.argument("objects")
+@click.argument("examples")
+@click.argument("output")
+@click.option(
+    "--class-column", metavar="COLUMN", default="class", show_default=True, help="Column of EXAMPLES with their classes."
+)
+@click.option(
+    "--join",
+    type=click.Choice(["cover", "iou"]),
+    default="cover",
+    show_default=True,
+    help="Which objects EXAMPLES give their classes to: those that they cover by more than half, or the one with the best IoU.",
+)
+@click.option(
+    "--min-score",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Give no class to objects whose most probable class has a lower probability, from 0 to 1.",
+)
+@click.option("--probabilities", is_flag=True, help="Add a column with the probability of each class.")
+@EMBEDDING
+@COLOR
+@looking
+@CACHE
+@OVERWRITE
+@LAYER
+@QUIET
+def classify(
+    image: OptionValue,
+    objects: str,
+    examples: str,
+    output: str,
+    *,
+    bands: str | None,
+    stretch: str | None,
+    quiet: bool,
+    **options: OptionValue,
+) -> None:
+    """Give each of OBJECTS a class, by a few EXAMPLES of each class.
+
+    OBJECTS is a vector file of polygons on IMAGE, in any CRS. EXAMPLES is a vector file of polygons with a column of classes:
+    outlines of single objects, or areas of one class, such as a map of land use; or the name of a column of OBJECTS, in which
+    the classes of some objects are given. OUTPUT has the rows of OBJECTS with the columns class and score.
+    """
+    from samgeo import classify as run
+
+    result = run(objects, image, examples, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    if not quiet:
+        for line in _summary(result.attrs["samgeo"]["classify"], output):
+            click.echo(line, err=True)
+
+
+def _summary(made: dict[str, OptionValue], output: str) -> list[str]:
+    shown = ", ".join(f"{number} of {name}" for name, number in made["examples"].items())
+    lines = [f"{count(made['objects'], 'object')} in {output}, by examples: {shown}"]
+    if made["unclassified"]:
+        lost = f"{made['without_features']} of them have no area or lie outside the image"
+        lines.append(f"{count(made['unclassified'], 'object')} without a class; {lost}")
+    if made["unmatched"]:
+        lines.append(f"{count(made['unmatched'], 'example')} without an object, not used")
+    return lines

@@ -1,5 +1,6 @@
 from .classifier import Classifier as Classifier
 from .classifier import Selector as Selector
+from .classify import classify as classify
 from .features import describe as describe
 from .oddness import oddness as oddness
 from .overlaps import keep_best as keep_best
@@ -11,6 +12,7 @@ from .shapes import measure_shapes as measure_shapes
 __all__ = [
     "Classifier",
     "Selector",
+    "classify",
     "describe",
     "filter_by_shape",
     "keep_best",

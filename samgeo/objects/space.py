@@ -24,6 +24,9 @@ EMBEDDING_SCALE = 4.0
 # Principal components are computed from at most this many rows; more rows would not change them.
 COMPONENT_ROWS = 20_000
 
+# Standard deviations below this share of the largest value are rounding errors.
+ROUNDING = 1e-7
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureSpace:
@@ -62,7 +65,8 @@ class FeatureSpace:
         values = features.to_numpy(dtype=np.float64)
         values, columns = values[np.isfinite(values).all(axis=1)], tuple(map(str, features.columns))
         middle, spread = values.mean(axis=0), values.std(axis=0)
-        spread[spread == 0] = 1.0
+        # Values that only differ by rounding are equal, and must not be scaled to a spread of 1.
+        spread[spread <= ROUNDING * np.abs(values).max(axis=0)] = 1.0
         pooled = _pooled(columns)
         width = int(pooled.sum())
         if len(values) > COMPONENT_ROWS:
