@@ -172,9 +172,8 @@ def things(scene: Scene) -> gpd.GeoDataFrame:
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
         labels[~np.isin(labels, [number for number in range(1, count + 1) if least <= sizes[number] <= most])] = 0
         drawn = shapes(labels.astype(np.int32), labels > 0, transform=scene.geobox.affine)
-        parts.append(
-            gpd.GeoDataFrame({"kind": name}, geometry=[shapely.geometry.shape(one) for one, _ in drawn], crs=roofs.crs)
-        )
+        outlines = [shapely.geometry.shape(one) for one, _ in drawn]
+        parts.append(gpd.GeoDataFrame(geometry=outlines, crs=roofs.crs).assign(kind=name))
     return pd.concat(parts, ignore_index=True)
 
 
