@@ -18,6 +18,7 @@ from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
 from samgeo.cli.footprints import footprints, refine, regularize
 from samgeo.cli.models import models
+from samgeo.cli.objects import classify, oddness
 from samgeo.cli.rasters import compress, rasterize, remove
 from samgeo.cli.segment import encode, predict, segment
 from samgeo.cli.show import demo, show
@@ -132,6 +133,8 @@ for _command in (
     footprints,
     regularize,
     refine,
+    classify,
+    oddness,
     dataset,
     models,
     train,
