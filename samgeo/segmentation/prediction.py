@@ -139,7 +139,7 @@ def predict(
 
 def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFrame:
     """Return the table of the prompts without answers, to check that it fits the output."""
-    asked, table = read_prompts(predictor.raster.geobox, [predictor.lattice], **prompts)
+    asked, table = read_prompts(predictor.raster.geobox, {0: predictor.lattice}, **prompts)
     with warnings.catch_warnings():
         # The same warning is given later, when the prompts are answered.
         warnings.simplefilter("ignore", RenamedColumnsWarning)

@@ -24,6 +24,7 @@ from samgeo.segmentation.prompts.answering import Answering
 from samgeo.segmentation.prompts.assignment import Prompts, SoftMask
 from samgeo.segmentation.prompts.decoding import Candidate
 from samgeo.segmentation.prompts.prompt_reading import read_prompts
+from samgeo.segmentation.prompts.prompt_scales import ScaledAnswering, levels_of
 from samgeo.segmentation.prompts.prompt_zoom import AUTO, answers, candidates, finer_lattices, read_zoom
 from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
 from samgeo.segmentation.tables import answers_to_frame
@@ -111,6 +112,7 @@ class Predictor:
         nodata: float | str | None = None,
         alpha: int | str | None = None,
         zoom: float | str = 1.0,
+        scales: str | Sequence[int] = "auto",
         window: int | None = None,
         overlap: int | None = None,
         cache: str | os.PathLike[str] | None = None,
@@ -134,8 +136,16 @@ class Predictor:
         self._windows = EmbeddingCache(memory)
         self._watch = SourceWatch(self.raster)
         finer = finer_lattices(self.lattice, self.model.input_size) if self.zoom == AUTO else ()
-        encoded = [self._encoded(self.lattice, self.store), *(self._encoded(one, None) for one in finer)]
-        self._answering = tuple(Answering(one, self.min_part, self.min_hole, level) for level, one in enumerate(encoded))
+        levels = levels_of(self.lattice, scales)
+        self.scales = levels.scales
+        encoded = {0: self._encoded(self.lattice, self.store)}
+        encoded |= {level: self._encoded(one, None) for level, one in enumerate(finer, 1)}
+        coarser = zip(levels.scales[1:], levels.lattices[1:], strict=True)
+        encoded |= {-level: self._encoded(one, None, scale) for level, (scale, one) in enumerate(coarser, 1)}
+        # Earlier answers name their windows by these levels: finer windows are above 0, coarser ones below.
+        self._by_level = {level: Answering(one, self.min_part, self.min_hole, level) for level, one in encoded.items()}
+        scaled = ScaledAnswering(levels, tuple(self._by_level[-level] for level in range(len(levels.scales))))
+        self._answering = (scaled, *(self._by_level[level] for level in range(1, len(finer) + 1)))
 
     @check_types
     def check_same(self, *, now: bool = False) -> None:
@@ -335,7 +345,7 @@ class Predictor:
         >>> predictor.rect_of(predictor.candidates(points=[[90, 5]])[0].earlier)
         Rect(x0=48, y0=0, x1=112, y1=64)
         """
-        return self._answering[earlier.level].windows.lattice.rect(*earlier.window)
+        return self._by_level[earlier.level].windows.lattice.rect(*earlier.window)
 
     def clean(self, segments: Sequence[Segment]) -> list[Segment]:
         """Return objects without parts and holes that are smaller than ``min_part`` and ``min_hole``.
@@ -431,12 +441,12 @@ class Predictor:
         window, overlap = window_of(zoom, self.model.input_size)
         return self._encoded(Lattice(self.raster.shape, window, overlap), None)
 
-    def _encoded(self, lattice: Lattice, store: EmbeddingStore | None) -> EncodedWindows:
-        return EncodedWindows(self.raster, self.model, lattice, self._windows, store, self.check_same)
+    def _encoded(self, lattice: Lattice, store: EmbeddingStore | None, scale: int = 1) -> EncodedWindows:
+        return EncodedWindows(self.raster, self.model, lattice, self._windows, store, self.check_same, scale)
 
     def _read(self, **given: Unpack[PromptArguments]) -> tuple[Prompts, pd.DataFrame | None]:
         self.check_same()
-        lattices = [one.windows.lattice for one in self._answering]
+        lattices = {level: one.windows.lattice for level, one in self._by_level.items()}
         return read_prompts(self.raster.geobox, lattices, **given)
 
     def _answer(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
