@@ -31,6 +31,7 @@ __all__ = [
     "MIN_SCORE_HELP",
     "NODATA",
     "OVERWRITE",
+    "PROMPT_SCALES",
     "PROMPT_ZOOM",
     "QUIET",
     "RESOLUTION",
@@ -38,6 +39,7 @@ __all__ = [
     "RUN_DIR",
     "SCHEDULER",
     "STRETCH",
+    "WINDOW_SCALES",
     "WINDOW_ZOOM",
     "WORKERS",
     "Y_UP",
@@ -51,6 +53,7 @@ __all__ = [
     "imaging",
     "looking",
     "parse_bands",
+    "parse_prompt_scales",
     "parse_resolution",
     "parse_scales",
     "parse_stretch",
@@ -241,6 +244,11 @@ RESOLUTION = click.option(
 ZOOM_HELP = "Number of pixels of the model's input for each pixel of the image."
 ZOOM = click.option("--zoom", type=float, metavar="ZOOM", show_default="as the resolution needs", help=ZOOM_HELP)
 WINDOW_ZOOM = click.option("--zoom", type=float, metavar="ZOOM", default=1.0, show_default=True, help=ZOOM_HELP)
+SCALES_HELP = "Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole."
+WINDOW_SCALES = click.option("--scales", metavar="SCALES", default="1", show_default=True, help=SCALES_HELP)
+PROMPT_SCALES = click.option(
+    "--scales", metavar="SCALES", default="auto", show_default='"auto" for 1,2,4,8,16 as needed', help=SCALES_HELP
+)
 PROMPT_ZOOM = click.option(
     "--zoom", metavar="ZOOM", default="1", show_default='1; "auto" enlarges small objects', help=ZOOM_HELP
 )
@@ -325,6 +333,11 @@ def parse_scales(text: str) -> tuple[int, ...]:
         raise click.BadParameter(
             f"{text!r} is not a list of whole numbers; give them as in 1,2,4.", param_hint="--scales"
         ) from None
+
+
+def parse_prompt_scales(text: str) -> str | tuple[int, ...]:
+    """Return "auto" or the numbers that `parse_scales` returns."""
+    return text if text == "auto" else parse_scales(text)
 
 
 def parse_resolution(text: str) -> str | float:

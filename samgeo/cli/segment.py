@@ -16,11 +16,13 @@ from samgeo.cli.options import (
     MAX_AREA_HELP,
     MIN_AREA_HELP,
     OVERWRITE,
+    PROMPT_SCALES,
     PROMPT_ZOOM,
     QUIET,
     RETRY_FAILED,
     RUN_DIR,
     SCHEDULER,
+    WINDOW_SCALES,
     WINDOW_ZOOM,
     WORKERS,
     Y_UP,
@@ -31,6 +33,7 @@ from samgeo.cli.options import (
     imaging,
     looking,
     parse_bands,
+    parse_prompt_scales,
     parse_scales,
     parse_stretch,
     parse_zoom,
@@ -52,13 +55,7 @@ MOST_SHOWN = 20
 @click.argument("output")
 @looking
 @WINDOW_ZOOM
-@click.option(
-    "--scales",
-    metavar="SCALES",
-    default="1",
-    show_default=True,
-    help="Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole.",
-)
+@WINDOW_SCALES
 @click.option(
     "--points-per-side", type=int, show_default="depends on the model", help="Number of point prompts along a window's side."
 )
@@ -157,6 +154,7 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--polygons", metavar="FILE", help="Vector file of polygons: each is the rough outline of an object.")
 @looking
 @PROMPT_ZOOM
+@PROMPT_SCALES
 @click.option(
     "--refine", type=int, default=0, show_default=True, help="How many times to decode again with the previous answer."
 )
@@ -186,7 +184,8 @@ def predict(
     """
     from samgeo.segmentation import predict as run
 
-    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "zoom": parse_zoom(options["zoom"])}
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch)}
+    options |= {"zoom": parse_zoom(options["zoom"]), "scales": parse_prompt_scales(options["scales"])}
     result = run(image, output, **options)
     if not quiet:
         found = int(result.reason.isna().sum())

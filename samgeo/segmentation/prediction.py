@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ def predict(
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     zoom: float | str = 1.0,
+    scales: str | Sequence[int] = "auto",
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -78,6 +79,8 @@ def predict(
     model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
         See `samgeo.segment`.
     zoom : float or "auto", default 1
+        See `samgeo.Predictor`.
+    scales : sequence of int or "auto", default "auto"
         See `samgeo.Predictor`.
     class_column : str, optional
         Only for a raster of labels: a column of the prompts that holds the class of each. The classes are drawn instead of
@@ -122,7 +125,8 @@ def predict(
     raster = ReadingOptions.of(arguments).open(image)
     checked.check_raster(raster)
     groups = (ModelOptions.of(arguments), WindowOptions.of(arguments), CleaningOptions.of(arguments))
-    predictor = Predictor(raster, zoom=zoom, **{name: value for group in groups for name, value in group.arguments().items()})
+    shared = {name: value for group in groups for name, value in group.arguments().items()}
+    predictor = Predictor(raster, zoom=zoom, scales=scales, **shared)
     prompts = {"points": points, "labels": labels, "boxes": boxes, "polygons": polygons, "crs": crs}
     axes = describe_axes(raster.geobox, y_up=y_up)
     if output is not None and not checked.is_labels:

@@ -155,12 +155,10 @@ class Answering:
     def offers(self, prompts: Prompts, index: Index, multimask: bool | str) -> list[Candidate]:
         """Return the masks that the model proposes for the first prompt in a window, as it draws them."""
         window = self.windows.get(index)
-        asked = (
-            None if window.embedding is None else ask(prompts, 0, index, window.rect & self.frame, window.valid, window.scale)
-        )
-        if asked is None:
+        asks = [] if window.embedding is None else self._asks(prompts, [0], index, window)
+        if not asks:
             return []
-        found = candidates(self.windows.model, self.windows.lattice, index, window, asked, multimask=multimask)
+        found = candidates(self.windows.model, self.windows.lattice, index, window, asks[0], multimask=multimask)
         return [replace(one, earlier=replace(one.earlier, level=self.level)) for one in found]
 
     def _offers_at(self, index: Index, point: NDArray[np.float64]) -> list[Candidate]:
@@ -168,5 +166,5 @@ class Answering:
         return self.offers(Prompts.of_point(point), index, multimask=True)
 
     def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[WindowPrompt]:
-        asks = (ask(prompts, prompt, index, window.rect & self.frame, window.valid, window.scale) for prompt in members)
+        asks = (ask(prompts, prompt, index, window.rect & self.frame, window.valid, scale=window.scale) for prompt in members)
         return [one for one in asks if one is not None]

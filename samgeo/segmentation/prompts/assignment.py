@@ -213,7 +213,7 @@ class WindowPrompt:
 
 
 def ask(
-    prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[np.bool_], scale: int = 1
+    prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[np.bool_], *, scale: int = 1
 ) -> WindowPrompt | None:
     """Clip a prompt to a window. Return None if no part of it that could be an object is on data.
 

@@ -54,8 +54,8 @@ def answers(
     Parameters
     ----------
     answering : sequence of Answering or ScaledAnswering
-        The windows by rising zoom, the first with those of coarser scales. If there are several, the zoom of a prompt follows from its size, and that of clicks from
-        the size of their first answer.
+        The windows by rising zoom, the first with those of coarser scales. If there are several zooms, the zoom of a prompt
+        follows from its size, and that of clicks from the size of their first answer.
     prompts : Prompts
         The prompts.
     multimask, refine
