@@ -2,8 +2,8 @@
 
 Each finer scale draws the outline again. The windows through whose cores it goes are prompted with the mask: its part in the
 window is a soft mask, and its bounding box and innermost point are prompts too. Where an answer agrees with the mask, it
-replaces the mask. Parts that the answer leaves out or adds are ignored if they are too thick to be an uncertain edge of the
-coarser scale.
+replaces the mask, with two exceptions: parts of the mask that the answer leaves out stay if they are too thick to be an
+uncertain edge, and parts that it adds beyond the edge are dropped if they are so thick that the coarser scale would show them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ __all__ = ["CoarseMask", "draw"]
 # background would wait until the outlines of everything on it are drawn.
 MOST_WINDOWS = 128
 
+# A part that is more than so many pixels of a scale wide contains whole pixels of it, so that the scale shows the part.
+SEEN_PIXELS = 2
+
 
 @dataclass(slots=True, eq=False)
 class CoarseMask:
@@ -64,9 +67,10 @@ class CoarseMask:
     finer: list[Piece] = field(default_factory=list)
 
     def drawn(self, levels: Levels) -> Segment:
-        """Return the object that the mask and the answers so far make."""
+        """Return the object that the mask and the answers so far make; its scale is that of the finest answer."""
         found = to_segment([self.coarse], levels, finer=self.finer, min_iou=MERGE_IOU)
-        return replace(found, scale=levels.scales[self.level], complete=self.complete)
+        finest = min((levels.level(piece.window[0]) for piece in self.finer), default=self.level)
+        return replace(found, scale=levels.scales[finest], complete=self.complete)
 
 
 def draw(
@@ -90,7 +94,7 @@ def draw(
     Returns
     -------
     dict of int to Segment
-        The object of each mask.
+        The object of each mask, with the scale of its finest answer.
     """
     finest = {key: one.level for key, one in drawings.items()}
     model = answering[0].windows.model
@@ -171,14 +175,14 @@ def _without_leaks(mask: Mask, coarse: Mask, scale: int) -> Mask:
     scale : int
         Scale of the coarser mask.
     """
-    reach = EDGE_PIXELS * scale
+    reach, least = EDGE_PIXELS * scale, SEEN_PIXELS * scale + 1
     added = mask - coarse
-    if thick_part(added, reach + 1).is_empty:
+    if thick_part(added, least).is_empty:
         return mask
     rect = mask.rect
     near = dilated(coarse.clip(Rect(rect.x0 - reach, rect.y0 - reach, rect.x1 + reach, rect.y1 + reach)), reach)
     for part in components(added - near):
-        if not thick_part(part, reach + 1).is_empty:
+        if not thick_part(part, least).is_empty:
             mask = mask - part
     return mask
 

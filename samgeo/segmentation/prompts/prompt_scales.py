@@ -2,7 +2,8 @@
 
 The rule is as follows.
 
-1. The prompt goes to the finest scale of which one window contains its box, outline, mask or clicks on the object.
+1. The prompt goes to the finest scale of which one window contains its box, outline, mask or clicks on the object; a window of
+   a coarser scale has to show a few pixels more on each side.
 2. A click does not tell how large its object is. If the edges of the window cut the answer, and no neighbouring window of
    scale 1 shows the whole object, the click goes to the next coarser scale, until a window shows the whole object or the scales
    end.
@@ -31,6 +32,7 @@ from samgeo.segmentation.prompts.answering import Answering
 from samgeo.segmentation.prompts.assignment import Prompts, windows_of
 from samgeo.segmentation.prompts.decoding import Candidate
 from samgeo.segmentation.prompts.outline_drawing import CoarseMask, draw
+from samgeo.segmentation.windows.cut_edges import EDGE_PX
 from samgeo.segmentation.windows.embedding import EncodedWindows
 from samgeo.segmentation.windows.scales import is_thick
 
@@ -116,7 +118,8 @@ class ScaledAnswering:
         numbers = list(numbers)
         answers, coarse = self._found(prompts, numbers, _Decoding(multimask, refine))
         drawn = draw(self.answering, self.levels, prompts, coarse, refine=refine)
-        answers |= dict(zip(drawn, self.clean(list(drawn.values())), strict=True))
+        for number, one in zip(drawn, self.clean(list(drawn.values())), strict=True):
+            answers[number] = replace(one, scale=self.levels.scales[coarse[number].level])
         return {number: answers[number] for number in numbers}
 
     def candidates(self, prompts: Prompts, *, multimask: bool | str) -> list[Candidate]:
@@ -145,8 +148,11 @@ class ScaledAnswering:
         extent = prompts.extent(number, self.frame)
         if isinstance(extent, str):
             return 0
-        fits = (level for level, lattice in enumerate(self.levels.lattices) if _holds(lattice, extent))
-        return next(fits, len(self.answering) - 1)
+        for level, lattice in enumerate(self.levels.lattices):
+            # At scale 1, nothing changes for what a window contains. A coarser window also has to show that nothing continues.
+            if _holds(lattice, extent, EDGE_PX * self.levels.scales[level] if level else 0):
+                return level
+        return len(self.answering) - 1
 
     def _found(
         self, prompts: Prompts, numbers: Sequence[int], how: _Decoding
@@ -239,11 +245,9 @@ class ScaledAnswering:
         return CoarseMask(prompt, level, piece, one.complete)
 
 
-def _holds(lattice: Lattice, extent: tuple[float, float, float, float]) -> bool:
-    """Whether a window contains an extent within the raster."""
-    windows = windows_of(lattice, extent)
-    if len(windows) > 1:
-        return False
-    rect = lattice.rect(*windows[0])
-    x0, y0, x1, y1 = extent
-    return rect.x0 <= x0 and rect.y0 <= y0 and x1 <= rect.x1 and y1 <= rect.y1
+def _holds(lattice: Lattice, extent: tuple[float, float, float, float], margin: int) -> bool:
+    """Whether a window contains an extent, and those of the ``margin`` pixels around it that are in the raster."""
+    (height, width), (x0, y0, x1, y1) = lattice.shape, extent
+    grown = max(x0 - margin, 0.0), max(y0 - margin, 0.0), min(x1 + margin, float(width)), min(y1 + margin, float(height))
+    rect = lattice.rect(*windows_of(lattice, grown)[0])
+    return rect.x0 <= grown[0] and rect.y0 <= grown[1] and grown[2] <= rect.x1 and grown[3] <= rect.y1
