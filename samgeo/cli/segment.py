@@ -18,6 +18,7 @@ from samgeo.cli.options import (
     OVERWRITE,
     POINTS_PER_SIDE,
     PRED_IOU,
+    PROMPT_SCALES,
     PROMPT_ZOOM,
     QUIET,
     RETRY_FAILED,
@@ -35,6 +36,7 @@ from samgeo.cli.options import (
     imaging,
     looking,
     parse_bands,
+    parse_prompt_scales,
     parse_scales,
     parse_stretch,
     parse_zoom,
@@ -193,6 +195,7 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--polygons", metavar="FILE", help="Vector file of polygons: each is the rough outline of an object.")
 @looking
 @PROMPT_ZOOM
+@PROMPT_SCALES
 @click.option(
     "--refine", type=int, default=0, show_default=True, help="How many times to decode again with the previous answer."
 )
@@ -222,7 +225,8 @@ def predict(
     """
     from samgeo.segmentation import predict as run
 
-    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "zoom": parse_zoom(options["zoom"])}
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch)}
+    options |= {"zoom": parse_zoom(options["zoom"]), "scales": parse_prompt_scales(options["scales"])}
     result = run(image, output, **options)
     if not quiet:
         found = int(result.reason.isna().sum())
