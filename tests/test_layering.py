@@ -24,7 +24,7 @@ BELOW = {
     "evaluation": {"storage", "geo", "segmentation", "plot"},
     "synthetic": {"storage", "geo", "segmentation"},
     "training": {"storage", "geo", "models", "segmentation", "finding", "synthetic"},
-    "map": {"storage", "geo", "models", "segmentation", "finding", "annotations", "plot"},
+    "map": {"storage", "geo", "models", "segmentation", "finding", "annotations", "plot", "training"},
     "testing": {"storage", "geo", "models", "segmentation", "finding", "buildings", "evaluation", "plot", "synthetic"},
     "cli": {
         *("storage", "geo", "models", "segmentation", "plot", "buildings", "annotations", "samrs", "evaluation", "synthetic"),

@@ -14,12 +14,15 @@ import numpy as np
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.raster.raster import Raster
-from samgeo.map.segmenting import Segmenting
+from samgeo.map.background import Background
+from samgeo.map.in_view import propose_in_view
 from samgeo.map.session import DEFAULT_CLASSES, Session
 from samgeo.map.state.restore import check_classes, check_files
+from samgeo.map.train_on_accepted import free_path, progress_of, verdict
 from samgeo.map.ui.browser_part import library, make_front
 from samgeo.map.ui.gestures import Hand
 from samgeo.map.ui.latest_worker import Latest
+from samgeo.map.ui.messages import KINDS, Progress
 from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.map_coordinates import MapPlacement
@@ -157,7 +160,7 @@ class Map:
         tiled = None if self._is_drawn_here else tile_layer(opened)
         self.drawing = Drawing(self.session, self._place, self.leaflet, self._act, tiled)
         self._views = Latest(self.drawing.show_view, SETTLE_S)
-        self._segmenting = Segmenting(self._hand, self.drawing)
+        self._background = {kind: Background(kind, self.drawing) for kind in KINDS}
         self.leaflet.on_interaction(self._on_interaction)
         self.leaflet.observe(self._on_move, names=["bounds", "pixel_bounds"])
         self.front = make_front(self._act, self._select_row, self._on_screen, self.drawing.leave)
@@ -199,7 +202,37 @@ class Map:
         Masks of accepted objects and existing proposals are left out. The method returns at once; a background thread does
         the work, and the map shows the progress. Before the map is shown, the whole raster counts as in view.
         """
-        self._segmenting.start(in_view(self.leaflet) or view_of_raster(self._place))
+        view = in_view(self.leaflet) or view_of_raster(self._place)
+        self._background["search"].start(lambda tell: propose_in_view(self.session, self._hand.area_px(view), tell))
+
+    @check_types
+    def train_on_accepted(self, output: str | os.PathLike[str] | None = None, *, minutes: float = 5.0) -> None:
+        """Train the model on the accepted objects, and use it for the next prompts if it is better on those held out.
+
+        The method returns at once; a background thread does the work, and the map stays usable. The status line shows the
+        progress, and at the end whether the new weights were accepted, and why. Undo returns to the weights that were used
+        before. See `Session.train_on_accepted`, which has more options and waits for the end.
+
+        Parameters
+        ----------
+        output : path, optional
+            The file for the new weights, a ``.safetensors`` that does not exist yet. By default it is beside the autosaved
+            file, or else beside the file of the panel to which objects are exported, and has its name with ``-trained-1``, or
+            the next number that is free.
+        minutes : float, default 5
+            Length of the training.
+        """
+        exported = None if self.session.autosave else Path(self.drawing.panel.path.value.strip()).expanduser().absolute()
+
+        def work(tell: Callable[[Progress], bool]) -> str:
+            place = free_path(output, self.session.autosave or exported)
+
+            def progress(line: str) -> bool:
+                return tell(Progress(f"training: {progress_of(line)}"))
+
+            return verdict(self.session.train_on_accepted(place, minutes=minutes, progress=progress))
+
+        self._background["training"].start(work)
 
     @check_types
     def export(
@@ -232,12 +265,13 @@ class Map:
 
     @check_types
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the picture is drawn and `segment_view` is done; return False if the timeout came first."""
-        return self._views.wait(timeout_s) and self._segmenting.wait(timeout_s)
+        """Wait until the picture is drawn and the work in the background is done; return False if the timeout came first."""
+        return self._views.wait(timeout_s) and all(one.wait(timeout_s) for one in self._background.values())
 
     def close(self) -> None:
         """Remove the map from the notebook. The session and its saved files stay."""
-        self._segmenting.stop()
+        for one in self._background.values():
+            one.stop()
         self._unsubscribe()
         self.wait()
         self.widget.close()
@@ -288,7 +322,9 @@ class Map:
             "replace": self._replace,
             "delete": lambda: session.delete(self._selected),
             "segment": self.segment_view,
-            "stop": self._segmenting.stop,
+            "stop": self._background["search"].stop,
+            "train": self.train_on_accepted,
+            "stop-training": self._background["training"].stop,
             "accept-all": lambda: self._hand.accept_from(self.drawing.panel.least.value, self._class_name),
             "reject-all": session.reject_proposals,
             "export": self._export,

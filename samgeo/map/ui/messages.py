@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from samgeo.map.state.actions import (
     Accept,
@@ -24,10 +25,33 @@ from samgeo.map.state.actions import (
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.reducer import Annotation, Offer, Proposal, State
 
-__all__ = ["CUT", "describe", "tell_of"]
+__all__ = ["CUT", "KINDS", "Progress", "describe", "tell_of"]
 
 CUT = "cut by a window's edge"
 START = "click on an object, or drag a box around it"
+
+KINDS = ("search", "training")
+"""The kinds of work in the background. One work of each kind is done at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a work in the background is.
+
+    Attributes
+    ----------
+    text : str
+        What is done, such as "segmenting the view".
+    done, total : int
+        Numbers of the windows that are done and of all windows; both 0 if the work has no windows.
+    """
+
+    text: str
+    done: int = 0
+    total: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.done} of {self.total} windows" if self.total else self.text
 
 
 def describe(class_name: str | None, one: Offer | Proposal | Annotation, unit: str) -> str:

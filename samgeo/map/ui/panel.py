@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.reducer import Annotation, Offer, State
 from samgeo.map.ui.browser_part import library
+from samgeo.map.ui.messages import KINDS, Progress
 from samgeo.map.ui.pointer import MODES
 from samgeo.plot.colors import RGB
 
@@ -42,11 +43,18 @@ TIPS = {
     "delete": "delete the selected object (Delete)",
     "segment": "put a mask up for everything that is in view",
     "stop": "end that",
+    "train": "train the model on the accepted objects, and use it if it is better on those that are held out",
+    "stop-training": "end the training; the model stays as it was",
     "accept-all": "accept all masks that wait, with the score beside this or a higher one",
     "least": "the least score of what is accepted all at once; the other masks go on waiting",
     "reject-all": "take all masks that wait away",
     "export": "write the objects to this file",
 }
+
+
+STARTS = {"search": ("segment",), "training": ("train",)}
+STOPS = {"search": "stop", "training": "stop-training"}
+"""For each kind of work in the background, the buttons that start it and the one that ends it."""
 
 
 def hex_color(color: RGB) -> str:
@@ -98,7 +106,8 @@ class Panel:
             w.BoundedFloatText(0.0, min=0.0, max=1.0, step=0.05, tooltip=TIPS["least"], layout={"width": "64px"}), "least"
         )
         self.box = w.VBox(self._rows(), layout={"width": PANEL_WIDTH, "flex": f"0 0 {PANEL_WIDTH}", "padding": "0 0 0 8px"})
-        self.show_progress(0, 0)
+        for kind in KINDS:
+            self.show_progress(kind, None)
 
     def show(self, now: Snapshot, before: State | None) -> None:
         """Show a session. Only the controls whose content changed are updated."""
@@ -147,15 +156,20 @@ class Panel:
             self.hover.value = text
         self.hover.layout.display = None if text else "none"
 
-    def show_progress(self, done: int, total: int) -> None:
-        """Show the progress of segmenting the view; a total of 0 means that no work is in progress."""
-        with self.progress.hold_sync():
-            self.progress.max = max(total, 1)
-            self.progress.value = done
-            self.progress.description = f"{done} of {total}"
-        self.progress.layout.visibility = "visible" if total else "hidden"
-        self._enable("segment", not total)
-        self._enable("stop", bool(total))
+    def show_progress(self, kind: str, now: Progress | None) -> None:
+        """Show the progress of a kind of work in the background; None means that no such work is in progress."""
+        if kind == "search":
+            done, total = (0, 0) if now is None else (now.done, now.total)
+            with self.progress.hold_sync():
+                self.progress.max = max(total, 1)
+                self.progress.value = done
+                self.progress.description = f"{done} of {total}"
+            self.progress.layout.visibility = "hidden" if now is None else "visible"
+        for name in STARTS[kind]:
+            self._enable(name, now is None)
+        self._enable(STOPS[kind], now is not None)
+        if now is not None:
+            self.tell(str(now))
 
     def _rows(self) -> list[Any]:
         modes = [self._button(f"mode-{one}", one, MODE_TIPS[one]) for one in MODES]
@@ -174,6 +188,7 @@ class Panel:
             row(self._plain("replace"), self._plain("delete", icon="trash")),
             row(self._plain("segment", "segment view"), self._plain("stop")),
             row(self.progress),
+            row(self._plain("train", "train on accepted"), self._plain("stop-training", "stop training")),
             row(self._plain("accept-all", "accept all"), self.least, self._plain("reject-all", "reject all")),
             self.table,
             row(self.path),

@@ -12,7 +12,7 @@ from samgeo.map.session import Session
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.reducer import Annotation, Proposal, State
 from samgeo.map.ui.browser_part import library
-from samgeo.map.ui.messages import describe, tell_of
+from samgeo.map.ui.messages import Progress, describe, tell_of
 from samgeo.map.ui.panel import Panel, hex_color
 from samgeo.map.view.layers import Pictures, Polygons, Sketch
 from samgeo.map.view.map_coordinates import MapPlacement
@@ -116,10 +116,10 @@ class Drawing:
             if picture is not None:
                 self.pictures.show(picture)
 
-    def show_progress(self, done: int, total: int) -> None:
-        """Show the progress of segmenting the view; a total of 0 means that no work is in progress."""
+    def show_progress(self, kind: str, now: Progress | None) -> None:
+        """Show the progress of a kind of work in the background; None means that no such work is in progress."""
         with self._lock:
-            self.panel.show_progress(done, total)
+            self.panel.show_progress(kind, now)
 
     def tell(self, text: str, *, is_error: bool = False) -> None:
         """Show a message in the status line."""
