@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from samgeo.arguments import check_types
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, StoppedError
 from samgeo.finding.api import find
 from samgeo.finding.similar import similar
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
@@ -296,6 +296,7 @@ class Session:
         crs: CRSLike = None,
         class_name: str | None = None,
         min_score: float | None = None,
+        progress: Callable[[int, int], bool] | None = None,
     ) -> Snapshot:
         """Find the objects of one kind, and add them as proposals; see `samgeo.find`.
 
@@ -312,6 +313,8 @@ class Session:
             Class of the proposals. By default it is ``what`` if the palette has this class, else it is given on acceptance.
         min_score : float, optional
             Objects with a lower score are left out; the default is that of the finder.
+        progress : callable, optional
+            Called with 0 and 0 before the search, and with 1 and 1 after it. It returns False to propose nothing.
 
         Returns
         -------
@@ -321,15 +324,22 @@ class Session:
         Raises
         ------
         SamgeoError
-            If the bounds or the class cannot be used, or the model of the session is not that of the finder.
+            If the bounds or the class cannot be used, or the model with which the session was opened is not that of the finder.
+        StoppedError
+            If ``progress`` returned False. Nothing is proposed.
         """
         raster = self.predictor.raster
         area = None
         if bounds is not None:
             corners, _ = read_boxes([bounds], geobox=raster.geobox, crs=crs)
             area = georeference(np.array([shapely.box(*corners[0])], dtype=object), raster.geobox.affine)[0]
+        go_on = progress or (lambda _done, _total: True)
+        if not go_on(0, 0):
+            raise StoppedError("the search was stopped before it began; nothing is proposed.")
         # A finder belongs to the features of one model: that of the start.
         found = find(raster, what, model=self._answers.start.model, aoi=area, min_score=min_score, progress=False)
+        if not go_on(1, 1):
+            raise StoppedError("the search was stopped; nothing is proposed.")
         named = class_name or (what if what in self.classes else None)
         return self.propose(found.drop(columns="class") if named is None else found.assign(**{"class": named}))
 

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.geo.coordinates.pixel_coordinates import PIXELS
 from samgeo.geo.raster.raster import Raster
-from samgeo.map.background import Background
+from samgeo.map.background import Background, Work
 from samgeo.map.in_view import propose_in_view
 from samgeo.map.session import DEFAULT_CLASSES, Session
+from samgeo.map.state.actions import Propose
+from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.restore import check_classes, check_files
 from samgeo.map.train_on_accepted import free_path, progress_of, verdict
 from samgeo.map.ui.browser_part import library, make_front
@@ -50,6 +54,9 @@ SETTLE_S = 0.04
 
 HEIGHTS_PX = (200, 4000)
 ASKING = "asking the model"
+
+NEEDS_SELECTED = ("add", "cut")
+"""Modes that change the selected object."""
 
 
 class Map:
@@ -160,6 +167,7 @@ class Map:
         tiled = None if self._is_drawn_here else tile_layer(opened)
         self.drawing = Drawing(self.session, self._place, self.leaflet, self._act, tiled)
         self._views = Latest(self.drawing.show_view, SETTLE_S)
+        self._coordinates: Latest[tuple[float, float]] = Latest(self._show_coordinates, SETTLE_S)
         self._background = {kind: Background(kind, self.drawing) for kind in KINDS}
         self.leaflet.on_interaction(self._on_interaction)
         self.leaflet.observe(self._on_move, names=["bounds", "pixel_bounds"])
@@ -167,7 +175,7 @@ class Map:
         self.widget = self.drawing.around(self.front, height)
         self._set_mode(self._pointer.mode)
         self._set_class(0)
-        self._unsubscribe = self.session.subscribe(self.drawing.show)
+        self._unsubscribe = self.session.subscribe(self._follow)
         self.drawing.show(self.session.snapshot)
         self._show(view_of_raster(self._place))
         threading.Thread(target=self._prepare, daemon=True, name="samgeo-map-prepare").start()
@@ -202,8 +210,49 @@ class Map:
         Masks of accepted objects and existing proposals are left out. The method returns at once; a background thread does
         the work, and the map shows the progress. Before the map is shown, the whole raster counts as in view.
         """
+        area_px = self._area_in_view()
+        self._search(lambda tell: propose_in_view(self.session, area_px, tell))
+
+    @check_types
+    def find_in_view(self, what: str = "building") -> None:
+        """Find the objects of one kind in view, and add them as proposals; see `Session.find`.
+
+        The method returns at once, as `segment_view` does.
+
+        Parameters
+        ----------
+        what : str, default "building"
+            The class of a bundled finder.
+        """
+        bounds = shapely.bounds(self._area_in_view()).tolist()
+
+        def work(tell: Callable[[Progress], bool]) -> str | None:
+            def progress(done: int, total: int) -> bool:
+                return tell(Progress(f"finding each {what} in view", done, total))
+
+            return _nothing_new(self.session.find(what, bounds, crs=PIXELS, progress=progress))
+
+        self._search(work)
+
+    def more_like_these(self) -> None:
+        """Find more objects like the accepted ones in view, and add them as proposals; see `Session.find_similar`.
+
+        The method returns at once, as `segment_view` does.
+        """
+        bounds = shapely.bounds(self._area_in_view()).tolist()
+
+        def work(tell: Callable[[Progress], bool]) -> str | None:
+            def progress(done: int, total: int) -> bool:
+                return tell(Progress("searching the view", done, total))
+
+            return _nothing_new(self.session.find_similar(bounds, crs=PIXELS, progress=progress))
+
+        self._search(work)
+
+    def show_whole(self) -> None:
+        """Move the map so that the whole raster is in view."""
         view = in_view(self.leaflet) or view_of_raster(self._place)
-        self._background["search"].start(lambda tell: propose_in_view(self.session, self._hand.area_px(view), tell))
+        self.leaflet.center, self.leaflet.zoom = fit(self._place, view.width, view.height)
 
     @check_types
     def train_on_accepted(self, output: str | os.PathLike[str] | None = None, *, minutes: float = 5.0) -> None:
@@ -280,20 +329,43 @@ class Map:
         bundle: dict[str, Any] | None = self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
         return bundle
 
+    def _area_in_view(self) -> shapely.Geometry:
+        return self._hand.area_px(in_view(self.leaflet) or view_of_raster(self._place))
+
+    def _search(self, work: Work) -> None:
+        """Search in the background. Where new masks wait at the end, and nothing else is begun, a click accepts one."""
+
+        def then_select(tell: Callable[[Progress], bool]) -> str | None:
+            before = self.session.state.proposals
+            said = work(tell)
+            state = self.session.state
+            if len(state.proposals) > len(before) and not state.prompt and not self._pointer.is_drawing:
+                self._set_mode("select")
+            return said
+
+        self._background["search"].start(then_select)
+
     def _prepare(self) -> None:
         """Import libraries that the first click needs, once the first picture is drawn, so that the click need not wait."""
         self._views.wait()
         for name in CLICK_LIBRARIES:
             import_module(name)
 
+    def _follow(self, now: Snapshot) -> None:
+        self.drawing.show(now)
+        if now.state.selected is None and self._pointer.mode in NEEDS_SELECTED:
+            self._set_mode("select")
+
     def _on_interaction(self, **told: Json) -> None:
+        if told.get("type") == "mousemove":
+            self._coordinates.put(tuple(told.get("coordinates", ())))
         gesture = self._pointer.handle(told.get("type", ""), tuple(told.get("coordinates", ())))
         if isinstance(gesture, Draft):
             self.drawing.sketch.show_draft(gesture.track, gesture.kind)
         elif gesture is not None:
             if isinstance(gesture, Point | Box):
                 self.drawing.tell(ASKING)  # a large model takes its time for the first click into a window
-            self.drawing.guarded(lambda: self._hand.do(gesture, self._class_name))
+            self.drawing.guarded(lambda: self._hand.do(gesture, self._class_name, self.drawing.visible))
             self.drawing.tell_instead_of(ASKING)
             if self.drawing.sketch.draft:
                 self.drawing.sketch.show_draft((), "")
@@ -319,13 +391,16 @@ class Map:
             "undo": session.undo,
             "redo": session.redo,
             "next": self._next_candidate,
-            "replace": self._replace,
+            "redraw": self._redraw,
             "delete": lambda: session.delete(self._selected),
             "segment": self.segment_view,
+            "find": lambda: self.find_in_view(self.drawing.panel.what.value),
+            "similar": self.more_like_these,
+            "home": self.show_whole,
             "stop": self._background["search"].stop,
             "train": self.train_on_accepted,
             "stop-training": self._background["training"].stop,
-            "accept-all": lambda: self._hand.accept_from(self.drawing.panel.least.value, self._class_name),
+            "accept-all": lambda: self._hand.accept_drawn(self._class_name, self.drawing.visible),
             "reject-all": session.reject_proposals,
             "export": self._export,
         }
@@ -347,12 +422,14 @@ class Map:
         self.drawing.sketch.show_draft((), "")
         self.drawing.panel.show_mode(mode)
         self.leaflet.dragging = not self._pointer.drags
+        self.drawing.aim(mode, self._class_name)
 
     def _set_class(self, number: int) -> None:
         if number >= len(self.session.classes):
             return
         self._class = number
         self.drawing.panel.show_class(number)
+        self.drawing.aim(self._pointer.mode, self._class_name)
         if self.session.state.selected is not None:
             self.session.set_class(self.session.state.selected, self._class_name)
 
@@ -369,7 +446,7 @@ class Map:
         else:
             self.session.select(None)
 
-    def _replace(self) -> None:
+    def _redraw(self) -> None:
         offer = self.session.state.candidate
         if offer is None:
             raise OptionError("there is no candidate to take the outline from; click on the object first.")
@@ -389,6 +466,10 @@ class Map:
         self.export(path, overwrite=self.drawing.panel.overwrite.value or path.absolute() in self._exported)
         self._exported.add(path.absolute())
         self.drawing.tell(f"wrote {len(self.session.state.objects)} objects to {path}")
+
+    def _show_coordinates(self, at: tuple[float, float]) -> None:
+        """Show the position of the mouse in the raster's CRS, or in pixels."""
+        self.drawing.panel.coordinates.value = self._place.describe(*at)
 
     def _on_move(self, _: object) -> None:
         view = in_view(self.leaflet)
@@ -414,3 +495,8 @@ class Map:
     def _show(self, view: View) -> None:
         if self._is_drawn_here:
             self._views.put(view.on_screen(self._ratio))
+
+
+def _nothing_new(done: Snapshot) -> str | None:
+    """Return a message where a search proposed nothing; the session has one otherwise."""
+    return None if isinstance(done.action, Propose) and done.action.proposals else "nothing new is in view"
