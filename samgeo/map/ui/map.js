@@ -37,13 +37,16 @@ function listen(root, model) {
   observer.observe(root, { attributes: true, attributeFilter: ["disabled"], subtree: true });
   const keys = new Set(model.get("listens_to"));
   const isTyping = (target) => target.closest("input:not([type=checkbox]):not([type=range]), textarea, select") !== null;
+  const toggleKeys = () => {
+    if (root.classList.toggle(KEYS_SHOWN)) root.querySelector(".samgeo-keys")?.scrollIntoView({ block: "nearest" });
+  };
   const onKey = (event) => {
     const target = event.target;
     if (event.altKey || isTyping(target)) return;
     if (target.closest("button, input") && ["Enter", " "].includes(event.key)) return;
     let key = event.key;
     if (key === "?" || (key === "Escape" && root.classList.contains(KEYS_SHOWN))) {
-      root.classList.toggle(KEYS_SHOWN);
+      toggleKeys();
       event.preventDefault();
       event.stopPropagation();
       return;
@@ -68,7 +71,7 @@ function listen(root, model) {
   };
   const showShapes = () => root.classList.remove(ALONE);
   const onClick = (event) => {
-    if (event.target.closest(".samgeo-help, .samgeo-keys")) root.classList.toggle(KEYS_SHOWN);
+    if (event.target.closest(".samgeo-help, .samgeo-keys")) toggleKeys();
     if (event.target.closest(".samgeo-fullscreen")) {
       if (document.fullscreenElement) document.exitFullscreen();
       else root.requestFullscreen();

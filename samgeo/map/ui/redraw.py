@@ -91,9 +91,9 @@ class Drawing:
         self._front = front
         self._leaflet.layout.height = f"{height}px"
         self.panel.box.layout.max_height = f"{height}px"
-        both = widgets.HBox([self._leaflet, self.panel.box])
-        both.add_class("samgeo-body")
-        widget = widgets.VBox([both, self.panel.foot, self.panel.keys, front])
+        body = widgets.Box([self._leaflet, self.panel.box, self.panel.foot])
+        body.add_class("samgeo-body")
+        widget = widgets.VBox([body, self.panel.keys, front])
         widget.add_class("samgeo-map")
         return widget
 
