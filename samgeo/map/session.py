@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ from samgeo.errors import OptionError, StoppedError
 from samgeo.finding.api import find
 from samgeo.finding.similar import similar
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
+from samgeo.geo.html_summary import html_summary
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.reading import check_output, write_vectors
 from samgeo.map.files.autosave import MEMBER, Autosave
@@ -45,7 +47,7 @@ from samgeo.map.state.history import History, replay
 from samgeo.map.state.live_state import Live, Snapshot
 from samgeo.map.state.log import Log, check_same, describe
 from samgeo.map.state.merging import palette_of
-from samgeo.map.state.reducer import Rules, State
+from samgeo.map.state.reducer import Rules, State, label_of
 from samgeo.map.state.restore import check_classes, check_files, recorded_at, start_from
 from samgeo.map.suggestions import Answers
 from samgeo.map.train_on_accepted import Course, Training, free_path
@@ -157,6 +159,24 @@ class Session:
                 palette = palette_of(palette, action.changes)
         session._live = Live(history, replace(session._rules, classes=palette), None, None, len(recorded.actions))
         return session
+
+    def __repr__(self) -> str:
+        return f"Session({self._answers.start.raster.name!r}, {', '.join(self._summary().values())})"
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"Session on {self._answers.start.raster.name}", self._summary())
+
+    def _summary(self) -> dict[str, str]:
+        state = self.state
+        counts = Counter(one.class_name for one in state.objects)
+        classes = ", ".join(f"{counts[name]} {name}" for name in self.classes if counts[name])
+        model = state.weights or self._answers.start.model
+        return {
+            "accepted": f"{len(state.objects)} accepted" + (f" ({classes})" if classes else ""),
+            "waiting": f"{len(state.proposals)} waiting",
+            "model": f"model {label_of(model.name, model.digest)}",
+            "saved": "not saved" if self.autosave is None else f"saved to {self.autosave}",
+        }
 
     @property
     def predictor(self) -> Predictor:

@@ -17,6 +17,7 @@ from samgeo.errors import OptionError
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS
 from samgeo.geo.raster.raster import Raster
 from samgeo.map.background import Background, Work
+from samgeo.map.closing import close_widgets, replace_earlier
 from samgeo.map.in_view import propose_in_view
 from samgeo.map.session import DEFAULT_CLASSES, Session
 from samgeo.map.state.actions import Propose
@@ -31,6 +32,7 @@ from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, view_of_raster
+from samgeo.map.view.still_picture import still_picture
 from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view.viewport import MAX_SIDE, View
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
@@ -164,6 +166,7 @@ class Map:
         self._ratio = 1.0
         self._is_drawn_here = tiles == KERNEL
         self.leaflet = make_leaflet(self._place, basemap, height)
+        self._first = self.leaflet.center, self.leaflet.zoom
         tiled = None if self._is_drawn_here else tile_layer(opened)
         self.drawing = Drawing(self.session, self._place, self.leaflet, self._act, tiled)
         self._views = Latest(self.drawing.show_view, SETTLE_S)
@@ -178,6 +181,7 @@ class Map:
         self._unsubscribe = self.session.subscribe(self._follow)
         self.drawing.show(self.session.snapshot)
         self._show(view_of_raster(self._place))
+        replace_earlier(self)
         threading.Thread(target=self._prepare, daemon=True, name="samgeo-map-prepare").start()
 
     @property
@@ -251,8 +255,9 @@ class Map:
 
     def show_whole(self) -> None:
         """Move the map so that the whole raster is in view."""
-        view = in_view(self.leaflet) or view_of_raster(self._place)
-        self.leaflet.center, self.leaflet.zoom = fit(self._place, view.width, view.height)
+        view = in_view(self.leaflet)
+        whole = self._first if view is None else fit(self._place, view.width, view.height)
+        self.leaflet.center, self.leaflet.zoom = whole
 
     @check_types
     def train_on_accepted(self, output: str | os.PathLike[str] | None = None, *, minutes: float = 5.0) -> None:
@@ -317,17 +322,33 @@ class Map:
         """Wait until the picture is drawn and the work in the background is done; return False if the timeout came first."""
         return self._views.wait(timeout_s) and all(one.wait(timeout_s) for one in self._background.values())
 
-    def close(self) -> None:
-        """Remove the map from the notebook. The session and its saved files stay."""
-        for one in self._background.values():
-            one.stop()
-        self._unsubscribe()
-        self.wait()
-        self.widget.close()
+    @check_types
+    def close(self, *, wait: bool = True) -> None:
+        """Remove the map from the notebook, and stop its work in the background. The session and its saved files stay.
 
-    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, Any] | None:
-        bundle: dict[str, Any] | None = self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
-        return bundle
+        A map is also closed when the cell that made it runs again.
+
+        Parameters
+        ----------
+        wait : bool, default True
+            Whether to wait until the work in the background has stopped.
+        """
+        self._unsubscribe()
+        for one in (self._views, self._coordinates, *self._background.values()):
+            one.close()
+        self._views.wait()
+        if wait:
+            self.wait()
+        close_widgets(self.widget)
+
+    def __repr__(self) -> str:
+        return f"Map of {self.session!r}"
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, Any]:
+        """Return the map as a widget; and as a picture and a line of text, which programs without widgets show."""
+        bundle: dict[str, Any] = self.widget._repr_mimebundle_(**kwargs) or {}  # how Jupyter shows any object
+        picture = still_picture(self.session.predictor.raster, self.session.to_frame())
+        return {**bundle, **({} if picture is None else {"image/jpeg": picture}), "text/plain": repr(self)}
 
     def _area_in_view(self) -> shapely.Geometry:
         return self._hand.area_px(in_view(self.leaflet) or view_of_raster(self._place))

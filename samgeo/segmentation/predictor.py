@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.html_summary import html_summary
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.device import check_threads, computing_in
@@ -136,6 +137,22 @@ class Predictor:
         finer = finer_lattices(self.lattice, self.model.input_size) if self.zoom == AUTO else ()
         encoded = [self._encoded(self.lattice, self.store), *(self._encoded(one, None) for one in finer)]
         self._answering = tuple(Answering(one, self.min_part, self.min_hole, level) for level, one in enumerate(encoded))
+
+    def __repr__(self) -> str:
+        parts = f"model={self.model.name!r}, window={self.lattice.window}, overlap={self.lattice.overlap}, zoom={self.zoom!r}"
+        return f"Predictor({self.raster.name!r}, {parts})"
+
+    def _repr_html_(self) -> str:
+        height, width = self.raster.shape
+        rows = {
+            "raster": f"{self.raster.name}, {width:,} x {height:,} pixels",
+            "model": f"{self.model.name}, weights {self.model.digest[:16]}",
+            "windows": f"{self.lattice.rows} x {self.lattice.columns} of {self.lattice.window} pixels",
+            "overlap": f"{self.lattice.overlap} pixels",
+            "zoom": self.zoom,
+            "embeddings": "in memory" if self.store is None else "in memory and in a store",
+        }
+        return html_summary("Predictor", rows)
 
     @check_types
     def check_same(self, *, now: bool = False) -> None:

@@ -133,6 +133,7 @@ class Panel:
         )
         self.overwrite.layout.width = "auto"
         self.progress = self._styled(w.IntProgress(0, layout={"width": "220px", "display": "none"}), "progress")
+        self.searching = self._styled(w.Label("", layout={"display": "none"}), "searching")
         self.training = self._styled(w.Label("", layout={"display": "none"}), "training")
         least = {"min": 0.0, "max": 1.0, "step": 0.05, "tooltip": LEAST}
         self.least = self._styled(w.BoundedFloatText(0.0, **least, layout={"width": "64px"}), "least")
@@ -148,7 +149,15 @@ class Panel:
         self.box = w.VBox([*self._groups(slider), self.table])
         self.box.add_class("samgeo-panel")
         self.foot = w.HBox(
-            [self.status, self.hint, self.progress, self.buttons["stop"], self.training, self.buttons["stop-training"]]
+            [
+                self.status,
+                self.hint,
+                self.searching,
+                self.progress,
+                self.buttons["stop"],
+                self.training,
+                self.buttons["stop-training"],
+            ]
         )
         self.foot.add_class("samgeo-foot")
         self.keys = self._styled(w.HTML(key_table(self._key_texts())), "keys")
@@ -225,11 +234,10 @@ class Panel:
                 self.progress.max = max(total, 1)
                 self.progress.value = done
                 self.progress.description = f"{done} of {total}" if total else ""
-                self.progress.tooltip = str(now or "")
-        else:
-            self.training.value = str(now or "")
-        shown = self.progress if kind == "search" else self.training
-        shown.layout.display = "none" if now is None else None
+        label = self.searching if kind == "search" else self.training
+        label.value = "" if now is None else now.text
+        for shown in (label, self.progress) if kind == "search" else (label,):
+            shown.layout.display = "none" if now is None else None
         for name in STARTS[kind]:
             self._enable(name, now is None)
         self._enable(STOPS[kind], now is not None)
