@@ -168,6 +168,15 @@ def test_keys_and_the_mouse_that_the_browser_handles(on_map, scene, notebook):
     notebook.wait_in_page("() => document.fullscreenElement === null")
     notebook.ask("setattr(m.drawing.panel._opacities['shapes'], 'value', 0.25)")
     notebook.wait_in_page("() => getComputedStyle(document.querySelector('.leaflet-overlay-pane > svg')).opacity === '0.25'")
+    # The cell runs again: its earlier map is closed, with all of its widgets and threads.
+    notebook.ask("globals().update(earlier=m)")
+    notebook.run()
+    on_map.wait_drawn()
+    notebook.wait_for("earlier is not m and earlier.widget.comm is None and not earlier._views._running")
+    assert (
+        notebook.ask("sum(type(one).__name__ == 'Map' for one in __import__('ipywidgets').widgets.widget._instances.values())")
+        == 1
+    )
     notebook.ask("setattr(m.drawing.panel._layers['raster'], 'value', False)")
     notebook.wait_in_page(
         "() => [...document.querySelectorAll('img.leaflet-image-layer')].every(one => one.style.opacity === '0')"

@@ -125,7 +125,7 @@ class Panel:
         self.coordinates = self._styled(w.Label(""), "coordinates")
         self.table = self._styled(w.HTML(""), "table")
         self.path = self._styled(
-            w.Text(path, tooltip=TIPS["export"], layout={"width": "auto", "flex": "1 1 120px"}), "export-path"
+            w.Text(path, tooltip=TIPS["export"], layout={"width": "auto", "flex": "1 1 80px"}), "export-path"
         )
         self.overwrite = self._styled(
             w.Checkbox(False, description="overwrite", tooltip="replace a file that this map did not write", indent=False),
@@ -278,7 +278,7 @@ class Panel:
                 row(button("find", "find in view"), self.what, button("train")),
             ),
             self._group("show", "Show", row(toggle, button("help")), self._layer_rows),
-            self._group("file", "File", row(self.path, button("export", icon="download")), row(self.overwrite)),
+            self._group("file", "File", row(self.path, self.overwrite, button("export", icon="download"))),
         ]
 
     def _group(self, name: str, heading: str, *rows: ipywidgets.Widget) -> ipywidgets.VBox:
