@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.html_summary import html_summary
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.device import check_threads, computing_in
@@ -155,6 +156,22 @@ class Predictor:
         self._by_level = {level: Answering(one, self.min_part, self.min_hole, level) for level, one in encoded.items()}
         scaled = ScaledAnswering(levels, tuple(self._by_level[-level] for level in range(len(levels.scales))))
         self._answering = (scaled, *(self._by_level[level] for level in range(1, len(finer) + 1)))
+
+    def __repr__(self) -> str:
+        parts = f"model={self.model.name!r}, window={self.lattice.window}, overlap={self.lattice.overlap}, zoom={self.zoom!r}"
+        return f"Predictor({self.raster.name!r}, {parts})"
+
+    def _repr_html_(self) -> str:
+        height, width = self.raster.shape
+        rows = {
+            "raster": f"{self.raster.name}, {width:,} x {height:,} pixels",
+            "model": f"{self.model.name}, weights {self.model.digest[:16]}",
+            "windows": f"{self.lattice.rows} x {self.lattice.columns} of {self.lattice.window} pixels",
+            "overlap": f"{self.lattice.overlap} pixels",
+            "zoom": self.zoom,
+            "embeddings": "in memory" if self.store is None else "in memory and in a store",
+        }
+        return html_summary("Predictor", rows)
 
     @check_types
     def check_same(self, *, now: bool = False) -> None:
