@@ -18,7 +18,8 @@ function is, and in Rio also with check_shift=False, so that its comparison alon
 With --fields, 64 fields of a generated image are given, whose light and dark stripes are one object, unlike everything in the
 training images of the bundled model. No data set is needed. The scores are those of the function's own comparison.
 
-Every run on a place is a line of a JSON file in the folder --output. Runs that are there are not repeated, and a stopped one continues.
+Every run on a place is a line of a JSON file in the folder --output. Runs that are there are not repeated, and a stopped run
+continues.
 """
 
 from __future__ import annotations

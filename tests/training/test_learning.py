@@ -56,8 +56,8 @@ def field(seed: int) -> Picture:
     return Picture(f"field {seed}", np.clip(image, 1, 255).astype(np.uint8), {"field": striped.astype(np.uint16)})
 
 
-def learned(folder: Path, steps: int, seed: int, course: Course) -> tuple[Scores, Scores]:
-    """Train a random network on 60 fields; return its scores on 24 other fields before and after."""
+def learned(folder: Path, steps: int, seed: int) -> tuple[Scores, Scores]:
+    """Train a random network with the boxes of 60 fields; return its scores on 24 other fields before and after."""
     torch.manual_seed(seed)
     network = SamNetwork(SIZES)
     torch.nn.init.normal_(network.prompt_encoder.get_buffer("pe_layer.positional_encoding_gaussian_matrix"))
@@ -71,7 +71,7 @@ def learned(folder: Path, steps: int, seed: int, course: Course) -> tuple[Scores
     before = scores()
     options = dataclasses.replace(
         apply_preset(trainable, "all").train_options(steps, images=8, crops=[(SIDE, 1, 1.0)], seed=seed),
-        rate=2e-3, warm_up=20, average=0.97, losses=LOSSES, course=course, draw_on_device=True, save_s=1e9,
+        rate=2e-3, warm_up=20, average=0.97, losses=LOSSES, course=ONLY_BOXES, draw_on_device=True, save_s=1e9,
     )  # fmt: skip
     source = Source("fields", [field(number) for number in range(60)], 1.0, {"field": Layer(1.0)}, (0.9, 1.15))
     trainable.load_state_dict(train(trainable, [source], folder, options, window_px=SIDE))
@@ -79,7 +79,7 @@ def learned(folder: Path, steps: int, seed: int, course: Course) -> tuple[Scores
 
 
 def test_a_random_sam_learns_striped_fields_by_their_boxes(tmp_path):
-    before, after = learned(tmp_path, 60, 0, ONLY_BOXES)
+    before, after = learned(tmp_path, 70, 0)
     assert before.box < 0.3
     assert after.box > 0.7 > before.filled_box
 
@@ -102,8 +102,7 @@ def test_finetuning_of_the_bundled_model_on_striped_fields_is_accepted(tmp_path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_a_random_sam_learns_striped_fields_by_boxes_and_clicks(tmp_path, seed):
-    before, after = learned(tmp_path, 300, seed, Course(boxes=0.5, correction=0.0))
-    assert max(before.box, before.click) < 0.3
-    assert after.box > 0.8 > before.filled_box
-    assert after.click > 0.6
+def test_a_random_sam_learns_striped_fields_with_every_seed(tmp_path, seed):
+    before, after = learned(tmp_path, 200, seed)
+    assert before.box < 0.3
+    assert after.box > 0.8
