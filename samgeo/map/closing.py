@@ -47,7 +47,7 @@ def current_cell() -> tuple[str, str] | None:
     """Return the id of the notebook's cell that runs, and the id of the request to run it; None outside a notebook."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    parent = getattr(shell, "get_parent", dict)()
+    parent: dict[str, dict[str, object]] = getattr(shell, "get_parent", dict)()
     cell, request = parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
     return (cell, request) if isinstance(cell, str) and isinstance(request, str) else None
 

@@ -335,7 +335,9 @@ class Map:
             Whether to wait until the work in the background has stopped.
         """
         self._unsubscribe()
-        for one in (self._views, self._coordinates, *self._background.values()):
+        self._views.close()
+        self._coordinates.close()
+        for one in self._background.values():
             one.close()
         self._views.wait()
         if wait:

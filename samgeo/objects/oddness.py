@@ -136,7 +136,7 @@ def oddness(
     features = describe(image, objects, embedding=embedding, color=color, **looking)
     known = np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
     values, small = _by_class(features, known, classes, neighbours)
-    result = objects.assign(oddness=values)
+    result: gpd.GeoDataFrame = objects.assign(oddness=values)
     note = {"objects": len(objects), "without_features": int((~known).sum()), "classes_too_small": small}
     options = {"neighbours": neighbours, "class_column": class_column, "embedding": embedding, "color": color}
     result.attrs = with_note(objects, ODDNESS, note | options)

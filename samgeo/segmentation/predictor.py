@@ -155,7 +155,10 @@ class Predictor:
         # Earlier answers name their windows by these levels: finer windows are above 0, coarser ones below.
         self._by_level = {level: Answering(one, self.min_part, self.min_hole, level) for level, one in encoded.items()}
         scaled = ScaledAnswering(levels, tuple(self._by_level[-level] for level in range(len(levels.scales))))
-        self._answering = (scaled, *(self._by_level[level] for level in range(1, len(finer) + 1)))
+        self._answering: tuple[Answering | ScaledAnswering, ...] = (
+            scaled,
+            *(self._by_level[level] for level in range(1, len(finer) + 1)),
+        )
 
     def __repr__(self) -> str:
         parts = f"model={self.model.name!r}, window={self.lattice.window}, overlap={self.lattice.overlap}, zoom={self.zoom!r}"

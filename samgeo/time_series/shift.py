@@ -88,7 +88,7 @@ def estimate_shift(first: Raster, second: Raster) -> Shift | None:
     spectra = [spectrum for rect in _blocks(first.shape, side) if (spectrum := _cross(first, second, rect)) is not None]
     if not spectra:
         return None
-    height, width = _peak(fft.ifft2(sum(spectra)).real, LEAST_PEAK) or (None, None)
+    height, width = _peak(fft.ifft2(np.sum(spectra, axis=0)).real, LEAST_PEAK) or (None, None)
     if height is None or width is None:
         return None
     found = [place for spectrum in spectra if (place := _near(spectrum, (height, width))) is not None]

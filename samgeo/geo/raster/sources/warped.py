@@ -151,7 +151,8 @@ class WarpedSource:
         right = ((x - nodes_x[column]) / NODE_PX)[None, :, None]
         down = ((y - nodes_y[row]) / NODE_PX)[:, None, None]
         upper, lower = (nodes[below][:, column] * (1 - right) + nodes[below][:, column + 1] * right for below in (row, row + 1))
-        return np.asarray(upper * (1 - down) + lower * down)
+        result: NDArray[np.float64] = np.asarray(upper * (1 - down) + lower * down, dtype=np.float64)
+        return result
 
     def _exactly(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Transform places in the grid, shape (..., 2), to pixels of the raster; infinite where they are not defined."""
