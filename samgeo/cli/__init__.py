@@ -18,8 +18,7 @@ from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
 from samgeo.cli.footprints import footprints, regularize
 from samgeo.cli.models import models
-from samgeo.cli.objects import classify, oddness
-from samgeo.cli.rasterize import rasterize
+from samgeo.cli.objects import classify, oddness, rasterize
 from samgeo.cli.segment import encode, predict, segment
 from samgeo.cli.show import demo, show
 from samgeo.cli.status import status
