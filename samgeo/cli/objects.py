@@ -1,23 +1,25 @@
-"""The commands classify, which gives objects classes by examples, and oddness, which measures how different objects are."""
+"""Commands on objects that are outlined: rasterize draws them, classify gives them classes, oddness says which stand out."""
 
 from __future__ import annotations
 
 import click
 
 from samgeo.cli.options import (
+    ASSETS,
     CACHE,
     LAYER,
     OVERWRITE,
     QUIET,
     OptionValue,
     count,
+    image_of,
     imaging,
     looking,
     parse_bands,
     parse_stretch,
 )
 
-__all__ = ["classify", "oddness"]
+__all__ = ["classify", "oddness", "rasterize"]
 
 EMBEDDING = click.option(
     "--embedding/--no-embedding",
@@ -66,7 +68,7 @@ def oddness(
     most similar other objects, by the model's embedding, the colour and the shape. The distance is divided by its median, so
     that 1 is usual. Objects that stand out have the highest values.
     """
-    from samgeo import oddness as run
+    from samgeo.objects import oddness as run
 
     result = run(objects, image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
     if not quiet:
@@ -127,7 +129,7 @@ def classify(
     outlines of single objects, or areas of one class, such as a map of land use; or the name of a column of OBJECTS, in which
     the classes of some objects are given. OUTPUT has the rows of OBJECTS with the columns class and score.
     """
-    from samgeo import classify as run
+    from samgeo.objects import classify as run
 
     result = run(objects, image, examples, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
     if not quiet:
@@ -144,3 +146,32 @@ def _summary(made: dict[str, OptionValue], output: str) -> list[str]:
     if made["unmatched"]:
         lines.append(f"{count(made['unmatched'], 'example')} without an object, not used")
     return lines
+
+
+@click.command()
+@click.argument("result")
+@click.argument("image")
+@click.argument("output")
+@ASSETS
+@click.option(
+    "--class-column",
+    metavar="COLUMN",
+    show_default="one number for each object",
+    help="Column of RESULT with the class of each object; the classes are drawn as uint8.",
+)
+@OVERWRITE
+@QUIET
+def rasterize(result: str, image: str, output: str, assets: str | None, quiet: bool, **options: OptionValue) -> None:
+    """Draw the objects in RESULT as a raster of labels.
+
+    RESULT is a vector file of polygons in any CRS, such as `samgeo segment` writes. A layer of a file with several layers is
+    given as city.gpkg:roofs.
+
+    OUTPUT is a GeoTIFF (.tif) on the grid of IMAGE. The object in row i of RESULT, counted from 0, has the value i + 1; 0 is
+    nodata. Where objects overlap, the smaller one is drawn.
+    """
+    from samgeo.geo import rasterize as run
+
+    drawn = run(result, image_of((image,), assets), output, **options)
+    if not quiet:
+        click.echo(f"{count(drawn, 'object')} in {output}", err=True)

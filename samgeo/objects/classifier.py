@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.objects.space import FeatureSpace
 
@@ -52,6 +53,7 @@ class Classifier:
     _model: LogisticRegression
 
     @classmethod
+    @check_types
     def fit(
         cls, features: pd.DataFrame, classes: Sequence[str | None] | pd.Series, *, regularization: float = REGULARISATION
     ) -> Classifier:

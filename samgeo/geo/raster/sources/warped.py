@@ -159,7 +159,7 @@ class WarpedSource:
         moved = xy + np.array(self.shift_px)
         own, other = crs_of(self.geobox), crs_of(self.raster.geobox)
         if own is None or other is None:
-            return moved
+            return np.asarray(moved, dtype=np.float64)
         x, y = _applied(self.geobox.affine, moved[..., 0], moved[..., 1])
         if not same_crs(own, other):
             x, y = transformer(own, other)(x, y)
