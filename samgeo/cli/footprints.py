@@ -11,6 +11,7 @@ from samgeo.cli.options import (
     BANDS,
     CACHE,
     FINDER,
+    INVENTED,
     LAYER,
     MAX_AREA_HELP,
     MIN_AREA_HELP,
@@ -201,6 +202,7 @@ def regularize(features: str, output: str, quiet: bool, **options: OptionValue) 
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @OVERWRITE
 @LAYER
 @QUIET
