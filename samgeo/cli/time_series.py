@@ -120,8 +120,8 @@ def change(
     """Find what changed between the images BEFORE and AFTER.
 
     The images are of one place, in any CRS and resolution. AFTER is laid on BEFORE, and the shift between them is corrected.
-    OUTPUT gets the objects, each with a kind: appeared, vanished, changed, same or unknown. Without --objects, --class, --text, --finder and
-    --detector, everything in both images is segmented and compared.
+    OUTPUT gets the objects, each with a kind: appeared, vanished, changed, same or unknown. Without --objects, --class, --text,
+    --finder and --detector, everything in both images is segmented and compared.
 
     The suffix of OUTPUT is .parquet, .gpkg, .fgb or .geojson. A stopped run is continued by the same command.
     """
