@@ -9,6 +9,7 @@ from samgeo.cli.options import (
     ALPHA,
     AOI_MODE,
     BANDS,
+    CLASS_HELP,
     CLASS_NAMES,
     DETECTOR,
     DEVICE,
@@ -62,7 +63,7 @@ HOLES, STOPPED = 3, 143
     multiple=True,
     help="Vector file with the objects to compare, for both dates; or given twice, first those before and then those after.",
 )
-@click.option("--class", "what", metavar="CLASS", help="Find objects of this class in both images, in place of everything.")
+@click.option("--class", "what", metavar="CLASS", help=CLASS_HELP)
 @click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
 @FINDER
 @DETECTOR
@@ -116,13 +117,13 @@ def change(
     detector: str | None, class_names: str | None, layout: str, resolution: str, scales: str, bands: str | None,
     stretch: str | None, quiet: bool, **options: OptionValue,
 ) -> None:  # fmt: skip
-    """Find what changed between the images BEFORE and AFTER, and write it to OUTPUT.
+    """Find what changed between the images BEFORE and AFTER.
 
     The images are of one place, in any CRS and resolution. AFTER is laid on BEFORE, and the shift between them is corrected.
-    Each object has a kind: appeared, vanished, changed, same or unknown. Without --objects, --class, --text, --finder and
-    --detector, everything in both images is segmented and compared.
+    OUTPUT gets the objects, each with a kind: appeared, vanished, changed, same or unknown. Without --objects, --class, --text,
+    --finder and --detector, everything in both images is segmented and compared.
 
-    OUTPUT is a .parquet, .gpkg, .fgb or .geojson file. A stopped run is continued by the same command.
+    The suffix of OUTPUT is .parquet, .gpkg, .fgb or .geojson. A stopped run is continued by the same command.
     """
     from samgeo.segmentation.run import stop_on_sigterm
     from samgeo.time_series import change_to_file
