@@ -51,6 +51,15 @@ __all__ = ["change", "track"]
 # Exit codes of a result in which windows failed, and of a process that was ended by signal 15.
 HOLES, STOPPED = 3, 143
 
+OBJECTS = click.option(
+    "--objects",
+    metavar="FILE",
+    multiple=True,
+    help="Vector file with the objects, for all dates; or given once for each image, in the same order.",
+)
+CLASS = click.option(
+    "--class", "what", metavar="CLASS", help="Find objects of this class in all images, in place of everything."
+)
 MAX_SHIFT = click.option(
     "--max-shift",
     "max_shift_px",
@@ -66,13 +75,8 @@ MAX_SHIFT = click.option(
 @click.argument("before")
 @click.argument("after")
 @click.argument("output")
-@click.option(
-    "--objects",
-    metavar="FILE",
-    multiple=True,
-    help="Vector file with the objects to compare, for both dates; or given twice, first those before and then those after.",
-)
-@click.option("--class", "what", metavar="CLASS", help="Find objects of this class in both images, in place of everything.")
+@OBJECTS
+@CLASS
 @click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
 @FINDER
 @DETECTOR
@@ -170,13 +174,8 @@ def change(
 @click.option(
     "--dates", metavar="DATES", required=True, help="Date of each image, separated by commas, such as 2019-05-01,2021."
 )
-@click.option(
-    "--objects",
-    metavar="FILE",
-    multiple=True,
-    help="Vector file with the objects, for all dates; or given once for each image, in the same order.",
-)
-@click.option("--class", "what", metavar="CLASS", help="Find objects of this class in all images, in place of everything.")
+@OBJECTS
+@CLASS
 @click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
 @FINDER
 @DETECTOR
@@ -235,9 +234,9 @@ def track(
 ) -> None:  # fmt: skip
     """Follow objects over the dates of several IMAGEs, and write a row for each object and date to OUTPUT.
 
-    The images are of one place, in any CRS and resolution. All are laid on the image of the first date. The objects of successive
-    dates are matched by their outlines and by what the images show in them. Without --objects, --class, --text, --finder and
-    --detector, everything in all images is segmented.
+    The images are of one place, in any CRS and resolution. All are laid on the image of the first date. The objects of
+    successive dates are matched by their outlines and by what the images show in them. Without --objects, --class, --text,
+    --finder and --detector, everything in all images is segmented.
 
     OUTPUT is a .parquet, .gpkg, .fgb or .geojson file. A stopped run is continued by the same command.
     """
