@@ -11,6 +11,7 @@ from samgeo.cli.options import (
     AOI_MODE,
     BANDS,
     CACHE,
+    CLASS_HELP,
     CLASS_NAMES,
     DETECTOR,
     DEVICE,
@@ -75,7 +76,7 @@ def chosen_finder(
     "what",
     metavar="CLASS",
     show_default="building; all classes of a detector",
-    help="Class of a bundled finder, or classes of a detector, separated by commas.",
+    help=CLASS_HELP,
 )
 @click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
 @FINDER

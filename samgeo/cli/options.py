@@ -18,6 +18,7 @@ __all__ = [
     "ASSETS",
     "BANDS",
     "CACHE",
+    "CLASS_HELP",
     "CLASS_NAMES",
     "DATA",
     "DETECTOR",
@@ -150,6 +151,7 @@ MIN_HOLE_OPTION = click.option(
 MIN_AREA_HELP = "Drop objects with a smaller area, in square metres; in square pixels without a CRS."
 MAX_AREA_HELP = "Drop objects with a larger area, in square metres; in square pixels without a CRS."
 
+CLASS_HELP = "Class of a bundled finder, or classes of a detector, separated by commas."
 MIN_SCORE_HELP = (
     "Drop objects with a lower score, from 0 to 1; auto chooses the score with the best expected F1 when a finder has found "
     "all objects."

@@ -9,6 +9,7 @@ from samgeo.cli.options import (
     ALPHA,
     AOI_MODE,
     BANDS,
+    CLASS_HELP,
     CLASS_NAMES,
     DETECTOR,
     DEVICE,
@@ -57,9 +58,7 @@ OBJECTS = click.option(
     multiple=True,
     help="Vector file with the objects, for all dates; or given once for each image, in the same order.",
 )
-CLASS = click.option(
-    "--class", "what", metavar="CLASS", help="Find objects of this class in all images, in place of everything."
-)
+CLASS = click.option("--class", "what", metavar="CLASS", help=CLASS_HELP)
 MAX_SHIFT = click.option(
     "--max-shift",
     "max_shift_px",
@@ -122,13 +121,13 @@ def change(
     detector: str | None, class_names: str | None, layout: str, resolution: str, scales: str, bands: str | None,
     stretch: str | None, quiet: bool, **options: OptionValue,
 ) -> None:  # fmt: skip
-    """Find what changed between the images BEFORE and AFTER, and write it to OUTPUT.
+    """Find what changed between the images BEFORE and AFTER.
 
     The images are of one place, in any CRS and resolution. AFTER is laid on BEFORE, and the shift between them is corrected.
-    Each object has a kind: appeared, vanished, changed, same or unknown. Without --objects, --class, --text, --finder and
-    --detector, everything in both images is segmented and compared.
+    OUTPUT gets the objects, each with a kind: appeared, vanished, changed, same or unknown. Without --objects, --class, --text,
+    --finder and --detector, everything in both images is segmented and compared.
 
-    OUTPUT is a .parquet, .gpkg, .fgb or .geojson file. A stopped run is continued by the same command.
+    The suffix of OUTPUT is .parquet, .gpkg, .fgb or .geojson. A stopped run is continued by the same command.
     """
     from samgeo.segmentation.run import stop_on_sigterm
     from samgeo.time_series import change_to_file

@@ -87,10 +87,10 @@ def change(
     output : path or address, optional
         Where to write the result: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``.
     objects : path, GeoDataFrame, GeoSeries, sequence of geometries, or two of these, optional
-        Outlines of the objects. One layer is compared as it is at both dates: its objects are "changed" or "same". Two, in a
-        list or a tuple, are the complete objects of the first and of the second date: an object without a partner in the other
-        layer has vanished or appeared. Without objects, and without any of the following options, everything in both rasters is
-        segmented, as `samgeo.segment` does.
+        Outlines of the objects; bare geometries are in the CRS of the first raster. One layer is compared as it is at both
+        dates: its objects are "changed" or "same". Two, in a list or a tuple, are the complete objects of the first and of the
+        second date: an object without a partner in the other layer has vanished or appeared. Without objects, and without any
+        of the following options, everything in both rasters is segmented, as `samgeo.segment` does.
     what, finder, examples, resolution, zoom, min_score, flips
         Objects of which classes to find in both rasters, in place of everything; see `samgeo.find`. Examples are outlines on
         the first raster. ``zoom`` may also be given without a class: the objects are then segmented and compared with it.

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 from samgeo.finding.api import find_to_file
 from samgeo.geo.coordinates.overlay import in_pixels, read_onto, repaired_polygons
+from samgeo.geo.coordinates.pixel_coordinates import crs_of
 from samgeo.geo.coordinates.prompt_geometry import to_pixels
 from samgeo.geo.vector.outputs import atomic_output
 from samgeo.segmentation.api import segment_to_file
@@ -153,6 +155,14 @@ def read_layer(
         If no object is left.
     """
     geobox = raster.geobox
+    if isinstance(objects, shapely.Geometry):
+        objects = [objects]
+    if isinstance(objects, list | tuple | np.ndarray):
+        # Bare geometries are in the CRS of the raster.
+        geometries = np.array(objects, dtype=object)
+        if not (shapely.is_geometry(geometries) | shapely.is_missing(geometries)).all():
+            raise OptionError(f"{what} is a sequence of other values than geometries; give a path, a table or geometries.")
+        objects = gpd.GeoDataFrame(geometry=geometries, crs=crs_of(geobox))
     frame = read_onto(objects, geobox, what=what, raster=raster.name)
     geometry = repaired_polygons(frame.geometry.to_numpy(), what)
     placed, _ = in_pixels(geometry, geobox)
