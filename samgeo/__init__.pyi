@@ -21,6 +21,7 @@ from .segmentation.encoding import encode as encode
 from .segmentation.prediction import predict as predict
 from .segmentation.predictor import Predictor as Predictor
 from .time_series.api import change as change
+from .time_series.tracking.api import track as track
 from .training.finetuning.api import finetune as finetune
 
 __version__: str
@@ -50,4 +51,5 @@ __all__ = [
     "remove",
     "segment",
     "show",
+    "track",
 ]

@@ -21,7 +21,7 @@ from samgeo.cli.models import models
 from samgeo.cli.objects import classify, oddness, rasterize
 from samgeo.cli.rasters import compress, demo, remove, show
 from samgeo.cli.segment import encode, predict, segment, status
-from samgeo.cli.time_series import change
+from samgeo.cli.time_series import change, track
 from samgeo.cli.train import finetune, train
 from samgeo.errors import SamgeoError, SamgeoWarning
 
@@ -97,8 +97,8 @@ def main(context: click.Context, verbose: int) -> None:
       0    The work is done.
       1    An input cannot be used, or the work failed. No output is half written.
       2    The command line is wrong.
-      3    segment, change: the work is done, but some windows failed.
-      143  segment, change: SIGTERM stopped the run; the same command continues it.
+      3    segment, change, track: the work is done, but some windows failed.
+      143  segment, change, track: SIGTERM stopped the run; the same command continues it.
     """  # noqa: D301 - click needs the character, not a backslash
     if verbose:
         context.call_on_close(_log_to_stderr(logging.INFO if verbose == 1 else logging.DEBUG))
@@ -121,6 +121,7 @@ def _log_to_stderr(level: int) -> Callable[[], None]:
 for _command in (
     find,
     change,
+    track,
     segment,
     predict,
     encode,

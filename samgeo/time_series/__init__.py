@@ -1,7 +1,8 @@
-"""Objects at several dates: what appeared, vanished or changed between them.
+"""Objects at several dates: what appeared, vanished or changed between two of them, and tracks over many.
 
-Two rasters of one place enter, with outlines of objects or without. They are laid on one grid, and the shift between them is
-corrected. Objects of both dates are matched and compared by the model's features. Polygons with the kind of their change leave.
+Two or more rasters of one place enter, with outlines of objects or without. They are laid on one grid, and the shift between
+them is corrected. Objects of successive dates are matched and compared by the model's features. Polygons leave: with the kind
+of their change, or one for each date with an id that stays the same.
 """
 
 import lazy_loader

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from samgeo.storage.locations import Place
     from samgeo.time_series.shift import Shift
 
-__all__ = ["ChangeSummary", "Comparison", "compare"]
+__all__ = ["LEAST_KNOWN", "LEAST_PX", "VIEW_PX", "ChangeSummary", "Comparison", "compare", "homes_of", "known_shares"]
 
 MIN_IOU = 0.5
 # Objects of which less than this share has data at a date are not compared.
@@ -175,8 +175,8 @@ def compare(
     StoppedError
         If ``stop`` returned true.
     """
-    homes = [_homes(one, job.lattice) for one in job.objects[:1] if job.is_one_layer] or [
-        _homes(one, job.lattice) for one in job.objects
+    homes = [homes_of(one, job.lattice) for one in job.objects[:1] if job.is_one_layer] or [
+        homes_of(one, job.lattice) for one in job.objects
     ]
     homes = homes * 2 if len(homes) == 1 else homes
     pending: deque[_Strip] = deque()
@@ -214,7 +214,7 @@ def compare(
         raise StoppedError("the comparison was asked to stop; finished rows are kept. Run the same call again to continue.")
 
 
-def _homes(objects: Candidates, lattice: Lattice) -> NDArray[np.int64]:
+def homes_of(objects: Candidates, lattice: Lattice) -> NDArray[np.int64]:
     """Return the row and column of the window that shows the most context around each object, shape (N, 2)."""
     height, width = lattice.shape
     boxes = np.clip(objects.bounds_px, 0, (width, height, width, height))

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from samgeo.errors import OptionError, RunError
 from samgeo.geo.vector.joining import write_part
@@ -31,7 +31,7 @@ from samgeo.storage.staging import remove_staging
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["ABOUT", "FORMAT", "KIND", "ChangeFolder"]
+__all__ = ["ABOUT", "FORMAT", "KIND", "LOCK", "MANIFEST", "OUTPUT", "ROWS", "ChangeFolder"]
 
 KIND, FORMAT = "samgeo change", 1
 # The part of a manifest that is not compared: rasters may be moved.
@@ -52,6 +52,10 @@ class ChangeFolder:
 
     path: Path
 
+    kind: ClassVar[str] = KIND
+    names: ClassVar[frozenset[str]] = frozenset(_NAMES)
+    holder: ClassVar[str] = "a comparison"
+
     def check(self) -> None:
         """Raise an `OptionError` if the folder cannot be made, or holds files of something else."""
         check_name(self.path, OptionError, "give a shorter name of the output, or name another folder with run_dir")
@@ -62,9 +66,9 @@ class ChangeFolder:
                 )
             return
         names = {inner.name for inner in self.path.glob("[!.]*")} if self.path.is_dir() else {""}
-        is_ours = names <= {LOCK} or self._manifest().get("kind") == KIND
-        if not names <= _NAMES or not is_ours or any((self.path / name).is_symlink() for name in names):
-            raise OptionError(f"{self.path} exists and is not the folder of a comparison; give another one with run_dir.")
+        is_ours = names <= {LOCK} or self._manifest().get("kind") == self.kind
+        if not names <= self.names or not is_ours or any((self.path / name).is_symlink() for name in names):
+            raise OptionError(f"{self.path} exists and is not the folder of {self.holder}; give another one with run_dir.")
 
     @contextmanager
     def opened(self, manifest: Mapping[str, Any]) -> Iterator[None]:
@@ -155,7 +159,7 @@ class ChangeFolder:
 
     def remove(self) -> None:
         """Remove the files that the run made, and the folder if nothing else is in it. What cannot be removed is kept."""
-        for name in sorted(_NAMES - {MANIFEST, LOCK}):
+        for name in sorted(self.names - {MANIFEST, LOCK}):
             inner = self.path / name
             if inner.is_dir() and not inner.is_symlink():
                 shutil.rmtree(inner, ignore_errors=True)

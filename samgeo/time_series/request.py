@@ -34,13 +34,13 @@ from samgeo.time_series.candidates import Layer, given_layers, read_layer
 from samgeo.time_series.features import compared_channels
 from samgeo.time_series.folder import ABOUT, FORMAT, KIND, ChangeFolder
 from samgeo.time_series.table import RowCounts, no_objects
-from samgeo.types import Json
+from samgeo.types import AoiLike, Json
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
 
-__all__ = ["DATES", "Opened", "search_options"]
+__all__ = ["DATES", "Opened", "check_options", "described_aoi", "finds_classes", "search_options", "told_options"]
 
 DATES = ("before", "after")
 # Options of `samgeo.find` and of `samgeo.segment` that are passed on to them.
@@ -84,7 +84,9 @@ class Opened:
         cls, arguments: Mapping[str, Any], defaults: Mapping[str, Any], folder: ChangeFolder, output: Place | None
     ) -> Opened:
         """Check all arguments, cheap checks first, and open the inputs."""
-        _check(arguments, defaults)
+        if not 0 < arguments["min_angle"] <= 180:
+            raise OptionError(f"min_angle is {arguments['min_angle']}; give a number of degrees above 0, up to 180.")
+        check_options(arguments, defaults)
         given = arguments["objects"]
         layers = () if given is None else given_layers(given)
         inputs = (arguments["before"], arguments["after"], arguments["aoi"], arguments["model"], *layers)
@@ -117,19 +119,17 @@ class Opened:
     @property
     def finds_classes(self) -> bool:
         """Whether objects of classes are found, in place of everything."""
-        return any(self.arguments[name] is not None for name in ("what", "finder", "examples"))
+        return finds_classes(self.arguments)
 
     def options(self) -> dict[str, Any]:
         """Return what decides the result, besides the inputs, as values for JSON."""
-        names = [name for name in (*_COMMON, *_OF_FINDING, *_OF_SEGMENTING) if name not in _NOT_DECIDING]
-        told = {name: _plain(self.arguments[name]) for name in names}
         channels = compared_channels(self.model)
-        return told | {
+        return told_options(self.arguments) | {
             "objects": [one.digest for one in self.layers],
             "min_angle": self.arguments["min_angle"],
             "max_shift_px": self.arguments["max_shift_px"],
             "channels": [channels.start, channels.stop],
-            "aoi": _described_aoi(self),
+            "aoi": described_aoi(self.arguments["aoi"], self.before),
         }
 
     def manifest(self) -> dict[str, Any]:
@@ -177,9 +177,20 @@ class Opened:
 _NOT_DECIDING = {"model", "device", "dtype", "scheduler", "workers", "retry_failed", "progress", "aoi", "examples"}
 
 
-def _described_aoi(opened: Opened) -> dict[str, Any] | None:
-    aoi = opened.arguments["aoi"]
-    return None if aoi is None else describe_area(to_pixels(aoi, opened.before.geobox, name=opened.before.name))
+def finds_classes(arguments: Mapping[str, Any]) -> bool:
+    """Return whether objects of classes are found, in place of everything."""
+    return any(arguments[name] is not None for name in ("what", "finder", "examples"))
+
+
+def told_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that decide which objects are found, as values for JSON."""
+    names = [name for name in (*_COMMON, *_OF_FINDING, *_OF_SEGMENTING) if name not in _NOT_DECIDING]
+    return {name: _plain(arguments[name]) for name in names}
+
+
+def described_aoi(aoi: AoiLike, raster: Raster) -> dict[str, Any] | None:
+    """Return a description of an area of interest as values for JSON; None if there is none."""
+    return None if aoi is None else describe_area(to_pixels(aoi, raster.geobox, name=raster.name))
 
 
 def _plain(value: object) -> Json:
@@ -193,22 +204,20 @@ def _plain(value: object) -> Json:
     return {"name": str(getattr(value, "name", value)), "digest": str(getattr(value, "digest", ""))}
 
 
-def _check(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Check the values of all options that need no input."""
+def check_options(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Check the values of the options that `change` and `track` share and that need no input."""
     for group in (AutomaticOptions, CleaningOptions, ObjectOptions, ExecutionOptions):
         group.of(arguments).check()
     if arguments["zoom"] is not None:
         WindowOptions().check_zoom(arguments["zoom"])
     check_max_shift(arguments["max_shift_px"])
-    if not 0 < arguments["min_angle"] <= 180:
-        raise OptionError(f"min_angle is {arguments['min_angle']}; give a number of degrees above 0, up to 180.")
     refuse_other_processes(arguments["scheduler"])
 
     def given(names: Sequence[str]) -> list[str]:
         return [name for name in names if arguments[name] is not defaults[name] and arguments[name] != defaults[name]]
 
     finding = [name for name in given(_OF_FINDING) if name != "zoom"]
-    is_finding = any(arguments[name] is not None for name in ("what", "finder", "examples"))
+    is_finding = finds_classes(arguments)
     segmenting = given(_OF_SEGMENTING)
     if arguments["objects"] is not None:
         useless = [*finding, *segmenting, *given(("min_part", "min_hole", "aoi_mode"))]
@@ -222,17 +231,16 @@ def _check(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         raise OptionError(f'{", ".join(finding)} belong to objects of a class; give what, for example "building", or finder.')
 
 
-def search_options(opened: Opened, cache: Path | None) -> dict[str, Any]:
-    """Return the arguments with which the objects of one date are searched."""
-    arguments = opened.arguments
+def search_options(arguments: Mapping[str, Any], first: Raster, cache: Path | None) -> dict[str, Any]:
+    """Return the arguments with which the objects of one date are searched; ``first`` is the raster of the first date."""
     options = {name: arguments[name] for name in _COMMON}
     # Both rasters are opened already, with the given bands and values.
-    if not opened.finds_classes:
+    if not finds_classes(arguments):
         zoom = {} if arguments["zoom"] is None else {"zoom": arguments["zoom"]}
         return options | {name: arguments[name] for name in _OF_SEGMENTING} | zoom | {"cache": cache}
     options |= {name: arguments[name] for name in _OF_FINDING} | {"example_image": None, "layer": None, "y_up": False}
     options |= ReadingOptions().arguments()
     if arguments["examples"] is not None:
-        options["example_image"] = opened.before
-    needs_zooms = arguments["zoom"] is None and opened.before.geobox.crs is None
+        options["example_image"] = first
+    needs_zooms = arguments["zoom"] is None and first.geobox.crs is None
     return options | {"cache": None if needs_zooms else cache}

@@ -194,7 +194,7 @@ def _candidates(
     if not sources:
         for date, raster, cache in zip(DATES, rasters, caches, strict=True):
             path = folder.file(date, ".parquet")
-            options = search_options(opened, cache)
+            options = search_options(arguments, opened.before, cache)
             failures.append(find_objects(raster, path, options, stop))
             sources.append(path)
     stored = [one if one is not None and one.exists() else None for one in caches]
