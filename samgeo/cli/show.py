@@ -10,6 +10,7 @@ from samgeo.cli.options import (
     ALPHA,
     ASSETS,
     BANDS,
+    INVENTED,
     NODATA,
     OVERWRITE,
     STRETCH,
@@ -31,6 +32,7 @@ __all__ = ["demo", "show"]
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @click.option(
     "--max-side",
     type=int,

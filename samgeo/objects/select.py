@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.arguments import check_types
-from samgeo.buildings.selection.classifier import Selector
-from samgeo.buildings.selection.examples import Examples, read_examples
-from samgeo.buildings.selection.features import describe
-from samgeo.buildings.selection.overlaps import MAX_OVERLAP, keep_best
-from samgeo.buildings.shapes import with_note
 from samgeo.errors import OptionError
 from samgeo.geo.raster.raster import Raster
 from samgeo.geo.vector.columns import keep_given
 from samgeo.geo.vector.reading import read_vectors
+from samgeo.objects.classifier import Selector
+from samgeo.objects.examples import Examples, read_examples
+from samgeo.objects.features import describe
+from samgeo.objects.overlaps import MAX_OVERLAP, keep_best
+from samgeo.objects.shapes import with_note
 from samgeo.segmentation.api import segment
 from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
@@ -46,6 +46,7 @@ def select(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -76,7 +77,7 @@ def select(
         Candidates with a lower score are dropped, from 0 to 1. Rejected examples are always dropped.
     max_overlap : float, default 0.3
         Largest overlap of two selected objects; see `keep_best`. With 1, objects that overlap are all kept.
-    embedding, model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
+    embedding, model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `describe`.
 
     Returns
@@ -98,7 +99,7 @@ def select(
     >>> import geopandas as gpd
     >>> import numpy as np
     >>> from shapely.geometry import box
-    >>> from samgeo.buildings import select
+    >>> from samgeo.objects import select
     >>> squares = [box(x, 0, x + 20, 20) for x in range(0, 250, 50)]
     >>> strips = [box(x, 50, x + 40, 54) for x in range(0, 250, 50)]
     >>> labels = [1, 1, None, None, None, 0, 0, None, None, None]
@@ -112,7 +113,7 @@ def select(
     candidates = read_vectors(candidates)
     judged = read_examples(candidates, examples)
     candidates = keep_given(candidates, ("score",), "the candidates")
-    where: dict[str, Any] = {"bands": bands, "stretch": stretch, "nodata": nodata, "alpha": alpha}
+    where: dict[str, Any] = {"bands": bands, "stretch": stretch, "nodata": nodata, "alpha": alpha, "invented": invented}
     where |= {"window": window, "overlap": overlap}
     where |= {"model": model, "device": device, "dtype": dtype, "cache": cache, "embedding": embedding}
     features = describe(image, candidates, **where)
@@ -155,7 +156,7 @@ def more_like(
     >>> import geopandas as gpd
     >>> import numpy as np
     >>> from shapely.geometry import box
-    >>> from samgeo.buildings import more_like
+    >>> from samgeo.objects import more_like
     >>> squares = [box(x, 0, x + 20, 20) for x in range(0, 250, 50)]
     >>> strips = [box(x, 50, x + 40, 54) for x in range(0, 250, 50)]
     >>> candidates = gpd.GeoDataFrame(geometry=squares + strips)
@@ -186,7 +187,7 @@ def everything(raster: Raster, **options: object) -> gpd.GeoDataFrame:
 
 
 _JUDGED = "samgeo_judged"
-_READING = {"bands", "stretch", "nodata", "alpha"}
+_READING = {"bands", "stretch", "nodata", "alpha", "invented"}
 
 
 def _note(judged: Examples, chosen: int, min_score: float, max_overlap: float) -> dict[str, Any]:

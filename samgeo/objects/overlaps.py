@@ -9,8 +9,8 @@ import shapely
 from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
-from samgeo.buildings.shapes import with_note
 from samgeo.errors import OptionError
+from samgeo.objects.shapes import with_note
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -52,7 +52,7 @@ def keep_best(gdf: gpd.GeoDataFrame, *, score: str = "score", max_overlap: float
     --------
     >>> import geopandas as gpd
     >>> from shapely.geometry import box
-    >>> from samgeo.buildings import keep_best
+    >>> from samgeo.objects import keep_best
     >>> whole, part, other = box(0, 0, 10, 10), box(0, 0, 5, 5), box(20, 0, 30, 10)
     >>> objects = gpd.GeoDataFrame({"score": [0.9, 0.6, 0.7]}, geometry=[whole, part, other])
     >>> keep_best(objects).index.tolist()

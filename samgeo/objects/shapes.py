@@ -52,7 +52,7 @@ def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
     --------
     >>> import geopandas as gpd
     >>> from shapely.geometry import box
-    >>> from samgeo.buildings import measure_shapes
+    >>> from samgeo.objects import measure_shapes
     >>> measure_shapes(gpd.GeoDataFrame(geometry=[box(0, 0, 40, 10)])).round(2).loc[0].to_dict()
     {'area': 400.0, 'compactness': 0.5, 'rectangularity': 1.0, 'solidity': 1.0, 'elongation': 4.0}
     """
@@ -135,7 +135,7 @@ def filter_by_shape(
     --------
     >>> import geopandas as gpd
     >>> from shapely.geometry import box
-    >>> from samgeo.buildings import filter_by_shape
+    >>> from samgeo.objects import filter_by_shape
     >>> x, y = 500_000, 5_400_000
     >>> house, fence = box(x, y, x + 10, y + 8), box(x + 20, y, x + 60, y + 1)
     >>> objects = gpd.GeoDataFrame({"name": ["house", "fence"]}, geometry=[house, fence], crs="EPSG:32633")

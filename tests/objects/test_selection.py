@@ -10,7 +10,13 @@ from click.testing import CliRunner
 from odc.geo.geobox import GeoBox
 
 import samgeo
-from samgeo.buildings import (
+from samgeo.cli import main
+from samgeo.errors import ModelError, OptionError, VectorError
+from samgeo.geo.grid import Lattice
+from samgeo.geo.raster.raster import Raster
+from samgeo.models.protocols import Describing
+from samgeo.models.registry import Gates, load_model
+from samgeo.objects import (
     Selector,
     describe,
     filter_by_shape,
@@ -19,12 +25,6 @@ from samgeo.buildings import (
     more_like,
     select,
 )
-from samgeo.cli import main
-from samgeo.errors import ModelError, OptionError, VectorError
-from samgeo.geo.grid import Lattice
-from samgeo.geo.raster.raster import Raster
-from samgeo.models.protocols import Describing
-from samgeo.models.registry import Gates, load_model
 from samgeo.testing import Oracle, encode_ids, scattered
 
 CRS = "EPSG:32645"
