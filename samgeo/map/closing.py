@@ -45,9 +45,7 @@ def close_widgets(root: Widget) -> None:
 
 def current_cell() -> tuple[str, str] | None:
     """Return the id of the notebook's cell that runs, and the id of the request to run it; None outside a notebook."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    parent: dict[str, dict[str, object]] = getattr(shell, "get_parent", dict)()
+    parent: dict[str, dict[str, object]] = getattr(_shell(), "get_parent", dict)()
     cell, request = parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
     return (cell, request) if isinstance(cell, str) and isinstance(request, str) else None
 
@@ -60,12 +58,16 @@ def replace_earlier(new: Closable) -> None:
     cell = current_cell()
     if cell is None:
         return
-    from IPython import get_ipython
-
-    made: dict[str, tuple[str, list[Closable]]] = get_ipython().meta.setdefault(EARLIER, {})
+    made: dict[str, tuple[str, list[Closable]]] = getattr(_shell(), "meta", {}).setdefault(EARLIER, {})
     request, earlier = made.get(cell[0], (cell[1], []))
     if request != cell[1]:
         for one in earlier:
             one.close(wait=False)
         earlier = []
     made[cell[0]] = cell[1], [*earlier, new]
+
+
+def _shell() -> object:
+    """Return IPython's shell; None outside IPython, which is not imported for this."""
+    ipython = sys.modules.get("IPython")
+    return None if ipython is None else ipython.get_ipython()

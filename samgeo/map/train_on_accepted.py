@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import shapely
+from shapely.affinity import affine_transform
 
 from samgeo.errors import OptionError, StoppedError
 from samgeo.geo.coordinates.prompt_geometry import PIXELS
@@ -87,7 +88,7 @@ class Training:
         path = check_new(output, SUFFIX, inputs=(predictor.raster,))
         inverse = ~predictor.raster.geobox.affine
         matrix = [inverse.a, inverse.b, inverse.d, inverse.e, inverse.c, inverse.f]
-        outlines = tuple(shapely.affinity.affine_transform(one.geometry, matrix) for one in objects)
+        outlines = tuple(affine_transform(one.geometry, matrix) for one in objects)
         return cls(predictor, outlines, path, course)
 
     def run(self, progress: Callable[[str], bool]) -> Finetuned:
