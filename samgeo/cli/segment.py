@@ -1,8 +1,10 @@
-"""The commands segment and predict, which segment objects in an image, and encode, which computes embeddings for them."""
+"""The commands segment and predict, which segment objects in an image, encode, which computes embeddings, and status."""
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +18,16 @@ from samgeo.cli.options import (
     MAX_AREA_HELP,
     MIN_AREA_HELP,
     OVERWRITE,
+    POINTS_PER_SIDE,
+    PRED_IOU,
+    PROMPT_SCALES,
     PROMPT_ZOOM,
     QUIET,
     RETRY_FAILED,
     RUN_DIR,
+    SCALES,
     SCHEDULER,
+    STABILITY,
     WINDOW_ZOOM,
     WORKERS,
     Y_UP,
@@ -31,6 +38,7 @@ from samgeo.cli.options import (
     imaging,
     looking,
     parse_bands,
+    parse_prompt_scales,
     parse_scales,
     parse_stretch,
     parse_zoom,
@@ -38,9 +46,9 @@ from samgeo.cli.options import (
 from samgeo.errors import OptionError, StoppedError
 
 if TYPE_CHECKING:
-    from samgeo.segmentation import RasterPrompts, Summary
+    from samgeo.segmentation import RasterPrompts, Status, Summary
 
-__all__ = ["encode", "predict", "segment"]
+__all__ = ["encode", "predict", "segment", "status"]
 
 # Additional exit codes: a result in which windows failed, and, as shells report it, a process ended by signal 15.
 HOLES, STOPPED = 3, 143
@@ -52,28 +60,10 @@ MOST_SHOWN = 20
 @click.argument("output")
 @looking
 @WINDOW_ZOOM
-@click.option(
-    "--scales",
-    metavar="SCALES",
-    default="1",
-    show_default=True,
-    help="Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole.",
-)
-@click.option(
-    "--points-per-side", type=int, show_default="depends on the model", help="Number of point prompts along a window's side."
-)
-@click.option(
-    "--pred-iou",
-    type=float,
-    show_default="depends on the model",
-    help="Drop masks whose predicted IoU is not above this.",
-)
-@click.option(
-    "--stability",
-    type=float,
-    show_default="depends on the model",
-    help="Drop masks whose stability score is lower than this.",
-)
+@SCALES
+@POINTS_PER_SIDE
+@PRED_IOU
+@STABILITY
 @click.option(
     "--mask-nms",
     type=IouOrOff(),
@@ -207,6 +197,7 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--polygons", metavar="FILE", help="Vector file of polygons: each is the rough outline of an object.")
 @looking
 @PROMPT_ZOOM
+@PROMPT_SCALES
 @click.option(
     "--refine", type=int, default=0, show_default=True, help="How many times to decode again with the previous answer."
 )
@@ -236,7 +227,8 @@ def predict(
     """
     from samgeo.segmentation import predict as run
 
-    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "zoom": parse_zoom(options["zoom"])}
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch)}
+    options |= {"zoom": parse_zoom(options["zoom"]), "scales": parse_prompt_scales(options["scales"])}
     result = run(image, output, **options)
     if not quiet:
         found = int(result.reason.isna().sum())
@@ -267,3 +259,50 @@ def encode(
         there = f"{done.kept:,} were there, {done.empty:,} have no data"
         mended = f"; {done.mended:,} of them were encoded again because their files were damaged" if done.mended else ""
         click.echo(f"{count(done.encoded, 'window')} of {done.windows:,} encoded into {store}: {there}{mended}", err=True)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def status(run: str, as_json: bool) -> None:
+    """Show the progress of a run of `samgeo segment`.
+
+    RUN is the folder of the run, or the output of the run, whose folder lies beside it. The command prints the finished and the
+    failed windows, the rate and the remaining time.
+    """
+    from samgeo.segmentation import run_status
+
+    found = run_status(run)
+    click.echo(json.dumps(asdict(found) | {"path": str(found.path)}, indent=2) if as_json else _tell_status(found))
+
+
+def _tell_status(found: Status) -> str:
+    lines = [
+        f"{found.path}: {found.state}",
+        f"raster   {found.raster}",
+        f"model    {found.model}",
+        f"windows  {found.done:,} of {found.windows:,} ({found.done / found.windows:.1%}), {found.rows:,} rows merged",
+        f"objects  {found.objects:,} so far" if found.state != "complete" else f"objects  {found.objects:,}",
+    ]
+    if found.windows_per_second:
+        lines.append(f"rate     {found.windows_per_second:.2f} windows a second")
+    if found.seconds_left is not None:
+        lines.append(f"left     {_duration(found.seconds_left)}")
+    if found.failures:
+        lines.append(f"failed   {count(len(found.failures), 'window')}:")
+        for failure in found.failures[:MOST_SHOWN]:
+            x0, y0, x1, y1 = failure.bounds_px
+            lines.append(
+                f"  row {failure.row}, column {failure.column} (pixels x {x0} to {x1}, y {y0} to {y1}) {failure.reason}"
+            )
+        if len(found.failures) > MOST_SHOWN:
+            lines.append(f"  and {len(found.failures) - MOST_SHOWN:,} more; --json lists all")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

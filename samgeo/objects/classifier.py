@@ -183,8 +183,8 @@ class Selector:
         known = np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
         _check(labels, known)
         rejected = (labels == 0) if (labels == 0).any() else np.isnan(labels) & known
-        classes = np.where(labels == 1, _ACCEPTED, np.where(rejected, _REJECTED, None))
-        classifier = Classifier.fit(features, classes.tolist())
+        pairs = zip((labels == 1).tolist(), rejected.tolist(), strict=True)
+        classifier = Classifier.fit(features, [_ACCEPTED if yes else _REJECTED if no else None for yes, no in pairs])
         return cls(classifier.columns, classifier)
 
     def score(self, features: pd.DataFrame) -> NDArray[np.float64]:
@@ -219,7 +219,8 @@ def _logistic_regression() -> type[LogisticRegression]:
         from sklearn.linear_model import LogisticRegression
     except ImportError:
         raise OptionError("selection and classification need scikit-learn; install samgeo[footprints].") from None
-    return LogisticRegression
+    found: type[LogisticRegression] = LogisticRegression
+    return found
 
 
 def _check_features(rows: NDArray[np.int64], known: NDArray[np.bool_]) -> None:

@@ -54,6 +54,7 @@ def classify(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -90,7 +91,7 @@ def classify(
         Whether to add a column ``probability_NAME`` for each class.
     embedding, color : bool, default True
         Which features are used beside the shape; see `describe`.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `describe`.
     overwrite, layer
         See `samgeo.segment`.
@@ -131,20 +132,24 @@ def classify(
         raise OptionError(f"min_score is {min_score}; give a number from 0 to 1.")
     objects = read_vectors(gdf)
     found = read_example_classes(objects, examples, class_column, join)
-    names = sorted({str(name) for name in found.classes[np.not_equal(found.classes, None)]})
+    names = sorted({str(name) for name in found.classes if name is not None})
     columns = [CLASS, SCORE, EXAMPLE, *([f"{PROBABILITY}{name}" for name in names] if probabilities else [])]
     made = objects.attrs
     objects = keep_given(objects, columns, "the objects")
     place = None if output is None else check_output(output, overwrite, crs=objects.crs, layer=layer)
     if place is not None:
         sample = dict.fromkeys(columns, 1.0) | {CLASS: "name", EXAMPLE: True}
-        check_fit(objects.assign(**sample), place, layer=layer, provenance=made.get("samgeo"))
+        check_fit(
+            objects.assign(**{name: np.full(len(objects), value) for name, value in sample.items()}),
+            place,
+            layer=layer,
+            provenance=made.get("samgeo"),
+        )
     looking: dict[str, Any] = {"model": model, "device": device, "dtype": dtype, "bands": bands, "stretch": stretch}
-    looking |= {"nodata": nodata, "alpha": alpha, "window": window, "overlap": overlap, "cache": cache}
+    looking |= {"nodata": nodata, "alpha": alpha, "invented": invented, "window": window, "overlap": overlap, "cache": cache}
     features = describe(image, objects, embedding=embedding, color=color, **looking)
     known = np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
-    is_example = np.not_equal(found.classes, None) & known
-    classes = np.where(is_example, found.classes, None)
+    classes = np.array([name if usable else None for name, usable in zip(found.classes, known, strict=True)], dtype=object)
     chances = Classifier.fit(features, classes.tolist(), regularization=REGULARISATION).probabilities(features)
     result = _with_classes(objects, classes, chances, min_score)
     if probabilities:
@@ -170,9 +175,10 @@ def _with_classes(
     values, names = chances.to_numpy(), np.array(chances.columns, dtype=object)
     known = np.isfinite(values).all(axis=1)
     best = np.where(known, np.nan_to_num(values).argmax(axis=1), 0)
-    is_example = np.not_equal(given, None)
+    is_example = np.array([name is not None for name in given], dtype=bool)
     number = {name: place for place, name in enumerate(names)}
     best[is_example] = [number[name] for name in given[is_example]]
     score = np.where(known, values[np.arange(len(values)), best], np.nan)
-    classes = np.where(known & ((score >= min_score) | is_example), names[best], None)
+    classes = names[best]
+    classes[~known | ((score < min_score) & ~is_example)] = None
     return objects.assign(**{CLASS: pd.Series(classes, index=objects.index, dtype=object), SCORE: score, EXAMPLE: is_example})

@@ -59,6 +59,7 @@ def describe(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -78,7 +79,7 @@ def describe(
     color : bool, default False
         Whether to include the colours of the pixels inside the object. The embedding of a model that was trained on images of
         changed colours says little about them.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `samgeo.Predictor`. Give the ``cache`` of the segmentation, and the raster is not encoded again.
 
     Returns
@@ -117,7 +118,7 @@ def describe(
     objects = read_vectors(objects)
     tables = []
     if embedding or color:
-        raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+        raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha, invented=invented)
         check_same_kind(objects.crs, raster.geobox, what="the layer of objects", raster=raster.name)
         polygons_px, _ = read_polygons(objects, geobox=raster.geobox)
         if embedding:

@@ -206,6 +206,8 @@ def _drawn(polygon: shapely.Geometry, window: WindowImage, frame: Rect, cell: fl
 def _burnt(polygon: shapely.Geometry, shape: tuple[int, int], x: float, y: float, step: float) -> NDArray[np.bool_]:
     """Return which samples a polygon covers; those that it touches if it covers none."""
     transform = Affine(step, 0, x, 0, step, y)
+    if transform.is_identity:  # rasterio warns of it, so that all is drawn one pixel further to the right
+        transform, polygon = Affine.translation(1, 0), shapely.transform(polygon, lambda xy: xy + np.array([1.0, 0.0]))
     drawn = rasterize([(polygon, 1)], out_shape=shape, transform=transform, dtype="uint8")
     if not drawn.any():
         drawn = rasterize([(polygon, 1)], out_shape=shape, transform=transform, dtype="uint8", all_touched=True)

@@ -47,6 +47,7 @@ def segment(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     zoom: float = 1.0,
     window: int | None = None,
     overlap: int | None = None,
@@ -106,6 +107,9 @@ def segment(
         The value of pixels without data, if the file does not declare it. "none" ignores a wrong declaration.
     alpha : int or str, optional
         The transparency band by number or name, if the file does not declare it. "none" ignores a wrong declaration.
+    invented : {"nodata", "data"}, optional
+        Whether pixels that `samgeo.remove` invented are left out, as pixels without data, or used as if they were measured.
+        By default they are left out.
     zoom : float, default 1
         Number of pixels of the model's input for each pixel of the raster, from 1/16 to 16. With 2, windows of half the size
         are shown to the model at twice their size, so that small objects are found; this takes about four times as long. It
@@ -288,7 +292,11 @@ def segment_to_file(
     """
     bound = inspect.signature(segment).bind(image, output, **options)
     bound.apply_defaults()
-    request = _request(bound.arguments)
+    return compute_to_file(_request(bound.arguments), stop=stop)
+
+
+def compute_to_file(request: Request, *, stop: Callable[[], bool] | None = None) -> Summary:
+    """Do the work of a request in its run folder, without collecting the objects in memory; see `segment_to_file`."""
     folder = request.folder
     if folder is None:
         raise OptionError("output is missing; give the path of a vector file.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -252,7 +253,8 @@ def _proposals(
     core = _core_cells(window, cells)
     seen = _seen_cells(window, cells)
     found = []
-    for number, frame in enumerate(ndimage.find_objects(regions), start=1):
+    frames: Sequence[tuple[slice, ...] | None] = ndimage.find_objects(regions)
+    for number, frame in enumerate(frames, start=1):
         if frame is None:
             continue
         inside = regions[frame] == number
