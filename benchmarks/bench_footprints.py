@@ -21,9 +21,10 @@ import shapely
 from _skip import skip
 
 import samgeo
-from samgeo.buildings import Selector, describe, keep_best, regularize
+from samgeo.buildings import regularize
 from samgeo.evaluation import Matches, match
 from samgeo.models import keep_freed_memory
+from samgeo.objects import Selector, describe, keep_best
 
 keep_freed_memory()  # as the command line does
 

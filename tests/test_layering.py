@@ -18,17 +18,22 @@ BELOW = {
     "segmentation": {"storage", "geo", "models"},
     "finding": {"storage", "geo", "models", "segmentation", "annotations"},
     "plot": {"storage", "geo"},
-    "buildings": {"storage", "geo", "models", "segmentation", "evaluation", "finding"},
+    "editing": {"storage", "geo"},
+    "objects": {"storage", "geo", "models", "segmentation", "evaluation"},
+    "time_series": {"storage", "geo", "models", "segmentation", "evaluation", "finding", "objects"},
+    "buildings": {"storage", "geo", "models", "segmentation", "evaluation", "finding", "objects"},
     "annotations": {"storage", "geo", "segmentation"},
     "samrs": {"storage", "geo", "models", "segmentation", "annotations", "plot", "finding"},
     "evaluation": {"storage", "geo", "segmentation", "plot"},
     "synthetic": {"storage", "geo", "segmentation"},
     "training": {"storage", "geo", "models", "segmentation", "finding", "synthetic"},
-    "map": {"storage", "geo", "models", "segmentation", "finding", "annotations", "plot"},
-    "testing": {"storage", "geo", "models", "segmentation", "finding", "buildings", "evaluation", "plot", "synthetic"},
+    "map": {"storage", "geo", "models", "segmentation", "finding", "annotations", "plot", "training"},
+    "testing": {
+        *("storage", "geo", "models", "segmentation", "finding", "objects", "buildings", "evaluation", "plot", "synthetic"),
+    },
     "cli": {
         *("storage", "geo", "models", "segmentation", "plot", "buildings", "annotations", "samrs", "evaluation", "synthetic"),
-        *("training", "map", "testing", "finding"),
+        *("training", "map", "testing", "finding", "objects", "editing", "time_series"),
     },
 }
 # The order inside segmentation, from the lowest: a folder or module imports only from those before it.

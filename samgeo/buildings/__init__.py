@@ -1,6 +1,6 @@
-"""Extraction of building footprints from candidate objects.
+"""Extraction of building footprints from a raster.
 
-Candidate objects on a raster and a few example objects enter. Footprints leave: selected by their likeness to the examples,
+A raster enters, and optionally a few example objects. Footprints leave: found or selected by their likeness to the examples,
 filtered by shape and height, and regularized. Census counts can be distributed among them.
 """
 

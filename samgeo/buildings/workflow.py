@@ -11,9 +11,6 @@ import geopandas as gpd
 from samgeo.arguments import check_types
 from samgeo.buildings.height import filter_by_height
 from samgeo.buildings.regularization.api import RESULT_COLUMNS, regularize, with_result_columns
-from samgeo.buildings.selection.overlaps import MAX_OVERLAP
-from samgeo.buildings.selection.select import MIN_SCORE, everything, select
-from samgeo.buildings.shapes import filter_by_shape
 from samgeo.errors import OptionError
 from samgeo.finding.api import AUTO, find
 from samgeo.finding.detectors.detection import Detector
@@ -21,6 +18,9 @@ from samgeo.geo.coordinates.overlay import check_same_kind
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.columns import GIVEN, keep_given
 from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, split_layer, write_vectors
+from samgeo.objects.overlaps import MAX_OVERLAP
+from samgeo.objects.select import MIN_SCORE, everything, select
+from samgeo.objects.shapes import filter_by_shape
 from samgeo.segmentation.options import ModelOptions, ReadingOptions, WindowOptions
 from samgeo.segmentation.tables import to_frame
 from samgeo.segmentation.windows.proposals import PromptSource
@@ -60,6 +60,7 @@ def footprints(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -103,7 +104,7 @@ def footprints(
         Smallest height in metres; see `filter_by_height`. It has an effect only with a ``dsm``.
     regular : bool, default True
         Whether to regularize the outlines.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `samgeo.segment`. With a ``cache``, the raster is encoded only once, for both segmentation and selection. ``window``
         and ``overlap`` need ``examples``: a finder's windows follow from the zoom.
     overwrite : bool, default False

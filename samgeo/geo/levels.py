@@ -123,6 +123,10 @@ class Levels:
         """Return the index of the scale of a row of windows."""
         return self._order[row][0]
 
+    def number(self, level: int, own: int) -> int:
+        """Return the number of a row, given the index of its scale and its number in the lattice of that scale."""
+        return self._numbers[level][own]
+
     def locate(self, row: int) -> tuple[int, Lattice, int]:
         """Return the scale of a row, its lattice, and the number of the row in that lattice."""
         level, own = self._order[row]
@@ -187,6 +191,13 @@ class Levels:
         level = self.level(row)
         own, column = self.lattices[level].owner(x, y)
         return self._numbers[level][own], column
+
+    def meeting(self, rect: Rect) -> Iterator[tuple[int, int]]:
+        """Yield the windows of all scales that share pixels with a rectangle of raster pixels."""
+        for level, lattice in enumerate(self.lattices):
+            columns = _meeting(rect.x0, rect.x1, lattice, lattice.columns)
+            for row in _meeting(rect.y0, rect.y1, lattice, lattice.rows):
+                yield from ((self._numbers[level][row], place) for place in columns)
 
     def across(self, row: int, column: int) -> Iterator[tuple[int, int]]:
         """Yield the windows of other scales that share pixels with this window."""

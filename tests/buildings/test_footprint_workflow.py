@@ -12,11 +12,12 @@ import shapely
 from shapely.affinity import affine_transform
 
 import samgeo
-from samgeo.buildings import filter_by_shape, regularize
+from samgeo.buildings import regularize
 from samgeo.errors import OptionError
 from samgeo.evaluation import match
 from samgeo.finding import GivenBoxes, boxes_from, load_finder
 from samgeo.geo.vector.reading import read_provenance
+from samgeo.objects import filter_by_shape
 from samgeo.synthetic import town
 from samgeo.testing import Oracle, encode_ids, write_raster
 

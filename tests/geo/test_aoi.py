@@ -12,7 +12,6 @@ from odc.geo.geobox import GeoBox
 
 import samgeo
 from samgeo.annotations import read_annotations
-from samgeo.buildings import describe
 from samgeo.cli import main
 from samgeo.errors import OptionError, SamgeoError, VectorError
 from samgeo.evaluation import evaluate
@@ -20,6 +19,7 @@ from samgeo.geo.coordinates.area_of_interest import to_pixels
 from samgeo.geo.coordinates.overlay import repaired_polygons
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points, read_polygons
 from samgeo.geo.vector.reading import write_vectors
+from samgeo.objects import describe
 from samgeo.testing import Oracle, encode_ids
 from samgeo.testing.rasters import TRANSFORMS, transform, write_raster
 

@@ -13,10 +13,10 @@ from samgeo.arguments import check_types
 from samgeo.buildings.regularization.building import Built, Options, build
 from samgeo.buildings.regularization.metric_clusters import Metric, to_metric
 from samgeo.buildings.regularization.rows import check_tolerance, foreign_areas, measured, rows_of
-from samgeo.buildings.shapes import with_note
 from samgeo.errors import OptionError
 from samgeo.geo.vector.columns import keep_given
 from samgeo.geo.vector.reading import check_asked, check_fit, check_output, read_vectors, write_vectors
+from samgeo.objects.shapes import with_note
 from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
