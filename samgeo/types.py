@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
+    import collections.abc
+    import datetime
     import os
 
     import geopandas
@@ -24,6 +26,7 @@ __all__ = [
     "BandsLike",
     "BoxesLike",
     "CRSLike",
+    "DateLike",
     "Embedding",
     "FeaturesLike",
     "GeometriesLike",
@@ -34,6 +37,7 @@ __all__ = [
     "PreparedWindow",
     "PromptArguments",
     "RasterLike",
+    "RasterSeriesLike",
     "StacItem",
     "StretchLike",
 ]
@@ -52,6 +56,14 @@ class StacItem(Protocol):
 RasterLike: TypeAlias = (
     "str | os.PathLike[str] | samgeo.geo.raster.raster.Raster | samgeo.geo.raster.sources.base.Source | xarray.DataArray "
     "| numpy.typing.NDArray[Any] | dict[str, Any] | StacItem | list[Any] | tuple[Any, ...]"
+)
+#: A date: ISO text such as "2019-05-01" or "2019", a year as a whole number, or a date of Python, NumPy or pandas.
+DateLike: TypeAlias = "str | int | datetime.date | numpy.datetime64"
+#: Rasters with dates: pairs of date and raster, a mapping of dates to rasters, or an array with an axis of time; or rasters
+#: without their dates.
+RasterSeriesLike: TypeAlias = (
+    "collections.abc.Sequence[tuple[DateLike, RasterLike]] | collections.abc.Mapping[Any, RasterLike] | xarray.DataArray "
+    "| collections.abc.Sequence[RasterLike]"
 )
 #: A coordinate reference system: an EPSG code, WKT or a PROJ string, an object of pyproj, rasterio or odc-geo, or "pixels"
 #: where prompts may be in pixels; None to use the CRS of the features or of the raster.

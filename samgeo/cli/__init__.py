@@ -16,12 +16,12 @@ from samgeo import __version__
 from samgeo.cli.dataset import dataset
 from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
-from samgeo.cli.footprints import footprints, regularize
+from samgeo.cli.footprints import footprints, refine, regularize
 from samgeo.cli.models import models
-from samgeo.cli.rasterize import rasterize
-from samgeo.cli.segment import encode, predict, segment
-from samgeo.cli.show import demo, show
-from samgeo.cli.status import status
+from samgeo.cli.objects import classify, oddness, rasterize
+from samgeo.cli.rasters import compress, demo, remove, show
+from samgeo.cli.segment import encode, predict, segment, status
+from samgeo.cli.time_series import change, track
 from samgeo.cli.train import finetune, train
 from samgeo.errors import SamgeoError, SamgeoWarning
 
@@ -97,8 +97,8 @@ def main(context: click.Context, verbose: int) -> None:
       0    The work is done.
       1    An input cannot be used, or the work failed. No output is half written.
       2    The command line is wrong.
-      3    segment: the work is done, but some windows failed.
-      143  segment: SIGTERM stopped the run; the same command continues it.
+      3    segment, change, track: the work is done, but some windows failed.
+      143  segment, change, track: SIGTERM stopped the run; the same command continues it.
     """  # noqa: D301 - click needs the character, not a backslash
     if verbose:
         context.call_on_close(_log_to_stderr(logging.INFO if verbose == 1 else logging.DEBUG))
@@ -120,13 +120,20 @@ def _log_to_stderr(level: int) -> Callable[[], None]:
 
 for _command in (
     find,
+    change,
+    track,
     segment,
     predict,
     encode,
     rasterize,
+    remove,
+    compress,
     status,
     footprints,
     regularize,
+    refine,
+    classify,
+    oddness,
     dataset,
     models,
     train,

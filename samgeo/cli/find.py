@@ -11,11 +11,13 @@ from samgeo.cli.options import (
     AOI_MODE,
     BANDS,
     CACHE,
+    CLASS_HELP,
     CLASS_NAMES,
     DETECTOR,
     DEVICE,
     DTYPE,
     FINDER,
+    INVENTED,
     LAYER,
     LAYOUT,
     MAX_AREA_HELP,
@@ -75,7 +77,7 @@ def chosen_finder(
     "what",
     metavar="CLASS",
     show_default="building; all classes of a detector",
-    help="Class of a bundled finder, or classes of a detector, separated by commas.",
+    help=CLASS_HELP,
 )
 @click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
 @FINDER
@@ -99,6 +101,7 @@ def chosen_finder(
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @cleaning
 @click.option("--min-area", type=float, default=0.0, show_default=True, help=MIN_AREA_HELP)
 @click.option("--max-area", type=float, default=float("inf"), show_default=True, help=MAX_AREA_HELP)

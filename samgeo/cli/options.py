@@ -18,11 +18,13 @@ __all__ = [
     "ASSETS",
     "BANDS",
     "CACHE",
+    "CLASS_HELP",
     "CLASS_NAMES",
     "DATA",
     "DETECTOR",
     "DEVICE",
     "FINDER",
+    "INVENTED",
     "LAYER",
     "LAYOUT",
     "MASK_NMS",
@@ -31,15 +33,18 @@ __all__ = [
     "MIN_SCORE_HELP",
     "NODATA",
     "OVERWRITE",
+    "POINTS_PER_SIDE",
+    "PRED_IOU",
     "PROMPT_SCALES",
     "PROMPT_ZOOM",
     "QUIET",
     "RESOLUTION",
     "RETRY_FAILED",
     "RUN_DIR",
+    "SCALES",
     "SCHEDULER",
+    "STABILITY",
     "STRETCH",
-    "WINDOW_SCALES",
     "WINDOW_ZOOM",
     "WORKERS",
     "Y_UP",
@@ -115,6 +120,12 @@ ALPHA = click.option(
     show_default="as the image declares",
     help="Transparency band, by number or name, if the image does not declare it; none ignores a wrong declaration.",
 )
+INVENTED = click.option(
+    "--invented",
+    type=click.Choice(["nodata", "data"]),
+    show_default="nodata",
+    help="Whether pixels that `samgeo remove` invented are left out, or used as if they were measured.",
+)
 WINDOW = click.option(
     "--window",
     type=int,
@@ -149,11 +160,29 @@ MIN_HOLE_OPTION = click.option(
 MIN_AREA_HELP = "Drop objects with a smaller area, in square metres; in square pixels without a CRS."
 MAX_AREA_HELP = "Drop objects with a larger area, in square metres; in square pixels without a CRS."
 
+CLASS_HELP = "Class of a bundled finder, or classes of a detector, separated by commas."
 MIN_SCORE_HELP = (
     "Drop objects with a lower score, from 0 to 1; auto chooses the score with the best expected F1 when a finder has found "
     "all objects."
 )
 
+SCALES_HELP = "Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole."
+SCALES = click.option("--scales", metavar="SCALES", default="1", show_default=True, help=SCALES_HELP)
+POINTS_PER_SIDE = click.option(
+    "--points-per-side", type=int, show_default="depends on the model", help="Number of point prompts along a window's side."
+)
+PRED_IOU = click.option(
+    "--pred-iou",
+    type=float,
+    show_default="depends on the model",
+    help="Drop masks whose predicted IoU is not above this.",
+)
+STABILITY = click.option(
+    "--stability",
+    type=float,
+    show_default="depends on the model",
+    help="Drop masks whose stability score is lower than this.",
+)
 SCHEDULER = click.option(
     "--scheduler",
     metavar="SCHEDULER",
@@ -213,7 +242,7 @@ DATA = click.option(
 QUIET = click.option("--quiet", is_flag=True, help="Print no progress and no summary.")
 
 # Options of every command that applies a model to an image.
-_LOOKING = (MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, WINDOW, OVERLAP)
+_LOOKING = (MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, INVENTED, WINDOW, OVERLAP)
 
 # Options of every command that makes outlines from masks.
 _CLEANING = (MIN_PART_OPTION, MIN_HOLE_OPTION)
@@ -244,8 +273,6 @@ RESOLUTION = click.option(
 ZOOM_HELP = "Number of pixels of the model's input for each pixel of the image."
 ZOOM = click.option("--zoom", type=float, metavar="ZOOM", show_default="as the resolution needs", help=ZOOM_HELP)
 WINDOW_ZOOM = click.option("--zoom", type=float, metavar="ZOOM", default=1.0, show_default=True, help=ZOOM_HELP)
-SCALES_HELP = "Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole."
-WINDOW_SCALES = click.option("--scales", metavar="SCALES", default="1", show_default=True, help=SCALES_HELP)
 PROMPT_SCALES = click.option(
     "--scales", metavar="SCALES", default="auto", show_default='"auto" for 1,2,4,8,16 as needed', help=SCALES_HELP
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -24,7 +24,7 @@ from samgeo.finding.zoom import ground_resolution
 from samgeo.geo.label_raster import write_label_raster
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.reading import write_vectors
-from samgeo.segmentation.api import compute
+from samgeo.segmentation.api import compute, compute_to_file
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.options import ReadingOptions, WindowOptions
 from samgeo.segmentation.output_checks import CheckedOutput
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.run.folder import RunFolder
 
-__all__ = ["PromptSource", "find", "open_finder"]
+__all__ = ["PromptSource", "find", "find_to_file", "open_finder"]
 
 AUTO: str = "auto"
 BUILDING: str = "building"
@@ -128,6 +128,7 @@ def find(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     min_part: float = MIN_PART,
     min_hole: float = MIN_HOLE,
     min_area: float = 0.0,
@@ -187,8 +188,8 @@ def find(
         slightly more and takes about half as long again.
     model : str, path or Segmenter, default "tiny"
         The model. A finder belongs to the weights of one model.
-    device, dtype, bands, stretch, nodata, alpha, min_part, min_hole, min_area, max_area, aoi, aoi_mode, scheduler, workers, \
-cache, run_dir, retry_failed, overwrite, layer, y_up, progress
+    device, dtype, bands, stretch, nodata, alpha, invented, min_part, min_hole, min_area, max_area, aoi, aoi_mode, scheduler, \
+    workers, cache, run_dir, retry_failed, overwrite, layer, y_up, progress
         See `samgeo.segment`. A ``cache`` must have the windows that the zoom needs.
 
     Returns
@@ -220,15 +221,44 @@ cache, run_dir, retry_failed, overwrite, layer, y_up, progress
     ['building']
     """
     arguments = locals()
-    options = _options(arguments)
-    if isinstance(options, FinderOptions):
-        # The raster is opened once, because its stretch may take a while. It is then read as it was opened here.
-        raster = ReadingOptions.of(arguments).open(image)
-        arguments |= {"image": raster} | ReadingOptions().arguments()
-        zooms = options.zooms(raster)
-        if len(zooms) > 1:
-            return _at_two_zooms(arguments, options, raster, zooms)
+    options, zooms = _opened(arguments)
+    if isinstance(options, FinderOptions) and len(zooms) > 1:
+        return _at_two_zooms(arguments, options, arguments["image"], zooms)
     return compute(Request.of(arguments, finding=options))
+
+
+def find_to_file(arguments: dict[str, Any], *, stop: Callable[[], bool] | None = None) -> tuple[str, ...]:
+    """Do the work of `find` with these arguments, and collect the objects in memory only if two zooms are combined.
+
+    Parameters
+    ----------
+    arguments : dict
+        All arguments of `find`, with an output.
+    stop : callable, optional
+        See `samgeo.segmentation.segment_to_file`. It is not asked where two zooms are combined.
+
+    Returns
+    -------
+    tuple of str
+        The windows that failed: which, where, and why. With two zooms failures are warnings, as in `find`.
+    """
+    arguments = dict(arguments)
+    options, zooms = _opened(arguments)
+    if isinstance(options, FinderOptions) and len(zooms) > 1:
+        _at_two_zooms(arguments, options, arguments["image"], zooms)
+        return ()
+    return compute_to_file(Request.of(arguments, finding=options), stop=stop).failures
+
+
+def _opened(arguments: dict[str, Any]) -> tuple[FinderOptions | SourceOptions | ExampleOptions, tuple[float, ...]]:
+    """Return the options of finding, and the zooms of a learned finder, for which the raster in the arguments is opened."""
+    options = _options(arguments)
+    if not isinstance(options, FinderOptions):
+        return options, ()
+    # The raster is opened once, because its stretch may take a while. It is then read as it was opened here.
+    raster = ReadingOptions.of(arguments).open(arguments["image"])
+    arguments |= {"image": raster} | ReadingOptions().arguments()
+    return options, options.zooms(raster)
 
 
 def _options(arguments: dict[str, Any]) -> FinderOptions | SourceOptions | ExampleOptions:

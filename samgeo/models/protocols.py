@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
     from samgeo.types import Embedding, PreparedWindow
 
-__all__ = ["Answer", "Describing", "Gating", "Guiding", "Pyramidal", "Segmenter", "Trainable", "decode", "decode_gated"]
+__all__ = [
+    "Answer",
+    "Describing",
+    "Gating",
+    "Guiding",
+    "Pyramidal",
+    "Segmenter",
+    "Strided",
+    "Trainable",
+    "decode",
+    "decode_gated",
+]
 
 
 @runtime_checkable
@@ -108,6 +119,15 @@ class Describing(Protocol):
         ndarray of float32, shape (g, g, C)
             One vector for each cell of a grid over the whole input. Vectors of the same model can be compared between windows.
         """
+
+
+@runtime_checkable
+class Strided(Protocol):
+    """A `Describing` model whose features are those of several strides, one after the other."""
+
+    @property
+    def channels_by_stride(self) -> dict[int, slice]:
+        """The channels of ``features`` that were computed at each stride, in pixels of the input."""
 
 
 @runtime_checkable

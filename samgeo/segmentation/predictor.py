@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.html_summary import html_summary
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.device import check_threads, computing_in
@@ -72,7 +73,7 @@ class Predictor:
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache, min_part, min_hole
         See `samgeo.segment`. Here ``min_part`` and ``min_hole`` apply to answers.
     zoom : float or "auto", default 1
         Number of pixels of the model's input for each pixel of the raster; see `samgeo.segment`. With "auto", an object whose
@@ -119,6 +120,7 @@ class Predictor:
         stretch: StretchLike = None,
         nodata: float | str | None = None,
         alpha: int | str | None = None,
+        invented: str | None = None,
         zoom: float | str = 1.0,
         scales: str | Sequence[int] = "auto",
         window: int | None = None,
@@ -153,7 +155,26 @@ class Predictor:
         # Earlier answers name their windows by these levels: finer windows are above 0, coarser ones below.
         self._by_level = {level: Answering(one, self.min_part, self.min_hole, level) for level, one in encoded.items()}
         scaled = ScaledAnswering(levels, tuple(self._by_level[-level] for level in range(len(levels.scales))))
-        self._answering = (scaled, *(self._by_level[level] for level in range(1, len(finer) + 1)))
+        self._answering: tuple[Answering | ScaledAnswering, ...] = (
+            scaled,
+            *(self._by_level[level] for level in range(1, len(finer) + 1)),
+        )
+
+    def __repr__(self) -> str:
+        parts = f"model={self.model.name!r}, window={self.lattice.window}, overlap={self.lattice.overlap}, zoom={self.zoom!r}"
+        return f"Predictor({self.raster.name!r}, {parts})"
+
+    def _repr_html_(self) -> str:
+        height, width = self.raster.shape
+        rows = {
+            "raster": f"{self.raster.name}, {width:,} x {height:,} pixels",
+            "model": f"{self.model.name}, weights {self.model.digest[:16]}",
+            "windows": f"{self.lattice.rows} x {self.lattice.columns} of {self.lattice.window} pixels",
+            "overlap": f"{self.lattice.overlap} pixels",
+            "zoom": self.zoom,
+            "embeddings": "in memory" if self.store is None else "in memory and in a store",
+        }
+        return html_summary("Predictor", rows)
 
     @check_types
     def check_same(self, *, now: bool = False) -> None:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from samgeo.cli import main
 
 # Options whose values mean something of their own in each command.
-OF_A_COMMAND = {"aoi", "boxes", "class_column", "min_score", "output", "polygons", "seed", "verify"}
+OF_A_COMMAND = {"aoi", "boxes", "class_column", "min_iou", "min_score", "output", "polygons", "seed", "verify"}
 
 
 def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

@@ -221,6 +221,12 @@ class Tiny:
         maps = (_repeated(layer[0].float(), side) for layer in pyramid)
         return torch.cat(list(maps), dim=-1).cpu().numpy()
 
+    @property
+    def channels_by_stride(self) -> dict[int, slice]:
+        """The channels of `features` at each stride; see ``samgeo.models.protocols.Strided``."""
+        d16, d8, d4 = self.network.config.channels
+        return {16: slice(0, d16), 8: slice(d16, d16 + d8), 4: slice(d16 + d8, d16 + d8 + d4)}
+
     @torch.inference_mode()
     def pyramid(self, embedding: Features) -> list[Tensor]:
         """Return the maps at strides 16, 8 and 4; see ``samgeo.models.protocols.Pyramidal``."""

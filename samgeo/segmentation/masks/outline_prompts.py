@@ -71,7 +71,8 @@ def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
     y, start, stop = mask.runs.T.astype(np.int64)
     row = np.searchsorted(centres, y)
     at_centre = centres[row.clip(0, side - 1)] == y
-    drawn = _filled(row[at_centre], *np.searchsorted(centres, (start[at_centre], stop[at_centre])), side)
+    first, last = (np.searchsorted(centres, place[at_centre]) for place in (start, stop))
+    drawn = _filled(row[at_centre], first, last, side)
     if not drawn.any():
         # The mask contains no centre of a cell, so the cells that it touches are used.
         drawn = _filled(y * side // window, start * side // window, (stop - 1) * side // window + 1, side)

@@ -13,10 +13,34 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.features import rasterize
 
-__all__ = ["CLASSES", "SUB", "Canvas", "Sun", "noise"]
+__all__ = ["CLASSES", "SUB", "Canvas", "Streams", "Sun", "burn", "noise"]
 
 CLASSES = ("other", "building", "road", "tree", "car", "water", "field", "grass")
 SUB = 2  # sub-pixels along a pixel's side
+# Kinds of random generators. The order is part of what a seed means: append new kinds.
+_KINDS = (
+    "scene", "ground", "field", "fence", "street", "car", "crown", "tree", "roof", "sensor", "light", "position", "changes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The random generators of a town: an independent one for each painted object.
+
+    What is drawn for an object depends on the seed, the kind and the number of the object alone. A town without one of its
+    buildings therefore looks the same everywhere else.
+
+    Attributes
+    ----------
+    seed : int
+        Seed of the town.
+    """
+
+    seed: int
+
+    def of(self, kind: str, *numbers: int) -> np.random.Generator:
+        """Return the generator of an object, at its start: ``numbers`` is the place of the object in the plan."""
+        return np.random.default_rng([self.seed, 12, _KINDS.index(kind), *numbers])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import shapely
 
-from samgeo.synthetic.painting.canvas import CLASSES, Canvas
+from samgeo.synthetic.painting.canvas import CLASSES, Canvas, Streams
 from samgeo.synthetic.plan import Colour, Field, TownPlan
 
 __all__ = ["paint_fields", "paint_ground", "paint_river"]
@@ -95,7 +95,7 @@ def _pitch(canvas: Canvas, polygon: shapely.Geometry) -> None:
     canvas.colour[window][lines & inside] = (214, 216, 204)
 
 
-def paint_fields(canvas: Canvas, fields: list[Field], rng: np.random.Generator) -> None:
+def paint_fields(canvas: Canvas, fields: list[Field], streams: Streams) -> None:
     """Paint crops in rows."""
     inside_all = canvas.burn([one.polygon for one in fields])
     for number, one in enumerate(fields, start=1):
@@ -115,7 +115,7 @@ def paint_fields(canvas: Canvas, fields: list[Field], rng: np.random.Generator) 
         if one.crop in ("wheat", "green"):
             cover *= np.clip((np.abs(wheels - 0.9) - 0.15) / 0.3, 0.25, 1)
         tone = 1 + 0.05 * grain[0] + 0.04 * grain[1] + 0.03 * grain[2] + 0.03 * grain[3] + 0.03 * grain[4]
-        tone *= rng.normal(1, 0.06)
+        tone *= streams.of("field", number).normal(1, 0.06)
         mixed = cover[..., None] * np.array(on, np.float32) + (1 - cover[..., None]) * np.array(between, np.float32)
         canvas.colour[window][inside] = (mixed * tone[..., None])[inside]
         canvas.classes[window][inside] = CLASSES.index("field")

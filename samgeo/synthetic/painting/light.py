@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from samgeo.synthetic.painting.appearance import Appearance, displace
 from samgeo.synthetic.painting.canvas import SUB, Canvas, noise
 
 __all__ = ["expose", "shadows"]
@@ -51,8 +52,16 @@ def _moved(height: NDArray[np.float32], steps: int, side: float) -> NDArray[np.f
     return moved
 
 
-def expose(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
+def expose(canvas: Canvas, appearance: Appearance, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Compute the image from the canvas: light, haze, blur of the lens, noise of the sensor, and its lower colour resolution.
+
+    Parameters
+    ----------
+    canvas : Canvas
+    appearance : Appearance
+        Haze, gain, tint and displacement of the image. The sun is that of the canvas.
+    rng : Generator
+        For uneven light and the noise of the sensor.
 
     Returns
     -------
@@ -67,7 +76,7 @@ def expose(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
     lit = [_shrink(canvas.colour[..., band] * (_SKY[band] * open_sky + _SUN[band] * direct)) for band in range(3)]
     image = np.stack(lit, axis=-1)
     image *= 1 + 0.025 * noise(rng, image.shape[:2], image.shape[0] / 3)[..., None]
-    image = 8 + image * 0.965
+    image = displace(appearance.develop(8 + image * np.float32(0.965)), appearance.shift_px)
     bright = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     chroma = gaussian_filter(image - bright[..., None], (1.0, 1.0, 0))
     bright = gaussian_filter(bright, 0.5)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
-from samgeo.synthetic.painting.canvas import CLASSES, Canvas
+from samgeo.synthetic.painting.canvas import CLASSES, Canvas, Streams
 from samgeo.synthetic.painting.fittings import Roof, fit_flat, fit_pitched
 from samgeo.synthetic.painting.planes import Layer, RoofPlanes
 from samgeo.synthetic.plan import Building
@@ -17,14 +18,15 @@ _BRIGHTEST = 1.45  # a plane square to a low sun would burn out
 _MORTAR = np.array((186, 180, 170), dtype=np.float32)
 
 
-def paint_roofs(canvas: Canvas, buildings: list[Building], rng: np.random.Generator) -> None:
-    """Paint buildings. ``canvas.ids`` already holds the number of the building at each sub-pixel, from 1."""
-    for number, building in enumerate(buildings, start=1):
+def paint_roofs(canvas: Canvas, buildings: Mapping[int, Building], streams: Streams) -> None:
+    """Paint buildings by their numbers, which ``canvas.ids`` already holds at each sub-pixel."""
+    for number, building in buildings.items():
         window = canvas.window(building.polygon.bounds)
         inside = canvas.ids[window] == number
         if not inside.any():
             continue
         x, y = canvas.metres(window)
+        rng = streams.of("roof", number)
         planes = RoofPlanes.of(building, x, y)
         tone = _texture(building.cover, planes, [layer[window] for layer in canvas.grain], rng)
         roof = Roof(

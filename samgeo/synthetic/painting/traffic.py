@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import shapely
 from shapely.ops import substring
 
-from samgeo.synthetic.painting.canvas import CLASSES, Canvas
+from samgeo.synthetic.painting.canvas import CLASSES, Canvas, Streams
 from samgeo.synthetic.plan import Car, Street, TownPlan, Tree
 
 __all__ = ["paint_cars", "paint_fences", "paint_streets", "populate"]
@@ -55,7 +55,7 @@ def _plant(plan: TownPlan, street: Street, rng: np.random.Generator) -> None:
                 plan.trees.append(Tree(float(x), float(y), float(size * rng.uniform(0.8, 1.2)), 6.0, 0.1))
 
 
-def paint_streets(canvas: Canvas, streets: list[Street], rng: np.random.Generator) -> None:
+def paint_streets(canvas: Canvas, streets: list[Street], streams: Streams) -> None:
     """Paint pavements, then carriageways with the wide ones on top, then markings."""
     paved = [one.line.buffer(one.width / 2 + 1.7, cap_style="flat") for one in streets if one.kind in ("main", "street")]
     pavement = canvas.burn(paved) > 0
@@ -65,7 +65,9 @@ def paint_streets(canvas: Canvas, streets: list[Street], rng: np.random.Generato
     canvas.height[pavement] = 0.0
     carriageways = [one.line.buffer(one.width / 2, cap_style="square") for one in streets]
     index = canvas.burn(carriageways)
-    colours = np.array([(0, 0, 0), *(np.array(_ASPHALT[one.kind]) * rng.normal(1, 0.05) for one in streets)], np.float32)
+    shades = [streams.of("street", number).normal(1, 0.05) for number in range(len(streets))]
+    asphalt = (np.array(_ASPHALT[one.kind]) * shade for one, shade in zip(streets, shades, strict=True))
+    colours = np.array([(0, 0, 0), *asphalt], np.float32)
     on = index > 0
     patched = np.clip(canvas.grain[2] * 0.8 + canvas.grain[3] * 0.6 - 1.3, 0, 1)
     rough = np.array([0, *(0.09 if one.kind == "track" else 0.035 for one in streets)], np.float32)[index]
@@ -118,9 +120,10 @@ def _zebras(street: Street, junctions: shapely.Geometry) -> Iterator[shapely.Geo
                 yield shapely.LineString([start, start + way * 2.8]).buffer(0.26, cap_style="flat")
 
 
-def paint_fences(canvas: Canvas, plan: TownPlan, rng: np.random.Generator) -> None:
+def paint_fences(canvas: Canvas, plan: TownPlan, streams: Streams) -> None:
     """Paint hedges and garden walls; both are high enough to cast shadows."""
-    hedge = canvas.burn([line.buffer(float(rng.uniform(0.4, 0.75)), cap_style="flat") for line in plan.hedges]) > 0
+    widths = [float(streams.of("fence", number).uniform(0.4, 0.75)) for number in range(len(plan.hedges))]
+    hedge = canvas.burn([line.buffer(width, cap_style="flat") for line, width in zip(plan.hedges, widths, strict=True)]) > 0
     hedge &= canvas.classes != CLASSES.index("road")
     leaves = 1 + 0.16 * canvas.grain[0] + 0.14 * canvas.grain[1] + 0.08 * canvas.grain[2]
     canvas.colour[hedge] = leaves[hedge, None] * np.array((70, 86, 48), np.float32)
@@ -133,9 +136,10 @@ def paint_fences(canvas: Canvas, plan: TownPlan, rng: np.random.Generator) -> No
     canvas.classes[wall] = CLASSES.index("other")
 
 
-def paint_cars(canvas: Canvas, cars: list[Car], rng: np.random.Generator) -> None:
-    """Paint cars: body, glass, roof."""
-    for car in cars:
+def paint_cars(canvas: Canvas, cars: Mapping[int, Car], streams: Streams) -> None:
+    """Paint cars by their numbers: body, glass, roof."""
+    for number, car in cars.items():
+        rng = streams.of("car", number)
         paint = np.array(_PAINTS[int(rng.integers(len(_PAINTS)))], np.float32) * float(rng.normal(1, 0.05))
         half, side = car.length / 2, 0.9
         window = canvas.window((car.x - 3, car.y - 3, car.x + 3, car.y + 3), 0)

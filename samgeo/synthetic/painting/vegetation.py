@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.synthetic.painting.canvas import CLASSES, Canvas, noise
+from samgeo.synthetic.painting.canvas import CLASSES, Canvas, Streams, noise
 from samgeo.synthetic.plan import Tree
 
 __all__ = ["paint_trees"]
@@ -16,14 +16,15 @@ _GREENS = np.array(
 )
 
 
-def paint_trees(canvas: Canvas, trees: list[Tree], rng: np.random.Generator) -> None:
+def paint_trees(canvas: Canvas, trees: list[Tree], streams: Streams) -> None:
     """Paint crowns, low ones first. Roofs are painted later, so crowns do not hide them."""
     shapes: dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
-    for tree in sorted(trees, key=lambda one: one.height):
+    for number in sorted(range(len(trees)), key=lambda one: trees[one].height):
+        tree, rng = trees[number], streams.of("tree", number)
         radius = max(round(tree.radius * canvas.scale), 3)
         key = radius, int(rng.integers(4)) + (4 if tree.kind > 0.86 else 0)
         if key not in shapes:
-            shapes[key] = _crown(radius, rng, conifer=key[1] >= 4)
+            shapes[key] = _crown(radius, streams.of("crown", *key), conifer=key[1] >= 4)
         turn, flip = int(rng.integers(4)), bool(rng.random() < 0.5)
         dome, leaves = (np.rot90(one[:, ::-1] if flip else one, turn) for one in shapes[key])
         _stamp(canvas, tree, dome * tree.height, leaves, _green(tree, rng))
