@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from samgeo.arguments import check_types
 from samgeo.finding.api import PromptSource
@@ -151,7 +151,7 @@ def change(
     >>> bool((changes.kind == "vanished").sum() == (town.truth.kind == "vanished").sum())
     True
     """
-    return run_change(locals(), _defaults(), collect=True)[1]
+    return cast("gpd.GeoDataFrame", run_change(locals(), _defaults(), collect=True)[1])
 
 
 @check_types
