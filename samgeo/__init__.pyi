@@ -1,6 +1,9 @@
 from .annotations.reading import read_annotations as read_annotations
+from .buildings.refinement import refine as refine
 from .buildings.regularization.api import regularize as regularize
 from .buildings.workflow import footprints as footprints
+from .editing.compression import compress as compress
+from .editing.removal import remove as remove
 from .errors import SamgeoError as SamgeoError
 from .evaluation.api import evaluate as evaluate
 from .finding.api import find as find
@@ -27,6 +30,7 @@ __all__ = [
     "Raster",
     "SamgeoError",
     "change",
+    "compress",
     "encode",
     "evaluate",
     "find",
@@ -38,7 +42,9 @@ __all__ = [
     "predict",
     "rasterize",
     "read_annotations",
+    "refine",
     "regularize",
+    "remove",
     "segment",
     "show",
     "track",

@@ -12,7 +12,7 @@ import samgeo
 from samgeo.errors import OptionError, SamgeoError
 from samgeo.samrs.folder import Folder
 from samgeo.segmentation.run.folder import RunFolder
-from samgeo.segmentation.run.folder_layout import PARTS, ROWS, prepare
+from samgeo.segmentation.run.folder_layout import MERGED, PARTS, ROWS, prepare
 from samgeo.storage.staging import STAGING_PREFIX
 from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
@@ -97,7 +97,7 @@ def test_what_a_killed_process_left_of_a_file_in_writing_is_removed(tmp_path: Pa
         (left / "000000-000000-000001.npz").write_text("half")
     put(tmp_path / "own", FOREIGN)
     prepare(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "own", PARTS, ROWS]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", MERGED, "own", PARTS, ROWS]
     assert not [*(tmp_path / PARTS).iterdir(), *(tmp_path / ROWS).iterdir()]
 
 
@@ -108,7 +108,7 @@ def test_what_a_killed_process_left_of_a_file_in_writing_is_removed(tmp_path: Pa
         ("manifest.json", json.dumps({"kind": "another program", "format": 1})),
         ("session.json", json.dumps({"mine": 1})),
         ("output.json", "x"),
-        ("frontier.npz", "x"),
+        ("merged/1.csv", "x"),
         ("lock", "a poem"),
         ("parts/list.csv", "bolt,nut"),
         ("rows/1.csv", "a,b"),

@@ -18,6 +18,7 @@ BELOW = {
     "segmentation": {"storage", "geo", "models"},
     "finding": {"storage", "geo", "models", "segmentation", "annotations"},
     "plot": {"storage", "geo"},
+    "editing": {"storage", "geo"},
     "objects": {"storage", "geo", "models", "segmentation", "evaluation"},
     "time_series": {"storage", "geo", "models", "segmentation", "evaluation", "finding", "objects"},
     "buildings": {"storage", "geo", "models", "segmentation", "evaluation", "finding", "objects"},
@@ -41,7 +42,7 @@ BELOW = {
     },
     "cli": {
         *("storage", "geo", "models", "segmentation", "plot", "buildings", "annotations", "samrs", "evaluation", "synthetic"),
-        *("training", "map", "testing", "finding", "objects", "time_series"),
+        *("training", "map", "testing", "finding", "objects", "editing", "time_series"),
     },
 }
 # The order inside segmentation, from the lowest: a folder or module imports only from those before it.

@@ -20,6 +20,7 @@ from rasterio.windows import Window
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, VectorError
 from samgeo.geo.coordinates.overlay import in_raster_crs
+from samgeo.geo.raster.bands import marker_of
 from samgeo.objects.shapes import with_note
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def filter_by_height(
     The height of an object is a statistic of the surface heights minus the terrain heights, over the pixels of the surface
     model whose centres lie in the object. If the object contains no pixel centre, all pixels that it touches are used. The
     terrain model may have another CRS and another resolution: it is interpolated (bilinear) at the pixels of the surface
-    model. Pixels that are nodata or not a number in one of the models are left out. Of an object that lies partly outside the
-    models, only the part inside is used.
+    model. Pixels that are nodata, not a number or invented (`samgeo.remove`) in one of the models are left out. Of an object
+    that lies partly outside the models, only the part inside is used.
 
     Parameters
     ----------
@@ -190,9 +191,13 @@ def _values(
 
 
 def _read(dataset: rasterio.DatasetReader, window: Window) -> NDArray[np.float64]:
+    marker = marker_of(dataset.descriptions)
     with _errors(dataset.name):
-        values = dataset.read(1, window=window, masked=True)
-    return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
+        values = np.ma.filled(dataset.read(1, window=window, masked=True).astype(np.float64), np.nan)
+        if marker is not None:
+            # Invented heights are not measurements. After interpolation, any part of an invented pixel counts.
+            values[dataset.read(marker, window=window) != 0] = np.nan
+    return np.asarray(values)
 
 
 @contextmanager

@@ -60,6 +60,7 @@ def footprints(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -103,7 +104,7 @@ def footprints(
         Smallest height in metres; see `filter_by_height`. It has an effect only with a ``dsm``.
     regular : bool, default True
         Whether to regularize the outlines.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `samgeo.segment`. With a ``cache``, the raster is encoded only once, for both segmentation and selection. ``window``
         and ``overlap`` need ``examples``: a finder's windows follow from the zoom.
     overwrite : bool, default False

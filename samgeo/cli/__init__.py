@@ -16,10 +16,11 @@ from samgeo import __version__
 from samgeo.cli.dataset import dataset
 from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
-from samgeo.cli.footprints import footprints, regularize
+from samgeo.cli.footprints import footprints, refine, regularize
 from samgeo.cli.models import models
+from samgeo.cli.rasters import compress, rasterize, remove
 from samgeo.cli.segment import encode, predict, segment
-from samgeo.cli.show import demo, rasterize, show
+from samgeo.cli.show import demo, show
 from samgeo.cli.status import status
 from samgeo.cli.time_series import change, track
 from samgeo.cli.train import finetune, train
@@ -126,9 +127,12 @@ for _command in (
     predict,
     encode,
     rasterize,
+    remove,
+    compress,
     status,
     footprints,
     regularize,
+    refine,
     dataset,
     models,
     train,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samgeo.cli.options import ALPHA, BANDS, NODATA, OVERWRITE, STRETCH, OptionValue, parse_bands, parse_stretch
+from samgeo.cli.options import ALPHA, BANDS, INVENTED, NODATA, OVERWRITE, STRETCH, OptionValue, parse_bands, parse_stretch
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ TITLES: dict[Verdict, str] = {
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @click.option(
     "--worst", type=click.IntRange(min=1), default=12, show_default=True, help="Number of cases in a picture of the worst."
 )
@@ -100,7 +101,7 @@ def evaluate(
     if output is not None:
         check_folder(output, overwrite=overwrite, inputs=(found, truth, options["aoi"], image))
     reading: dict[str, Any] = {"bands": parse_bands(options.pop("bands")), "stretch": parse_stretch(options.pop("stretch"))}
-    reading |= {name: options.pop(name) for name in ("nodata", "alpha")}
+    reading |= {name: options.pop(name) for name in ("nodata", "alpha", "invented")}
     raster = None if image is None else Raster.open(image, **reading)
     worst = options.pop("worst")
     # Rows without a geometry are left out of the figures, and listed in the report.

@@ -17,6 +17,7 @@ from samgeo.cli.options import (
     DEVICE,
     DTYPE,
     FINDER,
+    INVENTED,
     LAYER,
     LAYOUT,
     MAX_AREA_HELP,
@@ -100,6 +101,7 @@ def chosen_finder(
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @cleaning
 @click.option("--min-area", type=float, default=0.0, show_default=True, help=MIN_AREA_HELP)
 @click.option("--max-area", type=float, default=float("inf"), show_default=True, help=MAX_AREA_HELP)

@@ -1,4 +1,4 @@
-"""The commands footprints, which extracts buildings, and regularize, which makes outlines regular."""
+"""The commands footprints, which extracts buildings, and regularize and refine, which change outlines."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING
 import click
 
 from samgeo.cli.options import (
+    ALPHA,
+    BANDS,
     CACHE,
     FINDER,
+    INVENTED,
     LAYER,
     MAX_AREA_HELP,
     MIN_AREA_HELP,
     MIN_SCORE_HELP,
+    NODATA,
     OVERWRITE,
     QUIET,
     RESOLUTION,
+    STRETCH,
     Y_UP,
     ZOOM,
     OptionValue,
@@ -31,7 +36,7 @@ from samgeo.cli.options import (
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["footprints", "regularize"]
+__all__ = ["footprints", "refine", "regularize"]
 
 
 @click.command()
@@ -164,3 +169,56 @@ def regularize(features: str, output: str, quiet: bool, **options: OptionValue) 
         click.echo(
             f"{count(done, 'footprint')} of {count(len(result), 'outline')} in {output}; the other outlines are kept", err=True
         )
+
+
+@click.command()
+@click.argument("objects")
+@click.argument("image")
+@click.argument("output")
+@click.option(
+    "--band",
+    "band_px",
+    type=int,
+    default=3,
+    show_default=True,
+    help="Largest distance from an outline at which a pixel can change, in pixels from 1 to 16.",
+)
+@click.option(
+    "--radius",
+    "radius_px",
+    type=int,
+    default=6,
+    show_default=True,
+    help="Radius of the squares in which colours are compared, in pixels from 2 to 32.",
+)
+@click.option(
+    "--certainty",
+    type=float,
+    default=0.15,
+    show_default=True,
+    help="How certain a change must be, from 0 (most pixels change) to 0.5 (nearly none).",
+)
+@BANDS
+@STRETCH
+@NODATA
+@ALPHA
+@INVENTED
+@OVERWRITE
+@LAYER
+@QUIET
+def refine(
+    objects: str, image: str, output: str, *, bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue
+) -> None:
+    """Move the outlines in OBJECTS to edges of colour in IMAGE.
+
+    This is for outlines with coarse steps, such as those of a label image with larger pixels than IMAGE. OBJECTS is a vector
+    file of polygons in any CRS. A layer of a file with several layers is given as city.gpkg:roofs.
+
+    OUTPUT has the rows and columns of OBJECTS. The column refined tells which outlines changed.
+    """
+    from samgeo.buildings import refine as run
+
+    result = run(objects, image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    if not quiet:
+        done = int(result["refined"].sum())
+        click.echo(f"{count(done, 'outline')} of {count(len(result), 'object')} changed; {output}", err=True)

@@ -24,6 +24,7 @@ __all__ = [
     "DETECTOR",
     "DEVICE",
     "FINDER",
+    "INVENTED",
     "LAYER",
     "LAYOUT",
     "MASK_NMS",
@@ -116,6 +117,12 @@ ALPHA = click.option(
     metavar="BAND",
     show_default="as the image declares",
     help="Transparency band, by number or name, if the image does not declare it; none ignores a wrong declaration.",
+)
+INVENTED = click.option(
+    "--invented",
+    type=click.Choice(["nodata", "data"]),
+    show_default="nodata",
+    help="Whether pixels that `samgeo remove` invented are left out, or used as if they were measured.",
 )
 WINDOW = click.option(
     "--window",
@@ -238,7 +245,7 @@ DATA = click.option(
 QUIET = click.option("--quiet", is_flag=True, help="Print no progress and no summary.")
 
 # Options of every command that applies a model to an image.
-_LOOKING = (MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, WINDOW, OVERLAP)
+_LOOKING = (MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, INVENTED, WINDOW, OVERLAP)
 
 # Options of every command that makes outlines from masks.
 _CLEANING = (MIN_PART_OPTION, MIN_HOLE_OPTION)

@@ -1,4 +1,4 @@
-"""The commands show and rasterize, which draw objects, and demo, which finds the objects of a generated town."""
+"""The commands show, which draws objects over an image, and demo, which finds the objects of a generated town."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from samgeo.cli.options import (
     ALPHA,
     ASSETS,
     BANDS,
+    INVENTED,
     NODATA,
     OVERWRITE,
-    QUIET,
     STRETCH,
     OptionValue,
-    count,
     image_of,
     parse_bands,
     parse_stretch,
 )
 
-__all__ = ["demo", "rasterize", "show"]
+__all__ = ["demo", "show"]
 
 
 @click.command()
@@ -33,6 +32,7 @@ __all__ = ["demo", "rasterize", "show"]
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @click.option(
     "--max-side",
     type=int,
@@ -78,32 +78,3 @@ def demo(folder: Path, size: int, seed: int) -> None:
     from samgeo.testing import run_demo
 
     click.echo(run_demo(folder, size=size, seed=seed).summary())
-
-
-@click.command()
-@click.argument("result")
-@click.argument("image")
-@click.argument("output")
-@ASSETS
-@click.option(
-    "--class-column",
-    metavar="COLUMN",
-    show_default="one number for each object",
-    help="Column of RESULT with the class of each object; the classes are drawn as uint8.",
-)
-@OVERWRITE
-@QUIET
-def rasterize(result: str, image: str, output: str, assets: str | None, quiet: bool, **options: OptionValue) -> None:
-    """Draw the objects in RESULT as a raster of labels.
-
-    RESULT is a vector file of polygons in any CRS, such as `samgeo segment` writes. A layer of a file with several layers is
-    given as city.gpkg:roofs.
-
-    OUTPUT is a GeoTIFF (.tif) on the grid of IMAGE. The object in row i of RESULT, counted from 0, has the value i + 1; 0 is
-    nodata. Where objects overlap, the smaller one is drawn.
-    """
-    from samgeo.geo import rasterize as run
-
-    drawn = run(result, image_of((image,), assets), output, **options)
-    if not quiet:
-        click.echo(f"{count(drawn, 'object')} in {output}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from samgeo.cli.options import (
     BANDS,
     DATA,
     DEVICE,
+    INVENTED,
     MODEL,
     NODATA,
     OVERWRITE,
@@ -25,6 +27,17 @@ from samgeo.cli.options import (
 __all__ = ["finetune", "train"]
 
 
+def preset_option(default: str | None, shown: str | bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option --preset, with the default of a command."""
+    return click.option(
+        "--preset",
+        metavar="NAME",
+        default=default,
+        show_default=shown,
+        help="What is trained: decoder, lora, bitfit, medsam or all; for SAM 1 also adapter or medical-adapter; see manual.",
+    )
+
+
 @click.command()
 @click.argument("recipe")
 @click.argument("output", type=click.Path(path_type=Path))
@@ -32,7 +45,7 @@ __all__ = ["finetune", "train"]
     "--start",
     metavar="WEIGHTS",
     show_default="as in the recipe",
-    help="Weights to start from: a file, tiny for the bundled weights, or none for random ones.",
+    help="Weights to start from: a file, tiny for the bundled weights, none for random ones, or a model of SAM 1 or SAM 2.",
 )
 @click.option(
     "--folder",
@@ -50,6 +63,7 @@ __all__ = ["finetune", "train"]
     show_default="as in the recipe",
     help="Size of the image encoder: base, deep, deeper or context.",
 )
+@preset_option(None, "as in the recipe")
 @DEVICE
 @click.option(
     "--threads",
@@ -83,12 +97,12 @@ def train(recipe: str, output: Path, quiet: bool, **options: OptionValue) -> Non
 @click.argument("output", type=click.Path(path_type=Path))
 @MODEL
 @click.option(
-    "--preset",
-    metavar="NAME",
-    default="decoder",
-    show_default=True,
-    help="What is trained: decoder, lora, bitfit, all or medsam; see the manual.",
+    "--input-size",
+    type=int,
+    show_default="that of the model",
+    help="Side of the input of a model of SAM 2 in pixels: a multiple of 128.",
 )
+@preset_option("decoder", True)
 @click.option("--minutes", type=float, show_default="5, or none if --steps is given", help="Length of the training in minutes.")
 @click.option(
     "--steps",
@@ -140,6 +154,7 @@ def train(recipe: str, output: Path, quiet: bool, **options: OptionValue) -> Non
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @OVERWRITE
 @QUIET
 def finetune(

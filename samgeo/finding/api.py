@@ -128,6 +128,7 @@ def find(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     min_part: float = MIN_PART,
     min_hole: float = MIN_HOLE,
     min_area: float = 0.0,
@@ -187,8 +188,8 @@ def find(
         slightly more and takes about half as long again.
     model : str, path or Segmenter, default "tiny"
         The model. A finder belongs to the weights of one model.
-    device, dtype, bands, stretch, nodata, alpha, min_part, min_hole, min_area, max_area, aoi, aoi_mode, scheduler, workers, \
-cache, run_dir, retry_failed, overwrite, layer, y_up, progress
+    device, dtype, bands, stretch, nodata, alpha, invented, min_part, min_hole, min_area, max_area, aoi, aoi_mode, scheduler, \
+    workers, cache, run_dir, retry_failed, overwrite, layer, y_up, progress
         See `samgeo.segment`. A ``cache`` must have the windows that the zoom needs.
 
     Returns

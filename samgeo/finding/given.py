@@ -20,6 +20,7 @@ from samgeo.errors import OptionError, RasterError
 from samgeo.finding.annotated_boxes import annotations_path, read_boxes_of
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
 from samgeo.geo.drivers import open_raster
+from samgeo.geo.raster.bands import marker_of
 from samgeo.geo.raster.raster import Raster
 from samgeo.segmentation.windows.proposals import Proposals, WindowView
 from samgeo.types import CRSLike, FeaturesLike, RasterLike
@@ -179,7 +180,7 @@ def peaks_of(
     Parameters
     ----------
     heights : path or URL
-        A raster with a CRS, of which the first band is used.
+        A raster with a CRS, of which the first band is used. Pixels that `samgeo.remove` invented are no peaks.
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         The raster in which objects will be found. It has a CRS too.
     min_value : float, default 2.0
@@ -250,6 +251,9 @@ def _peaks_in_block(
     read = dataset.read(1, window=Window(left, top, right - left, bottom - top), masked=True)
     values = np.ma.filled(read.astype(np.float64), -np.inf)
     values[np.isnan(values)] = -np.inf
+    marker = marker_of(dataset.descriptions)
+    if marker is not None:
+        values[dataset.read(marker, window=Window(left, top, right - left, bottom - top)) != 0] = -np.inf
     highest = ndimage.maximum_filter(values, size=2 * min_distance + 1, mode="constant", cval=-np.inf)
     # Of equal neighbours, the middle of each connected flat top is one peak.
     tops, count = ndimage.label((values == highest) & (values >= min_value), structure=np.ones((3, 3)))

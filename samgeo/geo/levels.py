@@ -188,6 +188,13 @@ class Levels:
         own, column = self.lattices[level].owner(x, y)
         return self._numbers[level][own], column
 
+    def meeting(self, rect: Rect) -> Iterator[tuple[int, int]]:
+        """Yield the windows of all scales that share pixels with a rectangle of raster pixels."""
+        for level, lattice in enumerate(self.lattices):
+            columns = _meeting(rect.x0, rect.x1, lattice, lattice.columns)
+            for row in _meeting(rect.y0, rect.y1, lattice, lattice.rows):
+                yield from ((self._numbers[level][row], place) for place in columns)
+
     def across(self, row: int, column: int) -> Iterator[tuple[int, int]]:
         """Yield the windows of other scales that share pixels with this window."""
         rect = self.rect(row, column)

@@ -70,7 +70,7 @@ class Map:
         A file of JSON lines to which every action is appended. `Session.replay` repeats a session from it.
     cache : path, optional
         A store of embeddings, see `samgeo.encode`. It is created if it does not exist.
-    device, dtype, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole : optional
+    device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, min_part, min_hole : optional
         See `samgeo.Predictor`.
     basemap : TileLayer or basemap of ipyleaflet, optional
         A background that is drawn under the raster; the browser loads it from the network. None by default.
@@ -114,6 +114,7 @@ class Map:
         stretch: StretchLike = None,
         nodata: float | str | None = None,
         alpha: int | str | None = None,
+        invented: str | None = None,
         window: int | None = None,
         overlap: int | None = None,
         basemap: ipyleaflet.Layer | Mapping[str, Any] | None = None,
@@ -130,7 +131,7 @@ class Map:
         check_classes(classes)
         check_files(log, autosave, cache)
         check_basemap(basemap)
-        opened = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+        opened = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha, invented=invented)
         self._place = MapPlacement.of(opened.geobox)
         check_tiles(tiles, opened, self._place)
         predictor = Predictor(

@@ -8,6 +8,7 @@ from .registry import list_models as list_models
 from .registry import load_model as load_model
 from .registry import model_info as model_info
 from .registry import model_path as model_path
+from .sam1.medsam import convert_medsam as convert_medsam
 
 __all__ = [
     "Describing",
@@ -15,6 +16,7 @@ __all__ = [
     "Gating",
     "ModelInfo",
     "Segmenter",
+    "convert_medsam",
     "keep_freed_memory",
     "list_models",
     "load_model",

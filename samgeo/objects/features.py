@@ -47,6 +47,7 @@ def describe(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -63,7 +64,7 @@ def describe(
         Polygons in any CRS.
     embedding : bool, default True
         Whether to include features that are pooled from the model's embedding.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `samgeo.Predictor`. Give the ``cache`` of the segmentation, and the raster is not encoded again.
 
     Returns
@@ -99,7 +100,7 @@ def describe(
     objects = read_vectors(objects)
     raster = None
     if embedding:
-        raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+        raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha, invented=invented)
         check_same_kind(objects.crs, raster.geobox, what="the layer of objects", raster=raster.name)
     shapes = measure_shapes(objects)
     columns = {

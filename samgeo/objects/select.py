@@ -46,6 +46,7 @@ def select(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -76,7 +77,7 @@ def select(
         Candidates with a lower score are dropped, from 0 to 1. Rejected examples are always dropped.
     max_overlap : float, default 0.3
         Largest overlap of two selected objects; see `keep_best`. With 1, objects that overlap are all kept.
-    embedding, model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
+    embedding, model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `describe`.
 
     Returns
@@ -112,7 +113,7 @@ def select(
     candidates = read_vectors(candidates)
     judged = read_examples(candidates, examples)
     candidates = keep_given(candidates, ("score",), "the candidates")
-    where: dict[str, Any] = {"bands": bands, "stretch": stretch, "nodata": nodata, "alpha": alpha}
+    where: dict[str, Any] = {"bands": bands, "stretch": stretch, "nodata": nodata, "alpha": alpha, "invented": invented}
     where |= {"window": window, "overlap": overlap}
     where |= {"model": model, "device": device, "dtype": dtype, "cache": cache, "embedding": embedding}
     features = describe(image, candidates, **where)
@@ -186,7 +187,7 @@ def everything(raster: Raster, **options: object) -> gpd.GeoDataFrame:
 
 
 _JUDGED = "samgeo_judged"
-_READING = {"bands", "stretch", "nodata", "alpha"}
+_READING = {"bands", "stretch", "nodata", "alpha", "invented"}
 
 
 def _note(judged: Examples, chosen: int, min_score: float, max_overlap: float) -> dict[str, Any]:

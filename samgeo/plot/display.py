@@ -51,6 +51,7 @@ def show(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     fill: bool = True,
     outline: bool = True,
     column: str | None = None,
@@ -72,7 +73,7 @@ def show(
         The ``.png`` file to write. It is written completely or not at all.
     max_side : int, default 1600
         Longer side of the picture in pixels; a smaller raster is drawn at its own size.
-    bands, stretch, nodata, alpha : optional
+    bands, stretch, nodata, alpha, invented : optional
         See `samgeo.Raster.open`.
     fill : bool, default True
         Whether to tint the polygons.
@@ -108,7 +109,7 @@ def show(
         raise OptionError(f"max_side is {max_side} pixels; give at least 1.")
     given = (image, result)
     path = None if output is None else check_new(output, ".png", overwrite=overwrite, inputs=given)
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
+    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha, invented=invented)
     if path is not None:
         refuse_inputs(path, (raster,), OptionError)
     frame = None if result is None else read_onto(result, raster.geobox, what="the result", raster=raster.name)

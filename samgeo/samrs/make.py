@@ -139,6 +139,7 @@ def make_samrs(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     min_part: float = MIN_PART,
@@ -222,7 +223,7 @@ def make_samrs(
         Seed of the split.
     license : str
         Licence for the data card.
-    device, dtype, bands, stretch, nodata, alpha, window, overlap, min_part, min_hole
+    device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, min_part, min_hole
         See `samgeo.segment`.
     scheduler, workers, progress
         See `samgeo.segment`. Each image is a task.

@@ -184,7 +184,8 @@ def make_job(name: str, path: Path, table: Annotations, rows: NDArray[np.int64],
         If the image is too large for one picture, or lacks the georeference that an export needs.
     """
     # With a given stretch, opening an image reads no pixels.
-    raster = Raster.open(path, stretch=recipe.reading.stretch or (0, 255), alpha=recipe.reading.alpha, check=False)
+    reading = recipe.reading
+    raster = Raster.open(path, stretch=reading.stretch or (0, 255), alpha=reading.alpha, invented=reading.invented, check=False)
     mine = table.take(rows)
     boxes, polygons, outlines = prompts_of(mine, recipe.prompt)
     height, width = raster.shape

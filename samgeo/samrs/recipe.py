@@ -101,7 +101,7 @@ class SetOptions:
         return (
             own
             | {"min_box_iou": float(self.min_box_iou), "min_visible": float(self.min_visible)}
-            | self.reading.arguments()
+            | {name: value for name, value in self.reading.arguments().items() if name != "invented" or value is not None}
             | {"window": self.windows.window, "overlap": self.windows.overlap}
             | {name: float(size) for name, size in self.cleaning.arguments().items()}
             | {

@@ -45,6 +45,7 @@ def segment(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     zoom: float = 1.0,
     window: int | None = None,
     overlap: int | None = None,
@@ -98,6 +99,9 @@ def segment(
         The value of pixels without data, if the file does not declare it. "none" ignores a wrong declaration.
     alpha : int or str, optional
         The transparency band by number or name, if the file does not declare it. "none" ignores a wrong declaration.
+    invented : {"nodata", "data"}, optional
+        Whether pixels that `samgeo.remove` invented are left out, as pixels without data, or used as if they were measured.
+        By default they are left out.
     zoom : float, default 1
         Number of pixels of the model's input for each pixel of the raster, from 1/16 to 16. With 2, windows of half the size
         are shown to the model at twice their size, so that small objects are found; this takes about four times as long. It

@@ -78,6 +78,7 @@ def encode(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     scheduler: str | Client | None = None,
@@ -98,7 +99,7 @@ def encode(
     store : path
         A folder, usually ``*.zarr``. It holds a Zarr v3 group of half-precision arrays over the window lattice, and is used by
         ``samgeo.Predictor(..., cache=store)`` and ``samgeo.segment(..., cache=store)``.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, scheduler, workers, progress
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, scheduler, workers, progress
         See `samgeo.segment`.
     overwrite : bool, default False
         Whether to replace an existing store by a new one.

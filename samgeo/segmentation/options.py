@@ -78,6 +78,7 @@ class ReadingOptions(OptionGroup):
     stretch: StretchLike = None
     nodata: float | str | None = None
     alpha: int | str | None = None
+    invented: str | None = None
 
     def open(self, image: RasterLike, *, check: bool = True) -> Raster:
         """Open a raster; ``check`` is described in `samgeo.Raster.open`."""

@@ -52,6 +52,7 @@ def predict(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     zoom: float | str = 1.0,
     window: int | None = None,
     overlap: int | None = None,
@@ -75,7 +76,7 @@ def predict(
         completely or not at all.
     points, labels, boxes, polygons, crs, multimask, refine
         See `samgeo.Predictor.predict`.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache, min_part, min_hole
         See `samgeo.segment`.
     zoom : float or "auto", default 1
         See `samgeo.Predictor`.

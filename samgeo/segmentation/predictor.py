@@ -70,7 +70,7 @@ class Predictor:
     ----------
     image : path, URL, STAC Item, sequence of these, xarray.DataArray, ndarray or Raster
         See `samgeo.Raster.open`.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache, min_part, min_hole
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache, min_part, min_hole
         See `samgeo.segment`. Here ``min_part`` and ``min_hole`` apply to answers.
     zoom : float or "auto", default 1
         Number of pixels of the model's input for each pixel of the raster; see `samgeo.segment`. With "auto", an object whose
@@ -110,6 +110,7 @@ class Predictor:
         stretch: StretchLike = None,
         nodata: float | str | None = None,
         alpha: int | str | None = None,
+        invented: str | None = None,
         zoom: float | str = 1.0,
         window: int | None = None,
         overlap: int | None = None,

@@ -122,7 +122,7 @@ def two_dates(
     Examples
     --------
     >>> from samgeo.synthetic import two_dates
-    >>> pair = two_dates((128, 128), seed=1, vanished=0.2, appeared=0.1)
+    >>> pair = two_dates((112, 128), seed=4, resolution_m=0.5, vanished=0.2, appeared=0.1)
     >>> sorted(pair.truth.kind.unique())
     ['appeared', 'same', 'vanished']
     >>> bool((pair.before.image != pair.after.image).any())
@@ -209,7 +209,7 @@ def dates(
     Examples
     --------
     >>> from samgeo.synthetic import dates
-    >>> series = dates((128, 128), 3, seed=1, births=0.2, deaths=0.2)
+    >>> series = dates((112, 128), 3, seed=4, resolution_m=0.5, births=0.2, deaths=0.2)
     >>> len(series.scenes), [len(ids) == len(scene.footprints) for scene, ids in zip(series.scenes, series.ids)]
     (3, [True, True, True])
     >>> bool((series.truth.first_date > 0).any() and (series.truth.last_date < 2).any())

@@ -10,21 +10,19 @@ from torch import Tensor, nn
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
-from samgeo.models.sam1.trainable import SamTrainable, add_adapters
-from samgeo.models.tiny.network import TinyNetwork
+from samgeo.training.data.crop_cache import trains_encoder
 from samgeo.training.loop import TrainOptions
 from samgeo.training.low_rank import add_low_rank, linear_layers, merge_low_rank
-from samgeo.training.presets import SAM, TINY, TRAINING_PRESETS, TrainingPreset, training_preset
+from samgeo.training.network_kinds import to_train
+from samgeo.training.presets import TRAINING_PRESETS, TrainingPreset, training_preset
 
 __all__ = ["AppliedPreset", "apply_preset"]
 
 DEFAULT_RANK = 4
-# The heads that predict the IoU, by the kind of the network.
-IOU_HEADS = {TINY: ("decoder.iou.", "decoder.quality."), SAM: ("mask_decoder.iou_prediction_head.",)}
 # The bias of a key adds the same number to a row of a softmax and changes nothing. It gets a gradient of rounding errors, which
 # AdamW would enlarge to whole steps.
 IDLE = (".key.bias", ".k_proj.bias")
-# The layer of SAM's image encoder in which the query, the key and the value of an attention are fused.
+# The layer of the image encoders of SAM 1 and SAM 2 in which the query, the key and the value of an attention are fused.
 QKV = ".attn.qkv"
 # Names of parameters that are made for a preset.
 LOW_RANK = (".parametrizations.weight.0.a", ".parametrizations.weight.0.b")
@@ -45,12 +43,16 @@ class AppliedPreset:
         ``TrainOptions.rates``: 1 for every trained parameter, by its whole name, and 0 for all others.
     rank : int or None
         Rank of the low-rank changes; None for presets without them.
+    cached_crops : int
+        Number of crops whose embeddings are kept, unless the caller decides about it; see `TrainOptions`. It is 0 if the image
+        encoder is trained, and for the bundled architecture, whose crops are encoded quickly.
     """
 
     preset: TrainingPreset
     network: nn.Module
     rates: Mapping[str, float]
     rank: int | None
+    cached_crops: int = 0
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -132,7 +134,8 @@ def apply_preset(
     Parameters
     ----------
     network : torch.nn.Module
-        What `samgeo.training.trainable_network` returns: a network of the architecture of the bundled model, or of SAM 1.
+        What `samgeo.training.trainable_network` returns: a network of the architecture of the bundled model, of SAM 1 or of
+        SAM 2.
     preset : str or TrainingPreset
         The preset, or its name: a key of ``TRAINING_PRESETS``.
     rank : int, default 4
@@ -171,7 +174,8 @@ def apply_preset(
     >>> digest = save_tiny(applied.merge(weights), network.config, "place.safetensors")
     """
     chosen = training_preset(preset) if isinstance(preset, str) else preset
-    kind = _kind(network)
+    given = to_train(network)
+    kind = given.kind
     if kind not in chosen.trained:
         others = [name for name, one in TRAINING_PRESETS.items() if kind in one.trained]
         raise OptionError(f"the preset {chosen.name!r} is not for a {type(network).__name__}; give one of {', '.join(others)}.")
@@ -179,30 +183,21 @@ def apply_preset(
     if not chosen.low_rank and rank is not None:
         raise OptionError(f"rank is {rank}, but the preset {chosen.name!r} has no low-rank changes; leave rank out.")
     with_iou = chosen.trains_iou if train_iou is None else train_iou
-    heads = () if with_iou else IOU_HEADS[kind]
+    fixed = given.unused if with_iou else (*given.unused, *given.iou_heads)
     if chosen.low_rank:
         rank = DEFAULT_RANK if rank is None else rank
         if rank < 1:
             raise OptionError(f"rank is {rank}; give 1 or more.")
-        changed = {name: layer for name, layer in low_rank.items() if not f"{name}.".startswith(heads)}
+        changed = {name: layer for name, layer in low_rank.items() if not f"{name}.".startswith(fixed)}
         add_low_rank(((layer, *_fused(name)) for name, layer in changed.items()), rank, seed=seed)
-    if chosen.adapter is not None and isinstance(network, SamTrainable):
-        add_adapters(network, chosen.adapter, seed=seed)
-    trained = [name for name in _named(network, chosen, kind) if not name.startswith(heads) and not name.endswith(IDLE)]
+    if chosen.adapter is not None:
+        given.add_adapters(chosen.adapter, seed)
+    trained = [name for name in _named(network, chosen, kind) if not name.startswith(fixed) and not name.endswith(IDLE)]
     rates = {"": 0.0, **dict.fromkeys(trained, 1.0)}
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in rates)
-    return AppliedPreset(chosen, network, rates, rank)
-
-
-def _kind(network: nn.Module) -> str:
-    if isinstance(network, TinyNetwork):
-        return TINY
-    if isinstance(network, SamTrainable):
-        return SAM
-    raise OptionError(
-        f"presets are not for {type(network).__name__}; give a network of trainable_network, which takes a model."
-    )
+    cached = 0 if trains_encoder(network) else min(chosen.cached_crops, given.max_cached_crops)
+    return AppliedPreset(chosen, network, rates, rank, cached)
 
 
 def _low_rank_layers(

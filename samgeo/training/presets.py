@@ -17,10 +17,15 @@ from samgeo.training.toml_tables import fill
 if TYPE_CHECKING:
     from samgeo.types import Json
 
-__all__ = ["SAM", "TINY", "TRAINING_PRESETS", "PresetOptions", "TrainingPreset", "training_preset", "with_preset"]
+__all__ = ["SAM", "SAM2", "TINY", "TRAINING_PRESETS", "PresetOptions", "TrainingPreset", "training_preset", "with_preset"]
 
 # Kinds of networks that presets are for.
-TINY, SAM = "tiny", "sam"
+TINY, SAM, SAM2 = "tiny", "sam", "sam2"
+# The mask decoder of SAM 2 without the convolutions of the finer features, which are a part of an embedding.
+SAM2_DECODER = (
+    *("mask_decoder.transformer.", "mask_decoder.iou_token.", "mask_decoder.mask_tokens.", "mask_decoder.obj_score_token."),
+    *("mask_decoder.output_upscaling.", "mask_decoder.output_hypernetworks_mlps.", "mask_decoder.iou_prediction_head."),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,11 @@ class TrainingPreset:
         Learning rate after the warm-up.
     trained : mapping of str to tuple of str
         Beginnings of the names of the parameters that are trained, by the kind of the network: "tiny" for networks of the
-        architecture of the bundled model, "sam" for SAM 1. Networks of other kinds cannot be trained with this preset.
+        architecture of the bundled model, "sam" for SAM 1, "sam2" for SAM 2. Networks of other kinds cannot be trained with
+        this preset.
     low_rank : mapping of str to tuple of str
         Beginnings of the names of the layers to which changes of low rank are added, by the kind of the network. In the image
-        encoder of SAM 1 they are the queries and the values of the attention.
+        encoders of SAM 1 and SAM 2 they are the queries and the values of the attention.
     only_biases_and_norms : bool, default False
         Whether only biases and the layers of normalisation are trained.
     adapter : str, optional
@@ -50,7 +56,7 @@ class TrainingPreset:
         Whether the heads that predict the IoU are trained too, unless the caller decides about it. A few outlines make them
         worse, so that most presets leave them as they are.
     cached_crops : int, default 0
-        Number of crops whose embeddings are kept, for SAM 1; see `TrainOptions`.
+        Largest number of crops whose embeddings are kept, for SAM 1 and SAM 2; see `TrainOptions`.
     warm_up : int, default 50
         Number of steps in which the learning rate rises.
     losses : LossWeights
@@ -109,24 +115,28 @@ TRAINING_PRESETS: Mapping[str, TrainingPreset] = {
     for preset in (
         TrainingPreset(
             "decoder",
-            "Everything after the image encoder of the bundled model, or the mask decoder of SAM 1.",
+            "Everything after the image encoder of the bundled model, or the mask decoder of SAM 1 or SAM 2.",
             rate=1.5e-4,
-            trained={TINY: ("prompts.", "decoder.", "upscaler."), SAM: ("mask_decoder.",)},
+            trained={TINY: ("prompts.", "decoder.", "upscaler."), SAM: ("mask_decoder.",), SAM2: SAM2_DECODER},
             cached_crops=400,
         ),
         TrainingPreset(
             "lora",
             "Changes of low rank: of the linear layers after the image encoder of the bundled model, or of the queries and "
-            "values in the image encoder of SAM 1 and of the linear layers of its mask decoder.",
+            "values in the image encoder of SAM 1 or SAM 2 and of the linear layers of its mask decoder.",
             rate=1e-3,
-            trained={TINY: (), SAM: ()},
-            low_rank={TINY: ("decoder.", "upscaler."), SAM: ("image_encoder.", "mask_decoder.")},
+            trained={TINY: (), SAM: (), SAM2: ()},
+            low_rank={
+                TINY: ("decoder.", "upscaler."),
+                SAM: ("image_encoder.", "mask_decoder."),
+                SAM2: ("image_encoder.", "mask_decoder."),
+            },
         ),
         TrainingPreset(
             "bitfit",
             "All biases and layers of normalisation.",
             rate=1e-3,
-            trained={TINY: ("",), SAM: ("",)},
+            trained={TINY: ("",), SAM: ("",), SAM2: ("",)},
             only_biases_and_norms=True,
         ),
         TrainingPreset(
@@ -147,14 +157,18 @@ TRAINING_PRESETS: Mapping[str, TrainingPreset] = {
             "all",
             "All parameters.",
             rate=1e-4,
-            trained={TINY: ("",), SAM: ("",)},
+            trained={TINY: ("",), SAM: ("",), SAM2: ("",)},
             trains_iou=True,
         ),
         TrainingPreset(
             "medsam",
             "The image encoder and the mask decoder, by boxes alone, which are grown outward by 0 to 20 pixels.",
             rate=1e-4,
-            trained={TINY: ("encoder.", "decoder.", "upscaler."), SAM: ("image_encoder.", "mask_decoder.")},
+            trained={
+                TINY: ("encoder.", "decoder.", "upscaler."),
+                SAM: ("image_encoder.", "mask_decoder."),
+                SAM2: ("image_encoder.", "mask_decoder."),
+            },
             trains_iou=True,
             losses=LossWeights(focal=0.0, dice=1.0, entropy=1.0, iou=1.0, regret=0.0, coverage=0.0),
             course=Course(boxes=1.0, box_and_click=0.0, correction=0.0, grow_px=20.0),

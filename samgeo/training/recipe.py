@@ -24,8 +24,8 @@ from samgeo.training.data.pictures import SCENE_LAYERS, Picture
 from samgeo.training.data.pseudo_labels import LAYERS, felzenszwalb
 from samgeo.training.finder.options import FinderTraining
 from samgeo.training.loop import TrainOptions
+from samgeo.training.network_kinds import start_names
 from samgeo.training.presets import PresetOptions, with_preset
-from samgeo.training.starting_network import start_names
 from samgeo.training.toml_tables import Table, TypeForm, fill
 
 __all__ = ["Planned", "Recipe", "load_recipe", "preset_blocks"]
@@ -101,7 +101,7 @@ class Recipe:
     path : Path
     start : str
         The weights to start from: a path, "tiny" for the packaged weights, "none" for random weights, or the name of a model of
-        SAM 1. For a finder it is the model on whose features it is trained: a path or a name of `samgeo.list_models`.
+        SAM 1 or SAM 2. For a finder it is the model on whose features it is trained: a path or a name of `samgeo.list_models`.
     network : mapping of str to tuple of int
         ``attend`` and ``deepen``: how many blocks of each kind the trained image encoder has. The network that training starts
         from may have fewer.
@@ -167,13 +167,15 @@ def needed(recipe: Path, data: Path | None) -> Path:
 
 
 @check_types
-def load_recipe(recipe: str | Path) -> Recipe:
+def load_recipe(recipe: str | Path, *, preset: str | None = None) -> Recipe:
     """Read and check a recipe.
 
     Parameters
     ----------
     recipe : str or Path
         A TOML file, "overhead": the recipe of the bundled model, or "building": the recipe of the bundled finder.
+    preset : str, optional
+        Name of a preset, in place of the one in ``[train]``, if there is any.
 
     Returns
     -------
@@ -203,7 +205,11 @@ def load_recipe(recipe: str | Path) -> Recipe:
         raise OptionError(f"{path} cannot be read as TOML ({error}); correct the file.") from None
     finder = _finder(table, path) if "finder" in table else None
     trained = table.take("train", Mapping[str, Any], {})
-    preset, values = with_preset(trained, f"{path.name}, [train]")
+    if preset is not None:
+        if finder is not None:
+            raise OptionError(f"{path.name} trains a finder, which has no presets; leave preset (--preset) out.")
+        trained = {**trained, "preset": preset}
+    chosen, values = with_preset(trained, f"{path.name}, [train]")
     options = fill(TrainOptions, values, f"{path.name}, [train]") if finder is None else None
     start = _start(table, path, finder=finder is not None)
     network = _network(Table(table.take("network", Mapping[str, Any], {}), f"{path.name}, [network]"))
@@ -220,7 +226,7 @@ def load_recipe(recipe: str | Path) -> Recipe:
             raise OptionError(f"{path.name} has two tables named {twice[0]!r}; give each table its own name.")
     if finder is not None:
         sources = _learned(sources, finder.classes, path)
-    return Recipe(path, start, network, options, sources, validation, finder, preset, frozenset(trained))
+    return Recipe(path, start, network, options, sources, validation, finder, chosen, frozenset(trained))
 
 
 def _finder(table: Table, path: Path) -> FinderTraining:
@@ -351,6 +357,7 @@ def _images(table: Table, folder: Path) -> Images:
         table.take("stretch", tuple[float, float] | None, None),
         table.take("nodata", float | str | None, None),
         table.take("alpha", int | str | None, None),
+        table.take("invented", str | None, None),
     )
 
 

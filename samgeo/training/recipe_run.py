@@ -26,19 +26,18 @@ from samgeo.training.finder.run import head_config, train_finder
 from samgeo.training.loop import TrainOptions, train_locked
 from samgeo.training.recipe import Recipe, load_recipe, needed, preset_blocks
 from samgeo.training.run_folder import LOG, locked
-from samgeo.training.starting_network import StartingNetwork, output_suffix, save_trained, starting_network
+from samgeo.training.starting_network import output_suffix, starting_network
 
 if TYPE_CHECKING:
     import torch
 
-    from samgeo.models.sam1.trainable import SamTrainable
-    from samgeo.models.tiny.network import TinyNetwork
+    from samgeo.training.network_kinds import NetworkToTrain, TrainableNetwork
     from samgeo.training.presets import PresetOptions
 
 __all__ = ["IDENTITY", "Trained", "identify", "log_line", "run_recipe", "sources_digest"]
 
 IDENTITY = "run.json"
-# Number of objects that are prompted in a crop of SAM 1, unless the recipe says it.
+# Number of objects that are prompted in a crop of SAM 1 or SAM 2, unless the recipe says it.
 SAM_PROMPTS = 12
 
 
@@ -75,6 +74,7 @@ def run_recipe(
     steps: int | None = None,
     minutes: float | None = None,
     network: str | None = None,
+    preset: str | None = None,
     device: str | torch.device = "auto",
     threads: int | None = None,
     curve: str | Path | None = None,
@@ -92,10 +92,12 @@ def run_recipe(
     output : str or Path
         The weights to write: a ``.safetensors`` that ``samgeo.load_model`` reads, or a finder if the recipe has a table
         ``[finder]``. Weights of the bundled model's architecture are in half precision. Weights of SAM 1 have the official
-        names and may also be a ``.pth``, which the package ``segment_anything`` reads too.
+        names and may also be a ``.pth``, which the package ``segment_anything`` reads too. Weights of SAM 2 have the official
+        names, without the memory for videos.
     start : str or Path, optional
-        Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones, or the name of a model of SAM 1.
-        The default is the start that the recipe names. For a finder, it is the model on whose features the finder is trained.
+        Weights to start from: a file, "tiny" for the packaged ones, "none" for random ones, or the name of a model of SAM 1 or
+        SAM 2. The default is the start that the recipe names. For a finder, it is the model on whose features the finder is
+        trained.
     folder : str or Path, optional
         The run folder. It holds the state, ``log.jsonl`` and a digest of the training data. The default is ``NAME.run`` beside
         the output.
@@ -110,6 +112,9 @@ def run_recipe(
         Preset for the number of blocks in the image encoder, in place of the recipe's: "base" (as the packaged weights),
         "deep", "deeper" or "context"; see `samgeo.models.tiny.PRESETS`. If the starting network has fewer blocks, new blocks
         are added. A new block does not change the output until it is trained.
+    preset : str, optional
+        What is trained, in place of the preset that ``[train]`` names, if there is any: a key of
+        `samgeo.training.TRAINING_PRESETS`. Other keys of ``[train]`` stay as they are.
     device : str, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     threads : int, optional
@@ -139,7 +144,7 @@ def run_recipe(
     """
     say = report or (lambda _: None)
     check_threads(threads)
-    plan = load_recipe(recipe)
+    plan = load_recipe(recipe, preset=preset)
     given = (recipe, start, plan.path, plan.start)
     suffix = ".safetensors" if plan.finder is not None else output_suffix(output)
     path = check_new(output, suffix, overwrite=overwrite, inputs=given)
@@ -183,10 +188,11 @@ class _Call:
 def _run_model(call: _Call, options: TrainOptions, blocks: Mapping[str, tuple[int, ...]]) -> tuple[str, int]:
     """Train a model and write it; return the SHA-256 of the file and the number of steps."""
     start = starting_network(call.start, blocks, options.seed)
-    applied = _with_preset(start.network, call.plan.preset, options.seed)
-    options = _fitting(options, start, applied, call.plan.given)
-    options.check_window(start.window_px)
-    check_new(call.output, ".safetensors" if start.is_tiny else output_suffix(call.output), overwrite=call.overwrite)
+    trained = start.trained
+    applied = _with_preset(trained.network, call.plan.preset, options.seed)
+    options = _fitting(options, trained, applied, call.plan.given)
+    options.check_window(trained.window_px)
+    check_new(call.output, trained.suffix(call.output), overwrite=call.overwrite)
     with locked(call.home):
         sources = _read(call.plan, call.data, call.say)
         identity = {"start": start.origin, "pictures": sources_digest(sources)}
@@ -194,38 +200,38 @@ def _run_model(call: _Call, options: TrainOptions, blocks: Mapping[str, tuple[in
             identity["preset"] = json.dumps(dataclasses.asdict(call.plan.preset))
         computed = identify(call.home / IDENTITY, identity, call.threads, str(call.device), call.say)
         result = train_locked(
-            start.network,
+            trained.network,
             sources,
             call.home,
             options,
-            window_px=start.window_px,
+            window_px=trained.window_px,
             device=call.device,
             threads=computed,
             report=lambda line: call.say(log_line(line, options)),
             loaders=os.cpu_count() or 1,
         )
         weights = result.weights if applied is None else applied.merge(result.weights)
-        return save_trained(start.network, weights, call.output, overwrite=call.overwrite), result.steps
+        return trained.save(weights, call.output, overwrite=call.overwrite), result.steps
 
 
-def _with_preset(network: TinyNetwork | SamTrainable, chosen: PresetOptions | None, seed: int) -> AppliedPreset | None:
+def _with_preset(network: TrainableNetwork, chosen: PresetOptions | None, seed: int) -> AppliedPreset | None:
     if chosen is None:
         return None
     return apply_preset(network, chosen.preset, rank=chosen.rank, targets=chosen.targets, train_iou=chosen.train_iou, seed=seed)
 
 
 def _fitting(
-    options: TrainOptions, start: StartingNetwork, applied: AppliedPreset | None, given: frozenset[str]
+    options: TrainOptions, trained: NetworkToTrain, applied: AppliedPreset | None, given: frozenset[str]
 ) -> TrainOptions:
-    """Return the options with the rates of the preset, and for SAM 1 with its own defaults of what the recipe does not give."""
+    """Return the options with the rates of the preset, and for SAM with its own defaults of what the recipe does not give."""
     changes: dict[str, Any] = {} if applied is None else {"rates": applied.rates}
-    if not start.is_tiny:
+    if trained.whole_windows:
         if "crops" not in given:
-            changes["crops"] = ((start.window_px, SAM_PROMPTS, 1.0),)
+            changes["crops"] = ((trained.window_px, SAM_PROMPTS, 1.0),)
         if "images" not in given:
             changes["images"] = 1
         if "cached_crops" not in given and applied is not None and not options.draw_on_device:
-            changes["cached_crops"] = applied.preset.cached_crops
+            changes["cached_crops"] = applied.cached_crops
     return dataclasses.replace(options, **changes)
 
 

@@ -116,7 +116,10 @@ def test_rasters_that_cannot_be_read_are_named_without_a_traceback(kind: str, im
         (["--min-area", "-1"], "min_area"),
     ],
 )
-def test_options_that_cannot_work_are_refused(options: list[str], message: str, image: Path, tmp_path: Path) -> None:
+def test_options_that_cannot_work_are_refused(
+    options: list[str], message: str, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("samgeo.segmentation.execution.dask_cluster.CONNECT_SECONDS", 0.5)
     refused(segment(image, tmp_path / "out.gpkg", *options), message, tmp_path)
 
 

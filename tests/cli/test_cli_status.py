@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner, Result
 
 from samgeo.cli import main
@@ -57,8 +58,10 @@ def damaged_raster(pixels: np.ndarray, folder: Path) -> Path:
     path = write_raster(
         folder / "image.tif", pixels, tiled=True, blockxsize=64, blockysize=64, compress="deflate", interleave="pixel"
     )
+    with rasterio.open(path) as dataset:
+        start, size = (int(dataset.get_tag_item(f"BLOCK_{name}_4_4", "TIFF", bidx=1)) for name in ("OFFSET", "SIZE"))
     content = bytearray(path.read_bytes())
-    content[-600:] = b"\xff" * 600
+    content[start : start + size] = b"\xff" * size
     path.write_bytes(content)
     return path
 

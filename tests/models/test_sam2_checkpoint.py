@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from sam2_oracle import MEMORY, official_state, random_sam2, sam2_config
 from sam_oracle import official_state as sam1_state
 from sam_oracle import random_sam
@@ -15,6 +15,7 @@ from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.preprocessing import normalise
 from samgeo.models.sam2 import is_sam2, load_sam2
 from samgeo.models.sam2.architecture import BASE_PLUS, LARGE, SMALL, TINY, Architecture, Trunk
+from samgeo.models.sam2.checkpoint import write_sam2
 from samgeo.models.sam2.checkpoint_layouts import image_tensors
 from samgeo.models.sam2.model import Sam2Network
 
@@ -68,6 +69,20 @@ def config_of(architecture):
         mlp_dim=2048,
         iou_width=256,
     )
+
+
+def test_a_written_file_has_the_official_tensors_without_the_memory(file, state, tmp_path):
+    network = load(file).network
+    for name in ("one", "other"):
+        write_sam2(network.state_dict(), network.architecture, tmp_path / f"{name}.safetensors")
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "other.safetensors").read_bytes()
+    written = load_file(tmp_path / "one.safetensors")
+    assert written.keys() == state.keys() - MEMORY.keys()
+    assert all(torch.equal(written[name], state[name]) for name in written)
+    (tmp_path / "config.json").unlink()
+    again = load(tmp_path / "one.safetensors", input_size=None)
+    assert again.architecture == network.architecture
+    assert again.input_size == 128
 
 
 def test_all_layouts_and_containers_hold_the_same_weights(oracle, state, tmp_path):

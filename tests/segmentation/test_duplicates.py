@@ -11,7 +11,7 @@ from samgeo.segmentation.masks.mask import Mask, iou
 from samgeo.segmentation.masks.nms import settle
 from samgeo.segmentation.masks.piece import Piece, Segment, place
 from samgeo.segmentation.merge.merger import Merger
-from samgeo.segmentation.run.parts import Frontier
+from samgeo.segmentation.run.parts import Frontier, MergedRow
 from samgeo.segmentation.windows.cut_edges import cut_pixels
 
 LATTICE = Lattice((220, 100), window=60, overlap=20)
@@ -69,17 +69,19 @@ def greedy(objects: list[Segment], threshold: float) -> list[Segment]:
 def test_what_is_settled_in_the_stream_is_greedy_suppression_of_all(seed: int, threshold: float, merge_iou: float) -> None:
     levels = Levels.of(LATTICE)
     rows = near_identical_rows(seed, levels)
-    merger, waiting, settled, merged = Merger(levels, min_iou=merge_iou), [], [], []
-    for number, pieces in enumerate(rows):
+    merger, waiting, settled, merged, steps = Merger(levels, min_iou=merge_iou), [], [], [], []
+    for pieces in rows:
         closed = merger.add(pieces)
         merged += closed
-        kept, waiting = settle([*waiting, *closed], [one for members in merger.components for one in members], threshold)
+        open_pieces, least_areas = merger.open_pieces_at(one.mask.rect for one in [*waiting, *closed])
+        kept, waiting = settle([*waiting, *closed], open_pieces, threshold, least_areas=least_areas)
         settled += kept
-        # A run that is stopped here goes on from the frontier's file.
-        frontier = Frontier((0,) * (number + 1), tuple(map(tuple, merger.components)), tuple(waiting))
-        behind = Frontier.from_bytes(frontier.to_bytes())
-        assert behind == frontier
-        merger = Merger(levels, min_iou=merge_iou, row=behind.row, components=behind.components)
+        # A run that is stopped here goes on from the files of the rows.
+        row = MergedRow(len(kept), merger.step(), tuple(waiting))
+        assert MergedRow.from_bytes(row.to_bytes()) == row
+        steps.append(row)
+        behind = Frontier.of(steps)
+        merger = Merger(levels, min_iou=merge_iou, row=behind.row, open_objects=behind.open_objects, numbered=behind.numbered)
         waiting = list(behind.waiting)
     assert not waiting
     assert sorted(settled, key=place) == greedy(merged, threshold)
@@ -101,3 +103,25 @@ def test_a_complete_object_goes_before_a_cut_one_and_none_keeps_both() -> None:
     cut, whole = Segment(block(0, 0, 20, 20), 0.99, 0.9, False), Segment(block(0, 0, 20, 21), 0.7, 0.9, True)
     assert settle([cut, whole], [], 0.8) == ([whole], [])
     assert settle([cut, whole], [], None) == ([whole, cut], [])
+
+
+def test_objects_in_a_river_do_not_wait_until_it_ends() -> None:
+    """Boats that the pieces of a river cover could be equal to a piece, but not to the river, which is too large."""
+    levels = Levels.of(Lattice((60 + 40 * 40, 60), window=60, overlap=20))
+    merger, waiting, most = Merger(levels), [], 0
+    settled: list[Segment] = []
+    for row in range(levels.rows):
+        rect = levels.rect(row, 0)
+        water, boat = block(10, rect.y0, 50, rect.y1), block(11, rect.y0 + 21, 49, rect.y0 + 39)
+        ends = [water.clip(Rect(10, y, 50, y + 4)).runs for y in (rect.y0, rect.y1 - 4)]
+        pieces = [
+            Piece(water, 0.9, 0.9, (row, 0), 0, Mask(np.concatenate(ends))),
+            Piece(boat, 0.9, 0.9, (row, 0), 1, block(0, 0, 1, 1).clip(Rect(5, 5, 6, 6))),
+        ]
+        closed = merger.add({0: pieces})
+        undecided = [*waiting, *closed]
+        open_pieces, least_areas = merger.open_pieces_at(one.mask.rect for one in undecided)
+        kept, waiting = settle(undecided, open_pieces, 0.5, least_areas=least_areas)
+        most, settled = max(most, len(waiting)), [*settled, *kept]
+    assert 0 < most < 4
+    assert len(settled) == levels.rows + 1

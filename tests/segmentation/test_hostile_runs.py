@@ -1,6 +1,7 @@
 """Folders of runs in which anything was changed: the right result or an error, in time, and nothing outside is touched."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from samgeo.errors import OptionError
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.piece import Piece
+from samgeo.segmentation.merge.open_objects import Step
 from samgeo.segmentation.run.folder import RunFolder
-from samgeo.segmentation.run.parts import DamagedError, Frontier
+from samgeo.segmentation.run.parts import DamagedError, Frontier, MergedRow
 
 SECONDS = 20
 
@@ -43,6 +45,9 @@ def test_40_changed_runs_go_on_or_say_why_not(tmp_path: Path) -> None:
     check(use_seeds(0, 40, tmp_path), 40)
 
 
+PIECE = Piece(Mask(np.array([[0, 0, 9]], np.int32)), 0.5, 0.5, (0, 0), 0, Mask(np.empty((0, 3), np.int32)))
+
+
 @pytest.mark.slow
 def test_3000_changed_runs_go_on_or_say_why_not(tmp_path: Path) -> None:
     for first in range(0, 3000, 500):
@@ -55,7 +60,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> hostile.Scene:
     return hostile.Scene(tmp_path_factory.mktemp("runs"))
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "lock", "session.json", "output.json", "frontier.npz", "parts", "rows"])
+@pytest.mark.parametrize("name", ["manifest.json", "lock", "session.json", "output.json", "merged", "parts", "rows"])
 def test_a_run_with_a_link_in_it_is_refused_and_what_it_leads_to_stays(scene: hostile.Scene, name: str) -> None:
     outside, linked = scene.folder / f"mine-{name}", scene.folder / "whole" / name
     linked.replace(outside)
@@ -93,14 +98,17 @@ def test_a_flipped_byte_of_a_row_is_seen_and_the_row_is_made_again(scene: hostil
         assert path.read_bytes() == whole
 
 
-def test_a_frontier_of_other_windows_is_none(scene: hostile.Scene) -> None:
+def test_a_frontier_of_other_windows_is_none(scene: hostile.Scene, tmp_path: Path) -> None:
     folder = RunFolder(scene.folder / "half")
     frontier = folder.read_frontier()
     assert frontier.row == 2
-    assert len(frontier.components) > 0
+    assert len(frontier.open_objects) > 0
     assert folder.sound_frontier([3, 3, 3]) == frontier
     for columns in ([2, 3, 3], [3, 4, 3], [3], []):
-        assert folder.sound_frontier(columns) == Frontier()
+        copy = RunFolder(tmp_path / f"{len(columns)}-{columns[:1]}")
+        shutil.copytree(folder.path, copy.path)
+        assert copy.sound_frontier(columns) == Frontier()
+        assert copy.read_frontier() == Frontier()
 
 
 @pytest.mark.parametrize(
@@ -117,14 +125,28 @@ def test_a_frontier_of_other_windows_is_none(scene: hostile.Scene) -> None:
     ],
 )
 def test_runs_that_are_no_mask_are_damage(runs: list[list[int]]) -> None:
-    def frontier(runs: list[list[int]]) -> Frontier:
+    def merged(runs: list[list[int]]) -> MergedRow:
         pieces = [
             Piece(Mask(np.array(one, np.int32)), 0.5, 0.5, (0, 0), 0, Mask(np.empty((0, 3), np.int32)))
             for one in ([[0, 0, 2], [0, 3, 4]], runs)
         ]
-        return Frontier((0,), (tuple(pieces),))
+        return MergedRow(0, Step({number: (0, piece) for number, piece in enumerate(pieces)}, (), ((0, -1, 0),), 2))
 
-    sound = frontier([[0, 0, 9]])  # masks may overlap each other
-    assert Frontier.from_bytes(sound.to_bytes()) == sound
+    sound = merged([[0, 0, 9]])  # masks may overlap each other
+    assert MergedRow.from_bytes(sound.to_bytes()) == sound
     with pytest.raises(DamagedError, match="its runs do not agree with its masks"):
-        Frontier.from_bytes(frontier(runs).to_bytes())
+        MergedRow.from_bytes(merged(runs).to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("steps", "what"),
+    [
+        ([Step(open=((0, -1, 0),), numbered=1)], "follow"),
+        ([Step(joined=((1, 0),), numbered=2)], "follow"),
+        ([Step({0: (0, PIECE)}, (), ((0, -1, 0),), 1), Step({0: (1, PIECE)}, (), ((0, -1, 0), (1, -1, 0)), 1)], "numbered"),
+        ([Step({4: (4, PIECE)}, (), ((4, -1, 0),), 2)], "numbered"),
+    ],
+)
+def test_rows_that_do_not_follow_from_each_other_are_damage(steps: list[Step], what: str) -> None:
+    with pytest.raises(DamagedError, match=what):
+        Frontier.of([MergedRow(0, step) for step in steps])

@@ -8,7 +8,8 @@ from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.piece import Piece
-from samgeo.segmentation.merge.merger import merge
+from samgeo.segmentation.merge.merger import Merger, merge
+from samgeo.segmentation.run.parts import MergedRow
 
 LATTICE = Lattice((100, 180), window=100, overlap=20)
 
@@ -96,3 +97,33 @@ def test_a_component_is_given_out_once_no_later_row_can_touch_it() -> None:
 
 def test_no_pieces_give_no_objects() -> None:
     assert [len(closed) for closed in merge([{0: [], 1: []}], Levels.of(LATTICE))] == [0]
+
+
+def river(rows: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int]:
+    """Merge an object as tall as the raster: the bytes that are kept, and how many masks are clipped before and at its end."""
+    levels = Levels.of(Lattice((80 * rows + 20, 100), window=100, overlap=20))
+    merger, kept, clips = Merger(levels), 0, [0]
+    clip = Mask.clip
+
+    def counted(mask: Mask, rect: Rect) -> Mask:
+        clips[0] += 1
+        return clip(mask, rect)
+
+    monkeypatch.setattr(Mask, "clip", counted)
+    closed = []
+    for row in range(rows):
+        before = clips[0]
+        rect = levels.rect(row, 0)
+        mask = block(Rect(40, rect.y0, 60, rect.y1))
+        ends = [clip(mask, Rect(40, y, 60, y + 4)).runs for y in (rect.y0, rect.y1 - 4) if 0 < y < levels.shape[0] - 4]
+        closed = merger.add({0: [Piece(mask, 0.9, 0.95, (row, 0), 0, Mask(np.concatenate(ends)))]})
+        kept += len(MergedRow(len(closed), merger.step()).to_bytes())
+    assert [(one.mask.area, one.complete) for one in closed] == [(20 * levels.shape[0], True)]
+    return kept, before, clips[0] - before
+
+
+def test_the_work_and_the_files_of_an_object_as_tall_as_the_raster_grow_with_its_height(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short, tall = river(20, monkeypatch), river(80, monkeypatch)
+    assert all(3.5 * few < many < 4.5 * few for few, many in zip(short, tall, strict=True))

@@ -18,9 +18,10 @@ import samgeo
 from samgeo.errors import OptionError, RunError, SamgeoError, StoppedError, WindowError
 from samgeo.geo.vector.reading import read_provenance, read_vectors
 from samgeo.segmentation.api import HolesWarning, NothingFoundWarning, segment_to_file
+from samgeo.segmentation.merge.open_objects import Step
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.manifest import differences
-from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
+from samgeo.segmentation.run.parts import DamagedError, Frontier, MergedRow, Part
 from samgeo.segmentation.run.status import run_status
 from samgeo.segmentation.windows.failures import Failure
 from samgeo.testing import encode_ids, scattered
@@ -329,15 +330,16 @@ def test_parts_and_frontiers_come_back_and_every_flipped_byte_is_seen(scene: Pat
     assert Part.from_bytes(content, 1, 1, 3) == part
     with pytest.raises(DamagedError, match="windows do not agree with its name"):
         Part.from_bytes(content, 2, 1, 3)
-    frontier = Frontier((3, 0, 2), ((pieces[1][0], pieces[2][0]), (pieces[1][1],)))
-    kept = frontier.to_bytes()
-    assert Frontier.from_bytes(kept) == frontier
+    added = {4: (4, pieces[1][0]), 5: (5, pieces[1][1]), 7: (4, pieces[2][0])}
+    row = MergedRow(3, Step(added, ((3, 2),), ((2, 0, 99), (4, 1, 12), (5, -1, 0)), 8))
+    kept = row.to_bytes()
+    assert MergedRow.from_bytes(kept) == row
     rng = np.random.default_rng(0)
     for place in rng.integers(len(kept), size=200):
         flipped = bytearray(kept)
         flipped[place] ^= 1 << rng.integers(8)
         with suppress(DamagedError):
-            assert Frontier.from_bytes(bytes(flipped)) == frontier  # a byte that says nothing
+            assert MergedRow.from_bytes(bytes(flipped)) == row  # a byte that says nothing
 
 
 def test_differences_name_what_changed() -> None:
@@ -360,14 +362,15 @@ def test_a_manifest_that_cannot_be_read_is_told_apart_from_a_damaged_one(tmp_pat
 
 def test_a_link_in_the_place_of_a_file_of_a_run_is_replaced_itself(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
+    (tmp_path / "merged").mkdir()
     (tmp_path / "precious").write_text("mine")
     part = Part(0, 0, 1, {0: []}, ())
-    for name in ("parts/000000-000000-000001.npz", "session.json", "frontier.npz"):
+    for name in ("parts/000000-000000-000001.npz", "session.json", "merged/000000.npz"):
         (tmp_path / name).symlink_to(tmp_path / "precious")
     folder = RunFolder(tmp_path)
     folder.write_part(part)
     folder.write_session(3)
-    folder.write_row(0, gpd.GeoDataFrame(geometry=[]), Frontier((0,)))
+    folder.write_row(0, gpd.GeoDataFrame(geometry=[]), MergedRow(0))
     assert (tmp_path / "precious").read_text() == "mine"
     assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
     assert [span.name for span in folder.spans()] == ["000000-000000-000001.npz"]

@@ -93,7 +93,7 @@ def test_a_kept_run_has_all_candidates_and_writes_again_with_another_cut(find, t
     output, run_dir = tmp_path / "found.gpkg", tmp_path / "run"
     find(best_half, output, run_dir=run_dir)
     folder = RunFolder(run_dir)
-    rows = folder.row_paths(folder.read_frontier())
+    rows = folder.row_paths(folder.read_frontier().counts)
     assert len(rows) > 1
     assert len(stored_scores(rows)) == COUNT**2
     assert not (run_dir / "kept").exists()
@@ -146,7 +146,7 @@ def test_a_cut_that_keeps_nothing_writes_an_empty_file(find, tmp_path: Path) -> 
 def test_kept_objects_are_written_a_row_at_a_time(find, tmp_path: Path) -> None:
     find(None, run_dir=tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    rows = folder.row_paths(folder.read_frontier())
+    rows = folder.row_paths(folder.read_frontier().counts)
     cut = best_half(stored_scores(rows))
     written = kept_parts(folder.path, rows, cut)
     assert {path.parent.name for path in written} == {"kept"}

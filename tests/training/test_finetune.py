@@ -24,7 +24,7 @@ from samgeo.synthetic import town
 from samgeo.testing import write_raster
 from samgeo.training import Finetuned, finetune
 from samgeo.training.assessment.click_evaluation import ObjectScores
-from samgeo.training.finetuning import api
+from samgeo.training.finetuning import api, split
 from samgeo.training.finetuning.gate import bootstrap_means, decide
 from samgeo.training.finetuning.outlines import draw_outlines, read_outlines
 from samgeo.training.finetuning.shift import find_shift
@@ -202,7 +202,7 @@ def test_outlines_that_are_right_or_drawn_too_large_or_too_small_are_not_shifted
 
 def test_training_that_repairs_a_damaged_model_is_accepted_and_written(tmp_path, monkeypatch):
     image, labels = lattice()
-    monkeypatch.setattr(api, "CROP_PX", 96)
+    monkeypatch.setattr(split, "CROP_PX", 96)
     damaged, lines = tmp_path / "damaged.safetensors", []
     network = load_tiny(device="cpu").network
     torch.manual_seed(0)

@@ -5,13 +5,17 @@ import shutil
 
 import pytest
 import torch
+from click.testing import CliRunner
+from test_sam2_presets import random_network as random_sam2
 from test_sam_presets import random_network
 from test_training_run import RECIPE
 
 import samgeo
+from samgeo.cli import main
 from samgeo.errors import OptionError
 from samgeo.models.sam1.checkpoint import save_checkpoint
 from samgeo.models.sam1.model import Sam
+from samgeo.models.sam2.checkpoint import write_sam2
 from samgeo.models.tiny import load_tiny, save_tiny
 from samgeo.synthetic import town
 from samgeo.testing.oracle import Oracle
@@ -110,6 +114,32 @@ def test_a_preset_gives_defaults_and_the_recipe_decides(folder):
     assert (options.rate, options.course.grow_px, options.course.boxes) == (0.01, 5.0, 1.0)
     assert (options.losses.dice, options.losses.entropy, options.losses.focal) == (2.0, 1.0, 0.0)
     assert loaded.preset.preset == "medsam"
+
+
+def test_a_preset_that_is_given_takes_the_place_of_that_of_the_recipe(folder):
+    recipe = written(folder, 'preset = "medsam"\nrate = 0.05')
+    command = ["train", str(recipe), str(folder / "out.safetensors"), "--preset", "bitfit", "--device", "cpu", "--quiet"]
+    shown = CliRunner().invoke(main, command)
+    assert shown.exit_code == 0, shown.output
+    names = changed(folder, "start.safetensors", "out.safetensors")
+    assert names
+    assert all(name.endswith("bias") or "norm" in name or "refine" in name for name in names)
+    assert load_recipe(recipe, preset="lora").options.rate == 0.05
+    with pytest.raises(OptionError, match="has rates and a preset"):
+        load_recipe(written(folder, "rates = { encoder = 0 }"), preset="lora")
+    with pytest.raises(OptionError, match="trains a finder, which has no presets"):
+        load_recipe("building", preset="lora")
+
+
+def test_a_recipe_trains_sam_2(folder):
+    network = random_sam2()
+    write_sam2(network.state_dict(), network.architecture, folder / "sam2.safetensors")
+    recipe = written(folder, 'preset = "lora"\nrate = 0.05', start="sam2.safetensors")
+    with pytest.raises(OptionError, match=r"does not end in \.safetensors"):
+        run_recipe(recipe, folder / "out.pth", device="cpu")
+    run_recipe(recipe, folder / "out.safetensors", device="cpu", steps=1)
+    names = changed(folder, "sam2.safetensors", "out.safetensors")
+    assert {name.split(".")[0] for name in names} == {"image_encoder", "mask_decoder"}
 
 
 @pytest.mark.parametrize(

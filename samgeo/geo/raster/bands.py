@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from samgeo.errors import RasterError
 
 if TYPE_CHECKING:
     from samgeo.types import BandsLike
 
-__all__ = ["ALPHA", "Band", "choose_bands", "find_band"]
+__all__ = ["ALPHA", "INVENTED", "INVENTED_TAG", "NOTES", "ROI_TAG", "Band", "choose_bands", "find_band", "marker_of"]
 
 ALPHA = "alpha"
 """Name of GDAL's colour interpretation for bands that hold transparency."""
+
+INVENTED = "invented"
+"""Description of the band that marks invented pixels, which `samgeo.remove` writes: 0 where a pixel was measured."""
+
+INVENTED_TAG = "samgeo_invented"
+"""Tag of a file with invented pixels: how many there are, and how they were made, as JSON."""
+
+ROI_TAG = "samgeo_roi"
+"""Tag of a file whose pixels are exact only inside objects: how much coarser the others are, as JSON."""
+
+NOTES = (INVENTED_TAG, ROI_TAG)
 
 _RGB = ("red", "green", "blue")
 
@@ -35,6 +49,8 @@ class Band:
         Colour interpretation in lower case, such as "red", "gray" or "alpha"; empty if unknown.
     transparency : bool or None
         Whether the band is transparency, whatever its colour interpretation. None if the colour interpretation decides.
+    shows_invented : bool
+        Whether pixels that the band marks as invented are used as data.
     """
 
     dtype: str
@@ -42,11 +58,32 @@ class Band:
     description: str = ""
     color: str = ""
     transparency: bool | None = None
+    shows_invented: bool = False
 
     @property
     def is_alpha(self) -> bool:
         """Whether the band is transparency, which is never part of the image."""
         return self.color == ALPHA if self.transparency is None else self.transparency
+
+    @property
+    def is_marker(self) -> bool:
+        """Whether the band marks invented pixels; it is no part of the image by default."""
+        return not self.is_alpha and _key(self.description) == INVENTED
+
+    @property
+    def hides(self) -> bool:
+        """Whether the band decides which pixels have data, as transparency or because it marks invented pixels."""
+        return self.is_alpha or (self.is_marker and not self.shows_invented)
+
+    def shown(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where a band that hides pixels hides none.
+
+        Parameters
+        ----------
+        values : ndarray
+            Values of the band.
+        """
+        return np.asarray(values > 0 if self.is_alpha else values == 0)
 
 
 def choose_bands(bands: Sequence[Band], wanted: BandsLike, name: str) -> tuple[int, int, int]:
@@ -82,6 +119,12 @@ def choose_bands(bands: Sequence[Band], wanted: BandsLike, name: str) -> tuple[i
     hidden = [number for number in numbers if bands[number - 1].is_alpha]
     if hidden:
         raise RasterError(f"band {hidden[0]} of {name} holds transparency and not image values; choose other bands.")
+    marking = [number for number in numbers if bands[number - 1].hides]
+    if marking:
+        raise RasterError(
+            f"band {marking[0]} of {name} marks invented pixels and has no image values; choose other bands, or give "
+            'invented="data" (--invented data) to look at it.'
+        )
     red, green, blue = numbers * 3 if len(numbers) == 1 else numbers
     return red, green, blue
 
@@ -91,7 +134,7 @@ def _default_bands(bands: Sequence[Band], name: str) -> tuple[int, int, int]:
         if all(color in names for color in _RGB):
             red, green, blue = (names.index(color) + 1 for color in _RGB)
             return red, green, blue
-    numbers = [number for number, band in enumerate(bands, start=1) if not band.is_alpha]
+    numbers = [number for number, band in enumerate(bands, start=1) if not (band.is_alpha or band.is_marker)]
     if not numbers:
         raise RasterError(f'all bands of {name} are taken for transparency; give alpha="none" if they are image bands.')
     red, green, blue = numbers[:3] if len(numbers) >= 3 else numbers[:1] * 3
@@ -124,6 +167,17 @@ def find_band(bands: Sequence[Band], wanted: int | str, name: str) -> int:
         if not 1 <= number <= len(bands):
             raise RasterError(f"{name} has no band {number}; it has {len(bands)}, counted from 1.")
     return number
+
+
+def marker_of(descriptions: Sequence[str | None]) -> int | None:
+    """Return the number, from 1, of the band that marks invented pixels; None if there is none.
+
+    Parameters
+    ----------
+    descriptions : sequence of str or None
+        Descriptions of all bands of a raster.
+    """
+    return next((number for number, text in enumerate(descriptions, start=1) if _key(text or "") == INVENTED), None)
 
 
 def _key(text: str) -> str:

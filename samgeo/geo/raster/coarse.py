@@ -29,7 +29,7 @@ def best_overview(source: object, factor: int) -> int:
     """Return the decimation of the overview from which squares of ``factor`` pixels a side are read; 1 without one."""
     if not isinstance(source, FileSource):
         return 1
-    numbers = [number for number, band in enumerate(source.bands, start=1) if not band.is_alpha]
+    numbers = [number for number, band in enumerate(source.bands, start=1) if not (band.is_alpha or band.is_marker)]
     overview = source.overview_for(numbers, (0, 0), factor)
     return 1 if overview is None else source.overviews[overview.level]
 

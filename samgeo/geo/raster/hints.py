@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from samgeo.errors import RasterWarning, SamgeoWarning, warn
+from samgeo.geo.raster.bands import ROI_TAG
 from samgeo.geo.raster.nodata import has_value
 from samgeo.geo.raster.sources.sampling import flatten, sample, thinned
 from samgeo.geo.raster.stretch import Stretch
@@ -17,9 +19,10 @@ from samgeo.geo.raster.stretch import Stretch
 if TYPE_CHECKING:
     from samgeo.geo.grid import Rect
     from samgeo.geo.raster.raster import Raster
+    from samgeo.geo.raster.sources.base import Source
     from samgeo.geo.raster.sources.sampling import Sample
 
-__all__ = ["picture_hints", "tell"]
+__all__ = ["coarse_hints", "picture_hints", "tell"]
 
 # Smaller rasters have too few pixels for hints.
 FEWEST_PIXELS = 64 * 64
@@ -74,9 +77,29 @@ def picture_hints(raster: Raster, samples: Sequence[Sample] | None, given: Set[s
     last = len(source.bands)
     if "alpha" not in given and not is_lazy and last in (2, 4) and last not in raster.bands:
         band = source.bands[last - 1]
-        masks = [] if band.is_alpha or band.transparency is not None else sample(source, [last])
+        is_known = band.is_alpha or band.is_marker or band.transparency is not None
+        masks = [] if is_known else sample(source, [last])
         hints += [_mask_hint(raster.name, last, flatten(masks)[0])] if masks else []
     return [hint for hint in hints if hint is not None]
+
+
+def coarse_hints(source: Source) -> list[str]:
+    """Return a hint for each kind of file that `samgeo.compress` wrote, whose pixels outside the objects are coarser."""
+    told: dict[str, str] = {}
+    for file in source.files:
+        note = dict(file.notes).get(ROI_TAG)
+        if note is not None:
+            try:
+                factor = json.loads(note)["factor"]
+            except (ValueError, KeyError, TypeError):
+                factor = "several"
+            told.setdefault(
+                note,
+                f"the pixels of {file.name} outside the objects for which it was compressed are means of "
+                f"{factor} x {factor} pixels, so that small things are missing there; its file .roi.tif has 1 where pixels are "
+                "exact.",
+            )
+    return list(told.values())
 
 
 def _value_hint(raster: Raster, samples: Sequence[Sample], given: Set[str]) -> str | None:

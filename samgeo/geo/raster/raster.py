@@ -16,14 +16,21 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.bands import choose_bands
 from samgeo.geo.raster.coarse import read_squares
-from samgeo.geo.raster.hints import picture_hints, tell
+from samgeo.geo.raster.hints import coarse_hints, picture_hints, tell
 from samgeo.geo.raster.nodata import check_nodata, has_value
 from samgeo.geo.raster.sources.base import OverviewSource
 from samgeo.geo.raster.sources.mosaic import MosaicSource
 from samgeo.geo.raster.sources.opening import open_source
 from samgeo.geo.raster.sources.sampling import Sample, fit, flatten
 from samgeo.geo.raster.stretch import Stretch, apply_stretch, check_stretch, percentile_stretch
-from samgeo.geo.raster.transparency import check_alpha, settle_alpha, transparent_bands
+from samgeo.geo.raster.transparency import (
+    check_alpha,
+    check_invented,
+    settle_alpha,
+    settle_invented,
+    shows_invented,
+    transparent_bands,
+)
 from samgeo.types import BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
@@ -57,7 +64,7 @@ class Raster:
     Make one with `Raster.open`. Each thread and process opens its own file handles when it first reads.
 
     A pixel is valid where at least one of the chosen bands has a value, as in GDAL's mask of a dataset, and neither an alpha
-    band nor a mask hides it. A band has no value where it holds its nodata value, NaN or infinity.
+    band, a mask nor a mark of invented pixels hides it. A band has no value where it holds its nodata value, NaN or infinity.
 
     Attributes
     ----------
@@ -101,6 +108,7 @@ class Raster:
         nodata: float | str | None = None,
         assets: str | Sequence[str] | None = None,
         alpha: int | str | None = None,
+        invented: str | None = None,
         check: bool = True,
     ) -> Raster:
         """Open a raster, or many files on one grid as one raster.
@@ -134,6 +142,10 @@ class Raster:
             The band of transparency by number, from 1, or by name: pixels where it is 0 have no data. "none" if no band is
             transparency. By default the bands that are tagged as alpha, except a tagged band most of whose values lie between
             transparent and opaque; many files tag near infrared as alpha.
+        invented : {"nodata", "data"}, optional
+            Whether invented pixels are left out, as pixels without data, or used as if they were measured. They are those where
+            the band with the description "invented", which `samgeo.remove` writes, is not 0. By default they are left out, so
+            that they are not found, measured or trained on; for a `Raster`, what it was opened with.
         check : bool, default True
             Whether to look at a sample of some 500 pixels a side, and warn where the image may not be what the user expects. A
             lazy array is sampled only where its values are needed anyway, for a stretch.
@@ -146,17 +158,17 @@ class Raster:
         -----
         RasterWarning
             If nearly all of the image has one value, a value far from all others may mean nodata, black or white without a
-            nodata tag reaches the edge, or a band is tagged as transparency and is not taken for it. The message names the
-            option that changes it.
+            nodata tag reaches the edge, a band is tagged as transparency and is not taken for it, or the pixels outside the
+            objects of `samgeo.compress` are coarser. The message names the option that changes it.
 
         Raises
         ------
         RasterError
             If the source cannot be opened, has no such bands, or holds something other than real numbers, or several files do
-            not lie on one grid.
+            not lie on one grid, or a file says that it has invented pixels and the band that marks them is missing.
         OptionError
-            If ``stretch``, ``nodata`` or ``alpha`` is malformed, or an Item has no such asset, or has several and none is
-            chosen.
+            If ``stretch``, ``nodata``, ``alpha`` or ``invented`` is malformed, or an Item has no such asset, or has several and
+            none is chosen.
 
         Examples
         --------
@@ -169,19 +181,20 @@ class Raster:
         """
         explicit = None if stretch is None else check_stretch(stretch)
         override = check_nodata(nodata)
-        alpha = check_alpha(alpha)
+        alpha, shows = check_alpha(alpha), check_invented(invented)
         if isinstance(source, Raster):
             if assets is not None:
                 raise OptionError(
                     "assets choose files of a STAC Item, but this raster is open already; give them when it is opened."
                 )
-            if bands is None and explicit is None and override is None and alpha is None:
+            if bands is None and explicit is None and override is None and alpha is None and shows is None:
                 return source
             opened, hints = settle_alpha(source.source, bands, alpha)
             bands = source.bands if bands is None else bands
             override = source.nodata if override is None and bands == source.bands else override
         else:
             opened, hints = settle_alpha(open_source(source, assets), bands, alpha)
+        opened = settle_invented(opened, shows)
         chosen = choose_bands(opened.bands, bands, opened.name)
         if isinstance(opened, MosaicSource):
             opened = opened.seen_as(bands, chosen, override)
@@ -193,7 +206,7 @@ class Raster:
         raster = plain if samples is None else replace(plain, stretch=plain._percentiles(samples))
         if check:
             given = {name for name, value in (("stretch", stretch), ("nodata", nodata), ("alpha", alpha)) if value is not None}
-            tell([*hints, *picture_hints(raster, samples, given)])
+            tell([*hints, *coarse_hints(opened), *picture_hints(raster, samples, given)])
         return raster
 
     @property
@@ -378,6 +391,8 @@ class Raster:
             "stretch": None if self.stretch is None else [list(pair) for pair in self.stretch],
             "nodata": [value if value is None or math.isfinite(value) else str(value) for value in self.nodata],
             "alpha": transparent_bands(self.source),
+            # Only where it is not the default, so that the provenance of other rasters stays the same.
+            **({"invented": "data"} if shows_invented(self.source) else {}),
         }
 
     @property
@@ -397,7 +412,7 @@ class Raster:
         values : ndarray, shape (n, h, w)
             Values of the three bands, or of the one band that is used for all three.
         mask : ndarray of bool, shape (h, w)
-            False where an alpha band or a mask hides a pixel.
+            False where an alpha band, a mask or a mark of invented pixels hides a pixel.
 
         Returns
         -------

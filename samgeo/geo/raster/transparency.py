@@ -1,10 +1,12 @@
-"""Choice of the bands that are transparency: by the user's option, else by their tags, unless the values contradict a tag.
+"""Choice of the bands that hide pixels: those that are transparency, and those that mark invented pixels.
 
-GDAL, rasterio and many providers tag the fourth band of every 8-bit raster as alpha, even if it is near infrared.
+Transparency is chosen by the user's option, else by tags, unless the values contradict a tag: GDAL, rasterio and many providers
+tag the fourth band of every 8-bit raster as alpha, even if it is near infrared.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,18 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import OptionError, RasterError
-from samgeo.geo.raster.bands import ALPHA, Band, find_band
+from samgeo.geo.raster.bands import ALPHA, INVENTED, INVENTED_TAG, Band, find_band
 from samgeo.geo.raster.sources.band_stack import StackSource
 from samgeo.geo.raster.sources.mosaic import MosaicSource
 from samgeo.geo.raster.sources.sampling import sample
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.sources.base import Source
+    from samgeo.geo.raster.sources.file_source import FileSource
     from samgeo.types import BandsLike
 
-__all__ = ["NO_ALPHA", "check_alpha", "settle_alpha", "transparent_bands"]
+__all__ = [
+    "NO_ALPHA",
+    "check_alpha",
+    "check_invented",
+    "settle_alpha",
+    "settle_invented",
+    "shows_invented",
+    "transparent_bands",
+]
 
 NO_ALPHA = "none"
+
+INVENTED_AS = ("nodata", "data")
 
 # Number of files of a mosaic that are sampled; they are spread over the mosaic.
 MOST_TILES = 16
@@ -118,6 +131,82 @@ def transparent_bands(source: Source) -> list[int | str]:
         for key, file in zip(source.keys, source.files, strict=True):
             own += [f"{key}:{number}" for number in transparent_bands(file)]
     return own
+
+
+def check_invented(invented: str | None) -> bool | None:
+    """Check the option ``invented``, and return whether invented pixels are used as data; None if nothing is given.
+
+    Raises
+    ------
+    OptionError
+        If it is neither "nodata" nor "data".
+    """
+    if invented is None:
+        return None
+    if invented not in INVENTED_AS:
+        raise OptionError(f'invented is {invented!r}; give "nodata" to leave invented pixels out, or "data" to use them.')
+    return invented == "data"
+
+
+def settle_invented(source: Source, shows: bool | None) -> Source:
+    """Decide whether pixels that a raster marks as invented are data.
+
+    Parameters
+    ----------
+    source : Source
+        The raster.
+    shows : bool or None
+        Result of `check_invented`. None keeps what was decided before; invented pixels are no data at first.
+
+    Returns
+    -------
+    Source
+        The raster with `Band.shows_invented` set.
+
+    Raises
+    ------
+    RasterError
+        If the tag of a file says that it has invented pixels, the band that marks them is missing, and ``shows`` is not true.
+    """
+    if not shows:
+        for file in source.files:
+            _check_marker(file)
+    return source if shows is None else _with_marks(source, shows)
+
+
+def shows_invented(source: Source) -> bool:
+    """Return whether invented pixels of a raster are used as data."""
+    if any(band.is_marker and band.shows_invented for band in source.bands):
+        return True
+    return isinstance(source, StackSource) and any(shows_invented(file) for file in source.files)
+
+
+def _check_marker(file: FileSource) -> None:
+    """Refuse a file that lost the band of its invented pixels."""
+    note = dict(file.notes).get(INVENTED_TAG)
+    if note is None or any(band.is_marker for band in file.bands):
+        return
+    try:
+        content = json.loads(note)
+        pixels = content["pixels"] if isinstance(content, dict) else None
+    except (ValueError, KeyError):
+        pixels = None
+    if pixels != 0:
+        count = f"{pixels:,}" if isinstance(pixels, int) else "some"
+        raise RasterError(
+            f"{file.name} says that {count} of its pixels are invented, but the band {INVENTED!r}, which marks them, is "
+            'missing. Give the file that samgeo remove wrote, or invented="data" (--invented data) to use all pixels as if '
+            "they were measured."
+        )
+
+
+def _with_marks(source: Source, shows: bool) -> Source:
+    if isinstance(source, MosaicSource):
+        source = replace(source, tiles=tuple(_with_marks(tile, shows) for tile in source.tiles))
+    elif isinstance(source, StackSource):
+        source = replace(source, files=tuple(_with_marks(file, shows) for file in source.files))
+    bands = (replace(band, shows_invented=shows) if band.is_marker else band for band in source.bands)
+    return _with_bands(source, tuple(bands))
 
 
 def _of_stack(source: StackSource, wanted: BandsLike, alpha: int | str | None) -> tuple[Source, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from samgeo.models.weights_files import (
 )
 from samgeo.storage.staging import staged_file
 
-__all__ = ["Checkpoint", "build_network", "load_checkpoint", "save_checkpoint"]
+__all__ = ["ARCHITECTURE_KEY", "Checkpoint", "build_network", "load_checkpoint", "save_checkpoint", "write_checkpoint"]
 
 # Metadata key of the architecture in files that samgeo writes.
 ARCHITECTURE_KEY = "samgeo.architecture"
@@ -122,16 +123,36 @@ def save_checkpoint(network: SamNetwork | SamTrainable | Sam, path: str | Path) 
         If the file cannot be written. An existing file is then unchanged, and no partial file is left.
     """
     network = network.network if isinstance(network, Sam) else network
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_checkpoint(network.state_dict(), network.architecture, path)
+
+
+def write_checkpoint(weights: Mapping[str, Tensor], architecture: Architecture, path: str | Path) -> None:
+    """Write the weights of a network with the official names.
+
+    Parameters
+    ----------
+    weights : mapping of str to tensor
+        The ``state_dict()`` of a network of this architecture.
+    architecture : Architecture
+        The sizes.
+    path : str or Path
+        See `save_checkpoint`.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot be written. An existing file is then unchanged, and no partial file is left.
+    """
+    parts = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     path = Path(path)
     try:
         with staged_file(path) as temporary:
             if path.suffix.lower() == TORCH_SUFFIX:
-                _check_derivable(network.architecture, weights)
+                _check_derivable(architecture, parts)
                 with temporary.open("wb") as file:
-                    torch.save(weights, file)
+                    torch.save(parts, file)
             else:
-                save_file(weights, temporary, metadata={ARCHITECTURE_KEY: network.architecture.to_json()})
+                save_file(parts, temporary, metadata={ARCHITECTURE_KEY: architecture.to_json()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from None
 

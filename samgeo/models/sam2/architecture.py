@@ -10,8 +10,21 @@ from typing import Any
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.sam1.architecture import decoder_sizes, divisor
 from samgeo.models.weights_files import TensorShapes
+from samgeo.types import Json
 
-__all__ = ["BASE_PLUS", "CELL", "INPUT_STEP", "LARGE", "SMALL", "TINY", "Architecture", "Trunk", "check_input_size"]
+__all__ = [
+    "BASE_PLUS",
+    "CELL",
+    "INPUT_STEP",
+    "LARGE",
+    "PUBLISHED_INPUT",
+    "SMALL",
+    "TINY",
+    "Architecture",
+    "Trunk",
+    "check_input_size",
+    "recorded_side",
+]
 
 STAGES = 4
 # Side in pixels of a patch, and of a cell of the image embedding, which is at the third stage.
@@ -19,6 +32,8 @@ PATCH = 4
 CELL = 16
 # The side of the input must be a multiple of this number of pixels.
 INPUT_STEP = 128
+# The side with which the published models were trained.
+PUBLISHED_INPUT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +83,7 @@ iou_width : int
     trunk: Trunk
     mlp_ratio: int = 4
     position_grid: tuple[int, int] = (7, 7)
-    input_size: int = 1024
+    input_size: int = PUBLISHED_INPUT
     prompt_width: int = 256
     mask_channels: int = 16
     decoder_depth: int = 2
@@ -99,6 +114,23 @@ iou_width : int
                 "give a multiple of both this number and 128."
             )
         return replace(self, input_size=side)
+
+    def to_config(self) -> dict[str, Json]:
+        """Return what the tensors do not show, as ``config.json`` writes it: the attention, and the side of the input."""
+        return {
+            "model_type": "sam2",
+            "vision_config": {
+                "backbone_config": {
+                    "embed_dim_per_stage": list(self.widths),
+                    "blocks_per_stage": list(self.blocks),
+                    "num_attention_heads_per_stage": list(self.trunk.heads),
+                    "window_size_per_stage": list(self.trunk.windows),
+                    "global_attention_blocks": list(self.trunk.global_blocks),
+                }
+            },
+            "prompt_encoder_config": {"image_size": self.input_size},
+            "mask_decoder_config": {"num_attention_heads": self.decoder_heads},
+        }
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any] | None = None) -> Architecture:
@@ -157,6 +189,22 @@ def check_input_size(side: int) -> None:
     """
     if isinstance(side, bool) or not isinstance(side, int) or side < INPUT_STEP or side % INPUT_STEP:
         raise OptionError(f"input_size is {side!r}; give a multiple of {INPUT_STEP} pixels, such as 512 or 1024.")
+
+
+def recorded_side(recorded: Mapping[str, Any]) -> int:
+    """Return the side of the input in a configuration of ``Architecture.to_config``; 1024 if there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no side.
+    """
+    side = _entry(recorded, "prompt_encoder_config", "image_size")
+    try:
+        check_input_size(found := PUBLISHED_INPUT if side is None else side)
+    except OptionError as error:
+        raise CheckpointError(f"the architecture in the header of the file cannot be used: {error}") from None
+    return found
 
 
 TINY = Architecture(

@@ -1,21 +1,35 @@
-"""Reading of SAM 2 checkpoint files to models, without running code from the files."""
+"""Reading of SAM 2 checkpoint files to models, without running code from the files, and writing of such files."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
 from samgeo.arguments import check_types
-from samgeo.errors import CheckpointError
+from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.device import resolve_device, resolve_dtype
-from samgeo.models.sam2.architecture import Architecture, check_input_size
-from samgeo.models.sam2.checkpoint_layouts import image_tensors
+from samgeo.models.sam1.checkpoint import ARCHITECTURE_KEY
+from samgeo.models.sam2.architecture import Architecture, check_input_size, recorded_side
+from samgeo.models.sam2.checkpoint_layouts import image_tensors, official_name
 from samgeo.models.sam2.model import Sam2, Sam2Network
-from samgeo.models.weights_files import check_weights, checked_digest, config_beside, read_tensors, weights_file
+from samgeo.models.weights_files import (
+    check_weights,
+    checked_digest,
+    config_beside,
+    json_object,
+    read_tensors,
+    weights_file,
+)
+from samgeo.storage.staging import staged_file
 
-__all__ = ["load_sam2"]
+__all__ = ["load_sam2", "write_sam2"]
 
 # Types that config.json gives to SAM 2; the published files say that they are for videos, because they have the memory too.
 MODEL_TYPES = ("sam2", "sam2_video")
@@ -29,7 +43,7 @@ def load_sam2(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     sha256: str | None = None,
-    input_size: int = 1024,
+    input_size: int | None = None,
 ) -> Sam2:
     """Load a SAM 2 or SAM 2.1 for images.
 
@@ -50,8 +64,9 @@ def load_sam2(
         "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere.
     sha256 : str, optional
         Expected digest of the file, or the beginning of it.
-    input_size : int, default 1024
-        Side of the square input in pixels, a multiple of 128. The published models were trained with 1024.
+    input_size : int, optional
+        Side of the square input in pixels, a multiple of 128. By default it is 1024, with which the published models were
+        trained; for a file of a model that samgeo trained, it is the side of the training.
 
     Returns
     -------
@@ -76,16 +91,19 @@ def load_sam2(
     ...
     samgeo.errors.CheckpointError: there is no file absent.pt; give the path of a checkpoint, or a name from ...
     """
-    check_input_size(input_size)
+    if input_size is not None:
+        check_input_size(input_size)
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
     file = weights_file(Path(path))
     digest = checked_digest(file, sha256)
     try:
-        tensors, _ = read_tensors(file)
+        tensors, metadata = read_tensors(file)
+        recorded = json_object(metadata.get(ARCHITECTURE_KEY, "{}"), "the architecture")
         weights = image_tensors(tensors)
         shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        architecture = Architecture.from_shapes(shapes, _config(file)).with_input_size(input_size)
+        architecture = Architecture.from_shapes(shapes, recorded or _config(file))
+        architecture = architecture.with_input_size(input_size or recorded_side(recorded))
         # The sizes may be wrong and huge. On the meta device a network of any size takes no memory.
         with torch.device("meta"):
             network = Sam2Network(architecture)
@@ -94,6 +112,32 @@ def load_sam2(
         raise CheckpointError(f"{file}: {error}") from None
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     return Sam2(network, name=name, digest=digest, device=where, dtype=kind)
+
+
+def write_sam2(weights: Mapping[str, Tensor], architecture: Architecture, path: str | Path) -> None:
+    """Write the weights of a network to a safetensors file with the official names and the architecture in its metadata.
+
+    Parameters
+    ----------
+    weights : mapping of str to tensor
+        The ``state_dict()`` of a `Sam2Network` of this architecture.
+    architecture : Architecture
+        The sizes.
+    path : str or Path
+        The file. An existing file is replaced when everything is written.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot be written. An existing file is then unchanged, and no partial file is left.
+    """
+    parts = {official_name(name): tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    path = Path(path)
+    try:
+        with staged_file(path) as temporary:
+            save_file(parts, temporary, metadata={ARCHITECTURE_KEY: json.dumps(architecture.to_config())})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise OptionError(f"{path} cannot be written ({error}); make space, or choose another folder.") from None
 
 
 def _config(file: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Conversion of the tensors of the published layouts of SAM 2 checkpoints to those of ``Sam2Network``."""
+"""Conversion of the tensors of the published layouts of SAM 2 checkpoints to those of ``Sam2Network``, and of names back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from samgeo.errors import CheckpointError
 from samgeo.models.sam1.checkpoint_layouts import PROMPT_AND_DECODER_RULES, Rules, by_rules, renamed, without_prefix
 
-__all__ = ["image_tensors", "is_sam2"]
+__all__ = ["image_tensors", "is_sam2", "official_name"]
 
 # Beginnings of the names of the trunk's blocks, in the official layout and in that of Hugging Face. No other model has them.
 TRUNK = ("image_encoder.trunk.blocks.", "vision_encoder.backbone.blocks.")
@@ -29,6 +29,17 @@ OFFICIAL: Rules = tuple(
         (r"^(image_encoder\.neck\.convs\.\d+)\.conv\.", r"\1."),
         (r"^(image_encoder\.trunk\.blocks\.\d+|mask_decoder\.transformer\.layers\.\d+)\.mlp\.layers\.0\.", r"\1.mlp.lin1."),
         (r"^(image_encoder\.trunk\.blocks\.\d+|mask_decoder\.transformer\.layers\.\d+)\.mlp\.layers\.1\.", r"\1.mlp.lin2."),
+    )
+)
+
+# The way back from the names of ``Sam2Network``, where they differ.
+TO_OFFICIAL: Rules = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^(image_encoder\.neck\.convs\.\d+)\.", r"\1.conv."),
+        (r"^(image_encoder\.trunk\.blocks\.\d+|mask_decoder\.transformer\.layers\.\d+)\.mlp\.lin1\.", r"\1.mlp.layers.0."),
+        (r"^(image_encoder\.trunk\.blocks\.\d+|mask_decoder\.transformer\.layers\.\d+)\.mlp\.lin2\.", r"\1.mlp.layers.1."),
+        (r"^(prompt_encoder|mask_decoder)\.", r"sam_\1."),
     )
 )
 
@@ -70,6 +81,11 @@ def is_sam2(names: Iterable[str]) -> bool:
     False
     """
     return any(name.startswith(TRUNK) for name in without_prefix(list(names)))
+
+
+def official_name(name: str) -> str:
+    """Return the name that a tensor of ``Sam2Network`` has in the official layout."""
+    return by_rules(name, TO_OFFICIAL)
 
 
 def image_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,11 +15,11 @@ from samgeo.models.registry import Gates
 from samgeo.models.sam1.base import Embedding, SamBase, SamParts
 from samgeo.models.sam1.decoder import Details
 from samgeo.models.sam1.prompt_encoder import EncodedPrompts, PromptEncoder
-from samgeo.models.sam2.architecture import PATCH, Architecture
+from samgeo.models.sam2.architecture import PATCH, PUBLISHED_INPUT, Architecture
 from samgeo.models.sam2.decoder import Sam2MaskDecoder
 from samgeo.models.sam2.encoder import ImageEncoder
 
-__all__ = ["Sam2", "Sam2Embedding", "Sam2Network"]
+__all__ = ["Sam2", "Sam2Embedding", "Sam2Network", "Sam2Parts"]
 
 # While a window is encoded, its activations take about this many maps of the width and the resolution of the first stage.
 MAPS_A_WINDOW = 24
@@ -28,10 +28,36 @@ MAPS_A_WINDOW = 24
 # that masks are drawn from the logits as they are, which the official predictor also does.
 MASK_LIMIT = 32.0
 
-PUBLISHED_INPUT = 1024
+
+class Sam2Parts(SamParts):
+    """The parts of a network that has the image encoder and the mask decoder of SAM 2."""
+
+    architecture: Architecture
+    image_encoder: ImageEncoder
+    mask_decoder: Sam2MaskDecoder
+    no_mem_embed: nn.Parameter
+
+    def maps(self, images: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode normalised images.
+
+        Parameters
+        ----------
+        images : tensor, shape (B, 3, S, S)
+            Normalised; the padding is zero.
+        positions : tensor, shape (1, S / 4, S / 4, C)
+            From ``ImageEncoder.positions``.
+
+        Returns
+        -------
+        tuple of tensor
+            The maps of `Sam2Embedding`: ``features``, ``s1`` and ``s0``.
+        """
+        features, halves, quarters = self.image_encoder(images, positions)
+        no_memory = self.no_mem_embed.view(1, -1, 1, 1).to(features.dtype)
+        return features + no_memory, self.mask_decoder.conv_s1(halves), self.mask_decoder.conv_s0(quarters)
 
 
-class Sam2Network(SamParts):
+class Sam2Network(Sam2Parts):
     """The parts of SAM 2 that segment an image.
 
     Parameters have the names of the official checkpoints, without the prefix ``sam_`` of the prompt encoder and the mask
@@ -42,10 +68,6 @@ class Sam2Network(SamParts):
     architecture : Architecture
         The sizes.
     """
-
-    architecture: Architecture
-    image_encoder: ImageEncoder
-    mask_decoder: Sam2MaskDecoder
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -127,10 +149,7 @@ class Sam2(SamBase[Sam2Network, Sam2Embedding]):
 
     def encode(self, images: Tensor) -> Sam2Embedding:
         """Encode normalised images, ``(B, 3, S, S)`` in the type of the model."""
-        features, halves, quarters = self.network.image_encoder(images, self._patch_positions)
-        no_memory = self.network.no_mem_embed.view(1, -1, 1, 1).to(self.dtype)
-        decoder = self.network.mask_decoder
-        return Sam2Embedding(features + no_memory, decoder.conv_s1(halves), decoder.conv_s0(quarters))
+        return Sam2Embedding(*self.network.maps(images, self._patch_positions))
 
     @property
     def bytes_a_window(self) -> float:

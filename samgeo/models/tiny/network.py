@@ -91,6 +91,8 @@ class TinyNetwork(nn.Module):
 
     # Class of the embeddings, whose fields are tensors.
     encoded_type: ClassVar[type[Features]] = Features
+    # Beginnings of the names of the parameters on which the embeddings depend.
+    encoder_parts: ClassVar[tuple[str, ...]] = ("encoder.",)
 
     def __init__(self, config: TinyConfig) -> None:
         super().__init__()

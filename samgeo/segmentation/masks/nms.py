@@ -273,7 +273,11 @@ LEAST_LEFT = 0.5
 
 @timed("suppress")
 def settle(
-    objects: Iterable[Segment], open_pieces: Sequence[Piece], threshold: float | None
+    objects: Iterable[Segment],
+    open_pieces: Sequence[Piece],
+    threshold: float | None,
+    *,
+    least_areas: Sequence[int] | None = None,
 ) -> tuple[list[Segment], list[Segment]]:
     """Remove objects that are nearly equal to a better one, and hold back objects that cannot be decided yet.
 
@@ -287,7 +291,9 @@ def settle(
     objects : iterable of Segment
         Objects that waited before, and objects that closed with a row of windows. No later window reaches them.
     open_pieces : sequence of Piece
-        The pieces of all open objects.
+        The pieces of all open objects. Those that share no pixels with an object may be left out.
+    least_areas : sequence of int, optional
+        A lower bound of the area of the object that each open piece will belong to; by default the area of the piece.
     threshold : float or None
         IoU from 0 to 1; None keeps all objects.
 
@@ -303,7 +309,7 @@ def settle(
         return ordered, []
     masks = [one.mask for one in ordered]
     first, second = nearly_equal(masks, threshold)
-    waits = _hang_together(_may_be_met(masks, [piece.mask for piece in open_pieces], threshold), first, second)
+    waits = _hang_together(_may_be_met(masks, [piece.mask for piece in open_pieces], least_areas, threshold), first, second)
     kept = np.zeros(len(ordered), dtype=np.bool_)
     kept[keep_greedily(len(ordered), first, second)] = True
     decided = [one for one, is_kept, waiting in zip(ordered, kept, waits, strict=True) if is_kept and not waiting]
@@ -314,17 +320,20 @@ def _rank(one: Segment) -> tuple[bool, float, tuple[int, int, int, int, float, b
     return not one.complete, -(one.predicted_iou if one.score is None else one.score), place(one)
 
 
-def _may_be_met(masks: Sequence[Mask], open_masks: Sequence[Mask], threshold: float) -> NDArray[np.bool_]:
+def _may_be_met(
+    masks: Sequence[Mask], open_masks: Sequence[Mask], least_areas: Sequence[int] | None, threshold: float
+) -> NDArray[np.bool_]:
     """Return whether an open object may reach an IoU above the threshold with each mask.
 
-    The pieces of such an object are not larger than the mask by more than the threshold allows, and together they cover more of
+    Such an object is not larger than the mask by more than the threshold allows, and its pieces together cover more of
     the mask than the threshold demands. Both limits are relaxed by `LEAST_LEFT`.
     """
     import shapely
 
     if not open_masks:
         return np.zeros(len(masks), dtype=np.bool_)
-    area, open_area = _areas(masks), _areas(open_masks)
+    area = _areas(masks)
+    open_area = _areas(open_masks) if least_areas is None else np.array(least_areas, dtype=np.int64)
     tree = shapely.STRtree(_boxes(open_masks))
     mine, theirs = tree.query(_boxes(masks))
     fits = area[mine] >= LEAST_LEFT * threshold * open_area[theirs]

@@ -113,15 +113,12 @@ class Ends:
         taken: set[tuple[int, tuple[int, int]]] = set()
         still_open = []
         for piece in sorted(self._open, key=lambda one: one.order):
-            component = self._merger.component_of(piece)
-            if any(not one.cut for one in component):
+            if self._merger.is_whole(piece):
                 continue
-            left = self._left(piece, component)
+            left = self._left(piece)
             if left.is_empty:
                 continue
-            # Joining objects replaces lists of pieces, but the first piece of a list stays the same, so it identifies the
-            # object.
-            key = id(component[0])
+            key = self._merger.number_of(piece)
             waiting = False
             for window in self._owners(piece, left):
                 if (id(piece), window) in self._asked or self._count[key] >= MOST_ASKS:
@@ -153,8 +150,8 @@ class Ends:
         merger = self._merger
         twins = [one for one in merger.pieces_of(answer.window) if iou(one.mask, answer.mask) >= SAME_IOU]
         same = [*twins, *(other for _, other in merger.beside(answer))]
-        whole = [one for one in same if any(not member.cut for member in merger.component_of(one))]
-        parts = [one for one in same if self._goes_on(merger.component_of(one))]
+        whole = [one for one in same if merger.is_whole(one)]
+        parts = [one for one in same if self._goes_on(one)]
         if not answer.cut and whole:
             merger.join(piece, whole[0])
         elif twins and twins[0] in parts:
@@ -165,18 +162,20 @@ class Ends:
             if answer.cut:
                 self._open.append(answer)
 
-    def _goes_on(self, component: Sequence[Piece]) -> bool:
-        """Whether an object has a cut end that no other piece of it covers."""
-        return all(one.cut for one in component) and any(not self._left(one, component).is_empty for one in component)
+    def _goes_on(self, piece: Piece) -> bool:
+        """Whether the object of a piece has a cut end that no other piece of it covers."""
+        # The end of an object that is still open is usually at its last pieces.
+        newest = self._merger.newest_first(piece)
+        return not self._merger.is_whole(piece) and any(not self._left(one).is_empty for one in newest)
 
-    def _left(self, piece: Piece, component: Iterable[Piece]) -> Mask:
+    def _left(self, piece: Piece) -> Mask:
         """Return the cut pixels of a piece that no other piece of its scale or of a finer scale covers.
 
         Pieces of coarser scales are ignored. If such a piece is cut itself, its continuation may be too thin for its scale, and
         is then left to the finer scale.
         """
         level = self._levels.level(piece.window[0])
-        others = (one for one in component if one is not piece and self._levels.level(one.window[0]) <= level)
+        others = (one for one in self._merger.around(piece) if self._levels.level(one.window[0]) <= level)
         return uncovered(piece, others, self._levels)
 
     def _owners(self, piece: Piece, left: Mask) -> Iterable[tuple[int, int]]:

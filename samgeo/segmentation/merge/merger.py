@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.piece import MERGE_IOU, Piece, Segment, place
 from samgeo.segmentation.merge.matching import known_iou, same_across, same_beside
+from samgeo.segmentation.merge.open_objects import NO_ROW, OpenObject, Step
 from samgeo.segmentation.merge.scale_views import objects
 from samgeo.segmentation.profile import timed
 
@@ -65,7 +67,7 @@ def merge(
     merger = Merger(levels, min_iou=min_iou)
     for pieces in rows:
         yield merger.add(pieces)
-    if merger.components:
+    if merger.has_open:
         yield merger.close()
 
 
@@ -83,8 +85,10 @@ class Merger:
         Smallest IoU of two pieces that are the same object.
     row : int, default 0
         The first row of windows that will be added.
-    components : iterable of sequences of Piece
-        The `components` of another merger after the previous row.
+    open_objects : iterable of OpenObject
+        The open objects of another merger after the previous row; see `samgeo.segmentation.merge.open_objects.replayed`.
+    numbered : int, default 0
+        How many pieces the other merger numbered.
     """
 
     def __init__(
@@ -93,16 +97,26 @@ class Merger:
         *,
         min_iou: float = MERGE_IOU,
         row: int = 0,
-        components: Iterable[Sequence[Piece]] = (),
+        open_objects: Iterable[OpenObject] = (),
+        numbered: int = 0,
     ) -> None:
         self._levels, self._min_iou, self._row = levels, min_iou, row
-        self._components = [list(members) for members in components]
-        self._groups = _Groups(self._components)
+        self._groups = _Groups(open_objects, numbered)
 
     @property
-    def components(self) -> list[list[Piece]]:
-        """The pieces of each open object, that is, each object that an unread window may still touch."""
-        return self._components
+    def has_open(self) -> bool:
+        """Whether there is an open object, that is, an object that an unread window may still touch."""
+        return self._groups.has_any
+
+    def open_pieces_at(self, rects: Iterable[Rect]) -> tuple[list[Piece], list[int]]:
+        """Return the pieces of open objects in the windows that share pixels with rectangles, and the least area of each.
+
+        The least area is a lower bound of the area of the object that the piece will belong to; see `OpenObject`. A complete
+        piece may be the whole object, so that its least area is its own.
+        """
+        windows = {window for rect in rects for window in self._levels.meeting(rect)}
+        pieces = [piece for window in sorted(windows) for piece in self._groups.pieces_of(window)]
+        return pieces, [max(piece.mask.area, self._groups.least_area(piece)) for piece in pieces]
 
     def add(self, pieces: Mapping[int, Sequence[Piece]]) -> list[Segment]:
         """Add the next row of windows, the pieces of each column; return the objects that close with it, in order."""
@@ -112,7 +126,7 @@ class Merger:
     @timed("merge")
     def begin(self, pieces: Mapping[int, Sequence[Piece]]) -> None:
         """Begin the next row of windows with the pieces of each column."""
-        self._groups = _Groups(self._components)
+        self._groups.begin_row()
         for column in sorted(pieces):
             self._put((self._row, column), pieces[column])
 
@@ -140,9 +154,25 @@ class Merger:
                 found.append((known_iou(piece, here, other, there), other))
         return sorted(found, key=lambda pair: (-pair[0], pair[1].order))
 
-    def component_of(self, piece: Piece) -> list[Piece]:
-        """Return all pieces that are the same object as a piece; a row must be begun."""
-        return self._groups.members_of(piece)
+    def number_of(self, piece: Piece) -> int:
+        """Return the number of the object that a piece belongs to: that of its first piece, which joining keeps."""
+        return self._groups.root_of(piece)
+
+    def is_whole(self, piece: Piece) -> bool:
+        """Whether the object that a piece belongs to has a complete piece."""
+        return self._groups.is_whole(piece)
+
+    def newest_first(self, piece: Piece) -> Iterator[Piece]:
+        """Yield all pieces of the object that a piece belongs to, the last ones first."""
+        return reversed(self._groups.members_of(piece))
+
+    def around(self, piece: Piece) -> list[Piece]:
+        """Return the other pieces of the same object whose windows share pixels with the window of a piece."""
+        groups, levels = self._groups, self._levels
+        number = groups.root_of(piece)
+        windows = [piece.window, *levels.beside(*piece.window), *levels.across(*piece.window)]
+        near = (other for window in windows for other in groups.pieces_of(window))
+        return [other for other in near if other is not piece and groups.root_of(other) == number]
 
     def pieces_of(self, window: tuple[int, int]) -> Sequence[Piece]:
         """Return the pieces of a window that are open or belong to the row that was begun."""
@@ -159,15 +189,28 @@ class Merger:
     @timed("merge")
     def finish(self) -> list[Segment]:
         """Finish the row, and return the objects that close with it, in order."""
-        closed, self._components = self._groups.split(self._levels.next_top(self._row), self._levels)
+        levels, groups, row = self._levels, self._groups, self._row
+        closed = groups.close_all_but(self._reached(levels.next_top(row)))
+        if len(levels.lattices) == 1:
+            groups.count(self.pieces_of_row(row), row, apart=-(-levels.lattices[0].window // levels.lattices[0].stride))
         self._row += 1
-        return _segments(closed, self._levels, self._min_iou)
+        return _segments(closed, levels, self._min_iou)
+
+    def step(self) -> Step:
+        """Return what the row that was finished last has changed in the open objects."""
+        return self._groups.step()
 
     @timed("merge")
     def close(self) -> list[Segment]:
         """Return all open objects, in order."""
-        closed, self._components = self._components, []
-        return _segments(closed, self._levels, self._min_iou)
+        return _segments(self._groups.close_all_but(()), self._levels, self._min_iou)
+
+    def _reached(self, next_top: int | None) -> Iterator[Piece]:
+        """Yield the pieces that windows from the pixel row ``next_top`` on may still touch."""
+        if next_top is None:
+            return
+        for row in sorted(self._levels.rows_at(next_top)):
+            yield from (piece for piece in self.pieces_of_row(row) if piece.mask.rect.y1 > next_top)
 
     def _put(self, window: tuple[int, int], pieces: Sequence[Piece]) -> None:
         """Add the pieces of one window, and join them with the pieces of other windows that are the same objects."""
@@ -191,59 +234,124 @@ class Merger:
 
 
 class _Groups:
-    """Union-find structure over the pieces of open objects and of the row that was begun."""
+    """Union-find structure over the pieces of open objects and of the row that was begun.
 
-    def __init__(self, components: Iterable[Sequence[Piece]] = ()) -> None:
-        self._pieces: list[Piece] = []
-        self._parent: list[int] = []
+    The number of a piece counts all pieces that were added before it. The root of an object is the number of its first piece.
+    The work for a row depends on the pieces that it adds or closes, and not on those of objects that stay open.
+    """
+
+    def __init__(self, open_objects: Iterable[OpenObject], numbered: int) -> None:
+        self.numbered = numbered
+        # Of the row that was begun: its pieces, the number of the first one, and the roots that became parts of other objects.
+        self._new: list[Piece] = []
+        self._first = numbered
+        self._joined: list[int] = []
+        self._parent: dict[int, int] = {}
         self._members: dict[int, list[Piece]] = {}
-        self._of: dict[int, int] = {}
-        self._in_window: dict[tuple[int, int], list[Piece]] = defaultdict(list)
-        for members in components:
-            self.add(members)
-            root = self._of[id(members[0])]
-            for piece in members[1:]:
-                self._parent[self._of[id(piece)]] = root
-                self._members[root].extend(self._members.pop(self._of[id(piece)]))
+        self._whole: dict[int, bool] = {}
+        self._counted: dict[int, tuple[int, int]] = {}  # see `OpenObject.counted` and `OpenObject.least_area`
+        self._of: dict[int, int] = {}  # the ``id`` of a piece to its number
+        self._in_window: dict[tuple[int, int], list[Piece]] = {}
+        placed: list[tuple[int, Piece]] = []
+        for one in open_objects:
+            root = one.number
+            self._members[root] = list(one.pieces.values())
+            self._whole[root] = any(not piece.cut for piece in one.pieces.values())
+            self._counted[root] = one.counted, one.least_area
+            self._parent.update(dict.fromkeys(one.pieces, root))
+            placed.extend(one.pieces.items())
+        # Pieces of a window are kept in the order in which they were added.
+        for number, piece in sorted(placed, key=lambda pair: pair[0]):
+            self._of[id(piece)] = number
+            self._in_window.setdefault(piece.window, []).append(piece)
+
+    @property
+    def has_any(self) -> bool:
+        return bool(self._members)
+
+    def begin_row(self) -> None:
+        self._new, self._first, self._joined = [], self.numbered, []
 
     def add(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            index = len(self._pieces)
-            self._pieces.append(piece)
-            self._parent.append(index)
-            self._members[index] = [piece]
-            self._of[id(piece)] = index
-            self._in_window[piece.window].append(piece)
+            self._new.append(piece)
+            number = self.numbered
+            self.numbered += 1
+            self._parent[number] = number
+            self._members[number] = [piece]
+            self._whole[number] = not piece.cut
+            self._counted[number] = NO_ROW, 0
+            self._of[id(piece)] = number
+            self._in_window.setdefault(piece.window, []).append(piece)
 
     def pieces_of(self, window: tuple[int, int]) -> Sequence[Piece]:
         return self._in_window.get(window, ())
 
     def members_of(self, piece: Piece) -> list[Piece]:
-        return self._members[self._root(self._of[id(piece)])]
+        return self._members[self.root_of(piece)]
+
+    def is_whole(self, piece: Piece) -> bool:
+        return self._whole[self.root_of(piece)]
+
+    def root_of(self, piece: Piece) -> int:
+        return self._root(self._of[id(piece)])
+
+    def least_area(self, piece: Piece) -> int:
+        root = self.root_of(piece)
+        return 0 if self._whole[root] else self._counted[root][1]
 
     def join(self, pairs: Iterable[tuple[Piece, Piece]]) -> None:
         for one, other in pairs:
-            low, high = sorted((self._root(self._of[id(one)]), self._root(self._of[id(other)])))
+            low, high = sorted((self.root_of(one), self.root_of(other)))
             if low != high:
                 self._parent[high] = low
                 self._members[low].extend(self._members.pop(high))
+                self._whole[low] |= self._whole.pop(high)
+                self._counted[low] = max(self._counted[low], self._counted.pop(high), key=lambda pair: (pair[1], pair[0]))
+                self._joined.append(high)
 
-    def split(self, next_top: int | None, levels: Levels) -> tuple[list[list[Piece]], list[list[Piece]]]:
-        """Return the closed components, and those that windows from the pixel row ``next_top`` on may still touch."""
-        reaching = set() if next_top is None else levels.rows_at(next_top)
-        closed: list[list[Piece]] = []
-        open_: list[list[Piece]] = []
-        for _, members in sorted(self._members.items()):
-            touched = next_top is not None and any(
-                piece.window[0] in reaching and piece.mask.rect.y1 > next_top for piece in members
-            )
-            (open_ if touched else closed).append(members)
-        return closed, open_
+    def close_all_but(self, reached: Iterable[Piece]) -> list[list[Piece]]:
+        """Remove the objects without any of the given pieces, and return the pieces of each, in order of their roots."""
+        stay = {self.root_of(piece) for piece in reached}
+        closed = [self._members.pop(root) for root in sorted(self._members.keys() - stay)]
+        for members in closed:
+            root = self.root_of(members[0])
+            del self._whole[root], self._counted[root]
+        gone = [piece for members in closed for piece in members]
+        for piece in gone:
+            del self._parent[self._of.pop(id(piece))]
+        for window in {piece.window for piece in gone}:
+            left = [piece for piece in self._in_window.pop(window) if id(piece) in self._of]
+            if left:
+                self._in_window[window] = left
+        return closed
 
-    def _root(self, index: int) -> int:
-        while self._parent[index] != index:
-            self._parent[index] = index = self._parent[self._parent[index]]
-        return index
+    def count(self, pieces: Iterable[Piece], row: int, *, apart: int) -> None:
+        """Add the largest piece in a row of windows to the least area of each object, if it is ``apart`` from the last row."""
+        largest: dict[int, int] = defaultdict(int)
+        for piece in pieces:
+            root = self.root_of(piece)
+            largest[root] = max(largest[root], piece.mask.area)
+        for root, area in largest.items():
+            before, total = self._counted[root]
+            if before == NO_ROW or row - before >= apart:
+                self._counted[root] = row, total + area
+
+    def step(self) -> Step:
+        """Return what the row that was begun last has changed."""
+        added = {self._of[id(piece)]: (self.root_of(piece), piece) for piece in self._new if id(piece) in self._of}
+        older = (root for root in self._joined if root < self._first and root in self._parent)
+        return Step(
+            added=added,
+            joined=tuple((root, self._root(root)) for root in older),
+            open=tuple((root, *self._counted[root]) for root in sorted(self._members)),
+            numbered=self.numbered,
+        )
+
+    def _root(self, number: int) -> int:
+        while self._parent[number] != number:
+            self._parent[number] = number = self._parent[self._parent[number]]
+        return number
 
 
 def _segments(components: Iterable[list[Piece]], levels: Levels, min_iou: float) -> list[Segment]:

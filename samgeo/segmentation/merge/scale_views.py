@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from samgeo.geo.levels import Levels
-from samgeo.segmentation.masks.mask import intersection_area, union
+from samgeo.segmentation.masks.mask import Mask, intersection_area, union
 from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.merge.matching import iou_in_windows, same_across, same_beside
 from samgeo.segmentation.merge.union import to_segment
+from samgeo.segmentation.windows.cut_edges import by_window
 
 __all__ = ["objects"]
 
@@ -79,6 +80,7 @@ class _View:
     explained_by: _View | None = None
     best: dict[tuple[int, int], tuple[float, Piece]] = field(default_factory=dict)
     beside: list[Piece] = field(default_factory=list)
+    _mask: Mask | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -102,10 +104,16 @@ class _View:
     def area(self) -> int:
         return sum(piece.mask.area for piece in self.pieces)
 
+    @property
+    def mask(self) -> Mask:
+        """The union of the pieces, which is computed once."""
+        if self._mask is None:
+            self._mask = self.pieces[0].mask if len(self.pieces) == 1 else union(piece.mask for piece in self.pieces)
+        return self._mask
+
     def share_in(self, other: _View) -> float:
         """Return the share of this view's area that is in another view."""
-        mask = other.pieces[0].mask if len(other.pieces) == 1 else union(piece.mask for piece in other.pieces)
-        return sum(intersection_area(piece.mask, mask.clip(piece.mask.rect)) for piece in self.pieces) / self.area
+        return sum(intersection_area(piece.mask, other.mask.clip(piece.mask.rect)) for piece in self.pieces) / self.area
 
 
 # Maps the ``id`` of a piece to the pieces of coarser scales that agree with it.
@@ -115,7 +123,7 @@ _Coarser = dict[int, list[Piece]]
 def _views(members: Sequence[Piece], levels: Levels, min_iou: float) -> list[_View]:
     """Group pieces into views, ordered by scale and then by the order of their best pieces."""
     members = sorted(members, key=lambda piece: piece.order)
-    windows = _by_window(members)
+    windows = by_window(members)
     group = {id(piece): [piece] for piece in members}
     for (row, column), pieces in windows.items():
         above = levels.row_above(row)
@@ -125,8 +133,9 @@ def _views(members: Sequence[Piece], levels: Levels, min_iou: float) -> list[_Vi
             for one, other in same_beside(pieces, levels.rect(row, column), windows.get(window, ()), there, min_iou):
                 mine, others = group[id(one)], group[id(other)]
                 if mine is not others:
-                    mine.extend(others)
-                    group.update((id(piece), mine) for piece in others)
+                    more, fewer = (mine, others) if len(mine) >= len(others) else (others, mine)
+                    more.extend(fewer)
+                    group.update((id(piece), more) for piece in fewer)
     views = []
     for pieces in {id(pieces): pieces for pieces in group.values()}.values():
         pieces.sort(key=lambda piece: piece.order)
@@ -136,7 +145,7 @@ def _views(members: Sequence[Piece], levels: Levels, min_iou: float) -> list[_Vi
 
 
 def _agreements(views: Sequence[_View], levels: Levels, min_iou: float) -> _Coarser:
-    windows = _by_window([piece for view in views for piece in view.pieces])
+    windows = by_window([piece for view in views for piece in view.pieces])
     found: _Coarser = defaultdict(list)
     for window, pieces in windows.items():
         for other in levels.across(*window):
@@ -149,16 +158,16 @@ def _agreements(views: Sequence[_View], levels: Levels, min_iou: float) -> _Coar
 
 def _without_coarser_doubles(views: Sequence[_View], coarser: _Coarser, levels: Levels, min_iou: float) -> list[_View]:
     """Return the views without those that a finer complete view, or a better one of the same scale, replaces."""
-    kept: list[Piece] = []
+    kept: dict[tuple[int, int], list[Piece]] = defaultdict(list)  # by window, which contains the whole of a complete piece
     doubles: set[int] = set()
     left = []
     for view in views:
         piece = view.pieces[0]
         if view.is_complete:
-            beside = (one for one in kept if levels.level(one.window[0]) == view.level)
+            beside = (one for window in (piece.window, *levels.beside(*piece.window)) for one in kept.get(window, ()))
             if id(piece) in doubles or any(iou_in_windows(piece, one, levels) >= min_iou for one in beside):
                 continue
-            kept.append(piece)
+            kept[piece.window].append(piece)
             doubles.update(id(wide) for wide in coarser.get(id(piece), ()))
         elif sum(one.mask.area for one in view.pieces if id(one) in doubles) >= LEAST_SHARE * view.area:
             continue
@@ -205,10 +214,3 @@ def _explain_fragments(roots: Sequence[_View]) -> None:
             root = max(finer, key=view.share_in)
             if view.share_in(root) >= LEAST_SHARE:
                 view.explained_by = root
-
-
-def _by_window(pieces: Sequence[Piece]) -> dict[tuple[int, int], list[Piece]]:
-    windows: dict[tuple[int, int], list[Piece]] = defaultdict(list)
-    for piece in pieces:
-        windows[piece.window].append(piece)
-    return dict(windows)

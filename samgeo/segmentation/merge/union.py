@@ -13,7 +13,7 @@ from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask, union
 from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.merge.matching import iou_in_windows
-from samgeo.segmentation.windows.cut_edges import trimmed, uncovered
+from samgeo.segmentation.windows.cut_edges import by_window, near, trimmed, uncovered
 from samgeo.segmentation.windows.scales import thick_part
 
 __all__ = ["to_segment"]
@@ -97,7 +97,8 @@ def _filled(rects: Iterable[Rect]) -> Mask:
 
 def _is_complete(mask: Mask, pieces: Sequence[Piece], levels: Levels) -> bool:
     """Whether every cut pixel of the pieces that is in the mask is covered by another piece."""
+    windows = by_window(pieces)
     return all(
-        not piece.cut or (uncovered(piece, (one for one in pieces if one is not piece), levels) & mask).is_empty
+        not piece.cut or (uncovered(piece, near(piece, windows, levels), levels) & mask.clip(piece.mask.rect)).is_empty
         for piece in pieces
     )

@@ -180,17 +180,17 @@ def run(
             check = partial(_check_same, job, watch, folder=folder)
             # A file may have changed between opening the raster and describing it in the manifest.
             check(now=True)
-            continued, frontier = _advance(job, folder, retry_failed, stop, check)
+            continued, counts = _advance(job, folder, retry_failed, stop, check)
             _log.info("The run %s has %d windows; %d were there before.", folder.path, len(job.levels), continued)
             check(now=True)
             failures = folder.failures()
-            _check_found(job, frontier, failures)
-            cut = None if job.choose_cut is None else job.choose_cut(stored_scores(folder.row_paths(frontier)))
-            result = _collect(job, folder, frontier, failures, cut) if collect else None
+            _check_found(job, counts, failures)
+            cut = None if job.choose_cut is None else job.choose_cut(stored_scores(folder.row_paths(counts)))
+            result = _collect(job, folder, counts, failures, cut) if collect else None
             holes = None
             if output is not None:
                 how: dict[str, Any] = {"output": output, "layer": layer, "overwrite": overwrite}
-                holes = _write(job, folder, frontier, failures, check, cut=cut, **how)
+                holes = _write(job, folder, counts, failures, check, cut=cut, **how)
             stays = keep or output is None or bool(failures)
             if not stays:
                 with stage("keep"):
@@ -201,7 +201,7 @@ def run(
             raise
     told = tuple(tell_failure(failure, job.raster.name, job.levels) for failure in failures)
     summary = Summary(
-        objects=sum(frontier.counts) if cut is None else cut.kept,
+        objects=sum(counts) if cut is None else cut.kept,
         windows=len(job.levels),
         continued=continued,
         failures=told,
@@ -242,31 +242,32 @@ def _check_same(job: Job, watch: SourceWatch, *, now: bool = False, folder: RunF
 
 def _advance(
     job: Job, folder: RunFolder, retry_failed: bool, stop: Callable[[], bool] | None, check: _Check
-) -> tuple[int, Frontier]:
+) -> tuple[int, list[int]]:
     """Compute the missing windows and merge all rows.
 
     Returns
     -------
     continued : int
         Number of windows that were finished before.
-    frontier : Frontier
-        The state of merging after the last row.
+    counts : list of int
+        Number of objects of each row.
     """
     if retry_failed:
         folder.forget([span for span in folder.spans() if span.has_holes])
     frontier = folder.sound_frontier(job.levels.columns)
+    counts = list(frontier.counts)
     spans = folder.sound_spans(job.levels.columns, frontier.row)
     continued = sum(span.stop - span.start for span in spans)
     folder.write_session(continued)
     with _bar(job, continued) as bar, limited_block_cache(job.plan.cache_bytes):
         rows = _Rows(job, folder, spans, frontier.row, stop=stop, done=bar.update, check=check)
         with closing(rows):
-            for objects, behind in objects_by_row(job, rows, frontier, ask=rows.ask, missing=rows.missing):
+            for objects, merged in objects_by_row(job, rows, frontier, ask=rows.ask, missing=rows.missing):
                 check()
                 with stage("keep"):
-                    folder.write_row(behind.row - 1, objects, behind)
-                frontier = behind
-    return continued, frontier
+                    folder.write_row(len(counts), objects, merged)
+                counts.append(merged.count)
+    return continued, counts
 
 
 class _Rows:
@@ -394,8 +395,8 @@ class _Unsaved:
         self._results, self._start, self._since = [], stop, time.monotonic()
 
 
-def _check_found(job: Job, frontier: Frontier, failures: Sequence[Failure]) -> None:
-    if failures and not sum(frontier.counts):
+def _check_found(job: Job, counts: Sequence[int], failures: Sequence[Failure]) -> None:
+    if failures and not sum(counts):
         first = tell_failure(failures[0], job.raster.name, job.levels)
         others = f" (and {len(failures) - 1} other windows failed)" if len(failures) > 1 else ""
         raise WindowError(f"nothing was found, and {first}{others}")
@@ -409,9 +410,9 @@ def _has_work(folder: RunFolder) -> bool:
 
 @timed("collect")
 def _collect(
-    job: Job, folder: RunFolder, frontier: Frontier, failures: Sequence[Failure], cut: ScoreCut | None
+    job: Job, folder: RunFolder, counts: Sequence[int], failures: Sequence[Failure], cut: ScoreCut | None
 ) -> gpd.GeoDataFrame:
-    paths = folder.row_paths(frontier)
+    paths = folder.row_paths(counts)
     result = read_parts(paths, partial(kept_objects, cut=cut)) if paths else job.no_objects()
     result.attrs["samgeo"] = _provenance(job, failures, cut)
     return result
@@ -421,7 +422,7 @@ def _collect(
 def _write(
     job: Job,
     folder: RunFolder,
-    frontier: Frontier,
+    counts: Sequence[int],
     failures: Sequence[Failure],
     check: _Check,
     *,
@@ -437,13 +438,13 @@ def _write(
     holes = write_holes(job, failures, output, layer=layer, overwrite=overwrite) if failures else None
     if not failures:
         remove_old_holes(output, layer)
-    state = folder.state(frontier, failures, (layer, job.y_up, *(() if cut is None else (repr(cut.score),))))
+    state = folder.state(counts, failures, (layer, job.y_up, *(() if cut is None else (repr(cut.score),))))
     if ours == state:
         return holes
-    rows = folder.row_paths(frontier)
+    rows = folder.row_paths(counts)
     paths = rows if cut is None else kept_parts(folder.path, rows, cut)
     if not paths:
-        paths = [folder.row_path(len(frontier.counts))]  # a row that no raster has
+        paths = [folder.row_path(len(counts))]  # a row that no raster has
         write_part(job.no_objects(), paths[0])
 
     def about_to_place(whole: Path) -> None:

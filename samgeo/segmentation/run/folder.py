@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from samgeo.errors import OptionError, RunError
 from samgeo.segmentation.run.folder_layout import (
     DIGEST,
-    FRONTIER,
     LOCK,
     MANIFEST,
     OUTPUT,
@@ -29,13 +28,16 @@ from samgeo.segmentation.run.folder_layout import (
     SESSION,
     Span,
     check_folder,
+    forget_merged,
+    merged_path,
+    merged_rows,
     prepare,
     remove,
     remove_file,
     spans_in,
 )
 from samgeo.segmentation.run.manifest import FORMAT, KIND, SPOILED, changed_files, differences
-from samgeo.segmentation.run.parts import DamagedError, Frontier, Part
+from samgeo.segmentation.run.parts import MOST_ROWS, DamagedError, Frontier, MergedRow, Part
 from samgeo.segmentation.windows.failures import Failure
 from samgeo.storage.atomic import write_whole
 from samgeo.storage.integrity import digest_of_file
@@ -222,29 +224,46 @@ class RunFolder:
         return sorted(found, key=lambda failure: failure.window)
 
     def forget(self, spans: list[Span]) -> None:
-        """Remove parts, and the frontier, so that merging starts again from the first row."""
+        """Remove parts, and all merged rows, so that merging starts again from the first row."""
         if spans:
-            remove_file(self.path / FRONTIER)
+            forget_merged(self.path)
         for span in spans:
             remove_file(self.part_path(span))
 
     def read_frontier(self) -> Frontier:
-        """Return the state of merging; an empty frontier if its file or a merged row is missing or damaged."""
+        """Return the state of merging after the rows whose files are there and undamaged."""
+        return self._frontier(())
+
+    def _frontier(self, columns: Sequence[int]) -> Frontier:
+        """Return the state after the rows whose files are there and undamaged, and after none if they are not of these windows.
+
+        With ``columns``, the numbers of windows of the rows, the files are checked against these and against their digests.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        rows: list[MergedRow] = []
+        for number, path in enumerate(merged_rows(self.path)):
+            try:
+                row = MergedRow.from_bytes(path.read_bytes())
+                objects = self.row_path(number)
+                if row.count and (objects.is_symlink() or pq.read_metadata(objects).num_rows != row.count):
+                    break
+            except (OSError, DamagedError, pa.ArrowException, ValueError):
+                break
+            # The digests are compared because Parquet files have no checksums of their own.
+            if columns and row.count and not _is_whole(objects):
+                break
+            rows.append(row)
+            if len(rows) > MOST_ROWS:
+                return Frontier()
         try:
-            frontier = Frontier.from_bytes((self.path / FRONTIER).read_bytes())
-            for row, count in enumerate(frontier.counts):
-                path = self.row_path(row)
-                if count and (path.is_symlink() or pq.read_metadata(path).num_rows != count):
-                    return Frontier()
-        except (OSError, DamagedError, pa.ArrowException, ValueError):
+            return Frontier.of(rows)
+        except DamagedError:
             return Frontier()
-        return frontier
 
-    def write_row(self, row: int, objects: gpd.GeoDataFrame, frontier: Frontier) -> None:
-        """Write the objects that closed with a row, and then the frontier after this row.
+    def write_row(self, row: int, objects: gpd.GeoDataFrame, merged: MergedRow) -> None:
+        """Write the objects that were settled with a row, and then what merging the row has changed.
 
         Raises
         ------
@@ -264,19 +283,19 @@ class RunFolder:
             except OSError as error:
                 raise RunError(f"{path} cannot be read back ({error}); run the same call or command again.") from None
             self._write(digest, written.encode())
-        self._write(self.path / FRONTIER, frontier.to_bytes())
+        self._write(merged_path(self.path, row), merged.to_bytes())
 
     def row_path(self, row: int) -> Path:
         """Return the path of the file with the objects of a row. It exists only if the row has objects."""
         return self.path / ROWS / f"{row:06d}.parquet"
 
-    def row_paths(self, frontier: Frontier) -> list[Path]:
-        """Return the files with objects, in the order of their rows."""
-        return [self.row_path(row) for row, count in enumerate(frontier.counts) if count]
+    def row_paths(self, counts: Sequence[int]) -> list[Path]:
+        """Return the files with objects, in the order of their rows. ``counts`` has the number of objects of each row."""
+        return [self.row_path(row) for row, count in enumerate(counts) if count]
 
-    def state(self, frontier: Frontier, failures: Sequence[Failure], written_as: tuple[str | bool | None, ...] = ()) -> str:
+    def state(self, counts: Sequence[int], failures: Sequence[Failure], written_as: tuple[str | bool | None, ...] = ()) -> str:
         """Return a digest that changes when the content of the output, or the way it is written, changes."""
-        rows = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.row_paths(frontier)]
+        rows = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.row_paths(counts)]
         return blake2b(repr((rows, [failure.window for failure in failures], written_as)).encode(), digest_size=16).hexdigest()
 
     def mark_output(self, output: Place, content: Path, state: str) -> None:
@@ -304,23 +323,29 @@ class RunFolder:
         remove(self.path)
 
     def sound_frontier(self, columns: Sequence[int]) -> Frontier:
-        """Return the state of merging if all merged rows are undamaged; else an empty frontier, so that merging starts again.
+        """Return the state of merging after the rows that are undamaged, and remove the files of merged rows after these.
 
-        ``columns`` are the numbers of windows of the rows.
+        ``columns`` are the numbers of windows of the rows. If the parts do not hold all windows of the merged rows, or a part
+        with holes is damaged, merging starts again from the first row.
         """
-        frontier = self.read_frontier()
+        frontier = self._frontier(columns)
+        if not self._is_sound(frontier, columns):
+            frontier = Frontier()
+        forget_merged(self.path, frontier.row)
+        return frontier
+
+    def _is_sound(self, frontier: Frontier, columns: Sequence[int]) -> bool:
+        """Whether the parts hold all windows of the merged rows, and the pieces are of these windows."""
         covered = [0] * len(columns)
         for span in self.spans():
             if span.row < len(columns):
                 covered[span.row] += span.stop - span.start
             if span.has_holes and self._is_damaged(span):
-                return Frontier()
-        is_sound = frontier.row <= len(columns) and covered[: frontier.row] == list(columns[: frontier.row])
+                return False
+        if frontier.row > len(columns) or covered[: frontier.row] != list(columns[: frontier.row]):
+            return False
         windows = (piece.window for piece in frontier.pieces)
-        is_sound = is_sound and all(0 <= row < frontier.row and 0 <= column < columns[row] for row, column in windows)
-        # The digests are compared because Parquet files have no checksums of their own.
-        is_sound = is_sound and all(map(_is_whole, self.row_paths(frontier)))
-        return frontier if is_sound else Frontier()
+        return all(0 <= row < frontier.row and 0 <= column < columns[row] for row, column in windows)
 
     def sound_spans(self, columns: Sequence[int], first: int) -> list[Span]:
         """Return the spans of the usable parts. Parts from row ``first`` on that are damaged or overlap others are removed.

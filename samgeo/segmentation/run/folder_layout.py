@@ -4,7 +4,7 @@
     lock                  held by the process that works in the folder; the system releases it when the process dies
     session.json          the process that works in the folder, its start time, and the number of windows finished before
     parts/R-A-B.npz       pieces of the windows of row R, columns A to B (exclusive); "-holes" is appended if some failed
-    frontier.npz          the open objects, and the number of objects that closed with each row
+    merged/R.npz          what merging row R has changed: new pieces of open objects, joins, and the objects that wait
     rows/R.parquet        the objects that closed with row R, as GeoParquet
     rows/R.blake2b        digest of that file
     kept/R.parquet        those of them that are written to the output, where the least score is chosen at the end
@@ -29,16 +29,19 @@ from samgeo.storage.staging import remove_staging
 
 __all__ = [
     "DIGEST",
-    "FRONTIER",
     "KEPT",
     "LOCK",
     "MANIFEST",
+    "MERGED",
     "OUTPUT",
     "PARTS",
     "ROWS",
     "SESSION",
     "Span",
     "check_folder",
+    "forget_merged",
+    "merged_path",
+    "merged_rows",
     "prepare",
     "remove",
     "remove_file",
@@ -47,11 +50,12 @@ __all__ = [
 ]
 
 MANIFEST, LOCK, SESSION, OUTPUT = "manifest.json", "lock", "session.json", "output.json"
-PARTS, ROWS, KEPT, FRONTIER, DIGEST = "parts", "rows", "kept", "frontier.npz", ".blake2b"
+PARTS, ROWS, KEPT, MERGED, DIGEST = "parts", "rows", "kept", "merged", ".blake2b"
 
-_FOLDERS = (PARTS, ROWS, KEPT)
-_FILES = (MANIFEST, LOCK, SESSION, OUTPUT, FRONTIER)
+_FOLDERS = (PARTS, ROWS, KEPT, MERGED)
+_FILES = (MANIFEST, LOCK, SESSION, OUTPUT)
 _ROW = re.compile(r"[0-9]{6,12}\.(parquet|blake2b)")
+_MERGED = re.compile(r"[0-9]{6,12}\.npz")
 _PART = re.compile(r"([0-9]{6,12})-([0-9]{6,12})-([0-9]{6,12})(-holes)?\.npz")
 
 
@@ -107,17 +111,17 @@ def prepare(path: Path) -> None:
     OSError
         If the folders cannot be made.
     """
-    for folder in (path, path / PARTS, path / ROWS):
+    for folder in (path, path / PARTS, path / ROWS, path / MERGED):
         folder.mkdir(exist_ok=True)
         remove_staging(folder)
 
 
 def remove(path: Path) -> None:
     """Remove the files of a run, and its folders if nothing else is in them. Files that cannot be removed are kept."""
-    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW), (path / KEPT, _ROW)):
+    for folder, ours in _ours(path):
         _remove_ours(folder, ours)
     # The manifest is removed last, because without it the remaining files would not be recognized as those of a run.
-    for name in (SESSION, OUTPUT, FRONTIER, LOCK, MANIFEST):
+    for name in (SESSION, OUTPUT, LOCK, MANIFEST):
         remove_file(path / name)
     _remove_emptied(path)
 
@@ -125,6 +129,34 @@ def remove(path: Path) -> None:
 def remove_kept(path: Path) -> None:
     """Remove the files in the folder ``kept`` of a run that the run made, and the folder if nothing else is in it."""
     _remove_ours(path / KEPT, _ROW)
+
+
+def merged_rows(path: Path) -> list[Path]:
+    """Return the files of merged rows in a run folder, from row 0 to the first row whose file is missing."""
+    found: list[Path] = []
+    while (file := merged_path(path, len(found))).is_file() and not file.is_symlink():
+        found.append(file)
+    return found
+
+
+def merged_path(path: Path, row: int) -> Path:
+    """Return the file of a merged row in a run folder."""
+    return path / MERGED / f"{row:06d}.npz"
+
+
+def forget_merged(path: Path, first: int = 0) -> None:
+    """Remove the files of merged rows from row ``first`` on.
+
+    The last rows are removed first, so that those which are left are always rows without a gap.
+    """
+    for inner in sorted(_inside(path / MERGED), key=lambda inner: (len(inner.name), inner.name), reverse=True):
+        if _MERGED.fullmatch(inner.name) and int(inner.stem) >= first:
+            remove_file(inner)
+
+
+def _ours(path: Path) -> tuple[tuple[Path, re.Pattern[str]], ...]:
+    """Return the folders in a run folder, and the patterns of the names of their files."""
+    return (path / PARTS, _PART), (path / ROWS, _ROW), (path / KEPT, _ROW), (path / MERGED, _MERGED)
 
 
 def _remove_ours(folder: Path, ours: re.Pattern[str]) -> None:
@@ -154,10 +186,10 @@ def _not_ours(path: Path) -> Path | None:
         except (OSError, ValueError, RecursionError):
             return None  # a damaged manifest is reported by `RunFolder.manifest`
         return None if isinstance(found, dict) and found.get("kind", KIND) == KIND and "format" in found else manifest
-    for name in (SESSION, OUTPUT, FRONTIER):
+    for name in (SESSION, OUTPUT):
         if (path / name).exists():
             return path / name
-    for folder, ours in ((path / PARTS, _PART), (path / ROWS, _ROW), (path / KEPT, _ROW)):
+    for folder, ours in _ours(path):
         for inner in _inside(folder):
             if not inner.name.startswith(".") and not ours.fullmatch(inner.name):
                 return inner

@@ -13,7 +13,7 @@ from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest, Ends
 from samgeo.segmentation.merge.merger import Merger
 from samgeo.segmentation.options import CleaningOptions, ExecutionOptions, ObjectOptions
-from samgeo.segmentation.run.parts import Frontier
+from samgeo.segmentation.run.parts import Frontier, MergedRow
 from samgeo.segmentation.run.score_cut import ChooseCut, ScoreCut
 from samgeo.segmentation.tables import to_frame
 from samgeo.segmentation.windows.worker import ModelReference, Plan
@@ -102,8 +102,8 @@ def objects_by_row(
     *,
     ask: Callable[[Sequence[ContinuationRequest]], Sequence[Sequence[Piece | None]]],
     missing: Container[tuple[int, int]] = (),
-) -> Iterator[tuple[gpd.GeoDataFrame, Frontier]]:
-    """Merge rows of windows, and give the objects that are settled with each row and the state of merging after it.
+) -> Iterator[tuple[gpd.GeoDataFrame, MergedRow]]:
+    """Merge rows of windows, and give the objects that are settled with each row and what merging it has changed.
 
     Before a row is finished, objects that the edge of a window cut are continued: if the neighbouring window did not find the
     rest, it is sent a continuation request. Objects that close with the row are cleaned of specks, and nearly equal ones are
@@ -126,13 +126,19 @@ def objects_by_row(
     ------
     objects : GeoDataFrame
         The settled objects, from top to bottom, then from left to right.
-    frontier : Frontier
-        The state of merging after this row.
+    merged : MergedRow
+        What merging this row has changed.
     """
     limits = job.objects
-    merger = Merger(job.levels, min_iou=limits.merge_iou, row=frontier.row, components=frontier.components)
+    merger = Merger(
+        job.levels,
+        min_iou=limits.merge_iou,
+        row=frontier.row,
+        open_objects=frontier.open_objects,
+        numbered=frontier.numbered,
+    )
     within = job.plan.aoi_px if limits.clips else None
-    counts, waiting = frontier.counts, list(frontier.waiting)
+    waiting = list(frontier.waiting)
     for number, pieces in enumerate(rows, frontier.row):
         merger.begin(pieces)
         ends = Ends(merger, job.levels, number, missing=missing)
@@ -140,8 +146,9 @@ def objects_by_row(
             for one, answers in zip(requests, ask(requests), strict=True):
                 ends.answer(one, answers)
         closed = without_specks(merger.finish(), job.cleaning.min_part, job.cleaning.min_hole, job.pixel_side)
-        open_pieces = [piece for members in merger.components for piece in members]
-        settled, waiting = settle([*waiting, *closed], open_pieces, job.plan.gates.mask_nms)
+        undecided = [*waiting, *closed]
+        open_pieces, least_areas = merger.open_pieces_at(one.mask.rect for one in undecided)
+        settled, waiting = settle(undecided, open_pieces, job.plan.gates.mask_nms, least_areas=least_areas)
         objects = to_frame(
             settled,
             job.raster.geobox,
@@ -151,5 +158,4 @@ def objects_by_row(
             classes=job.classes,
             min_score=job.plan.min_score,
         )
-        counts = (*counts, len(objects))
-        yield objects, Frontier(counts, tuple(tuple(members) for members in merger.components), tuple(waiting))
+        yield objects, MergedRow(len(objects), merger.step(), tuple(waiting))

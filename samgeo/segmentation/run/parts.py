@@ -1,4 +1,4 @@
-"""The files of an unfinished run: parts with the pieces of windows, and the open frontier.
+"""The files of an unfinished run: parts with the pieces of windows, and what merging each row of windows has changed.
 
 Both are stored as arrays in npz files, never as pickles.
 """
@@ -12,8 +12,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,16 +20,18 @@ from numpy.typing import NDArray
 
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.piece import Piece, Segment
+from samgeo.segmentation.merge.open_objects import OpenObject, Step, replayed
 from samgeo.segmentation.windows.failures import Failure
 
 if TYPE_CHECKING:
     from samgeo.types import Json
 
-__all__ = ["DamagedError", "Frontier", "Part"]
+__all__ = ["DamagedError", "Frontier", "MergedRow", "Part"]
 
 Arrays = dict[str, NDArray[Any]]
 
-# A part holds some dozens of windows, and a frontier one row of windows. A file that declares more bytes or rows is damaged.
+# A part holds some dozens of windows, and a merged row the pieces of one row of windows. A file that declares more bytes is
+# damaged, and a run with more rows is.
 MOST_BYTES = 1 << 32
 MOST_ROWS = 10**6
 
@@ -103,22 +104,102 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class MergedRow:
+    """What merging one row of windows has changed, kept in one file.
+
+    Attributes
+    ----------
+    count : int
+        Number of objects that were settled with the row.
+    step : Step
+        The changes of the open objects.
+    waiting : tuple of Segment
+        Closed objects that wait after the row, because an open object may turn out to be nearly equal to them.
+    """
+
+    count: int
+    step: Step = field(default_factory=Step)
+    waiting: tuple[Segment, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the row's file."""
+        step = self.step
+        waiting = {f"waiting_{name}": array for name, array in _pack_segments(self.waiting).items()}
+        return _save(
+            {
+                "numbers": np.array([self.count, step.numbered], dtype=np.int64),
+                "added": np.array([(number, one) for number, (one, _) in step.added.items()], dtype=np.int64).reshape(-1, 2),
+                "joined": np.array(step.joined, dtype=np.int64).reshape(-1, 2),
+                "open": np.array(step.open, dtype=np.int64).reshape(-1, 3),
+                **_pack([piece for _, piece in step.added.values()]),
+                **waiting,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> MergedRow:
+        """Read what a row has changed from the content of its file.
+
+        Raises
+        ------
+        DamagedError
+            If the content is damaged.
+        """
+        arrays = _load(content)
+        numbers = _integers(arrays, "numbers")
+        added, joined, open_ = (_table(arrays, name, width) for name, width in (("added", 2), ("joined", 2), ("open", 3)))
+        pieces = _unpack(arrays)
+        if len(numbers) != 2 or (numbers < 0).any() or len(added) != len(pieces) or any((np.diff(added[:, 0]) <= 0).tolist()):
+            raise DamagedError("its numbers do not agree with each other")
+        step = Step(
+            {number: (one, piece) for (number, one), piece in zip(added.tolist(), pieces, strict=True)},
+            tuple((number, other) for number, other in joined.tolist()),
+            tuple((number, counted, area) for number, counted, area in open_.tolist()),
+            int(numbers[1]),
+        )
+        prefix = "waiting_"
+        waiting = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        return cls(int(numbers[0]), step, tuple(_unpack_segments(waiting)))
+
+
+@dataclass(frozen=True, slots=True)
 class Frontier:
-    """The state of merging after a row of windows.
+    """The state of merging after some rows of windows; see `MergedRow`.
 
     Attributes
     ----------
     counts : tuple of int
-        Number of objects that closed with each merged row of windows.
-    components : tuple of tuples of Piece
-        The pieces of each open object, that is, each object that later rows may still change.
+        Number of objects that were settled with each merged row of windows.
+    open_objects : tuple of OpenObject
+        The objects that later rows may still change.
+    numbered : int
+        How many pieces were numbered.
     waiting : tuple of Segment
         Closed objects that wait because an open object may turn out to be nearly equal to them.
     """
 
     counts: tuple[int, ...] = ()
-    components: tuple[tuple[Piece, ...], ...] = ()
+    open_objects: tuple[OpenObject, ...] = ()
+    numbered: int = 0
     waiting: tuple[Segment, ...] = ()
+
+    @classmethod
+    def of(cls, rows: Sequence[MergedRow]) -> Frontier:
+        """Return the state after some rows, from the first on.
+
+        Raises
+        ------
+        DamagedError
+            If the rows do not follow from each other.
+        """
+        try:
+            open_objects, numbered = replayed(row.step for row in rows)
+        except LookupError:
+            raise DamagedError("its row does not follow from the rows before it") from None
+        numbers = [number for one in open_objects for number in one.pieces]
+        if len(set(numbers)) < len(numbers) or (numbers and not 0 <= min(numbers) <= max(numbers) < numbered):
+            raise DamagedError("its pieces are not numbered one after the other")
+        return cls(tuple(row.count for row in rows), open_objects, numbered, rows[-1].waiting if rows else ())
 
     @property
     def row(self) -> int:
@@ -128,33 +209,7 @@ class Frontier:
     @property
     def pieces(self) -> Iterator[Piece]:
         """The pieces of all open objects."""
-        return (piece for members in self.components for piece in members)
-
-    def to_bytes(self) -> bytes:
-        """Return the content of the frontier's file."""
-        pieces = list(self.pieces)
-        sizes = np.array([len(members) for members in self.components], dtype=np.int64)
-        waiting = {f"waiting_{name}": array for name, array in _pack_segments(self.waiting).items()}
-        return _save({"counts": np.array(self.counts, dtype=np.int64), "sizes": sizes, **_pack(pieces), **waiting})
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Frontier:
-        """Read a frontier from the content of its file.
-
-        Raises
-        ------
-        DamagedError
-            If the content is damaged.
-        """
-        arrays = _load(content)
-        counts, sizes = (_integers(arrays, name) for name in ("counts", "sizes"))
-        pieces = _unpack(arrays)
-        if len(counts) > MOST_ROWS or (counts < 0).any() or (sizes < 1).any() or sizes.sum() != len(pieces):
-            raise DamagedError("its numbers do not agree with each other")
-        components = tuple(tuple(pieces[low:high]) for low, high in pairwise([0, *np.cumsum(sizes).tolist()]))
-        prefix = "waiting_"
-        waiting = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        return cls(tuple(counts.tolist()), components, tuple(_unpack_segments(waiting)))
+        return (piece for one in self.open_objects for piece in one.pieces.values())
 
 
 def _pack(pieces: Sequence[Piece]) -> Arrays:
@@ -258,6 +313,13 @@ def _are_runs(runs: NDArray[np.int32], lengths: NDArray[np.int64]) -> bool:
 def _integers(arrays: Arrays, name: str) -> NDArray[np.int64]:
     array = arrays.get(name)
     if array is None or array.ndim != 1 or array.dtype != np.int64:
+        raise DamagedError(f"its array {name} is missing or has another type")
+    return array
+
+
+def _table(arrays: Arrays, name: str, width: int) -> NDArray[np.int64]:
+    array = arrays.get(name)
+    if array is None or array.ndim != 2 or array.shape[1] != width or array.dtype != np.int64:
         raise DamagedError(f"its array {name} is missing or has another type")
     return array
 

@@ -7,7 +7,8 @@ another window that has a piece of the object. That window shows whether the obj
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from samgeo.geo.levels import Levels
     from samgeo.segmentation.masks.piece import Piece
 
-__all__ = ["EDGE_PX", "border", "cut_pixels", "dilated", "edge_px", "trimmed", "uncovered"]
+__all__ = ["EDGE_PX", "border", "by_window", "cut_pixels", "dilated", "edge_px", "near", "trimmed", "uncovered"]
 
 # A mask that ends within one cell of a model's low-resolution logits from the edge may continue beyond it.
 EDGE_PX = 4
@@ -97,6 +98,20 @@ def cut_pixels(masks: Sequence[Mask], known: NDArray[np.bool_], edge: int = EDGE
     return found
 
 
+def by_window(pieces: Iterable[Piece]) -> dict[tuple[int, int], list[Piece]]:
+    """Return the pieces of each window."""
+    windows: dict[tuple[int, int], list[Piece]] = defaultdict(list)
+    for piece in pieces:
+        windows[piece.window].append(piece)
+    return dict(windows)
+
+
+def near(piece: Piece, windows: Mapping[tuple[int, int], Sequence[Piece]], levels: Levels) -> list[Piece]:
+    """Return the pieces of the other windows that share pixels with the window of a piece, which alone can cover its pixels."""
+    meeting = (*levels.beside(*piece.window), *levels.across(*piece.window))
+    return [other for window in meeting for other in windows.get(window, ())]
+
+
 def uncovered(piece: Piece, others: Iterable[Piece], levels: Levels) -> Mask:
     """Return the cut pixels of a piece that no other piece of the same object covers.
 
@@ -130,10 +145,10 @@ def uncovered(piece: Piece, others: Iterable[Piece], levels: Levels) -> Mask:
         scale = levels.locate(other.window[0])[0]
         reach = EDGE_PX * scale
         rect = within.rect
-        near = other.mask.clip(Rect(rect.x0 - reach, rect.y0 - reach, rect.x1 + reach, rect.y1 + reach))
-        left = left - near.clip(shown)
-        if not left.is_empty and not near.is_empty:
-            left = left - dilated(near, reach).clip(shown)
+        close = other.mask.clip(Rect(rect.x0 - reach, rect.y0 - reach, rect.x1 + reach, rect.y1 + reach))
+        left = left - close.clip(shown)
+        if not left.is_empty and not close.is_empty:
+            left = left - dilated(close, reach).clip(shown)
     return left
 
 
@@ -183,8 +198,9 @@ def trimmed(pieces: Sequence[Piece], levels: Levels) -> list[Piece]:
     if len(pieces) == 1:
         return list(pieces)
     found = []
+    windows, place = by_window(pieces), {id(piece): index for index, piece in enumerate(pieces)}
     for piece in pieces:
-        others = [other for other in pieces if other.window != piece.window]
+        others = sorted(near(piece, windows, levels), key=lambda other: place[id(other)])
         left = uncovered(piece, others, levels)
         mask = piece.mask
         for other in others if not left.is_empty else ():

@@ -55,7 +55,8 @@ def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str
     return {
         "format": FORMAT,
         "grid": {name: made[name] for name in ("shape", "crs", "transform")},
-        "pixels": {name: made[name] for name in ("bands", "stretch", "nodata", "alpha")},
+        # "invented" is there only where invented pixels are used.
+        "pixels": {name: made[name] for name in ("bands", "stretch", "nodata", "alpha", "invented") if name in made},
         "model": {"name": model.name, "digest": model.digest, "input_size": model.input_size},
         "lattice": {"window": lattice.window, "overlap": lattice.overlap},
         "raster": raster.name,

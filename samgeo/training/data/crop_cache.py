@@ -28,13 +28,17 @@ _log = logging.getLogger(__name__)
 # No further embeddings are stored when the files of a run have this size. The embedding of a crop of 1024 pixels by SAM takes
 # 2.1 MB.
 MAX_BYTES = 2_000_000_000
-# Beginnings of the names of the parameters of an image encoder.
-ENCODERS = ("encoder.", "image_encoder.")
 
 
 def trains_encoder(network: nn.Module) -> bool:
-    """Return whether a parameter of the image encoder of a network is trained."""
-    return any(part.requires_grad and name.startswith(ENCODERS) for name, part in network.named_parameters())
+    """Return whether a parameter is trained on which the embeddings of a network depend."""
+    parts = _encoder_parts(network)
+    return any(part.requires_grad and name.startswith(parts) for name, part in network.named_parameters())
+
+
+def _encoder_parts(network: nn.Module) -> tuple[str, ...]:
+    parts: tuple[str, ...] = getattr(network, "encoder_parts", ())
+    return parts
 
 
 class CropCache:
@@ -46,8 +50,8 @@ class CropCache:
     Parameters
     ----------
     network : torch.nn.Module that is a `samgeo.models.protocols.Trainable`
-        Its image encoder does not change while the cache is used. Its ``encoded_type`` is the dataclass of tensors that
-        ``encode`` returns.
+        Its ``encoded_type`` is the dataclass of tensors that ``encode`` returns. Its ``encoder_parts`` are the beginnings of
+        the names of the parameters on which they depend; these do not change while the cache is used.
     folder : Path
         The folder of the files, which is made when the first is written.
     max_bytes : int, default 2,000,000,000
@@ -56,7 +60,7 @@ class CropCache:
     Raises
     ------
     OptionError
-        If a parameter of the image encoder is trained, or the embeddings of the network cannot be stored.
+        If a parameter is trained on which the embeddings depend, or the embeddings of the network cannot be stored.
     """
 
     def __init__(self, network: nn.Module, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
@@ -74,7 +78,8 @@ class CropCache:
         self._folder = folder
         self._max_bytes = max_bytes
         self._bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
-        self._weights = _digest({name: part for name, part in network.state_dict().items() if name.startswith(ENCODERS)})
+        parts = _encoder_parts(network)
+        self._weights = _digest({name: part for name, part in network.state_dict().items() if name.startswith(parts)})
 
     @torch.no_grad()
     def encode(self, network: Embedding, images: Tensor, *, autocast: bool) -> Embedding:

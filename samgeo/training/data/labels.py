@@ -35,6 +35,7 @@ from samgeo.training.data.pseudo_labels import LEVELS, with_regions
 __all__ = ["ClassMaps", "Coco", "Images", "Labels", "Regions", "Scenes", "Vectors", "scenes"]
 
 STEM = "{stem}"
+READING = ("bands", "stretch", "nodata", "alpha", "invented")
 SCENE_SIDE = 512
 # Larger images are cut into tiles of this side before they are split into regions.
 REGIONS_SIDE = 1024
@@ -58,7 +59,7 @@ class Images:
     Attributes
     ----------
     paths : tuple of Path
-    bands, stretch, nodata, alpha : optional
+    bands, stretch, nodata, alpha, invented : optional
         As `samgeo.Raster.open` takes them.
     """
 
@@ -67,17 +68,23 @@ class Images:
     stretch: tuple[float, float] | None = None
     nodata: float | str | None = None
     alpha: int | str | None = None
+    invented: str | None = None
 
     def __iter__(self) -> Iterator[tuple[Path, Raster]]:
         for path in self.paths:
-            options: dict[str, Any] = {"bands": self.bands, "stretch": self.stretch, "nodata": self.nodata, "alpha": self.alpha}
+            options: dict[str, Any] = {name: getattr(self, name) for name in READING}
             # There may be thousands of images, so only the first is checked.
             yield path, Raster.open(path, **options, check=path == self.paths[0])
 
     def read(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
         """Read each image whole, with its path."""
+        for path, image, _ in self.read_valid():
+            yield path, image
+
+    def read_valid(self) -> Iterator[tuple[Path, NDArray[np.uint8], NDArray[np.bool_]]]:
+        """Read each image whole, with its path, and where its pixels are valid."""
         for path, raster in self:
-            yield path, raster.read(Rect(0, 0, raster.shape[1], raster.shape[0]))[0]
+            yield path, *raster.read(Rect(0, 0, raster.shape[1], raster.shape[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +196,15 @@ class ClassMaps:
         is_colour = {isinstance(member, str) for given in self.classes.values() for member in given}
         if len(is_colour) > 1:
             raise OptionError("classes has numbers and colours; give only one of the two.")
-        for path, image in self.images.read():
+        # No layer has this class. Pixels without data get it, so that nothing is trained on them.
+        nothing = min(0, *(number for numbers in members.values() for number in numbers)) - 1
+        for path, image, valid in self.images.read_valid():
             file = Path(self.masks.replace(STEM, path.stem))
             classes = _class_map(file, in_colour=is_colour == {True})
             if classes.shape != image.shape[:2]:
                 raise RasterError(f"{file} has shape {classes.shape} and {path} {image.shape[:2]}; give maps of the same size.")
-            yield from_classes(path.stem, image, classes, members, min_area_px=self.min_area_px)
+            known = np.where(valid, classes.astype(np.int64), nothing)
+            yield from_classes(path.stem, image, known, members, min_area_px=self.min_area_px)
 
 
 @dataclass(frozen=True, slots=True)

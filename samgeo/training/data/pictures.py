@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "components", "from_classes", "from_coco", "from_scene", "from_vectors", "load_picture", "save_picture"]
 
 MAX_OBJECTS = np.iinfo(np.uint16).max
+
+# Number of the TIFF tag in which GDAL writes descriptions of bands and tags of its own, as XML.
+GDAL_METADATA = 42112
+
 # Classes of a generated scene besides buildings, and the layers of its picture if no others are named.
 SCENE_CLASSES = ("road", "tree", "car", "water", "field", "grass")
 SCENE_LAYERS = ("building", "region")
@@ -164,14 +168,14 @@ def from_coco(
         raise VectorError(f"{path} is not a COCO file with polygons ({error!r}); run-length masks are not read.") from None
     pictures = []
     for number, file_name in records:
-        pixels = read_image(Path(images) / file_name)
+        pixels, valid = _read_valid(Path(images) / file_name)
         canvas = Image.new("I", (pixels.shape[1], pixels.shape[0]))
         draw = ImageDraw.Draw(canvas)
         for count, rings in enumerate(sorted(shapes[number], key=_area, reverse=True), start=1):
             for ring in rings:
                 # In Pillow, whole coordinates are pixel centres; in COCO, they are pixel corners.
                 draw.polygon([(x - 0.5, y - 0.5) for x, y in zip(ring[::2], ring[1::2], strict=True)], fill=count)
-        ids = renumber(np.asarray(canvas), min_area_px, file_name)
+        ids = renumber(np.where(valid, np.asarray(canvas), 0), min_area_px, file_name)
         pictures.append(Picture(Path(file_name).stem, pixels, {layer: ids}))
     return pictures
 
@@ -267,12 +271,30 @@ def load_picture(path: str | os.PathLike[str]) -> Picture:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image without georeference as RGB."""
+    """Read an image without georeference as RGB; pixels that `samgeo.remove` invented are black."""
+    return _read_valid(path)[0]
+
+
+def _read_valid(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read an image without georeference as RGB, and which of its pixels are not invented."""
     try:
         with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
+            if not _is_marked(image):
+                pixels = np.array(image.convert("RGB"))
+                return pixels, np.ones(pixels.shape[:2], dtype=bool)
     except (OSError, UnidentifiedImageError) as error:
         raise RasterError(f"{path} cannot be read as an image ({error}); check the file.") from None
+    # Imported here, because few images have such marks.
+    from samgeo.geo.raster.raster import Raster
+
+    raster = Raster.open(path, check=False)
+    return raster.read(Rect(0, 0, raster.shape[1], raster.shape[0]))
+
+
+def _is_marked(image: Image.Image) -> bool:
+    """Return whether the metadata of a GeoTIFF say that it has invented pixels, which Pillow does not leave out."""
+    metadata = str(getattr(image, "tag_v2", {}).get(GDAL_METADATA, ""))
+    return 'role="description">invented<' in metadata or 'name="samgeo_invented"' in metadata
 
 
 def _has_area(shape: BaseGeometry | None) -> bool:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,34 +14,40 @@ from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.raster.raster import Raster
 from samgeo.models.device import check_threads, resolve_device
+from samgeo.models.protocols import Segmenter
 from samgeo.models.registry import load_model
-from samgeo.models.tiny import Tiny, load_tiny, save_tiny
 from samgeo.storage.atomic import check_new, write_whole
 from samgeo.training.applied_preset import AppliedPreset, apply_preset
 from samgeo.training.assessment.click_evaluation import score_objects
 from samgeo.training.assessment.plots import read_log
-from samgeo.training.data.examples import Layer, Source
 from samgeo.training.finetuning.gate import Decision, Gain, decide, table
 from samgeo.training.finetuning.outlines import MIN_AREA_PX, Outlines, read_outlines
 from samgeo.training.finetuning.page import Compared, html_page
 from samgeo.training.finetuning.shift import Shift, find_shift
-from samgeo.training.finetuning.split import LAYER, Split, held_out_pictures, split_by_blocks, training_pictures
+from samgeo.training.finetuning.split import (
+    LAYER,
+    Split,
+    crop_side,
+    held_out_pictures,
+    split_by_blocks,
+    training_pictures,
+    training_source,
+)
 from samgeo.training.loop import TrainOptions, train_locked
+from samgeo.training.network_kinds import NetworkToTrain, to_train
 from samgeo.training.presets import training_preset
 from samgeo.training.recipe_run import IDENTITY, identify, log_line, sources_digest
 from samgeo.training.run_folder import LOG, locked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from samgeo.training.data.pictures import Picture
     from samgeo.types import BandsLike, CRSLike, FeaturesLike, RasterLike, StretchLike
 
 __all__ = ["Finetuned", "finetune"]
 
-CROP_PX, PROMPTS = 320, 12
-# Factors by which images are enlarged in training. Small images are enlarged more, so that they fill a crop.
-SCALES, FILLED = (0.75, 1.5), 0.75
+# Number of objects that are prompted in a crop.
+PROMPTS = 12
+# Number of crops whose embeddings are kept if the image encoder of SAM does not change.
+CACHED_CROPS = 48
 WARM_UP, AVERAGE, LOG_STEPS = 10, 0.99, 5
 SAVE_S = 30.0
 MAX_STEPS = 10**6
@@ -95,6 +101,7 @@ def finetune(
     output: str | Path,
     *,
     model: str | Path = "tiny",
+    input_size: int | None = None,
     preset: str = "decoder",
     minutes: float | None = 5.0,
     steps: int | None = None,
@@ -108,6 +115,7 @@ def finetune(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     folder: str | Path | None = None,
     page: str | Path | None = None,
     device: str | torch.device = "auto",
@@ -146,11 +154,16 @@ def finetune(
         a label image with the number of the object of each pixel, where 0 is no object. Objects with fewer than 30 pixels, and
         those outside the image, are left out.
     output : str or Path
-        The weights to write: a ``.safetensors`` that `samgeo.load_model` reads.
+        The weights to write: a ``.safetensors`` that `samgeo.load_model` reads. Those of the bundled architecture are written
+        in half precision, those of SAM in float32 with the official names.
     model : str or Path, default "tiny"
-        The weights to start from: "tiny" for the bundled ones, or a file of the same architecture.
+        The weights to start from: "tiny" for the bundled ones, another name of `samgeo.list_models`, a file, or
+        ``hf://owner/name``. It must be a model of the bundled architecture, of SAM 1 (also MedSAM, which is a SAM 1 ViT-B), or
+        of SAM 2.
+    input_size : int, optional
+        Side of the window in pixels, for SAM 2 only; see `samgeo.load_model`. The output has this side too.
     preset : str, default "decoder"
-        What is trained: a key of `samgeo.training.TRAINING_PRESETS`.
+        What is trained: a key of `samgeo.training.TRAINING_PRESETS` that is for the architecture of the model.
     minutes : float, optional
         Length of the training, 5 by default. With None, training ends after ``steps``, and the result is repeatable.
     steps : int, optional
@@ -170,7 +183,7 @@ def finetune(
         purpose, such as footprints at the foot of leaning buildings.
     crs : anything that pyproj takes, optional
         CRS of geometries that have none; that of the image by default.
-    bands, stretch, nodata, alpha : optional
+    bands, stretch, nodata, alpha, invented : optional
         See `samgeo.Raster.open`.
     folder : str or Path, optional
         The run folder, with the state and the log; the name of the output with ``.run`` by default.
@@ -225,9 +238,17 @@ def finetune(
     shown = home / "report.html" if page is None else check_new(page, ".html", overwrite=overwrite, inputs=[image, outlines])
     training_preset(preset)
     where = resolve_device(device)
-    start, applied = _start(model, preset, where, train_iou=train_iou, seed=seed)
-    side = min(CROP_PX, start.input_size // 32 * 32)
-    options = applied.train_options(MAX_STEPS if steps is None else steps, crops=((side, PROMPTS, 1.0),), seed=seed)
+    # The weights of a model may have to be downloaded, so the outlines are read first.
+    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha, invented=invented)
+    found = read_outlines(outlines, raster, crs)
+    if left_out := found.left_out():
+        say(f"of {found.given} outlines, {left_out} and are left out")
+    start = load_model(model, device=where, dtype="float32", input_size=input_size)
+    loaded = to_train(start)
+    # The network of the start itself stays as it is, for the comparison.
+    applied = apply_preset(loaded.copied().network, preset, train_iou=train_iou, seed=seed)
+    crops = ((crop_side(loaded, max(raster.shape)), PROMPTS, 1.0),)
+    options = applied.train_options(MAX_STEPS if steps is None else steps, crops=crops, seed=seed)
     options = dataclasses.replace(
         options,
         minutes=minutes,
@@ -236,28 +257,14 @@ def finetune(
         average=AVERAGE,
         log_steps=LOG_STEPS,
         save_s=SAVE_S,
+        cached_crops=min(applied.cached_crops, CACHED_CROPS),
     )
-    raster = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha)
-    found = read_outlines(outlines, raster, crs)
-    if left_out := found.left_out():
-        say(f"of {found.given} outlines, {left_out} and are left out")
     split = split_by_blocks(found, holdout, start.input_size, seed)
     say(f"{len(split.trained)} outlines to train on, {len(split.held_out)} held out in {len(split.blocks)} blocks")
-    call = _Call(raster, found, split, start, applied, options, path, home, shown, where, threads, soup, overwrite, say)
+    call = _Call(raster, found, split, start, loaded, applied, options, path, home, shown, where, threads, soup, overwrite, say)
     with locked(home):
         shift = find_shift(raster, found, seed) if check_shift else None
         return call.refuse_shifted(shift) if shift is not None else call.train()
-
-
-def _start(model: str | Path, preset: str, device: torch.device, *, train_iou: bool, seed: int) -> tuple[Tiny, AppliedPreset]:
-    """Load the start, and a second copy of its network to which the preset is applied."""
-    loaded = load_model(model, device=device, dtype="float32")
-    if not isinstance(loaded, Tiny):
-        raise OptionError(
-            f"{model} is a {type(loaded).__name__}, which cannot be fine-tuned; give tiny, or a file of the same architecture."
-        )
-    network = load_tiny(None if str(model) == "tiny" else model, device="cpu", dtype="float32").network
-    return loaded, apply_preset(network, preset, train_iou=train_iou, seed=seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,7 +274,8 @@ class _Call:
     raster: Raster
     outlines: Outlines
     split: Split
-    start: Tiny
+    start: Segmenter
+    loaded: NetworkToTrain
     applied: AppliedPreset
     options: TrainOptions
     output: Path
@@ -287,7 +295,7 @@ class _Call:
             "they follow its edges clearly better without this shift; nothing was trained. Move the outlines, or set "
             "check_shift to False (--no-check-shift) if they differ from the edges on purpose"
         )
-        return self._finish(Decision(False, reason, {}), self._weights(), 0, shift_px=off, compared=None)
+        return self._finish(Decision(False, reason, {}), self.loaded, self._weights(), 0, shift_px=off, compared=None)
 
     def train(self) -> Finetuned:
         """Train, compare, decide, and write the weights and the report."""
@@ -295,8 +303,11 @@ class _Call:
         held_out = list(held_out_pictures(self.raster, self.outlines, self.split, window))
         before = score_objects(self.start, held_out, layer=LAYER, min_area_px=MIN_AREA_PX)
         pictures = training_pictures(self.raster, self.outlines, self.split, window, self.options.seed)
-        first, result_path = self._weights(), self.home / RESULT
-        sources = [_source(pictures, self.options.crops[0][0])]
+        trained, first, result_path = to_train(self.applied.network), self._weights(), self.home / RESULT
+        # New layers, which the start does not have, begin with the weights that the preset gave them.
+        layers = trained.network.state_dict()
+        new = {name: layers[name].cpu().clone() for name in self.applied.trained if name not in first}
+        sources = [training_source(pictures, self.options.crops[0][0])]
         identity = {"start": self.start.digest, "pictures": sources_digest(sources)}
         computed = identify(self.home / IDENTITY, identity, self.threads, str(self.device), self.say)
         result = train_locked(
@@ -309,24 +320,25 @@ class _Call:
             threads=computed,
             report=lambda line: self.say(log_line(line, self.options)),
         )
-        trained = self.applied.merge(result.weights)
-        mixed = {name: first[name].lerp(trained[name], self.soup) for name in first}
-        # The file is compared, because weights are rounded to half precision in it.
-        save_tiny(mixed, self.start.network.config, result_path, overwrite=True)
-        model = cast(Tiny, load_model(result_path, device=self.device, dtype="float32"))
+        merged, begun = self.applied.merge(result.weights), {**new, **first}
+        mixed = {name: _mixed(begun[name], part, self.soup) for name, part in merged.items()}
+        # The file is compared, because weights may be rounded in it.
+        trained.save(mixed, result_path, overwrite=True)
+        model = load_model(result_path, device=self.device, dtype="float32")
         after = score_objects(model, held_out, layer=LAYER, min_area_px=MIN_AREA_PX)
         decision = decide(before, after, self.options.seed)
         self.say(table(decision.gains))
         compared = Compared(self.start, model, held_out, before, after)
-        weights = mixed if decision.accepted else first
-        return self._finish(decision, weights, result.steps, shift_px=None, compared=compared)
+        kept, weights = (trained, mixed) if decision.accepted else (self.loaded, first)
+        return self._finish(decision, kept, weights, result.steps, shift_px=None, compared=compared)
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        return {name: tensor.detach().cpu().float() for name, tensor in self.start.network.state_dict().items()}
+        return {name: tensor.detach().cpu() for name, tensor in self.loaded.network.state_dict().items()}
 
     def _finish(
         self,
         decision: Decision,
+        kept: NetworkToTrain,
         weights: Mapping[str, torch.Tensor],
         steps: int,
         *,
@@ -345,7 +357,7 @@ class _Call:
             log=read_log(self.home / LOG) if compared is not None else [],
             compared=compared,
         )
-        digest = save_tiny(weights, self.start.network.config, self.output, overwrite=self.overwrite)
+        digest = kept.save(weights, self.output, overwrite=self.overwrite)
         write_whole(self.page, content.encode())
         self.say(verdict)
         return Finetuned(
@@ -369,6 +381,8 @@ class _Call:
             "outlines to train on": f"{len(self.split.trained)}",
             "outlines held out": f"{len(self.split.held_out)} in {len(self.split.blocks)} blocks of {self.split.side} pixels",
             "preset": f"{self.applied.preset.name}: {self.applied.preset.summary}",
+            "crops": f"{self.options.crops[0][0]} pixels wide"
+            + (f"; {self.options.cached_crops} are drawn and encoded once" if self.options.cached_crops else ""),
             "learning rate": f"{self.options.rate:g}",
             "steps": f"{steps}",
             "share of the trained weights": f"{self.soup:g}",
@@ -377,7 +391,6 @@ class _Call:
         }
 
 
-def _source(pictures: Sequence[Picture], crop_px: int) -> Source:
-    largest = max(max(picture.shape) for picture in pictures)
-    factor = max(FILLED * crop_px / (SCALES[0] * largest), 1.0)
-    return Source("outlines", pictures, 1.0, {LAYER: Layer(1.0)}, (SCALES[0] * factor, SCALES[1] * factor))
+def _mixed(begun: torch.Tensor, trained: torch.Tensor, share: float) -> torch.Tensor:
+    """Return the mean of weights before and after training, with a share of the trained ones; the same bytes if they are."""
+    return begun if torch.equal(begun, trained) else begun.lerp(trained, share)

@@ -7,7 +7,7 @@ neighbours, and the comparison would be too favourable. So whole blocks are held
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +17,22 @@ from numpy.typing import NDArray
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.raster import Raster
+from samgeo.training.data.examples import Layer, Source
 from samgeo.training.data.pictures import Picture
 from samgeo.training.finetuning.outlines import MIN_AREA_PX, Outlines, draw_outlines
+from samgeo.training.network_kinds import NetworkToTrain
 
-__all__ = ["LAYER", "MIN_HELD_OUT", "MIN_TRAINED", "Split", "held_out_pictures", "split_by_blocks", "training_pictures"]
+__all__ = [
+    "LAYER",
+    "MIN_HELD_OUT",
+    "MIN_TRAINED",
+    "Split",
+    "crop_side",
+    "held_out_pictures",
+    "split_by_blocks",
+    "training_pictures",
+    "training_source",
+]
 
 LAYER = "object"
 MIN_TRAINED, MIN_HELD_OUT = 10, 10
@@ -29,6 +41,10 @@ SIDES = (3 / 4, 1 / 2, 1 / 4, 1 / 8)
 WANTED_BLOCKS = 8
 # Training pictures are the surroundings of the outlines in squares of this many windows. More pictures are not kept in memory.
 SQUARE, MARGIN, MAX_PICTURES = 2, 1 / 4, 256
+# Side of crops of the bundled architecture, and the number of pixels of which all sides are multiples.
+CROP_PX, CROP_STEP = 320, 32
+# Factors by which images are enlarged in training. Small images are enlarged more, so that they fill this share of a crop.
+SCALES, FILLED = (0.75, 1.5), 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,14 +147,17 @@ def _hold_out(points: NDArray[np.float64], side: int, wanted: int, seed: int) ->
 def held_out_pictures(raster: Raster, outlines: Outlines, split: Split, window_px: int) -> Iterator[Picture]:
     """Read a window around each held-out block, with the held-out outlines of this block as objects.
 
-    The window is as large as the model's, so that no object is scaled. Outlines of other blocks are not drawn.
+    The window is as large as the model's, so that no object is scaled. Outlines of other blocks are not drawn, unless their
+    window is the same, as in an image that is no larger than a window.
     """
+    blocks_of: dict[Rect, list[int]] = {}
     for number, (column, row) in enumerate(split.blocks.tolist()):
         middle = (column + 0.5) * split.side, (row + 0.5) * split.side
-        rect = _window(middle, window_px, raster.shape)
+        blocks_of.setdefault(_window(middle, window_px, raster.shape), []).append(number)
+    for rect, numbers in blocks_of.items():
         pixels, valid = raster.read(rect)
-        ids = draw_outlines(outlines.polygons[split.held_out[split.of_held_out == number]], rect)
-        yield Picture(f"{raster.name}, block {column}, {row}", pixels, {LAYER: np.where(valid, ids, np.uint16(0))})
+        ids = draw_outlines(outlines.polygons[split.held_out[np.isin(split.of_held_out, numbers)]], rect)
+        yield Picture(f"{raster.name}, {rect.y0}, {rect.x0}", pixels, {LAYER: np.where(valid, ids, np.uint16(0))})
 
 
 def training_pictures(raster: Raster, outlines: Outlines, split: Split, window_px: int, seed: int) -> list[Picture]:
@@ -175,6 +194,29 @@ def training_pictures(raster: Raster, outlines: Outlines, split: Split, window_p
             "draw more outlines in other parts of the image."
         )
     return pictures
+
+
+def crop_side(trained: NetworkToTrain, image_px: int) -> int:
+    """Return the side of the crops for training, in pixels.
+
+    If a crop costs as much as a whole window, it is as large as the window. If the image is smaller, a crop is as large as the
+    image, because objects then have the same size as in use.
+
+    Parameters
+    ----------
+    trained : NetworkToTrain
+    image_px : int
+        Longer side of the image.
+    """
+    window = trained.window_px // CROP_STEP * CROP_STEP
+    return min(-(-image_px // CROP_STEP) * CROP_STEP if trained.whole_windows else CROP_PX, window)
+
+
+def training_source(pictures: Sequence[Picture], crop_px: int) -> Source:
+    """Return pictures as a source of crops with a side; small pictures are enlarged."""
+    largest = max(max(picture.shape) for picture in pictures)
+    factor = max(FILLED * crop_px / (SCALES[0] * largest), 1.0)
+    return Source("outlines", pictures, 1.0, {LAYER: Layer(1.0)}, (SCALES[0] * factor, SCALES[1] * factor))
 
 
 def _held_out_pixels(rect: Rect, boxes: NDArray[np.float64], split: Split) -> NDArray[np.bool_]:

@@ -137,8 +137,8 @@ class ArraySource:
             values = _load(self.array[bands, rows, columns])
             mask = np.ones(values.shape[1:], dtype=bool) if self.masked is None else ~_load(self.masked[rows, columns])
             for index, band in enumerate(self.bands):
-                if band.is_alpha:
-                    mask &= _load(self.array[index, rows, columns]) > 0
+                if band.hides:
+                    mask &= band.shown(_load(self.array[index, rows, columns]))
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise RasterError(
                 f"pixels {rect.x0}:{rect.x1}, {rect.y0}:{rect.y1} of {self.name} cannot be read ({error}); "

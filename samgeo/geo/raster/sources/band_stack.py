@@ -33,8 +33,9 @@ class StackSource:
     keys : tuple of str
         Name of each file, such as the key of an asset.
     places : tuple of (int, int)
-        For each band, the index of its file, from 0, and its number there, from 1. Alpha bands of files are not bands of
-        the stack; they mask what is read from their file. An alpha band of the stack masks everything.
+        For each band, the index of its file, from 0, and its number there, from 1. Alpha bands of files, and bands that mark
+        invented pixels, are not bands of the stack; they mask what is read from their file. An alpha band of the stack masks
+        everything.
     name, geobox, bands, palette, decimation, block
         See `Source`.
     """
@@ -70,7 +71,7 @@ class StackSource:
             _check_same_grid(files[0], other)
         bands, places = [], []
         for index, (key, file) in enumerate(layers.items()):
-            own = [number for number, band in enumerate(file.bands, start=1) if not band.is_alpha]
+            own = [number for number, band in enumerate(file.bands, start=1) if not (band.is_alpha or band.is_marker)]
             places += [(index, number) for number in own]
             bands += [
                 replace(file.bands[number - 1], description=key if len(own) == 1 else file.bands[number - 1].description)
@@ -101,8 +102,8 @@ class StackSource:
             values[layers], own = self.files[index].read([wanted[layer][1] for layer in layers], rect, out_shape)
             mask &= own
         for (index, number), band in zip(self.places, self.bands, strict=True):
-            if band.is_alpha:
-                mask &= self.files[index].read([number], rect, out_shape)[0][0] > 0
+            if band.hides:
+                mask &= band.shown(self.files[index].read([number], rect, out_shape)[0][0])
         return values, mask
 
     def read_squares(self, numbers: Sequence[int], rect: Rect, factor: int) -> NDArray[np.float64] | None:

@@ -70,7 +70,8 @@ class Source(Protocol):
         values : ndarray, shape (n, h, w)
             In the data type of the bands.
         mask : ndarray of bool, shape (h, w)
-            False where alpha or a mask of the whole raster hides a pixel. Nodata values are not considered.
+            False where alpha, a mask of the whole raster or a mark of invented pixels hides a pixel. Nodata values are not
+            considered.
 
         Raises
         ------

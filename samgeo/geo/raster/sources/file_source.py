@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from samgeo.errors import RasterError
 from samgeo.geo.drivers import open_overview, open_raster
 from samgeo.geo.grid import Rect
-from samgeo.geo.raster.bands import Band
+from samgeo.geo.raster.bands import NOTES, Band
 from samgeo.geo.raster.georeference import geobox_of
 from samgeo.geo.raster.overviews import Overview, Squares, is_mean_of_pixels, lines_up
 from samgeo.geo.raster.sources.remote import is_remote, patient, without_secrets
@@ -76,6 +76,8 @@ class FileSource:
         Decimation of each overview: pixels along a side that become one.
     others : tuple of FileVersion
         The other files that the raster is read from: files of a mosaic, overviews, masks, georeferences and metadata.
+    notes : tuple of (str, str)
+        The tags of the file that samgeo wrote about its pixels (`samgeo.geo.raster.bands.NOTES`), with their values.
     """
 
     name: str
@@ -89,6 +91,7 @@ class FileSource:
     has_mask: bool
     overviews: tuple[int, ...] = ()
     others: tuple[FileVersion, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def open(cls, source: str | os.PathLike[str]) -> FileSource:
@@ -114,7 +117,7 @@ class FileSource:
                     dataset.dtypes, _nodata(dataset), dataset.descriptions, interpretations, strict=True
                 )
             )
-            image = [number for number, band in enumerate(bands, start=1) if not band.is_alpha]
+            image = [number for number, band in enumerate(bands, start=1) if not (band.is_alpha or band.is_marker)]
             paletted = len(image) == 1 and dataset.colorinterp[image[0] - 1] == ColorInterp.palette
             overviews = dataset.overviews(image[0]) if image else []
             flags = dataset.mask_flag_enums[image[0] - 1] if image else []
@@ -130,6 +133,7 @@ class FileSource:
                 has_mask=MaskFlags.per_dataset in flags and not {MaskFlags.nodata, MaskFlags.alpha} & set(flags),
                 overviews=tuple(overviews),
                 others=find_others(path, dataset.files),
+                notes=tuple((name, str(value)) for name, value in dataset.tags().items() if name in NOTES),
             )
 
     @property
@@ -151,8 +155,8 @@ class FileSource:
             if self.has_mask:
                 mask &= dataset.read_masks(numbers[0], **options) > 0
             for number, band in enumerate(self.bands, start=1):
-                if band.is_alpha:
-                    mask &= dataset.read(number, **options) > 0
+                if band.hides:
+                    mask &= band.shown(dataset.read(number, **options))
         return values, mask
 
     def overview_for(self, numbers: Sequence[int], origin: tuple[int, int], factor: int) -> Overview | None:
@@ -222,16 +226,16 @@ class FileSource:
         return axes[1].means(axes[0].means(values, height, 1), width, 2)
 
     def read_shown(self, numbers: Sequence[int], rect: Rect) -> NDArray[Any] | None:
-        """Read a rectangle as `read` does; return None if alpha or a mask hides a part of it."""
+        """Read a rectangle as `read` does; return None if a part of it is hidden."""
         values, shown = self.read(numbers, rect)
         return values if shown.all() else None
 
     def _has_data_everywhere(self, numbers: Sequence[int]) -> bool:
-        """Return whether no value of these bands and no alpha can mean nodata; a mask still may."""
+        """Return whether no value of these bands, no alpha and no mark of invented pixels can mean nodata; a mask still may."""
         chosen = [self.bands[number - 1] for number in numbers]
         return (
             self.palette is None
-            and not any(band.is_alpha for band in self.bands)
+            and not any(band.hides for band in self.bands)
             and all(np.dtype(band.dtype).kind in "iu" and band.nodata is None for band in chosen)
         )
 
