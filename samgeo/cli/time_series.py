@@ -231,7 +231,9 @@ def track(
     finder: str | None, detector: str | None, class_names: str | None, layout: str, resolution: str, scales: str,
     bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue,
 ) -> None:  # fmt: skip
-    """Follow objects over the dates of several IMAGEs, and write a row for each object and date to OUTPUT.
+    """Follow objects over several dates.
+
+    A row for each object and date of the IMAGEs is written to OUTPUT, with an id that is the same at all dates.
 
     The images are of one place, in any CRS and resolution. All are laid on the image of the first date. The objects of
     successive dates are matched by their outlines and by what the images show in them. Without --objects, --class, --text,
