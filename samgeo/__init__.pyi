@@ -12,6 +12,8 @@ from .geo.raster.raster import Raster as Raster
 from .map.widget import Map as Map
 from .models.registry import list_models as list_models
 from .models.registry import load_model as load_model
+from .objects.classify import classify as classify
+from .objects.oddness import oddness as oddness
 from .plot.display import show as show
 from .samrs.make import make_samrs as make_samrs
 from .segmentation.api import segment as segment
@@ -30,6 +32,7 @@ __all__ = [
     "Raster",
     "SamgeoError",
     "change",
+    "classify",
     "compress",
     "encode",
     "evaluate",
@@ -39,6 +42,7 @@ __all__ = [
     "list_models",
     "load_model",
     "make_samrs",
+    "oddness",
     "predict",
     "rasterize",
     "read_annotations",

@@ -131,12 +131,12 @@ def refine(
     geometries = np.asarray(frame.geometry, dtype=object).copy()
     rows = sorted(new)
     if rows:
-        placed = gpd.GeoSeries(georeference(np.array([new[row] for row in rows], dtype=object), raster.geobox.affine))
+        placed = georeference(np.array([new[row] for row in rows], dtype=object), raster.geobox.affine)
         crs = raster.geobox.crs
         if crs is not None and frame.crs is not None:
-            placed = placed.set_crs(crs.proj).to_crs(frame.crs)
-        geometries[rows] = np.asarray(placed, dtype=object)
-    result = frame.set_geometry(gpd.GeoSeries(geometries, index=frame.index, crs=frame.crs))
+            placed = np.asarray(gpd.GeoDataFrame(geometry=placed, crs=crs.proj).to_crs(frame.crs).geometry, dtype=object)
+        geometries[rows] = placed
+    result = gpd.GeoDataFrame(frame).set_geometry(gpd.GeoSeries(geometries, index=frame.index, crs=frame.crs))
     result["refined"] = np.isin(np.arange(len(frame)), rows)
     result = measured(result)
     note = {"refined": len(rows), "band_px": band_px, "radius_px": radius_px, "certainty": certainty}
@@ -198,7 +198,7 @@ def _changes(
     if mask is None or mask.all() or not mask.any():
         return changes
     pixels, valid = raster.read(within)
-    barred = ndimage.binary_dilation(_draw(others, within), np.ones((3, 3))) if others else None
+    barred = ndimage.binary_dilation(_draw(others, within), np.ones((3, 3), dtype=bool)) if others else None
     part = tile & within
     changes[part.slices_in(tile)] = changed_pixels(pixels, valid, mask, options, barred=barred)[part.slices_in(within)]
     return changes

@@ -18,10 +18,9 @@ from samgeo.cli.evaluate import evaluate, thresholds
 from samgeo.cli.find import find
 from samgeo.cli.footprints import footprints, refine, regularize
 from samgeo.cli.models import models
-from samgeo.cli.rasters import compress, rasterize, remove
-from samgeo.cli.segment import encode, predict, segment
-from samgeo.cli.show import demo, show
-from samgeo.cli.status import status
+from samgeo.cli.objects import classify, oddness, rasterize
+from samgeo.cli.rasters import compress, demo, remove, show
+from samgeo.cli.segment import encode, predict, segment, status
 from samgeo.cli.time_series import change, track
 from samgeo.cli.train import finetune, train
 from samgeo.errors import SamgeoError, SamgeoWarning
@@ -133,6 +132,8 @@ for _command in (
     footprints,
     regularize,
     refine,
+    classify,
+    oddness,
     dataset,
     models,
     train,

@@ -35,6 +35,7 @@ __all__ = [
     "OVERWRITE",
     "POINTS_PER_SIDE",
     "PRED_IOU",
+    "PROMPT_SCALES",
     "PROMPT_ZOOM",
     "QUIET",
     "RESOLUTION",
@@ -57,6 +58,7 @@ __all__ = [
     "imaging",
     "looking",
     "parse_bands",
+    "parse_prompt_scales",
     "parse_resolution",
     "parse_scales",
     "parse_stretch",
@@ -164,13 +166,8 @@ MIN_SCORE_HELP = (
     "all objects."
 )
 
-SCALES = click.option(
-    "--scales",
-    metavar="SCALES",
-    default="1",
-    show_default=True,
-    help="Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole.",
-)
+SCALES_HELP = "Sizes of windows as multiples of --window; with 1,2,4 objects larger than a window come out whole."
+SCALES = click.option("--scales", metavar="SCALES", default="1", show_default=True, help=SCALES_HELP)
 POINTS_PER_SIDE = click.option(
     "--points-per-side", type=int, show_default="depends on the model", help="Number of point prompts along a window's side."
 )
@@ -276,6 +273,9 @@ RESOLUTION = click.option(
 ZOOM_HELP = "Number of pixels of the model's input for each pixel of the image."
 ZOOM = click.option("--zoom", type=float, metavar="ZOOM", show_default="as the resolution needs", help=ZOOM_HELP)
 WINDOW_ZOOM = click.option("--zoom", type=float, metavar="ZOOM", default=1.0, show_default=True, help=ZOOM_HELP)
+PROMPT_SCALES = click.option(
+    "--scales", metavar="SCALES", default="auto", show_default='"auto" for 1,2,4,8,16 as needed', help=SCALES_HELP
+)
 PROMPT_ZOOM = click.option(
     "--zoom", metavar="ZOOM", default="1", show_default='1; "auto" enlarges small objects', help=ZOOM_HELP
 )
@@ -360,6 +360,11 @@ def parse_scales(text: str) -> tuple[int, ...]:
         raise click.BadParameter(
             f"{text!r} is not a list of whole numbers; give them as in 1,2,4.", param_hint="--scales"
         ) from None
+
+
+def parse_prompt_scales(text: str) -> str | tuple[int, ...]:
+    """Return "auto" or the numbers that `parse_scales` returns."""
+    return text if text == "auto" else parse_scales(text)
 
 
 def parse_resolution(text: str) -> str | float:

@@ -1,8 +1,10 @@
-"""The commands segment and predict, which segment objects in an image, and encode, which computes embeddings for them."""
+"""The commands segment and predict, which segment objects in an image, encode, which computes embeddings, and status."""
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from samgeo.cli.options import (
     OVERWRITE,
     POINTS_PER_SIDE,
     PRED_IOU,
+    PROMPT_SCALES,
     PROMPT_ZOOM,
     QUIET,
     RETRY_FAILED,
@@ -35,16 +38,17 @@ from samgeo.cli.options import (
     imaging,
     looking,
     parse_bands,
+    parse_prompt_scales,
     parse_scales,
     parse_stretch,
     parse_zoom,
 )
-from samgeo.errors import StoppedError
+from samgeo.errors import OptionError, StoppedError
 
 if TYPE_CHECKING:
-    from samgeo.segmentation import Summary
+    from samgeo.segmentation import RasterPrompts, Status, Summary
 
-__all__ = ["encode", "predict", "segment"]
+__all__ = ["encode", "predict", "segment", "status"]
 
 # Additional exit codes: a result in which windows failed, and, as shells report it, a process ended by signal 15.
 HOLES, STOPPED = 3, 143
@@ -66,6 +70,37 @@ MOST_SHOWN = 20
     default=MASK_NMS,
     show_default=True,
     help="If the masks of two objects have an IoU above this, keep only the better object; off keeps both, as SAM does.",
+)
+@click.option(
+    "--prompts-from",
+    metavar="FILE",
+    help="Raster whose regions are segmented in place of everything: heights above the ground, or another raster with "
+    "--prompt-threshold and --prompt-scale.",
+)
+@click.option(
+    "--prompts-minus",
+    metavar="FILE",
+    help="Raster that is subtracted from that of --prompts-from, such as a terrain model from a surface model.",
+)
+@click.option("--prompt-threshold", type=float, show_default="2", help="Value of --prompts-from above which there are objects.")
+@click.option(
+    "--prompt-scale",
+    type=float,
+    show_default="1",
+    help="Difference of values of --prompts-from that changes the logits of mask prompts by 1; negative if low values are "
+    "objects.",
+)
+@click.option(
+    "--prompt-split",
+    type=click.Choice(["valleys", "steps"]),
+    show_default="valleys",
+    help="What separates touching objects in --prompts-from: valleys, as between trees, or steps, as between roofs and trees.",
+)
+@click.option(
+    "--prompt-prominence",
+    type=float,
+    show_default="as --prompt-scale",
+    help="Depth of a valley, or height of a step, that separates touching objects in --prompts-from.",
 )
 @cleaning
 @click.option("--min-area", type=float, default=0.0, show_default="no limit", help=MIN_AREA_HELP)
@@ -100,6 +135,8 @@ def segment(
 
     Vector files may be in any CRS. A layer of a file with several layers is given as city.gpkg:districts.
 
+    With --prompts-from, the objects that another raster of the same place shows are segmented, and have a class and a score.
+
     Finished work is kept in the folder OUTPUT.run until the run is complete. After a kill or an error, the same command
     continues the run. Exit code 3 means that some windows failed; they are listed. Exit code 143 means that SIGTERM stopped the
     run.
@@ -109,6 +146,7 @@ def segment(
 
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
     options["scales"] = parse_scales(options["scales"])
+    options["prompts_from"] = _prompts(options)
     watching = profiling() if options.pop("profile") else nullcontext()
     try:
         with stop_on_sigterm() as stop, watching as profile:
@@ -124,6 +162,22 @@ def segment(
     if done.failures:
         click.echo(_tell_failures(done), err=True)
         raise click.exceptions.Exit(HOLES)
+
+
+def _prompts(options: dict[str, OptionValue]) -> RasterPrompts | None:
+    """Take the options of prompts from another raster out of those of the command, and return the prompts."""
+    from samgeo.segmentation import RasterPrompts
+
+    values = options.pop("prompts_from")
+    names = {"minus": "prompts_minus"}
+    names |= {name: f"prompt_{name}" for name in ("threshold", "scale", "split", "prominence")}
+    given = {name: value for name, option in names.items() if (value := options.pop(option)) is not None}
+    if values is not None:
+        return RasterPrompts(values, **given)
+    if given:
+        option = names[next(iter(given))].replace("_", "-")
+        raise OptionError(f"--{option} belongs to --prompts-from; give a raster there, or leave --{option} out.")
+    return None
 
 
 def _tell_failures(done: Summary) -> str:
@@ -143,6 +197,7 @@ def _tell_failures(done: Summary) -> str:
 @click.option("--polygons", metavar="FILE", help="Vector file of polygons: each is the rough outline of an object.")
 @looking
 @PROMPT_ZOOM
+@PROMPT_SCALES
 @click.option(
     "--refine", type=int, default=0, show_default=True, help="How many times to decode again with the previous answer."
 )
@@ -172,7 +227,8 @@ def predict(
     """
     from samgeo.segmentation import predict as run
 
-    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "zoom": parse_zoom(options["zoom"])}
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch)}
+    options |= {"zoom": parse_zoom(options["zoom"]), "scales": parse_prompt_scales(options["scales"])}
     result = run(image, output, **options)
     if not quiet:
         found = int(result.reason.isna().sum())
@@ -203,3 +259,50 @@ def encode(
         there = f"{done.kept:,} were there, {done.empty:,} have no data"
         mended = f"; {done.mended:,} of them were encoded again because their files were damaged" if done.mended else ""
         click.echo(f"{count(done.encoded, 'window')} of {done.windows:,} encoded into {store}: {there}{mended}", err=True)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def status(run: str, as_json: bool) -> None:
+    """Show the progress of a run of `samgeo segment`.
+
+    RUN is the folder of the run, or the output of the run, whose folder lies beside it. The command prints the finished and the
+    failed windows, the rate and the remaining time.
+    """
+    from samgeo.segmentation import run_status
+
+    found = run_status(run)
+    click.echo(json.dumps(asdict(found) | {"path": str(found.path)}, indent=2) if as_json else _tell_status(found))
+
+
+def _tell_status(found: Status) -> str:
+    lines = [
+        f"{found.path}: {found.state}",
+        f"raster   {found.raster}",
+        f"model    {found.model}",
+        f"windows  {found.done:,} of {found.windows:,} ({found.done / found.windows:.1%}), {found.rows:,} rows merged",
+        f"objects  {found.objects:,} so far" if found.state != "complete" else f"objects  {found.objects:,}",
+    ]
+    if found.windows_per_second:
+        lines.append(f"rate     {found.windows_per_second:.2f} windows a second")
+    if found.seconds_left is not None:
+        lines.append(f"left     {_duration(found.seconds_left)}")
+    if found.failures:
+        lines.append(f"failed   {count(len(found.failures), 'window')}:")
+        for failure in found.failures[:MOST_SHOWN]:
+            x0, y0, x1, y1 = failure.bounds_px
+            lines.append(
+                f"  row {failure.row}, column {failure.column} (pixels x {x0} to {x1}, y {y0} to {y1}) {failure.reason}"
+            )
+        if len(found.failures) > MOST_SHOWN:
+            lines.append(f"  and {len(found.failures) - MOST_SHOWN:,} more; --json lists all")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -13,6 +13,7 @@ each step the rim of the hole is interpolated anew, between the known pixels and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -187,7 +188,8 @@ def _solve_touching(values: Values, unknown: Bools, domain: Bools) -> None:
 
 def _limit(values: Values, parts: NDArray[np.integer[Any]], fixed: Bools) -> None:
     """Limit each hole to the range of the fixed pixels around it."""
-    for number, place in enumerate(ndimage.find_objects(parts), start=1):
+    places: Sequence[tuple[slice, ...] | None] = ndimage.find_objects(parts)
+    for number, place in enumerate(places, start=1):
         if place is None:
             continue
         around = tuple(slice(max(axis.start - REACH, 0), axis.stop + REACH) for axis in place)

@@ -181,7 +181,7 @@ def compress(
     _check(factor, codec, quality, grow_px, feather_px)
     place = check_edited(output, ROI_TAG, overwrite=overwrite, inputs=(image, objects))
     mask = place.with_name(f"{place.stem}{MASK_SUFFIX}")
-    check_edited(mask, MASK_TAG, overwrite=overwrite, inputs=(image, objects))
+    check_edited(str(mask), MASK_TAG, overwrite=overwrite, inputs=(image, objects))
     edited = EditedImage.open(image, nodata=nodata, alpha=alpha)
     used = (DEFAULT_QUALITY if quality is None else quality) if codec in LOSSY else None
     _check_fits(edited, codec)

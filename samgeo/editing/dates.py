@@ -129,12 +129,12 @@ class OtherDate:
                 found[:, valid] = values[:, y[valid] - rect.y0, x[valid] - rect.x0]
                 valid[valid] = exists[y[valid] - rect.y0, x[valid] - rect.x0]
             return found, valid
-        x, y = self.to_pixels(columns + 0.5, rows + 0.5)
-        valid = np.isfinite(x) & np.isfinite(y)
-        valid[valid] = (x[valid] >= 0) & (y[valid] >= 0) & (x[valid] < width) & (y[valid] < height)
+        across, down = self.to_pixels(columns.astype(np.float64) + 0.5, rows.astype(np.float64) + 0.5)
+        valid = np.isfinite(across) & np.isfinite(down)
+        valid[valid] = (across[valid] >= 0) & (down[valid] >= 0) & (across[valid] < width) & (down[valid] < height)
         found = np.zeros((len(self.numbers), len(columns)))
         if valid.any():
-            found[:, valid], valid[valid] = self._interpolated(x[valid], y[valid], columns[valid], rows[valid])
+            found[:, valid], valid[valid] = self._interpolated(across[valid], down[valid], columns[valid], rows[valid])
         return found, valid
 
     def _interpolated(

@@ -123,6 +123,10 @@ class Levels:
         """Return the index of the scale of a row of windows."""
         return self._order[row][0]
 
+    def number(self, level: int, own: int) -> int:
+        """Return the number of a row, given the index of its scale and its number in the lattice of that scale."""
+        return self._numbers[level][own]
+
     def locate(self, row: int) -> tuple[int, Lattice, int]:
         """Return the scale of a row, its lattice, and the number of the row in that lattice."""
         level, own = self._order[row]

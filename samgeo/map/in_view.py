@@ -9,21 +9,45 @@ from typing import TYPE_CHECKING
 
 import shapely
 
+from samgeo.errors import StoppedError
 from samgeo.geo.levels import Levels
+from samgeo.map.ui.messages import Progress
 from samgeo.models.registry import default_gates
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.masks.nms import settle
 from samgeo.segmentation.masks.piece import MERGE_IOU, Piece
 from samgeo.segmentation.merge.merger import merge
-from samgeo.segmentation.tables import to_frame
+from samgeo.segmentation.tables import to_frame, without
 from samgeo.segmentation.windows.worker import Plan, segment_window
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from samgeo.map.session import Session
     from samgeo.segmentation.predictor import Predictor
 
-__all__ = ["segment_area"]
+__all__ = ["propose_in_view", "segment_area"]
+
+
+def propose_in_view(session: Session, area_px: shapely.Geometry, tell: Callable[[Progress], bool]) -> str | None:
+    """Segment everything in a part of the raster, and propose the new masks; see `samgeo.map.background.Work`.
+
+    Raises
+    ------
+    StoppedError
+        If ``tell`` returned False.
+    """
+    found = segment_area(
+        session.predictor, area_px, progress=lambda done, total: tell(Progress("segmenting the view", done, total))
+    )
+    if found is None:
+        raise StoppedError("ended before it was done: nothing is put up")
+    state = session.state
+    new = without(found, [*(one.geometry for one in state.objects), *(one.geometry for one in state.proposals)])
+    if not len(new):
+        return "nothing new is in view"
+    session.propose(new)
+    return None
 
 
 def segment_area(
@@ -69,7 +93,9 @@ def segment_area(
     closed = merge((rows[row] for row in range(lattice.rows)), Levels.of(lattice), min_iou=MERGE_IOU)
     settled, _ = settle(predictor.clean([one for segments in closed for one in segments]), (), plan.gates.mask_nms)
     predictor.check_same()
-    return to_frame(settled, predictor.raster.geobox)
+    frame = to_frame(settled, predictor.raster.geobox)
+    frame.attrs["samgeo"] = predictor.provenance()
+    return frame
 
 
 def _near(predictor: Predictor, bounds_px: tuple[float, float, float, float]) -> list[tuple[int, int]]:

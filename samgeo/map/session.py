@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -12,16 +13,18 @@ import numpy as np
 import shapely
 
 from samgeo.arguments import check_types
-from samgeo.errors import OptionError
+from samgeo.errors import OptionError, StoppedError
 from samgeo.finding.api import find
 from samgeo.finding.similar import similar
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
+from samgeo.geo.html_summary import html_summary
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.reading import check_output, write_vectors
 from samgeo.map.files.autosave import MEMBER, Autosave
 from samgeo.map.files.export import to_coco, to_frame, write_json
 from samgeo.map.files.placing import place_geometry, read_proposals, without_known
 from samgeo.map.more_like_these import class_of_examples, examples_of, without_seen
+from samgeo.map.other_weights import weights_of
 from samgeo.map.state.actions import (
     Accept,
     AcceptProposals,
@@ -38,14 +41,16 @@ from samgeo.map.state.actions import (
     SetBox,
     SetClass,
     Undo,
+    UseModel,
 )
 from samgeo.map.state.history import History, replay
 from samgeo.map.state.live_state import Live, Snapshot
 from samgeo.map.state.log import Log, check_same, describe
 from samgeo.map.state.merging import palette_of
-from samgeo.map.state.reducer import Rules, State
+from samgeo.map.state.reducer import Rules, State, label_of
 from samgeo.map.state.restore import check_classes, check_files, recorded_at, start_from
 from samgeo.map.suggestions import Answers
+from samgeo.map.train_on_accepted import Course, Training, free_path
 from samgeo.segmentation.masks.vectorize import georeference
 from samgeo.storage.provenance import made_with
 from samgeo.types import BoxesLike, CRSLike, FeaturesLike
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from samgeo.segmentation.predictor import Predictor
+    from samgeo.training.finetuning.api import Finetuned
 
 __all__ = ["Session", "Snapshot"]
 
@@ -99,9 +105,8 @@ class Session:
     ) -> None:
         palette, geobox = check_classes(classes), predictor.raster.geobox
         check_files(log, autosave)
-        self.predictor = predictor
         self.id = uuid.uuid4().hex[:12]
-        answers = Answers(predictor)
+        self._answers = answers = Answers(predictor)
         store = None if autosave is None else Autosave(autosave, geobox, answers.measure, self._provenance)
         opening = start_from(answers, palette, log, store)
         self.autosave = None if store is None else store.path
@@ -154,6 +159,29 @@ class Session:
                 palette = palette_of(palette, action.changes)
         session._live = Live(history, replace(session._rules, classes=palette), None, None, len(recorded.actions))
         return session
+
+    def __repr__(self) -> str:
+        return f"Session({self._answers.start.raster.name!r}, {', '.join(self._summary().values())})"
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"Session on {self._answers.start.raster.name}", self._summary())
+
+    def _summary(self) -> dict[str, str]:
+        state = self.state
+        counts = Counter(one.class_name for one in state.objects)
+        classes = ", ".join(f"{counts[name]} {name}" for name in self.classes if counts[name])
+        model = state.weights or self._answers.start.model
+        return {
+            "accepted": f"{len(state.objects)} accepted" + (f" ({classes})" if classes else ""),
+            "waiting": f"{len(state.proposals)} waiting",
+            "model": f"model {label_of(model.name, model.digest)}",
+            "saved": "not saved" if self.autosave is None else f"saved to {self.autosave}",
+        }
+
+    @property
+    def predictor(self) -> Predictor:
+        """The raster, and the model that answers the next prompt: that of the start, or the one of `use_model`."""
+        return self._answers.predictor(self.state.weights)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -288,6 +316,7 @@ class Session:
         crs: CRSLike = None,
         class_name: str | None = None,
         min_score: float | None = None,
+        progress: Callable[[int, int], bool] | None = None,
     ) -> Snapshot:
         """Find the objects of one kind, and add them as proposals; see `samgeo.find`.
 
@@ -304,6 +333,8 @@ class Session:
             Class of the proposals. By default it is ``what`` if the palette has this class, else it is given on acceptance.
         min_score : float, optional
             Objects with a lower score are left out; the default is that of the finder.
+        progress : callable, optional
+            Called with 0 and 0 before the search, and with 1 and 1 after it. It returns False to propose nothing.
 
         Returns
         -------
@@ -313,14 +344,22 @@ class Session:
         Raises
         ------
         SamgeoError
-            If the bounds or the class cannot be used, or the model of the session is not that of the finder.
+            If the bounds or the class cannot be used, or the model with which the session was opened is not that of the finder.
+        StoppedError
+            If ``progress`` returned False. Nothing is proposed.
         """
         raster = self.predictor.raster
         area = None
         if bounds is not None:
             corners, _ = read_boxes([bounds], geobox=raster.geobox, crs=crs)
             area = georeference(np.array([shapely.box(*corners[0])], dtype=object), raster.geobox.affine)[0]
-        found = find(raster, what, model=self.predictor.model, aoi=area, min_score=min_score, progress=False)
+        go_on = progress or (lambda _done, _total: True)
+        if not go_on(0, 0):
+            raise StoppedError("the search was stopped before it began; nothing is proposed.")
+        # A finder belongs to the features of one model: that of the start.
+        found = find(raster, what, model=self._answers.start.model, aoi=area, min_score=min_score, progress=False)
+        if not go_on(1, 1):
+            raise StoppedError("the search was stopped; nothing is proposed.")
         named = class_name or (what if what in self.classes else None)
         return self.propose(found.drop(columns="class") if named is None else found.assign(**{"class": named}))
 
@@ -376,6 +415,76 @@ class Session:
         examples = examples_of(state, named, self.predictor.raster.geobox, rejected=rejected)
         found = similar(self.predictor, examples, named, bounds=bounds, crs=crs, min_score=min_score, progress=progress)
         return self.propose(without_seen(found, self.state))
+
+    @check_types
+    def use_model(self, path: str | os.PathLike[str]) -> Snapshot:
+        """Answer the prompts that follow with the weights of a file. Undo returns to the weights that were used before.
+
+        An open prompt is asked again. Objects have the model that drew them in the column ``model``.
+
+        Parameters
+        ----------
+        path : path
+            Weights of the same architecture, such as those of `train_on_accepted`. The log names this file, so that it must
+            stay where it is as long as the log is replayed.
+
+        Raises
+        ------
+        SamgeoError
+            If the file cannot be read, or the model of the session is not of the architecture of the bundled one.
+        """
+        weights: UseModel = weights_of(path, self._answers.start)
+        return self._live.do(lambda _: weights)
+
+    @check_types
+    def train_on_accepted(
+        self,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        preset: str = "decoder",
+        minutes: float | None = 5.0,
+        steps: int | None = None,
+        rate: float | None = None,
+        check_shift: bool = True,
+        seed: int = 0,
+        progress: Callable[[str], bool] | None = None,
+    ) -> Finetuned:
+        """Train the model on the accepted objects with `samgeo.finetune`, and use it if it is better on those held out.
+
+        Each training begins with the weights that the session was opened with, so that no held-out object was seen by them.
+        Objects that were accepted exactly as the model drew them teach it little; those that were corrected do.
+
+        Parameters
+        ----------
+        output : path, optional
+            The file for the new weights, a ``.safetensors`` that does not exist yet. By default ``NAME-trained-1.safetensors``
+            beside the autosaved file, or the next number that is free. The run folder with the report is beside it.
+        preset, minutes, steps, rate, check_shift, seed : optional
+            See `samgeo.finetune`.
+        progress : callable, optional
+            Called with lines of text. It returns False to stop.
+
+        Returns
+        -------
+        Finetuned
+            ``accepted`` and ``reason`` say what was decided. If the weights were accepted, the prompts that follow are answered
+            by them, as after `use_model`; undo returns to the weights that were used before.
+
+        Raises
+        ------
+        OptionError
+            If fewer than 20 objects are accepted, there is no place for the weights, or the model cannot be trained.
+        StoppedError
+            If ``progress`` returned False. The model is the same as before, and no file is left.
+        SamgeoError
+            As `samgeo.finetune`.
+        """
+        course = Course(preset, minutes, steps, rate, check_shift, seed)
+        training = Training.of(self._answers.start, self.state.objects, free_path(output, self.autosave), course)
+        done = training.run(progress or (lambda _: True))
+        if done.accepted:
+            self.use_model(done.output)
+        return done
 
     @check_types
     def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:
@@ -464,9 +573,9 @@ class Session:
         write_json(to_coco(self.state.objects, raster, self.classes), path, overwrite=overwrite, inputs=(raster,))
 
     def _provenance(self, state: State, actions: int) -> dict[str, Any]:
-        raster = self.predictor.raster
+        raster = self._answers.start.raster
         return {
-            **made_with(self.predictor.model, raster.provenance()),
+            **made_with(state.weights or self._answers.start.model, raster.provenance()),
             **describe_axes(raster.geobox),
             MEMBER: {
                 "session": self.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import shapely
 from samgeo.geo.coordinates.area import area_m2
 from samgeo.geo.coordinates.prompt_geometry import PIXELS
 from samgeo.geo.grid import Rect
-from samgeo.map.state.actions import AddPoint
-from samgeo.map.state.reducer import Offer, Prompt, Suggestion
+from samgeo.map.other_weights import predictor_with
+from samgeo.map.state.actions import AddPoint, UseModel
+from samgeo.map.state.reducer import Offer, Prompt, Suggestion, label_of
 from samgeo.segmentation.masks.vectorize import georeference, polygons
 from samgeo.segmentation.predictor import Candidate, Predictor
 from samgeo.segmentation.prompts.assignment import SoftMask
@@ -40,13 +42,42 @@ class Answers:
     Parameters
     ----------
     predictor : Predictor
+        With the weights that the session was opened with.
+
+    Attributes
+    ----------
+    start : Predictor
+        The same.
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
-        self._recent: OrderedDict[Prompt, _Answered] = OrderedDict()
+        self.start = predictor
+        self._recent: OrderedDict[tuple[UseModel | None, Prompt], _Answered] = OrderedDict()
+        self._lock = threading.Lock()
+        self._other: tuple[UseModel, _Asked] | None = None
+        self._first = _Asked(predictor)
 
-    def ask(self, prompt: Prompt) -> Suggestion:
+    def predictor(self, weights: UseModel | None) -> Predictor:
+        """Return the predictor with some weights; with None, the one that the session was opened with.
+
+        Those with other weights are made when they are first needed, and the last one is kept.
+
+        Raises
+        ------
+        SamgeoError
+            If the file of the weights is missing, or has changed.
+        """
+        return self._asked(weights).predictor
+
+    def _asked(self, weights: UseModel | None) -> _Asked:
+        if weights is None:
+            return self._first
+        with self._lock:
+            if self._other is None or self._other[0] != weights:
+                self._other = weights, _Asked(predictor_with(self.start, weights))
+            return self._other[1]
+
+    def ask(self, prompt: Prompt, weights: UseModel | None = None) -> Suggestion:
         """Return the candidates of the model for the clicks and boxes of a prompt.
 
         A click after other clicks starts from the logits of the candidate that was chosen before it, if the window of that
@@ -57,32 +88,35 @@ class Answers:
         Raises
         ------
         SamgeoError
-            As `Predictor.candidates`.
+            As `Predictor.candidates`, and if the weights cannot be read.
         """
-        return self._answered(prompt).answer
+        asked = self._asked(weights)
+        parts = [Prompt(prompt.marks[:count], prompt.chosen[:count]) for count in range(1, len(prompt.marks) + 1)]
+        known = max((number for number, part in enumerate(parts) if (weights, part) in self._recent), default=None)
+        answered = None if known is None else self._recent[weights, parts[known]]
+        # A loop, because an analyst may click on one object more often than the recursion limit of Python.
+        for part in parts if known is None else parts[known + 1 :]:
+            answered = self._recent[weights, part] = asked.compute(part, answered)
+        if answered is None:
+            raise AssertionError("a prompt that is asked has marks")
+        self._recent.move_to_end((weights, prompt))
+        while len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
+        return answered.answer
 
     def measure(self, geometries: Sequence[shapely.Geometry]) -> list[float]:
         """Return areas in square metres; in pixels where the raster has no CRS."""
-        geobox = self.predictor.raster.geobox
-        if geobox.crs is not None:
-            return [float(area) for area in area_m2(geometries, geobox.crs)]
-        return [float(shapely.area(one)) / abs(geobox.affine.determinant) for one in geometries]
+        return _areas(geometries, self.start)
 
-    def _answered(self, prompt: Prompt) -> _Answered:
-        parts = [Prompt(prompt.marks[:count], prompt.chosen[:count]) for count in range(1, len(prompt.marks) + 1)]
-        known = max((number for number, part in enumerate(parts) if part in self._recent), default=None)
-        answered = None if known is None else self._recent[parts[known]]
-        # A loop, because an analyst may click on one object more often than the recursion limit of Python.
-        for part in parts if known is None else parts[known + 1 :]:
-            answered = self._recent[part] = self._compute(part, answered)
-        if answered is None:
-            raise AssertionError("a prompt that is asked has marks")
-        self._recent.move_to_end(prompt)
-        while len(self._recent) > REMEMBERED:
-            self._recent.popitem(last=False)
-        return answered
 
-    def _compute(self, prompt: Prompt, before: _Answered | None) -> _Answered:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A predictor that is asked for one prompt after the other."""
+
+    predictor: Predictor
+
+    def compute(self, prompt: Prompt, before: _Answered | None) -> _Answered:
+        """Return the answer to a prompt, given the answer to all of its marks but the last."""
         given = _arguments(prompt)
         earlier = self._earlier(prompt, before)
         if earlier is not None:
@@ -95,12 +129,17 @@ class Answers:
         if isinstance(row.reason, str):
             return _Answered(Suggestion(reason=row.reason), ())
         area = row[self._area_name]
-        whole = Offer(row.geometry, float(row.predicted_iou), float(row.stability_score), float(area), bool(row.complete))
+        scores = float(row.predicted_iou), float(row.stability_score)
+        whole = Offer(row.geometry, *scores, float(area), bool(row.complete), self._model)
         if prompt.box is not None:
             return _Answered(Suggestion((whole,)), (None,))
         if offers and shapely.equals_exact(whole.geometry, offers[0].geometry):
             return _Answered(Suggestion(offers), logits)
         return _Answered(Suggestion((whole, *offers[1:])), (None, *logits[1:]))
+
+    @property
+    def _model(self) -> str:
+        return label_of(self.predictor.model.name, self.predictor.model.digest)
 
     @property
     def _area_name(self) -> str:
@@ -152,14 +191,22 @@ class Answers:
         )
 
     def _offers(self, found: Sequence[Candidate]) -> tuple[Offer, ...]:
+        model = self._model
         geometries = georeference(polygons([one.mask for one in found]), self.predictor.raster.geobox.affine)
         areas = [float(one.mask.area) for one in found]
         if self.predictor.raster.geobox.crs is not None:
-            areas = self.measure(geometries.tolist())
+            areas = _areas(geometries.tolist(), self.predictor)
         return tuple(
-            Offer(geometry, one.predicted_iou, one.stability_score, area, one.complete)
+            Offer(geometry, one.predicted_iou, one.stability_score, area, one.complete, model)
             for geometry, one, area in zip(geometries, found, areas, strict=True)
         )
+
+
+def _areas(geometries: Sequence[shapely.Geometry], predictor: Predictor) -> list[float]:
+    geobox = predictor.raster.geobox
+    if geobox.crs is not None:
+        return [float(area) for area in area_m2(geometries, geobox.crs)]
+    return [float(shapely.area(one)) / abs(geobox.affine.determinant) for one in geometries]
 
 
 def _arguments(prompt: Prompt) -> dict[str, Any]:

@@ -10,20 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.geo.coordinates.pixel_coordinates import PIXELS
 from samgeo.geo.raster.raster import Raster
-from samgeo.map.segmenting import Segmenting
+from samgeo.map.background import Background, Work
+from samgeo.map.closing import close_widgets, replace_earlier
+from samgeo.map.in_view import propose_in_view
 from samgeo.map.session import DEFAULT_CLASSES, Session
+from samgeo.map.state.actions import Propose
+from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.restore import check_classes, check_files
+from samgeo.map.train_on_accepted import free_path, progress_of, verdict
 from samgeo.map.ui.browser_part import library, make_front
 from samgeo.map.ui.gestures import Hand
 from samgeo.map.ui.latest_worker import Latest
+from samgeo.map.ui.messages import KINDS, Progress
 from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, view_of_raster
+from samgeo.map.view.still_picture import still_picture
 from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view.viewport import MAX_SIDE, View
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
@@ -47,6 +56,9 @@ SETTLE_S = 0.04
 
 HEIGHTS_PX = (200, 4000)
 ASKING = "asking the model"
+
+NEEDS_SELECTED = ("add", "cut")
+"""Modes that change the selected object."""
 
 
 class Map:
@@ -155,19 +167,22 @@ class Map:
         self._ratio = 1.0
         self._is_drawn_here = tiles == KERNEL
         self.leaflet = make_leaflet(self._place, basemap, height)
+        self._first = self.leaflet.center, self.leaflet.zoom
         tiled = None if self._is_drawn_here else tile_layer(opened)
         self.drawing = Drawing(self.session, self._place, self.leaflet, self._act, tiled)
         self._views = Latest(self.drawing.show_view, SETTLE_S)
-        self._segmenting = Segmenting(self._hand, self.drawing)
+        self._coordinates: Latest[tuple[float, float]] = Latest(self._show_coordinates, SETTLE_S)
+        self._background = {kind: Background(kind, self.drawing) for kind in KINDS}
         self.leaflet.on_interaction(self._on_interaction)
         self.leaflet.observe(self._on_move, names=["bounds", "pixel_bounds"])
         self.front = make_front(self._act, self._select_row, self._on_screen, self.drawing.leave)
         self.widget = self.drawing.around(self.front, height)
         self._set_mode(self._pointer.mode)
         self._set_class(0)
-        self._unsubscribe = self.session.subscribe(self.drawing.show)
+        self._unsubscribe = self.session.subscribe(self._follow)
         self.drawing.show(self.session.snapshot)
         self._show(view_of_raster(self._place))
+        replace_earlier(self)
         threading.Thread(target=self._prepare, daemon=True, name="samgeo-map-prepare").start()
 
     @property
@@ -200,7 +215,79 @@ class Map:
         Masks of accepted objects and existing proposals are left out. The method returns at once; a background thread does
         the work, and the map shows the progress. Before the map is shown, the whole raster counts as in view.
         """
-        self._segmenting.start(in_view(self.leaflet) or view_of_raster(self._place))
+        area_px = self._area_in_view()
+        self._search(lambda tell: propose_in_view(self.session, area_px, tell))
+
+    @check_types
+    def find_in_view(self, what: str = "building") -> None:
+        """Find the objects of one kind in view, and add them as proposals; see `Session.find`.
+
+        The method returns at once, as `segment_view` does.
+
+        Parameters
+        ----------
+        what : str, default "building"
+            The class of a bundled finder.
+        """
+        bounds = shapely.bounds(self._area_in_view()).tolist()
+
+        def work(tell: Callable[[Progress], bool]) -> str | None:
+            def progress(done: int, total: int) -> bool:
+                return tell(Progress(f"finding each {what} in view", done, total))
+
+            return _nothing_new(self.session.find(what, bounds, crs=PIXELS, progress=progress))
+
+        self._search(work)
+
+    def more_like_these(self) -> None:
+        """Find more objects like the accepted ones in view, and add them as proposals; see `Session.find_similar`.
+
+        The method returns at once, as `segment_view` does.
+        """
+        bounds = shapely.bounds(self._area_in_view()).tolist()
+
+        def work(tell: Callable[[Progress], bool]) -> str | None:
+            def progress(done: int, total: int) -> bool:
+                return tell(Progress("searching the view", done, total))
+
+            return _nothing_new(self.session.find_similar(bounds, crs=PIXELS, progress=progress))
+
+        self._search(work)
+
+    def show_whole(self) -> None:
+        """Move the map so that the whole raster is in view."""
+        view = in_view(self.leaflet)
+        whole = self._first if view is None else fit(self._place, view.width, view.height)
+        self.leaflet.center, self.leaflet.zoom = whole
+
+    @check_types
+    def train_on_accepted(self, output: str | os.PathLike[str] | None = None, *, minutes: float = 5.0) -> None:
+        """Train the model on the accepted objects, and use it for the next prompts if it is better on those held out.
+
+        The method returns at once; a background thread does the work, and the map stays usable. The status line shows the
+        progress, and at the end whether the new weights were accepted, and why. Undo returns to the weights that were used
+        before. See `Session.train_on_accepted`, which has more options and waits for the end.
+
+        Parameters
+        ----------
+        output : path, optional
+            The file for the new weights, a ``.safetensors`` that does not exist yet. By default it is beside the autosaved
+            file, or else beside the file of the panel to which objects are exported, and has its name with ``-trained-1``, or
+            the next number that is free.
+        minutes : float, default 5
+            Length of the training.
+        """
+        exported = None if self.session.autosave else Path(self.drawing.panel.path.value.strip()).expanduser().absolute()
+
+        def work(tell: Callable[[Progress], bool]) -> str:
+            place = free_path(output, self.session.autosave or exported)
+
+            def progress(line: str) -> bool:
+                return tell(Progress(f"training: {progress_of(line)}"))
+
+            return verdict(self.session.train_on_accepted(place, minutes=minutes, progress=progress))
+
+        self._background["training"].start(work)
 
     @check_types
     def export(
@@ -233,19 +320,54 @@ class Map:
 
     @check_types
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the picture is drawn and `segment_view` is done; return False if the timeout came first."""
-        return self._views.wait(timeout_s) and self._segmenting.wait(timeout_s)
+        """Wait until the picture is drawn and the work in the background is done; return False if the timeout came first."""
+        return self._views.wait(timeout_s) and all(one.wait(timeout_s) for one in self._background.values())
 
-    def close(self) -> None:
-        """Remove the map from the notebook. The session and its saved files stay."""
-        self._segmenting.stop()
+    @check_types
+    def close(self, *, wait: bool = True) -> None:
+        """Remove the map from the notebook, and stop its work in the background. The session and its saved files stay.
+
+        A map is also closed when the cell that made it runs again.
+
+        Parameters
+        ----------
+        wait : bool, default True
+            Whether to wait until the work in the background has stopped.
+        """
         self._unsubscribe()
-        self.wait()
-        self.widget.close()
+        self._views.close()
+        self._coordinates.close()
+        for one in self._background.values():
+            one.close()
+        self._views.wait()
+        if wait:
+            self.wait()
+        close_widgets(self.widget)
 
-    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, Any] | None:
-        bundle: dict[str, Any] | None = self.widget._repr_mimebundle_(**kwargs)  # how Jupyter shows any object
-        return bundle
+    def __repr__(self) -> str:
+        return f"Map of {self.session!r}"
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, Any]:
+        """Return the map as a widget; and as a picture and a line of text, which programs without widgets show."""
+        bundle: dict[str, Any] = self.widget._repr_mimebundle_(**kwargs) or {}  # how Jupyter shows any object
+        picture = still_picture(self.session.predictor.raster, self.session.to_frame())
+        return {**bundle, **({} if picture is None else {"image/jpeg": picture}), "text/plain": repr(self)}
+
+    def _area_in_view(self) -> shapely.Geometry:
+        return self._hand.area_px(in_view(self.leaflet) or view_of_raster(self._place))
+
+    def _search(self, work: Work) -> None:
+        """Search in the background. Where new masks wait at the end, and nothing else is begun, a click accepts one."""
+
+        def then_select(tell: Callable[[Progress], bool]) -> str | None:
+            before = self.session.state.proposals
+            said = work(tell)
+            state = self.session.state
+            if len(state.proposals) > len(before) and not state.prompt and not self._pointer.is_drawing:
+                self._set_mode("select")
+            return said
+
+        self._background["search"].start(then_select)
 
     def _prepare(self) -> None:
         """Import libraries that the first click needs, once the first picture is drawn, so that the click need not wait."""
@@ -253,14 +375,21 @@ class Map:
         for name in CLICK_LIBRARIES:
             import_module(name)
 
+    def _follow(self, now: Snapshot) -> None:
+        self.drawing.show(now)
+        if now.state.selected is None and self._pointer.mode in NEEDS_SELECTED:
+            self._set_mode("select")
+
     def _on_interaction(self, **told: Json) -> None:
+        if told.get("type") == "mousemove":
+            self._coordinates.put(tuple(told.get("coordinates", ())))
         gesture = self._pointer.handle(told.get("type", ""), tuple(told.get("coordinates", ())))
         if isinstance(gesture, Draft):
             self.drawing.sketch.show_draft(gesture.track, gesture.kind)
         elif gesture is not None:
             if isinstance(gesture, Point | Box):
                 self.drawing.tell(ASKING)  # a large model takes its time for the first click into a window
-            self.drawing.guarded(lambda: self._hand.do(gesture, self._class_name))
+            self.drawing.guarded(lambda: self._hand.do(gesture, self._class_name, self.drawing.visible))
             self.drawing.tell_instead_of(ASKING)
             if self.drawing.sketch.draft:
                 self.drawing.sketch.show_draft((), "")
@@ -286,11 +415,16 @@ class Map:
             "undo": session.undo,
             "redo": session.redo,
             "next": self._next_candidate,
-            "replace": self._replace,
+            "redraw": self._redraw,
             "delete": lambda: session.delete(self._selected),
             "segment": self.segment_view,
-            "stop": self._segmenting.stop,
-            "accept-all": lambda: self._hand.accept_from(self.drawing.panel.least.value, self._class_name),
+            "find": lambda: self.find_in_view(self.drawing.panel.what.value),
+            "similar": self.more_like_these,
+            "home": self.show_whole,
+            "stop": self._background["search"].stop,
+            "train": self.train_on_accepted,
+            "stop-training": self._background["training"].stop,
+            "accept-all": lambda: self._hand.accept_drawn(self._class_name, self.drawing.visible),
             "reject-all": session.reject_proposals,
             "export": self._export,
         }
@@ -312,12 +446,14 @@ class Map:
         self.drawing.sketch.show_draft((), "")
         self.drawing.panel.show_mode(mode)
         self.leaflet.dragging = not self._pointer.drags
+        self.drawing.aim(mode, self._class_name)
 
     def _set_class(self, number: int) -> None:
         if number >= len(self.session.classes):
             return
         self._class = number
         self.drawing.panel.show_class(number)
+        self.drawing.aim(self._pointer.mode, self._class_name)
         if self.session.state.selected is not None:
             self.session.set_class(self.session.state.selected, self._class_name)
 
@@ -334,7 +470,7 @@ class Map:
         else:
             self.session.select(None)
 
-    def _replace(self) -> None:
+    def _redraw(self) -> None:
         offer = self.session.state.candidate
         if offer is None:
             raise OptionError("there is no candidate to take the outline from; click on the object first.")
@@ -354,6 +490,10 @@ class Map:
         self.export(path, overwrite=self.drawing.panel.overwrite.value or path.absolute() in self._exported)
         self._exported.add(path.absolute())
         self.drawing.tell(f"wrote {len(self.session.state.objects)} objects to {path}")
+
+    def _show_coordinates(self, at: tuple[float, float]) -> None:
+        """Show the position of the mouse in the raster's CRS, or in pixels."""
+        self.drawing.panel.coordinates.value = self._place.describe(*at)
 
     def _on_move(self, _: object) -> None:
         view = in_view(self.leaflet)
@@ -379,3 +519,8 @@ class Map:
     def _show(self, view: View) -> None:
         if self._is_drawn_here:
             self._views.put(view.on_screen(self._ratio))
+
+
+def _nothing_new(done: Snapshot) -> str | None:
+    """Return a message where a search proposed nothing; the session has one otherwise."""
+    return None if isinstance(done.action, Propose) and done.action.proposals else "nothing new is in view"

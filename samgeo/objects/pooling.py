@@ -1,4 +1,4 @@
-"""Pooling of a model's embedding inside polygons and in rings around them."""
+"""Pooling of a model's embedding inside polygons and in rings around them, and of the pixels inside polygons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.store import EmbeddingStore
 
-__all__ = ["PARTS", "pool"]
+__all__ = ["PARTS", "check_describing", "pool", "pool_pixels"]
 
 PARTS = ("mean", "std", "ring")
 """Statistics of each channel: mean and standard deviation inside a polygon, and the mean in a ring around it."""
@@ -35,6 +35,9 @@ SAMPLES = 4
 
 # The width of the ring is this fraction of the square root of the polygon's area, and at least this many cells.
 RING_SHARE, RING_CELLS = 0.3, 2.0
+
+# Variances of 8-bit values that are smaller than this are rounding errors.
+LEAST_VARIANCE = 1e-6
 
 
 def pool(
@@ -94,6 +97,64 @@ def pool(
     return np.full((len(polygons_px), len(PARTS), 0), np.nan, dtype=np.float32) if sums is None else sums.result()
 
 
+def pool_pixels(raster: Raster, polygons_px: NDArray[np.object_], lattice: Lattice) -> NDArray[np.float64]:
+    """Return the mean and the standard deviation of each band inside polygons.
+
+    The pixels are those whose centres lie in the polygon; if there is none, those that the polygon touches.
+
+    Parameters
+    ----------
+    raster : Raster
+        The image, whose values are 8-bit after the stretch.
+    polygons_px : ndarray of shapely geometries, shape (N,)
+        Valid polygons in raster pixels.
+    lattice : Lattice
+        The windows in which the raster is read. A polygon that fits into no window is read in several.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, 2, 3)
+        Means and standard deviations, from 0 to 1; NaN for polygons without a pixel with data.
+
+    Raises
+    ------
+    RasterError
+        If a window cannot be read.
+    """
+    count = np.zeros((len(polygons_px), 1))
+    first, second = np.zeros((2, len(polygons_px), 3))
+    jobs = _jobs(polygons_px, lattice)
+    for index in sorted(jobs):
+        window = read_window(raster, lattice, index)
+        if not window.valid.any():
+            continue
+        for row in jobs[index]:
+            frame, drawn = _pixels_in(polygons_px[row], window)
+            values = window.image[frame][drawn & window.valid[frame]].astype(np.float64)
+            count[row] += len(values)
+            first[row] += values.sum(axis=0)
+            second[row] += (values**2).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = first / count
+        variance = second / count - mean**2
+    # The variance of equal pixels is 0, and not what rounding leaves.
+    variance[variance < LEAST_VARIANCE] = 0
+    return np.stack([mean, np.sqrt(variance)], axis=1) / 255
+
+
+def _pixels_in(polygon: shapely.Geometry, window: WindowImage) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
+    """Return a frame of a window's pixels, and which pixels of it a polygon covers."""
+    side = len(window.image)
+    bounds = np.array(shapely.bounds(polygon)) - np.tile((window.rect.x0, window.rect.y0), 2)
+    x0, y0 = np.clip(np.floor(bounds[:2]).astype(int), 0, side)
+    x1, y1 = np.clip(np.ceil(bounds[2:]).astype(int), 0, side)
+    frame = Rect(int(x0), int(y0), int(x1), int(y1))
+    if not (frame.height > 0 and frame.width > 0):
+        return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), dtype=bool)
+    cells = slice(frame.y0, frame.y1), slice(frame.x0, frame.x1)
+    return cells, _burnt(polygon, frame.shape, window.rect.x0 + frame.x0, window.rect.y0 + frame.y0, 1.0)
+
+
 def check_describing(model: Segmenter) -> None:
     """Raise a `ModelError` unless a model has ``features``."""
     if not isinstance(model, Describing):
@@ -138,11 +199,15 @@ def _weights(
 
 def _drawn(polygon: shapely.Geometry, window: WindowImage, frame: Rect, cell: float) -> NDArray[np.bool_]:
     """Draw a polygon at the samples of some cells. If it contains no sample, draw all samples that it touches."""
-    step = cell / SAMPLES
-    transform = Affine(step, 0, window.rect.x0 + frame.x0 * cell, 0, step, window.rect.y0 + frame.y0 * cell)
+    shape = (frame.height * SAMPLES, frame.width * SAMPLES)
+    return _burnt(polygon, shape, window.rect.x0 + frame.x0 * cell, window.rect.y0 + frame.y0 * cell, cell / SAMPLES)
+
+
+def _burnt(polygon: shapely.Geometry, shape: tuple[int, int], x: float, y: float, step: float) -> NDArray[np.bool_]:
+    """Return which samples a polygon covers; those that it touches if it covers none."""
+    transform = Affine(step, 0, x, 0, step, y)
     if transform.is_identity:  # rasterio warns of it, so that all is drawn one pixel further to the right
         transform, polygon = Affine.translation(1, 0), shapely.transform(polygon, lambda xy: xy + np.array([1.0, 0.0]))
-    shape = (frame.height * SAMPLES, frame.width * SAMPLES)
     drawn = rasterize([(polygon, 1)], out_shape=shape, transform=transform, dtype="uint8")
     if not drawn.any():
         drawn = rasterize([(polygon, 1)], out_shape=shape, transform=transform, dtype="uint8", all_touched=True)

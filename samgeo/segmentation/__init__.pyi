@@ -9,6 +9,8 @@ from .profile import Profile as Profile
 from .profile import Stage as Stage
 from .profile import profiling as profiling
 from .prompts.decoding import Candidate as Candidate
+from .prompts.raster_prompts import PromptCoverageWarning as PromptCoverageWarning
+from .prompts.raster_prompts import RasterPrompts as RasterPrompts
 from .run.execution import Summary as Summary
 from .run.status import FailedWindow as FailedWindow
 from .run.status import Status as Status
@@ -21,6 +23,8 @@ __all__ = [
     "HolesWarning",
     "Predictor",
     "Profile",
+    "PromptCoverageWarning",
+    "RasterPrompts",
     "Stage",
     "Status",
     "Summary",

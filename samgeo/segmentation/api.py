@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, SamgeoWarning, warn
@@ -18,7 +18,8 @@ from samgeo.geo.raster.hints import tell
 from samgeo.models.registry import MASK_NMS
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.masks.piece import MERGE_IOU
-from samgeo.segmentation.request import Request, open_job
+from samgeo.segmentation.prompts.raster_prompts import RasterPrompts
+from samgeo.segmentation.request import RasterFinding, Request, open_job
 from samgeo.segmentation.run.execution import Summary, run, segment_in_memory
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.types import AoiLike, BandsLike, RasterLike, StretchLike
@@ -38,6 +39,7 @@ def segment(
     image: RasterLike,
     output: str | os.PathLike[str] | None = None,
     *,
+    prompts_from: RasterPrompts | RasterLike | None = None,
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
     dtype: str = "auto",
@@ -84,6 +86,12 @@ def segment(
         Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``, as a file or as an object in storage such
         as ``s3://bucket/city.parquet``. With ``.tif`` a raster of labels is written, in which the object of row ``i`` of the
         result has the number ``i + 1``; see `samgeo.rasterize`. The output is written completely or not at all.
+    prompts_from : path, other raster, pair of these, or RasterPrompts, optional
+        Segment the objects that another raster of the same place shows, in place of everything: heights above the ground in
+        metres, or a tuple of a surface model and a terrain model. Each region above 2 metres becomes a prompt. With
+        `samgeo.segmentation.RasterPrompts` there are other thresholds, for example for radar images and indices. The result has
+        the columns ``class`` and ``score``. The options ``scales``, ``points_per_side``, ``pred_iou``, ``stability`` and
+        ``mask_nms`` cannot be given with it.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.list_models`, a checkpoint file, or a model.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}, default "auto"
@@ -212,7 +220,13 @@ def segment(
     >>> objects[["area_px", "complete"]].values.tolist()
     [[400.0, True], [1200.0, True]]
     """
-    return compute(Request.of(locals()))
+    return compute(_request(locals()))
+
+
+def _request(arguments: dict[str, object]) -> Request:
+    """Return the request of the arguments of `segment`, by name."""
+    given = arguments["prompts_from"]
+    return Request.of(arguments, None if given is None else RasterFinding(prompts=RasterPrompts.of(cast("RasterLike", given))))
 
 
 def compute(request: Request) -> gpd.GeoDataFrame:
@@ -278,7 +292,7 @@ def segment_to_file(
     """
     bound = inspect.signature(segment).bind(image, output, **options)
     bound.apply_defaults()
-    return compute_to_file(Request.of(bound.arguments), stop=stop)
+    return compute_to_file(_request(bound.arguments), stop=stop)
 
 
 def compute_to_file(request: Request, *, stop: Callable[[], bool] | None = None) -> Summary:
@@ -310,11 +324,12 @@ def _run(
 
 
 def _tell_nothing(name: str, request: Request) -> str:
-    lower = (
-        "With lower values of pred_iou and stability (--pred-iou, --stability), more masks are kept."
-        if request.finding is None
-        else "With a lower min_score (--min-score), more objects are kept."
-    )
+    if request.finding is None:
+        lower = "With lower values of pred_iou and stability (--pred-iou, --stability), more masks are kept."
+    elif isinstance(request.finding, RasterFinding):
+        lower = "With a lower threshold of prompts_from (--prompt-threshold), more of that raster is searched."
+    else:
+        lower = "With a lower min_score (--min-score), more objects are kept."
     return (
         f"nothing was found in {name}. Look at what the model sees (samgeo.show, or samgeo show): if it is too dark or too "
         "bright, give the values that become black and white with stretch (--stretch), and the value without data with nodata "

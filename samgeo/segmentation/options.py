@@ -166,6 +166,12 @@ class AutomaticOptions(OptionGroup):
                 raise OptionError(f"{name} is {share}; give a number from 0 to 1.")
         check_mask_nms(self.mask_nms)
 
+    def refuse(self, what: str) -> None:
+        """Raise an `OptionError` if an option is given that has no meaning beside the option ``what``."""
+        for one in fields(self):
+            if getattr(self, one.name) != one.default:
+                raise OptionError(f"{one.name} belongs to automatic segmentation and not to {what}; leave one of the two out.")
+
     def thresholds(self) -> dict[str, Any]:
         """Return the thresholds that replace those of the model: the given ones, and ``mask_nms`` always."""
         given = {name: getattr(self, name) for name in ("points_per_side", "pred_iou", "stability")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ def predict(
     alpha: int | str | None = None,
     invented: str | None = None,
     zoom: float | str = 1.0,
+    scales: str | Sequence[int] = "auto",
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -79,6 +80,8 @@ def predict(
     model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache, min_part, min_hole
         See `samgeo.segment`.
     zoom : float or "auto", default 1
+        See `samgeo.Predictor`.
+    scales : sequence of int or "auto", default "auto"
         See `samgeo.Predictor`.
     class_column : str, optional
         Only for a raster of labels: a column of the prompts that holds the class of each. The classes are drawn instead of
@@ -123,7 +126,8 @@ def predict(
     raster = ReadingOptions.of(arguments).open(image)
     checked.check_raster(raster)
     groups = (ModelOptions.of(arguments), WindowOptions.of(arguments), CleaningOptions.of(arguments))
-    predictor = Predictor(raster, zoom=zoom, **{name: value for group in groups for name, value in group.arguments().items()})
+    shared = {name: value for group in groups for name, value in group.arguments().items()}
+    predictor = Predictor(raster, zoom=zoom, scales=scales, **shared)
     prompts = {"points": points, "labels": labels, "boxes": boxes, "polygons": polygons, "crs": crs}
     axes = describe_axes(raster.geobox, y_up=y_up)
     if output is not None and not checked.is_labels:
@@ -140,7 +144,7 @@ def predict(
 
 def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFrame:
     """Return the table of the prompts without answers, to check that it fits the output."""
-    asked, table = read_prompts(predictor.raster.geobox, [predictor.lattice], **prompts)
+    asked, table = read_prompts(predictor.raster.geobox, {0: predictor.lattice}, **prompts)
     with warnings.catch_warnings():
         # The same warning is given later, when the prompts are answered.
         warnings.simplefilter("ignore", RenamedColumnsWarning)

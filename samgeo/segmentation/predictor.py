@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError
 from samgeo.geo.grid import Lattice, Rect
+from samgeo.geo.html_summary import html_summary
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.device import check_threads, computing_in
@@ -24,6 +26,7 @@ from samgeo.segmentation.prompts.answering import Answering
 from samgeo.segmentation.prompts.assignment import Prompts, SoftMask
 from samgeo.segmentation.prompts.decoding import Candidate
 from samgeo.segmentation.prompts.prompt_reading import read_prompts
+from samgeo.segmentation.prompts.prompt_scales import ScaledAnswering, levels_of
 from samgeo.segmentation.prompts.prompt_zoom import AUTO, answers, candidates, finer_lattices, read_zoom
 from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
 from samgeo.segmentation.tables import answers_to_frame
@@ -76,6 +79,13 @@ class Predictor:
         Number of pixels of the model's input for each pixel of the raster; see `samgeo.segment`. With "auto", an object whose
         longest side has at most 32 pixels is shown at twice its size, in windows of half the size. The side is that of the box,
         outline or mask; for clicks it is that of their first answer, so that they are asked twice.
+    scales : sequence of int or "auto", default "auto"
+        Sizes of windows as multiples of ``window``, from which the scale of each prompt is chosen. "auto" means 1, 2, 4, 8 and
+        16, as far as the raster is larger than a window. An object that fits into a window of scale 1 does not depend on this
+        option. A larger one is found in a coarser window, in which the model sees the mean of k x k pixels as one, and drawn by
+        finer windows along its outline. A box, outline or mask goes to the finest scale of which one window contains it. A
+        click goes to the next coarser scale as long as no window shows the whole object. With ``(1,)`` the answers of several
+        windows of one scale are joined.
     memory : int, default 2**30
         Bytes of embeddings to keep in memory. The least recently used ones are dropped first.
     threads : int, optional
@@ -112,6 +122,7 @@ class Predictor:
         alpha: int | str | None = None,
         invented: str | None = None,
         zoom: float | str = 1.0,
+        scales: str | Sequence[int] = "auto",
         window: int | None = None,
         overlap: int | None = None,
         cache: str | os.PathLike[str] | None = None,
@@ -135,8 +146,35 @@ class Predictor:
         self._windows = EmbeddingCache(memory)
         self._watch = SourceWatch(self.raster)
         finer = finer_lattices(self.lattice, self.model.input_size) if self.zoom == AUTO else ()
-        encoded = [self._encoded(self.lattice, self.store), *(self._encoded(one, None) for one in finer)]
-        self._answering = tuple(Answering(one, self.min_part, self.min_hole, level) for level, one in enumerate(encoded))
+        self._levels = levels = levels_of(self.lattice, scales)
+        self.scales: str | tuple[int, ...] = scales if isinstance(scales, str) else levels.scales
+        encoded = {0: self._encoded(self.lattice, self.store)}
+        encoded |= {level: self._encoded(one, None) for level, one in enumerate(finer, 1)}
+        coarser = zip(levels.scales[1:], levels.lattices[1:], strict=True)
+        encoded |= {-level: self._encoded(one, None, scale) for level, (scale, one) in enumerate(coarser, 1)}
+        # Earlier answers name their windows by these levels: finer windows are above 0, coarser ones below.
+        self._by_level = {level: Answering(one, self.min_part, self.min_hole, level) for level, one in encoded.items()}
+        scaled = ScaledAnswering(levels, tuple(self._by_level[-level] for level in range(len(levels.scales))))
+        self._answering: tuple[Answering | ScaledAnswering, ...] = (
+            scaled,
+            *(self._by_level[level] for level in range(1, len(finer) + 1)),
+        )
+
+    def __repr__(self) -> str:
+        parts = f"model={self.model.name!r}, window={self.lattice.window}, overlap={self.lattice.overlap}, zoom={self.zoom!r}"
+        return f"Predictor({self.raster.name!r}, {parts})"
+
+    def _repr_html_(self) -> str:
+        height, width = self.raster.shape
+        rows = {
+            "raster": f"{self.raster.name}, {width:,} x {height:,} pixels",
+            "model": f"{self.model.name}, weights {self.model.digest[:16]}",
+            "windows": f"{self.lattice.rows} x {self.lattice.columns} of {self.lattice.window} pixels",
+            "overlap": f"{self.lattice.overlap} pixels",
+            "zoom": self.zoom,
+            "embeddings": "in memory" if self.store is None else "in memory and in a store",
+        }
+        return html_summary("Predictor", rows)
 
     @check_types
     def check_same(self, *, now: bool = False) -> None:
@@ -176,10 +214,11 @@ class Predictor:
     ) -> gpd.GeoDataFrame:
         """Segment the objects that prompts point at.
 
-        Kinds of prompts may be combined: row i of each kind belongs to prompt i. A box or polygon that is larger than any
-        window is sent to all windows that it reaches into, and their answers are joined as automatic segmentation joins pieces.
-        If the object under a click is cut by the edge of its window, it is continued in the neighbouring windows. A box that
-        reaches beyond the raster is clipped.
+        Kinds of prompts may be combined: row i of each kind belongs to prompt i. A box that reaches beyond the raster is
+        clipped. Objects that are larger than a window are found at a coarser scale; see ``scales`` of `samgeo.Predictor`. If
+        there is no coarser scale, or the object is too thin for it, as roads are, a box or polygon is sent to all windows that
+        it reaches into, and their answers are joined as automatic segmentation joins pieces; the object under a click is
+        continued in up to 16 neighbouring windows.
 
         Parameters
         ----------
@@ -211,7 +250,8 @@ class Predictor:
             features (if such a column has the name of one of the following, it is renamed by appending ``_given``, with a
             warning), ``predicted_iou``, ``stability_score``, ``area_m2`` (``area_px`` if there is no CRS), ``complete``, which
             is false if the edge of a window cut the object, ``reason`` and ``geometry``. If nothing was found, the geometry is
-            empty and ``reason`` says why; otherwise ``reason`` is missing.
+            empty and ``reason`` says why; otherwise ``reason`` is missing. ``attrs["samgeo"]["scales"]`` says how many objects
+            were found at each scale.
 
         Raises
         ------
@@ -332,11 +372,13 @@ class Predictor:
         --------
         >>> import numpy as np
         >>> from samgeo.testing import Oracle, encode_ids
-        >>> predictor = samgeo.Predictor(encode_ids(np.ones((96, 96), dtype=np.int32)), model=Oracle(64))
+        >>> labels = np.zeros((96, 96), dtype=np.int32)
+        >>> labels[:20, 70:] = 1
+        >>> predictor = samgeo.Predictor(encode_ids(labels), model=Oracle(64))
         >>> predictor.rect_of(predictor.candidates(points=[[90, 5]])[0].earlier)
         Rect(x0=48, y0=0, x1=112, y1=64)
         """
-        return self._answering[earlier.level].windows.lattice.rect(*earlier.window)
+        return self._by_level[earlier.level].windows.lattice.rect(*earlier.window)
 
     def clean(self, segments: Sequence[Segment]) -> list[Segment]:
         """Return objects without parts and holes that are smaller than ``min_part`` and ``min_hole``.
@@ -432,12 +474,12 @@ class Predictor:
         window, overlap = window_of(zoom, self.model.input_size)
         return self._encoded(Lattice(self.raster.shape, window, overlap), None)
 
-    def _encoded(self, lattice: Lattice, store: EmbeddingStore | None) -> EncodedWindows:
-        return EncodedWindows(self.raster, self.model, lattice, self._windows, store, self.check_same)
+    def _encoded(self, lattice: Lattice, store: EmbeddingStore | None, scale: int = 1) -> EncodedWindows:
+        return EncodedWindows(self.raster, self.model, lattice, self._windows, store, self.check_same, scale)
 
     def _read(self, **given: Unpack[PromptArguments]) -> tuple[Prompts, pd.DataFrame | None]:
         self.check_same()
-        lattices = [one.windows.lattice for one in self._answering]
+        lattices = {level: one.windows.lattice for level, one in self._by_level.items()}
         return read_prompts(self.raster.geobox, lattices, **given)
 
     def _answer(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
@@ -454,13 +496,14 @@ class Predictor:
         >>> from samgeo.testing import Oracle, encode_ids
         >>> predictor = samgeo.Predictor(encode_ids(np.ones((64, 64), dtype=np.int32)), model=Oracle(64))
         >>> predictor.provenance()["options"]
-        {'window': 64, 'overlap': 16, 'min_part': 5, 'min_hole': 5}
+        {'window': 64, 'overlap': 16, 'min_part': 5, 'min_hole': 5, 'scales': [1]}
         """
         options: dict[str, Any] = {
             "window": self.lattice.window,
             "overlap": self.lattice.overlap,
             "min_part": self.min_part,
             "min_hole": self.min_hole,
+            "scales": list(self._levels.scales),
         }
         if self.zoom != 1:
             options["zoom"] = self.zoom
@@ -471,7 +514,8 @@ class Predictor:
         self, answers: Sequence[Segment | str], table: pd.DataFrame | None, also: tuple[str, ...] = ()
     ) -> gpd.GeoDataFrame:
         frame = answers_to_frame(answers, table, self.raster.geobox, also=also)
-        frame.attrs["samgeo"] = self.provenance()
+        scales = Counter(one.scale for one in answers if isinstance(one, Segment))
+        frame.attrs["samgeo"] = self.provenance() | {"scales": {str(scale): scales[scale] for scale in sorted(scales)}}
         return frame
 
 

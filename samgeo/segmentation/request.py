@@ -26,6 +26,7 @@ from samgeo.segmentation.options import (
 )
 from samgeo.segmentation.output_checks import CheckedOutput
 from samgeo.segmentation.profile import refuse_other_processes, timed
+from samgeo.segmentation.prompts.raster_prompts import RasterPrompts
 from samgeo.segmentation.run.folder import RunFolder
 from samgeo.segmentation.run.holes import holes_path
 from samgeo.segmentation.run.job import Job
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.proposals import PromptSource
 
-__all__ = ["Finding", "Prepared", "Request", "open_job"]
+__all__ = ["Finding", "Prepared", "RasterFinding", "Request", "open_job"]
 
 # Memory for embeddings of recent windows, which may be prompted again. In half precision this is enough for two rows of about
 # 90 windows of the bundled model or of SAM.
@@ -84,6 +85,23 @@ class Finding(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RasterFinding:
+    """The option ``prompts_from`` of `samgeo.segment`: objects come from another raster, in the windows of the request."""
+
+    prompts: RasterPrompts
+
+    @property
+    def inputs(self) -> tuple[object, ...]:
+        """The rasters that are read."""
+        return self.prompts.inputs
+
+    def prepare(self, raster: Raster, _model: Segmenter, windows: WindowOptions) -> Prepared:
+        """Open the other raster for an image."""
+        source = self.prompts.source(raster)
+        return Prepared(source, windows, 0.0, {"prompts_from": source.options})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
     """The arguments of `samgeo.segment`, in groups."""
 
@@ -115,8 +133,8 @@ class Request:
             objects=ObjectOptions.of(arguments),
             execution=ExecutionOptions.of(arguments),
             writing=OutputOptions.of(arguments),
-            # The zoom of a prompt source is one of its own options, and may be missing.
-            zoom=1.0 if finding is not None or arguments["zoom"] is None else arguments["zoom"],
+            # The zoom of a finder is one of its own options, and may be missing.
+            zoom=arguments["zoom"] if finding is None or isinstance(finding, RasterFinding) else 1.0,
             finding=finding,
         )
 
@@ -153,7 +171,9 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
     output, writing, objects, cleaning = request.output, request.writing, request.objects, request.cleaning
     # The output of this same run, written before a kill or with holes, may always be replaced.
     overwrite = writing.overwrite or (output is not None and folder is not None and folder.wrote(output) is not None)
-    given = (request.image, objects.aoi, request.model.model, request.windows.cache)
+    given: tuple[object, ...] = (request.image, objects.aoi, request.model.model, request.windows.cache)
+    if isinstance(request.finding, RasterFinding):
+        given += request.finding.inputs
     checked = CheckedOutput.check(output, overwrite=overwrite, layer=writing.layer, y_up=writing.y_up, inputs=given)
     if isinstance(output, Path):
         check_name(cast("Path", holes_path(output, writing.layer)), VectorError)  # checked now, not when windows fail
@@ -214,6 +234,8 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
 
 def _check_options(request: Request) -> None:
     request.automatic.check()
+    if isinstance(request.finding, RasterFinding):
+        request.automatic.refuse("prompts_from")
     request.windows.check_zoom(request.zoom)
     request.cleaning.check()
     request.objects.check()

@@ -85,7 +85,7 @@ class Candidates:
             return np.empty(0, dtype=np.int64)
         low, high = bounds_px[:, 1].min(), bounds_px[:, 3].max()
         rows = np.flatnonzero((self.bounds_px[:, 3] >= low) & (self.bounds_px[:, 1] <= high))
-        tree = shapely.STRtree(shapely.box(*self.bounds_px[rows].T))
+        tree = shapely.STRtree(np.asarray(shapely.box(*self.bounds_px[rows].T), dtype=object))
         _, found = tree.query(shapely.box(*bounds_px.T), predicate="intersects")
         return np.asarray(rows[np.unique(found)], dtype=np.int64)
 
@@ -260,7 +260,7 @@ def _batches(source: Layer | Path) -> Iterator[tuple[NDArray[np.object_], NDArra
 
     if isinstance(source, Layer):
         for start in range(0, len(source.geometry), GROUP_ROWS):
-            yield shapely.to_wkb(source.geometry[start : start + GROUP_ROWS]), None
+            yield np.asarray(shapely.to_wkb(source.geometry[start : start + GROUP_ROWS]), dtype=object), None
         return
     with pq.ParquetFile(source) as file:
         names = [name for name in ("geometry", CLASS) if name in file.schema_arrow.names]

@@ -218,7 +218,7 @@ def homes_of(objects: Candidates, lattice: Lattice) -> NDArray[np.int64]:
     """Return the row and column of the window that shows the most context around each object, shape (N, 2)."""
     height, width = lattice.shape
     boxes = np.clip(objects.bounds_px, 0, (width, height, width, height))
-    return np.array([windows_of(lattice, tuple(box))[0] for box in boxes.tolist()], dtype=np.int64).reshape(-1, 2)  # type: ignore[arg-type]
+    return np.array([windows_of(lattice, tuple(box))[0] for box in boxes.tolist()], dtype=np.int64).reshape(-1, 2)
 
 
 def _strip(job: Comparison, number: int, homes: list[NDArray[np.int64]]) -> _Strip:

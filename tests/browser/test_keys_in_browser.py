@@ -100,7 +100,7 @@ def test_keys_go_on_after_each_button_that_disables_itself(on_map, scene, notebo
         else:
             page.locator(".samgeo-table tr[data-samgeo-id]").first.click()
         on_map.press(press)
-        page.locator(f"button.samgeo-{press}[disabled]").wait_for()
+        page.locator(f"button.samgeo-{press}[disabled]").wait_for(state="attached")
         notebook.wait_in_page(_FOCUS)
         check_keys(on_map, f"{number}: {press}")
 

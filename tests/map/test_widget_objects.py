@@ -80,11 +80,11 @@ def test_the_selected_object_takes_the_outline_of_the_candidate(make) -> None:
     m = make()
     accept(m, 0)
     m.session.select(1)
-    assert m.drawing.panel.buttons["replace"].disabled
+    assert m.drawing.panel.buttons["redraw"].disabled
     Mouse(m).click(POINTS[1])
-    assert m.drawing.panel.buttons["replace"].disabled  # a new prompt is for a new object
+    assert m.drawing.panel.buttons["redraw"].disabled  # a new prompt is for a new object
     m.session.select(1)
-    press(m, "replace")
+    press(m, "redraw")
     (made,) = m.session.state.objects
     assert (made.id, made.edited) == (1, True)
     assert drawn_area_px(m, m.drawing.objects.features[0]) == pytest.approx(AREAS[1], rel=0.02)
@@ -248,7 +248,7 @@ def test_segmenting_shows_its_progress_and_can_be_ended(make) -> None:
     press(m, "segment")
     assert model.started.wait(60)
     assert m.drawing.panel.buttons["segment"].disabled
-    assert m.drawing.panel.progress.layout.visibility == "visible"
+    assert m.drawing.panel.progress.layout.display is None
     assert m.drawing.panel.progress.max > 4
     assert m.drawing.panel.progress.description.startswith("0 of ")
     press(m, "stop")

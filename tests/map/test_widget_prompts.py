@@ -5,7 +5,6 @@ import pytest
 from map_driving import Mouse, PartsOracle, accept, drawn_area_px, is_error, key, place_of, press, send, status
 from map_scene import AREAS, GROUND, IDS, LABELS, POINTS, box_of
 
-from samgeo.map.ui import browser_part as front
 from samgeo.map.ui.browser_part import KEYS
 from samgeo.map.ui.pointer import MODES
 from samgeo.testing import encode_ids
@@ -158,7 +157,7 @@ def test_keys_do_what_buttons_do(make) -> None:
 def test_the_script_handles_every_key_it_is_told(make) -> None:
     assert make().front.listens_to == list(KEYS)
     for attribute in ("data-jp-suppress-context-menu", "data-lm-suppress-shortcuts"):
-        assert attribute in front.SCRIPT
+        assert attribute in make().front._esm
 
 
 def test_a_class_chosen_for_a_new_object_leaves_the_one_selected_before_alone(make) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
+from samgeo.geo.html_summary import html_summary
 from samgeo.geo.raster.bands import choose_bands
 from samgeo.geo.raster.coarse import read_squares
 from samgeo.geo.raster.hints import coarse_hints, picture_hints, tell
@@ -227,6 +228,16 @@ class Raster:
 
     def __repr__(self) -> str:
         return f"Raster({self.name!r}, shape={self.shape}, bands={self.bands}, stretch={self.stretch})"
+
+    def _repr_html_(self) -> str:
+        height, width = self.shape
+        crs = self.geobox.crs
+        stretch = self.stretch
+        rows = {"size": f"{width:,} x {height:,} pixels", "bands": self.bands, "CRS": "none" if crs is None else str(crs)}
+        if crs is not None:
+            unit = "degrees" if crs.geographic else "units of the CRS"
+            rows["resolution"] = f"{abs(self.geobox.resolution.x):g} x {abs(self.geobox.resolution.y):g} {unit}"
+        return html_summary(f"Raster {self.name}", rows | {"stretch": "none" if stretch is None else stretch})
 
     def read(self, rect: Rect) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Read a rectangle, which may reach past the raster.

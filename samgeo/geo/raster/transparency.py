@@ -204,9 +204,12 @@ def _with_marks(source: Source, shows: bool) -> Source:
     if isinstance(source, MosaicSource):
         source = replace(source, tiles=tuple(_with_marks(tile, shows) for tile in source.tiles))
     elif isinstance(source, StackSource):
-        source = replace(source, files=tuple(_with_marks(file, shows) for file in source.files))
-    bands = (replace(band, shows_invented=shows) if band.is_marker else band for band in source.bands)
-    return _with_bands(source, tuple(bands))
+        source = replace(source, files=tuple(replace(file, bands=_marked(file.bands, shows)) for file in source.files))
+    return _with_bands(source, _marked(source.bands, shows))
+
+
+def _marked(bands: Sequence[Band], shows: bool) -> tuple[Band, ...]:
+    return tuple(replace(band, shows_invented=shows) if band.is_marker else band for band in bands)
 
 
 def _of_stack(source: StackSource, wanted: BandsLike, alpha: int | str | None) -> tuple[Source, list[str]]:

@@ -52,7 +52,8 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
     GeoDataFrame
         ``id``, ``class``, ``predicted_iou`` and ``stability_score`` (NaN where no model scored the geometry), ``area_m2``
         (``area_px`` without a CRS), ``complete`` (false where the edge of a window cut the outline), ``made``, ``edited``,
-        ``geometry``, in the raster's CRS.
+        ``model`` (name of the model that drew the first outline, and the first 16 digits of the digest of its weights; None if
+        unknown), ``geometry``, in the raster's CRS.
     """
 
     def scores(name: str) -> NDArray[np.float64]:
@@ -67,6 +68,7 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
         "complete": np.array([one.complete for one in objects], dtype=np.bool_),
         "made": np.array([one.made for one in objects], dtype=object),
         "edited": np.array([one.edited for one in objects], dtype=np.bool_),
+        "model": np.array([one.model for one in objects], dtype=object),
     }
     geometry = gpd.GeoSeries([one.geometry for one in objects], dtype="geometry")
     return gpd.GeoDataFrame(columns, geometry=geometry, crs=None if geobox.crs is None else geobox.crs.proj)
@@ -128,6 +130,7 @@ def _object(row: Mapping[Any, Any], number: int, geometry: shapely.Geometry, are
         row["made"] if isinstance(row.get("made"), str) else UNKNOWN,
         row.get("edited") in (True, 1),
         is_complete(row.get("complete")),
+        row["model"] if isinstance(row.get("model"), str) else None,
     )
 
 

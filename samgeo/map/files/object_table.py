@@ -31,6 +31,7 @@ _TYPES = {
     "complete": "BOOLEAN",
     "made": "TEXT",
     "edited": "BOOLEAN",
+    "model": "TEXT",
 }
 
 
@@ -102,7 +103,7 @@ class ObjectTable:
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that the session writes, without the geometry."""
-        return ("id", "class", "predicted_iou", "stability_score", self._area, "complete", "made", "edited")
+        return ("id", "class", "predicted_iou", "stability_score", self._area, "complete", "made", "edited", "model")
 
     def note(self) -> dict[str, Any] | None:
         """Return the note of the session that saved the layer; None if there is none."""
@@ -191,6 +192,7 @@ class ObjectTable:
             "complete": int(one.complete),
             "made": one.made,
             "edited": int(one.edited),
+            "model": one.model,
         }
 
     @property

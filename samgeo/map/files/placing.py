@@ -15,7 +15,7 @@ from samgeo.geo.coordinates.overlay import in_raster_crs, read_onto, repaired_po
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS
 from samgeo.map.files.export import check_polygons, is_complete
 from samgeo.map.state.actions import Propose, Proposed
-from samgeo.map.state.reducer import Annotation, Proposal, State
+from samgeo.map.state.reducer import Annotation, Proposal, State, label_of
 from samgeo.segmentation.masks.vectorize import georeference
 
 if TYPE_CHECKING:
@@ -98,11 +98,19 @@ def read_proposals(features: FeaturesLike, geobox: GeoBox) -> Propose:
         *(frame[name].tolist() if name in frame else [None] * len(frame) for name in ("predicted_iou", "stability_score")),
         frame["class"].tolist() if "class" in frame else [None] * len(frame),
         frame["complete"].tolist() if "complete" in frame else [True] * len(frame),
+        frame["model"].tolist() if "model" in frame else [_model_of(features)] * len(frame),
         strict=True,
     )
     proposals = [
-        Proposed(geometry, _known(iou), _known(stability), _class_name(class_name), is_complete(complete))
-        for geometry, iou, stability, class_name, complete in rows
+        Proposed(
+            geometry,
+            _known(iou),
+            _known(stability),
+            _class_name(class_name),
+            is_complete(complete),
+            model if isinstance(model, str) else None,
+        )
+        for geometry, iou, stability, class_name, complete, model in rows
     ]
     inside = on_raster([one.geometry for one in proposals], geobox)
     if proposals and not inside.any():
@@ -153,6 +161,15 @@ def _class_name(value: object) -> str | None:
     if value is not None and value == value:  # noqa: PLR0124 - a missing value is NaN, which differs from itself
         raise VectorError(f"the class of a proposal is {value!r}; give the names of classes.")
     return None
+
+
+def _model_of(features: FeaturesLike) -> str | None:
+    """Return the name and the digest of the model of a result of `samgeo.segment`, `samgeo.find` or a predictor."""
+    made = getattr(features, "attrs", {}).get("samgeo")
+    model = made.get("model") if isinstance(made, dict) else None
+    if not isinstance(model, dict) or not {"name", "digest"} <= model.keys():
+        return None
+    return label_of(str(model["name"]), str(model["digest"]))
 
 
 def _known(score: float | None) -> float | None:

@@ -32,6 +32,7 @@ __all__ = [
     "SetBox",
     "SetClass",
     "Undo",
+    "UseModel",
     "from_record",
     "to_record",
 ]
@@ -116,7 +117,8 @@ class Delete:
 class Proposed:
     """A polygon to accept or reject, in the raster's CRS, with its scores and its class if it has them.
 
-    ``complete`` is False if the edge of a window cut the polygon.
+    ``complete`` is False if the edge of a window cut the polygon. ``model`` is the name and the digest of the model that drew
+    it, if they are known.
     """
 
     geometry: shapely.Geometry
@@ -124,6 +126,7 @@ class Proposed:
     stability_score: float | None = None
     class_name: str | None = None
     complete: bool = True
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,23 @@ class RejectProposals:
     """Reject proposals: they are removed."""
 
     ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UseModel:
+    """Answer the prompts that follow with other weights, such as those that were trained on accepted objects.
+
+    Attributes
+    ----------
+    name, digest : str
+        Name of the model, and digest of its weights.
+    path : str
+        The file with the weights.
+    """
+
+    name: str
+    digest: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +242,7 @@ Action = (
     | Propose
     | AcceptProposals
     | RejectProposals
+    | UseModel
     | Undo
     | Redo
     | Merge
@@ -243,6 +264,7 @@ _NAMES: dict[type[Action], str] = {
     Propose: "propose",
     AcceptProposals: "accept_proposals",
     RejectProposals: "reject_proposals",
+    UseModel: "use_model",
     Undo: "undo",
     Redo: "redo",
     Merge: "merge",

@@ -44,7 +44,7 @@ class Store(Protocol):
         """Write the objects of a state. ``actions`` is the number of actions that led to it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Snapshot:
     """A session at one moment.
 
@@ -66,6 +66,13 @@ class Snapshot:
     can_undo: bool
     can_redo: bool
     merge: Merge | None = None
+
+    def __repr__(self) -> str:
+        counts = (
+            f"{len(self.state.objects)} objects, {len(self.state.proposals)} proposals, {len(self.state.prompt.marks)} marks"
+        )
+        after = "at the start" if self.action is None else f"after {type(self.action).__name__}"
+        return f"Snapshot(revision {self.revision}, {after}: {counts})"
 
 
 class Live:

@@ -194,6 +194,8 @@ def describe(predictor: Predictor) -> dict[str, Any]:
     run["pixels"]["digest"] = _digest(predictor.raster)
     if isinstance(predictor.zoom, str):
         run["lattice"]["zoom"] = predictor.zoom
+    if not isinstance(predictor.scales, str):
+        run["lattice"]["scales"] = list(predictor.scales)
     return run
 
 

@@ -12,7 +12,7 @@ from samgeo.map.state.reducer import Annotation, Proposal, State
 __all__ = ["differences", "merged", "new_ids", "palette_of", "reconciled", "with_changes"]
 
 # The area is not compared, because it follows from the geometry.
-_COMPARED = ("geometry", "class_name", "predicted_iou", "stability_score", "made", "edited", "complete")
+_COMPARED = ("geometry", "class_name", "predicted_iou", "stability_score", "made", "edited", "complete", "model")
 
 
 def differences(before: Iterable[Annotation], after: Iterable[Annotation]) -> dict[int, Change]:
@@ -141,4 +141,4 @@ def _clash(some: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
 
 def _proposal(one: Annotation) -> Proposal:
     scores = one.predicted_iou, one.stability_score
-    return Proposal(one.id, one.geometry, *scores, one.area, one.class_name, one.complete)
+    return Proposal(one.id, one.geometry, *scores, one.area, one.class_name, one.complete, one.model)

@@ -21,13 +21,17 @@ from samgeo.map.state.actions import (
     Delete,
     Edit,
     Propose,
+    Proposed,
     RejectProposals,
     Select,
     SetBox,
     SetClass,
+    UseModel,
 )
 
-__all__ = ["Annotation", "Offer", "Prompt", "Proposal", "Rules", "State", "Suggestion", "apply"]
+__all__ = ["Annotation", "Offer", "Prompt", "Proposal", "Rules", "State", "Suggestion", "apply", "label_of"]
+
+DIGEST_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Offer:
         Square metres; pixels where the raster has no CRS.
     complete : bool
         False where the edge of a window cut the outline.
+    model : str or None
+        Name of the model that drew the outline, and the first 16 digits of the digest of its weights.
     """
 
     geometry: shapely.Geometry
@@ -80,6 +86,7 @@ class Offer:
     stability_score: float
     area: float
     complete: bool = True
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,7 @@ class Proposal:
     area: float
     class_name: str | None = None
     complete: bool = True
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +132,8 @@ class Annotation:
         Whether the geometry was replaced by hand.
     complete : bool
         False if the edge of a window cut the model's outline.
+    model : str or None
+        Name of the model that drew the first outline, and the first 16 digits of the digest of its weights; None if unknown.
     """
 
     id: int
@@ -135,6 +145,7 @@ class Annotation:
     made: str
     edited: bool = False
     complete: bool = True
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +170,8 @@ class State:
         The id of the selected object.
     next_id : int
         The id of the next object or proposal.
+    weights : UseModel or None
+        The weights that answer prompts; None for those that the session was opened with.
     """
 
     prompt: Prompt = Prompt()
@@ -169,6 +182,7 @@ class State:
     rejected: tuple[Proposal, ...] = ()
     selected: int | None = None
     next_id: int = 1
+    weights: UseModel | None = None
 
     @property
     def candidate(self) -> Offer | None:
@@ -200,14 +214,19 @@ class Rules:
     classes : tuple of str
         The palette.
     ask : callable
-        Returns the `Suggestion` of the model for a `Prompt`.
+        Returns the `Suggestion` of a model for a `Prompt`, given the prompt and the weights of the state.
     measure : callable
         Returns the areas of geometries in the raster's CRS.
     """
 
     classes: tuple[str, ...]
-    ask: Callable[[Prompt], Suggestion]
+    ask: Callable[[Prompt, UseModel | None], Suggestion]
     measure: Callable[[Sequence[shapely.Geometry]], list[float]]
+
+
+def label_of(name: str, digest: str) -> str:
+    """Return the text that names the model of an object: its name, and the first 16 digits of the digest of its weights."""
+    return f"{name} {digest[:DIGEST_DIGITS]}"
 
 
 def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, PLR0911, PLR0912 - a case for each kind of action
@@ -225,7 +244,7 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
             prompt = Prompt((*state.prompt.marks, action), (*state.prompt.chosen, state.chosen))
             # The first mark deselects, so that a class chosen next is for the new object and not for the selected one.
             selected = state.selected if state.prompt else None
-            return replace(state, prompt=prompt, answer=rules.ask(prompt), chosen=0, selected=selected)
+            return replace(state, prompt=prompt, answer=rules.ask(prompt, state.weights), chosen=0, selected=selected)
         case Choose(candidate):
             count = len(state.answer.offers)
             if not 0 <= candidate < count:
@@ -262,7 +281,7 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
                 if one.class_name is not None:
                     _check_class(one.class_name, rules.classes)
             added = tuple(
-                Proposal(number, one.geometry, one.predicted_iou, one.stability_score, area, one.class_name, one.complete)
+                _proposal(number, one, area)
                 for number, (one, area) in enumerate(zip(proposals, areas, strict=True), state.next_id)
             )
             return replace(state, proposals=state.proposals + added, next_id=state.next_id + len(added))
@@ -273,12 +292,22 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
         case RejectProposals(ids):
             refused, left = _split(state.proposals, ids)
             return replace(state, proposals=left, rejected=(*state.rejected, *refused))
+        case UseModel():
+            return _asked_again(replace(state, weights=action), rules)
     raise AssertionError(f"{action} is for the history of a session, not for a state")
 
 
 def _check_class(class_name: str, classes: tuple[str, ...]) -> None:
     if class_name not in classes:
         raise OptionError(f"{class_name!r} is not a class of the session; choose one of {', '.join(classes)}.")
+
+
+def _asked_again(state: State, rules: Rules) -> State:
+    """Ask the model again for the open prompt. Its candidates may be others, so that each mark corrects the best one."""
+    if not state.prompt:
+        return state
+    prompt = Prompt(state.prompt.marks, (0,) * len(state.prompt.marks))
+    return replace(state, prompt=prompt, answer=rules.ask(prompt, state.weights), chosen=0)
 
 
 def _cleared(state: State) -> State:
@@ -302,6 +331,7 @@ def _accept(state: State, class_name: str, rules: Rules) -> State:
         offer.area,
         " and ".join(parts),
         complete=offer.complete,
+        model=offer.model,
     )
     return replace(_cleared(state), objects=(*state.objects, made), next_id=state.next_id + 1)
 
@@ -310,10 +340,15 @@ def _replaced(state: State, changed: Annotation) -> State:
     return replace(state, objects=tuple(changed if one.id == changed.id else one for one in state.objects))
 
 
+def _proposal(number: int, one: Proposed, area: float) -> Proposal:
+    scores = one.predicted_iou, one.stability_score
+    return Proposal(number, one.geometry, *scores, area, one.class_name, one.complete, one.model)
+
+
 def _accepted(one: Proposal, class_name: str) -> Annotation:
     named = one.class_name or class_name
     scores = one.predicted_iou, one.stability_score
-    return Annotation(one.id, one.geometry, named, *scores, one.area, "proposal", complete=one.complete)
+    return Annotation(one.id, one.geometry, named, *scores, one.area, "proposal", complete=one.complete, model=one.model)
 
 
 def _split(proposals: tuple[Proposal, ...], ids: tuple[int, ...]) -> tuple[list[Proposal], tuple[Proposal, ...]]:

@@ -80,7 +80,7 @@ def start_from(
     SamgeoError
         If a file is of another raster, cannot be read, or cannot be written.
     """
-    run = describe(answers.predictor)
+    run = describe(answers.start)
     recorded = _recorded(log, run)
     saved = None if store is None else store.read()
     opening = Opening(run, classes)

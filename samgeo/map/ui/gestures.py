@@ -10,9 +10,11 @@ import shapely
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.overlay import in_pixels
 from samgeo.map.session import Session
+from samgeo.map.state.actions import AddPoint
 from samgeo.map.ui.pointer import Box, LatLng, Outline, Pick, Point
 from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.viewport import View
+from samgeo.map.view.visibility import Visible
 from samgeo.segmentation.masks.vectorize import georeference
 
 __all__ = ["Hand"]
@@ -34,7 +36,7 @@ class Hand:
     session: Session
     place: MapPlacement
 
-    def do(self, gesture: Point | Box | Pick | Outline, class_name: str) -> None:
+    def do(self, gesture: Point | Box | Pick | Outline, class_name: str, visible: Visible) -> None:
         """Do the action of a gesture.
 
         Parameters
@@ -42,6 +44,8 @@ class Hand:
         gesture : Point, Box, Pick or Outline
         class_name : str
             The class of objects that the gesture accepts.
+        visible : Visible
+            What is drawn; nothing else is picked.
 
         Raises
         ------
@@ -55,29 +59,38 @@ class Hand:
                 (x0, y0), (x1, y1) = self.place.to_xy(*one), self.place.to_xy(*other)
                 self.session.set_box(x0, y0, x1, y1, crs=self.place.crs)
             case Pick(at, other):
-                self._pick(at, other, class_name)
+                self._pick(at, other, class_name, visible)
             case Outline(track, kind):
                 self._outline(track, kind)
 
-    def accept_from(self, score: float, class_name: str) -> None:
-        """Accept the proposals with this score or a higher one. A score of 0 also accepts proposals without a score.
+    def accept_drawn(self, class_name: str, visible: Visible) -> None:
+        """Accept the proposals that are drawn.
 
         Raises
         ------
         OptionError
-            If there is no such proposal.
+            If no proposal is drawn.
         """
-        confident = [one.id for one in self.session.state.proposals if (one.predicted_iou or 0.0) >= score]
-        if not confident:
-            raise OptionError(f"no open proposal has a score of {score:g} or more; choose a lower score.")
-        self.session.accept_proposals(confident, class_name)
+        drawn = [one.id for one in visible.proposals(self.session.state)]
+        if not drawn:
+            raise OptionError(
+                f"no open proposal has a score of {visible.min_score:g} or more and is drawn; choose a lower score, or show "
+                "more layers."
+            )
+        self.session.accept_proposals(drawn, class_name)
 
-    def proposal_at(self, at: LatLng) -> int | None:
-        """Return the id of the smallest proposal at a position, or None."""
-        proposals = self.session.state.proposals
-        (place,) = georeference(np.array([shapely.Point(self._pixels(at))]), self.place.geobox.affine)
+    def proposal_at(self, at: LatLng, visible: Visible) -> int | None:
+        """Return the id of the smallest proposal that is drawn at a position, or None."""
+        proposals = visible.proposals(self.session.state)
+        place = self._on_ground(at)
         under = np.flatnonzero(shapely.covers([one.geometry for one in proposals], place)) if proposals else ()
         return min((proposals[number] for number in under), key=lambda one: one.area).id if len(under) else None
+
+    def object_at(self, at: LatLng, visible: Visible) -> int | None:
+        """Return the id of the newest object that is drawn at a position, or None."""
+        place = self._on_ground(at)
+        drawn = reversed(visible.objects(self.session.state))
+        return next((one.id for one in drawn if shapely.covers(one.geometry, place)), None)
 
     def area_px(self, view: View) -> shapely.Geometry:
         """Return the part of the raster that is in view, in raster pixels.
@@ -106,16 +119,26 @@ class Hand:
         return polygons
 
     def _point(self, at: LatLng, label: int) -> None:
+        x_px, y_px = self._pixels(at)
+        marks = self.session.state.prompt.marks
+        # A double-click clicks twice at one place, and the second click says nothing new.
+        if marks and marks[-1] == AddPoint(x_px, y_px, label):
+            return
         self.session.add_point(*self.place.to_xy(*at), label, crs=self.place.crs)
 
-    def _pick(self, at: LatLng, other: bool, class_name: str) -> None:
-        waiting = self.proposal_at(at)
+    def _on_ground(self, at: LatLng) -> shapely.Geometry:
+        """Return a position as a point in the raster's CRS."""
+        place: shapely.Geometry = georeference(np.array([shapely.Point(self._pixels(at))]), self.place.geobox.affine)[0]
+        return place
+
+    def _pick(self, at: LatLng, other: bool, class_name: str, visible: Visible) -> None:
+        waiting = self.proposal_at(at, visible)
         if waiting is not None and other:
             self.session.reject_proposals([waiting])
         elif waiting is not None:
             self.session.accept_proposals([waiting], class_name)
         elif not other:
-            self.session.select(self.session.object_at(*self.place.to_xy(*at), crs=self.place.crs))
+            self.session.select(self.object_at(at, visible))
 
     def _outline(self, track: tuple[LatLng, ...], kind: str) -> None:
         state = self.session.state

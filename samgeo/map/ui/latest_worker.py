@@ -35,10 +35,13 @@ class Latest(Generic[Job]):
         self._next: Job | object = _NOTHING
         self._busy = False
         self._running = False
+        self._closed = False
 
     def put(self, job: Job) -> None:
-        """Add a job. It replaces a job that is still waiting."""
+        """Add a job. It replaces a job that is still waiting. After `close` it does nothing."""
         with self._lock:
+            if self._closed:
+                return
             self._next = job
             self._busy = True
             self._start()
@@ -48,6 +51,13 @@ class Latest(Generic[Job]):
         """Wait until no job is left; return False if the timeout came first."""
         with self._lock:
             return self._lock.wait_for(lambda: not self._busy, timeout_s)
+
+    def close(self) -> None:
+        """Drop a waiting job, accept no more jobs, and end the thread after the job in progress."""
+        with self._lock:
+            self._closed = True
+            self._next = _NOTHING
+            self._lock.notify_all()
 
     def _start(self) -> None:
         if not self._running:
@@ -74,8 +84,9 @@ class Latest(Generic[Job]):
         """Return the next job after the settling time, or a marker for none after a long time without a job."""
         while True:
             with self._lock:
-                if not self._lock.wait_for(lambda: self._next is not _NOTHING, IDLE_S):
-                    self._running = False
+                if not self._lock.wait_for(lambda: self._next is not _NOTHING or self._closed, IDLE_S) or self._closed:
+                    self._running = self._busy = False
+                    self._lock.notify_all()
                     return _NOTHING
                 job = self._next
             time.sleep(self._settle_s)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
 
 from samgeo.map.state.actions import (
     Accept,
@@ -20,14 +22,38 @@ from samgeo.map.state.actions import (
     SetBox,
     SetClass,
     Undo,
+    UseModel,
 )
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.reducer import Annotation, Offer, Proposal, State
 
-__all__ = ["CUT", "describe", "tell_of"]
+__all__ = ["CUT", "KINDS", "Progress", "describe", "next_step", "tell_of"]
 
 CUT = "cut by a window's edge"
-START = "click on an object, or drag a box around it"
+OPEN = "the map is open"
+
+KINDS = ("search", "training")
+"""The kinds of work in the background. One work of each kind is done at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a work in the background is.
+
+    Attributes
+    ----------
+    text : str
+        What is done, such as "segmenting the view".
+    done, total : int
+        Numbers of the windows that are done and of all windows; both 0 if the work has no windows.
+    """
+
+    text: str
+    done: int = 0
+    total: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.done} of {self.total} windows" if self.total else self.text
 
 
 def describe(class_name: str | None, one: Offer | Proposal | Annotation, unit: str) -> str:
@@ -46,8 +72,44 @@ def tell_of(now: Snapshot, unit: str) -> str:
     unit : str
         The unit of areas.
     """
-    said = _said(now, unit) or START
+    said = _said(now, unit) or OPEN
     return said if now.merge is None else f"{said}; {_merged(now.merge)}"
+
+
+def next_step(state: State, mode: str, class_name: str) -> str:  # noqa: PLR0911 - a line for each situation
+    """Return a line on what the analyst can do next.
+
+    Parameters
+    ----------
+    state : State
+    mode : str
+        One of `samgeo.map.ui.pointer.MODES`.
+    class_name : str
+        The active class.
+    """
+    one = f"{'an' if class_name[:1].lower() in 'aeiou' else 'a'} {class_name}"
+    if mode in ("add", "cut"):
+        which = "that the selected object lacks" if mode == "add" else "that the selected object has too much"
+        return f"next: drag around the part {which}, or press s to stop"
+    if state.prompt and state.candidate is None:
+        return "next: press Escape, and click elsewhere"
+    if state.prompt and state.selected is not None:
+        return "next: press r to give the selected object this outline, or Escape to keep it as it is"
+    if state.prompt:
+        other = ", n for the next candidate" if len(state.answer.offers) > 1 else ""
+        return f"next: press a to accept it as {one}{other}, or right click where it has too much"
+    if mode == "select" and state.proposals:
+        return "next: click a mask to accept it, right click to reject it, or press accept all"
+    if state.selected is not None:
+        return "next: choose its class, press e or c to draw a part of it, or Delete to delete it"
+    if mode == "select":
+        return "next: click an object to select it, or press f and click something new"
+    if mode == "box":
+        return f"next: drag a box around {one}, or press f to click on it"
+    if mode == "background":
+        return f"next: press f, and click {one}; a right click is a background click in every mode but select"
+    waiting = f"; {len(state.proposals):,} masks wait: press s to accept or reject them" if state.proposals else ""
+    return f"next: click {one}, or press x and drag a box{waiting}"
 
 
 def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a line for each kind of action
@@ -77,10 +139,12 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
         case Redo():
             return f"redone; {_counted(state)}"
         case ClearPrompts():
-            return START
+            return "the clicks and the box are removed"
         case Merge():
             return _merged(now.action)
-    return _counted(state) if state.objects else START
+        case UseModel(name, digest, path):
+            return f"prompts are answered by {Path(path).name} ({name} {digest[:8]})"
+    return _counted(state) if state.objects or state.proposals else OPEN
 
 
 def _proposed(action: Propose, waiting: int) -> str:

@@ -1,57 +1,83 @@
-"""The controls beside the map: buttons, the palette, candidates, the table, the status line."""
+"""The controls beside the map, in groups: prompts, classes, masks that wait, searches, what is drawn, and files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from samgeo.finding.finder import BUNDLED
 from samgeo.map.state.live_state import Snapshot
-from samgeo.map.state.reducer import Annotation, Offer, State
-from samgeo.map.ui.browser_part import library
+from samgeo.map.state.reducer import Offer, State
+from samgeo.map.ui.browser_part import KEYS, LOOK_KEYS, library
+from samgeo.map.ui.messages import KINDS, Progress
+from samgeo.map.ui.panel_html import hex_color, iou_bar, key_table, object_table, text_color
 from samgeo.map.ui.pointer import MODES
+from samgeo.map.view.visibility import Visible
 from samgeo.plot.colors import RGB
 
 if TYPE_CHECKING:
     import ipywidgets
 
-__all__ = ["Panel", "hex_color"]
+__all__ = ["Panel"]
 
 W = TypeVar("W", bound="ipywidgets.Widget")
 
 CANDIDATES = 3
-ROWS = 200
 KEYED_CLASSES = 9
 """Number of classes that have a key."""
-PANEL_WIDTH = "312px"
 
-MODE_TIPS = {
-    "foreground": "a click is on the object (f)",
-    "background": "a click is beside the object (b); so is a right click",
-    "box": "drag a box around the object (x)",
-    "select": "click an object to select it; click a mask that waits to accept it, right click to reject it (s)",
-    "add": "drag around what the selected object lacks (e)",
-    "cut": "drag around what the selected object has too much (c)",
+LABELS = {
+    "accept-all": "accept all",
+    "reject-all": "reject all",
+    "segment": "segment view",
+    "similar": "more like these",
+    "train": "train on accepted",
+    "stop-training": "stop training",
+    "redraw": "redraw",
+    "help": "keys",
 }
+"""Labels of the buttons whose names are not their labels."""
+
 TIPS = {
-    "accept": "make the chosen candidate an object (a)",
-    "clear": "take clicks and the box away (Escape)",
-    "undo": "take the last action back (z)",
-    "redo": "do it again (y)",
-    "replace": "give the selected object the outline of the candidate (prompt first, then select the object)",
-    "delete": "delete the selected object (Delete)",
-    "segment": "put a mask up for everything that is in view",
-    "stop": "end that",
-    "accept-all": "accept all masks that wait, with the score beside this or a higher one",
-    "least": "the least score of what is accepted all at once; the other masks go on waiting",
-    "reject-all": "take all masks that wait away",
-    "export": "write the objects to this file",
+    "mode-foreground": "click on the object",
+    "mode-background": "click beside the object, where the candidate has too much; a right click does the same",
+    "mode-box": "drag a box around the object",
+    "mode-select": "click an object to select it; click a mask that waits to accept it, right click to reject it",
+    "mode-add": "drag around what the selected object lacks",
+    "mode-cut": "drag around what the selected object has too much",
+    "accept": "make the chosen candidate an object of the active class",
+    "clear": "remove the clicks and the box",
+    "undo": "undo the last action",
+    "redo": "do again what was undone",
+    "next": "choose the next candidate",
+    "redraw": "give the selected object the outline of the candidate: prompt first, then select the object",
+    "delete": "delete the selected object",
+    "segment": "find everything in view; the masks wait to be accepted or rejected",
+    "find": "find the objects of one kind in view; the masks wait to be accepted or rejected",
+    "similar": "find more objects like the accepted ones in view; the masks wait to be accepted or rejected",
+    "stop": "end the search; no mask is added",
+    "train": "train the model on the accepted objects, and use it if it is better on those that are held out",
+    "stop-training": "end the training; the model stays as it was",
+    "accept-all": "accept all masks that wait and are drawn",
+    "reject-all": "reject all masks that wait, also those that are not drawn",
+    "export": "write the accepted objects to this file",
+    "home": "show the whole raster",
+    "fullscreen": "fill the screen with the map, or leave that",
+    "help": "show or hide the list of keys",
+    "layers": "show or hide the controls of what is drawn",
 }
+LEAST = "the least score: masks with a lower one are neither drawn nor accepted by 'accept all'"
 
+KEY_OF = {action: key for key, action in reversed(KEYS.items())}
+"""The first key of each action."""
+SHORT = {"Escape": "Esc", "Delete": "Del"}
 
-def hex_color(color: RGB) -> str:
-    """Return a colour as browsers write it."""
-    return "#{:02x}{:02x}{:02x}".format(*color)
+STARTS = {"search": ("segment", "find", "similar"), "training": ("train",)}
+STOPS = {"search": "stop", "training": "stop-training"}
+"""For each kind of work in the background, the buttons that start it and the one that ends it."""
+
+LAYERS = {"raster": "raster", "candidates": "candidate", "waiting": "waiting", "accepted": "accepted"}
+"""Layers of `Visible` that are switched on and off, and their labels."""
 
 
 class Panel:
@@ -69,36 +95,85 @@ class Panel:
         The first value of the export path.
     act : callable
         Called with the name of an action: "accept", "mode-box", "class-2", "candidate-0" and so on.
+    look : callable
+        Called with what is to be drawn, after a change of the controls for it.
 
     Attributes
     ----------
     buttons : dict of str to Button
         The buttons by the same names; each has the CSS class ``samgeo-<name>``.
+    groups : dict of str to VBox
+        The groups of controls by name.
     """
 
-    def __init__(
-        self, classes: Sequence[str], colors: Sequence[RGB], area_unit: str, path: str, act: Callable[[str], None]
+    def __init__(  # noqa: PLR0917 - the palette, the texts and the two functions that it calls
+        self,
+        classes: Sequence[str],
+        colors: Sequence[RGB],
+        area_unit: str,
+        path: str,
+        act: Callable[[str], None],
+        look: Callable[[Visible], None],
     ) -> None:
-        self._widgets = library("ipywidgets")
-        self._classes, self._colors, self._unit = list(classes), [hex_color(one) for one in colors], area_unit
-        self._act = act
+        self._widgets = w = library("ipywidgets")
+        self._classes, self._colors, self._unit = list(classes), list(colors), area_unit
+        self._act, self._look = act, look
         self.buttons: dict[str, Any] = {}
-        w = self._widgets
-        self.status = self._styled(w.Label("", layout={"width": "auto"}), "status")
+        self.groups: dict[str, Any] = {}
+        self.status, self.hint = self._styled(w.Label(""), "status"), self._styled(w.Label(""), "hint")
         self.hover = self._styled(w.Label("", layout={"margin": "0 4px", "display": "none"}), "hover")
-        self.table = self._styled(w.HTML("", layout={"overflow": "auto", "flex": "1 1 120px", "min_height": "80px"}), "table")
-        self.path = self._styled(w.Text(path, layout={"width": "auto", "flex": "1"}), "export-path")
+        self.coordinates = self._styled(w.Label(""), "coordinates")
+        self.table = self._styled(w.HTML(""), "table")
+        self.path = self._styled(
+            w.Text(path, tooltip=TIPS["export"], layout={"width": "auto", "flex": "1 1 80px"}), "export-path"
+        )
         self.overwrite = self._styled(
-            w.Checkbox(False, description="replace", indent=False, layout={"width": "auto", "flex": "1 1 80px"}), "overwrite"
+            w.Checkbox(False, description="overwrite", tooltip="replace a file that this map did not write", indent=False),
+            "overwrite",
         )
-        self.progress = self._styled(
-            w.IntProgress(0, layout={"width": "auto", "flex": "1", "visibility": "hidden"}), "progress"
+        self.overwrite.layout.width = "auto"
+        self.progress = self._styled(w.IntProgress(0, layout={"width": "220px", "display": "none"}), "progress")
+        self.searching = self._styled(w.Label("", layout={"display": "none"}), "searching")
+        self.training = self._styled(w.Label("", layout={"display": "none"}), "training")
+        least = {"min": 0.0, "max": 1.0, "step": 0.05, "tooltip": LEAST}
+        self.least = self._styled(w.BoundedFloatText(0.0, **least, layout={"width": "64px"}), "least")
+        slider = w.FloatSlider(0.0, **least, readout=False, layout={"width": "auto", "flex": "1 1 80px"})
+        library("traitlets").link((self.least, "value"), (slider, "value"))
+        self.what = self._styled(w.Dropdown(options=list(BUNDLED), layout={"width": "110px"}), "what")
+        self._bars = [self._styled(w.HTML(iou_bar(None)), "iou") for _ in range(CANDIDATES)]
+        self._layers = {name: self._checkbox(label) for name, label in LAYERS.items()}
+        self._opacities = {name: self._opacity(name) for name in ("raster", "shapes")}
+        self._eyes: list[Any] = []
+        self.palette = self._row(*map(self._class, range(len(self._classes))))
+        self.palette.add_class("samgeo-palette")
+        self.box = w.VBox([*self._groups(slider), self.table])
+        self.box.add_class("samgeo-panel")
+        self.foot = w.HBox(
+            [
+                self.status,
+                self.hint,
+                self.searching,
+                self.progress,
+                self.buttons["stop"],
+                self.training,
+                self.buttons["stop-training"],
+            ]
         )
-        self.least = self._styled(
-            w.BoundedFloatText(0.0, min=0.0, max=1.0, step=0.05, tooltip=TIPS["least"], layout={"width": "64px"}), "least"
-        )
-        self.box = w.VBox(self._rows(), layout={"width": PANEL_WIDTH, "flex": f"0 0 {PANEL_WIDTH}", "padding": "0 0 0 8px"})
-        self.show_progress(0, 0)
+        self.foot.add_class("samgeo-foot")
+        self.keys = self._styled(w.HTML(key_table(self._key_texts())), "keys")
+        self.corner = self._styled(w.VBox([self._button("home", "", icon="home"), self._fullscreen()]), "corner")
+        for watched in (self.least, *self._layers.values(), *self._opacities.values()):
+            watched.observe(self._looked, names="value")
+        for kind in KINDS:
+            self.show_progress(kind, None)
+
+    @property
+    def visible(self) -> Visible:
+        """What is drawn, as the controls say."""
+        hidden = frozenset(name for name, eye in zip(self._classes, self._eyes, strict=True) if not eye.value)
+        layers = {name: box.value for name, box in self._layers.items()}
+        opacity = {f"{name}_opacity": one.value for name, one in self._opacities.items()}
+        return Visible(**layers, **opacity, hidden_classes=hidden, min_score=self.least.value)
 
     def show(self, now: Snapshot, before: State | None) -> None:
         """Show a session. Only the controls whose content changed are updated."""
@@ -107,23 +182,27 @@ class Panel:
         self._enable("redo", now.can_redo)
         self._enable("accept", state.candidate is not None)
         self._enable("clear", bool(state.prompt))
-        self._enable("replace", state.candidate is not None and state.selected is not None)
+        self._enable("redraw", state.candidate is not None and state.selected is not None)
         for name in ("delete", "mode-add", "mode-cut"):
             self._enable(name, state.selected is not None)
+        self.groups["selected"].layout.display = "none" if state.selected is None else None
+        self._head("selected", f"Selected object {state.selected}")
         for name in ("accept-all", "reject-all"):
             self._enable(name, bool(state.proposals))
+        self._head("waiting", f"Waiting masks: {len(state.proposals):,}" if state.proposals else "Waiting masks: none")
         for number in range(CANDIDATES):
             self._show_candidate(number, state.answer.offers, number == state.chosen)
         if before is None or before.objects is not state.objects or before.selected != state.selected:
-            self.table.value = self._table(state.objects, state.selected)
+            colors = dict(zip(self._classes, map(hex_color, self._colors), strict=True))
+            self.table.value = object_table(state.objects, state.selected, colors, self._unit)
 
     def show_classes(self, classes: Sequence[str], colors: Sequence[RGB]) -> None:
         """Add buttons for classes that the palette has now and did not have before."""
         before = len(self._classes)
         self._classes.extend(classes[before:])
-        self._colors.extend(hex_color(one) for one in colors[before:])
+        self._colors.extend(colors[before:])
         if len(classes) > before:
-            self.palette.children = (*self.palette.children, *map(self._class_button, range(before, len(classes))))
+            self.palette.children = (*self.palette.children, *map(self._class, range(before, len(classes))))
 
     def show_mode(self, mode: str) -> None:
         """Mark the active mode."""
@@ -147,60 +226,132 @@ class Panel:
             self.hover.value = text
         self.hover.layout.display = None if text else "none"
 
-    def show_progress(self, done: int, total: int) -> None:
-        """Show the progress of segmenting the view; a total of 0 means that no work is in progress."""
-        with self.progress.hold_sync():
-            self.progress.max = max(total, 1)
-            self.progress.value = done
-            self.progress.description = f"{done} of {total}"
-        self.progress.layout.visibility = "visible" if total else "hidden"
-        self._enable("segment", not total)
-        self._enable("stop", bool(total))
+    def show_progress(self, kind: str, now: Progress | None) -> None:
+        """Show the progress of a kind of work in the background; None means that no such work is in progress."""
+        if kind == "search":
+            done, total = (0, 0) if now is None else (now.done, now.total)
+            with self.progress.hold_sync():
+                self.progress.max = max(total, 1)
+                self.progress.value = done
+                self.progress.description = f"{done} of {total}" if total else ""
+        label = self.searching if kind == "search" else self.training
+        label.value = "" if now is None else now.text
+        for shown in (label, self.progress) if kind == "search" else (label,):
+            shown.layout.display = "none" if now is None else None
+        for name in STARTS[kind]:
+            self._enable(name, now is None)
+        self._enable(STOPS[kind], now is not None)
+        self.buttons[STOPS[kind]].layout.display = "none" if now is None else None
 
-    def _rows(self) -> list[Any]:
-        modes = [self._button(f"mode-{one}", one, MODE_TIPS[one]) for one in MODES]
-        candidates = [
-            self._button(f"candidate-{one}", "-", f"candidate {one + 1} (n: the next one)") for one in range(CANDIDATES)
+    def _groups(self, slider: ipywidgets.FloatSlider) -> list[Any]:
+        row, button = self._row, self._button
+        candidates = row(*(self._widgets.VBox([self._candidate(one), self._bars[one]]) for one in range(CANDIDATES)))
+        candidates.add_class("samgeo-candidates")
+        for name in STOPS.values():
+            button(name)
+        layers = [
+            row(*self._layers.values()),
+            *(row(self._note(f"{name} opacity"), one) for name, one in self._opacities.items()),
         ]
-        row, wrap = self._row, {"flex_flow": "row wrap", "max_height": "96px", "overflow": "auto", "min_height": "34px"}
-        self.palette = row(*map(self._class_button, range(len(self._classes))), layout=wrap)
+        self._layer_rows = self._widgets.VBox(layers, layout={"display": "none"})
+        self._layer_rows.add_class("samgeo-group")
+        toggle = self._styled(
+            self._widgets.ToggleButton(False, description="layers", tooltip=TIPS["layers"], icon="eye"), "layers"
+        )
+        toggle.observe(lambda change: setattr(self._layer_rows.layout, "display", None if change["new"] else "none"), "value")
+        modes = [button(f"mode-{one}", one) for one in MODES]
         return [
-            row(*modes[:3]),
-            row(*modes[3:]),
-            row(*candidates),
-            self.palette,
-            row(self._plain("accept", style="success"), self._plain("clear")),
-            row(self._plain("undo", icon="undo"), self._plain("redo", icon="repeat")),
-            row(self._plain("replace"), self._plain("delete", icon="trash")),
-            row(self._plain("segment", "segment view"), self._plain("stop")),
-            row(self.progress),
-            row(self._plain("accept-all", "accept all"), self.least, self._plain("reject-all", "reject all")),
-            self.table,
-            row(self.path),
-            row(self.overwrite, self._plain("export", icon="download")),
+            self._group("prompt", "Prompt", row(*modes[:4]), candidates),
+            self._group("class", "Class", self.palette),
+            self._group("accept", "Accept", row(*(button(one) for one in ("accept", "clear", "undo", "redo")))),
+            self._group("selected", "Selected object", row(*modes[4:], button("redraw"), button("delete"))),
+            self._group(
+                "waiting",
+                "Waiting masks",
+                row(button("accept-all"), button("reject-all")),
+                row(self._note("least score"), slider, self.least),
+            ),
+            self._group(
+                "find",
+                "Find",
+                row(button("segment"), button("similar")),
+                row(button("find", "find in view"), self.what, button("train")),
+            ),
+            self._group("show", "Show", row(toggle, button("help")), self._layer_rows),
+            self._group("file", "File", row(self.path, self.overwrite, button("export", icon="download"))),
         ]
 
-    def _class_button(self, number: int) -> ipywidgets.Button:
+    def _group(self, name: str, heading: str, *rows: ipywidgets.Widget) -> ipywidgets.VBox:
+        head = self._widgets.HTML(heading)
+        head.add_class("samgeo-heading")
+        self.groups[name] = self._widgets.VBox([head, *rows])
+        self.groups[name].add_class("samgeo-group")
+        return self._styled(self.groups[name], f"group-{name}")
+
+    def _head(self, name: str, text: str) -> None:
+        self.groups[name].children[0].value = text
+
+    def _note(self, text: str) -> ipywidgets.HTML:
+        note = self._widgets.HTML(text)
+        note.add_class("samgeo-note")
+        return note
+
+    def _row(self, *children: ipywidgets.Widget) -> ipywidgets.HBox:
+        made = self._widgets.HBox(children)
+        made.add_class("samgeo-row")
+        return made
+
+    def _button(self, name: str, label: str | None = None, *, icon: str = "") -> ipywidgets.Button:
+        key, text = KEY_OF.get(name), LABELS.get(name, name) if label is None else label
+        shown = f"{text} ({SHORT.get(key, key)})" if key is not None and text else text
+        tip = TIPS[name] if key is None else f"{TIPS[name]} (key: {key})"
+        return self._made(name, shown, tip, icon=icon)
+
+    def _candidate(self, number: int) -> ipywidgets.Button:
+        return self._made(
+            f"candidate-{number}", "-", f"choose candidate {number + 1}, with its predicted IoU (key n: the next one)"
+        )
+
+    def _class(self, number: int) -> ipywidgets.HBox:
         name = self._classes[number]
-        key = f" ({number + 1})" if number < KEYED_CLASSES else ""
-        button = self._button(f"class-{number}", name, f"class {number + 1}: {name}{key}")
-        button.style.button_color = self._colors[number]
-        button.style.text_color = "#000000"
-        return button
+        has_key = number < KEYED_CLASSES
+        tip = f"class {number + 1}: {name}" + (f" (key: {number + 1})" if has_key else "")
+        button = self._made(f"class-{number}", f"{name} ({number + 1})" if has_key else name, tip)
+        button.style.button_color = hex_color(self._colors[number])
+        button.style.text_color = text_color(self._colors[number])
+        eye = self._widgets.ToggleButton(True, icon="eye", tooltip=f"draw what has the class {name}")
+        eye.add_class("samgeo-eye")
+        eye.observe(self._looked, names="value")
+        self._eyes.append(eye)
+        both = self._widgets.HBox([button, eye])
+        both.add_class("samgeo-class")
+        return both
 
-    def _plain(self, name: str, label: str | None = None, *, icon: str = "", style: str = "") -> ipywidgets.Button:
-        button = self._button(name, label or name, TIPS[name], icon=icon)
-        button.button_style = style
-        return button
-
-    def _button(self, name: str, label: str, tip: str, *, icon: str = "") -> ipywidgets.Button:
-        button = self._widgets.Button(description=label, tooltip=tip, icon=icon, layout={"width": "auto", "flex": "1 1 80px"})
-        button.on_click(lambda _: self._act(name))
+    def _made(self, name: str, label: str, tip: str, *, icon: str = "") -> ipywidgets.Button:
+        button = self._widgets.Button(description=label, tooltip=tip, icon=icon, layout={"width": "auto"})
+        if name != "help":  # the browser does this alone
+            button.on_click(lambda _: self._act(name))
         self.buttons[name] = self._styled(button, name)
         return button
 
-    def _row(self, *children: ipywidgets.Widget, layout: dict[str, str] | None = None) -> ipywidgets.HBox:
-        return self._widgets.HBox(children, layout={"flex": "0 0 auto"} | (layout or {}))
+    def _fullscreen(self) -> ipywidgets.Button:
+        # The browser does this alone, because it allows it only while it handles a click.
+        made = self._widgets.Button(icon="expand", tooltip=TIPS["fullscreen"], layout={"width": "auto"})
+        return self._styled(made, "fullscreen")
+
+    def _checkbox(self, label: str) -> ipywidgets.Checkbox:
+        return self._widgets.Checkbox(True, description=label, indent=False, layout={"width": "auto"})
+
+    def _opacity(self, name: str) -> ipywidgets.FloatSlider:
+        made = self._widgets.FloatSlider(
+            1.0, min=0.0, max=1.0, step=0.05, readout=False, layout={"width": "auto", "flex": "1 1 80px"}
+        )
+        return self._styled(made, f"{name}-opacity")
+
+    def _looked(self, _: object) -> None:
+        for eye in self._eyes:
+            eye.icon = "eye" if eye.value else "eye-slash"
+        self._look(self.visible)
 
     def _styled(self, widget: W, name: str) -> W:
         widget.add_class(f"samgeo-{name}")
@@ -216,20 +367,10 @@ class Panel:
             button.description = f"{offers[number].predicted_iou:.2f}" if there else "-"
             button.disabled = not there
             button.button_style = "info" if there and is_chosen else ""
+        button.layout.visibility = "visible" if there else "hidden"
+        self._bars[number].value = iou_bar(offers[number].predicted_iou if there else None)
+        self._bars[number].layout.visibility = button.layout.visibility
 
-    def _table(self, objects: Sequence[Annotation], selected: int | None) -> str:
-        shown = list(reversed(objects[-ROWS:]))
-        caption = f"<caption>{len(objects):,} accepted</caption>"
-        head = f"<tr><th>id</th><th>class</th><th>{self._unit}</th><th>score</th></tr>"
-        more = f"<tr><td></td><td>and {len(objects) - ROWS:,} before</td></tr>" if len(objects) > ROWS else ""
-        return f"<table>{caption}{head}{''.join(self._line(one, one.id == selected) for one in shown)}{more}</table>"
-
-    def _line(self, one: Annotation, is_selected: bool) -> str:
-        color = self._colors[self._classes.index(one.class_name)]
-        score = "" if one.predicted_iou is None else f"{one.predicted_iou:.2f}"
-        mark = ' class="samgeo-chosen"' if is_selected else ""
-        swatch = f'<span class="samgeo-swatch" style="background:{color}"></span>'
-        notes = [note for note, there in (("edited", one.edited), ("cut", not one.complete)) if there]
-        name = escape(one.class_name) + (f" ({', '.join(notes)})" if notes else "")
-        cells = (str(one.id), f"{swatch}{name}", f"{one.area:,.1f}", score)
-        return f'<tr data-samgeo-id="{one.id}"{mark}>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    def _key_texts(self) -> dict[str, str]:
+        texts = {key: TIPS.get(action, "") for key, action in KEYS.items() if not action.startswith("class-")}
+        return {**texts, "1 to 9": "choose a class, and give it to the selected object", **LOOK_KEYS}

@@ -77,6 +77,11 @@ class Pointer:
         """Whether dragging draws in this mode, instead of moving the map."""
         return self.mode in DRAGGED
 
+    @property
+    def is_drawing(self) -> bool:
+        """Whether a box or an outline is being drawn."""
+        return bool(self._track)
+
     def give_up(self) -> Draft:
         """Cancel the current drawing."""
         self._track = []

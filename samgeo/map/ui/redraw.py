@@ -12,11 +12,13 @@ from samgeo.map.session import Session
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.reducer import Annotation, Proposal, State
 from samgeo.map.ui.browser_part import library
-from samgeo.map.ui.messages import describe, tell_of
-from samgeo.map.ui.panel import Panel, hex_color
+from samgeo.map.ui.messages import Progress, describe, next_step, tell_of
+from samgeo.map.ui.panel import Panel
+from samgeo.map.ui.panel_html import hex_color
 from samgeo.map.view.layers import Pictures, Polygons, Sketch
 from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.viewport import View, draw
+from samgeo.map.view.visibility import Visible
 from samgeo.plot.colors import palette
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Drawing:
     pictures : Pictures
     proposals, objects : Polygons
     sketch : Sketch
+    visible : Visible
+        What is drawn.
     """
 
     def __init__(
@@ -67,18 +71,29 @@ class Drawing:
         self._drawn: State | None = None
         colors = palette(len(session.classes))
         self._colors = {name: hex_color(color) for name, color in zip(session.classes, colors, strict=True)}
-        self.panel = Panel(session.classes, colors, self._unit, EXPORT, act)
+        self._mode, self._class_name = "foreground", session.classes[0]
+        self.visible = Visible()
+        self.panel = Panel(session.classes, colors, self._unit, EXPORT, act, self.look)
         self.pictures = Pictures(leaflet, tiles)
         self.proposals = Polygons(leaflet, place, self._proposal_style, self._hovered)
         self.objects = Polygons(leaflet, place, self._object_style, self._hovered)
         self.sketch = Sketch(leaflet, place)
-        leaflet.add(library("ipyleaflet").WidgetControl(widget=self.panel.hover, position="bottomleft"))
+        controls = library("ipyleaflet")
+        leaflet.add(controls.WidgetControl(widget=self.panel.corner, position="topleft", transparent_bg=True))
+        leaflet.add(controls.WidgetControl(widget=self.panel.hover, position="bottomleft"))
+        leaflet.add(controls.WidgetControl(widget=self.panel.coordinates, position="bottomright"))
+        if place.px_per_degree is None:  # a plane of pixels has no metres
+            leaflet.add(controls.ScaleControl(position="bottomright", imperial=False))
 
     def around(self, front: anywidget.AnyWidget, height: int) -> ipywidgets.VBox:
         """Return the widget that contains the map, the panel, the status line and the front end."""
         widgets = library("ipywidgets")
-        both = widgets.HBox([self._leaflet, self.panel.box], layout={"height": f"{height}px"})
-        widget = widgets.VBox([both, self.panel.status, front])
+        self._front = front
+        self._leaflet.layout.height = f"{height}px"
+        self.panel.box.layout.max_height = f"{height}px"
+        body = widgets.Box([self._leaflet, self.panel.box, self.panel.foot])
+        body.add_class("samgeo-body")
+        widget = widgets.VBox([body, self.panel.keys, front])
         widget.add_class("samgeo-map")
         return widget
 
@@ -88,16 +103,37 @@ class Drawing:
             state, before = now.state, self._drawn
             self._show_classes()
             if before is None or before.candidate is not state.candidate:
-                self.sketch.show_offer(state.candidate)
+                self.sketch.show_offer(state.candidate if self.visible.candidates else None)
             if before is None or before.prompt is not state.prompt:
                 self.sketch.show_prompt(state.prompt)
             if before is None or before.objects is not state.objects or before.selected != state.selected:
-                self.objects.show(state.objects, state.selected)
+                self.objects.show(self.visible.objects(state), state.selected)
             if before is None or before.proposals is not state.proposals:
-                self.proposals.show(state.proposals)
+                self.proposals.show(self.visible.proposals(state))
             self.panel.show(now, before)
             self.panel.tell(tell_of(now, self._unit))
             self._drawn = state
+            self._show_hint()
+
+    def aim(self, mode: str, class_name: str) -> None:
+        """Show the next step for a mode of the pointer and an active class."""
+        with self._lock:
+            self._mode, self._class_name = mode, class_name
+            self._show_hint()
+
+    def look(self, visible: Visible) -> None:
+        """Draw what is to be visible, and hide the rest."""
+        with self._lock:
+            self.visible = visible
+            state = self._drawn or self._session.state
+            self.sketch.show_offer(state.candidate if visible.candidates else None)
+            self.objects.show(visible.objects(state), state.selected)
+            self.proposals.show(visible.proposals(state))
+            self.pictures.show_opacity(visible.raster_opacity if visible.raster else 0.0)
+            self._front.shape_opacity = visible.shapes_opacity
+
+    def _show_hint(self) -> None:
+        self.panel.hint.value = next_step(self._drawn or self._session.state, self._mode, self._class_name)
 
     def _show_classes(self) -> None:
         """Follow the session's palette, which grows when another program adds a class to the saved file."""
@@ -116,10 +152,10 @@ class Drawing:
             if picture is not None:
                 self.pictures.show(picture)
 
-    def show_progress(self, done: int, total: int) -> None:
-        """Show the progress of segmenting the view; a total of 0 means that no work is in progress."""
+    def show_progress(self, kind: str, now: Progress | None) -> None:
+        """Show the progress of a kind of work in the background; None means that no such work is in progress."""
         with self._lock:
-            self.panel.show_progress(done, total)
+            self.panel.show_progress(kind, now)
 
     def tell(self, text: str, *, is_error: bool = False) -> None:
         """Show a message in the status line."""

@@ -55,6 +55,7 @@ class Pictures:
 
     def __init__(self, leaflet: ipyleaflet.Map, below: ipyleaflet.Layer | None = None) -> None:
         self._library = library("ipyleaflet")
+        self._below, self._opacity = below, 1.0
         if below is not None:
             leaflet.add(below)
         self._group = self._library.LayerGroup()
@@ -68,12 +69,18 @@ class Pictures:
 
     def show(self, picture: ViewPicture) -> None:
         """Show a picture above the others. Of these only the first and the last stay."""
-        layer = self._library.ImageOverlay(url=encode(picture.image), bounds=picture.bounds)
+        layer = self._library.ImageOverlay(url=encode(picture.image), bounds=picture.bounds, opacity=self._opacity)
         before = self.shown
         kept = before if len(before) < 3 else (before[0], before[-1])
         self._group.layers = (*kept, layer)
         for one in set(before) - set(kept):
             one.close()
+
+    def show_opacity(self, opacity: float) -> None:
+        """Draw the raster with an opacity from 0 to 1."""
+        self._opacity = opacity
+        for layer in (*self.shown, *(() if self._below is None else (self._below,))):
+            layer.opacity = opacity
 
 
 class Polygons:

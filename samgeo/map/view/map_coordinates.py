@@ -113,6 +113,19 @@ class MapPlacement:
         mapping: dict[str, Any] = shapely.transform(geometry, transform).__geo_interface__  # type: ignore[attr-defined]
         return mapping
 
+    def describe(self, lat: float, lng: float) -> str:
+        """Return a position as text: the coordinates in the CRS of the raster, and the pixel; empty if it has none."""
+        x_px, y_px = self.to_pixels(np.array((lat, lng))).tolist()
+        if not np.isfinite([x_px, y_px]).all():
+            return ""
+        pixel = f"pixel {math.floor(x_px)}, {math.floor(y_px)}"
+        if self.geobox.crs is None:
+            return pixel
+        x, y = self.geobox.affine * (x_px, y_px)
+        decimals = 6 if self.geobox.crs.geographic else 1
+        name = f"EPSG:{self.geobox.crs.epsg}" if self.geobox.crs.epsg else self.geobox.crs.proj.name
+        return f"{x:.{decimals}f}, {y:.{decimals}f} ({name}), {pixel}"
+
     def bounds_of(self, geometry: shapely.Geometry) -> tuple[float, float, float, float]:
         """Return south, west, north and east of a geometry in the raster's CRS."""
         west, south, east, north = shapely.bounds(shapely.geometry.shape(self.to_geojson(geometry))).tolist()

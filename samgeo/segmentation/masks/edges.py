@@ -70,7 +70,9 @@ def guided_share(pixels: NDArray[np.uint8], mask: NDArray[np.bool_], radius: int
     variance -= mean_colour[..., :, None] * mean_colour[..., None, :]
     slope = np.linalg.solve(variance + _EPSILON * np.eye(3), with_share[..., None])[..., 0]
     offset = mean_share - (slope * mean_colour).sum(-1)
-    return np.asarray((_mean(slope, radius) * colour).sum(-1) + _mean(offset, radius)), _mean(mean_share, radius)
+    return np.asarray((_mean(slope.astype(np.float64, copy=False), radius) * colour).sum(-1) + _mean(offset, radius)), _mean(
+        mean_share, radius
+    )
 
 
 def changed_pixels(
@@ -136,7 +138,7 @@ def keep_parts(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> NDArray[n
 
 
 def _holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return np.asarray(ndimage.binary_fill_holes(mask, np.ones((3, 3))) & ~mask)
+    return np.asarray(ndimage.binary_fill_holes(mask, np.ones((3, 3), dtype=bool)) & ~mask)
 
 
 def _near_edge(mask: NDArray[np.bool_], band: int) -> NDArray[np.bool_]:

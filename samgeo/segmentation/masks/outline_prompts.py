@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from scipy import ndimage
 
-from samgeo.geo.grid import Rect
 from samgeo.segmentation.masks.mask import Mask
 
 __all__ = ["interior_points", "soften", "soften_mask"]
@@ -68,14 +67,25 @@ def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
     -------
     ndarray of float32, shape (side, side)
     """
-    pixels = mask.to_array(Rect(0, 0, window, window))
     centres = ((np.arange(side) + 0.5) * window / side).astype(np.int64)
-    drawn = pixels[np.ix_(centres, centres)]
+    y, start, stop = mask.runs.T.astype(np.int64)
+    row = np.searchsorted(centres, y)
+    at_centre = centres[row.clip(0, side - 1)] == y
+    first, last = (np.searchsorted(centres, place[at_centre]) for place in (start, stop))
+    drawn = _filled(row[at_centre], first, last, side)
     if not drawn.any():
         # The mask contains no centre of a cell, so the cells that it touches are used.
-        row, column = np.nonzero(pixels)
-        drawn[row * side // window, column * side // window] = True
+        drawn = _filled(y * side // window, start * side // window, (stop - 1) * side // window + 1, side)
     return _soft_logits(drawn)
+
+
+def _filled(row: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64], side: int) -> NDArray[np.bool_]:
+    """Return an array of ``side`` x ``side`` cells in which the cells from ``start`` to ``stop`` of each row are true."""
+    steps = np.zeros((side, side + 1), dtype=np.int32)
+    np.add.at(steps, (row, start), 1)
+    np.add.at(steps, (row, stop), -1)
+    filled: NDArray[np.bool_] = np.cumsum(steps, axis=1)[:, :-1] > 0
+    return filled
 
 
 def _soft_logits(drawn: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -14,16 +14,40 @@ from samgeo.segmentation.masks.cleaning import without_specks
 from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.prompts.assignment import Index, Prompts, WindowPrompt, ask, join, windows_of
 from samgeo.segmentation.prompts.decoding import Candidate, best_pieces, candidates
-from samgeo.segmentation.prompts.seams import follow
+from samgeo.segmentation.prompts.seams import MAX_WINDOWS, follow
 
 if TYPE_CHECKING:
     import numpy as np
 
     from samgeo.segmentation.windows.embedding import Encoded, EncodedWindows
 
-__all__ = ["NO_MASK", "Answering"]
+__all__ = ["Answering", "Asked"]
 
 ON_NODATA, NO_MASK = "on nodata", "no mask"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the windows of a lattice answered to some prompts.
+
+    Attributes
+    ----------
+    reasons : dict of int to str
+        For each prompt, in the order in which they were asked: why it has no answer, if it has no pieces.
+    extents : dict of int to (float, float, float, float)
+        Bounding boxes of the prompts within the raster.
+    pieces : dict of int to list of Piece
+        The pieces of each prompt that has an answer.
+    """
+
+    reasons: dict[int, str]
+    extents: dict[int, tuple[float, float, float, float]]
+    pieces: dict[int, list[Piece]]
+
+    def may_go_on(self, prompts: Prompts, prompt: int) -> bool:
+        """Whether the edge of the window may have cut the object of a prompt that consists only of points."""
+        found = self.pieces.get(prompt, [])
+        return len(found) == 1 and found[0].cut and prompts.only_points(prompt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,37 +94,49 @@ class Answering:
         multimask, refine
             As in `samgeo.Predictor.predict`.
         """
-        lattice, model = self.windows.lattice, self.windows.model
+        asked = self.ask(prompts, numbers, multimask=multimask, refine=refine)
         answers: dict[int, Segment | str] = {}
+        for prompt, reason in asked.reasons.items():
+            found = asked.pieces.get(prompt)
+            if not found:
+                answers[prompt] = reason
+                continue
+            if asked.may_go_on(prompts, prompt):
+                found = self.follow(found[0])
+            answers[prompt] = self.joined(found, asked.extents[prompt])
+        return answers
+
+    def ask(self, prompts: Prompts, numbers: Iterable[int], *, multimask: bool | str, refine: int) -> Asked:
+        """Return the pieces that the windows of some of the prompts give; the parameters are those of `answers`."""
+        lattice, model = self.windows.lattice, self.windows.model
+        reasons: dict[int, str] = {}
         extents: dict[int, tuple[float, float, float, float]] = {}
         by_window: dict[Index, list[int]] = defaultdict(list)
         for prompt in numbers:
-            answers[prompt] = NO_MASK
             extent = prompts.extent(prompt, self.frame)
+            reasons[prompt] = extent if isinstance(extent, str) else ON_NODATA
             if isinstance(extent, str):
-                answers[prompt] = extent
                 continue
             extents[prompt] = extent
             for index in self._windows_of(prompts, prompt, extent):
                 by_window[index].append(prompt)
         pieces: dict[int, list[Piece]] = defaultdict(list)
-        asked: set[int] = set()
         # Sorted, because neighbouring windows share blocks of files and of the store.
         for index in sorted(by_window):
             window = self.windows.get(index)
             asks = [] if window.embedding is None else self._asks(prompts, by_window[index], index, window)
-            asked.update(one.prompt for one in asks)
+            reasons.update((one.prompt, NO_MASK) for one in asks)
             for prompt, piece in best_pieces(model, lattice, index, window, asks, multimask=multimask, refine=refine):
                 pieces[prompt].append(piece)
-        for prompt, extent in extents.items():
-            found = pieces[prompt]
-            if len(found) == 1 and found[0].cut and prompts.only_points(prompt):
-                found = follow(found[0], lattice, self._offers_at)
-            if found:
-                answers[prompt] = self.clean([join(found, lattice, extent)])[0]
-            elif prompt not in asked:
-                answers[prompt] = ON_NODATA
-        return answers
+        return Asked(reasons, extents, dict(pieces))
+
+    def follow(self, piece: Piece, *, steps: int = MAX_WINDOWS) -> list[Piece]:
+        """Return a piece that the edge of its window cuts, and its continuation in other windows; see `seams.follow`."""
+        return follow(piece, self.windows.lattice, self._offers_at, steps=steps)
+
+    def joined(self, pieces: Sequence[Piece], extent: tuple[float, float, float, float]) -> Segment:
+        """Return the object of the pieces of one prompt, without small parts and holes; see `assignment.join`."""
+        return self.clean([join(pieces, self.windows.lattice, extent)])[0]
 
     def candidates(self, prompts: Prompts, *, multimask: bool | str) -> list[Candidate]:
         """Return the masks that the model proposes for the first prompt; see `samgeo.Predictor.candidates`."""
@@ -108,29 +144,27 @@ class Answering:
         if isinstance(extent, str):
             return []
         windows = self._windows_of(prompts, 0, extent)
-        offers = self._offers(prompts, windows[len(windows) // 2], multimask)
+        offers = self.offers(prompts, windows[len(windows) // 2], multimask)
         cleaned = self.clean([Segment(one.mask, one.predicted_iou, one.stability_score, one.complete) for one in offers])
-        return [
-            replace(one, mask=clean.mask, earlier=replace(one.earlier, level=self.level))
-            for one, clean in zip(offers, cleaned, strict=True)
-        ]
+        return [replace(one, mask=clean.mask) for one, clean in zip(offers, cleaned, strict=True)]
 
     def _windows_of(self, prompts: Prompts, prompt: int, extent: tuple[float, float, float, float]) -> list[Index]:
         earlier = prompts.earlier[prompt]
         return windows_of(self.windows.lattice, extent) if earlier is None else [earlier.window]
 
-    def _offers(self, prompts: Prompts, index: Index, multimask: bool | str) -> list[Candidate]:
-        """Return the masks that the model proposes for one prompt in a window."""
+    def offers(self, prompts: Prompts, index: Index, multimask: bool | str) -> list[Candidate]:
+        """Return the masks that the model proposes for the first prompt in a window, as it draws them."""
         window = self.windows.get(index)
-        asked = None if window.embedding is None else ask(prompts, 0, index, window.rect & self.frame, window.valid)
-        if asked is None:
+        asks = [] if window.embedding is None else self._asks(prompts, [0], index, window)
+        if not asks:
             return []
-        return candidates(self.windows.model, self.windows.lattice, index, window, asked, multimask=multimask)
+        found = candidates(self.windows.model, self.windows.lattice, index, window, asks[0], multimask=multimask)
+        return [replace(one, earlier=replace(one.earlier, level=self.level)) for one in found]
 
     def _offers_at(self, index: Index, point: NDArray[np.float64]) -> list[Candidate]:
         """Return the masks that the model proposes for one point, given in raster pixels, in a window."""
-        return self._offers(Prompts.of_point(point), index, multimask=True)
+        return self.offers(Prompts.of_point(point), index, multimask=True)
 
     def _asks(self, prompts: Prompts, members: list[int], index: Index, window: Encoded) -> list[WindowPrompt]:
-        asks = (ask(prompts, prompt, index, window.rect & self.frame, window.valid) for prompt in members)
+        asks = (ask(prompts, prompt, index, window.rect & self.frame, window.valid, scale=window.scale) for prompt in members)
         return [one for one in asks if one is not None]

@@ -40,7 +40,8 @@ class SoftMask:
     logits : ndarray of float32, shape (h, w)
         Logits over the whole window, at the model's low resolution.
     level : int, default 0
-        Which windows of the predictor: 0 for its own ones, and higher numbers for the finer ones of ``zoom="auto"``.
+        Which windows of the predictor: 0 for its own ones, higher numbers for the finer ones of ``zoom="auto"``, and lower
+        numbers for those of coarser scales.
     """
 
     window: Index
@@ -83,6 +84,23 @@ class Prompts:
         """Return one prompt of one foreground point, shape (1, 2)."""
         nothing = np.full(1, None, dtype=np.object_)
         return cls(point[None], np.ones((1, 1), dtype=np.int64), np.full((1, 4), np.nan), nothing, False, (None,))
+
+    def one(self, prompt: int) -> Prompts:
+        """Return one of the prompts alone."""
+        part = slice(prompt, prompt + 1)
+        return Prompts(
+            self.points[part], self.labels[part], self.boxes[part], self.shapes[part], self.outlined, self.earlier[part]
+        )
+
+    def moved_to(self, point: NDArray[np.float64]) -> Prompts:
+        """Return the first prompt, which consists of points, with one point more, or instead of its only point, shape (2,)."""
+        real = self.labels[0] >= 0
+        points, labels = self.points[0][real], self.labels[0][real]
+        if len(points) > 1:
+            points, labels = np.concatenate([points, point[None]]), np.append(labels, 1)
+        else:
+            points, labels = point[None], np.ones(1, dtype=np.int64)
+        return Prompts(points[None], labels[None], self.boxes[:1], self.shapes[:1], self.outlined, self.earlier[:1])
 
     def only_points(self, prompt: int) -> bool:
         """Whether a prompt consists only of points."""
@@ -194,7 +212,9 @@ class WindowPrompt:
         return len(self.points), self.box is not None, self.shape is not None or self.earlier is not None
 
 
-def ask(prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[np.bool_]) -> WindowPrompt | None:
+def ask(
+    prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[np.bool_], *, scale: int = 1
+) -> WindowPrompt | None:
     """Clip a prompt to a window. Return None if no part of it that could be an object is on data.
 
     Parameters
@@ -209,13 +229,15 @@ def ask(prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[
         The part of the window that is in the raster, in raster pixels.
     valid : ndarray of bool, shape (W, W)
         Where the window has data.
+    scale : int, default 1
+        Side of a pixel of ``valid`` in raster pixels.
     """
     origin = np.array([rect.x0, rect.y0])
     points, labels = prompts.points[prompt] - origin, prompts.labels[prompt]
     with np.errstate(invalid="ignore"):
         inside = (labels >= 0) & (points >= 0).all(axis=1) & (points < (rect.width, rect.height)).all(axis=1)
     points, labels = points[inside], labels[inside]
-    column, row = points.astype(np.int64).T
+    column, row = points.astype(np.int64).T // scale
     on_data = valid[row, column] | (labels == 0)
     points, labels = points[on_data], labels[on_data]
     sides = np.array([0, 0, rect.width, rect.height], dtype=np.float64)
@@ -228,7 +250,7 @@ def ask(prompts: Prompts, prompt: int, index: Index, rect: Rect, valid: NDArray[
     earlier = prompts.earlier[prompt]
     logits = earlier.logits if earlier is not None and earlier.window == index else None
     region = box if box is not None else None if shape is None else _bounds(shape)
-    meant = logits is not None if region is None else _any_valid(valid, region)
+    meant = logits is not None if region is None else _any_valid(valid, region / scale)
     if not meant and not (labels == 1).any():
         return None
     if region is not None and not meant:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.geo.grid import Lattice
+from samgeo.geo.grid import Lattice, Rect
 from samgeo.models.protocols import decode
 from samgeo.models.registry import default_gates
 from samgeo.segmentation.masks.mask import Mask
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from samgeo.models.protocols import Segmenter
 
-__all__ = ["Candidate", "best_pieces", "candidates"]
+__all__ = ["Candidate", "best_pieces", "candidates", "on_data"]
 
 # Number of prompts that are decoded together. It bounds the memory of their logits.
 BATCH = 64
@@ -80,7 +80,7 @@ def candidates(
     kept = masks_from_logits(logits[0], **_upsampling(model, lattice, window))
     found = []
     for number, inside, score in zip(kept.index.tolist(), kept.masks, kept.stability.tolist(), strict=True):
-        mask = _on_data(inside, window)
+        mask = on_data(inside, lattice, window)
         if mask.is_empty:
             continue
         found.append(
@@ -141,7 +141,7 @@ def best_pieces(
             kept = masks_from_logits(chosen, **_upsampling(model, lattice, window))
             found: list[tuple[int, Piece]] = []
             for number, inside, score in zip(kept.index.tolist(), kept.masks, kept.stability.tolist(), strict=True):
-                mask = _on_data(inside, window)
+                mask = on_data(inside, lattice, window)
                 if mask.is_empty:
                     continue
                 cut_at = _cut_at(mask, lattice, window)
@@ -201,10 +201,11 @@ def _earlier(model: Segmenter, lattice: Lattice, one: WindowPrompt) -> NDArray[n
 
 
 def _upsampling(model: Segmenter, lattice: Lattice, window: Encoded) -> dict[str, Any]:
+    height, width = window.size
     return {
         "input_size": model.input_size,
         "window": lattice.window,
-        "size": window.size,
+        "size": (height * window.scale, width * window.scale),
         "offset": default_gates(model).stability_offset,
     }
 
@@ -214,12 +215,18 @@ def _is_multi(one: WindowPrompt, multimask: bool | str) -> bool:
     return one.kind == (1, False, False) if multimask == "auto" else bool(multimask)
 
 
-def _on_data(mask: Mask, window: Encoded) -> Mask:
+def on_data(mask: Mask, lattice: Lattice, window: Encoded) -> Mask:
+    """Return the part of a mask, in window pixels, where the raster has data."""
     height, width = window.size
-    return mask if window.valid[:height, :width].all() else mask & Mask.from_array(np.ascontiguousarray(window.valid))
+    if window.scale > 1:
+        # The last pixels of a coarse window may reach past the raster.
+        mask = mask.clip(Rect(0, 0, lattice.shape[1] - window.rect.x0, lattice.shape[0] - window.rect.y0))
+    if window.valid[:height, :width].all():
+        return mask
+    return mask & Mask.from_array(np.ascontiguousarray(window.valid)).scaled(window.scale)
 
 
 def _cut_at(mask: Mask, lattice: Lattice, window: Encoded) -> Mask:
     """Return the cut pixels, in raster pixels, of a mask that is given in window pixels."""
-    (found,) = cut_pixels([mask], window.known, edge_px(lattice.overlap))
+    (found,) = cut_pixels([mask], window.known, edge_px(lattice.overlap // window.scale), window.scale)
     return found.shift(window.rect.x0, window.rect.y0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -23,7 +23,7 @@ __all__ = ["read_prompts"]
 
 def read_prompts(
     geobox: GeoBox,
-    lattices: Sequence[Lattice],
+    lattices: Mapping[int, Lattice],
     *,
     points: PointsLike = None,
     labels: LabelsLike = None,
@@ -38,7 +38,7 @@ def read_prompts(
     ----------
     geobox : GeoBox
         Grid of the raster.
-    lattices : sequence of Lattice
+    lattices : dict of int to Lattice
         The windows, by level, to which earlier answers belong.
     points, labels, boxes, masks, polygons, crs
         As in `Predictor.predict`.
@@ -95,12 +95,10 @@ def read_prompts(
     return prompts, next((table for table in tables if table is not None), None)
 
 
-def _check_earlier(earlier: Sequence[SoftMask | None], lattices: Sequence[Lattice]) -> None:
+def _check_earlier(earlier: Sequence[SoftMask | None], lattices: Mapping[int, Lattice]) -> None:
     def is_there(one: SoftMask) -> bool:
-        if not 0 <= one.level < len(lattices):
-            return False
-        lattice = lattices[one.level]
-        return 0 <= one.window[0] < lattice.rows and 0 <= one.window[1] < lattice.columns
+        lattice = lattices.get(one.level)
+        return lattice is not None and 0 <= one.window[0] < lattice.rows and 0 <= one.window[1] < lattice.columns
 
     for one in earlier:
         if one is not None and not is_there(one):

@@ -11,6 +11,7 @@ from samgeo.segmentation.masks.piece import Segment
 from samgeo.segmentation.prompts.answering import Answering
 from samgeo.segmentation.prompts.assignment import Prompts
 from samgeo.segmentation.prompts.decoding import Candidate
+from samgeo.segmentation.prompts.prompt_scales import ScaledAnswering
 from samgeo.segmentation.windows.zoom import LEAST_WINDOW, window_of
 
 __all__ = ["AUTO", "answers", "candidates", "finer_lattices", "read_zoom"]
@@ -45,14 +46,16 @@ def finer_lattices(lattice: Lattice, input_size: int) -> list[Lattice]:
     return made
 
 
-def answers(answering: Sequence[Answering], prompts: Prompts, *, multimask: bool | str, refine: int) -> list[Segment | str]:
+def answers(
+    answering: Sequence[Answering | ScaledAnswering], prompts: Prompts, *, multimask: bool | str, refine: int
+) -> list[Segment | str]:
     """Return the object of each prompt, or a text that says why nothing was found.
 
     Parameters
     ----------
-    answering : sequence of Answering
-        The windows by rising zoom. If there are several, the zoom of a prompt follows from its size, and that of clicks from
-        the size of their first answer.
+    answering : sequence of Answering or ScaledAnswering
+        The windows by rising zoom, the first with those of coarser scales. If there are several zooms, the zoom of a prompt
+        follows from its size, and that of clicks from the size of their first answer.
     prompts : Prompts
         The prompts.
     multimask, refine
@@ -78,7 +81,7 @@ def answers(answering: Sequence[Answering], prompts: Prompts, *, multimask: bool
     return [found[number] for number in range(len(prompts))]
 
 
-def candidates(answering: Sequence[Answering], prompts: Prompts, *, multimask: bool | str) -> list[Candidate]:
+def candidates(answering: Sequence[Answering | ScaledAnswering], prompts: Prompts, *, multimask: bool | str) -> list[Candidate]:
     """Return the masks that the model proposes for one prompt, the best first; the parameters are those of `answers`."""
     level = _level(answering, prompts, 0)
     found = answering[level].candidates(prompts, multimask=multimask)
@@ -89,11 +92,12 @@ def candidates(answering: Sequence[Answering], prompts: Prompts, *, multimask: b
     return found
 
 
-def _level(answering: Sequence[Answering], prompts: Prompts, number: int) -> int:
+def _level(answering: Sequence[Answering | ScaledAnswering], prompts: Prompts, number: int) -> int:
     """Return the level at which a prompt is asked first."""
     earlier = prompts.earlier[number]
     if earlier is not None:
-        return earlier.level
+        # Levels below 0 are the coarser scales of the first windows.
+        return max(earlier.level, 0)
     extent = prompts.extent(number, answering[0].frame)
     if isinstance(extent, str) or prompts.only_points(number):
         return 0
@@ -101,7 +105,7 @@ def _level(answering: Sequence[Answering], prompts: Prompts, number: int) -> int
     return _level_of_side(answering, max(x1 - x0, y1 - y0))
 
 
-def _level_of_side(answering: Sequence[Answering], side: float) -> int:
+def _level_of_side(answering: Sequence[Answering | ScaledAnswering], side: float) -> int:
     """Return the level for an object with a longest side in raster pixels."""
     seen = side * answering[0].windows.zoom
     return max((level for level, (_, most) in enumerate(ZOOMS[: len(answering) - 1], 1) if seen <= most), default=0)

@@ -17,7 +17,7 @@ from samgeo.segmentation.prompts.assignment import Index
 from samgeo.segmentation.prompts.decoding import Candidate
 from samgeo.segmentation.windows.cut_edges import EDGE_PX
 
-__all__ = ["follow"]
+__all__ = ["MAX_WINDOWS", "follow"]
 
 # Limit of windows for one click. Without it, a click on a road would wait until the whole road is found.
 MAX_WINDOWS = 16
@@ -27,6 +27,8 @@ def follow(
     piece: Piece,
     lattice: Lattice,
     offers: Callable[[Index, NDArray[np.float64]], list[Candidate]],
+    *,
+    steps: int = MAX_WINDOWS,
 ) -> list[Piece]:
     """Collect the pieces of an object that the edge of its window cuts.
 
@@ -43,6 +45,8 @@ def follow(
         The windows.
     offers : callable
         Returns the masks that a window proposes, given the window and a point of shape (1, 2) in raster pixels.
+    steps : int
+        How many windows a piece may be from the first one; with 1 only the neighbours of the first window are prompted.
 
     Returns
     -------
@@ -50,9 +54,11 @@ def follow(
         The first piece and those found, at most one for each window and `MAX_WINDOWS` in total.
     """
     pieces = {piece.window: piece}
-    waiting = deque([piece])
+    waiting = deque([(piece, 0)])
     while waiting:
-        here = waiting.popleft()
+        here, step = waiting.popleft()
+        if step == steps:
+            break
         for index in _behind(here, lattice):
             if index in pieces or len(pieces) == MAX_WINDOWS:
                 continue
@@ -69,7 +75,7 @@ def follow(
             pieces[index] = best
             if not best.cut:
                 return list(pieces.values())
-            waiting.append(best)
+            waiting.append((best, step + 1))
     return list(pieces.values())
 
 

@@ -56,7 +56,7 @@ def ask(model: Segmenter, embedding: Embedding, proposals: Proposals, choose: Ch
     (arXiv:2305.03048).
 
     If the proposals have masks, the model is not asked: the masks are both answers, and the score of each proposal is its
-    predicted IoU.
+    predicted IoU. If they have mask prompts, the model is asked once, with the box, the point and the mask prompt of each.
 
     Parameters
     ----------
@@ -76,6 +76,12 @@ def ask(model: Segmenter, embedding: Embedding, proposals: Proposals, choose: Ch
     if proposals.logits is not None:
         given, sure = torch.from_numpy(proposals.logits).float(), torch.from_numpy(proposals.scores).float()
         return Answers(given, given, sure, sure, boxes_of(given > 0, model.input_size))
+    if proposals.mask_prompts is not None:
+        labels = np.ones((len(proposals), 1), dtype=np.int64)
+        prompts = {"boxes": proposals.boxes, "points": proposals.points[:, None], "masks": proposals.mask_prompts}
+        found, predicted = decode(model, embedding, labels=labels, multimask=False, **prompts)
+        drawn, sure = found[:, 0].float(), predicted[:, 0].float()
+        return Answers(drawn, drawn, sure, sure, boxes_of(drawn > 0, model.input_size))
     first, first_iou = _first(model, embedding, proposals, choose)
     seen = boxes_of(first > 0, model.input_size).cpu().numpy()
     boxes = np.where(np.isnan(seen), proposals.boxes, seen).astype(np.float32)

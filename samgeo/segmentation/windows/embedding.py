@@ -150,12 +150,15 @@ class Encoded:
         Embedding of the model; None if the window has no data.
     rect, size, known
         As in `WindowImage`.
+    scale : int, default 1
+        Side of a pixel of ``size`` and ``known``, in raster pixels.
     """
 
     embedding: Embedding
     rect: Rect
     size: tuple[int, int]
     known: NDArray[np.bool_]
+    scale: int = 1
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -276,6 +279,8 @@ class EncodedWindows:
         Store of embeddings with this lattice.
     check_same : callable, optional
         Raises an error if a file of the raster has changed. It is called after each window that is read.
+    scale : int, default 1
+        ``scale`` x ``scale`` raster pixels are read as one pixel.
     """
 
     raster: Raster
@@ -284,6 +289,7 @@ class EncodedWindows:
     cache: EmbeddingCache
     store: EmbeddingStore | None = None
     check_same: Callable[[], None] | None = None
+    scale: int = 1
 
     @property
     def zoom(self) -> float:
@@ -300,10 +306,10 @@ class EncodedWindows:
         """
 
         def make() -> Encoded:
-            window = read_window(self.raster, self.lattice, index)
+            window = read_window(self.raster, self.lattice, index, self.scale)
             if self.check_same is not None:
                 self.check_same()
             embedding = embed(self.model, window, self.store) if window.valid.any() else None
-            return Encoded(embedding, window.rect, window.size, window.known)
+            return Encoded(embedding, window.rect, window.size, window.known, self.scale)
 
-        return self.cache.get((self.lattice.window, self.lattice.overlap, *index), make)
+        return self.cache.get((self.lattice.window, self.lattice.overlap, self.scale, *index), make)

@@ -96,6 +96,9 @@ class Proposals:
     logits : ndarray of float32, shape (P, h, w), optional
         Logits of the masks over the whole input, at most as large as the input. A source that draws masks itself gives them;
         the model is not asked then.
+    mask_prompts : ndarray of float32, shape (P, h, w), optional
+        Logits that the model is asked with, beside the boxes and points, at the resolution of the model's masks. All
+        proposals have boxes then.
 
     Examples
     --------
@@ -112,13 +115,15 @@ class Proposals:
     scores: NDArray[np.float32]
     classes: NDArray[np.int64]
     logits: NDArray[np.float32] | None = None
+    mask_prompts: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Proposals:
         logits = None if self.logits is None else self.logits[rows]
-        return Proposals(self.boxes[rows], self.points[rows], self.scores[rows], self.classes[rows], logits)
+        prompts = None if self.mask_prompts is None else self.mask_prompts[rows]
+        return Proposals(self.boxes[rows], self.points[rows], self.scores[rows], self.classes[rows], logits, prompts)
 
     @classmethod
     def none(cls) -> Proposals:

@@ -9,7 +9,7 @@ import numpy as np
 
 from samgeo.segmentation.masks.mask import Mask, union
 
-__all__ = ["leave_to_finer", "thick_part"]
+__all__ = ["is_thick", "leave_to_finer", "thick_part"]
 
 # The position of an edge within its coarse pixels is unknown. A mask that consists mostly of edge pixels is unreliable.
 LEAST_INNER_SHARE = 0.5
@@ -31,12 +31,15 @@ def leave_to_finer(mask: Mask, scale: int, overlap: int) -> Mask:
         one of these windows, and their result is used. This is also right for a small piece that the edge of its window cuts:
         either its object is small too, or the neighbouring window shows more of it.
     """
-    if max(mask.rect.shape) <= overlap:
-        return _NOTHING
+    return mask if max(mask.rect.shape) > overlap and is_thick(mask, scale) else _NOTHING
+
+
+def is_thick(mask: Mask, scale: int) -> bool:
+    """Whether at least half of a mask remains without its outermost pixels, ``scale`` raster pixels on each side."""
     inner = mask
     for step in ((scale, 0), (-scale, 0), (0, scale), (0, -scale)):
         inner = inner & mask.shift(*step)
-    return mask if inner.area >= LEAST_INNER_SHARE * mask.area else _NOTHING
+    return inner.area >= LEAST_INNER_SHARE * mask.area
 
 
 def thick_part(mask: Mask, side: int) -> Mask:

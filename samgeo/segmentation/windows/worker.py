@@ -256,7 +256,7 @@ def _ask_source(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | 
 @timed("pieces")
 def _answer(model: Segmenter, plan: Plan, asked: _Asked, embedding: Embedding) -> list[Piece]:
     index, window = asked.index, asked.window
-    encoded = Encoded(embedding, window.rect, window.size, window.known)
+    encoded = Encoded(embedding, window.rect, window.size, window.known, plan.levels.locate(index[0])[0])
     if plan.source is None:
         scale, lattice, _ = plan.levels.locate(index[0])
         size_px = (window.size[0] * scale, window.size[1] * scale)

@@ -99,7 +99,7 @@ def turn_season(canvas: Canvas, season: float) -> None:
 
 def displace(image: NDArray[np.float32], shift_px: tuple[float, float]) -> NDArray[np.float32]:
     """Move an image to the right and down by cubic splines. What comes in from outside repeats the pixels of the edge."""
-    if shift_px == (0, 0):
+    if not any(shift_px):
         return image
     moved = [shift(image[..., band], shift_px[::-1], order=3, mode="nearest") for band in range(image.shape[2])]
     return np.asarray(np.stack(moved, axis=-1), dtype=np.float32)

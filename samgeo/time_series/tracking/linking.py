@@ -149,17 +149,15 @@ def _solved(
     if len(rows) * len(columns) <= MOST_CELLS:
         matrix = np.zeros((len(rows), len(columns)))
         matrix[row, column] = weight
-        found = linear_sum_assignment(matrix, maximize=True)
+        taken = np.stack(linear_sum_assignment(matrix, maximize=True), axis=1)
     else:
         # Each row may also take a column of its own, which stands for no partner. All weights are shifted to be above 0.
         lonely = np.arange(len(rows))
         pairs = np.concatenate([row, lonely]), np.concatenate([column, len(columns) + lonely])
         values = np.concatenate([weight + 1, np.ones(len(rows))])
         sparse = coo_array((values, pairs), shape=(len(rows), len(columns) + len(rows))).tocsr()
-        found = min_weight_full_bipartite_matching(sparse, maximize=True)
-    return np.array(
-        [number[pair] for pair in zip(*(part.tolist() for part in found), strict=True) if pair in number], dtype=np.int64
-    )
+        taken = np.stack(min_weight_full_bipartite_matching(sparse, maximize=True), axis=1)
+    return np.array([number[pair] for pair in map(tuple, taken.tolist()) if pair in number], dtype=np.int64)
 
 
 def link(
@@ -229,7 +227,7 @@ def candidates(
     nothing = np.empty(0, dtype=np.int64)
     if not (len(first_bounds) and len(second_bounds)):
         return nothing, nothing, np.empty(0)
-    second, first = shapely.STRtree(shapely.box(*first_bounds.T)).query(shapely.box(*second_bounds.T))
+    second, first = shapely.STRtree(np.asarray(shapely.box(*first_bounds.T), dtype=object)).query(shapely.box(*second_bounds.T))
     order = np.lexsort((first, second))
     first, second = first[order], second[order]
     iou = np.zeros(len(first))

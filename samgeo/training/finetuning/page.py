@@ -29,7 +29,8 @@ GREEN, MAGENTA = (0, 220, 90), (255, 0, 200)
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse}td,th{border-bottom:1px solid #ccc;padding:.3rem .8rem;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}.verdict{padding:.8rem 1rem;border-left:.4rem solid}"
+    "td:first-child,th:first-child{text-align:left;white-space:nowrap}.facts td{text-align:left;vertical-align:top}"
+    ".gains td{white-space:nowrap}svg{display:block;margin-top:1.5rem}.verdict{padding:.8rem 1rem;border-left:.4rem solid}"
     ".yes{border-color:#2a8f4a;background:#eaf6ee}.no{border-color:#b3541e;background:#fbf0e9}"
     "figure{display:inline-block;margin:.3rem}figcaption{font-size:.85rem;color:#555}img{image-rendering:auto}"
 )
@@ -98,7 +99,7 @@ def html_page(
 
 def _rows(facts: Mapping[str, str]) -> str:
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts.items())
-    return f"<table>{rows}</table>"
+    return f'<table class="facts">{rows}</table>'
 
 
 def _gains(gains: Mapping[str, Gain]) -> str:
@@ -111,7 +112,8 @@ def _gains(gains: Mapping[str, Gain]) -> str:
     )
     header = "".join(f"<th>{head}</th>" for head in heads)
     return (
-        f"<table><tr>{header}</tr>{rows}</table><p>Mean IoU and Dice coefficient over the objects. The intervals are those of "
+        f'<table class="gains"><tr>{header}</tr>{rows}</table>'
+        "<p>Mean IoU and Dice coefficient over the objects. The intervals are those of "
         "a paired bootstrap over the objects; each bound is exceeded with a probability of 0.05 / 3.</p>"
     )
 
@@ -174,19 +176,23 @@ def _pictures(compared: Compared) -> str:
             + "</div>"
         )
     return (
-        "<p>Answers to the box of held-out objects, with their IoU: those that became better by the most first, those that "
-        "became worse by the most last. The given outline is green, the answer magenta.</p>" + "\n".join(found)
+        "<p>Answers to the box of held-out objects, with their IoU. The first ones became better by the most; the last ones "
+        "became worse, or better by the least. The given outline is green, the answer magenta.</p>" + "\n".join(found)
     )
+
+
+def _along(places: NDArray[np.intp], side: int, length: int) -> slice:
+    """Return a range of a length around some places, moved into the image; shorter where the image is shorter."""
+    start = max(min(int(places[0] + places[-1] + 1 - side) // 2, length - side), 0)
+    return slice(start, start + side)
 
 
 def _panel(image: NDArray[np.uint8], truth: NDArray[np.bool_], answer: NDArray[np.bool_] | None) -> str:
     """Draw the surroundings of an object as PNG, in base64."""
     rows, columns = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
-    around = round(AROUND * max(rows[-1] - rows[0], columns[-1] - columns[0])) + 8
-    part = (
-        slice(max(rows[0] - around, 0), rows[-1] + around + 1),
-        slice(max(columns[0] - around, 0), columns[-1] + around + 1),
-    )
+    span = int(max(rows[-1] - rows[0], columns[-1] - columns[0]))
+    side = span + 1 + 2 * (round(AROUND * span) + 8)
+    part = _along(rows, side, image.shape[0]), _along(columns, side, image.shape[1])
     crop = image[part]
     factor = PANEL_PX / max(crop.shape[:2])
     size = max(round(crop.shape[1] * factor), 1), max(round(crop.shape[0] * factor), 1)

@@ -151,14 +151,15 @@ class WarpedSource:
         right = ((x - nodes_x[column]) / NODE_PX)[None, :, None]
         down = ((y - nodes_y[row]) / NODE_PX)[:, None, None]
         upper, lower = (nodes[below][:, column] * (1 - right) + nodes[below][:, column + 1] * right for below in (row, row + 1))
-        return np.asarray(upper * (1 - down) + lower * down)
+        result: NDArray[np.float64] = np.asarray(upper * (1 - down) + lower * down, dtype=np.float64)
+        return result
 
     def _exactly(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Transform places in the grid, shape (..., 2), to pixels of the raster; infinite where they are not defined."""
         moved = xy + np.array(self.shift_px)
         own, other = crs_of(self.geobox), crs_of(self.raster.geobox)
         if own is None or other is None:
-            return moved
+            return np.asarray(moved, dtype=np.float64)
         x, y = _applied(self.geobox.affine, moved[..., 0], moved[..., 1])
         if not same_crs(own, other):
             x, y = transformer(own, other)(x, y)
