@@ -19,7 +19,7 @@ from samgeo.cli.find import find
 from samgeo.cli.footprints import footprints, refine, regularize
 from samgeo.cli.models import models
 from samgeo.cli.objects import classify, oddness, rasterize
-from samgeo.cli.rasters import compress, demo, remove, show
+from samgeo.cli.rasters import compress, demo, remove, show, style
 from samgeo.cli.segment import encode, predict, segment, status
 from samgeo.cli.time_series import change, track
 from samgeo.cli.train import finetune, train
@@ -139,6 +139,7 @@ for _command in (
     train,
     finetune,
     show,
+    style,
     evaluate,
     thresholds,
     demo,

@@ -1,4 +1,4 @@
-"""The commands that write images: show draws objects over an image, remove and compress edit rasters; and demo."""
+"""The commands that write images: show draws objects over an image, remove and compress edit rasters; style, and demo."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from samgeo.cli.options import (
     parse_stretch,
 )
 
-__all__ = ["compress", "demo", "remove", "show"]
+__all__ = ["compress", "demo", "remove", "show", "style"]
+
+COLUMN_HELP = "Column of RESULT that gives the colours: a colour scale for numbers, one colour for each other value."
 
 # The value repeats a default in samgeo.editing. Importing it from there would load large libraries for every command.
 GROW_PX = click.option(
@@ -48,12 +50,7 @@ GROW_PX = click.option(
     show_default=True,
     help="Longer side of the picture in pixels; a smaller image keeps its size.",
 )
-@click.option(
-    "--column",
-    metavar="COLUMN",
-    show_default="one colour for each object",
-    help="Column of RESULT that gives the colours: a colour scale for numbers, one colour for each other value.",
-)
+@click.option("--column", metavar="COLUMN", show_default="one colour for each object", help=COLUMN_HELP)
 @click.option("--fill/--no-fill", default=True, show_default=True, help="Whether to tint the polygons.")
 @click.option("--outline/--no-outline", default=True, show_default=True, help="Whether to draw the edges of the polygons.")
 @OVERWRITE
@@ -70,6 +67,24 @@ def show(image: str, result: str | None, output: Path, assets: str | None, **opt
     options |= {"bands": parse_bands(options["bands"]), "stretch": parse_stretch(options["stretch"])}
     draw(image_of((image,), assets), result, output, **options)
     click.echo(f"Wrote {output}.", err=True)
+
+
+@click.command()
+@click.argument("result")
+@click.option("--column", metavar="COLUMN", show_default="class, or score, or one outline", help=COLUMN_HELP)
+@OVERWRITE
+def style(result: str, **options: OptionValue) -> None:
+    """Give RESULT a style, with which QGIS opens it.
+
+    RESULT is a GeoPackage (.gpkg), such as `samgeo find` writes. A layer of a file with several layers is given as
+    city.gpkg:roofs. The style is stored in the file. A style that the layer already has stays, unless --overwrite is given;
+    other layers and their styles are not changed.
+    """
+    from samgeo.plot import style_layer
+
+    column = style_layer(result, **options)
+    about = "the same outline for all polygons" if column is None else f"colours by {column}"
+    click.echo(f"Gave {result} a style: {about}.", err=True)
 
 
 @click.command()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
-__all__ = ["RGB", "checkerboard", "colors_of"]
+__all__ = ["RGB", "UNKNOWN", "checkerboard", "colors_of", "palette", "ramp"]
 
 RGB = tuple[int, int, int]
 

@@ -16,7 +16,18 @@ from urllib.parse import quote
 
 from samgeo.errors import VectorError, warn
 
-__all__ = ["Kept", "check_layer", "check_written_layer", "copy_for_layer", "is_sqlite", "layers_of", "put_back", "take_place"]
+__all__ = [
+    "WAIT_SECONDS",
+    "Kept",
+    "check_layer",
+    "check_written_layer",
+    "copy_for_layer",
+    "is_sqlite",
+    "layers_of",
+    "put_back",
+    "quoted_name",
+    "take_place",
+]
 
 WAIT_SECONDS = 10.0
 """Time to wait for another program that has locked the file, in seconds."""
@@ -208,7 +219,7 @@ def check_written_layer(path: Path, layer: str, count: int, indexed: int) -> Non
                 "SELECT column_name FROM gpkg_geometry_columns WHERE lower(table_name) = lower(?)", (layer,)
             ).fetchone()[0]
             _expect(path, "features", _rows(connection, layer), count)
-            last = f"SELECT * FROM {_quoted(layer)} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - names cannot be parameters
+            last = f"SELECT * FROM {quoted_name(layer)} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - names cannot be parameters
             connection.execute(last).fetchone()
             _expect(path, "entries of its spatial index", _rows(connection, f"rtree_{layer}_{geometry}"), indexed)
         except (sqlite3.Error, TypeError) as error:
@@ -216,7 +227,7 @@ def check_written_layer(path: Path, layer: str, count: int, indexed: int) -> Non
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone()[0])  # noqa: S608
+    return int(connection.execute(f"SELECT count(*) FROM {quoted_name(table)}").fetchone()[0])  # noqa: S608
 
 
 def _expect(path: Path, what: str, found: int, wanted: int) -> None:
@@ -275,5 +286,6 @@ def _stamp(path: Path) -> tuple[object, ...]:
     return tuple(found)
 
 
-def _quoted(name: str) -> str:
+def quoted_name(name: str) -> str:
+    """Return a name as SQL writes it."""
     return '"' + name.replace('"', '""') + '"'
