@@ -15,15 +15,17 @@ PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
 BROWSER_PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check-docs bench gpu-pack gpu-kit clean
+.PHONY: help demo test lint docs check-docs check-tests bench gpu-pack gpu-kit clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile $(if $(BENCHMARKS),,| grep -v '^make bench')
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile $(if $(BENCHMARKS),,| grep -v '^make bench')
 
 demo: $(VENV)/.package ## find the buildings of a generated town, then everything; writes demo/
 	$(BIN)/samgeo demo
 
-test: lint check-docs ## everything that CI checks
+test: lint check-docs check-tests ## everything that CI checks
+
+check-tests: $(VENV)/.test ## the tests alone
 	$(PYTEST) --ignore=tests/browser
 	$(BROWSER_PYTEST)
 

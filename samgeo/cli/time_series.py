@@ -15,6 +15,7 @@ from samgeo.cli.options import (
     DEVICE,
     DTYPE,
     FINDER,
+    INVENTED,
     LAYER,
     LAYOUT,
     MAX_AREA_HELP,
@@ -99,6 +100,7 @@ MAX_SHIFT = click.option(
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @SCALES
 @POINTS_PER_SIDE
 @PRED_IOU
@@ -209,6 +211,7 @@ def change(
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @SCALES
 @POINTS_PER_SIDE
 @PRED_IOU
