@@ -8,8 +8,8 @@ judge. The outlines of a run are those of whole images in random order, and of t
 ``samgeo.finetune`` divides them itself into a part for training and a part for its comparison. The judging images are used
 in neither. They are prompted with one click, three clicks and the box of each object, before and after.
 
-"Trained" are the weights at the end of the training, whatever the comparison said; "kept" are the weights in the output: the
-trained ones if they were accepted, and the start otherwise. Intervals are those of a paired bootstrap over the judging
+The tables have the changes by the weights at the end of the training, whatever the comparison said. Where it refuses them, the
+output has the weights of the start, and nothing changes. Intervals are those of a paired bootstrap over the judging
 objects, 0.025 to 0.975.
 
 With --shifted, outlines that are shifted by 20 pixels of the judging scale are given instead, with ten seeds: as the
@@ -44,8 +44,6 @@ from samgeo.training.data import overhead_recipe
 from samgeo.training.data.pictures import Picture, from_classes, read_image
 from samgeo.training.finetuning.gate import bootstrap_means
 
-keep_freed_memory()  # as the command line does
-
 LAYER = "building"
 PRESETS = ("decoder", "bitfit", "lora", "medsam", "all")
 GIVEN = (20, 80)
@@ -71,6 +69,7 @@ class Place:
 
 
 def main() -> None:
+    keep_freed_memory()  # as the command line does
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10**6, help="the largest number of new runs")
     parser.add_argument("--steps", type=int, default=100)

@@ -1,6 +1,6 @@
 """Tracks over the dates of generated towns: whether ids persist, and areas are right.
 
-    python benchmarks/bench_track.py [--seeds 30 39] [--side 512] [--dates 6] [--found] [--picture FILE]
+    python benchmarks/bench_track.py [--seeds 30 39] [--side 512] [--dates 6] [--looks NAME ...] [--found] [--picture FILE]
 
 For each seed and appearance of the dates, the true footprints of each date are followed. With ``--found``, buildings are found
 at each date by the bundled finder instead, and its tracks are judged against the truth. ``--picture`` draws the dates of the
@@ -56,12 +56,13 @@ def right_ids(date: np.ndarray, ids: np.ndarray, true: np.ndarray, town: Dates) 
     return right / len(town.truth)
 
 
-def given(seeds: range, side: int, count: int) -> None:
+def given(seeds: range, side: int, count: int, looks: list[str]) -> None:
     """Follow the true footprints."""
     print("| dates | buildings | rows | gaps | right ids, all | worst town | largest error of an area | angles: quartiles | "
           "processor seconds a town |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, how in LOOKS.items():
+    for name in looks:
+        how = LOOKS[name]
         shares, weights, worst, angles, seconds, rows, gaps = [], [], 0.0, [], 0.0, 0, 0
         for seed in seeds:
             town = dates((side, side), count, seed=seed, gaps=0.1, **how)
@@ -84,11 +85,12 @@ def given(seeds: range, side: int, count: int) -> None:
               f"{worst:.1e} | {middle} | {seconds / len(seeds):.1f} |", flush=True)  # fmt: skip
 
 
-def found(seeds: range, side: int, count: int) -> None:
+def found(seeds: range, side: int, count: int, looks: list[str]) -> None:
     """Find the buildings of each date, and judge the tracks by the true footprints with an IoU above 0.5."""
     print("| dates | buildings | found at any date | with one id of their own | rows that are no building | tracks |")
     print("|---|---|---|---|---|---|")
-    for name, how in list(LOOKS.items())[:3]:
+    for name in looks:
+        how = LOOKS[name]
         buildings = reached = right = false = rows = tracks_ = 0
         for seed in seeds:
             town = dates((side, side), count, seed=seed, gaps=0.1, **how)
@@ -144,6 +146,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs=2, default=(30, 39), metavar=("FIRST", "LAST"))
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--dates", type=int, default=6)
+    parser.add_argument("--looks", nargs="+", choices=list(LOOKS), default=list(LOOKS))
     parser.add_argument("--found", action="store_true")
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
@@ -152,7 +155,7 @@ def main() -> None:
     if options.picture is not None:
         picture(seeds[0], options.side, options.dates, options.picture)
     else:
-        (found if options.found else given)(seeds, options.side, options.dates)
+        (found if options.found else given)(seeds, options.side, options.dates, options.looks)
 
 
 if __name__ == "__main__":

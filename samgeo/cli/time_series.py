@@ -15,6 +15,7 @@ from samgeo.cli.options import (
     DEVICE,
     DTYPE,
     FINDER,
+    INVENTED,
     LAYER,
     LAYOUT,
     MAX_AREA_HELP,
@@ -99,6 +100,7 @@ MAX_SHIFT = click.option(
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @SCALES
 @POINTS_PER_SIDE
 @PRED_IOU
@@ -209,6 +211,7 @@ def change(
 @STRETCH
 @NODATA
 @ALPHA
+@INVENTED
 @SCALES
 @POINTS_PER_SIDE
 @PRED_IOU
@@ -231,7 +234,9 @@ def track(
     finder: str | None, detector: str | None, class_names: str | None, layout: str, resolution: str, scales: str,
     bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue,
 ) -> None:  # fmt: skip
-    """Follow objects over the dates of several IMAGEs, and write a row for each object and date to OUTPUT.
+    """Follow objects over several dates.
+
+    A row for each object and date of the IMAGEs is written to OUTPUT, with an id that is the same at all dates.
 
     The images are of one place, in any CRS and resolution. All are laid on the image of the first date. The objects of
     successive dates are matched by their outlines and by what the images show in them. Without --objects, --class, --text,

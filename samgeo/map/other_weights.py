@@ -69,6 +69,7 @@ def predictor_with(start: Predictor, weights: UseModel) -> Predictor:
         start.raster,
         model=model,
         zoom=start.zoom,
+        scales=start.scales,
         window=None if is_fixed else start.lattice.window,
         overlap=start.lattice.overlap,
         min_part=start.min_part,

@@ -54,6 +54,7 @@ def classify(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -90,7 +91,7 @@ def classify(
         Whether to add a column ``probability_NAME`` for each class.
     embedding, color : bool, default True
         Which features are used beside the shape; see `describe`.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `describe`.
     overwrite, layer
         See `samgeo.segment`.
@@ -145,7 +146,7 @@ def classify(
             provenance=made.get("samgeo"),
         )
     looking: dict[str, Any] = {"model": model, "device": device, "dtype": dtype, "bands": bands, "stretch": stretch}
-    looking |= {"nodata": nodata, "alpha": alpha, "window": window, "overlap": overlap, "cache": cache}
+    looking |= {"nodata": nodata, "alpha": alpha, "invented": invented, "window": window, "overlap": overlap, "cache": cache}
     features = describe(image, objects, embedding=embedding, color=color, **looking)
     known = np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
     classes = np.array([name if usable else None for name, usable in zip(found.classes, known, strict=True)], dtype=object)

@@ -54,6 +54,7 @@ def oddness(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -84,7 +85,7 @@ def oddness(
         Column with the classes of the objects. Each object is then compared only with objects of its class.
     embedding, color : bool, default True
         Which features are used beside the shape; see `describe`. Without both, the image is not read.
-    model, device, dtype, bands, stretch, nodata, alpha, window, overlap, cache
+    model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `describe`.
     overwrite, layer
         See `samgeo.segment`.
@@ -132,7 +133,7 @@ def oddness(
     if place is not None:
         check_fit(objects.assign(oddness=1.0), place, layer=layer, provenance=made.get("samgeo"))
     looking: dict[str, Any] = {"model": model, "device": device, "dtype": dtype, "bands": bands, "stretch": stretch}
-    looking |= {"nodata": nodata, "alpha": alpha, "window": window, "overlap": overlap, "cache": cache}
+    looking |= {"nodata": nodata, "alpha": alpha, "invented": invented, "window": window, "overlap": overlap, "cache": cache}
     features = describe(image, objects, embedding=embedding, color=color, **looking)
     known = np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
     values, small = _by_class(features, known, classes, neighbours)

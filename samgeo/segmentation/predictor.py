@@ -372,7 +372,9 @@ class Predictor:
         --------
         >>> import numpy as np
         >>> from samgeo.testing import Oracle, encode_ids
-        >>> predictor = samgeo.Predictor(encode_ids(np.ones((96, 96), dtype=np.int32)), model=Oracle(64))
+        >>> labels = np.zeros((96, 96), dtype=np.int32)
+        >>> labels[:20, 70:] = 1
+        >>> predictor = samgeo.Predictor(encode_ids(labels), model=Oracle(64))
         >>> predictor.rect_of(predictor.candidates(points=[[90, 5]])[0].earlier)
         Rect(x0=48, y0=0, x1=112, y1=64)
         """

@@ -72,9 +72,7 @@ class PlannedTown:
             raise OptionError(f"resolution_m is {resolution_m}; give a number from 0.05 to 2 metres.")
         plan = plan_town(shape, seed, resolution_m)
         frame = shapely.box(0, 0, shape[1], shape[0])
-        outlines = [
-            shapely.intersection(shapely.transform(one.polygon, lambda xy: xy / resolution_m), frame) for one in plan.buildings
-        ]
+        outlines = [_clipped(shapely.transform(one.polygon, lambda xy: xy / resolution_m), frame) for one in plan.buildings]
         labels = burn(outlines, None, shape, 1.0)
         seen = np.unique(labels[labels > 0])
         ids = np.zeros(len(outlines) + 1, dtype=np.int32)
@@ -158,3 +156,12 @@ class PlannedTown:
         paint_roofs(canvas, buildings, streams)
         turn_season(canvas, appearance.season)
         return canvas
+
+
+def _clipped(outline: shapely.Geometry, frame: shapely.Polygon) -> shapely.Geometry:
+    """Return the part of an outline in the frame, without lines and points where the outline only touches the frame."""
+    inside = shapely.intersection(outline, frame)
+    if isinstance(inside, shapely.GeometryCollection):
+        parts = [part for part in shapely.get_parts(inside) if isinstance(part, shapely.Polygon)]
+        return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    return inside

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from samgeo.arguments import check_types
 from samgeo.finding.api import PromptSource
@@ -52,6 +52,7 @@ def change(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     points_per_side: int | None = None,
     pred_iou: float | None = None,
     stability: float | None = None,
@@ -98,7 +99,7 @@ def change(
         Angle between the features of both dates from which the image of an object has changed, in degrees from 0 to 180.
     max_shift_px : float, default 5
         The largest shift between the rasters that is corrected, in pixels of the first. A larger shift is an error.
-    model, device, dtype, bands, stretch, nodata, alpha
+    model, device, dtype, bands, stretch, nodata, alpha, invented
         See `samgeo.segment`. The model must be able to describe objects, as those of `samgeo.objects.describe`. How pixels are
         read is the same for both rasters.
     points_per_side, pred_iou, stability, scales, min_part, min_hole, min_area, max_area, aoi, aoi_mode
@@ -151,7 +152,7 @@ def change(
     >>> bool((changes.kind == "vanished").sum() == (town.truth.kind == "vanished").sum())
     True
     """
-    return run_change(locals(), _defaults(), collect=True)[1]
+    return cast("gpd.GeoDataFrame", run_change(locals(), _defaults(), collect=True)[1])
 
 
 @check_types

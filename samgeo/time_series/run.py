@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ __all__ = ["run_change"]
 
 def run_change(
     arguments: Mapping[str, Any], defaults: Mapping[str, Any], *, collect: bool, stop: Callable[[], bool] | None = None
-) -> tuple[ChangeSummary, Any]:
+) -> tuple[ChangeSummary, gpd.GeoDataFrame | None]:
     """Check the arguments of `change`, and do its work in its run folder, or in one that is removed afterwards."""
     output = None if arguments["output"] is None else as_place(arguments["output"])
     if arguments["run_dir"] is not None:
@@ -61,7 +62,7 @@ def _change_in(
     *,
     collect: bool,
     stop: Callable[[], bool] | None,
-) -> tuple[ChangeSummary, Any]:
+) -> tuple[ChangeSummary, gpd.GeoDataFrame | None]:
     opened = Opened.of(arguments, defaults, folder, output)
     existed = folder.path.exists()
     with folder.opened(opened.manifest()):
@@ -86,7 +87,7 @@ def _run(
     *,
     collect: bool,
     stop: Callable[[], bool] | None,
-) -> tuple[ChangeSummary, Any]:
+) -> tuple[ChangeSummary, gpd.GeoDataFrame | None]:
     arguments = opened.arguments
     if arguments["retry_failed"]:
         folder.forget_rows()
@@ -111,7 +112,7 @@ def _run(
     if not paths:
         paths = [folder.row_path(lattice.rows)]  # a row that no raster has
         write_part(no_objects(opened.before.geobox, classes=objects[0].classes is not None), paths[0])
-    result = None
+    result: gpd.GeoDataFrame | None = None
     if collect:
         result = read_parts(paths)
         result.attrs["samgeo"] = provenance
@@ -122,7 +123,7 @@ def _run(
             overwrite=arguments["overwrite"] or folder.wrote(output),
             provenance=provenance,
             layer=arguments["layer"],
-            about_to_place=lambda whole: folder.mark_output(output, whole),
+            about_to_place=partial(folder.mark_output, output),
         )
     told = tuple(f"{date}: {text}" for date, some in zip(DATES, failures, strict=True) for text in some)
     _tell_holes(told, counts)

@@ -88,12 +88,13 @@ def estimate_shift(first: Raster, second: Raster) -> Shift | None:
     spectra = [spectrum for rect in _blocks(first.shape, side) if (spectrum := _cross(first, second, rect)) is not None]
     if not spectra:
         return None
-    height, width = _peak(fft.ifft2(np.sum(spectra, axis=0)).real, LEAST_PEAK) or (None, None)
-    if height is None or width is None:
+    together = np.sum(spectra, axis=0)
+    common = _peak(fft.ifft2(together).real, LEAST_PEAK)
+    if common is None:
         return None
-    found = [place for spectrum in spectra if (place := _near(spectrum, (height, width))) is not None]
-    if not found:
-        found = [place for place in [_near(np.asarray(sum(spectra)), (height, width), least=0.0)] if place is not None]
+    # If no single block shows the shift, it is measured in all of them together.
+    found = [place for spectrum in spectra if (place := _near(spectrum, common)) is not None]
+    found = found or [place for place in [_near(together, common, least=0.0)] if place is not None]
     if not found:
         return None
     shifts = np.array(found)

@@ -116,7 +116,7 @@ def test_candidates_of_a_small_object_are_corrected_in_the_window_that_made_them
         samgeo.Predictor(image, model=Oracle(INPUT)).predict(masks=[first.earlier])
     assert not auto.candidates(points=[[500, 500]])
     large = auto.candidates(points=[middles(np.array([LARGE]))[0]])[0]
-    assert large.earlier.level == 0
+    assert large.earlier.level <= 0
 
 
 def test_a_session_corrects_clicks_on_small_objects_and_records_the_zoom(image: np.ndarray) -> None:

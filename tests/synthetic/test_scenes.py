@@ -14,6 +14,7 @@ from samgeo.errors import OptionError, RasterError
 from samgeo.synthetic import Scene, town
 from samgeo.synthetic.painting.canvas import Canvas, Sun
 from samgeo.synthetic.painting.light import shadows
+from samgeo.synthetic.rendering import _clipped
 from samgeo.testing import decode_ids, encode_ids, road, scattered, touching_grid
 
 
@@ -245,3 +246,11 @@ def test_a_road_is_one_object_from_edge_to_edge(winding: bool) -> None:
 def test_a_road_without_pixels_is_refused() -> None:
     with pytest.raises(OptionError, match="at least 1"):
         road(0, 10)
+
+
+def test_an_outline_that_touches_the_frame_is_clipped_to_polygons() -> None:
+    frame = shapely.box(0, 0, 10, 10)
+    # A notch reaches exactly to the frame, so that a part of the intersection is a line.
+    outline = shapely.Polygon([(-2, 1), (4, 1), (4, 3), (0, 3), (0, 5), (-1, 5), (-1, 9), (-2, 9)])
+    assert shapely.intersection(outline, frame).geom_type == "GeometryCollection"
+    assert _clipped(outline, frame).equals(shapely.box(0, 1, 4, 3))

@@ -140,7 +140,7 @@ class Panel:
         slider = w.FloatSlider(0.0, **least, readout=False, layout={"width": "auto", "flex": "1 1 80px"})
         library("traitlets").link((self.least, "value"), (slider, "value"))
         self.what = self._styled(w.Dropdown(options=list(BUNDLED), layout={"width": "110px"}), "what")
-        self._bars = [self._styled(w.HTML(iou_bar(None)), "iou") for _ in range(CANDIDATES)]
+        self._bars = self._styled(w.HTML(iou_bar(None) * CANDIDATES), "iou")
         self._layers = {name: self._checkbox(label) for name, label in LAYERS.items()}
         self._opacities = {name: self._opacity(name) for name in ("raster", "shapes")}
         self._eyes: list[Any] = []
@@ -192,6 +192,8 @@ class Panel:
         self._head("waiting", f"Waiting masks: {len(state.proposals):,}" if state.proposals else "Waiting masks: none")
         for number in range(CANDIDATES):
             self._show_candidate(number, state.answer.offers, number == state.chosen)
+        shares = [one.predicted_iou for one in state.answer.offers[:CANDIDATES]]
+        self._bars.value = "".join(map(iou_bar, (*shares, *[None] * (CANDIDATES - len(shares)))))
         if before is None or before.objects is not state.objects or before.selected != state.selected:
             colors = dict(zip(self._classes, map(hex_color, self._colors), strict=True))
             self.table.value = object_table(state.objects, state.selected, colors, self._unit)
@@ -245,7 +247,7 @@ class Panel:
 
     def _groups(self, slider: ipywidgets.FloatSlider) -> list[Any]:
         row, button = self._row, self._button
-        candidates = row(*(self._widgets.VBox([self._candidate(one), self._bars[one]]) for one in range(CANDIDATES)))
+        candidates = row(*map(self._candidate, range(CANDIDATES)))
         candidates.add_class("samgeo-candidates")
         for name in STOPS.values():
             button(name)
@@ -261,7 +263,7 @@ class Panel:
         toggle.observe(lambda change: setattr(self._layer_rows.layout, "display", None if change["new"] else "none"), "value")
         modes = [button(f"mode-{one}", one) for one in MODES]
         return [
-            self._group("prompt", "Prompt", row(*modes[:4]), candidates),
+            self._group("prompt", "Prompt", row(*modes[:4]), candidates, self._bars),
             self._group("class", "Class", self.palette),
             self._group("accept", "Accept", row(*(button(one) for one in ("accept", "clear", "undo", "redo")))),
             self._group("selected", "Selected object", row(*modes[4:], button("redraw"), button("delete"))),
@@ -367,9 +369,6 @@ class Panel:
             button.description = f"{offers[number].predicted_iou:.2f}" if there else "-"
             button.disabled = not there
             button.button_style = "info" if there and is_chosen else ""
-        button.layout.visibility = "visible" if there else "hidden"
-        self._bars[number].value = iou_bar(offers[number].predicted_iou if there else None)
-        self._bars[number].layout.visibility = button.layout.visibility
 
     def _key_texts(self) -> dict[str, str]:
         texts = {key: TIPS.get(action, "") for key, action in KEYS.items() if not action.startswith("class-")}

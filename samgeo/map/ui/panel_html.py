@@ -32,9 +32,10 @@ def text_color(color: RGB) -> str:
 
 
 def iou_bar(predicted_iou: float | None) -> str:
-    """Return a bar as long as the predicted IoU of a candidate; an empty one without a candidate."""
+    """Return a bar as long as the predicted IoU of a candidate; one that is not seen without a candidate."""
     share = 0.0 if predicted_iou is None else min(max(predicted_iou, 0.0), 1.0)
-    return f'<div><div style="width:{100 * share:.0f}%"></div></div>'
+    hidden = ' style="visibility:hidden"' if predicted_iou is None else ""
+    return f'<div{hidden}><div style="width:{100 * share:.0f}%"></div></div>'
 
 
 def key_table(keys: Mapping[str, str]) -> str:

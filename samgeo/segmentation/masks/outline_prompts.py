@@ -84,7 +84,8 @@ def _filled(row: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.i
     steps = np.zeros((side, side + 1), dtype=np.int32)
     np.add.at(steps, (row, start), 1)
     np.add.at(steps, (row, stop), -1)
-    return np.cumsum(steps, axis=1)[:, :-1] > 0
+    filled: NDArray[np.bool_] = np.cumsum(steps, axis=1)[:, :-1] > 0
+    return filled
 
 
 def _soft_logits(drawn: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -53,6 +53,7 @@ def track(
     stretch: StretchLike = None,
     nodata: float | str | None = None,
     alpha: int | str | None = None,
+    invented: str | None = None,
     points_per_side: int | None = None,
     pred_iou: float | None = None,
     stability: float | None = None,
@@ -109,7 +110,7 @@ def track(
         Number of dates in a row at which an object may be missing. Dates on which its place has no data do not count.
     max_shift_px : float, default 5
         The largest shift between the rasters that is corrected, in pixels of the first. A larger shift is an error.
-    model, device, dtype, bands, stretch, nodata, alpha
+    model, device, dtype, bands, stretch, nodata, alpha, invented
         See `samgeo.segment`. The model must be able to describe objects, as those of `samgeo.objects.describe`. How pixels are
         read is the same for all rasters.
     points_per_side, pred_iou, stability, scales, min_part, min_hole, min_area, max_area, aoi, aoi_mode

@@ -208,7 +208,7 @@ class _Linked:
         rows = np.arange(len(objects), dtype=np.int64)
         if self.of_dates[0] is self.of_dates[-1]:
             # One layer for all dates: nothing has to be matched, but a date shows an object only if it has data there.
-            rows = rows[have_data(self.opened.aligned[date].raster, self._outlines_px(date, rows))]
+            rows = rows[self._have_data(date, date, rows)]
             links = self._same_rows(date, rows)
         else:
             links = self._linked(date, len(objects))
@@ -238,11 +238,10 @@ class _Linked:
         continued = np.zeros(len(self.tracks), dtype=bool)
         continued[partner[partner >= 0]] = True
         waiting = self.tracks.part(~continued)
-        raster = self.opened.aligned[date].raster
         seen = np.zeros(len(waiting), dtype=bool)
         for last in np.unique(waiting.date).tolist():
             mine = waiting.date == last
-            seen[mine] = have_data(raster, self._outlines_px(last, waiting.row[mine]))
+            seen[mine] = self._have_data(date, last, waiting.row[mine])
         waiting = waiting.waiting(seen)
         if self.of_dates[0] is not self.of_dates[-1]:
             waiting = waiting.part(waiting.missed <= self.opened.arguments["max_gap"])
@@ -297,6 +296,13 @@ class _Linked:
                 first = np.asarray(self.vectors[last][self.tracks.row[track[mine]]], dtype=np.float64)
                 angle[mine] = angles_between(first, np.asarray(self.vectors[date][row[mine]], dtype=np.float64))
         return angle
+
+    def _have_data(self, date: int, of_date: int, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether a date has data at the places of some objects of the same or of an earlier date."""
+        raster = self.opened.aligned[date].raster
+        parts = [rows[start : start + PART_ROWS] for start in range(0, len(rows), PART_ROWS)]
+        found = [have_data(raster, self._outlines_px(of_date, part)) for part in parts]
+        return np.concatenate([np.empty(0, dtype=bool), *found])
 
     def _outlines_px(self, date: int, rows: NDArray[np.int64]) -> NDArray[np.object_]:
         if not len(rows):

@@ -24,8 +24,8 @@ __all__ = ["Shift", "find_shift"]
 REACH_PX, LEAST_PX = 32, 4
 # Outlines that are drawn larger by these numbers of pixels are tried too.
 GROWN_PX = range(-4, 5)
-# Shifts that differ by less than this are the same.
-SAME_PX = 2
+# The shifts of the two halves are the same if they differ by up to this. Real outlines have errors of their own.
+SAME_PX = 4
 MOST_OBJECTS = 200
 LARGEST_PX = 1024
 SIGMA_PX = 1.0
@@ -59,9 +59,10 @@ def find_shift(raster: Raster, outlines: Outlines, seed: int) -> Shift | None:
     moved by ``d``, and ``k_i(r)`` its mean under an outline that is not moved but drawn larger by ``r`` pixels, from -4 to 4.
     The outlines are divided at random into two halves. For each half, the ``d`` and the ``r`` with the highest means are
     chosen, and ``s_i(d) - k_i(r)`` is computed for the outlines of the other half, so that no outline is judged by a shift that
-    it helped to choose. The shift is reported if both halves choose the same one (to 2 pixels), it is 4 pixels or longer, and
-    the differences have a mean above 0.2, and a lower bound above 0, which is the quantile 0.01 of the means of
-    `bootstrap_means`. So outlines that are only drawn a little too large or too small are not taken for shifted ones.
+    it helped to choose. If both halves choose the same shift (to 4 pixels), the one with the highest mean of all outlines is
+    reported, provided that it is 4 pixels or longer, and the differences have a mean above 0.2, and a lower bound above 0. This
+    bound is the quantile 0.01 of the means of `bootstrap_means`. So outlines that are only drawn a little too large or too
+    small are not taken for shifted ones.
     """
     order = np.random.default_rng([seed, 1]).permutation(len(outlines.polygons))[:MOST_OBJECTS]
     halves = [_edges(raster, outlines, np.sort(part)) for part in (order[::2], order[1::2])]
@@ -73,9 +74,11 @@ def find_shift(raster: Raster, outlines: Outlines, seed: int) -> Shift | None:
         grown = int(half.grown.mean(0).argmax())
         chosen.append((int(column) - REACH_PX, int(row) - REACH_PX))
         gains.append(other.moved[:, row, column] - other.grown[:, grown])
-    (x, y), second = chosen
+    together = halves[0].moved.sum(0) + halves[1].moved.sum(0)
+    row, column = np.unravel_index(int(together.argmax()), together.shape)
+    x, y = int(column) - REACH_PX, int(row) - REACH_PX
     every = np.concatenate(gains)
-    if math.hypot(x, y) < LEAST_PX or math.dist((x, y), second) > SAME_PX:
+    if math.hypot(x, y) < LEAST_PX or math.dist(*chosen) > SAME_PX:
         return None
     low = float(np.quantile(bootstrap_means(every[None], seed), 1 - CONFIDENCE))
     return Shift(x, y, float(every.mean())) if low > 0 and every.mean() > LEAST_GAIN else None
