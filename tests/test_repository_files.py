@@ -126,7 +126,8 @@ def test_the_instructions_call_targets_that_exist():
 def named_targets(markdown):
     """Return the targets of make that code in a text of Markdown calls."""
     code = re.findall(r"`([^`\n]+)`", markdown) + re.findall(r"^ {4}(.+)$|^\$ (.+)$", markdown, re.MULTILINE)
-    return called_targets("\n".join(part for one in code for part in ([one] if isinstance(one, str) else one)))
+    lines = (part for one in code for part in ([one] if isinstance(one, str) else one))
+    return called_targets("\n".join(line.partition(" #")[0] for line in lines))
 
 
 def test_a_release_names_what_must_agree():
