@@ -41,8 +41,8 @@ def check(came: list[dict], count: int) -> None:
         assert line["seconds"] < SECONDS, line
 
 
-def test_40_changed_runs_go_on_or_say_why_not(tmp_path: Path) -> None:
-    check(use_seeds(0, 40, tmp_path), 40)
+def test_25_changed_runs_go_on_or_say_why_not(tmp_path: Path) -> None:
+    check(use_seeds(0, 25, tmp_path), 25)
 
 
 PIECE = Piece(Mask(np.array([[0, 0, 9]], np.int32)), 0.5, 0.5, (0, 0), 0, Mask(np.empty((0, 3), np.int32)))

@@ -38,8 +38,9 @@ def defaults(function: Any) -> dict[str, Any]:
 
 def test_each_option_of_segment_is_in_one_group() -> None:
     grouped = [name for options in GROUPS.values() for name in options]
-    # The zoom is in no group, because that of a finder, in footprints, follows from the resolution by default.
-    assert sorted(grouped) == sorted(set(defaults(samgeo.segment)) - {"image", "output", "zoom"})
+    # The zoom is in no group, because that of a finder, in footprints, follows from the resolution by default. prompts_from is an
+    # option of segment alone.
+    assert sorted(grouped) == sorted(set(defaults(samgeo.segment)) - {"image", "output", "zoom", "prompts_from"})
     assert {defaults(function)["zoom"] for function in (samgeo.segment, samgeo.predict, samgeo.Predictor)} == {1.0}
 
 
@@ -47,6 +48,9 @@ def test_each_option_of_segment_is_in_one_group() -> None:
 def test_shared_options_have_the_same_defaults_in_every_function(function: Any) -> None:
     shared = {name: value for options in GROUPS.values() for name, value in options.items()}
     own = defaults(function)
+    if function in (samgeo.predict, samgeo.Predictor):
+        # The scale of a prompt is chosen for each object, and a click that fits into a window does not depend on it.
+        assert own.pop("scales") == "auto"
     assert len(own.keys() & shared.keys()) >= 11
     assert {name: own[name] for name in shared if name in own} == {name: shared[name] for name in shared if name in own}
 
