@@ -9,6 +9,7 @@ from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.merger import Merger, merge
+from samgeo.segmentation.prompts.assignment import join
 from samgeo.segmentation.run.parts import MergedRow
 
 LATTICE = Lattice((100, 180), window=100, overlap=20)
@@ -127,3 +128,17 @@ def test_the_work_and_the_files_of_an_object_as_tall_as_the_raster_grow_with_its
 ) -> None:
     short, tall = river(20, monkeypatch), river(80, monkeypatch)
     assert all(3.5 * few < many < 4.5 * few for few, many in zip(short, tall, strict=True))
+
+
+def test_answers_to_a_prompt_are_joined_without_the_rows_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    lattice = Lattice((100_000, 180), window=100, overlap=20)
+    levels, added = Levels.of(lattice), []
+    monkeypatch.setattr(Merger, "add", lambda merger, pieces, add=Merger.add: added.append(pieces) or add(merger, pieces))
+    pieces = []
+    for row in (1000, 1001):
+        rect = levels.rect(row, 0)
+        mask = block(Rect(40, 80_050, 60, 80_150)).clip(rect)
+        pieces.append(Piece(mask, 0.9, 0.95, (row, 0), 0, cut_at(mask, levels, (row, 0), cut=True)))
+    whole = join(pieces, lattice, (40.0, 80_050.0, 60.0, 80_150.0))
+    assert whole.mask == block(Rect(40, 80_050, 60, 80_150))
+    assert len(added) == 2

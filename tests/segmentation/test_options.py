@@ -38,8 +38,8 @@ def defaults(function: Any) -> dict[str, Any]:
 
 def test_each_option_of_segment_is_in_one_group() -> None:
     grouped = [name for options in GROUPS.values() for name in options]
-    # The zoom is in no group, because that of a finder, in footprints, follows from the resolution by default. prompts_from is an
-    # option of segment alone.
+    # The zoom is in no group, because that of a finder, in footprints, follows from the resolution by default. prompts_from is
+    # an option of segment alone.
     assert sorted(grouped) == sorted(set(defaults(samgeo.segment)) - {"image", "output", "zoom", "prompts_from"})
     assert {defaults(function)["zoom"] for function in (samgeo.segment, samgeo.predict, samgeo.Predictor)} == {1.0}
 

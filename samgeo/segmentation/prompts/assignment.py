@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import shapely
@@ -13,7 +14,7 @@ from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.outline_prompts import interior_points
 from samgeo.segmentation.masks.piece import Piece, Segment, place
-from samgeo.segmentation.merge.merger import merge
+from samgeo.segmentation.merge.merger import Merger
 from samgeo.segmentation.merge.union import to_segment
 
 __all__ = [
@@ -300,13 +301,21 @@ def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, 
     extent : (float, float, float, float)
         Bounding box of the prompt, in raster pixels.
     """
+    levels = _levels(lattice)
     if len(pieces) == 1:
-        return to_segment(pieces, Levels.of(lattice))
+        return to_segment(pieces, levels)
     region = Rect(int(extent[0]), int(extent[1]), int(np.ceil(extent[2])), int(np.ceil(extent[3])))
-    objects = [one for closed in merge(_rows(pieces), Levels.of(lattice)) for one in closed]
+    rows = [piece.window[0] for piece in pieces]
+    # The merger begins at the first row with a piece, so that the work does not depend on where the prompt is.
+    merger = Merger(levels, row=min(rows))
+    objects = []
+    for row in range(min(rows), max(rows) + 1):
+        objects += merger.add({piece.window[1]: [piece] for piece in pieces if piece.window[0] == row})
+    objects += merger.close()
     return min(objects, key=lambda one: (-one.mask.clip(region).area, place(one)))
 
 
-def _rows(pieces: Sequence[Piece]) -> Iterator[dict[int, list[Piece]]]:
-    for row in range(max(piece.window[0] for piece in pieces) + 1):
-        yield {piece.window[1]: [piece] for piece in pieces if piece.window[0] == row}
+@lru_cache(maxsize=16)
+def _levels(lattice: Lattice) -> Levels:
+    """Return the windows of one scale; they are kept, because a raster has many rows of windows and many prompts."""
+    return Levels.of(lattice)
