@@ -201,12 +201,8 @@ class Levels:
 
     def across(self, row: int, column: int) -> Iterator[tuple[int, int]]:
         """Yield the windows of other scales that share pixels with this window."""
-        rect = self.rect(row, column)
-        for level, lattice in enumerate(self.lattices):
-            if level != self.level(row):
-                columns = _meeting(rect.x0, rect.x1, lattice, lattice.columns)
-                for other in _meeting(rect.y0, rect.y1, lattice, lattice.rows):
-                    yield from ((self._numbers[level][other], place) for place in columns)
+        own = self.level(row)
+        yield from (window for window in self.meeting(self.rect(row, column)) if self.level(window[0]) != own)
 
 
 def _meeting(low: int, high: int, lattice: Lattice, count: int) -> range:

@@ -12,6 +12,7 @@ from samgeo.segmentation.merge.matching import known_iou, same_across, same_besi
 from samgeo.segmentation.merge.open_objects import NO_ROW, OpenObject, Step
 from samgeo.segmentation.merge.scale_views import objects
 from samgeo.segmentation.profile import timed
+from samgeo.segmentation.windows.cut_edges import near
 
 __all__ = ["Merger", "Piece", "Segment", "merge"]
 
@@ -167,12 +168,10 @@ class Merger:
         return reversed(self._groups.members_of(piece))
 
     def around(self, piece: Piece) -> list[Piece]:
-        """Return the other pieces of the same object whose windows share pixels with the window of a piece."""
-        groups, levels = self._groups, self._levels
+        """Return the pieces of the same object in other windows that share pixels with the window of a piece."""
+        groups = self._groups
         number = groups.root_of(piece)
-        windows = [piece.window, *levels.beside(*piece.window), *levels.across(*piece.window)]
-        near = (other for window in windows for other in groups.pieces_of(window))
-        return [other for other in near if other is not piece and groups.root_of(other) == number]
+        return [other for other in near(piece, groups.in_window, self._levels) if groups.root_of(other) == number]
 
     def pieces_of(self, window: tuple[int, int]) -> Sequence[Piece]:
         """Return the pieces of a window that are open or belong to the row that was begun."""
@@ -251,7 +250,7 @@ class _Groups:
         self._whole: dict[int, bool] = {}
         self._counted: dict[int, tuple[int, int]] = {}  # see `OpenObject.counted` and `OpenObject.least_area`
         self._of: dict[int, int] = {}  # the ``id`` of a piece to its number
-        self._in_window: dict[tuple[int, int], list[Piece]] = {}
+        self.in_window: dict[tuple[int, int], list[Piece]] = {}
         placed: list[tuple[int, Piece]] = []
         for one in open_objects:
             root = one.number
@@ -263,7 +262,7 @@ class _Groups:
         # Pieces of a window are kept in the order in which they were added.
         for number, piece in sorted(placed, key=lambda pair: pair[0]):
             self._of[id(piece)] = number
-            self._in_window.setdefault(piece.window, []).append(piece)
+            self.in_window.setdefault(piece.window, []).append(piece)
 
     @property
     def has_any(self) -> bool:
@@ -282,10 +281,10 @@ class _Groups:
             self._whole[number] = not piece.cut
             self._counted[number] = NO_ROW, 0
             self._of[id(piece)] = number
-            self._in_window.setdefault(piece.window, []).append(piece)
+            self.in_window.setdefault(piece.window, []).append(piece)
 
     def pieces_of(self, window: tuple[int, int]) -> Sequence[Piece]:
-        return self._in_window.get(window, ())
+        return self.in_window.get(window, ())
 
     def members_of(self, piece: Piece) -> list[Piece]:
         return self._members[self.root_of(piece)]
@@ -321,9 +320,9 @@ class _Groups:
         for piece in gone:
             del self._parent[self._of.pop(id(piece))]
         for window in {piece.window for piece in gone}:
-            left = [piece for piece in self._in_window.pop(window) if id(piece) in self._of]
+            left = [piece for piece in self.in_window.pop(window) if id(piece) in self._of]
             if left:
-                self._in_window[window] = left
+                self.in_window[window] = left
         return closed
 
     def count(self, pieces: Iterable[Piece], row: int, *, apart: int) -> None:
