@@ -52,6 +52,7 @@ __all__ = [
     "IouOrOff",
     "OptionValue",
     "ScoreOrAuto",
+    "adding",
     "cleaning",
     "count",
     "image_of",
@@ -242,10 +243,8 @@ DATA = click.option(
 QUIET = click.option("--quiet", is_flag=True, help="Print no progress and no summary.")
 
 # Options of every command that applies a model to an image.
-_LOOKING = (MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, INVENTED, WINDOW, OVERLAP)
 
 # Options of every command that makes outlines from masks.
-_CLEANING = (MIN_PART_OPTION, MIN_HOLE_OPTION)
 FINDER = click.option(
     "--finder",
     metavar="FILE|NAME",
@@ -301,18 +300,20 @@ def image_of(images: tuple[str, ...], assets: str | None) -> OptionValue:
     return image if assets is None else open_source(image, [key.strip() for key in assets.split(",")])
 
 
-def looking(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options for the model, the image and the windows to a command."""
-    for option in reversed(_LOOKING):
-        command = option(command)
-    return command
+def adding(*options: Callable[..., Callable[..., None]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds options to a command; its help lists them in this order."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
-def cleaning(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that remove small parts and small holes from outlines to a command."""
-    for option in reversed(_CLEANING):
-        command = option(command)
-    return command
+# The options for the model, the image and the windows, and those that remove small parts and small holes from outlines.
+looking = adding(MODEL, DEVICE, DTYPE, BANDS, STRETCH, NODATA, ALPHA, INVENTED, WINDOW, OVERLAP)
+cleaning = adding(MIN_PART_OPTION, MIN_HOLE_OPTION)
 
 
 class IouOrOff(click.ParamType[float | None]):

@@ -39,6 +39,7 @@ from samgeo.cli.options import (
     ZOOM,
     OptionValue,
     ScoreOrAuto,
+    adding,
     cleaning,
     count,
     parse_bands,
@@ -70,21 +71,55 @@ MAX_SHIFT = click.option(
     help="Largest shift between the images that is corrected, in pixels of the first; a larger one is an error.",
 )
 
+# The options that both commands share, in the order in which their help lists them.
+searching = adding(
+    OBJECTS,
+    CLASS,
+    click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas."),
+    FINDER,
+    DETECTOR,
+    CLASS_NAMES,
+    LAYOUT,
+    RESOLUTION,
+    ZOOM,
+    click.option("--min-score", type=ScoreOrAuto(), show_default="stored with the finder", help=MIN_SCORE_HELP),
+)
+computing = adding(
+    MAX_SHIFT,
+    MODEL,
+    DEVICE,
+    DTYPE,
+    BANDS,
+    STRETCH,
+    NODATA,
+    ALPHA,
+    INVENTED,
+    SCALES,
+    POINTS_PER_SIDE,
+    PRED_IOU,
+    STABILITY,
+    cleaning,
+    click.option("--min-area", type=float, default=0.0, show_default=True, help=MIN_AREA_HELP),
+    click.option("--max-area", type=float, default=float("inf"), show_default=True, help=MAX_AREA_HELP),
+)
+running = adding(
+    AOI_MODE,
+    SCHEDULER,
+    WORKERS,
+    RUN_DIR,
+    RETRY_FAILED,
+    OVERWRITE,
+    LAYER,
+    Y_UP,
+    QUIET,
+)
+
 
 @click.command()
 @click.argument("before")
 @click.argument("after")
 @click.argument("output")
-@OBJECTS
-@CLASS
-@click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
-@FINDER
-@DETECTOR
-@CLASS_NAMES
-@LAYOUT
-@RESOLUTION
-@ZOOM
-@click.option("--min-score", type=ScoreOrAuto(), show_default="stored with the finder", help=MIN_SCORE_HELP)
+@searching
 @click.option(
     "--min-angle",
     type=float,
@@ -92,37 +127,10 @@ MAX_SHIFT = click.option(
     show_default=True,
     help="Angle between the features of both dates from which an object has changed, in degrees.",
 )
-@MAX_SHIFT
-@MODEL
-@DEVICE
-@DTYPE
-@BANDS
-@STRETCH
-@NODATA
-@ALPHA
-@INVENTED
-@SCALES
-@POINTS_PER_SIDE
-@PRED_IOU
-@STABILITY
-@cleaning
-@click.option("--min-area", type=float, default=0.0, show_default=True, help=MIN_AREA_HELP)
-@click.option("--max-area", type=float, default=float("inf"), show_default=True, help=MAX_AREA_HELP)
+@computing
 @click.option("--aoi", metavar="FILE", help="Vector file with the area in which objects are compared.")
-@AOI_MODE
-@SCHEDULER
-@WORKERS
-@RUN_DIR
-@RETRY_FAILED
-@OVERWRITE
-@LAYER
-@Y_UP
-@QUIET
-def change(
-    before: str, after: str, output: str, *, objects: tuple[str, ...], what: str | None, text: str | None, finder: str | None,
-    detector: str | None, class_names: str | None, layout: str, resolution: str, scales: str, bands: str | None,
-    stretch: str | None, quiet: bool, **options: OptionValue,
-) -> None:  # fmt: skip
+@running
+def change(before: str, after: str, output: str, *, objects: tuple[str, ...], quiet: bool, **options: OptionValue) -> None:
     """Find what changed between the images BEFORE and AFTER.
 
     The images are of one place, in any CRS and resolution. AFTER is laid on BEFORE, and the shift between them is corrected.
@@ -136,18 +144,7 @@ def change(
 
     if len(objects) > 2:
         raise OptionError("--objects is given more than twice; give one file for both dates, or one for each date.")
-    if text is not None and what is not None:
-        raise OptionError("--text and --class both say what to find; give one of them.")
-    options |= {
-        "objects": None if not objects else objects[0] if len(objects) == 1 else list(objects),
-        "what": what if text is None else text.split(","),
-        "finder": chosen_finder(finder, detector, class_names, layout),
-        "resolution": parse_resolution(resolution),
-        "scales": parse_scales(scales),
-        "bands": parse_bands(bands),
-        "stretch": parse_stretch(stretch),
-        "progress": not quiet,
-    }
+    options = _parsed(objects, **options) | {"progress": not quiet}
     try:
         with stop_on_sigterm() as stop:
             done = change_to_file(before, after, output, stop=stop, **options)
@@ -175,16 +172,7 @@ def change(
 @click.option(
     "--dates", metavar="DATES", required=True, help="Date of each image, separated by commas, such as 2019-05-01,2021."
 )
-@OBJECTS
-@CLASS
-@click.option("--text", metavar="PHRASES", help="What a text finder looks for: phrases, separated by commas.")
-@FINDER
-@DETECTOR
-@CLASS_NAMES
-@LAYOUT
-@RESOLUTION
-@ZOOM
-@click.option("--min-score", type=ScoreOrAuto(), show_default="stored with the finder", help=MIN_SCORE_HELP)
+@searching
 @click.option(
     "--min-iou", type=float, default=0.5, show_default=True, help="IoU above which objects of two dates are the same object."
 )
@@ -203,37 +191,12 @@ def change(
     show_default=True,
     help="Largest number of dates in a row at which an object may be missing.",
 )
-@MAX_SHIFT
-@MODEL
-@DEVICE
-@DTYPE
-@BANDS
-@STRETCH
-@NODATA
-@ALPHA
-@INVENTED
-@SCALES
-@POINTS_PER_SIDE
-@PRED_IOU
-@STABILITY
-@cleaning
-@click.option("--min-area", type=float, default=0.0, show_default=True, help=MIN_AREA_HELP)
-@click.option("--max-area", type=float, default=float("inf"), show_default=True, help=MAX_AREA_HELP)
+@computing
 @click.option("--aoi", metavar="FILE", help="Vector file with the area in which objects are followed.")
-@AOI_MODE
-@SCHEDULER
-@WORKERS
-@RUN_DIR
-@RETRY_FAILED
-@OVERWRITE
-@LAYER
-@Y_UP
-@QUIET
+@running
 def track(
-    images: tuple[str, ...], output: str, *, dates: str, objects: tuple[str, ...], what: str | None, text: str | None,
-    finder: str | None, detector: str | None, class_names: str | None, layout: str, resolution: str, scales: str,
-    bands: str | None, stretch: str | None, quiet: bool, **options: OptionValue,
-) -> None:  # fmt: skip
+    images: tuple[str, ...], output: str, *, dates: str, objects: tuple[str, ...], quiet: bool, **options: OptionValue
+) -> None:
     """Follow objects over several dates.
 
     A row for each object and date of the IMAGEs is written to OUTPUT, with an id that is the same at all dates.
@@ -247,19 +210,7 @@ def track(
     from samgeo.segmentation.run import stop_on_sigterm
     from samgeo.time_series import track_to_file
 
-    if text is not None and what is not None:
-        raise OptionError("--text and --class both say what to find; give one of them.")
-    options |= {
-        "dates": [one.strip() for one in dates.split(",")],
-        "objects": None if not objects else objects[0] if len(objects) == 1 else list(objects),
-        "what": what if text is None else text.split(","),
-        "finder": chosen_finder(finder, detector, class_names, layout),
-        "resolution": parse_resolution(resolution),
-        "scales": parse_scales(scales),
-        "bands": parse_bands(bands),
-        "stretch": parse_stretch(stretch),
-        "progress": not quiet,
-    }
+    options = _parsed(objects, **options) | {"dates": [one.strip() for one in dates.split(",")], "progress": not quiet}
     try:
         with stop_on_sigterm() as stop:
             done = track_to_file(list(images), output, stop=stop, **options)
@@ -274,3 +225,22 @@ def track(
     if done.failures:
         click.echo(f"{count(len(done.failures), 'window')} failed; `--retry-failed` tries them again.", err=True)
         raise click.exceptions.Exit(HOLES)
+
+
+def _parsed(
+    objects: tuple[str, ...], *, what: str | None, text: str | None, finder: str | None, detector: str | None,
+    class_names: str | None, layout: str, resolution: str, scales: str, bands: str | None, stretch: str | None,
+    **options: OptionValue,
+) -> dict[str, OptionValue]:  # fmt: skip
+    """Return the arguments of the functions for the options that both commands share."""
+    if text is not None and what is not None:
+        raise OptionError("--text and --class both say what to find; give one of them.")
+    return options | {
+        "objects": None if not objects else objects[0] if len(objects) == 1 else list(objects),
+        "what": what if text is None else text.split(","),
+        "finder": chosen_finder(finder, detector, class_names, layout),
+        "resolution": parse_resolution(resolution),
+        "scales": parse_scales(scales),
+        "bands": parse_bands(bands),
+        "stretch": parse_stretch(stretch),
+    }

@@ -35,6 +35,7 @@ from samgeo.segmentation.windows.embedding import EmbeddingCache
 from samgeo.segmentation.windows.worker import Plan
 from samgeo.storage.atomic import check_name
 from samgeo.storage.locations import Place, as_place
+from samgeo.storage.run_folder import beside
 
 if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
@@ -143,11 +144,7 @@ class Request:
         """The run folder, or None if the run is not kept on disk."""
         if self.writing.run_dir is not None:
             return RunFolder(Path(self.writing.run_dir))
-        if self.output is None:
-            return None
-        # A run folder is always local. If the output is an object in storage, the folder is in the current folder.
-        beside = self.output if isinstance(self.output, Path) else Path(self.output.name)
-        return RunFolder(beside.parent / f"{beside.name}.run")
+        return None if self.output is None else RunFolder(beside(self.output))
 
 
 @timed("open")

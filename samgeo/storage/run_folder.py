@@ -14,17 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import SamgeoError
 from samgeo.storage.atomic import write_whole
+from samgeo.storage.locations import Place
 
 if TYPE_CHECKING:
     from samgeo.types import Json
 
-__all__ = ["differences", "is_locked", "listed", "locked", "plain_json", "read_json", "write_json"]
+__all__ = ["beside", "differences", "is_locked", "listed", "locked", "plain_json", "read_json", "write_json"]
 
 # An error message lists at most so many differences, and shows longer values in part.
 MOST_SHOWN = 8
 MOST_CHARACTERS = 80
 
 POLL_SECONDS = 0.05
+
+
+def beside(output: Place) -> Path:
+    """Return the path of the run folder of an output.
+
+    A run folder is always local. If the output is an object in storage, the folder is in the current folder.
+    """
+    path = output if isinstance(output, Path) else Path(output.name)
+    return path.parent / f"{path.name}.run"
 
 
 @contextmanager

@@ -14,24 +14,25 @@ output.json          path, size and time of the output that was written
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from samgeo.errors import OptionError, RunError
 from samgeo.geo.vector.joining import write_part
 from samgeo.storage.atomic import check_name
 from samgeo.storage.integrity import digest_of_file
-from samgeo.storage.locations import Place, RemotePlace
-from samgeo.storage.run_folder import differences, listed, locked, read_json, write_json
+from samgeo.storage.locations import Place, RemotePlace, as_place
+from samgeo.storage.run_folder import beside, differences, listed, locked, read_json, write_json
 from samgeo.storage.staging import remove_staging
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = ["ABOUT", "FORMAT", "KIND", "LOCK", "MANIFEST", "OUTPUT", "ROWS", "ChangeFolder"]
+__all__ = ["ABOUT", "FORMAT", "KIND", "LOCK", "MANIFEST", "OUTPUT", "ROWS", "ChangeFolder", "folder_of"]
 
 KIND, FORMAT = "samgeo change", 1
 # The part of a manifest that is not compared: rasters may be moved.
@@ -44,6 +45,8 @@ _DATES = tuple(
 _HOLES = ("before.holes.gpkg", "after.holes.gpkg")
 _NAMES = {MANIFEST, LOCK, OUTPUT, ROWS, *_DATES, *_HOLES}
 LOCK_SECONDS = 2.0
+
+_Folder = TypeVar("_Folder", bound="ChangeFolder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,23 @@ class ChangeFolder:
                     "model and options to continue it, remove the folder to start again, or give another one with run_dir."
                 )
             yield
+
+    @contextmanager
+    def working(self, manifest: Mapping[str, Any]) -> Iterator[None]:
+        """Work in the folder as `opened` says; if the work fails before it has brought anything, a new folder is removed."""
+        existed = self.path.exists()
+        with self.opened(manifest):
+            try:
+                yield
+            except BaseException:
+                if not existed and not self.has_work():
+                    self.remove()
+                raise
+
+    def has_work(self) -> bool:
+        """Whether the folder holds objects of a date, or results of a row."""
+        runs = [self.file(date, ending) for date in ("before", "after") for ending in (".run", ".parquet")]
+        return any(one.exists() for one in runs) or self.read_row(0) is not None
 
     def _manifest(self) -> dict[str, Any]:
         try:
@@ -170,6 +190,27 @@ class ChangeFolder:
         with suppress(OSError):
             remove_staging(self.path)
             self.path.rmdir()
+
+
+@contextmanager
+def folder_of(kind: type[_Folder], arguments: Mapping[str, Any]) -> Iterator[tuple[_Folder, Place | None]]:
+    """Give the run folder for arguments, and the output. Without both of them the folder is removed afterwards.
+
+    Raises
+    ------
+    OptionError
+        If windows are to be tried again and there is no run.
+    """
+    output = None if arguments["output"] is None else as_place(arguments["output"])
+    if arguments["run_dir"] is not None:
+        yield kind(Path(arguments["run_dir"])), output
+    elif output is not None:
+        yield kind(beside(output)), output
+    else:
+        if arguments["retry_failed"]:
+            raise OptionError("retry_failed needs a run; give its output or its run_dir.")
+        with tempfile.TemporaryDirectory(prefix="samgeo-") as place:
+            yield kind(Path(place) / "run"), None
 
 
 def _stamp(output: Place, content: Path) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samgeo.errors import OptionError, RunError, warn
+from samgeo.errors import RunError, warn
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.raster.sources.block_cache import block_cache_bytes
 from samgeo.geo.vector.joining import join_vectors, read_parts, write_part
@@ -20,10 +19,10 @@ from samgeo.segmentation.options import (
     ModelOptions,
     WindowOptions,
 )
-from samgeo.storage.locations import Place, as_place
+from samgeo.storage.locations import Place
 from samgeo.time_series.candidates import Candidates, Layer, find_objects, keep
 from samgeo.time_series.comparison import ChangeSummary, Comparison, compare
-from samgeo.time_series.folder import ChangeFolder
+from samgeo.time_series.folder import ChangeFolder, folder_of
 from samgeo.time_series.request import DATES, Opened, search_options
 from samgeo.time_series.table import RowCounts, no_objects, total
 
@@ -40,44 +39,10 @@ def run_change(
     arguments: Mapping[str, Any], defaults: Mapping[str, Any], *, collect: bool, stop: Callable[[], bool] | None = None
 ) -> tuple[ChangeSummary, gpd.GeoDataFrame | None]:
     """Check the arguments of `change`, and do its work in its run folder, or in one that is removed afterwards."""
-    output = None if arguments["output"] is None else as_place(arguments["output"])
-    if arguments["run_dir"] is not None:
-        folder = ChangeFolder(Path(arguments["run_dir"]))
-    elif output is not None:
-        beside = output if isinstance(output, Path) else Path(output.name)
-        folder = ChangeFolder(beside.parent / f"{beside.name}.run")
-    else:
-        if arguments["retry_failed"]:
-            raise OptionError("retry_failed needs a run; give its output or its run_dir.")
-        with tempfile.TemporaryDirectory(prefix="samgeo-") as place:
-            return _change_in(arguments, defaults, ChangeFolder(Path(place) / "run"), None, collect=collect, stop=stop)
-    return _change_in(arguments, defaults, folder, output, collect=collect, stop=stop)
-
-
-def _change_in(
-    arguments: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-    folder: ChangeFolder,
-    output: Place | None,
-    *,
-    collect: bool,
-    stop: Callable[[], bool] | None,
-) -> tuple[ChangeSummary, gpd.GeoDataFrame | None]:
-    opened = Opened.of(arguments, defaults, folder, output)
-    existed = folder.path.exists()
-    with folder.opened(opened.manifest()):
-        try:
+    with folder_of(ChangeFolder, arguments) as (folder, output):
+        opened = Opened.of(arguments, defaults, folder, output)
+        with folder.working(opened.manifest()):
             return _run(opened, folder, output, collect=collect, stop=stop)
-        except BaseException:
-            if not existed and not _has_work(folder):
-                folder.remove()
-            raise
-
-
-def _has_work(folder: ChangeFolder) -> bool:
-    """Whether the folder holds objects of a date, or results of a row."""
-    runs = [folder.file(date, ending) for date in DATES for ending in (".run", ".parquet")]
-    return any(one.exists() for one in runs) or folder.read_row(0) is not None
 
 
 def _run(

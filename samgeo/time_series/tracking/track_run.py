@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samgeo.errors import OptionError, RunError, warn
+from samgeo.errors import RunError, warn
 from samgeo.geo.coordinates.overlay import in_pixels
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.raster.sources.block_cache import block_cache_bytes
@@ -19,9 +18,10 @@ from samgeo.geo.vector.joining import join_vectors, read_parts, write_part
 from samgeo.models.embedding_packing import Storable
 from samgeo.segmentation.api import HolesWarning
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions, WindowOptions
-from samgeo.storage.locations import Place, as_place
+from samgeo.storage.locations import Place
 from samgeo.time_series.candidates import Candidates, Layer, find_objects, keep
 from samgeo.time_series.features import angles_between
+from samgeo.time_series.folder import folder_of
 from samgeo.time_series.request import search_options
 from samgeo.time_series.tracking.linking import Links, Tracks, candidates, link
 from samgeo.time_series.tracking.measuring import Description, describe_objects, have_data
@@ -42,38 +42,10 @@ def run_track(
     arguments: Mapping[str, Any], defaults: Mapping[str, Any], *, collect: bool, stop: Callable[[], bool] | None = None
 ) -> tuple[TrackSummary, Any]:
     """Check the arguments of `track`, and do its work in its run folder, or in one that is removed afterwards."""
-    output = None if arguments["output"] is None else as_place(arguments["output"])
-    if arguments["run_dir"] is not None:
-        folder = TrackFolder(Path(arguments["run_dir"]))
-    elif output is not None:
-        beside = output if isinstance(output, Path) else Path(output.name)
-        folder = TrackFolder(beside.parent / f"{beside.name}.run")
-    else:
-        if arguments["retry_failed"]:
-            raise OptionError("retry_failed needs a run; give its output or its run_dir.")
-        with tempfile.TemporaryDirectory(prefix="samgeo-") as place:
-            return _track_in(arguments, defaults, TrackFolder(Path(place) / "run"), None, collect=collect, stop=stop)
-    return _track_in(arguments, defaults, folder, output, collect=collect, stop=stop)
-
-
-def _track_in(
-    arguments: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-    folder: TrackFolder,
-    output: Place | None,
-    *,
-    collect: bool,
-    stop: Callable[[], bool] | None,
-) -> tuple[TrackSummary, Any]:
-    opened = OpenedSeries.of(arguments, defaults, folder, output)
-    existed = folder.path.exists()
-    with folder.opened(opened.manifest()):
-        try:
+    with folder_of(TrackFolder, arguments) as (folder, output):
+        opened = OpenedSeries.of(arguments, defaults, folder, output)
+        with folder.working(opened.manifest()):
             return _run(opened, folder, output, collect=collect, stop=stop)
-        except BaseException:
-            if not existed and not folder.has_work():
-                folder.remove()
-            raise
 
 
 def _run(
