@@ -216,8 +216,9 @@ def compare_encoders(loaded: Sam, reference: Any, theirs: Any, options: argparse
         say("encoder", seconds)
         operations, peak = flops_of(works["segment_anything"]), peak_flops(loaded.device, loaded.dtype)
     least = operations / peak
+    times = seconds["ours"].processor / least
     print(f"the encoder as published is {operations / 1e9:.0f} GFLOP; at the {peak / 1e9:,.0f} GFLOP/s of a matrix product in "
-          f"{options.dtype} that is {least:.2f} s: ours takes {seconds['ours'].processor / least:.1f} times as long")  # fmt: skip
+          f"{options.dtype} that is {least:.2f} s: ours takes {times:.1f} times as long")  # fmt: skip
 
 
 def compare_memory(threads: int) -> None:

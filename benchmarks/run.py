@@ -43,11 +43,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "benchmarks")
     options = parser.parse_args()
     scripts = {path.stem: path for path in sorted(FOLDER.glob("*.py")) if path.stem[0] != "_" and path != Path(__file__)}
-    names = options.names or list(QUICK if options.quick else scripts)
-    if unknown := [name for name in names if name not in (QUICK if options.quick else scripts)]:
-        parser.error(
-            f"there is no benchmark {', '.join(unknown)}; choose from {', '.join(QUICK if options.quick else scripts)}"
-        )
+    known = list(QUICK if options.quick else scripts)
+    names = options.names or known
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; choose from {', '.join(known)}")
     options.output.mkdir(parents=True, exist_ok=True)
     failed = [name for name in names if not run(scripts[name], QUICK[name] if options.quick else (), options.output)]
     if failed:
