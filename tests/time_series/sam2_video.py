@@ -49,8 +49,8 @@ def video_config(*, side=SIDE, width=128, num_maskmem=3, pointers=4, **other):
     )
 
 
-def random_video_model(seed=0, *, score_bias=None, **sizes):
-    """Return a Sam2VideoModel with random weights of useful size, in evaluation mode."""
+def random_video_model(seed=0, *, score_bias=10.5, **sizes):
+    """Return a Sam2VideoModel with random weights of useful size, in evaluation mode; ``score_bias`` decides what is absent."""
     model = Sam2VideoModel(video_config(**sizes)).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -62,8 +62,9 @@ def random_video_model(seed=0, *, score_bias=None, **sizes):
         frequencies = torch.randn(model.shared_image_embedding.positional_embedding.shape, generator=generator)
         model.prompt_encoder.shared_embedding.positional_embedding.copy_(frequencies)
         model.shared_image_embedding.positional_embedding.copy_(frequencies)
-        if score_bias is not None:
-            model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(score_bias)
+        scores = model.mask_decoder.pred_obj_score_head.proj_out
+        scores.weight.mul_(20)
+        scores.bias.fill_(score_bias)
     return model
 
 

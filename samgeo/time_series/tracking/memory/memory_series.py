@@ -68,13 +68,13 @@ class MemorySeries(AlignedSeries):
         _check(arguments, defaults)
         series = dated_rasters(arguments["rasters"], arguments["dates"])
         dates = tuple(one.date for one in series)
-        model = load_sam2_memory(arguments["model"], device=arguments["device"], dtype=arguments["dtype"])
-        zoom = arguments["zoom"]
-        side = model.input_size if zoom in (None, 1) else fitting_window(zoom, model.input_size)
         originals = open_rasters(arguments, series, folder, output, (arguments["model"], arguments["objects"]))
         first = originals[0]
         how = {name: arguments[name] for name in ("prompt_date", "as_boxes")}
         objects = read_objects(arguments["objects"], first, dates, **how)
+        model = load_sam2_memory(arguments["model"], device=arguments["device"], dtype=arguments["dtype"])
+        zoom = arguments["zoom"]
+        side = model.input_size if zoom in (None, 1) else fitting_window(zoom, model.input_size)
         windows = windows_around(objects, first.shape, side)
         aligned = aligned_to_first(originals, arguments["max_shift_px"])
         opened = cls(arguments, dates, originals, aligned, model, objects, windows)
