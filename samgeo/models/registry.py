@@ -345,7 +345,7 @@ def hub_weights(repository: str) -> Path:
     if find_on_hub(repository, "model.safetensors") is None and not is_offline():
         known = next((info for info in _MODELS if info.hf_repo == repository), None)
         if known is not None:
-            notify(_notice(known))
+            notify(_notice(known, page_of(repository)))
         else:
             licence, gated = license_on_hub(repository)
             stated = f"has the licence {licence!r}" if licence else "states its licence on its page"
@@ -354,9 +354,9 @@ def hub_weights(repository: str) -> Path:
     return fetch_weights(repository)
 
 
-def _notice(info: ModelInfo) -> str:
-    """Return what a user should know before the weights are downloaded."""
-    source = page_of(info.hf_repo) if info.from_hub else info.urls[0]
+def _notice(info: ModelInfo, source: str = "") -> str:
+    """Return what a user should know before the weights are downloaded, from their own source unless another is given."""
+    source = source or (page_of(info.hf_repo) if info.from_hub else info.urls[0])
     text = f"{info.name}: the weights ({info.size_text()}) have the licence {info.license} and come from {source}."
     if info.gated:
         text += (
