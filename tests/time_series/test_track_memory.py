@@ -36,6 +36,7 @@ from samgeo.errors import (
     VectorError,
 )
 from samgeo.geo.grid import Rect
+from samgeo.models.hf import memory_checkpoint
 from samgeo.models.hf.memory_checkpoint import load_sam2_memory
 from samgeo.models.hf.sam2_memory import BOX_LABELS, MemoryPrompt, Sam2Memory
 from samgeo.models.preprocessing import normalise
@@ -194,6 +195,20 @@ def test_ids_persist_and_results_do_not_depend_on_other_objects(series, options)
     assert_frame_equal(alone, together[together.id == 7].reset_index(drop=True))
 
 
+def test_points_that_show_nothing_give_no_rows(series, folder: Path, options, monkeypatch, tmp_path: Path) -> None:
+    absent = load_sam2_memory(folder, device="cpu")
+    absent.network.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(-100)
+    monkeypatch.setattr(memory_series, "load_sam2_memory", lambda *_, **__: absent)
+    pictures = [samgeo.Raster.open(path).read(Rect(0, 0, 50, 40))[0] for path in series.values()][:2]
+    output = tmp_path / "none.gpkg"
+    result = samgeo.track(pictures, output, dates=[2015, 2016], objects=[shapely.Point(20, 20)], **options)
+    assert (len(result), len(gpd.read_file(output)), len(summarize(result))) == (0, 0, 0)
+    assert {"id", "area_px", "object_score", "missed"} <= set(result.columns)
+    scores = result.attrs["samgeo"]["track"]["absent"]["1"]
+    assert set(scores) == {"2015-01-01", "2016-01-01"}
+    assert max(scores.values()) < -50
+
+
 def test_large_objects_are_read_with_coarser_pixels_and_small_ones_with_a_zoom(series, options) -> None:
     two = {year: series[year] for year in (2015, 2016)}
     large = placed(series[2015], {1: (4, 6, 60, 98)})
@@ -227,11 +242,11 @@ def test_dates_without_data_are_left_out(series, options, tmp_path: Path) -> Non
 
 
 def test_a_run_that_is_stopped_is_continued(series, options, tmp_path: Path) -> None:
-    series = {year: series[year] for year in YEARS[:4]}
+    series = {year: series[year] for year in YEARS[:3]}
     layer = placed(series[2015], BOXES)
     alone, output = tmp_path / "alone.parquet", tmp_path / "out.parquet"
     samgeo.track(series, alone, objects=layer, **options)
-    asked = iter([False] * 6)
+    asked = iter([False] * 5)
     with pytest.raises(StoppedError):
         track_to_file(series, output, objects=layer, stop=lambda: next(asked, True), **options)
     assert not output.exists()
@@ -303,6 +318,24 @@ def test_models_without_memory_are_refused(series, folder: Path, tmp_path: Path,
         load_sam2_memory(folder)
 
 
+def test_a_name_leads_to_the_repository_and_its_kind_is_told_before_the_download(folder: Path, monkeypatch) -> None:
+    asked: list[str] = []
+    config = {"model_type": "sam2_video"}
+
+    def weights(repository: str) -> Path:
+        asked.append(repository)
+        return folder / "model.safetensors"
+
+    monkeypatch.setattr(memory_checkpoint, "fetch_config", lambda _: config)
+    monkeypatch.setattr(memory_checkpoint, "hub_weights", weights)
+    model = load_sam2_memory("sam2.1-hiera-tiny", device="cpu")
+    assert (model.name, model.input_size, asked) == ("hf://facebook/sam2.1-hiera-tiny", SIDE, ["facebook/sam2.1-hiera-tiny"])
+    config["model_type"] = "sam3_video"
+    with pytest.raises(ModelError, match="hf://facebook/sam3 is a model of the type 'sam3_video', which has no memory"):
+        load_sam2_memory("hf://facebook/sam3", device="cpu")
+    assert len(asked) == 1
+
+
 def test_what_cannot_be_followed_is_refused(series, options, tmp_path: Path) -> None:
     layer = placed(series[2015], BOXES)
     two = {year: series[year] for year in YEARS[:2]}
@@ -319,6 +352,7 @@ def test_what_cannot_be_followed_is_refused(series, options, tmp_path: Path) -> 
         ({"objects": layer.assign(date="2015"), "prompt_date": 2015}, OptionError, "give one of them"),
         ({"prompt_date": 2014}, OptionError, "prompt_date is 2014-01-01"),
         ({"objects": layer.translate(1000)}, OptionError, "object 1 lies outside"),
+        ({"objects": layer.centroid, "as_boxes": True}, OptionError, "as_boxes is given, and the objects are points"),
         ({"objects": layer, "max_gap": 3}, OptionError, "leave out max_gap"),
         ({"objects": layer, "what": "building", "aoi": layer}, OptionError, "leave out what, aoi"),
         ({"objects": layer, "workers": 2}, OptionError, "leave out workers"),

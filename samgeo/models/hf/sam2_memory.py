@@ -21,7 +21,7 @@ from samgeo.models.device import sent
 from samgeo.models.preprocessing import normalise, squares
 
 if TYPE_CHECKING:
-    from transformers import Sam2VideoInferenceSession, Sam2VideoModel
+    from transformers import Sam2VideoModel
 
 __all__ = ["BOX_LABELS", "DateFeatures", "FollowedObject", "MemoryAnswer", "MemoryPrompt", "Sam2Memory"]
 
@@ -191,7 +191,7 @@ class FollowedObject:
         self.name, self.device, self.date = model.name, model.device, date
         self._network, self._reach = model.network, model.reach
         self._is_mask = prompt.mask is not None
-        session: Sam2VideoInferenceSession = Sam2VideoInferenceSession(
+        session: Any = Sam2VideoInferenceSession(
             inference_device=model.device,
             inference_state_device=model.device,
             video_storage_device=model.device,

@@ -95,6 +95,8 @@ def read_objects(
     if (other := ~(are_points | np.isin(kinds, list(POLYGONS)))).any():
         row = int(np.argmax(other))
         raise VectorError(f"feature {row} of the objects is a {kinds[row]}; give points or polygons.")
+    if as_boxes and are_points.all():
+        raise OptionError("as_boxes is given, and the objects are points; leave it out, or give polygons.")
     first = pd.Series(np.arange(len(ids))).groupby(ids).first().to_dict()
     _check_groups(ids, given, are_points, dates)
     found = []
