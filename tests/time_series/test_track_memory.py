@@ -274,12 +274,18 @@ def test_dates_that_cannot_be_read_are_told_and_tried_again(series, options, tmp
     with monkeypatch.context() as patched:
         patched.setattr(following, "read_square", broken)
         with pytest.warns(HolesWarning, match=r"2016-01-01: a block is damaged \(taken as no data\)"):
-            first = samgeo.track(some, output, objects=layer, **options)
+            first = samgeo.track(some, output, objects=layer, prompt_date=2017, **options)
+    assert first.date.dt.year.max() == 2017
     assert 2016 not in set(first.date.dt.year)
     assert (tmp_path / "out.parquet.run").exists()
-    again = samgeo.track(some, output, objects=layer, retry_failed=True, **options)
+    again = samgeo.track(some, output, objects=layer, prompt_date=2017, retry_failed=True, **options)
     assert not (tmp_path / "out.parquet.run").exists()
-    assert_frame_equal(again, samgeo.track(some, objects=layer, **options))
+    assert_frame_equal(again, samgeo.track(some, objects=layer, prompt_date=2017, **options))
+    with monkeypatch.context() as patched:
+        patched.setattr(following, "read_square", broken)
+        with pytest.warns(HolesWarning, match="so that they are not followed"):
+            none = samgeo.track(some, objects=layer, prompt_date=2016, **options)
+    assert len(none) == 0
 
 
 def test_models_without_memory_are_refused(series, folder: Path, tmp_path: Path, monkeypatch) -> None:

@@ -110,28 +110,35 @@ def follow_window(
     ModelError
         If memory runs out.
     """
-    count, date = len(rasters), window.date
+    date = window.date
     tracks = [_Track.of(model, one, window, rasters, cleaning) for one in window.objects]
+    found = [one.found for one in tracks]
     failures: dict[int, str] = {}
-    for number, backwards in [*((one, False) for one in range(date, count)), *((one, True) for one in range(date)[::-1])]:
-        if stop is not None and stop():
-            raise StoppedError("the run was asked to stop; finished windows are kept. Run the same call again to continue.")
-        image = _read(rasters[number], window)
-        if isinstance(image, str):
-            failures[number] = image
-            if number == date:
-                return [one.found for one in tracks], failures
-            step()
-            continue
-        features: DateFeatures | None = None
+    for numbers in (range(date, len(rasters)), range(date - 1, -1, -1)):
         for track in tracks:
-            if backwards and number == date - 1:
-                track.turn_back()
-            if track.has_data(image):
-                features = _encode(model, image) if features is None else features
-                track.add(number, features, image, backwards=backwards)
-        step()
-    return [one.found for one in tracks], failures
+            track.turn_to(date)
+        for number in numbers:
+            if stop is not None and stop():
+                raise StoppedError("the run was asked to stop; finished windows are kept. Run the same call again to continue.")
+            image = _read(rasters[number], window)
+            if isinstance(image, WindowImage):
+                _add(tracks, number, image)
+            else:
+                failures[number] = image
+                if number == date:
+                    return found, failures
+            step()
+    return found, failures
+
+
+def _add(tracks: Sequence[_Track], date: int, image: WindowImage) -> None:
+    """Compute the objects at a date, which is encoded once if it shows the place of one of them."""
+    features: DateFeatures | None = None
+    for track in tracks:
+        # Without the date of the prompt the model has no memory at all. That it has data was checked before.
+        if date == track.window.date or track.has_data(image):
+            features = _encode(track.model, image) if features is None else features
+            track.add(date, features, image)
 
 
 @dataclass(slots=True, eq=False)
@@ -161,9 +168,9 @@ class _Track:
         found = Followed([NO_DATA] * dates, [None] * dates)
         return cls(model, followed, window, cleaning, frame, found, place, place)
 
-    def turn_back(self) -> None:
-        """Start the way back at the mask of the date of the prompt."""
-        self.place = self.found.masks.get(self.window.date, self.start)
+    def turn_to(self, date: int) -> None:
+        """Start at the mask of a date, or at what shows the object if it has no mask there."""
+        self.place = self.found.masks.get(date, self.start)
 
     def has_data(self, image: WindowImage) -> bool:
         """Whether a date has data in at least half of the place of the object."""
@@ -173,9 +180,9 @@ class _Track:
         known = known.shift(self.window.rect.x0, self.window.rect.y0)
         return intersection_area(known, self.place) >= LEAST_KNOWN * self.place.area
 
-    def add(self, date: int, features: DateFeatures, image: WindowImage, *, backwards: bool) -> None:
+    def add(self, date: int, features: DateFeatures, image: WindowImage) -> None:
         """Compute the object at a date."""
-        answer = self.followed.answer(date, features, backwards=backwards)
+        answer = self.followed.answer(date, features, backwards=date < self.window.date)
         self.found.scores[date] = answer.score
         self.found.states[date] = ABSENT
         mask = self._mask(answer, image) if answer.is_present else None
