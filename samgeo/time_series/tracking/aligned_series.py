@@ -12,10 +12,10 @@ from samgeo.geo.raster.identity import identify
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.outputs import check_asked, check_output
 from samgeo.segmentation.options import ReadingOptions
+from samgeo.segmentation.run.part_folder import ABOUT, PartFolder
 from samgeo.storage.provenance import Identified, made_with, versions
 from samgeo.storage.run_folder import plain_json
 from samgeo.time_series.alignment import Aligned, align
-from samgeo.time_series.folder import ABOUT, ChangeFolder
 from samgeo.time_series.tracking.dated import DatedRaster, label_of
 from samgeo.time_series.tracking.rows import TrackSummary
 
@@ -114,7 +114,7 @@ class AlignedSeries:
 def open_rasters(
     arguments: Mapping[str, Any],
     series: Sequence[DatedRaster],
-    folder: ChangeFolder,
+    folder: PartFolder,
     output: Place | None,
     inputs: Sequence[object],
 ) -> tuple[Raster, ...]:
@@ -126,7 +126,7 @@ def open_rasters(
         The arguments of `track`.
     series : sequence of DatedRaster
         The rasters as they were given.
-    folder : ChangeFolder
+    folder : PartFolder
         The run folder.
     output : Path, RemotePlace or None
         The output.

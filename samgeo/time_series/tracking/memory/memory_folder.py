@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from samgeo.time_series.folder import LOCK, MANIFEST, OUTPUT, ROWS, ChangeFolder
+from samgeo.segmentation.run.part_folder import NAMES, ROWS, PartFolder
 
 __all__ = ["FORMAT", "KIND", "MemoryFolder"]
 
@@ -23,11 +23,11 @@ TABLE = "table.parquet"
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryFolder(ChangeFolder):
+class MemoryFolder(PartFolder):
     """A run folder of objects that the memory follows; `opened` prepares it for work."""
 
     kind: ClassVar[str] = KIND
-    names: ClassVar[frozenset[str]] = frozenset({MANIFEST, LOCK, OUTPUT, ROWS, TABLE})
+    names: ClassVar[frozenset[str]] = NAMES | {TABLE}
     holder: ClassVar[str] = "objects followed with memory"
 
     @property

@@ -12,8 +12,8 @@ from samgeo.errors import RunError, warn
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.joining import join_vectors, read_parts, write_part
 from samgeo.segmentation.api import HolesWarning
+from samgeo.segmentation.run.part_folder import folder_of
 from samgeo.storage.locations import Place
-from samgeo.time_series.folder import folder_of
 from samgeo.time_series.tracking.memory.following import SEEN, Cleaning, follow_window
 from samgeo.time_series.tracking.memory.memory_folder import MemoryFolder
 from samgeo.time_series.tracking.memory.memory_rows import FollowedRows, kept
