@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from samgeo.segmentation.run.part_folder import NAMES, ROWS, PartFolder
+from samgeo.segmentation.run.part_folder import NAMES, PartFolder
 
 __all__ = ["FORMAT", "KIND", "MemoryFolder"]
 
@@ -34,7 +34,3 @@ class MemoryFolder(PartFolder):
     def table(self) -> Path:
         """The file with the rows of all objects."""
         return self.path / TABLE
-
-    def has_work(self) -> bool:
-        """Whether the folder holds a finished window."""
-        return any((self.path / ROWS).glob("*.json"))
