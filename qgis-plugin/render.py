@@ -103,9 +103,7 @@ def main() -> None:
     parser.add_argument("output", help="PNG or JPEG file to write")
     parser.add_argument("layers", nargs="+", help="layers, the uppermost first")
     parser.add_argument("--size", default="640,640", help="width and height of the map in pixels")
-    parser.add_argument(
-        "--extent", help="left, lower, right and upper edge in the CRS of the lowest layer; its extent by default"
-    )
+    parser.add_argument("--extent", help="left, lower, right and upper edge, in the CRS of the lowest layer")
     parser.add_argument("--legend", action="store_true", help="draw the legend of the uppermost layer beside the map")
     chosen = parser.parse_args()
     application = QgsApplication([], False)

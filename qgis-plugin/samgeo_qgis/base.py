@@ -55,8 +55,14 @@ Parameters = Mapping[str, object]
 class _StyleLoader(QgsProcessingLayerPostProcessorInterface):
     """Give a layer that was loaded the style that is kept in its file; Processing leaves it out."""
 
-    # QGIS keeps only a pointer, so that the object must live as long as the module.
-    instance: ClassVar[_StyleLoader]
+    # QGIS has only a pointer to the object until it deletes it; Python must not delete it before.
+    latest: ClassVar[_StyleLoader]
+
+    @classmethod
+    def for_one_layer(cls) -> _StyleLoader:
+        """Return a new object, which serves one layer."""
+        cls.latest = cls()
+        return cls.latest
 
     def postProcessLayer(
         self,
@@ -66,9 +72,6 @@ class _StyleLoader(QgsProcessingLayerPostProcessorInterface):
     ) -> None:
         layer.loadDefaultStyle()
         layer.triggerRepaint()
-
-
-_StyleLoader.instance = _StyleLoader()
 
 
 class SamgeoAlgorithm(QgsProcessingAlgorithm):
@@ -272,7 +275,7 @@ class SamgeoAlgorithm(QgsProcessingAlgorithm):
             # QGIS would open the first layer of a GeoPackage with several layers.
             waiting[output.source] = details
             context.setLayersToLoadOnCompletion(waiting)
-            context.layerToLoadOnCompletionDetails(output.source).setPostProcessor(_StyleLoader.instance)
+            context.layerToLoadOnCompletionDetails(output.source).setPostProcessor(_StyleLoader.for_one_layer())
         return {"OUTPUT": output.source}
 
     def _style(self, output: Destination, feedback: QgsProcessingFeedback) -> None:
