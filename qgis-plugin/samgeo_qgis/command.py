@@ -107,7 +107,7 @@ def find_program(setting: str | None) -> str:
         If there is no such program.
     """
     chosen = (setting or "").strip()
-    found = shutil.which(Path(chosen).expanduser() if chosen else PROGRAM)
+    found = shutil.which(str(Path(chosen).expanduser()) if chosen else PROGRAM)
     if found is not None:
         return found
     where = "Settings > Options > Processing > Providers > samgeo"

@@ -275,6 +275,8 @@ class Footprints(SamgeoAlgorithm):
         **READING,
         **WRITING,
     }
+    LAYERS: ClassVar[Mapping[str, str]] = {"EXAMPLES": "--examples", "CANDIDATES": "--candidates"}
+    HEIGHTS: ClassVar[Mapping[str, str]] = {"DSM": "--dsm", "DTM": "--dtm"}
 
     def declared(self) -> Sequence[QgsProcessingParameterDefinition]:
         """Return the parameters."""
@@ -310,7 +312,7 @@ class Footprints(SamgeoAlgorithm):
 
     def prepareAlgorithm(self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> bool:
         self._heights: dict[str, str] = {}
-        for name in ("DSM", "DTM"):
+        for name in self.HEIGHTS:
             layer = self.parameterAsRasterLayer(parameters, name, context)
             if layer is not None:
                 self._heights[name] = image_of(layer, feedback).path
@@ -322,8 +324,8 @@ class Footprints(SamgeoAlgorithm):
         self, parameters: Parameters, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, object]:
         options = switch("regular", self.parameterAsBoolean(parameters, "REGULAR", context))
-        for name in ("EXAMPLES", "CANDIDATES"):
-            options += option(f"--{name.lower()}", self.features(parameters, name, context, feedback))
-        for name, path in self._heights.items():
-            options += option(f"--{name.lower()}", path)
+        for name, flag in self.LAYERS.items():
+            options += option(flag, self.features(parameters, name, context, feedback))
+        for name, flag in self.HEIGHTS.items():
+            options += option(flag, self._heights.get(name))
         return self.write([self.image.path], options, parameters, context, feedback)
