@@ -35,7 +35,6 @@ from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QColor, QFont
 
 RASTERS = (".tif", ".vrt")
-DPI = 96
 MM_PER_INCH = 25.4
 LEGEND_MM, LEGEND_POINTS = 40, 8
 
@@ -50,14 +49,14 @@ def open_layer(source: str) -> QgsMapLayer:
     return opened
 
 
-def draw(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: QSize, output: str) -> bool:
+def draw(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: QSize, dpi: int, output: str) -> bool:
     """Draw layers into a picture; return whether it was written."""
     settings = QgsMapSettings()
     settings.setLayers(layers)
     settings.setDestinationCrs(layers[-1].crs())
     settings.setExtent(extent)
     settings.setOutputSize(size)
-    settings.setOutputDpi(DPI)
+    settings.setOutputDpi(dpi)
     settings.setBackgroundColor(QColor("white"))
     job = QgsMapRendererSequentialJob(settings)
     job.start()
@@ -65,14 +64,14 @@ def draw(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: QSize, outpu
     return bool(job.renderedImage().save(output))
 
 
-def draw_with_legend(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: QSize, output: str) -> bool:
+def draw_with_legend(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: QSize, dpi: int, output: str) -> bool:
     """Draw layers and the legend of the uppermost one into a picture; return whether it was written."""
     project = QgsProject.instance()
     project.setCrs(layers[-1].crs())
     project.addMapLayers(layers)
     layout = QgsLayout(project)
     layout.initializeDefaults()
-    width, height = (one * MM_PER_INCH / DPI for one in (size.width(), size.height()))
+    width, height = (one * MM_PER_INCH / dpi for one in (size.width(), size.height()))
     layout.pageCollection().page(0).setPageSize(QgsLayoutSize(width + LEGEND_MM, height))
     shown = QgsLayoutItemMap(layout)
     shown.attemptMove(QgsLayoutPoint(0, 0))
@@ -93,7 +92,7 @@ def draw_with_legend(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: 
     layout.addLayoutItem(legend)
     legend.adjustBoxSize()
     settings = QgsLayoutExporter.ImageExportSettings()
-    settings.dpi = DPI
+    settings.dpi = dpi
     return QgsLayoutExporter(layout).exportToImage(output, settings) == QgsLayoutExporter.Success
 
 
@@ -103,6 +102,7 @@ def main() -> None:
     parser.add_argument("output", help="PNG or JPEG file to write")
     parser.add_argument("layers", nargs="+", help="layers, the uppermost first")
     parser.add_argument("--size", default="640,640", help="width and height of the map in pixels")
+    parser.add_argument("--dpi", type=int, default=96, help="pixels for each inch, which widths of lines depend on")
     parser.add_argument("--extent", help="left, lower, right and upper edge, in the CRS of the lowest layer")
     parser.add_argument("--legend", action="store_true", help="draw the legend of the uppermost layer beside the map")
     chosen = parser.parse_args()
@@ -111,7 +111,7 @@ def main() -> None:
     layers = [open_layer(one) for one in chosen.layers]
     size = QSize(*map(int, chosen.size.split(",")))
     extent = QgsRectangle(*map(float, chosen.extent.split(","))) if chosen.extent else layers[-1].extent()
-    written = (draw_with_legend if chosen.legend else draw)(layers, extent, size, chosen.output)
+    written = (draw_with_legend if chosen.legend else draw)(layers, extent, size, chosen.dpi, chosen.output)
     for one in layers:
         if isinstance(one, QgsVectorLayer):
             print(one.name(), one.renderer().type())

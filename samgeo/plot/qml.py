@@ -40,12 +40,14 @@ def categorized(column: str, values: Sequence[tuple[str, str]]) -> str:
     column : str
         Name of the column.
     values : sequence of (str, str)
-        The values as text, sorted, each with its type in QGIS: "string", "long", "double" or "bool".
+        The values as text, sorted, each with its type in QGIS: "string", "long", "double" or "bool". An empty text is grey.
     """
     group = ET.Element("categories")
     colors = [*palette(len(values)), UNKNOWN]
-    # The category of the empty text is, in QGIS, that of all values without a category.
-    for index, (value, kind) in enumerate([*values, ("", "string")]):
+    # The category of the empty text is, in QGIS, that of all values without a category. An empty text among the values has no
+    # other one, but its place in the palette, so that the other values have the colours of `samgeo.show`.
+    named = [(index, value, kind) for index, (value, kind) in enumerate(values) if value]
+    for index, value, kind in [*named, (len(values), "", "string")]:
         about = {"render": "true", "symbol": str(index), "value": value, "label": value or "other", "type": kind}
         ET.SubElement(group, "category", about)
     return _document(
