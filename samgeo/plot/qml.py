@@ -81,8 +81,10 @@ def graduated(column: str, least: float, greatest: float) -> str:
 
 def _decimals(step: float) -> int | None:
     """Return with how many decimals the edges of intervals are written: two digits of their width; None for any number."""
-    exponent = math.floor(math.log10(step)) if step > 0 else 0
-    return max(0, 1 - exponent) if step > 0 and abs(exponent) <= MAX_DECIMALS else None
+    if step <= 0:
+        return None
+    exponent = math.floor(math.log10(step))
+    return max(0, 1 - exponent) if abs(exponent) <= MAX_DECIMALS else None
 
 
 def _label(value: float, decimals: int | None) -> str:
