@@ -33,7 +33,8 @@ def main() -> None:
     from samgeo_qgis import classFactory
 
     Processing.initialize()
-    classFactory(None).initGui()
+    plugin = classFactory(None)
+    plugin.initGui()
     QgsProject.instance().addMapLayer(QgsRasterLayer(chosen.image, Path(chosen.image).stem))
     algorithm = QgsApplication.processingRegistry().createAlgorithmById(chosen.algorithm)
     if algorithm is None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from qgis.core import (
     QgsApplication,
@@ -36,7 +37,15 @@ from qgis.PyQt.QtGui import QColor, QFont
 
 RASTERS = (".tif", ".vrt")
 MM_PER_INCH = 25.4
-LEGEND_MM, LEGEND_POINTS = 40, 8
+LEGEND_POINTS = 8
+
+
+class Frame(NamedTuple):
+    """What a picture shows: the extent, the size of the map in pixels, and how many of them are an inch."""
+
+    extent: QgsRectangle
+    size: QSize
+    dpi: int
 
 
 def open_layer(source: str) -> QgsMapLayer:
@@ -49,14 +58,14 @@ def open_layer(source: str) -> QgsMapLayer:
     return opened
 
 
-def draw(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: QSize, dpi: int, output: str) -> bool:
+def draw(layers: Sequence[QgsMapLayer], frame: Frame, output: str) -> bool:
     """Draw layers into a picture; return whether it was written."""
     settings = QgsMapSettings()
     settings.setLayers(layers)
     settings.setDestinationCrs(layers[-1].crs())
-    settings.setExtent(extent)
-    settings.setOutputSize(size)
-    settings.setOutputDpi(dpi)
+    settings.setExtent(frame.extent)
+    settings.setOutputSize(frame.size)
+    settings.setOutputDpi(frame.dpi)
     settings.setBackgroundColor(QColor("white"))
     job = QgsMapRendererSequentialJob(settings)
     job.start()
@@ -64,20 +73,20 @@ def draw(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: QSize, dpi: 
     return bool(job.renderedImage().save(output))
 
 
-def draw_with_legend(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: QSize, dpi: int, output: str) -> bool:
+def draw_with_legend(layers: Sequence[QgsMapLayer], frame: Frame, legend_mm: float, output: str) -> bool:
     """Draw layers and the legend of the uppermost one into a picture; return whether it was written."""
     project = QgsProject.instance()
     project.setCrs(layers[-1].crs())
     project.addMapLayers(layers)
     layout = QgsLayout(project)
     layout.initializeDefaults()
-    width, height = (one * MM_PER_INCH / dpi for one in (size.width(), size.height()))
-    layout.pageCollection().page(0).setPageSize(QgsLayoutSize(width + LEGEND_MM, height))
+    width, height = (one * MM_PER_INCH / frame.dpi for one in (frame.size.width(), frame.size.height()))
+    layout.pageCollection().page(0).setPageSize(QgsLayoutSize(width + legend_mm, height))
     shown = QgsLayoutItemMap(layout)
     shown.attemptMove(QgsLayoutPoint(0, 0))
     shown.attemptResize(QgsLayoutSize(width, height))
     shown.setLayers(layers)
-    shown.zoomToExtent(extent)
+    shown.zoomToExtent(frame.extent)
     layout.addLayoutItem(shown)
     legend = QgsLayoutItemLegend(layout)
     legend.setAutoUpdateModel(False)
@@ -92,7 +101,7 @@ def draw_with_legend(layers: Sequence[QgsMapLayer], extent: QgsRectangle, size: 
     layout.addLayoutItem(legend)
     legend.adjustBoxSize()
     settings = QgsLayoutExporter.ImageExportSettings()
-    settings.dpi = dpi
+    settings.dpi = frame.dpi
     return QgsLayoutExporter(layout).exportToImage(output, settings) == QgsLayoutExporter.Success
 
 
@@ -104,14 +113,20 @@ def main() -> None:
     parser.add_argument("--size", default="640,640", help="width and height of the map in pixels")
     parser.add_argument("--dpi", type=int, default=96, help="pixels for each inch, which widths of lines depend on")
     parser.add_argument("--extent", help="left, lower, right and upper edge, in the CRS of the lowest layer")
-    parser.add_argument("--legend", action="store_true", help="draw the legend of the uppermost layer beside the map")
+    parser.add_argument(
+        "--legend", type=float, metavar="MM", help="draw the legend of the uppermost layer, so wide, beside the map"
+    )
     chosen = parser.parse_args()
     application = QgsApplication([], False)
     application.initQgis()
     layers = [open_layer(one) for one in chosen.layers]
     size = QSize(*map(int, chosen.size.split(",")))
     extent = QgsRectangle(*map(float, chosen.extent.split(","))) if chosen.extent else layers[-1].extent()
-    written = (draw_with_legend if chosen.legend else draw)(layers, extent, size, chosen.dpi, chosen.output)
+    frame = Frame(extent, size, chosen.dpi)
+    if chosen.legend:
+        written = draw_with_legend(layers, frame, chosen.legend, chosen.output)
+    else:
+        written = draw(layers, frame, chosen.output)
     for one in layers:
         if isinstance(one, QgsVectorLayer):
             print(one.name(), one.renderer().type())

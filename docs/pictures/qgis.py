@@ -39,7 +39,7 @@ def styles() -> Image.Image:
         roofs = folder / "roofs.gpkg"
         write_vectors(scene.footprints.rename(columns={"cover": "class"}), roofs)
         style_layer(roofs)
-        drawn = [_rendered(folder, one, image, "--legend") for one in (found, roofs)]
+        drawn = [_rendered(folder, one, image, "--legend", "30") for one in (found, roofs)]
     both = Image.new("RGB", (sum(one.width for one in drawn), drawn[0].height), "white")
     both.paste(drawn[0], (0, 0))
     both.paste(drawn[1], (drawn[0].width, 0))
@@ -47,11 +47,11 @@ def styles() -> Image.Image:
 
 
 def provider() -> Image.Image:
-    """Draw what `qgis_process` segments with the plugin."""
+    """Draw the footprints that `qgis_process` makes with the plugin."""
     with _town() as (folder, _, image):
-        output = folder / "everything.gpkg"
+        output = folder / "footprints.gpkg"
         _qgis(folder, _process(), "plugins", "enable", "samgeo_qgis")
-        _qgis(folder, _process(), "run", "samgeo:segment", "--", f"INPUT={image}", "MIN_AREA=4", f"OUTPUT={output}")
+        _qgis(folder, _process(), "run", "samgeo:footprints", "--", f"INPUT={image}", f"OUTPUT={output}")
         return _rendered(folder, output, image)
 
 
@@ -115,7 +115,7 @@ def _qgis(folder: Path, *words: str | Path) -> None:
 
 def main() -> None:
     """Write all pictures."""
-    styles().save(IMAGES / "qgis-styles.jpg", quality=85)
+    styles().save(IMAGES / "qgis-styles.jpg", quality=80)
     provider().save(IMAGES / "qgis-provider.jpg", quality=85)
     dialog().quantize(64).save(IMAGES / "qgis-dialog.png", optimize=True)
 

@@ -118,8 +118,9 @@ def vector_file(value: object, layer: QgsVectorLayer | None) -> str | None:
     # Other parts are restrictions, such as a type of geometry.
     if any(parts.values()) or suffix not in READ_AS_THEY_ARE or not Path(path).is_file():
         return None
-    if suffix not in NAMED_LAYERS:
+    if suffix not in NAMED_LAYERS or (not name and provider.subLayerCount() == 1):
         return path
+    # Without a name, QGIS opened the first of several layers.
     return f"{path}:{name}" if name else None
 
 
