@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
+from qgis.PyQt import sip
 
 WIDTH, HEIGHT = 860, 620
 
@@ -45,6 +46,11 @@ def main() -> None:
     application.processEvents()
     if not dialog.grab().save(chosen.output):
         sys.exit(f"{chosen.output} cannot be written.")
+    # The dialog ends before QGIS does.
+    dialog.close()
+    sip.delete(dialog)
+    plugin.unload()
+    application.exitQgis()
 
 
 if __name__ == "__main__":

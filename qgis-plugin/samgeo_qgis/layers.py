@@ -9,6 +9,7 @@ from pathlib import Path
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeature,
+    QgsFeatureRequest,
     QgsFeatureSource,
     QgsField,
     QgsFields,
@@ -127,7 +128,7 @@ def vector_file(value: object, layer: QgsVectorLayer | None) -> str | None:
 def write_source(
     source: QgsFeatureSource, name: str, context: QgsProcessingContext, feedback: QgsProcessingFeedback, *, turn: bool
 ) -> str:
-    """Write features to a temporary GeoPackage, in their order; return its path.
+    """Write features to a temporary GeoPackage, in the order of their ids; return its path.
 
     Parameters
     ----------
@@ -155,8 +156,11 @@ def write_source(
     if QgsWkbTypes.geometryType(kind) != QgsWkbTypes.PointGeometry:
         kind = QgsWkbTypes.multiType(kind)
 
+    # QGIS gives selected features in any order.
+    request = QgsFeatureRequest().addOrderBy("$id")
+
     def features() -> Iterator[QgsFeature]:
-        for feature in source.getFeatures():
+        for feature in source.getFeatures(request):
             if feedback.isCanceled():
                 return
             values = feature.attributes()

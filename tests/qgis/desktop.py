@@ -97,8 +97,7 @@ def described(layer):
 def selected_points():
     """Segment by the selected points of a layer in memory, in degrees."""
     points, feedback = drawn("points.gpkg", "EPSG:4326"), Feedback()
-    ids = points.allFeatureIds()
-    points.selectByIds(ids[1:3])
+    points.selectByIds(sorted(points.allFeatureIds())[1:3])
     some = QgsProcessingFeatureSourceDefinition(points.id(), selectedFeaturesOnly=True)
     answers = load("samgeo:predict_points", feedback, INPUT=str(FOLDER / "town.tif"), POINTS=some, OUTPUT="TEMPORARY_OUTPUT")
     return described(answers) | {"commands": feedback.commands}
