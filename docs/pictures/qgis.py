@@ -115,7 +115,7 @@ def _qgis(folder: Path, *words: str | Path) -> None:
 
 def main() -> None:
     """Write all pictures."""
-    styles().save(IMAGES / "qgis-styles.jpg", quality=80)
+    styles().save(IMAGES / "qgis-styles.jpg", quality=76)
     provider().save(IMAGES / "qgis-provider.jpg", quality=85)
     dialog().quantize(64).save(IMAGES / "qgis-dialog.png", optimize=True)
 
