@@ -1,6 +1,7 @@
 """Command lines of the QGIS plugin: what parameters become, and that the command samgeo understands them."""
 
 import ast
+import re
 import sqlite3
 import stat
 from contextlib import closing
@@ -189,6 +190,15 @@ def algorithms():
             if "NAME" in values:
                 found[values["NAME"].value] = classes[node.name]
     return found
+
+
+def test_the_manual_lists_each_algorithm_with_its_command():
+    page = (PLUGIN.parent.parent / "docs" / "qgis.md").read_text()
+    listed = dict(re.findall(r"^\| ([A-Z][^|]*) \| \[`samgeo (\w+)", page, re.MULTILINE))
+    titles = {}
+    for name in ("finding", "outlines"):
+        titles |= dict(re.findall(r'NAME = "(\w+)"\n    TITLE = "(.*)"', (PLUGIN / f"{name}.py").read_text()))
+    assert listed == {title: algorithms()[name][0] for name, title in titles.items()}
 
 
 def test_the_options_of_each_algorithm_are_those_of_its_command():
