@@ -1,4 +1,4 @@
-"""Pages of the manual as programs: their blocks of Python and of commands run one after the other, and print what the page says.
+"""Pages of the manual as programs: their blocks run one after the other, and print what the page says.
 
 A block ``python`` is executed with the names of the blocks before it. A block ``text`` that follows one is what it prints. In a
 block ``console``, each line that begins with ``$`` is a command, and the lines after it are what it prints.
@@ -110,7 +110,7 @@ class Reader:
                 continue
             assert words[0] == "samgeo", f"line {block.line}: {command} is no command of samgeo"
             result = CliRunner().invoke(main, words[1:], prog_name="samgeo")
-            assert result.exit_code == 0, f"{command}: {result.output}" + (f"\n{result.exception!r}" if result.exception else "")
+            assert result.exit_code == 0, f"{command}: {result.output}\n{result.exception!r}"
             if expected.strip():
                 printed = "\n".join(_without_bars((result.stdout + result.stderr).splitlines()))
                 assert same_text(expected, printed), f"line {block.line}: {command} printed\n{printed}"
