@@ -33,7 +33,7 @@ def run(blocks):
     whole = "\n".join(block.text for block in blocks)
     minutes = set(re.findall(r"minutes=\d+", whole))
     assert len(re.findall(r"minutes=\d+", whole)) == whole.count("samgeo.finetune(")
-    reader = Reader({one: 'minutes=None, steps=1, threads=1, device="cpu"' for one in minutes})
+    reader = Reader(dict.fromkeys(minutes, 'minutes=None, steps=1, threads=1, device="cpu"'))
     reader.follow(PAGE, blocks)
     return reader.names
 
