@@ -8,7 +8,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import rasterio
-from drawing import BLUE, beside, enlarged, folder, painted, saved
+from drawing import BLUE, beside, enlarged, painted, saved
 from PIL import Image
 from rasterio.features import rasterize, shapes
 from registry import picture
@@ -19,14 +19,13 @@ from samgeo.finding.persam import personalize
 from samgeo.plot import RGB
 from samgeo.segmentation import RasterPrompts
 from samgeo.synthetic import Scene, town
-from samgeo.testing import run_demo
 
 
 @picture("demo.jpg")
 def demo() -> Image.Image:
-    """Draw the buildings that `samgeo demo` finds, in a town of the size that is quick to look at."""
-    made = run_demo(folder(), size=640)
-    return Image.open(made.footprints.picture).convert("RGB")
+    """Draw the footprints that `samgeo demo` finds in its town."""
+    image = saved(town((1024, 1024), seed=1))
+    return enlarged(samgeo.show(image, samgeo.footprints(image)), 0.65)
 
 
 @picture("find.jpg")

@@ -50,9 +50,9 @@ def training_set() -> Image.Image:
     """Draw a chip, its classes, and both on each other, for page 4."""
     scene, place = small_town(), folder()
     boxes = gpd.GeoDataFrame({"class": scene.footprints.roof}, geometry=scene.footprints.envelope)
-    made = samgeo.make_samrs(
-        scene.save(place / "town.tif"), boxes, place / "roofs", chip=160, license="CC0-1.0", progress=False
-    )
+    boxes.to_file(place / "boxes.gpkg")
+    image = scene.save(place / "town.tif")
+    made = samgeo.make_samrs(image, place / "boxes.gpkg", place / "roofs", chip=160, license="CC0-1.0", progress=False)
     chip = max((made.path / "gray").iterdir(), key=lambda path: (np.asarray(Image.open(path)) < UNLABELLED).mean())
     color = Image.open(made.path / "color" / chip.name).convert("RGB")
     image = Image.open(made.path / "images" / f"{chip.stem}.tif").convert("RGB")
