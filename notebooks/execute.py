@@ -62,7 +62,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in map(_cleaned, cell.outputs) if output is not None]
+            cell.outputs = _joined([output for output in map(_cleaned, cell.outputs) if output is not None])
 
 
 def _cleaned(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
@@ -81,6 +81,17 @@ def _cleaned(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
         output.data["image/jpeg"] = base64.b64encode(_small(pictures[0])).decode()
         output.data["text/plain"] = "a picture"  # a PIL image says its address in memory
     return output
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Join texts that follow each other: how a kernel cuts them differs from run to run."""
+    joined: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if joined and output.output_type == "stream" == joined[-1].output_type:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _small(content: bytes) -> bytes:

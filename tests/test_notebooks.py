@@ -87,7 +87,8 @@ def test_what_differs_from_run_to_run_is_left_out(program):
     new = nbformat.v4
     outputs = [
         new.new_output("stream", name="stderr", text="50%|#####"),
-        new.new_output("stream", name="stdout", text=f"{folder}/town.tif\n"),
+        new.new_output("stream", name="stdout", text=f"{folder}/"),
+        new.new_output("stream", name="stdout", text="town.tif\n"),
         new.new_output("display_data", {"image/png": png, "text/plain": "<PIL.Image.Image at 0x7f00>"}),
         new.new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": f"Map({folder})"}),
     ]

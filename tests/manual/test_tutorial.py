@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+import click
 import pytest
 from manual_pages import DOCS, Reader, blocks_of, commands_of, same_text
+
+from samgeo.cli import main
 
 FOLDER = DOCS / "tutorial"
 PAGES = sorted(path.stem for path in FOLDER.glob("[0-9]*.md"))
@@ -13,8 +16,8 @@ PAGES = sorted(path.stem for path in FOLDER.glob("[0-9]*.md"))
 # What a test does not wait for: minutes of training become one step.
 REPLACED = {"06-your-place": {"minutes=None, steps=30": "minutes=None, steps=1, threads=1"}}
 
-# Worker processes start, and each imports torch.
-SLOW = {"09-cluster"}
+# These run by default, in some seconds. The others take a minute together, and the notebooks call most of the same functions.
+QUICK = {"02-clicks", "04-training-set", "05-judge"}
 
 
 def page(name: str) -> str:
@@ -37,11 +40,33 @@ def test_a_page_is_short_and_has_a_picture_a_task_and_a_way_on(name):
     assert "\n## Where to go on\n" in text
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PAGES])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PAGES])
 def test_a_page_runs_and_prints_what_it_says(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("samgeo.training.finetuning.page.SHOWN", 1)
     Reader(replaced=REPLACED.get(name, {})).follow(page(name))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_python_of_a_page_compiles_and_its_commands_have_the_options_that_it_names(name):
+    text = page(name)
+    for block in blocks_of(text):
+        if block.language == "python":
+            compile(block.text, name, "exec")
+    commands = [command for block in blocks_of(text) if block.language == "console" for command, _ in commands_of(block.text)]
+    commands += re.findall(r"`(samgeo [a-z][^`]+)`", text)  # those in a sentence
+    for command in commands:
+        words = command.split()
+        if words[0] == "samgeo":
+            assert set(re.findall(r"--[\w-]+", command)) <= options_of(words[1:]), command
+
+
+def options_of(words: list[str]) -> set[str]:
+    """Return the options of the command that some words begin with."""
+    command = main
+    while isinstance(command, click.Group):
+        command, words = command.commands[words[0]], words[1:]
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
 
 
 @pytest.mark.slow
