@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
 
 FOLDER = "notebooks"
+SHOWN = "what the cell shows"
 
 # Styles of tables of pandas, which hold for the whole page, and the manual has its own.
 _STYLE = re.compile(r"<style scoped>.*?</style>\s*", re.DOTALL)
@@ -36,9 +37,11 @@ def convert(notebook: Path) -> tuple[str, dict[str, bytes]]:
     """Return the Markdown of a notebook, and its pictures by the names that the Markdown gives them."""
     text, resources = MarkdownExporter().from_filename(str(notebook), resources={"unique_key": notebook.stem})
     pictures = resources.get("outputs", {})
-    named = {f"{notebook.stem}-{number}{Path(old).suffix}": old for number, old in enumerate(sorted(pictures), 1)}
+    named = {
+        f"{notebook.stem}-{number}{Path(old).suffix}": old for number, old in enumerate(sorted(pictures, key=text.find), 1)
+    }
     for new, old in named.items():
-        text = text.replace(f"]({old})", f"]({new})")
+        text = re.sub(rf"!\[\w*\]\({re.escape(old)}\)", f"![{SHOWN}]({new})", text)
     note = f"!!! note\n    This page is the notebook `notebooks/{notebook.name}`, with the outputs of its last run.\n"
     title, _, rest = _STYLE.sub("", text).lstrip().partition("\n")
     return f"{title}\n\n{note}\n{rest}", {new: pictures[old] for new, old in named.items()}
