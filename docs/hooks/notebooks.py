@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 FOLDER = "notebooks"
 SHOWN = "what the cell shows"
 
-# Styles of tables of pandas, which hold for the whole page, and the manual has its own.
+# Tables of pandas have styles of their own; without them and without a class they look like the tables of the manual.
 _STYLE = re.compile(r"<style scoped>.*?</style>\s*", re.DOTALL)
+_TABLE = re.compile(r"<table [^>]*>")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -43,5 +44,5 @@ def convert(notebook: Path) -> tuple[str, dict[str, bytes]]:
     for new, old in named.items():
         text = re.sub(rf"!\[\w*\]\({re.escape(old)}\)", f"![{SHOWN}]({new})", text)
     note = f"!!! note\n    This page is the notebook `notebooks/{notebook.name}`, with the outputs of its last run.\n"
-    title, _, rest = _STYLE.sub("", text).lstrip().partition("\n")
+    title, _, rest = _TABLE.sub("<table>", _STYLE.sub("", text)).lstrip().partition("\n")
     return f"{title}\n\n{note}\n{rest}", {new: pictures[old] for new, old in named.items()}

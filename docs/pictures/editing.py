@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import geopandas as gpd
@@ -73,5 +74,6 @@ def compress() -> Image.Image:
     panels = [samgeo.show(image)]
     for name, smooth in (("smooth.tif", True), ("plain.tif", False)):
         samgeo.compress(image, scene.footprints, place / name, factor=8, smooth=smooth)
-        panels.append(samgeo.show(place / name))
+        with warnings.catch_warnings(action="ignore", category=samgeo.errors.SamgeoWarning):  # what is coarse is to be shown
+            panels.append(samgeo.show(place / name))
     return beside([enlarged(one, 1.2) for one in panels])

@@ -27,7 +27,7 @@ def test_a_notebook_becomes_markdown_with_its_pictures_tables_and_texts(hook, tm
     buffer = io.BytesIO()
     Image.new("RGB", (20, 10)).save(buffer, "JPEG")
     picture, new = base64.b64encode(buffer.getvalue()).decode(), nbformat.v4
-    table = "<div>\n<style scoped>\n.dataframe { color: red }\n</style>\n<table><tr><td>7</td></tr></table>\n</div>"
+    table = '<div>\n<style scoped>\n.dataframe { color: red }\n</style>\n<table border="1" class="dataframe"><tr><td>7</td></tr></table>\n</div>'
     outputs = [
         new.new_output("stream", name="stdout", text="said\n"),
         new.new_output("execute_result", {"image/jpeg": picture, "text/plain": "a picture"}, execution_count=1),
@@ -42,7 +42,7 @@ def test_a_notebook_becomes_markdown_with_its_pictures_tables_and_texts(hook, tm
     assert "![what the cell shows](09-some-1.jpg)" in page
     assert "```python\nx = 1\n```" in page
     assert "    said\n" in page
-    assert "<td>7</td>" in page
+    assert "<table><tr><td>7</td></tr></table>" in page
     assert "style" not in page
     assert "Words." in page
 
