@@ -27,7 +27,8 @@ def test_a_notebook_becomes_markdown_with_its_pictures_tables_and_texts(hook, tm
     buffer = io.BytesIO()
     Image.new("RGB", (20, 10)).save(buffer, "JPEG")
     picture, new = base64.b64encode(buffer.getvalue()).decode(), nbformat.v4
-    table = '<div>\n<style scoped>\n.dataframe { color: red }\n</style>\n<table border="1" class="dataframe"><tr><td>7</td></tr></table>\n</div>'
+    rows = '<table border="1" class="dataframe"><tr><td>7</td></tr></table>'
+    table = f"<div>\n<style scoped>\n.dataframe {{ color: red }}\n</style>\n{rows}\n</div>"
     outputs = [
         new.new_output("stream", name="stdout", text="said\n"),
         new.new_output("execute_result", {"image/jpeg": picture, "text/plain": "a picture"}, execution_count=1),
