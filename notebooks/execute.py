@@ -95,15 +95,17 @@ def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]
 
 
 def _small(content: bytes) -> bytes:
-    """Return a picture as a JPEG of at most `PICTURE_BYTES` in the best quality that fits."""
+    """Return a picture as a JPEG of at most `PICTURE_BYTES`, in the best quality that fits, and else smaller."""
     picture = Image.open(io.BytesIO(content)).convert("RGB")
-    picture.thumbnail((MOST_SIDE_PX, MOST_SIDE_PX))
-    for quality in QUALITIES:
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
-        if buffer.tell() <= PICTURE_BYTES:
-            return buffer.getvalue()
-    raise ValueError(f"a picture of {picture.width} x {picture.height} pixels does not fit into {PICTURE_BYTES} bytes")
+    side = MOST_SIDE_PX
+    while True:
+        picture.thumbnail((side, side))
+        for quality in QUALITIES:
+            buffer = io.BytesIO()
+            picture.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
+            if buffer.tell() <= PICTURE_BYTES:
+                return buffer.getvalue()
+        side = side * 3 // 4
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def test_it_is_kept_with_small_outputs_that_are_the_same_every_time(path):
     assert code[-1].outputs
     assert all(not cell.metadata for cell in notebook.cells)  # nbclient writes the times of each cell there
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
-    text = path.read_text()
+    texts = [value for output in outputs for kind, value in output.get("data", {}).items() if kind.startswith("text/")]
+    text = "\n".join(texts + [output.text for output in outputs if output.output_type == "stream"])
     assert not re.search(r"/tmp/|0x[0-9a-f]{6,}|%\|", text)  # noqa: S108 - names of temporary folders, addresses, progress bars
 
 
@@ -102,7 +103,7 @@ def test_what_differs_from_run_to_run_is_left_out(program):
     assert set(picture.data) == {"image/jpeg", "text/plain"}
     small = base64.b64decode(picture.data["image/jpeg"])
     assert len(small) <= 60_000
-    assert Image.open(io.BytesIO(small)).size == (800, 800)
+    assert 200 <= Image.open(io.BytesIO(small)).width <= 800
     assert widget.data == {"text/plain": "Map(folder)"}
     assert not notebook.cells[0].metadata
     assert notebook.metadata["language_info"] == {"name": "python"}

@@ -36,7 +36,7 @@ def test_a_notebook_becomes_markdown_with_its_pictures_tables_and_texts(hook, tm
     ]
     cells = [new.new_markdown_cell("# A title\n\nWords."), new.new_code_cell("x = 1", outputs=outputs)]
     path = tmp_path / "09-some.ipynb"
-    nbformat.write(new.new_notebook(cells=cells), path)
+    nbformat.write(new.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}), path)
     page, pictures = hook.convert(path)
     assert page.startswith("# A title\n\n!!! note\n    This page is the notebook `notebooks/09-some.ipynb`")
     assert pictures == {"09-some-1.jpg": buffer.getvalue()}
