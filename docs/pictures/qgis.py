@@ -1,6 +1,7 @@
 """Pictures of the page about QGIS, which QGIS itself draws from a generated town.
 
-They are made only if they are named: ``python docs/pictures qgis-styles.jpg qgis-provider.jpg qgis-dialog.png``. QGIS must be installed. Its Python is that of the system, or the one that SAMGEO_QGIS_PYTHON names.
+They are made only if they are named: ``python docs/pictures qgis-styles.jpg qgis-provider.jpg qgis-dialog.png``. QGIS must be
+installed. Its Python is that of the system, or the one that SAMGEO_QGIS_PYTHON names.
 """
 
 from __future__ import annotations
