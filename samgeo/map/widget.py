@@ -465,7 +465,7 @@ class Map:
         return selected
 
     def _set_mode(self, mode: str) -> None:
-        self._editing.set_mode(mode)
+        self._editing.enter(mode)
         self._pointer.give_up()
         self._pointer.mode = mode
         self.drawing.sketch.show_draft((), "")

@@ -62,8 +62,8 @@ class MapEditing:
         """Whether each click is an object of its own."""
         return bool(self._drawing.panel.switches["each"].value)
 
-    def set_mode(self, mode: str) -> None:
-        """Show the handles in the mode for vertices, and hide them in the others.
+    def enter(self, mode: str) -> None:
+        """Prepare for another mode of the pointer.
 
         Raises
         ------
@@ -73,7 +73,6 @@ class MapEditing:
         if mode in ("vertices", "split", "merge") and self._hand.session.state.selected is None:
             raise OptionError("no object is selected; press s and click the object first.")
         self.hover.clear()
-        self.vertices.switch(on=mode == "vertices")
 
     def follow(self, now: Snapshot) -> None:
         """Follow the session."""
