@@ -70,6 +70,7 @@ def test_vertices_are_moved_added_and_removed_and_objects_split_and_merged(on_ma
     page.locator("button.samgeo-mode-vertices.mod-info").wait_for()
     notebook.picture("edit-0")
     on_map.wait_count("vertex", len(corners))
+    notebook.wait_for("m.wait(0) and m._editing.wait(0)")
     notebook.picture("edit-1-handles")
 
     # A corner follows the mouse, to the pixel of the screen.
@@ -106,9 +107,9 @@ def test_vertices_are_moved_added_and_removed_and_objects_split_and_merged(on_ma
     on_map.wait_count("vertex", len(corners))
 
     # An outline that would cross itself is refused, and the handles are where they were.
-    revision = notebook.ask("m.front.handles['revision']")
+    revision = notebook.ask("m._editing.vertices.revision")
     drag(page, places[0], places[0] + 1.5 * (places[1] - places[0]) + 0.5 * (places[3] - places[0]))
-    notebook.wait_for(f"m.front.handles['revision'] > {revision}")
+    notebook.wait_for(f"m._editing.vertices.revision > {revision}")
     assert "would cross itself" in page.locator(".samgeo-status").inner_text()
     assert notebook.ask("len(m.session.state.objects)") == 2
     assert np.abs(np.sort(places, axis=0) - np.sort(middles(on_map.paths("vertex")), axis=0)).max() < 2

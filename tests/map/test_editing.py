@@ -259,7 +259,7 @@ def test_many_vertices_are_thinned_and_only_those_in_view_have_handles(placed) -
 
 
 def grab(m: samgeo.Map, number: int, **more: object) -> None:
-    revision = m.front.handles["revision"]
+    revision = m._editing.vertices.revision
     send(m.front, {"kind": "vertex", "what": "drag", "revision": revision, "number": number, **more})
 
 
@@ -295,16 +295,16 @@ def test_handles_edit_the_selected_object(make, is_placed) -> None:
     assert m.session.state.object(1) is changed
     # Over the edge on the other side: the outline would cross itself.
     x0, y0, x1, y1 = editor.handles[0].arms
-    revision = m.front.handles["revision"]
+    revision = m._editing.vertices.revision
     grab(m, 0, x=1.5 * x1 + 0.5 * x0, y=1.5 * y1 + 0.5 * y0)
     assert is_error(m)
     assert "would cross itself" in status(m)
-    assert m.front.handles["revision"] > revision
+    assert m._editing.vertices.revision > revision
     number = next(n for n, one in enumerate(editor.handles) if one.is_middle)
     grab(m, number, x=0, y=0)
     assert shapely.get_num_coordinates(m.session.state.object(1).geometry) == 6
     assert sum(not one.is_middle for one in editor.handles) == 5
-    revision = m.front.handles["revision"]
+    revision = m._editing.vertices.revision
     send(m.front, {"kind": "vertex", "what": "remove", "revision": revision, "number": 0})
     assert shapely.get_num_coordinates(m.session.state.object(1).geometry) == 5
     key(m, "Delete")

@@ -1,6 +1,7 @@
-// Handles on the vertices of an outline, which the mouse drags. Leaflet draws them as circles with the class samgeo-handle and a
-// class samgeo-at-REVISION-NUMBER. All events on them are taken here, before Leaflet sees them: it would move the map or report
-// a click. While a handle is dragged, it is moved with a line to its neighbours; the kernel gets one message at the end.
+// Handles on the vertices of an outline, which the mouse drags. Leaflet draws them as circles with the class samgeo-handle. The
+// class samgeo-at:REVISION,NUMBER,X,Y,X,Y names the handle, and gives the way from it to its neighbours, in pixels. All events on
+// handles are taken here, before Leaflet sees them: it would move the map or report a click. While a handle is dragged, it is
+// moved with a line to its neighbours; the kernel gets one message at the end.
 
 const HANDLE = "path.samgeo-handle";
 const MOVED_PX = 3;
@@ -13,11 +14,14 @@ function listenToHandles(root, model) {
     event.stopImmediatePropagation();
   };
   const handleOf = (event) => event.target.closest?.(HANDLE) ?? null;
-  const nameOf = (handle) => {
-    const [, revision, number] = /samgeo-at-(\d+)-(\d+)/.exec(handle.getAttribute("class"));
-    return { revision: Number(revision), number: Number(number) };
+  const read = (handle) => {
+    const [revision, number, ...arms] = /samgeo-at:(\S+)/.exec(handle.getAttribute("class"))[1].split(",").map(Number);
+    return { revision, number, arms };
   };
-  const tell = (handle, what, more) => model.send({ kind: "vertex", what, ...nameOf(handle), ...more });
+  const tell = (handle, what, more) => {
+    const { revision, number } = read(handle);
+    model.send({ kind: "vertex", what, revision, number, ...more });
+  };
   const end = () => {
     drag?.line.remove();
     drag = null;
@@ -32,14 +36,13 @@ function listenToHandles(root, model) {
     if (!handle) return;
     stop(event);
     root.focus({ preventScroll: true });
-    const { revision, number } = nameOf(handle), shown = model.get("handles");
-    if (event.button !== 0 || shown.revision !== revision) return;
+    if (event.button !== 0) return;
     const box = handle.getBBox();
     const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
     line.setAttribute("class", "samgeo-arms");
     handle.before(line);
     const middle = [box.x + box.width / 2, box.y + box.height / 2];
-    drag = { handle, line, middle, arms: shown.arms[number], start: [event.clientX, event.clientY] };
+    drag = { handle, line, middle, arms: read(handle).arms, start: [event.clientX, event.clientY] };
   };
   const onMove = (event) => {
     mouse = [event.clientX, event.clientY];

@@ -26,7 +26,7 @@ __all__ = ["Handle", "Screen", "handles_of"]
 
 TOLERANCE_PX, SPACING_PX = 3.0, 20.0
 MOST = 300
-EDGE_PX = 2 * SPACING_PX
+EDGE_PX = 2 * SPACING_PX + 1
 """Shorter edges have no handle in their middle: as a vertex it would have none either."""
 
 
@@ -149,11 +149,11 @@ def _thinned(ring: NDArray[np.float64], scale: float) -> NDArray[np.int64]:
     """Return the vertices of a ring that have a handle, three or more, with the two distances times ``scale``."""
     count = len(ring)
     if count <= 3:
-        return np.arange(count)
+        return np.arange(count, dtype=np.int64)
     far = int(np.hypot(*(ring - ring[0]).T).argmax())
     third = int(_distance(ring, ring[0], ring[far]).argmax())
     ends = sorted({0, far, third})
-    closed = np.arange(count + 1) % count
+    closed = np.arange(count + 1, dtype=np.int64) % count
     lines = [closed[start : end + 1] for start, end in zip(ends, [*ends[1:], count], strict=True)]
     corners = np.unique(np.concatenate([_line_thinned(ring, line, TOLERANCE_PX * scale) for line in lines]))
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(ring[closed], axis=0).T))])
@@ -169,7 +169,7 @@ def _filled(corners: NDArray[np.int64], along: NDArray[np.float64], spacing: flo
             following
         ] >= spacing:
             kept.append(following)
-    return np.array(kept)
+    return np.array(kept, dtype=np.int64)
 
 
 def _line_thinned(ring: NDArray[np.float64], numbers: NDArray[np.int64], tolerance: float) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
@@ -175,7 +176,7 @@ class SessionEditing:
         return tuple(marks)
 
 
-def _placed(coordinates: np.ndarray[tuple[int, ...], np.dtype[np.float64]], crs: CRSLike) -> list[list[float]]:
+def _placed(coordinates: NDArray[np.float64], crs: CRSLike) -> list[list[float]]:
     if not np.isfinite(coordinates).all():
         raise OptionError(f"the coordinates cannot be transformed to the raster's CRS; check that they are in {crs}.")
     listed: list[list[float]] = coordinates.tolist()

@@ -53,7 +53,7 @@ class VertexEditor:
     def __init__(
         self, session: Session, place: MapPlacement, leaflet: ipyleaflet.Map, drawing: Drawing, front: AnyWidget
     ) -> None:
-        self._session, self._place, self._leaflet, self._drawing, self._front = session, place, leaflet, drawing, front
+        self._session, self._place, self._leaflet, self._drawing = session, place, leaflet, drawing
         self._lock = threading.RLock()
         self._is_active = False
         self._revision = 0
@@ -64,6 +64,11 @@ class VertexEditor:
         )
         leaflet.add(self._layer)
         front.on_msg(self._receive)
+
+    @property
+    def revision(self) -> int:
+        """Number of times that handles were drawn; what is done with handles that were drawn before is refused."""
+        return self._revision
 
     @property
     def handles(self) -> tuple[Handle, ...]:
@@ -77,21 +82,26 @@ class VertexEditor:
                 self._is_active = on
                 self.show()
 
-    def show(self) -> None:
-        """Show the handles for the selected object, as it is drawn now."""
+    def show(self, *, again: bool = False) -> None:
+        """Show the handles for the selected object, as it is drawn now.
+
+        Handles that are shown already stay, because one of them may be dragged just now; with ``again`` they are drawn anew.
+        """
         with self._lock:
             state = self._session.state
             drawn = self._drawing.visible.objects(state) if self._is_active else ()
             selected = next((one for one in drawn if one.id == state.selected), None)
-            self._shown, hidden = [], 0
+            before, outlined = self._shown, self._outline
+            self._shown, self._outline, hidden = [], None, 0
             if selected is not None:
                 outline = Outline.of(selected.geometry)
                 self._outline = selected.id, outline
                 self._shown, hidden = handles_of(outline, self._screen, in_view(self._leaflet))
-            self._revision += 1
-            self._front.handles = {"revision": self._revision, "arms": [_rounded(one) for one in self._shown]}
-            self._layer.data = collection(self._feature(number, one) for number, one in enumerate(self._shown))
             self._drawing.note(f"{hidden:,} vertices too near to others have no handle: zoom in for them" if hidden else "")
+            if not again and self._shown == before and (outlined or (None,))[0] == (self._outline or (None,))[0]:
+                return
+            self._revision += 1
+            self._layer.data = collection(self._feature(number, one) for number, one in enumerate(self._shown))
 
     def do(self, told: dict[str, Any]) -> None:
         """Apply what was done with a handle. If that is not possible, the handles are drawn again where they were.
@@ -114,7 +124,7 @@ class VertexEditor:
                     raise OptionError("the outline has changed in the meantime; do it again.")
                 self._change(self._shown[number], told)
             except SamgeoError:
-                self.show()
+                self.show(again=True)
                 raise
 
     def _receive(self, _: object, told: dict[str, Any], __: object) -> None:
@@ -147,13 +157,11 @@ class VertexEditor:
     def _feature(self, number: int, handle: Handle) -> dict[str, Any]:
         lat, lng = handle.latlng
         kind = "middle" if handle.is_middle else "vertex"
-        names = f"samgeo-handle samgeo-{kind} samgeo-at-{self._revision}-{number}"
+        # A class carries what the browser needs of a handle, because Leaflet gives paths no other attribute.
+        about = ",".join(map(str, (self._revision, number, *(round(one, 1) for one in handle.arms))))
+        names = f"samgeo-handle samgeo-{kind} samgeo-at:{about}"
         style = {**(MIDDLE if handle.is_middle else VERTEX), "className": names}
         return feature({"type": "Point", "coordinates": [lng, lat]}, style)
-
-
-def _rounded(handle: Handle) -> list[float]:
-    return [round(one, 1) for one in handle.arms]
 
 
 def _known(at: tuple[float, float]) -> tuple[float, float]:

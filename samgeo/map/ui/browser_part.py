@@ -87,10 +87,8 @@ def make_front(
     traitlets, anywidget = library("traitlets"), library("anywidget")
     script = "\n".join(one.read_text() for one in (files("samgeo.map.editing") / "handles.js", files(__package__) / "map.js"))
     parts = {"_esm": script, "_css": (files(__package__) / "map.css").read_text()}
-    handles = traitlets.Dict({"revision": 0, "arms": []}).tag(sync=True)
     keys, opacity = traitlets.List(list(KEYS)).tag(sync=True), traitlets.Float(1.0).tag(sync=True)
-    traits = {"listens_to": keys, "shape_opacity": opacity, "handles": handles}
-    front: AnyWidget = type("Front", (anywidget.AnyWidget,), {**parts, **traits})()
+    front: AnyWidget = type("Front", (anywidget.AnyWidget,), {**parts, "listens_to": keys, "shape_opacity": opacity})()
 
     def receive(_: object, content: dict[str, Any], __: object) -> None:
         if content.get("kind") == "key" and content.get("key") in KEYS:

@@ -168,7 +168,7 @@ class Hand:
         if selected is None:
             raise OptionError("no object is selected; select one, then drag a line across it.")
         is_globe = self.place.px_per_degree is None
-        points = self.place.to_plane(np.array(track)) if is_globe else [self._pixels(at) for at in track]
+        points = self.place.to_plane(np.array(track)) if is_globe else np.array([self._pixels(at) for at in track])
         line = shapely.LineString(points)
         straight = shapely.simplify(line, STRAIGHT * shapely.length(line))
         self.session.split(selected, straight, crs=SCREEN_CRS if is_globe else PIXELS)
