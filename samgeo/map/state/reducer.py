@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import shapely
 
 from samgeo.errors import OptionError
+from samgeo.map.editing.reshaping import merged_objects, split_object
 from samgeo.map.state.actions import (
     Accept,
     AcceptProposals,
@@ -30,7 +31,6 @@ from samgeo.map.state.actions import (
     Split,
     UseModel,
 )
-from samgeo.map.state.reshaping import merged_objects, split_object
 
 __all__ = ["Annotation", "Offer", "Prompt", "Proposal", "Rules", "State", "Suggestion", "apply", "label_of"]
 
