@@ -83,6 +83,28 @@ def test_one_scale_fails_where_several_find_the_object(image: np.ndarray) -> Non
         assert min(shares[1]) > 0.97, kind
 
 
+@pytest.mark.parametrize("points", [[(110.5, 80.5)], [[(110.5, 80.5), (112.5, 83.5)]]], ids=["one", "two"])
+def test_clicks_at_which_a_window_shows_nothing_go_to_coarser_ones(points: list) -> None:
+    """The hall fills the windows of scale 1 around the clicks, so that the model finds nothing in them."""
+    labels = np.zeros((160, 220), dtype=np.int32)
+    labels[40:120, 60:160] = 1
+    one, several = (samgeo.Predictor(paint(labels), model=Shortsighted(WINDOW), scales=scales) for scales in ((1,), "auto"))
+    assert one.predict_masks(points=points) == ["no mask"]
+    assert one.candidates(points=points) == []
+    (answer,) = several.predict_masks(points=points)
+    assert answer.scale > 1
+    assert answer.complete
+    assert answer.mask == Mask.from_array(labels == 1)
+    assert [candidate.mask for candidate in several.candidates(points=points)] == [answer.mask]
+
+
+def test_a_click_on_nothing_finds_nothing_at_any_scale(predictor: samgeo.Predictor) -> None:
+    found = predictor.predict(points=[[5.5, 5.5], [600.0, 5.0], CLICKS[4]])
+    assert found.reason.tolist()[:2] == ["no mask", "outside the raster"]
+    assert found.area_px.tolist() == [0, 0, AREAS[4]]
+    assert predictor.candidates(points=[[5.5, 5.5]]) == []
+
+
 def iou(found: Segment | str, number: int) -> float:
     if isinstance(found, str):
         return 0.0

@@ -4,9 +4,9 @@ The rule is as follows.
 
 1. The prompt goes to the finest scale of which one window contains its box, outline, mask or clicks on the object; a window of
    a coarser scale has to show a few pixels more on each side.
-2. A click does not tell how large its object is. If the edges of the window cut the answer, and no neighbouring window of
-   scale 1 shows the whole object, the click goes to the next coarser scale, until a window shows the whole object or the scales
-   end.
+2. A click does not tell how large its object is. If the model finds nothing, or the edges of the window cut the answer and no
+   neighbouring window of scale 1 shows the whole object, the click goes to the next coarser scale, until a window shows the
+   whole object or the scales end.
 3. If the model finds nothing at the coarser scale, or less than half of its mask remains without the outermost pixels, so that
    the object is too thin for this scale, the prompt is answered at scale 1 as if there were no coarser scale.
 4. A mask of a coarser scale is drawn by the windows of the finer scales; see `outline_drawing`.
@@ -23,12 +23,12 @@ import numpy as np
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels, check_scales
-from samgeo.segmentation.masks.mask import Mask, intersection_area
+from samgeo.segmentation.masks.mask import Mask, intersection_area, union
 from samgeo.segmentation.masks.outline_prompts import interior_points
 from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.masks.vectorize import polygons
 from samgeo.segmentation.merge.scale_views import LEAST_SHARE
-from samgeo.segmentation.prompts.answering import Answering
+from samgeo.segmentation.prompts.answering import NO_MASK, Answering
 from samgeo.segmentation.prompts.assignment import Prompts, windows_of
 from samgeo.segmentation.prompts.decoding import Candidate
 from samgeo.segmentation.prompts.outline_drawing import CoarseMask, draw
@@ -126,7 +126,7 @@ class ScaledAnswering:
         """Return the masks that the model proposes for the first prompt; see `samgeo.Predictor.candidates`."""
         level = self._start(prompts, 0)
         found = self.answering[level].candidates(prompts, multimask=multimask)
-        if level == 0 and (not found or found[0].complete or not prompts.only_points(0)):
+        if level == 0 and (not prompts.only_points(0) or (found and found[0].complete)):
             return found
         coarse = self._found(prompts, [0], _Decoding(multimask, 0))[1].get(0)
         if coarse is None:
@@ -169,9 +169,13 @@ class ScaledAnswering:
                 found = asked.pieces.get(number, [])
                 if asked.may_go_on(prompts, number):
                     found = self._continued(level, found[0])
-                    if found[-1].cut and level + 1 < len(self.answering):
-                        coarse[number] = self._climb(prompts.one(number), number, level, found[0].mask, how)
-                        continue
+                    climbs = found[-1].cut
+                else:
+                    climbs = reason == NO_MASK and not found and prompts.only_points(number)
+                if climbs and level + 1 < len(self.answering):
+                    mask = found[0].mask if found else None
+                    coarse[number] = self._climb(prompts.one(number), number, level, mask, how)
+                    continue
                 one = self.answering[level].joined(found, asked.extents[number]) if found else None
                 if level == 0:
                     answers[number] = reason if one is None else one
@@ -196,27 +200,29 @@ class ScaledAnswering:
             return self.answering[level].follow(piece)
         return self.answering[0].follow(piece, steps=1) if level == 0 else [piece]
 
-    def _climb(self, given: Prompts, number: int, level: int, mask: Mask, how: _Decoding) -> CoarseMask | None:
-        """Ask coarser scales for the object of clicks, the mask of which the window of a scale cuts.
+    def _climb(self, given: Prompts, number: int, level: int, mask: Mask | None, how: _Decoding) -> CoarseMask | None:
+        """Ask coarser scales for the object of clicks, of which the windows of a scale show a part or nothing.
 
         Besides the clicks as they are, the innermost point of the mask is asked, because a click near an edge or on a detail of
-        a large object means little at a coarser scale. Of the answers that contain at least half of the mask, the one with the
-        highest predicted IoU is taken.
+        a large object means little at a coarser scale. Of the answers that contain at least half of the mask, or of the clicks
+        if there is no mask yet, the one with the highest predicted IoU is taken.
 
         Returns
         -------
         CoarseMask or None
-            The mask of the first scale that shows the whole object, or of the last scale; None if no answer contains the mask.
+            The mask of the first scale that shows the whole object, or of the last scale; None if there is no such answer.
         """
         best: CoarseMask | None = None
         for coarser in range(level + 1, len(self.answering)):
             answering = self.answering[coarser]
             found: list[tuple[list[Candidate], Prompts]] = []
-            for asked in (given, given.moved_to(interior_points(polygons([mask]).tolist())[0])):
+            again = [] if mask is None else [given.moved_to(interior_points(polygons([mask]).tolist())[0])]
+            shown = _clicked(given, self.frame) if mask is None else mask
+            for asked in (given, *again):
                 extent = asked.extent(0, self.frame)
                 if not isinstance(extent, str):
                     offers = answering.offers(asked, windows_of(answering.windows.lattice, extent)[0], how.multimask)
-                    holding = (one for one in offers if intersection_area(mask, one.mask) >= LEAST_SHARE * mask.area)
+                    holding = (one for one in offers if intersection_area(shown, one.mask) >= LEAST_SHARE * shown.area)
                     found += [([one, *(other for other in offers if other is not one)], asked) for one in holding]
             if found:
                 offers, asked = max(found, key=lambda one: one[0][0].predicted_iou)
@@ -243,6 +249,14 @@ class ScaledAnswering:
         window = self.levels.number(level, row), column
         piece = Piece(one.mask, one.predicted_iou, one.stability_score, window, 0, _NOTHING)
         return CoarseMask(prompt, level, piece, one.complete)
+
+
+def _clicked(prompts: Prompts, frame: Rect) -> Mask:
+    """Return the pixels of the foreground clicks of the first prompt that are in the raster."""
+    clicks = prompts.points[0][prompts.labels[0] == 1]
+    inside = (clicks >= (frame.x0, frame.y0)).all(axis=1) & (clicks < (frame.x1, frame.y1)).all(axis=1)
+    pixels = clicks[inside].astype(np.int32).tolist()
+    return union(Mask(np.array([[y, x, x + 1]], dtype=np.int32)) for x, y in pixels)
 
 
 def _holds(lattice: Lattice, extent: tuple[float, float, float, float], margin: int) -> bool:
