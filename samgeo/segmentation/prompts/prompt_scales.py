@@ -9,7 +9,8 @@ The rule is as follows.
    whole object or the scales end.
 3. If the model finds nothing at the coarser scale, or less than half of its mask remains without the outermost pixels, so that
    the object is too thin for this scale, the prompt is answered at scale 1 as if there were no coarser scale.
-4. A mask of a coarser scale is drawn by the windows of the finer scales; see `outline_drawing`.
+4. A coarser scale is asked again with the logits of its answer, `COARSE_REFINE` times more than the user says.
+5. A mask of a coarser scale is drawn by the windows of the finer scales; see `outline_drawing`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ __all__ = ["AUTO_SCALES", "ScaledAnswering", "levels_of"]
 
 # The scales of "auto". Those at which one window would show more than the raster are left out.
 AUTO_SCALES = (1, 2, 4, 8, 16)
+
+# The first answer of a coarse window is often uncertain, because one of its pixels shows many textures. A second request costs
+# little, and finer windows draw what the coarse one answers. The measurement is in benchmarks/RESULTS.md.
+COARSE_REFINE = 2
 
 _NOTHING = Mask(np.empty((0, 3), dtype=np.int32))
 
@@ -131,7 +136,9 @@ class ScaledAnswering:
         coarse = self._found(prompts, [0], _Decoding(multimask, 0))[1].get(0)
         if coarse is None:
             return found if level == 0 else self.answering[0].candidates(prompts, multimask=multimask)
-        offers = coarse.offers or found
+        offers = coarse.offers
+        if not offers:
+            offers = (self._refined(coarse.level, prompts.one(0), found[0]), *found[1:]) if found else ()
         masks = {
             number: self._coarse(0, coarse.level, Segment(one.mask, one.predicted_iou, one.stability_score, one.complete))
             for number, one in enumerate(offers)
@@ -164,7 +171,8 @@ class ScaledAnswering:
         for number in numbers:
             starts[self._start(prompts, number)].append(number)
         for level, some in sorted(starts.items()):
-            asked = self.answering[level].ask(prompts, some, multimask=how.multimask, refine=how.refine)
+            refine = how.refine + (COARSE_REFINE if level else 0)
+            asked = self.answering[level].ask(prompts, some, multimask=how.multimask, refine=refine)
             for number, reason in asked.reasons.items():
                 found = asked.pieces.get(number, [])
                 if asked.may_go_on(prompts, number):
@@ -226,10 +234,20 @@ class ScaledAnswering:
                     found += [([one, *(other for other in offers if other is not one)], asked) for one in holding]
             if found:
                 offers, asked = max(found, key=lambda one: one[0][0].predicted_iou)
+                refined = self._refined(coarser, asked, offers[0])
+                if intersection_area(shown, refined.mask) >= LEAST_SHARE * shown.area:
+                    offers[0] = refined
                 best, mask = self._climbed(number, coarser, offers, asked, how), offers[0].mask
                 if offers[0].complete:
                     break
         return best
+
+    def _refined(self, level: int, asked: Prompts, offer: Candidate) -> Candidate:
+        """Ask a coarse window again with the logits of its answer to one prompt, and return the new answer if there is one."""
+        for _ in range(COARSE_REFINE):
+            again = replace(asked, earlier=(offer.earlier,))
+            offer = next(iter(self.answering[level].offers(again, offer.earlier.window, False)), offer)
+        return offer
 
     def _climbed(self, number: int, level: int, offers: list[Candidate], asked: Prompts, how: _Decoding) -> CoarseMask:
         """Return the first offer of a coarser window as the mask of a prompt."""
