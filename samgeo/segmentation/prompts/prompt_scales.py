@@ -6,7 +6,8 @@ The rule is as follows.
    a coarser scale has to show a few pixels more on each side.
 2. A click does not tell how large its object is. If the model finds nothing, or the edges of the window cut the answer and no
    neighbouring window of scale 1 shows the whole object, the click goes to the next coarser scale, until a window shows the
-   whole object or the scales end.
+   whole object or the scales end. So does a click whose answer has a predicted IoU below `UNSURE_IOU`, as in a window that one
+   object fills; its coarser answer is used if it is larger than a window and has a predicted IoU of `SURE_IOU` or more.
 3. If the model finds nothing at the coarser scale, or less than half of its mask remains without the outermost pixels, so that
    the object is too thin for this scale, the prompt is answered at scale 1 as if there were no coarser scale.
 4. A coarser scale is asked again with the logits of its answer, `COARSE_REFINE` times more than the user says.
@@ -41,6 +42,10 @@ __all__ = ["AUTO_SCALES", "ScaledAnswering", "levels_of"]
 
 # The scales of "auto". Those at which one window would show more than the raster are left out.
 AUTO_SCALES = (1, 2, 4, 8, 16)
+
+# Predicted IoU below which an answer to a click may be a detail of something that is larger than the window, and predicted IoU
+# from which the answer of a coarser scale is used in its place.
+UNSURE_IOU, SURE_IOU = 0.3, 0.5
 
 # The first answer of a coarse window is often uncertain, because one of its pixels shows many textures. A second request costs
 # little, and finer windows draw what the coarse one answers. The measurement is in benchmarks/RESULTS.md.
@@ -131,7 +136,8 @@ class ScaledAnswering:
         """Return the masks that the model proposes for the first prompt; see `samgeo.Predictor.candidates`."""
         level = self._start(prompts, 0)
         found = self.answering[level].candidates(prompts, multimask=multimask)
-        if level == 0 and (not prompts.only_points(0) or (found and found[0].complete)):
+        is_whole = bool(found) and found[0].complete and found[0].predicted_iou >= UNSURE_IOU
+        if level == 0 and (is_whole or not prompts.only_points(0)):
             return found
         coarse = self._found(prompts, [0], _Decoding(multimask, 0))[1].get(0)
         if coarse is None:
@@ -180,15 +186,17 @@ class ScaledAnswering:
                     climbs = found[-1].cut
                 else:
                     climbs = reason == NO_MASK and not found and prompts.only_points(number)
-                if climbs and level + 1 < len(self.answering):
+                is_unsure = level == 0 and not climbs and prompts.only_points(number) and _is_unsure(found)
+                if (climbs or is_unsure) and level + 1 < len(self.answering):
                     mask = found[0].mask if found else None
-                    coarse[number] = self._climb(prompts.one(number), number, level, mask, how)
+                    one = self._climb(prompts.one(number), number, level, mask, how)
+                    coarse[number] = one if climbs or one is None or self._is_large_and_sure(one.coarse) else None
                     continue
-                one = self.answering[level].joined(found, asked.extents[number]) if found else None
+                whole = self.answering[level].joined(found, asked.extents[number]) if found else None
                 if level == 0:
-                    answers[number] = reason if one is None else one
+                    answers[number] = reason if whole is None else whole
                 else:
-                    coarse[number] = None if one is None else self._coarse(number, level, one)
+                    coarse[number] = None if whole is None else self._coarse(number, level, whole)
         thick = {
             number: one
             for number, one in coarse.items()
@@ -242,6 +250,12 @@ class ScaledAnswering:
                     break
         return best
 
+    def _is_large_and_sure(self, piece: Piece) -> bool:
+        """Whether a coarse mask has a high predicted IoU, and no window of scale 1 contains it."""
+        rect = piece.mask.rect
+        extent = float(rect.x0), float(rect.y0), float(rect.x1), float(rect.y1)
+        return piece.predicted_iou >= SURE_IOU and not _holds(self.levels.lattices[0], extent, 0)
+
     def _refined(self, level: int, asked: Prompts, offer: Candidate) -> Candidate:
         """Ask a coarse window again with the logits of its answer to one prompt, and return the new answer if there is one."""
         for _ in range(COARSE_REFINE):
@@ -267,6 +281,11 @@ class ScaledAnswering:
         window = self.levels.number(level, row), column
         piece = Piece(one.mask, one.predicted_iou, one.stability_score, window, 0, _NOTHING)
         return CoarseMask(prompt, level, piece, one.complete)
+
+
+def _is_unsure(pieces: Sequence[Piece]) -> bool:
+    """Whether an answer is one piece with a low predicted IoU."""
+    return len(pieces) == 1 and pieces[0].predicted_iou < UNSURE_IOU
 
 
 def _clicked(prompts: Prompts, frame: Rect) -> Mask:
