@@ -31,7 +31,6 @@ from samgeo.synthetic.painting.canvas import burn, noise
 keep_freed_memory()  # as the command line does
 
 WINDOW, MARGIN, TOWN = 512, 400, 1024
-BUILDINGS = 40
 PROMPTS = ("box", "click in the middle", "click at random", "three clicks")
 
 
@@ -42,6 +41,7 @@ def main() -> None:
     parser.add_argument("--spans", type=int, nargs="+", default=(2, 4, 8), help="longer side of the object in windows")
     parser.add_argument("--seeds", type=int, nargs="+", default=(1,))
     parser.add_argument("--prompts", nargs="+", choices=PROMPTS, default=PROMPTS)
+    parser.add_argument("--buildings", type=int, default=40, help="how many buildings are prompted; 0 leaves them out")
     parser.add_argument("--pictures", type=Path, help="a folder for a PNG of each scene with the answers to the box")
     options = parser.parse_args()
     print("| object | windows | seed | prompt | one scale | auto | scale | complete | processor s | processor s, auto |")
@@ -52,9 +52,9 @@ def main() -> None:
         for kind in options.kinds:
             for span in options.spans:
                 image, truth = paint(kind, span * WINDOW, seed, place.image)
-                equal, of = judge(
-                    f"{kind} | {span} | {seed}", image, truth, place=place, kinds=options.prompts, pictures=options.pictures
-                )
+                name = f"{kind} | {span} | {seed}"
+                judge(name, image, truth, kinds=options.prompts, pictures=options.pictures)
+                equal, of = small_objects(image, truth, place, options.buildings)
                 same, compared = same + equal, compared + of
     print(f"\nequal to the byte: {same} of {compared} outlines of objects that fit a window")
 
@@ -157,16 +157,8 @@ def burned(shape: shapely.Geometry, side: int) -> np.ndarray:
     return burn([shape], None, (side, side), 1.0) > 0
 
 
-def judge(
-    name: str,
-    image: np.ndarray,
-    truth: Mask,
-    *,
-    place: samgeo.synthetic.Scene,
-    kinds: Sequence[str],
-    pictures: Path | None,
-) -> tuple[int, int]:
-    """Print the IoU of each prompt, and return how many outlines of small objects are equal, of how many compared."""
+def judge(name: str, image: np.ndarray, truth: Mask, *, kinds: Sequence[str], pictures: Path | None) -> None:
+    """Print the IoU of each prompt."""
     rng = np.random.default_rng(0)
     rect = truth.rect
     pixels = truth.to_array(rect)
@@ -183,7 +175,7 @@ def judge(
     prompts = {kind: prompts[kind] for kind in kinds}
     rates: dict[str, list[str]] = {kind: [] for kind in prompts}
     seconds: dict[str, list[str]] = {kind: [] for kind in prompts}
-    small, drawn = [], []
+    drawn = []
     for scales in ((1,), "auto"):
         predictor = samgeo.Predictor(image, scales=scales, threads=1)
         for kind, given in prompts.items():
@@ -197,33 +189,37 @@ def judge(
                 )
             if kind == "box" and not isinstance(answer, str):
                 drawn.append(answer.mask)
-        small.append(small_objects(predictor, place, truth))
     for kind in prompts:
         print(f"| {name} | {kind} | {' | '.join([*rates[kind], *seconds[kind]])} |", flush=True)
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
         show(pictures / f"{name.replace(' | ', '-')}.png", image, truth, drawn)
-    whole = [row for row in range(len(small[0])) if small[0][row] is not None]
-    return sum(small[0][row] == small[1][row] for row in whole), len(whole)
 
 
-def small_objects(predictor: samgeo.Predictor, place: samgeo.synthetic.Scene, truth: Mask) -> list[bytes | None]:
-    """Return the outlines of boxes and clicks of some buildings of the town, and None for those that are not whole."""
+def small_objects(image: np.ndarray, truth: Mask, place: samgeo.synthetic.Scene, most: int) -> tuple[int, int]:
+    """Prompt buildings of the town that are apart from the object.
+
+    Returns
+    -------
+    (int, int)
+        How many outlines do not depend on the scales, and how many one scale shows whole.
+    """
     outlines = shapely.transform(
         place.footprints.geometry.to_numpy(), lambda xy: np.column_stack(~place.geobox.affine * (xy[:, 0], xy[:, 1]))
     )
-    bounds = shapely.bounds(outlines)
-    rect = truth.rect
-    apart = (bounds[:, 2] < rect.x0) | (bounds[:, 3] < rect.y0)
-    outlines, bounds = outlines[apart][:BUILDINGS], bounds[apart][:BUILDINGS]
-    found = []
-    for given in ({"boxes": bounds}, {"points": interior_points(outlines.tolist())}):
-        frame = predictor.predict(crs="pixels", **given)
-        found += [
-            wkb if whole and not empty else None
-            for wkb, whole, empty in zip(frame.geometry.to_wkb(), frame.complete, frame.geometry.is_empty, strict=True)
-        ]
-    return found
+    bounds, rect = shapely.bounds(outlines), truth.rect
+    apart = np.flatnonzero((bounds[:, 2] < rect.x0) | (bounds[:, 3] < rect.y0))[:most]
+    if not len(apart):
+        return 0, 0
+    answers: list[list[tuple[bytes, bool]]] = []
+    for scales in ((1,), "auto"):
+        predictor = samgeo.Predictor(image, scales=scales, threads=1)
+        answers.append([])
+        for given in ({"boxes": bounds[apart]}, {"points": interior_points(outlines[apart].tolist())}):
+            frame = predictor.predict(crs="pixels", **given)
+            answers[-1] += zip(frame.geometry.to_wkb(), frame.complete & ~frame.geometry.is_empty, strict=True)
+    whole = [(outline, other) for (outline, is_whole), (other, _) in zip(*answers, strict=True) if is_whole]
+    return sum(outline == other for outline, other in whole), len(whole)
 
 
 def show(path: Path, image: np.ndarray, truth: Mask, drawn: list[Mask]) -> None:
