@@ -106,6 +106,8 @@ def main() -> None:
                 f"{', '.join(f'{one:.0f}' for one in measured.quarters_mib)} |",
                 flush=True,
             )
+        if options.kills == 0:
+            return
         parts = np.random.default_rng(options.seed).uniform(0.2, 0.8, options.kills)
         killed(command, output, folder / "killed.parquet", measured.wall_s, parts)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from change_scenes import WINDOW, Describer, labels_of, outlines, save
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 import samgeo
 from samgeo.cli import main
 from samgeo.errors import OptionError, RasterError, RunError, StoppedError, VectorError
+from samgeo.geo.raster.sources.block_cache import LEAST_BYTES
 from samgeo.segmentation import HolesWarning
 from samgeo.synthetic import two_dates
 from samgeo.testing import encode_ids, write_raster
@@ -127,6 +129,24 @@ def test_the_result_does_not_depend_on_workers(images: tuple[Path, Path], tmp_pa
         samgeo.change(*images, tmp_path / f"{name}.parquet", objects=layers, **QUIET, **how)
     three, none = ((tmp_path / f"{name}.parquet").read_bytes() for name in ("three", "none"))
     assert three == none
+
+
+def test_the_cache_of_blocks_is_limited(images: tuple[Path, Path]) -> None:
+    """Without a limit, GDAL would keep the blocks of both rasters up to a twentieth of the memory."""
+    seen = []
+
+    class Watching(Describer):
+        def features(self, embedding: np.ndarray) -> np.ndarray:
+            seen.append(rasterio.env.getenv().get("GDAL_CACHEMAX"))
+            return super().features(embedding)
+
+    layers = [outlines(BEFORE, images[0]), outlines(AFTER, images[0])]
+    options = {"model": Watching(WINDOW), "progress": False, "scheduler": "synchronous", "objects": layers}
+    samgeo.change(*images, **options)
+    assert set(seen) == {LEAST_BYTES}
+    seen.clear()
+    samgeo.track(images, dates=[2019, 2024], **options)
+    assert set(seen) == {LEAST_BYTES}
 
 
 @pytest.mark.slow
