@@ -17,7 +17,10 @@ from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
 from samgeo.geo.html_summary import html_summary
 from samgeo.map.files.autosave import Autosave
 from samgeo.map.files.placing import place_geometry
+from samgeo.map.session_parts.classes import Classing
+from samgeo.map.session_parts.core import now
 from samgeo.map.session_parts.exports import Exporting
+from samgeo.map.session_parts.outlines import Outlining
 from samgeo.map.session_parts.searches import Searching
 from samgeo.map.state.actions import (
     Accept,
@@ -26,19 +29,18 @@ from samgeo.map.state.actions import (
     ClearPrompts,
     Delete,
     Edit,
-    Merge,
     Redo,
     Select,
     SetBox,
     SetClass,
     Undo,
 )
+from samgeo.map.state.clean_options import AS_DRAWN, CleanOptions, check_overlap
 from samgeo.map.state.history import History, replay
 from samgeo.map.state.live_state import Live, Snapshot
 from samgeo.map.state.log import Log, check_same, describe
-from samgeo.map.state.merging import palette_of
-from samgeo.map.state.reducer import Rules, State, label_of
-from samgeo.map.state.restore import check_classes, check_files, recorded_at, start_from
+from samgeo.map.state.reducer import label_of
+from samgeo.map.state.restore import check_classes, check_files, recorded_at, rules_of, start_from
 from samgeo.map.suggestions import Answers
 from samgeo.types import CRSLike
 
@@ -50,7 +52,7 @@ __all__ = ["Session", "Snapshot"]
 DEFAULT_CLASSES: tuple[str, ...] = ("object",)
 
 
-class Session(Searching, Exporting):
+class Session(Searching, Outlining, Classing, Exporting):
     """The objects that an analyst makes in a raster by prompting a model, with the history of all actions.
 
     Every action is written to the log, and can be undone and redone. Coordinates are in the raster's CRS unless ``crs`` names
@@ -62,7 +64,7 @@ class Session(Searching, Exporting):
     predictor : Predictor
         The raster and the model.
     classes : sequence of str, default ("object",)
-        The palette; the first class is the default. Classes of the objects in the saved file are added to it.
+        The palette; the first class is the default. Classes of the saved file are added to it.
     log : path, optional
         A file of JSON lines. Each action is appended to it before the action takes effect.
     autosave : path, optional
@@ -71,6 +73,10 @@ class Session(Searching, Exporting):
         starts from the log. If the last session of the log ended before it could save, its unsaved changes are added from
         the log. Changes that other sessions or programs make in the file are taken over before the next change;
         ``snapshot.merge`` lists them.
+    clean : CleanOptions, optional
+        How the outlines of candidates and of waiting masks are cleaned; see `set_clean`. By default they stay as they are.
+    overlap : {"cut", "keep", "merge"}, default "cut"
+        What happens at acceptance where an outline overlaps accepted objects; see `set_overlap`.
 
     Raises
     ------
@@ -86,26 +92,28 @@ class Session(Searching, Exporting):
         classes: tuple[str, ...] | list[str] = DEFAULT_CLASSES,
         log: str | os.PathLike[str] | None = None,
         autosave: str | os.PathLike[str] | None = None,
+        clean: CleanOptions = AS_DRAWN,
+        overlap: str = "cut",
     ) -> None:
         palette, geobox = check_classes(classes), predictor.raster.geobox
+        check_overlap(overlap)
         check_files(log, autosave)
         self.id = uuid.uuid4().hex[:12]
         self._answers = answers = Answers(predictor)
+        answers.clean.check(clean)
         store = None if autosave is None else Autosave(autosave, geobox, answers.measure, self._provenance)
-        opening = start_from(answers, palette, log, store)
+        opening = replace(start_from(answers, palette, log, store), clean=clean, overlap=overlap)
         self.autosave = None if store is None else store.path
         self._run = opening.run
-        rules = Rules(opening.classes, answers.ask, answers.measure)
-        start = State(objects=opening.objects, next_id=opening.next_id)
+        self._rules = rules = rules_of(answers)
         # Save before the log records the start of this session: otherwise a crash in between would lose the unsaved changes
         # of an earlier session.
-        self._live = Live(History(start), rules, None, store)
+        self._live = Live(History(opening.state), rules, None, store)
         self._live.save()
         now = self._live.snapshot.state
-        start = State(objects=now.objects, proposals=now.proposals, next_id=now.next_id)
-        self._rules = replace(rules, classes=self._live.classes)
-        opening = replace(opening, classes=self._live.classes, objects=now.objects, next_id=now.next_id)
-        self._live = Live(History(start), self._rules, None if log is None else Log(log, self.id, opening), store)
+        opening = replace(opening, class_list=now.class_list, objects=now.objects, next_id=now.next_id)
+        start = replace(opening.state, proposals=now.proposals)
+        self._live = Live(History(start), rules, None if log is None else Log(log, self.id, opening), store)
 
     @classmethod
     @check_types
@@ -135,13 +143,8 @@ class Session(Searching, Exporting):
         """
         recorded = recorded_at(log)
         check_same(str(log), recorded.opening.run, describe(predictor))
-        session = cls(predictor, classes=recorded.opening.classes)
-        history = replay(recorded, session._rules)
-        palette = session.classes
-        for _, action in recorded.actions:
-            if isinstance(action, Merge):
-                palette = palette_of(palette, action.changes)
-        session._live = Live(history, replace(session._rules, classes=palette), None, None, len(recorded.actions))
+        session = cls(predictor, classes=recorded.opening.class_list.names)
+        session._live = Live(replay(recorded, session._rules), session._rules, None, None, len(recorded.actions))
         return session
 
     def __repr__(self) -> str:
@@ -206,12 +209,15 @@ class Session(Searching, Exporting):
     def accept(self, class_name: str | None = None) -> Snapshot:
         """Make the chosen candidate an object, the last one of ``state.objects``, and remove the prompts.
 
+        Where it overlaps accepted objects, the option ``overlap`` decides, see `set_overlap`. With "merge" the object with
+        which it is joined keeps its place.
+
         Raises
         ------
         OptionError
-            If there is no candidate, or no such class.
+            If there is no candidate, no such class, or accepted objects cover the candidate, so that a cut leaves nothing.
         """
-        return self._live.do(lambda _: Accept(class_name or self.classes[0]))
+        return self._live.do(lambda _: Accept(class_name or self.classes[0], now()))
 
     @check_types
     def select(self, id: int | None) -> Snapshot:  # noqa: A002 - the field's word, and the column's name

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samgeo.map.state.live_state import Live, Snapshot
-from samgeo.map.state.reducer import State
+from samgeo.map.state.values import Rules, State
 from samgeo.map.suggestions import Answers
 
 if TYPE_CHECKING:
     from samgeo.segmentation.predictor import Predictor
 
-__all__ = ["SessionCore"]
+__all__ = ["SessionCore", "now"]
+
+
+def now() -> str:
+    """Return the present time in ISO 8601 and UTC, with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 class SessionCore:
@@ -30,6 +36,7 @@ class SessionCore:
     autosave: Path | None
     _live: Live
     _answers: Answers
+    _rules: Rules
     _run: dict[str, Any]
 
     @property
@@ -40,7 +47,12 @@ class SessionCore:
     @property
     def classes(self) -> tuple[str, ...]:
         """The palette: the given classes, the classes of saved objects, and classes that other programs added."""
-        return self._live.classes
+        return self.state.class_list.names
+
+    @property
+    def colors(self) -> dict[str, str]:
+        """The colour of each class, as ``#rrggbb``."""
+        return self.state.class_list.colors
 
     @property
     def state(self) -> State:

@@ -11,7 +11,7 @@ from samgeo.geo.vector.reading import check_output, write_vectors
 from samgeo.map.files.autosave import MEMBER
 from samgeo.map.files.export import to_coco, to_frame, write_json
 from samgeo.map.session_parts.core import SessionCore
-from samgeo.map.state.reducer import State
+from samgeo.map.state.values import State
 from samgeo.storage.provenance import made_with
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class Exporting(SessionCore):
                 "session": self.id,
                 "actions": actions,
                 "next_id": state.next_id,
-                "classes": list(self.classes),
+                "classes": list(state.class_list.names),
+                "colors": dict(state.class_list.given),
                 "run": self._run,
             },
         }

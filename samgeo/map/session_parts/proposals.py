@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from samgeo.arguments import check_types
 from samgeo.map.files.placing import read_proposals, without_known
-from samgeo.map.session_parts.core import SessionCore
+from samgeo.map.session_parts.core import SessionCore, now
 from samgeo.map.state.actions import AcceptProposals, Propose, RejectProposals
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.reducer import State
@@ -40,7 +40,7 @@ class Proposing(SessionCore):
         made: list[Propose] = []
 
         def make(state: State) -> Propose:
-            made.append(without_known(given, state))
+            made.append(without_known(given, state, self._rules))
             return made[-1]
 
         done = self._live.do(make)
@@ -49,9 +49,18 @@ class Proposing(SessionCore):
 
     @check_types
     def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:
-        """Accept proposals, all by default: each becomes an object with its id, and its own class or else ``class_name``."""
+        """Accept proposals, all by default: each becomes an object with its id, and its own class or else ``class_name``.
+
+        Where they overlap accepted objects or each other, the option ``overlap`` decides, see `set_overlap`. They are taken in
+        the order of their scores, the highest first. Those of which a cut leaves nothing go on waiting.
+
+        Raises
+        ------
+        OptionError
+            If there is no such proposal or class, or a cut leaves nothing of all of them.
+        """
         named = class_name or self.classes[0]
-        return self._live.do(lambda state: AcceptProposals(_proposal_ids(state, ids), named))
+        return self._live.do(lambda state: AcceptProposals(_proposal_ids(state, ids), named, now()))
 
     def reject_proposals(self, ids: list[int] | tuple[int, ...] | None = None) -> Snapshot:
         """Reject proposals, all by default: they are removed."""

@@ -86,6 +86,7 @@ class Searching(Proposing):
         if not go_on(1, 1):
             raise StoppedError("the search was stopped; nothing is proposed.")
         named = class_name or (what if what in self.classes else None)
+        found = found.assign(prompt="find")
         return self.propose(found.drop(columns="class") if named is None else found.assign(**{"class": named}))
 
     @check_types
@@ -139,7 +140,7 @@ class Searching(Proposing):
         named = class_of_examples(state, self.classes, class_name)
         examples = examples_of(state, named, self.predictor.raster.geobox, rejected=rejected)
         found = similar(self.predictor, examples, named, bounds=bounds, crs=crs, min_score=min_score, progress=progress)
-        return self.propose(without_seen(found, self.state))
+        return self.propose(without_seen(found, self.state).assign(prompt="examples"))
 
     @check_types
     def use_model(self, path: str | os.PathLike[str]) -> Snapshot:

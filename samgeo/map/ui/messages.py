@@ -9,6 +9,7 @@ from pathlib import Path
 from samgeo.map.state.actions import (
     Accept,
     AcceptProposals,
+    AddClass,
     AddPoint,
     Choose,
     ClearPrompts,
@@ -18,19 +19,30 @@ from samgeo.map.state.actions import (
     Propose,
     Redo,
     RejectProposals,
+    RenameClass,
     Select,
     SetBox,
     SetClass,
+    SetClean,
+    SetColor,
+    SetOverlap,
     Undo,
     UseModel,
 )
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.reducer import Annotation, Offer, Proposal, State
 
-__all__ = ["CUT", "KINDS", "Progress", "describe", "next_step", "tell_of"]
+__all__ = ["CUT", "KINDS", "OVERLAP_TEXTS", "Progress", "describe", "next_step", "tell_of"]
 
 CUT = "cut by a window's edge"
 OPEN = "the map is open"
+
+OVERLAP_TEXTS = {
+    "cut": "it loses what they cover",
+    "keep": "both stay as they are",
+    "merge": "it is merged with those of its class",
+}
+"""What happens at acceptance, by the words of `samgeo.map.state.clean_options.OVERLAPS`."""
 
 KINDS = ("search", "training")
 """The kinds of work in the background. One work of each kind is done at a time."""
@@ -117,10 +129,14 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
     match now.action:
         case AddPoint() | SetBox() | Choose():
             return _offered(state, unit)
-        case Accept():
-            return f"accepted {state.objects[-1].id} ({state.objects[-1].class_name})"
+        case Accept(_, at):
+            one = next((one for one in reversed(state.objects) if one.accepted_at == at), state.objects[-1])
+            return f"accepted {one.id} ({one.class_name})"
         case AcceptProposals(ids):
-            return f"accepted {len(ids)}, {len(state.proposals)} wait"
+            waiting = {one.id for one in state.proposals}
+            covered = sum(id in waiting for id in ids)  # noqa: A001 - the field's word
+            more = f"; accepted objects cover {covered} of them, which {'is' if covered == 1 else 'are'} not accepted"
+            return f"accepted {len(ids) - covered}, {len(state.proposals)} wait{more if covered else ''}"
         case RejectProposals(ids):
             return f"rejected {len(ids)}, {len(state.proposals)} wait"
         case Propose():
@@ -142,6 +158,16 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
             return "the clicks and the box are removed"
         case Merge():
             return _merged(now.action)
+        case SetClean(options):
+            return f"outlines of candidates and of waiting masks: {options}"
+        case SetOverlap(overlap):
+            return f"where a new outline overlaps accepted objects: {OVERLAP_TEXTS[overlap]}"
+        case AddClass(class_name):
+            return f"added the class {class_name}"
+        case RenameClass(class_name, new_name):
+            return f"the class {class_name} is named {new_name}"
+        case SetColor(class_name, color):
+            return f"{class_name} has the colour {color}"
         case UseModel(name, digest, path):
             return f"prompts are answered by {Path(path).name} ({name} {digest[:8]})"
     return _counted(state) if state.objects or state.proposals else OPEN
@@ -153,6 +179,8 @@ def _proposed(action: Propose, waiting: int) -> str:
     parts = [f"{new} to accept or reject{more}"]
     if action.already:
         parts.append(f"{action.already} more {'was' if action.already == 1 else 'were'} there already")
+    if action.unanswered:
+        parts.append(f"the model found nothing for {action.unanswered} {'prompt' if action.unanswered == 1 else 'prompts'}")
     if action.outside:
         parts.append(f"{action.outside} outside the raster {'was' if action.outside == 1 else 'were'} left out")
     return "; ".join(parts)
@@ -164,6 +192,9 @@ def _merged(merge: Merge) -> str:
     parts = [f"{kinds[kind]} {kind}" for kind in ("added", "changed", "removed") if kinds[kind]]
     waiting = sum(change.wait for change in merge.changes)
     told = [f"the saved file was changed elsewhere: {', '.join(parts)}"] if parts else []
+    if merge.classes or merge.colors:
+        names = dict.fromkeys((*merge.classes, *(name for name, _ in merge.colors)))
+        told.append(f"classes of the saved file were added or coloured elsewhere: {', '.join(names)}")
     if waiting:
         told.append(f"{waiting} of the removed objects wait as proposals")
     if merge.left:
