@@ -20,6 +20,7 @@ from samgeo.map.files.placing import place_geometry
 from samgeo.map.session_parts.classes import Classing
 from samgeo.map.session_parts.core import now
 from samgeo.map.session_parts.exports import Exporting
+from samgeo.map.session_parts.file_prompts import FilePrompting
 from samgeo.map.session_parts.outlines import Outlining
 from samgeo.map.session_parts.searches import Searching
 from samgeo.map.state.actions import (
@@ -52,7 +53,7 @@ __all__ = ["Session", "Snapshot"]
 DEFAULT_CLASSES: tuple[str, ...] = ("object",)
 
 
-class Session(Searching, Outlining, Classing, Exporting):
+class Session(Searching, FilePrompting, Outlining, Classing, Exporting):
     """The objects that an analyst makes in a raster by prompting a model, with the history of all actions.
 
     Every action is written to the log, and can be undone and redone. Coordinates are in the raster's CRS unless ``crs`` names
@@ -75,8 +76,8 @@ class Session(Searching, Outlining, Classing, Exporting):
         ``snapshot.merge`` lists them.
     clean : CleanOptions, optional
         How the outlines of candidates and of waiting masks are cleaned; see `set_clean`. By default they stay as they are.
-    overlap : {"cut", "keep", "merge"}, default "cut"
-        What happens at acceptance where an outline overlaps accepted objects; see `set_overlap`.
+    on_overlap : {"cut", "keep", "merge"}, default "cut"
+        What happens at acceptance where an outline overlaps accepted objects; see `set_on_overlap`.
 
     Raises
     ------
@@ -93,16 +94,16 @@ class Session(Searching, Outlining, Classing, Exporting):
         log: str | os.PathLike[str] | None = None,
         autosave: str | os.PathLike[str] | None = None,
         clean: CleanOptions = AS_DRAWN,
-        overlap: str = "cut",
+        on_overlap: str = "cut",
     ) -> None:
         palette, geobox = check_classes(classes), predictor.raster.geobox
-        check_overlap(overlap)
+        check_overlap(on_overlap)
         check_files(log, autosave)
         self.id = uuid.uuid4().hex[:12]
         self._answers = answers = Answers(predictor)
         answers.clean.check(clean)
         store = None if autosave is None else Autosave(autosave, geobox, answers.measure, self._provenance)
-        opening = replace(start_from(answers, palette, log, store), clean=clean, overlap=overlap)
+        opening = replace(start_from(answers, palette, log, store), clean=clean, overlap=on_overlap)
         self.autosave = None if store is None else store.path
         self._run = opening.run
         self._rules = rules = rules_of(answers)
@@ -209,8 +210,8 @@ class Session(Searching, Outlining, Classing, Exporting):
     def accept(self, class_name: str | None = None) -> Snapshot:
         """Make the chosen candidate an object, the last one of ``state.objects``, and remove the prompts.
 
-        Where it overlaps accepted objects, the option ``overlap`` decides, see `set_overlap`. With "merge" the object with
-        which it is joined keeps its place.
+        Where it overlaps accepted objects, the option ``on_overlap`` decides, see `set_on_overlap`. With "merge" the object
+        with which it is joined keeps its place.
 
         Raises
         ------

@@ -21,6 +21,7 @@ from samgeo.map.closing import close_widgets, replace_earlier
 from samgeo.map.in_view import propose_in_view
 from samgeo.map.session import DEFAULT_CLASSES, Session
 from samgeo.map.state.actions import Propose
+from samgeo.map.state.clean_options import AS_DRAWN, CleanOptions, check_overlap
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.restore import check_classes, check_files
 from samgeo.map.train_on_accepted import free_path, progress_of, verdict
@@ -55,6 +56,10 @@ CLICK_LIBRARIES = ("geopandas", "scipy.sparse.csgraph")
 SETTLE_S = 0.04
 
 HEIGHTS_PX = (200, 4000)
+
+ROOM = 3
+"""An object that is chosen in the table takes this part of the map at most, along each side."""
+
 ASKING = "asking the model"
 
 NEEDS_SELECTED = ("add", "cut")
@@ -94,6 +99,9 @@ class Map:
         thread answers clicks fast even on a shared machine, where several threads would wait for each other; a large model
         on idle cores is faster with more. None uses torch's own default. A log is replayed to the last bit only with the
         same number of threads.
+    clean, on_overlap : optional
+        How outlines are cleaned before they are accepted, and what happens where they overlap accepted objects; see
+        `samgeo.map.Session`.
     height : int, default 600
         Height of the map in pixels.
 
@@ -134,6 +142,8 @@ class Map:
         min_part: float = MIN_PART,
         min_hole: float = MIN_HOLE,
         threads: int | None = 1,
+        clean: CleanOptions = AS_DRAWN,
+        on_overlap: str = "cut",
         height: int = 600,
     ) -> None:
         for name in LIBRARIES:
@@ -141,6 +151,7 @@ class Map:
         if not isinstance(height, int | np.integer) or not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
             raise OptionError(f"height is {height!r}; give a whole number of pixels from {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
         check_classes(classes)
+        check_overlap(on_overlap)
         check_files(log, autosave, cache)
         check_basemap(basemap)
         opened = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha, invented=invented)
@@ -158,7 +169,9 @@ class Map:
             min_hole=min_hole,
             threads=threads,
         )
-        self.session: Session = Session(predictor, classes=classes, log=log, autosave=autosave)
+        self.session: Session = Session(
+            predictor, classes=classes, log=log, autosave=autosave, clean=clean, on_overlap=on_overlap
+        )
         self._hand = Hand(self.session, self._place)
         self._pointer = Pointer()
         self._class = 0
@@ -254,6 +267,26 @@ class Map:
 
         self._search(work)
 
+    def prompt_with(self, features: FeaturesLike) -> None:
+        """Ask the model for each point, box and polygon of a file, and add the masks as proposals; see `Session.prompt_with`.
+
+        The method returns at once, as `segment_view` does.
+
+        Parameters
+        ----------
+        features : path, GeoDataFrame or GeoSeries
+        """
+
+        def work(tell: Callable[[Progress], bool]) -> str | None:
+            def progress(done: int, total: int) -> bool:
+                return tell(Progress("asking for the prompts of the file", done, total, "prompts"))
+
+            done = self.session.prompt_with(features, progress=progress)
+            self.drawing.tell_of(done)
+            return None
+
+        self._search(work)
+
     def show_whole(self) -> None:
         """Move the map so that the whole raster is in view."""
         view = in_view(self.leaflet)
@@ -277,7 +310,7 @@ class Map:
         minutes : float, default 5
             Length of the training.
         """
-        exported = None if self.session.autosave else Path(self.drawing.panel.path.value.strip()).expanduser().absolute()
+        exported = None if self.session.autosave else self._path.absolute()
 
         def work(tell: Callable[[Progress], bool]) -> str:
             place = free_path(output, self.session.autosave or exported)
@@ -376,7 +409,10 @@ class Map:
             import_module(name)
 
     def _follow(self, now: Snapshot) -> None:
+        if self._class >= len(now.state.class_list.names):
+            self._class = 0
         self.drawing.show(now)
+        self.drawing.aim(self._pointer.mode, self._class_name)
         if now.state.selected is None and self._pointer.mode in NEEDS_SELECTED:
             self._set_mode("select")
 
@@ -399,6 +435,8 @@ class Map:
         kind, _, rest = name.partition("-")
         if kind == "mode":
             self.drawing.guarded(lambda: self._set_mode(rest))
+        elif kind == "activate":
+            self.drawing.guarded(lambda: self._activate(int(rest)))
         elif kind == "class":
             self.drawing.guarded(lambda: self._set_class(int(rest)))
         elif kind == "candidate":
@@ -427,6 +465,9 @@ class Map:
             "accept-all": lambda: self._hand.accept_drawn(self._class_name, self.drawing.visible),
             "reject-all": session.reject_proposals,
             "export": self._export,
+            "outline": self.drawing.panel.outline.toggle,
+            "masks-of-file": lambda: self.add(self._path),
+            "prompts-of-file": lambda: self.prompt_with(self._path),
         }
 
     @property
@@ -451,11 +492,15 @@ class Map:
     def _set_class(self, number: int) -> None:
         if number >= len(self.session.classes):
             return
+        self._activate(number)
+        if self.session.state.selected is not None:
+            self.session.set_class(self.session.state.selected, self._class_name)
+
+    def _activate(self, number: int) -> None:
+        """Choose the class of the next object."""
         self._class = number
         self.drawing.panel.show_class(number)
         self.drawing.aim(self._pointer.mode, self._class_name)
-        if self.session.state.selected is not None:
-            self.session.set_class(self.session.state.selected, self._class_name)
 
     def _next_candidate(self) -> None:
         state = self.session.state
@@ -480,13 +525,20 @@ class Map:
     def _select_row(self, number: int) -> None:
         with self.drawing.errors_shown():
             self.session.select(number)
-            south, west, north, east = self._place.bounds_of(self.session.state.object(number).geometry)
+            bounds = self._place.bounds_of(self.session.state.object(number).geometry)
             view = in_view(self.leaflet)
-            if view is not None and not view.holds(south, west, north, east):
-                self.leaflet.center = ((south + north) / 2, (west + east) / 2)
+            if view is not None:
+                center, zoom = fit(self._place, view.width / ROOM, view.height / ROOM, bounds)
+                self.leaflet.center = center
+                self.leaflet.zoom = min(max(zoom, self.leaflet.min_zoom), self.leaflet.max_zoom)
+
+    @property
+    def _path(self) -> Path:
+        """The file in the panel."""
+        return Path(self.drawing.panel.path.value.strip()).expanduser()
 
     def _export(self) -> None:
-        path = Path(self.drawing.panel.path.value.strip()).expanduser()
+        path = self._path
         self.export(path, overwrite=self.drawing.panel.overwrite.value or path.absolute() in self._exported)
         self._exported.add(path.absolute())
         self.drawing.tell(f"wrote {len(self.session.state.objects)} objects to {path}")

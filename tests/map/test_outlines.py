@@ -93,8 +93,8 @@ def test_metres_need_a_crs(plain: samgeo.Predictor) -> None:
         Session(plain, clean=CleanOptions(unit="m"))
     with pytest.raises(OptionError, match="the raster has no CRS"):
         Session(plain).set_clean(unit="m")
-    with pytest.raises(OptionError, match=r"overlap is 'erase'; give one of cut, keep, merge"):
-        Session(plain, overlap="erase")
+    with pytest.raises(OptionError, match=r"on_overlap is 'erase'; give one of cut, keep, merge"):
+        Session(plain, on_overlap="erase")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_overlaps_with_accepted_objects_and_with_each_other(
     plain: samgeo.Predictor, tmp_path: Path, overlap: str, expected: list[float], waiting: int
 ) -> None:
     log = tmp_path / "log.jsonl"
-    session = Session(plain, overlap=overlap, log=log)
+    session = Session(plain, on_overlap=overlap, log=log)
     session.propose(layer((0, 0, 20, 20), scores=[0.5]))
     session.accept_proposals()
     # The second has a higher score than the first, and the last one lies in the accepted object.
@@ -128,10 +128,10 @@ def test_a_click_on_an_accepted_object_is_cut_merged_or_refused(session: Session
     with pytest.raises(OptionError, match="accepted objects cover the outline, so that nothing is left to accept"):
         session.accept()
     assert len(session.state.objects) == 1
-    session.set_overlap("keep")
+    session.set_on_overlap("keep")
     session.accept("road")
     assert len(session.state.objects) == 2
-    session.set_overlap("merge")
+    session.set_on_overlap("merge")
     before = session.state.object(1)
     session.edit(1, shapely.box(*box_of(0)))
     session.select(2)
@@ -145,7 +145,7 @@ def test_a_click_on_an_accepted_object_is_cut_merged_or_refused(session: Session
 
 
 def test_a_merge_joins_several_objects_and_keeps_the_first(plain: samgeo.Predictor) -> None:
-    session = Session(plain, classes=["roof", "road"], overlap="merge")
+    session = Session(plain, classes=["roof", "road"], on_overlap="merge")
     session.propose(layer((0, 0, 10, 10), (20, 0, 30, 10), (10, 0, 20, 10), **{"class": ["roof", "roof", "road"]}))
     session.accept_proposals()
     assert areas(session) == [100, 100, 100]  # they touch, and do not overlap

@@ -173,7 +173,7 @@ from samgeo.map.session import Session
 from samgeo.testing.oracle import Oracle
 
 predictor = samgeo.Predictor(np.load(sys.argv[1]), model=Oracle(128))
-session = Session(predictor, log=sys.argv[2], autosave=sys.argv[3], overlap="keep")
+session = Session(predictor, log=sys.argv[2], autosave=sys.argv[3], on_overlap="keep")
 points = [tuple(float(value) for value in place.split(",")) for place in sys.argv[4:]]
 while True:
     for place in points:

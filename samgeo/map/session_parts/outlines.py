@@ -23,8 +23,8 @@ class Outlining(SessionCore):
         return self.state.clean
 
     @property
-    def overlap(self) -> str:
-        """What happens with overlaps at acceptance: "cut", "keep" or "merge"; see `set_overlap`."""
+    def on_overlap(self) -> str:
+        """What happens with overlaps at acceptance: "cut", "keep" or "merge"; see `set_on_overlap`."""
         return self.state.overlap
 
     @check_types
@@ -65,12 +65,12 @@ class Outlining(SessionCore):
         return self._live.do(make)
 
     @check_types
-    def set_overlap(self, overlap: str) -> Snapshot:
+    def set_on_overlap(self, on_overlap: str) -> Snapshot:
         """Choose what happens from now on where an outline that is accepted overlaps accepted objects.
 
         Parameters
         ----------
-        overlap : {"cut", "keep", "merge"}
+        on_overlap : {"cut", "keep", "merge"}
             With "cut" the new outline loses what accepted objects cover, and parts of it that are then smaller than the
             ``min_part`` of the predictor; if nothing is left, nothing is accepted. With "keep" both outlines stay. With "merge"
             the new outline is joined with the objects of its class that it overlaps by a pixel or more: the first of these gets
@@ -81,5 +81,5 @@ class Outlining(SessionCore):
         OptionError
             If it is another word.
         """
-        chosen = SetOverlap(check_overlap(overlap))
+        chosen = SetOverlap(check_overlap(on_overlap))
         return self._live.do(lambda _: chosen)

@@ -36,7 +36,10 @@ class Proposing(SessionCore):
             If they cannot be read, have no CRS, are not valid polygons, all lie outside the raster, or a class is not in the
             palette.
         """
-        given = read_proposals(features, self.predictor.raster.geobox)
+        return self._put_up(read_proposals(features, self.predictor.raster.geobox))
+
+    def _put_up(self, given: Propose) -> Snapshot:
+        """Add those of some polygons that are new; the action of the snapshot has all counts."""
         made: list[Propose] = []
 
         def make(state: State) -> Propose:
@@ -51,8 +54,8 @@ class Proposing(SessionCore):
     def accept_proposals(self, ids: list[int] | tuple[int, ...] | None = None, class_name: str | None = None) -> Snapshot:
         """Accept proposals, all by default: each becomes an object with its id, and its own class or else ``class_name``.
 
-        Where they overlap accepted objects or each other, the option ``overlap`` decides, see `set_overlap`. They are taken in
-        the order of their scores, the highest first. Those of which a cut leaves nothing go on waiting.
+        Where they overlap accepted objects or each other, the option ``on_overlap`` decides, see `set_on_overlap`. They are
+        taken in the order of their scores, the highest first. Those of which a cut leaves nothing go on waiting.
 
         Raises
         ------

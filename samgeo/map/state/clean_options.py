@@ -95,5 +95,5 @@ def check_overlap(overlap: str) -> str:
         If it is not one of `OVERLAPS`.
     """
     if overlap not in OVERLAPS:
-        raise OptionError(f"overlap is {overlap!r}; give one of {', '.join(OVERLAPS)}.")
+        raise OptionError(f"on_overlap is {overlap!r}; give one of {', '.join(OVERLAPS)}.")
     return overlap

@@ -58,14 +58,17 @@ class Progress:
         What is done, such as "segmenting the view".
     done, total : int
         Numbers of the windows that are done and of all windows; both 0 if the work has no windows.
+    unit : str
+        What is counted.
     """
 
     text: str
     done: int = 0
     total: int = 0
+    unit: str = "windows"
 
     def __str__(self) -> str:
-        return f"{self.text}: {self.done} of {self.total} windows" if self.total else self.text
+        return f"{self.text}: {self.done} of {self.total} {self.unit}" if self.total else self.text
 
 
 def describe(class_name: str | None, one: Offer | Proposal | Annotation, unit: str) -> str:
