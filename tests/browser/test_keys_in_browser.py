@@ -70,7 +70,7 @@ def test_keys_work_after_a_click_on_anything(on_map, scene, notebook):
     notebook.picture("keys-1-row")
     for name in (
         ".samgeo-status",
-        ".samgeo-table caption",
+        ".samgeo-table-caption",
         "button.samgeo-mode-box",
         "button.samgeo-class-1",
         "button.samgeo-undo",
@@ -115,10 +115,11 @@ def test_what_is_typed_into_a_field_does_nothing_else(on_map, scene, notebook):
     field.fill("")
     field.press_sequentially("xbacdz2.gpkg")
     assert field.input_value() == "xbacdz2.gpkg"
-    least = page.locator(".samgeo-least input")
-    least.fill("0.5")
-    least.press("Enter")
-    notebook.wait_for("m.drawing.panel.least.value == 0.5")
+    name = page.locator(".samgeo-class-name input")
+    page.locator("button.samgeo-edit-classes").click()
+    name.fill("")
+    name.press_sequentially("bzo")
+    assert name.input_value() == "bzo"
     assert notebook.ask("[m.session.snapshot.revision, m._pointer.mode]") == before
     page.locator(".samgeo-status").click()
     check_keys(on_map, "after a field")

@@ -271,7 +271,7 @@ def test_any_interleaving_of_two_sessions_ends_in_one_truth(start, file: Path, t
     """After an action of either the file is what that session has, with all that a third program has written to its rows."""
     random = np.random.default_rng(seed)
     logs = [tmp_path / f"{name}.jsonl" for name in "ab"]
-    sessions = [start(log=log) for log in logs]
+    sessions = [start(log=log, on_overlap="keep") for log in logs]
     for session in sessions:
         accept_object(session, int(random.integers(len(POINTS))))
     edit(file, "ALTER TABLE city ADD COLUMN note TEXT", "UPDATE city SET note = 'note of ' || id")

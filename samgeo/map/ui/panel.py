@@ -205,6 +205,8 @@ class Panel:
         self._head("selected", f"Selected object {state.selected}")
         for name in ("accept-all", "reject-all"):
             self._enable(name, bool(state.proposals))
+        for waiting in self._waiting_rows:  # without masks they would take the place of the table
+            waiting.layout.display = None if state.proposals else "none"
         self._head("waiting", f"Waiting masks: {len(state.proposals):,}" if state.proposals else "Waiting masks: none")
         for number in range(CANDIDATES):
             self._show_candidate(number, state.answer.offers, number == state.chosen)
@@ -224,8 +226,8 @@ class Panel:
         rows.extend(map(self._class, range(len(rows), len(classes.names))))
         for number, (name, color) in enumerate(classes.colors.items()):
             self._show_class(number, name, color)
-        if tuple(rows) != self.palette.children[:-1]:
-            self.palette.children = (*rows, self.editor.toggle)
+        if tuple(rows) != self.palette.children:
+            self.palette.children = rows
         self.show_class(self._active if self._active < len(rows) else 0)
 
     def show_mode(self, mode: str) -> None:
@@ -286,18 +288,17 @@ class Panel:
         )
         toggle.observe(lambda change: setattr(self._layer_rows.layout, "display", None if change["new"] else "none"), "value")
         modes = [button(f"mode-{one}", one) for one in MODES]
+        self._waiting_rows = (
+            row(button("accept-all"), button("reject-all")),
+            row(self._note("least score"), slider, self.least),
+        )
         return [
             self._group("prompt", "Prompt", row(*modes[:4]), candidates, self._bars),
-            self._group("class", "Class", self.palette, self.editor.box),
+            self._group("class", "Class", self.palette, self.editor.toggle, self.editor.box),
             self._group("accept", "Accept", row(*(button(one) for one in ("accept", "clear", "undo", "redo")))),
             self._folded("outline", self.outline.box),
             self._group("selected", "Selected object", row(*modes[4:], button("redraw"), button("delete"))),
-            self._group(
-                "waiting",
-                "Waiting masks",
-                row(button("accept-all"), button("reject-all")),
-                row(self._note("least score"), slider, self.least),
-            ),
+            self._group("waiting", "Waiting masks", *self._waiting_rows),
             self._group(
                 "find",
                 "Find",
@@ -308,7 +309,8 @@ class Panel:
             self._group(
                 "file",
                 "File",
-                row(self.path, self.files.toggle, self.overwrite, button("export", icon="download")),
+                row(self.path, self.overwrite, button("export")),
+                self.files.toggle,
                 self.files.box,
             ),
         ]

@@ -48,12 +48,13 @@ class ClassEditor:
         self._session, self._guarded, self._activate = session, guarded, activate
         self._active = 0
         self._is_following = False
-        self.toggle = w.ToggleButton(False, icon="pencil", tooltip=TIPS["toggle"])
+        self.toggle = w.ToggleButton(False, icon="pencil", description="edit", tooltip=TIPS["toggle"])
         self.name = w.Text("", placeholder="name of a class", tooltip=TIPS["name"])
         self.name.layout.width, self.name.layout.flex = "auto", "1 1 80px"
         self.color = w.ColorPicker(concise=True, tooltip=TIPS["color"], layout={"width": "32px"})
         self.add = button("add", TIPS["add"], "add-class")
         self.rename = button("rename", TIPS["rename"], "rename-class")
+        self.toggle.add_class("samgeo-in-heading")
         for name, widget in {"edit-classes": self.toggle, "class-name": self.name, "class-color": self.color}.items():
             widget.add_class(f"samgeo-{name}")
         self.box: ipywidgets.HBox = row(self.name, self.color, self.add, self.rename)

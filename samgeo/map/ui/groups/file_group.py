@@ -73,7 +73,8 @@ class FileGroup:
         w = library("ipywidgets")
         self._path, self._guarded = path, guarded
         self.folder = Path.cwd()
-        self.toggle = w.ToggleButton(False, icon="folder-open", tooltip=TIPS["browse"])
+        self.toggle = w.ToggleButton(False, icon="folder-open", description="choose, read", tooltip=TIPS["browse"])
+        self.toggle.add_class("samgeo-in-heading")
         self.toggle.add_class("samgeo-browse")
         self._where = note("")
         self.files = w.Select(options=[], rows=6, tooltip=TIPS["files"], layout={"width": "auto"})
