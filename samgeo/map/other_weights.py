@@ -6,31 +6,40 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.map.state.actions import UseModel
-from samgeo.models.tiny import Tiny, load_tiny
+from samgeo.models.registry import load_model
 from samgeo.segmentation.predictor import Predictor
+from samgeo.training.network_kinds import NetworkToTrain, kind_of
 
 if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
 
-__all__ = ["predictor_with", "trainable_model", "weights_of"]
+__all__ = ["place_of", "predictor_with", "trainable_model", "weights_of"]
 
 
-def trainable_model(model: Segmenter) -> Tiny:
-    """Return the model of a session, which must have the architecture of the bundled one.
+def trainable_model(model: Segmenter) -> NetworkToTrain:
+    """Return what training must know of the model of a session: one of the bundled architecture, of SAM 1 or of SAM 2.
 
     Raises
     ------
     OptionError
         If it has another architecture.
     """
-    if not isinstance(model, Tiny):
+    found = kind_of(model)
+    if found is None:
         raise OptionError(
             f"the model of this session is {model.name}, which cannot be trained or exchanged in a session; open the map with "
-            'model="tiny", or with a file of the same architecture.'
+            'model="tiny", or with a model of SAM 1 or SAM 2.'
         )
-    return model
+    return found
+
+
+def place_of(model: Segmenter) -> tuple[torch.device, torch.dtype]:
+    """Return the device of a model that can be trained, and its type of numbers. All such models have both."""
+    return getattr(model, "device", torch.device("cpu")), getattr(model, "dtype", torch.float32)
 
 
 def weights_of(path: str | os.PathLike[str], start: Predictor) -> UseModel:
@@ -44,7 +53,7 @@ def weights_of(path: str | os.PathLike[str], start: Predictor) -> UseModel:
         If the file cannot be read, or its windows have another size.
     """
     place = Path(path).absolute()
-    model = _load(place, trainable_model(start.model))
+    model = _load(place, start.model)
     return UseModel(model.name, model.digest, str(place))
 
 
@@ -58,7 +67,7 @@ def predictor_with(start: Predictor, weights: UseModel) -> Predictor:
     CheckpointError
         If the file of the weights cannot be read, or differs from the one that the session used.
     """
-    model = _load(Path(weights.path), trainable_model(start.model))
+    model = _load(Path(weights.path), start.model)
     if model.digest != weights.digest:
         raise CheckpointError(
             f"{weights.path} has changed since the session used it (its digest is {model.digest[:16]}, and was "
@@ -78,8 +87,16 @@ def predictor_with(start: Predictor, weights: UseModel) -> Predictor:
     )
 
 
-def _load(path: Path, like: Tiny) -> Tiny:
-    model = load_tiny(path, device=like.device, dtype=like.dtype)
+def _load(path: Path, like: Segmenter) -> Segmenter:
+    """Load weights of the same kind of network, on the same device and with the same type of numbers, as those of a model."""
+    network = trainable_model(like)
+    device, dtype = place_of(like)
+    model = load_model(path, device=device, dtype=str(dtype).removeprefix("torch."))
+    if type(kind_of(model)) is not type(network):
+        raise CheckpointError(
+            f"{path} has weights of the model {model.name}, of another architecture than {like.name}; give weights of the same "
+            "architecture, or open a new map with this file as its model."
+        )
     if model.input_size != like.input_size:
         raise CheckpointError(
             f"{path} has windows of {model.input_size} pixels, and the model of this session has {like.input_size}; give "

@@ -16,8 +16,7 @@ from shapely.affinity import affine_transform
 
 from samgeo.errors import OptionError, StoppedError
 from samgeo.geo.coordinates.prompt_geometry import PIXELS
-from samgeo.map.other_weights import trainable_model
-from samgeo.models.tiny import save_tiny
+from samgeo.map.other_weights import place_of, trainable_model
 from samgeo.storage.atomic import check_new
 from samgeo.storage.staging import place_new
 from samgeo.training.finetuning.api import Finetuned, finetune
@@ -116,15 +115,15 @@ class Training:
             if not progress(line):
                 raise StoppedError("training was stopped before it was done; the model is the same as before.")
 
-        model, course = trainable_model(self.predictor.model), self.course
+        course, kind = self.course, trainable_model(self.predictor.model)
         folder = self.output.with_suffix(".run")
         is_new = not folder.exists()
         folder.mkdir(exist_ok=True)
         start = folder / START
         try:
             say("reading the accepted objects")
-            weights = {name: tensor.detach().cpu().float() for name, tensor in model.network.state_dict().items()}
-            save_tiny(weights, model.network.config, start, overwrite=True)
+            weights = {name: tensor.detach().cpu().float() for name, tensor in kind.network.state_dict().items()}
+            kind.save(weights, start, overwrite=True)
             done = finetune(
                 self.predictor.raster,
                 list(self.outlines),
@@ -137,7 +136,7 @@ class Training:
                 check_shift=course.check_shift,
                 crs=PIXELS,
                 folder=folder,
-                device=model.device,
+                device=place_of(self.predictor.model)[0],
                 threads=self.predictor.threads,
                 seed=course.seed,
                 overwrite=True,

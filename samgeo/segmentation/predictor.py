@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -25,11 +24,12 @@ from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOp
 from samgeo.segmentation.prompts.answering import Answering
 from samgeo.segmentation.prompts.assignment import Prompts, SoftMask
 from samgeo.segmentation.prompts.decoding import Candidate
+from samgeo.segmentation.prompts.groups import groups
 from samgeo.segmentation.prompts.prompt_reading import read_prompts
 from samgeo.segmentation.prompts.prompt_scales import ScaledAnswering, levels_of
 from samgeo.segmentation.prompts.prompt_zoom import AUTO, answers, candidates, finer_lattices, read_zoom
 from samgeo.segmentation.prompts.snapping import as_given, keep_or_snap
-from samgeo.segmentation.tables import answers_to_frame
+from samgeo.segmentation.tables import AnswerColumns
 from samgeo.segmentation.windows.embedding import MEMORY_BYTES, EmbeddingCache, EncodedWindows
 from samgeo.segmentation.windows.zoom import check_zoom, window_of
 from samgeo.storage.provenance import made_with
@@ -274,7 +274,7 @@ class Predictor:
         """
         _check(multimask, refine)
         prompts, table = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
-        result = self._frame(self._answer(prompts, multimask, refine), table)
+        result = self._frame(prompts, table, multimask, refine)
         result.attrs["samgeo"]["options"] |= {"multimask": multimask, "refine": refine}
         return result
 
@@ -448,7 +448,7 @@ class Predictor:
             raise OptionError(f"min_iou is {min_iou}; give a number from 0 to 1.")
         _check("auto", refine)
         prompts, table = self._read(polygons=polygons, crs=crs)
-        found = self._frame(self._answer(prompts, "auto", refine), table, also=("snapped", "snap_iou"))
+        found = self._frame(prompts, table, "auto", refine, also=("snapped", "snap_iou"))
         rough = as_given(polygons, crs, self.raster.geobox)
         return keep_or_snap(found, rough, prompts.shapes, self.raster.geobox, min_iou)
 
@@ -511,11 +511,14 @@ class Predictor:
         return made | {"options": options} | describe_axes(self.raster.geobox)
 
     def _frame(
-        self, answers: Sequence[Segment | str], table: pd.DataFrame | None, also: tuple[str, ...] = ()
+        self, prompts: Prompts, table: pd.DataFrame | None, multimask: bool | str, refine: int, also: tuple[str, ...] = ()
     ) -> gpd.GeoDataFrame:
-        frame = answers_to_frame(answers, table, self.raster.geobox, also=also)
-        scales = Counter(one.scale for one in answers if isinstance(one, Segment))
-        frame.attrs["samgeo"] = self.provenance() | {"scales": {str(scale): scales[scale] for scale in sorted(scales)}}
+        columns = AnswerColumns(len(prompts), self.raster.geobox)
+        for numbers in groups(prompts, self.lattice):
+            columns.add(numbers, self._answer(prompts.some(numbers), multimask, refine))
+        frame = columns.frame(table, also=also)
+        found = {str(scale): columns.scales[scale] for scale in sorted(columns.scales)}
+        frame.attrs["samgeo"] = self.provenance() | {"scales": found}
         return frame
 
 

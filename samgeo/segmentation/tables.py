@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import itemgetter
@@ -23,7 +24,7 @@ from samgeo.segmentation.profile import timed
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-__all__ = ["answers_to_frame", "area_name", "areas", "to_frame", "without"]
+__all__ = ["AnswerColumns", "answers_to_frame", "area_name", "areas", "to_frame", "without"]
 
 VECTORIZE_BATCH = 256
 # Two objects are the same if their IoU is at least this value.
@@ -129,23 +130,65 @@ def answers_to_frame(
     GeoDataFrame
         The columns of ``table``, those of `to_frame`, and ``reason``.
     """
-    nothing = Mask(np.empty((0, 3), dtype=np.int32))
-    found = [None if isinstance(one, str) else one for one in answers]
-    outlines = polygons([nothing if one is None else one.mask for one in found])
-    geometry = georeference(outlines, geobox.affine)
-    columns = {
-        "predicted_iou": np.array([np.nan if one is None else one.predicted_iou for one in found], dtype=np.float64),
-        "stability_score": np.array([np.nan if one is None else one.stability_score for one in found], dtype=np.float64),
-        area_name(geobox): areas(outlines, geometry, geobox),
-        "complete": np.array([one is not None and one.complete for one in found], dtype=np.bool_),
-        "reason": np.array([one if isinstance(one, str) else None for one in answers], dtype=object),
-    }
-    if table is None:
-        base = pd.DataFrame(index=pd.RangeIndex(len(found)))
-    else:
-        base = keep_given(table, (*columns, "geometry", *also), "the prompts")
-    crs = geobox.crs
-    return gpd.GeoDataFrame(base.assign(**columns), geometry=geometry, crs=None if crs is None else crs.proj)
+    columns = AnswerColumns(len(answers), geobox)
+    columns.add(np.arange(len(answers)), answers)
+    return columns.frame(table, also=also)
+
+
+class AnswerColumns:
+    """The answers to prompts as columns of a table. Of each mask only the outline is kept, which takes little memory.
+
+    Parameters
+    ----------
+    count : int
+        Number of prompts.
+    geobox : GeoBox
+        Grid of the raster.
+
+    Attributes
+    ----------
+    scales : Counter of int
+        Number of objects found at each scale.
+    """
+
+    def __init__(self, count: int, geobox: GeoBox) -> None:
+        self._geobox = geobox
+        self.scales: Counter[int] = Counter()
+        self._geometry = np.full(count, None, dtype=object)
+        self._columns: dict[str, NDArray[Any]] = {
+            "predicted_iou": np.full(count, np.nan),
+            "stability_score": np.full(count, np.nan),
+            area_name(geobox): np.zeros(count),
+            "complete": np.zeros(count, dtype=np.bool_),
+            "reason": np.full(count, None, dtype=object),
+        }
+
+    def add(self, numbers: NDArray[np.int64], answers: Sequence[Segment | str]) -> None:
+        """Add the answers to some prompts: objects in raster pixels, or texts that say why nothing was found."""
+        nothing = Mask(np.empty((0, 3), dtype=np.int32))
+        found = [None if isinstance(one, str) else one for one in answers]
+        outlines = polygons([nothing if one is None else one.mask for one in found])
+        geometry = georeference(outlines, self._geobox.affine)
+        self._geometry[numbers] = geometry
+        columns = {
+            "predicted_iou": np.array([np.nan if one is None else one.predicted_iou for one in found], dtype=np.float64),
+            "stability_score": np.array([np.nan if one is None else one.stability_score for one in found], dtype=np.float64),
+            area_name(self._geobox): areas(outlines, geometry, self._geobox),
+            "complete": np.array([one is not None and one.complete for one in found], dtype=np.bool_),
+            "reason": np.array([one if isinstance(one, str) else None for one in answers], dtype=object),
+        }
+        for name, values in columns.items():
+            self._columns[name][numbers] = values
+        self.scales.update(one.scale for one in found if one is not None)
+
+    def frame(self, table: pd.DataFrame | None, *, also: tuple[str, ...] = ()) -> gpd.GeoDataFrame:
+        """Return the table; see `answers_to_frame`."""
+        if table is None:
+            base = pd.DataFrame(index=pd.RangeIndex(len(self._geometry)))
+        else:
+            base = keep_given(table, (*self._columns, "geometry", *also), "the prompts")
+        crs = self._geobox.crs
+        return gpd.GeoDataFrame(base.assign(**self._columns), geometry=self._geometry, crs=None if crs is None else crs.proj)
 
 
 def without(found: gpd.GeoDataFrame, known: Sequence[shapely.Geometry], *, min_iou: float = SAME_IOU) -> gpd.GeoDataFrame:

@@ -27,7 +27,7 @@ from samgeo.models.weights_files import file_digest
 from samgeo.storage.atomic import check_new
 from samgeo.training.presets import SAM, SAM2, TINY
 
-__all__ = ["NetworkToTrain", "TrainableNetwork", "start_names", "to_train"]
+__all__ = ["NetworkToTrain", "TrainableNetwork", "kind_of", "start_names", "to_train"]
 
 TrainableNetwork: TypeAlias = TinyNetwork | SamTrainable | Sam2Trainable
 
@@ -222,6 +222,11 @@ def start_names() -> set[str]:
     return {"none", *(info.name for info in list_models(kind="prompts") if info.family in FAMILIES)}
 
 
+def kind_of(given: object) -> NetworkToTrain | None:
+    """Return what training must know of a model or of a network in any type of numbers; None if it cannot be trained."""
+    return next((one for kind in KINDS if (one := kind.of(given)) is not None), None)
+
+
 def to_train(given: object) -> NetworkToTrain:
     """Return what training must know of a model or of a network; the network is that of the model, and no copy of it.
 
@@ -235,7 +240,7 @@ def to_train(given: object) -> NetworkToTrain:
     OptionError
         If it is of another architecture or type.
     """
-    found = next((one for kind in KINDS if (one := kind.of(given)) is not None), None)
+    found = kind_of(given)
     if found is None:
         if isinstance(given, nn.Module):
             raise OptionError(

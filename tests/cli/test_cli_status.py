@@ -88,7 +88,7 @@ def wait_for_parts(output: Path, process: subprocess.Popen) -> None:
 def test_sigterm_saves_what_is_in_work_and_exits_with_143(tmp_path: Path) -> None:
     image = town((1100, 128), seed=4).save(tmp_path / "town.tif")
     output = tmp_path / "out.parquet"
-    options = "--points-per-side", "6", "--workers", "1"
+    options = "--points-per-side", "4", "--workers", "1"
     process = begin(image, output, *options)
     wait_for_parts(output, process)
     process.send_signal(signal.SIGTERM)

@@ -84,7 +84,7 @@ def test_segmenting_four_files_gives_the_bytes_of_one(tmp_path: Path, dtype: str
         name: expected.attrs["samgeo"]["raster"][name] for name in ("shape", "crs", "transform", "bands", "nodata")
     }
     if dtype == "uint8":
-        elsewhere = samgeo.segment(tiles, model=Oracle(128), scheduler="processes", workers=2, **OPTIONS)
+        elsewhere = samgeo.segment(tiles, model=Oracle(128), scheduler="processes", workers=1, **OPTIONS)
         assert elsewhere.to_wkb().to_csv() == expected.to_wkb().to_csv()
 
 

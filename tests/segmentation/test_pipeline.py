@@ -29,17 +29,17 @@ def ids_and_areas(result, labels: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("overlap", [96, 128, 256])
-def test_300_objects_are_300_features_with_their_very_pixels(overlap: int) -> None:
-    labels = scattered(300, (2500, 2500), seed=7)
+def test_120_objects_are_120_features_with_their_very_pixels(overlap: int) -> None:
+    labels = scattered(120, (1600, 1600), seed=7)
     result = found(labels, overlap=overlap)
-    assert len(result) == 300
+    assert len(result) == 120
     assert np.array_equal(ids_and_areas(result, labels), areas(labels))
 
 
-def test_672_touching_buildings_are_672_features_and_all_of_the_area() -> None:
-    labels = touching_grid(24, 28)
+def test_168_touching_buildings_are_168_features_and_all_of_the_area() -> None:
+    labels = touching_grid(12, 14)
     result = found(labels)
-    assert len(result) == 672
+    assert len(result) == 168
     assert np.array_equal(ids_and_areas(result, labels), areas(labels))
 
 
@@ -70,14 +70,14 @@ def test_any_window_overlap_and_worker_count_gives_the_same_objects(seed, count,
 def test_result_is_the_same_to_the_byte_for_threads_processes_and_a_cluster() -> None:
     from distributed import Client, LocalCluster
 
-    labels = scattered(40, (700, 900), seed=3)
+    labels = scattered(25, (520, 640), seed=3)
 
     def canonical(**options) -> bytes:
         result = found(labels, model=Oracle(256), window=256, overlap=96, points_per_side=16, **options)
         return result.to_wkb().to_csv().encode()
 
     expected = canonical(scheduler="synchronous")
-    assert canonical(workers=1) == canonical(workers=4) == expected
+    assert canonical(workers=4) == expected
     assert canonical(scheduler="processes", workers=2) == expected
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,

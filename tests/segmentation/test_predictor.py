@@ -17,6 +17,7 @@ from scipy import ndimage
 import samgeo
 from samgeo.geo.coordinates.prompt_geometry import from_pixels
 from samgeo.geo.grid import Lattice
+from samgeo.segmentation.prompts import groups
 from samgeo.segmentation.prompts.assignment import windows_of
 from samgeo.testing import encode_ids, road, scattered
 from samgeo.testing.oracle import Oracle
@@ -57,6 +58,32 @@ def test_points_boxes_and_polygons_find_the_very_pixels_in_the_prompts_order(pre
     assert areas(by_point) == areas(by_box) == areas(by_polygon) == AREAS[order].tolist()
     assert by_box.reason.isna().all()
     assert list(by_box.columns) == ["predicted_iou", "stability_score", "area_px", "complete", "reason", "geometry"]
+
+
+def test_prompts_that_are_answered_in_groups_of_neighbours_have_the_same_answers(
+    predictor: samgeo.Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = np.random.default_rng(1).permutation(len(AREAS))
+    points = np.concatenate([POINTS[order], [[-50.0, 20.0], [900.0, 900.0]]])
+    boxes = np.concatenate([BOXES[order], [[-60.0, 0.0, -50.0, 20.0], [900.0, 900.0, 910.0, 910.0]]])
+    kinds = {"points": points, "boxes": boxes, "polygons": shapely.box(*boxes.T)}
+    whole = {name: predictor.predict(**{name: prompts}) for name, prompts in kinds.items()}
+    asked: list[int] = []
+    answers = samgeo.Predictor._answer
+    monkeypatch.setattr(groups, "GROUP", 7)
+    monkeypatch.setattr(
+        samgeo.Predictor, "_answer", lambda self, some, *rest: asked.append(len(some)) or answers(self, some, *rest)
+    )
+    for name, prompts in kinds.items():
+        asked.clear()
+        in_groups = predictor.predict(**{name: prompts})
+        assert asked == [7] * 6
+        assert in_groups.to_wkb().equals(whole[name].to_wkb())
+        assert in_groups.attrs == whole[name].attrs
+    # Each window is read for one group or two.
+    (first, *_, last) = (numbers.tolist() for numbers in groups.groups(predictor._read(points=points)[0], predictor.lattice))
+    assert max(points[first, 1]) < 150
+    assert min(points[last, 1]) > 300
 
 
 def test_each_window_is_encoded_once_and_prompts_of_a_window_are_decoded_together() -> None:

@@ -19,7 +19,7 @@ OPTIONS = {"window": 128, "overlap": 64, "points_per_side": 16, "progress": Fals
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    labels = scattered(12, (250, 250), seed=4, min_size=20, max_size=60)
+    labels = scattered(9, (190, 220), seed=4, min_size=20, max_size=60)
     labels[:, 140:150] = 99  # a road through all rows of windows: an object that is open until the end
     write_raster(tmp_path / "image.tif", encode_ids(labels))
     samgeo.segment(tmp_path / "image.tif", tmp_path / "undisturbed.parquet", model=Oracle(128), **OPTIONS)
@@ -39,8 +39,8 @@ def drive(place: Path, *arguments: object) -> int:
 
 
 def test_killed_at_every_rename_before_and_after_it(place: Path) -> None:
-    # The manifest, the session, and for each of three rows a part, its objects and the frontier, then the output.
-    assert drive(place, "renames", "1") > 9
+    # The manifest, the session, and for each of two rows a part, its objects and what it changed, then the output.
+    assert drive(place, "renames", "1") > 6
 
 
 @pytest.mark.slow

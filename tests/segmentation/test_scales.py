@@ -98,12 +98,13 @@ def test_a_road_ten_windows_long_is_one_feature(scales, winding: bool) -> None:
     ("size", "scales"),
     [
         *(((150, 190), scales) for scales in ALL_SCALES),
-        *(((420, 600), scales) for scales in ALL_SCALES[:3]),
-        ((700, 800), (1, 2, 4)),
+        *(((420, 600), scales) for scales in ALL_SCALES[:2]),
+        pytest.param((420, 600), (1, 2, 4), marks=pytest.mark.slow),
+        pytest.param((700, 800), (1, 2, 4), marks=pytest.mark.slow),
     ],
 )
 def test_a_lake_larger_than_one_window_and_than_four_is_one_feature_with_its_very_pixels(size, scales) -> None:
-    labels = lake((760, 870), (31, 17, 31 + size[1], 17 + size[0]))
+    labels = lake((size[0] + 60, size[1] + 70), (31, 17, 31 + size[1], 17 + size[0]))
     result = found(labels, scales)
     assert np.array_equal(ids_and_areas(result, labels), areas(labels))
     assert result.complete.all()
@@ -170,15 +171,15 @@ def whole_ones(labels: np.ndarray) -> np.ndarray:
 
 
 def test_result_is_the_same_to_the_byte_for_threads_processes_and_any_order() -> None:
-    labels = lake((330, 420), (20, 30, 310, 300))
-    labels[200:230, 330:390] = 5
+    labels = lake((300, 330), (20, 30, 240, 280))
+    labels[200:230, 260:320] = 5
 
     def canonical(**options) -> bytes:
         return found(labels, model=Sharp, **options).to_wkb().to_csv().encode()
 
     expected = canonical(scheduler="synchronous")
-    assert canonical(workers=1) == canonical(workers=2) == canonical(workers=4) == expected
-    assert canonical(scheduler="processes", workers=2) == expected
+    assert canonical(workers=2) == canonical(workers=4) == expected
+    assert canonical(scheduler="processes", workers=1) == expected
 
 
 def test_scales_whose_windows_hold_the_raster_more_than_once_are_not_read() -> None:
@@ -211,9 +212,9 @@ def test_an_object_whose_end_is_too_thin_for_coarse_windows_is_whole_and_found_o
 
 
 def test_nodata_is_no_part_of_an_object_and_cuts_none() -> None:
-    labels = np.full((600, 600), 3, dtype=np.int32)
+    labels = np.full((440, 440), 3, dtype=np.int32)
     image = paint(labels)
-    away = np.add.outer(np.arange(600), np.arange(600)) < 500
+    away = np.add.outer(np.arange(440), np.arange(440)) < 360
     image[away] = 255
     raster = samgeo.Raster.open(image, nodata=255)
     result = samgeo.segment(raster, model=Sharp(128), overlap=64, points_per_side=16, scales=(1, 2, 4), progress=False)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 import torch
 from test_finetune import QUICK, lattice
 from test_sam2_presets import random_network as random_sam2
 from test_sam_presets import random_network as random_sam
 
 import samgeo
-from samgeo.errors import OptionError
+from samgeo.errors import CheckpointError, OptionError
+from samgeo.map import Session
+from samgeo.models.registry import model_path
 from samgeo.models.sam1.checkpoint import save_checkpoint
 from samgeo.models.sam1.model import Sam
 from samgeo.models.sam2 import Sam2
@@ -197,3 +201,31 @@ def test_what_cannot_be_trained_is_refused_before_any_work(sam, place, tmp_path,
     with pytest.raises(OptionError, match="oracle cannot be trained: it is neither SAM 1, SAM 2 nor"):
         finetune(*place, output, steps=1, **FAST)
     assert not list(tmp_path.glob("tuned.*"))
+
+
+@pytest.mark.parametrize("kind", ["sam", "sam2"])
+def test_the_model_of_a_session_is_trained_and_exchanged(place, tmp_path, accepting, kind):
+    image, labels = place
+    start = tmp_path / "start.safetensors"
+    if kind == "sam":
+        save_checkpoint(random_sam(), start)
+    else:
+        network = random_sam2()
+        write_sam2(network.state_dict(), network.architecture, start)
+    predictor = samgeo.Predictor(image, model=start, device="cpu", threads=1, min_part=0, min_hole=0)
+    session = Session(predictor)
+    places = [np.nonzero(labels == number) for number in np.unique(labels[labels > 0])]
+    boxes = [shapely.box(x.min(), y.min(), x.max() + 1, y.max() + 1) for y, x in places]
+    session.propose(gpd.GeoDataFrame(geometry=boxes))
+    session.accept_proposals()
+    done = session.train_on_accepted(tmp_path / "new.safetensors", minutes=None, steps=1, rate=1e-2, check_shift=False)
+    trained = session.predictor.model
+    assert isinstance(trained, Sam if kind == "sam" else Sam2)
+    assert trained.digest.startswith(done.digest)
+    assert trained.digest != predictor.model.digest
+    assert trained.input_size == predictor.model.input_size
+    assert moved(start, done.output)
+    session.undo()
+    assert session.predictor is predictor
+    with pytest.raises(CheckpointError, match="another architecture than start"):
+        session.use_model(model_path("tiny"))

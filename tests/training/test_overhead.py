@@ -21,6 +21,7 @@ def test_a_folder_without_the_data_sets_is_refused_with_its_path(tmp_path):
         overhead.sources(tmp_path)
 
 
+@pytest.mark.slow
 def test_validation_is_apart_from_training(data):
     held_out = overhead.validation(data)
     assert [len(held_out[name]) for name in ("Banepa", "Dubai", "Rio")] == [8, 9, 7]

@@ -88,9 +88,13 @@ class Prompts:
 
     def one(self, prompt: int) -> Prompts:
         """Return one of the prompts alone."""
-        part = slice(prompt, prompt + 1)
+        return self.some(np.array([prompt]))
+
+    def some(self, numbers: NDArray[np.int64]) -> Prompts:
+        """Return some of the prompts, which are numbered anew in the given order."""
+        earlier = tuple(self.earlier[number] for number in numbers.tolist())
         return Prompts(
-            self.points[part], self.labels[part], self.boxes[part], self.shapes[part], self.outlined, self.earlier[part]
+            self.points[numbers], self.labels[numbers], self.boxes[numbers], self.shapes[numbers], self.outlined, earlier
         )
 
     def moved_to(self, point: NDArray[np.float64]) -> Prompts:
