@@ -40,8 +40,10 @@ class Cleaner:
         Raises
         ------
         OptionError
-            If the tolerance is in metres, and the raster has no CRS.
+            If it is something else, or the tolerance is in metres and the raster has no CRS.
         """
+        if not isinstance(options, CleanOptions):
+            raise OptionError(f"clean is {options!r}; give samgeo.map.CleanOptions, or call set_clean.")
         if options.unit == "m" and self.raster.geobox.crs is None:
             raise OptionError("the tolerance is in metres, and the raster has no CRS; give it in pixels (unit px).")
         return options

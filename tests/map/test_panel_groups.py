@@ -10,22 +10,25 @@ import pytest
 import shapely
 from map_driving import Mouse, accept, drawn_area_px, found, is_error, key, press, send, status
 from map_scene import AREAS, GROUND, POINTS, box_of, on_ground
+from test_outlines import BUILDING, IN_BUILDING
 
 import samgeo
 from samgeo.errors import OptionError, StoppedError, VectorError
 from samgeo.map import Session
+from samgeo.map.session_parts import file_prompts
 from samgeo.map.state.class_list import ClassList
 from samgeo.map.state.values import Annotation, State
 from samgeo.map.ui.groups.object_list import MOST_ROWS, ObjectList
 from samgeo.map.ui.messages import tell_of
+from samgeo.testing import Oracle, encode_ids
 
 
 def test_the_group_of_outlines_draws_what_it_says(make) -> None:
-    m = make()
+    m = make(encode_ids(BUILDING), Oracle(160))
     group = m.drawing.panel.outline
     key(m, "o")
     assert group.heading.value
-    Mouse(m).click(POINTS[0])
+    Mouse(m).click(IN_BUILDING)
     before = drawn_area_px(m, m.drawing.sketch.preview[0])
     group.ticks["regularize"].value = True
     group.tolerance.value = 3.0
@@ -43,10 +46,10 @@ def test_the_group_of_outlines_draws_what_it_says(make) -> None:
     press(m, "undo")
     assert (group.ticks["regularize"].value, group.tolerance.value) == (False, 2.0)
     assert m.session.clean == m.session.state.clean
-    group.overlap.value = "cut"
-    Mouse(m).click(POINTS[1])
+    key(m, "Escape")
+    Mouse(m).click(IN_BUILDING)
     press(m, "accept")
-    Mouse(m).click(POINTS[1])
+    Mouse(m).click(IN_BUILDING)
     press(m, "accept")
     assert is_error(m)
     assert "nothing is left to accept" in status(m)
@@ -97,7 +100,10 @@ def prompts(placed: samgeo.Predictor) -> gpd.GeoDataFrame:
     )
 
 
-def test_each_feature_of_a_file_is_a_prompt_of_its_own(placed: samgeo.Predictor, tmp_path: Path) -> None:
+def test_each_feature_of_a_file_is_a_prompt_of_its_own(
+    placed: samgeo.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_prompts, "BATCH", 2)
     prompts(placed).to_crs("EPSG:4326").to_file(tmp_path / "prompts.geojson")
     session = Session(placed, classes=["roof", "road"])
     reports: list[tuple[int, int]] = []
@@ -111,7 +117,7 @@ def test_each_feature_of_a_file_is_a_prompt_of_its_own(placed: samgeo.Predictor,
     assert session.prompt_with(prompts(placed)).action.already == 5
     session.reject_proposals()
     with pytest.raises(StoppedError):
-        session.prompt_with(prompts(placed), progress=lambda now, _: now < 3)
+        session.prompt_with(prompts(placed), progress=lambda now, _: now < 2)
     assert not session.state.proposals
     assert len(session.prompt_with(prompts(placed)[:2], kind="boxes").state.proposals) == 2
 

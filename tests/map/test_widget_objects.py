@@ -289,7 +289,7 @@ def test_a_cell_that_is_run_again_adds_nothing_twice_and_says_so(make) -> None:
 
 
 def test_many_objects_are_sent_a_few_at_a_time(make, monkeypatch: pytest.MonkeyPatch) -> None:
-    m = make()
+    m = make(on_overlap="keep")
     m.add(found(m, *range(8), *range(8), *range(8), *range(8), *range(8)))
     press(m, "accept-all")
     before = layers_of(m, m.drawing.objects.features)

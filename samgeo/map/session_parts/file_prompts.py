@@ -10,6 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, StoppedError, VectorError
@@ -27,8 +28,8 @@ __all__ = ["KINDS", "FilePrompting"]
 
 KINDS = ("auto", "points", "boxes", "polygons")
 
-# So many prompts are asked between two reports of progress.
-BATCH = 16
+# So many prompts are asked between two reports of progress. They are neighbours, so that they have windows in common.
+BATCH = 64
 
 # A polygon is a box if its area is this near to that of its bounding box.
 BOX_SHARE = 1e-6
@@ -83,7 +84,7 @@ class FilePrompting(Proposing):
         answered = found[~missing].assign(prompt="file")
         answered.attrs = found.attrs
         given = read_proposals(answered, self.predictor.raster.geobox) if len(answered) else Propose(())
-        return self._put_up(replace(given, unanswered=int(missing.sum())))
+        return self._put_up(replace(given, nothing=int(missing.sum())))
 
 
 def _prompts(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -120,17 +121,27 @@ def _batches(frame: gpd.GeoDataFrame, kind: str) -> Iterator[tuple[str, gpd.GeoD
         some = frame[chosen]
         if name != "points":
             some = some.drop(columns=[one for one in ("label", "prompt") if one in some])
-        numbers = pd.Series(np.arange(len(some)), index=some.index)
-        if "prompt" in some:
-            numbers = pd.Series(pd.factorize(some["prompt"])[0], index=some.index)
-        for _, batch in some.groupby(numbers // BATCH, sort=True):
-            yield name, batch
+        owner = pd.factorize(some["prompt"])[0] if "prompt" in some else np.arange(len(some))
+        batch = _ranks(some, owner)[owner] // BATCH
+        for number in range(int(batch.max(initial=-1)) + 1):
+            yield name, some[batch == number]
+
+
+def _ranks(frame: gpd.GeoDataFrame, owner: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rank of each prompt along a curve on which neighbours are near to each other."""
+    _, first = np.unique(owner, return_index=True)
+    if len(first) <= BATCH:
+        return np.arange(len(first))
+    along = frame.geometry.iloc[first].hilbert_distance().to_numpy()
+    ranks = np.empty(len(first), np.intp)
+    ranks[np.argsort(along, kind="stable")] = np.arange(len(first))
+    return ranks
 
 
 def _answers(
     predictor: Predictor, batches: list[tuple[str, gpd.GeoDataFrame]], progress: Callable[[int, int], bool]
 ) -> gpd.GeoDataFrame:
-    """Return the answers of the model.
+    """Return the answers of the model, in the order of the file.
 
     Raises
     ------
@@ -140,13 +151,19 @@ def _answers(
     total, done = sum(len(batch) for _, batch in batches), 0
     results: list[gpd.GeoDataFrame] = []
     for name, batch in batches:
-        if not progress(done, total):
-            raise StoppedError("ended before all prompts were asked: nothing is put up")
-        results.append(predictor.predict(**{name: batch}))
+        _ask_on(progress, done, total)
+        answer = predictor.predict(**{name: batch.reset_index(drop=True)})
+        first = batch.drop_duplicates("prompt") if "prompt" in batch else batch
+        results.append(answer.set_index(first.index))
         done += len(batch)
-    if not progress(done, total):
-        raise StoppedError("ended before all prompts were asked: nothing is put up")
-    found = pd.concat([one.dropna(axis=1, how="all") for one in results], ignore_index=True)
-    frame = gpd.GeoDataFrame(found.reindex(columns=found.columns.union(["reason"])), geometry="geometry", crs=results[0].crs)
+    _ask_on(progress, done, total)
+    found = pd.concat([one.dropna(axis=1, how="all") for one in results]).sort_index()
+    found = found.reindex(columns=[*found.columns, *({"reason", "geometry"} - {*found.columns})])
+    frame = gpd.GeoDataFrame(found, geometry="geometry", crs=results[0].crs).reset_index(drop=True)
     frame.attrs = results[0].attrs
     return frame
+
+
+def _ask_on(progress: Callable[[int, int], bool], done: int, total: int) -> None:
+    if not progress(done, total):
+        raise StoppedError("ended before all prompts were asked: nothing is put up")

@@ -156,14 +156,14 @@ class Propose:
         Number of polygons that were left out because the same object or proposal exists.
     outside : int
         Number of polygons that were left out because they lie outside the raster.
-    unanswered : int
+    nothing : int
         Number of prompts of a file for which the model found nothing.
     """
 
     proposals: tuple[Proposed, ...]
     already: int = 0
     outside: int = 0
-    unanswered: int = 0
+    nothing: int = 0
 
 
 @dataclass(frozen=True, slots=True)

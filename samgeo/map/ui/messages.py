@@ -182,8 +182,8 @@ def _proposed(action: Propose, waiting: int) -> str:
     parts = [f"{new} to accept or reject{more}"]
     if action.already:
         parts.append(f"{action.already} more {'was' if action.already == 1 else 'were'} there already")
-    if action.unanswered:
-        parts.append(f"the model found nothing for {action.unanswered} {'prompt' if action.unanswered == 1 else 'prompts'}")
+    if action.nothing:
+        parts.append(f"the model found nothing for {action.nothing} {'prompt' if action.nothing == 1 else 'prompts'}")
     if action.outside:
         parts.append(f"{action.outside} outside the raster {'was' if action.outside == 1 else 'were'} left out")
     return "; ".join(parts)

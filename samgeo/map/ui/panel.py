@@ -218,9 +218,9 @@ class Panel:
     def show_classes(self, classes: ClassList) -> None:
         """Show the names and the colours of the classes. Buttons are added and removed where their number changed."""
         rows = list(self.palette.children)[: len(self._classes)]
+        gone = rows[len(classes.names) :]
         for number in range(len(classes.names), len(rows)):
             del self.buttons[f"class-{number}"]
-            close_widgets(rows[number])
         del rows[len(classes.names) :], self._eyes[len(classes.names) :]
         self._classes = list(classes.names)
         rows.extend(map(self._class, range(len(rows), len(classes.names))))
@@ -228,6 +228,8 @@ class Panel:
             self._show_class(number, name, color)
         if tuple(rows) != self.palette.children:
             self.palette.children = rows
+        for one in gone:
+            close_widgets(one)
         self.show_class(self._active if self._active < len(rows) else 0)
 
     def show_mode(self, mode: str) -> None:

@@ -142,6 +142,7 @@ class Drawing:
             self.proposals.forget()
         self._colors = colors
         self.panel.show_classes(state.class_list)
+        self.visible = self.panel.visible  # a class that is hidden may have another name
         self.objects.show(self.visible.objects(state), state.selected)
         self.proposals.show(self.visible.proposals(state))
 

@@ -73,6 +73,7 @@ class FileGroup:
         w = library("ipywidgets")
         self._path, self._guarded = path, guarded
         self.folder = Path.cwd()
+        self._is_listing = False
         self.toggle = w.ToggleButton(False, icon="folder-open", description="choose, read", tooltip=TIPS["browse"])
         self.toggle.add_class("samgeo-in-heading")
         self.toggle.add_class("samgeo-browse")
@@ -99,9 +100,12 @@ class FileGroup:
         listed = entries(folder)
         self.folder = folder
         self._where.value = escape(str(folder))
-        with self.files.hold_trait_notifications():
+        self._is_listing = True  # a new list chooses its first entry by itself
+        try:
             self.files.options = listed
             self.files.value = None
+        finally:
+            self._is_listing = False
 
     def _fold(self, change: dict[str, Any]) -> None:
         if change["new"]:
@@ -111,7 +115,7 @@ class FileGroup:
 
     def _chosen(self, change: dict[str, Any]) -> None:
         chosen = change["new"]
-        if chosen is None:
+        if chosen is None or self._is_listing:
             return
         if chosen == UP:
             self._guarded(lambda: self.show_folder(self.folder.parent))
