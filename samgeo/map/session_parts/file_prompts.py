@@ -152,7 +152,7 @@ def _answers(
     results: list[gpd.GeoDataFrame] = []
     for name, batch in batches:
         _ask_on(progress, done, total)
-        answer = predictor.predict(**{name: batch.reset_index(drop=True)})
+        answer = _answer(predictor, name, batch.reset_index(drop=True))
         first = batch.drop_duplicates("prompt") if "prompt" in batch else batch
         results.append(answer.set_index(first.index))
         done += len(batch)
@@ -162,6 +162,12 @@ def _answers(
     frame = gpd.GeoDataFrame(found, geometry="geometry", crs=results[0].crs).reset_index(drop=True)
     frame.attrs = results[0].attrs
     return frame
+
+
+def _answer(predictor: Predictor, name: str, prompts: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    if name == "points":
+        return predictor.predict(points=prompts)
+    return predictor.predict(boxes=prompts) if name == "boxes" else predictor.predict(polygons=prompts)
 
 
 def _ask_on(progress: Callable[[int, int], bool], done: int, total: int) -> None:

@@ -64,17 +64,18 @@ class Accepting:
         there = _array(objects)
         given, least = _array(order), TOUCH_PX * self.pixel_area
         by_accepted, by_new = _overlapping(given, there, least), _overlapping(given, given, least)
-        left: list[shapely.Geometry | None] = []
+        left: dict[int, shapely.Geometry] = {}
         for number, one in enumerate(order):
             cutting = [there[other] for other in by_accepted.get(number, ())]
-            cutting += [left[other] for other in by_new.get(number, ()) if other < number and left[other] is not None]
-            left.append(self._left(one.geometry, cutting))
-        changed = [number for number, one in enumerate(order) if left[number] not in (None, one.geometry)]
+            cutting += [left[other] for other in by_new.get(number, ()) if other < number and other in left]
+            rest = self._left(one.geometry, cutting)
+            if rest is not None:
+                left[number] = rest
+        changed = [number for number, rest in left.items() if rest is not order[number].geometry]
         areas = dict(zip(changed, self.measure([left[number] for number in changed]), strict=True)) if changed else {}
         after = {
-            one.id: replace(one, geometry=left[number], area=areas.get(number, one.area))
-            for number, one in enumerate(order)
-            if left[number] is not None
+            order[number].id: replace(order[number], geometry=rest, area=areas.get(number, order[number].area))
+            for number, rest in left.items()
         }
         return (*objects, *(after[one.id] for one in new if one.id in after)), {number: number for number in after}
 

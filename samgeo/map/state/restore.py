@@ -114,7 +114,7 @@ def _ahead(opening: Opening, recorded: Recorded, since: int, answers: Answers, *
     mine, classes = recorded.opening.class_list, opening.class_list
     after = replay(recorded, rules).state
     changed = dict(after.class_list.given).items() - dict(mine.given).items()
-    class_list = classes.with_others((one for one in after.class_list.names if one not in mine.names), tuple(changed))
+    class_list = classes.with_others((one for one in after.class_list.names if one not in mine.names), sorted(changed))
     if is_all:
         class_list = classes.with_others(after.class_list.names, after.class_list.given)
         return Opening(opening.run, class_list, after.objects, after.next_id)

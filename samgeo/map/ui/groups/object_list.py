@@ -78,7 +78,7 @@ class ObjectList:
         self._by, self._order = by, None
         self._tell()
 
-    def rows(self, first: int, count: int) -> list[dict[str, Any]]:
+    def rows(self, first: int, count: int) -> list[dict[str, int | str]]:
         """Return rows, given the number of the first one in the present order."""
         first, count = max(first, 0), min(max(count, 0), MOST_ROWS)
         return [self._row(one) for one in self._sorted()[first : first + count]]
@@ -92,7 +92,7 @@ class ObjectList:
             self._order = sorted(placed, key=_KEYS[self._by], reverse=self._is_down)
         return self._order
 
-    def _row(self, one: Annotation) -> dict[str, Any]:
+    def _row(self, one: Annotation) -> dict[str, int | str]:
         notes = [note for note, there in (("edited", one.edited), ("cut", not one.complete)) if there]
         return {
             "id": one.id,
