@@ -10,25 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
-from samgeo.geo.coordinates.pixel_coordinates import PIXELS
 from samgeo.geo.raster.raster import Raster
-from samgeo.map.background import Background, Work
+from samgeo.map.background import Background
 from samgeo.map.closing import close_widgets, replace_earlier
-from samgeo.map.in_view import propose_in_view
+from samgeo.map.searches_in_view import MapSearches
 from samgeo.map.session import DEFAULT_CLASSES, Session
-from samgeo.map.state.actions import Propose
 from samgeo.map.state.clean_options import AS_DRAWN, CleanOptions, check_overlap
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.restore import check_classes, check_files
-from samgeo.map.train_on_accepted import free_path, progress_of, verdict
 from samgeo.map.ui.browser_part import library, make_front
 from samgeo.map.ui.gestures import Hand
 from samgeo.map.ui.latest_worker import Latest
-from samgeo.map.ui.messages import KINDS, Progress
+from samgeo.map.ui.messages import KINDS
 from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.map_coordinates import MapPlacement
@@ -66,7 +62,7 @@ NEEDS_SELECTED = ("add", "cut")
 """Modes that change the selected object."""
 
 
-class Map:
+class Map(MapSearches):
     """A map in the notebook on which an analyst clicks on the objects of a raster.
 
     The picture and all shapes go through the notebook's own channel: by default the map opens no server and no port, and uses
@@ -222,105 +218,11 @@ class Map:
         done = self.session.propose(features)
         self.drawing.tell_of(done)
 
-    def segment_view(self) -> None:
-        """Segment everything in view, and add each new mask as a proposal.
-
-        Masks of accepted objects and existing proposals are left out. The method returns at once; a background thread does
-        the work, and the map shows the progress. Before the map is shown, the whole raster counts as in view.
-        """
-        area_px = self._area_in_view()
-        self._search(lambda tell: propose_in_view(self.session, area_px, tell))
-
-    @check_types
-    def find_in_view(self, what: str = "building") -> None:
-        """Find the objects of one kind in view, and add them as proposals; see `Session.find`.
-
-        The method returns at once, as `segment_view` does.
-
-        Parameters
-        ----------
-        what : str, default "building"
-            The class of a bundled finder.
-        """
-        bounds = shapely.bounds(self._area_in_view()).tolist()
-
-        def work(tell: Callable[[Progress], bool]) -> str | None:
-            def progress(done: int, total: int) -> bool:
-                return tell(Progress(f"finding each {what} in view", done, total))
-
-            return _nothing_new(self.session.find(what, bounds, crs=PIXELS, progress=progress))
-
-        self._search(work)
-
-    def more_like_these(self) -> None:
-        """Find more objects like the accepted ones in view, and add them as proposals; see `Session.find_similar`.
-
-        The method returns at once, as `segment_view` does.
-        """
-        bounds = shapely.bounds(self._area_in_view()).tolist()
-
-        def work(tell: Callable[[Progress], bool]) -> str | None:
-            def progress(done: int, total: int) -> bool:
-                return tell(Progress("searching the view", done, total))
-
-            return _nothing_new(self.session.find_similar(bounds, crs=PIXELS, progress=progress))
-
-        self._search(work)
-
-    def prompt_with(self, features: FeaturesLike) -> None:
-        """Ask the model for each point, box and polygon of a file, and add the masks as proposals; see `Session.prompt_with`.
-
-        The method returns at once, as `segment_view` does.
-
-        Parameters
-        ----------
-        features : path, GeoDataFrame or GeoSeries
-        """
-
-        def work(tell: Callable[[Progress], bool]) -> str | None:
-            def progress(done: int, total: int) -> bool:
-                return tell(Progress("asking for the prompts of the file", done, total, "prompts"))
-
-            done = self.session.prompt_with(features, progress=progress)
-            self.drawing.tell_of(done)
-            return None
-
-        self._search(work)
-
     def show_whole(self) -> None:
         """Move the map so that the whole raster is in view."""
         view = in_view(self.leaflet)
         whole = self._first if view is None else fit(self._place, view.width, view.height)
         self.leaflet.center, self.leaflet.zoom = whole
-
-    @check_types
-    def train_on_accepted(self, output: str | os.PathLike[str] | None = None, *, minutes: float = 5.0) -> None:
-        """Train the model on the accepted objects, and use it for the next prompts if it is better on those held out.
-
-        The method returns at once; a background thread does the work, and the map stays usable. The status line shows the
-        progress, and at the end whether the new weights were accepted, and why. Undo returns to the weights that were used
-        before. See `Session.train_on_accepted`, which has more options and waits for the end.
-
-        Parameters
-        ----------
-        output : path, optional
-            The file for the new weights, a ``.safetensors`` that does not exist yet. By default it is beside the autosaved
-            file, or else beside the file of the panel to which objects are exported, and has its name with ``-trained-1``, or
-            the next number that is free.
-        minutes : float, default 5
-            Length of the training.
-        """
-        exported = None if self.session.autosave else self._path.absolute()
-
-        def work(tell: Callable[[Progress], bool]) -> str:
-            place = free_path(output, self.session.autosave or exported)
-
-            def progress(line: str) -> bool:
-                return tell(Progress(f"training: {progress_of(line)}"))
-
-            return verdict(self.session.train_on_accepted(place, minutes=minutes, progress=progress))
-
-        self._background["training"].start(work)
 
     @check_types
     def export(
@@ -385,22 +287,6 @@ class Map:
         bundle: dict[str, Any] = self.widget._repr_mimebundle_(**kwargs) or {}  # how Jupyter shows any object
         picture = still_picture(self.session.predictor.raster, self.session.to_frame())
         return {**bundle, **({} if picture is None else {"image/jpeg": picture}), "text/plain": repr(self)}
-
-    def _area_in_view(self) -> shapely.Geometry:
-        return self._hand.area_px(in_view(self.leaflet) or view_of_raster(self._place))
-
-    def _search(self, work: Work) -> None:
-        """Search in the background. Where new masks wait at the end, and nothing else is begun, a click accepts one."""
-
-        def then_select(tell: Callable[[Progress], bool]) -> str | None:
-            before = self.session.state.proposals
-            said = work(tell)
-            state = self.session.state
-            if len(state.proposals) > len(before) and not state.prompt and not self._pointer.is_drawing:
-                self._set_mode("select")
-            return said
-
-        self._background["search"].start(then_select)
 
     def _prepare(self) -> None:
         """Import libraries that the first click needs, once the first picture is drawn, so that the click need not wait."""
@@ -532,11 +418,6 @@ class Map:
                 self.leaflet.center = center
                 self.leaflet.zoom = min(max(zoom, self.leaflet.min_zoom), self.leaflet.max_zoom)
 
-    @property
-    def _path(self) -> Path:
-        """The file in the panel."""
-        return Path(self.drawing.panel.path.value.strip()).expanduser()
-
     def _export(self) -> None:
         path = self._path
         self.export(path, overwrite=self.drawing.panel.overwrite.value or path.absolute() in self._exported)
@@ -571,8 +452,3 @@ class Map:
     def _show(self, view: View) -> None:
         if self._is_drawn_here:
             self._views.put(view.on_screen(self._ratio))
-
-
-def _nothing_new(done: Snapshot) -> str | None:
-    """Return a message where a search proposed nothing; the session has one otherwise."""
-    return None if isinstance(done.action, Propose) and done.action.proposals else "nothing new is in view"
