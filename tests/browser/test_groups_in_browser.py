@@ -68,9 +68,11 @@ def test_the_open_groups_are_readable_and_nothing_is_wider_than_the_panel(notebo
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 1400})
             notebook.wait_for(f"round(m.leaflet.right - m.leaflet.left) == {round(on_map.frame()['width'])}")
-            scrolls = [name for name in page.evaluate(_OVERFLOWS) if "samgeo-files" not in name and name]
-            assert scrolls == [], (theme, width)
             notebook.picture(f"groups-{theme.lower()}-{width}")
+            # With all groups open, the panel beside the map may scroll; so may the list of files.
+            may = ("samgeo-files", "samgeo-panel") if width == WIDTHS[0] else ("samgeo-files",)
+            scrolls = [name for name in page.evaluate(_OVERFLOWS) if name and not any(one in name for one in may)]
+            assert scrolls == [], (theme, width)
     assert weak == {"Light": [], "Dark": []}
     page.set_viewport_size({"width": WIDTHS[0], "height": 1100})
     page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")

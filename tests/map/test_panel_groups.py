@@ -172,5 +172,6 @@ def test_files_are_chosen_and_read_in_the_panel(make, tmp_path: Path) -> None:
     assert "cannot be read" in status(m)
     panel.files.masks.click()
     assert is_error(m)
+    key(m, "f")
     accept(m, 5)
     assert not is_error(m)

@@ -17,7 +17,7 @@ function shortTime(text) {
   if (!text) return ["", ""];
   const at = new Date(text);
   const isToday = at.toDateString() === new Date().toDateString();
-  const format = isToday ? { hour: "2-digit", minute: "2-digit" } : { month: "2-digit", day: "2-digit" };
+  const format = isToday ? { hour: "2-digit", minute: "2-digit", hour12: false } : { month: "2-digit", day: "2-digit" };
   return [isToday ? at.toLocaleTimeString([], format) : at.toLocaleDateString([], format), at.toLocaleString()];
 }
 
