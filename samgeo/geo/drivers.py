@@ -13,6 +13,7 @@ import re
 import sqlite3
 import warnings
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
@@ -97,6 +98,8 @@ _VECTORS_LEADING_OUT = (
     b"<!doctype",
     b"<!entity",
 )
+_READDIR = "GDAL_DISABLE_READDIR_ON_OPEN"
+
 _VECTOR_DRIVERS_LEADING_OUT = {"CSW", "GDALG", "HTTP", "OAPIF", "OGCAPI", "OGR_VRT", "WFS"}
 
 
@@ -138,14 +141,13 @@ def open_raster(path: str, name: str) -> rasterio.DatasetReader:
     """
     drivers = _raster_drivers(path, name)
     _check_beside(path)
-    with rasterio.Env() as env:
-        known = env.drivers()
     first: Exception | None = None
     for driver in drivers:
-        if driver not in known:
+        if driver not in _known_drivers():
             continue
         try:
-            dataset = rasterio.open(path, driver=driver, sharing=False)
+            with rasterio.Env(**_beside_by_name(path)):
+                dataset = rasterio.open(path, driver=driver, sharing=False)
         except RasterioIOError as error:
             first = first or error
             if _NOT_IT not in str(error):
@@ -160,6 +162,22 @@ def open_raster(path: str, name: str) -> rasterio.DatasetReader:
             )
         return dataset
     raise first or RasterioIOError(f"GDAL is built without {' and '.join(drivers)}")
+
+
+@lru_cache
+def _known_drivers() -> frozenset[str]:
+    """Return the drivers of this build of GDAL."""
+    with rasterio.Env() as env:
+        return frozenset(env.drivers())
+
+
+def _beside_by_name(path: str) -> dict[str, str]:
+    """Return options with which GDAL looks for the files beside a local file by their names.
+
+    By default it lists the folder. For many files of one folder the work would grow with the square of their number.
+    """
+    is_local = "://" not in path and not path.startswith("/vsi")
+    return {_READDIR: "TRUE"} if is_local and _READDIR not in os.environ else {}
 
 
 def list_files(path: str) -> list[str]:

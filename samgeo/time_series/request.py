@@ -26,13 +26,14 @@ from samgeo.segmentation.options import (
     WindowOptions,
 )
 from samgeo.segmentation.profile import refuse_other_processes
+from samgeo.segmentation.run.part_folder import ABOUT
 from samgeo.storage.locations import Place
 from samgeo.storage.provenance import made_with, versions
 from samgeo.storage.run_folder import plain_json
 from samgeo.time_series.alignment import Aligned, align, check_max_shift
 from samgeo.time_series.candidates import Layer, given_layers, read_layer
 from samgeo.time_series.features import compared_channels
-from samgeo.time_series.folder import ABOUT, FORMAT, KIND, ChangeFolder
+from samgeo.time_series.folder import FORMAT, KIND, ChangeFolder
 from samgeo.time_series.table import RowCounts, no_objects
 from samgeo.types import AoiLike, Json
 

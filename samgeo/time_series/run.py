@@ -19,10 +19,11 @@ from samgeo.segmentation.options import (
     ModelOptions,
     WindowOptions,
 )
+from samgeo.segmentation.run.part_folder import folder_of
 from samgeo.storage.locations import Place
 from samgeo.time_series.candidates import Candidates, Layer, find_objects, keep
 from samgeo.time_series.comparison import ChangeSummary, Comparison, compare
-from samgeo.time_series.folder import ChangeFolder, folder_of
+from samgeo.time_series.folder import ChangeFolder
 from samgeo.time_series.request import DATES, Opened, search_options
 from samgeo.time_series.table import RowCounts, no_objects, total
 

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,9 @@ from samgeo.geo.grid import Rect
 from samgeo.geo.raster.identity import has_changed, identify
 from samgeo.geo.raster.raster import Raster
 from samgeo.geo.raster.sources import file_source
+from samgeo.geo.raster.sources.file_source import FileSource
 from samgeo.geo.raster.sources.mosaic import MosaicSource
+from samgeo.geo.raster.sources.opening import AT_ONCE, open_source
 from samgeo.testing import encode_ids, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import TRANSFORMS, coordinate_pixels, pixel_coordinates, transform, write_raster
@@ -383,3 +387,35 @@ def test_a_mosaic_is_a_source_of_every_kind(tmp_path: Path) -> None:
     assert raster.name.endswith("0.tif and 3 more")
     with rasterio.open(raster.source.files[0].path) as file:
         assert file.count == len(raster.source.bands)
+
+
+def test_several_files_are_opened_at_a_time_and_the_first_bad_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.zeros((40, 400, 3), np.uint8)
+    columns = [Rect(x, 0, x + 10, 40) for x in range(0, 400, 10)]
+    tiles = cut(tmp_path, values, columns, transform())
+    together, inside, most = threading.Barrier(2, timeout=60), 0, 0
+    count, opened = threading.Lock(), FileSource.open
+
+    def meet(source: Path) -> FileSource:
+        nonlocal inside, most
+        with count:
+            inside += 1
+            most = max(most, inside)
+        if source in tiles[:2]:
+            together.wait()  # breaks unless both are being opened
+        found = opened(source)
+        with count:
+            inside -= 1
+        return found
+
+    filters = list(warnings.filters)
+    monkeypatch.setattr(FileSource, "open", meet)
+    assert [tile.path for tile in open_source(tiles).tiles] == [str(tile) for tile in tiles]
+    assert 2 <= most <= AT_ONCE
+    assert warnings.filters == filters
+    for bad in (7, 30):
+        tiles[bad].write_bytes(b"no raster")
+    with pytest.raises(RasterError, match=tiles[7].name):
+        open_source(tiles)

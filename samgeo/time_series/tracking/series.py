@@ -16,12 +16,12 @@ from samgeo.geo.vector.outputs import check_asked, check_output
 from samgeo.geo.vector.reading import check_fit
 from samgeo.objects.pooling import check_describing
 from samgeo.segmentation.options import ModelOptions, ReadingOptions
+from samgeo.segmentation.run.part_folder import ABOUT
 from samgeo.storage.provenance import made_with, versions
 from samgeo.storage.run_folder import plain_json
 from samgeo.time_series.alignment import Aligned, align
 from samgeo.time_series.candidates import Layer, read_layer
 from samgeo.time_series.features import compared_channels
-from samgeo.time_series.folder import ABOUT
 from samgeo.time_series.request import check_options, described_aoi, finds_classes, told_options
 from samgeo.time_series.tracking.dated import dated_objects, dated_rasters, label_of
 from samgeo.time_series.tracking.rows import Rows, TrackSummary, to_table

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samgeo.errors import RunError
+from samgeo.segmentation.run.part_folder import NAMES, PartFolder
 from samgeo.storage.integrity import digest_of_file
 from samgeo.storage.run_folder import read_json, write_json
 from samgeo.storage.staging import remove_staging
-from samgeo.time_series.folder import LOCK, MANIFEST, OUTPUT, ROWS, ChangeFolder
 
 __all__ = ["FORMAT", "KIND", "TrackFolder"]
 
@@ -36,17 +36,17 @@ DATES = "dates"
 
 
 @dataclass(frozen=True, slots=True)
-class TrackFolder(ChangeFolder):
+class TrackFolder(PartFolder):
     """A run folder of a series of dates; `opened` prepares it for work."""
 
     kind: ClassVar[str] = KIND
-    names: ClassVar[frozenset[str]] = frozenset({MANIFEST, LOCK, OUTPUT, ROWS, DATES})
+    names: ClassVar[frozenset[str]] = NAMES | {DATES}
     holder: ClassVar[str] = "a series of dates"
 
     @contextmanager
     def opened(self, manifest: Mapping[str, Any]) -> Iterator[None]:
-        """Start or continue a run, and lock the folder for this process; see `ChangeFolder.opened`."""
-        with ChangeFolder.opened(self, manifest):
+        """Start or continue a run, and lock the folder for this process; see `PartFolder.opened`."""
+        with PartFolder.opened(self, manifest):
             (self.path / DATES).mkdir(exist_ok=True)
             remove_staging(self.path / DATES)
             yield

@@ -18,10 +18,10 @@ from samgeo.geo.vector.joining import join_vectors, read_parts, write_part
 from samgeo.models.embedding_packing import Storable
 from samgeo.segmentation.api import HolesWarning
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions, WindowOptions
+from samgeo.segmentation.run.part_folder import folder_of
 from samgeo.storage.locations import Place
 from samgeo.time_series.candidates import Candidates, Layer, find_objects, keep
 from samgeo.time_series.features import angles_between
-from samgeo.time_series.folder import folder_of
 from samgeo.time_series.request import search_options
 from samgeo.time_series.tracking.linking import Links, Tracks, candidates, link
 from samgeo.time_series.tracking.measuring import Description, describe_objects, have_data

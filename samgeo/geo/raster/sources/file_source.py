@@ -51,8 +51,34 @@ OVERVIEW_STEP = 16
 # GDAL's handles must not be shared between threads, nor with a forked child process, because they hold file positions.
 _local = threading.local()
 
-# Warning filters belong to the process. Two threads that replace them at the same time could leave the wrong filters behind.
-_opening = threading.Lock()
+
+class _WithoutWarning:
+    """A context in which the warning that a raster has no georeference is not given, in any number of threads.
+
+    Warning filters belong to the process. The first thread that enters changes them, and the last that leaves restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+_opening = _WithoutWarning()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -355,8 +381,7 @@ def _locate(given: str) -> tuple[str, Stamp]:
 def _open(path: str, name: str, overview: int | None = None, *, fresh: bool = False) -> rasterio.DatasetReader:
     """Open a raster or an overview of it; ``fresh``, and a failure, drop GDAL's cache for a remote file."""
     try:
-        with _opening, warnings.catch_warnings(), patient(path, fresh=fresh):
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with _opening, patient(path, fresh=fresh):
             return open_raster(path, name) if overview is None else open_overview(path, name, overview)
     except (rasterio.errors.RasterioError, CPLE_BaseError, OSError, ValueError, TypeError) as error:
         if is_remote(path) and not fresh:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from samgeo.geo.raster.sources.stac import Item
 
 __all__ = ["open_source"]
+
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
+
+# Number of rasters that are opened at the same time. Each is closed before the next one of its thread is opened.
+AT_ONCE = 16
 
 LIST_SUFFIX = ".txt"
 MOST_LIST_BYTES = 1 << 26
@@ -66,7 +74,8 @@ def open_source(given: RasterLike, assets: str | Sequence[str] | None = None) ->
         raise OptionError(f"assets are {assets!r}; give one or more keys of a STAC Item's assets.")
     is_array = isinstance(given, np.ndarray) or hasattr(given, "dims")
     parts = [given] if is_array or not isinstance(given, list | tuple) else given
-    tiles = [tile for part in parts for tile in _tiles(part, wanted, alone=parts is not given)]
+    openings = [one for some in _together(partial(_openings, wanted=wanted, alone=parts is not given), parts) for one in some]
+    tiles = _together(_opened, openings)
     if not tiles:
         raise RasterError("no raster was given: the list is empty; give at least one file.")
     if len(tiles) == 1:
@@ -74,25 +83,41 @@ def open_source(given: RasterLike, assets: str | Sequence[str] | None = None) ->
     return MosaicSource.of(tiles)
 
 
-def _tiles(given: object, wanted: Sequence[str] | None, *, alone: bool) -> Iterator[Source]:
+def _together(work: Callable[[_Given], _Made], parts: Sequence[_Given]) -> list[_Made]:
+    """Do work on each part, on several of them at once, because most of the time is spent waiting for disks and servers.
+
+    The first part that fails, in their order, decides the error; work that has not begun is then left out.
+    """
+    if len(parts) == 1:
+        return [work(parts[0])]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="samgeo-open") as threads:
+        waiting = [threads.submit(work, part) for part in parts]
+        try:
+            return [one.result() for one in waiting]
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+
+
+def _openings(given: object, *, wanted: Sequence[str] | None, alone: bool) -> list[Callable[[], Source]]:
+    """Return functions that open the rasters of what was given: one raster, or those of a list or of STAC Items."""
     if isinstance(given, str | os.PathLike):
         path = os.fspath(given)
         if alone and _is_list(path):
-            for line in _lines(Path(path)):
-                yield from _tiles(line, wanted, alone=False)
-            return
+            lines = _together(partial(_openings, wanted=wanted, alone=False), _lines(Path(path)))
+            return [one for some in lines for one in some]
         if names_items(path):
-            for item in read_items(path):
-                yield _of_item(item, wanted)
-            return
+            return [partial(_of_item, item, wanted) for item in read_items(path)]
     elif not hasattr(given, "dims") and (isinstance(given, Mapping) or hasattr(given, "to_dict")):
-        for item in as_items(given):
-            yield _of_item(item, wanted)
-        return
+        return [partial(_of_item, item, wanted) for item in as_items(given)]
     if wanted is not None:
         name = given if isinstance(given, str) else type(given).__name__
         raise OptionError(f"assets choose files of a STAC Item, but {name} is not a STAC Item; omit assets.")
-    yield _open(given, alone=alone)
+    return [partial(_open, given, alone=alone)]
+
+
+def _opened(opening: Callable[[], Source]) -> Source:
+    return opening()
 
 
 def _open(given: object, *, alone: bool) -> Source:
