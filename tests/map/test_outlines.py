@@ -186,6 +186,13 @@ def test_what_was_cut_at_acceptance_is_not_put_up_again(plain: samgeo.Predictor)
     assert session.propose(layer((2, 2, 5, 5))).action.already == 0  # a part of an object is another object
 
 
+def test_masks_without_a_score_are_cut_by_those_with_one(plain: samgeo.Predictor) -> None:
+    session = Session(plain)
+    session.propose(layer((0, 0, 20, 20), (10, 0, 30, 20), (25, 0, 45, 20), scores=[None, 0.1, None]))
+    session.accept_proposals()
+    assert areas(session) == [200, 400, 300]
+
+
 def test_accepting_one_of_five_thousand_is_fast(plain: samgeo.Predictor) -> None:
     big = samgeo.Predictor(np.zeros((2000, 2000), np.uint8), model=Oracle(160))
     session = Session(big)

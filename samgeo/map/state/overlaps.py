@@ -51,11 +51,11 @@ class Accepting:
         """Return the objects after new ones were accepted, and for each new id the id of its object.
 
         New objects are taken in the order of their scores, the highest first, and of two with the same score the one with the
-        lower id first. A new object of which a cut leaves nothing is not accepted, and has no id in the result.
+        lower id first; those without a score come last. A new object of which a cut leaves nothing is not accepted, and has no id in the result.
         """
         if self.overlap == "keep" or not new:
             return (*objects, *new), {one.id: one.id for one in new}
-        order = sorted(new, key=lambda one: (-np.inf if one.predicted_iou is None else -one.predicted_iou, one.id))
+        order = sorted(new, key=lambda one: (np.inf if one.predicted_iou is None else -one.predicted_iou, one.id))
         return (self._cut if self.overlap == "cut" else self._merge)(objects, new, order)
 
     def _cut(
