@@ -50,8 +50,9 @@ class Accepting:
     ) -> tuple[tuple[Annotation, ...], dict[int, int]]:
         """Return the objects after new ones were accepted, and for each new id the id of its object.
 
-        New objects are taken in the order of their scores, the highest first, and of two with the same score the one with the
-        lower id first; those without a score come last. A new object of which a cut leaves nothing is not accepted, and has no id in the result.
+        New objects are taken in the order of their scores, the highest first, and those without a score last; of two with the
+        same score the one with the lower id is first. A new object of which a cut leaves nothing is not accepted, and has no id
+        in the result.
         """
         if self.overlap == "keep" or not new:
             return (*objects, *new), {one.id: one.id for one in new}
