@@ -38,9 +38,9 @@ CUT = "cut by a window's edge"
 OPEN = "the map is open"
 
 OVERLAP_TEXTS = {
-    "cut": "it loses what they cover",
-    "keep": "both stay as they are",
-    "merge": "it is merged with those of its class",
+    "cut": "cut from the new outline",
+    "keep": "kept in both outlines",
+    "merge": "merged within a class",
 }
 """What happens at acceptance, by the words of `samgeo.map.state.clean_options.OVERLAPS`."""
 
@@ -164,7 +164,7 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
         case SetClean(options):
             return f"outlines of candidates and of waiting masks: {options}"
         case SetOverlap(overlap):
-            return f"where a new outline overlaps accepted objects: {OVERLAP_TEXTS[overlap]}"
+            return f"overlaps with accepted objects are {OVERLAP_TEXTS[overlap]}"
         case AddClass(class_name):
             return f"added the class {class_name}"
         case RenameClass(class_name, new_name):

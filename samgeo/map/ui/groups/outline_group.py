@@ -59,7 +59,7 @@ class OutlineGroup:
         self.tolerance = w.BoundedFloatText(2.0, min=0.1, max=1000.0, step=0.5, tooltip=TOLERANCE_TIP, layout={"width": "64px"})
         units = UNITS if session.predictor.raster.geobox.crs is not None else UNITS[:1]
         self.unit = w.Dropdown(options=units, tooltip=TOLERANCE_TIP, layout={"width": "52px"})
-        texts = [(f"{name}: {OVERLAP_TEXTS[name]}", name) for name in OVERLAPS]
+        texts = [(OVERLAP_TEXTS[name], name) for name in OVERLAPS]
         self.overlap = w.Dropdown(options=texts, tooltip=OVERLAP_TIP, layout={"width": "auto", "flex": "1 1 80px"})
         for name, widget in {"tolerance": self.tolerance, "unit": self.unit, "overlap": self.overlap}.items():
             widget.add_class(f"samgeo-{name}")
@@ -69,7 +69,7 @@ class OutlineGroup:
                 row(self.ticks["largest_part"], self.ticks["fill_holes"]),
                 row(self.ticks["simplify"], self.ticks["regularize"]),
                 row(note("tolerance"), self.tolerance, self.unit),
-                row(note("overlaps"), self.overlap),
+                row(note("overlaps are"), self.overlap),
             ],
             layout={"display": "none"},
         )
