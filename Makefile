@@ -15,7 +15,7 @@ PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
 BROWSER_PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check-docs check-tests bench gpu-pack gpu-kit clean
+.PHONY: help demo test lint docs check-docs check-tests bench bench-quick gpu-pack gpu-kit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile $(if $(BENCHMARKS),,| grep -v '^make bench')
@@ -42,8 +42,11 @@ check-docs: $(VENV)/.test
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir "$$folder"
 
 ifneq ($(BENCHMARKS),)
-bench: $(VENV)/.test ## time and memory
-	@for file in $(BENCHMARKS); do echo "== $$file" && $(BIN)/python "$$file" || exit 1; done
+bench: $(VENV)/.test ## time and memory; writes build/benchmarks/
+	$(BIN)/python benchmarks/run.py
+
+bench-quick: $(VENV)/.test ## the same on small scenes, some two minutes
+	$(BIN)/python benchmarks/run.py --quick
 endif
 
 # For a machine with a GPU and without network; docs/training.md has the whole procedure. build/ is ignored by git: the pack

@@ -49,9 +49,8 @@ SEGMENTATION = (
         "options",
         "output_checks",
         "predictor",
-        "prediction",
     ),
-    *("encoding", "run", "request", "api"),
+    *("encoding", "run", "prediction_run", "prediction", "request", "api"),
 )
 # The package itself gives names from every package, when they are first used.
 FILES = sorted(set(ROOT.rglob("*.py")) - {ROOT / "__init__.py"})

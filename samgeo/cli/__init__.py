@@ -98,7 +98,7 @@ def main(context: click.Context, verbose: int) -> None:
       1    An input cannot be used, or the work failed. No output is half written.
       2    The command line is wrong.
       3    segment, change, track: the work is done, but some windows failed.
-      143  segment, change, track: SIGTERM stopped the run; the same command continues it.
+      143  segment, predict, change, track: SIGTERM stopped the run; the same command continues it.
     """  # noqa: D301 - click needs the character, not a backslash
     if verbose:
         context.call_on_close(_log_to_stderr(logging.INFO if verbose == 1 else logging.DEBUG))

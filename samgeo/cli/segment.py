@@ -224,15 +224,23 @@ def predict(
 
     OUTPUT gets one row for each prompt. If no object is found, the geometry is empty and the column reason says why. The suffix
     gives the format, as for `samgeo segment`.
+
+    With more than 4,096 prompts, finished work is kept in the folder OUTPUT.run until the run is complete. The same command
+    continues a stopped run. Exit code 143 means that SIGTERM stopped the run.
     """
-    from samgeo.segmentation import predict as run
+    from samgeo.segmentation import predict_to_file
+    from samgeo.segmentation.run import stop_on_sigterm
 
     options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch)}
     options |= {"zoom": parse_zoom(options["zoom"]), "scales": parse_prompt_scales(options["scales"])}
-    result = run(image, output, **options)
+    try:
+        with stop_on_sigterm() as stop:
+            done = predict_to_file(image, output, stop=stop, **options)
+    except StoppedError as error:
+        click.echo(str(error), err=True)
+        raise click.exceptions.Exit(STOPPED) from None
     if not quiet:
-        found = int(result.reason.isna().sum())
-        click.echo(f"{count(found, 'object')} for {count(len(result), 'prompt')} in {output}", err=True)
+        click.echo(f"{count(done.objects, 'object')} for {count(done.prompts, 'prompt')} in {output}", err=True)
 
 
 @click.command()

@@ -4,6 +4,8 @@ from .api import segment_to_file as segment_to_file
 from .encoding import Encoding as Encoding
 from .encoding import encode as encode
 from .prediction import predict as predict
+from .prediction import predict_to_file as predict_to_file
+from .prediction_run import PredictionSummary as PredictionSummary
 from .predictor import Predictor as Predictor
 from .profile import Profile as Profile
 from .profile import Stage as Stage
@@ -21,6 +23,7 @@ __all__ = [
     "Encoding",
     "FailedWindow",
     "HolesWarning",
+    "PredictionSummary",
     "Predictor",
     "Profile",
     "PromptCoverageWarning",
@@ -30,6 +33,7 @@ __all__ = [
     "Summary",
     "encode",
     "predict",
+    "predict_to_file",
     "profiling",
     "run_status",
     "segment",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +19,23 @@ from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
 from samgeo.segmentation.output_checks import CheckedOutput
-from samgeo.segmentation.predictor import Predictor
-from samgeo.segmentation.prompts.prompt_reading import read_prompts
+from samgeo.segmentation.prediction_run import AnswersFolder, PredictionSummary, Run
+from samgeo.segmentation.predictor import Predictor, check_how
+from samgeo.segmentation.prompts.assignment import GROUP
 from samgeo.segmentation.tables import answers_to_frame
+from samgeo.storage.locations import as_place
+from samgeo.storage.run_folder import beside
 from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, PointsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
     import torch
 
     from samgeo.geo.label_raster import Classes
     from samgeo.models.protocols import Segmenter
 
-__all__ = ["predict"]
+__all__ = ["predict", "predict_to_file"]
 
 
 @check_types
@@ -74,7 +79,8 @@ def predict(
     output : path, optional
         Where to write the objects: ``.parquet``, ``.gpkg``, ``.fgb`` or ``.geojson``. With ``.tif`` a raster of labels is
         written, in which the object of row ``i`` has the number ``i + 1``; see `samgeo.rasterize`. The output is written
-        completely or not at all.
+        completely or not at all. With a vector file and more than 4096 prompts, finished work is kept in the folder with the
+        name of the output and ``.run`` until the output is written, and the same call continues after a stop.
     points, labels, boxes, polygons, crs, multimask, refine
         See `samgeo.Predictor.predict`.
     model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache, min_part, min_hole
@@ -117,38 +123,100 @@ def predict(
     >>> objects.area_px.tolist()
     [1200.0]
     """
-    arguments = locals()
-    given = (image, points, boxes, polygons, model, cache)
-    checked = CheckedOutput.check(output, overwrite=overwrite, layer=layer, y_up=y_up, inputs=given)
-    if class_column is not None and not checked.is_labels:
+    frame = _predict(locals(), collect=True, stop=None)[1]
+    if frame is None:
+        raise AssertionError("the table was asked for")
+    return frame
+
+
+@check_types
+def predict_to_file(
+    image: RasterLike, output: str | os.PathLike[str], *, stop: Callable[[], bool] | None = None, **options: object
+) -> PredictionSummary:
+    """Segment the objects that prompts point at in a raster into a file, without collecting the objects in memory.
+
+    Parameters
+    ----------
+    image, output, **options
+        As in `samgeo.predict`.
+    stop : callable, optional
+        Called from time to time without arguments, if there are more than 4096 prompts. When it returns true, what is finished
+        is kept, and the run ends with a `StoppedError`.
+
+    Returns
+    -------
+    PredictionSummary
+        The numbers of prompts and objects.
+
+    Raises
+    ------
+    StoppedError
+        If ``stop`` returned true.
+    SamgeoError
+        As in `samgeo.predict`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from samgeo.segmentation import predict_to_file
+    >>> from samgeo.testing import Oracle, encode_ids
+    >>> labels = np.zeros((96, 96), dtype=np.int32)
+    >>> labels[40:80, 45:75] = 2
+    >>> done = predict_to_file(encode_ids(labels), "objects.gpkg", points=[[60, 60], [5, 5]], model=Oracle(64))
+    >>> done.prompts, done.objects
+    (2, 1)
+    """
+    bound = inspect.signature(predict).bind(image, output, **options)
+    bound.apply_defaults()
+    return _predict(bound.arguments, collect=False, stop=stop)[0]
+
+
+def _predict(
+    arguments: Mapping[str, Any], *, collect: bool, stop: Callable[[], bool] | None
+) -> tuple[PredictionSummary, gpd.GeoDataFrame | None]:
+    """Check the arguments of `predict`, and answer the prompts: at once, or in a run if there are many and a vector file."""
+    image, output, layer, y_up = (arguments[name] for name in ("image", "output", "layer", "y_up"))
+    given = {name: arguments[name] for name in ("points", "labels", "boxes", "polygons", "crs")}
+    how = {name: arguments[name] for name in ("multimask", "refine")}
+    place = None if output is None else as_place(output)
+    folder = None if place is None else AnswersFolder(beside(place))
+    # The output of this same run, written before a kill, may always be replaced.
+    overwrite = arguments["overwrite"] or (folder is not None and place is not None and folder.wrote(place))
+    inputs = (image, *(arguments[name] for name in ("points", "boxes", "polygons", "model", "cache")))
+    checked = CheckedOutput.check(output, overwrite=overwrite, layer=layer, y_up=y_up, inputs=inputs)
+    column = arguments["class_column"]
+    if column is not None and not checked.is_labels:
         raise OptionError("class_column applies to a raster of labels; give an output that ends in .tif, or omit it.")
-    classes = None if class_column is None else _classes([points, boxes, polygons], class_column)
+    classes = None if column is None else _classes([given[name] for name in ("points", "boxes", "polygons")], column)
+    check_how(**how)
     raster = ReadingOptions.of(arguments).open(image)
     checked.check_raster(raster)
     groups = (ModelOptions.of(arguments), WindowOptions.of(arguments), CleaningOptions.of(arguments))
     shared = {name: value for group in groups for name, value in group.arguments().items()}
-    predictor = Predictor(raster, zoom=zoom, scales=scales, **shared)
-    prompts = {"points": points, "labels": labels, "boxes": boxes, "polygons": polygons, "crs": crs}
+    predictor = Predictor(raster, zoom=arguments["zoom"], scales=arguments["scales"], **shared)
     axes = describe_axes(raster.geobox, y_up=y_up)
-    if output is not None and not checked.is_labels:
-        checked.check_table(_unanswered(predictor, prompts), predictor.provenance() | axes)
-    result = predictor.predict(points, labels, boxes, polygons=polygons, crs=crs, multimask=multimask, refine=refine)
+    prompts, table = predictor.read(**given)
+    if place is not None and folder is not None and not checked.is_labels:
+        checked.check_table(_unanswered(len(prompts), table, predictor), predictor.provenance() | axes)
+        if len(prompts) > GROUP:
+            run = Run(predictor, prompts, table, how, folder)
+            return run.write(place, overwrite=overwrite, layer=layer, axes=axes, collect=collect, stop=stop)
+    result = predictor.predict(**{name: value for name, value in given.items() if value is not None}, **how)
     predictor.check_same(now=True)
     if output is not None and checked.is_labels:
         made = result.attrs["samgeo"]
         write_label_raster([result], raster.geobox, output, classes=classes, overwrite=overwrite, provenance=made)
     elif output is not None:
         write_vectors(result, output, overwrite=overwrite, layer=layer, provenance=result.attrs["samgeo"] | axes)
-    return result
+    return PredictionSummary(len(result), int(result.reason.isna().sum()), place), result
 
 
-def _unanswered(predictor: Predictor, prompts: dict[str, Any]) -> gpd.GeoDataFrame:
+def _unanswered(count: int, table: pd.DataFrame | None, predictor: Predictor) -> gpd.GeoDataFrame:
     """Return the table of the prompts without answers, to check that it fits the output."""
-    asked, table = read_prompts(predictor.raster.geobox, {0: predictor.lattice}, **prompts)
     with warnings.catch_warnings():
         # The same warning is given later, when the prompts are answered.
         warnings.simplefilter("ignore", RenamedColumnsWarning)
-        return answers_to_frame(["not asked yet"] * len(asked), table, predictor.raster.geobox)
+        return answers_to_frame(["not asked yet"] * count, table, predictor.raster.geobox)
 
 
 def _classes(prompts: Iterable[Any], column: str) -> Classes:

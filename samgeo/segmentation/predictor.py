@@ -22,9 +22,8 @@ from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.masks.piece import Segment
 from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
 from samgeo.segmentation.prompts.answering import Answering
-from samgeo.segmentation.prompts.assignment import Prompts, SoftMask
+from samgeo.segmentation.prompts.assignment import Prompts, SoftMask, groups
 from samgeo.segmentation.prompts.decoding import Candidate
-from samgeo.segmentation.prompts.groups import groups
 from samgeo.segmentation.prompts.prompt_reading import read_prompts
 from samgeo.segmentation.prompts.prompt_scales import ScaledAnswering, levels_of
 from samgeo.segmentation.prompts.prompt_zoom import AUTO, answers, candidates, finer_lattices, read_zoom
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.store import EmbeddingStore
 
-__all__ = ["Candidate", "Predictor"]
+__all__ = ["Candidate", "Predictor", "check_how"]
 
 SNAP_IOU = 0.5
 # Windows of a zoom that differs by less than this factor serve a search, so that embeddings are used again.
@@ -272,8 +271,8 @@ class Predictor:
         >>> predictor.predict(boxes=[[45, 40, 75, 80]]).area_px.tolist()
         [1200.0]
         """
-        _check(multimask, refine)
-        prompts, table = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
+        check_how(multimask, refine)
+        prompts, table = self.read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
         result = self._frame(prompts, table, multimask, refine)
         result.attrs["samgeo"]["options"] |= {"multimask": multimask, "refine": refine}
         return result
@@ -311,8 +310,8 @@ class Predictor:
         >>> found.mask.area, nothing
         (1200, 'outside the raster')
         """
-        _check(multimask, refine)
-        return self._answer(self._read(**prompts)[0], multimask, refine)
+        check_how(multimask, refine)
+        return self.answer(self.read(**prompts)[0], multimask=multimask, refine=refine)
 
     @check_types
     def candidates(
@@ -353,8 +352,8 @@ class Predictor:
         >>> [candidate.mask.area for candidate in predictor.candidates(points=[[60, 50]])]
         [1200]
         """
-        _check(multimask, 0)
-        prompts, _ = self._read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
+        check_how(multimask, 0)
+        prompts, _ = self.read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
         if len(prompts) != 1:
             raise OptionError(f"there are {len(prompts)} prompts; give one, or use predict.")
         with computing_in(self.threads):
@@ -446,8 +445,8 @@ class Predictor:
         """
         if not 0 <= min_iou <= 1:
             raise OptionError(f"min_iou is {min_iou}; give a number from 0 to 1.")
-        _check("auto", refine)
-        prompts, table = self._read(polygons=polygons, crs=crs)
+        check_how("auto", refine)
+        prompts, table = self.read(polygons=polygons, crs=crs)
         found = self._frame(prompts, table, "auto", refine, also=("snapped", "snap_iou"))
         rough = as_given(polygons, crs, self.raster.geobox)
         return keep_or_snap(found, rough, prompts.shapes, self.raster.geobox, min_iou)
@@ -477,13 +476,34 @@ class Predictor:
     def _encoded(self, lattice: Lattice, store: EmbeddingStore | None, scale: int = 1) -> EncodedWindows:
         return EncodedWindows(self.raster, self.model, lattice, self._windows, store, self.check_same, scale)
 
-    def _read(self, **given: Unpack[PromptArguments]) -> tuple[Prompts, pd.DataFrame | None]:
+    @check_types
+    def read(self, **given: Unpack[PromptArguments]) -> tuple[Prompts, pd.DataFrame | None]:
+        """Read prompts once, to answer some of them at a time with `answer`.
+
+        Parameters
+        ----------
+        **given
+            The prompts, as in `predict`.
+
+        Returns
+        -------
+        prompts : Prompts
+            The prompts in raster pixels.
+        table : DataFrame or None
+            The other columns of the first kind of prompts that was given as features.
+
+        Raises
+        ------
+        SamgeoError
+            As in `predict`.
+        """
         self.check_same()
         lattices = {level: one.windows.lattice for level, one in self._by_level.items()}
         return read_prompts(self.raster.geobox, lattices, **given)
 
-    def _answer(self, prompts: Prompts, multimask: bool | str, refine: int) -> list[Segment | str]:
-        """Return the object of each prompt, or a text that says why nothing was found."""
+    @check_types
+    def answer(self, prompts: Prompts, *, multimask: bool | str = "auto", refine: int = 0) -> list[Segment | str]:
+        """Return the object of each of some prompts, or a text that says why nothing was found; see `predict_masks`."""
         with computing_in(self.threads):
             return answers(self._answering, prompts, multimask=multimask, refine=refine)
 
@@ -515,14 +535,15 @@ class Predictor:
     ) -> gpd.GeoDataFrame:
         columns = AnswerColumns(len(prompts), self.raster.geobox)
         for numbers in groups(prompts, self.lattice):
-            columns.add(numbers, self._answer(prompts.some(numbers), multimask, refine))
+            columns.add(numbers, self.answer(prompts.some(numbers), multimask=multimask, refine=refine))
         frame = columns.frame(table, also=also)
         found = {str(scale): columns.scales[scale] for scale in sorted(columns.scales)}
         frame.attrs["samgeo"] = self.provenance() | {"scales": found}
         return frame
 
 
-def _check(multimask: bool | str, refine: int) -> None:
+def check_how(multimask: bool | str, refine: int) -> None:
+    """Raise an `OptionError` if an option of `Predictor.predict` is invalid."""
     if multimask not in (True, False, "auto"):
         raise OptionError(f'multimask is {multimask!r}; give "auto", True or False.')
     if refine < 0:

@@ -17,7 +17,7 @@ from scipy import ndimage
 import samgeo
 from samgeo.geo.coordinates.prompt_geometry import from_pixels
 from samgeo.geo.grid import Lattice
-from samgeo.segmentation.prompts import groups
+from samgeo.segmentation.prompts import assignment
 from samgeo.segmentation.prompts.assignment import windows_of
 from samgeo.testing import encode_ids, road, scattered
 from samgeo.testing.oracle import Oracle
@@ -69,10 +69,10 @@ def test_prompts_that_are_answered_in_groups_of_neighbours_have_the_same_answers
     kinds = {"points": points, "boxes": boxes, "polygons": shapely.box(*boxes.T)}
     whole = {name: predictor.predict(**{name: prompts}) for name, prompts in kinds.items()}
     asked: list[int] = []
-    answers = samgeo.Predictor._answer
-    monkeypatch.setattr(groups, "GROUP", 7)
+    answer = samgeo.Predictor.answer
+    monkeypatch.setattr(assignment, "GROUP", 7)
     monkeypatch.setattr(
-        samgeo.Predictor, "_answer", lambda self, some, *rest: asked.append(len(some)) or answers(self, some, *rest)
+        samgeo.Predictor, "answer", lambda self, some, **how: asked.append(len(some)) or answer(self, some, **how)
     )
     for name, prompts in kinds.items():
         asked.clear()
@@ -81,7 +81,7 @@ def test_prompts_that_are_answered_in_groups_of_neighbours_have_the_same_answers
         assert in_groups.to_wkb().equals(whole[name].to_wkb())
         assert in_groups.attrs == whole[name].attrs
     # Each window is read for one group or two.
-    (first, *_, last) = (numbers.tolist() for numbers in groups.groups(predictor._read(points=points)[0], predictor.lattice))
+    (first, *_, last) = (numbers.tolist() for numbers in assignment.groups(predictor.read(points=points)[0], predictor.lattice))
     assert max(points[first, 1]) < 150
     assert min(points[last, 1]) > 300
 

@@ -1,8 +1,9 @@
-"""Assignment of prompts to windows: which windows answer a prompt, and how their answers become one object."""
+"""Assignment of prompts to windows, groups of prompts that are answered together, and one object from several answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,16 +19,21 @@ from samgeo.segmentation.merge.merger import Merger
 from samgeo.segmentation.merge.union import to_segment
 
 __all__ = [
+    "GROUP",
     "Index",
     "Prompts",
     "SoftMask",
     "WindowPrompt",
     "ask",
+    "groups",
     "join",
     "windows_of",
 ]
 
 Index = tuple[int, int]
+
+# Number of prompts in a group. A mask takes some kilobytes, its outline a tenth of that.
+GROUP = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -323,3 +329,45 @@ def join(pieces: Sequence[Piece], lattice: Lattice, extent: tuple[float, float, 
 def _levels(lattice: Lattice) -> Levels:
     """Return the windows of one scale; they are kept, because a raster has many rows of windows and many prompts."""
     return Levels.of(lattice)
+
+
+def groups(prompts: Prompts, lattice: Lattice) -> Iterator[NDArray[np.int64]]:
+    """Divide prompts into groups of neighbours.
+
+    The prompts are ordered by the window of ``lattice`` in whose part of the raster their middle lies, row by row, so that
+    neighbouring groups have few windows in common. Up to `GROUP` prompts are one group.
+
+    Parameters
+    ----------
+    prompts : Prompts
+        The prompts.
+    lattice : Lattice
+        Windows.
+
+    Yields
+    ------
+    ndarray of int64
+        The numbers of the prompts of a group, in rising order.
+    """
+    if len(prompts) <= GROUP:
+        yield np.arange(len(prompts))
+        return
+    x, y = middles(prompts).T
+    ends = lattice.rows - 1, lattice.columns - 1
+    row, column = (
+        np.clip(np.nan_to_num(at) // lattice.stride, 0, end).astype(np.int64) for at, end in zip((y, x), ends, strict=True)
+    )
+    order = np.lexsort((np.arange(len(prompts)), column, row))
+    for start in range(0, len(order), GROUP):
+        yield np.sort(order[start : start + GROUP])
+
+
+def middles(prompts: Prompts) -> NDArray[np.float64]:
+    """Return the middle of each prompt, shape (P, 2), in raster pixels; NaN for prompts without a place."""
+    points = np.where((prompts.labels == 1)[..., None], prompts.points, np.nan)
+    boxes = prompts.boxes.reshape(-1, 2, 2)
+    outlines = shapely.bounds(prompts.shapes).reshape(-1, 2, 2)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no number
+        middle: NDArray[np.float64] = np.nanmean(np.concatenate([points, boxes, outlines], axis=1), axis=1)
+    return middle

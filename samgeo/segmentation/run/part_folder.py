@@ -34,7 +34,7 @@ __all__ = ["ABOUT", "LOCK", "MANIFEST", "NAMES", "OUTPUT", "ROWS", "PartFolder",
 ABOUT = "about"
 
 MANIFEST, LOCK, OUTPUT, ROWS = "manifest.json", "lock", "output.json", "rows"
-NAMES = frozenset({MANIFEST, LOCK, OUTPUT, ROWS})
+NAMES: frozenset[str] = frozenset({MANIFEST, LOCK, OUTPUT, ROWS})
 LOCK_SECONDS = 2.0
 
 _Folder = TypeVar("_Folder", bound="PartFolder")

@@ -1,0 +1,251 @@
+"""The run of `samgeo.predict` with many prompts: groups are answered and kept, and at the end put in the order of the prompts.
+
+The run folder is that of `samgeo.segmentation.run.part_folder`, where part R is group R of the prompts, and has two more names:
+
+answers/B.parquet    the answers to the prompts from B times 4096, in any order, while they are sorted
+ordered/B.parquet    the same in the order of the prompts, with the columns of the prompts
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+
+from samgeo.errors import StoppedError
+from samgeo.geo.vector.columns import keep_given
+from samgeo.geo.vector.joining import join_vectors, read_parts, write_part
+from samgeo.segmentation.prompts.assignment import GROUP, groups
+from samgeo.segmentation.run.manifest import describe
+from samgeo.segmentation.run.part_folder import NAMES, PartFolder
+from samgeo.segmentation.tables import AnswerColumns
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+    from samgeo.segmentation.predictor import Predictor
+    from samgeo.segmentation.prompts.assignment import Prompts
+    from samgeo.storage.locations import Place
+
+__all__ = ["AnswersFolder", "PredictionSummary", "Run"]
+
+KIND, FORMAT = "samgeo predict", 1
+ANSWERS, ORDERED = "answers", "ordered"
+# Column with the number of the prompt, in the parts of the run folder only.
+NUMBER = "samgeo_prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSummary:
+    """What `samgeo.segmentation.predict_to_file` did.
+
+    Attributes
+    ----------
+    prompts : int
+        Number of prompts.
+    objects : int
+        Number of prompts for which an object was found.
+    output : Path, RemotePlace or None
+        The file.
+    """
+
+    prompts: int
+    objects: int
+    output: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersFolder(PartFolder):
+    """A run folder of answers to prompts; see `PartFolder`."""
+
+    kind: ClassVar[str] = KIND
+    names: ClassVar[frozenset[str]] = NAMES | {ANSWERS, ORDERED}
+    holder: ClassVar[str] = "answers to prompts"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """Many prompts that are read and checked, and how they are answered.
+
+    Attributes
+    ----------
+    predictor : Predictor
+        The raster, the model and the windows.
+    prompts : Prompts
+        The prompts.
+    table : DataFrame or None
+        Other columns of the prompts.
+    how : mapping
+        The options ``multimask`` and ``refine``.
+    folder : AnswersFolder
+        The run folder.
+    """
+
+    predictor: Predictor
+    prompts: Prompts
+    table: pd.DataFrame | None
+    how: Mapping[str, Any]
+    folder: AnswersFolder
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest of the run."""
+        made = self.predictor.provenance()
+        options = made["options"] | dict(self.how) | {"prompts": _digest(self.prompts)}
+        return describe(self.predictor.raster, self.predictor.model, options) | {"kind": KIND, "format": FORMAT}
+
+    def write(
+        self,
+        output: Place,
+        *,
+        overwrite: bool,
+        layer: str | None,
+        axes: Mapping[str, Any],
+        collect: bool,
+        stop: Callable[[], bool] | None,
+    ) -> tuple[PredictionSummary, gpd.GeoDataFrame | None]:
+        """Answer the groups that are not answered yet, and write the output.
+
+        Parameters
+        ----------
+        output, overwrite, layer
+            As in `samgeo.predict`.
+        axes : mapping
+            What is told of the axes of the file; see `samgeo.geo.vector.axes.describe_axes`.
+        collect : bool
+            Whether the table is returned too.
+        stop : callable, optional
+            Called before each group. If it returns true, the run ends.
+
+        Raises
+        ------
+        StoppedError
+            If ``stop`` returned true. Finished groups are kept.
+        SamgeoError
+            As `samgeo.predict`.
+        """
+        with self.folder.working(self.manifest()):
+            parts = self._answer(stop)
+            self.predictor.check_same(now=True)
+            counts = [self.folder.read_row(part) or {} for part in range(parts)]
+            paths = self._ordered(parts)
+            scales: Counter[str] = Counter()
+            for count in counts:
+                scales.update(count["scales"])
+            made = self.predictor.provenance() | {"scales": dict(sorted(scales.items(), key=lambda one: int(one[0])))}
+            made["options"] |= dict(self.how)
+            frame: gpd.GeoDataFrame | None = None
+            if collect:
+                frame = _as_answered(read_parts(paths))
+                frame.attrs["samgeo"] = made
+            join_vectors(
+                paths,
+                output,
+                overwrite=overwrite,
+                provenance=made | dict(axes),
+                layer=layer,
+                about_to_place=partial(self.folder.mark_output, output),
+            )
+            self.folder.remove()
+            return PredictionSummary(len(self.prompts), sum(scales.values()), output), frame
+
+    def _answer(self, stop: Callable[[], bool] | None) -> int:
+        """Answer the groups that are not finished, and return the number of groups."""
+        part = -1
+        for part, numbers in enumerate(groups(self.prompts, self.predictor.lattice)):
+            if self.folder.read_row(part) is not None:
+                continue
+            if stop is not None and stop():
+                raise StoppedError("the run was asked to stop; finished prompts are kept. Run the same call again to continue.")
+            columns = AnswerColumns(len(numbers), self.predictor.raster.geobox)
+            columns.add(np.arange(len(numbers)), self.predictor.answer(self.prompts.some(numbers), **self.how))
+            self.predictor.check_same()
+            frame = columns.frame(None)
+            # A column of texts has one type in all parts, also where it has no value.
+            frame["reason"] = frame["reason"].astype("string")
+            scales = {str(scale): count for scale, count in columns.scales.items()}
+            self.folder.write_row(part, frame.assign(**{NUMBER: numbers}), {"scales": scales})
+        return part + 1
+
+    def _ordered(self, parts: int) -> list[Path]:
+        """Put the answers of all groups in the order of the prompts, and return the files, each with `GROUP` prompts."""
+        answers, ordered = self.folder.path / ANSWERS, self.folder.path / ORDERED
+        for folder in (answers, ordered):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        _distribute([self.folder.row_path(part) for part in range(parts)], answers)
+        table: pd.DataFrame | None = None
+        paths = []
+        for begin in range(0, len(self.prompts), GROUP):
+            found = gpd.read_parquet(answers / _name(begin)).sort_values(NUMBER, ignore_index=True).drop(columns=NUMBER)
+            (answers / _name(begin)).unlink()
+            if self.table is not None:
+                table = _typed(keep_given(self.table, found.columns, "the prompts")) if table is None else table
+                own = table.iloc[begin : begin + GROUP].reset_index(drop=True)
+                found = gpd.GeoDataFrame(pd.concat([own, found], axis=1), geometry="geometry", crs=found.crs)
+            paths.append(ordered / _name(begin))
+            write_part(found, paths[-1])
+        answers.rmdir()
+        return paths
+
+
+def _name(begin: int) -> str:
+    return f"{begin // GROUP:06d}.parquet"
+
+
+def _distribute(parts: Sequence[Path], folder: Path) -> None:
+    """Write each row of the parts to the file of its block of numbers. One part is in memory at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writers: dict[str, pq.ParquetWriter] = {}
+    with ExitStack() as stack:
+        for path in parts:
+            table = pq.read_table(path)
+            blocks = table[NUMBER].to_numpy() // GROUP
+            for block in np.unique(blocks).tolist():
+                name = _name(block * GROUP)
+                if name not in writers:
+                    writers[name] = stack.enter_context(pq.ParquetWriter(folder / name, table.schema))
+                writers[name].write_table(table.filter(pa.array(blocks == block)))
+
+
+def _as_answered(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return a table from the parts as `samgeo.Predictor.predict` gives it: an empty geometry where nothing was found."""
+    reason = frame["reason"].astype(object)
+    geometry = frame.geometry.where(frame.geometry.notna(), shapely.Polygon())
+    return frame.assign(reason=reason.where(reason.notna(), None)).set_geometry(geometry)
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose columns have one type of Arrow each, so that parts of it have it too where they have no value."""
+    import pyarrow as pa
+
+    made: dict[str, pd.Series[Any]] = {}
+    for name, column in table.items():
+        if pd.api.types.is_object_dtype(column):
+            kind = pa.Array.from_pandas(column).type
+            is_text = pa.types.is_null(kind) or pa.types.is_string(kind)
+            made[str(name)] = column.astype("string" if is_text else pd.ArrowDtype(kind))
+    return table.assign(**made) if made else table
+
+
+def _digest(prompts: Prompts) -> str:
+    """Return a digest of all that decides the answers to prompts."""
+    found = hashlib.sha256(str(prompts.outlined).encode())
+    for array in (prompts.points, prompts.labels, prompts.boxes):
+        found.update(str(array.shape).encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    for shape in shapely.to_wkb(prompts.shapes).tolist():
+        found.update(b"" if shape is None else shape)
+    return found.hexdigest()
