@@ -27,7 +27,7 @@ BELOW = {
     "evaluation": {"storage", "geo", "segmentation", "plot"},
     "synthetic": {"storage", "geo", "segmentation"},
     "training": {"storage", "geo", "models", "segmentation", "finding", "synthetic"},
-    "map": {"storage", "geo", "models", "segmentation", "finding", "annotations", "plot", "training"},
+    "map": {"storage", "geo", "models", "segmentation", "finding", "annotations", "plot", "training", "buildings"},
     "testing": {
         *("storage", "geo", "models", "segmentation", "finding", "objects", "buildings", "evaluation", "plot", "synthetic"),
     },

@@ -46,7 +46,7 @@ def propose_in_view(session: Session, area_px: shapely.Geometry, tell: Callable[
     new = without(found, [*(one.geometry for one in state.objects), *(one.geometry for one in state.proposals)])
     if not len(new):
         return "nothing new is in view"
-    session.propose(new)
+    session.propose(new.assign(prompt="search"))
     return None
 
 

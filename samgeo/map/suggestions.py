@@ -15,6 +15,7 @@ from samgeo.geo.coordinates.area import area_m2
 from samgeo.geo.coordinates.prompt_geometry import PIXELS
 from samgeo.geo.grid import Rect
 from samgeo.map.other_weights import predictor_with
+from samgeo.map.outline_cleaning import Cleaner
 from samgeo.map.state.actions import AddPoint, UseModel
 from samgeo.map.state.reducer import Offer, Prompt, Suggestion, label_of
 from samgeo.segmentation.masks.vectorize import georeference, polygons
@@ -49,10 +50,13 @@ class Answers:
     ----------
     start : Predictor
         The same.
+    clean : Cleaner
+        Cleans outlines on its raster.
     """
 
     def __init__(self, predictor: Predictor) -> None:
         self.start = predictor
+        self.clean = Cleaner(predictor.raster)
         self._recent: OrderedDict[tuple[UseModel | None, Prompt], _Answered] = OrderedDict()
         self._lock = threading.Lock()
         # The mark whose preview is computed now or was computed last, and its answer. The lock is held meanwhile, so that a

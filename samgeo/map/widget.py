@@ -10,25 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
-from samgeo.geo.coordinates.pixel_coordinates import PIXELS
 from samgeo.geo.raster.raster import Raster
-from samgeo.map.background import Background, Work
+from samgeo.map.background import Background
 from samgeo.map.closing import close_widgets, replace_earlier
 from samgeo.map.editing.controller import MapEditing
-from samgeo.map.in_view import propose_in_view
+from samgeo.map.searches_in_view import MapSearches
 from samgeo.map.session import DEFAULT_CLASSES, Session
-from samgeo.map.state.actions import Propose
+from samgeo.map.state.clean_options import AS_DRAWN, CleanOptions, check_overlap
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.restore import check_classes, check_files
-from samgeo.map.train_on_accepted import free_path, progress_of, verdict
 from samgeo.map.ui.browser_part import library, make_front
 from samgeo.map.ui.gestures import Hand
 from samgeo.map.ui.latest_worker import Latest
-from samgeo.map.ui.messages import KINDS, Progress
+from samgeo.map.ui.messages import KINDS
 from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.map_coordinates import MapPlacement
@@ -56,13 +53,17 @@ CLICK_LIBRARIES = ("geopandas", "scipy.sparse.csgraph")
 SETTLE_S = 0.04
 
 HEIGHTS_PX = (200, 4000)
+
+ROOM = 3
+"""An object that is chosen in the table takes this part of the map at most, along each side."""
+
 ASKING = "asking the model"
 
 NEEDS_SELECTED = ("add", "cut", "vertices", "split", "merge")
 """Modes that change the selected object."""
 
 
-class Map:
+class Map(MapSearches):
     """A map in the notebook on which an analyst clicks on the objects of a raster.
 
     The picture and all shapes go through the notebook's own channel: by default the map opens no server and no port, and uses
@@ -95,6 +96,9 @@ class Map:
         thread answers clicks fast even on a shared machine, where several threads would wait for each other; a large model
         on idle cores is faster with more. None uses torch's own default. A log is replayed to the last bit only with the
         same number of threads.
+    clean, on_overlap : optional
+        How outlines are cleaned before they are accepted, and what happens where they overlap accepted objects; see
+        `samgeo.map.Session`.
     height : int, default 600
         Height of the map in pixels.
 
@@ -135,6 +139,8 @@ class Map:
         min_part: float = MIN_PART,
         min_hole: float = MIN_HOLE,
         threads: int | None = 1,
+        clean: CleanOptions = AS_DRAWN,
+        on_overlap: str = "cut",
         height: int = 600,
     ) -> None:
         for name in LIBRARIES:
@@ -142,6 +148,7 @@ class Map:
         if not isinstance(height, int | np.integer) or not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
             raise OptionError(f"height is {height!r}; give a whole number of pixels from {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
         check_classes(classes)
+        check_overlap(on_overlap)
         check_files(log, autosave, cache)
         check_basemap(basemap)
         opened = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha, invented=invented)
@@ -159,7 +166,9 @@ class Map:
             min_hole=min_hole,
             threads=threads,
         )
-        self.session: Session = Session(predictor, classes=classes, log=log, autosave=autosave)
+        self.session: Session = Session(
+            predictor, classes=classes, log=log, autosave=autosave, clean=clean, on_overlap=on_overlap
+        )
         self._hand = Hand(self.session, self._place)
         self._pointer = Pointer()
         self._class = 0
@@ -212,85 +221,11 @@ class Map:
         done = self.session.propose(features)
         self.drawing.tell_of(done)
 
-    def segment_view(self) -> None:
-        """Segment everything in view, and add each new mask as a proposal.
-
-        Masks of accepted objects and existing proposals are left out. The method returns at once; a background thread does
-        the work, and the map shows the progress. Before the map is shown, the whole raster counts as in view.
-        """
-        area_px = self._area_in_view()
-        self._search(lambda tell: propose_in_view(self.session, area_px, tell))
-
-    @check_types
-    def find_in_view(self, what: str = "building") -> None:
-        """Find the objects of one kind in view, and add them as proposals; see `Session.find`.
-
-        The method returns at once, as `segment_view` does.
-
-        Parameters
-        ----------
-        what : str, default "building"
-            The class of a bundled finder.
-        """
-        bounds = shapely.bounds(self._area_in_view()).tolist()
-
-        def work(tell: Callable[[Progress], bool]) -> str | None:
-            def progress(done: int, total: int) -> bool:
-                return tell(Progress(f"finding each {what} in view", done, total))
-
-            return _nothing_new(self.session.find(what, bounds, crs=PIXELS, progress=progress))
-
-        self._search(work)
-
-    def more_like_these(self) -> None:
-        """Find more objects like the accepted ones in view, and add them as proposals; see `Session.find_similar`.
-
-        The method returns at once, as `segment_view` does.
-        """
-        bounds = shapely.bounds(self._area_in_view()).tolist()
-
-        def work(tell: Callable[[Progress], bool]) -> str | None:
-            def progress(done: int, total: int) -> bool:
-                return tell(Progress("searching the view", done, total))
-
-            return _nothing_new(self.session.find_similar(bounds, crs=PIXELS, progress=progress))
-
-        self._search(work)
-
     def show_whole(self) -> None:
         """Move the map so that the whole raster is in view."""
         view = in_view(self.leaflet)
         whole = self._first if view is None else fit(self._place, view.width, view.height)
         self.leaflet.center, self.leaflet.zoom = whole
-
-    @check_types
-    def train_on_accepted(self, output: str | os.PathLike[str] | None = None, *, minutes: float = 5.0) -> None:
-        """Train the model on the accepted objects, and use it for the next prompts if it is better on those held out.
-
-        The method returns at once; a background thread does the work, and the map stays usable. The status line shows the
-        progress, and at the end whether the new weights were accepted, and why. Undo returns to the weights that were used
-        before. See `Session.train_on_accepted`, which has more options and waits for the end.
-
-        Parameters
-        ----------
-        output : path, optional
-            The file for the new weights, a ``.safetensors`` that does not exist yet. By default it is beside the autosaved
-            file, or else beside the file of the panel to which objects are exported, and has its name with ``-trained-1``, or
-            the next number that is free.
-        minutes : float, default 5
-            Length of the training.
-        """
-        exported = None if self.session.autosave else Path(self.drawing.panel.path.value.strip()).expanduser().absolute()
-
-        def work(tell: Callable[[Progress], bool]) -> str:
-            place = free_path(output, self.session.autosave or exported)
-
-            def progress(line: str) -> bool:
-                return tell(Progress(f"training: {progress_of(line)}"))
-
-            return verdict(self.session.train_on_accepted(place, minutes=minutes, progress=progress))
-
-        self._background["training"].start(work)
 
     @check_types
     def export(
@@ -357,22 +292,6 @@ class Map:
         picture = still_picture(self.session.predictor.raster, self.session.to_frame())
         return {**bundle, **({} if picture is None else {"image/jpeg": picture}), "text/plain": repr(self)}
 
-    def _area_in_view(self) -> shapely.Geometry:
-        return self._hand.area_px(in_view(self.leaflet) or view_of_raster(self._place))
-
-    def _search(self, work: Work) -> None:
-        """Search in the background. Where new masks wait at the end, and nothing else is begun, a click accepts one."""
-
-        def then_select(tell: Callable[[Progress], bool]) -> str | None:
-            before = self.session.state.proposals
-            said = work(tell)
-            state = self.session.state
-            if len(state.proposals) > len(before) and not state.prompt and not self._pointer.is_drawing:
-                self._set_mode("select")
-            return said
-
-        self._background["search"].start(then_select)
-
     def _prepare(self) -> None:
         """Import libraries that the first click needs, once the first picture is drawn, so that the click need not wait."""
         self._views.wait()
@@ -380,7 +299,10 @@ class Map:
             import_module(name)
 
     def _follow(self, now: Snapshot) -> None:
+        if self._class >= len(now.state.class_list.names):
+            self._class = 0
         self.drawing.show(now)
+        self.drawing.aim(self._pointer.mode, self._class_name)
         self._editing.follow(now)
         if now.state.selected is None and self._pointer.mode in NEEDS_SELECTED:
             self._set_mode("select")
@@ -421,6 +343,8 @@ class Map:
         kind, _, rest = name.partition("-")
         if kind == "mode":
             self.drawing.guarded(lambda: self._set_mode(rest))
+        elif kind == "activate":
+            self.drawing.guarded(lambda: self._activate(int(rest)))
         elif kind == "class":
             self.drawing.guarded(lambda: self._set_class(int(rest)))
         elif kind == "candidate":
@@ -451,6 +375,9 @@ class Map:
             "accept-all": lambda: self._hand.accept_drawn(self._class_name, self.drawing.visible),
             "reject-all": session.reject_proposals,
             "export": self._export,
+            "outline": self.drawing.panel.outline.toggle,
+            "masks-of-file": lambda: self.add(self._path),
+            "prompts-of-file": lambda: self.prompt_with(self._path),
         }
 
     @property
@@ -481,11 +408,15 @@ class Map:
     def _set_class(self, number: int) -> None:
         if number >= len(self.session.classes):
             return
+        self._activate(number)
+        if self.session.state.selected is not None:
+            self.session.set_class(self.session.state.selected, self._class_name)
+
+    def _activate(self, number: int) -> None:
+        """Choose the class of the next object."""
         self._class = number
         self.drawing.panel.show_class(number)
         self.drawing.aim(self._pointer.mode, self._class_name)
-        if self.session.state.selected is not None:
-            self.session.set_class(self.session.state.selected, self._class_name)
 
     def _next_candidate(self) -> None:
         state = self.session.state
@@ -510,13 +441,15 @@ class Map:
     def _select_row(self, number: int) -> None:
         with self.drawing.errors_shown():
             self.session.select(number)
-            south, west, north, east = self._place.bounds_of(self.session.state.object(number).geometry)
+            bounds = self._place.bounds_of(self.session.state.object(number).geometry)
             view = in_view(self.leaflet)
-            if view is not None and not view.holds(south, west, north, east):
-                self.leaflet.center = ((south + north) / 2, (west + east) / 2)
+            if view is not None:
+                center, zoom = fit(self._place, view.width / ROOM, view.height / ROOM, bounds)
+                self.leaflet.center = center
+                self.leaflet.zoom = min(max(zoom, self.leaflet.min_zoom), self.leaflet.max_zoom)
 
     def _export(self) -> None:
-        path = Path(self.drawing.panel.path.value.strip()).expanduser()
+        path = self._path
         self.export(path, overwrite=self.drawing.panel.overwrite.value or path.absolute() in self._exported)
         self._exported.add(path.absolute())
         self.drawing.tell(f"wrote {len(self.session.state.objects)} objects to {path}")
@@ -550,8 +483,3 @@ class Map:
     def _show(self, view: View) -> None:
         if self._is_drawn_here:
             self._views.put(view.on_screen(self._ratio))
-
-
-def _nothing_new(done: Snapshot) -> str | None:
-    """Return a message where a search proposed nothing; the session has one otherwise."""
-    return None if isinstance(done.action, Propose) and done.action.proposals else "nothing new is in view"

@@ -200,6 +200,8 @@ def test_segment_what_is_in_view(open_map, notebook):
     notebook.picture("8-proposals")
     count = len(on_map.paths("proposal"))
     on_map.press("accept-all")
-    on_map.wait_count("object", count)
+    notebook.wait_for("len(m.accepted)")
+    covered = notebook.ask("len(m.session.state.proposals)")  # masks of which the others leave nothing
+    on_map.wait_count("object", count - covered)
     notebook.picture("9-all-accepted")
-    assert notebook.ask("len(m.accepted)") == count
+    assert notebook.ask("len(m.accepted)") == count - covered > 5

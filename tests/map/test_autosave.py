@@ -148,14 +148,14 @@ def test_undo_takes_back_what_was_done_here_and_nothing_of_others(start, file: P
     accept_object(session, 0)
     accept_object(session, 1)
     session.set_class(1, "road")
-    edit(file, "UPDATE city SET made = 'drawn in QGIS'", "DELETE FROM city WHERE id = 2")
+    edit(file, "UPDATE city SET prompt = 'drawn in QGIS'", "DELETE FROM city WHERE id = 2")
     while session.snapshot.can_undo:
         session.undo()
     assert session.state.objects == ()
     assert saved(file) == []
     for _ in range(20):
         session.redo()
-    assert [(one.id, one.class_name, one.made) for one in session.state.objects] == [(1, "road", "drawn in QGIS")]
+    assert [(one.id, one.class_name, one.prompt) for one in session.state.objects] == [(1, "road", "drawn in QGIS")]
     assert saved(file) == [(1, "road")]
 
 
@@ -271,7 +271,7 @@ def test_any_interleaving_of_two_sessions_ends_in_one_truth(start, file: Path, t
     """After an action of either the file is what that session has, with all that a third program has written to its rows."""
     random = np.random.default_rng(seed)
     logs = [tmp_path / f"{name}.jsonl" for name in "ab"]
-    sessions = [start(log=log) for log in logs]
+    sessions = [start(log=log, on_overlap="keep") for log in logs]
     for session in sessions:
         accept_object(session, int(random.integers(len(POINTS))))
     edit(file, "ALTER TABLE city ADD COLUMN note TEXT", "UPDATE city SET note = 'note of ' || id")
@@ -343,13 +343,13 @@ def test_what_both_sides_changed_while_it_could_not_be_saved_is_kept_twice(
         "UPDATE city SET class = 'pond' WHERE id = 1",  # both changed the class
         "UPDATE city SET class = 'pond' WHERE id = 2",  # removed here, changed there
         "DELETE FROM city WHERE id = 3",  # changed here, removed there
-        "UPDATE city SET made = 'QGIS' WHERE id = 4",  # both changed it, in different columns
+        "UPDATE city SET prompt = 'QGIS' WHERE id = 4",  # both changed it, in different columns
     )
     accept_object(session, 5)
     found = {(one.id, one.class_name) for one in session.state.objects}
     assert {(1, "road"), (2, "pond"), (3, "road"), (4, "road")} <= found
     assert sorted(name for _, name in found) == ["pond", "pond", "road", "road", "road", "roof"]
-    assert session.state.object(4).made == "QGIS"
+    assert session.state.object(4).prompt == "QGIS"
     assert sorted(saved(file)) == sorted(found)
 
 

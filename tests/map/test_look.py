@@ -68,9 +68,9 @@ def test_the_status_line_says_the_next_step(make) -> None:
 def test_groups_and_keys(make) -> None:
     m = make()
     panel = m.drawing.panel
-    headings = [group.children[0].value for group in panel.groups.values()]
+    headings = [group.children[0].value or group.children[0].description for group in panel.groups.values()]
     assert [one.split(":")[0].split(" None")[0] for one in headings] == [
-        *("Prompt", "Class", "Accept", "Selected object", "Waiting masks", "Find", "Show", "File")
+        *("Prompt", "Class", "Accept", "Outline", "Selected object", "Waiting masks", "Find", "Show", "File")
     ]
     assert panel.groups["selected"].layout.display == "none"
     accept(m, 0)

@@ -30,7 +30,7 @@ def test_a_click_offers_the_object_and_accepting_makes_it_one(session: Session) 
     assert state.objects == ()
     after = session.accept("road").state
     (made,) = after.objects
-    assert (made.id, made.class_name, made.area, made.made, made.edited) == (1, "road", AREAS[3], "points", False)
+    assert (made.id, made.class_name, made.area, made.prompt, made.edited) == (1, "road", AREAS[3], "clicks", False)
     assert (made.predicted_iou, made.stability_score) == (1.0, 1.0)
     assert made.geometry.area == AREAS[3]
     assert (after.prompt.marks, after.answer.offers) == ((), ())
@@ -43,7 +43,7 @@ def test_a_box_and_clicks_tell_how_an_object_was_made(session: Session) -> None:
     session.set_box(x1, y1, x0, y0)
     session.add_point(*POINTS[4])
     session.accept()
-    assert [one.made for one in session.state.objects] == ["box", "box and points"]
+    assert [one.prompt for one in session.state.objects] == ["box", "box and clicks"]
     assert [one.area for one in session.state.objects] == [AREAS[2], AREAS[4]]
     assert [one.class_name for one in session.state.objects] == ["roof", "roof"]
 
@@ -199,9 +199,9 @@ def test_proposals_are_accepted_and_rejected_with_their_own_ids(session: Session
     assert [one.id for one in session.propose(frame).state.proposals] == [2, 3, 4, 5]
     session.reject_proposals([4])
     session.accept_proposals([5, 2], "roof")
-    assert [(one.id, one.class_name, one.made) for one in session.state.objects[1:]] == [
-        (2, "road", "proposal"),
-        (5, "roof", "proposal"),
+    assert [(one.id, one.class_name, one.prompt) for one in session.state.objects[1:]] == [
+        (2, "road", "given"),
+        (5, "roof", "given"),
     ]
     session.accept_proposals()
     assert session.state.proposals == ()

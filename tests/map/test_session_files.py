@@ -17,7 +17,6 @@ from samgeo.geo.vector.reading import SUFFIXES, read_provenance, read_vectors, w
 from samgeo.map.session import Session, Snapshot
 from samgeo.map.state.actions import Accept
 from samgeo.map.state.log import read_log
-from samgeo.map.state.reducer import State
 from samgeo.testing import encode_ids
 from samgeo.testing.oracle import Oracle
 
@@ -32,7 +31,8 @@ def test_opening_the_saved_file_again_goes_on_with_objects_classes_and_ids(tmp_p
     session.delete(3)
     session.add_point(*POINTS[4], crs="pixels")
     again = Session(placed, classes=["tree"], autosave=file)
-    assert again.state == State(objects=session.state.objects, next_id=4)
+    assert again.state.objects == session.state.objects
+    assert (again.state.next_id, again.state.proposals) == (4, ())
     assert again.classes == ("tree", "roof", "road")
     assert [path.name for path in tmp_path.iterdir()] == ["objects.gpkg"]
 
@@ -61,10 +61,11 @@ def test_the_saved_file_follows_every_change_of_the_objects(tmp_path: Path, pred
     assert read_vectors(file).geometry.area.tolist() == [9]
     session.delete(2)
     assert saved() == []
-    assert Session(predictor, autosave=file).state == State(next_id=3)
+    again = Session(predictor, autosave=file)
+    assert (again.state.objects, again.state.next_id) == ((), 3)
 
 
-@pytest.mark.parametrize("columns", [["id", "class"], ["id", "class", "predicted_iou", "area_px", "made", "edited"]])
+@pytest.mark.parametrize("columns", [["id", "class"], ["id", "class", "predicted_iou", "area_px", "prompt", "edited"]])
 def test_a_saved_file_that_another_program_changed_goes_on(
     tmp_path: Path, predictor: samgeo.Predictor, columns: list[str]
 ) -> None:
@@ -76,10 +77,10 @@ def test_a_saved_file_that_another_program_changed_goes_on(
     write_vectors(gpd.pd.concat([frame, drawn], ignore_index=True), file, overwrite=True)
     again = Session(predictor, classes=CLASSES, autosave=file)
     assert again.classes == ("roof", "road", "pond")
-    made = "points" if "made" in columns else "file"
-    assert [(one.id, one.class_name, one.area, one.made, one.edited) for one in again.state.objects] == [
+    made = "clicks" if "prompt" in columns else "unknown"
+    assert [(one.id, one.class_name, one.area, one.prompt, one.edited) for one in again.state.objects] == [
         (1, "roof", AREAS[0], made, False),
-        (2, "pond", 16, "file", False),
+        (2, "pond", 16, "unknown", False),
     ]
     assert accept_object(again, 2) == 3
 
@@ -172,7 +173,7 @@ from samgeo.map.session import Session
 from samgeo.testing.oracle import Oracle
 
 predictor = samgeo.Predictor(np.load(sys.argv[1]), model=Oracle(128))
-session = Session(predictor, log=sys.argv[2], autosave=sys.argv[3])
+session = Session(predictor, log=sys.argv[2], autosave=sys.argv[3], on_overlap="keep")
 points = [tuple(float(value) for value in place.split(",")) for place in sys.argv[4:]]
 while True:
     for place in points:

@@ -43,6 +43,10 @@ ACTIONS = st.one_of(
     st.tuples(st.just("propose"), st.integers(0, 5)),
     st.tuples(st.just("accept_proposals"), numbers | st.none()),
     st.tuples(st.just("reject_proposals"), numbers | st.none()),
+    st.tuples(st.just("set_clean"), st.sampled_from([{"fill_holes": True}, {"simplify": True}, {"simplify": False}])),
+    st.tuples(st.just("set_on_overlap"), st.sampled_from(["cut", "keep", "merge"])),
+    st.tuples(st.just("add_class"), st.sampled_from(["tree", "house"])),
+    st.tuples(st.just("rename_class"), st.sampled_from(CLASSES), st.sampled_from(["road", "house"])),
     st.tuples(st.just("undo")),
     st.tuples(st.just("redo")),
 )
@@ -51,6 +55,7 @@ ACTIONS = st.one_of(
 def do(session: Session, action: tuple) -> bool:
     """Do what was drawn; what cannot be done is left out."""
     name, *values = action
+    options: dict[str, bool] = values.pop() if name == "set_clean" else {}
     if name == "add_point":
         values = [*values[0], values[1]]
     elif name == "set_box":
@@ -67,7 +72,7 @@ def do(session: Session, action: tuple) -> bool:
     elif name.endswith("proposals"):
         values = [None if values[0] is None else [values[0]]]
     try:
-        getattr(session, name)(*values)
+        getattr(session, name)(*values, **options)
     except OptionError:
         return False
     return True

@@ -92,7 +92,7 @@ def test_rejected_proposals_are_negatives_until_the_rejection_is_undone(image, m
         given.append(examples)
         return gpd.GeoDataFrame({"class": ["roof"]}, geometry=[first[0].geometry])
 
-    monkeypatch.setattr("samgeo.map.session.similar", watched)
+    monkeypatch.setattr("samgeo.map.session_parts.searches.similar", watched)
     assert session.find_similar().action.proposals == ()
     session.find_similar(rejected=False)
     session.undo()

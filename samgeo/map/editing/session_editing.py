@@ -120,8 +120,10 @@ class SessionEditing:
             If the model cannot answer.
         """
         marks = self._marks(points, boxes, crs)
-        if class_name is not None and class_name not in self._live.classes:
-            raise OptionError(f"{class_name!r} is not a class of the session; choose one of {', '.join(self._live.classes)}.")
+        if class_name is not None and class_name not in self._live.snapshot.state.class_list.names:
+            raise OptionError(
+                f"{class_name!r} is not a class of the session; choose one of {', '.join(self._live.snapshot.state.class_list.names)}."
+            )
         made: list[Propose] = []
 
         def make(state: State) -> Propose:
@@ -167,7 +169,7 @@ class SessionEditing:
             xy, labels, _ = read_points(points, geobox=geobox, crs=crs)
             if xy.shape[1] != 1 or (labels != 1).any():
                 raise OptionError("each point is a click on an object of its own; give one foreground point for each object.")
-            marks += [AddPoint(*one) for one in _placed(xy[:, 0], crs)]
+            marks += [AddPoint(x, y) for x, y in _placed(xy[:, 0], crs)]
         if boxes is not None:
             xyxy, _ = read_boxes(boxes, geobox=geobox, crs=crs)
             marks += [SetBox(*one) for one in _placed(xyxy, crs)]

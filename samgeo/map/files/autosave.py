@@ -22,14 +22,15 @@ from samgeo.map.files.export import from_frame, to_frame
 from samgeo.map.files.geopackage_rows import Layers, Row, Value, opened
 from samgeo.map.files.object_table import MEMBER, ObjectTable, Stored, member_of, number_of
 from samgeo.map.state.actions import Merge
+from samgeo.map.state.class_list import NO_CLASSES, ClassList, check_color
 from samgeo.map.state.merging import differences, reconciled
-from samgeo.map.state.reducer import Annotation, State
+from samgeo.map.state.values import Annotation, State
 from samgeo.storage.staging import place_new, staging_folder
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-__all__ = ["MEMBER", "Autosave", "check_autosave"]
+__all__ = ["MEMBER", "Autosave", "check_autosave", "class_list_of"]
 
 SUFFIX = ".gpkg"
 MOST_SESSIONS = 50
@@ -171,7 +172,8 @@ class Autosave:
         table = self._table(self._locked_file())
         rows = table.rows()
         known = self._known
-        if not self._is_new and not known.left and [stored.raw for stored in known.stored.values()] == rows:
+        noted = _noted(known.note, table.note())
+        if not noted and not self._is_new and not known.left and [stored.raw for stored in known.stored.values()] == rows:
             return None
         now = self._understood(table, rows, state.next_id)
         # Another session removes rows on purpose. Another program may only have written back rows that it read earlier, so
@@ -180,9 +182,10 @@ class Autosave:
         next_id = max([state.next_id, *(number + 1 for number in now.stored)])
         changes = reconciled(known.objects, now.objects, state.objects, next_id, wait=wait)
         self._pulled = now
-        if not changes:
+        if not changes and not noted:
             self.took_over()
-        return Merge(tuple(changes), now.left, self._is_new) if changes or now.left != known.left or self._is_new else None
+        is_told = noted or changes or now.left != known.left or self._is_new
+        return Merge(tuple(changes), now.left, self._is_new, noted.names, noted.given) if is_told else None
 
     def took_over(self) -> None:
         """Record that the state now contains the changes that `pull` returned."""
@@ -299,6 +302,21 @@ class Autosave:
         saved.pop(own["session"], None)
         latest = dict(list(saved.items())[-MOST_SESSIONS:])
         return {**note, MEMBER: own | {"saved": latest | {own["session"]: own["actions"]}}}
+
+
+def class_list_of(note: Mapping[str, Any]) -> ClassList:
+    """Return the classes and the colours in the note of a session."""
+    names, colors = note.get("classes", []), note.get("colors", {})
+    return ClassList(tuple(map(str, names)), tuple((str(name), check_color(str(color))) for name, color in colors.items()))
+
+
+def _noted(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> ClassList:
+    """Return the classes that another session added since, and the colours that it gave."""
+    if now is None or before is None:
+        return NO_CLASSES
+    old, new = class_list_of(before), class_list_of(now)
+    names = tuple(one for one in new.names if one not in old.names)
+    return ClassList(names, tuple(one for one in new.given if one not in old.given))
 
 
 def _owners(rows: Sequence[Row], by_fid: Mapping[Value, int]) -> dict[int, Value]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REQUIRED", "area_name", "check_polygons", "from_frame", "is_complete", "to_coco", "to_frame", "write_json"]
 
-UNKNOWN = "file"
+UNKNOWN = "unknown"
 REQUIRED = ("id", "class")
 """Columns that every table of annotations has."""
 PX_DECIMALS = 6
@@ -51,8 +51,9 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
     -------
     GeoDataFrame
         ``id``, ``class``, ``predicted_iou`` and ``stability_score`` (NaN where no model scored the geometry), ``area_m2``
-        (``area_px`` without a CRS), ``complete`` (false where the edge of a window cut the outline), ``made``, ``edited``,
-        ``model`` (name of the model that drew the first outline, and the first 16 digits of the digest of its weights; None if
+        (``area_px`` without a CRS), ``complete`` (false where the edge of a window cut the outline), ``prompt`` (what the
+        object was made from, such as "clicks"), ``edited``, ``model`` (name of the model that drew the first outline, and the
+        first 16 digits of the digest of its weights; None if unknown), ``accepted_at`` (time in ISO 8601 and UTC; None if
         unknown), ``geometry``, in the raster's CRS.
     """
 
@@ -66,9 +67,10 @@ def to_frame(objects: Sequence[Annotation], geobox: GeoBox) -> gpd.GeoDataFrame:
         "stability_score": scores("stability_score"),
         area_name(geobox): np.array([one.area for one in objects], dtype=np.float64),
         "complete": np.array([one.complete for one in objects], dtype=np.bool_),
-        "made": np.array([one.made for one in objects], dtype=object),
+        "prompt": np.array([one.prompt for one in objects], dtype=object),
         "edited": np.array([one.edited for one in objects], dtype=np.bool_),
         "model": np.array([one.model for one in objects], dtype=object),
+        "accepted_at": np.array([one.accepted_at for one in objects], dtype=object),
     }
     geometry = gpd.GeoSeries([one.geometry for one in objects], dtype="geometry")
     return gpd.GeoDataFrame(columns, geometry=geometry, crs=None if geobox.crs is None else geobox.crs.proj)
@@ -127,10 +129,11 @@ def _object(row: Mapping[Any, Any], number: int, geometry: shapely.Geometry, are
         _score(row.get("predicted_iou")),
         _score(row.get("stability_score")),
         area,
-        row["made"] if isinstance(row.get("made"), str) else UNKNOWN,
+        row["prompt"] if isinstance(row.get("prompt"), str) else UNKNOWN,
         row.get("edited") in (True, 1),
         is_complete(row.get("complete")),
         row["model"] if isinstance(row.get("model"), str) else None,
+        row["accepted_at"] if isinstance(row.get("accepted_at"), str) else None,
     )
 
 

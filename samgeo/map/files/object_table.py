@@ -29,9 +29,10 @@ _TYPES = {
     "predicted_iou": "REAL",
     "stability_score": "REAL",
     "complete": "BOOLEAN",
-    "made": "TEXT",
+    "prompt": "TEXT",
     "edited": "BOOLEAN",
     "model": "TEXT",
+    "accepted_at": "TEXT",
 }
 
 
@@ -103,7 +104,8 @@ class ObjectTable:
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that the session writes, without the geometry."""
-        return ("id", "class", "predicted_iou", "stability_score", self._area, "complete", "made", "edited", "model")
+        scores = ("predicted_iou", "stability_score")
+        return ("id", "class", *scores, self._area, "complete", "prompt", "edited", "model", "accepted_at")
 
     def note(self) -> dict[str, Any] | None:
         """Return the note of the session that saved the layer; None if there is none."""
@@ -190,9 +192,10 @@ class ObjectTable:
             "stability_score": one.stability_score,
             self._area: one.area,
             "complete": int(one.complete),
-            "made": one.made,
+            "prompt": one.prompt,
             "edited": int(one.edited),
             "model": one.model,
+            "accepted_at": one.accepted_at,
         }
 
     @property

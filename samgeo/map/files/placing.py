@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -14,8 +14,9 @@ from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.overlay import in_raster_crs, read_onto, repaired_polygons
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS
 from samgeo.map.files.export import check_polygons, is_complete
-from samgeo.map.state.actions import Propose, Proposed
-from samgeo.map.state.reducer import Annotation, Proposal, State, label_of
+from samgeo.map.state.acceptance import cut_by
+from samgeo.map.state.actions import PROMPTS, Propose, Proposed
+from samgeo.map.state.values import Annotation, Proposal, Rules, State, label_of
 from samgeo.segmentation.masks.vectorize import georeference
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = ["on_raster", "place_geometry", "read_proposals", "without_known"]
 
 # Two outlines are the same object if they differ by at most this share of the square root of the area.
 SAME = 1e-4
+GIVEN = "given"
 
 
 def place_geometry(geometry: shapely.Geometry, geobox: GeoBox, crs: CRSLike = None) -> shapely.Geometry:
@@ -99,6 +101,7 @@ def read_proposals(features: FeaturesLike, geobox: GeoBox) -> Propose:
         frame["class"].tolist() if "class" in frame else [None] * len(frame),
         frame["complete"].tolist() if "complete" in frame else [True] * len(frame),
         frame["model"].tolist() if "model" in frame else [_model_of(features)] * len(frame),
+        frame["prompt"].tolist() if "prompt" in frame else [GIVEN] * len(frame),
         strict=True,
     )
     proposals = [
@@ -109,8 +112,9 @@ def read_proposals(features: FeaturesLike, geobox: GeoBox) -> Propose:
             _class_name(class_name),
             is_complete(complete),
             model if isinstance(model, str) else None,
+            prompt if prompt in PROMPTS else GIVEN,
         )
-        for geometry, iou, stability, class_name, complete, model in rows
+        for geometry, iou, stability, class_name, complete, model, prompt in rows
     ]
     inside = on_raster([one.geometry for one in proposals], geobox)
     if proposals and not inside.any():
@@ -123,29 +127,68 @@ def read_proposals(features: FeaturesLike, geobox: GeoBox) -> Propose:
     return Propose(kept, outside=len(proposals) - len(kept))
 
 
-def without_known(proposals: Propose, state: State) -> Propose:
+def without_known(proposals: Propose, state: State, rules: Rules) -> Propose:
     """Leave out polygons that exist in a state as an object or a proposal, and count them.
 
     Two polygons are the same if their outlines differ by less than a ten-thousandth of their size, as after a conversion to
-    another CRS and back, and their classes do not differ. A missing class equals every class.
+    another CRS and back, and their classes do not differ. A missing class equals every class. A polygon is compared as it is
+    given and as it would be cleaned. If overlaps are cut, it exists also if an object of its class is a part of it, and
+    accepted objects leave nothing of it.
     """
-    others: list[Annotation | Proposal] = [*state.objects, *state.proposals]
-    if not others or not proposals.proposals:
+    given = proposals.proposals
+    if not given or not (state.objects or state.proposals):
         return proposals
-    there, given = (np.array([one.geometry for one in some], dtype=object) for some in (others, proposals.proposals))
-    there_bounds, bounds = shapely.bounds(there), shapely.bounds(given)
-    tree = shapely.STRtree([shapely.Point(*middle) for middle in (there_bounds[:, :2] + there_bounds[:, 2:]) / 2])
-    tolerances = SAME * np.sqrt(shapely.area(given))
-    middles = shapely.points((bounds[:, :2] + bounds[:, 2:]) / 2)
-    known: set[int] = set()
-    for number, other in tree.query(middles, predicate="dwithin", distance=tolerances).T.tolist():
-        one, tolerance = proposals.proposals[number], float(tolerances[number])
-        has_class = others[other].class_name is None or one.class_name in (None, others[other].class_name)
-        is_near = np.abs(there_bounds[other] - bounds[number]).max() <= tolerance
-        if has_class and is_near and _same_outline(there[other], one.geometry, tolerance):
-            known.add(number)
-    new = tuple(one for number, one in enumerate(proposals.proposals) if number not in known)
+    outlines = [one.geometry for one in given]
+    waiting = [replace(one, geometry=one.geometry if one.raw is None else one.raw) for one in state.proposals]
+    known = _same(given, outlines, [*state.objects, *waiting])
+    if state.clean:
+        outlines = rules.clean(outlines, state.clean)
+        known |= _same(given, outlines, state.objects)
+    if state.overlap == "cut":
+        left = [number for number in range(len(given)) if number not in known]
+        cut_away = _cut_before([given[one] for one in left], [outlines[one] for one in left], state, rules)
+        known |= {left[number] for number in cut_away}
+    new = tuple(one for number, one in enumerate(given) if number not in known)
     return replace(proposals, proposals=new, already=len(known))
+
+
+def _same(given: Sequence[Proposed], outlines: Sequence[shapely.Geometry], others: Sequence[Annotation | Proposal]) -> set[int]:
+    """Return the numbers of the polygons that are among others, with outlines in place of their own."""
+    known: set[int] = set()
+    if not others:
+        return known
+    there, drawn = (np.array(some, dtype=object) for some in ([one.geometry for one in others], outlines))
+    there_bounds, bounds = shapely.bounds(there), shapely.bounds(drawn)
+    tree = shapely.STRtree([shapely.Point(*middle) for middle in (there_bounds[:, :2] + there_bounds[:, 2:]) / 2])
+    tolerances = SAME * np.sqrt(shapely.area(drawn))
+    middles = shapely.points((bounds[:, :2] + bounds[:, 2:]) / 2)
+    for number, other in tree.query(middles, predicate="dwithin", distance=tolerances).T.tolist():
+        tolerance = float(tolerances[number])
+        is_near = np.abs(there_bounds[other] - bounds[number]).max() <= tolerance
+        if is_near and _may_be(given[number], others[other]) and _same_outline(there[other], outlines[number], tolerance):
+            known.add(number)
+    return known
+
+
+def _cut_before(given: Sequence[Proposed], outlines: Sequence[shapely.Geometry], state: State, rules: Rules) -> Iterator[int]:
+    """Yield the numbers of polygons that were accepted before, and were cut by other objects then."""
+    if not given or not state.objects:
+        return
+    tree = shapely.STRtree([one.geometry for one in state.objects])
+    least = rules.min_part * rules.pixel_area
+    for number, outline in enumerate(outlines):
+        near = [state.objects[other] for other in tree.query(outline, predicate="intersects").tolist()]
+        tolerance = SAME * np.sqrt(shapely.area(outline)) * shapely.length(outline)
+        remains = any(
+            _may_be(given[number], one) and shapely.area(shapely.difference(one.geometry, outline)) <= tolerance for one in near
+        )
+        if remains and cut_by(outline, [one.geometry for one in near], least) is None:
+            yield number
+
+
+def _may_be(one: Proposed, other: Annotation | Proposal) -> bool:
+    """Whether the classes do not differ."""
+    return other.class_name is None or one.class_name in (None, other.class_name)
 
 
 def _same_outline(one: shapely.Geometry, other: shapely.Geometry, tolerance: float) -> bool:

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import shapely
 
 from samgeo.errors import OptionError
+from samgeo.map.state.clean_options import CleanOptions
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = [
     "CHANGING",
+    "PROMPTS",
     "Accept",
     "AcceptProposals",
     "Action",
+    "AddClass",
     "AddPoint",
     "Change",
     "Choose",
@@ -29,15 +32,23 @@ __all__ = [
     "Proposed",
     "Redo",
     "RejectProposals",
+    "RenameClass",
     "Select",
     "SetBox",
     "SetClass",
+    "SetClean",
+    "SetColor",
+    "SetOverlap",
     "Split",
     "Undo",
     "UseModel",
     "from_record",
     "to_record",
 ]
+
+PROMPTS = ("clicks", "box", "box and clicks", "search", "find", "examples", "file", "given", "drawn")
+"""What an object was made from: clicks, a box or both; a search of the view, a finder, or accepted objects as examples; a
+prompt of a file; an outline that was given; or an outline that was drawn by hand."""
 
 Built = TypeVar("Built", bound="DataclassInstance")
 
@@ -80,9 +91,13 @@ class ClearPrompts:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Make the chosen candidate an object of a class."""
+    """Make the chosen candidate an object of a class.
+
+    ``at`` is the time, as in `Annotation.accepted_at`; None if it is unknown.
+    """
 
     class_name: str
+    at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +151,7 @@ class Proposed:
     """A polygon to accept or reject, in the raster's CRS, with its scores and its class if it has them.
 
     ``complete`` is False if the edge of a window cut the polygon. ``model`` is the name and the digest of the model that drew
-    it, if they are known.
+    it, if they are known. ``prompt`` is one of `PROMPTS`.
     """
 
     geometry: shapely.Geometry
@@ -145,6 +160,7 @@ class Proposed:
     class_name: str | None = None
     complete: bool = True
     model: str | None = None
+    prompt: str = "given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +175,7 @@ class Propose:
     outside : int
         Number of polygons that were left out because they lie outside the raster.
     nothing : int
-        Number of clicks and boxes for which the model found nothing.
+        Number of clicks, boxes and prompts of a file for which the model found nothing.
     """
 
     proposals: tuple[Proposed, ...]
@@ -170,10 +186,14 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class AcceptProposals:
-    """Accept proposals as objects. Each keeps its own class if it has one, and otherwise gets the given class."""
+    """Accept proposals as objects. Each keeps its own class if it has one, and otherwise gets the given class.
+
+    ``at`` is the time, as in `Annotation.accepted_at`; None if it is unknown.
+    """
 
     ids: tuple[int, ...]
     class_name: str
+    at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +218,44 @@ class UseModel:
     name: str
     digest: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetClean:
+    """Choose how the outlines of candidates and of waiting masks are cleaned from now on."""
+
+    options: CleanOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SetOverlap:
+    """Choose what happens from now on where an outline that is accepted overlaps accepted objects: cut, keep or merge."""
+
+    overlap: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddClass:
+    """Add a class, with a colour such as ``#ff8800`` or with the one of its place in the list."""
+
+    class_name: str
+    color: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RenameClass:
+    """Give a class, and everything that has it, another name."""
+
+    class_name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetColor:
+    """Give a class another colour, such as ``#ff8800``."""
+
+    class_name: str
+    color: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +301,21 @@ class Merge:
         Number of rows of the file that cannot be read as objects. They stay unchanged in the file.
     remade : bool
         Whether the file was missing and was created again.
+    classes : tuple of str
+        Classes that others added.
+    colors : tuple of (str, str)
+        Classes to which others gave a colour, and this colour.
     """
 
     changes: tuple[Change, ...]
     left: int = 0
     remade: bool = False
+    classes: tuple[str, ...] = ()
+    colors: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether the state changes."""
+        return bool(self.changes or self.classes or self.colors)
 
 
 Action = (
@@ -266,13 +334,21 @@ Action = (
     | AcceptProposals
     | RejectProposals
     | UseModel
+    | SetClean
+    | SetOverlap
+    | AddClass
+    | RenameClass
+    | SetColor
     | Undo
     | Redo
     | Merge
 )
 
-CHANGING = (Accept, AcceptProposals, Delete, Edit, MergeObjects, SetClass, Split, Undo, Redo)
-"""The actions that may change accepted objects."""
+CHANGING = (
+    *(Accept, AcceptProposals, AddClass, Delete, Edit, MergeObjects, RenameClass, SetClass, SetColor, Split),
+    *(Undo, Redo),
+)
+"""The actions that may change what is saved: accepted objects, classes and colours."""
 
 _NAMES: dict[type[Action], str] = {
     AddPoint: "add_point",
@@ -290,6 +366,11 @@ _NAMES: dict[type[Action], str] = {
     AcceptProposals: "accept_proposals",
     RejectProposals: "reject_proposals",
     UseModel: "use_model",
+    SetClean: "set_clean",
+    SetOverlap: "set_overlap",
+    AddClass: "add_class",
+    RenameClass: "rename_class",
+    SetColor: "set_color",
     Undo: "undo",
     Redo: "redo",
     Merge: "merge",
@@ -316,7 +397,7 @@ def from_record(record: dict[str, Any]) -> Action:
         raise OptionError(f"{name!r} is not an action; the actions are {', '.join(_TYPES)}.")
     try:
         action: Action = _build(kind, record)
-    except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+    except (KeyError, TypeError, ValueError, OptionError, shapely.errors.ShapelyError) as error:
         raise OptionError(
             f"the action {name} cannot be read ({type(error).__name__}: {error}); the log may have been changed."
         ) from None
@@ -332,6 +413,8 @@ def _value(value: object) -> object:
         return shapely.to_wkb(value, hex=True)
     if isinstance(value, tuple):
         return [_plain(one) if isinstance(one, Proposed | Change) else _value(one) for one in value]
+    if isinstance(value, CleanOptions):
+        return _plain(value)
     if isinstance(value, dict):
         return {name: _value(one) for name, one in value.items()}
     return value
@@ -349,6 +432,11 @@ def _build(kind: type[Built], record: dict[str, Any]) -> Built:
         given["changes"] = tuple(_build(Change, one) for one in given["changes"])
     if "proposals" in given:
         given["proposals"] = tuple(_build(Proposed, one) for one in given["proposals"])
-    if "ids" in given:
-        given["ids"] = tuple(given["ids"])
+    if "options" in given:
+        given["options"] = _build(CleanOptions, given["options"])
+    for name in ("ids", "classes"):
+        if name in given:
+            given[name] = tuple(given[name])
+    if "colors" in given:
+        given["colors"] = tuple((name, color) for name, color in given["colors"])
     return kind(**given)

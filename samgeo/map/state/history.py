@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from samgeo.errors import OptionError, SamgeoError
 from samgeo.map.state.actions import Action, Merge, Redo, Undo
 from samgeo.map.state.log import Recorded
-from samgeo.map.state.merging import merged, palette_of
+from samgeo.map.state.merging import merged
 from samgeo.map.state.reducer import Rules, State, apply
 
 __all__ = ["History", "replay"]
@@ -79,12 +79,10 @@ def replay(recorded: Recorded, rules: Rules) -> History:
         If an action cannot be done, because the log was changed. The message names the line.
     """
     opening = recorded.opening
-    history = History(State(objects=opening.objects, next_id=opening.next_id))
+    history = History(opening.state)
     for number, action in recorded.actions:
         try:
             history = history.after(action, rules)
-            if isinstance(action, Merge):
-                rules = replace(rules, classes=palette_of(rules.classes, action.changes))
         except SamgeoError as error:
             raise OptionError(f"the action in line {number} of {recorded.path} cannot be repeated: {error}") from None
     return history

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Protocol
 from samgeo.errors import SamgeoError
 from samgeo.map.state.actions import CHANGING, Action, Merge
 from samgeo.map.state.history import History
-from samgeo.map.state.merging import palette_of
 from samgeo.map.state.reducer import Rules, State
 
 if TYPE_CHECKING:
@@ -143,11 +142,6 @@ class Live:
         finally:
             self._tell()
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The palette, with the classes that came from the saved file."""
-        return self._rules.classes
-
     def _do(self, action: Action, merge: Merge | None = None) -> Snapshot:
         after = self._history.after(action, self._rules)
         if after is not self._history:
@@ -168,8 +162,7 @@ class Live:
                 merge = store.pull(self._history.state)
             except SamgeoError as error:
                 unsaved = error
-            if merge is not None and merge.changes:
-                self._rules = replace(self._rules, classes=palette_of(self._rules.classes, merge.changes))
+            if merge:
                 self._do(merge)
                 store.took_over()
             if make is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -21,7 +21,9 @@ import shapely
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.map.state.actions import Action, from_record, to_record
-from samgeo.map.state.reducer import Annotation
+from samgeo.map.state.class_list import NO_CLASSES, ClassList
+from samgeo.map.state.clean_options import AS_DRAWN, CleanOptions
+from samgeo.map.state.values import Annotation, State
 from samgeo.segmentation.windows.store import describe_run
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Log", "Opening", "Recorded", "check_same", "describe", "differences", "read_log"]
 
-FORMAT = 1
+FORMAT = 2
 
 # The digest of a raster uses this many patches along each side, each of this many pixels a side, to tell it from another
 # raster with the same grid.
@@ -45,18 +47,34 @@ class Opening:
     ----------
     run : dict
         The raster, the model and the lattice, which the answers depend on; see `describe`.
-    classes : tuple of str
+    class_list : ClassList
     objects : tuple of Annotation
     next_id : int
     continues : str or None
         The session that saved the file from which the objects were read; None if they were not read from a file.
+    clean : CleanOptions
+    overlap : str
+        See `samgeo.map.state.values.State`.
     """
 
     run: dict[str, Any]
-    classes: tuple[str, ...]
+    class_list: ClassList = NO_CLASSES
     objects: tuple[Annotation, ...] = ()
     next_id: int = 1
     continues: str | None = None
+    clean: CleanOptions = AS_DRAWN
+    overlap: str = "keep"
+
+    @property
+    def state(self) -> State:
+        """The first state of the session."""
+        return State(
+            objects=self.objects,
+            next_id=self.next_id,
+            class_list=self.class_list,
+            clean=self.clean,
+            overlap=self.overlap,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +124,13 @@ class Log:
         record = {
             "log": FORMAT,
             "run": opening.run,
-            "classes": opening.classes,
+            "classes": opening.class_list.names,
+            "colors": dict(opening.class_list.given),
             "objects": [_object_record(one) for one in opening.objects],
             "next_id": opening.next_id,
             "continues": opening.continues,
+            "clean": asdict(opening.clean),
+            "overlap": opening.overlap,
         }
         try:
             # An incomplete line stays in the file, as a line of its own.
@@ -274,8 +295,10 @@ def _opening(path: Path, number: int, record: dict[str, Any]) -> Opening:
         )
     try:
         objects = tuple(Annotation(**one | {"geometry": shapely.from_wkb(one["geometry"])}) for one in record["objects"])
-        return Opening(record["run"], tuple(record["classes"]), objects, record["next_id"], record["continues"])
-    except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+        class_list = ClassList(tuple(record["classes"]), tuple(record["colors"].items()))
+        clean = CleanOptions(**record["clean"])
+        return Opening(record["run"], class_list, objects, record["next_id"], record["continues"], clean, record["overlap"])
+    except (AttributeError, KeyError, TypeError, ValueError, OptionError, shapely.errors.ShapelyError) as error:
         raise OptionError(
             f"line {number} of {path} cannot be read ({type(error).__name__}: {error}); the log may have been changed."
         ) from None

@@ -7,12 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 from samgeo.map.state.actions import Change, Merge
-from samgeo.map.state.reducer import Annotation, Proposal, State
+from samgeo.map.state.values import Annotation, Proposal, State
 
-__all__ = ["differences", "merged", "new_ids", "palette_of", "reconciled", "with_changes"]
+__all__ = ["differences", "merged", "new_ids", "reconciled", "with_changes"]
 
 # The area is not compared, because it follows from the geometry.
-_COMPARED = ("geometry", "class_name", "predicted_iou", "stability_score", "made", "edited", "complete", "model")
+_COMPARED = (
+    "geometry",
+    "class_name",
+    "predicted_iou",
+    "stability_score",
+    "prompt",
+    "edited",
+    "complete",
+    "model",
+    "accepted_at",
+)
 
 
 def differences(before: Iterable[Annotation], after: Iterable[Annotation]) -> dict[int, Change]:
@@ -84,7 +94,15 @@ def merged(states: Sequence[State], merge: Merge) -> list[State]:
         + [change.id + 1 for change in merge.changes]
         + [number + 1 for number in renamed.values()]
     )
-    return [replace(with_changes(_renamed(state, renamed), merge.changes), next_id=next_id) for state in states]
+    named = [change.values["class_name"] for change in merge.changes if "class_name" in change.values]
+    return [
+        replace(
+            with_changes(_renamed(state, renamed), merge.changes),
+            next_id=next_id,
+            class_list=state.class_list.with_others((*named, *merge.classes), merge.colors),
+        )
+        for state in states
+    ]
 
 
 def new_ids(states: Sequence[State], merge: Merge) -> dict[int, int]:
@@ -114,12 +132,6 @@ def with_changes(state: State, changes: Iterable[Change]) -> State:
     return replace(state, objects=tuple(objects.values()), proposals=tuple(waiting.values()), selected=selected)
 
 
-def palette_of(classes: Sequence[str], changes: Iterable[Change]) -> tuple[str, ...]:
-    """Return a palette with the classes of objects that others added or changed."""
-    named = (change.values["class_name"] for change in changes if "class_name" in change.values)
-    return tuple(dict.fromkeys((*classes, *named)))
-
-
 def _renamed(state: State, ids: Mapping[int, int]) -> State:
     if not ids:
         return state
@@ -141,4 +153,4 @@ def _clash(some: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
 
 def _proposal(one: Annotation) -> Proposal:
     scores = one.predicted_iou, one.stability_score
-    return Proposal(one.id, one.geometry, *scores, one.area, one.class_name, one.complete, one.model)
+    return Proposal(one.id, one.geometry, *scores, one.area, one.class_name, one.complete, one.model, one.prompt)

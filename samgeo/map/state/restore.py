@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from samgeo.errors import OptionError, warn
-from samgeo.map.files.autosave import Autosave, check_autosave
+from samgeo.map.files.autosave import Autosave, check_autosave, class_list_of
 from samgeo.map.state.actions import CHANGING
+from samgeo.map.state.class_list import NO_CLASSES, ClassList
 from samgeo.map.state.history import replay
 from samgeo.map.state.log import Opening, Recorded, check_same, describe, read_log
 from samgeo.map.state.merging import differences, with_changes
@@ -19,7 +20,7 @@ from samgeo.map.state.reducer import Rules, State
 from samgeo.map.suggestions import Answers
 from samgeo.storage.atomic import refuse_unwritable
 
-__all__ = ["check_classes", "check_files", "recorded_at", "start_from"]
+__all__ = ["check_classes", "check_files", "recorded_at", "rules_of", "start_from"]
 
 _RASTER = ("grid", "pixels")
 
@@ -69,7 +70,7 @@ def start_from(
     ----------
     answers : Answers
     classes : tuple of str
-        The palette. Classes of the objects are added to it.
+        The palette. Classes of the saved file are added to it, and its colours are taken.
     log : path, optional
         The log; it need not exist yet.
     store : Autosave, optional
@@ -83,28 +84,40 @@ def start_from(
     run = describe(answers.start)
     recorded = _recorded(log, run)
     saved = None if store is None else store.read()
-    opening = Opening(run, classes)
+    opening = Opening(run, ClassList(classes))
     if store is not None and saved is not None:
         objects, note = saved
         if note is not None:
             check_same(str(store.path), note["run"], run, _RASTER)
         next_id = max([1 if note is None else note["next_id"], *(one.id + 1 for one in objects)])
-        opening = Opening(run, classes, objects, next_id, None if note is None else note["session"])
+        saved_list = NO_CLASSES if note is None else class_list_of(note)
+        class_list = ClassList(classes).with_others(saved_list.names, saved_list.given)
+        opening = Opening(run, class_list, objects, next_id, None if note is None else note["session"])
     since = 0 if saved is None else None if recorded is None else _unsaved(recorded, saved[1])
     if recorded is not None and since is not None:
         check_same(str(recorded.path), recorded.opening.run, run)
         opening = _ahead(opening, recorded, since, answers, is_all=saved is None)
-    palette = tuple(dict.fromkeys((*opening.classes, *(one.class_name for one in opening.objects))))
-    return replace(opening, classes=palette)
+    named = (one.class_name for one in opening.objects)
+    return replace(opening, class_list=opening.class_list.with_others(named, ()))
+
+
+def rules_of(answers: Answers) -> Rules:
+    """Return the rules of a session by its answers."""
+    start = answers.start
+    pixel_area = abs(float(start.raster.geobox.affine.determinant))
+    return Rules(answers.ask, answers.measure, answers.clean, pixel_area, float(start.min_part))
 
 
 def _ahead(opening: Opening, recorded: Recorded, since: int, answers: Answers, *, is_all: bool) -> Opening:
     """Return an opening with the changes that a log has after ``since`` actions; if there is no file, with all objects."""
-    palette = tuple(dict.fromkeys((*recorded.opening.classes, *opening.classes)))
-    rules = Rules(palette, answers.ask, answers.measure)
+    rules = rules_of(answers)
+    mine, classes = recorded.opening.class_list, opening.class_list
     after = replay(recorded, rules).state
+    changed = dict(after.class_list.given).items() - dict(mine.given).items()
+    class_list = classes.with_others((one for one in after.class_list.names if one not in mine.names), sorted(changed))
     if is_all:
-        return Opening(opening.run, opening.classes, after.objects, after.next_id)
+        class_list = classes.with_others(after.class_list.names, after.class_list.given)
+        return Opening(opening.run, class_list, after.objects, after.next_id)
     before = replay(replace(recorded, actions=recorded.actions[:since]), rules).state
     changes = differences(before.objects, after.objects).values()
     taken = {one.id for one in opening.objects}
@@ -112,7 +125,7 @@ def _ahead(opening: Opening, recorded: Recorded, since: int, answers: Answers, *
     # Another session may have given the same id to a different object.
     free = [replace(one, id=next(unused)) if one.kind == "added" and one.id in taken else one for one in changes]
     state = with_changes(State(objects=opening.objects), free)
-    return replace(opening, objects=state.objects, next_id=next(unused), continues=None)
+    return replace(opening, class_list=class_list, objects=state.objects, next_id=next(unused), continues=None)
 
 
 def recorded_at(log: str | os.PathLike[str]) -> Recorded:

@@ -39,6 +39,7 @@ KEYS = {
     "y": "redo",
     "Delete": "delete",
     "Home": "home",
+    "o": "outline",
     **{str(number): f"class-{number - 1}" for number in range(1, 10)},
 }
 """Keys, by the names that browsers give them, and the actions that they start."""

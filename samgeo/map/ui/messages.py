@@ -11,6 +11,7 @@ import shapely
 from samgeo.map.state.actions import (
     Accept,
     AcceptProposals,
+    AddClass,
     AddPoint,
     Choose,
     ClearPrompts,
@@ -21,9 +22,13 @@ from samgeo.map.state.actions import (
     Propose,
     Redo,
     RejectProposals,
+    RenameClass,
     Select,
     SetBox,
     SetClass,
+    SetClean,
+    SetColor,
+    SetOverlap,
     Split,
     Undo,
     UseModel,
@@ -31,7 +36,7 @@ from samgeo.map.state.actions import (
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.reducer import Annotation, Offer, Proposal, State
 
-__all__ = ["CUT", "KINDS", "Progress", "describe", "next_step", "tell_of"]
+__all__ = ["CUT", "KINDS", "OVERLAP_TEXTS", "Progress", "describe", "next_step", "tell_of"]
 
 CUT = "cut by a window's edge"
 OPEN = "the map is open"
@@ -43,6 +48,13 @@ EDITS = {
     "split": "next: drag a line across the selected object, from outside to outside, or press s to stop",
     "merge": "next: click the object to merge with the selected one, or press s to stop",
 }
+
+OVERLAP_TEXTS = {
+    "cut": "cut from the new outline",
+    "keep": "kept in both outlines",
+    "merge": "merged within a class",
+}
+"""What happens at acceptance, by the words of `samgeo.map.state.clean_options.OVERLAPS`."""
 
 KINDS = ("search", "training")
 """The kinds of work in the background. One work of each kind is done at a time."""
@@ -58,14 +70,17 @@ class Progress:
         What is done, such as "segmenting the view".
     done, total : int
         Numbers of the windows that are done and of all windows; both 0 if the work has no windows.
+    unit : str
+        What is counted.
     """
 
     text: str
     done: int = 0
     total: int = 0
+    unit: str = "windows"
 
     def __str__(self) -> str:
-        return f"{self.text}: {self.done} of {self.total} windows" if self.total else self.text
+        return f"{self.text}: {self.done} of {self.total} {self.unit}" if self.total else self.text
 
 
 def describe(class_name: str | None, one: Offer | Proposal | Annotation, unit: str) -> str:
@@ -142,10 +157,14 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
     match now.action:
         case AddPoint() | SetBox() | Choose():
             return _offered(state, unit)
-        case Accept():
-            return f"accepted {state.objects[-1].id} ({state.objects[-1].class_name})"
+        case Accept(_, at):
+            one = next((one for one in reversed(state.objects) if one.accepted_at == at), state.objects[-1])
+            return f"accepted {one.id} ({one.class_name})"
         case AcceptProposals(ids):
-            return f"accepted {len(ids)}, {len(state.proposals)} wait"
+            waiting = {one.id for one in state.proposals}
+            covered = sum(id in waiting for id in ids)  # noqa: A001 - the field's word
+            more = f"; accepted objects cover {covered} of them, which {'is' if covered == 1 else 'are'} not accepted"
+            return f"accepted {len(ids) - covered}, {len(state.proposals)} wait{more if covered else ''}"
         case RejectProposals(ids):
             return f"rejected {len(ids)}, {len(state.proposals)} wait"
         case Propose():
@@ -174,6 +193,16 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
             return "the clicks and the box are removed"
         case Merge():
             return _merged(now.action)
+        case SetClean(options):
+            return f"outlines of candidates and of waiting masks: {options}"
+        case SetOverlap(overlap):
+            return f"overlaps with accepted objects are {OVERLAP_TEXTS[overlap]}"
+        case AddClass(class_name):
+            return f"added the class {class_name}"
+        case RenameClass(class_name, new_name):
+            return f"the class {class_name} is named {new_name}"
+        case SetColor(class_name, color):
+            return f"{class_name} has the colour {color}"
         case UseModel(name, digest, path):
             return f"prompts are answered by {Path(path).name} ({name} {digest[:8]})"
     return _counted(state) if state.objects or state.proposals else OPEN
@@ -198,6 +227,9 @@ def _merged(merge: Merge) -> str:
     parts = [f"{kinds[kind]} {kind}" for kind in ("added", "changed", "removed") if kinds[kind]]
     waiting = sum(change.wait for change in merge.changes)
     told = [f"the saved file was changed elsewhere: {', '.join(parts)}"] if parts else []
+    if merge.classes or merge.colors:
+        names = dict.fromkeys((*merge.classes, *(name for name, _ in merge.colors)))
+        told.append(f"classes of the saved file were added or coloured elsewhere: {', '.join(names)}")
     if waiting:
         told.append(f"{waiting} of the removed objects wait as proposals")
     if merge.left:

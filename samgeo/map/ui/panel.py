@@ -6,14 +6,20 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from samgeo.finding.finder import BUNDLED
+from samgeo.map.closing import close_widgets
+from samgeo.map.session import Session
+from samgeo.map.state.class_list import ClassList
 from samgeo.map.state.live_state import Snapshot
-from samgeo.map.state.reducer import Offer, State
+from samgeo.map.state.values import Offer
 from samgeo.map.ui.browser_part import KEYS, LOOK_KEYS, library
+from samgeo.map.ui.groups.class_editor import ClassEditor
+from samgeo.map.ui.groups.file_group import FileGroup
+from samgeo.map.ui.groups.object_list import ObjectList
+from samgeo.map.ui.groups.outline_group import OutlineGroup
 from samgeo.map.ui.messages import KINDS, Progress
-from samgeo.map.ui.panel_html import hex_color, iou_bar, key_table, object_table, text_color
+from samgeo.map.ui.panel_html import iou_bar, key_table, text_color
 from samgeo.map.ui.pointer import MODES
 from samgeo.map.view.visibility import Visible
-from samgeo.plot.colors import RGB
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -70,6 +76,7 @@ TIPS = {
     "fullscreen": "fill the screen with the map, or leave that",
     "help": "show or hide the list of keys",
     "layers": "show or hide the controls of what is drawn",
+    "outline": "show or hide how outlines are cleaned before they are accepted",
 }
 SWITCHES = {"each": ("each click its own object", False), "preview": ("preview", True)}
 """Switches that are checkboxes, with their labels, and whether they are on at first."""
@@ -93,10 +100,7 @@ class Panel:
 
     Parameters
     ----------
-    classes : sequence of str
-        The palette.
-    colors : sequence of (int, int, int)
-        One for each class.
+    session : Session
     area_unit : str
         "m²" or "px".
     path : str
@@ -105,6 +109,8 @@ class Panel:
         Called with the name of an action: "accept", "mode-box", "class-2", "candidate-0" and so on.
     look : callable
         Called with what is to be drawn, after a change of the controls for it.
+    guarded : callable
+        Calls a function, and shows errors in the status line.
 
     Attributes
     ----------
@@ -114,26 +120,34 @@ class Panel:
         The switches that are checkboxes, by name.
     groups : dict of str to VBox
         The groups of controls by name.
+    outline : OutlineGroup
+    editor : ClassEditor
+    files : FileGroup
+    table : ObjectList
     """
 
-    def __init__(  # noqa: PLR0917 - the palette, the texts and the two functions that it calls
+    def __init__(  # noqa: PLR0917 - the session, two texts and the functions that it calls
         self,
-        classes: Sequence[str],
-        colors: Sequence[RGB],
+        session: Session,
         area_unit: str,
         path: str,
         act: Callable[[str], None],
         look: Callable[[Visible], None],
+        guarded: Callable[[Callable[[], object]], None],
     ) -> None:
         self._widgets = w = library("ipywidgets")
-        self._classes, self._colors, self._unit = list(classes), list(colors), area_unit
+        self._classes: list[str] = []
+        self._active = 0
         self._act, self._look = act, look
         self.buttons: dict[str, Any] = {}
         self.groups: dict[str, Any] = {}
         self.status, self.hint = self._styled(w.Label(""), "status"), self._styled(w.Label(""), "hint")
         self.hover = self._styled(w.Label("", layout={"margin": "0 4px", "display": "none"}), "hover")
         self.coordinates = self._styled(w.Label(""), "coordinates")
-        self.table = self._styled(w.HTML(""), "table")
+        self.table = ObjectList(area_unit)
+        self._styled(self.table.widget, "table")
+        self.outline = OutlineGroup(session, guarded)
+        self.editor = ClassEditor(session, guarded, lambda number: act(f"activate-{number}"))
         self.path = self._styled(
             w.Text(path, tooltip=TIPS["export"], layout={"width": "auto", "flex": "1 1 80px"}), "export-path"
         )
@@ -142,6 +156,7 @@ class Panel:
             "overwrite",
         )
         self.overwrite.layout.width = "auto"
+        self.files = FileGroup(self.path, guarded, act)
         self.progress = self._styled(w.IntProgress(0, layout={"width": "220px", "display": "none"}), "progress")
         self.searching = self._styled(w.Label("", layout={"display": "none"}), "searching")
         self.training = self._styled(w.Label("", layout={"display": "none"}), "training")
@@ -155,9 +170,10 @@ class Panel:
         self.switches: dict[str, Any] = {name: self._switch(name, *given) for name, given in SWITCHES.items()}
         self._opacities = {name: self._opacity(name) for name in ("raster", "shapes")}
         self._eyes: list[Any] = []
-        self.palette = self._row(*map(self._class, range(len(self._classes))))
+        self.palette = self._row()
         self.palette.add_class("samgeo-palette")
-        self.box = w.VBox([*self._groups(slider), self.table])
+        self.show_classes(session.state.class_list)
+        self.box = w.VBox([*self._groups(slider), self.table.widget])
         self.box.add_class("samgeo-panel")
         self.foot = w.HBox(
             [
@@ -186,7 +202,7 @@ class Panel:
         opacity = {f"{name}_opacity": one.value for name, one in self._opacities.items()}
         return Visible(**layers, **opacity, hidden_classes=hidden, min_score=self.least.value)
 
-    def show(self, now: Snapshot, before: State | None) -> None:
+    def show(self, now: Snapshot) -> None:
         """Show a session. Only the controls whose content changed are updated."""
         state = now.state
         self._enable("undo", now.can_undo)
@@ -200,22 +216,32 @@ class Panel:
         self._head("selected", f"Selected object {state.selected}")
         for name in ("accept-all", "reject-all"):
             self._enable(name, bool(state.proposals))
+        for waiting in self._waiting_rows:  # without masks they would take the place of the table
+            waiting.layout.display = None if state.proposals else "none"
         self._head("waiting", f"Waiting masks: {len(state.proposals):,}" if state.proposals else "Waiting masks: none")
         for number in range(CANDIDATES):
             self._show_candidate(number, state.answer.offers, number == state.chosen)
         shares = [one.predicted_iou for one in state.answer.offers[:CANDIDATES]]
         self._bars.value = "".join(map(iou_bar, (*shares, *[None] * (CANDIDATES - len(shares)))))
-        if before is None or before.objects is not state.objects or before.selected != state.selected:
-            colors = dict(zip(self._classes, map(hex_color, self._colors), strict=True))
-            self.table.value = object_table(state.objects, state.selected, colors, self._unit)
+        self.outline.show(state)
+        self.table.show(state)
 
-    def show_classes(self, classes: Sequence[str], colors: Sequence[RGB]) -> None:
-        """Add buttons for classes that the palette has now and did not have before."""
-        before = len(self._classes)
-        self._classes.extend(classes[before:])
-        self._colors.extend(colors[before:])
-        if len(classes) > before:
-            self.palette.children = (*self.palette.children, *map(self._class, range(before, len(classes))))
+    def show_classes(self, classes: ClassList) -> None:
+        """Show the names and the colours of the classes. Buttons are added and removed where their number changed."""
+        rows = list(self.palette.children)[: len(self._classes)]
+        gone = rows[len(classes.names) :]
+        for number in range(len(classes.names), len(rows)):
+            del self.buttons[f"class-{number}"]
+        del rows[len(classes.names) :], self._eyes[len(classes.names) :]
+        self._classes = list(classes.names)
+        rows.extend(map(self._class, range(len(rows), len(classes.names))))
+        for number, (name, color) in enumerate(classes.colors.items()):
+            self._show_class(number, name, color)
+        if tuple(rows) != self.palette.children:
+            self.palette.children = rows
+        for one in gone:
+            close_widgets(one)
+        self.show_class(self._active if self._active < len(rows) else 0)
 
     def show_mode(self, mode: str) -> None:
         """Mark the active mode."""
@@ -224,6 +250,8 @@ class Panel:
 
     def show_class(self, active: int) -> None:
         """Mark the class that the next object gets."""
+        self._active = active
+        self.editor.show(active)
         for number in range(len(self._classes)):
             button = self.buttons[f"class-{number}"]
             (button.add_class if number == active else button.remove_class)("samgeo-active")
@@ -273,17 +301,17 @@ class Panel:
         )
         toggle.observe(lambda change: setattr(self._layer_rows.layout, "display", None if change["new"] else "none"), "value")
         modes = [button(f"mode-{one}", one) for one in MODES]
+        self._waiting_rows = (
+            row(button("accept-all"), button("reject-all")),
+            row(self._note("least score"), slider, self.least),
+        )
         return [
             self._group("prompt", "Prompt", row(*modes[:4], self.switches["each"]), candidates, self._bars),
-            self._group("class", "Class", self.palette),
+            self._group("class", "Class", self.palette, self.editor.toggle, self.editor.box),
             self._group("accept", "Accept", row(*(button(one) for one in ("accept", "clear", "undo", "redo")))),
+            self._folded("outline", self.outline.box),
             self._group("selected", "Selected object", row(*modes[4:], button("redraw"), button("delete"))),
-            self._group(
-                "waiting",
-                "Waiting masks",
-                row(button("accept-all"), button("reject-all")),
-                row(self._note("least score"), slider, self.least),
-            ),
+            self._group("waiting", "Waiting masks", *self._waiting_rows),
             self._group(
                 "find",
                 "Find",
@@ -291,7 +319,13 @@ class Panel:
                 row(button("find", "find in view"), self.what, button("train")),
             ),
             self._group("show", "Show", row(toggle, self.switches["preview"], button("help")), self._layer_rows),
-            self._group("file", "File", row(self.path, self.overwrite, button("export", icon="download"))),
+            self._group(
+                "file",
+                "File",
+                row(self.path, self.overwrite, button("export", icon="download")),
+                self.files.toggle,
+                self.files.box,
+            ),
         ]
 
     def _group(self, name: str, heading: str, *rows: ipywidgets.Widget) -> ipywidgets.VBox:
@@ -300,6 +334,12 @@ class Panel:
         self.groups[name] = self._widgets.VBox([head, *rows])
         self.groups[name].add_class("samgeo-group")
         return self._styled(self.groups[name], f"group-{name}")
+
+    def _folded(self, name: str, box: ipywidgets.VBox) -> ipywidgets.VBox:
+        """Return a group whose heading opens and closes it."""
+        box.add_class("samgeo-group")
+        self.groups[name] = box
+        return self._styled(box, f"group-{name}")
 
     def _head(self, name: str, text: str) -> None:
         self.groups[name].children[0].value = text
@@ -326,19 +366,24 @@ class Panel:
         )
 
     def _class(self, number: int) -> ipywidgets.HBox:
-        name = self._classes[number]
-        has_key = number < KEYED_CLASSES
-        tip = f"class {number + 1}: {name}" + (f" (key: {number + 1})" if has_key else "")
-        button = self._made(f"class-{number}", f"{name} ({number + 1})" if has_key else name, tip)
-        button.style.button_color = hex_color(self._colors[number])
-        button.style.text_color = text_color(self._colors[number])
-        eye = self._widgets.ToggleButton(True, icon="eye", tooltip=f"draw what has the class {name}")
+        button = self._made(f"class-{number}", "", "")
+        eye = self._widgets.ToggleButton(True, icon="eye")
         eye.add_class("samgeo-eye")
         eye.observe(self._looked, names="value")
         self._eyes.append(eye)
         both = self._widgets.HBox([button, eye])
         both.add_class("samgeo-class")
         return both
+
+    def _show_class(self, number: int, name: str, color: str) -> None:
+        button, has_key = self.buttons[f"class-{number}"], number < KEYED_CLASSES
+        with button.hold_sync():
+            button.description = f"{name} ({number + 1})" if has_key else name
+            button.tooltip = f"class {number + 1}: {name}" + (f" (key: {number + 1})" if has_key else "")
+        button.style.button_color = color
+        red, green, blue = bytes.fromhex(color[1:])
+        button.style.text_color = text_color((red, green, blue))
+        self._eyes[number].tooltip = f"draw what has the class {name}"
 
     def _made(self, name: str, label: str, tip: str, *, icon: str = "") -> ipywidgets.Button:
         button = self._widgets.Button(description=label, tooltip=tip, icon=icon, layout={"width": "auto"})

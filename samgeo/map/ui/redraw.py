@@ -14,12 +14,10 @@ from samgeo.map.state.reducer import Annotation, Proposal, State
 from samgeo.map.ui.browser_part import library
 from samgeo.map.ui.messages import Progress, describe, next_step, tell_of
 from samgeo.map.ui.panel import Panel
-from samgeo.map.ui.panel_html import hex_color
 from samgeo.map.view.layers import Pictures, Polygons, Sketch
 from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.viewport import View, draw
 from samgeo.map.view.visibility import Visible
-from samgeo.plot.colors import palette
 
 if TYPE_CHECKING:
     import anywidget
@@ -73,12 +71,11 @@ class Drawing:
         self._unit = "px" if place.geobox.crs is None else "m²"
         self._lock = threading.RLock()
         self._drawn: State | None = None
-        colors = palette(len(session.classes))
-        self._colors = {name: hex_color(color) for name, color in zip(session.classes, colors, strict=True)}
+        self._colors = session.colors
         self.mode, self._class_name, self._note = "foreground", session.classes[0], ""
         self.looked: Callable[[], None] = lambda: None
         self.visible = Visible()
-        self.panel = Panel(session.classes, colors, self._unit, EXPORT, act, self.look)
+        self.panel = Panel(session, self._unit, EXPORT, act, self.look, self.guarded)
         self.pictures = Pictures(leaflet, tiles)
         self.proposals = Polygons(leaflet, place, self._proposal_style, self._hovered)
         self.objects = Polygons(leaflet, place, self._object_style, self._hovered)
@@ -106,7 +103,7 @@ class Drawing:
         """Draw a session. The candidate comes first, because the analyst waits for it."""
         with self._lock:
             state, before = now.state, self._drawn
-            self._show_classes()
+            self._show_classes(state, before)
             if before is None or before.candidate is not state.candidate:
                 self.sketch.show_offer(state.candidate if self.visible.candidates else None)
             if before is None or before.prompt is not state.prompt:
@@ -115,7 +112,7 @@ class Drawing:
                 self.objects.show(self.visible.objects(state), state.selected)
             if before is None or before.proposals is not state.proposals:
                 self.proposals.show(self.visible.proposals(state))
-            self.panel.show(now, before)
+            self.panel.show(now)
             self.panel.tell(tell_of(now, self._unit))
             self._drawn = state
             self._show_hint()
@@ -149,15 +146,19 @@ class Drawing:
         step = next_step(self._drawn or self._session.state, self.mode, self._class_name, is_each=is_each)
         self.panel.hint.value = f"{step}; {self._note}" if self._note else step
 
-    def _show_classes(self) -> None:
-        """Follow the session's palette, which grows when another program adds a class to the saved file."""
-        classes = self._session.classes
-        if len(classes) > len(self._colors):
-            colors = palette(len(classes))
-            self._colors |= {
-                name: hex_color(color) for name, color in zip(classes, colors, strict=True) if name not in self._colors
-            }
-            self.panel.show_classes(classes, colors)
+    def _show_classes(self, state: State, before: State | None) -> None:
+        """Follow the classes and colours of the session. After a change of a colour all shapes are drawn again."""
+        if before is None or before.class_list == state.class_list:
+            return
+        colors = state.class_list.colors
+        if any(self._colors.get(name, color) != color for name, color in colors.items()):
+            self.objects.forget()
+            self.proposals.forget()
+        self._colors = colors
+        self.panel.show_classes(state.class_list)
+        self.visible = self.panel.visible  # a class that is hidden may have another name
+        self.objects.show(self.visible.objects(state), state.selected)
+        self.proposals.show(self.visible.proposals(state))
 
     def show_view(self, view: View) -> None:
         """Draw the part of the raster that is in view."""

@@ -136,6 +136,10 @@ class Polygons:
         for one in gone:
             one.close()
 
+    def forget(self) -> None:
+        """Draw all shapes anew with the next `show`, for example because their colours changed."""
+        self._chunks = []
+
     def _new(self, data: dict[str, Any]) -> ipyleaflet.GeoJSON:
         layer = self._library.GeoJSON(data=data, hover_style=HOVER)
         layer.on_hover(lambda **told: self._hovered(told["properties"]["id"]))

@@ -84,9 +84,14 @@ def make_leaflet(place: MapPlacement, basemap: ipyleaflet.Layer | Mapping[str, A
     return leaflet
 
 
-def fit(place: MapPlacement, width: float, height: float) -> tuple[tuple[float, float], float]:
-    """Return the centre and the zoom that show a whole raster in a map of ``width`` times ``height`` screen pixels."""
-    south, west, north, east = place.bounds
+def fit(
+    place: MapPlacement, width: float, height: float, bounds: tuple[float, float, float, float] | None = None
+) -> tuple[tuple[float, float], float]:
+    """Return the centre and the zoom that show a whole raster in a map of ``width`` times ``height`` screen pixels.
+
+    ``bounds`` (south, west, north, east) has the place of the raster for another part of the map.
+    """
+    south, west, north, east = place.bounds if bounds is None else bounds
     corners = place.to_plane(np.array([[south, west], [north, east]]))
     across, up = (corners[1] - corners[0]).tolist()
     lat, lng = place.from_plane(corners.mean(axis=0)).tolist()
