@@ -1,7 +1,5 @@
 """Pictures of the page about QGIS, which QGIS itself draws from a generated town.
 
-    python docs/pictures/qgis.py                    # writes docs/images/qgis-*
-
 QGIS must be installed. Its Python is that of the system, or the one that SAMGEO_QGIS_PYTHON names.
 """
 
@@ -17,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
+from registry import SkippedError, picture
 
 import samgeo
 from samgeo.geo.vector import write_vectors
@@ -24,12 +23,13 @@ from samgeo.plot import style_layer
 from samgeo.synthetic import Scene, town
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGES, PLUGINS = ROOT / "docs" / "images", ROOT / "qgis-plugin"
+PLUGINS = ROOT / "qgis-plugin"
 SIDE, SEED = 448, 1
 # What belongs to this Python and its libraries.
 OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PROJ_DATA", "PROJ_LIB", "GDAL_DATA")
 
 
+@picture("qgis-styles.jpg")
 def styles() -> Image.Image:
     """Draw a result by score, and the true buildings by the cover of their roofs, as QGIS opens the files."""
     with _town() as (folder, scene, image):
@@ -46,6 +46,7 @@ def styles() -> Image.Image:
     return both
 
 
+@picture("qgis-provider.jpg")
 def provider() -> Image.Image:
     """Draw the footprints that `qgis_process` makes with the plugin."""
     with _town() as (folder, _, image):
@@ -55,6 +56,7 @@ def provider() -> Image.Image:
         return _rendered(folder, output, image)
 
 
+@picture("qgis-dialog.png")
 def dialog() -> Image.Image:
     """Draw the dialog of an algorithm."""
     with _town() as (folder, _, image):
@@ -65,6 +67,9 @@ def dialog() -> Image.Image:
 @contextmanager
 def _town() -> Iterator[tuple[Path, Scene, Path]]:
     """Give a folder for a while, a town, and its image in the folder."""
+    has_qgis = subprocess.run([_python(), "-c", "import qgis.core"], capture_output=True, check=False).returncode == 0  # noqa: S603
+    if not has_qgis:
+        raise SkippedError("QGIS is not installed: no Python of the system imports qgis.core")
     with tempfile.TemporaryDirectory() as name:
         folder, scene = Path(name), town((SIDE, SIDE), seed=SEED)
         yield folder, scene, scene.save(folder / "town.tif")
@@ -77,8 +82,8 @@ def _rendered(folder: Path, layer: Path, image: Path, *options: str) -> Image.Im
 
 
 def _opened(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB")
+    with Image.open(path) as drawn:
+        return drawn.convert("RGB")
 
 
 def _python() -> str:
@@ -93,7 +98,7 @@ def _process() -> str:
 def _program(name: str) -> str:
     found = shutil.which(name, path=os.defpath)
     if found is None:
-        sys.exit(f"{name} is missing; install QGIS.")
+        raise SkippedError(f"QGIS is not installed: {name} is missing")
     return found
 
 
@@ -110,15 +115,4 @@ def _qgis(folder: Path, *words: str | Path) -> None:
         list(map(str, words)), env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        sys.exit(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
-
-
-def main() -> None:
-    """Write all pictures."""
-    styles().save(IMAGES / "qgis-styles.jpg", quality=76)
-    provider().save(IMAGES / "qgis-provider.jpg", quality=85)
-    dialog().quantize(64).save(IMAGES / "qgis-dialog.png", optimize=True)
-
-
-if __name__ == "__main__":
-    main()
+        raise RuntimeError(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
