@@ -120,10 +120,9 @@ class SessionEditing:
             If the model cannot answer.
         """
         marks = self._marks(points, boxes, crs)
-        if class_name is not None and class_name not in self._live.snapshot.state.class_list.names:
-            raise OptionError(
-                f"{class_name!r} is not a class of the session; choose one of {', '.join(self._live.snapshot.state.class_list.names)}."
-            )
+        names = self._live.snapshot.state.class_list.names
+        if class_name is not None and class_name not in names:
+            raise OptionError(f"{class_name!r} is not a class of the session; choose one of {', '.join(names)}.")
         made: list[Propose] = []
 
         def make(state: State) -> Propose:
