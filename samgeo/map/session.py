@@ -20,6 +20,7 @@ from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
 from samgeo.geo.html_summary import html_summary
 from samgeo.geo.vector.axes import check_y_up, describe_axes
 from samgeo.geo.vector.reading import check_output, write_vectors
+from samgeo.map.editing.session_editing import SessionEditing
 from samgeo.map.files.autosave import MEMBER, Autosave
 from samgeo.map.files.export import to_coco, to_frame, write_json
 from samgeo.map.files.placing import place_geometry, read_proposals, without_known
@@ -66,7 +67,7 @@ __all__ = ["Session", "Snapshot"]
 DEFAULT_CLASSES: tuple[str, ...] = ("object",)
 
 
-class Session:
+class Session(SessionEditing):
     """The objects that an analyst makes in a raster by prompting a model, with the history of all actions.
 
     Every action is written to the log, and can be undone and redone. Coordinates are in the raster's CRS unless ``crs`` names

@@ -24,6 +24,7 @@ __all__ = [
     "Delete",
     "Edit",
     "Merge",
+    "MergeObjects",
     "Propose",
     "Proposed",
     "Redo",
@@ -31,6 +32,7 @@ __all__ = [
     "Select",
     "SetBox",
     "SetClass",
+    "Split",
     "Undo",
     "UseModel",
     "from_record",
@@ -107,6 +109,22 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Split an object into pieces, in the raster's CRS. The first piece keeps the id, and the others get new ones."""
+
+    id: int
+    pieces: tuple[shapely.Geometry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeObjects:
+    """Merge objects into one, with their union in the raster's CRS. The first one keeps its id and its class."""
+
+    ids: tuple[int, ...]
+    geometry: shapely.Geometry
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete an object."""
 
@@ -140,11 +158,14 @@ class Propose:
         Number of polygons that were left out because the same object or proposal exists.
     outside : int
         Number of polygons that were left out because they lie outside the raster.
+    nothing : int
+        Number of clicks and boxes for which the model found nothing.
     """
 
     proposals: tuple[Proposed, ...]
     already: int = 0
     outside: int = 0
+    nothing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +259,8 @@ Action = (
     | Select
     | SetClass
     | Edit
+    | Split
+    | MergeObjects
     | Delete
     | Propose
     | AcceptProposals
@@ -248,7 +271,7 @@ Action = (
     | Merge
 )
 
-CHANGING = (Accept, AcceptProposals, Delete, Edit, SetClass, Undo, Redo)
+CHANGING = (Accept, AcceptProposals, Delete, Edit, MergeObjects, SetClass, Split, Undo, Redo)
 """The actions that may change accepted objects."""
 
 _NAMES: dict[type[Action], str] = {
@@ -260,6 +283,8 @@ _NAMES: dict[type[Action], str] = {
     Select: "select",
     SetClass: "set_class",
     Edit: "edit",
+    Split: "split",
+    MergeObjects: "merge_objects",
     Delete: "delete",
     Propose: "propose",
     AcceptProposals: "accept_proposals",
@@ -306,7 +331,7 @@ def _value(value: object) -> object:
     if isinstance(value, shapely.Geometry):
         return shapely.to_wkb(value, hex=True)
     if isinstance(value, tuple):
-        return [_plain(one) if isinstance(one, Proposed | Change) else one for one in value]
+        return [_plain(one) if isinstance(one, Proposed | Change) else _value(one) for one in value]
     if isinstance(value, dict):
         return {name: _value(one) for name, one in value.items()}
     return value
@@ -316,6 +341,8 @@ def _build(kind: type[Built], record: dict[str, Any]) -> Built:
     given = {field.name: record[field.name] for field in fields(kind) if field.name in record or field.default is MISSING}
     if "geometry" in given:
         given["geometry"] = shapely.from_wkb(given["geometry"])
+    if "pieces" in given:
+        given["pieces"] = tuple(map(shapely.from_wkb, given["pieces"]))
     if "values" in given:
         given["values"] = {name: shapely.from_wkb(one) if name == "geometry" else one for name, one in given["values"].items()}
     if "changes" in given:

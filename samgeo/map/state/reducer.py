@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import shapely
 
 from samgeo.errors import OptionError
+from samgeo.map.editing.reshaping import merged_objects, split_object
 from samgeo.map.state.actions import (
     Accept,
     AcceptProposals,
@@ -20,12 +21,14 @@ from samgeo.map.state.actions import (
     ClearPrompts,
     Delete,
     Edit,
+    MergeObjects,
     Propose,
     Proposed,
     RejectProposals,
     Select,
     SetBox,
     SetClass,
+    Split,
     UseModel,
 )
 
@@ -235,7 +238,7 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
     Raises
     ------
     OptionError
-        If the candidate, object, proposal or class of the action does not exist.
+        If the candidate, object, proposal or class of the action does not exist, or fewer than two objects are merged.
     SamgeoError
         If the model cannot answer.
     """
@@ -271,6 +274,10 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
                 complete=True,
             )
             return _replaced(state, drawn)
+        case Split(id, pieces):
+            return split_object(state, id, pieces, rules)
+        case MergeObjects(ids, geometry):
+            return merged_objects(state, ids, geometry, rules)
         case Delete(id):
             gone = state.object(id)
             kept = tuple(one for one in state.objects if one is not gone)
