@@ -88,3 +88,29 @@ def waiting() -> Image.Image:
         shown.press("segment")
         notebook.wait_in_page("() => document.querySelectorAll('path.samgeo-proposal').length > 5")
         return screenshot(notebook)
+
+
+@picture("map-vertices.jpg")
+def vertices() -> Image.Image:
+    """Draw the handles on the vertices of a roof, one of which is being dragged."""
+    scene = town((512, 512), seed=2)
+    house = scene.footprints.geometry[scene.footprints["id"] == 80].iloc[0]
+    with open_map(scene) as (notebook, shown):
+        crs = scene.footprints.crs.to_string()
+        given = f"gpd.GeoSeries.from_wkt([{house.wkt!r}], crs={crs!r})"
+        notebook.run("import geopandas as gpd")
+        notebook.ask(f"[m.session.propose({given}), m.session.accept_proposals(), m.session.select(1)] and None")
+        shown.wait_count("object", 1)
+        near = "m._place.bounds_of(m.session.state.object(1).geometry)"
+        notebook.ask(f"[setattr(m.leaflet, 'center', (({near}[0] + {near}[2]) / 2, ({near}[1] + {near}[3]) / 2))] and None")
+        notebook.ask("setattr(m.leaflet, 'zoom', m.leaflet.zoom + 2) and None")
+        notebook.wait_for(f"m.leaflet.west > {near}[1] - 3 * ({near}[3] - {near}[1])")
+        shown.wait_drawn()
+        shown.press("mode-vertices")
+        notebook.page.locator(".leaflet-container path.samgeo-vertex").first.wait_for()
+        x0, y0, x1, y1 = shown.paths("vertex")[0].tolist()
+        mouse = notebook.page.mouse
+        mouse.move((x0 + x1) / 2, (y0 + y1) / 2)
+        mouse.down()
+        mouse.move((x0 + x1) / 2 + 30, (y0 + y1) / 2 - 30, steps=4)
+        return screenshot(notebook)

@@ -55,8 +55,9 @@ def drawn(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.bool_]:
         As in `soften`.
     """
     how: dict[str, Any] = {"out_shape": (side, side), "transform": Affine.scale(window / side), "dtype": "uint8"}
-    cells = rasterize([(shape, 1)], **how).astype(bool)
-    return cells if cells.any() else rasterize([(shape, 1)], **how, all_touched=True).astype(bool)
+    cells = rasterize([(shape, 1)], **how)
+    found = cells if cells.any() else rasterize([(shape, 1)], **how, all_touched=True)
+    return np.asarray(found, dtype=np.bool_)
 
 
 def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
