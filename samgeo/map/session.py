@@ -15,6 +15,7 @@ from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
 from samgeo.geo.html_summary import html_summary
+from samgeo.map.editing.session_editing import SessionEditing
 from samgeo.map.files.autosave import Autosave
 from samgeo.map.files.placing import place_geometry
 from samgeo.map.session_parts.classes import Classing
@@ -53,7 +54,7 @@ __all__ = ["Session", "Snapshot"]
 DEFAULT_CLASSES: tuple[str, ...] = ("object",)
 
 
-class Session(Searching, FilePrompting, Outlining, Classing, Exporting):
+class Session(SessionEditing, Searching, FilePrompting, Outlining, Classing, Exporting):
     """The objects that an analyst makes in a raster by prompting a model, with the history of all actions.
 
     Every action is written to the log, and can be undone and redone. Coordinates are in the raster's CRS unless ``crs`` names

@@ -22,6 +22,7 @@ from samgeo.segmentation.masks.vectorize import georeference, polygons
 from samgeo.segmentation.predictor import Candidate, Predictor
 from samgeo.segmentation.prompts.assignment import SoftMask
 from samgeo.segmentation.windows.cut_edges import EDGE_PX
+from samgeo.segmentation.windows.embedding import NotEncodedError, only_encoded
 
 __all__ = ["Answers"]
 
@@ -38,7 +39,7 @@ class _Answered:
 
 
 class Answers:
-    """Answers to prompts. The same prompt always has the same answer; only one thread at a time may use it.
+    """Answers to prompts. The same prompt always has the same answer; only one thread at a time may call `ask`.
 
     Parameters
     ----------
@@ -58,6 +59,11 @@ class Answers:
         self.clean = Cleaner(predictor.raster)
         self._recent: OrderedDict[tuple[UseModel | None, Prompt], _Answered] = OrderedDict()
         self._lock = threading.Lock()
+        # The mark whose preview is computed now or was computed last, and its answer. The lock is held meanwhile, so that a
+        # click on the same place takes the answer and does not compute it a second time.
+        self._previewing = threading.Lock()
+        self._preview_of: tuple[UseModel | None, Prompt] | None = None
+        self._preview: _Answered | None = None
         self._other: tuple[UseModel, _Asked] | None = None
         self._first = _Asked(predictor)
 
@@ -98,6 +104,9 @@ class Answers:
         parts = [Prompt(prompt.marks[:count], prompt.chosen[:count]) for count in range(1, len(prompt.marks) + 1)]
         known = max((number for number, part in enumerate(parts) if (weights, part) in self._recent), default=None)
         answered = None if known is None else self._recent[weights, parts[known]]
+        if known is None and (previewed := self._previewed(weights, parts[0])) is not None:
+            known, answered = 0, previewed
+            self._recent[weights, parts[0]] = previewed
         # A loop, because an analyst may click on one object more often than the recursion limit of Python.
         for part in parts if known is None else parts[known + 1 :]:
             answered = self._recent[weights, part] = asked.compute(part, answered)
@@ -107,6 +116,36 @@ class Answers:
         while len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
         return answered.answer
+
+    def preview(self, prompt: Prompt, weights: UseModel | None = None) -> Suggestion | None:
+        """Return what `ask` would return for a prompt of one mark, without encoding a window; any thread may call it.
+
+        Returns
+        -------
+        Suggestion or None
+            None if the answer needs a window that is not encoded yet.
+
+        Raises
+        ------
+        SamgeoError
+            As `ask`.
+        """
+        asked = self._asked(weights)
+        with self._previewing:
+            self._preview_of, self._preview = (weights, prompt), None
+            try:
+                with only_encoded():
+                    self._preview = asked.compute(prompt, None)
+            except NotEncodedError:
+                return None
+            return self._preview.answer
+
+    def _previewed(self, weights: UseModel | None, prompt: Prompt) -> _Answered | None:
+        """Return the answer of the last preview if it was for this prompt; wait for it where it is computed now."""
+        if self._preview_of != (weights, prompt):
+            return None
+        with self._previewing:
+            return self._preview if self._preview_of == (weights, prompt) else None
 
     def measure(self, geometries: Sequence[shapely.Geometry]) -> list[float]:
         """Return areas in square metres; in pixels where the raster has no CRS."""

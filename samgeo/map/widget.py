@@ -16,6 +16,7 @@ from samgeo.errors import OptionError
 from samgeo.geo.raster.raster import Raster
 from samgeo.map.background import Background
 from samgeo.map.closing import close_widgets, replace_earlier
+from samgeo.map.editing.controller import MapEditing
 from samgeo.map.searches_in_view import MapSearches
 from samgeo.map.session import DEFAULT_CLASSES, Session
 from samgeo.map.state.clean_options import AS_DRAWN, CleanOptions, check_overlap
@@ -58,7 +59,7 @@ ROOM = 3
 
 ASKING = "asking the model"
 
-NEEDS_SELECTED = ("add", "cut")
+NEEDS_SELECTED = ("add", "cut", "vertices", "split", "merge")
 """Modes that change the selected object."""
 
 
@@ -184,7 +185,9 @@ class Map(MapSearches):
         self._background = {kind: Background(kind, self.drawing) for kind in KINDS}
         self.leaflet.on_interaction(self._on_interaction)
         self.leaflet.observe(self._on_move, names=["bounds", "pixel_bounds"])
-        self.front = make_front(self._act, self._select_row, self._on_screen, self.drawing.leave)
+        self.front = make_front(self._on_key, self._select_row, self._on_screen, self.drawing.leave)
+        self._editing = MapEditing(self._hand, self.leaflet, self.drawing, self.front, self._is_idle)
+        self.drawing.looked = self._editing.redraw
         self.widget = self.drawing.around(self.front, height)
         self._set_mode(self._pointer.mode)
         self._set_class(0)
@@ -272,6 +275,7 @@ class Map(MapSearches):
         self._unsubscribe()
         self._views.close()
         self._coordinates.close()
+        self._editing.close()
         for one in self._background.values():
             one.close()
         self._views.wait()
@@ -299,22 +303,40 @@ class Map(MapSearches):
             self._class = 0
         self.drawing.show(now)
         self.drawing.aim(self._pointer.mode, self._class_name)
+        self._editing.follow(now)
         if now.state.selected is None and self._pointer.mode in NEEDS_SELECTED:
             self._set_mode("select")
 
     def _on_interaction(self, **told: Json) -> None:
         if told.get("type") == "mousemove":
             self._coordinates.put(tuple(told.get("coordinates", ())))
+        self._editing.on_mouse(told.get("type", ""), tuple(told.get("coordinates", ())))
         gesture = self._pointer.handle(told.get("type", ""), tuple(told.get("coordinates", ())))
         if isinstance(gesture, Draft):
             self.drawing.sketch.show_draft(gesture.track, gesture.kind)
         elif gesture is not None:
             if isinstance(gesture, Point | Box):
                 self.drawing.tell(ASKING)  # a large model takes its time for the first click into a window
-            self.drawing.guarded(lambda: self._hand.do(gesture, self._class_name, self.drawing.visible))
+            if isinstance(gesture, Point | Box) and self._editing.is_each:
+                self.drawing.guarded(lambda: self._editing.each(gesture, self._class_name))
+            else:
+                self.drawing.guarded(lambda: self._hand.do(gesture, self._class_name, self.drawing.visible))
             self.drawing.tell_instead_of(ASKING)
             if self.drawing.sketch.draft:
                 self.drawing.sketch.show_draft((), "")
+
+    def _on_key(self, name: str) -> None:
+        """Do the action of a key. In the mode for vertices Delete removes a vertex and never the object, and Enter ends it."""
+        if self._pointer.mode == "vertices" and name == "delete":
+            self.drawing.tell("put the mouse over a vertex to remove it; the button deletes the object", is_error=True)
+        elif self._pointer.mode == "vertices" and name == "accept" and self.session.state.candidate is None:
+            self._act("mode-select")
+        else:
+            self._act(name)
+
+    def _is_idle(self) -> bool:
+        """Whether no button of the mouse draws, and no work in the background keeps the model busy."""
+        return not self._pointer.is_drawing and all(one.wait(0) for one in self._background.values())
 
     def _act(self, name: str) -> None:
         """Do the action of a button or a key."""
@@ -344,6 +366,8 @@ class Map(MapSearches):
             "segment": self.segment_view,
             "find": lambda: self.find_in_view(self.drawing.panel.what.value),
             "similar": self.more_like_these,
+            "each": lambda: self._switch("each"),
+            "preview": lambda: self._switch("preview"),
             "home": self.show_whole,
             "stop": self._background["search"].stop,
             "train": self.train_on_accepted,
@@ -368,12 +392,18 @@ class Map(MapSearches):
         return selected
 
     def _set_mode(self, mode: str) -> None:
+        self._editing.enter(mode)
         self._pointer.give_up()
         self._pointer.mode = mode
         self.drawing.sketch.show_draft((), "")
         self.drawing.panel.show_mode(mode)
         self.leaflet.dragging = not self._pointer.drags
         self.drawing.aim(mode, self._class_name)
+        self._editing.redraw()
+
+    def _switch(self, name: str) -> None:
+        switch = self.drawing.panel.switches[name]
+        switch.value = not switch.value
 
     def _set_class(self, number: int) -> None:
         if number >= len(self.session.classes):
@@ -439,6 +469,7 @@ class Map(MapSearches):
             if zoom != self.leaflet.zoom:
                 self.leaflet.center, self.leaflet.zoom = center, zoom
         self._show(view)
+        self._editing.move()
 
     def _on_screen(self, ratio: float) -> None:
         """Draw the picture again at the pixel ratio of the screen."""

@@ -24,7 +24,7 @@ from samgeo.segmentation.profile import timed
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-__all__ = ["AnswerColumns", "answers_to_frame", "area_name", "areas", "to_frame", "without"]
+__all__ = ["SAME_IOU", "AnswerColumns", "answers_to_frame", "area_name", "areas", "to_frame", "without"]
 
 VECTORIZE_BATCH = 256
 # Two objects are the same if their IoU is at least this value.

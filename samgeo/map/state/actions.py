@@ -27,6 +27,7 @@ __all__ = [
     "Delete",
     "Edit",
     "Merge",
+    "MergeObjects",
     "Propose",
     "Proposed",
     "Redo",
@@ -38,6 +39,7 @@ __all__ = [
     "SetClean",
     "SetColor",
     "SetOverlap",
+    "Split",
     "Undo",
     "UseModel",
     "from_record",
@@ -122,6 +124,22 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Split an object into pieces, in the raster's CRS. The first piece keeps the id, and the others get new ones."""
+
+    id: int
+    pieces: tuple[shapely.Geometry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeObjects:
+    """Merge objects into one, with their union in the raster's CRS. The first one keeps its id and its class."""
+
+    ids: tuple[int, ...]
+    geometry: shapely.Geometry
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete an object."""
 
@@ -157,7 +175,7 @@ class Propose:
     outside : int
         Number of polygons that were left out because they lie outside the raster.
     nothing : int
-        Number of prompts of a file for which the model found nothing.
+        Number of prompts for which the model found nothing.
     """
 
     proposals: tuple[Proposed, ...]
@@ -309,6 +327,8 @@ Action = (
     | Select
     | SetClass
     | Edit
+    | Split
+    | MergeObjects
     | Delete
     | Propose
     | AcceptProposals
@@ -324,7 +344,9 @@ Action = (
     | Merge
 )
 
-CHANGING = (Accept, AcceptProposals, AddClass, Delete, Edit, RenameClass, SetClass, SetColor, Undo, Redo)
+CHANGING = (
+    *(Accept, AcceptProposals, AddClass, Delete, Edit, MergeObjects, RenameClass, SetClass, SetColor, Split, Undo, Redo),
+)
 """The actions that may change what is saved: accepted objects, classes and colours."""
 
 _NAMES: dict[type[Action], str] = {
@@ -336,6 +358,8 @@ _NAMES: dict[type[Action], str] = {
     Select: "select",
     SetClass: "set_class",
     Edit: "edit",
+    Split: "split",
+    MergeObjects: "merge_objects",
     Delete: "delete",
     Propose: "propose",
     AcceptProposals: "accept_proposals",
@@ -387,7 +411,7 @@ def _value(value: object) -> object:
     if isinstance(value, shapely.Geometry):
         return shapely.to_wkb(value, hex=True)
     if isinstance(value, tuple):
-        return [_plain(one) if isinstance(one, Proposed | Change) else one for one in value]
+        return [_plain(one) if isinstance(one, Proposed | Change) else _value(one) for one in value]
     if isinstance(value, CleanOptions):
         return _plain(value)
     if isinstance(value, dict):
@@ -399,6 +423,8 @@ def _build(kind: type[Built], record: dict[str, Any]) -> Built:
     given = {field.name: record[field.name] for field in fields(kind) if field.name in record or field.default is MISSING}
     if "geometry" in given:
         given["geometry"] = shapely.from_wkb(given["geometry"])
+    if "pieces" in given:
+        given["pieces"] = tuple(map(shapely.from_wkb, given["pieces"]))
     if "values" in given:
         given["values"] = {name: shapely.from_wkb(one) if name == "geometry" else one for name, one in given["values"].items()}
     if "changes" in given:

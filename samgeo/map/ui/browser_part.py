@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from anywidget import AnyWidget
 
-__all__ = ["KEYS", "LOOK_KEYS", "library", "make_front"]
+__all__ = ["HANDLES_PANE", "KEYS", "LOOK_KEYS", "library", "make_front"]
 
 KEYS = {
     "f": "mode-foreground",
@@ -23,6 +23,9 @@ KEYS = {
     "s": "mode-select",
     "e": "mode-add",
     "c": "mode-cut",
+    "d": "mode-vertices",
+    "l": "mode-split",
+    "u": "mode-merge",
     "a": "accept",
     "Enter": "accept",
     "Escape": "clear",
@@ -30,6 +33,8 @@ KEYS = {
     "r": "redraw",
     "v": "segment",
     "m": "similar",
+    "i": "each",
+    "p": "preview",
     "z": "undo",
     "y": "redo",
     "Delete": "delete",
@@ -38,6 +43,9 @@ KEYS = {
     **{str(number): f"class-{number - 1}" for number in range(1, 10)},
 }
 """Keys, by the names that browsers give them, and the actions that they start."""
+
+HANDLES_PANE = "samgeo-handles"
+"""The pane of Leaflet in which handles are drawn, above all objects."""
 
 LOOK_KEYS = {"h": "hold: show the image without shapes", "?": "show or hide this list"}
 """Keys that the browser handles alone."""
@@ -78,7 +86,8 @@ def make_front(
         Called when the mouse leaves a shape.
     """
     traitlets, anywidget = library("traitlets"), library("anywidget")
-    parts = {"_esm": (files(__package__) / "map.js").read_text(), "_css": (files(__package__) / "map.css").read_text()}
+    script = "\n".join(one.read_text() for one in (files("samgeo.map.editing") / "handles.js", files(__package__) / "map.js"))
+    parts = {"_esm": script, "_css": (files(__package__) / "map.css").read_text()}
     keys, opacity = traitlets.List(list(KEYS)).tag(sync=True), traitlets.Float(1.0).tag(sync=True)
     front: AnyWidget = type("Front", (anywidget.AnyWidget,), {**parts, "listens_to": keys, "shape_opacity": opacity})()
 

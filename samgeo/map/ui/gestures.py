@@ -9,9 +9,10 @@ import shapely
 
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.overlay import in_pixels
+from samgeo.geo.coordinates.pixel_coordinates import PIXELS
 from samgeo.map.session import Session
 from samgeo.map.state.actions import AddPoint
-from samgeo.map.ui.pointer import Box, LatLng, Outline, Pick, Point
+from samgeo.map.ui.pointer import Box, Choice, LatLng, Outline, Pick, Point
 from samgeo.map.view.map_coordinates import MapPlacement
 from samgeo.map.view.viewport import View
 from samgeo.map.view.visibility import Visible
@@ -20,6 +21,11 @@ from samgeo.segmentation.masks.vectorize import georeference
 __all__ = ["Hand"]
 
 EDGE_POINTS = 17
+
+SCREEN_CRS = "EPSG:3857"
+
+STRAIGHT = 0.015
+"""A line that splits an object is simplified by this part of its length, so that one that is nearly straight is straight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,12 @@ class Hand:
     session: Session
     place: MapPlacement
 
-    def do(self, gesture: Point | Box | Pick | Outline, class_name: str, visible: Visible) -> None:
+    def do(self, gesture: Point | Box | Pick | Choice | Outline, class_name: str, visible: Visible) -> None:
         """Do the action of a gesture.
 
         Parameters
         ----------
-        gesture : Point, Box, Pick or Outline
+        gesture : Point, Box, Pick, Choice or Outline
         class_name : str
             The class of objects that the gesture accepts.
         visible : Visible
@@ -60,6 +66,10 @@ class Hand:
                 self.session.set_box(x0, y0, x1, y1, crs=self.place.crs)
             case Pick(at, other):
                 self._pick(at, other, class_name, visible)
+            case Choice(at, kind):
+                self._choose(at, kind, visible)
+            case Outline(track, "split"):
+                self._split(track)
             case Outline(track, kind):
                 self._outline(track, kind)
 
@@ -140,6 +150,29 @@ class Hand:
         elif not other:
             self.session.select(self.object_at(at, visible))
 
+    def _choose(self, at: LatLng, kind: str, visible: Visible) -> None:
+        """Select the object at a position, or merge it with the selected one."""
+        selected, place = self.session.state.selected, self._on_ground(at)
+        drawn = [one for one in reversed(visible.objects(self.session.state)) if one.id != selected]
+        other = next((one.id for one in drawn if shapely.covers(one.geometry, place)), None)
+        if kind == "vertices":
+            if other is not None and self.object_at(at, visible) != selected:
+                self.session.select(other)
+        elif selected is None or other is None:
+            raise OptionError("there is no other object here; click on the object to merge with the selected one.")
+        else:
+            self.session.merge([selected, other])
+
+    def _split(self, track: tuple[LatLng, ...]) -> None:
+        selected = self.session.state.selected
+        if selected is None:
+            raise OptionError("no object is selected; select one, then drag a line across it.")
+        is_globe = self.place.px_per_degree is None
+        points = self.place.to_plane(np.array(track)) if is_globe else np.array([self._pixels(at) for at in track])
+        line = shapely.LineString(points)
+        straight = shapely.simplify(line, STRAIGHT * shapely.length(line))
+        self.session.split(selected, straight, crs=SCREEN_CRS if is_globe else PIXELS)
+
     def _outline(self, track: tuple[LatLng, ...], kind: str) -> None:
         state = self.session.state
         if state.selected is None:
@@ -157,7 +190,7 @@ class Hand:
         if self.place.px_per_degree is not None:
             return shapely.Polygon([self._pixels(at) for at in track])
         on_screen = np.array([shapely.Polygon(self.place.to_plane(np.array(track)))], dtype=object)
-        (drawn,), (lost,) = in_pixels(on_screen, self.place.geobox, "EPSG:3857")
+        (drawn,), (lost,) = in_pixels(on_screen, self.place.geobox, SCREEN_CRS)
         if lost:
             raise OptionError("a part of the drawing lies outside the domain of the raster's CRS; draw near the raster.")
         outline: shapely.Geometry = drawn

@@ -113,6 +113,7 @@ function listen(root, model) {
     screen.addEventListener("change", onScreen);
   };
   onScreen();
+  const stopHandles = listenToHandles(root, model);
   root.addEventListener("mouseout", onOut);
   root.addEventListener("focusin", onFocus);
   root.addEventListener("focusout", onLeave);
@@ -124,6 +125,7 @@ function listen(root, model) {
   root.addEventListener("wheel", onWheel, { capture: true });
   document.addEventListener("mousedown", onDown, { capture: true });
   return () => {
+    stopHandles();
     clearTimeout(hint);
     model.off("change:shape_opacity", onShape);
     root.removeEventListener("keyup", onKeyUp);

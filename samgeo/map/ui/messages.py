@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import shapely
+
 from samgeo.map.state.actions import (
     Accept,
     AcceptProposals,
@@ -16,6 +18,7 @@ from samgeo.map.state.actions import (
     Delete,
     Edit,
     Merge,
+    MergeObjects,
     Propose,
     Redo,
     RejectProposals,
@@ -26,6 +29,7 @@ from samgeo.map.state.actions import (
     SetClean,
     SetColor,
     SetOverlap,
+    Split,
     Undo,
     UseModel,
 )
@@ -43,6 +47,14 @@ OVERLAP_TEXTS = {
     "merge": "merged within a class",
 }
 """What happens at acceptance, by the words of `samgeo.map.state.clean_options.OVERLAPS`."""
+
+EDITS = {
+    "add": "next: drag around the part that the selected object lacks, or press s to stop",
+    "cut": "next: drag around the part that the selected object has too much, or press s to stop",
+    "vertices": "next: drag a vertex, click the middle of an edge to add one, right click one to remove it; Enter ends it",
+    "split": "next: drag a line across the selected object, from outside to outside, or press s to stop",
+    "merge": "next: click the object to merge with the selected one, or press s to stop",
+}
 
 KINDS = ("search", "training")
 """The kinds of work in the background. One work of each kind is done at a time."""
@@ -91,7 +103,7 @@ def tell_of(now: Snapshot, unit: str) -> str:
     return said if now.merge is None else f"{said}; {_merged(now.merge)}"
 
 
-def next_step(state: State, mode: str, class_name: str) -> str:  # noqa: PLR0911 - a line for each situation
+def next_step(state: State, mode: str, class_name: str, *, is_each: bool = False) -> str:  # noqa: PLR0911 - situations
     """Return a line on what the analyst can do next.
 
     Parameters
@@ -101,22 +113,20 @@ def next_step(state: State, mode: str, class_name: str) -> str:  # noqa: PLR0911
         One of `samgeo.map.ui.pointer.MODES`.
     class_name : str
         The active class.
+    is_each : bool, default False
+        Whether each click is an object of its own.
     """
     one = f"{'an' if class_name[:1].lower() in 'aeiou' else 'a'} {class_name}"
-    if mode in ("add", "cut"):
-        which = "that the selected object lacks" if mode == "add" else "that the selected object has too much"
-        return f"next: drag around the part {which}, or press s to stop"
-    if state.prompt and state.candidate is None:
-        return "next: press Escape, and click elsewhere"
-    if state.prompt and state.selected is not None:
-        return "next: press r to give the selected object this outline, or Escape to keep it as it is"
+    if mode in EDITS:
+        return EDITS[mode]
+    if is_each and mode in ("foreground", "box"):
+        return _next_of_each(state, mode, class_name)
     if state.prompt:
-        other = ", n for the next candidate" if len(state.answer.offers) > 1 else ""
-        return f"next: press a to accept it as {one}{other}, or right click where it has too much"
+        return _next_of_prompt(state, one)
     if mode == "select" and state.proposals:
         return "next: click a mask to accept it, right click to reject it, or press accept all"
     if state.selected is not None:
-        return "next: choose its class, press e or c to draw a part of it, or Delete to delete it"
+        return "next: choose its class, press e or c to draw a part of it, d to move its vertices, or Delete to delete it"
     if mode == "select":
         return "next: click an object to select it, or press f and click something new"
     if mode == "box":
@@ -125,6 +135,21 @@ def next_step(state: State, mode: str, class_name: str) -> str:  # noqa: PLR0911
         return f"next: press f, and click {one}; a right click is a background click in every mode but select"
     waiting = f"; {len(state.proposals):,} masks wait: press s to accept or reject them" if state.proposals else ""
     return f"next: click {one}, or press x and drag a box{waiting}"
+
+
+def _next_of_prompt(state: State, one: str) -> str:
+    if state.candidate is None:
+        return "next: press Escape, and click elsewhere"
+    if state.selected is not None:
+        return "next: press r to give the selected object this outline, or Escape to keep it as it is"
+    other = ", n for the next candidate" if len(state.answer.offers) > 1 else ""
+    return f"next: press a to accept it as {one}{other}, or right click where it has too much"
+
+
+def _next_of_each(state: State, mode: str, class_name: str) -> str:
+    does = "click each" if mode == "foreground" else "drag a box around each"
+    waiting = "; press s to accept or reject the masks that wait" if state.proposals else ""
+    return f"next: {does} {class_name}{waiting}"
 
 
 def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a line for each kind of action
@@ -149,6 +174,13 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
             return f"selected {id}: {describe(one.class_name, one, unit)}"
         case SetClass(id, class_name):
             return f"{id} is now {class_name}"
+        case Split(id, pieces):
+            others = ", ".join(str(one.id) for one in state.objects[1 - len(pieces) :])
+            return f"split {id}: the largest piece is still {id}, and {others} {'is' if len(pieces) == 2 else 'are'} new"
+        case MergeObjects(ids, geometry):
+            parts = len(shapely.get_parts(geometry))
+            apart = f"; it has {parts} parts that do not touch" if parts > 1 else ""
+            return f"merged {', '.join(map(str, ids[1:]))} into {ids[0]}{apart}"
         case Edit(id):
             return f"changed the outline of {id}: {state.object(id).area:,.1f} {unit}"
         case Delete(id):
@@ -183,7 +215,7 @@ def _proposed(action: Propose, waiting: int) -> str:
     if action.already:
         parts.append(f"{action.already} more {'was' if action.already == 1 else 'were'} there already")
     if action.nothing:
-        parts.append(f"the model found nothing for {action.nothing} {'prompt' if action.nothing == 1 else 'prompts'}")
+        parts.append("nothing was found" + ("" if action.nothing == 1 and not new else f" at {action.nothing} places"))
     if action.outside:
         parts.append(f"{action.outside} outside the raster {'was' if action.outside == 1 else 'were'} left out")
     return "; ".join(parts)

@@ -51,6 +51,11 @@ TIPS = {
     "mode-select": "click an object to select it; click a mask that waits to accept it, right click to reject it",
     "mode-add": "drag around what the selected object lacks",
     "mode-cut": "drag around what the selected object has too much",
+    "mode-vertices": "move, add and remove vertices of the selected object; Enter ends it",
+    "mode-split": "drag a line across the selected object",
+    "mode-merge": "click the object to merge with the selected one",
+    "each": "each click or box gives a waiting mask of its own, instead of correcting the last one",
+    "preview": "draw the outline that a click would give while the mouse rests",
     "accept": "make the chosen candidate an object of the active class",
     "clear": "remove the clicks and the box",
     "undo": "undo the last action",
@@ -73,6 +78,9 @@ TIPS = {
     "layers": "show or hide the controls of what is drawn",
     "outline": "show or hide how outlines are cleaned before they are accepted",
 }
+SWITCHES = {"each": ("each click its own object", False), "preview": ("preview", True)}
+"""Switches that are checkboxes, with their labels, and whether they are on at first."""
+
 LEAST = "the least score: masks with a lower one are neither drawn nor accepted by 'accept all'"
 
 KEY_OF = {action: key for key, action in reversed(KEYS.items())}
@@ -108,6 +116,8 @@ class Panel:
     ----------
     buttons : dict of str to Button
         The buttons by the same names; each has the CSS class ``samgeo-<name>``.
+    switches : dict of str to Checkbox
+        The switches that are checkboxes, by name.
     groups : dict of str to VBox
         The groups of controls by name.
     outline : OutlineGroup
@@ -157,6 +167,7 @@ class Panel:
         self.what = self._styled(w.Dropdown(options=list(BUNDLED), layout={"width": "110px"}), "what")
         self._bars = self._styled(w.HTML(iou_bar(None) * CANDIDATES), "iou")
         self._layers = {name: self._checkbox(label) for name, label in LAYERS.items()}
+        self.switches: dict[str, Any] = {name: self._switch(name, *given) for name, given in SWITCHES.items()}
         self._opacities = {name: self._opacity(name) for name in ("raster", "shapes")}
         self._eyes: list[Any] = []
         self.palette = self._row()
@@ -199,7 +210,7 @@ class Panel:
         self._enable("accept", state.candidate is not None)
         self._enable("clear", bool(state.prompt))
         self._enable("redraw", state.candidate is not None and state.selected is not None)
-        for name in ("delete", "mode-add", "mode-cut"):
+        for name in ("delete", *(f"mode-{one}" for one in MODES[4:])):
             self._enable(name, state.selected is not None)
         self.groups["selected"].layout.display = "none" if state.selected is None else None
         self._head("selected", f"Selected object {state.selected}")
@@ -295,7 +306,7 @@ class Panel:
             row(self._note("least score"), slider, self.least),
         )
         return [
-            self._group("prompt", "Prompt", row(*modes[:4]), candidates, self._bars),
+            self._group("prompt", "Prompt", row(*modes[:4], self.switches["each"]), candidates, self._bars),
             self._group("class", "Class", self.palette, self.editor.toggle, self.editor.box),
             self._group("accept", "Accept", row(*(button(one) for one in ("accept", "clear", "undo", "redo")))),
             self._folded("outline", self.outline.box),
@@ -307,7 +318,7 @@ class Panel:
                 row(button("segment"), button("similar")),
                 row(button("find", "find in view"), self.what, button("train")),
             ),
-            self._group("show", "Show", row(toggle, button("help")), self._layer_rows),
+            self._group("show", "Show", row(toggle, self.switches["preview"], button("help")), self._layer_rows),
             self._group(
                 "file",
                 "File",
@@ -388,6 +399,11 @@ class Panel:
 
     def _checkbox(self, label: str) -> ipywidgets.Checkbox:
         return self._widgets.Checkbox(True, description=label, indent=False, layout={"width": "auto"})
+
+    def _switch(self, name: str, label: str, is_on: bool) -> ipywidgets.Checkbox:
+        key = KEY_OF[name]
+        texts = {"description": f"{label} ({key})", "tooltip": f"{TIPS[name]} (key: {key})"}
+        return self._styled(self._widgets.Checkbox(is_on, **texts, indent=False, layout={"width": "auto"}), name)
 
     def _opacity(self, name: str) -> ipywidgets.FloatSlider:
         made = self._widgets.FloatSlider(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["MODES", "Box", "Draft", "Gesture", "Outline", "Pick", "Point", "Pointer"]
+__all__ = ["MODES", "Box", "Choice", "Draft", "Gesture", "Outline", "Pick", "Point", "Pointer"]
 
-MODES = ("foreground", "background", "box", "select", "add", "cut")
+MODES = ("foreground", "background", "box", "select", "add", "cut", "vertices", "split", "merge")
 """Modes of the pointer. The mode decides what a left click or a drag does."""
 
-DRAGGED = frozenset({"box", "add", "cut"})
+DRAGGED = frozenset({"box", "add", "cut", "split"})
+CHOOSING = frozenset({"vertices", "merge"})
 
 LatLng = tuple[float, float]
 
@@ -31,6 +32,14 @@ class Pick:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A click on the object whose vertices are edited next ("vertices"), or which is merged with the selected one ("merge")."""
+
+    at: LatLng
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Box:
     """A box between two corners."""
 
@@ -39,7 +48,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The outline of an area that is added to an object ("add") or cut from it ("cut")."""
+    """The outline of an area that is added to an object ("add") or cut from it ("cut"), or a line that splits it ("split")."""
 
     track: tuple[LatLng, ...]
     kind: str
@@ -53,7 +62,7 @@ class Draft:
     kind: str
 
 
-Gesture = Point | Pick | Box | Outline | Draft
+Gesture = Point | Pick | Choice | Box | Outline | Draft
 
 
 @dataclass(slots=True)
@@ -99,10 +108,14 @@ class Pointer:
         """
         if event == "contextmenu":
             self._track = []
+            if self.mode in CHOOSING:
+                return None
             return Pick(at, True) if self.mode == "select" else Point(at, 0)
         if self.drags:
             return self._drag(event, at)
         if event == "click":
+            if self.mode in CHOOSING:
+                return Choice(at, self.mode)
             return Pick(at, False) if self.mode == "select" else Point(at, int(self.mode == "foreground"))
         return None
 
@@ -121,4 +134,5 @@ class Pointer:
         if self.mode == "box":
             (lat, lng), (other_lat, other_lng) = track[0], track[-1]
             return Box((track[0], track[-1])) if lat != other_lat and lng != other_lng else Draft((), self.mode)
-        return Outline(track, self.mode) if len(track) > 2 else Draft((), self.mode)
+        least = 2 if self.mode == "split" else 3
+        return Outline(track, self.mode) if len(track) >= least else Draft((), self.mode)

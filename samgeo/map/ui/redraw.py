@@ -53,6 +53,10 @@ class Drawing:
     sketch : Sketch
     visible : Visible
         What is drawn.
+    mode : str
+        The mode of the pointer.
+    looked : callable
+        Called after a change of what is drawn.
     """
 
     def __init__(
@@ -68,7 +72,8 @@ class Drawing:
         self._lock = threading.RLock()
         self._drawn: State | None = None
         self._colors = session.colors
-        self._mode, self._class_name = "foreground", session.classes[0]
+        self.mode, self._class_name, self._note = "foreground", session.classes[0], ""
+        self.looked: Callable[[], None] = lambda: None
         self.visible = Visible()
         self.panel = Panel(session, self._unit, EXPORT, act, self.look, self.guarded)
         self.pictures = Pictures(leaflet, tiles)
@@ -115,7 +120,13 @@ class Drawing:
     def aim(self, mode: str, class_name: str) -> None:
         """Show the next step for a mode of the pointer and an active class."""
         with self._lock:
-            self._mode, self._class_name = mode, class_name
+            self.mode, self._class_name = mode, class_name
+            self._show_hint()
+
+    def note(self, text: str) -> None:
+        """Show a remark beside the next step; with an empty text, remove it."""
+        with self._lock:
+            self._note = text
             self._show_hint()
 
     def look(self, visible: Visible) -> None:
@@ -128,9 +139,12 @@ class Drawing:
             self.proposals.show(visible.proposals(state))
             self.pictures.show_opacity(visible.raster_opacity if visible.raster else 0.0)
             self._front.shape_opacity = visible.shapes_opacity
+        self.looked()
 
     def _show_hint(self) -> None:
-        self.panel.hint.value = next_step(self._drawn or self._session.state, self._mode, self._class_name)
+        is_each = self.panel.switches["each"].value
+        step = next_step(self._drawn or self._session.state, self.mode, self._class_name, is_each=is_each)
+        self.panel.hint.value = f"{step}; {self._note}" if self._note else step
 
     def _show_classes(self, state: State, before: State | None) -> None:
         """Follow the classes and colours of the session. After a change of a colour all shapes are drawn again."""

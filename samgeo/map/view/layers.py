@@ -17,7 +17,7 @@ from samgeo.map.view.viewport import ViewPicture, encode
 if TYPE_CHECKING:
     import ipyleaflet
 
-__all__ = ["Pictures", "Polygons", "Sketch"]
+__all__ = ["Pictures", "Polygons", "Sketch", "collection", "feature"]
 
 # Number of shapes in a layer. After a change of one shape, all shapes of its layer are sent again.
 CHUNK = 16
@@ -27,7 +27,7 @@ PREVIEW = {"color": "#00e5ff", "weight": 3, "fillColor": "#00e5ff", "fillOpacity
 MARKS = {1: "#00c853", 0: "#ff1744"}
 MARK_PX = 5
 BOX = {"color": "#ffea00", "weight": 2, "fill": False, "dashArray": "6 4", "className": "samgeo-box"}
-DRAFTS = {"box": "#ffea00", "add": "#00c853", "cut": "#ff1744"}
+DRAFTS = {"box": "#ffea00", "add": "#00c853", "cut": "#ff1744", "split": "#ff00e5"}
 
 Hovered = Callable[[int], None]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samgeo.errors import OptionError
-from samgeo.map.ui.browser_part import library
+from samgeo.map.ui.browser_part import HANDLES_PANE, library
 from samgeo.map.view.map_coordinates import RADIUS_M, MapPlacement
 from samgeo.map.view.viewport import MAX_SIDE, View
 
 if TYPE_CHECKING:
     import ipyleaflet
 
-__all__ = ["check_basemap", "fit", "in_view", "make_leaflet", "view_of_raster"]
+__all__ = ["TILE_M", "check_basemap", "fit", "in_view", "make_leaflet", "view_of_raster"]
 
 # The assumed width of the map until the browser reports its size.
 WIDTH_PX = 900
@@ -77,6 +77,7 @@ def make_leaflet(place: MapPlacement, basemap: ipyleaflet.Layer | Mapping[str, A
         double_click_zoom=False,
         box_zoom=False,
         attribution_control=tiles is not None,
+        panes={HANDLES_PANE: {"zIndex": 450}},  # above the objects, whose pane has 400
         layout={"height": "100%", "flex": "1 1 auto"},
     )
     leaflet.add_class("samgeo-leaflet")

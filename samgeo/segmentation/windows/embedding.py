@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +31,35 @@ __all__ = [
     "EmbeddingCache",
     "Encoded",
     "EncodedWindows",
+    "NotEncodedError",
     "WindowImage",
     "check_fresh",
     "embed",
     "embed_together",
+    "only_encoded",
     "read_window",
 ]
 
 MEMORY_BYTES = 1 << 30
+
+_ONLY_ENCODED: ContextVar[bool] = ContextVar("only_encoded", default=False)
+
+
+class NotEncodedError(Exception):
+    """A window is needed that is not encoded, where none may be encoded; see `only_encoded`."""
+
+
+@contextmanager
+def only_encoded() -> Iterator[None]:
+    """Encode no window in this thread within a ``with`` block: `EncodedWindows.get` raises `NotEncodedError` instead.
+
+    Windows that are in memory or in the store are used.
+    """
+    before = _ONLY_ENCODED.set(True)
+    try:
+        yield
+    finally:
+        _ONLY_ENCODED.reset(before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -303,13 +326,22 @@ class EncodedWindows:
         ------
         RasterError
             If the window cannot be read, or the raster has changed since it was opened.
+        NotEncodedError
+            If the window is not encoded, within a block of `only_encoded`.
         """
 
         def make() -> Encoded:
+            if _ONLY_ENCODED.get() and self.store is None:
+                raise NotEncodedError
             window = read_window(self.raster, self.lattice, index, self.scale)
             if self.check_same is not None:
                 self.check_same()
+            if _ONLY_ENCODED.get() and window.valid.any() and not self._is_stored(window):
+                raise NotEncodedError
             embedding = embed(self.model, window, self.store) if window.valid.any() else None
             return Encoded(embedding, window.rect, window.size, window.known, self.scale)
 
         return self.cache.get((self.lattice.window, self.lattice.overlap, self.scale, *index), make)
+
+    def _is_stored(self, window: WindowImage) -> bool:
+        return self.store is not None and self.store.check(window.index, pixel_digest(window.image, window.size))
