@@ -15,7 +15,7 @@ PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
 BROWSER_PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check-docs check-tests bench bench-quick gpu-pack gpu-kit clean
+.PHONY: help demo test lint docs check-docs check-tests bench bench-quick qgis-plugin gpu-pack gpu-kit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile $(if $(BENCHMARKS),,| grep -v '^make bench')
@@ -49,6 +49,10 @@ bench-quick: $(VENV)/.test ## the same on small scenes, some two minutes
 	$(BIN)/python benchmarks/run.py --quick
 endif
 
+# Needs only Python.
+qgis-plugin: ## the plugin for QGIS; writes build/samgeo_qgis.zip
+	@$(PYTHON) qgis-plugin/pack.py build/samgeo_qgis.zip
+
 # For a machine with a GPU and without network; docs/training.md has the whole procedure. build/ is ignored by git: the pack
 # holds data, which must not be committed.
 PACK := build/gpu-pack.tar
@@ -69,7 +73,7 @@ gpu-kit: ## tests, benchmarks and a training on a GPU: OUT=folder MINUTES=9 PART
 
 clean: ## remove what was generated, but not .venv
 	rm -rf build dist site demo out .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find samgeo tests benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find samgeo tests benchmarks notebooks qgis-plugin -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.python:
 	@if [ -z "$(PYTHON)" ]; then echo "samgeo needs Python 3.11 or newer; install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi

@@ -191,6 +191,9 @@ def change(before: str, after: str, output: str, *, objects: tuple[str, ...], qu
     show_default=True,
     help="Largest number of dates in a row at which an object may be missing.",
 )
+@click.option("--memory", is_flag=True, help="Follow the objects of --objects by the memory of SAM 2.")
+@click.option("--prompt-date", metavar="DATE", help="With --memory: date on which the objects are shown; by default the first.")
+@click.option("--as-boxes", is_flag=True, help="With --memory: use the bounding boxes of polygons as prompts.")
 @computing
 @click.option("--aoi", metavar="FILE", help="Vector file with the area in which objects are followed.")
 @running
@@ -203,7 +206,8 @@ def track(
 
     The images are of one place, in any CRS and resolution. All are laid on the image of the first date. The objects of
     successive dates are matched by their outlines and by what the images show in them. Without --objects, --class, --text,
-    --finder and --detector, everything in all images is segmented.
+    --finder and --detector, everything in all images is segmented. With --memory, SAM 2 follows a few objects, which points or
+    polygons show on one date; --model is then a model with the weights for videos, such as hf://facebook/sam2.1-hiera-tiny.
 
     OUTPUT is a .parquet, .gpkg, .fgb or .geojson file. A stopped run is continued by the same command.
     """

@@ -28,6 +28,7 @@ __all__ = [
     "Gates",
     "ModelInfo",
     "default_gates",
+    "hub_weights",
     "list_models",
     "load_model",
     "model_info",
@@ -212,7 +213,7 @@ def load_model(
         if not found.family:
             raise CheckpointError(f"{given}: {found.refusal()}")
         _check_input_size(found.family, given, input_size)
-        path = _from_hub(repository)
+        path = hub_weights(repository)
         return _load(found.family, path, name=given, device=where, dtype=kind, input_size=input_size)
     path = Path(name_or_path).expanduser()
     check_name(path, ModelError, "give a name of samgeo.list_models, or a checkpoint file")
@@ -339,12 +340,12 @@ def _told(found: Recognized, path: Path) -> str:
     return found.family
 
 
-def _from_hub(repository: str) -> Path:
+def hub_weights(repository: str) -> Path:
     """Return the weights of a repository; log its licence if they are downloaded now."""
     if find_on_hub(repository, "model.safetensors") is None and not is_offline():
         known = next((info for info in _MODELS if info.hf_repo == repository), None)
         if known is not None:
-            notify(_notice(known))
+            notify(_notice(known, page_of(repository)))
         else:
             licence, gated = license_on_hub(repository)
             stated = f"has the licence {licence!r}" if licence else "states its licence on its page"
@@ -353,9 +354,9 @@ def _from_hub(repository: str) -> Path:
     return fetch_weights(repository)
 
 
-def _notice(info: ModelInfo) -> str:
-    """Return what a user should know before the weights are downloaded."""
-    source = page_of(info.hf_repo) if info.from_hub else info.urls[0]
+def _notice(info: ModelInfo, source: str = "") -> str:
+    """Return what a user should know before the weights are downloaded, from their own source unless another is given."""
+    source = source or (page_of(info.hf_repo) if info.from_hub else info.urls[0])
     text = f"{info.name}: the weights ({info.size_text()}) have the licence {info.license} and come from {source}."
     if info.gated:
         text += (

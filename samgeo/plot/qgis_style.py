@@ -199,7 +199,7 @@ def _style(connection: sqlite3.Connection, file: Path, name: str, column: str, k
     for text in texts:
         if _NOT_XML.search(text):
             raise VectorError(f"the value {text!r} of the column {column} of {file} has a character that a style cannot hold.")
-    return categorized(column, [(text, type_of) for text in texts if text])
+    return categorized(column, [(text, type_of) for text in texts])
 
 
 def _text(value: object, type_of: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
@@ -18,6 +19,7 @@ OUTLINE: RGB = (255, 221, 0)
 OUTLINE_MM = 0.46
 FILL_ALPHA = 70
 OPAQUE = 255
+MAX_DECIMALS = 9
 
 # QGIS 3.0 and later read this; the version tells it that nothing needs to be converted.
 _HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -38,12 +40,14 @@ def categorized(column: str, values: Sequence[tuple[str, str]]) -> str:
     column : str
         Name of the column.
     values : sequence of (str, str)
-        The values as text, sorted, each with its type in QGIS: "string", "long", "double" or "bool".
+        The values as text, sorted, each with its type in QGIS: "string", "long", "double" or "bool". An empty text is grey.
     """
     group = ET.Element("categories")
     colors = [*palette(len(values)), UNKNOWN]
-    # The category of the empty text is, in QGIS, that of all values without a category.
-    for index, (value, kind) in enumerate([*values, ("", "string")]):
+    # The category of the empty text is, in QGIS, that of all values without a category. An empty text among the values has no
+    # other one, but its place in the palette, so that the other values have the colours of `samgeo.show`.
+    named = [(index, value, kind) for index, (value, kind) in enumerate(values) if value]
+    for index, value, kind in [*named, (len(values), "", "string")]:
         about = {"render": "true", "symbol": str(index), "value": value, "label": value or "other", "type": kind}
         ET.SubElement(group, "category", about)
     return _document(
@@ -62,10 +66,10 @@ def graduated(column: str, least: float, greatest: float) -> str:
         The finite bounds of the numbers; both belong to the scale. Where they are equal, the scale has one interval.
     """
     edges = np.linspace(least, greatest, RANGES + 1) if greatest > least else np.array([least, greatest])
-    group = ET.Element("ranges")
+    group, decimals = ET.Element("ranges"), _decimals((greatest - least) / RANGES)
     for index, (lower, upper) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
         about = {"render": "true", "symbol": str(index), "lower": repr(lower), "upper": repr(upper)}
-        ET.SubElement(group, "range", {**about, "label": f"{lower:.3g} - {upper:.3g}"})
+        ET.SubElement(group, "range", {**about, "label": f"{_label(lower, decimals)} - {_label(upper, decimals)}"})
     colors = ramp(np.arange(len(edges) - 1, dtype=np.float64))
     return _document(
         "graduatedSymbol",
@@ -73,6 +77,18 @@ def graduated(column: str, least: float, greatest: float) -> str:
         [group],
         [_symbol(index, color) for index, color in enumerate(colors)],
     )
+
+
+def _decimals(step: float) -> int | None:
+    """Return with how many decimals the edges of intervals are written: two digits of their width; None for any number."""
+    if step <= 0:
+        return None
+    exponent = math.floor(math.log10(step))
+    return max(0, 1 - exponent) if abs(exponent) <= MAX_DECIMALS else None
+
+
+def _label(value: float, decimals: int | None) -> str:
+    return f"{value:.6g}" if decimals is None else f"{value:.{decimals}f}"
 
 
 def _document(kind: str, about: dict[str, str], groups: Sequence[ET.Element], symbols: Sequence[ET.Element]) -> str:

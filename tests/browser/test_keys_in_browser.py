@@ -57,6 +57,7 @@ def check_keys(on_map, what):
 
 def test_keys_work_after_a_click_on_anything(on_map, scene, notebook):
     page = on_map.page
+    zoom = notebook.ask("m.leaflet.zoom")
     for number in BUILDINGS:
         accept(on_map, scene, number)
     # The button that had the focus is disabled: the next key goes to the map all the same. On a busy machine it has the focus
@@ -77,6 +78,8 @@ def test_keys_work_after_a_click_on_anything(on_map, scene, notebook):
     ):
         page.locator(name).first.click()
         check_keys(on_map, name)
+    page.locator("button.samgeo-home").click()  # the row zoomed to its object
+    notebook.wait_for(f"m.leaflet.zoom == {zoom}")
     x, y = on_map.on_screen(place(scene, BUILDINGS[0]))[0]
     page.mouse.click(x, y)
     on_map.wait_count("preview", 1)

@@ -104,6 +104,22 @@ def test_scores_get_intervals_without_a_gap(tmp_path):
     assert rgb(symbols["4"]["color"]) == (253, 231, 37)
 
 
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0.1, 0.83], ["0.10 - 0.25", "0.25 - 0.39", "0.39 - 0.54", "0.54 - 0.68", "0.68 - 0.83"]),
+        ([12.3, 1234.5], ["12 - 257", "257 - 501", "501 - 746", "746 - 990", "990 - 1234"]),
+        ([-1.0, 1.0], ["-1.00 - -0.60", "-0.60 - -0.20", "-0.20 - 0.20", "0.20 - 0.60", "0.60 - 1.00"]),
+        ([0.0, 5e-12], ["0 - 1e-12", "1e-12 - 2e-12", "2e-12 - 3e-12", "3e-12 - 4e-12", "4e-12 - 5e-12"]),
+        ([0.5], ["0.5 - 0.5"]),
+    ],
+)
+def test_legends_have_the_decimals_that_intervals_need(tmp_path, values, labels):
+    path = write(tmp_path / "city.gpkg", score=values)
+    style_layer(path)
+    assert [one.attrib["label"] for one in renderer(path, "city")[0].iter("range")] == labels
+
+
 def test_equal_scores_are_one_interval(tmp_path):
     path = write(tmp_path / "city.gpkg", score=[0.5, 0.5])
     style_layer(path)

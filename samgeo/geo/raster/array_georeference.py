@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import odc.geo.xr  # noqa: F401  gives DataArray its .odc
 from affine import Affine, AffineError
 from numpy.typing import NDArray
 from odc.geo import CRS
@@ -104,6 +103,8 @@ def odc_warnings_off() -> Iterator[None]:
 
 def _odc_place(array: xr.DataArray, name: str) -> tuple[Any, tuple[str, str], Any]:
     """Return the geobox, the dimensions and the CRS of an array, as odc-geo finds them."""
+    import odc.geo.xr  # noqa: F401  gives DataArray its .odc, and is slow to load
+
     with odc_warnings_off():
         try:
             dims, geobox, crs = array.odc.spatial_dims, array.odc.geobox, array.odc.crs

@@ -5,7 +5,6 @@ The encoder and the decoder are those of transformers; images and prompts are pr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samgeo.errors import CheckpointError, ModelError, OptionError
+from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.batching import explain_no_memory, fitting, for_parts, in_parts, joined
 from samgeo.models.catalog import SAM2_GATES
 from samgeo.models.device import sent
 from samgeo.models.embedding_packing import from_halves, to_halves
+from samgeo.models.hf.pretrained import load_pretrained, require_class
 from samgeo.models.preprocessing import squares
 from samgeo.models.sam1.prompt_encoder import EncodedPrompts
 from samgeo.models.weights_files import checked_digest, weights_file
@@ -290,7 +290,7 @@ def load_sam3_tracker(
     CheckpointError
         If the file is damaged, incomplete or of another kind, or ``config.json`` is missing.
     """
-    model = _model_class()
+    model = require_class("Sam3TrackerModel", "SAM 3", TRANSFORMERS)
     file = weights_file(Path(path))
     if file.name != "model.safetensors" or not file.with_name("config.json").is_file():
         raise CheckpointError(
@@ -298,33 +298,14 @@ def load_sam3_tracker(
             "such a folder, or the name 'sam3'."
         )
     digest = checked_digest(file, sha256)
-    network = _load_network(model, file)
-    return Sam3Tracker(network, name=name, digest=digest, device=device, dtype=dtype)
-
-
-def _load_network(model: Any, file: Path) -> Any:  # noqa: ANN401 - transformers' classes have no types
-    try:
-        network, told = model.from_pretrained(
-            file.parent, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise CheckpointError(
-            f"{file}: transformers cannot load this as SAM 3 ({first}). Download the repository again."
-        ) from None
-    missing = sorted(told["missing_keys"])
-    if missing:
-        raise CheckpointError(
-            f"{file}: {len(missing)} tensors are missing, such as {missing[0]}: this is not a complete SAM 3 checkpoint for "
-            "points and boxes. Give hf://facebook/sam3, or a model that was saved with Sam3TrackerModel."
-        )
-    infinite = next((key for key, tensor in network.state_dict().items() if not tensor.isfinite().all()), None)
-    if infinite is not None:
-        raise CheckpointError(
-            f"{file}: tensor {infinite} holds values that are not finite: the training diverged or the file is damaged."
-        )
+    network = load_pretrained(
+        model,
+        file,
+        "SAM 3 for points and boxes",
+        "Give hf://facebook/sam3, or a model that was saved with Sam3TrackerModel.",
+    )
     _check_sizes(file, network.config)
-    return network
+    return Sam3Tracker(network, name=name, digest=digest, device=device, dtype=dtype)
 
 
 def _check_sizes(file: Path, config: Any) -> None:  # noqa: ANN401 - transformers' classes have no types
@@ -342,24 +323,6 @@ def _check_sizes(file: Path, config: Any) -> None:  # noqa: ANN401 - transformer
             f"{file}: config.json gives the scale factors {factors}, and SAM 3 for points has {SCALE_FACTORS}. Download the "
             "repository again."
         )
-
-
-def _model_class() -> Any:  # noqa: ANN401 - transformers' classes have no types
-    wanted = ".".join(map(str, TRANSFORMERS))
-    install = f"Install it with: pip install 'transformers>={wanted}'"
-    try:
-        import transformers
-    except ImportError:
-        raise ModelError(
-            f"SAM 3 needs the library transformers {wanted} or newer, which is not installed. {install}, or pip install "
-            "'samgeo[hf]'."
-        ) from None
-    found = tuple(map(int, re.findall(r"\d+", transformers.__version__)[:2]))
-    if found < TRANSFORMERS:
-        raise ModelError(
-            f"SAM 3 needs the library transformers {wanted} or newer, and {transformers.__version__} is installed. {install}."
-        )
-    return transformers.Sam3TrackerModel
 
 
 def _normalised(images: Tensor, sizes: Tensor | None) -> Tensor:

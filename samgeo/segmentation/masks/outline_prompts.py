@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import shapely
@@ -13,7 +14,7 @@ from scipy import ndimage
 
 from samgeo.segmentation.masks.mask import Mask
 
-__all__ = ["interior_points", "soften", "soften_mask"]
+__all__ = ["drawn", "interior_points", "soften", "soften_mask"]
 
 # Logits of a drawn outline rise to SOFT_LOGIT over SOFT_PX low-resolution pixels. With larger logits the model would follow the
 # outline exactly, but outlines are rough.
@@ -42,13 +43,20 @@ def soften(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.float3
     -------
     ndarray of float32, shape (side, side)
     """
-    scale = window / side
-    drawn = rasterize([(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8").astype(bool)
-    if not drawn.any():
-        drawn = rasterize(
-            [(shape, 1)], out_shape=(side, side), transform=Affine.scale(scale), dtype="uint8", all_touched=True
-        ).astype(bool)
-    return _soft_logits(drawn)
+    return _soft_logits(drawn(shape, window, side))
+
+
+def drawn(shape: shapely.Geometry, window: int, side: int) -> NDArray[np.bool_]:
+    """Return the cells whose centres are in a polygon, shape (side, side); those that it touches if it has no centre.
+
+    Parameters
+    ----------
+    shape, window, side
+        As in `soften`.
+    """
+    how: dict[str, Any] = {"out_shape": (side, side), "transform": Affine.scale(window / side), "dtype": "uint8"}
+    cells = rasterize([(shape, 1)], **how).astype(bool)
+    return cells if cells.any() else rasterize([(shape, 1)], **how, all_touched=True).astype(bool)
 
 
 def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
@@ -72,11 +80,11 @@ def soften_mask(mask: Mask, window: int, side: int) -> NDArray[np.float32]:
     row = np.searchsorted(centres, y)
     at_centre = centres[row.clip(0, side - 1)] == y
     first, last = (np.searchsorted(centres, place[at_centre]) for place in (start, stop))
-    drawn = _filled(row[at_centre], first, last, side)
-    if not drawn.any():
+    cells = _filled(row[at_centre], first, last, side)
+    if not cells.any():
         # The mask contains no centre of a cell, so the cells that it touches are used.
-        drawn = _filled(y * side // window, start * side // window, (stop - 1) * side // window + 1, side)
-    return _soft_logits(drawn)
+        cells = _filled(y * side // window, start * side // window, (stop - 1) * side // window + 1, side)
+    return _soft_logits(cells)
 
 
 def _filled(row: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64], side: int) -> NDArray[np.bool_]:
@@ -88,7 +96,7 @@ def _filled(row: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.i
     return filled
 
 
-def _soft_logits(drawn: NDArray[np.bool_]) -> NDArray[np.float32]:
-    inwards, outwards = ndimage.distance_transform_edt(drawn), ndimage.distance_transform_edt(~drawn)
-    distance = np.where(drawn, inwards - 0.5, 0.5 - outwards)
+def _soft_logits(cells: NDArray[np.bool_]) -> NDArray[np.float32]:
+    inwards, outwards = ndimage.distance_transform_edt(cells), ndimage.distance_transform_edt(~cells)
+    distance = np.where(cells, inwards - 0.5, 0.5 - outwards)
     return (np.clip(distance / SOFT_PX, -1, 1) * SOFT_LOGIT).astype(np.float32)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from samgeo.models.registry import Gates
     from samgeo.types import Embedding
 
-__all__ = ["Found", "automatic_masks", "device_lock", "embed_window", "embed_windows"]
+__all__ = ["Found", "automatic_masks", "device_lock", "embed_window", "embed_windows", "resized"]
 
 # Number of points that are decoded together. 64 bound the memory of their logits. A GPU waits between batches, so there up to
 # 1024 are decoded if its memory allows.
@@ -115,7 +115,7 @@ def embed_windows(
     images = np.zeros((places, side, side, 3), dtype=np.uint8)
     sizes = np.full((places, 2), side, dtype=np.int64)
     for place, (image, size) in windows.items():
-        images[place], sizes[place] = (image, size) if len(image) == side else _resize(image, size, side)
+        images[place], sizes[place] = (image, size) if len(image) == side else resized(image, size, side)
     with device_lock(model), stage("encode", getattr(model, "device", None)):
         embeddings = model.embed(images, sizes)
         return {place: embeddings[place] for place in windows}
@@ -261,7 +261,7 @@ def _distinct(found: list[Found], threshold: float | None) -> list[Found]:
     return [found[index] for index in keep_greedily(len(found), first, second).tolist()]
 
 
-def _resize(image: NDArray[np.uint8], size: tuple[int, int], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def resized(image: NDArray[np.uint8], size: tuple[int, int], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Resample the part of a window without padding so that the window's side becomes ``side``; pad with zeros again."""
     window = image.shape[0]
     height, width = (max(int(length * side / window + 0.5), 1) for length in size)

@@ -37,6 +37,7 @@ __all__ = [
     "embed",
     "embed_together",
     "only_encoded",
+    "read_square",
     "read_window",
 ]
 
@@ -102,10 +103,20 @@ def read_window(raster: Raster, lattice: Lattice, index: tuple[int, int], scale:
     RasterError
         If the window cannot be read.
     """
-    rect = lattice.rect(*index)
+    return read_square(raster, lattice.rect(*index), scale, index)
+
+
+def read_square(raster: Raster, rect: Rect, scale: int = 1, index: tuple[int, int] = (0, 0)) -> WindowImage:
+    """Read a square of a raster as a window. Its corner and its side are multiples of ``scale``.
+
+    Raises
+    ------
+    RasterError
+        If the square cannot be read.
+    """
     grown = Rect(rect.x0 - scale, rect.y0 - scale, rect.x1 + scale, rect.y1 + scale)
     pixels, known = raster.read(grown) if scale == 1 else raster.read_coarse(grown, scale)
-    height, width = (rect & Rect(0, 0, lattice.shape[1], lattice.shape[0])).shape
+    height, width = (rect & Rect(0, 0, raster.shape[1], raster.shape[0])).shape
     size = (-(-height // scale), -(-width // scale))
     return WindowImage(index, rect, size, np.ascontiguousarray(pixels[1:-1, 1:-1]), known)
 

@@ -14,6 +14,8 @@ from samgeo.finding.api import PromptSource
 from samgeo.finding.detectors.detection import Detector
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.time_series.alignment import MAX_SHIFT_PX
+from samgeo.time_series.tracking.memory.memory_run import run_memory
+from samgeo.time_series.tracking.memory.memory_series import check_without_memory
 from samgeo.time_series.tracking.rows import TrackSummary
 from samgeo.time_series.tracking.track_run import run_track
 from samgeo.types import AoiLike, BandsLike, DateLike, FeaturesLike, RasterSeriesLike, StretchLike
@@ -45,6 +47,9 @@ def track(
     min_iou: float = 0.5,
     max_angle: float = 35.0,
     max_gap: int = 1,
+    memory: bool = False,
+    prompt_date: DateLike | None = None,
+    as_boxes: bool = False,
     max_shift_px: float = MAX_SHIFT_PX,
     model: str | Path | Segmenter = "tiny",
     device: str | torch.device = "auto",
@@ -80,6 +85,9 @@ def track(
     inside them. Each time, the pairs with the largest sum are chosen (Hungarian method). A track that is missing at up to
     ``max_gap`` dates goes on when its object is found again.
 
+    With ``memory``, the objects of one layer are followed by the memory of SAM 2 in place of this: the model looks for each
+    object at the later dates, and then at the earlier ones.
+
     With an output or a run folder, finished work is kept on disk. After a kill, an error or a stop, the same call continues the
     run, and the result is the same to the byte.
 
@@ -97,7 +105,10 @@ def track(
     objects : path, GeoDataFrame, GeoSeries, sequence of geometries, or a sequence or mapping with one of these for each date
         Outlines of the objects. A sequence of layers has the order of ``rasters``. One layer is taken for all dates: its
         objects are not matched, and each has a row for each date whose raster has data there. Without objects, and without
-        any of the following options, everything in all rasters is segmented, as `samgeo.segment` does.
+        any of the following options, everything in all rasters is segmented, as `samgeo.segment` does. With ``memory``, one
+        layer of points and polygons. A column ``id`` has the ids of the objects, which are whole numbers; by default they are
+        numbered from 1. Several points with one id are one object; a column ``label`` says 1 for points on the object and 0 for
+        points beside it. A column ``date`` says on which date each object is shown.
     what, finder, examples, resolution, zoom, min_score, flips
         Objects of which classes to find in all rasters, in place of everything; see `samgeo.find`. Examples are outlines on
         the raster of the first date. ``zoom`` may also be given without a class.
@@ -108,6 +119,17 @@ def track(
         this, in degrees. With 0 only equal features are matched.
     max_gap : int, default 1
         Number of dates in a row at which an object may be missing. Dates on which its place has no data do not count.
+    memory : bool, default False
+        Whether the memory of SAM 2 follows the objects. The model is then a folder in the layout of transformers or
+        ``hf://owner/name`` with the weights for videos, such as "hf://facebook/sam2.1-hiera-tiny". It needs
+        ``pip install 'samgeo[hf]'``. Each object is followed in a window around it, of the size of the model's input, or with
+        coarser pixels if the object is larger than half of this; ``zoom`` shows small objects larger. Options of searching,
+        matching and workers are refused.
+    prompt_date : date, optional
+        With ``memory``, the date on which the objects are shown, if they have no column ``date``. By default the first.
+    as_boxes : bool, default False
+        With ``memory``, whether the bounding boxes of polygons are the prompts. By default the model takes the outlines as they
+        are, and returns them unchanged for their date, except for cleaning and the pixels of the model's input.
     max_shift_px : float, default 5
         The largest shift between the rasters that is corrected, in pixels of the first. A larger shift is an error.
     model, device, dtype, bands, stretch, nodata, alpha, invented
@@ -133,15 +155,22 @@ def track(
           data, and at which its place has no data.
         - ``object_id``: number of the object in the layer of its date, from 0.
 
+        With ``memory``, there is a row for each date at which the object score is above 0. ``missed`` counts the dates without
+        one. The columns ``class`` and ``angle`` are absent, and there are two more:
+
+        - ``object_score``: the model's estimate of whether the object is there, a logit.
+        - ``complete``: whether no edge of the window can have cut the object.
+
         ``attrs["samgeo"]`` has the provenance. Its entry ``track`` has the dates, the number of tracks and of objects of each
-        date, and the measured shifts. `samgeo.time_series.summarize` makes a table with one row for each object.
+        date, and the measured shifts; with ``memory``, ``absent`` has the object scores of the dates without the object, by id.
+        `samgeo.time_series.summarize` makes a table with one row for each object.
 
     Warns
     -----
     RasterWarning
         If a shift cannot be measured, or differs between parts of the raster; and as `samgeo.Raster.open`.
     HolesWarning
-        If windows of a raster could not be searched, or objects could not be described because a window failed.
+        If windows of a raster could not be searched or read, or objects could not be described because a window failed.
 
     Raises
     ------
@@ -160,7 +189,7 @@ def track(
     >>> tracks.id.nunique() == len(town.truth), len(tracks) == sum(map(len, footprints))
     (True, True)
     """
-    return run_track(locals(), _defaults(), collect=True)[1]
+    return _run(locals(), collect=True)[1]
 
 
 @check_types
@@ -204,7 +233,15 @@ def track_to_file(
     """
     bound = inspect.signature(track).bind(rasters, output, **options)
     bound.apply_defaults()
-    return run_track(bound.arguments, _defaults(), collect=False, stop=stop)[0]
+    return _run(bound.arguments, collect=False, stop=stop)[0]
+
+
+def _run(arguments: Mapping[str, Any], *, collect: bool, stop: Callable[[], bool] | None = None) -> tuple[TrackSummary, Any]:
+    defaults = _defaults()
+    if arguments["memory"]:
+        return run_memory(arguments, defaults, collect=collect, stop=stop)
+    check_without_memory(arguments, defaults)
+    return run_track(arguments, defaults, collect=collect, stop=stop)
 
 
 def _defaults() -> dict[str, Any]:
