@@ -36,7 +36,7 @@ LAST, LEAST = 9, 5
 
 STYLE = {
     "color": "#ffffff",
-    "weight": 2.5,
+    "weight": 2,
     "dashArray": "1 5",
     "lineCap": "round",
     "fill": False,
