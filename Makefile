@@ -15,7 +15,7 @@ PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8
 BROWSER_PYTEST ?= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check-docs check-tests bench bench-quick qgis-plugin gpu-pack gpu-kit clean
+.PHONY: help demo test lint docs check-docs check-tests pictures notebooks bench bench-quick qgis-plugin gpu-pack gpu-kit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile $(if $(BENCHMARKS),,| grep -v '^make bench')
@@ -40,6 +40,13 @@ docs: $(VENV)/.test ## the manual; writes site/
 # The manual must build without a warning; the result is thrown away.
 check-docs: $(VENV)/.test
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir "$$folder"
+
+# All of them from generated scenes, in some ten minutes; the map needs Chromium. PICTURES="find.jpg track.jpg" makes only these.
+pictures: $(VENV)/.test ## the pictures of the manual; writes docs/images
+	$(BIN)/python docs/pictures $(PICTURES)
+
+notebooks: $(VENV)/.test ## run the notebooks and store their outputs
+	$(BIN)/python notebooks/execute.py $(NOTEBOOKS)
 
 ifneq ($(BENCHMARKS),)
 bench: $(VENV)/.test ## time and memory; writes build/benchmarks/

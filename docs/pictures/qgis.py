@@ -1,8 +1,11 @@
 """Pictures of the page about QGIS, which QGIS itself draws from a generated town.
 
-    python docs/pictures/qgis.py                    # writes docs/images/qgis-*
-
+<<<<<<< HEAD
 QGIS must be installed. Its Python is that of the system, or the one that SAMGEO_QGIS_PYTHON names.
+=======
+They are made only if they are named: ``python docs/pictures qgis-styles.jpg qgis-provider.jpg qgis-dialog.png``. QGIS must be
+installed. Its Python is that of the system, or the one that SAMGEO_QGIS_PYTHON names.
+>>>>>>> h-manual
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
+from registry import SkippedError, picture
 
 import samgeo
 from samgeo.geo.vector import write_vectors
@@ -24,12 +28,17 @@ from samgeo.plot import style_layer
 from samgeo.synthetic import Scene, town
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGES, PLUGINS = ROOT / "docs" / "images", ROOT / "qgis-plugin"
+PLUGINS = ROOT / "qgis-plugin"
 SIDE, SEED = 448, 1
 # What belongs to this Python and its libraries.
 OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PROJ_DATA", "PROJ_LIB", "GDAL_DATA")
 
 
+<<<<<<< HEAD
+@picture("qgis-styles.jpg")
+=======
+@picture("qgis-styles.jpg", by_name=True)
+>>>>>>> h-manual
 def styles() -> Image.Image:
     """Draw a result by score, and the true buildings by the cover of their roofs, as QGIS opens the files."""
     with _town() as (folder, scene, image):
@@ -46,6 +55,11 @@ def styles() -> Image.Image:
     return both
 
 
+<<<<<<< HEAD
+@picture("qgis-provider.jpg")
+=======
+@picture("qgis-provider.jpg", by_name=True)
+>>>>>>> h-manual
 def provider() -> Image.Image:
     """Draw the footprints that `qgis_process` makes with the plugin."""
     with _town() as (folder, _, image):
@@ -55,6 +69,11 @@ def provider() -> Image.Image:
         return _rendered(folder, output, image)
 
 
+<<<<<<< HEAD
+@picture("qgis-dialog.png")
+=======
+@picture("qgis-dialog.png", by_name=True)
+>>>>>>> h-manual
 def dialog() -> Image.Image:
     """Draw the dialog of an algorithm."""
     with _town() as (folder, _, image):
@@ -65,6 +84,9 @@ def dialog() -> Image.Image:
 @contextmanager
 def _town() -> Iterator[tuple[Path, Scene, Path]]:
     """Give a folder for a while, a town, and its image in the folder."""
+    has_qgis = subprocess.run([_python(), "-c", "import qgis.core"], capture_output=True, check=False).returncode == 0  # noqa: S603
+    if not has_qgis:
+        raise SkippedError("QGIS is not installed: no Python of the system imports qgis.core")
     with tempfile.TemporaryDirectory() as name:
         folder, scene = Path(name), town((SIDE, SIDE), seed=SEED)
         yield folder, scene, scene.save(folder / "town.tif")
@@ -77,8 +99,8 @@ def _rendered(folder: Path, layer: Path, image: Path, *options: str) -> Image.Im
 
 
 def _opened(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB")
+    with Image.open(path) as drawn:
+        return drawn.convert("RGB")
 
 
 def _python() -> str:
@@ -93,7 +115,11 @@ def _process() -> str:
 def _program(name: str) -> str:
     found = shutil.which(name, path=os.defpath)
     if found is None:
-        sys.exit(f"{name} is missing; install QGIS.")
+<<<<<<< HEAD
+        raise SkippedError(f"QGIS is not installed: {name} is missing")
+=======
+        raise SkippedError(f"{name} is missing; install QGIS")
+>>>>>>> h-manual
     return found
 
 
@@ -110,15 +136,8 @@ def _qgis(folder: Path, *words: str | Path) -> None:
         list(map(str, words)), env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
+<<<<<<< HEAD
+        raise RuntimeError(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
+=======
         sys.exit(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
-
-
-def main() -> None:
-    """Write all pictures."""
-    styles().save(IMAGES / "qgis-styles.jpg", quality=76)
-    provider().save(IMAGES / "qgis-provider.jpg", quality=85)
-    dialog().quantize(64).save(IMAGES / "qgis-dialog.png", optimize=True)
-
-
-if __name__ == "__main__":
-    main()
+>>>>>>> h-manual

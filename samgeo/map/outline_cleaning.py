@@ -13,8 +13,8 @@ import shapely
 from samgeo.buildings import regularize, simplify
 from samgeo.errors import OptionError
 from samgeo.finding.zoom import ground_resolution
+from samgeo.map.state.acceptance import largest_part
 from samgeo.map.state.clean_options import CleanOptions
-from samgeo.map.state.overlaps import largest_part
 from samgeo.segmentation.masks.vectorize import georeference
 
 if TYPE_CHECKING:

@@ -84,6 +84,23 @@ class Session(SessionEditing, Searching, FilePrompting, Outlining, Classing, Exp
     ------
     SamgeoError
         If a file is of another raster, cannot be read, or cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import samgeo
+    >>> from samgeo.map import Session
+    >>> from samgeo.testing import Oracle, encode_ids
+    >>> labels = np.zeros((96, 96), dtype=np.int32)
+    >>> labels[40:80, 45:75] = 2
+    >>> session = Session(samgeo.Predictor(encode_ids(labels), model=Oracle(64)), classes=("roof", "road"))
+    >>> _ = session.add_point(60, 60)
+    >>> _ = session.accept("roof")
+    >>> session.to_frame()[["class", "area_px"]].values.tolist()
+    [['roof', 1200.0]]
+    >>> _ = session.undo()
+    >>> len(session.to_frame())
+    0
     """
 
     @check_types

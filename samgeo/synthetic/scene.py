@@ -44,6 +44,15 @@ class Scene:
         ``labels``.
     geobox : GeoBox
         Shape, transform and CRS.
+
+    Examples
+    --------
+    >>> from samgeo.synthetic import town
+    >>> scene = town((96, 128), seed=1)
+    >>> scene.labels.shape, int(scene.labels.max()) == len(scene.footprints)
+    ((96, 128), True)
+    >>> scene.save("town.tif").name
+    'town.tif'
     """
 
     image: NDArray[np.uint8]

@@ -41,7 +41,16 @@ if TYPE_CHECKING:
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
 
-__all__ = ["DATES", "Opened", "check_options", "described_aoi", "finds_classes", "search_options", "told_options"]
+__all__ = [
+    "DATES",
+    "Opened",
+    "check_options",
+    "described_aoi",
+    "finds_classes",
+    "given_options",
+    "search_options",
+    "told_options",
+]
 
 DATES = ("before", "after")
 # Options of `samgeo.find` and of `samgeo.segment` that are passed on to them.
@@ -214,14 +223,11 @@ def check_options(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
     check_max_shift(arguments["max_shift_px"])
     refuse_other_processes(arguments["scheduler"])
 
-    def given(names: Sequence[str]) -> list[str]:
-        return [name for name in names if arguments[name] is not defaults[name] and arguments[name] != defaults[name]]
-
-    finding = [name for name in given(_OF_FINDING) if name != "zoom"]
+    finding = [name for name in given_options(arguments, defaults, _OF_FINDING) if name != "zoom"]
     is_finding = finds_classes(arguments)
-    segmenting = given(_OF_SEGMENTING)
+    segmenting = given_options(arguments, defaults, _OF_SEGMENTING)
     if arguments["objects"] is not None:
-        useless = [*finding, *segmenting, *given(("min_part", "min_hole", "aoi_mode"))]
+        useless = [*finding, *segmenting, *given_options(arguments, defaults, ("min_part", "min_hole", "aoi_mode"))]
         if useless:
             raise OptionError(
                 f"objects are given, so that nothing is searched; leave out {', '.join(useless)}, or the objects."
@@ -230,6 +236,17 @@ def check_options(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
         raise OptionError(f"{', '.join(segmenting)} belong to the segmentation of everything; leave them out, or {finding[0]}.")
     elif finding and not is_finding:
         raise OptionError(f'{", ".join(finding)} belong to objects of a class; give what, for example "building", or finder.')
+
+
+def given_options(arguments: Mapping[str, Any], defaults: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return those of some options whose values are not their defaults."""
+
+    def differs(value: object, default: object) -> bool:
+        # Tables and arrays have no single answer to whether they equal something.
+        is_plain = isinstance(value, bool | int | float | str | tuple | list)
+        return bool(value != default) if is_plain else value is not default
+
+    return [name for name in names if differs(arguments[name], defaults[name])]
 
 
 def search_options(arguments: Mapping[str, Any], first: Raster, cache: Path | None) -> dict[str, Any]:

@@ -87,6 +87,13 @@ class TrainOptions:
         Weights of the parts of the loss.
     course : Course
         Which prompts are asked.
+
+    Examples
+    --------
+    >>> from samgeo.training import TrainOptions
+    >>> options = TrainOptions(steps=1000, rate=2e-4, crops=((256, 14, 0.6), (512, 9, 0.4)))
+    >>> options.images, options.final_rate
+    (2, 0.03)
     """
 
     steps: int

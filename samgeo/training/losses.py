@@ -39,6 +39,15 @@ class LossWeights:
         networks that do not predict coverage.
     entropy : float
         Weight of the mean cross-entropy of all pixels of the crop, which count alike.
+
+    Examples
+    --------
+    Predicted IoU is not trained:
+
+    >>> from samgeo.training import LossWeights
+    >>> weights = LossWeights(iou=0.0, regret=0.0)
+    >>> weights.focal, weights.dice
+    (2.0, 1.0)
     """
 
     focal: float = 2.0

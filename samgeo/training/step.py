@@ -52,6 +52,15 @@ class Course:
     grow_px : float
         Largest number of pixels by which the sides of boxes are moved outward, as in MedSAM. With 0, they are moved in and out
         by a share of the size of the object, as in boxes that are drawn by hand.
+
+    Examples
+    --------
+    Boxes alone, as MedSAM is trained, without corrections:
+
+    >>> from samgeo.training import Course, TrainOptions
+    >>> boxes_alone = Course(boxes=1.0, box_and_click=0.0, correction=0.0, grow_px=20.0)
+    >>> TrainOptions(steps=100, course=boxes_alone).course.boxes
+    1.0
     """
 
     boxes: float = 0.3

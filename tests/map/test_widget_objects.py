@@ -69,7 +69,7 @@ def test_a_row_of_the_table_selects_and_brings_its_object_into_view(make) -> Non
     before = m.leaflet.zoom
     send(m.front, {"kind": "row", "id": 1})
     assert m.session.state.selected == 1
-    assert (m.drawing.panel.table.widget.shown["selected"], m.drawing.panel.table.widget.shown["place"]) == (1, 0)
+    assert (m.drawing.panel.table.shown["selected"], m.drawing.panel.table.shown["place"]) == (1, 0)
     assert m.leaflet.zoom > before
     assert place_of(m).to_pixels(np.array(m.leaflet.center)) == pytest.approx(POINTS[0], abs=20)
     send(m.front, {"kind": "row", "id": 99})

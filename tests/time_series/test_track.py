@@ -222,6 +222,7 @@ def test_what_cannot_be_followed_is_refused(images: list[Path], layers: list[gpd
         (images[:2], two | {"max_angle": -1.0}, "max_angle"),
         (images[:2], two | {"max_gap": -1}, "max_gap"),
         (images[:2], two | {"objects": layers[:2], "what": "building"}, "leave out what"),
+        (images[:2], two | {"objects": layers[:2], "examples": layers[0]}, "leave out examples"),
         (images[:2], two | {"retry_failed": True}, "needs a run"),
     ):
         with pytest.raises(OptionError, match=told):

@@ -14,8 +14,8 @@ from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.overlay import in_raster_crs, read_onto, repaired_polygons
 from samgeo.geo.coordinates.pixel_coordinates import PIXELS
 from samgeo.map.files.export import check_polygons, is_complete
+from samgeo.map.state.acceptance import cut_by
 from samgeo.map.state.actions import PROMPTS, Propose, Proposed
-from samgeo.map.state.overlaps import cut_by
 from samgeo.map.state.values import Annotation, Proposal, Rules, State, label_of
 from samgeo.segmentation.masks.vectorize import georeference
 

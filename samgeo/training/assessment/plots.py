@@ -84,6 +84,18 @@ def plot_log(log: str | os.PathLike[str], output: str | os.PathLike[str], *, ove
     ------
     OptionError
         If the log cannot be read, the plot cannot be written, or matplotlib is not installed.
+
+    Examples
+    --------
+    The log of the training of a finder has the parts of its loss:
+
+    >>> import json
+    >>> from pathlib import Path
+    >>> from samgeo.training import plot_log
+    >>> losses = [{"step": step, "heat": 2 / step, "box": 1 / step, "share": 0.5 / step} for step in range(20, 200, 20)]
+    >>> with Path("log.jsonl").open("w") as log:
+    ...     print(*map(json.dumps, losses), sep=chr(10), file=log)
+    >>> plot_log("log.jsonl", "log.png")
     """
     path = check_plot(output, overwrite=overwrite)
     lines = read_log(log)

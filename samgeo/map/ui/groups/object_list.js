@@ -1,6 +1,7 @@
 // The table of all accepted objects. It has as many rows in the page as are seen, and some more above and below them. The kernel
-// has the others; this part asks for rows when the analyst scrolls, and when the kernel says that something has changed. A click
-// on a row is handled by the part of the map around it, which looks for data-samgeo-id.
+// has the others; this part asks for rows when the analyst scrolls, and when the kernel says that something has changed. What the
+// kernel says is the text of an element beside this one. A click on a row is handled by the part of the map around it, which looks
+// for data-samgeo-id.
 
 const ROW_PX = 20;
 const SPARE = 10;
@@ -46,10 +47,11 @@ function render({ model, el }) {
 
   let asked = "";
   let selected = null;
+  let shown = { version: 0, total: 0, selected: null, place: -1 };
   const line = (row) => {
     const element = made("tr");
     element.dataset.samgeoId = row.id;
-    if (row.id === model.get("shown").selected) element.className = "samgeo-chosen";
+    if (row.id === shown.selected) element.className = "samgeo-chosen";
     const swatch = made("span", "samgeo-swatch");
     swatch.style.background = row.color;
     const named = made("td");
@@ -62,10 +64,9 @@ function render({ model, el }) {
     return element;
   };
   const ask = () => {
-    const { version, total } = model.get("shown");
     const first = Math.max(Math.floor(scroller.scrollTop / ROW_PX) - SPARE, 0);
     const count = Math.min(Math.ceil((scroller.clientHeight || 200) / ROW_PX) + 2 * SPARE, 200);
-    const key = `${version} ${first} ${count} ${total}`;
+    const key = `${shown.version} ${first} ${count}`;
     if (key === asked) return;
     asked = key;
     model.send({ kind: "rows", first, count });
@@ -74,15 +75,15 @@ function render({ model, el }) {
     row.style.height = `${count * ROW_PX}px`;
     row.hidden = count <= 0;
   };
-  const receive = (message) => {
-    const shown = model.get("shown");
-    if (message.kind !== "rows" || message.version !== shown.version) return;
-    space(above, message.first);
-    space(below, shown.total - message.first - message.rows.length);
-    body.replaceChildren(above, ...message.rows.map(line), below);
+  const draw = (page) => {
+    // Another view of the same map may have asked for rows that are not seen here.
+    const low = Math.floor(scroller.scrollTop / ROW_PX), high = low + (scroller.clientHeight || 200) / ROW_PX;
+    if (page.rows.length && (page.first > high || page.first + page.rows.length < low)) return;
+    space(above, page.first);
+    space(below, shown.total - page.first - page.rows.length);
+    body.replaceChildren(above, ...page.rows.map(line), below);
   };
   const follow = () => {
-    const shown = model.get("shown");
     caption.textContent = `${shown.total.toLocaleString("en")} accepted`;
     table.hidden = !shown.total;
     for (const [name, cell] of marks) {
@@ -100,16 +101,34 @@ function render({ model, el }) {
     selected = shown.selected;
     ask();
   };
-  model.on("change:shown", follow);
-  model.on("msg:custom", receive);
+  const hear = (text) => {
+    if (!text) return;
+    const told = JSON.parse(text);
+    const isNew = told.shown.version !== shown.version;
+    shown = told.shown;
+    if (told.page) draw(told.page);
+    if (isNew) follow();
+  };
+  let frame = 0;
+  let observer = null;
+  const attach = () => {
+    const data = el.closest(".samgeo-table")?.querySelector(".samgeo-table-data");
+    if (!data) {
+      frame = requestAnimationFrame(attach);
+      return;
+    }
+    observer = new MutationObserver(() => hear(data.textContent));
+    observer.observe(data, { childList: true, characterData: true, subtree: true });
+    hear(data.textContent);
+  };
   scroller.addEventListener("scroll", ask, { passive: true });
   const size = new ResizeObserver(ask);
   size.observe(scroller);
-  follow();
+  attach();
   return () => {
+    cancelAnimationFrame(frame);
     size.disconnect();
-    model.off("change:shown", follow);
-    model.off("msg:custom", receive);
+    observer?.disconnect();
   };
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from samgeo.map.ui.browser_part import library
 
 if TYPE_CHECKING:
     import anywidget
+    import ipywidgets
 
 __all__ = ["COLUMNS", "ObjectList"]
 
@@ -39,14 +42,21 @@ class ObjectList:
 
     Attributes
     ----------
-    widget : AnyWidget
-        It asks for rows by a message of the kind "rows" with ``first`` and ``count``, and for another order by one of the kind
-        "sort" with the name of a column. Its trait ``shown`` says how many objects there are, how they are sorted, and where
-        the selected one is; whenever it changes, the browser asks again.
+    widget : VBox
+        The table.
+    front : AnyWidget
+        Its part in the browser. It asks for rows by a message of the kind "rows" with ``first`` and ``count``, and for another
+        order by one of the kind "sort" with the name of a column.
+    data : HTML
+        What the kernel tells the browser, as JSON. It is not shown. A message to ``front`` would be lost where its script
+        takes longer than two seconds to start, as on a busy machine, because anywidget then drops all messages.
+    shown : dict
+        How many objects there are, how they are sorted, and where the selected one is. Whenever it changes, the browser asks
+        for its rows again.
     """
 
     def __init__(self, unit: str) -> None:
-        traitlets, library_ = library("traitlets"), library("anywidget")
+        traitlets, library_, w = library("traitlets"), library("anywidget"), library("ipywidgets")
         self._objects: tuple[Annotation, ...] = ()
         self._selected: int | None = None
         self._colors: Mapping[str, str] = {}
@@ -55,11 +65,14 @@ class ObjectList:
         self._version = 0
         parts = {
             "_esm": (files(__package__) / "object_list.js").read_text(),
-            "shown": traitlets.Dict({}).tag(sync=True),
             "unit": traitlets.Unicode(unit).tag(sync=True),
         }
-        self.widget: anywidget.AnyWidget = type("ObjectRows", (library_.AnyWidget,), parts)()
-        self.widget.on_msg(self._receive)
+        self.front: anywidget.AnyWidget = type("ObjectRows", (library_.AnyWidget,), parts)()
+        self.front.on_msg(self._receive)
+        self.data: ipywidgets.HTML = w.HTML("", layout={"display": "none"})
+        self.data.add_class("samgeo-table-data")
+        self.widget: ipywidgets.VBox = w.VBox([self.front, self.data])
+        self.shown: dict[str, int | str | bool | None] = {}
         self._tell()
 
     def show(self, state: State) -> None:
@@ -108,7 +121,7 @@ class ObjectList:
         place = -1
         if self._selected is not None:
             place = next((number for number, one in enumerate(self._sorted()) if one.id == self._selected), -1)
-        self.widget.shown = {
+        self.shown = {
             "version": self._version,
             "total": len(self._objects),
             "by": self._by,
@@ -116,11 +129,14 @@ class ObjectList:
             "selected": self._selected,
             "place": place,
         }
+        self._send(None)
+
+    def _send(self, page: dict[str, int | list[dict[str, int | str]]] | None) -> None:
+        self.data.value = escape(json.dumps({"shown": self.shown, "page": page}))
 
     def _receive(self, _: object, content: dict[str, Any], __: object) -> None:
         kind, first, count, by = (content.get(name) for name in ("kind", "first", "count", "by"))
         if kind == "rows" and isinstance(first, int) and isinstance(count, int):
-            answer = {"kind": "rows", "version": self._version, "first": max(first, 0), "rows": self.rows(first, count)}
-            self.widget.send(answer)
+            self._send({"first": max(first, 0), "rows": self.rows(first, count)})
         elif kind == "sort" and by in COLUMNS:
             self.sort(by)

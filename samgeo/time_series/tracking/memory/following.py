@@ -73,7 +73,7 @@ def follow_window(
     window: ObjectWindow,
     cleaning: Cleaning,
     *,
-    step: Callable[[], None],
+    step: Callable[[], object],
     stop: Callable[[], bool] | None = None,
 ) -> tuple[list[Followed], dict[int, str]]:
     """Follow the objects of a window through all dates, forwards from their date and then backwards.

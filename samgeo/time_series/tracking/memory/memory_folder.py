@@ -18,7 +18,8 @@ from samgeo.segmentation.run.part_folder import NAMES, PartFolder
 
 __all__ = ["FORMAT", "KIND", "MemoryFolder"]
 
-KIND, FORMAT = "samgeo track with memory", 1
+KIND = "samgeo track with memory"
+FORMAT = 1
 TABLE = "table.parquet"
 
 

@@ -107,7 +107,7 @@ def kept(found: Sequence[Followed], geobox: GeoBox) -> tuple[gpd.GeoDataFrame, l
 
 def no_rows(geobox: GeoBox) -> gpd.GeoDataFrame:
     """Return a table of results with the right columns and no rows."""
-    nothing = {"states": [], "scores": []}
+    nothing: dict[str, list[Any]] = {"states": [], "scores": []}
     one = PromptedObject(0, 0, 0, shapely.Point())
     return _to_table(_rows_of(one, nothing, kept([], geobox)[0], geobox), (), geobox)
 

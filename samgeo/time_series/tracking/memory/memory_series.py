@@ -13,6 +13,7 @@ from samgeo.models.hf.sam2_memory import Sam2Memory
 from samgeo.segmentation.options import CleaningOptions
 from samgeo.segmentation.windows.zoom import check_zoom, fitting_window
 from samgeo.time_series.alignment import check_max_shift
+from samgeo.time_series.request import given_options
 from samgeo.time_series.tracking.aligned_series import AlignedSeries, aligned_to_first, open_rasters
 from samgeo.time_series.tracking.dated import dated_rasters
 from samgeo.time_series.tracking.measuring import have_data
@@ -107,33 +108,21 @@ class MemorySeries(AlignedSeries):
 
 def check_without_memory(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Raise an `OptionError` if an option is given that has a meaning only with memory."""
-    if given := _given(arguments, defaults, _OF_MEMORY):
+    if given := given_options(arguments, defaults, _OF_MEMORY):
         raise OptionError(f"{', '.join(given)} belong to memory; give memory=True (--memory), or leave them out.")
 
 
 def _check(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Check the values of the options that need no input."""
-    if given := _given(arguments, defaults, _OF_SEARCHING):
+    if given := given_options(arguments, defaults, _OF_SEARCHING):
         raise OptionError(f"with memory, given objects are followed and nothing is searched; leave out {', '.join(given)}.")
-    if given := _given(arguments, defaults, _OF_MATCHING):
+    if given := given_options(arguments, defaults, _OF_MATCHING):
         raise OptionError(
             f"with memory, objects are not matched, because the model follows them; leave out {', '.join(given)}."
         )
-    if given := _given(arguments, defaults, _OF_WORKERS):
+    if given := given_options(arguments, defaults, _OF_WORKERS):
         raise OptionError(f"with memory, dates are computed one after the other in this process; leave out {', '.join(given)}.")
     CleaningOptions.of(arguments).check()
     if arguments["zoom"] is not None:
         check_zoom(arguments["zoom"])
     check_max_shift(arguments["max_shift_px"])
-
-
-def _given(arguments: Mapping[str, Any], defaults: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
-    """Return the options whose values are not their defaults."""
-
-    def differs(value: object, default: object) -> bool:
-        plain = bool | int | float | str | tuple | list
-        if not isinstance(value, plain) or default is None:
-            return value is not default
-        return bool(value != default)
-
-    return [name for name in names if differs(arguments[name], defaults[name])]

@@ -156,7 +156,8 @@ def _ids(frame: gpd.GeoDataFrame) -> NDArray[np.int64]:
             f"feature {row} of the objects has the id {frame[ID].iloc[row]!r}; give whole numbers in the column id, or leave "
             "it out: the objects are then numbered from 1. The column object_id of the result has their rows."
         )
-    return given.astype(np.int64)
+    numbers: NDArray[np.int64] = given.astype(np.int64)
+    return numbers
 
 
 def _dates(frame: gpd.GeoDataFrame, dates: Sequence[pd.Timestamp], prompt_date: DateLike | None) -> NDArray[np.int64]:
@@ -219,7 +220,7 @@ def _of_polygons(frame: gpd.GeoDataFrame, ids: NDArray[np.int64], raster: Raster
     height, width = raster.shape
     if as_boxes:
         boxes = np.clip(read_boxes(frame, geobox=raster.geobox)[0], 0, np.tile((width, height), 2))
-        there = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+        there = np.asarray(np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1))
         labels = np.array(BOX_LABELS, dtype=np.int64)
         return [
             (number, shapely.box(*box) if is_there else shapely.Polygon(), box.reshape(2, 2), labels)
@@ -234,4 +235,5 @@ def _surface(geometry: shapely.Geometry) -> shapely.Geometry:
     """Return the polygons of a geometry, without lines and points that clipping left."""
     parts = shapely.get_parts(geometry)
     surfaces = parts[shapely.get_dimensions(parts) == 2]
-    return surfaces[0] if len(surfaces) == 1 else shapely.multipolygons(surfaces)
+    whole: shapely.Geometry = surfaces[0] if len(surfaces) == 1 else shapely.multipolygons(surfaces)
+    return whole
