@@ -1,11 +1,6 @@
 """Pictures of the page about QGIS, which QGIS itself draws from a generated town.
 
-<<<<<<< HEAD
 QGIS must be installed. Its Python is that of the system, or the one that SAMGEO_QGIS_PYTHON names.
-=======
-They are made only if they are named: ``python docs/pictures qgis-styles.jpg qgis-provider.jpg qgis-dialog.png``. QGIS must be
-installed. Its Python is that of the system, or the one that SAMGEO_QGIS_PYTHON names.
->>>>>>> h-manual
 """
 
 from __future__ import annotations
@@ -34,11 +29,7 @@ SIDE, SEED = 448, 1
 OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PROJ_DATA", "PROJ_LIB", "GDAL_DATA")
 
 
-<<<<<<< HEAD
 @picture("qgis-styles.jpg")
-=======
-@picture("qgis-styles.jpg", by_name=True)
->>>>>>> h-manual
 def styles() -> Image.Image:
     """Draw a result by score, and the true buildings by the cover of their roofs, as QGIS opens the files."""
     with _town() as (folder, scene, image):
@@ -55,11 +46,7 @@ def styles() -> Image.Image:
     return both
 
 
-<<<<<<< HEAD
 @picture("qgis-provider.jpg")
-=======
-@picture("qgis-provider.jpg", by_name=True)
->>>>>>> h-manual
 def provider() -> Image.Image:
     """Draw the footprints that `qgis_process` makes with the plugin."""
     with _town() as (folder, _, image):
@@ -69,11 +56,7 @@ def provider() -> Image.Image:
         return _rendered(folder, output, image)
 
 
-<<<<<<< HEAD
 @picture("qgis-dialog.png")
-=======
-@picture("qgis-dialog.png", by_name=True)
->>>>>>> h-manual
 def dialog() -> Image.Image:
     """Draw the dialog of an algorithm."""
     with _town() as (folder, _, image):
@@ -115,11 +98,7 @@ def _process() -> str:
 def _program(name: str) -> str:
     found = shutil.which(name, path=os.defpath)
     if found is None:
-<<<<<<< HEAD
         raise SkippedError(f"QGIS is not installed: {name} is missing")
-=======
-        raise SkippedError(f"{name} is missing; install QGIS")
->>>>>>> h-manual
     return found
 
 
@@ -136,8 +115,4 @@ def _qgis(folder: Path, *words: str | Path) -> None:
         list(map(str, words)), env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-<<<<<<< HEAD
         raise RuntimeError(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
-=======
-        sys.exit(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
->>>>>>> h-manual

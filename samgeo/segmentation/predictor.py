@@ -83,8 +83,9 @@ class Predictor:
         16, as far as the raster is larger than a window. An object that fits into a window of scale 1 does not depend on this
         option. A larger one is found in a coarser window, in which the model sees the mean of k x k pixels as one, and drawn by
         finer windows along its outline. A box, outline or mask goes to the finest scale of which one window contains it. A
-        click goes to the next coarser scale as long as no window shows the whole object. With ``(1,)`` the answers of several
-        windows of one scale are joined.
+        click goes to the next coarser scale as long as the model finds nothing or no window shows the whole object, and also if
+        its answer has a predicted IoU below 0.3; then a coarser answer is used that is larger than a window and has at least
+        0.5. With ``(1,)`` the answers of several windows of one scale are joined.
     memory : int, default 2**30
         Bytes of embeddings to keep in memory. The least recently used ones are dropped first.
     threads : int, optional

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.errors import RunError, warn
 from samgeo.geo.raster.identity import SourceWatch
-from samgeo.geo.raster.sources.block_cache import block_cache_bytes
+from samgeo.geo.raster.sources.block_cache import LEAST_BYTES, block_cache_bytes
 from samgeo.geo.vector.joining import join_vectors, read_parts, write_part
 from samgeo.models.embedding_packing import Storable
 from samgeo.segmentation.api import HolesWarning
@@ -64,7 +64,7 @@ def _run(
         model=opened.model if ExecutionOptions.of(arguments).is_here else ModelOptions.of(arguments).reference(opened.model),
         lattice=lattice,
         stores=stores,
-        cache_bytes=block_cache_bytes(opened.before, lattice.window),
+        cache_bytes=_cache_bytes(opened, lattice.window),
         objects=objects,
         min_angle=arguments["min_angle"],
         trusted=len(opened.layers) == 2,
@@ -108,6 +108,12 @@ def _run(
         folder=folder.path if stays else None,
     )
     return summary, result
+
+
+def _cache_bytes(opened: Opened, window: int) -> int:
+    """Return the size of a cache for the rows of windows of both rasters."""
+    sizes = [block_cache_bytes(one, window) for one in (opened.before, opened.original)]
+    return LEAST_BYTES if max(sizes) == LEAST_BYTES else sum(sizes)
 
 
 def _compare(opened: Opened, folder: ChangeFolder, job: Comparison, stop: Callable[[], bool] | None) -> RowCounts:

@@ -68,7 +68,6 @@ def test_vertices_are_moved_added_and_removed_and_objects_split_and_merged(on_ma
     on_map.page.locator(".samgeo-status").click()
     page.keyboard.press("d")
     page.locator("button.samgeo-mode-vertices.mod-info").wait_for()
-    notebook.picture("edit-0")
     on_map.wait_count("vertex", len(corners))
     notebook.wait_for("m.wait(0) and m._editing.wait(0)")
     notebook.picture("edit-1-handles")

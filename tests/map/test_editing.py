@@ -360,7 +360,7 @@ def test_a_row_of_clicks_gives_a_row_of_masks(make) -> None:
     mouse.click(POINTS[0])
     assert status(m).startswith("0 to accept or reject, 3 in all; 1 more was there already")
     mouse.click(GROUND)
-    assert "nothing was found" in status(m)
+    assert "found nothing for 1 prompt" in status(m)
     mouse.right(POINTS[0])
     assert len(m.session.state.proposals) == 2
     mouse.right(GROUND)

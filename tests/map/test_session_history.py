@@ -36,6 +36,9 @@ ACTIONS = st.one_of(
     st.tuples(st.just("select"), numbers | st.none()),
     st.tuples(st.just("set_class"), numbers, st.sampled_from(CLASSES)),
     st.tuples(st.just("edit"), numbers, st.integers(0, 5)),
+    st.tuples(st.just("split"), numbers, st.integers(0, 5)),
+    st.tuples(st.just("merge"), st.lists(numbers, min_size=2, max_size=3)),
+    st.tuples(st.just("propose_at"), st.integers(0, 5)),
     st.tuples(st.just("delete"), numbers),
     st.tuples(st.just("propose"), st.integers(0, 5)),
     st.tuples(st.just("accept_proposals"), numbers | st.none()),
@@ -59,6 +62,11 @@ def do(session: Session, action: tuple) -> bool:
         values = list(box_of(values[0]))
     elif name == "edit":
         values[1] = shapely.box(*box_of(values[1]))
+    elif name == "split":
+        x0, y0, x1, y1 = box_of(values[1], 1)
+        values[1] = shapely.LineString([(x0, y0), (x1, y1)])
+    elif name == "propose_at":
+        values = [[POINTS[values[0]]]]
     elif name == "propose":
         values = [proposals(values[0], values[0] + 1)]
     elif name.endswith("proposals"):

@@ -35,3 +35,23 @@ class Shortsighted(Sharp):
             values, counts = np.unique(window, return_counts=True)
             window[np.isin(window, values[counts > 0.6 * window.size])] = 0
         return ids
+
+
+class Doubtful(Sharp):
+    """An oracle that sees blocks of 8 x 8 pixels in what fills most of its window, and doubts all objects of that size."""
+
+    BLOCK = 8
+
+    def embed(self, images, sizes=None):
+        ids = super().embed(images, sizes)
+        rows, columns = np.indices(ids.shape[1:]) // self.BLOCK
+        blocks = MOST_IDS * MOST_IDS + rows * self.input_size + columns
+        for window in ids:
+            values, counts = np.unique(window, return_counts=True)
+            filled = np.isin(window, values[(counts > 0.6 * window.size) & (values > 0)])
+            window[filled] = blocks[filled]
+        return ids
+
+    def decode(self, embedding, **prompts):
+        logits, predicted = super().decode(embedding, **prompts)
+        return logits, predicted.masked_fill((logits > 0).sum(dim=(-2, -1)) <= self.BLOCK**2, 0.1)

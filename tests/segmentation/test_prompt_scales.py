@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 from click.testing import CliRunner
-from scaled import Sharp, Shortsighted, paint
+from scaled import Doubtful, Sharp, Shortsighted, paint
 
 import samgeo
 from samgeo.cli import main
@@ -81,6 +81,43 @@ def test_one_scale_fails_where_several_find_the_object(image: np.ndarray) -> Non
             )
         assert max(shares[0]) < 0.7, kind
         assert min(shares[1]) > 0.97, kind
+
+
+@pytest.mark.parametrize("points", [[(110.5, 80.5)], [[(110.5, 80.5), (112.5, 83.5)]]], ids=["one", "two"])
+def test_clicks_at_which_a_window_shows_nothing_go_to_coarser_ones(points: list) -> None:
+    """The hall fills the windows of scale 1 around the clicks, so that the model finds nothing in them."""
+    labels = np.zeros((160, 220), dtype=np.int32)
+    labels[40:120, 60:160] = 1
+    one, several = (samgeo.Predictor(paint(labels), model=Shortsighted(WINDOW), scales=scales) for scales in ((1,), "auto"))
+    assert one.predict_masks(points=points) == ["no mask"]
+    assert one.candidates(points=points) == []
+    (answer,) = several.predict_masks(points=points)
+    assert answer.scale > 1
+    assert answer.complete
+    assert answer.mask == Mask.from_array(labels == 1)
+    assert [candidate.mask for candidate in several.candidates(points=points)] == [answer.mask]
+
+
+def test_clicks_with_a_doubtful_answer_go_to_coarser_windows_if_the_object_is_large() -> None:
+    labels = np.zeros((160, 220), dtype=np.int32)
+    labels[40:120, 60:160] = 1
+    labels[20:28, 190:198] = 2
+    one, several = (samgeo.Predictor(paint(labels), model=Doubtful(WINDOW), scales=scales) for scales in ((1,), "auto"))
+    clicks = [(110.5, 80.5), (193.5, 24.5)]
+    hall, small = several.predict_masks(points=clicks)
+    block, alone = one.predict_masks(points=clicks)
+    assert block.mask.area == Doubtful.BLOCK**2
+    assert hall.mask == Mask.from_array(labels == 1)
+    assert several.candidates(points=clicks[:1])[0].mask == hall.mask
+    assert small == alone
+    assert (small.mask.area, small.predicted_iou) == (64, pytest.approx(0.1))
+
+
+def test_a_click_on_nothing_finds_nothing_at_any_scale(predictor: samgeo.Predictor) -> None:
+    found = predictor.predict(points=[[5.5, 5.5], [600.0, 5.0], CLICKS[4]])
+    assert found.reason.tolist()[:2] == ["no mask", "outside the raster"]
+    assert found.area_px.tolist() == [0, 0, AREAS[4]]
+    assert predictor.candidates(points=[[5.5, 5.5]]) == []
 
 
 def iou(found: Segment | str, number: int) -> float:

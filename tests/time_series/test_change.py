@@ -9,6 +9,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from change_scenes import WINDOW, Describer, labels_of, outlines, save
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 import samgeo
 from samgeo.cli import main
 from samgeo.errors import OptionError, RasterError, RunError, StoppedError, VectorError
+from samgeo.geo.raster.sources.block_cache import LEAST_BYTES
 from samgeo.segmentation import HolesWarning
 from samgeo.synthetic import two_dates
 from samgeo.testing import encode_ids, write_raster
@@ -127,6 +129,55 @@ def test_the_result_does_not_depend_on_workers(images: tuple[Path, Path], tmp_pa
         samgeo.change(*images, tmp_path / f"{name}.parquet", objects=layers, **QUIET, **how)
     three, none = ((tmp_path / f"{name}.parquet").read_bytes() for name in ("three", "none"))
     assert three == none
+
+
+def test_the_cache_of_blocks_is_limited(images: tuple[Path, Path]) -> None:
+    """Without a limit, GDAL would keep the blocks of both rasters up to a twentieth of the memory."""
+    seen = []
+
+    class Watching(Describer):
+        def features(self, embedding: np.ndarray) -> np.ndarray:
+            seen.append(rasterio.env.getenv().get("GDAL_CACHEMAX"))
+            return super().features(embedding)
+
+    layers = [outlines(BEFORE, images[0]), outlines(AFTER, images[0])]
+    options = {"model": Watching(WINDOW), "progress": False, "scheduler": "synchronous", "objects": layers}
+    samgeo.change(*images, **options)
+    assert set(seen) == {LEAST_BYTES}
+    seen.clear()
+    samgeo.track(images, dates=[2019, 2024], **options)
+    assert set(seen) == {LEAST_BYTES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_given", [True, False], ids=["given", "everything"])
+def test_threads_processes_and_a_cluster_give_the_same_bytes(images: tuple[Path, Path], tmp_path: Path, is_given: bool) -> None:
+    from distributed import Client, LocalCluster
+
+    options = QUIET | {"objects": [outlines(BEFORE, images[0]), outlines(AFTER, images[0])]} if is_given else FEW
+
+    def written(name: str, **how: object) -> bytes:
+        samgeo.change(*images, tmp_path / f"{name}.parquet", **options, **how)
+        return (tmp_path / f"{name}.parquet").read_bytes()
+
+    expected = written("threads", workers=2)
+    assert written("processes", scheduler="processes", workers=2) == expected
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        assert written("cluster", scheduler=client) == expected
+
+
+@pytest.mark.slow
+def test_the_bundled_model_in_processes_gives_the_bytes_of_threads(tmp_path: Path) -> None:
+    town = two_dates((640, 400), seed=12, light="other")  # two rows of windows
+    images = town.before.save(tmp_path / "a.tif"), town.after.save(tmp_path / "b.tif")
+    layers = [town.before.footprints, town.after.footprints]
+    for name in ("threads", "processes"):
+        samgeo.change(*images, tmp_path / f"{name}.parquet", objects=layers, scheduler=name, workers=2, progress=False)
+    threads, processes = ((tmp_path / f"{name}.parquet").read_bytes() for name in ("threads", "processes"))
+    assert threads == processes
 
 
 def killed(work) -> int:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from samgeo.errors import OptionError
+from samgeo.map.editing.reshaping import merged_objects, split_object
 from samgeo.map.state.acceptance import accept, accept_proposals, cleared, split
 from samgeo.map.state.actions import (
     Accept,
@@ -35,7 +36,6 @@ from samgeo.map.state.actions import (
     UseModel,
 )
 from samgeo.map.state.clean_options import CleanOptions
-from samgeo.map.state.reshaping import merged_objects, split_object
 from samgeo.map.state.values import Annotation, Offer, Prompt, Proposal, Rules, State, Suggestion, label_of
 
 __all__ = ["Annotation", "Offer", "Prompt", "Proposal", "Rules", "State", "Suggestion", "apply", "cleaned", "label_of"]

@@ -215,7 +215,7 @@ def _proposed(action: Propose, waiting: int) -> str:
     if action.already:
         parts.append(f"{action.already} more {'was' if action.already == 1 else 'were'} there already")
     if action.nothing:
-        parts.append("nothing was found" + ("" if action.nothing == 1 and not new else f" at {action.nothing} places"))
+        parts.append(f"the model found nothing for {action.nothing} {'prompt' if action.nothing == 1 else 'prompts'}")
     if action.outside:
         parts.append(f"{action.outside} outside the raster {'was' if action.outside == 1 else 'were'} left out")
     return "; ".join(parts)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from samgeo.segmentation.windows.embedding import Encoded, EncodedWindows
 
-__all__ = ["Answering", "Asked"]
+__all__ = ["NO_MASK", "Answering", "Asked"]
 
 ON_NODATA, NO_MASK = "on nodata", "no mask"
 

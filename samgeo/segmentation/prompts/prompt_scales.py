@@ -4,12 +4,14 @@ The rule is as follows.
 
 1. The prompt goes to the finest scale of which one window contains its box, outline, mask or clicks on the object; a window of
    a coarser scale has to show a few pixels more on each side.
-2. A click does not tell how large its object is. If the edges of the window cut the answer, and no neighbouring window of
-   scale 1 shows the whole object, the click goes to the next coarser scale, until a window shows the whole object or the scales
-   end.
+2. A click does not tell how large its object is. If the model finds nothing, or the edges of the window cut the answer and no
+   neighbouring window of scale 1 shows the whole object, the click goes to the next coarser scale, until a window shows the
+   whole object or the scales end. So does a click whose answer has a predicted IoU below `UNSURE_IOU`, as in a window that one
+   object fills; its coarser answer is used if it is larger than a window and has a predicted IoU of `SURE_IOU` or more.
 3. If the model finds nothing at the coarser scale, or less than half of its mask remains without the outermost pixels, so that
    the object is too thin for this scale, the prompt is answered at scale 1 as if there were no coarser scale.
-4. A mask of a coarser scale is drawn by the windows of the finer scales; see `outline_drawing`.
+4. A coarser scale is asked again with the logits of its answer, `COARSE_REFINE` times more than the user says.
+5. A mask of a coarser scale is drawn by the windows of the finer scales; see `outline_drawing`.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ import numpy as np
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels, check_scales
-from samgeo.segmentation.masks.mask import Mask, intersection_area
+from samgeo.segmentation.masks.mask import Mask, intersection_area, union
 from samgeo.segmentation.masks.outline_prompts import interior_points
 from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.masks.vectorize import polygons
 from samgeo.segmentation.merge.scale_views import LEAST_SHARE
-from samgeo.segmentation.prompts.answering import Answering
+from samgeo.segmentation.prompts.answering import NO_MASK, Answering
 from samgeo.segmentation.prompts.assignment import Prompts, windows_of
 from samgeo.segmentation.prompts.decoding import Candidate
 from samgeo.segmentation.prompts.outline_drawing import CoarseMask, draw
@@ -40,6 +42,14 @@ __all__ = ["AUTO_SCALES", "ScaledAnswering", "levels_of"]
 
 # The scales of "auto". Those at which one window would show more than the raster are left out.
 AUTO_SCALES = (1, 2, 4, 8, 16)
+
+# Predicted IoU below which an answer to a click may be a detail of something that is larger than the window, and predicted IoU
+# from which the answer of a coarser scale is used in its place.
+UNSURE_IOU, SURE_IOU = 0.3, 0.5
+
+# The first answer of a coarse window is often uncertain, because one of its pixels shows many textures. A second request costs
+# little, and finer windows draw what the coarse one answers. The measurement is in benchmarks/RESULTS.md.
+COARSE_REFINE = 2
 
 _NOTHING = Mask(np.empty((0, 3), dtype=np.int32))
 
@@ -126,12 +136,15 @@ class ScaledAnswering:
         """Return the masks that the model proposes for the first prompt; see `samgeo.Predictor.candidates`."""
         level = self._start(prompts, 0)
         found = self.answering[level].candidates(prompts, multimask=multimask)
-        if level == 0 and (not found or found[0].complete or not prompts.only_points(0)):
+        is_whole = bool(found) and found[0].complete and found[0].predicted_iou >= UNSURE_IOU
+        if level == 0 and (is_whole or not prompts.only_points(0)):
             return found
         coarse = self._found(prompts, [0], _Decoding(multimask, 0))[1].get(0)
         if coarse is None:
             return found if level == 0 else self.answering[0].candidates(prompts, multimask=multimask)
-        offers = coarse.offers or found
+        offers = coarse.offers
+        if not offers:
+            offers = (self._refined(coarse.level, prompts.one(0), found[0]), *found[1:]) if found else ()
         masks = {
             number: self._coarse(0, coarse.level, Segment(one.mask, one.predicted_iou, one.stability_score, one.complete))
             for number, one in enumerate(offers)
@@ -164,19 +177,26 @@ class ScaledAnswering:
         for number in numbers:
             starts[self._start(prompts, number)].append(number)
         for level, some in sorted(starts.items()):
-            asked = self.answering[level].ask(prompts, some, multimask=how.multimask, refine=how.refine)
+            refine = how.refine + (COARSE_REFINE if level else 0)
+            asked = self.answering[level].ask(prompts, some, multimask=how.multimask, refine=refine)
             for number, reason in asked.reasons.items():
                 found = asked.pieces.get(number, [])
                 if asked.may_go_on(prompts, number):
                     found = self._continued(level, found[0])
-                    if found[-1].cut and level + 1 < len(self.answering):
-                        coarse[number] = self._climb(prompts.one(number), number, level, found[0].mask, how)
-                        continue
-                one = self.answering[level].joined(found, asked.extents[number]) if found else None
-                if level == 0:
-                    answers[number] = reason if one is None else one
+                    climbs = found[-1].cut
                 else:
-                    coarse[number] = None if one is None else self._coarse(number, level, one)
+                    climbs = reason == NO_MASK and not found and prompts.only_points(number)
+                is_unsure = level == 0 and not climbs and prompts.only_points(number) and _is_unsure(found)
+                if (climbs or is_unsure) and level + 1 < len(self.answering):
+                    mask = found[0].mask if found else None
+                    one = self._climb(prompts.one(number), number, level, mask, how)
+                    coarse[number] = one if climbs or one is None or self._is_large_and_sure(one.coarse) else None
+                    continue
+                whole = self.answering[level].joined(found, asked.extents[number]) if found else None
+                if level == 0:
+                    answers[number] = reason if whole is None else whole
+                else:
+                    coarse[number] = None if whole is None else self._coarse(number, level, whole)
         thick = {
             number: one
             for number, one in coarse.items()
@@ -196,34 +216,52 @@ class ScaledAnswering:
             return self.answering[level].follow(piece)
         return self.answering[0].follow(piece, steps=1) if level == 0 else [piece]
 
-    def _climb(self, given: Prompts, number: int, level: int, mask: Mask, how: _Decoding) -> CoarseMask | None:
-        """Ask coarser scales for the object of clicks, the mask of which the window of a scale cuts.
+    def _climb(self, given: Prompts, number: int, level: int, mask: Mask | None, how: _Decoding) -> CoarseMask | None:
+        """Ask coarser scales for the object of clicks, of which the windows of a scale show a part or nothing.
 
         Besides the clicks as they are, the innermost point of the mask is asked, because a click near an edge or on a detail of
-        a large object means little at a coarser scale. Of the answers that contain at least half of the mask, the one with the
-        highest predicted IoU is taken.
+        a large object means little at a coarser scale. Of the answers that contain at least half of the mask, or of the clicks
+        if there is no mask yet, the one with the highest predicted IoU is taken.
 
         Returns
         -------
         CoarseMask or None
-            The mask of the first scale that shows the whole object, or of the last scale; None if no answer contains the mask.
+            The mask of the first scale that shows the whole object, or of the last scale; None if there is no such answer.
         """
         best: CoarseMask | None = None
         for coarser in range(level + 1, len(self.answering)):
             answering = self.answering[coarser]
             found: list[tuple[list[Candidate], Prompts]] = []
-            for asked in (given, given.moved_to(interior_points(polygons([mask]).tolist())[0])):
+            again = [] if mask is None else [given.moved_to(interior_points(polygons([mask]).tolist())[0])]
+            shown = _clicked(given, self.frame) if mask is None else mask
+            for asked in (given, *again):
                 extent = asked.extent(0, self.frame)
                 if not isinstance(extent, str):
                     offers = answering.offers(asked, windows_of(answering.windows.lattice, extent)[0], how.multimask)
-                    holding = (one for one in offers if intersection_area(mask, one.mask) >= LEAST_SHARE * mask.area)
+                    holding = (one for one in offers if intersection_area(shown, one.mask) >= LEAST_SHARE * shown.area)
                     found += [([one, *(other for other in offers if other is not one)], asked) for one in holding]
             if found:
                 offers, asked = max(found, key=lambda one: one[0][0].predicted_iou)
+                refined = self._refined(coarser, asked, offers[0])
+                if intersection_area(shown, refined.mask) >= LEAST_SHARE * shown.area:
+                    offers[0] = refined
                 best, mask = self._climbed(number, coarser, offers, asked, how), offers[0].mask
                 if offers[0].complete:
                     break
         return best
+
+    def _is_large_and_sure(self, piece: Piece) -> bool:
+        """Whether a coarse mask has a high predicted IoU, and no window of scale 1 contains it."""
+        rect = piece.mask.rect
+        extent = float(rect.x0), float(rect.y0), float(rect.x1), float(rect.y1)
+        return piece.predicted_iou >= SURE_IOU and not _holds(self.levels.lattices[0], extent, 0)
+
+    def _refined(self, level: int, asked: Prompts, offer: Candidate) -> Candidate:
+        """Ask a coarse window again with the logits of its answer to one prompt, and return the new answer if there is one."""
+        for _ in range(COARSE_REFINE):
+            again = replace(asked, earlier=(offer.earlier,))
+            offer = next(iter(self.answering[level].offers(again, offer.earlier.window, False)), offer)
+        return offer
 
     def _climbed(self, number: int, level: int, offers: list[Candidate], asked: Prompts, how: _Decoding) -> CoarseMask:
         """Return the first offer of a coarser window as the mask of a prompt."""
@@ -243,6 +281,19 @@ class ScaledAnswering:
         window = self.levels.number(level, row), column
         piece = Piece(one.mask, one.predicted_iou, one.stability_score, window, 0, _NOTHING)
         return CoarseMask(prompt, level, piece, one.complete)
+
+
+def _is_unsure(pieces: Sequence[Piece]) -> bool:
+    """Whether an answer is one piece with a low predicted IoU."""
+    return len(pieces) == 1 and pieces[0].predicted_iou < UNSURE_IOU
+
+
+def _clicked(prompts: Prompts, frame: Rect) -> Mask:
+    """Return the pixels of the foreground clicks of the first prompt that are in the raster."""
+    clicks = prompts.points[0][prompts.labels[0] == 1]
+    inside = (clicks >= (frame.x0, frame.y0)).all(axis=1) & (clicks < (frame.x1, frame.y1)).all(axis=1)
+    pixels = clicks[inside].astype(np.int32).tolist()
+    return union(Mask(np.array([[y, x, x + 1]], dtype=np.int32)) for x, y in pixels)
 
 
 def _holds(lattice: Lattice, extent: tuple[float, float, float, float], margin: int) -> bool:

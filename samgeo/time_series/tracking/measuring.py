@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from samgeo.errors import StoppedError
 from samgeo.geo.coordinates.overlay import in_pixels
-from samgeo.geo.raster.sources.block_cache import limit_worker_block_cache
+from samgeo.geo.raster.sources.block_cache import limit_worker_block_cache, limited_block_cache
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, describe_fault, release_gpu_memory
 from samgeo.segmentation.windows.worker import load_referenced
@@ -119,7 +119,10 @@ def describe_objects(
     failures: list[str] = []
     finished = 0
     shared = (raster, how.model, _Shared(how.lattice, how.store, how.cache_bytes))
-    with tqdm(total=len(groups), unit="window", desc=title, disable=not how.progress) as bar:
+    with (
+        tqdm(total=len(groups), unit="window", desc=title, disable=not how.progress) as bar,
+        limited_block_cache(how.cache_bytes),
+    ):
         for found in run_ordered(_measure, shared, tasks(), scheduler=how.scheduler, workers=how.workers, stop=stop):
             if isinstance(found, str):
                 row, column = windows[finished].tolist()
