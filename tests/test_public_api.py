@@ -22,7 +22,7 @@ FACADES = [name for name in PACKAGES if name != "samgeo.cli" and hasattr(importl
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 # Decisions and the design tell where things are in the code; the changelog tells what had other names before.
 ABOUT_CODE = {"design.md", "decisions"}
-DOTTED = re.compile(r"(?<![\w/.@-])samgeo(?:\.[A-Za-z_]\w*)+")
+DOTTED = re.compile(r"(?<![\w/\\.@-])samgeo(?:\.[A-Za-z_]\w*)+")
 IMPORTED = re.compile(r"from (samgeo[\w.]*) import ([\w, ]+)")
 
 

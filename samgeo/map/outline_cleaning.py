@@ -90,7 +90,8 @@ def _filled(geometry: shapely.Geometry) -> shapely.Geometry:
     """Return a polygon without its holes."""
     if not shapely.get_num_interior_rings(shapely.get_parts(geometry)).any():
         return geometry
-    whole = shapely.polygons(shapely.get_exterior_ring(shapely.get_parts(geometry)))
+    rings = shapely.get_exterior_ring(shapely.get_parts(geometry))
+    whole = [shapely.Polygon(ring) for ring in rings.tolist()]
     # A part may lie in a hole of another one.
     joined: shapely.Geometry = whole[0] if len(whole) == 1 else shapely.union_all(whole)
     return joined

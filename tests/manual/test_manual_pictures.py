@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-import subprocess
 import sys
 
 import pytest
@@ -99,15 +99,19 @@ def test_the_gallery_shows_the_pictures_with_a_sentence_and_a_link_each():
         assert name in named_pictures()[page], f"{page} does not show {name}"
 
 
-def test_the_program_lists_and_makes_pictures(tmp_path):
-    def run(*arguments):
-        command = [sys.executable, str(DOCS / "pictures"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)})  # noqa: S603
-
-    made = run("tutorial-cluster.jpg", "--output", str(tmp_path))
-    assert made.returncode == 0, made.stderr
-    assert re.fullmatch(r"tutorial-cluster\.jpg: \d+ kB in \d+ s\n", made.stdout)
+def test_the_program_lists_and_makes_pictures(pictures, tmp_path, capsys):
+    registry, _ = pictures
+    spec = importlib.util.spec_from_file_location("pictures_program", DOCS / "pictures" / "__main__.py")
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    assert program.main(["tutorial-cluster.jpg", "--output", str(tmp_path)]) == 0
+    assert re.fullmatch(r"tutorial-cluster\.jpg: \d+ kB in \d+ s\n", capsys.readouterr().out)
     assert [path.name for path in tmp_path.iterdir()] == ["tutorial-cluster.jpg"]
+    assert program.main(["--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(registry.PICTURES)
+    with pytest.raises(SystemExit):
+        program.main(["missing.jpg"])
+    assert "there is no picture missing.jpg" in capsys.readouterr().err
 
 
 def test_a_picture_that_is_too_large_is_refused_and_outlines_are_where_the_objects_are(pictures):

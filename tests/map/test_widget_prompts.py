@@ -133,7 +133,7 @@ def test_undo_and_redo_of_everything(make) -> None:
 def test_keys_do_what_buttons_do(make) -> None:
     m = make()
     known = {f"mode-{one}" for one in MODES} | set(m.drawing.panel.buttons) | {"next"} | {f"class-{n}" for n in range(9)}
-    known |= set(m.drawing.panel.switches)
+    known |= {*m.drawing.panel.switches, "outline"}
     assert set(KEYS.values()) <= known
     key(m, "b")
     assert m.drawing.panel.buttons["mode-background"].button_style == "info"

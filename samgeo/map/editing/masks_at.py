@@ -40,7 +40,7 @@ def masks_at(marks: Sequence[AddPoint | SetBox], state: State, answers: Answers,
     SamgeoError
         If the model cannot answer.
     """
-    there = [one.geometry for one in (*state.objects, *state.proposals)]
+    there = [*(one.geometry for one in state.objects), *(one.geometry for one in state.proposals)]
     made: list[Proposed] = []
     already = nothing = 0
     for mark in marks:

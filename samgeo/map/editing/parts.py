@@ -96,7 +96,7 @@ def split_polygon(geometry: shapely.Geometry, line: shapely.Geometry, geobox: Ge
         raise OptionError("the line does not divide the object; begin and end it outside, and draw it across the object.")
     # The bounds decide between pieces of equal area, so that the order is always the same.
     pieces.sort(key=lambda one: (-shapely.area(one), *shapely.bounds(one).tolist()))
-    largest = shapely.MultiPolygon([pieces[0], *whole]) if whole else pieces[0]
+    largest = shapely.union_all([pieces[0], *whole]) if whole else pieces[0]
     return largest, *pieces[1:]
 
 

@@ -117,8 +117,9 @@ class SessionEditing(SessionCore):
             If the model cannot answer.
         """
         marks = self._marks(points, boxes, crs)
-        if class_name is not None:
-            self.state.class_list.check(class_name)
+        names = self._live.snapshot.state.class_list.names
+        if class_name is not None and class_name not in names:
+            raise OptionError(f"{class_name!r} is not a class of the session; choose one of {', '.join(names)}.")
         made: list[Propose] = []
 
         def make(state: State) -> Propose:
@@ -165,7 +166,7 @@ class SessionEditing(SessionCore):
             xy, labels, _ = read_points(points, geobox=geobox, crs=crs)
             if xy.shape[1] != 1 or (labels != 1).any():
                 raise OptionError("each point is a click on an object of its own; give one foreground point for each object.")
-            marks += [AddPoint(*one) for one in _placed(xy[:, 0], crs)]
+            marks += [AddPoint(x, y) for x, y in _placed(xy[:, 0], crs)]
         if boxes is not None:
             xyxy, _ = read_boxes(boxes, geobox=geobox, crs=crs)
             marks += [SetBox(*one) for one in _placed(xyxy, crs)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from samgeo.arguments import check_types
 from samgeo.map.session_parts.core import SessionCore
@@ -57,7 +58,7 @@ class Outlining(SessionCore):
             "tolerance": tolerance,
             "unit": unit,
         }
-        changed = {name: value for name, value in given.items() if value is not None}
+        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
 
         def make(state: State) -> SetClean:
             return SetClean(self._answers.clean.check(replace(state.clean, **changed)))

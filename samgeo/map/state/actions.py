@@ -175,7 +175,7 @@ class Propose:
     outside : int
         Number of polygons that were left out because they lie outside the raster.
     nothing : int
-        Number of prompts for which the model found nothing.
+        Number of clicks, boxes and prompts of a file for which the model found nothing.
     """
 
     proposals: tuple[Proposed, ...]
@@ -345,7 +345,8 @@ Action = (
 )
 
 CHANGING = (
-    *(Accept, AcceptProposals, AddClass, Delete, Edit, MergeObjects, RenameClass, SetClass, SetColor, Split, Undo, Redo),
+    *(Accept, AcceptProposals, AddClass, Delete, Edit, MergeObjects, RenameClass, SetClass, SetColor, Split),
+    *(Undo, Redo),
 )
 """The actions that may change what is saved: accepted objects, classes and colours."""
 

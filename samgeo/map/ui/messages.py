@@ -41,13 +41,6 @@ __all__ = ["CUT", "KINDS", "OVERLAP_TEXTS", "Progress", "describe", "next_step",
 CUT = "cut by a window's edge"
 OPEN = "the map is open"
 
-OVERLAP_TEXTS = {
-    "cut": "cut from the new outline",
-    "keep": "kept in both outlines",
-    "merge": "merged within a class",
-}
-"""What happens at acceptance, by the words of `samgeo.map.state.clean_options.OVERLAPS`."""
-
 EDITS = {
     "add": "next: drag around the part that the selected object lacks, or press s to stop",
     "cut": "next: drag around the part that the selected object has too much, or press s to stop",
@@ -55,6 +48,13 @@ EDITS = {
     "split": "next: drag a line across the selected object, from outside to outside, or press s to stop",
     "merge": "next: click the object to merge with the selected one, or press s to stop",
 }
+
+OVERLAP_TEXTS = {
+    "cut": "cut from the new outline",
+    "keep": "kept in both outlines",
+    "merge": "merged within a class",
+}
+"""What happens at acceptance, by the words of `samgeo.map.state.clean_options.OVERLAPS`."""
 
 KINDS = ("search", "training")
 """The kinds of work in the background. One work of each kind is done at a time."""

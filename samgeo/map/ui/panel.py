@@ -322,7 +322,7 @@ class Panel:
             self._group(
                 "file",
                 "File",
-                row(self.path, self.overwrite, button("export")),
+                row(self.path, self.overwrite, button("export", icon="download")),
                 self.files.toggle,
                 self.files.box,
             ),
