@@ -54,7 +54,8 @@ def masks_at(marks: Sequence[AddPoint | SetBox], state: State, answers: Answers,
             continue
         there.append(best.geometry)
         scores = best.predicted_iou, best.stability_score
-        made.append(Proposed(best.geometry, *scores, class_name, best.complete, best.model))
+        prompt = "box" if isinstance(mark, SetBox) else "clicks"
+        made.append(Proposed(best.geometry, *scores, class_name, best.complete, best.model, prompt))
     return Propose(tuple(made), already, nothing=nothing)
 
 

@@ -14,23 +14,20 @@ from samgeo.errors import OptionError
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points
 from samgeo.map.editing.masks_at import masks_at
 from samgeo.map.editing.parts import place_line, split_polygon, united
+from samgeo.map.session_parts.core import SessionCore
 from samgeo.map.state.actions import AddPoint, MergeObjects, Propose, SetBox, Split
-from samgeo.map.state.reducer import Prompt
+from samgeo.map.state.reducer import Prompt, cleaned
 
 if TYPE_CHECKING:
-    from samgeo.map.state.live_state import Live, Snapshot
+    from samgeo.map.state.live_state import Snapshot
     from samgeo.map.state.reducer import Offer, State
-    from samgeo.map.suggestions import Answers
     from samgeo.types import BoxesLike, CRSLike, PointsLike
 
 __all__ = ["SessionEditing"]
 
 
-class SessionEditing:
+class SessionEditing(SessionCore):
     """Methods of `samgeo.map.Session` that change the shapes of objects, and that ask for masks without corrections."""
-
-    _live: Live
-    _answers: Answers
 
     @check_types
     def split(self, id: int, line: shapely.Geometry, *, crs: CRSLike = None) -> Snapshot:  # noqa: A002 - the field's word
@@ -157,8 +154,9 @@ class SessionEditing:
             If the model cannot answer.
         """
         (mark,) = self._marks([[x, y]], None, crs)
-        found = self._answers.preview(Prompt((mark,), (0,)), self._live.snapshot.state.weights)
-        return found.offers[0] if found is not None and found.offers else None
+        state = self._live.snapshot.state
+        found = self._answers.preview(Prompt((mark,), (0,)), state.weights)
+        return cleaned(found.offers[:1], state.clean, self._rules)[0] if found is not None and found.offers else None
 
     def _marks(self, points: PointsLike, boxes: BoxesLike, crs: CRSLike) -> tuple[AddPoint | SetBox, ...]:
         """Return points and boxes in pixels of the raster."""

@@ -38,7 +38,7 @@ from samgeo.map.state.actions import (
 from samgeo.map.state.clean_options import CleanOptions
 from samgeo.map.state.values import Annotation, Offer, Prompt, Proposal, Rules, State, Suggestion, label_of
 
-__all__ = ["Annotation", "Offer", "Prompt", "Proposal", "Rules", "State", "Suggestion", "apply", "label_of"]
+__all__ = ["Annotation", "Offer", "Prompt", "Proposal", "Rules", "State", "Suggestion", "apply", "cleaned", "label_of"]
 
 Cleaned = TypeVar("Cleaned", Offer, Proposal)
 Named = TypeVar("Named", Annotation, Proposal)
@@ -99,7 +99,7 @@ def apply(state: State, action: Action, rules: Rules) -> State:  # noqa: C901, P
                 if one.class_name is not None:
                     state.class_list.check(one.class_name)
             numbered = enumerate(zip(proposals, rules.measure([one.geometry for one in proposals]), strict=True), state.next_id)
-            added = _cleaned(tuple(_proposal(number, one, area) for number, (one, area) in numbered), state.clean, rules)
+            added = cleaned(tuple(_proposal(number, one, area) for number, (one, area) in numbered), state.clean, rules)
             return replace(state, proposals=state.proposals + added, next_id=state.next_id + len(added))
         case AcceptProposals():
             return accept_proposals(state, action, rules)
@@ -132,10 +132,10 @@ def _asked_again(state: State, rules: Rules) -> State:
 def _asked(state: State, prompt: Prompt, rules: Rules) -> Suggestion:
     """Return the answer of the model, with cleaned outlines."""
     answer = rules.ask(prompt, state.weights)
-    return replace(answer, offers=_cleaned(answer.offers, state.clean, rules))
+    return replace(answer, offers=cleaned(answer.offers, state.clean, rules))
 
 
-def _cleaned(shapes: tuple[Cleaned, ...], options: CleanOptions, rules: Rules) -> tuple[Cleaned, ...]:
+def cleaned(shapes: tuple[Cleaned, ...], options: CleanOptions, rules: Rules) -> tuple[Cleaned, ...]:
     """Return candidates or proposals with outlines that are cleaned in another way."""
     raw = [one.geometry if one.raw is None else one.raw for one in shapes]
     after = rules.clean(raw, options) if options and shapes else raw
@@ -148,8 +148,8 @@ def _cleaned(shapes: tuple[Cleaned, ...], options: CleanOptions, rules: Rules) -
 
 
 def _with_clean(state: State, options: CleanOptions, rules: Rules) -> State:
-    answer = replace(state.answer, offers=_cleaned(state.answer.offers, options, rules))
-    return replace(state, clean=options, answer=answer, proposals=_cleaned(state.proposals, options, rules))
+    answer = replace(state.answer, offers=cleaned(state.answer.offers, options, rules))
+    return replace(state, clean=options, answer=answer, proposals=cleaned(state.proposals, options, rules))
 
 
 def _with_new_name(state: State, class_name: str, new_name: str) -> State:
