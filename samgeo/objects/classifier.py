@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Classifier", "Selector"]
 
 # Inverse strength of the penalty. It was chosen with 30 accepted and 30 rejected examples from one quarter of a mosaic, and
-# evaluated on the neighbouring quarter; see benchmarks/RESULTS.md.
+# evaluated on the neighbouring quarter; see benchmarks/STUDIES.md.
 REGULARISATION = 0.03
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["classify"]
 
-# Inverse strength of the penalty of the classifier; it was chosen on generated towns. See benchmarks/RESULTS.md.
+# Inverse strength of the penalty of the classifier; it was chosen on generated towns. See benchmarks/STUDIES.md.
 REGULARISATION = 0.3
 
 CLASS, SCORE, EXAMPLE, PROBABILITY = "class", "score", "example", "probability_"

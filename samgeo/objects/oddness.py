@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["oddness"]
 
 # Weights of the embedding, and of each measure of shape, beside the four columns of colours. These values were chosen on
-# generated towns; see benchmarks/RESULTS.md.
+# generated towns; see benchmarks/STUDIES.md.
 EMBEDDING_SCALE, SHAPE_SCALE = 2.0, 0.5
 
 # Number of distances that are computed at once.

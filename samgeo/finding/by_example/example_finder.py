@@ -38,7 +38,7 @@ LEAST_SPREAD, SINGLE_SPREAD = 0.5, 0.8
 # The score is a logistic regression on the measures of an answer, in the order of `ExampleFinder.measures`. It was trained on
 # searches by 1, 3, 5 and 20 examples in seven places and kinds of objects (buildings in photographs, and roofs, cars, trees and
 # fields of generated towns), and its probabilities were right in kinds and places that were left out of its training; see
-# benchmarks/RESULTS.md.
+# benchmarks/STUDIES.md.
 SCORE_WEIGHTS, SCORE_BIAS = (0.642, 5.811, 2.224, 0.321, -0.324), -7.842
 LEAST_PROBABILITY_OF_PARTS, LEAST_AREA_PRIOR = 1e-3, 1e-3
 # Least score of an object, unless the caller gives another one: the one with the best mean F1 in these searches.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Calibrated", "Calibration", "calibrate"]
 
 # Standard deviations of the prior of the slope, about 1, and of the offset, about 0. With twice these values, five judged
-# objects made the scores of two of three places worse; see benchmarks/RESULTS.md.
+# objects made the scores of two of three places worse; see benchmarks/STUDIES.md.
 SLOPE_SPREAD, OFFSET_SPREAD = 0.25, 0.5
 # A lower slope would nearly be no map at all: the order of the objects must stay.
 LEAST_SLOPE, MOST_SLOPE = 0.05, 20.0

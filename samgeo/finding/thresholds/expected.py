@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 # Share of all objects that are found with any score. It was measured for buildings, and differs between places; see
-# benchmarks/RESULTS.md.
+# benchmarks/STUDIES.md.
 FOUND_SHARE = 0.75
 # Least score with which objects are found when the threshold is chosen afterwards. A least score of 0.01 gave nearly the same
 # thresholds.

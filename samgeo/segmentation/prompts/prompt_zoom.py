@@ -18,7 +18,7 @@ __all__ = ["AUTO", "answers", "candidates", "finer_lattices", "read_zoom"]
 
 AUTO = "auto"
 # Zooms relative to the windows of a predictor, and the longest side of the objects that they are for, in pixels of the input
-# of the predictor's windows. A zoom of 3 was not better than 2. The measurement is in benchmarks/RESULTS.md.
+# of the predictor's windows. A zoom of 3 was not better than 2. The measurement is in benchmarks/STUDIES.md.
 ZOOMS = ((2.0, 32.0),)
 
 
