@@ -29,7 +29,7 @@ from samgeo.map.ui.messages import KINDS
 from samgeo.map.ui.pointer import Box, Draft, Point, Pointer
 from samgeo.map.ui.redraw import Drawing
 from samgeo.map.view.map_coordinates import MapPlacement
-from samgeo.map.view.screen import check_basemap, fit, in_view, make_leaflet, view_of_raster
+from samgeo.map.view.screen import fit, in_view, make_leaflet, read_basemap, view_of_raster
 from samgeo.map.view.still_picture import still_picture
 from samgeo.map.view.tiles import KERNEL, check_tiles, tile_layer
 from samgeo.map.view.viewport import MAX_SIDE, View
@@ -86,8 +86,9 @@ class Map(MapSearches):
         A store of embeddings, see `samgeo.encode`. It is created if it does not exist.
     device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, min_part, min_hole : optional
         See `samgeo.Predictor`.
-    basemap : TileLayer or basemap of ipyleaflet, optional
-        A background that is drawn under the raster; the browser loads it from the network. None by default.
+    basemap : str, TileLayer or basemap of ipyleaflet, optional
+        A background that is drawn under the raster, such as "OpenStreetMap.Mapnik" or "Esri.WorldImagery"; the browser loads it
+        from the network. The names are those of ``ipyleaflet.basemaps``. None by default.
     tiles : {"kernel", "localtileserver"}, default "kernel"
         Which program draws the raster. "localtileserver" works for a single georeferenced file on this machine. It starts a
         server on a local port, and is installed with the extra ``tiles``.
@@ -134,7 +135,7 @@ class Map(MapSearches):
         invented: str | None = None,
         window: int | None = None,
         overlap: int | None = None,
-        basemap: ipyleaflet.Layer | Mapping[str, Any] | None = None,
+        basemap: str | ipyleaflet.Layer | Mapping[str, Any] | None = None,
         tiles: str = "kernel",
         min_part: float = MIN_PART,
         min_hole: float = MIN_HOLE,
@@ -150,7 +151,7 @@ class Map(MapSearches):
         check_classes(classes)
         check_overlap(on_overlap)
         check_files(log, autosave, cache)
-        check_basemap(basemap)
+        background = read_basemap(basemap)
         opened = Raster.open(image, bands=bands, stretch=stretch, nodata=nodata, alpha=alpha, invented=invented)
         self._place = MapPlacement.of(opened.geobox)
         check_tiles(tiles, opened, self._place)
@@ -176,7 +177,7 @@ class Map(MapSearches):
         self._fitted = False
         self._ratio = 1.0
         self._is_drawn_here = tiles == KERNEL
-        self.leaflet = make_leaflet(self._place, basemap, height)
+        self.leaflet = make_leaflet(self._place, background, height)
         self._first = self.leaflet.center, self.leaflet.zoom
         tiled = None if self._is_drawn_here else tile_layer(opened)
         self.drawing = Drawing(self.session, self._place, self.leaflet, self._act, tiled)

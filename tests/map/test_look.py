@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import shapely
 from IPython.core.formatters import DisplayFormatter
 from ipywidgets.widgets import widget as widgets
 from map_driving import Mouse, PartsOracle, accept, found, is_error, key, press, status
@@ -285,3 +288,46 @@ def test_outside_a_notebook_no_cell_runs() -> None:
     assert closing.current_cell() is None
     assert samgeo.Predictor(encode_ids(LABELS), model=Oracle(128)).raster.shape == LABELS.shape
     assert CLASSES[0] == "roof"
+
+
+def test_who_does_what_the_status_line_says_comes_through_a_whole_annotation(make) -> None:
+    """The newcomer reads the line below the map, does the first thing that it says, and sees what is drawn. Nothing else."""
+    m = make()
+    mouse = Mouse(m)
+
+    def missing() -> list[int]:
+        shapes = [one.geometry for one in (*m.session.state.objects, *m.session.state.proposals)]
+        placed = shapely.points(*(m.session.predictor.raster.geobox.affine * np.array(POINTS).T))
+        return [number for number, point in enumerate(placed) if not shapely.intersects(shapes, point).any()]
+
+    def do_what_it_says() -> None:
+        text = hint(m)
+        if text.startswith("next: click a mask to accept it"):
+            mask = m.session.state.proposals[0].geometry.representative_point()
+            mouse.click(~m.session.predictor.raster.geobox.affine * (mask.x, mask.y))
+        elif pressed := re.search(
+            r"(?:masks wait: press|^next: press|to select it, or press) (\w) (?:to accept|and click)", text
+        ):
+            key(m, pressed[1])
+        elif re.match(r"next: click an? \w+", text):
+            mouse.click(POINTS[missing()[0]])
+        else:
+            pytest.fail(f"a newcomer does not know what to do: {text}")
+        assert not is_error(m), status(m)
+
+    def follow(is_done: Callable[[], bool]) -> None:
+        for _ in range(60):
+            if is_done():
+                return
+            before = m.session.state, hint(m)
+            do_what_it_says()
+            assert (m.session.state, hint(m)) != before, f"nothing happened after: {before[1]}"
+        pytest.fail(f"no end after 60 steps: {hint(m)}")
+
+    follow(lambda: len(m.session.state.objects) == 3)
+    m.add(found(m, *missing()))
+    follow(lambda: not m.session.state.proposals)
+    assert missing() == []
+    assert len(m.session.state.objects) == len(POINTS)
+    press(m, "export")
+    assert "wrote 10 objects" in status(m)

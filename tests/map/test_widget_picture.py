@@ -161,5 +161,6 @@ def test_nothing_is_asked_of_the_network_unless_there_is_a_basemap(make) -> None
     assert not any(isinstance(layer, ipyleaflet.TileLayer) for layer in make().leaflet.layers)
     tiles = ipyleaflet.TileLayer(url="http://127.0.0.1:9/{z}/{x}/{y}.png")
     assert make(basemap=tiles).leaflet.layers[0] is tiles
+    assert "openstreetmap.org" in make(basemap="OpenStreetMap.Mapnik").leaflet.layers[0].url
     with pytest.raises(OptionError, match="no position on the earth"):
         make(encode_ids(LABELS), basemap=tiles)

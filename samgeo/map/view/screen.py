@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from samgeo.map.view.viewport import MAX_SIDE, View
 if TYPE_CHECKING:
     import ipyleaflet
 
-__all__ = ["TILE_M", "check_basemap", "fit", "in_view", "make_leaflet", "view_of_raster"]
+__all__ = ["TILE_M", "fit", "in_view", "make_leaflet", "read_basemap", "view_of_raster"]
 
 # The assumed width of the map until the browser reports its size.
 WIDTH_PX = 900
@@ -30,18 +31,28 @@ TILE_M = 2 * math.pi * RADIUS_M / 256
 """Size in metres of a screen pixel of Web Mercator at zoom 0."""
 
 
-def check_basemap(basemap: object) -> None:
-    """Check that ipyleaflet can draw a basemap under a raster.
+def read_basemap(basemap: object) -> ipyleaflet.Layer | Mapping[str, Any] | None:
+    """Return a basemap that ipyleaflet can draw under a raster. A name is looked up among those of ipyleaflet.
 
     Raises
     ------
     OptionError
-        If it is neither a layer nor a basemap of ipyleaflet.
+        If it is neither a layer nor a basemap of ipyleaflet, or no basemap has this name.
     """
-    if basemap is not None and not isinstance(basemap, library("ipyleaflet").Layer | Mapping):
-        raise OptionError(
-            f"basemap is {basemap!r}; give a layer or a basemap such as ipyleaflet.basemaps.OpenStreetMap.Mapnik."
-        )
+    ipyleaflet = library("ipyleaflet")
+    if isinstance(basemap, str):
+        try:
+            found: Mapping[str, Any] = ipyleaflet.basemaps.query_name(basemap)
+        except ValueError:
+            known = list(ipyleaflet.basemaps.flatten())
+            like = difflib.get_close_matches(basemap, known, n=3, cutoff=0.4) or known[:3]
+            raise OptionError(f"no basemap has the name {basemap!r}; give a name such as {', '.join(like)}.") from None
+        return found
+    if basemap is None or isinstance(basemap, ipyleaflet.Layer | Mapping):
+        return basemap
+    raise OptionError(
+        f"basemap is {basemap!r}; give a name, a layer, or a basemap such as ipyleaflet.basemaps.OpenStreetMap.Mapnik."
+    )
 
 
 def make_leaflet(place: MapPlacement, basemap: ipyleaflet.Layer | Mapping[str, Any] | None, height: int) -> ipyleaflet.Map:

@@ -48,7 +48,7 @@ AUTO_SCALES = (1, 2, 4, 8, 16)
 UNSURE_IOU, SURE_IOU = 0.3, 0.5
 
 # The first answer of a coarse window is often uncertain, because one of its pixels shows many textures. A second request costs
-# little, and finer windows draw what the coarse one answers. The measurement is in benchmarks/RESULTS.md.
+# little, and finer windows draw what the coarse one answers. The measurement is in benchmarks/STUDIES.md.
 COARSE_REFINE = 2
 
 _NOTHING = Mask(np.empty((0, 3), dtype=np.int32))
