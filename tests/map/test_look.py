@@ -14,7 +14,7 @@ import pytest
 import shapely
 from IPython.core.formatters import DisplayFormatter
 from ipywidgets.widgets import widget as widgets
-from map_driving import Mouse, PartsOracle, accept, found, is_error, key, press, status
+from map_driving import Mouse, PartsOracle, accept, css_classes, found, is_error, key, press, status
 from map_scene import CLASSES, LABELS, POINTS
 from PIL import Image
 
@@ -139,7 +139,7 @@ def test_what_is_not_drawn_is_neither_picked_nor_accepted(make) -> None:
     layers["raster"].value = False
     assert {one.opacity for one in m.drawing.pictures.shown} == {0.0}
     panel._opacities["shapes"].value = 0.25
-    assert m.front.shape_opacity == 0.25
+    assert [one for one in css_classes(m.drawing._body) if "shapes" in one] == ["samgeo-shapes-25"]
 
 
 def test_after_a_search_a_click_accepts_and_a_right_click_rejects(make) -> None:

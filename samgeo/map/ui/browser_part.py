@@ -88,8 +88,8 @@ def make_front(
     traitlets, anywidget = library("traitlets"), library("anywidget")
     script = "\n".join(one.read_text() for one in (files("samgeo.map.editing") / "handles.js", files(__package__) / "map.js"))
     parts = {"_esm": script, "_css": (files(__package__) / "map.css").read_text()}
-    keys, opacity = traitlets.List(list(KEYS)).tag(sync=True), traitlets.Float(1.0).tag(sync=True)
-    front: AnyWidget = type("Front", (anywidget.AnyWidget,), {**parts, "listens_to": keys, "shape_opacity": opacity})()
+    keys = traitlets.List(list(KEYS)).tag(sync=True)
+    front: AnyWidget = type("Front", (anywidget.AnyWidget,), {**parts, "listens_to": keys})()
 
     def receive(_: object, content: dict[str, Any], __: object) -> None:
         if content.get("kind") == "key" and content.get("key") in KEYS:

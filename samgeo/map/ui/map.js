@@ -101,9 +101,6 @@ function listen(root, model) {
     clearTimeout(hint);
     hint = setTimeout(() => root.classList.remove(WHEEL_HINT), HINT_MS);
   };
-  const onShape = () => root.style.setProperty("--samgeo-shape-opacity", model.get("shape_opacity"));
-  onShape();
-  model.on("change:shape_opacity", onShape);
   let screen = null;
   const onScreen = () => {
     screen?.removeEventListener("change", onScreen);
@@ -127,7 +124,6 @@ function listen(root, model) {
   return () => {
     stopHandles();
     clearTimeout(hint);
-    model.off("change:shape_opacity", onShape);
     root.removeEventListener("keyup", onKeyUp);
     root.removeEventListener("focusout", showShapes);
     root.removeEventListener("click", onClickBefore, { capture: true });

@@ -29,6 +29,9 @@ __all__ = ["Drawing"]
 EXPORT = "objects.gpkg"
 WAITING = {"color": "#ff9100", "weight": 2, "dashArray": "4 4", "fillOpacity": 0.15, "className": "samgeo-proposal"}
 
+OPACITY = "samgeo-shapes-"
+"""The beginning of the classes that set the opacity of shapes in percent; `map.css` has one for each step of the slider."""
+
 
 class Drawing:
     """The panel and the layers of a map, drawn from snapshots of a session.
@@ -90,10 +93,9 @@ class Drawing:
     def around(self, front: anywidget.AnyWidget, height: int) -> ipywidgets.VBox:
         """Return the widget that contains the map, the panel, the status line and the front end."""
         widgets = library("ipywidgets")
-        self._front = front
         self._leaflet.layout.height = f"{height}px"
         self.panel.box.layout.max_height = f"{height}px"
-        body = widgets.Box([self._leaflet, self.panel.box, self.panel.foot])
+        self._body = body = widgets.Box([self._leaflet, self.panel.box, self.panel.foot])
         body.add_class("samgeo-body")
         widget = widgets.VBox([body, self.panel.keys, front])
         widget.add_class("samgeo-map")
@@ -138,8 +140,14 @@ class Drawing:
             self.objects.show(visible.objects(state), state.selected)
             self.proposals.show(visible.proposals(state))
             self.pictures.show_opacity(visible.raster_opacity if visible.raster else 0.0)
-            self._front.shape_opacity = visible.shapes_opacity
+            self._show_opacity(visible.shapes_opacity)
         self.looked()
+
+    def _show_opacity(self, opacity: float) -> None:
+        # A class of an ordinary widget, because anywidget drops messages to a script that starts slowly.
+        for name in [one for one in self._body.get_state("_dom_classes")["_dom_classes"] if one.startswith(OPACITY)]:
+            self._body.remove_class(name)
+        self._body.add_class(f"{OPACITY}{round(100 * opacity)}")
 
     def _show_hint(self) -> None:
         is_each = self.panel.switches["each"].value
