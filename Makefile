@@ -58,7 +58,7 @@ endif
 
 # Needs only Python.
 qgis-plugin: ## the plugin for QGIS; writes build/samgeo_qgis.zip
-	@$(PYTHON) qgis-plugin/pack.py build/samgeo_qgis.zip
+	@$(PYTHON) qgis-plugin/pack_plugin.py build/samgeo_qgis.zip
 
 # For a machine with a GPU and without network; docs/training.md has the whole procedure. build/ is ignored by git: the pack
 # holds data, which must not be committed.

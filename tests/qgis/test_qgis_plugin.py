@@ -7,7 +7,7 @@ import zipfile
 from configparser import ConfigParser
 from pathlib import Path
 
-import pack
+import pack_plugin
 import pytest
 
 import samgeo
@@ -56,7 +56,7 @@ def test_a_module_is_python_3_9_and_imports_only_qgis_and_the_standard_library(p
 
 
 def test_the_zip_file_has_one_folder_with_all_that_the_plugin_is(tmp_path):
-    names = pack.pack(tmp_path / "new" / "plugin.zip")
+    names = pack_plugin.pack(tmp_path / "new" / "plugin.zip")
     with zipfile.ZipFile(tmp_path / "new" / "plugin.zip") as archive:
         assert archive.namelist() == names
         assert archive.testzip() is None
@@ -69,5 +69,5 @@ def test_the_zip_file_has_one_folder_with_all_that_the_plugin_is(tmp_path):
 
 def test_the_same_files_give_the_same_zip_file(tmp_path):
     for name in ("a.zip", "b.zip"):
-        pack.pack(tmp_path / name)
+        pack_plugin.pack(tmp_path / name)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()

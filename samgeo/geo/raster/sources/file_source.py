@@ -55,27 +55,30 @@ _local = threading.local()
 class _WithoutWarning:
     """A context in which the warning that a raster has no georeference is not given, in any number of threads.
 
-    Warning filters belong to the process. The first thread that enters changes them, and the last that leaves restores them.
+    Warning filters belong to the process, and other code replaces them, too. Each thread that enters puts the filter in front,
+    and the last that leaves takes out this filter alone. No list of filters is restored.
     """
+
+    _FILTER = ("ignore", None, NotGeoreferencedWarning, None, 0)
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
-        self._filters = warnings.catch_warnings()
+        self._is_others = False
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                self._is_others = self._FILTER in warnings.filters
             self._inside += 1
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
-            if not self._inside:
-                self._filters.__exit__(None, None, None)
+            filters: Any = warnings.filters
+            if not self._inside and not self._is_others and self._FILTER in filters:
+                filters.remove(self._FILTER)
 
 
 _opening = _WithoutWarning()

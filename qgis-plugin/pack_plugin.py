@@ -2,7 +2,7 @@
 
 Run it from anywhere::
 
-    python3 qgis-plugin/pack.py build/samgeo_qgis.zip
+    python3 qgis-plugin/pack_plugin.py build/samgeo_qgis.zip
 """
 
 from __future__ import annotations
