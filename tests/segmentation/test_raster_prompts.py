@@ -190,6 +190,7 @@ def test_a_source_can_be_sent_to_other_processes(folder: Path) -> None:
     assert all((prompt > 0).sum() <= 36 for prompt in first.mask_prompts)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # the test reads it with rasterio
 def test_missing_data_is_told(folder: Path, tmp_path: Path) -> None:
     with rasterio.open(folder / "heights.tif") as heights:
         values, transform = heights.read(1), heights.transform
