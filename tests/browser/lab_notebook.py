@@ -101,6 +101,15 @@ class Notebook:
             assert time.monotonic() < end, f"{expression} did not become true"
             self.page.wait_for_timeout(POLL_MS)
 
+    def use_theme(self, name: str) -> None:
+        """Change the theme of JupyterLab to "Light" or "Dark", and wait until its splash screen has gone.
+
+        JupyterLab removes the splash screen twice, with an error, if the theme is changed again before.
+        """
+        self.page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {name}")
+        self.page.locator(f"body[data-jp-theme-light={str(name == 'Light').lower()}]").wait_for(state="attached")
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
+
     def output(self) -> str:
         return "\n".join(self.page.locator(".jp-OutputArea-output").all_inner_texts())
 
@@ -126,7 +135,7 @@ class Notebook:
 
     def _hear_uncaught(self, error: Any) -> None:
         if _IMPATIENT not in str(error):
-            self.complaints.append(f"uncaught: {error}")
+            self.complaints.append(f"uncaught: {error}\n{getattr(error, 'stack', '')}")
 
     def _refuse(self, route: Any) -> None:
         self.complaints.append(f"asked for {route.request.url}")

@@ -156,10 +156,9 @@ def test_a_preview_under_the_mouse_and_clicks_that_are_objects(on_map, scene, no
     assert x0 < x < x1
     assert y0 < y < y1
     for theme in ("Light", "Dark"):
-        page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
-        page.locator(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]").wait_for(state="attached")
+        notebook.use_theme(theme)
         notebook.picture(f"edit-5-hover-{theme.lower()}")
-    page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    notebook.use_theme("Light")
     assert notebook.ask("m.session.snapshot.revision") == revision
     page.locator(".samgeo-status").hover()
     on_map.wait_count("hover-outline", 0)

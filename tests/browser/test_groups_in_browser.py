@@ -62,8 +62,7 @@ def test_the_open_groups_are_readable_and_nothing_is_wider_than_the_panel(notebo
     on_map.wait_count("object", 1)
     weak = {}
     for theme in THEMES:
-        page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
-        page.locator(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]").wait_for(state="attached")
+        notebook.use_theme(theme)
         weak[theme] = [(text, round(contrast, 2)) for text, contrast in page.evaluate(_CONTRASTS) if contrast < CONTRAST]
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 1400})
@@ -75,7 +74,7 @@ def test_the_open_groups_are_readable_and_nothing_is_wider_than_the_panel(notebo
             assert scrolls == [], (theme, width)
     assert weak == {"Light": [], "Dark": []}
     page.set_viewport_size({"width": WIDTHS[0], "height": 1100})
-    page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    notebook.use_theme("Light")
 
 
 def test_the_table_has_thousands_of_rows_and_few_of_them_in_the_page(notebook, scene, image):

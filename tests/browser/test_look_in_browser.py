@@ -97,10 +97,8 @@ def test_text_is_readable_and_nothing_scrolls_at_three_widths_and_in_both_themes
     page.keyboard.press("?")
     page.locator(".samgeo-keys").wait_for()
     weak = {}
-    for theme in ("JupyterLab Light", "JupyterLab Dark"):
-        page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
-        is_light = str(theme.endswith("Light")).lower()
-        page.locator(f"body[data-jp-theme-light={is_light}]").wait_for(state="attached")
+    for theme in ("Light", "Dark"):
+        notebook.use_theme(theme)
         contrasts = page.evaluate(_CONTRASTS)
         assert len(contrasts) > 50
         weak[theme] = [(text, round(contrast, 2)) for text, contrast in contrasts if contrast < CONTRAST]
@@ -108,8 +106,8 @@ def test_text_is_readable_and_nothing_scrolls_at_three_widths_and_in_both_themes
         page.locator(".samgeo-error").wait_for()
         weak[theme] += [one for one in page.evaluate(_CONTRASTS) if one[1] < CONTRAST and one[0] == "an error"]
         notebook.ask("m.drawing.tell('no error')")
-        notebook.picture(f"look-{theme[11:].lower()}")
-    assert weak == {"JupyterLab Light": [], "JupyterLab Dark": []}
+        notebook.picture(f"look-{theme.lower()}")
+    assert weak == {"Light": [], "Dark": []}
     page.keyboard.press("?")
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 1100})
@@ -128,7 +126,7 @@ def test_text_is_readable_and_nothing_scrolls_at_three_widths_and_in_both_themes
         notebook.wait_for(f"round(m.leaflet.right - m.leaflet.left) == {round(on_map.frame()['width'])}")
         notebook.picture(f"look-{width}")
     page.set_viewport_size({"width": WIDTHS[0], "height": 1100})
-    page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    notebook.use_theme("Light")
 
 
 def test_keys_and_the_mouse_that_the_browser_handles(on_map, scene, notebook):
