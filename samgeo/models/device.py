@@ -10,7 +10,16 @@ from torch import Tensor
 
 from samgeo.errors import ModelError, OptionError
 
-__all__ = ["DTYPES", "check_threads", "computing_in", "resolve_device", "resolve_dtype", "sent", "starting_home"]
+__all__ = [
+    "DTYPES",
+    "check_threads",
+    "computing_in",
+    "resolve_device",
+    "resolve_dtype",
+    "sent",
+    "starting_home",
+    "typed_digest",
+]
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -81,6 +90,11 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
     if chosen is torch.bfloat16 and device.type == "cuda" and not _cuda_has_bfloat16(device):
         raise ModelError(f"{torch.cuda.get_device_name(device)} does not compute in bfloat16; use dtype='float32' or 'auto'.")
     return chosen
+
+
+def typed_digest(digest: str, dtype: torch.dtype) -> str:
+    """Return the digest of weights in a type of numbers. Other types than float32 round the weights, so their name is added."""
+    return digest if dtype is torch.float32 else f"{digest}-{str(dtype).removeprefix('torch.')}"
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

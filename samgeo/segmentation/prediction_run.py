@@ -135,13 +135,12 @@ class Run:
             As `samgeo.predict`.
         """
         with self.folder.working(self.manifest()):
-            parts = self._answer(stop)
+            found = self._answer(stop)
             self.predictor.check_same(now=True)
-            counts = [self.folder.read_row(part) or {} for part in range(parts)]
-            paths = self._ordered(parts)
+            paths = self._ordered(len(found))
             scales: Counter[str] = Counter()
-            for count in counts:
-                scales.update(count["scales"])
+            for of_group in found:
+                scales.update(of_group)
             made = self.predictor.provenance() | {"scales": dict(sorted(scales.items(), key=lambda one: int(one[0])))}
             made["options"] |= dict(self.how)
             frame: gpd.GeoDataFrame | None = None
@@ -159,11 +158,13 @@ class Run:
             self.folder.remove()
             return PredictionSummary(len(self.prompts), sum(scales.values()), output), frame
 
-    def _answer(self, stop: Callable[[], bool] | None) -> int:
-        """Answer the groups that are not finished, and return the number of groups."""
-        part = -1
+    def _answer(self, stop: Callable[[], bool] | None) -> list[Mapping[str, int]]:
+        """Answer the groups that are not finished, and return for each group how many objects were found at each scale."""
+        found: list[Mapping[str, int]] = []
         for part, numbers in enumerate(groups(self.prompts, self.predictor.lattice)):
-            if self.folder.read_row(part) is not None:
+            known = self.folder.read_row(part)
+            if known is not None:
+                found.append(known["scales"])
                 continue
             if stop is not None and stop():
                 raise StoppedError("the run was asked to stop; finished prompts are kept. Run the same call again to continue.")
@@ -175,7 +176,8 @@ class Run:
             frame["reason"] = frame["reason"].astype("string")
             scales = {str(scale): count for scale, count in columns.scales.items()}
             self.folder.write_row(part, frame.assign(**{NUMBER: numbers}), {"scales": scales})
-        return part + 1
+            found.append(scales)
+        return found
 
     def _ordered(self, parts: int) -> list[Path]:
         """Put the answers of all groups in the order of the prompts, and return the files, each with `GROUP` prompts."""

@@ -28,7 +28,7 @@ from samgeo.segmentation.options import (
 from samgeo.segmentation.profile import refuse_other_processes
 from samgeo.segmentation.run.part_folder import ABOUT
 from samgeo.storage.locations import Place
-from samgeo.storage.provenance import made_with, versions
+from samgeo.storage.provenance import Identified, made_with, versions
 from samgeo.storage.run_folder import plain_json
 from samgeo.time_series.alignment import Aligned, align, check_max_shift
 from samgeo.time_series.candidates import Layer, given_layers, read_layer
@@ -46,6 +46,7 @@ __all__ = [
     "Opened",
     "check_options",
     "described_aoi",
+    "described_inputs",
     "finds_classes",
     "given_options",
     "search_options",
@@ -60,6 +61,15 @@ _COMMON = (
 )
 _OF_FINDING = ("what", "examples", "finder", "resolution", "zoom", "min_score", "flips")
 _OF_SEGMENTING = ("points_per_side", "pred_iou", "stability", "scales")
+
+
+def described_inputs(rasters: Mapping[str, Raster], model: Identified) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """Return what the manifest of a run says of its rasters, by their dates, of its model, and where the rasters are."""
+    told = {date: one.provenance() for date, one in rasters.items()}
+    about = {date: {"path": one.pop("path"), "files": one.pop("files", None)} for date, one in told.items()}
+    inputs = {date: told[date] | identify(raster) for date, raster in rasters.items()}
+    kind = {name: str(getattr(model, name, None)) for name in ("device", "dtype")}
+    return inputs, {"name": model.name, "digest": model.digest, **kind}, about
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,13 +154,7 @@ class Opened:
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest of the run."""
-        told = {date: one.provenance() for date, one in zip(DATES, (self.before, self.original), strict=True)}
-        about = {date: {"path": one.pop("path"), "files": one.pop("files", None)} for date, one in told.items()}
-        inputs = {
-            date: one | identify(raster) for (date, one), raster in zip(told.items(), (self.before, self.original), strict=True)
-        }
-        model = {"name": self.model.name, "digest": self.model.digest, "device": str(getattr(self.model, "device", None)),
-                 "dtype": str(getattr(self.model, "dtype", None))}  # fmt: skip
+        inputs, model, about = described_inputs(dict(zip(DATES, (self.before, self.original), strict=True)), self.model)
         return plain_json(
             {
                 "kind": KIND,

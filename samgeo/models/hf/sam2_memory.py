@@ -17,7 +17,7 @@ from torch import Tensor
 
 from samgeo.errors import OptionError
 from samgeo.models.batching import explain_no_memory
-from samgeo.models.device import sent
+from samgeo.models.device import sent, typed_digest
 from samgeo.models.preprocessing import normalise, squares
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Sam2Memory:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.name = name
-        self.digest = digest if dtype is torch.float32 else f"{digest}-{str(dtype).removeprefix('torch.')}"
+        self.digest = typed_digest(digest, dtype)
         self.device = device or torch.device("cpu")
         self.dtype = dtype
         untyped: Any = network

@@ -18,7 +18,7 @@ from torch import Tensor
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.batching import explain_no_memory, fitting, for_parts, in_parts, joined
 from samgeo.models.catalog import SAM2_GATES
-from samgeo.models.device import sent
+from samgeo.models.device import sent, typed_digest
 from samgeo.models.embedding_packing import from_halves, to_halves
 from samgeo.models.hf.pretrained import load_pretrained, require_class
 from samgeo.models.preprocessing import squares
@@ -104,7 +104,7 @@ class Sam3Tracker:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.name = name
-        self.digest = digest if dtype is torch.float32 else f"{digest}-{str(dtype).removeprefix('torch.')}"
+        self.digest = typed_digest(digest, dtype)
         self.device = device or torch.device("cpu")
         self.dtype = dtype
         untyped: Any = network

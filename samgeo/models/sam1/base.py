@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from samgeo.errors import OptionError
 from samgeo.models.batching import explain_no_memory, fitting, for_parts, in_parts, joined
-from samgeo.models.device import sent
+from samgeo.models.device import sent, typed_digest
 from samgeo.models.embedding_packing import from_halves, to_halves
 from samgeo.models.preprocessing import normalise, squares
 from samgeo.models.sam1.architecture import DecoderSizes
@@ -99,7 +99,7 @@ class SamBase(ABC, Generic[Network, Embedded]):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.name = name
-        self.digest = digest if dtype is torch.float32 else f"{digest}-{str(dtype).removeprefix('torch.')}"
+        self.digest = typed_digest(digest, dtype)
         self.input_size = network.architecture.input_size
         self.device = device or torch.device("cpu")
         self.dtype = dtype

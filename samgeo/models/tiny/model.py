@@ -13,6 +13,7 @@ from torch import Tensor
 
 from samgeo.errors import OptionError
 from samgeo.models.batching import explain_no_memory, fitting, for_parts, in_parts, joined
+from samgeo.models.device import typed_digest
 from samgeo.models.embedding_packing import from_halves, to_halves
 from samgeo.models.preprocessing import squares
 from samgeo.models.sam1.prompt_encoder import EncodedPrompts
@@ -74,7 +75,7 @@ class Tiny:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.name = "tiny"
-        self.digest = digest if dtype is torch.float32 else f"{digest}-{str(dtype).removeprefix('torch.')}"
+        self.digest = typed_digest(digest, dtype)
         self.input_size = network.config.input_size
         self.device = device or torch.device("cpu")
         self.dtype = dtype

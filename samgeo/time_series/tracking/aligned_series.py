@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from samgeo.geo.raster.identity import identify
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.outputs import check_asked, check_output
 from samgeo.segmentation.options import ReadingOptions
@@ -16,6 +16,7 @@ from samgeo.segmentation.run.part_folder import ABOUT, PartFolder
 from samgeo.storage.provenance import Identified, made_with, versions
 from samgeo.storage.run_folder import plain_json
 from samgeo.time_series.alignment import Aligned, align
+from samgeo.time_series.request import described_inputs
 from samgeo.time_series.tracking.dated import DatedRaster, label_of
 from samgeo.time_series.tracking.rows import TrackSummary
 
@@ -27,7 +28,7 @@ __all__ = ["AlignedSeries", "aligned_to_first", "open_rasters"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AlignedSeries:
+class AlignedSeries(ABC):
     """The rasters of a call, opened and checked, and its model.
 
     Attributes
@@ -63,9 +64,9 @@ class AlignedSeries:
         """The dates as ISO text."""
         return [label_of(date) for date in self.dates]
 
+    @abstractmethod
     def options(self) -> dict[str, Any]:
         """Return what decides the result, besides the inputs, as values for JSON."""
-        raise NotImplementedError
 
     def shifts(self) -> dict[str, Any]:
         """Return the shift of each date after the first as values for JSON."""
@@ -73,11 +74,7 @@ class AlignedSeries:
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest of the run."""
-        told = {label: one.provenance() for label, one in zip(self.labels, self.originals, strict=True)}
-        about = {label: {"path": one.pop("path"), "files": one.pop("files", None)} for label, one in told.items()}
-        inputs = {label: one | identify(raster) for (label, one), raster in zip(told.items(), self.originals, strict=True)}
-        model = {"name": self.model.name, "digest": self.model.digest, "device": str(getattr(self.model, "device", None)),
-                 "dtype": str(getattr(self.model, "dtype", None))}  # fmt: skip
+        inputs, model, about = described_inputs(dict(zip(self.labels, self.originals, strict=True)), self.model)
         return plain_json(
             {
                 "kind": self.kind,
