@@ -1,9 +1,13 @@
 """The map in a browser: from a click to its polygon on the screen, and from a move to the view drawn.
 
 python benchmarks/bench_map.py [--clicks 60] [--moves 20] [--side 100000]
+python benchmarks/bench_map.py --objects 5000 [--accepts 10]
 
 Needs the extras browser and map, and Chromium. The embeddings are made before the first click. The huge raster is a sparse
 GeoTIFF with overviews and generated towns in it.
+
+With ``--objects`` so many roofs are accepted before, with outlines along the edges of pixels, and all of them are in view. Measured
+are the frames a second while the mouse moves the map, and the time from the press on accept to the polygon on the screen.
 """
 
 from __future__ import annotations
@@ -16,11 +20,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import psutil
 import rasterio
+import shapely
 from _skip import skip
 from rasterio.enums import Resampling
+from rasterio.features import rasterize, shapes
 from rasterio.windows import Window
 
 import samgeo
@@ -51,18 +59,38 @@ _WATCH = """([event, selector, attribute]) => {
     };
     const see = () => requestAnimationFrame(() => painted.port2.postMessage(null));
     document.addEventListener(event, e => { bench.start = e.timeStamp; }, {capture: true});
-    const look = () => {
-        for (const node of document.querySelectorAll(selector)) {
+    const look = (nodes) => {
+        for (const node of nodes) {
             const value = node.getAttribute(attribute);
             if (!value || value === 'M0 0' || drawn.get(node) === value) continue;
             drawn.set(node, value);
             if (node.tagName === 'IMG') node.decode().then(see, () => {}); else see();
         }
     };
-    look();
-    new MutationObserver(look).observe(document.querySelector('.leaflet-container'),
+    look(document.querySelectorAll(selector));
+    // Thousands of shapes that did not change are not looked at.
+    const changed = records => new Set(records.flatMap(({target, addedNodes}) => [target, ...addedNodes])
+        .flatMap(node => node.matches ? [...(node.matches(selector) ? [node] : []), ...node.querySelectorAll(selector)] : []));
+    new MutationObserver(records => look(changed(records))).observe(document.querySelector('.leaflet-container'),
         {subtree: true, childList: true, attributes: true, attributeFilter: [attribute]});
 }"""
+
+_FRAMES = """() => {
+    window.bench = {...window.bench, frames: []};
+    const tick = time => {
+        if (!bench.frames) return;
+        bench.frames.push(time);
+        requestAnimationFrame(tick);
+    };
+    requestAnimationFrame(tick);
+}"""
+PAN_STEPS, PAN_PX = 240, 120
+
+_ACCEPTED = """import geopandas, samgeo
+m = samgeo.Map({image!r}, autosave={autosave!r})
+m.session.propose(geopandas.read_file({outlines!r}))
+m.session.accept_proposals()
+m"""
 
 # What the kernel holds once the model has worked, without a raster.
 _ALONE = """import numpy, psutil, samgeo
@@ -204,15 +232,98 @@ def write_huge(path: Path, scene: Scene, side: int) -> None:
         dataset.build_overviews(levels, Resampling.average)
 
 
+def objects(home: Path, count: int, accepts: int) -> None:
+    image, outlines = home / "towns.tif", home / "roofs.gpkg"
+    roofs, free, crs = write_towns(image, count)
+    roofs.to_file(outlines)
+    for autosave in (None, home / "saved.gpkg"):
+        cell = _ACCEPTED.format(image=str(image), outlines=str(outlines), autosave=autosave and str(autosave))
+        with opened_map(home, crs, cell) as on_map:
+            on_map.wait_count("object", len(roofs))
+            if autosave is None:
+                print(f"{len(roofs):,} objects, {shapely.get_num_coordinates(roofs.geometry).mean():.0f} vertices each")
+                for name in ("all in view", "a quarter in view", "a sixteenth in view"):
+                    frames(on_map, name)
+                    zoom = on_map.notebook.ask("m.leaflet.zoom")
+                    on_map.page.locator(".leaflet-control-zoom-in").click()
+                    on_map.notebook.wait_for(f"m.leaflet.zoom > {zoom} and m.wait(60)")
+                on_map.press("home")
+                on_map.notebook.wait_for(f"m.leaflet.zoom == {zoom - 2} and m.wait(60)")
+            places = free.geometry.representative_point()
+            acts = [
+                (lambda at=at: offer(on_map, at), lambda: on_map.press("accept"))
+                for at in list(zip(places.x, places.y, strict=True))[: accepts + 1]
+            ]
+            before = processor_s()
+            times = measured(on_map, "click", "path.samgeo-object", "d", acts)
+            after = processor_s()
+            name = "off" if autosave is None else "on"
+            report(f"accept to polygon on the screen, autosave {name}, after the first of {times[0]:.0f} ms", times[1:])
+            spent = {name: 1000 * (after[name] - before[name]) / len(times) for name in after}
+            print(f"processor time for a click and an accept: {', '.join(f'{name} {ms:.0f} ms' for name, ms in spent.items())}")
+
+
+def offer(on_map: MapPage, place: tuple[float, float]) -> None:
+    on_map.click(place)
+    on_map.wait_count("preview", 1)
+    on_map.page.locator("button.samgeo-accept:enabled").wait_for()
+
+
+def frames(on_map: MapPage, name: str) -> None:
+    """Print how many frames a second are drawn while the mouse moves the map."""
+    page, frame = on_map.page, on_map.frame()
+    x, y = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.evaluate(_FRAMES)
+    for step in range(PAN_STEPS):
+        along = 2 * np.pi * step / PAN_STEPS
+        page.mouse.move(x + PAN_PX * np.sin(along), y + PAN_PX * (1 - np.cos(along)) / 2)
+    times = np.diff(page.evaluate("() => { const taken = bench.frames; bench.frames = null; return taken; }"))
+    page.mouse.up()
+    on_map.notebook.ask("m.wait(60)")
+    print(
+        f"frames while the map is moved, {name}: {1000 / times.mean():.0f} a second; "
+        f"a frame takes {np.median(times):.0f} ms, p95 {np.percentile(times, 95):.0f} ms, most {times.max():.0f} ms, of {len(times)}"
+    )
+
+
+def write_towns(path: Path, count: int) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, object]:
+    """Write a raster of one town many times; return the roofs of all but the first town, and those of the first."""
+    scene = town((TOWN, TOWN), seed=2)
+    affine, crs = scene.geobox.affine, scene.footprints.crs
+    labels = rasterize(zip(scene.footprints.geometry, scene.footprints["id"], strict=True), (TOWN, TOWN), transform=affine)
+    found = gpd.GeoSeries([shapely.geometry.shape(one) for one, _ in shapes(labels, labels > 0, transform=affine)], crs=crs)
+    found = found[found.area > 40]
+    side = int(np.ceil(np.sqrt(count / len(found) + 1)))
+    step = TOWN * affine.a, TOWN * affine.e
+    moved = [found.translate(step[0] * x, step[1] * y) for y in range(side) for x in range(side)]
+    roofs = pd.concat(moved[1:])[:count]
+    profile = {
+        "driver": "GTiff", "width": side * TOWN, "height": side * TOWN, "count": 3, "dtype": "uint8", "crs": str(scene.geobox.crs),
+        "transform": affine, "tiled": True, "compress": "deflate", "photometric": "rgb",
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(np.tile(np.moveaxis(scene.image, -1, 0), (1, side, side)))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2, 4, 8, 16], Resampling.average)
+    return gpd.GeoDataFrame(geometry=roofs), gpd.GeoDataFrame(geometry=found), crs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clicks", type=int, default=60)
     parser.add_argument("--moves", type=int, default=20)
     parser.add_argument("--side", type=int, default=100_000)
+    parser.add_argument("--objects", type=int, default=0, help="measure with so many accepted objects instead")
+    parser.add_argument("--accepts", type=int, default=10)
     options = parser.parse_args()
     if find_browser() is None:
         skip("Chromium is not installed.")
-    for work in (lambda home: clicks(home, options.clicks), lambda home: moves(home, options.moves, options.side)):
+    works = [lambda home: clicks(home, options.clicks), lambda home: moves(home, options.moves, options.side)]
+    if options.objects:
+        works = [lambda home: objects(home, options.objects, options.accepts)]
+    for work in works:
         with tempfile.TemporaryDirectory() as home:
             work(Path(home))
 

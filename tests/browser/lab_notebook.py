@@ -69,13 +69,13 @@ class Notebook:
             self.page.evaluate(_FILL, cell)
         assert self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')") is not False, self.output()
 
-    def restart(self) -> None:
-        """Start the kernel anew, and run the cell."""
+    def restart(self, cell: str | None = None) -> None:
+        """Start the kernel anew, and run the cell, with another content if one is given."""
         # First without the map: JupyterLab throws "Cannot send" where an old widget speaks to a kernel that is going.
         self.page.evaluate("() => jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
         self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
         self._wait_ready()
-        self.run()
+        self.run(cell)
 
     def reload(self) -> None:
         """Save the notebook and load its page again; the kernel goes on."""

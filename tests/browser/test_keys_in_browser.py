@@ -3,11 +3,46 @@
 import pytest
 from map_page import MapPage
 
+from samgeo.map.ui.panel import STOPS
 from samgeo.synthetic import town
 
 pytestmark = pytest.mark.browser
 
 BUILDINGS = (80, 98)
+
+# Two accepted objects, one of them selected; two masks that wait; a candidate; something to redo. A search and a training go on
+# until they are told to stop.
+CELL = """import geopandas, samgeo
+from samgeo.map.ui.messages import Progress
+m = samgeo.Map({image!r}, classes=('house', 'shed'))
+roofs = geopandas.GeoSeries.from_wkt({roofs!r}, crs={crs!r})
+stopped = []
+
+def prepare():
+    while m.session.snapshot.can_undo:
+        m.session.undo()
+    m.session.propose(roofs)
+    m.session.accept_proposals([1, 2])
+    m.session.add_point(*{clicked!r})
+    m.session.select(1)
+    m.session.choose(1)
+    m.session.undo()
+
+def work(kind):
+    def goes_on(tell):
+        while tell(Progress(kind)):
+            pass
+        stopped.append(kind)
+    m._background[kind].start(goes_on)
+
+m"""
+
+# Every button of the map and of its panel that is not in a group that is closed. Each gets a number of its own.
+_NUMBER = """() => [...document.querySelectorAll('.samgeo-map :is(button, a[role=button], input[type=checkbox])')]
+    .map((button, number) => {
+        button.dataset.number = number;
+        return [number, button.title || button.parentElement.title || button.parentElement.textContent, button.className];
+    })"""
 
 _FOCUS = "() => document.querySelector('.samgeo-map').contains(document.activeElement)"
 
@@ -94,6 +129,48 @@ def test_keys_work_after_a_click_on_anything(on_map, scene, notebook):
     page.keyboard.press("y")
     notebook.wait_for("not m.session.snapshot.can_redo")
     notebook.picture("keys-2-end")
+
+
+def test_keys_work_after_every_button_in_every_group(notebook, scene, tmp_path):
+    image = scene.save(tmp_path / "town.tif", overviews=True)
+    polygons = [scene.footprints[scene.footprints["id"] == number].geometry.iloc[0] for number in (*BUILDINGS, 100, 99)]
+    roofs, crs = [one.wkt for one in polygons], scene.footprints.crs.to_string()
+    notebook.run(CELL.format(image=str(image), roofs=roofs, crs=crs, clicked=place(scene, 97)))
+    on_map = MapPage(notebook, scene.geobox.crs.proj)
+    on_map.wait_drawn()
+    page, cells = on_map.page, on_map.page.locator(".jp-Notebook-cell").count()
+    for name in ("edit-classes", "layers", "browse", "fold"):
+        page.locator(f"button.samgeo-{name}").click()
+    page.locator(".samgeo-export-path input").fill(str(tmp_path / "roofs.gpkg"))
+    notebook.ask("prepare()")
+    page.locator("button.samgeo-redraw:enabled").wait_for()
+    page.locator("button.samgeo-reject-all:enabled").wait_for()
+    buttons = page.evaluate(_NUMBER)
+    labels = " ".join(label for _, label, _ in buttons)
+    pressed = set()
+    for number, label, classes in buttons:
+        button = page.locator(f"[data-number='{number}']")
+        kind = next((kind for kind, name in STOPS.items() if f"samgeo-{name}" in classes.split()), None)
+        if kind is not None:
+            notebook.ask(f"work({kind!r})")
+            button.wait_for()
+        elif not (button.is_visible() and button.is_enabled()):
+            notebook.ask("prepare()")
+        # What stays open, on, or in front of the map is closed again.
+        times = 2 if any(one in classes for one in ("toggle", "samgeo-help", "samgeo-fullscreen")) else 1
+        for _ in range(times):
+            button.click()
+            mode_by_key(on_map, "x", "box")
+            mode_by_key(on_map, "f", "foreground")
+            assert page.locator(".jp-Notebook-cell").count() == cells, label
+        if kind is not None:
+            notebook.wait_for(f"{kind!r} in stopped")
+        else:
+            notebook.ask("[m._background[kind].stop() for kind in m._background] and m.wait(60)")
+        pressed.add(number)
+    assert pressed == {number for number, _, _ in buttons}
+    for group in ("accept", "candidate 3", "vertices", "split", "largest part", "rename", "reads", "opacity", "sort by time", "Zoom in"):
+        assert group in labels, labels
 
 
 def test_keys_go_on_after_each_button_that_disables_itself(on_map, scene, notebook):
