@@ -292,7 +292,8 @@ def write_towns(path: Path, count: int) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFr
     """Write a raster of one town many times; return the roofs of all but the first town, and those of the first."""
     scene = town((TOWN, TOWN), seed=2)
     affine, crs = scene.geobox.affine, scene.footprints.crs
-    labels = rasterize(zip(scene.footprints.geometry, scene.footprints["id"], strict=True), (TOWN, TOWN), transform=affine)
+    marked = zip(scene.footprints.geometry, scene.footprints["id"], strict=True)
+    labels = rasterize(marked, (TOWN, TOWN), transform=affine, dtype="int32")
     found = gpd.GeoSeries([shapely.geometry.shape(one) for one, _ in shapes(labels, labels > 0, transform=affine)], crs=crs)
     found = found[found.area > 40]
     side = int(np.ceil(np.sqrt(count / len(found) + 1)))

@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "Snapshot"]
 
-DEFAULT_CLASSES: tuple[str, ...] = ("object",)
-
 
 class Session(SessionEditing, Searching, FilePrompting, Outlining, Classing, Exporting):
     """The objects that an analyst makes in a raster by prompting a model, with the history of all actions.
@@ -65,8 +63,9 @@ class Session(SessionEditing, Searching, FilePrompting, Outlining, Classing, Exp
     ----------
     predictor : Predictor
         The raster and the model.
-    classes : sequence of str, default ("object",)
-        The palette; the first class is the default. Classes of the saved file are added to it.
+    classes : sequence of str, optional
+        The palette; the first class is the default. Classes of the saved file are added to it. By default the palette is that of
+        the saved file, or ("object",) where there is none.
     log : path, optional
         A file of JSON lines. Each action is appended to it before the action takes effect.
     autosave : path, optional
@@ -108,13 +107,13 @@ class Session(SessionEditing, Searching, FilePrompting, Outlining, Classing, Exp
         self,
         predictor: Predictor,
         *,
-        classes: tuple[str, ...] | list[str] = DEFAULT_CLASSES,
+        classes: tuple[str, ...] | list[str] | None = None,
         log: str | os.PathLike[str] | None = None,
         autosave: str | os.PathLike[str] | None = None,
         clean: CleanOptions = AS_DRAWN,
         on_overlap: str = "cut",
     ) -> None:
-        palette, geobox = check_classes(classes), predictor.raster.geobox
+        palette, geobox = None if classes is None else check_classes(classes), predictor.raster.geobox
         check_overlap(on_overlap)
         check_files(log, autosave)
         self.id = uuid.uuid4().hex[:12]

@@ -18,7 +18,7 @@ from samgeo.map.background import Background
 from samgeo.map.closing import close_widgets, replace_earlier
 from samgeo.map.editing.controller import MapEditing
 from samgeo.map.searches_in_view import MapSearches
-from samgeo.map.session import DEFAULT_CLASSES, Session
+from samgeo.map.session import Session
 from samgeo.map.state.clean_options import AS_DRAWN, CleanOptions, check_overlap
 from samgeo.map.state.live_state import Snapshot
 from samgeo.map.state.restore import check_classes, check_files
@@ -75,8 +75,8 @@ class Map(MapSearches):
         See `samgeo.Raster.open`. Large files without overviews are only drawn when the map is zoomed in.
     model : str, path or Segmenter, default "tiny"
         A name of `samgeo.list_models`, a checkpoint file, or a model.
-    classes : sequence of str, default ("object",)
-        The palette.
+    classes : sequence of str, optional
+        The palette. By default that of the autosaved file, or ("object",) where there is none.
     autosave : path, optional
         A GeoPackage, written after each change. If it exists, the map starts with its objects. Other maps and programs may
         change it at the same time: see `samgeo.map.session.Session`.
@@ -122,7 +122,7 @@ class Map(MapSearches):
         image: RasterLike,
         model: str | Path | Segmenter = "tiny",
         *,
-        classes: tuple[str, ...] | list[str] = DEFAULT_CLASSES,
+        classes: tuple[str, ...] | list[str] | None = None,
         autosave: str | os.PathLike[str] | None = None,
         log: str | os.PathLike[str] | None = None,
         cache: str | os.PathLike[str] | None = None,
@@ -148,7 +148,8 @@ class Map(MapSearches):
             library(name)
         if not isinstance(height, int | np.integer) or not HEIGHTS_PX[0] <= height <= HEIGHTS_PX[1]:
             raise OptionError(f"height is {height!r}; give a whole number of pixels from {HEIGHTS_PX[0]} to {HEIGHTS_PX[1]}.")
-        check_classes(classes)
+        if classes is not None:
+            check_classes(classes)
         check_overlap(on_overlap)
         check_files(log, autosave, cache)
         background = read_basemap(basemap)

@@ -358,7 +358,7 @@ def test_a_row_of_clicks_gives_a_row_of_masks(make) -> None:
     key(m, "z")
     assert len(m.session.state.proposals) == 3
     mouse.click(POINTS[0])
-    assert status(m).startswith("0 to accept or reject, 3 in all; 1 more was there already")
+    assert status(m).startswith("0 new masks wait to be accepted or rejected, 3 in all; 1 more was there already")
     mouse.click(GROUND)
     assert "found nothing for 1 prompt" in status(m)
     mouse.right(POINTS[0])

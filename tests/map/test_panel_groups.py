@@ -111,7 +111,7 @@ def test_each_feature_of_a_file_is_a_prompt_of_its_own(
     session = Session(placed, classes=["roof", "road"])
     reports: list[tuple[int, int]] = []
     done = session.prompt_with(tmp_path / "prompts.geojson", progress=lambda now, all_: reports.append((now, all_)) or True)
-    assert "5 to accept or reject; the model found nothing for 1 prompt" in tell_of(done, "m²")
+    assert "5 new masks wait to be accepted or rejected; the model found nothing for 1 prompt" in tell_of(done, "m²")
     areas = sorted(round(one.area / 0.25) for one in done.state.proposals)
     assert areas == pytest.approx(sorted(AREAS[number] for number in (1, 2, 3, 4, 5)), rel=0.01)
     assert sorted(str(one.class_name) for one in done.state.proposals) == ["None", "None", "None", "road", "road"]
@@ -163,7 +163,7 @@ def test_files_are_chosen_and_read_in_the_panel(make, tmp_path: Path) -> None:
     press(m, "reject-all")
     panel.files.prompts.click()
     assert m.wait(60)
-    assert status(m) == "2 to accept or reject"
+    assert status(m) == "2 new masks wait to be accepted or rejected"
     assert panel.buttons["mode-select"].button_style == "info"
     panel.files.files.value = "../"
     assert "more/" in panel.files.files.options

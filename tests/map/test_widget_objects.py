@@ -170,7 +170,7 @@ def test_results_are_put_up_and_accepted_or_rejected_one_by_one(make) -> None:
     m = make()
     m.add(found(m, 0, 1, 2, 3))
     assert len(m.drawing.proposals.features) == 4
-    assert status(m) == "4 to accept or reject"
+    assert status(m) == "4 new masks wait to be accepted or rejected"
     press(m, "mode-select")
     key(m, "2")
     Mouse(m).click(POINTS[1])
@@ -281,11 +281,11 @@ def test_a_cell_that_is_run_again_adds_nothing_twice_and_says_so(make) -> None:
     for _ in range(2):
         m.add(found(m, 0, 1, 2))
     assert len(m.drawing.proposals.features) == 3
-    assert status(m) == "0 to accept or reject, 3 in all; 3 more were there already"
+    assert status(m) == "0 new masks wait to be accepted or rejected, 3 in all; 3 more were there already"
     press(m, "accept-all")
     m.add(found(m, 0, 1, 2, 3))
     assert len(m.drawing.proposals.features) == 1
-    assert status(m) == "1 to accept or reject; 3 more were there already"
+    assert status(m) == "1 new mask waits to be accepted or rejected; 3 more were there already"
 
 
 def test_many_objects_are_sent_a_few_at_a_time(make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ def test_a_picture_that_cannot_be_drawn_is_said(make, image: Path) -> None:
     assert (status(m), is_error(m)) == ("the file is cut short", True)
     assert m.drawing.pictures.shown == ()
     accept(m, 0)
-    assert status(m) == "accepted 1 (roof)"
+    assert status(m) == "accepted object 1 as roof"
 
 
 def test_a_click_sends_little_and_no_picture(make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def test_a_click_shows_the_object_and_accepting_keeps_it(make) -> None:
     (shown,) = m.drawing.objects.features
     assert shown["properties"]["id"] == 1
     assert drawn_area_px(m, shown) == pytest.approx(AREAS[3], rel=0.02)
-    assert status(m) == "accepted 1 (roof)"
+    assert status(m) == "accepted object 1 as roof"
     assert m.accepted["class"].tolist() == ["roof"]
     assert m.drawing.panel.buttons["accept"].disabled
 

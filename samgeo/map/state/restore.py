@@ -24,6 +24,9 @@ __all__ = ["check_classes", "check_files", "recorded_at", "rules_of", "start_fro
 
 _RASTER = ("grid", "pixels")
 
+DEFAULT_CLASSES = ("object",)
+"""The classes of a session for which none are given, and whose files have none."""
+
 
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """Check a palette.
@@ -59,7 +62,7 @@ def check_files(log: object, autosave: object, cache: object = None) -> None:
 
 
 def start_from(
-    answers: Answers, classes: tuple[str, ...], log: str | os.PathLike[str] | None, store: Autosave | None
+    answers: Answers, classes: tuple[str, ...] | None, log: str | os.PathLike[str] | None, store: Autosave | None
 ) -> Opening:
     """Return the start of a session.
 
@@ -69,8 +72,8 @@ def start_from(
     Parameters
     ----------
     answers : Answers
-    classes : tuple of str
-        The palette. Classes of the saved file are added to it, and its colours are taken.
+    classes : tuple of str or None
+        The palette. Classes of the saved file are added to it, and its colours are taken. None for the classes of the file.
     log : path, optional
         The log; it need not exist yet.
     store : Autosave, optional
@@ -84,21 +87,22 @@ def start_from(
     run = describe(answers.start)
     recorded = _recorded(log, run)
     saved = None if store is None else store.read()
-    opening = Opening(run, ClassList(classes))
+    opening = Opening(run, ClassList(classes or ()))
     if store is not None and saved is not None:
         objects, note = saved
         if note is not None:
             check_same(str(store.path), note["run"], run, _RASTER)
         next_id = max([1 if note is None else note["next_id"], *(one.id + 1 for one in objects)])
         saved_list = NO_CLASSES if note is None else class_list_of(note)
-        class_list = ClassList(classes).with_others(saved_list.names, saved_list.given)
+        class_list = opening.class_list.with_others(saved_list.names, saved_list.given)
         opening = Opening(run, class_list, objects, next_id, None if note is None else note["session"])
     since = 0 if saved is None else None if recorded is None else _unsaved(recorded, saved[1])
     if recorded is not None and since is not None:
         check_same(str(recorded.path), recorded.opening.run, run)
         opening = _ahead(opening, recorded, since, answers, is_all=saved is None)
     named = (one.class_name for one in opening.objects)
-    return replace(opening, class_list=opening.class_list.with_others(named, ()))
+    class_list = opening.class_list.with_others(named, ())
+    return replace(opening, class_list=class_list if class_list.names else class_list.with_others(DEFAULT_CLASSES, ()))
 
 
 def rules_of(answers: Answers) -> Rules:

@@ -159,7 +159,7 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
             return _offered(state, unit)
         case Accept(_, at):
             one = next((one for one in reversed(state.objects) if one.accepted_at == at), state.objects[-1])
-            return f"accepted {one.id} ({one.class_name})"
+            return f"accepted object {one.id} as {one.class_name}"
         case AcceptProposals(ids):
             waiting = {one.id for one in state.proposals}
             covered = sum(id in waiting for id in ids)  # noqa: A001 - the field's word
@@ -211,7 +211,7 @@ def _said(now: Snapshot, unit: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a 
 def _proposed(action: Propose, waiting: int) -> str:
     new = len(action.proposals)
     more = "" if new == waiting else f", {waiting} in all"
-    parts = [f"{new} to accept or reject{more}"]
+    parts = [f"{new} new {'mask waits' if new == 1 else 'masks wait'} to be accepted or rejected{more}"]
     if action.already:
         parts.append(f"{action.already} more {'was' if action.already == 1 else 'were'} there already")
     if action.nothing:

@@ -29,6 +29,9 @@ __all__ = ["Panel"]
 W = TypeVar("W", bound="ipywidgets.Widget")
 
 CANDIDATES = 3
+COLUMN = 5
+"""Number of groups in the first column, where a narrow page has the panel below the map."""
+
 KEYED_CLASSES = 9
 """Number of classes that have a key."""
 
@@ -173,7 +176,11 @@ class Panel:
         self.palette = self._row()
         self.palette.add_class("samgeo-palette")
         self.show_classes(session.state.class_list)
-        self.box = w.VBox([*self._groups(slider), self.table.widget])
+        groups = self._groups(slider)
+        columns = [w.VBox(groups[:COLUMN]), w.VBox(groups[COLUMN:])]
+        for one in columns:
+            one.add_class("samgeo-column")
+        self.box = w.VBox([*columns, self.table.widget])
         self.box.add_class("samgeo-panel")
         self.foot = w.HBox(
             [
@@ -275,6 +282,8 @@ class Panel:
                 self.progress.max = max(total, 1)
                 self.progress.value = done
                 self.progress.description = f"{done} of {total}" if total else ""
+            # Where nothing can be counted, the bar moves to and fro.
+            (self.progress.remove_class if total else self.progress.add_class)("samgeo-uncounted")
         label = self.searching if kind == "search" else self.training
         label.value = "" if now is None else now.text
         for shown in (label, self.progress) if kind == "search" else (label,):
@@ -296,7 +305,7 @@ class Panel:
         ]
         self._layer_rows = self._widgets.VBox(layers, layout={"display": "none"})
         self._layer_rows.add_class("samgeo-group")
-        toggle = self._styled(
+        self._toggle = toggle = self._styled(
             self._widgets.ToggleButton(False, description="layers", tooltip=TIPS["layers"], icon="eye"), "layers"
         )
         toggle.observe(lambda change: setattr(self._layer_rows.layout, "display", None if change["new"] else "none"), "value")
@@ -414,6 +423,9 @@ class Panel:
     def _looked(self, _: object) -> None:
         for eye in self._eyes:
             eye.icon = "eye" if eye.value else "eye-slash"
+        hidden = sum(not box.value for box in self._layers.values())
+        self._toggle.description = f"layers ({hidden} hidden)" if hidden else "layers"
+        self._toggle.icon = "eye-slash" if hidden else "eye"
         self._look(self.visible)
 
     def _styled(self, widget: W, name: str) -> W:
@@ -427,7 +439,7 @@ class Panel:
         button = self.buttons[f"candidate-{number}"]
         there = number < len(offers)
         with button.hold_sync():
-            button.description = f"{offers[number].predicted_iou:.2f}" if there else "-"
+            button.description = f"score {offers[number].predicted_iou:.2f}" if there else "-"
             button.disabled = not there
             button.button_style = "info" if there and is_chosen else ""
 
