@@ -75,16 +75,22 @@ _WATCH = """([event, selector, attribute]) => {
         {subtree: true, childList: true, attributes: true, attributeFilter: [attribute]});
 }"""
 
-_FRAMES = """() => {
-    window.bench = {...window.bench, frames: []};
+# In each frame the mouse is at another place, and the element under it gets an event, as from a hand that drags: a driver from
+# outside waits for each event, and the map would stand still in most frames.
+_FRAMES = """([x, y, radius, count]) => new Promise(resolve => {
+    const times = [];
     const tick = time => {
-        if (!bench.frames) return;
-        bench.frames.push(time);
+        times.push(time);
+        if (times.length > count) return resolve(times);
+        const along = 2 * Math.PI * times.length / count;
+        const at = {clientX: x + radius * Math.sin(along), clientY: y + radius * (1 - Math.cos(along)) / 2};
+        const under = document.elementFromPoint(at.clientX, at.clientY);
+        under.dispatchEvent(new MouseEvent('mousemove', {...at, bubbles: true, buttons: 1}));
         requestAnimationFrame(tick);
     };
     requestAnimationFrame(tick);
-}"""
-PAN_STEPS, PAN_PX = 240, 120
+})"""
+PAN_FRAMES, PAN_PX = 240, 120
 
 _ACCEPTED = """import geopandas, samgeo
 m = samgeo.Map({image!r}, autosave={autosave!r})
@@ -275,11 +281,7 @@ def frames(on_map: MapPage, name: str) -> None:
     x, y = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    page.evaluate(_FRAMES)
-    for step in range(PAN_STEPS):
-        along = 2 * np.pi * step / PAN_STEPS
-        page.mouse.move(x + PAN_PX * np.sin(along), y + PAN_PX * (1 - np.cos(along)) / 2)
-    times = np.diff(page.evaluate("() => { const taken = bench.frames; bench.frames = null; return taken; }"))
+    times = np.diff(page.evaluate(_FRAMES, [x, y, PAN_PX, PAN_FRAMES]))
     page.mouse.up()
     on_map.notebook.ask("m.wait(60)")
     print(

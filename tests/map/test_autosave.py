@@ -124,7 +124,7 @@ def test_rows_that_another_program_adds_changes_and_removes_are_taken_over_and_s
     assert [one.id for one in session.state.objects] == [1, 2, 3]
     now = session.accept()
     said = tell_of(now, "m²")
-    assert "accepted 5 (roof); the saved file was changed elsewhere: 1 added, 1 changed, 1 removed" in said
+    assert "accepted object 5 as roof; the saved file was changed elsewhere: 1 added, 1 changed, 1 removed" in said
     assert "1 of the removed objects wait as proposals" in said
     assert "1 rows of the saved file are not objects" in said
     assert session.classes == ("roof", "road", "pond", "barn")

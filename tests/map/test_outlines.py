@@ -138,7 +138,7 @@ def test_a_click_on_an_accepted_object_is_cut_merged_or_refused(session: Session
     session.add_point(*POINTS[0])
     session.select(2)
     now = session.accept("road")  # joined with the road, and not with the roof
-    assert tell_of(now, "px").startswith("accepted 2 (road)")
+    assert tell_of(now, "px").startswith("accepted object 2 as road")
     assert [(one.id, one.class_name) for one in now.state.objects] == [(1, "roof"), (2, "road")]
     assert now.state.object(2).geometry.equals(before.geometry)
     assert (now.state.object(2).predicted_iou, now.state.selected) == (None, 2)

@@ -210,12 +210,14 @@ class Autosave:
             self._deleted[number] = file.row(table, stored[number].fid)
             file.delete(table, stored[number].fid)
         fids = {number: stored[number].fid for number in now if number in stored}
+        written: dict[int, int] = {}
         behind = 0
         for number, one in now.items():
             if number in fids:
                 behind = fids.pop(number)
                 if number in changed or number in self._known.stale:
                     drawn.extend(objects.update(stored[number], one))
+                    written[number] = behind
             else:
                 # Rows are in the order of the objects. A restored object gets its old row number back
                 # if that number is still between those of its neighbours.
@@ -225,16 +227,14 @@ class Autosave:
                 restored = {name: value for name, value in before.items() if name != table.fid or fits}
                 geometry, behind = objects.insert(one, restored)
                 drawn.append(geometry)
+                written[number] = behind
         note = self._with_others(self._describe(state, actions), self._known.note)
         file.write_note(table, note)
         file.declare(table, drawn)
-        rows = objects.rows()
-        owners = _owners(rows, {one.fid: number for number, one in stored.items()})
-        kept = {
-            given: Stored(row, now[given])
-            for row in rows
-            if (given := number_of(row)) is not None and given in now and owners[given] == row[0]
-        }
+        # The file is locked since `pull`, so that the other rows are those that are known.
+        read = {number: Stored(objects.row(fid), now[number]) for number, fid in written.items()}
+        same = {number: _with(stored[number], one) for number, one in now.items() if number not in read}
+        kept = dict(sorted((same | read).items(), key=lambda item: item[1].fid))
         self._written = _Known(kept, member_of(note), frozenset(), self._known.left), state.objects
 
     def _table(self, file: Layers) -> ObjectTable:
@@ -317,6 +317,10 @@ def _noted(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> C
     old, new = class_list_of(before), class_list_of(now)
     names = tuple(one for one in new.names if one not in old.names)
     return ClassList(names, tuple(one for one in new.given if one not in old.given))
+
+
+def _with(stored: Stored, one: Annotation) -> Stored:
+    return stored if stored.one is one else Stored(stored.raw, one)
 
 
 def _owners(rows: Sequence[Row], by_fid: Mapping[Value, int]) -> dict[int, Value]:

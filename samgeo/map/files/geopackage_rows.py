@@ -214,11 +214,16 @@ class Layers:
             (table.name, made.lastrowid),
         )
 
-    def rows(self, table: RowTable, columns: Sequence[str]) -> list[Row]:
-        """Return the values of columns in each row, ordered by the primary key; None for a missing column."""
+    def rows(self, table: RowTable, columns: Sequence[str], fid: int | None = None) -> list[Row]:
+        """Return the values of columns in each row, or in the one with a primary key; None for a missing column.
+
+        Rows are in the order of the primary key.
+        """
         names = ", ".join(_quoted(one) if table.column(one) or one == table.fid else "NULL" for one in columns)
-        statement = f"SELECT {names} FROM {_quoted(table.name)} ORDER BY {_quoted(table.fid)}"  # noqa: S608 - names are quoted
-        return self.connection.execute(statement).fetchall()
+        key = _quoted(table.fid)
+        only = "" if fid is None else f"WHERE {key} = ? "
+        statement = f"SELECT {names} FROM {_quoted(table.name)} {only}ORDER BY {key}"  # noqa: S608 - names are quoted
+        return self.connection.execute(statement, () if fid is None else (fid,)).fetchall()
 
     def row(self, table: RowTable, fid: int) -> dict[str, Value]:
         """Return a row as a dict by column name; an empty dict if there is no such row."""

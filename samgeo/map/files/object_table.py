@@ -115,6 +115,11 @@ class ObjectTable:
         """Return the rows, see `Stored.raw`."""
         return self.file.rows(self.table, (self.table.fid, *self.names, self.table.geometry))
 
+    def row(self, fid: int) -> Row:
+        """Return the row with a primary key, see `Stored.raw`."""
+        (found,) = self.file.rows(self.table, (self.table.fid, *self.names, self.table.geometry), fid)
+        return found
+
     def with_columns(self) -> ObjectTable:
         """Add the columns of the session that are missing, and return the table with them."""
         missing = [name for name in self.names if self.table.column(name) is None]
