@@ -96,7 +96,7 @@ def test_three_candidates_to_choose_from(make) -> None:
     m = make(model=PartsOracle())
     Mouse(m).click(POINTS[4])
     buttons = [m.drawing.panel.buttons[f"candidate-{number}"] for number in range(3)]
-    assert [one.description for one in buttons] == ["0.90", "0.80", "0.70"]
+    assert [one.description for one in buttons] == ["score 0.90", "score 0.80", "score 0.70"]
     assert [one.button_style for one in buttons] == ["info", "", ""]
     assert status(m).startswith("candidate 1 of 3: ")
     press(m, "candidate-1")

@@ -4,7 +4,7 @@
 // with these attributes. Jupyter Notebook gets each key before any element does, and only checks which element has the focus.
 // Therefore the root element can have the focus: a click on an element that cannot have it, such as a row of the table or the
 // status line, moves the focus to the map and not to the notebook. A button that is disabled while it has the focus loses the
-// focus to the page. The root element takes it back after two frames, when the browser has moved the focus.
+// focus to the page in one of the next frames. The root element takes it before, or two frames later.
 
 const ALONE = "samgeo-image-alone";
 const KEYS_SHOWN = "samgeo-keys-shown";
@@ -32,7 +32,9 @@ function listen(root, model) {
     const lost = focused;
     if (!lost?.disabled || !changes.some((change) => change.target === lost)) return;
     focused = null;
-    requestAnimationFrame(() => requestAnimationFrame(() => takeBack(lost)));
+    // At once, so that no key that is pressed meanwhile is lost; and later, where the browser has moved the focus before.
+    if (document.activeElement === lost) root.focus({ preventScroll: true });
+    else requestAnimationFrame(() => requestAnimationFrame(() => takeBack(lost)));
   });
   observer.observe(root, { attributes: true, attributeFilter: ["disabled"], subtree: true });
   const keys = new Set(model.get("listens_to"));
