@@ -22,7 +22,6 @@ from samgeo.models.embedding_packing import pack
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions, ReadingOptions
 from samgeo.segmentation.prompts.prompt_scales import scales_of
-from samgeo.segmentation.run.status import printable
 from samgeo.segmentation.windows.automatic import embed_window
 from samgeo.segmentation.windows.embedding import check_fresh, read_window
 from samgeo.segmentation.windows.failures import FAULTS, describe_fault
@@ -30,6 +29,7 @@ from samgeo.segmentation.windows.store import EmbeddingStore, Index, pixel_diges
 from samgeo.segmentation.windows.store_metadata import attributes
 from samgeo.segmentation.windows.worker import ModelReference, load_referenced
 from samgeo.storage.atomic import check_name, refuse_inputs
+from samgeo.storage.provenance import printable
 from samgeo.types import BandsLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
