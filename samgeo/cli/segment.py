@@ -250,13 +250,7 @@ def predict(
 @imaging
 @click.argument("store", type=click.Path(path_type=Path))
 @looking
-@click.option(
-    "--scales",
-    metavar="SCALES",
-    default="1",
-    show_default=True,
-    help='Sizes of windows as multiples of --window; "auto" for all that prompts may need.',
-)
+@SCALES
 @SCHEDULER
 @WORKERS
 @OVERWRITE
@@ -269,6 +263,8 @@ def encode(
 
     STORE is a Zarr folder. The commands segment, predict and footprints take it as --cache, and then do not encode the image
     again. An existing store is continued.
+
+    With --scales auto, STORE gets all coarser windows that prompts on large objects may need.
     """
     from samgeo.segmentation import encode as run
 
@@ -287,12 +283,12 @@ def encode(
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def status(run: str, as_json: bool) -> None:
-    """Show the progress of a run of `samgeo segment`, or what a store of `samgeo encode` has.
+    """Show the progress of a run, or what a store has.
 
-    RUN is the folder of the run, or the output of the run, whose folder lies beside it. The command prints the finished and the
-    failed windows, the rate and the remaining time.
+    RUN is the folder of a run of `samgeo segment`, or the output of the run, whose folder lies beside it. The command prints the
+    finished and the failed windows, the rate and the remaining time.
 
-    RUN may also be a store of embeddings. Then the command prints its scales, and how many of their windows are stored.
+    RUN may also be a store of `samgeo encode`. Then the command prints its scales, and how many of their windows are stored.
     """
     from samgeo.segmentation import run_status, store_status
 
