@@ -42,8 +42,8 @@ def load_tiny(
     device : str or torch.device, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     dtype : str or torch.dtype, default "auto"
-        "float32", "bfloat16" or "auto". "auto" is float32 on every device, because so small a network gains nothing from
-        lower precision.
+        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices and processors that have instructions for it, float32
+        elsewhere. The image encoder always computes in float32.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def load_tiny(
     ('tiny', 512)
     """
     on = resolve_device(device)
-    precision = torch.float32 if dtype == "auto" else resolve_dtype(dtype, on)
+    precision = resolve_dtype(dtype, on)
     if path is None:
         with as_file(files("samgeo.models") / "weights" / "tiny.safetensors") as packaged:
             return _load(packaged, on, precision)
@@ -191,7 +191,7 @@ def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str
     >>> from samgeo.models.tiny import new_tiny, save_tiny
     >>> network = new_tiny()
     >>> digest = save_tiny(network.state_dict(), network.config, "mine.safetensors")
-    >>> samgeo.load_model("mine.safetensors", device="cpu").digest == digest
+    >>> samgeo.load_model("mine.safetensors", dtype="float32").digest == digest
     True
     """
     path = check_new(path, ".safetensors", overwrite=overwrite)
