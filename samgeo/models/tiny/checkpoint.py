@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
-from samgeo.models.device import resolve_device, resolve_dtype
+from samgeo.models.device import computing_in, resolve_device, resolve_dtype
 from samgeo.models.tiny.model import Tiny
 from samgeo.models.tiny.network import TinyConfig, TinyNetwork
 from samgeo.storage.atomic import check_new, write_whole
@@ -222,6 +222,8 @@ def is_tiny(path: Path) -> bool:
     return header.get("architecture") == ARCHITECTURE
 
 
+# Hundreds of small tensors are converted and checked: starting the threads of torch for each takes longer than the work.
+@computing_in(1)
 def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; give the path of a safetensors file, or None for the bundled model.")
