@@ -11,7 +11,7 @@ import pytest
 # before torch is imported, and processes that tests start inherit it.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
 
-from samgeo.models import keep_freed_memory  # noqa: E402
+from samgeo.models import keep_freed_memory
 
 if TYPE_CHECKING:
     from xdist.scheduler import WorkStealingScheduling

@@ -1,6 +1,7 @@
 """Prompt encoder of the bundled network: prompts are encoded as tokens, and as dense maps that show where a prompt lies.
 
-Everything here computes in float32: in bfloat16 a coordinate may be off by a pixel.
+Coordinates, tokens and the maps are float32, because in bfloat16 a coordinate may be off by a pixel. Where the model computes in
+bfloat16, the maps are rounded to it once they are merged.
 """
 
 from __future__ import annotations
@@ -251,7 +252,8 @@ class PromptEncoder(nn.Module):
         cells = maps8.view(prompts, -1, self.merge16.in_features)
         image = window.for_prompts(window.image16, prompts).expand(prompts, -1, -1)
         weight16 = self.merge16.weight.T.expand(prompts, -1, -1)
-        return maps4.view(prompts, -1, maps4.shape[1]), maps8.view(prompts, -1, maps8.shape[1]), torch.baddbmm(image, cells, weight16)
+        maps4, maps8 = (maps.view(prompts, -1, maps.shape[1]) for maps in (maps4, maps8))
+        return maps4, maps8, torch.baddbmm(image, cells, weight16)
 
 
 def _transposed(pixels: Tensor) -> Tensor:
