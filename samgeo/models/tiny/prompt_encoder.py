@@ -1,7 +1,7 @@
 """Prompt encoder of the bundled network: prompts are encoded as tokens, and as dense maps that show where a prompt lies.
 
-Coordinates, tokens and the maps are float32, because in bfloat16 a coordinate may be off by a pixel. Where the model computes in
-bfloat16, the maps are rounded to it once they are merged.
+Coordinates, tokens and the maps are float32, because in bfloat16 a coordinate may be off by a pixel. Where the model computes
+in bfloat16, the maps are rounded to it once they are merged.
 """
 
 from __future__ import annotations
