@@ -151,9 +151,8 @@ def cpu_has_bfloat16() -> bool:
     ``ONEDNN_MAX_CPU_ISA`` of oneDNN can forbid them.
     """
     limit = next((os.environ[name] for name in ONEDNN_LIMITS if name in os.environ), "default")
-    if not ONEDNN_WITH_BFLOAT16.fullmatch(limit) or not torch.backends.mkldnn.is_available():
-        return False
-    return not BFLOAT16_FLAGS.isdisjoint(_cpu_flags())
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and bool(ONEDNN_WITH_BFLOAT16.fullmatch(limit)) and not BFLOAT16_FLAGS.isdisjoint(_cpu_flags())
 
 
 @functools.cache
