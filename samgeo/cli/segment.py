@@ -285,8 +285,8 @@ def encode(
 def status(run: str, as_json: bool) -> None:
     """Show the progress of a run, or what a store has.
 
-    RUN is the folder of a run of `samgeo segment`, or the output of the run, whose folder lies beside it. The command prints the
-    finished and the failed windows, the rate and the remaining time.
+    RUN is the folder of a run of `samgeo segment`, or its output, whose folder lies beside it. The command prints the finished
+    and the failed windows, the rate and the remaining time.
 
     RUN may also be a store of `samgeo encode`. Then the command prints its scales, and how many of their windows are stored.
     """
