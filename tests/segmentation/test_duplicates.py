@@ -107,13 +107,13 @@ def settled_in_stream(
     return settled, merged
 
 
-@pytest.mark.parametrize("stop_every", [1, 3, 1000])
+@pytest.mark.parametrize("stop_every", [1, 1000])
 @pytest.mark.parametrize("scales", [(1,), (1, 2)])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_objects_that_wait_are_decided_in_the_same_row_as_if_all_were_looked_at_again(
     seed: int, scales: tuple[int, ...], stop_every: int
 ) -> None:
-    levels = Levels.of(Lattice((500, 100), window=60, overlap=20), scales)
+    levels = Levels.of(Lattice((340, 100), window=60, overlap=20), scales)
     rows = near_identical_rows(seed, levels)
     settled, merged = settled_in_stream(rows, levels, 0.8, 0.97, stop_every)
     assert 0 < len(settled) < len(merged)

@@ -224,7 +224,7 @@ def test_one_scale_of_a_store_is_no_store(store: Path) -> None:
             use(store / "scale-4")
 
 
-@pytest.mark.parametrize("change", [{"scale": 8}, {"window": 128}, {"overlap": 32}])
+@pytest.mark.parametrize("change", [{"scale": 8}, {"overlap": 32}])
 def test_a_scale_with_another_description_is_refused(store: Path, change: dict) -> None:
     file = store / "scale-4" / "zarr.json"
     said = json.loads(file.read_text())
@@ -308,6 +308,7 @@ def test_arrays_with_names_of_the_store_are_refused(tmp_path: Path, name: str) -
         encode(tmp_path / "store.zarr", model=Misnamed(64, name))
 
 
+@pytest.mark.slow
 def test_of_threads_that_begin_a_scale_at_once_one_is_first_and_the_others_join_it(tmp_path: Path, fresh: str) -> None:
     path = tmp_path / "store.zarr"
     encode(path, (1,))
