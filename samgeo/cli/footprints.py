@@ -104,7 +104,7 @@ def footprints(
     """
     from samgeo.buildings import footprints as run
 
-    options |= {"resolution": parse_resolution(options["resolution"])}
+    options |= {"resolution": parse_resolution(options["resolution"]), "progress": not quiet}
     result = run(image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
     if not quiet:
         for line in _summary(result, output):
@@ -163,7 +163,7 @@ def regularize(features: str, output: str, quiet: bool, **options: OptionValue) 
     """
     from samgeo.buildings import regularize as run
 
-    result = run(features, output, **options)
+    result = run(features, output, progress=not quiet, **options)
     if not quiet:
         done = int(result["regularized"].sum())
         click.echo(
@@ -218,7 +218,8 @@ def refine(
     """
     from samgeo.buildings import refine as run
 
-    result = run(objects, image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
+    result = run(objects, image, output, **options)
     if not quiet:
         done = int(result["refined"].sum())
         click.echo(f"{count(done, 'outline')} of {count(len(result), 'object')} changed; {output}", err=True)

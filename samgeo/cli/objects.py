@@ -70,7 +70,8 @@ def oddness(
     """
     from samgeo.objects import oddness as run
 
-    result = run(objects, image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
+    result = run(objects, image, output, **options)
     if not quiet:
         made, unknown = result.attrs["samgeo"]["oddness"], int(result["oddness"].isna().sum())
         click.echo(
@@ -131,7 +132,8 @@ def classify(
     """
     from samgeo.objects import classify as run
 
-    result = run(objects, image, examples, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
+    result = run(objects, image, examples, output, **options)
     if not quiet:
         for line in _summary(result.attrs["samgeo"]["classify"], output):
             click.echo(line, err=True)
@@ -172,6 +174,6 @@ def rasterize(result: str, image: str, output: str, assets: str | None, quiet: b
     """
     from samgeo.geo import rasterize as run
 
-    drawn = run(result, image_of((image,), assets), output, **options)
+    drawn = run(result, image_of((image,), assets), output, progress=not quiet, **options)
     if not quiet:
         click.echo(f"{count(drawn, 'object')} in {output}", err=True)

@@ -14,6 +14,7 @@ from samgeo.errors import OptionError
 from samgeo.evaluation.boundary import iou as iou_of
 from samgeo.evaluation.layer_pairs import BATCH, Layer, common_crs, read_layer
 from samgeo.geo.coordinates.metric_planes import Planes, batches
+from samgeo.progress import progress_bar
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -144,6 +145,8 @@ def find_pairs(
     planes: Planes,
     min_iou: float,
     classes: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    *,
+    progress: bool = False,
 ) -> Pairs:
     """Find the pairs of objects whose IoU reaches a threshold, a batch of found objects at a time.
 
@@ -153,18 +156,20 @@ def find_pairs(
     tree = shapely.STRtree(truth.geometries)
     least = min(min_iou, NEARLY_ONE)
     pieces = [Pairs(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))]
-    for cell, some in batches(found.cells, BATCH):
-        i, j = tree.query(found.geometries[some])
-        i = some[i]
-        smaller, larger = np.minimum(found.areas[i], truth.areas[j]), np.maximum(found.areas[i], truth.areas[j])
-        possible = smaller >= (least - SLACK) * larger
-        if classes is not None:
-            possible &= classes[0][i] == classes[1][j]
-        i, j = i[possible], j[possible]
-        a, b = _placed(found, i, planes, cell), _placed(truth, j, planes, cell)
-        possible = _boxes_allow(a, b, least)
-        i, j, iou = i[possible], j[possible], iou_of(a[possible], b[possible])
-        pieces.append(Pairs(i, j, iou)[iou >= least])
+    with progress_bar(len(found), "object", "matching", progress=progress) as bar:
+        for cell, some in batches(found.cells, BATCH):
+            i, j = tree.query(found.geometries[some])
+            i = some[i]
+            smaller, larger = np.minimum(found.areas[i], truth.areas[j]), np.maximum(found.areas[i], truth.areas[j])
+            possible = smaller >= (least - SLACK) * larger
+            if classes is not None:
+                possible &= classes[0][i] == classes[1][j]
+            i, j = i[possible], j[possible]
+            a, b = _placed(found, i, planes, cell), _placed(truth, j, planes, cell)
+            possible = _boxes_allow(a, b, least)
+            i, j, iou = i[possible], j[possible], iou_of(a[possible], b[possible])
+            pieces.append(Pairs(i, j, iou)[iou >= least])
+            bar.update(len(some))
     joined = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("found", "truth", "iou"))
     return Pairs(*joined)
 

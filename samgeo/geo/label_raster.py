@@ -33,6 +33,7 @@ from samgeo.geo.vector.reading import (
     read_provenance,
     read_vectors,
 )
+from samgeo.progress import progress_bar
 from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
 from samgeo.types import CRSLike, FeaturesLike, RasterLike
@@ -91,6 +92,7 @@ def rasterize(
     *,
     class_column: str | None = None,
     overwrite: bool = False,
+    progress: bool = True,
 ) -> int:
     """Draw objects as a label raster on the grid of an image.
 
@@ -116,6 +118,8 @@ def rasterize(
         and names as JSON.
     overwrite : bool, default False
         Whether an existing label raster from samgeo may be replaced. Any other raster is never replaced.
+    progress : bool, default True
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -139,12 +143,12 @@ def rasterize(
     >>> x, y = 500_000, 5_400_000  # the upper left corner
     >>> houses = gpd.GeoDataFrame({"kind": ["house", "barn"]}, crs="EPSG:32633",
     ...                           geometry=[box(x, y - 2, x + 2, y), box(x + 4, y - 4, x + 8, y)])
-    >>> samgeo.rasterize(houses, image, "labels.tif")
+    >>> samgeo.rasterize(houses, image, "labels.tif", progress=False)
     2
     >>> with rasterio.open("labels.tif") as file:
     ...     np.unique(file.read(1), return_counts=True)
     (array([0, 1, 2], dtype=uint32), array([520,  16,  64]))
-    >>> samgeo.rasterize(houses, image, "classes.tif", class_column="kind")
+    >>> samgeo.rasterize(houses, image, "classes.tif", class_column="kind", progress=False)
     2
     """
     path = check_result(output, overwrite=overwrite, suffixes=LABEL_SUFFIXES)
@@ -154,15 +158,19 @@ def rasterize(
     geobox = source.geobox
     if isinstance(result, str | os.PathLike) and _is_stored(result):
         stored, made = Path(result), read_provenance(result)
+        total = _stored_count(stored)
         classes = None if class_column is None else classes_of(_stored_column(stored, class_column), class_column)
-        frames = (_placed_on(frame, geobox) for frame in stored_frames([stored]))
-        return write_label_raster(frames, geobox, path, classes=classes, overwrite=overwrite, provenance=made)
-    frame = _placed_on(read_vectors(result), geobox)
-    classes = None if class_column is None else classes_of(_column(frame, class_column), class_column)
-    made = frame.attrs.get("samgeo")
-    if made is None and isinstance(result, str | os.PathLike) and Path(result).suffix.lower() in SUFFIXES:
-        made = read_provenance(result)
-    return write_label_raster([frame], geobox, path, classes=classes, overwrite=overwrite, provenance=made)
+        frames: Iterable[gpd.GeoDataFrame] = (_placed_on(frame, geobox) for frame in stored_frames([stored]))
+    else:
+        frame = _placed_on(read_vectors(result), geobox)
+        classes = None if class_column is None else classes_of(_column(frame, class_column), class_column)
+        made = frame.attrs.get("samgeo")
+        if made is None and isinstance(result, str | os.PathLike) and Path(result).suffix.lower() in SUFFIXES:
+            made = read_provenance(result)
+        total, frames = len(frame), [frame]
+    how: dict[str, Any] = {"classes": classes, "overwrite": overwrite, "provenance": made}
+    with progress_bar(total, "object", "drawing", progress=progress) as bar:
+        return write_label_raster(frames, geobox, path, **how, done=bar.update)
 
 
 def _is_stored(result: object) -> bool:
@@ -301,6 +309,7 @@ def write_label_raster(
     provenance: dict[str, Any] | None = None,
     staging: Path | None = None,
     about_to_place: Callable[[Path], None] = lambda _: None,
+    done: Callable[[int], object] = lambda _: None,
 ) -> int:
     """Draw features as `rasterize` does, one table at a time; memory holds one number for each feature.
 
@@ -316,6 +325,8 @@ def write_label_raster(
         The classes to draw instead of the numbers of the features.
     provenance, staging, about_to_place
         See `samgeo.geo.vector.joining.join_vectors`.
+    done : callable, optional
+        Called from time to time with the number of features that are drawn since the last call.
 
     Returns
     -------
@@ -338,7 +349,7 @@ def write_label_raster(
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         drawn = temporary.with_name(f"{temporary.name}.ids")
         with _create(drawn, geobox, "uint32", {} if classes else tags) as file:
-            value_of = _draw(file, frames, geobox, classes)
+            value_of = _draw(file, frames, geobox, classes, done)
         if classes is not None:
             by_instance, drawn = drawn, temporary.with_name(f"{temporary.name}.classes")
             with rasterio.open(by_instance) as ids, _create(drawn, geobox, "uint8", tags) as file:
@@ -382,7 +393,11 @@ def _create(path: Path, geobox: GeoBox, dtype: str, tags: dict[str, str]) -> ras
 
 
 def _draw(
-    file: rasterio.io.DatasetWriter, frames: Iterable[gpd.GeoDataFrame], geobox: GeoBox, classes: Classes | None
+    file: rasterio.io.DatasetWriter,
+    frames: Iterable[gpd.GeoDataFrame],
+    geobox: GeoBox,
+    classes: Classes | None,
+    done: Callable[[int], object],
 ) -> NDArray[np.uint8]:
     """Draw features by their numbers; return the class of each number, or 0 without classes."""
     sizes, value_of = np.zeros(1), np.zeros(1, dtype=np.uint8)
@@ -393,7 +408,11 @@ def _draw(
         value_of = np.concatenate([value_of, np.zeros(len(frame), np.uint8) if classes is None else classes.of(frame)])
         if len(sizes) - 1 > MOST_IDS:
             raise VectorError(f"there are more than {MOST_IDS:,} features, too many for numbers of uint32; draw fewer.")
-        _draw_part(file, outlines, first, sizes)
+        drawn_now = 0
+        for below in _draw_part(file, outlines, first, sizes):
+            done(below - drawn_now)
+            drawn_now = below
+        done(len(frame) - drawn_now)
     return value_of
 
 
@@ -402,7 +421,9 @@ def _pixels(outlines: NDArray[np.object_]) -> NDArray[np.float64]:
     return np.round(shapely.area(outlines))
 
 
-def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], first: int, sizes: NDArray[np.float64]) -> None:
+def _draw_part(
+    file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], first: int, sizes: NDArray[np.float64]
+) -> Iterator[int]:
     """Draw some features over the features that are already drawn, one square of the raster at a time.
 
     Parameters
@@ -415,6 +436,11 @@ def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], f
         Number of the first outline.
     sizes : ndarray, shape (first + N,)
         Area in pixels of all features so far, by number.
+
+    Yields
+    ------
+    int
+        Number of these features that are whole, after each row of squares.
     """
     there = np.flatnonzero(~(shapely.is_missing(outlines) | shapely.is_empty(outlines)))
     # rasterio gives a pixel to the shape that is drawn last, which is the smallest one, and of equally large ones the first.
@@ -444,6 +470,7 @@ def _draw_part(file: rasterio.io.DatasetWriter, outlines: NDArray[np.object_], f
             takes = (numbers > 0) & ((ids == 0) | (sizes[ids] > sizes[numbers]))
             if takes.any():
                 file.write(np.where(takes, numbers, ids), 1, window=window)
+        yield int((high[:, 1] <= y + CHUNK).sum())
 
 
 def _in_pixels(geometry: NDArray[np.object_], geobox: GeoBox) -> NDArray[np.object_]:
@@ -501,6 +528,13 @@ def _stored_column(path: Path, name: str) -> list[Any]:
         if name not in names:
             raise OptionError(f"there is no column {name!r} in {path}; the columns are {', '.join(names)}.")
         return list(pq.read_table(path, columns=[name]).column(0).to_pylist())
+
+
+def _stored_count(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    with file_errors(f"{path} cannot be read", "check that it is whole"):
+        return int(pq.read_metadata(path).num_rows)
 
 
 def _with_geo(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from samgeo import __version__
 from samgeo.annotations.formats.voc import VocPixels
@@ -22,6 +21,7 @@ from samgeo.errors import OptionError, RasterError, warn
 from samgeo.finding.api import open_finder
 from samgeo.finding.many_images import ManyImages
 from samgeo.finding.text.loading import is_text_model
+from samgeo.progress import progress_bar
 from samgeo.samrs.drawing import MOST_CLASSES, class_colors, first_value
 from samgeo.samrs.finishing import Finishing
 from samgeo.samrs.folder import Folder
@@ -299,7 +299,7 @@ def make_samrs(
         kept = {job.name: folder.read_part(job.name, verify=verify) for job in jobs}
         remade = {name: why for name, (_, why) in kept.items() if why}
         todo = [job for job in jobs if kept[job.name][0] is None]
-        with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="image", disable=not progress) as bar:
+        with progress_bar(len(jobs), "image", "making", progress=progress, initial=len(jobs) - len(todo)) as bar:
             done = run_ordered(
                 make_image,
                 (shared, given),
