@@ -17,7 +17,7 @@ from samgeo.annotations.images import ImageFiles
 from samgeo.annotations.parsing.faults import OnError
 from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
-from samgeo.errors import OptionError, RasterError, warn
+from samgeo.errors import OptionError, RasterError, SamgeoWarning, warn
 from samgeo.finding.api import open_finder
 from samgeo.finding.many_images import ManyImages
 from samgeo.finding.text.loading import is_text_model
@@ -95,7 +95,7 @@ class MadeSet:
     left_out: tuple[str, ...] = ()
 
 
-class SplitWarning(UserWarning):
+class SplitWarning(SamgeoWarning):
     """More than a tenth of the pictures are in no part of a split.
 
     The message gives the reason, and options that would keep the pictures.

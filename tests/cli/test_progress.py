@@ -41,6 +41,8 @@ BARS: dict[str, str] = {
 ONE_UNIT = {"change", "track", "encode", "dataset samrs"}
 # These tell the progress in lines, with what is learned or measured so far.
 LINES = {"train", "finetune", "models evaluate"}
+# These take the longest, and had a bar from the beginning.
+SLOW = {"find", "change", "track", "encode", "dataset samrs"}
 # This calls the functions of footprints and segment.
 BOTH = {"demo"}
 # These read a file or two and no raster in parts. A download shows its bytes on a terminal.
@@ -123,7 +125,7 @@ def test_every_command_has_its_place_here() -> None:
 
 @pytest.mark.filterwarnings("ignore::samgeo.errors.SamgeoWarning")
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("command", BARS)
+@pytest.mark.parametrize("command", [pytest.param(one, marks=[pytest.mark.slow] if one in SLOW else []) for one in BARS])
 def test_progress_rises_to_its_total_and_quiet_prints_nothing(
     command: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
