@@ -21,8 +21,10 @@ from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, VectorError
 from samgeo.geo.coordinates.overlay import in_raster_crs
 from samgeo.geo.raster.bands import marker_of
+from samgeo.geo.vector.reading import read_vectors
 from samgeo.objects.shapes import with_note
 from samgeo.progress import counting, progress_bar
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -40,7 +42,7 @@ Statistic = Callable[[NDArray[np.float64]], float]
 
 @check_types
 def filter_by_height(
-    gdf: gpd.GeoDataFrame,
+    gdf: FeaturesLike,
     dsm: str | os.PathLike[str],
     dtm: str | os.PathLike[str] | None = None,
     *,
@@ -60,7 +62,7 @@ def filter_by_height(
 
     Parameters
     ----------
-    gdf : GeoDataFrame
+    gdf : path, GeoDataFrame or GeoSeries
         Polygons in any CRS.
     dsm : path or URL
         Raster of surface heights in metres, or of heights above the ground if there is no ``dtm``. The first band is used.
@@ -110,6 +112,7 @@ def filter_by_height(
     [6.5]
     """
     take = _check(statistic, unknown, min_height_m, max_height_m)
+    gdf = read_vectors(gdf)
     if gdf.crs is None:
         raise VectorError(
             "the objects have no CRS, so that their heights cannot be read; set their CRS with .set_crs(...) first."

@@ -14,10 +14,12 @@ from samgeo.errors import OptionError
 from samgeo.evaluation.boundary import iou as iou_of
 from samgeo.evaluation.layer_pairs import BATCH, Layer, common_crs, read_layer
 from samgeo.geo.coordinates.metric_planes import Planes, batches
+from samgeo.geo.vector.reading import read_vectors
 from samgeo.progress import progress_bar
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    pass
 
 __all__ = ["Matches", "Pairs", "check_min_iou", "find_pairs", "match", "pair_up"]
 
@@ -92,14 +94,14 @@ class Pairs:
 
 
 @check_types
-def match(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame, *, min_iou: float = 0.5) -> Matches:
+def match(found: FeaturesLike, truth: FeaturesLike, *, min_iou: float = 0.5) -> Matches:
     """Match found objects with true objects; the pairs with the best IoU first, and each object at most once.
 
     Objects without an area are not counted. `evaluate` gives more figures, and the reasons why objects are left out.
 
     Parameters
     ----------
-    found, truth : GeoDataFrame
+    found, truth : path, GeoDataFrame or GeoSeries
         Polygons; ``found`` is transformed to the CRS of ``truth``.
     min_iou : float, default 0.5
         Smallest IoU of a match.
@@ -125,9 +127,10 @@ def match(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame, *, min_iou: float = 
     Matches(matched=1, found=2, truth=2, mean_iou=0.9)
     """
     check_min_iou(min_iou)
-    common_crs(found, truth)
-    planes = Planes.around(truth)
-    a, b = read_layer(found, planes), read_layer(truth, planes)
+    ours, theirs = read_vectors(found), read_vectors(truth)
+    common_crs(ours, theirs)
+    planes = Planes.around(theirs)
+    a, b = read_layer(ours, planes), read_layer(theirs, planes)
     pairs = find_pairs(a, b, planes, min_iou)
     ious = pairs.iou[pair_up(pairs, min_iou)]
     return Matches(len(ious), len(a), len(b), float(ious.mean()) if len(ious) else float("nan"))

@@ -20,10 +20,9 @@ from samgeo.models.registry import load_model
 from samgeo.objects.pooling import PARTS, check_describing, pool, pool_pixels
 from samgeo.objects.shapes import measure_shapes
 from samgeo.segmentation.predictor import Predictor
-from samgeo.types import BandsLike, RasterLike, StretchLike
+from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import torch
 
     from samgeo.models.protocols import Segmenter
@@ -48,7 +47,7 @@ SCORES = ("predicted_iou", "stability_score")
 @check_types
 def describe(
     image: RasterLike,
-    objects: gpd.GeoDataFrame,
+    objects: FeaturesLike,
     *,
     embedding: bool = True,
     color: bool = False,

@@ -274,8 +274,7 @@ def make_samrs(
     reading = {
         "format": format, "class_column": class_column, "class_name": class_name, "pixels": pixels, "on_error": on_error,
     }  # fmt: skip
-    if (annotations is None) == (finder is None):
-        raise OptionError("give annotations, or None for annotations and a finder, which finds the boxes.")
+    _check_source(annotations, finder)
     if annotations is None:
         table, failed, recipe = _found(files, folder, recipe, arguments, reading)
     elif min_score is not None or zoom is not None:
@@ -403,3 +402,14 @@ def _divide(jobs: Sequence[ImageJob], parts: Sequence[Any], recipe: SetOptions) 
     side = recipe.block_m or default_block_m(list(shown.values()))
     part_of = divide(shown, recipe.split or (), side, recipe.seed)
     return part_of, advise(shown, part_of, jobs, recipe, side)
+
+
+def _check_source(annotations: object, finder: object) -> None:
+    """Check that the boxes come from annotations or from a finder."""
+    if not isinstance(annotations, str | os.PathLike | Annotations | None):
+        raise OptionError(
+            f"annotations is a {type(annotations).__name__}; give the path of a file or folder, such as a vector file that "
+            "samgeo.geo.vector.write_vectors wrote, the table that samgeo.read_annotations returns, or None for a finder."
+        )
+    if (annotations is None) == (finder is None):
+        raise OptionError("give annotations, or None for annotations and a finder, which finds the boxes.")
