@@ -96,7 +96,8 @@ def oddness(
     type=click.Choice(["cover", "iou"]),
     default="cover",
     show_default=True,
-    help="Which objects EXAMPLES give their classes to: those that they cover by more than half, or the one with the best IoU.",
+    help="Which objects get the classes of EXAMPLES: cover, those of which EXAMPLES cover more than half; iou, for each "
+    "example the object with the best IoU.",
 )
 @click.option(
     "--min-score",

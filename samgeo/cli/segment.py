@@ -199,7 +199,7 @@ def _tell_failures(done: Summary) -> str:
 @PROMPT_ZOOM
 @PROMPT_SCALES
 @click.option(
-    "--refine", type=int, default=0, show_default=True, help="How many times to decode again with the previous answer."
+    "--refine", type=int, default=0, show_default=True, help="How many times the model is asked again with its previous answer."
 )
 @cleaning
 @click.option(
