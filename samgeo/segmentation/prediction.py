@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.prompt_geometry import is_features
-from samgeo.geo.label_raster import classes_of, write_label_raster
+from samgeo.geo.label_drawing import classes_of, write_label_raster
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.columns import RenamedColumnsWarning
 from samgeo.geo.vector.reading import read_vectors, write_vectors
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from samgeo.geo.label_raster import Classes
+    from samgeo.geo.label_drawing import Classes
     from samgeo.models.protocols import Segmenter
 
 __all__ = ["predict", "predict_to_file"]

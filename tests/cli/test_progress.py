@@ -91,7 +91,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         ("samgeo.editing.removal", "LONGEST_PART", 128),
         ("samgeo.editing.compression", "PART", 128),
         ("samgeo.editing.compression", "TILE", 128),
-        ("samgeo.geo.label_raster", "CHUNK", 64),
+        ("samgeo.geo.label_drawing", "CHUNK", 64),
     ):
         monkeypatch.setattr(f"{module}.{name}", value)
     monkeypatch.setattr("samgeo.progress.tqdm", partial(tqdm, mininterval=0, miniters=1))

@@ -20,7 +20,9 @@ import numpy as np
 import pandas as pd
 
 from samgeo.errors import RunError, StoppedError, WindowError
-from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
+from samgeo.geo.label_drawing import write_label_raster
+from samgeo.geo.label_outputs import is_label_raster
+from samgeo.geo.label_raster import stored_frames
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.raster.sources.block_cache import limited_block_cache
 from samgeo.geo.vector.joining import read_parts
