@@ -182,7 +182,7 @@ def _values(
     polygon: shapely.Geometry | None, surface: rasterio.DatasetReader, terrain: rasterio.DatasetReader | None
 ) -> NDArray[np.float64]:
     """Return the known heights of the pixels in a polygon, which may be missing or empty."""
-    if polygon is None or polygon.is_empty:
+    if polygon is None or shapely.is_empty(polygon):
         return np.empty(0)
     inverse = ~surface.transform
     corners = shapely.get_coordinates(shapely.box(*shapely.bounds(polygon)))

@@ -167,8 +167,7 @@ def footprints(
     if isinstance(examples, str | os.PathLike) and (candidates is None or Path(split_layer(examples)[0]).is_file()):
         examples = read_vectors(examples)  # An unreadable file must fail before segmentation, which takes minutes.
     if isinstance(examples, gpd.GeoDataFrame | gpd.GeoSeries):
-        examples = read_vectors(examples)
-        check_same_kind(examples.crs, raster.geobox, what="the layer of examples", raster=raster.name)
+        check_same_kind(read_vectors(examples).crs, raster.geobox, what="the layer of examples", raster=raster.name)
     found = None if candidates is None else read_vectors(candidates)
     if found is not None:
         check_same_kind(found.crs, raster.geobox, what="the layer of candidates", raster=raster.name)

@@ -565,8 +565,8 @@ class Predictor:
         columns = AnswerColumns(len(prompts), self.raster.geobox)
         with progress_bar(len(prompts), "prompt", Path(self.raster.name).name, progress=progress) as bar:
             for numbers in groups(prompts, self.lattice):
-                found = self.answer(prompts.some(numbers), multimask=multimask, refine=refine, done=bar.update)
-                columns.add(numbers, found)
+                answered = self.answer(prompts.some(numbers), multimask=multimask, refine=refine, done=bar.update)
+                columns.add(numbers, answered)
         frame = columns.frame(table, also=also)
         found = {str(scale): columns.scales[scale] for scale in sorted(columns.scales)}
         frame.attrs["samgeo"] = self.provenance() | {"scales": found}

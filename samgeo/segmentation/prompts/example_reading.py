@@ -81,8 +81,8 @@ def _features(examples: FeaturesLike, crs: CRSLike) -> gpd.GeoDataFrame:
     """Return examples of one kind as a table."""
     if is_features(examples):
         return read_vectors(examples)
-    geometries: object = [examples] if isinstance(examples, shapely.Geometry) else examples
-    is_list = isinstance(geometries, list | tuple | np.ndarray)
-    if not is_list or not all(isinstance(one, shapely.Geometry) for one in geometries):
+    given: object = [examples] if isinstance(examples, shapely.Geometry) else examples
+    geometries = list(given) if isinstance(given, list | tuple | np.ndarray) else [None]
+    if not all(isinstance(one, shapely.Geometry) for one in geometries):
         raise VectorError("the examples are not geometries; give a file, a GeoDataFrame, polygons, or the name of a column.")
-    return gpd.GeoDataFrame(geometry=list(geometries), crs=crs)
+    return gpd.GeoDataFrame(geometry=geometries, crs=crs)
