@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, WindowError
 from samgeo.geo.levels import Levels
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.models.embedding_packing import pack
+from samgeo.progress import progress_bar
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions, ReadingOptions
 from samgeo.segmentation.prompts.prompt_scales import scales_of
@@ -161,7 +160,7 @@ def encode(
     for scale in levels.scales:
         into.at_scale(scale).make()
     encoded = kept = empty = mended = 0
-    with tqdm(total=len(blocks), unit="block", desc=Path(raster.name).name, disable=not progress) as bar:
+    with progress_bar(len(blocks), "block", Path(raster.name).name, progress=progress) as bar:
         for done in run_ordered(
             _encode_block,
             shared,
