@@ -156,7 +156,7 @@ class Session(SessionEditing, Searching, FilePrompting, Outlining, Classing, Exp
 
         Warns
         -----
-        UserWarning
+        SamgeoWarning
             If the last line is incomplete because the session ended while writing it. That action is left out.
         """
         recorded = recorded_at(log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -159,8 +159,17 @@ def embed_together(
     return {place: unpack(model, arrays) for place, arrays in (kept | made).items()}
 
 
-def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
+def check_fresh(raster: Raster, store: EmbeddingStore, scales: Iterable[int] = ()) -> None:
     """Compare some windows of a store with the raster, to notice before the work starts that the raster was replaced.
+
+    Parameters
+    ----------
+    raster : Raster
+        The raster.
+    store : EmbeddingStore
+        The store.
+    scales : iterable of int, optional
+        Coarser scales of which one window each is compared, if the store has any: their pixels also change with overviews.
 
     Raises
     ------
@@ -169,9 +178,19 @@ def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
     """
     blocks = store.blocks()
     for block in {blocks[0], blocks[len(blocks) // 2], blocks[-1]}:
-        for index in store.present(block)[:1]:
-            window = read_window(raster, store.lattice, index)
-            store.check(index, pixel_digest(window.image, window.size))
+        _check_block(raster, store, block)
+    for scale in scales:
+        part = store.at_scale(scale)
+        if scale > 1 and part.exists:
+            any(_check_block(raster, part, block) for block in part.blocks())
+
+
+def _check_block(raster: Raster, store: EmbeddingStore, block: tuple[int, int]) -> bool:
+    """Compare the first window of a block that is in the store with the raster; return whether there is one."""
+    for index in store.present(block)[:1]:
+        window = read_window(raster, store.lattice, index, store.scale)
+        return store.check(index, pixel_digest(window.image, window.size))
+    return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,6 +244,14 @@ class _Packed:
         return self.other if self.arrays is None else unpack(model, self.arrays)
 
 
+class _Turn:
+    """A lock for the threads that need one window, and their number."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.threads = 0
+
+
 class EmbeddingCache:
     """Cache of the most recently used windows, limited in bytes. It may be used from several threads.
 
@@ -244,7 +271,7 @@ class EmbeddingCache:
             raise OptionError(f"the memory for embeddings is {max_bytes} bytes; give 0 or more.")
         self.max_bytes = max_bytes
         self._windows: OrderedDict[tuple[int, ...], Encoded] = OrderedDict()
-        self._making: dict[tuple[int, ...], threading.Lock] = {}
+        self._making: dict[tuple[int, ...], _Turn] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[EmbeddingCache], tuple[int]]:
@@ -260,17 +287,26 @@ class EmbeddingCache:
             return sum(window.nbytes for window in self._windows.values())
 
     def get(self, index: tuple[int, ...], make: Callable[[], Encoded]) -> Encoded:
-        """Return a window; call ``make`` if it is not in the cache. Threads that need the same window wait for one call."""
+        """Return a window; call ``make`` if it is not in the cache.
+
+        Threads that need the same window wait for one call. If the call raises, its thread gets the error, and the next thread
+        calls its own ``make``.
+        """
         with self._lock:
-            making = self._making.setdefault(index, threading.Lock())
-        with making:
-            window = self._use(index)
-            if window is None:
-                window = make()
-                self._keep(index, window)
-        with self._lock:
-            self._making.pop(index, None)
-        return window
+            turn = self._making.setdefault(index, _Turn())
+            turn.threads += 1
+        try:
+            with turn.lock:
+                window = self._use(index)
+                if window is None:
+                    window = make()
+                    self._keep(index, window)
+                return window
+        finally:
+            with self._lock:
+                turn.threads -= 1
+                if not turn.threads:
+                    del self._making[index]
 
     def put(self, index: tuple[int, ...], window: Encoded, model: Segmenter) -> None:
         """Add a window. Its embedding is packed to half precision in main memory if the model can do so; see `take`."""
@@ -310,7 +346,7 @@ class EncodedWindows:
     cache : EmbeddingCache
         Memory for embeddings. Several lattices may share it.
     store : EmbeddingStore, optional
-        Store of embeddings with this lattice.
+        Store of embeddings with this lattice and scale.
     check_same : callable, optional
         Raises an error if a file of the raster has changed. It is called after each window that is read.
     scale : int, default 1
@@ -342,7 +378,8 @@ class EncodedWindows:
         """
 
         def make() -> Encoded:
-            if _ONLY_ENCODED.get() and self.store is None:
+            # Reading a coarse window may take long, so that one that is not encoded is noticed before.
+            if _ONLY_ENCODED.get() and (self.store is None or (self.scale > 1 and not self.store.holds(index))):
                 raise NotEncodedError
             window = read_window(self.raster, self.lattice, index, self.scale)
             if self.check_same is not None:
