@@ -64,8 +64,8 @@ class Session(SessionEditing, Searching, FilePrompting, Outlining, Classing, Exp
     predictor : Predictor
         The raster and the model.
     classes : sequence of str, optional
-        The palette; the first class is the default. Classes of the saved file are added to it. By default the palette is that of
-        the saved file, or ("object",) where there is none.
+        The palette; the first class is the default. Classes of the saved file are added to it. By default the palette is that
+        of the saved file, or ("object",) where there is none.
     log : path, optional
         A file of JSON lines. Each action is appended to it before the action takes effect.
     autosave : path, optional

@@ -1,4 +1,4 @@
-"""The first ten minutes with the map, in a real browser: from a raster to a saved file, and on from that file in a new session."""
+"""The first ten minutes with the map, in a real browser: from a raster to a saved file, and from that file in a new session."""
 
 import geopandas as gpd
 import numpy as np

@@ -169,7 +169,17 @@ def test_keys_work_after_every_button_in_every_group(notebook, scene, tmp_path):
             notebook.wait_for(f"{kind!r} in stopped")
         elif any(f"samgeo-{name}" in classes.split() for name in WORKS):
             notebook.ask("[m._background[kind].stop() for kind in m._background] and m.wait(60)")
-    groups = ("candidate 3", "has the class", "recolour", "largest part", "vertices", "across", "merge", "read a file", "sort by time")
+    groups = (
+        "candidate 3",
+        "has the class",
+        "recolour",
+        "largest part",
+        "vertices",
+        "across",
+        "merge",
+        "read a file",
+        "sort by time",
+    )
     assert [one for one in (*groups, "Zoom in", "fill the screen", "end the training", "overwrite") if one not in labels] == []
 
 
