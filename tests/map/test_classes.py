@@ -41,6 +41,17 @@ def test_classes_are_added_renamed_and_recoloured_and_undone(session: Session, t
     assert (session.classes, session.colors, named(session)) == (CLASSES, first, ["roof"])
 
 
+def test_without_classes_a_session_has_those_of_its_file(session: Session, tmp_path: Path) -> None:
+    accept_object(session, 0)
+    session.add_class("tree", "#00ff00")
+    saved = tmp_path / "kept.gpkg"
+    session.export(saved)
+    again = Session(session.predictor, autosave=saved)
+    assert (again.classes, again.colors, named(again)) == (session.classes, session.colors, named(session))
+    assert Session(session.predictor, classes=("pond",), autosave=saved).classes == ("pond", *session.classes)
+    assert Session(session.predictor, autosave=tmp_path / "new.gpkg").classes == ("object",)
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [
