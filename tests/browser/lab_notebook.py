@@ -23,6 +23,10 @@ POLL_MS = 50
 # What anywidget says when its script has not started within two seconds, as on a busy machine; it goes on all the same.
 _IMPATIENT = "[anywidget] Failed to initialize model"
 
+# What ipyleaflet says of a map whose output was cleared and whose kernel has gone, when the page changes its size: it goes on
+# listening to the page, and has no state that it could change.
+_GONE = ("Cannot convert undefined or null to object", "update_bounds")
+
 _READY = """path => {
     const widget = window.jupyterapp?.shell.currentWidget;
     return widget?.context?.path === path && widget.sessionContext.session?.kernel?.connectionStatus === 'connected';
@@ -134,8 +138,9 @@ class Notebook:
             self.complaints.append(f"console: {message.text} ({message.location.get('url')})")
 
     def _hear_uncaught(self, error: Any) -> None:
-        if _IMPATIENT not in str(error):
-            self.complaints.append(f"uncaught: {error}\n{getattr(error, 'stack', '')}")
+        told = f"{error}\n{getattr(error, 'stack', '')}"
+        if _IMPATIENT not in told and not all(one in told for one in _GONE):
+            self.complaints.append(f"uncaught: {told}")
 
     def _refuse(self, route: Any) -> None:
         self.complaints.append(f"asked for {route.request.url}")

@@ -17,9 +17,6 @@ CLICKED = 80
 HEIGHTS = {520: 1750, 820: 1400, 1440: 1000}
 """Heights of the page at which the map and all of its panel are seen, by its width."""
 
-RESIZED_MS = 500
-"""Leaflet ends a change of its size 200 ms after the last event."""
-
 LOOKS = [(520, "Dark"), (820, "Light"), (1440, "Dark")]
 MORE_LOOKS = [(520, "Light"), (820, "Dark"), (1440, "Light")]
 
@@ -40,8 +37,6 @@ def look(request, notebook):
         page.evaluate("() => jupyterapp.shell.collapseLeft()")
     notebook.use_theme(theme)
     page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
-    # ipyleaflet fails where a map is closed just after it was resized, as the one of the test before would be.
-    page.wait_for_timeout(RESIZED_MS)
     yield f"journey-{width}-{theme.lower()}"
     page.set_viewport_size({"width": 1440, "height": 1100})
     notebook.use_theme("Light")
