@@ -11,7 +11,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -184,22 +184,32 @@ class Frontier:
     waiting: tuple[Segment, ...] = ()
 
     @classmethod
-    def of(cls, rows: Sequence[MergedRow]) -> Frontier:
-        """Return the state after some rows, from the first on.
+    def of(cls, rows: Iterable[MergedRow]) -> Frontier:
+        """Return the state after some rows, from the first on. They are taken one by one, and only open pieces are kept.
 
         Raises
         ------
         DamagedError
             If the rows do not follow from each other.
         """
+        counts: list[int] = []
+        waiting: tuple[Segment, ...] = ()
+
+        def steps() -> Iterator[Step]:
+            nonlocal waiting
+            for row in rows:
+                counts.append(row.count)
+                waiting = row.waiting
+                yield row.step
+
         try:
-            open_objects, numbered = replayed(row.step for row in rows)
+            open_objects, numbered = replayed(steps())
         except LookupError:
             raise DamagedError("its row does not follow from the rows before it") from None
         numbers = [number for one in open_objects for number in one.pieces]
         if len(set(numbers)) < len(numbers) or (numbers and not 0 <= min(numbers) <= max(numbers) < numbered):
             raise DamagedError("its pieces are not numbered one after the other")
-        return cls(tuple(row.count for row in rows), open_objects, numbered, rows[-1].waiting if rows else ())
+        return cls(tuple(counts), open_objects, numbered, waiting)
 
     @property
     def row(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +43,9 @@ __all__ = [
 ]
 
 MEMORY_BYTES = 1 << 30
+
+# Arrays of fewer bytes are kept where they are, because a piece of memory of its own has whole pages.
+LEAST_OWN_BYTES = 1 << 17
 
 _ONLY_ENCODED: ContextVar[bool] = ContextVar("only_encoded", default=False)
 
@@ -205,6 +209,20 @@ class Encoded:
         return nbytes(self.embedding) + self.known.nbytes
 
 
+def in_own_pages(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy of an array in pages of memory of its own, or the array itself if it is small.
+
+    An array that is kept for long lies otherwise between arrays that are freed soon. The C library cannot give the memory around
+    it back, and a process grows for as long as it works, to twice of what it needs.
+    """
+    if array.nbytes < LEAST_OWN_BYTES:
+        return array
+    private: dict[str, Any] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    copy = np.frombuffer(mmap.mmap(-1, array.nbytes, **private), dtype=array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Packed:
     """An embedding as half-precision arrays, or unchanged if its model cannot pack it."""
@@ -214,7 +232,9 @@ class _Packed:
 
     @classmethod
     def of(cls, model: Segmenter, embedding: Embedding) -> _Packed:
-        return cls(pack(model, embedding), None) if isinstance(model, Storable) else cls(None, embedding)
+        if isinstance(model, Storable):
+            return cls({name: in_own_pages(array) for name, array in pack(model, embedding).items()}, None)
+        return cls(None, in_own_pages(embedding) if isinstance(embedding, np.ndarray) else embedding)
 
     @property
     def nbytes(self) -> int:
@@ -244,6 +264,7 @@ class EmbeddingCache:
             raise OptionError(f"the memory for embeddings is {max_bytes} bytes; give 0 or more.")
         self.max_bytes = max_bytes
         self._windows: OrderedDict[tuple[int, ...], Encoded] = OrderedDict()
+        self._bytes = 0
         self._making: dict[tuple[int, ...], threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -257,7 +278,7 @@ class EmbeddingCache:
     def nbytes(self) -> int:
         """Memory of all windows in bytes."""
         with self._lock:
-            return sum(window.nbytes for window in self._windows.values())
+            return self._bytes
 
     def get(self, index: tuple[int, ...], make: Callable[[], Encoded]) -> Encoded:
         """Return a window; call ``make`` if it is not in the cache. Threads that need the same window wait for one call."""
@@ -274,7 +295,8 @@ class EmbeddingCache:
 
     def put(self, index: tuple[int, ...], window: Encoded, model: Segmenter) -> None:
         """Add a window. Its embedding is packed to half precision in main memory if the model can do so; see `take`."""
-        self._keep(index, replace(window, embedding=_Packed.of(model, window.embedding)))
+        packed = replace(window, embedding=_Packed.of(model, window.embedding), known=in_own_pages(window.known))
+        self._keep(index, packed)
 
     def take(self, index: tuple[int, ...], model: Segmenter, make: Callable[[], Encoded]) -> Encoded:
         """Return a window that `put` added; call ``make`` if it is not in the cache."""
@@ -289,10 +311,12 @@ class EmbeddingCache:
 
     def _keep(self, index: tuple[int, ...], window: Encoded) -> None:
         with self._lock:
+            if index in self._windows:
+                self._bytes -= self._windows.pop(index).nbytes
             self._windows[index] = window
-            total = sum(one.nbytes for one in self._windows.values())
-            while total > self.max_bytes and len(self._windows) > 1:
-                total -= self._windows.popitem(last=False)[1].nbytes
+            self._bytes += window.nbytes
+            while self._bytes > self.max_bytes and len(self._windows) > 1:
+                self._bytes -= self._windows.popitem(last=False)[1].nbytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
