@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where rasters are made; a temporary folder by default")
     options = parser.parse_args()
     cell = 1000 if options.window >= 1024 else 500
-    print("| side | windows | objects | s | processor s a 1000 windows | peak MiB | medians of the quarters | largest worker, peak |")
+    print(
+        "| side | windows | objects | s | processor s a 1000 windows | peak MiB | medians of the quarters | largest worker, peak |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for side in options.sides:

@@ -96,7 +96,8 @@ def test_points_are_divided_where_the_area_has_many_vertices(kind: str, monkeypa
 
 
 def test_what_is_near_a_place_has_its_edges_and_few_others() -> None:
-    area = shapely.Point(200, 200).buffer(150, quad_segs=25_000)
+    angle = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    area = shapely.Polygon(np.stack([200 + 150 * np.cos(angle), 200 + 150 * np.sin(angle)], axis=1))
     near = IndexedArea(area).near(345, 195, 355, 205)
     assert shapely.get_num_coordinates(area) == 100_001
     edge = shapely.box(345, 195, 355, 205).intersection(near.boundary)

@@ -206,9 +206,7 @@ def _described(parts: Sequence[Path]) -> _Table:
     kept = [field for field in first if field.name not in {name, *covering}]
     boxes = np.array(found, dtype=np.float64)
     bounds = None if not len(boxes) else (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, -2:].max(axis=0).tolist())
-    return _Table(
-        schema=pa.schema(kept), geometry=name, types=frozenset(types), crs=crs, bounds=bounds, has_gaps=has_gaps
-    )
+    return _Table(schema=pa.schema(kept), geometry=name, types=frozenset(types), crs=crs, bounds=bounds, has_gaps=has_gaps)
 
 
 def _part_errors(part: Path | str) -> AbstractContextManager[None]:
