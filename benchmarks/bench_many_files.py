@@ -3,7 +3,8 @@
     python benchmarks/bench_many_files.py [--tiles 10000] [--items 1000]
 
 Tiles of 64 x 64 pixels lie side by side, given as a VRT, as a list in a text file, and the first of them as a STAC
-ItemCollection. Each is opened, its windows are planned, and the first window is segmented by the oracle, in a process of its own.
+ItemCollection. Each is opened, its windows are planned, and the first window is segmented by the oracle, in a process of its
+own.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     cell = 1000 if options.window >= 1024 else 500
     print(
-        "| side | windows | objects | s | processor s a 1000 windows | peak MiB | medians of the quarters | largest worker, peak |"
+        "| side | windows | objects | s | processor s a 1000 windows | peak MiB | medians of quarters | largest worker, peak |"
     )
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:

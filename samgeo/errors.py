@@ -98,7 +98,7 @@ class RasterWarning(SamgeoWarning):
     """A raster can be read, but the image that the model gets may differ from the one that the user expects."""
 
 
-def warn(message: str, category: type[Warning] = SamgeoWarning) -> None:
+def warn(message: str, category: type[SamgeoWarning] = SamgeoWarning) -> None:
     """Issue a warning that points to the line outside samgeo from which the call came."""
     level = 1
     frame: FrameType | None = inspect.currentframe()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Models of the type "auto" compute in float32 on every processor, so that tests see the same masks everywhere. This must be set
+# before torch is imported, and processes that tests start inherit it.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
 
 from samgeo.models import keep_freed_memory
 

@@ -11,6 +11,7 @@ ROOT = Path(samgeo.__file__).parent
 BELOW = {
     "errors": set(),
     "arguments": set(),
+    "progress": set(),
     "types": {"geo"},
     "storage": set(),
     "geo": {"storage"},
@@ -88,7 +89,7 @@ def breaches(source, name, package):
         target = package_of(parts)
         # The package itself loads every package: it may be asked for its version, and for nothing else.
         asks_version = target == "samgeo" and imported_name == "__version__"
-        if not asks_version and target not in BELOW[name] | {name, "errors", "arguments", "types"}:
+        if not asks_version and target not in BELOW[name] | {name, "errors", "arguments", "progress", "types"}:
             found.append(".".join(["samgeo", *parts]))
     return found
 

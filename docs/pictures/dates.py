@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from drawing import BLUE, GREEN, ORANGE, RED, beside, enlarged, folder, painted, tagged
+from drawing import BLUE, GREEN, ORANGE, RED, beside, enlarged, painted, tagged
 from PIL import Image
-from registry import picture
+from registry import folder, picture
 from tutorial import by_id
 
 import samgeo

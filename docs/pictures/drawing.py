@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageFont
-from registry import MOST_KB
+from registry import MOST_KB, folder
 
 from samgeo.plot import RGB
 from samgeo.synthetic import Scene
@@ -28,11 +27,6 @@ FINER = 4
 """Outlines are drawn this many times larger and reduced, so that their edges are smooth."""
 
 BEST_QUALITY, WORST_QUALITY = 88, 40
-
-
-def folder() -> Path:
-    """Return a new folder for the files of a picture."""
-    return Path(tempfile.mkdtemp(prefix="samgeo-pictures-"))
 
 
 def saved(scene: Scene, name: str = "town.tif") -> Path:

@@ -9,10 +9,10 @@ import geopandas as gpd
 import numpy as np
 import rasterio
 import shapely
-from drawing import beside, enlarged, folder, saved
+from drawing import beside, enlarged, saved
 from PIL import Image
 from rasterio.features import shapes
-from registry import picture
+from registry import folder, picture
 from scipy import ndimage
 
 import samgeo

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import shapely
-from drawing import enlarged, folder
+from drawing import enlarged
 from PIL import Image
-from registry import SkippedError, picture
+from registry import SkippedError, folder, picture
 
 from samgeo.synthetic import Scene, town
 

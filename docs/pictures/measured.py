@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from drawing import folder
 from PIL import Image
-from registry import SkippedError, picture
+from registry import SkippedError, folder, picture
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
-from drawing import BLUE, GREEN, MAGENTA, RED, beside, enlarged, folder, painted, saved, tagged
+from drawing import BLUE, GREEN, MAGENTA, RED, beside, enlarged, painted, saved, tagged
 from PIL import Image
-from registry import picture
+from registry import folder, picture
 
 import samgeo
 from samgeo.plot import SheetEntry, contact_sheet

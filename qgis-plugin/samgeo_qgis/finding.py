@@ -263,7 +263,7 @@ class Footprints(SamgeoAlgorithm):
         "Finds the buildings in an image, filters them by area and height, and makes their outlines regular.\n\nWith examples, "
         "everything in the image is segmented, and what is like the accepted examples and unlike the rejected ones is "
         "selected: a column label says 1 for accepted and 0 for rejected. Without regular outlines, this serves for objects "
-        "of other kinds, too. The command shows no progress."
+        "of other kinds, too."
     )
     OPTIONS: ClassVar[Mapping[str, str]] = {
         "MIN_SCORE": "--min-score",

@@ -47,7 +47,7 @@ POLYGONS = (QgsProcessing.TypeVectorPolygon,)
 _ANSWERS = (
     "The output has one row for each prompt, in their order and with their columns. Where nothing was found, the row has no "
     "geometry, and the column reason says why. Objects that are larger than a window of the model are found in coarser "
-    "windows. The command shows no progress."
+    "windows."
 )
 
 
@@ -152,8 +152,7 @@ class Regularize(SamgeoAlgorithm):
     TAGS = ("regularise", "buildings", "orthogonalize", "simplify")
     ABOUT = (
         "Turns outlines of buildings into footprints with right angles and shared walls, or circles. An outline that no "
-        "regular footprint fits is kept and simplified; the columns regularized and kept_because tell which, and why. The "
-        "command shows no progress."
+        "regular footprint fits is kept and simplified; the columns regularized and kept_because tell which, and why."
     )
     OPTIONS: ClassVar[Mapping[str, str]] = {
         "ANGLES": "--angles",

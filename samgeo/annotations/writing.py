@@ -19,6 +19,7 @@ from samgeo.annotations.formats import coco, dota, voc, yolo
 from samgeo.annotations.formats import vector_files as vectors
 from samgeo.annotations.formats.yolo import yaml_of
 from samgeo.annotations.images import ImageFiles, without_suffix
+from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
 from samgeo.errors import AnnotationError, OptionError, VectorError
 from samgeo.geo.vector.reading import check_output, write_vectors
@@ -28,7 +29,7 @@ from samgeo.storage.staging import staged_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from samgeo.annotations.table import Annotations, Image
+    from samgeo.annotations.table import Image
 
 __all__ = ["WRITABLE", "write_annotations"]
 
@@ -95,6 +96,10 @@ def write_annotations(
     >>> Path("dota/a.txt").read_text().split()[-2]
     'ship'
     """
+    if not isinstance(annotations, Annotations):
+        raise OptionError(
+            f"annotations is a {type(annotations).__name__}; give the table that samgeo.read_annotations returns."
+        )
     path = Path(path)
     if format not in WRITABLE:
         raise OptionError(f"format is {format!r}; give one of {', '.join(WRITABLE)}.")

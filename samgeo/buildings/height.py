@@ -21,7 +21,10 @@ from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, VectorError
 from samgeo.geo.coordinates.overlay import in_raster_crs
 from samgeo.geo.raster.bands import marker_of
+from samgeo.geo.vector.reading import read_vectors
 from samgeo.objects.shapes import with_note
+from samgeo.progress import counting, progress_bar
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -39,7 +42,7 @@ Statistic = Callable[[NDArray[np.float64]], float]
 
 @check_types
 def filter_by_height(
-    gdf: gpd.GeoDataFrame,
+    gdf: FeaturesLike,
     dsm: str | os.PathLike[str],
     dtm: str | os.PathLike[str] | None = None,
     *,
@@ -47,6 +50,7 @@ def filter_by_height(
     max_height_m: float | None = None,
     statistic: str = "median",
     unknown: str = "keep",
+    progress: bool = True,
 ) -> gpd.GeoDataFrame:
     """Keep objects that rise above the ground.
 
@@ -58,7 +62,7 @@ def filter_by_height(
 
     Parameters
     ----------
-    gdf : GeoDataFrame
+    gdf : path, GeoDataFrame or GeoSeries
         Polygons in any CRS.
     dsm : path or URL
         Raster of surface heights in metres, or of heights above the ground if there is no ``dtm``. The first band is used.
@@ -73,6 +77,8 @@ def filter_by_height(
         "p90" suits objects of which only a part is high.
     unknown : {"keep", "drop"}, default "keep"
         Whether objects without any pixel of known height are kept or dropped.
+    progress : bool, default True
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -102,15 +108,17 @@ def filter_by_height(
     >>> dsm = write_raster(Path("dsm.tif"), heights)  # pixels of 0.5 m from (500000, 5400000)
     >>> squares = [box(500_000, 5_399_990, 500_010, 5_400_000), box(500_010, 5_399_980, 500_020, 5_399_990)]
     >>> objects = gpd.GeoDataFrame(geometry=squares, crs="EPSG:32633")
-    >>> filter_by_height(objects, dsm)["height_m"].tolist()
+    >>> filter_by_height(objects, dsm, progress=False)["height_m"].tolist()
     [6.5]
     """
     take = _check(statistic, unknown, min_height_m, max_height_m)
+    gdf = read_vectors(gdf)
     if gdf.crs is None:
         raise VectorError(
             "the objects have no CRS, so that their heights cannot be read; set their CRS with .set_crs(...) first."
         )
-    heights = _heights(gdf, dsm, dtm, take)
+    with progress_bar(len(gdf), "object", "heights", progress=progress) as bar:
+        heights = _heights(gdf, dsm, dtm, take, done=bar.update)
     missing = np.isnan(heights)
     if len(gdf) and missing.all():
         raise OptionError(
@@ -141,7 +149,12 @@ def _check(statistic: str, unknown: str, low: float, high: float | None) -> Stat
 
 
 def _heights(
-    gdf: gpd.GeoDataFrame, dsm: str | os.PathLike[str], dtm: str | os.PathLike[str] | None, take: Statistic
+    gdf: gpd.GeoDataFrame,
+    dsm: str | os.PathLike[str],
+    dtm: str | os.PathLike[str] | None,
+    take: Statistic,
+    *,
+    done: Callable[[int], object],
 ) -> NDArray[np.float64]:
     """Return the height of each object, shape (N,); NaN where it is not known."""
     result = np.full(len(gdf), np.nan)
@@ -158,17 +171,19 @@ def _heights(
         # Geometries that cannot be transformed to the CRS of the heights are None here: they lie on none of the pixels.
         geometries, _ = in_raster_crs(np.asarray(shapely.force_2d(gdf.geometry.to_numpy()), dtype=object), pixels, gdf.crs)
         placed = shapely.make_valid(geometries)
-        for row in np.flatnonzero(~(shapely.is_missing(placed) | shapely.is_empty(placed))):
-            values = _values(placed[row], surface, terrain)
+        for row, polygon in enumerate(counting(placed, done)):
+            values = _values(polygon, surface, terrain)
             if len(values):
                 result[row] = take(values)
     return result
 
 
 def _values(
-    polygon: shapely.Geometry, surface: rasterio.DatasetReader, terrain: rasterio.DatasetReader | None
+    polygon: shapely.Geometry | None, surface: rasterio.DatasetReader, terrain: rasterio.DatasetReader | None
 ) -> NDArray[np.float64]:
-    """Return the known heights of the pixels in a polygon."""
+    """Return the known heights of the pixels in a polygon, which may be missing or empty."""
+    if polygon is None or shapely.is_empty(polygon):
+        return np.empty(0)
     inverse = ~surface.transform
     corners = shapely.get_coordinates(shapely.box(*shapely.bounds(polygon)))
     columns, rows = inverse * (corners[:, 0], corners[:, 1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -24,6 +24,7 @@ from samgeo.geo.vector.outputs import check_asked, check_output
 from samgeo.geo.vector.reading import read_vectors, write_vectors
 from samgeo.geo.vector.writing import check_fit
 from samgeo.objects.shapes import with_note
+from samgeo.progress import counting, progress_bar
 from samgeo.segmentation.masks.edges import EdgeOptions, changed_pixels, keep_parts
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.vectorize import georeference, polygons
@@ -54,6 +55,7 @@ def refine(
     invented: str | None = None,
     overwrite: bool = False,
     layer: str | None = None,
+    progress: bool = True,
 ) -> gpd.GeoDataFrame:
     """Move the outlines of objects to edges of colour in an image, by some pixels.
 
@@ -87,6 +89,8 @@ def refine(
         Whether an existing output may be replaced. In a GeoPackage only the layer is replaced.
     layer : str, optional
         Name of the output's layer in a GeoPackage. By default it is the file's name without its suffix.
+    progress : bool, default True
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def refine(
     >>> import shapely
     >>> image = np.full((60, 60, 3), 90, dtype=np.uint8)
     >>> image[20:40, 20:42] = 200
-    >>> result = samgeo.refine(gpd.GeoDataFrame(geometry=[shapely.box(19, 20, 41, 41)]), image)
+    >>> result = samgeo.refine(gpd.GeoDataFrame(geometry=[shapely.box(19, 20, 41, 41)]), image, progress=False)
     >>> result.geometry[0].bounds, bool(result.refined[0])
     ((20.0, 20.0, 42.0, 40.0), True)
     """
@@ -127,7 +131,8 @@ def refine(
         check_fit(frame.assign(refined=False), place, layer=layer, provenance=made.get("samgeo"))
     raster = ReadingOptions.of(arguments).open(image)
     outlines, _ = read_polygons(frame, geobox=raster.geobox)
-    new = _refined(outlines, raster, options)
+    with progress_bar(len(outlines), "outline", "refining", progress=progress) as bar:
+        new = _refined(outlines, raster, options, done=bar.update)
     geometries = np.asarray(frame.geometry, dtype=object).copy()
     rows = sorted(new)
     if rows:
@@ -155,35 +160,45 @@ def _checked(band_px: int, radius_px: int, certainty: float) -> EdgeOptions:
     return EdgeOptions(band_px, radius_px, certainty)
 
 
-def _refined(outlines: NDArray[np.object_], raster: Raster, options: EdgeOptions) -> dict[int, shapely.Geometry]:
+def _refined(
+    outlines: NDArray[np.object_], raster: Raster, options: EdgeOptions, *, done: Callable[[int], object]
+) -> dict[int, shapely.Geometry]:
     """Return the new outlines in pixels of the objects that change, by row. Earlier rows take free pixels first."""
     now = outlines.copy()
     tree = shapely.STRtree(outlines)
-    frame = Rect(0, 0, raster.shape[1], raster.shape[0])
     result: dict[int, shapely.Geometry] = {}
-    for row, outline in enumerate(outlines):
-        if outline is None or outline.is_empty:
-            continue
-        x0, y0, x1, y1 = shapely.bounds(outline)
-        wide = options.band_px + 1
-        # The whole object is looked at, so that a part beyond the raster stays as it is.
-        rect = Rect(int(np.floor(x0)) - wide, int(np.floor(y0)) - wide, int(np.ceil(x1)) + wide, int(np.ceil(y1)) + wide)
-        if (rect & frame).is_empty:
-            continue
-        reach = options.reach_px + options.band_px
-        beside = tree.query(shapely.box(rect.x0 - reach, rect.y0 - reach, rect.x1 + reach, rect.y1 + reach))
-        others = [now[other] for other in np.sort(beside).tolist() if other != row]
-        before = _draw([outline], rect)
-        changes = np.zeros(rect.shape, dtype=bool)
-        for tile in _tiles(rect):
-            inside = tile.slices_in(rect)
-            changes[inside] = _changes(outline, others, tile, raster, options)
-        if not changes.any():
-            continue
-        after = keep_parts(before, before ^ changes)
-        if (after != before).any():
-            now[row] = result[row] = polygons([Mask.from_array(after, rect.x0, rect.y0)])[0]
+    for row in counting(range(len(outlines)), done):
+        moved = _moved(row, now, tree, raster, options)
+        if moved is not None:
+            now[row] = result[row] = moved
     return result
+
+
+def _moved(
+    row: int, outlines: NDArray[np.object_], tree: shapely.STRtree, raster: Raster, options: EdgeOptions
+) -> shapely.Geometry | None:
+    """Return the new outline of one of the objects in pixels; None if it does not change."""
+    outline, frame = outlines[row], Rect(0, 0, raster.shape[1], raster.shape[0])
+    if outline is None or outline.is_empty:
+        return None
+    x0, y0, x1, y1 = shapely.bounds(outline)
+    wide = options.band_px + 1
+    # The whole object is looked at, so that a part beyond the raster stays as it is.
+    rect = Rect(int(np.floor(x0)) - wide, int(np.floor(y0)) - wide, int(np.ceil(x1)) + wide, int(np.ceil(y1)) + wide)
+    if (rect & frame).is_empty:
+        return None
+    reach = options.reach_px + options.band_px
+    beside = tree.query(shapely.box(rect.x0 - reach, rect.y0 - reach, rect.x1 + reach, rect.y1 + reach))
+    others = [outlines[other] for other in np.sort(beside).tolist() if other != row]
+    before = _draw([outline], rect)
+    changes = np.zeros(rect.shape, dtype=bool)
+    for tile in _tiles(rect):
+        inside = tile.slices_in(rect)
+        changes[inside] = _changes(outline, others, tile, raster, options)
+    if not changes.any():
+        return None
+    after = keep_parts(before, before ^ changes)
+    return polygons([Mask.from_array(after, rect.x0, rect.y0)])[0] if (after != before).any() else None
 
 
 def _changes(

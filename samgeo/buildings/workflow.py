@@ -67,6 +67,7 @@ def footprints(
     overwrite: bool = False,
     layer: str | None = None,
     y_up: bool = False,
+    progress: bool = True,
 ) -> gpd.GeoDataFrame:
     """Extract the buildings of a raster.
 
@@ -115,6 +116,8 @@ def footprints(
         name is added to an existing file.
     y_up : bool, default False
         Whether the y axis of the output runs up if the raster has no georeference; see `samgeo.segment`.
+    progress : bool, default True
+        Whether to show progress bars on standard error, one for each step.
 
     Returns
     -------
@@ -135,14 +138,15 @@ def footprints(
     >>> from samgeo.synthetic import town
     >>> scene = town((256, 256), seed=1)
     >>> raster = scene.save("town.tif")
-    >>> buildings = samgeo.footprints(raster, "buildings.gpkg")
+    >>> buildings = samgeo.footprints(raster, "buildings.gpkg", progress=False)
     >>> "score" in buildings and "regularized" in buildings
     True
 
     With examples, objects are selected from candidates:
 
     >>> candidates = scene.footprints[["geometry"]].assign(label=[1, 1, 0] + [None] * (len(scene.footprints) - 3))
-    >>> buildings = samgeo.footprints(raster, examples="label", candidates=candidates, min_score=0.2)
+    >>> chosen = {"examples": "label", "candidates": candidates, "min_score": 0.2}
+    >>> buildings = samgeo.footprints(raster, **chosen, progress=False)
     >>> "score" in buildings and "regularized" in buildings
     True
     """
@@ -159,11 +163,11 @@ def footprints(
     if output is not None:
         place = check_output(output, overwrite=overwrite, crs=raster.geobox.crs, layer=layer, inputs=(*given, raster))
     segmenter = ModelOptions.of(arguments).load()
-    where: dict[str, Any] = {"model": segmenter, **WindowOptions.of(arguments).arguments()}
+    where: dict[str, Any] = {"model": segmenter, "progress": progress, **WindowOptions.of(arguments).arguments()}
     if isinstance(examples, str | os.PathLike) and (candidates is None or Path(split_layer(examples)[0]).is_file()):
         examples = read_vectors(examples)  # An unreadable file must fail before segmentation, which takes minutes.
     if isinstance(examples, gpd.GeoDataFrame | gpd.GeoSeries):
-        check_same_kind(examples.crs, raster.geobox, what="the layer of examples", raster=raster.name)
+        check_same_kind(read_vectors(examples).crs, raster.geobox, what="the layer of examples", raster=raster.name)
     found = None if candidates is None else read_vectors(candidates)
     if found is not None:
         check_same_kind(found.crs, raster.geobox, what="the layer of candidates", raster=raster.name)
@@ -174,9 +178,9 @@ def footprints(
     chosen = _find(raster, arguments, segmenter) if by_finder else _select(raster, found, arguments, where)
     chosen = filter_by_shape(chosen, min_area_m2=min_area_m2, max_area_m2=max_area_m2)
     if dsm is not None:
-        chosen = filter_by_height(chosen, dsm, dtm, min_height_m=min_height_m)
+        chosen = filter_by_height(chosen, dsm, dtm, min_height_m=min_height_m, progress=progress)
     made = chosen.attrs
-    result = (regularize(chosen) if regular else chosen).reset_index(drop=True)
+    result = (regularize(chosen, progress=progress) if regular else chosen).reset_index(drop=True)
     result.attrs = made
     if output is not None:
         provenance = {**made.get("samgeo", {}), **describe_axes(raster.geobox, y_up=y_up)}
@@ -207,8 +211,9 @@ def _check_ways(arguments: dict[str, Any], *, by_finder: bool) -> None:
 
 def _find(raster: Raster, arguments: dict[str, Any], model: Segmenter) -> gpd.GeoDataFrame:
     """Return the buildings that a finder finds."""
-    options: dict[str, Any] = {name: arguments[name] for name in ("finder", "resolution", "zoom", "min_score", "cache")}
-    return find(raster, "building", model=model, progress=False, **options)
+    taken = ("finder", "resolution", "zoom", "min_score", "cache", "progress")
+    options: dict[str, Any] = {name: arguments[name] for name in taken}
+    return find(raster, "building", model=model, **options)
 
 
 def _select(

@@ -86,7 +86,8 @@ def dataset() -> None:
     type=click.Choice(PIXELS),
     default="inclusive",
     show_default=True,
-    help="Numbers of bndbox in XML: inclusive, pixels from 1 with the last one included; edges, edges from 0.",
+    help="What the numbers of bndbox in XML are: inclusive, numbers of pixels, which start at 1 and include the last pixel; "
+    "edges, positions of edges, which start at 0.",
 )
 @click.option(
     "--on-error",
@@ -113,7 +114,7 @@ def dataset() -> None:
     type=click.Choice(ON_TOP),
     default="annotation",
     show_default=True,
-    help="Where masks overlap: annotation draws the mask of the later annotation, smallest the smallest mask.",
+    help="Which mask is drawn where masks overlap: annotation, that of the later annotation; smallest, the smallest one.",
 )
 @click.option("--chip", type=int, show_default="images are not cut", help="Side of the chips in pixels.")
 @click.option(
@@ -169,7 +170,7 @@ def samrs(
     images: Path, annotations: tuple[Path, ...], output: Path, *, quiet: bool, finder: str | None, detector: str | None,
     class_names: str | None, layout: str, **options: OptionValue,
 ) -> None:  # fmt: skip
-    """Make a segmentation data set from boxes, as SAMRS.
+    """Make a segmentation data set from boxes, as SAMRS does.
 
     IMAGES is a file or a folder, and ANNOTATIONS is a file or a folder in any format that samgeo reads. OUTPUT is the folder of
     the data set, with a mask for every box.

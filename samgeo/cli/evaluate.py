@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samgeo.cli.options import ALPHA, BANDS, INVENTED, NODATA, OVERWRITE, STRETCH, OptionValue, parse_bands, parse_stretch
+from samgeo.cli.options import (
+    ALPHA,
+    BANDS,
+    INVENTED,
+    NODATA,
+    OVERWRITE,
+    QUIET,
+    STRETCH,
+    OptionValue,
+    parse_bands,
+    parse_stretch,
+)
 from samgeo.errors import OptionError
 
 if TYPE_CHECKING:
@@ -76,12 +87,15 @@ TITLES: dict[Verdict, str] = {
     "--worst", type=click.IntRange(min=1), default=12, show_default=True, help="Number of cases in a picture of the worst."
 )
 @OVERWRITE
+@QUIET
 def evaluate(
     found: str,
     truth: str,
+    *,
     output: Path | None,
     image: str | None,
     overwrite: bool,
+    quiet: bool,
     **options: OptionValue,
 ) -> None:
     """Compare the polygons in RESULT with those in TRUTH.
@@ -108,11 +122,12 @@ def evaluate(
     layers = read_vectors(found, on_invalid="ignore"), read_vectors(truth, on_invalid="ignore")
     if raster is not None:
         _check_placed(layers[1].crs, raster)
-    report = run(*layers, sizes=_parse_sizes(options.pop("sizes")), **options)
+    report = run(*layers, sizes=_parse_sizes(options.pop("sizes")), progress=not quiet, **options)
     if output is not None:
         pictures = {} if raster is None else _pictures(report, raster, worst)
         report.write(output, overwrite=overwrite, pictures=pictures)
-        click.echo(f"Wrote {output}.", err=True)
+        if not quiet:
+            click.echo(f"Wrote {output}.", err=True)
     click.echo(report.to_markdown(), nl=False)
 
 

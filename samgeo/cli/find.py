@@ -105,7 +105,9 @@ def chosen_finder(
 @cleaning
 @click.option("--min-area", type=float, default=0.0, show_default=True, help=MIN_AREA_HELP)
 @click.option("--max-area", type=float, default=float("inf"), show_default=True, help=MAX_AREA_HELP)
-@click.option("--aoi", metavar="FILE", help="Vector file with the area in which objects are found, by their centre.")
+@click.option(
+    "--aoi", metavar="FILE", help="Area of interest, a vector file of polygons: find only objects whose centre is inside it."
+)
 @AOI_MODE
 @SCHEDULER
 @WORKERS

@@ -69,7 +69,8 @@ __all__ = ["footprints", "refine", "regularize"]
     type=float,
     default=0.3,
     show_default=True,
-    help="Of two objects that examples select, keep only the better one if the larger covers more of the smaller.",
+    help="Of two objects that examples select, keep only the one with the higher score if the larger covers more than this "
+    "share of the smaller.",
 )
 @click.option("--min-area", "min_area_m2", type=float, show_default="no limit", help=MIN_AREA_HELP)
 @click.option("--max-area", "max_area_m2", type=float, show_default="no limit", help=MAX_AREA_HELP)
@@ -104,7 +105,7 @@ def footprints(
     """
     from samgeo.buildings import footprints as run
 
-    options |= {"resolution": parse_resolution(options["resolution"])}
+    options |= {"resolution": parse_resolution(options["resolution"]), "progress": not quiet}
     result = run(image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
     if not quiet:
         for line in _summary(result, output):
@@ -138,7 +139,7 @@ def _summary(result: gpd.GeoDataFrame, output: str) -> list[str]:
     "tolerance_m",
     type=float,
     show_default="1 metre, or 2 pixels without a CRS",
-    help="Tolerance in metres, or in pixels without a CRS: smaller details are noise.",
+    help="Tolerance in metres, or in pixels without a CRS: smaller details are taken for noise and removed.",
 )
 @click.option("--circles/--no-circles", default=True, show_default=True, help="Whether round outlines become circles.")
 @click.option("--shared-walls/--no-shared-walls", default=True, show_default=True, help="Whether neighbours get shared walls.")
@@ -147,7 +148,7 @@ def _summary(result: gpd.GeoDataFrame, output: str) -> list[str]:
     type=float,
     default=0.85,
     show_default=True,
-    help="Keep an outline, only simplified, if the IoU of its footprint with it is lower than this.",
+    help="If the IoU of a footprint with its outline is lower than this, keep the outline and only simplify it.",
 )
 @OVERWRITE
 @LAYER
@@ -163,7 +164,7 @@ def regularize(features: str, output: str, quiet: bool, **options: OptionValue) 
     """
     from samgeo.buildings import regularize as run
 
-    result = run(features, output, **options)
+    result = run(features, output, progress=not quiet, **options)
     if not quiet:
         done = int(result["regularized"].sum())
         click.echo(
@@ -218,7 +219,8 @@ def refine(
     """
     from samgeo.buildings import refine as run
 
-    result = run(objects, image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
+    result = run(objects, image, output, **options)
     if not quiet:
         done = int(result["refined"].sum())
         click.echo(f"{count(done, 'outline')} of {count(len(result), 'object')} changed; {output}", err=True)

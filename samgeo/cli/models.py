@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from samgeo.cli.options import DATA, DEVICE, OVERWRITE, OptionValue
+from samgeo.cli.options import DATA, DEVICE, OVERWRITE, QUIET, OptionValue
 
 __all__ = ["models"]
 
@@ -103,12 +103,14 @@ def models_info(name: str) -> None:
 )
 @DEVICE
 @OVERWRITE
-def models_evaluate(model: str, **options: OptionValue) -> None:
-    """Evaluate MODEL with clicks and boxes, beside baselines.
+@QUIET
+def models_evaluate(model: str, quiet: bool, **options: OptionValue) -> None:
+    """Evaluate MODEL with clicks and boxes, and compare it with baselines.
 
     MODEL is a name from `samgeo models list`, a checkpoint file, or hf://OWNER/NAME. It is evaluated on the validation pictures
     of a recipe. The report is printed, and with --output it is also written to a file.
     """
     from samgeo.training import judge
 
-    click.echo(judge(model, report=lambda line: click.echo(line, err=True), **options).markdown(), nl=False)
+    say = None if quiet else lambda line: click.echo(line, err=True)
+    click.echo(judge(model, report=say, **options).markdown(), nl=False)

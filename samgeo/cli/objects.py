@@ -70,7 +70,8 @@ def oddness(
     """
     from samgeo.objects import oddness as run
 
-    result = run(objects, image, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
+    result = run(objects, image, output, **options)
     if not quiet:
         made, unknown = result.attrs["samgeo"]["oddness"], int(result["oddness"].isna().sum())
         click.echo(
@@ -95,7 +96,8 @@ def oddness(
     type=click.Choice(["cover", "iou"]),
     default="cover",
     show_default=True,
-    help="Which objects EXAMPLES give their classes to: those that they cover by more than half, or the one with the best IoU.",
+    help="Which objects get the classes of EXAMPLES: cover, those of which EXAMPLES cover more than half; iou, for each "
+    "example the object with the best IoU.",
 )
 @click.option(
     "--min-score",
@@ -131,7 +133,8 @@ def classify(
     """
     from samgeo.objects import classify as run
 
-    result = run(objects, image, examples, output, bands=parse_bands(bands), stretch=parse_stretch(stretch), **options)
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
+    result = run(objects, image, examples, output, **options)
     if not quiet:
         for line in _summary(result.attrs["samgeo"]["classify"], output):
             click.echo(line, err=True)
@@ -172,6 +175,6 @@ def rasterize(result: str, image: str, output: str, assets: str | None, quiet: b
     """
     from samgeo.geo import rasterize as run
 
-    drawn = run(result, image_of((image,), assets), output, **options)
+    drawn = run(result, image_of((image,), assets), output, progress=not quiet, **options)
     if not quiet:
         click.echo(f"{count(drawn, 'object')} in {output}", err=True)

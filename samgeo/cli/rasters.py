@@ -91,7 +91,8 @@ def style(result: str, **options: OptionValue) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("demo"))
 @click.option("--size", type=int, default=1024, show_default=True, help="Side of the town in pixels.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the town: another number gives another town.")
-def demo(folder: Path, size: int, seed: int) -> None:
+@QUIET
+def demo(folder: Path, size: int, seed: int, quiet: bool) -> None:
     """Find the buildings of a generated town.
 
     Then everything in the town is segmented, and the true buildings among both results are counted. The command writes
@@ -100,7 +101,9 @@ def demo(folder: Path, size: int, seed: int) -> None:
     """
     from samgeo.testing import run_demo
 
-    click.echo(run_demo(folder, size=size, seed=seed).summary())
+    made = run_demo(folder, size=size, seed=seed, progress=not quiet)
+    if not quiet:
+        click.echo(made.summary())
 
 
 @click.command()
@@ -133,7 +136,8 @@ def remove(image: str, objects: str, output: str, assets: str | None, quiet: boo
     """
     from samgeo.editing import remove as run
 
-    done = run(image_of((image,), assets), objects, output, dates=list(options.pop("dates")), **options)
+    options |= {"dates": list(options["dates"]), "progress": not quiet}
+    done = run(image_of((image,), assets), objects, output, **options)
     if not quiet:
         click.echo(
             f"{count(done.objects, 'object')} removed; {count(done.pixels, 'pixel')} invented in {output}, {done.from_dates:,} "
@@ -181,7 +185,7 @@ def compress(image: str, objects: str, output: str, assets: str | None, quiet: b
     """
     from samgeo.editing import compress as run
 
-    done = run(image_of((image,), assets), objects, output, **options)
+    done = run(image_of((image,), assets), objects, output, progress=not quiet, **options)
     if not quiet:
         click.echo(
             f"{done.bytes:,} bytes in {output}, {done.share:.0%} of the whole image in this codec; PSNR "

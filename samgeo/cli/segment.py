@@ -199,7 +199,7 @@ def _tell_failures(done: Summary) -> str:
 @PROMPT_ZOOM
 @PROMPT_SCALES
 @click.option(
-    "--refine", type=int, default=0, show_default=True, help="How many times to decode again with the previous answer."
+    "--refine", type=int, default=0, show_default=True, help="How many times the model is asked again with its previous answer."
 )
 @cleaning
 @click.option(
@@ -231,7 +231,7 @@ def predict(
     from samgeo.segmentation import predict_to_file
     from samgeo.segmentation.run import stop_on_sigterm
 
-    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch)}
+    options |= {"bands": parse_bands(bands), "stretch": parse_stretch(stretch), "progress": not quiet}
     options |= {"zoom": parse_zoom(options["zoom"]), "scales": parse_prompt_scales(options["scales"])}
     try:
         with stop_on_sigterm() as stop:

@@ -125,10 +125,10 @@ running = adding(
     type=float,
     default=45.0,
     show_default=True,
-    help="Angle between the features of both dates from which an object has changed, in degrees.",
+    help="An object has changed if the angle between its features at both dates is at least this, in degrees.",
 )
 @computing
-@click.option("--aoi", metavar="FILE", help="Vector file with the area in which objects are compared.")
+@click.option("--aoi", metavar="FILE", help="Area of interest, a vector file of polygons: compare objects only inside it.")
 @running
 def change(before: str, after: str, output: str, *, objects: tuple[str, ...], quiet: bool, **options: OptionValue) -> None:
     """Find what changed between the images BEFORE and AFTER.
@@ -195,7 +195,7 @@ def change(before: str, after: str, output: str, *, objects: tuple[str, ...], qu
 @click.option("--prompt-date", metavar="DATE", help="With --memory: date on which the objects are shown; by default the first.")
 @click.option("--as-boxes", is_flag=True, help="With --memory: use the bounding boxes of polygons as prompts.")
 @computing
-@click.option("--aoi", metavar="FILE", help="Vector file with the area in which objects are followed.")
+@click.option("--aoi", metavar="FILE", help="Area of interest, a vector file of polygons: follow objects only inside it.")
 @running
 def track(
     images: tuple[str, ...], output: str, *, dates: str, objects: tuple[str, ...], quiet: bool, **options: OptionValue

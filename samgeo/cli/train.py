@@ -34,7 +34,8 @@ def preset_option(default: str | None, shown: str | bool) -> Callable[[Callable[
         metavar="NAME",
         default=default,
         show_default=shown,
-        help="What is trained: decoder, lora, bitfit, medsam or all; for SAM 1 also adapter or medical-adapter; see manual.",
+        help="What is trained: decoder, lora, bitfit, medsam or all; for SAM 1 also adapter or medical-adapter. See the "
+        "manual.",
     )
 
 

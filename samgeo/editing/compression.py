@@ -26,6 +26,7 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.bands import ROI_TAG, Band
 from samgeo.geo.vector.outputs import atomic_output
+from samgeo.progress import counting, progress_bar
 from samgeo.storage.staging import staging_folder
 from samgeo.types import FeaturesLike, RasterLike
 
@@ -106,6 +107,7 @@ def compress(
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     overwrite: bool = False,
+    progress: bool = True,
 ) -> Compression:
     """Compress a raster so that objects keep their pixels, and everything else becomes coarser.
 
@@ -149,6 +151,8 @@ def compress(
         See `samgeo.Raster.open`.
     overwrite : bool, default False
         Whether existing outputs of this function may be replaced. Any other file is never replaced.
+    progress : bool, default True
+        Whether to show progress bars on standard error: of the compression, and of the comparison with the image.
 
     Returns
     -------
@@ -174,7 +178,7 @@ def compress(
     >>> image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     >>> city = write_raster(Path("city.tif"), image)  # pixels of 0.5 m
     >>> roof = box(500_020, 5_399_940, 500_060, 5_399_980)
-    >>> result = samgeo.compress(city, roof, "small.tif", codec="deflate")
+    >>> result = samgeo.compress(city, roof, "small.tif", codec="deflate", progress=False)
     >>> result.share < 0.6, result.psnr_inside
     (True, inf)
     """
@@ -204,7 +208,7 @@ def compress(
         atomic_output(mask) as beside,
         staging_folder(whole.parent) as folder,
     ):
-        work = _Work(edited, coarsener, codec, used)
+        work = _Work(edited, coarsener, codec, used, progress)
         plain = folder / "plain.tif"
         work.write(whole, plain, beside, note)
         exact_share, inside, outside, plain_inside = work.measured(whole, plain)
@@ -253,6 +257,7 @@ class _Work:
     coarsener: Coarsener
     codec: str
     quality: int | None
+    progress: bool
 
     def write(self, whole: Path, plain: Path, mask: Path, note: dict[str, Any]) -> None:
         """Write the compressed raster, the whole image in the same codec, and the raster of exact pixels."""
@@ -269,7 +274,7 @@ class _Work:
                 mask, [(Band("uint8", None, "exact"), None)], {MASK_TAG: json.dumps(note)}, nodata=None, **one
             ) as third,
         ):
-            for core in self._cores():
+            for core in self._cores("compressing"):
                 part = self.coarsener.part(core)
                 window = Window(core.x0, core.y0, core.width, core.height)
                 # Where there are no values, those of the coarse image cost the fewest bytes; they are masked.
@@ -298,7 +303,7 @@ class _Work:
         with warnings.catch_warnings(), ExitStack() as stack:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             first, second = (stack.enter_context(rasterio.open(path)) for path in (whole, plain))
-            for core in self._cores():
+            for core in self._cores("comparing"):
                 original, shown = self.image.read(core)
                 exists, invented = self.image.measured(original, shown)
                 exact_here = self.coarsener.objects.draw(core) > 0
@@ -341,14 +346,15 @@ class _Work:
         # JPEG has one or three colours; of other images, each band is an image of its own.
         return options | {"photometric": "minisblack", "interleave": "band"}
 
-    def _cores(self) -> Iterator[Rect]:
-        """Give the parts of the raster in the order of its tiles."""
+    def _cores(self, what: str) -> Iterator[Rect]:
+        """Give the parts of the raster in the order of its tiles, with a progress bar that says what is done with them."""
         height, width = self.image.shape
         side = PART
         while side > TILE and side**2 * len(self.image.carried) > 1 << 23:
             side //= 2
-        for top in range(0, height, side):
-            for left in range(0, width, side):
+        corners = [(left, top) for top in range(0, height, side) for left in range(0, width, side)]
+        with progress_bar(len(corners), "part", what, progress=self.progress) as bar:
+            for left, top in counting(corners, bar.update):
                 yield Rect(left, top, left + side, top + side) & self.image.frame
 
 

@@ -23,6 +23,7 @@ from samgeo.errors import OptionError
 from samgeo.geo.grid import Rect
 from samgeo.geo.raster.bands import INVENTED, INVENTED_TAG, Band
 from samgeo.geo.vector.outputs import atomic_output
+from samgeo.progress import counting, progress_bar
 from samgeo.storage.staging import staging_folder
 from samgeo.types import FeaturesLike, RasterLike
 
@@ -83,6 +84,7 @@ def remove(
     nodata: float | str | None = None,
     alpha: int | str | None = None,
     overwrite: bool = False,
+    progress: bool = True,
 ) -> Removal:
     """Remove objects from a raster, such as vehicles, people or clouds, and mark the pixels that are invented for them.
 
@@ -118,6 +120,8 @@ def remove(
         See `samgeo.Raster.open`.
     overwrite : bool, default False
         Whether an existing output of this function may be replaced. Any other file is never replaced.
+    progress : bool, default True
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -146,7 +150,7 @@ def remove(
     >>> image[20:26, 30:42] = 250  # a white car
     >>> street = write_raster(Path("street.tif"), image)  # pixels of 0.5 m
     >>> car = box(500_015, 5_399_987, 500_021, 5_399_990)
-    >>> removal = samgeo.remove(street, car, "empty.tif", grow_px=0)
+    >>> removal = samgeo.remove(street, car, "empty.tif", grow_px=0, progress=False)
     >>> removal.pixels, removal.from_neighbours
     (72, 72)
     >>> pixels, valid = samgeo.Raster.open("empty.tif", check=False).view()
@@ -166,7 +170,7 @@ def remove(
     holes = Holes.of(found, grow_px=grow_px, apart_px=APART_PX)
     with writing(place), atomic_output(place) as temporary, staging_folder(temporary.parent) as folder:
         work = _Work(edited, others, holes, folder)
-        counts = work.write(temporary, found, grow_px)
+        counts = work.write(temporary, found, grow_px, progress=progress)
     return Removal(str(place), len(found.polygons), *counts, found.digest())
 
 
@@ -177,7 +181,7 @@ class _Work:
     holes: Holes
     folder: Path
 
-    def write(self, path: Path, objects: ObjectsPx, grow_px: float) -> tuple[int, int, int, int]:
+    def write(self, path: Path, objects: ObjectsPx, grow_px: float, *, progress: bool) -> tuple[int, int, int, int]:
         """Write the edited raster; return the numbers of pixels as in `Removal`."""
         image = self.image
         bands: list[tuple[Band, int | None]] = [(band, place) for place, band in enumerate(image.bands)]
@@ -190,8 +194,12 @@ class _Work:
         layout |= {"compress": "deflate", "zlevel": 1, "interleave": "pixel" if len(bands) <= 4 else "band"}
         of_dates = of_neighbours = total = 0
         filler = Filler(self.read, self.holes, image.frame, self.folder, image.name)
-        with image.create(plain, bands, {}, nodata=image.nodata, **layout) as file:
-            for core in self._cores(len(bands)):
+        cores = list(self._cores(len(bands)))
+        with (
+            image.create(plain, bands, {}, nodata=image.nodata, **layout) as file,
+            progress_bar(len(cores), "part", "removing", progress=progress) as bar,
+        ):
+            for core in counting(cores, bar.update):
                 values, shown = image.read(core)
                 exists, invented = image.measured(values, shown)
                 wanted = (self.holes.draw(core) > 0) & exists.any(axis=0) & ~invented

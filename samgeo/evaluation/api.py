@@ -51,6 +51,7 @@ def evaluate(
     sizes: tuple[float, float] | None = None,
     boundary_m: float | None = None,
     aoi: AoiLike = None,
+    progress: bool = True,
 ) -> Report:
     """Evaluate found objects against true objects.
 
@@ -89,6 +90,8 @@ def evaluate(
     aoi : path, GeoDataFrame, GeoSeries or geometry, optional
         Area of interest: polygons in any CRS, whose edges are straight in that CRS. A geometry without a table is in the CRS of
         the truth.
+    progress : bool, default True
+        Whether to show progress bars on standard error: of the search for pairs, and of the measurements of the matched ones.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def evaluate(
     >>> from samgeo.evaluation import evaluate
     >>> truth = gpd.GeoDataFrame(geometry=[box(0, 0, 10, 10), box(20, 0, 30, 10)])
     >>> found = gpd.GeoDataFrame({"score": [0.9, 0.4]}, geometry=[box(0, 0, 10, 9), box(50, 0, 60, 10)])
-    >>> report = evaluate(found, truth)
+    >>> report = evaluate(found, truth, progress=False)
     >>> report.overall.precision, report.overall.recall, report.overall.mean_iou
     (0.5, 0.5, 0.9)
     >>> report.worst("missed")["row"].tolist()
@@ -130,8 +133,9 @@ def evaluate(
     a, b = (_judge(frame, planes, label, names, area) for frame, label in zip(frames, labels, strict=True))
     a = Judged(a.layer, a.side, None if score is None else _scores_of(frames[0], score, a))
     _check_shared(a, b, names, class_column)
-    pairs = find_pairs(a.layer, b.layer, planes, min(min_iou, float(IOU_THRESHOLDS[0])), (a.side.classes, b.side.classes))
-    verdicts = Verdicts.of(a, b, pairs, planes, min_iou=min_iou, distance=distance)
+    least, classes = min(min_iou, float(IOU_THRESHOLDS[0])), (a.side.classes, b.side.classes)
+    pairs = find_pairs(a.layer, b.layer, planes, least, classes, progress=progress)
+    verdicts = Verdicts.of(a, b, pairs, planes, min_iou=min_iou, distance=distance, progress=progress)
 
     def of_class(code: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         return a.side.classes == code, b.side.classes == code

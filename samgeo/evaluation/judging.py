@@ -18,6 +18,7 @@ from samgeo.evaluation.matching import Pairs, pair_up
 from samgeo.evaluation.polis_distance import polis
 from samgeo.evaluation.report import LeftOut, Scores
 from samgeo.geo.coordinates.metric_planes import Planes, batches
+from samgeo.progress import progress_bar
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -75,7 +76,17 @@ class Verdicts:
     matched_outside: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, found: Judged, truth: Judged, pairs: Pairs, planes: Planes, *, min_iou: float, distance: float) -> Verdicts:
+    def of(
+        cls,
+        found: Judged,
+        truth: Judged,
+        pairs: Pairs,
+        planes: Planes,
+        *,
+        min_iou: float,
+        distance: float,
+        progress: bool = False,
+    ) -> Verdicts:
         """Match the objects, and measure the pairs in batches."""
         rank = None
         if found.score is not None:
@@ -89,10 +100,12 @@ class Verdicts:
         matched_outside[chosen.found[~counts]] = True
         kept = chosen[counts]
         boundary, distances = np.zeros(len(kept)), np.zeros(len(kept))
-        for cell, some in batches(found.layer.cells[kept.found], BATCH):
-            a = planes.place(found.layer.geometries[kept.found[some]], cell)
-            b = planes.place(truth.layer.geometries[kept.truth[some]], cell)
-            boundary[some], distances[some] = boundary_iou(a, b, distance), polis(a, b)
+        with progress_bar(len(kept), "pair", "measuring", progress=progress) as bar:
+            for cell, some in batches(found.layer.cells[kept.found], BATCH):
+                a = planes.place(found.layer.geometries[kept.found[some]], cell)
+                b = planes.place(truth.layer.geometries[kept.truth[some]], cell)
+                boundary[some], distances[some] = boundary_iou(a, b, distance), polis(a, b)
+                bar.update(len(some))
         return cls(kept, boundary, distances, free, missed, matched_outside)
 
 

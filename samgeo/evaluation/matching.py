@@ -14,9 +14,12 @@ from samgeo.errors import OptionError
 from samgeo.evaluation.boundary import iou as iou_of
 from samgeo.evaluation.layer_pairs import BATCH, Layer, common_crs, read_layer
 from samgeo.geo.coordinates.metric_planes import Planes, batches
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.progress import progress_bar
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    pass
 
 __all__ = ["Matches", "Pairs", "check_min_iou", "find_pairs", "match", "pair_up"]
 
@@ -91,14 +94,14 @@ class Pairs:
 
 
 @check_types
-def match(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame, *, min_iou: float = 0.5) -> Matches:
+def match(found: FeaturesLike, truth: FeaturesLike, *, min_iou: float = 0.5) -> Matches:
     """Match found objects with true objects; the pairs with the best IoU first, and each object at most once.
 
     Objects without an area are not counted. `evaluate` gives more figures, and the reasons why objects are left out.
 
     Parameters
     ----------
-    found, truth : GeoDataFrame
+    found, truth : path, GeoDataFrame or GeoSeries
         Polygons; ``found`` is transformed to the CRS of ``truth``.
     min_iou : float, default 0.5
         Smallest IoU of a match.
@@ -124,9 +127,10 @@ def match(found: gpd.GeoDataFrame, truth: gpd.GeoDataFrame, *, min_iou: float = 
     Matches(matched=1, found=2, truth=2, mean_iou=0.9)
     """
     check_min_iou(min_iou)
-    common_crs(found, truth)
-    planes = Planes.around(truth)
-    a, b = read_layer(found, planes), read_layer(truth, planes)
+    ours, theirs = read_vectors(found), read_vectors(truth)
+    common_crs(ours, theirs)
+    planes = Planes.around(theirs)
+    a, b = read_layer(ours, planes), read_layer(theirs, planes)
     pairs = find_pairs(a, b, planes, min_iou)
     ious = pairs.iou[pair_up(pairs, min_iou)]
     return Matches(len(ious), len(a), len(b), float(ious.mean()) if len(ious) else float("nan"))
@@ -144,6 +148,8 @@ def find_pairs(
     planes: Planes,
     min_iou: float,
     classes: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    *,
+    progress: bool = False,
 ) -> Pairs:
     """Find the pairs of objects whose IoU reaches a threshold, a batch of found objects at a time.
 
@@ -153,18 +159,20 @@ def find_pairs(
     tree = shapely.STRtree(truth.geometries)
     least = min(min_iou, NEARLY_ONE)
     pieces = [Pairs(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))]
-    for cell, some in batches(found.cells, BATCH):
-        i, j = tree.query(found.geometries[some])
-        i = some[i]
-        smaller, larger = np.minimum(found.areas[i], truth.areas[j]), np.maximum(found.areas[i], truth.areas[j])
-        possible = smaller >= (least - SLACK) * larger
-        if classes is not None:
-            possible &= classes[0][i] == classes[1][j]
-        i, j = i[possible], j[possible]
-        a, b = _placed(found, i, planes, cell), _placed(truth, j, planes, cell)
-        possible = _boxes_allow(a, b, least)
-        i, j, iou = i[possible], j[possible], iou_of(a[possible], b[possible])
-        pieces.append(Pairs(i, j, iou)[iou >= least])
+    with progress_bar(len(found), "object", "matching", progress=progress) as bar:
+        for cell, some in batches(found.cells, BATCH):
+            i, j = tree.query(found.geometries[some])
+            i = some[i]
+            smaller, larger = np.minimum(found.areas[i], truth.areas[j]), np.maximum(found.areas[i], truth.areas[j])
+            possible = smaller >= (least - SLACK) * larger
+            if classes is not None:
+                possible &= classes[0][i] == classes[1][j]
+            i, j = i[possible], j[possible]
+            a, b = _placed(found, i, planes, cell), _placed(truth, j, planes, cell)
+            possible = _boxes_allow(a, b, least)
+            i, j, iou = i[possible], j[possible], iou_of(a[possible], b[possible])
+            pieces.append(Pairs(i, j, iou)[iou >= least])
+            bar.update(len(some))
     joined = (np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("found", "truth", "iou"))
     return Pairs(*joined)
 

@@ -21,7 +21,7 @@ from samgeo.finding.text.text_finder import TextFinder, load_text_finder
 from samgeo.finding.thresholds.expected import LEAST_SCORE, least_score, with_chosen_threshold
 from samgeo.finding.two_zooms import combined
 from samgeo.finding.zoom import ground_resolution
-from samgeo.geo.label_raster import write_label_raster
+from samgeo.geo.label_drawing import write_label_raster
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.reading import write_vectors
 from samgeo.segmentation.api import compute, compute_to_file

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samgeo.annotations import Annotations, Image
 from samgeo.errors import RasterError, WindowError
 from samgeo.finding.api import find
 from samgeo.geo.coordinates.prompt_geometry import read_boxes
+from samgeo.progress import progress_bar
 from samgeo.segmentation.api import NothingFoundWarning
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 
@@ -85,17 +85,20 @@ class ManyImages:
         failed: dict[str, str] = {}
         boxes, kinds, scores, numbers = [], [], [], []
         classes = tuple(self.source.classes)
-        for name, path in tqdm(images.items(), unit="image", desc="finding", disable=not progress):
-            try:
-                found, image_boxes, shape = self._find_in(path, runs / Path(name).with_suffix(""))
-            except (RasterError, WindowError) as error:
-                failed[name] = str(error)
-                continue
-            boxes.append(image_boxes)
-            kinds += [classes.index(one) for one in found["class"]]
-            scores.append(found["score"].to_numpy(dtype=np.float64))
-            numbers += [len(named)] * len(found)
-            named.append(Image(name, *shape))
+        with progress_bar(len(images), "image", "finding", progress=progress) as bar:
+            for name, path in images.items():
+                try:
+                    found, image_boxes, shape = self._find_in(path, runs / Path(name).with_suffix(""))
+                except (RasterError, WindowError) as error:
+                    failed[name] = str(error)
+                    continue
+                finally:
+                    bar.update()
+                boxes.append(image_boxes)
+                kinds += [classes.index(one) for one in found["class"]]
+                scores.append(found["score"].to_numpy(dtype=np.float64))
+                numbers += [len(named)] * len(found)
+                named.append(Image(name, *shape))
         count = len(numbers)
         table = Annotations(
             images=tuple(named),

@@ -10,6 +10,7 @@ import torch
 
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.map.state.actions import UseModel
+from samgeo.models.device import untyped_digest
 from samgeo.models.registry import load_model
 from samgeo.segmentation.predictor import Predictor
 from samgeo.training.network_kinds import NetworkToTrain, kind_of
@@ -54,7 +55,7 @@ def weights_of(path: str | os.PathLike[str], start: Predictor) -> UseModel:
     """
     place = Path(path).absolute()
     model = _load(place, start.model)
-    return UseModel(model.name, model.digest, str(place))
+    return UseModel(model.name, untyped_digest(model.digest), str(place))
 
 
 def predictor_with(start: Predictor, weights: UseModel) -> Predictor:
@@ -68,7 +69,8 @@ def predictor_with(start: Predictor, weights: UseModel) -> Predictor:
         If the file of the weights cannot be read, or differs from the one that the session used.
     """
     model = _load(Path(weights.path), start.model)
-    if model.digest != weights.digest:
+    # Another machine may compute in another type, so only the digests of the files are compared.
+    if untyped_digest(model.digest) != untyped_digest(weights.digest):
         raise CheckpointError(
             f"{weights.path} has changed since the session used it (its digest is {model.digest[:16]}, and was "
             f"{weights.digest[:16]}); put the file back, or undo until the model of the start answers again."

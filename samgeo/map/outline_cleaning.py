@@ -77,7 +77,7 @@ class Cleaner:
             series = gpd.GeoSeries(given, crs=crs.proj)
             tolerance *= (ground_resolution(self.raster) or 1.0) if options.unit == "px" else 1.0
         if options.regularize:
-            frame = regularize(series, tolerance_m=tolerance, shared_walls=False)
+            frame = regularize(series, tolerance_m=tolerance, shared_walls=False, progress=False)
         else:
             frame = simplify(series, tolerance, keep_topology=False)
         found = np.asarray(frame.geometry, dtype=object)

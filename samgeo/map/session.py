@@ -157,7 +157,7 @@ class Session(SessionEditing, Searching, FilePrompting, Outlining, Classing, Exp
 
         Warns
         -----
-        UserWarning
+        SamgeoWarning
             If the last line is incomplete because the session ended while writing it. That action is left out.
         """
         recorded = recorded_at(log)

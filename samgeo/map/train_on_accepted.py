@@ -19,12 +19,12 @@ from samgeo.geo.coordinates.prompt_geometry import PIXELS
 from samgeo.map.other_weights import place_of, trainable_model
 from samgeo.storage.atomic import check_new
 from samgeo.storage.staging import place_new
-from samgeo.training.finetuning.api import Finetuned, finetune
 from samgeo.training.finetuning.split import MIN_HELD_OUT, MIN_TRAINED
 
 if TYPE_CHECKING:
     from samgeo.map.state.reducer import Annotation
     from samgeo.segmentation.predictor import Predictor
+    from samgeo.training.finetuning.api import Finetuned
 
 __all__ = ["Course", "Training", "free_path", "progress_of", "verdict"]
 
@@ -110,6 +110,7 @@ class Training:
         SamgeoError
             As `samgeo.finetune`.
         """
+        from samgeo.training.finetuning.api import finetune  # it takes a second, which a map without training saves
 
         def say(line: str) -> None:
             if not progress(line):

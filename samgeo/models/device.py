@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,15 +18,25 @@ __all__ = [
     "DTYPES",
     "check_threads",
     "computing_in",
+    "cpu_has_bfloat16",
     "resolve_device",
     "resolve_dtype",
     "sent",
     "starting_home",
     "typed_digest",
+    "untyped_digest",
 ]
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# Where Linux says what a processor has, and the names of the instructions that multiply numbers of bfloat16: those of x86 for
+# vectors and for matrices. Others have no such instructions, and compute in bfloat16 more slowly than in float32.
+CPU_INFO = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+# oneDNN, with which torch computes on a processor, uses no newer instructions than these variables allow.
+ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+ONEDNN_WITH_BFLOAT16 = re.compile(r"all|default|avx512_core_(bf16|fp16|amx\w*)|avx10\w*", re.IGNORECASE)
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -71,7 +85,8 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
     Parameters
     ----------
     dtype : str or torch.dtype
-        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere.
+        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices and processors that have instructions for it, float32
+        elsewhere.
     device : torch.device
         Where the model will run.
 
@@ -83,7 +98,8 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
         If the device does not compute in bfloat16.
     """
     if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" and _cuda_has_bfloat16(device) else torch.float32
+        has_bfloat16 = {"cuda": lambda: _cuda_has_bfloat16(device), "cpu": cpu_has_bfloat16}.get(device.type, lambda: False)
+        return torch.bfloat16 if has_bfloat16() else torch.float32
     chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if chosen is None or chosen not in DTYPES.values():
         raise OptionError(f"dtype {str(dtype)!r} is not supported; give auto, {' or '.join(DTYPES)}.")
@@ -95,6 +111,11 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
 def typed_digest(digest: str, dtype: torch.dtype) -> str:
     """Return the digest of weights in a type of numbers. Other types than float32 round the weights, so their name is added."""
     return digest if dtype is torch.float32 else f"{digest}-{str(dtype).removeprefix('torch.')}"
+
+
+def untyped_digest(digest: str) -> str:
+    """Return the digest of the weights as their file holds them, from a digest of `typed_digest`."""
+    return next((digest.removesuffix(f"-{name}") for name in DTYPES if digest.endswith(f"-{name}")), digest)
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -121,6 +142,27 @@ def starting_home(tensor: Tensor) -> Callable[[], Tensor]:
 def _cuda_has_bfloat16(device: torch.device) -> bool:
     # torch.cuda.is_bf16_supported() also accepts slow emulation, and only checks the current device.
     return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether this processor has instructions that multiply numbers of bfloat16, and torch uses them.
+
+    Such are AVX512-BF16 (AMD since Zen 4) and AMX-BF16 (Intel Xeon since Sapphire Rapids), on Linux. The environment variable
+    ``ONEDNN_MAX_CPU_ISA`` of oneDNN can forbid them.
+    """
+    limit = next((os.environ[name] for name in ONEDNN_LIMITS if name in os.environ), "default")
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and bool(ONEDNN_WITH_BFLOAT16.fullmatch(limit)) and not BFLOAT16_FLAGS.isdisjoint(_cpu_flags())
+
+
+@functools.cache
+def _cpu_flags() -> frozenset[str]:
+    """Return the names of the instructions of this processor, as Linux names them; nothing elsewhere."""
+    try:
+        lines = CPU_INFO.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
 
 
 def check_threads(threads: int | None) -> int | None:

@@ -26,6 +26,7 @@ __all__ = [
     "Trainable",
     "decode",
     "decode_gated",
+    "embedding_digest",
 ]
 
 
@@ -257,6 +258,14 @@ class Guiding(Protocol):
         OptionError
             If the prompts, the bias or the target do not fit each other or the model.
         """
+
+
+def embedding_digest(model: Segmenter) -> str:
+    """Return the digest of what the embeddings of a model depend on: its ``embedding_digest``, or else its ``digest``.
+
+    A model of which only the decoder computes in bfloat16 has the embeddings of the same model in float32.
+    """
+    return str(getattr(model, "embedding_digest", model.digest))
 
 
 def decode(model: Segmenter, embedding: Embedding, **prompts: Unpack[DecodePrompts]) -> tuple[torch.Tensor, torch.Tensor]:

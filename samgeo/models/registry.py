@@ -163,7 +163,8 @@ def load_model(
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the first of CUDA, MPS and CPU that this machine has.
     dtype : str, default "auto"
-        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere.
+        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices and processors that have instructions for it, float32
+        elsewhere.
     input_size : int, optional
         Side of the square input in pixels, for models of SAM 2, which take other sides than their own 1024. Smaller windows are
         cheaper; objects must fit them. By default the side is the model's own.

@@ -60,6 +60,7 @@ def classify(
     cache: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     layer: str | None = None,
+    progress: bool = True,
 ) -> gpd.GeoDataFrame:
     """Give each object of a layer a class, by a few examples of each class.
 
@@ -95,6 +96,8 @@ def classify(
         See `describe`.
     overwrite, layer
         See `samgeo.segment`.
+    progress : bool, default True
+        Whether to show progress bars on standard error; see `describe`.
 
     Returns
     -------
@@ -124,7 +127,7 @@ def classify(
     >>> image[10:30, 100:] = (60, 90, 200)
     >>> squares = gpd.GeoDataFrame(geometry=[box(x, 10, x + 20, 30) for x in range(10, 190, 30)])
     >>> areas = gpd.GeoDataFrame({"class": ["grey", "blue"]}, geometry=[box(0, 0, 65, 40), box(155, 0, 190, 40)])
-    >>> samgeo.classify(squares, image, areas, embedding=False)["class"].tolist()
+    >>> samgeo.classify(squares, image, areas, embedding=False, progress=False)["class"].tolist()
     ['grey', 'grey', 'grey', 'blue', 'blue', 'blue']
     """
     check_asked(output, overwrite=overwrite, layer=layer, inputs=(gdf, image, examples, cache))
@@ -147,7 +150,7 @@ def classify(
         )
     looking: dict[str, Any] = {"model": model, "device": device, "dtype": dtype, "bands": bands, "stretch": stretch}
     looking |= {"nodata": nodata, "alpha": alpha, "invented": invented, "window": window, "overlap": overlap, "cache": cache}
-    features = describe(image, objects, embedding=embedding, color=color, **looking)
+    features = describe(image, objects, embedding=embedding, color=color, progress=progress, **looking)
     known = np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
     classes = np.array([name if usable else None for name, usable in zip(found.classes, known, strict=True)], dtype=object)
     chances = Classifier.fit(features, classes.tolist(), regularization=REGULARISATION).probabilities(features)

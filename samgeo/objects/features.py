@@ -20,10 +20,9 @@ from samgeo.models.registry import load_model
 from samgeo.objects.pooling import PARTS, check_describing, pool, pool_pixels
 from samgeo.objects.shapes import measure_shapes
 from samgeo.segmentation.predictor import Predictor
-from samgeo.types import BandsLike, RasterLike, StretchLike
+from samgeo.types import BandsLike, FeaturesLike, RasterLike, StretchLike
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import torch
 
     from samgeo.models.protocols import Segmenter
@@ -48,7 +47,7 @@ SCORES = ("predicted_iou", "stability_score")
 @check_types
 def describe(
     image: RasterLike,
-    objects: gpd.GeoDataFrame,
+    objects: FeaturesLike,
     *,
     embedding: bool = True,
     color: bool = False,
@@ -63,6 +62,7 @@ def describe(
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Compute numerical features of objects on a raster, by which kinds of objects can be told apart.
 
@@ -81,6 +81,8 @@ def describe(
         changed colours says little about them.
     model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `samgeo.Predictor`. Give the ``cache`` of the segmentation, and the raster is not encoded again.
+    progress : bool, default True
+        Whether to show progress bars on standard error: of the windows of the embedding, and of those of the colours.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def describe(
     >>> from samgeo.objects import describe
     >>> image = np.zeros((64, 64, 3), dtype="uint8")
     >>> objects = gpd.GeoDataFrame(geometry=[box(8, 8, 24, 24)])
-    >>> describe(image, objects, embedding=False).columns.tolist()
+    >>> describe(image, objects, embedding=False, progress=False).columns.tolist()
     ['log_area', 'compactness', 'rectangularity', 'solidity', 'log_elongation']
     """
     objects = read_vectors(objects)
@@ -122,10 +124,10 @@ def describe(
         check_same_kind(objects.crs, raster.geobox, what="the layer of objects", raster=raster.name)
         polygons_px, _ = read_polygons(objects, geobox=raster.geobox)
         if embedding:
-            where: dict[str, Any] = {"window": window, "overlap": overlap, "cache": cache}
+            where: dict[str, Any] = {"window": window, "overlap": overlap, "cache": cache, "progress": progress}
             tables.append(_pooled(raster, polygons_px, model=model, device=device, dtype=dtype, **where))
         if color:
-            tables.append(_colored(raster, polygons_px))
+            tables.append(_colored(raster, polygons_px, progress=progress))
     shapes = measure_shapes(objects)
     columns = {
         "log_area": np.log(shapes["area"]),
@@ -138,10 +140,10 @@ def describe(
     return pd.concat(tables, axis=1).set_axis(objects.index)
 
 
-def _colored(raster: Raster, polygons_px: NDArray[np.object_]) -> pd.DataFrame:
+def _colored(raster: Raster, polygons_px: NDArray[np.object_], *, progress: bool) -> pd.DataFrame:
     """Return the features of the pixels' colours."""
     lattice = Lattice(raster.shape, COLOR_WINDOW, COLOR_WINDOW // 4)
-    mean, std = np.moveaxis(pool_pixels(raster, polygons_px, lattice), 1, 0)
+    mean, std = np.moveaxis(pool_pixels(raster, polygons_px, lattice, progress=progress), 1, 0)
     # Objects that are nearly black have no colour.
     differences = (mean[:, :2] - mean[:, 1:]) / np.maximum(mean[:, :2] + mean[:, 1:], LEAST_SUM)
     values = [mean.mean(axis=1), std.mean(axis=1), *differences.T]
@@ -158,11 +160,12 @@ def _pooled(
     window: int | None,
     overlap: int | None,
     cache: str | os.PathLike[str] | None,
+    progress: bool,
 ) -> pd.DataFrame:
     """Return the features that are pooled from the model's embedding."""
     segmenter = load_model(model, device=device, dtype=dtype)
     check_describing(segmenter)
     looking = Predictor(raster, model=segmenter, window=window, overlap=overlap, cache=cache)
-    pooled = pool(looking.raster, polygons_px, segmenter, looking.lattice, store=looking.store)
+    pooled = pool(looking.raster, polygons_px, segmenter, looking.lattice, store=looking.store, progress=progress)
     names = [f"{EMBEDDING}{part}_{channel}" for part in PARTS for channel in range(pooled.shape[2])]
     return pd.DataFrame(pooled.reshape(len(polygons_px), -1), columns=names)

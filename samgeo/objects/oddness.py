@@ -60,6 +60,7 @@ def oddness(
     cache: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     layer: str | None = None,
+    progress: bool = True,
 ) -> gpd.GeoDataFrame:
     """Measure how different each object is from the most similar other objects of its layer.
 
@@ -89,6 +90,8 @@ def oddness(
         See `describe`.
     overwrite, layer
         See `samgeo.segment`.
+    progress : bool, default True
+        Whether to show progress bars on standard error; see `describe`.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def oddness(
     >>> image = np.full((64, 160, 3), 90, dtype="uint8")
     >>> image[10:30, 70:90] = (60, 90, 200)
     >>> roofs = gpd.GeoDataFrame(geometry=[box(x, 10, x + 20, 30) for x in range(10, 150, 30)])
-    >>> result = samgeo.oddness(roofs, image, neighbours=2, embedding=False)
+    >>> result = samgeo.oddness(roofs, image, neighbours=2, embedding=False, progress=False)
     >>> int(result["oddness"].argmax())
     2
     """
@@ -134,7 +137,7 @@ def oddness(
         check_fit(objects.assign(oddness=1.0), place, layer=layer, provenance=made.get("samgeo"))
     looking: dict[str, Any] = {"model": model, "device": device, "dtype": dtype, "bands": bands, "stretch": stretch}
     looking |= {"nodata": nodata, "alpha": alpha, "invented": invented, "window": window, "overlap": overlap, "cache": cache}
-    features = describe(image, objects, embedding=embedding, color=color, **looking)
+    features = describe(image, objects, embedding=embedding, color=color, progress=progress, **looking)
     known = np.isfinite(features.to_numpy(dtype=np.float64)).all(axis=1)
     values, small = _by_class(features, known, classes, neighbours)
     result: gpd.GeoDataFrame = objects.assign(oddness=values)

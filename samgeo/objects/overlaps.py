@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
+from samgeo.geo.vector.reading import read_vectors
 from samgeo.objects.shapes import with_note
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -21,7 +23,7 @@ MAX_OVERLAP = 0.3
 
 
 @check_types
-def keep_best(gdf: gpd.GeoDataFrame, *, score: str = "score", max_overlap: float = MAX_OVERLAP) -> gpd.GeoDataFrame:
+def keep_best(gdf: FeaturesLike, *, score: str = "score", max_overlap: float = MAX_OVERLAP) -> gpd.GeoDataFrame:
     """Keep objects that overlap little, and drop those that overlap an object with a higher score.
 
     Objects are visited in the order of falling scores; objects with equal scores, in the order of rows. An object is dropped
@@ -31,7 +33,7 @@ def keep_best(gdf: gpd.GeoDataFrame, *, score: str = "score", max_overlap: float
 
     Parameters
     ----------
-    gdf : GeoDataFrame
+    gdf : path or GeoDataFrame
         Polygons with a column of scores. Rows without a score or without an area are dropped.
     score : str, default "score"
         Name of the column of scores.
@@ -58,6 +60,7 @@ def keep_best(gdf: gpd.GeoDataFrame, *, score: str = "score", max_overlap: float
     >>> keep_best(objects).index.tolist()
     [0, 2]
     """
+    gdf = read_vectors(gdf)
     if score not in gdf:
         raise OptionError(f"the objects have no column {score!r}; give one of {', '.join(map(str, gdf.columns))}.")
     if not 0 <= max_overlap <= 1:

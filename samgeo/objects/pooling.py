@@ -17,6 +17,7 @@ from scipy import ndimage
 from samgeo.errors import ModelError
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.models.protocols import Describing
+from samgeo.progress import counting, progress_bar
 from samgeo.segmentation.prompts.assignment import Index, windows_of
 from samgeo.segmentation.windows.embedding import WindowImage, embed, read_window
 
@@ -47,6 +48,7 @@ def pool(
     lattice: Lattice,
     *,
     store: EmbeddingStore | None = None,
+    progress: bool = False,
 ) -> NDArray[np.float32]:
     """Pool a model's features inside polygons and in a ring around each polygon.
 
@@ -67,6 +69,8 @@ def pool(
         The windows.
     store : EmbeddingStore, optional
         Store from which embeddings are read, and to which new ones are written.
+    progress : bool, default False
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -83,8 +87,7 @@ def pool(
     check_describing(model)
     sums: _Sums | None = None
     jobs = _jobs(polygons_px, lattice)
-    # Neighbouring windows share blocks of files and of the store, so that reading them in order uses the caches.
-    for index in sorted(jobs):
+    for index in _in_order(jobs, "describing", progress):
         window = read_window(raster, lattice, index)
         if not window.valid.any():
             continue
@@ -97,7 +100,9 @@ def pool(
     return np.full((len(polygons_px), len(PARTS), 0), np.nan, dtype=np.float32) if sums is None else sums.result()
 
 
-def pool_pixels(raster: Raster, polygons_px: NDArray[np.object_], lattice: Lattice) -> NDArray[np.float64]:
+def pool_pixels(
+    raster: Raster, polygons_px: NDArray[np.object_], lattice: Lattice, *, progress: bool = False
+) -> NDArray[np.float64]:
     """Return the mean and the standard deviation of each band inside polygons.
 
     The pixels are those whose centres lie in the polygon; if there is none, those that the polygon touches.
@@ -110,6 +115,8 @@ def pool_pixels(raster: Raster, polygons_px: NDArray[np.object_], lattice: Latti
         Valid polygons in raster pixels.
     lattice : Lattice
         The windows in which the raster is read. A polygon that fits into no window is read in several.
+    progress : bool, default False
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -124,7 +131,7 @@ def pool_pixels(raster: Raster, polygons_px: NDArray[np.object_], lattice: Latti
     count = np.zeros((len(polygons_px), 1))
     first, second = np.zeros((2, len(polygons_px), 3))
     jobs = _jobs(polygons_px, lattice)
-    for index in sorted(jobs):
+    for index in _in_order(jobs, "reading colours", progress):
         window = read_window(raster, lattice, index)
         if not window.valid.any():
             continue
@@ -162,6 +169,15 @@ def check_describing(model: Segmenter) -> None:
             f"the model {model.name!r} cannot describe objects: {type(model).__name__} has no method features (see "
             "samgeo.models.protocols.Describing); add it, or use only the shape with embedding=False."
         )
+
+
+def _in_order(jobs: dict[Index, list[int]], what: str, progress: bool) -> Iterator[Index]:
+    """Yield the windows, with a progress bar.
+
+    Neighbouring windows share blocks of files and of the store, so that reading them in order uses the caches.
+    """
+    with progress_bar(len(jobs), "window", what, progress=progress) as bar:
+        yield from counting(sorted(jobs), bar.update)
 
 
 def _jobs(polygons_px: NDArray[np.object_], lattice: Lattice) -> dict[Index, list[int]]:

@@ -50,6 +50,7 @@ def select(
     window: int | None = None,
     overlap: int | None = None,
     cache: str | os.PathLike[str] | None = None,
+    progress: bool = True,
 ) -> gpd.GeoDataFrame:
     """Select candidates that are like accepted examples and unlike rejected ones.
 
@@ -79,6 +80,8 @@ def select(
         Largest overlap of two selected objects; see `keep_best`. With 1, objects that overlap are all kept.
     embedding, model, device, dtype, bands, stretch, nodata, alpha, invented, window, overlap, cache
         See `describe`.
+    progress : bool, default True
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def select(
     >>> labels = [1, 1, None, None, None, 0, 0, None, None, None]
     >>> candidates = gpd.GeoDataFrame({"label": labels}, geometry=squares + strips)
     >>> image = np.zeros((256, 256, 3), dtype="uint8")
-    >>> select(image, candidates, "label", embedding=False).index.tolist()
+    >>> select(image, candidates, "label", embedding=False, progress=False).index.tolist()
     [0, 1, 2, 3, 4]
     """
     if not 0 <= min_score <= 1:
@@ -115,7 +118,7 @@ def select(
     candidates = keep_given(candidates, ("score",), "the candidates")
     where: dict[str, Any] = {"bands": bands, "stretch": stretch, "nodata": nodata, "alpha": alpha, "invented": invented}
     where |= {"window": window, "overlap": overlap}
-    where |= {"model": model, "device": device, "dtype": dtype, "cache": cache, "embedding": embedding}
+    where |= {"model": model, "device": device, "dtype": dtype, "cache": cache, "embedding": embedding, "progress": progress}
     features = describe(image, candidates, **where)
     scored = candidates.assign(score=Selector.fit(features, judged.labels).score(features))
     scored.attrs = candidates.attrs
@@ -161,7 +164,7 @@ def more_like(
     >>> strips = [box(x, 50, x + 40, 54) for x in range(0, 250, 50)]
     >>> candidates = gpd.GeoDataFrame(geometry=squares + strips)
     >>> image = np.zeros((256, 256, 3), dtype="uint8")
-    >>> more = more_like(image, (squares[:2], strips[:2]), candidates, embedding=False)
+    >>> more = more_like(image, (squares[:2], strips[:2]), candidates, embedding=False, progress=False)
     >>> sorted(more.index)
     [2, 3, 4]
     """
@@ -183,7 +186,7 @@ def everything(raster: Raster, **options: object) -> gpd.GeoDataFrame:
     """Segment a raster with the options that `select` has in common with `samgeo.segment`."""
     own = {"min_score", "max_overlap", "embedding"}
     given: dict[str, Any] = {name: value for name, value in options.items() if name not in own}
-    return segment(raster, progress=False, **given)
+    return segment(raster, **given)
 
 
 _JUDGED = "samgeo_judged"

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.metric_planes import NOWHERE, Planes, batches
+from samgeo.geo.vector.reading import read_vectors
+from samgeo.types import FeaturesLike
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -25,14 +27,14 @@ MEASURES = ("area", "compactness", "rectangularity", "solidity", "elongation")
 BATCH = 4096
 
 
-def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
+def measure_shapes(frame: FeaturesLike) -> pd.DataFrame:
     """Measure the size and the shape of polygons.
 
     Lengths are in metres in any CRS, or in the units of the coordinates if there is no CRS.
 
     Parameters
     ----------
-    frame : GeoDataFrame or GeoSeries
+    frame : path, GeoDataFrame or GeoSeries
         Polygons.
 
     Returns
@@ -56,6 +58,7 @@ def measure_shapes(frame: gpd.GeoDataFrame) -> pd.DataFrame:
     >>> measure_shapes(gpd.GeoDataFrame(geometry=[box(0, 0, 40, 10)])).round(2).loc[0].to_dict()
     {'area': 400.0, 'compactness': 0.5, 'rectangularity': 1.0, 'solidity': 1.0, 'elongation': 4.0}
     """
+    frame = read_vectors(frame)
     planes = Planes(frame.crs)
     result = np.full((len(frame), len(MEASURES)), np.nan)
     for _, rows, placed in to_planes(frame, planes):
@@ -93,7 +96,7 @@ def to_planes(frame: gpd.GeoDataFrame, planes: Planes) -> Iterator[tuple[int, ND
 
 @check_types
 def filter_by_shape(
-    gdf: gpd.GeoDataFrame,
+    gdf: FeaturesLike,
     *,
     min_area_m2: float | None = None,
     max_area_m2: float | None = None,
@@ -106,7 +109,7 @@ def filter_by_shape(
 
     Parameters
     ----------
-    gdf : GeoDataFrame
+    gdf : path, GeoDataFrame or GeoSeries
         Polygons.
     min_area_m2, max_area_m2 : float, optional
         Limits of the true area in square metres in any CRS, or in square pixels if there is no CRS.
@@ -142,6 +145,7 @@ def filter_by_shape(
     >>> filter_by_shape(objects, min_area_m2=30, max_elongation=5)["name"].tolist()
     ['house']
     """
+    gdf = read_vectors(gdf)
     limits = _check(
         min_area_m2=min_area_m2,
         max_area_m2=max_area_m2,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from samgeo import __version__
 from samgeo.annotations.formats.voc import VocPixels
@@ -18,10 +17,11 @@ from samgeo.annotations.images import ImageFiles
 from samgeo.annotations.parsing.faults import OnError
 from samgeo.annotations.table import Annotations
 from samgeo.arguments import check_types
-from samgeo.errors import OptionError, RasterError, warn
+from samgeo.errors import OptionError, RasterError, SamgeoWarning, warn
 from samgeo.finding.api import open_finder
 from samgeo.finding.many_images import ManyImages
 from samgeo.finding.text.loading import is_text_model
+from samgeo.progress import progress_bar
 from samgeo.samrs.drawing import MOST_CLASSES, class_colors, first_value
 from samgeo.samrs.finishing import Finishing
 from samgeo.samrs.folder import Folder
@@ -95,7 +95,7 @@ class MadeSet:
     left_out: tuple[str, ...] = ()
 
 
-class SplitWarning(UserWarning):
+class SplitWarning(SamgeoWarning):
     """More than a tenth of the pictures are in no part of a split.
 
     The message gives the reason, and options that would keep the pictures.
@@ -274,8 +274,7 @@ def make_samrs(
     reading = {
         "format": format, "class_column": class_column, "class_name": class_name, "pixels": pixels, "on_error": on_error,
     }  # fmt: skip
-    if (annotations is None) == (finder is None):
-        raise OptionError("give annotations, or None for annotations and a finder, which finds the boxes.")
+    _check_source(annotations, finder)
     if annotations is None:
         table, failed, recipe = _found(files, folder, recipe, arguments, reading)
     elif min_score is not None or zoom is not None:
@@ -299,7 +298,7 @@ def make_samrs(
         kept = {job.name: folder.read_part(job.name, verify=verify) for job in jobs}
         remade = {name: why for name, (_, why) in kept.items() if why}
         todo = [job for job in jobs if kept[job.name][0] is None]
-        with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="image", disable=not progress) as bar:
+        with progress_bar(len(jobs), "image", "making", progress=progress, initial=len(jobs) - len(todo)) as bar:
             done = run_ordered(
                 make_image,
                 (shared, given),
@@ -403,3 +402,14 @@ def _divide(jobs: Sequence[ImageJob], parts: Sequence[Any], recipe: SetOptions) 
     side = recipe.block_m or default_block_m(list(shown.values()))
     part_of = divide(shown, recipe.split or (), side, recipe.seed)
     return part_of, advise(shown, part_of, jobs, recipe, side)
+
+
+def _check_source(annotations: object, finder: object) -> None:
+    """Check that the boxes come from annotations or from a finder."""
+    if not isinstance(annotations, str | os.PathLike | Annotations | None):
+        raise OptionError(
+            f"annotations is a {type(annotations).__name__}; give the path of a file or folder, such as a vector file that "
+            "samgeo.geo.vector.write_vectors wrote, the table that samgeo.read_annotations returns, or None for a finder."
+        )
+    if (annotations is None) == (finder is None):
+        raise OptionError("give annotations, or None for annotations and a finder, which finds the boxes.")

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError, RasterError, WindowError
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.models.embedding_packing import pack
+from samgeo.progress import progress_bar
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.options import ExecutionOptions, ModelOptions, ReadingOptions
 from samgeo.segmentation.windows.automatic import embed_window
@@ -144,7 +143,7 @@ def encode(
     shared = (raster, sent, into, verify)
     blocks = into.blocks()
     encoded = kept = empty = mended = 0
-    with tqdm(total=len(blocks), unit="block", desc=Path(raster.name).name, disable=not progress) as bar:
+    with progress_bar(len(blocks), "block", Path(raster.name).name, progress=progress) as bar:
         for done in run_ordered(
             _encode_block,
             shared,

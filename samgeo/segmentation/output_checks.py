@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from samgeo.geo.label_raster import check_labels_options, check_result, is_label_raster
+from samgeo.geo.label_outputs import check_labels_options, check_result, is_label_raster
 from samgeo.geo.vector.axes import check_y_up
 from samgeo.geo.vector.reading import check_asked, check_fit
 from samgeo.storage.locations import Place, RemotePlace, as_place

@@ -14,7 +14,7 @@ import numpy as np
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.prompt_geometry import is_features
-from samgeo.geo.label_raster import classes_of, write_label_raster
+from samgeo.geo.label_drawing import classes_of, write_label_raster
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.columns import RenamedColumnsWarning
 from samgeo.geo.vector.reading import read_vectors, write_vectors
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from samgeo.geo.label_raster import Classes
+    from samgeo.geo.label_drawing import Classes
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.prompts.assignment import Prompts
 
@@ -73,6 +73,7 @@ def predict(
     overwrite: bool = False,
     layer: str | None = None,
     y_up: bool = False,
+    progress: bool = True,
 ) -> gpd.GeoDataFrame:
     """Segment the objects that prompts point at in a raster, and write them to a file if an output is given.
 
@@ -104,6 +105,8 @@ def predict(
         no layer of this name, the layer is added.
     y_up : bool, default False
         Whether y increases upwards in the file, if the raster has no georeference; see `samgeo.segment`.
+    progress : bool, default True
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def predict(
     >>> from samgeo.testing import Oracle, encode_ids
     >>> labels = np.zeros((96, 96), dtype=np.int32)
     >>> labels[40:80, 45:75] = 2
-    >>> objects = samgeo.predict(encode_ids(labels), points=[[60, 60]], model=Oracle(64))
+    >>> objects = samgeo.predict(encode_ids(labels), points=[[60, 60]], model=Oracle(64), progress=False)
     >>> objects.area_px.tolist()
     [1200.0]
     """
@@ -166,7 +169,8 @@ def predict_to_file(
     >>> from samgeo.testing import Oracle, encode_ids
     >>> labels = np.zeros((96, 96), dtype=np.int32)
     >>> labels[40:80, 45:75] = 2
-    >>> done = predict_to_file(encode_ids(labels), "objects.gpkg", points=[[60, 60], [5, 5]], model=Oracle(64))
+    >>> points = [[60, 60], [5, 5]]
+    >>> done = predict_to_file(encode_ids(labels), "objects.gpkg", points=points, model=Oracle(64), progress=False)
     >>> done.prompts, done.objects
     (2, 1)
     """
@@ -188,7 +192,7 @@ def _predict(
     overwrite = arguments["overwrite"] or (folder is not None and place is not None and folder.wrote(place))
     inputs = (image, *(arguments[name] for name in ("points", "boxes", "polygons", "model", "cache")))
     checked = CheckedOutput.check(output, overwrite=overwrite, layer=layer, y_up=y_up, inputs=inputs)
-    column = arguments["class_column"]
+    column, progress = arguments["class_column"], arguments["progress"]
     if column is not None and not checked.is_labels:
         raise OptionError("class_column applies to a raster of labels; give an output that ends in .tif, or omit it.")
     classes = None if column is None else _classes([given[name] for name in ("points", "boxes", "polygons")], column)
@@ -204,8 +208,9 @@ def _predict(
         checked.check_table(_unanswered(prompts, table, predictor), predictor.provenance() | axes)
         if len(prompts) > GROUP:
             run = Run(predictor, prompts, table, how, folder)
-            return run.write(place, overwrite=overwrite, layer=layer, axes=axes, collect=collect, stop=stop)
-    result = predictor.predict(**{name: value for name, value in given.items() if value is not None}, **how)
+            return run.write(place, overwrite=overwrite, layer=layer, axes=axes, collect=collect, progress=progress, stop=stop)
+    asked = {name: value for name, value in given.items() if value is not None}
+    result = predictor.predict(**asked, **how, progress=progress)
     predictor.check_same(now=True)
     if output is not None and checked.is_labels:
         made = result.attrs["samgeo"]

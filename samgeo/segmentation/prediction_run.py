@@ -26,6 +26,7 @@ import shapely
 from samgeo.errors import StoppedError
 from samgeo.geo.vector.columns import keep_given
 from samgeo.geo.vector.joining import join_vectors, read_parts, write_part
+from samgeo.progress import progress_bar
 from samgeo.segmentation.prompts.assignment import GROUP, groups
 from samgeo.segmentation.run.manifest import describe
 from samgeo.segmentation.run.part_folder import NAMES, PartFolder
@@ -115,6 +116,7 @@ class Run:
         layer: str | None,
         axes: Mapping[str, Any],
         collect: bool,
+        progress: bool,
         stop: Callable[[], bool] | None,
     ) -> tuple[PredictionSummary, gpd.GeoDataFrame | None]:
         """Answer the groups that are not answered yet, and write the output.
@@ -127,6 +129,8 @@ class Run:
             What is told of the axes of the file; see `samgeo.geo.vector.axes.describe_axes`.
         collect : bool
             Whether the table is returned too.
+        progress : bool
+            Whether a progress bar is shown.
         stop : callable, optional
             Called before each group. If it returns true, the run ends.
 
@@ -138,7 +142,7 @@ class Run:
             As `samgeo.predict`.
         """
         with self.folder.working(self.manifest()):
-            found = self._answer(stop)
+            found = self._answer(stop, progress=progress)
             self.predictor.check_same(now=True)
             paths = self._ordered(len(found))
             scales: Counter[str] = Counter()
@@ -161,25 +165,31 @@ class Run:
             self.folder.remove()
             return PredictionSummary(len(self.prompts), sum(scales.values()), output), frame
 
-    def _answer(self, stop: Callable[[], bool] | None) -> list[Mapping[str, int]]:
+    def _answer(self, stop: Callable[[], bool] | None, *, progress: bool) -> list[Mapping[str, int]]:
         """Answer the groups that are not finished, and return for each group how many objects were found at each scale."""
         found: list[Mapping[str, int]] = []
-        for part, numbers in enumerate(groups(self.prompts, self.predictor.lattice)):
-            known = self.folder.read_row(part)
-            if known is not None:
-                found.append(known["scales"])
-                continue
-            if stop is not None and stop():
-                raise StoppedError("the run was asked to stop; finished prompts are kept. Run the same call again to continue.")
-            columns = AnswerColumns(len(numbers), self.predictor.raster.geobox)
-            columns.add(np.arange(len(numbers)), self.predictor.answer(self.prompts.some(numbers), **self.how))
-            self.predictor.check_same()
-            frame = columns.frame(None)
-            # A column of texts has one type in all parts, also where it has no value.
-            frame["reason"] = frame["reason"].astype("string")
-            scales = {str(scale): count for scale, count in columns.scales.items()}
-            self.folder.write_row(part, frame.assign(**{NUMBER: numbers}), {"scales": scales})
-            found.append(scales)
+        name = Path(self.predictor.raster.name).name
+        with progress_bar(len(self.prompts), "prompt", name, progress=progress) as bar:
+            for part, numbers in enumerate(groups(self.prompts, self.predictor.lattice)):
+                known = self.folder.read_row(part)
+                if known is not None:
+                    found.append(known["scales"])
+                    bar.update(len(numbers))
+                    continue
+                if stop is not None and stop():
+                    raise StoppedError(
+                        "the run was asked to stop; finished prompts are kept. Run the same call again to continue."
+                    )
+                columns = AnswerColumns(len(numbers), self.predictor.raster.geobox)
+                answers = self.predictor.answer(self.prompts.some(numbers), **self.how, done=bar.update)
+                columns.add(np.arange(len(numbers)), answers)
+                self.predictor.check_same()
+                frame = columns.frame(None)
+                # A column of texts has one type in all parts, also where it has no value.
+                frame["reason"] = frame["reason"].astype("string")
+                scales = {str(scale): count for scale, count in columns.scales.items()}
+                self.folder.write_row(part, frame.assign(**{NUMBER: numbers}), {"scales": scales})
+                found.append(scales)
         return found
 
     def _ordered(self, parts: int) -> list[Path]:
@@ -191,8 +201,8 @@ class Run:
         table: pd.DataFrame | None = None
         paths: list[Path] = []
         parts_of_all = [self.folder.row_path(part) for part in range(parts)]
-        for found in _in_order(parts_of_all, 0, len(self.prompts), answers):
-            begin = len(paths) * GROUP
+        for sorted_answers in _in_order(parts_of_all, 0, len(self.prompts), answers):
+            found, begin = sorted_answers, len(paths) * GROUP
             if self.table is not None:
                 table = _typed(keep_given(self.table, found.columns, "the prompts")) if table is None else table
                 own = table.iloc[begin : begin + GROUP].reset_index(drop=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -18,6 +18,7 @@ from samgeo.geo.html_summary import html_summary
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.models.device import check_threads, computing_in
+from samgeo.progress import progress_bar
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.masks.piece import Segment
 from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
@@ -211,6 +212,7 @@ class Predictor:
         crs: CRSLike = None,
         multimask: bool | str = "auto",
         refine: int = 0,
+        progress: bool = False,
     ) -> gpd.GeoDataFrame:
         """Segment the objects that prompts point at.
 
@@ -242,6 +244,8 @@ class Predictor:
             point without other prompts, and one otherwise.
         refine : int, default 0
             How many times to decode again with the logits of the previous answer.
+        progress : bool, default False
+            Whether to show a progress bar on standard error.
 
         Returns
         -------
@@ -274,7 +278,7 @@ class Predictor:
         """
         check_how(multimask, refine)
         prompts, table = self.read(points=points, labels=labels, boxes=boxes, masks=masks, polygons=polygons, crs=crs)
-        result = self._frame(prompts, table, multimask, refine)
+        result = self._frame(prompts, table, multimask, refine, progress=progress)
         result.attrs["samgeo"]["options"] |= {"multimask": multimask, "refine": refine}
         return result
 
@@ -503,10 +507,27 @@ class Predictor:
         return read_prompts(self.raster.geobox, lattices, **given)
 
     @check_types
-    def answer(self, prompts: Prompts, *, multimask: bool | str = "auto", refine: int = 0) -> list[Segment | str]:
-        """Return the object of each of some prompts, or a text that says why nothing was found; see `predict_masks`."""
+    def answer(
+        self,
+        prompts: Prompts,
+        *,
+        multimask: bool | str = "auto",
+        refine: int = 0,
+        done: Callable[[int], object] | None = None,
+    ) -> list[Segment | str]:
+        """Return the object of each of some prompts, or a text that says why nothing was found; see `predict_masks`.
+
+        Parameters
+        ----------
+        prompts : Prompts
+            Prompts from `read`.
+        multimask, refine
+            As in `predict`.
+        done : callable, optional
+            Called from time to time with the number of prompts that are answered since the last call.
+        """
         with computing_in(self.threads):
-            return answers(self._answering, prompts, multimask=multimask, refine=refine)
+            return answers(self._answering, prompts, multimask=multimask, refine=refine, done=done)
 
     def provenance(self) -> dict[str, Any]:
         """Return versions, model, raster and options of the answers as a dict that can be written as JSON.
@@ -532,11 +553,20 @@ class Predictor:
         return made | {"options": options} | describe_axes(self.raster.geobox)
 
     def _frame(
-        self, prompts: Prompts, table: pd.DataFrame | None, multimask: bool | str, refine: int, also: tuple[str, ...] = ()
+        self,
+        prompts: Prompts,
+        table: pd.DataFrame | None,
+        multimask: bool | str,
+        refine: int,
+        also: tuple[str, ...] = (),
+        *,
+        progress: bool = False,
     ) -> gpd.GeoDataFrame:
         columns = AnswerColumns(len(prompts), self.raster.geobox)
-        for numbers in groups(prompts, self.lattice):
-            columns.add(numbers, self.answer(prompts.some(numbers), multimask=multimask, refine=refine))
+        with progress_bar(len(prompts), "prompt", Path(self.raster.name).name, progress=progress) as bar:
+            for numbers in groups(prompts, self.lattice):
+                answered = self.answer(prompts.some(numbers), multimask=multimask, refine=refine, done=bar.update)
+                columns.add(numbers, answered)
         frame = columns.frame(table, also=also)
         found = {str(scale): columns.scales[scale] for scale in sorted(columns.scales)}
         frame.attrs["samgeo"] = self.provenance() | {"scales": found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ class Demo:
 
 
 @check_types
-def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
+def run_demo(folder: Path, *, size: int = 1024, seed: int = 1, progress: bool = True) -> Demo:
     """Generate a town, find its buildings and then everything in it, and compare both results with the truth.
 
     Parameters
@@ -87,6 +88,8 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
         Side of the town in pixels, at least 128.
     seed : int, default 1
         Seed of the town.
+    progress : bool, default True
+        Whether to show progress bars on standard error.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
     --------
     >>> from pathlib import Path
     >>> from samgeo.testing import run_demo
-    >>> demo = run_demo(Path("demo"), size=256)
+    >>> demo = run_demo(Path("demo"), size=256, progress=False)
     >>> sorted(path.name for path in Path("demo").iterdir())
     ['footprints.parquet', 'footprints.png', 'objects.parquet', 'objects.png', 'town.tif']
     """
@@ -115,8 +118,8 @@ def run_demo(folder: Path, *, size: int = 1024, seed: int = 1) -> Demo:
     image = folder / "town.tif"
     scene = town((size, size), seed=seed)
     scene.save(image)
-    found = _step(scene, image, folder / "footprints.parquet", footprints)
-    everything = _step(scene, image, folder / "objects.parquet", segment)
+    found = _step(scene, image, folder / "footprints.parquet", partial(footprints, progress=progress))
+    everything = _step(scene, image, folder / "objects.parquet", partial(segment, progress=progress))
     return Demo(image, found, everything)
 
 

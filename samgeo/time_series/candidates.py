@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.finding.api import find_to_file
+from samgeo.geo.coordinates.indexed_area import IndexedArea
 from samgeo.geo.coordinates.overlay import in_pixels, read_onto, repaired_polygons
 from samgeo.geo.coordinates.pixel_coordinates import crs_of
-from samgeo.geo.coordinates.indexed_area import IndexedArea
 from samgeo.geo.coordinates.prompt_geometry import to_pixels
 from samgeo.geo.vector.outputs import atomic_output
 from samgeo.segmentation.api import segment_to_file

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samgeo.errors import StoppedError
 from samgeo.geo.coordinates.overlay import in_pixels
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.raster.sources.block_cache import limit_worker_block_cache, limited_block_cache
+from samgeo.progress import progress_bar
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.prompts.assignment import windows_of
 from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, describe_fault, release_gpu_memory
@@ -206,7 +206,7 @@ def compare(
 
     shared = (job.before, job.after, job.model, _Shared(job.lattice, job.stores, job.cache_bytes))
     with (
-        tqdm(total=job.lattice.rows, unit="row", desc="comparing", disable=not job.progress) as bar,
+        progress_bar(job.lattice.rows, "row", "comparing", progress=job.progress) as bar,
         limited_block_cache(job.cache_bytes),
     ):
         for measured in run_ordered(measure, shared, tasks(), scheduler=job.scheduler, workers=job.workers, stop=stop):

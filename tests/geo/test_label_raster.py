@@ -18,7 +18,8 @@ from rasterio.features import rasterize as draw
 import samgeo
 from samgeo.cli import main
 from samgeo.errors import OptionError, SamgeoError, VectorError
-from samgeo.geo import label_raster
+from samgeo.geo import label_drawing
+from samgeo.geo.grid import Rect
 from samgeo.geo.vector import joining
 from samgeo.geo.vector.reading import write_vectors
 from samgeo.segmentation.masks.mask import Mask
@@ -54,7 +55,7 @@ def layer(masks: list[Mask], **columns) -> gpd.GeoDataFrame:
 def expected(masks: list[Mask]) -> np.ndarray:
     """The smallest on top, of equals the first: drawn from the largest and last on."""
     labels = np.zeros(SHAPE, dtype=np.uint32)
-    frame = label_raster.Rect(0, 0, SHAPE[1], SHAPE[0])
+    frame = Rect(0, 0, SHAPE[1], SHAPE[0])
     for index in sorted(range(len(masks)), key=lambda index: (-masks[index].area, -index)):
         labels[masks[index].to_array(frame)] = index + 1
     return labels
@@ -72,8 +73,8 @@ def read(path: Path) -> np.ndarray:
 def test_pixels_of_masks_have_their_numbers_in_tiny_tiles_and_parts(
     image: Path, tmp_path: Path, monkeypatch, seed: int, suffix: str
 ) -> None:
-    monkeypatch.setattr(label_raster, "TILE", 128)
-    monkeypatch.setattr(label_raster, "CHUNK", 17)
+    monkeypatch.setattr(label_drawing, "TILE", 128)
+    monkeypatch.setattr(label_drawing, "CHUNK", 17)
     monkeypatch.setattr(joining, "GROUP_ROWS", 3)
     masks = random_masks(seed)
     write_vectors(layer(masks), tmp_path / f"objects{suffix}", provenance={"model": "m"})

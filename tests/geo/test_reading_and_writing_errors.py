@@ -13,7 +13,8 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from samgeo.errors import VectorError
-from samgeo.geo.label_raster import stored_frames, write_label_raster
+from samgeo.geo.label_drawing import write_label_raster
+from samgeo.geo.label_raster import stored_frames
 from samgeo.geo.vector.joining import join_vectors, write_part
 from samgeo.geo.vector.reading import write_vectors
 

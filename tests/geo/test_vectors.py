@@ -325,3 +325,19 @@ def test_features_that_cannot_be_placed_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     with pytest.raises(VectorError, match="has no geometry"):
         read_vectors(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 1, 2], ["a", "b", "a", "b"], [1.5, 2.0, 1.5, 2.0]], ids=["int", "str", "float"])
+def test_repeated_ids_in_geojson_are_read_without_a_warning(ids: list[object], tmp_path: Path) -> None:
+    """As in tracks. Warnings are errors here: GDAL warned of ids that it took for those of the features."""
+    path = tmp_path / "tracks.geojson"
+    squares = [shapely.box(x, 0, x + 1, 1) for x in range(4)]
+    frame = gpd.GeoDataFrame({"id": ids, "date": ["2020", "2020", "2021", "2021"]}, geometry=squares, crs="EPSG:4326")
+    write_vectors(frame, path)
+    for found in (read_vectors(path), gpd.read_file(path)):
+        assert found.columns.tolist() == ["id", "date", "geometry"]
+        assert found["id"].tolist() == ids
+    numbers = [feature["id"] for feature in json.loads(path.read_text())["features"]]
+    assert numbers == [0, 1, 2, 3]
+    write_vectors(frame.rename(columns={"id": "track"}), path, overwrite=True)
+    assert "id" not in json.loads(path.read_text())["features"][0]

@@ -114,6 +114,28 @@ def test_the_program_lists_and_makes_pictures(pictures, tmp_path, capsys):
     assert "there is no picture missing.jpg" in capsys.readouterr().err
 
 
+def test_the_files_of_a_picture_are_removed(pictures, tmp_path, monkeypatch):
+    registry, drawing = pictures
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(registry, "PICTURES", {})
+
+    @registry.picture("dots.png")
+    def dots():
+        path = registry.folder() / "dots.png"
+        drawing.Image.new("RGB", (8, 8), drawing.RED).save(path)
+        return drawing.Image.open(path)
+
+    @registry.picture("none.png")
+    def none():
+        (registry.folder() / "half.tif").write_bytes(b"")
+        raise registry.SkippedError("Chromium is missing")
+
+    assert registry.PICTURES["dots.png"].make().getpixel((3, 3)) == drawing.RED
+    with pytest.raises(registry.SkippedError):
+        registry.PICTURES["none.png"].make()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_picture_that_is_too_large_is_refused_and_outlines_are_where_the_objects_are(pictures):
     _, drawing = pictures
     scene = town((128, 128), seed=1)

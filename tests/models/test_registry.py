@@ -239,6 +239,36 @@ def test_auto_prefers_cuda_then_mps_then_cpu(monkeypatch):
     assert resolve_device().type == "cuda"
 
 
+@pytest.mark.parametrize(
+    ("flags", "limit", "expected"),
+    [
+        ("fpu avx2 avx512f avx512_bf16", None, torch.bfloat16),
+        ("fpu avx512f amx_bf16 amx_tile", "AVX512_CORE_AMX", torch.bfloat16),
+        ("fpu avx512f avx512_bf16", "avx512_core_vnni", torch.float32),
+        ("fpu avx2 avx512f avx512_vnni", None, torch.float32),
+        (None, None, torch.float32),
+    ],
+)
+def test_auto_is_bfloat16_where_the_processor_multiplies_in_it(tmp_path, monkeypatch, flags, limit, expected):
+    info = tmp_path / "cpuinfo"
+    if flags is not None:
+        info.write_text(f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: {flags}\nbugs\t\t: none\n")
+    monkeypatch.setattr(device, "CPU_INFO", info)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    device._cpu_flags.cache_clear()
+    try:
+        assert resolve_dtype("auto", torch.device("cpu")) is expected
+        assert resolve_dtype("float32", torch.device("cpu")) is torch.float32
+    finally:
+        device._cpu_flags.cache_clear()
+
+
+def test_a_digest_without_its_type_is_that_of_the_file():
+    assert device.untyped_digest(device.typed_digest("0a1b", torch.bfloat16)) == device.untyped_digest("0a1b") == "0a1b"
+
+
 def test_auto_is_bfloat16_where_cuda_computes_in_it(monkeypatch):
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     monkeypatch.setattr(device, "_cuda_has_bfloat16", lambda _: True)

@@ -182,8 +182,10 @@ def test_a_raster_is_segmented_and_prompts_are_answered(model, tmp_path):
     assert {"predicted_iou", "stability_score"} <= set(answers.columns)
 
 
-def test_a_folder_is_loaded_and_its_weights_are_those_of_the_file(folder):
+def test_a_folder_is_loaded_and_its_weights_are_those_of_the_file(folder, capfd):
     loaded = load_model(folder, device="cpu")
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")
     assert isinstance(loaded, Sam3Tracker)
     expected = random_sam3().state_dict()
     found = loaded.network.state_dict()

@@ -16,9 +16,10 @@ from scipy import ndimage
 
 import samgeo
 from samgeo.geo.coordinates.prompt_geometry import from_pixels
-from samgeo.geo.grid import Lattice
+from samgeo.geo.grid import Lattice, Rect
 from samgeo.segmentation.prompts import assignment
 from samgeo.segmentation.prompts.assignment import windows_of
+from samgeo.segmentation.windows.embedding import EmbeddingCache, Encoded
 from samgeo.testing import encode_ids, road, scattered
 from samgeo.testing.oracle import Oracle
 from samgeo.testing.rasters import write_raster
@@ -369,3 +370,39 @@ def test_thousands_of_clicks_do_not_split_the_memory() -> None:
     count, grown_kb = map(int, done.stdout.split())
     assert count == 3000
     assert grown_kb < 100_000
+
+
+def test_a_window_whose_making_fails_is_made_by_the_next_thread_that_needs_it():
+    cache, window = EmbeddingCache(), Encoded(None, Rect(0, 0, 8, 8), (8, 8), np.ones((10, 10), dtype=bool))
+    begun, may_fail = threading.Event(), threading.Event()
+    errors, got = [], []
+
+    def fail():
+        begun.set()
+        assert may_fail.wait(30)
+        raise OSError("the file is gone")
+
+    def need_first():
+        with pytest.raises(OSError, match="the file is gone"):
+            cache.get((0, 0), fail)
+        errors.append("told")
+
+    def need_second():
+        got.append(cache.get((0, 0), lambda: window))
+
+    threads = [threading.Thread(target=need_first), threading.Thread(target=need_second)]
+    threads[0].start()
+    assert begun.wait(30)
+    threads[1].start()
+    may_fail.set()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert errors == ["told"]
+    assert got == [window]
+    # A later call tries again, and nothing is kept of windows that failed.
+    with pytest.raises(OSError, match="the file is gone"):
+        cache.get((1, 1), fail)
+    assert cache.get((1, 1), lambda: window) is window
+    assert len(cache) == 2
+    assert not cache._making

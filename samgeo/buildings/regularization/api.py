@@ -40,6 +40,7 @@ def regularize(
     min_iou: float = 0.85,
     overwrite: bool = False,
     layer: str | None = None,
+    progress: bool = True,
 ) -> gpd.GeoDataFrame:
     """Regularize the outlines of buildings.
 
@@ -85,6 +86,8 @@ def regularize(
     layer : str, optional
         Name of the output's layer in a GeoPackage. By default it is the file's name without its suffix. A layer with a new
         name is added to an existing file.
+    progress : bool, default True
+        Whether to show a progress bar on standard error.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def regularize(
     >>> from shapely.geometry import Polygon
     >>> from samgeo.buildings import regularize
     >>> outline = Polygon([(0, 0), (15, 0.3), (30, 0), (30.4, 20), (15, 19.8), (0, 20)])
-    >>> result = regularize(gpd.GeoDataFrame(geometry=[outline]))
+    >>> result = regularize(gpd.GeoDataFrame(geometry=[outline]), progress=False)
     >>> result["outline"].tolist(), len(result.geometry[0].exterior.coords) - 1
     (['right'], 4)
     """
@@ -131,7 +134,7 @@ def regularize(
     tolerance = check_tolerance(tolerance_m, frame.crs)
     options = Options(angles == "45", circles, shared_walls, tolerance, float(min_iou))
     metric = to_metric(frame.geometry, frame.crs, tolerance)
-    built = build(metric, options)
+    built = build(metric, options, progress=progress)
     result = _table(frame, metric, built)
     said = {
         "angles": angles,

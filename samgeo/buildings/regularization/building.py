@@ -7,7 +7,7 @@ that belong to a building, replace round buildings (such as tanks, silos and hut
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from samgeo.buildings.regularization.neighbours import blocks, by_first, neighbo
 from samgeo.buildings.regularization.outline import Stretches, direction, stretches
 from samgeo.buildings.regularization.slivers import count_slivers
 from samgeo.buildings.regularization.walls import ONE_PLACE, match_corners, settle
+from samgeo.progress import counting, progress_bar
 
 __all__ = ["Built", "Options", "build", "circle", "iou", "is_round"]
 
@@ -95,10 +96,11 @@ class _Draft:
     around: Ints
 
 
-def build(metric: Metric, options: Options) -> Built:
+def build(metric: Metric, options: Options, *, progress: bool) -> Built:
     """Regularize polygons in metres; see `samgeo.buildings.regularization.api`."""
     shapes, tolerance = metric.parts, options.tolerance
-    found = [stretches(shape, _CORNERS * tolerance) for shape in shapes]
+    with progress_bar(len(shapes), "outline", "finding walls", progress=progress) as bar:
+        found = [stretches(shape, _CORNERS * tolerance) for shape in counting(shapes, bar.update)]
     turned = np.array([direction(each) for each in found])
     around = metric.pairs[metric.row[metric.pairs[:, 0]] != metric.row[metric.pairs[:, 1]]]
     around = around if options.shared_walls else around[:0]
@@ -110,7 +112,8 @@ def build(metric: Metric, options: Options) -> Built:
     lines = _shared(own, block, pairs, tolerance)
     drawn, outline = _drawn(framed, [lines[index] for index in range(len(found))])
     _round_off(framed, drawn, outline, options)
-    return _settled(_Draft(shapes, drawn, outline, turned, block, pairs, apart, around), tolerance, options.min_iou)
+    draft = _Draft(shapes, drawn, outline, turned, block, pairs, apart, around)
+    return _settled(draft, tolerance, options.min_iou, progress=progress)
 
 
 def _blocks(shapes: Shapes, found: list[Stretches], own: Floats, pairs: Ints, tolerance: float) -> tuple[Ints, Floats]:
@@ -173,14 +176,18 @@ def _round_off(framed: Shapes, drawn: list[shapely.Polygon], outline: list[str],
             drawn[index], outline[index] = each, "circle"
 
 
-def _settled(draft: _Draft, tolerance: float, min_iou: float) -> Built:
+def _settled(draft: _Draft, tolerance: float, min_iou: float, *, progress: bool) -> Built:
     """Fit neighbours to each other. Where a result is not good enough, keep the outline and fit the neighbours again."""
     outline, reason = list(draft.outline), [""] * len(draft.outline)
     simple = shapely.simplify(draft.shapes, _KEPT * tolerance, preserve_topology=True)
     area = np.round(shapely.area(draft.shapes), 3)
+    rounds = 0
     while True:
+        rounds += 1
         order = sorted(range(len(outline)), key=lambda index: (_RANKS[outline[index]], -area[index], index))
-        placed = _placed(draft, outline, simple, order, tolerance)
+        # Each building is fitted to its block, and then to all neighbours.
+        with progress_bar(2 * len(order), "step", f"fitting neighbours, round {rounds}", progress=progress) as bar:
+            placed = _placed(draft, outline, simple, order, tolerance, done=bar.update)
         fit = _fits(placed, order, draft)
         low = [index for index, each in enumerate(outline) if each and fit[index] < min_iou]
         thin = [index for index, each in enumerate(outline) if _RANKS[each] == 0 and count_slivers(placed[index], tolerance)]
@@ -194,7 +201,15 @@ def _settled(draft: _Draft, tolerance: float, min_iou: float) -> Built:
             reason[index] = f"IoU {fit[index]:.3f} below {min_iou:g}" if fit[index] > 0 else "smaller than the tolerance"
 
 
-def _placed(draft: _Draft, outline: list[str], simple: Shapes, order: list[int], tolerance: float) -> list[shapely.Polygon]:
+def _placed(
+    draft: _Draft,
+    outline: list[str],
+    simple: Shapes,
+    order: list[int],
+    tolerance: float,
+    *,
+    done: Callable[[int], object],
+) -> list[shapely.Polygon]:
     """Return the polygons in metres, fitted to their neighbours.
 
     Neighbours in the same block are fitted first, in the frame of the block, and then all other neighbours.
@@ -209,6 +224,7 @@ def _placed(draft: _Draft, outline: list[str], simple: Shapes, order: list[int],
     apart = by_first(draft.apart)
     across = {index: [other for other in others if other not in along.get(index, ())] for index, others in apart.items()}
     placed = list(draft.drawn)
+    done(len(order) - len(square))
     settle(
         placed,
         [index for index in order if index in square],
@@ -217,9 +233,10 @@ def _placed(draft: _Draft, outline: list[str], simple: Shapes, order: list[int],
         tolerance=tolerance,
         grid=STEP,
         square=square,
+        done=done,
     )
     placed = [each if outline[index] else simple[index] for index, each in enumerate(_turned(placed, draft.turned))]
-    settle(placed, order, across, beside=beside, tolerance=tolerance, grid=_FINE, square=square)
+    settle(placed, order, across, beside=beside, tolerance=tolerance, grid=_FINE, square=square, done=done)
     match_corners(placed, order, _touching(placed, draft.around))
     return placed
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from samgeo.buildings.regularization.cells import largest, only_polygons, tidy
 from samgeo.buildings.regularization.slivers import without_slivers
+from samgeo.progress import counting
 
 __all__ = ["ONE_PLACE", "match_corners", "settle"]
 
@@ -28,6 +31,7 @@ def settle(
     tolerance: float,
     grid: float,
     square: set[int],
+    done: Callable[[int], object],
 ) -> None:
     """Remove overlaps and gaps between neighbours, in place: later buildings in the order give way to earlier ones.
 
@@ -51,10 +55,12 @@ def settle(
         Grid in metres for corners of polygons that are cut or filled.
     square : set of int
         Buildings with straight walls, from which short walls and sharp corners are removed.
+    done : callable
+        Called with 1 after each building.
     """
     rank = {building: place for place, building in enumerate(order)}
     nothing = _NOTHING * tolerance**2
-    for building in order:
+    for building in counting(order, done):
         mine = polygons[building]
         earlier = [other for other in fit.get(building, []) if rank.get(other, len(rank)) < rank[building]]
         earlier = [other for other in earlier if not polygons[other].is_empty]

@@ -6,9 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +18,7 @@ from samgeo.models.catalog import MODELS
 from samgeo.models.device import resolve_device
 from samgeo.models.download import find, is_offline
 from samgeo.models.hf.hub import HUB, page_of
+from samgeo.models.hf.pretrained import quiet_transformers
 from samgeo.models.info import TEXT
 
 if TYPE_CHECKING:
@@ -109,7 +107,7 @@ def load_text_model(
     weights = _weights(folder, name)
     _log.info("Loading the text model %s from %s on %s.", name, folder, where)
     try:
-        with _quiet():
+        with quiet_transformers():
             config = auto_config.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             tokenizer = auto_tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             kind.wrapper.tokens(phrases, tokenizer, config, name)
@@ -302,23 +300,3 @@ def _conditions(name: str) -> str:
         f"Its licence is the {known.license}, which is not an open-source licence and excludes some uses, such as military "
         "ones; read it on that page. Access is granted by the publisher, and requests may be rejected."
     )
-
-
-_loading = threading.Lock()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from writing progress bars and notes to standard error; its settings are restored afterwards."""
-    from transformers.utils import logging as noise
-
-    with _loading:
-        level, bars = noise.get_verbosity(), noise.is_progress_bar_enabled()
-        noise.set_verbosity_error()
-        noise.disable_progress_bar()
-        try:
-            yield
-        finally:
-            noise.set_verbosity(level)
-            if bars:
-                noise.enable_progress_bar()

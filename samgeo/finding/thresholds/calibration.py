@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from samgeo.errors import OptionError
 from samgeo.finding.thresholds.curve import SCORE, read_scores
 from samgeo.finding.thresholds.expected import FOUND_SHARE, best_cut, check_found_share
 from samgeo.finding.thresholds.judged import judged_rows
+from samgeo.geo.vector.reading import read_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +191,7 @@ class Calibrated:
 
 @check_types
 def calibrate(
-    found: gpd.GeoDataFrame,
+    found: gpd.GeoDataFrame | str | os.PathLike[str],
     accepted: FeaturesLike | Sequence[int] | pd.Index,
     rejected: FeaturesLike | Sequence[int] | pd.Index,
     *,
@@ -205,7 +207,7 @@ def calibrate(
 
     Parameters
     ----------
-    found : GeoDataFrame
+    found : path or GeoDataFrame
         A result of `samgeo.find` with a low ``min_score``, such as 0.05, with one row for each label of the index.
     accepted, rejected : path, GeoDataFrame, GeoSeries, sequence of geometries, or sequence of int
         The objects that are right and those that are wrong, at least one of each: labels of the index of ``found``, or
@@ -240,6 +242,7 @@ def calibrate(
     """
     check_found_share(found_share)
     read_scores(found)
+    found = read_vectors(found) if isinstance(found, str | os.PathLike) else found
     right, wrong = judged_rows(found, accepted, "accepted"), judged_rows(found, rejected, "rejected")
     both = np.intersect1d(right, wrong)
     if len(both):

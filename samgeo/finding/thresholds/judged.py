@@ -48,6 +48,10 @@ def judged_rows(found: gpd.GeoDataFrame, judged: FeaturesLike | Sequence[int] | 
     elif isinstance(judged, shapely.Geometry):
         frame = gpd.GeoDataFrame(geometry=[judged], crs=found.crs)
     else:
+        if not isinstance(judged, list | tuple | np.ndarray | pd.Index | pd.Series):
+            raise OptionError(
+                f"{what} is a {type(judged).__name__}; give features, geometries, or a list of labels of the index."
+            )
         listed = list(cast("Iterable[Any]", judged))
         if not listed:
             raise OptionError(f"no object is {what}; give some objects that are {what}, to which the scores can be fitted.")

@@ -14,7 +14,7 @@ MOST_CORNERS = 200
 """Largest number of corners of an outline. An area with fewer corners is not simplified."""
 
 # The algorithm of Douglas and Peucker takes time with the square of the number of corners where corners alternate between two
-# sides, as in a comb. If an area and one of its rings have more corners than this, rings are simplified in chains of so many edges.
+# sides, as in a comb. If an area and one of its rings have more corners than these, rings are simplified in chains of edges.
 MOST_AT_ONCE, MOST_OF_RING, CHAIN = 10_000, 1000, 128
 
 

@@ -287,7 +287,7 @@ def _around(polygons: NDArray[np.object_]) -> tuple[float, float, float, float]:
 def _inside(polygons: NDArray[np.object_], local: shapely.Geometry) -> NDArray[np.bool_]:
     """Return which polygons lie in an area or touch its edge from inside. The area may cross itself away from them.
 
-    A polygon is inside if no edge of the area has a point inside the polygon, and one point of each of its parts is in the area.
+    A polygon is inside if no edge of the area has a point inside the polygon, and a point of each of its parts is in the area.
     """
     parts, owner = shapely.get_parts(polygons, return_index=True)
     points = shapely.get_coordinates(shapely.point_on_surface(parts))

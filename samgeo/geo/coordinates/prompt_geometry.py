@@ -189,12 +189,32 @@ def read_polygons(
         frame, crs = _features(polygons, geobox, crs)
         table = _table(frame)
     else:
-        frame = gpd.GeoDataFrame(geometry=np.asarray([polygons] if isinstance(polygons, shapely.Geometry) else polygons))
+        frame = gpd.GeoDataFrame(geometry=bare_geometries(polygons))
         table = None
     geometries = _of_type(frame, {"Polygon", "MultiPolygon"}, "polygons")
     placed, lost = in_pixels(geometries, geobox, crs)
     placed[lost] = shapely.Polygon()
     return np.asarray(shapely.make_valid(placed, method="structure"), dtype=np.object_), table
+
+
+def bare_geometries(given: object) -> NDArray[np.object_]:
+    """Return geometries without a table as an array.
+
+    Raises
+    ------
+    VectorError
+        If something else is given.
+    """
+    listed = [given] if isinstance(given, shapely.Geometry) else given
+    if isinstance(listed, list | tuple | np.ndarray):
+        found = np.empty(len(listed), dtype=np.object_)
+        found[:] = listed
+        if all(one is None or isinstance(one, shapely.Geometry) for one in found):
+            return found
+    raise VectorError(
+        f"features cannot be read from a {type(given).__name__} without geometries; give a path, a GeoDataFrame, a GeoSeries, "
+        "a geometry or a list of geometries."
+    )
 
 
 def is_features(given: object) -> bool:

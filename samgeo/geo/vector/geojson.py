@@ -93,7 +93,7 @@ def write_geojson_parts(frames: Iterable[gpd.GeoDataFrame], path: Path, members:
         for number, frame in enumerate(frames):
             if number == 0:
                 file.write(_head(frame, members)[:-1] + ',"features":[')
-            for feature in _features(frame):
+            for feature in _features(frame, count):
                 file.write(f"{',' if count else ''}\n{feature}")
                 count += 1
         file.write("\n]}\n")
@@ -112,17 +112,25 @@ def _head(frame: gpd.GeoDataFrame, members: dict[str, Any]) -> str:
     return _dumps(head)
 
 
-def _features(frame: gpd.GeoDataFrame) -> Iterator[str]:
+def _features(frame: gpd.GeoDataFrame, first: int) -> Iterator[str]:
+    """Yield features as text; ``first`` is the number of the first one in the file.
+
+    GDAL takes a column ``id`` of numbers for the identifiers of the features, and warns if they are not unique, as in a table
+    of tracks. Features of a table with such a column therefore have a member ``id`` of their own, which is their number.
+    """
     given = frame.geometry.to_numpy()
     geometry = cut_at_antimeridian(given, frame.crs)
     # Shifting a multipolygon of one part gives a polygon; it is converted back, because a file has features of one type.
     single = (shapely.get_type_id(given) == MULTIPOLYGON) & (shapely.get_type_id(geometry) == POLYGON)
     geometry[single] = [shapely.multipolygons([one]) for one in geometry[single]]
     table = frame.drop(columns=frame.geometry.name)
+    is_numbered = "id" in table
     for start in range(0, len(frame), CHUNK):
         shapes = shapely.to_geojson(geometry[start : start + CHUNK])
-        for properties, shape in zip(_records(table.iloc[start : start + CHUNK]), shapes, strict=True):
-            yield f'{{"type":"Feature","properties":{_dumps(properties)},"geometry":{shape or "null"}}}'
+        records = enumerate(_records(table.iloc[start : start + CHUNK]), first + start)
+        for (number, properties), shape in zip(records, shapes, strict=True):
+            identifier = f'"id":{number},' if is_numbered else ""
+            yield f'{{"type":"Feature",{identifier}"properties":{_dumps(properties)},"geometry":{shape or "null"}}}'
 
 
 def read_head(path: Path) -> dict[str, Any]:

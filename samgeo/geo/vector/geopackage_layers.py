@@ -154,7 +154,7 @@ def put_back(copy: Path, kept: Kept) -> None:
 
     Warns
     -----
-    UserWarning
+    SamgeoWarning
         If an index or a trigger does not fit.
     """
     with closing(sqlite3.connect(copy)) as connection:
@@ -162,7 +162,7 @@ def put_back(copy: Path, kept: Kept) -> None:
             try:
                 connection.execute(sql)
             except sqlite3.Error as error:
-                warn(f"{name} does not fit the new layer and was removed from the file ({error}).", UserWarning)
+                warn(f"{name} does not fit the new layer and was removed from the file ({error}).")
         connection.commit()
 
 

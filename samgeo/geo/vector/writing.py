@@ -150,6 +150,8 @@ def write_vectors(
     >>> read_vectors("roofs.parquet").height_m.tolist()
     [4.5]
     """
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.active_geometry_name is None:
+        raise VectorError(f"{type(frame).__name__} cannot be written as features; give a GeoDataFrame with a geometry column.")
     place = check_output(path, overwrite, crs=frame.crs, layer=layer)
     with atomic_output(place, layer=output_layer(place, layer)) as temporary:
         _write(frame, temporary, stored_layer(place, layer), provenance)

@@ -133,15 +133,12 @@ def recorded_at(log: str | os.PathLike[str]) -> Recorded:
 
     Warns
     -----
-    UserWarning
+    SamgeoWarning
         If the last line is incomplete because the session ended while writing it.
     """
     recorded = read_log(log)
     if recorded.torn is not None:
-        warn(
-            f"line {recorded.torn} of {recorded.path} is incomplete, because its session was killed; this action is ignored.",
-            UserWarning,
-        )
+        warn(f"line {recorded.torn} of {recorded.path} is incomplete, because its session was killed; this action is ignored.")
     return recorded
 
 

@@ -6,6 +6,9 @@ The folder has ``config.json`` and ``model.safetensors``. No other file of weigh
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,29 @@ import torch
 
 from samgeo.errors import CheckpointError, ModelError
 
-__all__ = ["load_pretrained", "require_class"]
+__all__ = ["load_pretrained", "quiet_transformers", "require_class"]
+
+_quieting = threading.Lock()
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers from writing progress bars and notes to standard error; its settings are restored afterwards.
+
+    The bars would be shown without a progress bar of samgeo, and the notes are for programmers. What matters is an error here.
+    """
+    from transformers.utils import logging as noise
+
+    with _quieting:
+        level, bars = noise.get_verbosity(), noise.is_progress_bar_enabled()
+        noise.set_verbosity_error()
+        noise.disable_progress_bar()
+        try:
+            yield
+        finally:
+            noise.set_verbosity(level)
+            if bars:
+                noise.enable_progress_bar()
 
 
 def require_class(name: str, what: str, wanted: tuple[int, int]) -> Any:  # noqa: ANN401 - transformers' classes have no types
@@ -70,9 +95,10 @@ def load_pretrained(kind: Any, file: Path, what: str, advice: str) -> Any:  # no
         If transformers cannot load the folder, a tensor is missing, or a value is not finite.
     """
     try:
-        network, told = kind.from_pretrained(
-            file.parent, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
+        with quiet_transformers():
+            network, told = kind.from_pretrained(
+                file.parent, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise CheckpointError(

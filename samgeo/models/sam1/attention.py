@@ -90,7 +90,7 @@ def read_image(of: Projections, placed: Tensor, image: Tensor, positions: Tensor
         # The bias of the key is left out: it adds a constant to a row of the softmax, which cancels.
         scale = query.shape[-1] ** -0.5
         absorbed = (query @ (of.weight(of.key) * scale)).flatten(1, 2)
-        scores = torch.baddbmm(absorbed @ positions.T, absorbed, image.transpose(1, 2))
+        scores = (absorbed @ positions.T).baddbmm_(absorbed, image.transpose(1, 2))
         attention = torch.softmax(scores, dim=-1)
         if bias is not None:
             attention = torch.softmax(attention + bias, dim=-1)
@@ -135,7 +135,7 @@ def add_read_of_tokens(of: Projections, image: Tensor, positions: Tensor, placed
     else:
         absorbed = (key @ of.weight(of.query)).flatten(1, 2)
         bias = (key * of.query.bias.view(of.heads, 1, -1)).sum(-1).flatten(1, 2)
-        scores = torch.baddbmm(absorbed @ positions.T + bias[..., None], absorbed, image.transpose(1, 2))
+        scores = (absorbed @ positions.T).add_(bias[..., None]).baddbmm_(absorbed, image.transpose(1, 2))
     # The cells are the last axis, so that the softmax over the few tokens is vectorized along the cells.
     attention = torch.softmax(scores.view(*key.shape[:3], -1), dim=2).flatten(1, 2)
     # The attention of a head sums to 1, so the bias of the output, divided by the number of heads, can be added to the values.

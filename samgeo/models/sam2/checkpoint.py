@@ -61,7 +61,8 @@ def load_sam2(
     device : str or torch.device, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     dtype : str or torch.dtype, default "auto"
-        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices that compute in it, float32 elsewhere.
+        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices and processors that have instructions for it, float32
+        elsewhere.
     sha256 : str, optional
         Expected digest of the file, or the beginning of it.
     input_size : int, optional

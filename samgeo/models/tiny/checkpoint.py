@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from samgeo.arguments import check_types
 from samgeo.errors import CheckpointError, OptionError
-from samgeo.models.device import resolve_device, resolve_dtype
+from samgeo.models.device import computing_in, resolve_device, resolve_dtype
 from samgeo.models.tiny.model import Tiny
 from samgeo.models.tiny.network import TinyConfig, TinyNetwork
 from samgeo.storage.atomic import check_new, write_whole
@@ -42,8 +42,8 @@ def load_tiny(
     device : str or torch.device, default "auto"
         "cpu", "cuda", "mps", or the first of CUDA, MPS and CPU that this machine has.
     dtype : str or torch.dtype, default "auto"
-        "float32", "bfloat16" or "auto". "auto" is float32 on every device, because so small a network gains nothing from
-        lower precision.
+        "float32", "bfloat16", or "auto": bfloat16 on CUDA devices and processors that have instructions for it, float32
+        elsewhere. The image encoder always computes in float32.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def load_tiny(
     ('tiny', 512)
     """
     on = resolve_device(device)
-    precision = torch.float32 if dtype == "auto" else resolve_dtype(dtype, on)
+    precision = resolve_dtype(dtype, on)
     if path is None:
         with as_file(files("samgeo.models") / "weights" / "tiny.safetensors") as packaged:
             return _load(packaged, on, precision)
@@ -191,7 +191,7 @@ def save_tiny(weights: Mapping[str, torch.Tensor], config: TinyConfig, path: str
     >>> from samgeo.models.tiny import new_tiny, save_tiny
     >>> network = new_tiny()
     >>> digest = save_tiny(network.state_dict(), network.config, "mine.safetensors")
-    >>> samgeo.load_model("mine.safetensors", device="cpu").digest == digest
+    >>> samgeo.load_model("mine.safetensors", dtype="float32").digest == digest
     True
     """
     path = check_new(path, ".safetensors", overwrite=overwrite)
@@ -222,6 +222,8 @@ def is_tiny(path: Path) -> bool:
     return header.get("architecture") == ARCHITECTURE
 
 
+# Hundreds of small tensors are converted and checked: starting the threads of torch for each takes longer than the work.
+@computing_in(1)
 def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; give the path of a safetensors file, or None for the bundled model.")

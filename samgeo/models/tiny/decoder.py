@@ -128,11 +128,10 @@ class Decoder(nn.Module):
         outputs = self.outputs.weight.expand(len(prompted.tokens), -1, -1)
         tokens = torch.cat([outputs, prompted.tokens.to(dtype)], dim=1)
         positions = torch.cat([torch.zeros_like(outputs), prompted.positions.to(dtype)], dim=1)
-        image_positions = window.positions.to(dtype)
-        image = window.for_prompts(window.features.stride16.flatten(1, 2), len(prompted.tokens)) + prompted.maps16.to(dtype)
+        image = prompted.image
         for block in self.blocks:
-            tokens, image = block(tokens, image, positions, image_positions)
-        tokens = self.norm(tokens + read_image(self.last_read.projections, tokens + positions, image, image_positions))
+            tokens, image = block(tokens, image, positions, window.positions)
+        tokens = self.norm(tokens + read_image(self.last_read.projections, tokens + positions, image, window.positions))
         scores, coverage = self.iou(tokens[:, 0]).float(), None
         if self.quality is not None:
             judged, coverage = self.quality(tokens[:, :1], tokens[:, 1 : len(self.outputs.weight)], image)

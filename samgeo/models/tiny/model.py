@@ -52,8 +52,9 @@ class Tiny:
     device : torch.device, default cpu
         Where to run.
     dtype : torch.dtype, default torch.float32
-        Type in which the encoder, the attention and the upscaler compute. Coordinates, prompt maps, predicted IoU and logits
-        are always float32.
+        Type in which the attention and the upscaler compute. The image encoder always computes in float32: in bfloat16 it
+        alone changes the masks more than all other parts together. Coordinates, prompt maps, predicted IoU and logits are
+        float32 too.
 
     Examples
     --------
@@ -76,11 +77,13 @@ class Tiny:
     ) -> None:
         self.name = "tiny"
         self.digest = typed_digest(digest, dtype)
+        self.embedding_digest = digest  # the encoder computes in float32 whatever the type
         self.input_size = network.config.input_size
         self.device = device or torch.device("cpu")
         self.dtype = dtype
         self.network = network.to(self.device).eval().requires_grad_(requires_grad=False)
-        for part in (self.network.encoder, self.network.decoder, self.network.upscaler):
+        merging = (self.network.prompts.merge8, self.network.prompts.merge16)
+        for part in (self.network.decoder, self.network.upscaler, *merging):
             part.to(dtype)
 
     @explain_no_memory
@@ -117,7 +120,7 @@ class Tiny:
                 index = torch.arange(side, device=self.device)
                 real = (index[:, None] < height[:, None, None]) & (index < width[:, None, None])
                 pixels = pixels * real[..., None]
-            return self.network.encode(pixels.to(self.dtype))
+            return self.network.encode(pixels.float())
 
         return joined(in_parts(encode, len(given), len(given)))
 
@@ -206,7 +209,7 @@ class Tiny:
 
     def unpack(self, arrays: Mapping[str, NDArray[Any]]) -> Features:
         """Convert arrays from `pack` to an embedding."""
-        return from_halves(Features, arrays, device=self.device, dtype=self.dtype)
+        return from_halves(Features, arrays, device=self.device, dtype=torch.float32)
 
     @torch.inference_mode()
     def features(self, embedding: Features) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Prompt encoder of the bundled network: prompts are encoded as tokens, and as dense maps that show where a prompt lies.
 
-Everything here computes in float32: in bfloat16 a coordinate may be off by a pixel.
+Coordinates, tokens and the maps are float32, because in bfloat16 a coordinate may be off by a pixel. Where the model computes
+in bfloat16, the maps are rounded to it once they are merged.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ CLICK_DECAY_PX = 64.0
 BOX_EDGE_PX = 2.0
 BOX_DISTANCE_PX = 32.0
 MASK_SCALE = 2.0
+# The least exponent of a map: the exponential of a smaller one is a subnormal number, with which processors compute many times
+# more slowly, and this one is already below the precision of what it is added to.
+LEAST_EXPONENT = -60.0
 # Similarity of pixels that are compared with nothing; it is below every cosine.
 UNLIKE = -9.0
 
@@ -73,6 +77,8 @@ class Window:
         Unit vectors, in the order of rows.
     similar4 : tensor, shape (C, pixels)
         Unit vectors, in nested order.
+    image16 : tensor, shape (B, pixels, C)
+        The window at stride 16, with the bias of the maps that are added to it.
     positions : tensor, shape (pixels, C)
         Encoded centres of the stride-16 cells.
     x_px, y_px : tensor, shape (pixels,)
@@ -88,6 +94,7 @@ class Window:
     similar16: Tensor
     similar8: Tensor
     similar4: Tensor
+    image16: Tensor
     positions: Tensor
     x_px: Tensor
     y_px: Tensor
@@ -110,15 +117,17 @@ class Prompted:
     ----------
     tokens, positions : tensor, shape (P, T, C)
         Tokens and encoded positions of the points, then of the corners of the box.
-    maps4, maps8, maps16 : tensor, shape (P, pixels, C)
+    maps4, maps8 : tensor, shape (P, pixels, C)
         Dense maps, in nested order.
+    image : tensor, shape (P, pixels, C)
+        The window at stride 16 plus the dense maps.
     """
 
     tokens: Tensor
     positions: Tensor
     maps4: Tensor
     maps8: Tensor
-    maps16: Tensor
+    image: Tensor
 
 
 class PromptEncoder(nn.Module):
@@ -160,7 +169,8 @@ class PromptEncoder(nn.Module):
             similar16=_transposed(features.similar16.flatten(1, 2)),
             similar8=_transposed(features.similar8.flatten(1, 2)),
             similar4=_transposed(nest(features.similar4, 2)),
-            positions=self.encode_positions(cells, origin_px),
+            image16=features.stride16.flatten(1, 2).to(self.merge16.weight.dtype) + self.merge16.bias,
+            positions=self.encode_positions(cells, origin_px).to(self.merge16.weight.dtype),
             origin_px=origin_px,
             x_px=(order4 % side + 0.5) * 4,
             y_px=(order4 // side + 0.5) * 4,
@@ -194,9 +204,9 @@ class PromptEncoder(nn.Module):
             given = torch.tanh(masks / MASK_SCALE).flatten(1).index_select(1, window.order4)
             maps |= {DenseMap.MASK: given, DenseMap.MASK_GIVEN: torch.ones_like(given)}
         maps |= _likeness_maps(window, points, labels, boxes)
-        count = next(len(given) for given in (points, boxes) if given is not None)
+        count = len(next(iter(maps.values())))
         tokens, positions = self._tokens(count, window, points, labels, boxes)
-        return Prompted(tokens, positions, *self._merge(maps))
+        return Prompted(tokens, positions, *self._merge(window, maps))
 
     def encode_positions(self, xy: Tensor, origin_px: tuple[float, float] = (0.0, 0.0)) -> Tensor:
         """Encode continuous pixels ``(..., 2)`` as sines and cosines of learned frequencies, ``(..., C)``."""
@@ -226,14 +236,24 @@ class PromptEncoder(nn.Module):
             positions.append(tokens[-1])
         return torch.cat(tokens, dim=1), torch.cat(positions, dim=1)
 
-    def _merge(self, maps: dict[DenseMap, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Merge the maps at stride 4 and reduce them to strides 8 and 16; a missing map counts as zero everywhere."""
-        stacked = torch.stack(list(maps.values()), dim=1)
-        weight = self.merge4.weight[:, list(maps)]
-        maps4 = functional.gelu(functional.linear(stacked.transpose(1, 2), weight, self.merge4.bias))
-        maps8 = functional.gelu(self.merge8(_cells(maps4)))
-        maps16 = self.merge16(_cells(maps8))
-        return maps4, maps8, maps16
+    def _merge(self, window: Window, maps: dict[DenseMap, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Merge the maps at stride 4, reduce them to strides 8 and 16, and add the window at stride 16.
+
+        A missing map counts as zero everywhere.
+        """
+        some = next(iter(maps.values()))
+        # All prompts together, and the bias as the weight of a map of ones: a product for each prompt, and a bias that is added
+        # to the largest tensor of the network, took several times as long.
+        stacked = torch.stack([*maps.values(), torch.ones_like(some)]).flatten(1)
+        weight = torch.cat([self.merge4.weight[:, list(maps)], self.merge4.bias[:, None]], dim=1)
+        maps4 = functional.gelu((stacked.T @ weight.T).to(self.merge8.weight.dtype))
+        maps8 = functional.gelu(self.merge8(maps4.view(-1, self.merge8.in_features)))
+        prompts = len(some)
+        cells = maps8.view(prompts, -1, self.merge16.in_features)
+        image = window.for_prompts(window.image16, prompts).expand(prompts, -1, -1)
+        weight16 = self.merge16.weight.T.expand(prompts, -1, -1)
+        maps4, maps8 = (maps.view(prompts, -1, maps.shape[1]) for maps in (maps4, maps8))
+        return maps4, maps8, torch.baddbmm(image, cells, weight16)
 
 
 def _transposed(pixels: Tensor) -> Tensor:
@@ -258,7 +278,7 @@ def _click_maps(window: Window, points: Tensor, labels: Tensor) -> dict[DenseMap
         other = labels != label
         if not other.all():
             nearest = squared.masked_fill(other[..., None], torch.inf).amin(1)
-            maps[spot] = torch.exp(nearest / (-2 * CLICK_SIGMA_PX**2))
+            maps[spot] = torch.exp((nearest / (-2 * CLICK_SIGMA_PX**2)).clamp(min=LEAST_EXPONENT))
             maps[decay] = torch.exp(nearest.sqrt() / -CLICK_DECAY_PX)
     return maps
 

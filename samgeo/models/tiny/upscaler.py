@@ -37,7 +37,8 @@ class Upscaler(nn.Module):
         Shapes (cells, 4 C), with a leading dimension where there are several windows: the four pixels of each cell side by
         side, cells in nested order.
         """
-        at8, at4 = nest(features.stride8, 1), nest(features.stride4, 2)
+        dtype = self.split8.weight.dtype
+        at8, at4 = nest(features.stride8.to(dtype), 1), nest(features.stride4.to(dtype), 2)
         if len(features) == 1:
             at8, at4 = at8[0], at4[0]
         return _skip(at8, self.split8, self.maps8), _skip(at4, self.split4, self.maps4)

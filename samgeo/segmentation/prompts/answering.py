@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,60 @@ if TYPE_CHECKING:
 
     from samgeo.segmentation.windows.embedding import Encoded, EncodedWindows
 
-__all__ = ["NO_MASK", "Answering", "Asked"]
+__all__ = ["NO_MASK", "AnswerCount", "Answering", "Asked", "counted"]
 
 ON_NODATA, NO_MASK = "on nodata", "no mask"
+
+
+class AnswerCount:
+    """Counts prompts while they are answered, and reports how many are done.
+
+    A prompt is asked in its windows, and then its object is made of their answers, for which other windows may be asked. Each
+    of these two steps counts as half of a prompt, and counts once.
+
+    Parameters
+    ----------
+    total : int
+        Number of prompts.
+    done : callable
+        Called with the number of prompts that are done since the last call.
+    """
+
+    def __init__(self, total: int, done: Callable[[int], object]) -> None:
+        self._total, self._done = total, done
+        self._asked: set[int] = set()
+        self._answered: set[int] = set()
+        self._reported = 0
+
+    def asked(self, numbers: Iterable[int]) -> None:
+        """Count prompts that a window answered."""
+        self._asked.update(numbers)
+        self._report()
+
+    def answered(self, numbers: Iterable[int]) -> None:
+        """Count prompts whose objects are known."""
+        self._answered.update(numbers)
+        self._report()
+
+    def finish(self) -> None:
+        """Count all prompts, also those that no window was asked for."""
+        everything = range(self._total)
+        self._asked.update(everything)
+        self.answered(everything)
+
+    def _report(self) -> None:
+        new = (len(self._asked) + len(self._answered)) // 2 - self._reported
+        if new:
+            self._reported += new
+            self._done(new)
+
+
+def counted(reasons: Mapping[int, str], count: AnswerCount | None) -> Iterator[tuple[int, str]]:
+    """Yield the items of `Asked.reasons`, and count each prompt as answered when the next one is asked for."""
+    for number, reason in reasons.items():
+        yield number, reason
+        if count is not None:
+            count.answered([number])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +132,13 @@ class Answering:
         return without_specks(segments, self.min_part, self.min_hole, lattice.window / self.windows.model.input_size)
 
     def answers(
-        self, prompts: Prompts, numbers: Iterable[int], *, multimask: bool | str, refine: int
+        self,
+        prompts: Prompts,
+        numbers: Iterable[int],
+        *,
+        multimask: bool | str,
+        refine: int,
+        count: AnswerCount | None = None,
     ) -> dict[int, Segment | str]:
         """Return the object of some of the prompts, by number, or a text that says why nothing was found.
 
@@ -93,10 +150,12 @@ class Answering:
             The prompts that are answered.
         multimask, refine
             As in `samgeo.Predictor.predict`.
+        count : AnswerCount, optional
+            Counts the prompts while they are answered.
         """
-        asked = self.ask(prompts, numbers, multimask=multimask, refine=refine)
+        asked = self.ask(prompts, numbers, multimask=multimask, refine=refine, count=count)
         answers: dict[int, Segment | str] = {}
-        for prompt, reason in asked.reasons.items():
+        for prompt, reason in counted(asked.reasons, count):
             found = asked.pieces.get(prompt)
             if not found:
                 answers[prompt] = reason
@@ -106,7 +165,15 @@ class Answering:
             answers[prompt] = self.joined(found, asked.extents[prompt])
         return answers
 
-    def ask(self, prompts: Prompts, numbers: Iterable[int], *, multimask: bool | str, refine: int) -> Asked:
+    def ask(
+        self,
+        prompts: Prompts,
+        numbers: Iterable[int],
+        *,
+        multimask: bool | str,
+        refine: int,
+        count: AnswerCount | None = None,
+    ) -> Asked:
         """Return the pieces that the windows of some of the prompts give; the parameters are those of `answers`."""
         lattice, model = self.windows.lattice, self.windows.model
         reasons: dict[int, str] = {}
@@ -128,6 +195,8 @@ class Answering:
             reasons.update((one.prompt, NO_MASK) for one in asks)
             for prompt, piece in best_pieces(model, lattice, index, window, asks, multimask=multimask, refine=refine):
                 pieces[prompt].append(piece)
+            if count is not None:
+                count.asked(by_window[index])
         return Asked(reasons, extents, dict(pieces))
 
     def follow(self, piece: Piece, *, steps: int = MAX_WINDOWS) -> list[Piece]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -81,7 +81,8 @@ def _features(examples: FeaturesLike, crs: CRSLike) -> gpd.GeoDataFrame:
     """Return examples of one kind as a table."""
     if is_features(examples):
         return read_vectors(examples)
-    geometries = [examples] if isinstance(examples, shapely.Geometry) else list(cast("list[object]", examples))
+    given: object = [examples] if isinstance(examples, shapely.Geometry) else examples
+    geometries = list(given) if isinstance(given, list | tuple | np.ndarray) else [None]
     if not all(isinstance(one, shapely.Geometry) for one in geometries):
         raise VectorError("the examples are not geometries; give a file, a GeoDataFrame, polygons, or the name of a column.")
     return gpd.GeoDataFrame(geometry=geometries, crs=crs)

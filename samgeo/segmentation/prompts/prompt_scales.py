@@ -30,7 +30,7 @@ from samgeo.segmentation.masks.outline_prompts import interior_points
 from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.masks.vectorize import polygons
 from samgeo.segmentation.merge.scale_views import LEAST_SHARE
-from samgeo.segmentation.prompts.answering import NO_MASK, Answering
+from samgeo.segmentation.prompts.answering import NO_MASK, AnswerCount, Answering, counted
 from samgeo.segmentation.prompts.assignment import Prompts, windows_of
 from samgeo.segmentation.prompts.decoding import Candidate
 from samgeo.segmentation.prompts.outline_drawing import CoarseMask, draw
@@ -112,7 +112,13 @@ class ScaledAnswering:
         return self.answering[0].clean(segments)
 
     def answers(
-        self, prompts: Prompts, numbers: Iterable[int], *, multimask: bool | str, refine: int
+        self,
+        prompts: Prompts,
+        numbers: Iterable[int],
+        *,
+        multimask: bool | str,
+        refine: int,
+        count: AnswerCount | None = None,
     ) -> dict[int, Segment | str]:
         """Return the object of some of the prompts, by number, or a text that says why nothing was found.
 
@@ -124,9 +130,11 @@ class ScaledAnswering:
             The prompts that are answered.
         multimask, refine
             As in `samgeo.Predictor.predict`.
+        count : AnswerCount, optional
+            Counts the prompts while they are answered.
         """
         numbers = list(numbers)
-        answers, coarse = self._found(prompts, numbers, _Decoding(multimask, refine))
+        answers, coarse = self._found(prompts, numbers, _Decoding(multimask, refine), count)
         drawn = draw(self.answering, self.levels, prompts, coarse, refine=refine)
         for number, one in zip(drawn, self.clean(list(drawn.values())), strict=True):
             answers[number] = replace(one, scale=self.levels.scales[coarse[number].level])
@@ -168,7 +176,7 @@ class ScaledAnswering:
         return len(self.answering) - 1
 
     def _found(
-        self, prompts: Prompts, numbers: Sequence[int], how: _Decoding
+        self, prompts: Prompts, numbers: Sequence[int], how: _Decoding, count: AnswerCount | None = None
     ) -> tuple[dict[int, Segment | str], dict[int, CoarseMask]]:
         """Return the answers of scale 1, and the masks of coarser scales, by the number of the prompt."""
         answers: dict[int, Segment | str] = {}
@@ -178,8 +186,8 @@ class ScaledAnswering:
             starts[self._start(prompts, number)].append(number)
         for level, some in sorted(starts.items()):
             refine = how.refine + (COARSE_REFINE if level else 0)
-            asked = self.answering[level].ask(prompts, some, multimask=how.multimask, refine=refine)
-            for number, reason in asked.reasons.items():
+            asked = self.answering[level].ask(prompts, some, multimask=how.multimask, refine=refine, count=count)
+            for number, reason in counted(asked.reasons, count):
                 found = asked.pieces.get(number, [])
                 if asked.may_go_on(prompts, number):
                     found = self._continued(level, found[0])
@@ -203,7 +211,7 @@ class ScaledAnswering:
             if one is not None and is_thick(one.coarse.mask, self.levels.scales[one.level])
         }
         left = [number for number in coarse if number not in thick]
-        answers |= self.answering[0].answers(prompts, left, multimask=how.multimask, refine=how.refine)
+        answers |= self.answering[0].answers(prompts, left, multimask=how.multimask, refine=how.refine, count=count)
         return answers, thick
 
     def _continued(self, level: int, piece: Piece) -> list[Piece]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.segmentation.masks.piece import Segment
-from samgeo.segmentation.prompts.answering import Answering
+from samgeo.segmentation.prompts.answering import AnswerCount, Answering
 from samgeo.segmentation.prompts.assignment import Prompts
 from samgeo.segmentation.prompts.decoding import Candidate
 from samgeo.segmentation.prompts.prompt_scales import ScaledAnswering
@@ -47,7 +47,12 @@ def finer_lattices(lattice: Lattice, input_size: int) -> list[Lattice]:
 
 
 def answers(
-    answering: Sequence[Answering | ScaledAnswering], prompts: Prompts, *, multimask: bool | str, refine: int
+    answering: Sequence[Answering | ScaledAnswering],
+    prompts: Prompts,
+    *,
+    multimask: bool | str,
+    refine: int,
+    done: Callable[[int], object] | None = None,
 ) -> list[Segment | str]:
     """Return the object of each prompt, or a text that says why nothing was found.
 
@@ -60,10 +65,26 @@ def answers(
         The prompts.
     multimask, refine
         As in `samgeo.Predictor.predict`.
+    done : callable, optional
+        Called from time to time with the number of prompts that are answered since the last call.
     """
+    count = None if done is None else AnswerCount(len(prompts), done)
+    found = _answers(answering, prompts, multimask=multimask, refine=refine, count=count)
+    if count is not None:
+        count.finish()
+    return found
 
+
+def _answers(
+    answering: Sequence[Answering | ScaledAnswering],
+    prompts: Prompts,
+    *,
+    multimask: bool | str,
+    refine: int,
+    count: AnswerCount | None,
+) -> list[Segment | str]:
     def answered(level: int, numbers: Iterable[int]) -> dict[int, Segment | str]:
-        return answering[level].answers(prompts, numbers, multimask=multimask, refine=refine)
+        return answering[level].answers(prompts, numbers, multimask=multimask, refine=refine, count=count)
 
     if len(answering) == 1:
         return list(answered(0, range(len(prompts))).values())

@@ -13,18 +13,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from samgeo.errors import RunError, StoppedError, WindowError
-from samgeo.geo.label_raster import is_label_raster, stored_frames, write_label_raster
+from samgeo.geo.label_drawing import write_label_raster
+from samgeo.geo.label_outputs import is_label_raster
+from samgeo.geo.label_raster import stored_frames
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.raster.sources.block_cache import limited_block_cache
 from samgeo.geo.vector.joining import read_parts
+from samgeo.progress import progress_bar
 from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest
 from samgeo.segmentation.profile import stage, timed
@@ -39,6 +41,9 @@ from samgeo.segmentation.run.window_stream import WindowStream
 from samgeo.segmentation.windows.failures import Failure, tell_failure
 from samgeo.segmentation.windows.worker import found_in
 from samgeo.storage.locations import Place, RemotePlace
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 __all__ = ["Summary", "run", "segment_in_memory"]
 
@@ -479,4 +484,4 @@ def _told(failure: Failure, job: Job) -> list[int]:
 
 def _bar(job: Job, initial: int) -> tqdm[NoReturn]:
     name = Path(job.raster.name).name
-    return tqdm(total=len(job.levels), initial=initial, unit="window", desc=name, disable=not job.execution.progress)
+    return progress_bar(len(job.levels), "window", name, progress=job.execution.progress, initial=initial)

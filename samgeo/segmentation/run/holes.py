@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from samgeo.errors import StorageError, VectorError
-from samgeo.geo.label_raster import is_label_raster
+from samgeo.geo.label_outputs import is_label_raster
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.reading import read_provenance, write_vectors
 from samgeo.segmentation.masks.vectorize import georeference

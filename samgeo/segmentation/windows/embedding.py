@@ -212,8 +212,8 @@ class Encoded:
 def in_own_pages(array: NDArray[Any]) -> NDArray[Any]:
     """Return a copy of an array in pages of memory of its own, or the array itself if it is small.
 
-    An array that is kept for long lies otherwise between arrays that are freed soon. The C library cannot give the memory around
-    it back, and a process grows for as long as it works, to twice of what it needs.
+    An array that is kept for long lies otherwise between arrays that are freed soon, and the C library cannot give back the
+    memory around it.
     """
     if array.nbytes < LEAST_OWN_BYTES:
         return array
@@ -245,6 +245,14 @@ class _Packed:
         return self.other if self.arrays is None else unpack(model, self.arrays)
 
 
+class _Turn:
+    """A lock for the threads that need one window, and their number."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.threads = 0
+
+
 class EmbeddingCache:
     """Cache of the most recently used windows, limited in bytes. It may be used from several threads.
 
@@ -265,7 +273,7 @@ class EmbeddingCache:
         self.max_bytes = max_bytes
         self._windows: OrderedDict[tuple[int, ...], Encoded] = OrderedDict()
         self._bytes = 0
-        self._making: dict[tuple[int, ...], threading.Lock] = {}
+        self._making: dict[tuple[int, ...], _Turn] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[EmbeddingCache], tuple[int]]:
@@ -281,17 +289,26 @@ class EmbeddingCache:
             return self._bytes
 
     def get(self, index: tuple[int, ...], make: Callable[[], Encoded]) -> Encoded:
-        """Return a window; call ``make`` if it is not in the cache. Threads that need the same window wait for one call."""
+        """Return a window; call ``make`` if it is not in the cache.
+
+        Threads that need the same window wait for one call. If the call raises, its thread gets the error, and the next thread
+        calls its own ``make``.
+        """
         with self._lock:
-            making = self._making.setdefault(index, threading.Lock())
-        with making:
-            window = self._use(index)
-            if window is None:
-                window = make()
-                self._keep(index, window)
-        with self._lock:
-            self._making.pop(index, None)
-        return window
+            turn = self._making.setdefault(index, _Turn())
+            turn.threads += 1
+        try:
+            with turn.lock:
+                window = self._use(index)
+                if window is None:
+                    window = make()
+                    self._keep(index, window)
+                return window
+        finally:
+            with self._lock:
+                turn.threads -= 1
+                if not turn.threads:
+                    del self._making[index]
 
     def put(self, index: tuple[int, ...], window: Encoded, model: Segmenter) -> None:
         """Add a window. Its embedding is packed to half precision in main memory if the model can do so; see `take`."""

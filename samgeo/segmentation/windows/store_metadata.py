@@ -14,6 +14,7 @@ import numpy as np
 
 from samgeo.errors import OptionError
 from samgeo.geo.grid import Lattice
+from samgeo.models.protocols import embedding_digest
 from samgeo.storage.atomic import write_whole
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str
         "grid": {name: made[name] for name in ("shape", "crs", "transform")},
         # "invented" is there only where invented pixels are used.
         "pixels": {name: made[name] for name in ("bands", "stretch", "nodata", "alpha", "invented") if name in made},
-        "model": {"name": model.name, "digest": model.digest, "input_size": model.input_size},
+        "model": {"name": model.name, "digest": embedding_digest(model), "input_size": model.input_size},
         "lattice": {"window": lattice.window, "overlap": lattice.overlap},
         "raster": raster.name,
     }

@@ -346,8 +346,13 @@ _loading = threading.Lock()
 def reference_to(
     given: str | Path | Segmenter, model: Segmenter, device: str | torch.device, dtype: str
 ) -> ModelReference | Segmenter:
-    """Return what worker processes receive as the model: a reference if it was given by name, else the model itself."""
-    return ModelReference(str(given), str(device), dtype) if isinstance(given, str | Path) else model
+    """Return what worker processes receive as the model: a reference if it was given by name, else the model itself.
+
+    The type "auto" is replaced by the type of the loaded model, so that all workers compute in one type whatever their devices.
+    """
+    if not isinstance(given, str | Path):
+        return model
+    return ModelReference(str(given), str(device), str(getattr(model, "dtype", dtype)).removeprefix("torch."))
 
 
 def load_referenced(model: Segmenter | ModelReference) -> Segmenter:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samgeo.errors import StoppedError
 from samgeo.geo.coordinates.overlay import in_pixels
 from samgeo.geo.raster.sources.block_cache import limit_worker_block_cache, limited_block_cache
+from samgeo.progress import progress_bar
 from samgeo.segmentation.execution.tasks import run_ordered
 from samgeo.segmentation.windows.failures import ATTEMPTS, FAULTS, describe_fault, release_gpu_memory
 from samgeo.segmentation.windows.worker import load_referenced
@@ -120,7 +120,7 @@ def describe_objects(
     finished = 0
     shared = (raster, how.model, _Shared(how.lattice, how.store, how.cache_bytes))
     with (
-        tqdm(total=len(groups), unit="window", desc=title, disable=not how.progress) as bar,
+        progress_bar(len(groups), "window", title, progress=how.progress) as bar,
         limited_block_cache(how.cache_bytes),
     ):
         for found in run_ordered(_measure, shared, tasks(), scheduler=how.scheduler, workers=how.workers, stop=stop):

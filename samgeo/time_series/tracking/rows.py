@@ -146,6 +146,11 @@ def area_column(tracks: pd.DataFrame) -> str:
     OptionError
         If it is not a table of `samgeo.track`.
     """
+    if not isinstance(tracks, pd.DataFrame):
+        raise OptionError(
+            f"tracks is a {type(tracks).__name__}; give the table of samgeo.track, or the file that it wrote, read with "
+            "geopandas."
+        )
     name = next((one for one in AREAS if one in tracks), None)
     missing = [one for one in ("id", "date", "missed", "unseen") if one not in tracks]
     if name is None or missing:

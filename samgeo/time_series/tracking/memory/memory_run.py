@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import geopandas as gpd
-from tqdm import tqdm
 
 from samgeo.errors import RunError, warn
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.vector.joining import join_vectors, read_parts, write_part
+from samgeo.progress import progress_bar
 from samgeo.segmentation.api import HolesWarning
 from samgeo.segmentation.run.part_folder import folder_of
 from samgeo.storage.locations import Place
@@ -91,7 +91,7 @@ def _followed(
     told: dict[int, tuple[Mapping[str, Any], gpd.GeoDataFrame]] = {}
     failures: list[str] = []
     total = len(opened.windows) * len(opened.dates)
-    with tqdm(total=total, unit="image", desc="following", disable=not arguments["progress"]) as bar:
+    with progress_bar(total, "image", "following", progress=arguments["progress"]) as bar:
         for number, window in enumerate(opened.windows):
             known = folder.read_row(number)
             if known is None or (known["failures"] and arguments["retry_failed"]):
