@@ -3,9 +3,9 @@
     python benchmarks/bench_aoi.py [--vertices 10000 100000 1000000] [--kinds coast fields comb]
 
 The raster has 6,000 x 6,000 pixels and 961 windows of 256. The areas are a ragged island (one polygon), fields (one polygon
-for every five vertices), and a comb (one polygon whose teeth go through the whole raster). The steps are those of a run: the area is
-read and transformed to pixels, described for the manifest, asked for the points of each window, asked whether it meets each
-window, and 20,000 squares of 10 to 50 pixels are clipped to it.
+for every five vertices), and a comb (one polygon whose teeth go through the whole raster). The steps are those of a run: the
+area is read and transformed to pixels, described for the manifest, asked for the points of each window, asked whether it meets
+each window, and 20,000 squares of 10 to 50 pixels are clipped to it.
 """
 
 from __future__ import annotations

@@ -216,8 +216,8 @@ class Run:
 def _in_order(parts: Sequence[Path], first: int, stop: int, folder: Path) -> Iterator[gpd.GeoDataFrame]:
     """Give the answers with the numbers ``first`` to ``stop`` (exclusive), sorted by number, `GROUP` at a time.
 
-    The parts hold these answers in any order. If there are many, they are divided into `FAN_OUT` files by their numbers, each of
-    which is sorted in the same way, so that memory does not grow with their number, and few files are open at a time.
+    The parts hold these answers in any order. If there are many, they are divided into `FAN_OUT` files by their numbers, and
+    each of these is sorted in the same way, so that memory does not grow with their number, and few files are open at a time.
     """
     if stop - first <= MOST_SORTED:
         answers = read_parts(parts).sort_values(NUMBER, ignore_index=True).drop(columns=NUMBER)

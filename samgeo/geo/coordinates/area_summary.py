@@ -57,7 +57,8 @@ def _simplified(area: shapely.Geometry, tolerance: float) -> shapely.Geometry:
     rings, part = shapely.get_rings(shapely.get_parts(area), return_index=True)
     corners = shapely.get_num_coordinates(rings)
     if corners.sum() <= MOST_AT_ONCE or corners.max() <= MOST_OF_RING:
-        return shapely.simplify(area, tolerance, preserve_topology=False)
+        simple: shapely.Geometry = shapely.simplify(area, tolerance, preserve_topology=False)
+        return simple
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     place = np.arange(len(xy)) - np.searchsorted(ring, ring)  # of each corner in its ring
     edge = np.flatnonzero(ring[1:] == ring[:-1])
@@ -76,4 +77,5 @@ def _simplified(area: shapely.Geometry, tolerance: float) -> shapely.Geometry:
         return shapely.Polygon()
     there, placed = np.unique(owner, return_inverse=True)
     outlines = shapely.linearrings(kept, indices=placed)
-    return shapely.multipolygons(shapely.polygons(outlines, indices=np.unique(part[there], return_inverse=True)[1]))
+    polygons = np.asarray(shapely.polygons(outlines, indices=np.unique(part[there], return_inverse=True)[1]), dtype=object)
+    return shapely.MultiPolygon(polygons.reshape(-1).tolist())

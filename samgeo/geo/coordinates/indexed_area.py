@@ -184,7 +184,13 @@ class _Blocks:
             if (sizes == 1).all():
                 break
         return cls(
-            xy, ring, part, shapely.is_ccw(rings), tuple(bounds), tuple(firsts), shapely.STRtree(shapely.box(*bounds[-1].T))
+            xy,
+            ring,
+            part,
+            shapely.is_ccw(rings),
+            tuple(bounds),
+            tuple(firsts),
+            shapely.STRtree(_objects(shapely.box(*bounds[-1].T))),
         )
 
     def near(self, rect: tuple[float, float, float, float]) -> shapely.Geometry:
@@ -204,12 +210,13 @@ class _Blocks:
         if not len(xy):
             return shapely.Polygon()
         numbers, inverse = np.unique(ring, return_inverse=True)
-        rings = shapely.linearrings(xy, indices=inverse)
+        rings = _objects(shapely.linearrings(xy, indices=inverse))
         for turned in np.flatnonzero(shapely.is_ccw(rings) != self.turns_left[numbers]).tolist():
             left = bool(self.turns_left[numbers[turned]])
             rings[turned] = shapely.linearrings(_with_loop(xy[inverse == turned], rect, left=left))
-        polygons = shapely.polygons(rings, indices=np.unique(self.part[numbers], return_inverse=True)[1])
-        result: shapely.Geometry = polygons[0] if len(polygons) == 1 else shapely.multipolygons(polygons)
+        part = np.unique(self.part[numbers], return_inverse=True)[1]
+        polygons = _objects(shapely.polygons(rings, indices=part))
+        result: shapely.Geometry = polygons[0] if len(polygons) == 1 else _objects(shapely.multipolygons(polygons))[0]
         return result
 
 
@@ -224,7 +231,8 @@ def _divided(sizes: Integers) -> tuple[Integers, Integers]:
 def _ranges(begin: Integers, end: Integers) -> Integers:
     """Return the whole numbers from each begin to before each end, one after the other."""
     lengths = end - begin
-    return np.arange(int(lengths.sum())) + np.repeat(begin - (np.cumsum(lengths) - lengths), lengths)
+    numbers: Integers = np.arange(int(lengths.sum())) + np.repeat(begin - (np.cumsum(lengths) - lengths), lengths)
+    return numbers
 
 
 def _without_outer_chains(xy: Floats, ring: Integers, rect: tuple[float, float, float, float]) -> tuple[Floats, Integers]:
@@ -311,5 +319,9 @@ def _edges(geometry: shapely.Geometry) -> NDArray[np.object_]:
     """Return the edges of polygons as single lines."""
     xy, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
     follows = np.flatnonzero(ring[1:] == ring[:-1]) if len(ring) else np.zeros(0, dtype=np.int64)
-    lines = shapely.linestrings(np.stack([xy[follows], xy[follows + 1]], axis=1))
-    return np.asarray(lines, dtype=object).reshape(-1)
+    return _objects(shapely.linestrings(np.stack([xy[follows], xy[follows + 1]], axis=1)))
+
+
+def _objects(geometries: object) -> NDArray[np.object_]:
+    """Return one geometry, or an array of them, as an array of shape (N,)."""
+    return np.asarray(geometries, dtype=object).reshape(-1)
