@@ -105,7 +105,7 @@ def models_info(name: str) -> None:
 @OVERWRITE
 @QUIET
 def models_evaluate(model: str, quiet: bool, **options: OptionValue) -> None:
-    """Evaluate MODEL with clicks and boxes, and compare it with baselines.
+    """Evaluate MODEL by clicks and boxes, beside baselines.
 
     MODEL is a name from `samgeo models list`, a checkpoint file, or hf://OWNER/NAME. It is evaluated on the validation pictures
     of a recipe. The report is printed, and with --output it is also written to a file.

@@ -46,13 +46,16 @@ from samgeo.cli.options import (
 from samgeo.errors import OptionError, StoppedError
 
 if TYPE_CHECKING:
-    from samgeo.segmentation import RasterPrompts, Status, Summary
+    from samgeo.segmentation import RasterPrompts, Status, StoreStatus, Summary
 
 __all__ = ["encode", "predict", "segment", "status"]
 
 # Additional exit codes: a result in which windows failed, and, as shells report it, a process ended by signal 15.
 HOLES, STOPPED = 3, 143
 MOST_SHOWN = 20
+
+# A run has no file of this name, and a store of embeddings has one.
+STORE_FILE = "zarr.json"
 
 
 @click.command()
@@ -247,6 +250,7 @@ def predict(
 @imaging
 @click.argument("store", type=click.Path(path_type=Path))
 @looking
+@SCALES
 @SCHEDULER
 @WORKERS
 @OVERWRITE
@@ -259,29 +263,50 @@ def encode(
 
     STORE is a Zarr folder. The commands segment, predict and footprints take it as --cache, and then do not encode the image
     again. An existing store is continued.
+
+    With --scales auto, STORE gets all coarser windows that prompts on large objects may need.
     """
     from samgeo.segmentation import encode as run
 
+    options |= {"scales": parse_prompt_scales(options["scales"])}
     done = run(image, store, bands=parse_bands(bands), stretch=parse_stretch(stretch), progress=not quiet, **options)
     if not quiet:
         there = f"{done.kept:,} were there, {done.empty:,} have no data"
         mended = f"; {done.mended:,} of them were encoded again because their files were damaged" if done.mended else ""
-        click.echo(f"{count(done.encoded, 'window')} of {done.windows:,} encoded into {store}: {there}{mended}", err=True)
+        scales = "" if len(done.scales) == 1 else f" at scales {', '.join(map(str, done.scales))}"
+        click.echo(
+            f"{count(done.encoded, 'window')} of {done.windows:,}{scales} encoded into {store}: {there}{mended}", err=True
+        )
 
 
 @click.command()
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def status(run: str, as_json: bool) -> None:
-    """Show the progress of a run of `samgeo segment`.
+    """Show the progress of a run, or what a store has.
 
-    RUN is the folder of the run, or the output of the run, whose folder lies beside it. The command prints the finished and the
-    failed windows, the rate and the remaining time.
+    RUN is the folder of a run of `samgeo segment`, or its output, whose folder lies beside it. The command prints the finished
+    and the failed windows, the rate and the remaining time.
+
+    RUN may also be a store of `samgeo encode`. Then the command prints its scales, and how many of their windows are stored.
     """
-    from samgeo.segmentation import run_status
+    from samgeo.segmentation import run_status, store_status
 
-    found = run_status(run)
-    click.echo(json.dumps(asdict(found) | {"path": str(found.path)}, indent=2) if as_json else _tell_status(found))
+    found: Status | StoreStatus
+    if (Path(run) / STORE_FILE).is_file():
+        found = store_status(run)
+        text = _tell_store(found)
+    else:
+        found = run_status(run)
+        text = _tell_status(found)
+    click.echo(json.dumps(asdict(found) | {"path": str(found.path)}, indent=2) if as_json else text)
+
+
+def _tell_store(found: StoreStatus) -> str:
+    scales = (
+        f"scale {one.scale:<2} {one.stored:,} of {one.windows:,} windows of {one.window:,} pixels" for one in found.scales
+    )
+    return "\n".join([f"{found.path}: a store of embeddings", f"raster   {found.raster}", f"model    {found.model}", *scales])
 
 
 def _tell_status(found: Status) -> str:

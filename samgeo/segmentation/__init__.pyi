@@ -2,7 +2,10 @@ from .api import HolesWarning as HolesWarning
 from .api import segment as segment
 from .api import segment_to_file as segment_to_file
 from .encoding import Encoding as Encoding
+from .encoding import StoredScale as StoredScale
+from .encoding import StoreStatus as StoreStatus
 from .encoding import encode as encode
+from .encoding import store_status as store_status
 from .prediction import predict as predict
 from .prediction import predict_to_file as predict_to_file
 from .prediction_run import PredictionSummary as PredictionSummary
@@ -30,6 +33,8 @@ __all__ = [
     "RasterPrompts",
     "Stage",
     "Status",
+    "StoreStatus",
+    "StoredScale",
     "Summary",
     "encode",
     "predict",
@@ -38,4 +43,5 @@ __all__ = [
     "run_status",
     "segment",
     "segment_to_file",
+    "store_status",
 ]

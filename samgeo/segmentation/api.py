@@ -155,8 +155,7 @@ def segment(
         2 GiB of memory. On a CPU each worker computes on one core.
     cache : path, optional
         A store of embeddings from `samgeo.encode`. It is created if it does not exist. Windows in the store are not encoded
-        again, and new windows are added to it. Its lattice is the default for ``window`` and ``overlap``. Only windows of scale
-        1 are stored.
+        again, and new windows are added to it, of all ``scales``. Its lattice is the default for ``window`` and ``overlap``.
     run_dir : path, optional
         The run folder, which keeps finished work so that the run can be continued, and which ``samgeo status`` reads. By
         default it is named like the output with ``.run`` appended, is in the current folder if the output is an address, and is

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -104,14 +104,23 @@ class ModelOptions(OptionGroup):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowOptions(OptionGroup):
-    """The windows of scale 1, and the store of their embeddings; see `samgeo.segment`."""
+    """The windows of scale 1, and the store of embeddings; see `samgeo.segment`."""
 
     window: int | None = None
     overlap: int | None = None
     cache: str | os.PathLike[str] | None = None
 
-    def store(self, raster: Raster, model: Segmenter) -> EmbeddingStore | None:
+    def store(self, raster: Raster, model: Segmenter, scales: Iterable[int] = ()) -> EmbeddingStore | None:
         """Return the opened store, or None if the embeddings are not stored.
+
+        Parameters
+        ----------
+        raster : Raster
+            The raster.
+        model : Segmenter
+            The model.
+        scales : iterable of int, optional
+            Coarser scales whose windows are compared with the raster, besides scale 1; see `check_fresh`.
 
         Raises
         ------
@@ -121,7 +130,7 @@ class WindowOptions(OptionGroup):
         if self.cache is None:
             return None
         store = EmbeddingStore.open_or_create(self.cache, raster, model, window=self.window, overlap=self.overlap)
-        check_fresh(raster, store)
+        check_fresh(raster, store, scales)
         return store
 
     def check_zoom(self, zoom: float) -> None:

@@ -152,7 +152,8 @@ class Predictor:
         encoded = {0: self._encoded(self.lattice, self.store)}
         encoded |= {level: self._encoded(one, None) for level, one in enumerate(finer, 1)}
         coarser = zip(levels.scales[1:], levels.lattices[1:], strict=True)
-        encoded |= {-level: self._encoded(one, None, scale) for level, (scale, one) in enumerate(coarser, 1)}
+        for level, (scale, one) in enumerate(coarser, 1):
+            encoded[-level] = self._encoded(one, None if self.store is None else self.store.at_scale(scale), scale)
         # Earlier answers name their windows by these levels: finer windows are above 0, coarser ones below.
         self._by_level = {level: Answering(one, self.min_part, self.min_hole, level) for level, one in encoded.items()}
         scaled = ScaledAnswering(levels, tuple(self._by_level[-level] for level in range(len(levels.scales))))

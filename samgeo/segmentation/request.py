@@ -189,7 +189,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
         windows, source, min_score, found_by = prepared.windows, prepared.source, prepared.min_score, prepared.options
         choose_cut = prepared.choose_cut
         gates = replace(gates, pred_iou=CONTINUED_IOU, stability=CONTINUED_IOU, mask_nms=FOUND_NMS)
-    store = windows.store(raster, segmenter)
+    store = windows.store(raster, segmenter, scales)
     lattice = windows.lattice(raster, segmenter) if store is None else store.lattice
     levels = Levels.of(lattice, scales)
     job = Job(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-__all__ = ["Identified", "made_with", "versions"]
+__all__ = ["Identified", "made_with", "printable", "versions"]
+
+# Longest name that is shown, in characters.
+MOST_SIGNS = 1000
 
 
 class Identified(Protocol):
@@ -44,3 +47,8 @@ def versions() -> dict[str, str]:
     from samgeo import __version__
 
     return {"samgeo": __version__, "torch": torch.__version__, "numpy": np.__version__, "gdal": rasterio.__gdal_version__}
+
+
+def printable(name: object) -> str:
+    """Return a name that was read from a file as text without control characters, cut off after `MOST_SIGNS` characters."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(name)[:MOST_SIGNS])

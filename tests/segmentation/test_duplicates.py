@@ -7,14 +7,17 @@ import pytest
 
 from samgeo.geo.grid import Lattice, Rect
 from samgeo.geo.levels import Levels
+from samgeo.segmentation.masks import nms
 from samgeo.segmentation.masks.mask import Mask, iou
 from samgeo.segmentation.masks.nms import settle
 from samgeo.segmentation.masks.piece import Piece, Segment, place
 from samgeo.segmentation.merge.merger import Merger
+from samgeo.segmentation.merge.waiting import Waiting
 from samgeo.segmentation.run.parts import Frontier, MergedRow
 from samgeo.segmentation.windows.cut_edges import cut_pixels
 
 LATTICE = Lattice((220, 100), window=60, overlap=20)
+NO_RUNS = np.empty((0, 3), dtype=np.int32)
 
 
 def block(x0: int, y0: int, x1: int, y1: int) -> Mask:
@@ -47,7 +50,8 @@ def near_identical_rows(seed: int, levels: Levels) -> list[dict[int, list[Piece]
                 seen = mask.clip(frame)
                 if seen.is_empty:
                     continue
-                cut = cut_pixels([seen.shift(-rect.x0, -rect.y0)], known)[0].shift(rect.x0, rect.y0)
+                scale = levels.locate(row)[0]
+                cut = cut_pixels([seen.shift(-rect.x0, -rect.y0)], known, scale=scale)[0].shift(rect.x0, rect.y0)
                 score = float(rng.integers(60, 100)) / 100
                 columns[column].append(Piece(seen, score, 0.9, (row, column), len(columns[column]), cut))
         rows.append(columns)
@@ -68,24 +72,79 @@ def greedy(objects: list[Segment], threshold: float) -> list[Segment]:
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_settled_in_the_stream_is_greedy_suppression_of_all(seed: int, threshold: float, merge_iou: float) -> None:
     levels = Levels.of(LATTICE)
-    rows = near_identical_rows(seed, levels)
-    merger, waiting, settled, merged, steps = Merger(levels, min_iou=merge_iou), [], [], [], []
-    for pieces in rows:
+    settled, merged = settled_in_stream(near_identical_rows(seed, levels), levels, threshold, merge_iou, stop_every=1)
+    assert sorted(settled, key=place) == greedy(merged, threshold)
+    assert merge_iou == 0.5 or len(settled) < len(merged)
+
+
+def settled_in_stream(
+    rows: list[dict[int, list[Piece]]], levels: Levels, threshold: float, merge_iou: float, stop_every: int
+) -> tuple[list[Segment], list[Segment]]:
+    """What is settled row by row, and what merging gave; a run that is stopped goes on from the files of the rows."""
+    merger, waiting = Merger(levels, min_iou=merge_iou), Waiting(levels, threshold)
+    settled, merged, steps, undecided = [], [], [], []
+    for number, pieces in enumerate(rows, start=1):
         closed = merger.add(pieces)
         merged += closed
-        open_pieces, least_areas = merger.open_pieces_at(one.mask.rect for one in [*waiting, *closed])
-        kept, waiting = settle([*waiting, *closed], open_pieces, threshold, least_areas=least_areas)
+        kept, waits = waiting.settle(closed, merger)
+        # The same, if everything that is undecided is looked at again.
+        undecided += closed
+        open_pieces, least_areas = merger.open_pieces_at(one.mask.rect for one in undecided)
+        expected, undecided = settle(undecided, open_pieces, threshold, least_areas=least_areas)
+        assert sorted(kept, key=place) == sorted(expected, key=place)
         settled += kept
-        # A run that is stopped here goes on from the files of the rows.
-        row = MergedRow(len(kept), merger.step(), tuple(waiting))
+        row = MergedRow(len(kept), merger.step(), waits)
         assert MergedRow.from_bytes(row.to_bytes()) == row
         steps.append(row)
         behind = Frontier.of(steps)
-        merger = Merger(levels, min_iou=merge_iou, row=behind.row, open_objects=behind.open_objects, numbered=behind.numbered)
-        waiting = list(behind.waiting)
-    assert not waiting
-    assert sorted(settled, key=place) == greedy(merged, threshold)
-    assert merge_iou == 0.5 or len(settled) < len(merged)
+        assert sorted(behind.waiting.values(), key=place) == sorted(undecided, key=place)
+        if number % stop_every == 0:
+            merger = Merger(
+                levels, min_iou=merge_iou, row=behind.row, open_objects=behind.open_objects, numbered=behind.numbered
+            )
+            waiting = Waiting(levels, threshold, behind.waiting, behind.waited)
+    assert not undecided
+    return settled, merged
+
+
+@pytest.mark.parametrize("stop_every", [1, 1000])
+@pytest.mark.parametrize("scales", [(1,), (1, 2)])
+@pytest.mark.parametrize("seed", range(2))
+def test_objects_that_wait_are_decided_in_the_same_row_as_if_all_were_looked_at_again(
+    seed: int, scales: tuple[int, ...], stop_every: int
+) -> None:
+    levels = Levels.of(Lattice((340, 100), window=60, overlap=20), scales)
+    rows = near_identical_rows(seed, levels)
+    settled, merged = settled_in_stream(rows, levels, 0.8, 0.97, stop_every)
+    assert 0 < len(settled) < len(merged)
+
+
+def barges(rows: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """A river with a barge in each row of windows, at two scales: how much is written, and how many objects are compared."""
+    levels = Levels.of(Lattice((20 + 80 * rows, 100), window=100, overlap=20), (1, 2))
+    merger, waiting = Merger(levels), Waiting(levels, 0.5)
+    written, compared, settled = 0, [0], 0
+    monkeypatch.setattr(
+        nms, "nearly_equal", lambda masks, iou, real=nms.nearly_equal: (compared.append(len(masks)), real(masks, iou))[1]
+    )
+    for row in range(levels.rows):
+        rect = levels.rect(row, 0) & Rect(0, 0, 100, levels.shape[0])
+        water = block(40, rect.y0, 70, rect.y1)
+        ends = [water.clip(Rect(0, y, 100, y + 4)).runs for y in (rect.y0, rect.y1 - 4) if 0 < y < levels.shape[0] - 4]
+        pieces = [Piece(water, 0.9, 0.9, (row, 0), 0, Mask(np.concatenate(ends)))]
+        if levels.level(row) == 0:
+            pieces.append(Piece(block(41, rect.y0 + 21, 69, rect.y0 + 66), 0.8, 0.9, (row, 0), 1, Mask(NO_RUNS)))
+        kept, waits = waiting.settle(merger.add({0: pieces}), merger)
+        settled += len(kept)
+        written += len(MergedRow(len(kept), merger.step(), waits).to_bytes())
+    assert settled == rows + 1
+    return written, sum(compared[:-1])
+
+
+def test_the_work_and_the_files_for_objects_that_wait_for_a_river_grow_with_its_height(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its coarse pieces tell nothing of how large it is at least, so that barges wait until it ends."""
+    short, tall = barges(10, monkeypatch), barges(40, monkeypatch)
+    assert all(3.3 * few < many < 4.7 * few for few, many in zip(short, tall, strict=True))
 
 
 def test_an_object_waits_for_an_open_one_that_may_be_nearly_equal_and_for_no_other() -> None:
@@ -108,7 +167,7 @@ def test_a_complete_object_goes_before_a_cut_one_and_none_keeps_both() -> None:
 def test_objects_in_a_river_do_not_wait_until_it_ends() -> None:
     """Boats that the pieces of a river cover could be equal to a piece, but not to the river, which is too large."""
     levels = Levels.of(Lattice((60 + 40 * 40, 60), window=60, overlap=20))
-    merger, waiting, most = Merger(levels), [], 0
+    merger, waiting, most, now = Merger(levels), Waiting(levels, 0.5), 0, 0
     settled: list[Segment] = []
     for row in range(levels.rows):
         rect = levels.rect(row, 0)
@@ -118,10 +177,8 @@ def test_objects_in_a_river_do_not_wait_until_it_ends() -> None:
             Piece(water, 0.9, 0.9, (row, 0), 0, Mask(np.concatenate(ends))),
             Piece(boat, 0.9, 0.9, (row, 0), 1, block(0, 0, 1, 1).clip(Rect(5, 5, 6, 6))),
         ]
-        closed = merger.add({0: pieces})
-        undecided = [*waiting, *closed]
-        open_pieces, least_areas = merger.open_pieces_at(one.mask.rect for one in undecided)
-        kept, waiting = settle(undecided, open_pieces, 0.5, least_areas=least_areas)
-        most, settled = max(most, len(waiting)), [*settled, *kept]
+        kept, waits = waiting.settle(merger.add({0: pieces}), merger)
+        now += len(waits.added) - len(waits.gone)
+        most, settled = max(most, now), [*settled, *kept]
     assert 0 < most < 4
     assert len(settled) == levels.rows + 1

@@ -9,6 +9,7 @@ similar enough to be joined, they were found at two scales, or they are two mask
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
@@ -20,7 +21,16 @@ from samgeo.segmentation.masks.mask import Mask, intersection_areas
 from samgeo.segmentation.masks.piece import Piece, Segment, place
 from samgeo.segmentation.profile import timed
 
-__all__ = ["box_nms", "check_mask_nms", "keep_greedily", "nearly_equal", "overlapping", "settle"]
+__all__ = [
+    "Decision",
+    "box_nms",
+    "check_mask_nms",
+    "decide",
+    "keep_greedily",
+    "nearly_equal",
+    "overlapping",
+    "settle",
+]
 
 
 # Boxes are processed by falling score, in blocks whose size starts at this number and doubles. So copies of a kept box are
@@ -271,7 +281,6 @@ def _independent(members: NDArray[np.int64], better: NDArray[np.int64], worse: N
 LEAST_LEFT = 0.5
 
 
-@timed("suppress")
 def settle(
     objects: Iterable[Segment],
     open_pieces: Sequence[Piece],
@@ -305,15 +314,53 @@ def settle(
         Objects to be given to the next call.
     """
     ordered = sorted(objects, key=_rank)
-    if threshold is None or not ordered:
-        return ordered, []
-    masks = [one.mask for one in ordered]
+    decision = decide(ordered, open_pieces, threshold, least_areas=least_areas)
+    waiting = [one for one, waits in zip(ordered, decision.waits, strict=True) if waits]
+    return [ordered[index] for index in decision.kept.tolist()], waiting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """What is decided about objects, which are named by their indices.
+
+    Attributes
+    ----------
+    kept : ndarray of int64, shape (K,)
+        The objects that are decided and kept, the best first.
+    waits : ndarray of bool, shape (N,)
+        Which objects cannot be decided yet.
+    nearly_equal : tuple of ndarray of int64, shape (P,)
+        The pairs of objects of which only one may be kept.
+    overlapping : tuple of ndarray of int64, shape (Q,)
+        The pairs of an object and an open piece whose boxes share pixels.
+    """
+
+    kept: NDArray[np.int64]
+    waits: NDArray[np.bool_]
+    nearly_equal: tuple[NDArray[np.int64], NDArray[np.int64]]
+    overlapping: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@timed("suppress")
+def decide(
+    objects: Sequence[Segment],
+    open_pieces: Sequence[Piece],
+    threshold: float | None,
+    *,
+    least_areas: Sequence[int] | None = None,
+) -> Decision:
+    """Decide objects as `settle` does, which describes the parameters, and tell what the decision depends on."""
+    order = np.array(sorted(range(len(objects)), key=lambda index: _rank(objects[index])), dtype=np.int64)
+    none = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    if threshold is None or not len(order):
+        return Decision(order, np.zeros(len(order), dtype=np.bool_), none, none)
+    masks = [objects[index].mask for index in order.tolist()]
     first, second = nearly_equal(masks, threshold)
-    waits = _hang_together(_may_be_met(masks, [piece.mask for piece in open_pieces], least_areas, threshold), first, second)
-    kept = np.zeros(len(ordered), dtype=np.bool_)
-    kept[keep_greedily(len(ordered), first, second)] = True
-    decided = [one for one, is_kept, waiting in zip(ordered, kept, waits, strict=True) if is_kept and not waiting]
-    return decided, [one for one, waiting in zip(ordered, waits, strict=True) if waiting]
+    met, mine, theirs = _may_be_met(masks, [piece.mask for piece in open_pieces], least_areas, threshold)
+    waits = np.empty(len(order), dtype=np.bool_)
+    waits[order] = _hang_together(met, first, second)
+    kept = order[keep_greedily(len(order), first, second)]
+    return Decision(kept[~waits[kept]], waits, (order[first], order[second]), (order[mine], theirs))
 
 
 def _rank(one: Segment) -> tuple[bool, float, tuple[int, int, int, int, float, bytes]]:
@@ -322,8 +369,8 @@ def _rank(one: Segment) -> tuple[bool, float, tuple[int, int, int, int, float, b
 
 def _may_be_met(
     masks: Sequence[Mask], open_masks: Sequence[Mask], least_areas: Sequence[int] | None, threshold: float
-) -> NDArray[np.bool_]:
-    """Return whether an open object may reach an IoU above the threshold with each mask.
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """Return whether an open object may reach an IoU above the threshold with each mask, and the pairs whose boxes meet.
 
     Such an object is not larger than the mask by more than the threshold allows, and its pieces together cover more of
     the mask than the threshold demands. Both limits are relaxed by `LEAST_LEFT`.
@@ -331,17 +378,17 @@ def _may_be_met(
     import shapely
 
     if not open_masks:
-        return np.zeros(len(masks), dtype=np.bool_)
+        none = np.zeros(0, dtype=np.int64)
+        return np.zeros(len(masks), dtype=np.bool_), none, none
     area = _areas(masks)
     open_area = _areas(open_masks) if least_areas is None else np.array(least_areas, dtype=np.int64)
     tree = shapely.STRtree(_boxes(open_masks))
     mine, theirs = tree.query(_boxes(masks))
     fits = area[mine] >= LEAST_LEFT * threshold * open_area[theirs]
-    mine, theirs = mine[fits], theirs[fits]
-    shared = intersection_areas(masks, open_masks, mine, theirs)
-    covered = np.bincount(mine, weights=shared, minlength=len(masks))
+    shared = intersection_areas(masks, open_masks, mine[fits], theirs[fits])
+    covered = np.bincount(mine[fits], weights=shared, minlength=len(masks))
     met: NDArray[np.bool_] = (covered > 0) & (covered >= LEAST_LEFT * threshold * area)
-    return met
+    return met, mine, theirs
 
 
 def _hang_together(waits: NDArray[np.bool_], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:

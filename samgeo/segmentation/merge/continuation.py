@@ -267,8 +267,8 @@ def _window(raster: Raster, model: Segmenter, plan: Plan, index: tuple[int, int]
         embedding = None
         if window.valid.any():
             places = windows_at_once(model)
-            store = plan.store if scale == 1 else None
-            embedding = embed_together(model, {index[1] % places: window}, places, store)[index[1] % places]
+            made = embed_together(model, {index[1] % places: window}, places, plan.store_of(index[0]))
+            embedding = made[index[1] % places]
         return Encoded(embedding, window.rect, window.size, window.known, scale)
 
     if plan.recent is None:

@@ -199,6 +199,17 @@ class Merger:
         """Return what the row that was finished last has changed in the open objects."""
         return self._groups.step()
 
+    def changed_objects(self) -> frozenset[int]:
+        """Return the numbers of earlier open objects that the row has closed, made parts of others, or made larger.
+
+        Those only count as larger whose least areas have changed; see `open_pieces_at`.
+        """
+        return frozenset(self._groups.changed)
+
+    def changed_windows(self) -> set[tuple[int, int]]:
+        """Return the windows to which the row that was finished last has added pieces."""
+        return {piece.window for piece in self._groups.new}
+
     @timed("merge")
     def close(self) -> list[Segment]:
         """Return all open objects, in order."""
@@ -242,7 +253,8 @@ class _Groups:
     def __init__(self, open_objects: Iterable[OpenObject], numbered: int) -> None:
         self.numbered = numbered
         # Of the row that was begun: its pieces, the number of the first one, and the roots that became parts of other objects.
-        self._new: list[Piece] = []
+        self.new: list[Piece] = []
+        self.changed: set[int] = set()  # see `Merger.changed_objects`
         self._first = numbered
         self._joined: list[int] = []
         self._parent: dict[int, int] = {}
@@ -269,11 +281,11 @@ class _Groups:
         return bool(self._members)
 
     def begin_row(self) -> None:
-        self._new, self._first, self._joined = [], self.numbered, []
+        self.new, self._first, self._joined, self.changed = [], self.numbered, [], set()
 
     def add(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            self._new.append(piece)
+            self.new.append(piece)
             number = self.numbered
             self.numbered += 1
             self._parent[number] = number
@@ -296,7 +308,9 @@ class _Groups:
         return self._root(self._of[id(piece)])
 
     def least_area(self, piece: Piece) -> int:
-        root = self.root_of(piece)
+        return self._least_area(self.root_of(piece))
+
+    def _least_area(self, root: int) -> int:
         return 0 if self._whole[root] else self._counted[root][1]
 
     def join(self, pairs: Iterable[tuple[Piece, Piece]]) -> None:
@@ -304,10 +318,14 @@ class _Groups:
             low, high = sorted((self.root_of(one), self.root_of(other)))
             if low != high:
                 self._parent[high] = low
+                before = self._least_area(low)
                 self._members[low].extend(self._members.pop(high))
                 self._whole[low] |= self._whole.pop(high)
                 self._counted[low] = max(self._counted[low], self._counted.pop(high), key=lambda pair: (pair[1], pair[0]))
                 self._joined.append(high)
+                self.changed.add(high)
+                if self._least_area(low) != before:
+                    self.changed.add(low)
 
     def close_all_but(self, reached: Iterable[Piece]) -> list[list[Piece]]:
         """Remove the objects without any of the given pieces, and return the pieces of each, in order of their roots."""
@@ -316,6 +334,7 @@ class _Groups:
         for members in closed:
             root = self.root_of(members[0])
             del self._whole[root], self._counted[root]
+            self.changed.add(root)
         gone = [piece for members in closed for piece in members]
         for piece in gone:
             del self._parent[self._of.pop(id(piece))]
@@ -335,10 +354,12 @@ class _Groups:
             before, total = self._counted[root]
             if before == NO_ROW or row - before >= apart:
                 self._counted[root] = row, total + area
+                if not self._whole[root]:
+                    self.changed.add(root)
 
     def step(self) -> Step:
         """Return what the row that was begun last has changed."""
-        added = {self._of[id(piece)]: (self.root_of(piece), piece) for piece in self._new if id(piece) in self._of}
+        added = {self._of[id(piece)]: (self.root_of(piece), piece) for piece in self.new if id(piece) in self._of}
         older = (root for root in self._joined if root < self._first and root in self._parent)
         return Step(
             added=added,

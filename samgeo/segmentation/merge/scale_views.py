@@ -8,8 +8,9 @@ connected only through other views need not be the same object.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from samgeo.geo.levels import Levels
 from samgeo.segmentation.masks.mask import Mask, intersection_area, union
@@ -111,9 +112,32 @@ class _View:
             self._mask = self.pieces[0].mask if len(self.pieces) == 1 else union(piece.mask for piece in self.pieces)
         return self._mask
 
-    def share_in(self, other: _View) -> float:
-        """Return the share of this view's area that is in another view."""
-        return sum(intersection_area(piece.mask, other.mask.clip(piece.mask.rect)) for piece in self.pieces) / self.area
+
+class _Around:
+    """Views by the windows of their pieces, so that only those that may share pixels are compared.
+
+    An object as tall as the raster may have very many views.
+    """
+
+    def __init__(self, views: Sequence[_View], levels: Levels) -> None:
+        self._views, self._levels = views, levels
+        self._at: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for number, view in enumerate(views):
+            for window in {piece.window for piece in view.pieces}:
+                self._at[window].append(number)
+
+    def explaining(self, view: _View, may: Callable[[_View], bool]) -> _View | None:
+        """Return the view of another scale, of those that may explain this view, that contains the largest part of its area.
+
+        Of equal ones it is the last. None if no view contains `LEAST_SHARE` of it.
+        """
+        shared: dict[int, int] = defaultdict(int)
+        for piece in view.pieces:
+            for number in {one for window in self._levels.across(*piece.window) for one in self._at.get(window, ())}:
+                if may(self._views[number]):
+                    shared[number] += intersection_area(piece.mask, self._views[number].mask.clip(piece.mask.rect))
+        best = max(shared, key=lambda number: (shared[number], number), default=None)
+        return None if best is None or shared[best] / view.area < LEAST_SHARE else self._views[best]
 
 
 # Maps the ``id`` of a piece to the pieces of coarser scales that agree with it.
@@ -178,11 +202,11 @@ def _without_coarser_doubles(views: Sequence[_View], coarser: _Coarser, levels: 
 def _explain(views: Sequence[_View], coarser: _Coarser, levels: Levels) -> None:
     """Decide, from the coarsest scale to the finest, which views are parts of others, and which pieces draw edges."""
     view_of = {id(piece): view for view in views for piece in view.pieces}
-    roots: list[_View] = []
+    around = _Around(views, levels)
+    roots: dict[int, _View] = {}
     for view in reversed(views):
-        wider = [root for root in roots if root.level > view.level]
-        roots.append(view)
-        if view.is_complete or not wider:
+        roots[id(view)] = view
+        if view.is_complete or view.level == views[-1].level:
             continue
         alone = []
         for piece in view.pieces:
@@ -191,26 +215,29 @@ def _explain(views: Sequence[_View], coarser: _Coarser, levels: Levels) -> None:
                 view_of[id(one)].root.offer(piece, iou_in_windows(piece, one, levels))
             if not wide:
                 alone.append(piece)
-        root = max(wider, key=view.share_in)
-        if view.share_in(root) >= LEAST_SHARE:
+        root = around.explaining(view, partial(_is_wider, view, roots))
+        if root is not None:
             view.explained_by = root
             # A complete view shows the whole object. A cut view may miss parts at its edges, which the finer pieces add.
             root.beside.extend([] if root.is_complete else alone)
-            roots.pop()
-    _explain_fragments(roots)
+            del roots[id(view)]
+    _explain_fragments(roots, around)
 
 
-def _explain_fragments(roots: Sequence[_View]) -> None:
+def _is_wider(view: _View, roots: Mapping[int, _View], other: _View) -> bool:
+    return id(other) in roots and other.level > view.level
+
+
+def _is_finer(view: _View, roots: Mapping[int, _View], other: _View) -> bool:
+    return id(other) in roots and other.level < view.level and other.explained_by is None
+
+
+def _explain_fragments(roots: Mapping[int, _View], around: _Around) -> None:
     """Find cut views that are fragments of finer views.
 
     Thin parts of an object are left to the finer scale, so that a coarse view of a large object may be only a fragment of the
     finer view, and contain less than half of it.
     """
-    for view in roots:
-        if view.is_complete:
-            continue
-        finer = [root for root in roots if root.level < view.level and root.explained_by is None]
-        if finer:
-            root = max(finer, key=view.share_in)
-            if view.share_in(root) >= LEAST_SHARE:
-                view.explained_by = root
+    for view in roots.values():
+        if not view.is_complete:
+            view.explained_by = around.explaining(view, partial(_is_finer, view, roots))

@@ -38,7 +38,7 @@ from samgeo.segmentation.windows.cut_edges import EDGE_PX
 from samgeo.segmentation.windows.embedding import EncodedWindows
 from samgeo.segmentation.windows.scales import is_thick
 
-__all__ = ["AUTO_SCALES", "ScaledAnswering", "levels_of"]
+__all__ = ["AUTO_SCALES", "ScaledAnswering", "levels_of", "scales_of"]
 
 # The scales of "auto". Those at which one window would show more than the raster are left out.
 AUTO_SCALES = (1, 2, 4, 8, 16)
@@ -69,9 +69,20 @@ def levels_of(lattice: Lattice, scales: str | Sequence[int]) -> Levels:
     OptionError
         If the scales are invalid.
     """
+    return Levels.of(lattice, scales_of(scales))
+
+
+def scales_of(scales: str | Sequence[int]) -> tuple[int, ...]:
+    """Return the scales that a user gives, or those of "auto", in ascending order.
+
+    Raises
+    ------
+    OptionError
+        If the scales are invalid.
+    """
     if isinstance(scales, str) and scales != "auto":
         raise OptionError(f'scales are {scales!r}; give "auto" or whole numbers such as (1, 2, 4).')
-    return Levels.of(lattice, AUTO_SCALES if isinstance(scales, str) else check_scales(scales))
+    return AUTO_SCALES if isinstance(scales, str) else check_scales(scales)
 
 
 @dataclass(frozen=True, slots=True)

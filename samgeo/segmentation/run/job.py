@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.segmentation.masks.cleaning import without_specks
-from samgeo.segmentation.masks.nms import settle
 from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest, Ends
 from samgeo.segmentation.merge.merger import Merger
+from samgeo.segmentation.merge.waiting import Waiting
 from samgeo.segmentation.options import CleaningOptions, ExecutionOptions, ObjectOptions
 from samgeo.segmentation.run.parts import Frontier, MergedRow
 from samgeo.segmentation.run.score_cut import ChooseCut, ScoreCut
@@ -138,7 +138,7 @@ def objects_by_row(
         numbered=frontier.numbered,
     )
     within = job.plan.aoi_px if limits.clips else None
-    waiting = list(frontier.waiting)
+    waiting = Waiting(job.levels, job.plan.gates.mask_nms, frontier.waiting, frontier.waited)
     for number, pieces in enumerate(rows, frontier.row):
         merger.begin(pieces)
         ends = Ends(merger, job.levels, number, missing=missing)
@@ -146,9 +146,7 @@ def objects_by_row(
             for one, answers in zip(requests, ask(requests), strict=True):
                 ends.answer(one, answers)
         closed = without_specks(merger.finish(), job.cleaning.min_part, job.cleaning.min_hole, job.pixel_side)
-        undecided = [*waiting, *closed]
-        open_pieces, least_areas = merger.open_pieces_at(one.mask.rect for one in undecided)
-        settled, waiting = settle(undecided, open_pieces, job.plan.gates.mask_nms, least_areas=least_areas)
+        settled, waits = waiting.settle(closed, merger)
         objects = to_frame(
             settled,
             job.raster.geobox,
@@ -158,4 +156,4 @@ def objects_by_row(
             classes=job.classes,
             min_score=job.plan.min_score,
         )
-        yield objects, MergedRow(len(objects), merger.step(), tuple(waiting))
+        yield objects, MergedRow(len(objects), merger.step(), waits)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "KIND", "SPOILED", "changed_files", "describe", "differences"]
 
-FORMAT = 3
+FORMAT = 4
 KIND = "samgeo segment"
 
 # Information about a run that is not compared: the path of the raster may change as long as the raster is the same.

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.piece import Piece, Segment
 from samgeo.segmentation.merge.open_objects import OpenObject, Step, replayed
+from samgeo.segmentation.merge.waiting import WaitingStep, replayed_waiting
 from samgeo.segmentation.windows.failures import Failure
 
 if TYPE_CHECKING:
@@ -113,18 +114,18 @@ class MergedRow:
         Number of objects that were settled with the row.
     step : Step
         The changes of the open objects.
-    waiting : tuple of Segment
-        Closed objects that wait after the row, because an open object may turn out to be nearly equal to them.
+    waits : WaitingStep
+        The changes of the closed objects that wait, because an open object may turn out to be nearly equal to them.
     """
 
     count: int
     step: Step = field(default_factory=Step)
-    waiting: tuple[Segment, ...] = ()
+    waits: WaitingStep = field(default_factory=WaitingStep)
 
     def to_bytes(self) -> bytes:
         """Return the content of the row's file."""
-        step = self.step
-        waiting = {f"waiting_{name}": array for name, array in _pack_segments(self.waiting).items()}
+        step, waits = self.step, self.waits
+        added = _pack_segments(list(waits.added.values()))
         return _save(
             {
                 "numbers": np.array([self.count, step.numbered], dtype=np.int64),
@@ -132,7 +133,9 @@ class MergedRow:
                 "joined": np.array(step.joined, dtype=np.int64).reshape(-1, 2),
                 "open": np.array(step.open, dtype=np.int64).reshape(-1, 3),
                 **_pack([piece for _, piece in step.added.values()]),
-                **waiting,
+                "waiting": np.array(list(waits.added), dtype=np.int64),
+                **({f"waiting_{name}": array for name, array in added.items()} if waits.added else {}),
+                "gone": np.array(waits.gone, dtype=np.int64),
             }
         )
 
@@ -158,8 +161,13 @@ class MergedRow:
             int(numbers[1]),
         )
         prefix = "waiting_"
-        waiting = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        return cls(int(numbers[0]), step, tuple(_unpack_segments(waiting)))
+        waiting, gone = _integers(arrays, "waiting"), _integers(arrays, "gone")
+        of_waiting = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        segments = _unpack_segments(of_waiting) if len(waiting) else []
+        if len(segments) != len(waiting):
+            raise DamagedError("its numbers do not agree with its waiting objects")
+        waits = WaitingStep(dict(zip(waiting.tolist(), segments, strict=True)), tuple(gone.tolist()))
+        return cls(int(numbers[0]), step, waits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +182,21 @@ class Frontier:
         The objects that later rows may still change.
     numbered : int
         How many pieces were numbered.
-    waiting : tuple of Segment
-        Closed objects that wait because an open object may turn out to be nearly equal to them.
+    waiting : dict of int to Segment
+        Closed objects that wait because an open object may turn out to be nearly equal to them, by number.
+    waited : int
+        How many objects that wait were numbered.
     """
 
     counts: tuple[int, ...] = ()
     open_objects: tuple[OpenObject, ...] = ()
     numbered: int = 0
-    waiting: tuple[Segment, ...] = ()
+    waiting: Mapping[int, Segment] = field(default_factory=dict)
+    waited: int = 0
 
     @classmethod
     def of(cls, rows: Iterable[MergedRow]) -> Frontier:
-        """Return the state after some rows, from the first on. They are taken one by one, and only open pieces are kept.
+        """Return the state after some rows, from the first on. They are taken one by one, and only the pieces of open objects are kept.
 
         Raises
         ------
@@ -193,23 +204,23 @@ class Frontier:
             If the rows do not follow from each other.
         """
         counts: list[int] = []
-        waiting: tuple[Segment, ...] = ()
+        waits: list[WaitingStep] = []
 
         def steps() -> Iterator[Step]:
-            nonlocal waiting
             for row in rows:
                 counts.append(row.count)
-                waiting = row.waiting
+                waits.append(row.waits)
                 yield row.step
 
         try:
             open_objects, numbered = replayed(steps())
+            waiting, waited = replayed_waiting(waits)
         except LookupError:
             raise DamagedError("its row does not follow from the rows before it") from None
         numbers = [number for one in open_objects for number in one.pieces]
         if len(set(numbers)) < len(numbers) or (numbers and not 0 <= min(numbers) <= max(numbers) < numbered):
             raise DamagedError("its pieces are not numbered one after the other")
-        return cls(tuple(counts), open_objects, numbered, waiting)
+        return cls(tuple(counts), open_objects, numbered, waiting, waited)
 
     @property
     def row(self) -> int:

@@ -16,11 +16,9 @@ from samgeo.segmentation.run.parts import MOST_ROWS
 from samgeo.segmentation.windows.failures import Failure
 from samgeo.storage.atomic import check_name
 from samgeo.storage.locations import as_place
+from samgeo.storage.provenance import printable
 
 __all__ = ["FailedWindow", "Status", "run_status"]
-
-# Longest name that is shown, in characters.
-MOST_SIGNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +174,7 @@ def _levels(folder: RunFolder, manifest: dict[str, Any]) -> Levels:
 def _name(manifest: dict[str, Any], group: str, name: str) -> str:
     """Return a name from the manifest as printable text."""
     found = manifest.get(group)
-    text = str(found.get(name)) if isinstance(found, dict) else "?"
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:MOST_SIGNS])
+    return printable(found.get(name) if isinstance(found, dict) else "?")
 
 
 def _transform(manifest: dict[str, Any]) -> tuple[float, float, float, float, float, float]:

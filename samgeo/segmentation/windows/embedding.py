@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -163,8 +163,17 @@ def embed_together(
     return {place: unpack(model, arrays) for place, arrays in (kept | made).items()}
 
 
-def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
+def check_fresh(raster: Raster, store: EmbeddingStore, scales: Iterable[int] = ()) -> None:
     """Compare some windows of a store with the raster, to notice before the work starts that the raster was replaced.
+
+    Parameters
+    ----------
+    raster : Raster
+        The raster.
+    store : EmbeddingStore
+        The store.
+    scales : iterable of int, optional
+        Coarser scales of which one window each is compared, if the store has any: their pixels also change with overviews.
 
     Raises
     ------
@@ -173,9 +182,19 @@ def check_fresh(raster: Raster, store: EmbeddingStore) -> None:
     """
     blocks = store.blocks()
     for block in {blocks[0], blocks[len(blocks) // 2], blocks[-1]}:
-        for index in store.present(block)[:1]:
-            window = read_window(raster, store.lattice, index)
-            store.check(index, pixel_digest(window.image, window.size))
+        _check_block(raster, store, block)
+    for scale in scales:
+        part = store.at_scale(scale)
+        if scale > 1 and part.exists:
+            any(_check_block(raster, part, block) for block in part.blocks())
+
+
+def _check_block(raster: Raster, store: EmbeddingStore, block: tuple[int, int]) -> bool:
+    """Compare the first window of a block that is in the store with the raster; return whether there is one."""
+    for index in store.present(block)[:1]:
+        window = read_window(raster, store.lattice, index, store.scale)
+        return store.check(index, pixel_digest(window.image, window.size))
+    return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -351,7 +370,7 @@ class EncodedWindows:
     cache : EmbeddingCache
         Memory for embeddings. Several lattices may share it.
     store : EmbeddingStore, optional
-        Store of embeddings with this lattice.
+        Store of embeddings with this lattice and scale.
     check_same : callable, optional
         Raises an error if a file of the raster has changed. It is called after each window that is read.
     scale : int, default 1
@@ -383,7 +402,8 @@ class EncodedWindows:
         """
 
         def make() -> Encoded:
-            if _ONLY_ENCODED.get() and self.store is None:
+            # Reading a coarse window may take long, so that one that is not encoded is noticed before.
+            if _ONLY_ENCODED.get() and (self.store is None or (self.scale > 1 and not self.store.holds(index))):
                 raise NotEncodedError
             window = read_window(self.raster, self.lattice, index, self.scale)
             if self.check_same is not None:

@@ -5,6 +5,8 @@ window lattice, in half precision. One window is a chunk, and a block of windows
 ``digest`` records which windows are in the store. It holds two digests of each window: of the pixels that were encoded, and of
 the embedding, so that damage is detected. A shard is replaced as a whole, under a lock, and digests are written after the data.
 If a process is killed, windows are missing but never half written.
+
+Windows of coarser scales are in groups inside that group, ``scale-2`` for example, which are stores of the same kind.
 """
 
 from __future__ import annotations
@@ -30,10 +32,14 @@ from samgeo.segmentation.windows.store_metadata import (
     DIGEST_BYTES,
     array_names,
     attributes,
+    check_array_names,
     consolidate,
     create,
+    describe_part,
     describe_run,
     differences,
+    part_name,
+    stored_scales,
 )
 from samgeo.storage.atomic import check_name
 
@@ -80,11 +86,22 @@ def _content_digest(arrays: Mapping[str, NDArray[Any]] | None) -> bytes:
     return state.digest()
 
 
+def _attributes_of_whole(path: Path) -> dict[str, Any]:
+    """Return the description of a store; raise an error if the path is that of one coarser scale in a store."""
+    found = attributes(path)
+    if "scale" in found["lattice"]:
+        raise OptionError(
+            f"{path} has the windows of scale {found['lattice']['scale']} of a store; give the store, {path.parent}."
+        )
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddingStore:
-    """An open store of embeddings. It is picklable, and safe to use from several threads and processes at once.
+    """An open store of embeddings, for the windows of one scale.
 
-    Use `EmbeddingStore.open_or_create` to make one.
+    It is picklable, and safe to use from several threads and processes at once. Use `EmbeddingStore.open_or_create` to make
+    one, and `at_scale` for the windows of coarser scales.
 
     Attributes
     ----------
@@ -92,10 +109,31 @@ class EmbeddingStore:
         The folder.
     lattice : Lattice
         The windows.
+    scale : int, default 1
+        Their scale.
     """
 
     path: Path
     lattice: Lattice
+    scale: int = 1
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> EmbeddingStore:
+        """Open a store to see what it has, without its raster and its model.
+
+        Raises
+        ------
+        OptionError
+            If the folder is not a store.
+        """
+        check_name(path, OptionError)
+        path = Path(path).absolute()
+        found = _attributes_of_whole(path)
+        try:
+            height, width = found["grid"]["shape"]
+            return cls(path, Lattice((int(height), int(width)), found["lattice"]["window"], found["lattice"]["overlap"]))
+        except (LookupError, TypeError, ValueError) as error:
+            raise OptionError(f"the store {path} is damaged ({error!r}); encode again into another folder.") from None
 
     @classmethod
     def open_or_create(
@@ -142,7 +180,7 @@ class EmbeddingStore:
             lattice = Lattice(raster.shape, side, side // 8 * 2 if overlap is None else overlap)
             create(path, describe_run(raster, model, lattice), lattice)
             overwrite = False  # The store is new, or another process has just made it.
-        found = attributes(path)
+        found = _attributes_of_whole(path)
         kept = {} if overwrite else found["lattice"]
         side = kept.get("window", model.input_size) if window is None else window
         lattice = Lattice(raster.shape, side, kept.get("overlap", side // 8 * 2) if overlap is None else overlap)
@@ -156,19 +194,84 @@ class EmbeddingStore:
                 "lattice, or replace this one with overwrite."
             )
         opened = cls(path, lattice)
-        if opened.writable:
-            opened.complete_metadata()
+        for scale in opened.scales[1:]:
+            part = opened.at_scale(scale)
+            if differing := differences(attributes(part.path), describe_part(wanted, part.lattice, scale)):
+                raise OptionError(
+                    f"the store {path} is damaged at scale {scale}: {'; '.join(differing)}. Encode the raster again with "
+                    "overwrite, or into another store."
+                )
+        for scale in reversed(opened.scales) if opened.writable else ():
+            opened.at_scale(scale).complete_metadata()
         return opened
 
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The scales of which the store has windows, or had when they were begun: 1, and coarser ones in ascending order."""
+        return (1, *stored_scales(self._whole.path))
+
+    def at_scale(self, scale: int) -> EmbeddingStore:
+        """Return the part of this store for the windows of a scale, whose window and overlap are so many times as large.
+
+        It need not exist: until the first window is written, or `make` is called, all its windows are missing.
+        """
+        whole = self._whole
+        if scale == 1:
+            return whole
+        lattice = Lattice(whole.lattice.shape, whole.lattice.window * scale, whole.lattice.overlap * scale)
+        return EmbeddingStore(whole.path / part_name(scale), lattice, scale)
+
+    @property
+    def _whole(self) -> EmbeddingStore:
+        if self.scale == 1:
+            return self
+        lattice = Lattice(self.lattice.shape, self.lattice.window // self.scale, self.lattice.overlap // self.scale)
+        return EmbeddingStore(self.path.parent, lattice)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a folder for the windows of this scale."""
+        return self.scale == 1 or self.path.is_dir()
+
+    def make(self) -> None:
+        """Make the folder for the windows of this scale, if there is none.
+
+        Raises
+        ------
+        OptionError
+            If it cannot be written.
+        """
+        if not self.exists:
+            whole = self._whole
+            create(self.path, describe_part(attributes(whole.path), self.lattice, self.scale), self.lattice, store=whole.path)
+            whole.complete_metadata()
+
     def complete_metadata(self) -> None:
-        """Copy the metadata of the arrays into the group, in case a process was killed before it did so; see `consolidate`."""
+        """Copy the metadata of the arrays into those of this group and of the store; see `consolidate`.
+
+        A process that is killed may not have done so.
+        """
         with self._undamaged(), self._lock("arrays"):
             consolidate(self.path)
+        if self.scale > 1:
+            self._whole.complete_metadata()
 
     @property
     def writable(self) -> bool:
         """Whether this user may add windows."""
-        return os.access(self.path, os.W_OK)
+        return os.access(self.path if self.exists else self.path.parent, os.W_OK)
+
+    def holds(self, index: Index) -> bool:
+        """Return whether a window is in the store, whatever its pixels."""
+        return self._digests(index)[0] != _NOT_THERE
+
+    def _digests(self, index: Index) -> tuple[bytes, bytes]:
+        """Return the digests of a window's pixels and of its embedding."""
+        if not self.exists:
+            return _NOT_THERE, _NOT_THERE
+        with self._undamaged():
+            found = np.asarray(self._group()[DIGEST][index], dtype=np.uint8).tobytes()
+        return found[:DIGEST_BYTES], found[DIGEST_BYTES:]
 
     def check(self, index: Index, digest: bytes) -> bool:
         """Return whether a window is in the store.
@@ -182,16 +285,16 @@ class EmbeddingStore:
 
     def _kept(self, index: Index, digest: bytes) -> bytes | None:
         """Return the digest of a window's embedding, or None if the window is missing; raise an error if the pixels differ."""
-        with self._undamaged():
-            found = np.asarray(self._group()[DIGEST][index], dtype=np.uint8).tobytes()
-        if found[:DIGEST_BYTES] == _NOT_THERE:
+        pixels, embedding = self._digests(index)
+        if pixels == _NOT_THERE:
             return None
-        if found[:DIGEST_BYTES] != digest:
+        if pixels != digest:
+            what = "pixels" if self.scale == 1 else "pixels, or the overviews from which they are read,"
             raise OptionError(
-                f"the store {self.path} is stale: the pixels of the window at row {index[0]}, column {index[1]} have changed "
+                f"the store {self.path} is stale: the {what} of the window at row {index[0]}, column {index[1]} have changed "
                 "since it was encoded. Encode the raster again with overwrite, or into another store."
             )
-        return found[DIGEST_BYTES:]
+        return embedding
 
     def read(self, index: Index, digest: bytes) -> dict[str, NDArray[Any]] | None:
         """Return the arrays of a window's embedding; None if the window is missing or has no data.
@@ -208,6 +311,8 @@ class EmbeddingStore:
         OptionError
             If the window was made from other pixels because the raster has changed, or the store is damaged.
         """
+        if not self.exists:
+            return None
         # The lock is needed because a shard may be replaced between the reading of its index and of its chunks.
         with self._locked(index):
             kept = self._kept(index, digest)
@@ -243,11 +348,16 @@ class EmbeddingStore:
     def _write(self, windows: Mapping[Index, tuple[bytes, Mapping[str, NDArray[Any]] | None]]) -> None:
         if not windows:
             return
+        self.make()
         first = next(iter(windows))
         group = self._group()
-        for name, array in next((arrays for _, arrays in windows.values() if arrays is not None), {}).items():
-            if name not in group:
-                self._create_array(name, array)
+        arrays_of_one = next((arrays for _, arrays in windows.values() if arrays is not None), {})
+        check_array_names(arrays_of_one)
+        created = [name for name in arrays_of_one if name not in group]
+        for name in created:
+            self._create_array(name, arrays_of_one[name])
+        if created:
+            self.complete_metadata()
         with self._locked(first):
             origin = (first[0] // BLOCK * BLOCK, first[1] // BLOCK * BLOCK)
             rows, columns = (
@@ -275,12 +385,20 @@ class EmbeddingStore:
             group[DIGEST][rows, columns] = digests
 
     def blocks(self) -> list[Index]:
-        """Return row and column of the first window of each block, row by row."""
+        """Return row and column of the first window of each block of ``BLOCK`` x ``BLOCK`` windows, row by row."""
         return [(row, column) for row in range(0, self.lattice.rows, BLOCK) for column in range(0, self.lattice.columns, BLOCK)]
 
     def present(self, block: Index) -> list[Index]:
         """Return the windows of a block that are in the store, including those without data."""
         return self._of_block(block, there=True)
+
+    def count(self) -> int:
+        """Return how many windows are in the store, including those without data."""
+        if not self.exists:
+            return 0
+        with self._undamaged():
+            digests = np.asarray(self._group()[DIGEST][:])
+            return int(digests[..., :DIGEST_BYTES].any(axis=2).sum())
 
     def missing(self, block: Index) -> list[Index]:
         """Return the windows of a block that are not in the store yet."""
@@ -354,9 +472,11 @@ class EmbeddingStore:
 
     def _of_block(self, block: Index, *, there: bool) -> list[Index]:
         rows, columns = self._ranges(block)
-        with self._undamaged():
-            digests = np.asarray(self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop])
-            pixels = digests.reshape(len(rows), len(columns), 2, DIGEST_BYTES)[:, :, 0]
+        pixels = np.zeros((len(rows), len(columns), DIGEST_BYTES), dtype=np.uint8)
+        if self.exists:
+            with self._undamaged():
+                digests = np.asarray(self._group()[DIGEST][rows.start : rows.stop, columns.start : columns.stop])
+                pixels = digests.reshape(len(rows), len(columns), 2, DIGEST_BYTES)[:, :, 0]
         return [
             (row, column)
             for row in rows
@@ -393,7 +513,6 @@ class EmbeddingStore:
 
         with self._lock("arrays"):
             if name in self._group():
-                consolidate(self.path)
                 return
             grid = (self.lattice.rows, self.lattice.columns)
             zarr.create_array(
@@ -409,7 +528,6 @@ class EmbeddingStore:
                 fill_value=0,
                 dimension_names=["row", "column", *(f"{name}_{axis}" for axis in range(array.ndim))],
             )
-            consolidate(self.path)
 
     @contextmanager
     def _locked(self, index: Index) -> Iterator[None]:

@@ -1,4 +1,8 @@
-"""Metadata of a store of embeddings: which raster, model and lattice it belongs to."""
+"""Metadata of a store of embeddings: which raster, model and lattice it belongs to, and which scales it has.
+
+The group of a store has the arrays of scale 1. Each coarser scale is a group in it, ``scale-2`` for example, with arrays of the
+same kind and a description of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import re
 import shutil
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +33,14 @@ __all__ = [
     "METADATA",
     "array_names",
     "attributes",
+    "check_array_names",
     "consolidate",
     "create",
+    "describe_part",
     "describe_run",
     "differences",
+    "part_name",
+    "stored_scales",
 ]
 
 FORMAT = 2
@@ -49,6 +58,8 @@ CONSOLIDATED = "consolidated_metadata"
 _OURS = re.compile(r"zarr\.json|c(/[0-9]+)*|\.locks(/[0-9a-z-]+\.lock)?|(c/([0-9]+/)*)?[0-9a-z]+\.[0-9a-f]{32}\.partial")
 _TOP = re.compile(r"zarr\.json|zarr\.[0-9a-f]{32}\.partial")
 
+_PART = re.compile(r"scale-([1-9][0-9]{0,3})")
+
 
 def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str, Any]:
     """Return the description of a store for JSON: the raster's grid, bands and stretch, the model, and the window lattice."""
@@ -64,17 +75,46 @@ def describe_run(raster: Raster, model: Segmenter, lattice: Lattice) -> dict[str
     }
 
 
-def create(path: Path, description: dict[str, Any], lattice: Lattice, *, replace: bool = False) -> None:
+def describe_part(whole: dict[str, Any], lattice: Lattice, scale: int) -> dict[str, Any]:
+    """Return the description of the part of a store for a coarser scale, given that of the store."""
+    return whole | {"lattice": {"window": lattice.window, "overlap": lattice.overlap, "scale": scale}}
+
+
+def part_name(scale: int) -> str:
+    """Return the name of the group of a coarser scale."""
+    return f"scale-{scale}"
+
+
+def stored_scales(path: Path) -> list[int]:
+    """Return the coarser scales that a store has, in ascending order."""
+    matches = (_PART.fullmatch(folder.name) for folder in path.glob("scale-*/"))
+    return sorted(int(match[1]) for match in matches if match is not None)
+
+
+def check_array_names(names: Iterable[str]) -> None:
+    """Raise an `OptionError` if an array of an embedding has a name that the store uses itself."""
+    for name in names:
+        if name == DIGEST or _PART.fullmatch(name):
+            raise OptionError(
+                f"the model's method pack returned an array {name!r}, which is a name of the store itself; rename the array."
+            )
+
+
+def create(
+    path: Path, description: dict[str, Any], lattice: Lattice, *, replace: bool = False, store: Path | None = None
+) -> None:
     """Make an empty store in a temporary folder, and move it to its path in one step.
 
-    If another process makes the same store at this time, the first one is kept.
+    If another process makes the same store at this time, the first one is kept. The temporary folder is beside ``store``, which
+    is the path itself, or for the part of a coarser scale the store.
     """
     import zarr
 
     if not path.parent.is_dir():
         raise OptionError(f"the store {path} cannot be created: the folder {path.parent} does not exist; create it first.")
     token = uuid.uuid4().hex
-    fresh, old = path.with_name(f".{path.name}-{token}"), path.with_name(f".{path.name}-{token}-old")
+    whole = path if store is None else store
+    fresh, old = whole.with_name(f".{whole.name}-{token}"), whole.with_name(f".{whole.name}-{token}-old")
     if replace and (strange := _strange(path)) is not None:
         raise OptionError(
             f"the store {path} is not replaced, because {strange.relative_to(path)} in it is not a file of a store; move this "
@@ -111,6 +151,10 @@ def _strange(path: Path) -> Path | None:
             continue
         if inner.is_symlink() or not inner.is_dir():
             return inner
+        if _PART.fullmatch(inner.name):
+            if (found := _strange(inner)) is not None:
+                return found
+            continue
         for below in sorted(inner.rglob("*")):
             if below.is_symlink() or not _OURS.fullmatch(below.relative_to(inner).as_posix()):
                 return below
@@ -118,14 +162,16 @@ def _strange(path: Path) -> Path | None:
 
 
 def array_names(path: Path) -> list[str]:
-    """Return the names of all arrays in a store, including the digests."""
+    """Return the names of all arrays of a scale in a store, including the digests; ``path`` is the group of the scale."""
     names = (file.parent.name for file in path.glob(f"*/{METADATA}"))
     # Names that start with a dot are folders of unfinished files.
-    return sorted(name for name in names if not name.startswith("."))
+    return sorted(name for name in names if not name.startswith(".") and not _PART.fullmatch(name))
 
 
 def consolidate(path: Path) -> None:
     """Copy the metadata of all arrays into those of the group, so that a store at an address can be opened without listing it.
+
+    The group of scale 1 also gets those of the coarser scales.
 
     The format is that of zarr-python's consolidated metadata in Zarr format 3. The file is replaced in one step, and only if
     something is missing. Damaged metadata are not changed; reading the store reports them.
@@ -136,15 +182,27 @@ def consolidate(path: Path) -> None:
         If the file cannot be written.
     """
     try:
-        group = json.loads((path / METADATA).read_bytes())
-        arrays = {name: json.loads((path / name / METADATA).read_bytes()) for name in array_names(path)}
-        whole = {"kind": "inline", "must_understand": False, "metadata": arrays}
+        group = _read(path)
+        members = {name: _read(path / name) for name in array_names(path)}
+        for scale in stored_scales(path):
+            part = path / part_name(scale)
+            members[part.name] = _read(part) | {CONSOLIDATED: _inline({})}
+            members |= {f"{part.name}/{name}": _read(part / name) for name in array_names(part)}
+        whole = _inline(members)
         if group.get(CONSOLIDATED) == whole:
             return
         content = json.dumps(group | {CONSOLIDATED: whole}, indent=2).encode()
     except (ValueError, AttributeError, TypeError, RecursionError):
         return
     write_whole(path / METADATA, content)
+
+
+def _inline(members: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "inline", "must_understand": False, "metadata": members}
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / METADATA).read_bytes()))
 
 
 def attributes(path: Path) -> dict[str, Any]:

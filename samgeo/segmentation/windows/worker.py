@@ -79,7 +79,7 @@ class Plan:
     aoi_px : IndexedArea or None
         Area of interest in raster pixels. Only points inside it are used.
     store : EmbeddingStore, optional
-        Store of embeddings.
+        Store of embeddings, of the windows of all scales.
     cache_bytes : int
         Memory that GDAL may use to cache blocks of the raster, in bytes.
     merge_iou : float
@@ -101,6 +101,10 @@ class Plan:
     recent: EmbeddingCache | None = None
     source: PromptSource | None = None
     min_score: float = 0.0
+
+    def store_of(self, row: int) -> EmbeddingStore | None:
+        """Return the part of the store for the scale of a row of windows."""
+        return None if self.store is None else self.store.at_scale(self.levels.locate(row)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +221,7 @@ def _embed_together(
     asked = {index: _ask(raster, plan, index) for index in indices}
     made = {index: _Embedded(None) for index in indices}
     windows = {index[1] % places: one.window for index, one in asked.items() if one is not None}
-    store = plan.store if plan.levels.locate(indices[0][0])[0] == 1 else None
-    embeddings = embed_together(model, windows, places, store) if windows else {}
+    embeddings = embed_together(model, windows, places, plan.store_of(indices[0][0])) if windows else {}
     return made | {index: _Embedded(one, embeddings[index[1] % places]) for index, one in asked.items() if one is not None}
 
 
