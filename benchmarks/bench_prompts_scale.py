@@ -28,7 +28,7 @@ if __name__ == "__main__":
     xy = np.random.default_rng(1).uniform(0, side - 20, (count, 2))
     given = {"points": xy} if kind == "clicks" else {"boxes": np.concatenate([xy, xy + 15], axis=1)}
     start = time.process_time()
-    done = predict_to_file(image, output, model=Oracle(256), scales=(1,), crs="pixels", **given)
+    done = predict_to_file(image, output, model=Oracle(256), scales=(1,), crs="pixels", progress=False, **given)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps([done.prompts, done.objects, time.process_time() - start, peak]))
 """

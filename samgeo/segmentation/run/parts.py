@@ -196,7 +196,7 @@ class Frontier:
 
     @classmethod
     def of(cls, rows: Iterable[MergedRow]) -> Frontier:
-        """Return the state after some rows, from the first on. They are taken one by one, and only the pieces of open objects are kept.
+        """Return the state after some rows, from the first on. They are taken one by one, so that only what is open is kept.
 
         Raises
         ------
