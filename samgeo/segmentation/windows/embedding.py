@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,9 +42,6 @@ __all__ = [
 ]
 
 MEMORY_BYTES = 1 << 30
-
-# Arrays of fewer bytes are kept where they are, because a piece of memory of its own has whole pages.
-LEAST_OWN_BYTES = 1 << 17
 
 _ONLY_ENCODED: ContextVar[bool] = ContextVar("only_encoded", default=False)
 
@@ -228,20 +224,6 @@ class Encoded:
         return nbytes(self.embedding) + self.known.nbytes
 
 
-def in_own_pages(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy of an array in pages of memory of its own, or the array itself if it is small.
-
-    An array that is kept for long lies otherwise between arrays that are freed soon, and the C library cannot give back the
-    memory around it.
-    """
-    if array.nbytes < LEAST_OWN_BYTES:
-        return array
-    private: dict[str, Any] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    copy = np.frombuffer(mmap.mmap(-1, array.nbytes, **private), dtype=array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Packed:
     """An embedding as half-precision arrays, or unchanged if its model cannot pack it."""
@@ -252,8 +234,8 @@ class _Packed:
     @classmethod
     def of(cls, model: Segmenter, embedding: Embedding) -> _Packed:
         if isinstance(model, Storable):
-            return cls({name: in_own_pages(array) for name, array in pack(model, embedding).items()}, None)
-        return cls(None, in_own_pages(embedding) if isinstance(embedding, np.ndarray) else embedding)
+            return cls(pack(model, embedding), None)
+        return cls(None, embedding)
 
     @property
     def nbytes(self) -> int:
@@ -331,8 +313,7 @@ class EmbeddingCache:
 
     def put(self, index: tuple[int, ...], window: Encoded, model: Segmenter) -> None:
         """Add a window. Its embedding is packed to half precision in main memory if the model can do so; see `take`."""
-        packed = replace(window, embedding=_Packed.of(model, window.embedding), known=in_own_pages(window.known))
-        self._keep(index, packed)
+        self._keep(index, replace(window, embedding=_Packed.of(model, window.embedding)))
 
     def take(self, index: tuple[int, ...], model: Segmenter, make: Callable[[], Encoded]) -> Encoded:
         """Return a window that `put` added; call ``make`` if it is not in the cache."""
