@@ -16,6 +16,7 @@ from samgeo.errors import OptionError, StoppedError
 from samgeo.finding.by_example.example_finder import DEFAULT_SCORE, describing
 from samgeo.finding.by_example.example_windows import Outlines, owners, read_outlines, zoom_for
 from samgeo.finding.by_example.examples import DEFAULT_CLASS, describe_examples, learn_examples
+from samgeo.geo.coordinates.indexed_area import IndexedArea
 from samgeo.geo.coordinates.prompt_geometry import read_boxes
 from samgeo.geo.levels import Levels
 from samgeo.models.device import computing_in
@@ -131,7 +132,8 @@ def similar(
             raise _stopped(0, len(wanted))
         finder = learn_examples(raster, model, windows.lattice, outlines, what=what, encoded=windows.get)
         gates = replace(default_gates(model), mask_nms=FOUND_NMS)
-        plan = Plan(Levels.of(windows.lattice), gates, area, source=finder, min_score=least)
+        within = None if area is None else IndexedArea(area)
+        plan = Plan(Levels.of(windows.lattice), gates, within, source=finder, min_score=least)
         pieces = _searched(windows, plan, wanted, progress)
     found = _merged(predictor, windows.lattice, pieces)
     settled, _ = settle(found, (), FOUND_NMS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import shapely
 
 from samgeo.errors import StoppedError
+from samgeo.geo.coordinates.indexed_area import IndexedArea
 from samgeo.geo.levels import Levels
 from samgeo.map.ui.messages import Progress
 from samgeo.models.registry import default_gates
@@ -77,7 +78,7 @@ def segment_area(
         If the raster has changed since it was opened.
     """
     lattice = predictor.lattice
-    plan = Plan(Levels.of(lattice), default_gates(predictor.model), area_px, predictor.store)
+    plan = Plan(Levels.of(lattice), default_gates(predictor.model), IndexedArea(area_px), predictor.store)
     x0, y0, x1, y1 = shapely.bounds(area_px).tolist()
     cores = [(index, lattice.core(*index)) for index in _near(predictor, (x0, y0, x1, y1))]
     wanted = [index for index, core in cores if shapely.intersects(area_px, shapely.box(core.x0, core.y0, core.x1, core.y1))]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from samgeo.arguments import check_types
 from samgeo.errors import OptionError
 from samgeo.geo.coordinates.prompt_geometry import is_features
@@ -16,13 +18,14 @@ from samgeo.geo.label_drawing import classes_of, write_label_raster
 from samgeo.geo.vector.axes import describe_axes
 from samgeo.geo.vector.columns import RenamedColumnsWarning
 from samgeo.geo.vector.reading import read_vectors, write_vectors
+from samgeo.geo.vector.writing import SAMPLE_ROWS
 from samgeo.segmentation.masks.cleaning import MIN_HOLE, MIN_PART
 from samgeo.segmentation.options import CleaningOptions, ModelOptions, ReadingOptions, WindowOptions
 from samgeo.segmentation.output_checks import CheckedOutput
 from samgeo.segmentation.prediction_run import AnswersFolder, PredictionSummary, Run
 from samgeo.segmentation.predictor import Predictor, check_how
 from samgeo.segmentation.prompts.assignment import GROUP
-from samgeo.segmentation.tables import answers_to_frame
+from samgeo.segmentation.tables import AnswerColumns
 from samgeo.storage.locations import as_place
 from samgeo.storage.run_folder import beside
 from samgeo.types import BandsLike, BoxesLike, CRSLike, FeaturesLike, LabelsLike, PointsLike, RasterLike, StretchLike
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from samgeo.geo.label_drawing import Classes
     from samgeo.models.protocols import Segmenter
+    from samgeo.segmentation.prompts.assignment import Prompts
 
 __all__ = ["predict", "predict_to_file"]
 
@@ -201,7 +205,7 @@ def _predict(
     axes = describe_axes(raster.geobox, y_up=y_up)
     prompts, table = predictor.read(**given)
     if place is not None and folder is not None and not checked.is_labels:
-        checked.check_table(_unanswered(len(prompts), table, predictor), predictor.provenance() | axes)
+        checked.check_table(_unanswered(prompts, table, predictor), predictor.provenance() | axes)
         if len(prompts) > GROUP:
             run = Run(predictor, prompts, table, how, folder)
             return run.write(place, overwrite=overwrite, layer=layer, axes=axes, collect=collect, progress=progress, stop=stop)
@@ -216,12 +220,15 @@ def _predict(
     return PredictionSummary(len(result), int(result.reason.isna().sum()), place), result
 
 
-def _unanswered(count: int, table: pd.DataFrame | None, predictor: Predictor) -> gpd.GeoDataFrame:
-    """Return the table of the prompts without answers, to check that it fits the output."""
+def _unanswered(prompts: Prompts, table: pd.DataFrame | None, predictor: Predictor) -> gpd.GeoDataFrame:
+    """Return the table of the prompts without answers, to check that it fits the output: all rows if they have columns."""
+    some = min(len(prompts), SAMPLE_ROWS)
+    columns = AnswerColumns(some if table is None else len(prompts), predictor.raster.geobox)
+    columns.add(np.arange(some), ["not asked yet"] * some)
     with warnings.catch_warnings():
         # The same warning is given later, when the prompts are answered.
         warnings.simplefilter("ignore", RenamedColumnsWarning)
-        return answers_to_frame(["not asked yet"] * count, table, predictor.raster.geobox)
+        return columns.frame(table)
 
 
 def _classes(prompts: Iterable[Any], column: str) -> Classes:

@@ -2,7 +2,7 @@
 
 The run folder is that of `samgeo.segmentation.run.part_folder`, where part R is group R of the prompts, and has two more names:
 
-answers/B.parquet    the answers to the prompts from B times 4096, in any order, while they are sorted
+answers/A-B.parquet  the answers to the prompts A to B (exclusive), in any order, while they are sorted
 ordered/B.parquet    the same in the order of the prompts, with the columns of the prompts
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +45,9 @@ KIND, FORMAT = "samgeo predict", 1
 ANSWERS, ORDERED = "answers", "ordered"
 # Column with the number of the prompt, in the parts of the run folder only.
 NUMBER = "samgeo_prompt"
+
+# So many answers are sorted in memory; more are divided into so many files first.
+MOST_SORTED, FAN_OUT = 8 * GROUP, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,41 +198,70 @@ class Run:
         for folder in (answers, ordered):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-        _distribute([self.folder.row_path(part) for part in range(parts)], answers)
         table: pd.DataFrame | None = None
-        paths = []
-        for begin in range(0, len(self.prompts), GROUP):
-            found = gpd.read_parquet(answers / _name(begin)).sort_values(NUMBER, ignore_index=True).drop(columns=NUMBER)
-            (answers / _name(begin)).unlink()
+        paths: list[Path] = []
+        parts_of_all = [self.folder.row_path(part) for part in range(parts)]
+        for sorted_answers in _in_order(parts_of_all, 0, len(self.prompts), answers):
+            found, begin = sorted_answers, len(paths) * GROUP
             if self.table is not None:
                 table = _typed(keep_given(self.table, found.columns, "the prompts")) if table is None else table
                 own = table.iloc[begin : begin + GROUP].reset_index(drop=True)
                 found = gpd.GeoDataFrame(pd.concat([own, found], axis=1), geometry="geometry", crs=found.crs)
-            paths.append(ordered / _name(begin))
+            paths.append(ordered / f"{len(paths):06d}.parquet")
             write_part(found, paths[-1])
         answers.rmdir()
         return paths
 
 
-def _name(begin: int) -> str:
-    return f"{begin // GROUP:06d}.parquet"
+def _in_order(parts: Sequence[Path], first: int, stop: int, folder: Path) -> Iterator[gpd.GeoDataFrame]:
+    """Give the answers with the numbers ``first`` to ``stop`` (exclusive), sorted by number, `GROUP` at a time.
+
+    The parts hold these answers in any order. If there are many, they are divided into `FAN_OUT` files by their numbers, and
+    each of these is sorted in the same way, so that memory does not grow with their number, and few files are open at a time.
+    """
+    if stop - first <= MOST_SORTED:
+        answers = read_parts(parts).sort_values(NUMBER, ignore_index=True).drop(columns=NUMBER)
+        for begin in range(0, len(answers), GROUP):
+            yield answers.iloc[begin : begin + GROUP].reset_index(drop=True)
+        return
+    step = -(-(stop - first) // (FAN_OUT * GROUP)) * GROUP
+    for begin, path in _divided(parts, first, stop, step, folder):
+        yield from _in_order([path], begin, min(begin + step, stop), folder)
+        path.unlink()
 
 
-def _distribute(parts: Sequence[Path], folder: Path) -> None:
-    """Write each row of the parts to the file of its block of numbers. One part is in memory at a time."""
+def _divided(parts: Sequence[Path], first: int, stop: int, step: int, folder: Path) -> list[tuple[int, Path]]:
+    """Write the answers of the parts to files for ``step`` numbers each; return the first number and the path of each."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writers: dict[str, pq.ParquetWriter] = {}
+    begins = range(first, stop, step)
+    paths = [folder / f"{begin}-{min(begin + step, stop)}.parquet" for begin in begins]
     with ExitStack() as stack:
-        for path in parts:
-            table = pq.read_table(path)
-            blocks = table[NUMBER].to_numpy() // GROUP
-            for block in np.unique(blocks).tolist():
-                name = _name(block * GROUP)
-                if name not in writers:
-                    writers[name] = stack.enter_context(pq.ParquetWriter(folder / name, table.schema))
-                writers[name].write_table(table.filter(pa.array(blocks == block)))
+        writers: list[pq.ParquetWriter] = []
+        waiting: list[pa.Table] = []
+
+        def write() -> None:
+            table = pa.concat_tables(waiting)
+            waiting.clear()
+            if not writers:
+                writers.extend(stack.enter_context(pq.ParquetWriter(path, table.schema)) for path in paths)
+            owner = (table[NUMBER].to_numpy() - first) // step
+            table = table.take(pa.array(np.argsort(owner, kind="stable")))
+            ends = np.cumsum(np.bincount(owner, minlength=len(paths)))
+            for writer, begin, end in zip(writers, [0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+                if end > begin:
+                    writer.write_table(table.slice(begin, end - begin))
+
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(batch_size=GROUP):
+                    waiting.append(pa.Table.from_batches([batch]))
+                    if sum(one.num_rows for one in waiting) >= MOST_SORTED:
+                        write()
+        if waiting:
+            write()
+    return list(zip(begins, paths, strict=True))
 
 
 def _as_answered(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -258,6 +290,7 @@ def _digest(prompts: Prompts) -> str:
     for array in (prompts.points, prompts.labels, prompts.boxes):
         found.update(str(array.shape).encode())
         found.update(np.ascontiguousarray(array).tobytes())
-    for shape in shapely.to_wkb(prompts.shapes).tolist():
-        found.update(b"" if shape is None else shape)
+    for begin in range(0, len(prompts), GROUP):
+        for shape in shapely.to_wkb(prompts.shapes[begin : begin + GROUP]).tolist():
+            found.update(b"" if shape is None else shape)
     return found.hexdigest()

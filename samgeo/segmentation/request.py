@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.area_summary import describe_area
+from samgeo.geo.coordinates.indexed_area import IndexedArea
 from samgeo.geo.coordinates.prompt_geometry import to_pixels
 from samgeo.geo.levels import Levels, check_scales
 from samgeo.geo.raster.sources.block_cache import block_cache_bytes
@@ -198,7 +199,7 @@ def open_job(request: Request, folder: RunFolder | None = None) -> Job:
         plan=Plan(
             levels,
             gates,
-            aoi_px,
+            None if aoi_px is None else IndexedArea(aoi_px),
             store,
             block_cache_bytes(raster, levels.lattices[-1].window),
             objects.merge_iou,

@@ -24,6 +24,8 @@ from samgeo.segmentation.profile import timed
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+    from samgeo.geo.coordinates.indexed_area import IndexedArea
+
 __all__ = ["SAME_IOU", "AnswerColumns", "answers_to_frame", "area_name", "areas", "to_frame", "without"]
 
 VECTORIZE_BATCH = 256
@@ -38,7 +40,7 @@ def to_frame(
     *,
     min_area: float = 0.0,
     max_area: float = float("inf"),
-    within_px: shapely.Geometry | None = None,
+    within_px: IndexedArea | None = None,
     classes: Sequence[str] = (),
     min_score: float = 0.0,
 ) -> gpd.GeoDataFrame:
@@ -52,7 +54,7 @@ def to_frame(
         Grid of the raster.
     min_area, max_area : float
         Objects with an area outside these limits are dropped. In square metres, or in pixels if the raster has no CRS.
-    within_px : geometry, optional
+    within_px : IndexedArea, optional
         An area in raster pixels. Objects are clipped to it, and objects without a part in it are dropped.
     classes : sequence of str
         Names of the classes of objects that a prompt source found. The table then has the columns ``class`` and ``score``.
@@ -76,7 +78,7 @@ def to_frame(
     )
     in_pixels = np.array(geometry_px, dtype=object)
     if within_px is not None:
-        in_pixels = clipped(in_pixels, within_px)
+        in_pixels = within_px.clip(in_pixels)
     geometry = georeference(in_pixels, geobox.affine)
     crs = geobox.crs
     area = areas(in_pixels, geometry, geobox)
@@ -92,20 +94,6 @@ def to_frame(
     frame = gpd.GeoDataFrame(columns, geometry=geometry, crs=None if crs is None else crs.proj)
     kept = (area >= min_area) & (area <= max_area) & ~frame.geometry.is_empty
     return frame[kept & (score >= min_score) if classes else kept].reset_index(drop=True)
-
-
-def clipped(outlines: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np.object_]:
-    """Return the parts of polygons that are inside an area; an empty polygon if there is no such part."""
-    shapely.prepare(area)
-    result = outlines.copy()
-    crossing = np.flatnonzero(~shapely.contains(area, outlines))
-    for number in crossing.tolist():
-        # The area may have many vertices. Clipping it to the surroundings of the object first makes the intersection cheap.
-        near = shapely.clip_by_rect(area, *(shapely.bounds(outlines[number]) + np.array([-1, -1, 1, 1])))
-        parts = shapely.get_parts(shapely.intersection(outlines[number], shapely.make_valid(near)))
-        surfaces = shapely.get_parts(parts[shapely.get_dimensions(parts) == 2])
-        result[number] = surfaces[0] if len(surfaces) == 1 else shapely.multipolygons(surfaces)
-    return result
 
 
 def answers_to_frame(

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from samgeo.errors import OptionError
 from samgeo.finding.api import find_to_file
+from samgeo.geo.coordinates.indexed_area import IndexedArea
 from samgeo.geo.coordinates.overlay import in_pixels, read_onto, repaired_polygons
 from samgeo.geo.coordinates.pixel_coordinates import crs_of
 from samgeo.geo.coordinates.prompt_geometry import to_pixels
@@ -173,7 +174,7 @@ def read_layer(
     area = areas(placed, geometry, geobox)
     kept &= (area > 0) & (area >= min_area) & (area <= max_area)
     if aoi is not None:
-        kept &= shapely.intersects(placed, to_pixels(aoi, geobox, name=raster.name))
+        kept &= IndexedArea(to_pixels(aoi, geobox, name=raster.name)).intersects(placed)
     if not kept.any():
         raise OptionError(
             f"none of the {len(frame):,} features of {what} lies in {raster.name} and within the limits; check the CRS of the "

@@ -26,6 +26,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of eight prompts."""
     for module in (assignment, prediction, prediction_run):
         monkeypatch.setattr(module, "GROUP", 8)
+    # The 44 prompts are divided twice before they are sorted.
+    monkeypatch.setattr(prediction_run, "MOST_SORTED", 8)
+    monkeypatch.setattr(prediction_run, "FAN_OUT", 2)
 
 
 LABELS = scattered(25, (SIDE, SIDE), seed=2, min_size=14, max_size=30)

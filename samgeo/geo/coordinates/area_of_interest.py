@@ -18,6 +18,7 @@ from shapely.affinity import affine_transform
 
 from samgeo.errors import OptionError, VectorError
 from samgeo.geo.coordinates.antimeridian import period_of
+from samgeo.geo.coordinates.indexed_area import IndexedArea
 from samgeo.geo.coordinates.overlay import around_raster, check_same_kind, in_raster_crs, repaired_polygons
 from samgeo.geo.coordinates.pixel_coordinates import crs_of, same_crs, transformer
 from samgeo.geo.vector.axes import refuse_mirrored
@@ -64,19 +65,19 @@ class Area:
         x, y = xy[:, 0], xy[:, 1]
         if crs is not None and self.crs is not None and not same_crs(crs, self.crs):
             x, y = (np.asarray(axis) for axis in transformer(crs, self.crs)(x, y))
-        known = np.isfinite(x) & np.isfinite(y)
+        xy, area = np.stack([x, y], axis=1), IndexedArea(self.geometry)
+        known = np.isfinite(xy).all(axis=1)
         inside = np.zeros(len(xy), dtype=bool)
         x0, _, x1, _ = shapely.bounds(self.geometry).tolist()
-        shapely.prepare(self.geometry)
         period = period_of(self.crs)
         if period is None:
-            inside[known] = shapely.intersects_xy(self.geometry, x[known], y[known])
+            inside[known] = area.contains_xy(xy[known], on_edge=True)
             return inside
         # Each point is tested once for each turn around the earth on which the area may lie.
         low = np.floor((x0 - x[known].max(initial=x0)) / period)
         high = np.ceil((x1 - x[known].min(initial=x1)) / period)
         for turn in np.arange(low, high + 1):
-            inside[known] |= shapely.intersects_xy(self.geometry, x[known] + turn * period, y[known])
+            inside[known] |= area.contains_xy(xy[known] + (turn * period, 0), on_edge=True)
         return inside
 
 
@@ -133,7 +134,7 @@ def to_pixels(area: FeaturesLike, geobox: GeoBox, *, name: str = "the raster") -
     Returns
     -------
     Polygon or MultiPolygon
-        In continuous raster pixels, valid, prepared for point queries.
+        In continuous raster pixels, valid.
 
     Raises
     ------
@@ -169,7 +170,6 @@ def to_pixels(area: FeaturesLike, geobox: GeoBox, *, name: str = "the raster") -
             f"{WHAT} does not intersect {name}: it covers {_bounds(whole)}{where}, the raster {_bounds(geobox.extent.geom)} "
             "in the raster's CRS. Check its CRS, and that its polygons are in the area of the raster."
         )
-    shapely.prepare(area_px)
     return area_px
 
 

@@ -181,30 +181,32 @@ def _described(parts: Sequence[Path]) -> _Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = [pq.read_metadata(_existing(part)) for part in parts]
-    schemas = [file.schema.to_arrow_schema() for file in files]
-    geos = [json.loads(schema.metadata[b"geo"]) for schema in schemas]
-    name = str(geos[0]["primary_column"])
-    columns = [geo["columns"][name] for geo in geos]
-    if any(
-        not schema.equals(schemas[0]) or column.get("crs") != columns[0].get("crs")
-        for schema, column in zip(schemas, columns, strict=True)
-    ):
-        raise VectorError(
-            "the parts have different columns or CRSs, so that they cannot be one table; give parts of one table."
-        )
-    covering = {paths[0] for column in columns for paths in column.get("covering", {}).get("bbox", {}).values()}
-    kept = [field for field in schemas[0] if field.name not in {name, *covering}]
-    boxes = np.array([column["bbox"] for column in columns if "bbox" in column], dtype=np.float64)
+    first = pq.read_schema(_existing(parts[0]))
+    geo = json.loads(first.metadata[b"geo"])
+    name = str(geo["primary_column"])
+    crs = geo["columns"][name].get("crs")
+    covering: set[str] = set()
+    types: set[str] = set()
+    found: list[list[float]] = []
+    has_gaps = False
+    # One part at a time, because the metadata of many thousands of parts would fill the memory.
+    for part in parts:
+        file = pq.read_metadata(_existing(part))
+        schema = file.schema.to_arrow_schema()
+        column = json.loads(schema.metadata[b"geo"])["columns"].get(name)
+        if column is None or not schema.equals(first) or column.get("crs") != crs:
+            raise VectorError(
+                "the parts have different columns or CRSs, so that they cannot be one table; give parts of one table."
+            )
+        covering |= {paths[0] for paths in column.get("covering", {}).get("bbox", {}).values()}
+        types |= set(column["geometry_types"])
+        if "bbox" in column:
+            found.append(column["bbox"])
+        has_gaps = has_gaps or _has_gaps(file, name)
+    kept = [field for field in first if field.name not in {name, *covering}]
+    boxes = np.array(found, dtype=np.float64)
     bounds = None if not len(boxes) else (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, -2:].max(axis=0).tolist())
-    return _Table(
-        schema=pa.schema(kept),
-        geometry=name,
-        types=frozenset(kind for column in columns for kind in column["geometry_types"]),
-        crs=columns[0].get("crs"),
-        bounds=bounds,
-        has_gaps=any(_has_gaps(file, name) for file in files),
-    )
+    return _Table(schema=pa.schema(kept), geometry=name, types=frozenset(types), crs=crs, bounds=bounds, has_gaps=has_gaps)
 
 
 def _part_errors(part: Path | str) -> AbstractContextManager[None]:

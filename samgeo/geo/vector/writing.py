@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUP_ROWS",
+    "SAMPLE_ROWS",
     "Chunk",
     "Description",
     "check_fit",

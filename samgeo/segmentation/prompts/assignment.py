@@ -364,10 +364,14 @@ def groups(prompts: Prompts, lattice: Lattice) -> Iterator[NDArray[np.int64]]:
 
 def middles(prompts: Prompts) -> NDArray[np.float64]:
     """Return the middle of each prompt, shape (P, 2), in raster pixels; NaN for prompts without a place."""
-    points = np.where((prompts.labels == 1)[..., None], prompts.points, np.nan)
-    boxes = prompts.boxes.reshape(-1, 2, 2)
-    outlines = shapely.bounds(prompts.shapes).reshape(-1, 2, 2)
+    found = np.empty((len(prompts), 2))
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no number
-        middle: NDArray[np.float64] = np.nanmean(np.concatenate([points, boxes, outlines], axis=1), axis=1)
-    return middle
+        # A few at a time, because the copies take much more memory than the prompts.
+        for begin in range(0, len(prompts), GROUP):
+            some = slice(begin, begin + GROUP)
+            points = np.where((prompts.labels[some] == 1)[..., None], prompts.points[some], np.nan)
+            boxes = prompts.boxes[some].reshape(-1, 2, 2)
+            outlines = shapely.bounds(prompts.shapes[some]).reshape(-1, 2, 2)
+            found[some] = np.nanmean(np.concatenate([points, boxes, outlines], axis=1), axis=1)
+    return found

@@ -239,28 +239,36 @@ class RunFolder:
 
         With ``columns``, the numbers of windows of the rows, the files are checked against these and against their digests.
         """
+        try:
+            return Frontier.of(self._sound_rows(columns))
+        except DamagedError:
+            return Frontier()
+
+    def _sound_rows(self, columns: Sequence[int]) -> Iterator[MergedRow]:
+        """Give the merged rows, from the first on, to the one before the first whose files are damaged; see `_frontier`.
+
+        Raises
+        ------
+        DamagedError
+            If there are more rows than any run has.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        rows: list[MergedRow] = []
         for number, path in enumerate(merged_rows(self.path)):
             try:
                 row = MergedRow.from_bytes(path.read_bytes())
                 objects = self.row_path(number)
                 if row.count and (objects.is_symlink() or pq.read_metadata(objects).num_rows != row.count):
-                    break
+                    return
             except (OSError, DamagedError, pa.ArrowException, ValueError):
-                break
+                return
             # The digests are compared because Parquet files have no checksums of their own.
             if columns and row.count and not _is_whole(objects):
-                break
-            rows.append(row)
-            if len(rows) > MOST_ROWS:
-                return Frontier()
-        try:
-            return Frontier.of(rows)
-        except DamagedError:
-            return Frontier()
+                return
+            if number >= MOST_ROWS:
+                raise DamagedError("it has more rows than any run")
+            yield row
 
     def write_row(self, row: int, objects: gpd.GeoDataFrame, merged: MergedRow) -> None:
         """Write the objects that were settled with a row, and then what merging the row has changed.

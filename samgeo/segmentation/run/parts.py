@@ -11,7 +11,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -195,23 +195,32 @@ class Frontier:
     waited: int = 0
 
     @classmethod
-    def of(cls, rows: Sequence[MergedRow]) -> Frontier:
-        """Return the state after some rows, from the first on.
+    def of(cls, rows: Iterable[MergedRow]) -> Frontier:
+        """Return the state after some rows, from the first on. They are taken one by one, so that only what is open is kept.
 
         Raises
         ------
         DamagedError
             If the rows do not follow from each other.
         """
+        counts: list[int] = []
+        waits: list[WaitingStep] = []
+
+        def steps() -> Iterator[Step]:
+            for row in rows:
+                counts.append(row.count)
+                waits.append(row.waits)
+                yield row.step
+
         try:
-            open_objects, numbered = replayed(row.step for row in rows)
-            waiting, waited = replayed_waiting(row.waits for row in rows)
+            open_objects, numbered = replayed(steps())
+            waiting, waited = replayed_waiting(waits)
         except LookupError:
             raise DamagedError("its row does not follow from the rows before it") from None
         numbers = [number for one in open_objects for number in one.pieces]
         if len(set(numbers)) < len(numbers) or (numbers and not 0 <= min(numbers) <= max(numbers) < numbered):
             raise DamagedError("its pieces are not numbered one after the other")
-        return cls(tuple(row.count for row in rows), open_objects, numbered, waiting, waited)
+        return cls(tuple(counts), open_objects, numbered, waiting, waited)
 
     @property
     def row(self) -> int:

@@ -233,7 +233,9 @@ class _Packed:
 
     @classmethod
     def of(cls, model: Segmenter, embedding: Embedding) -> _Packed:
-        return cls(pack(model, embedding), None) if isinstance(model, Storable) else cls(None, embedding)
+        if isinstance(model, Storable):
+            return cls(pack(model, embedding), None)
+        return cls(None, embedding)
 
     @property
     def nbytes(self) -> int:
@@ -271,6 +273,7 @@ class EmbeddingCache:
             raise OptionError(f"the memory for embeddings is {max_bytes} bytes; give 0 or more.")
         self.max_bytes = max_bytes
         self._windows: OrderedDict[tuple[int, ...], Encoded] = OrderedDict()
+        self._bytes = 0
         self._making: dict[tuple[int, ...], _Turn] = {}
         self._lock = threading.Lock()
 
@@ -284,7 +287,7 @@ class EmbeddingCache:
     def nbytes(self) -> int:
         """Memory of all windows in bytes."""
         with self._lock:
-            return sum(window.nbytes for window in self._windows.values())
+            return self._bytes
 
     def get(self, index: tuple[int, ...], make: Callable[[], Encoded]) -> Encoded:
         """Return a window; call ``make`` if it is not in the cache.
@@ -325,10 +328,12 @@ class EmbeddingCache:
 
     def _keep(self, index: tuple[int, ...], window: Encoded) -> None:
         with self._lock:
+            if index in self._windows:
+                self._bytes -= self._windows.pop(index).nbytes
             self._windows[index] = window
-            total = sum(one.nbytes for one in self._windows.values())
-            while total > self.max_bytes and len(self._windows) > 1:
-                total -= self._windows.popitem(last=False)[1].nbytes
+            self._bytes += window.nbytes
+            while self._bytes > self.max_bytes and len(self._windows) > 1:
+                self._bytes -= self._windows.popitem(last=False)[1].nbytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

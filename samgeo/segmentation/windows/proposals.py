@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from samgeo.geo.grid import Rect
 
 if TYPE_CHECKING:
-    import shapely
-
+    from samgeo.geo.coordinates.indexed_area import IndexedArea
     from samgeo.models.protocols import Segmenter
     from samgeo.segmentation.windows.asking import Answers
     from samgeo.types import Embedding
@@ -41,7 +40,7 @@ class WindowView:
         Side of the squares of ``valid``, in raster pixels.
     zoom : float
         Number of pixels of the model's input for each raster pixel.
-    aoi_px : geometry or None
+    aoi_px : IndexedArea or None
         Area of interest in raster pixels.
     image : ndarray of uint8, shape (W, W, 3), or None
         The pixels of the window; zero where there is no data.
@@ -53,7 +52,7 @@ class WindowView:
     core: Rect
     scale: int
     zoom: float
-    aoi_px: shapely.Geometry | None = None
+    aoi_px: IndexedArea | None = None
     image: NDArray[np.uint8] | None = None
 
     def to_raster(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -62,8 +61,6 @@ class WindowView:
 
     def responsible(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return which points, in pixels of the model's input, are in the core, in the area of interest, and have data."""
-        import shapely
-
         place = self.to_raster(points)
         x, y = place.T
         inside = (x >= self.core.x0) & (x < self.core.x1) & (y >= self.core.y0) & (y < self.core.y1)
@@ -71,7 +68,7 @@ class WindowView:
         column, row = np.clip(np.floor((place - corner) / self.scale).astype(np.int64), 0, len(self.valid) - 1).T
         inside &= self.valid[row, column]
         if self.aoi_px is not None:
-            inside &= shapely.contains_xy(self.aoi_px, x, y)
+            inside[inside] = self.aoi_px.contains_xy(place[inside])
         return np.asarray(inside)
 
     def to_input(self, points: NDArray[np.floating]) -> NDArray[np.float32]:

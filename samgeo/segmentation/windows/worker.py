@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from samgeo.errors import WindowError
@@ -33,6 +32,7 @@ from samgeo.segmentation.windows.scales import leave_to_finer
 if TYPE_CHECKING:
     import torch
 
+    from samgeo.geo.coordinates.indexed_area import IndexedArea
     from samgeo.geo.raster.raster import Raster
     from samgeo.models.protocols import Segmenter
     from samgeo.models.registry import Gates
@@ -76,7 +76,7 @@ class Plan:
         The windows of all scales.
     gates : Gates
         Thresholds that decide which masks are kept.
-    aoi_px : geometry or None
+    aoi_px : IndexedArea or None
         Area of interest in raster pixels. Only points inside it are used.
     store : EmbeddingStore, optional
         Store of embeddings, of the windows of all scales.
@@ -94,7 +94,7 @@ class Plan:
 
     levels: Levels
     gates: Gates
-    aoi_px: shapely.Geometry | None
+    aoi_px: IndexedArea | None
     store: EmbeddingStore | None = None
     cache_bytes: int = LEAST_BYTES
     merge_iou: float = MERGE_IOU
@@ -231,7 +231,7 @@ def _ask(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | None:
         return _ask_source(raster, plan, index)
     points = plan.levels.points(*index, plan.gates.points_per_side)
     if plan.aoi_px is not None:
-        points = _inside(points, plan.aoi_px)
+        points = points[plan.aoi_px.contains_xy(points)]
     if not len(points):
         return None
     scale, lattice, row_of_scale = plan.levels.locate(index[0])
@@ -246,7 +246,7 @@ def _ask_source(raster: Raster, plan: Plan, index: tuple[int, int]) -> _Asked | 
     """Read a window for a prompt source; return None if its core has no data or is outside the area of interest."""
     scale, lattice, row = plan.levels.locate(index[0])
     core = lattice.core(row, index[1])
-    if plan.aoi_px is not None and not shapely.intersects(plan.aoi_px, shapely.box(core.x0, core.y0, core.x1, core.y1)):
+    if plan.aoi_px is not None and not plan.aoi_px.meets(core.x0, core.y0, core.x1, core.y1):
         return None
     window = read_window(raster, lattice, (row, index[1]), scale)
     left, top = window.rect.x0, window.rect.y0
@@ -340,10 +340,6 @@ def to_pieces(found: Sequence[Found], window: Encoded, levels: Levels, index: tu
         )
         for rank, (one, mask, at) in enumerate(zip(found, masks, cut, strict=True))
     ]
-
-
-def _inside(points: NDArray[np.float64], aoi_px: shapely.Geometry) -> NDArray[np.float64]:
-    return points[shapely.contains_xy(aoi_px, points)]
 
 
 # Without this lock, threads of a worker that start together would each load a model onto the device.
