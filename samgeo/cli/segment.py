@@ -291,7 +291,9 @@ def status(run: str, as_json: bool) -> None:
     RUN may also be a store of `samgeo encode`. Then the command prints its scales, and how many of their windows are stored.
     """
     from samgeo.segmentation import run_status, store_status
+    from samgeo.storage.atomic import check_name
 
+    check_name(run, OptionError)
     found: Status | StoreStatus
     if (Path(run) / STORE_FILE).is_file():
         found = store_status(run)

@@ -36,7 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 def test_the_table_goes_to_standard_output(files: tuple[Path, Path, Path]) -> None:
     found, truth, _ = files
     count = len(gpd.read_file(truth))
-    result = run(found, truth, "--class-column", "kind", "--sizes", "20,300")
+    result = run(found, truth, "--class-column", "kind", "--sizes", "20,300", "--quiet")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[2].startswith(f"| all | {count} | {count} | {count - 1} |")

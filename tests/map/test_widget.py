@@ -158,7 +158,7 @@ def test_jupyter_shows_it(make) -> None:
     ("name", "value"),
     [
         *(("height", value) for value in (0, 100, 10**6, "600px", 600.5, None, True)),
-        *(("classes", value) for value in (None, 5, [], [1, 2], ["roof", ""], ["roof", "roof"], {"roof": "red"})),
+        *(("classes", value) for value in (5, [], [1, 2], ["roof", ""], ["roof", "roof"], {"roof": "red"})),
         *(("autosave", value) for value in (5, "", "objects.geojson", b"objects.json", "nowhere/objects.gpkg", ["a.gpkg"])),
         *(("log", value) for value in (5, "", "nowhere/log.jsonl", ".")),
         *(("cache", value) for value in (5, "")),

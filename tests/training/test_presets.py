@@ -70,7 +70,8 @@ def test_low_rank_changes_are_nothing_at_first_and_merge(small_network, source, 
     before, names = answer(small_network), set(small_network.state_dict())
     applied = apply_preset(small_network, "lora", rank=2)
     assert all(".parametrizations.weight.0." in key for key in applied.trained)
-    assert torch.equal(answer(small_network), before)
+    # Other tensors with the same weights may lie otherwise in memory, which changes the last bits.
+    torch.testing.assert_close(answer(small_network), before, atol=1e-5, rtol=0)
     trained = train(small_network, [source], tmp_path, options_of(applied, rate=0.05), window_px=64)
     small_network.load_state_dict(trained)
     unmerged = answer(small_network)

@@ -220,7 +220,8 @@ class Sam3Tracker:
     def rounded(self, embedding: Sam3Embedding) -> Sam3Embedding:
         """Return the embedding that ``unpack(pack(embedding))`` returns, without leaving the device."""
         parts = (embedding.features, embedding.fine2, embedding.fine4)
-        return Sam3Embedding(*(part.to(torch.float16).float() for part in parts))
+        # The order in memory decides in which order a processor adds, so it must be that of a stored embedding.
+        return Sam3Embedding(*(part.to(torch.float16).float().contiguous() for part in parts))
 
     @torch.inference_mode()
     def features(self, embedding: Sam3Embedding) -> NDArray[np.float32]:

@@ -246,7 +246,8 @@ class SamBase(ABC, Generic[Network, Embedded]):
     def rounded(self, embedding: Embedded) -> Embedded:
         """Return the embedding that ``unpack(pack(embedding))`` returns, without leaving the device."""
         maps = (getattr(embedding, field.name) for field in fields(embedding))
-        return type(embedding)(*(one.to(torch.float16).to(self.dtype) for one in maps))
+        # The order in memory decides in which order a processor adds, so it must be that of a stored embedding.
+        return type(embedding)(*(one.to(torch.float16).to(self.dtype).contiguous() for one in maps))
 
     @torch.inference_mode()
     def features(self, embedding: Embedded) -> NDArray[np.float32]:
