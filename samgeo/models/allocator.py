@@ -1,4 +1,4 @@
-"""Memory allocator settings: the process keeps freed memory for reuse instead of returning it to the system."""
+"""Memory that the process has freed: it is kept for reuse, and what is left of it over time is returned to the system."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import ctypes
 import functools
 import os
 import platform
+import threading
+import time
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "return_freed_memory"]
 
 # Parameters of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -18,6 +20,9 @@ DECIDING = frozenset({"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC
 # The activations of a window have up to 40 MB. Larger arrays, such as rasters, are still returned to the system at once.
 LARGEST_KEPT = 64 << 20
 KEPT_AT_MOST = 512 << 20
+
+# Freed memory is returned at most once in so many seconds: mapping it again costs about as much as half a second of work.
+RETURN_SECONDS = 20.0
 
 
 @functools.cache
@@ -49,3 +54,47 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     done = [library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT), library.mallopt(M_TRIM_THRESHOLD, KEPT_AT_MOST)]
     return all(done)
+
+
+class _Clock:
+    """Says when freed memory is to be returned again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due = time.monotonic() + RETURN_SECONDS
+
+    def is_due(self) -> bool:
+        """Return True to one of the threads that ask after the time has passed."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._due:
+                return False
+            self._due = now + RETURN_SECONDS
+            return True
+
+
+_clock = _Clock()
+
+
+def return_freed_memory() -> bool:
+    """Return the memory that this process has freed to the system, if that was not done in the last twenty seconds.
+
+    Between blocks that are kept for long, such as embeddings, glibc leaves blocks that were freed. Over thousands of windows
+    they add up to as much as the process needs itself. Elsewhere than with glibc, and where the environment has settings of
+    the allocator (see `keep_freed_memory`), nothing is done.
+
+    Returns
+    -------
+    bool
+        Whether it was done.
+
+    Examples
+    --------
+    >>> from samgeo.models.allocator import return_freed_memory
+    >>> return_freed_memory() in (True, False)
+    True
+    """
+    if not _clock.is_due() or DECIDING & os.environ.keys() or platform.libc_ver()[0] != "glibc":
+        return False
+    ctypes.CDLL(None).malloc_trim(0)
+    return True

@@ -31,6 +31,23 @@ mapped()
 print(done, before, mapped())
 """
 
+# Every second block is kept, so that the others cannot be returned by themselves.
+RETURNING = """
+import numpy as np
+from samgeo.models import allocator
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+
+allocator.keep_freed_memory()
+blocks = [np.ones(1 << 17) for _ in range(200)]
+kept, blocks = blocks[::2], None
+before = resident()
+early = allocator.return_freed_memory()
+allocator._clock._due = 0.0
+print(early, allocator.return_freed_memory(), allocator.return_freed_memory(), before, resident())
+"""
+
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 
 
@@ -55,3 +72,12 @@ def test_what_somebody_set_stays(name):
     done, before, after = kept(**{name: "131072"})
     assert not done
     assert after > before / 2 > 0
+
+
+@glibc
+def test_memory_between_blocks_that_are_kept_is_returned_once_in_a_while():
+    own = {name: value for name, value in os.environ.items() if name not in DECIDING}
+    done = subprocess.run([sys.executable, "-c", RETURNING], env=own, check=True, capture_output=True, text=True)  # noqa: S603
+    early, first, second, before, after = done.stdout.split()
+    assert (early, first, second) == ("False", "True", "False")
+    assert int(before) - int(after) > 80 * 256  # pages of 4 KiB: 80 of the 100 MiB that were freed

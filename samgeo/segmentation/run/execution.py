@@ -26,6 +26,7 @@ from samgeo.geo.label_raster import stored_frames
 from samgeo.geo.raster.identity import SourceWatch
 from samgeo.geo.raster.sources.block_cache import limited_block_cache
 from samgeo.geo.vector.joining import read_parts
+from samgeo.models.allocator import return_freed_memory
 from samgeo.progress import progress_bar
 from samgeo.segmentation.masks.piece import Piece
 from samgeo.segmentation.merge.continuation import ContinuationRequest
@@ -272,6 +273,7 @@ def _advance(
                 with stage("keep"):
                     folder.write_row(len(counts), objects, merged)
                 counts.append(merged.count)
+                return_freed_memory()
     return continued, counts
 
 

@@ -17,6 +17,7 @@ from samgeo.errors import WindowError
 from samgeo.geo.grid import Rect
 from samgeo.geo.levels import Levels
 from samgeo.geo.raster.sources.block_cache import LEAST_BYTES, limit_worker_block_cache
+from samgeo.models.allocator import return_freed_memory
 from samgeo.models.registry import load_model
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.piece import MERGE_IOU, Piece
@@ -182,6 +183,7 @@ def _try(
 ) -> list[Piece] | Failure:
     reason = ""
     limit_worker_block_cache(plan.cache_bytes)
+    return_freed_memory()
     for _ in range(ATTEMPTS):
         try:
             segmenter = load_referenced(model)
