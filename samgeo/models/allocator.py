@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import mmap
 import os
 import platform
 import threading
 import time
+from pathlib import Path
 
 __all__ = ["keep_freed_memory", "return_freed_memory"]
 
@@ -21,8 +23,11 @@ DECIDING = frozenset({"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC
 LARGEST_KEPT = 64 << 20
 KEPT_AT_MOST = 512 << 20
 
-# Freed memory is returned at most once in so many seconds: mapping it again costs about as much as half a second of work.
-RETURN_SECONDS = 20.0
+# Freed memory is returned when the process has grown by GROWN_AT_MOST since the last time, which is looked at once in
+# LOOK_SECONDS: less of it is about to be used again, and mapping it again takes time.
+GROWN_AT_MOST = 512 << 20
+LOOK_SECONDS = 5.0
+STATM = Path("/proc/self/statm")
 
 
 @functools.cache
@@ -56,32 +61,51 @@ def keep_freed_memory() -> bool:
     return all(done)
 
 
-class _Clock:
-    """Says when freed memory is to be returned again."""
+class _Watch:
+    """Says when the process has grown."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._due = time.monotonic() + RETURN_SECONDS
+        self._due = time.monotonic() + LOOK_SECONDS
+        self._least = 0  # resident bytes after memory was returned
 
-    def is_due(self) -> bool:
-        """Return True to one of the threads that ask after the time has passed."""
+    def has_grown(self) -> bool:
+        """Return whether it has grown, to one of the threads that ask after the time has passed, and False to the others."""
         with self._lock:
             now = time.monotonic()
             if now < self._due:
                 return False
-            self._due = now + RETURN_SECONDS
-            return True
+            self._due = now + LOOK_SECONDS
+            return _resident() > self._least + GROWN_AT_MOST
+
+    def returned(self) -> None:
+        """Take the present size as that from which the process grows."""
+        with self._lock:
+            self._least = _resident()
 
 
-_clock = _Clock()
+_watch = _Watch()
+
+
+def _resident() -> int:
+    """Return the bytes of this process that are in main memory."""
+    return int(STATM.read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    """Return the C library if it is glibc on Linux, and the allocator has no settings of others."""
+    if DECIDING & os.environ.keys() or platform.libc_ver()[0] != "glibc" or not STATM.exists():
+        return None
+    return ctypes.CDLL(None)
 
 
 def return_freed_memory() -> bool:
-    """Return the memory that this process has freed to the system, if that was not done in the last twenty seconds.
+    """Return the memory that this process has freed to the system, if the process has grown by half a gigabyte.
 
     Between blocks that are kept for long, such as embeddings, glibc leaves blocks that were freed. Over thousands of windows
-    they add up to as much as the process needs itself. Elsewhere than with glibc, and where the environment has settings of
-    the allocator (see `keep_freed_memory`), nothing is done.
+    they add up to as much as the process needs itself. Nothing is done within five seconds of the last look, elsewhere than
+    with glibc on Linux, and where the environment has settings of the allocator (see `keep_freed_memory`).
 
     Returns
     -------
@@ -94,7 +118,8 @@ def return_freed_memory() -> bool:
     >>> return_freed_memory() in (True, False)
     True
     """
-    if not _clock.is_due() or DECIDING & os.environ.keys() or platform.libc_ver()[0] != "glibc":
+    if (library := _library()) is None or not _watch.has_grown():
         return False
-    ctypes.CDLL(None).malloc_trim(0)
+    library.malloc_trim(0)
+    _watch.returned()
     return True
