@@ -26,7 +26,7 @@ KEPT_AT_MOST = 512 << 20
 # Freed memory is returned when the process has grown by GROWN_AT_MOST since the last time, which is looked at once in
 # LOOK_SECONDS: less of it is about to be used again, and mapping it again takes time.
 GROWN_AT_MOST = 512 << 20
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 30.0
 STATM = Path("/proc/self/statm")
 
 
@@ -104,7 +104,7 @@ def return_freed_memory() -> bool:
     """Return the memory that this process has freed to the system, if the process has grown by half a gigabyte.
 
     Between blocks that are kept for long, such as embeddings, glibc leaves blocks that were freed. Over thousands of windows
-    they add up to as much as the process needs itself. Nothing is done within five seconds of the last look, elsewhere than
+    they add up to as much as the process needs itself. Nothing is done within thirty seconds of the last look, elsewhere than
     with glibc on Linux, and where the environment has settings of the allocator (see `keep_freed_memory`).
 
     Returns
