@@ -6,7 +6,8 @@
 The raster is a tiled GeoTIFF of generated towns; everything else is the default, and the result is written to GeoParquet. A
 share is of the time of all stages of all workers. The model's idle share is that of the wall time, from opening the raster to
 the file written, in which no worker encoded or decoded. The floor of encoding and decoding is their arithmetic at the rate of a
-large matrix product, on as many cores as there are workers. --scaling stands for three sizes up to the default one, each with
+large matrix product in float32, whatever the type of the model, on as many cores as there are workers. --scaling stands for
+three sizes up to the default one, each with
 one and with two workers, and --plot draws them. --json keeps what was measured; --plot FILE --from FILE.json draws it again.
 """
 
@@ -170,7 +171,7 @@ def main() -> None:
         return
     model = samgeo.load_model(options.model, device=options.device)
     with computing_in(1):
-        peak, operations = peak_flops(model.device, model.dtype), arithmetic(model)
+        peak, operations = peak_flops(model.device), arithmetic(model)
     print(
         f"{model.name}: {operations[0] / 1e9:.1f} GFLOP to encode a window, {operations[1] / 1e9:.2f} for a point; "
         f"{'one core' if model.device.type == 'cpu' else 'the device'} multiplies matrices at {peak / 1e9:,.0f} GFLOP/s; "
