@@ -291,11 +291,13 @@ def status(run: str, as_json: bool) -> None:
     RUN may also be a store of `samgeo encode`. Then the command prints its scales, and how many of their windows are stored.
     """
     from samgeo.segmentation import run_status, store_status
-    from samgeo.storage.atomic import check_name
 
-    check_name(run, OptionError)
     found: Status | StoreStatus
-    if (Path(run) / STORE_FILE).is_file():
+    try:
+        is_store = (Path(run) / STORE_FILE).is_file()
+    except OSError:  # a name that is too long, which the status of a run explains
+        is_store = False
+    if is_store:
         found = store_status(run)
         text = _tell_store(found)
     else:
