@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -17,9 +16,6 @@ from samgeo.geo.coordinates.metric_planes import Planes, batches
 from samgeo.geo.vector.reading import read_vectors
 from samgeo.progress import progress_bar
 from samgeo.types import FeaturesLike
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Matches", "Pairs", "check_min_iou", "find_pairs", "match", "pair_up"]
 

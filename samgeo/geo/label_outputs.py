@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import rasterio
 
@@ -15,9 +14,6 @@ from samgeo.geo.vector.reading import SUFFIXES, check_output
 from samgeo.storage.atomic import refuse_inputs, refuse_unwritable
 from samgeo.storage.locations import Place, RemotePlace, as_place, is_there
 from samgeo.types import CRSLike
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["LABELS", "LABEL_SUFFIXES", "check_labels_options", "check_result", "is_label_raster"]
 

@@ -233,9 +233,7 @@ class _Packed:
 
     @classmethod
     def of(cls, model: Segmenter, embedding: Embedding) -> _Packed:
-        if isinstance(model, Storable):
-            return cls(pack(model, embedding), None)
-        return cls(None, embedding)
+        return cls(pack(model, embedding), None) if isinstance(model, Storable) else cls(None, embedding)
 
     @property
     def nbytes(self) -> int:
