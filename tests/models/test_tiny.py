@@ -19,7 +19,7 @@ from torch.nn import functional
 import samgeo.models
 from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.protocols import Segmenter, embedding_digest
-from samgeo.models.sam1.attention import add_read_of_tokens, read_image
+from samgeo.models.sam1.attention import TokensForImage, by_cached_parts, read_image
 from samgeo.models.tiny import deepened, load_tiny, new_tiny
 from samgeo.models.tiny.layers import Attention, AttentionBlock, ConvolutionBlock, DepthwiseConv, nest, sample_bilinear, unnest
 from samgeo.models.tiny.mask_regions import BACKGROUND, LEAST_LOGIT
@@ -421,7 +421,7 @@ def test_absorbed_attention_is_attention(shared):
     expected = plain_attention(layer, placed, each + positions, each)
     torch.testing.assert_close(read_image(layer.projections, placed, image, positions), expected, rtol=0, atol=1e-5)
     expected = each + plain_attention(layer, each + positions, placed, tokens)
-    found = add_read_of_tokens(layer.projections, image, positions, placed, tokens)
+    found = TokensForImage.prepare(layer.projections, placed, tokens).added_to(image, positions)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 

@@ -7,13 +7,17 @@ share ``p``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Projections", "add_read_of_tokens", "read_image", "read_tokens"]
+__all__ = ["Projections", "TokensForImage", "by_cached_parts", "read_image", "read_tokens"]
+
+# Bytes of the images that a core of a CPU processes at once.
+CACHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,15 +93,64 @@ def read_image(of: Projections, placed: Tensor, image: Tensor, positions: Tensor
     else:
         # The bias of the key is left out: it adds a constant to a row of the softmax, which cancels.
         scale = query.shape[-1] ** -0.5
-        absorbed = (query @ (of.weight(of.key) * scale)).flatten(1, 2)
-        scores = (absorbed @ positions.T).baddbmm_(absorbed, image.transpose(1, 2))
-        attention = torch.softmax(scores, dim=-1)
-        if bias is not None:
-            attention = torch.softmax(attention + bias, dim=-1)
-        pooled = (attention @ image).view(len(image), of.heads, -1, image.shape[2])
-        read = pooled @ of.weight(of.value).transpose(1, 2) + of.value.bias.view(of.heads, 1, -1)
+        absorbed = _by_head(query, of.weight(of.key) * scale).flatten(1, 2)
+
+        def pool(part: slice) -> Tensor:
+            attention = torch.softmax(_scores(absorbed[part], image[part], positions), dim=-1)
+            if bias is not None:
+                attention = torch.softmax(attention + bias, dim=-1)
+            return attention @ image[part]
+
+        pooled = by_cached_parts(pool, image).view(len(image), of.heads, -1, image.shape[2])
+        read = _by_head(pooled, of.weight(of.value).transpose(1, 2)) + of.value.bias.view(of.heads, 1, -1)
     out: Tensor = of.output(read.transpose(1, 2).flatten(2))
     return out
+
+
+def by_cached_parts(work: Callable[[slice], Tensor], image: Tensor, into: Tensor | None = None) -> Tensor:
+    """Call ``work`` for parts of the prompts, and join the results.
+
+    On a CPU the images of a part fit the cache of a core, so that each operation finds there what the one before it wrote. On
+    other devices, and where gradients are computed, all prompts are one part.
+
+    Parameters
+    ----------
+    work : callable
+        Takes a slice of the prompts, and returns a tensor with a row for each.
+    image : tensor, shape (P, N, C)
+        The images of the prompts, from whose size the number of prompts in a part is computed.
+    into : tensor, optional
+        Overwritten with the results where there are several parts. By default the results get memory of their own.
+    """
+    prompts = len(image)
+    whole = image.device.type != "cpu" or torch.is_grad_enabled()
+    at_once = prompts if whole else max(CACHED_BYTES // image[:1].nbytes, 1)
+    first = work(slice(0, at_once))
+    if at_once >= prompts:
+        return first
+    results = first.new_empty(prompts, *first.shape[1:]) if into is None else into
+    results[:at_once] = first
+    for start in range(at_once, prompts, at_once):
+        part = slice(start, start + at_once)
+        results[part] = work(part)
+    return results
+
+
+def _scores(absorbed: Tensor, image: Tensor, positions: Tensor) -> Tensor:
+    """Multiply tokens ``(P, T, C)`` by the sum of an image ``(P, N, C)`` and positions ``(N, C)``: ``(P, T, N)``."""
+    if image.device.type == "cpu":
+        return absorbed @ (image + positions).transpose(1, 2)  # the sum stays in the cache
+    return (absorbed @ positions.T).baddbmm_(absorbed, image.transpose(1, 2))
+
+
+def _by_head(tokens: Tensor, weight: Tensor) -> Tensor:
+    """Multiply tokens ``(P, heads, T, D)`` by the weight of their head, ``(heads, D, C)``.
+
+    The prompts are in the rows of one product for each head: `torch.matmul` would copy the weights for each prompt.
+    """
+    prompts, heads, count, width = tokens.shape
+    product = tokens.transpose(0, 1).reshape(heads, prompts * count, width) @ weight
+    return product.view(heads, prompts, count, -1).transpose(0, 1)
 
 
 def _read_shared(of: Projections, query: Tensor, image: Tensor, positions: Tensor) -> Tensor:
@@ -109,35 +162,65 @@ def _read_shared(of: Projections, query: Tensor, image: Tensor, positions: Tenso
     return read.view(heads, prompts, tokens, width).transpose(0, 1)
 
 
-def add_read_of_tokens(of: Projections, image: Tensor, positions: Tensor, placed: Tensor, tokens: Tensor) -> Tensor:
-    """Let the cells of an image attend to tokens.
+@dataclass(frozen=True, slots=True, eq=False)
+class TokensForImage:
+    """Tokens of ``P`` prompts, prepared for the cells of an image that attend to them.
 
-    Parameters
+    Attributes
     ----------
     of : Projections
         The layers of the attention.
-    image : tensor, shape (P, N, C), or (1, N, C) where all prompts share it
-        Cells of the image.
-    positions : tensor, shape (N, C)
-        Positions of the cells.
-    placed, tokens : tensor, shape (P, T, C)
-        Tokens with and without their positions.
-
-    Returns
-    -------
-    tensor, shape (P, N, C)
-        The image plus the attended values of each cell.
+    key : tensor, shape (P, heads, T, D / heads)
+        Scaled keys of the tokens.
+    absorbed : tensor, shape (P, heads * T, C)
+        The keys times the weight of the query.
+    bias : tensor, shape (P, heads * T, 1)
+        The keys times the bias of the query.
+    spread : tensor, shape (P, heads * T, C)
+        What each token adds to a cell that attends to it alone.
     """
-    key, value = of.split(of.key(placed)), of.split(of.value(tokens))
-    key = key * key.shape[-1] ** -0.5
-    if len(image) < len(placed):
-        scores = key @ of.split(of.query(image + positions)).transpose(2, 3)
-    else:
-        absorbed = (key @ of.weight(of.query)).flatten(1, 2)
-        bias = (key * of.query.bias.view(of.heads, 1, -1)).sum(-1).flatten(1, 2)
-        scores = (absorbed @ positions.T).add_(bias[..., None]).baddbmm_(absorbed, image.transpose(1, 2))
-    # The cells are the last axis, so that the softmax over the few tokens is vectorized along the cells.
-    attention = torch.softmax(scores.view(*key.shape[:3], -1), dim=2).flatten(1, 2)
-    # The attention of a head sums to 1, so the bias of the output, divided by the number of heads, can be added to the values.
-    spread = (value @ of.output_weight + of.output.bias / of.heads).flatten(1, 2)
-    return torch.baddbmm(image.expand(len(placed), -1, -1), attention.transpose(1, 2), spread)
+
+    of: Projections
+    key: Tensor
+    absorbed: Tensor
+    bias: Tensor
+    spread: Tensor
+
+    @classmethod
+    def prepare(cls, of: Projections, placed: Tensor, tokens: Tensor) -> TokensForImage:
+        """Prepare tokens ``(P, T, C)``, with and without their positions."""
+        key, value = of.split(of.key(placed)), of.split(of.value(tokens))
+        key = key * key.shape[-1] ** -0.5
+        absorbed = _by_head(key, of.weight(of.query)).flatten(1, 2)
+        bias = (key * of.query.bias.view(of.heads, 1, -1)).sum(-1).flatten(1, 2)[..., None]
+        # The attention of a head sums to 1, so the bias of the output can be divided among the heads and added to the values.
+        spread = (_by_head(value, of.output_weight) + of.output.bias / of.heads).flatten(1, 2)
+        return cls(of, key, absorbed, bias, spread)
+
+    def added_to(self, image: Tensor, positions: Tensor, part: slice = slice(None)) -> Tensor:
+        """Let the cells of an image attend to the tokens of some prompts.
+
+        Parameters
+        ----------
+        image : tensor, shape (P, N, C), or (1, N, C) where all prompts share it
+            Cells of the image of each of all prompts.
+        positions : tensor, shape (N, C)
+            Positions of the cells.
+        part : slice, optional
+            The prompts. By default all.
+
+        Returns
+        -------
+        tensor, shape (p, N, C)
+            The image plus the attended values of each cell.
+        """
+        key, absorbed, spread = self.key[part], self.absorbed[part], self.spread[part]
+        if len(image) < len(self.key):
+            scores = key @ self.of.split(self.of.query(image + positions)).transpose(2, 3)
+            own = image.expand(len(key), -1, -1)
+        else:
+            own = image[part]
+            scores = _scores(absorbed, own, positions).add_(self.bias[part])
+        # The cells are the last axis, so that the softmax over the few tokens is vectorized along the cells.
+        attention = torch.softmax(scores.view(*key.shape[:3], -1), dim=2).flatten(1, 2)
+        return torch.baddbmm(own, attention.transpose(1, 2), spread)

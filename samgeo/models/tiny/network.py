@@ -155,29 +155,26 @@ class TinyNetwork(nn.Module):
 
     def draw(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, rows: Tensor | slice) -> Tensor:
         """Compute the candidates ``masks`` of the prompts ``rows``: logits of shape (rows, masks, S / 4, S / 4)."""
-        dtype = decoded.image.dtype
-        maps = (prompted.maps8[rows].to(dtype), prompted.maps4[rows].to(dtype))
+        maps4, maps8 = self.prompts.merged(prompted.maps[:, rows], prompted.weight4)
         skips = window.skips
         if len(window.features) > 1:
             skip8, skip4 = (window.for_prompts(skip, len(decoded.image))[rows] for skip in skips)
             skips = (skip8, skip4)
-        logits: Tensor = self.upscaler(decoded.image[rows], decoded.weights[rows, masks], skips, maps)
+        logits: Tensor = self.upscaler(decoded.image[rows], decoded.weights[rows, masks], skips, (maps8, maps4))
         return logits
 
     def draw_regions(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: CellRegions) -> Tensor:
         """Compute the candidates ``masks`` in squares of the window: logits of shape (regions, masks, 4 side, 4 side)."""
-        dtype, cells = decoded.image.dtype, regions.indices()
-
-        def own(pixels: Tensor) -> Tensor:
-            at = (regions.rows[:, None] * regions.cells**2 + cells).flatten()
-            chosen = pixels.view(-1, pixels.shape[1] // regions.cells**2 * pixels.shape[2]).index_select(0, at)
-            return chosen.view(len(regions), -1, pixels.shape[2]).to(dtype)
+        cells = regions.indices()
+        at = (regions.rows[:, None] * regions.cells**2 + cells).flatten()
 
         def shared(skip: Tensor) -> Tensor:
             chosen = skip.view(regions.cells**2, -1).index_select(0, cells.flatten())
             return chosen.view(len(regions), -1, skip.shape[1])
 
+        own = decoded.image.flatten(0, 1).index_select(0, at).view(len(regions), -1, decoded.image.shape[2])
+        values = prompted.maps.view(len(prompted.maps), -1, 16).index_select(1, at).view(len(prompted.maps), len(regions), -1)
+        maps4, maps8 = self.prompts.merged(values, prompted.weight4)
         skips = (shared(window.skips[0]), shared(window.skips[1]))
-        maps = (own(prompted.maps8), own(prompted.maps4))
-        logits: Tensor = self.upscaler(own(decoded.image), decoded.weights[regions.rows, masks], skips, maps)
+        logits: Tensor = self.upscaler(own, decoded.weights[regions.rows, masks], skips, (maps8, maps4))
         return logits

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from samgeo.models.sam1.attention import by_cached_parts
 from samgeo.models.tiny.encoder import Features
 from samgeo.models.tiny.layers import nest, sample_bilinear, unnest
 
@@ -117,16 +118,18 @@ class Prompted:
     ----------
     tokens, positions : tensor, shape (P, T, C)
         Tokens and encoded positions of the points, then of the corners of the box.
-    maps4, maps8 : tensor, shape (P, pixels, C)
-        Dense maps, in nested order.
+    maps : tensor, shape (K, P, pixels)
+        Those dense maps at stride 4 that are not zero everywhere, and a map of ones, in nested order.
+    weight4 : tensor, shape (K, C)
+        Weight of each of them in the channels at stride 4.
     image : tensor, shape (P, pixels, C)
-        The window at stride 16 plus the dense maps.
+        The window at stride 16 plus the merged maps. The decoder may overwrite it.
     """
 
     tokens: Tensor
     positions: Tensor
-    maps4: Tensor
-    maps8: Tensor
+    maps: Tensor
+    weight4: Tensor
     image: Tensor
 
 
@@ -237,23 +240,40 @@ class PromptEncoder(nn.Module):
         return torch.cat(tokens, dim=1), torch.cat(positions, dim=1)
 
     def _merge(self, window: Window, maps: dict[DenseMap, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Merge the maps at stride 4, reduce them to strides 8 and 16, and add the window at stride 16.
-
-        A missing map counts as zero everywhere.
-        """
+        """Return ``maps``, ``weight4`` and ``image`` of `Prompted`; a missing map counts as zero everywhere."""
         some = next(iter(maps.values()))
-        # All prompts together, and the bias as the weight of a map of ones: a product for each prompt, and a bias that is added
-        # to the largest tensor of the network, took several times as long.
-        stacked = torch.stack([*maps.values(), torch.ones_like(some)]).flatten(1)
-        weight = torch.cat([self.merge4.weight[:, list(maps)], self.merge4.bias[:, None]], dim=1)
-        maps4 = functional.gelu((stacked.T @ weight.T).to(self.merge8.weight.dtype))
-        maps8 = functional.gelu(self.merge8(maps4.view(-1, self.merge8.in_features)))
+        # The bias is the weight of a map of ones: added to the largest tensor of the network, it took several times as long.
+        stacked = torch.stack([*maps.values(), torch.ones_like(some)])
+        weight = torch.cat([self.merge4.weight[:, list(maps)], self.merge4.bias[:, None]], dim=1).T
         prompts = len(some)
-        cells = maps8.view(prompts, -1, self.merge16.in_features)
-        image = window.for_prompts(window.image16, prompts).expand(prompts, -1, -1)
-        weight16 = self.merge16.weight.T.expand(prompts, -1, -1)
-        maps4, maps8 = (maps.view(prompts, -1, maps.shape[1]) for maps in (maps4, maps8))
-        return maps4, maps8, torch.baddbmm(image, cells, weight16)
+        shared = window.for_prompts(window.image16, prompts).expand(prompts, -1, -1)
+
+        def merge(part: slice) -> Tensor:
+            image = shared[part]
+            cells = self.merged(stacked[:, part], weight)[1].view(len(image), -1, self.merge16.in_features)
+            return torch.baddbmm(image, cells, self.merge16.weight.T.expand(len(image), -1, -1))
+
+        return stacked, weight, by_cached_parts(merge, shared)
+
+    def merged(self, maps: Tensor, weight4: Tensor) -> tuple[Tensor, Tensor]:
+        """Merge maps of `Prompted`, or parts of them, at strides 4 and 8.
+
+        Parameters
+        ----------
+        maps : tensor, shape (K, P, pixels)
+            Pixels at stride 4 in nested order, of which 16 at a time are a cell of stride 16.
+        weight4 : tensor, shape (K, C)
+            Of `Prompted`.
+
+        Returns
+        -------
+        (tensor, tensor), shapes (P, pixels, C)
+            In nested order.
+        """
+        prompts = maps.shape[1]
+        maps4 = functional.gelu((maps.flatten(1).T @ weight4).to(self.merge8.weight.dtype))
+        maps8 = functional.gelu(self.merge8(maps4.view(-1, self.merge8.in_features)))
+        return maps4.view(prompts, -1, maps4.shape[1]), maps8.view(prompts, -1, maps8.shape[1])
 
 
 def _transposed(pixels: Tensor) -> Tensor:
