@@ -43,6 +43,7 @@ __all__ = [
     "RUN_DIR",
     "SCALES",
     "SCHEDULER",
+    "SCREEN_POINTS",
     "STABILITY",
     "STRETCH",
     "WINDOW_ZOOM",
@@ -171,6 +172,12 @@ SCALES_HELP = "Sizes of windows as multiples of --window; with 1,2,4 objects lar
 SCALES = click.option("--scales", metavar="SCALES", default="1", show_default=True, help=SCALES_HELP)
 POINTS_PER_SIDE = click.option(
     "--points-per-side", type=int, show_default="depends on the model", help="Number of point prompts along a window's side."
+)
+SCREEN_POINTS = click.option(
+    "--screen-points/--no-screen-points",
+    default=True,
+    show_default=True,
+    help="Whether points are left out that are unlikely to give a mask above --pred-iou; the bundled model can tell.",
 )
 PRED_IOU = click.option(
     "--pred-iou",

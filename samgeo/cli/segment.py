@@ -27,6 +27,7 @@ from samgeo.cli.options import (
     RUN_DIR,
     SCALES,
     SCHEDULER,
+    SCREEN_POINTS,
     STABILITY,
     WINDOW_ZOOM,
     WORKERS,
@@ -65,6 +66,7 @@ STORE_FILE = "zarr.json"
 @WINDOW_ZOOM
 @SCALES
 @POINTS_PER_SIDE
+@SCREEN_POINTS
 @PRED_IOU
 @STABILITY
 @click.option(

@@ -23,7 +23,7 @@ from samgeo.finding.head import FinderHead, HeadConfig, Maps
 from samgeo.finding.peaks import flipped_back, mean_of, peaks
 from samgeo.finding.scoring import MEASURES, Scorer, measure
 from samgeo.models.protocols import Pyramidal
-from samgeo.models.tiny.checkpoint import sorted_header
+from samgeo.models.weights_files import sorted_header
 from samgeo.segmentation.windows.asking import Answers
 from samgeo.segmentation.windows.automatic import embed_window
 from samgeo.segmentation.windows.proposals import Proposals, WindowView

@@ -21,12 +21,14 @@ __all__ = [
     "Gating",
     "Guiding",
     "Pyramidal",
+    "Screening",
     "Segmenter",
     "Strided",
     "Trainable",
     "decode",
     "decode_gated",
     "embedding_digest",
+    "screen_points",
 ]
 
 
@@ -197,6 +199,34 @@ class Gating(Protocol):
         """
 
 
+@runtime_checkable
+class Screening(Protocol):
+    """A ``Segmenter`` that also knows, before it decodes points, which of them are unlikely to give a good mask.
+
+    Decoding is most of the work of automatic segmentation, and many points of its lattice give no mask that is kept.
+    """
+
+    def screen_points(self, embedding: Embedding, points: NDArray[np.float32], *, min_iou: float) -> NDArray[np.bool_]:
+        """Return which points are to be decoded.
+
+        The answer for a point does not depend on the other points.
+
+        Parameters
+        ----------
+        embedding
+            Embedding of one window: ``embed(images)[i]``.
+        points : ndarray, shape (P, 2)
+            x and y in input pixels, continuous.
+        min_iou : float
+            Candidates whose predicted IoU is not above this value will be dropped.
+
+        Returns
+        -------
+        ndarray of bool, shape (P,)
+            False for a point that is unlikely to give a candidate above ``min_iou``.
+        """
+
+
 class DecodePrompts(TypedDict, total=False):
     """The keyword arguments of `Segmenter.decode`."""
 
@@ -318,6 +348,25 @@ def decode_gated(
 
     prompt, token, logits, predicted = model.decode_gated(embedding, **prompts)
     return prompt, token, _as_floats(torch.as_tensor(logits)), predicted
+
+
+def screen_points(model: Screening, embedding: Embedding, points: NDArray[np.float32], *, min_iou: float) -> NDArray[np.bool_]:
+    """Call `Screening.screen_points` of a model, and check the type and the shape that it returns.
+
+    Raises
+    ------
+    ModelError
+        If the model returns anything but a truth value for each point.
+    """
+    import numpy as np
+
+    kept = np.asarray(model.screen_points(embedding, points, min_iou=min_iou))
+    if kept.dtype != np.bool_ or kept.shape != (len(points),):
+        raise ModelError(
+            f"screen_points of the model {model.name} returned an array of {kept.dtype} with shape {kept.shape} for "  # type: ignore[attr-defined]
+            f"{len(points)} points; it must return one truth value for each, as samgeo.models.protocols.Screening says."
+        )
+    return kept
 
 
 def _as_floats(logits: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,7 @@ __all__ = [
     "file_digest",
     "json_object",
     "read_tensors",
+    "sorted_header",
     "weights_file",
 ]
 
@@ -289,3 +290,12 @@ def _first_line(error: Exception) -> str:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def sorted_header(content: bytes) -> bytes:
+    """Sort the header of a safetensors file. Its order is otherwise random, and would change the digest of equal weights."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]

@@ -161,6 +161,7 @@ class AutomaticOptions(OptionGroup):
 
     scales: Sequence[int] = (1,)
     points_per_side: int | None = None
+    screen_points: bool = True
     pred_iou: float | None = None
     stability: float | None = None
     mask_nms: float | None = MASK_NMS
@@ -182,9 +183,10 @@ class AutomaticOptions(OptionGroup):
                 raise OptionError(f"{one.name} belongs to automatic segmentation and not to {what}; leave one of the two out.")
 
     def thresholds(self) -> dict[str, Any]:
-        """Return the thresholds that replace those of the model: the given ones, and ``mask_nms`` always."""
+        """Return what replaces the gates of the model: the given thresholds, and ``screen_points`` and ``mask_nms`` always."""
         given = {name: getattr(self, name) for name in ("points_per_side", "pred_iou", "stability")}
-        return {name: value for name, value in given.items() if value is not None} | {"mask_nms": self.mask_nms}
+        always = {"screen_points": self.screen_points, "mask_nms": self.mask_nms}
+        return {name: value for name, value in given.items() if value is not None} | always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

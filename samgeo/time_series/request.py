@@ -60,7 +60,7 @@ _COMMON = (
     *("retry_failed", "progress"),
 )
 _OF_FINDING = ("what", "examples", "finder", "resolution", "zoom", "min_score", "flips")
-_OF_SEGMENTING = ("points_per_side", "pred_iou", "stability", "scales")
+_OF_SEGMENTING = ("points_per_side", "screen_points", "pred_iou", "stability", "scales")
 
 
 def described_inputs(rasters: Mapping[str, Raster], model: Identified) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:

@@ -425,6 +425,34 @@ def test_absorbed_attention_is_attention(shared):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+def test_prompts_in_parts_that_fit_the_cache_are_answered_as_all_at_once(tiny, monkeypatch):
+    torch.manual_seed(0)
+    image, into = torch.randn(5, 16, 4), torch.empty(5, 16, 4)
+    parts = []
+
+    def double(part):
+        parts.append(part)
+        return 2 * image[part]
+
+    monkeypatch.setattr("samgeo.models.sam1.attention.CACHED_BYTES", 2 * image[0].nbytes)
+    with torch.inference_mode():
+        assert by_cached_parts(double, image, into) is into
+        assert torch.equal(into, 2 * image)
+        assert torch.equal(by_cached_parts(double, image), 2 * image)
+    assert parts == 2 * [slice(0, 2), slice(2, 4), slice(4, 6)]
+    assert torch.equal(by_cached_parts(double, image), 2 * image)  # with gradients in one part
+    assert parts[6:] == [slice(0, 5)]
+
+    embedding = tiny.embed(np.random.default_rng(0).integers(0, 256, (1, 512, 512, 3), dtype=np.uint8))[0]
+    points = np.random.default_rng(1).uniform(0, 512, (9, 1, 2)).astype(np.float32)
+    answers = []
+    for cached in (1, 1 << 30):
+        monkeypatch.setattr("samgeo.models.sam1.attention.CACHED_BYTES", cached)
+        answers.append(tiny.decode(embedding, points=points, labels=np.ones((9, 1), dtype=np.int64)))
+    for one, whole in zip(*answers, strict=True):
+        torch.testing.assert_close(one, whole, rtol=0, atol=2e-4)
+
+
 def test_boxes_of_mapped_buildings_become_their_footprints(tiny):
     folder = os.environ.get("SAMGEO_DATA")
     if not folder:

@@ -19,6 +19,8 @@ from samgeo.errors import CheckpointError, OptionError
 from samgeo.models.device import computing_in, resolve_device, resolve_dtype
 from samgeo.models.tiny.model import Tiny
 from samgeo.models.tiny.network import TinyConfig, TinyNetwork
+from samgeo.models.tiny.point_screen import bundled_screen
+from samgeo.models.weights_files import sorted_header
 from samgeo.storage.atomic import check_new, write_whole
 
 __all__ = ["deepened", "is_tiny", "load_tiny", "new_tiny", "save_tiny"]
@@ -248,7 +250,7 @@ def _load(path: Path, device: torch.device, dtype: torch.dtype) -> Tiny:
     if not_finite := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
         raise CheckpointError(f"{path}: {not_finite[0]} contains numbers that are not finite; use an earlier export.")
     network.load_state_dict(state)
-    return Tiny(network, digest=digest, device=device, dtype=dtype)
+    return Tiny(network, digest=digest, device=device, dtype=dtype, screen=bundled_screen(digest))
 
 
 def _config(path: Path, header: dict[str, str]) -> TinyConfig:
@@ -272,12 +274,3 @@ def _config(path: Path, header: dict[str, str]) -> TinyConfig:
 
 def _shape(shapes: dict[str, torch.Size], name: str) -> str:
     return str(tuple(shapes[name])) if name in shapes else "nothing"
-
-
-def sorted_header(content: bytes) -> bytes:
-    """Sort the header of a safetensors file. Its order is otherwise random, and would change the digest of equal weights."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[8 + length :]

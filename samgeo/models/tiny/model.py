@@ -21,7 +21,8 @@ from samgeo.models.tiny.decoder import Decoded
 from samgeo.models.tiny.encoder import Features
 from samgeo.models.tiny.mask_regions import BACKGROUND, CellRegions, regions_of
 from samgeo.models.tiny.network import TinyNetwork
-from samgeo.models.tiny.prompt_encoder import Prompted, Window
+from samgeo.models.tiny.point_screen import PointScreen
+from samgeo.models.tiny.prompt_encoder import Prompted, Window, features_at
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -55,6 +56,9 @@ class Tiny:
         Type in which the attention and the upscaler compute. The image encoder always computes in float32: in bfloat16 it
         alone changes the masks more than all other parts together. Coordinates, prompt maps, predicted IoU and logits are
         float32 too.
+    screen : PointScreen, optional
+        Judges points before they are decoded; see `screen_points`. It must have been fitted to these weights. By default no
+        point is left out.
 
     Examples
     --------
@@ -74,6 +78,7 @@ class Tiny:
         digest: str,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        screen: PointScreen | None = None,
     ) -> None:
         self.name = "tiny"
         self.digest = typed_digest(digest, dtype)
@@ -85,6 +90,7 @@ class Tiny:
         merging = (self.network.prompts.merge8, self.network.prompts.merge16)
         for part in (self.network.decoder, self.network.upscaler, *merging):
             part.to(dtype)
+        self.screen = None if screen is None else screen.to(self.device)
 
     @explain_no_memory
     @torch.inference_mode()
@@ -202,6 +208,14 @@ class Tiny:
         order = torch.argsort(index, stable=True)
         prompt, candidate, scores = (part[order].cpu().numpy() for part in (index, token, predicted_iou))
         return prompt, candidate, logits[order], scores
+
+    @torch.inference_mode()
+    def screen_points(self, embedding: Features, points: NDArray[np.float32], *, min_iou: float) -> NDArray[np.bool_]:
+        """Return which points may give a mask above a predicted IoU; see ``samgeo.models.protocols.Screening``."""
+        if self.screen is None:
+            return np.ones(len(points), dtype=np.bool_)
+        at = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)).to(self.device)
+        return self.screen.passes(features_at(embedding, at[:, None])[:, 0], min_iou).cpu().numpy()
 
     def pack(self, embedding: Features) -> dict[str, NDArray[Any]]:
         """Convert the embedding of one window to arrays that can be stored; see ``samgeo.models.embedding_packing``."""

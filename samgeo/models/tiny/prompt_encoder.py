@@ -18,7 +18,7 @@ from samgeo.models.sam1.attention import by_cached_parts
 from samgeo.models.tiny.encoder import Features
 from samgeo.models.tiny.layers import nest, sample_bilinear, unnest
 
-__all__ = ["PromptEncoder", "Prompted", "Window"]
+__all__ = ["PromptEncoder", "Prompted", "Window", "features_at"]
 
 # Positions are divided by this length, which was the side of a window in training, whatever the side of the window is now.
 UNIT_PX = 512.0
@@ -224,9 +224,7 @@ class PromptEncoder(nn.Module):
         """Return tokens and positions of the points, then of the box; with ``blanks``, zero tokens for missing ones."""
         tokens, positions = [], []
         if points is not None and labels is not None:
-            pyramid = ((window.features.stride16, 16), (window.features.stride8, 8), (window.features.stride4, 4))
-            sampled = torch.cat([sample_bilinear(layer.float(), points, stride) for layer, stride in pyramid], dim=-1)
-            tokens.append(self.kinds(labels) + self.pixel(sampled))
+            tokens.append(self.kinds(labels) + self.pixel(features_at(window.features, points)))
             positions.append(self.encode_positions(points, window.origin_px))
         elif self.blanks:
             tokens.append(self.kinds.weight.new_zeros(count, 1, self.kinds.embedding_dim))
@@ -274,6 +272,12 @@ class PromptEncoder(nn.Module):
         maps4 = functional.gelu((maps.flatten(1).T @ weight4).to(self.merge8.weight.dtype))
         maps8 = functional.gelu(self.merge8(maps4.view(-1, self.merge8.in_features)))
         return maps4.view(prompts, -1, maps4.shape[1]), maps8.view(prompts, -1, maps8.shape[1])
+
+
+def features_at(features: Features, points: Tensor) -> Tensor:
+    """Interpolate the feature pyramid at points ``(P, N, 2)``: shape (P, N, C), the channels at strides 16, 8 and 4."""
+    pyramid = ((features.stride16, 16), (features.stride8, 8), (features.stride4, 4))
+    return torch.cat([sample_bilinear(layer.float(), points, stride) for layer, stride in pyramid], dim=-1)
 
 
 def _transposed(pixels: Tensor) -> Tensor:

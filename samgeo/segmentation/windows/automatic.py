@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from PIL import Image
 from samgeo.geo.grid import Rect
 from samgeo.models.batching import fitting
 from samgeo.models.device import starting_home
-from samgeo.models.protocols import Gating, decode, decode_gated
+from samgeo.models.protocols import Gating, Screening, decode, decode_gated, screen_points
 from samgeo.segmentation.masks.cleaning import fill_and_drop
 from samgeo.segmentation.masks.mask import Mask
 from samgeo.segmentation.masks.nms import box_nms, keep_greedily, nearly_equal
@@ -135,7 +135,8 @@ def automatic_masks(
     The procedure is that of SAM's automatic mask generator on one crop. Each point gives three masks. Masks with a low
     predicted IoU or stability are dropped. Box non-maximum suppression by predicted IoU follows. Optionally, small holes are
     filled and small islands dropped, and suppression runs again and prefers masks that were not changed. One step is added to
-    SAM's procedure: masks are dropped if their own IoU with a better mask exceeds ``gates.mask_nms``.
+    SAM's procedure: masks are dropped if their own IoU with a better mask exceeds ``gates.mask_nms``. With
+    ``gates.screen_points``, points that a model of `samgeo.models.protocols.Screening` judges useless are not decoded.
 
     Parameters
     ----------
@@ -157,10 +158,13 @@ def automatic_masks(
     list of Found
         Ordered by falling predicted IoU, then by point.
     """
+    clicks = points.astype(np.float32) * np.float32(model.input_size / window)
+    numbers = _worth_decoding(model, embedding, clicks, gates)
+    at_once = _points_at_once(model)
     found = [
         one
-        for start, batch in _batches(points, _points_at_once(model))
-        for one in _decode(model, embedding, start=start, points=batch, gates=gates, window=window, size=size)
+        for start in range(0, len(numbers), at_once)
+        for one in _decode(model, embedding, numbers[start : start + at_once], clicks, gates=gates, window=window, size=size)
     ]
     found = _suppress(found, [one.predicted_iou for one in found], gates.box_nms)
     if gates.min_region_px > 0:
@@ -193,26 +197,29 @@ def _points_at_once(model: Segmenter) -> int:
     return min(max(fitting(device, bytes_each, budget=POINTS_PER_BATCH * bytes_each), POINTS_PER_BATCH), MOST_POINTS)
 
 
-def _batches(points: NDArray[np.float64], at_once: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    for start in range(0, len(points), at_once):
-        yield start, points[start : start + at_once].astype(np.float32)
+def _worth_decoding(model: Segmenter, embedding: Embedding, clicks: NDArray[np.float32], gates: Gates) -> NDArray[np.int64]:
+    """Return the numbers of the points, in input pixels, that are decoded: all, unless the model screens them."""
+    if not (gates.screen_points and isinstance(model, Screening)):
+        return np.arange(len(clicks))
+    with device_lock(model), stage("decode", getattr(model, "device", None)):
+        return np.flatnonzero(screen_points(model, embedding, clicks, min_iou=gates.pred_iou))
 
 
 def _decode(
     model: Segmenter,
     embedding: Embedding,
+    numbers: NDArray[np.int64],
+    clicks: NDArray[np.float32],
     *,
-    start: int,
-    points: NDArray[np.float32],
     gates: Gates,
     window: int,
     size: tuple[int, int],
 ) -> list[Found]:
-    """Decode one batch of points; drop masks by predicted IoU before upsampling, then by stability."""
-    scaled = points[:, None] * np.float32(model.input_size / window)
-    labels = np.ones(scaled.shape[:2], dtype=np.int64)
+    """Decode one batch of points by their numbers; drop masks by predicted IoU before upsampling, then by stability."""
+    points = clicks[numbers][:, None]
+    labels = np.ones(points.shape[:2], dtype=np.int64)
     with device_lock(model), stage("decode", getattr(model, "device", None)):
-        prompt, logits, predicted = _above(model, embedding, scaled, labels, gates.pred_iou)
+        prompt, logits, predicted = _above(model, embedding, points, labels, gates.pred_iou)
         logits_home = starting_home(logits)
     with stage("masks"):
         upsampled = masks_from_logits(
@@ -224,7 +231,7 @@ def _decode(
             min_stability=gates.stability,
         )
     return [
-        Found(mask, float(predicted[index]), float(score), start + int(prompt[index]))
+        Found(mask, float(predicted[index]), float(score), int(numbers[prompt[index]]))
         for index, mask, score in zip(upsampled.index, upsampled.masks, upsampled.stability, strict=True)
     ]
 

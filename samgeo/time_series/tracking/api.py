@@ -60,6 +60,7 @@ def track(
     alpha: int | str | None = None,
     invented: str | None = None,
     points_per_side: int | None = None,
+    screen_points: bool = True,
     pred_iou: float | None = None,
     stability: float | None = None,
     scales: Sequence[int] = (1,),
@@ -135,7 +136,7 @@ def track(
     model, device, dtype, bands, stretch, nodata, alpha, invented
         See `samgeo.segment`. The model must be able to describe objects, as those of `samgeo.objects.describe`. How pixels are
         read is the same for all rasters.
-    points_per_side, pred_iou, stability, scales, min_part, min_hole, min_area, max_area, aoi, aoi_mode
+    points_per_side, screen_points, pred_iou, stability, scales, min_part, min_hole, min_area, max_area, aoi, aoi_mode
         See `samgeo.segment`; the first four if everything is segmented, the next two if objects are not given.
     scheduler, workers, run_dir, retry_failed, overwrite, layer, y_up, progress
         See `samgeo.segment`.

@@ -31,7 +31,7 @@ __all__ = ["MemorySeries", "check_without_memory"]
 # Options of `track` that have no meaning for given objects which the memory follows.
 _OF_SEARCHING = (
     *("what", "finder", "examples", "resolution", "min_score", "flips"),
-    *("points_per_side", "pred_iou", "stability", "scales", "min_area", "max_area", "aoi", "aoi_mode"),
+    *("points_per_side", "screen_points", "pred_iou", "stability", "scales", "min_area", "max_area", "aoi", "aoi_mode"),
 )
 _OF_MATCHING = ("min_iou", "max_angle", "max_gap")
 _OF_WORKERS = ("scheduler", "workers")
