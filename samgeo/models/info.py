@@ -36,12 +36,12 @@ class Gates:
         IoU of boxes above which the mask with the lower score is dropped.
     min_region_px : int
         Holes smaller than this number of pixels are filled, and smaller islands are dropped; 0 keeps all.
-    screen_points : bool
-        Whether points are left out that are unlikely to give a mask above ``pred_iou``. Only the bundled model can tell; with
-        other models every point is decoded.
     mask_nms : float or None
         IoU of masks above which the mask with the lower score is dropped, after the boxes. None keeps both, as SAM's own
         procedure does. The option ``mask_nms`` of `samgeo.segment` replaces it.
+    screen_points : bool
+        Whether points are left out that are unlikely to give a mask above ``pred_iou``. Only the bundled model can tell; with
+        other models every point is decoded.
 
     Examples
     --------
@@ -57,8 +57,8 @@ class Gates:
     stability_offset: float = 1.0
     box_nms: float = 0.7
     min_region_px: int = 0
-    screen_points: bool = True
     mask_nms: float | None = MASK_NMS
+    screen_points: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from .finetuning.gate import Gain as Gain
 from .loop import TrainOptions as TrainOptions
 from .loop import train as train
 from .losses import LossWeights as LossWeights
+from .network_kinds import trainable_network as trainable_network
 from .presets import TRAINING_PRESETS as TRAINING_PRESETS
 from .presets import TrainingPreset as TrainingPreset
 from .presets import training_preset as training_preset
@@ -21,7 +22,6 @@ from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .recipe_run import Trained as Trained
 from .recipe_run import run_recipe as run_recipe
-from .starting_network import trainable_network as trainable_network
 from .step import Course as Course
 
 __all__ = [

@@ -24,9 +24,9 @@ from samgeo.training.data.examples import Source
 from samgeo.training.finder.options import FinderTraining
 from samgeo.training.finder.run import head_config, train_finder
 from samgeo.training.loop import TrainOptions, train_locked
+from samgeo.training.network_kinds import output_suffix, starting_network
 from samgeo.training.recipe import Recipe, load_recipe, needed, preset_blocks
 from samgeo.training.run_folder import LOG, locked
-from samgeo.training.starting_network import output_suffix, starting_network
 
 if TYPE_CHECKING:
     import torch

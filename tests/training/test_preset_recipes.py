@@ -159,7 +159,7 @@ def test_a_recipe_trains_sam_2(folder):
 def test_what_cannot_be_trained_is_refused(folder, train, start, options, message, monkeypatch):
     if start == "mobile.pth":
         (folder / start).write_bytes(b"")
-        monkeypatch.setattr("samgeo.training.starting_network.load_model", lambda *_, **__: Oracle())
+        monkeypatch.setattr("samgeo.training.network_kinds.load_model", lambda *_, **__: Oracle())
     with pytest.raises(OptionError, match=message):
         run_recipe(written(folder, train, start=start), folder / "out.safetensors", device="cpu", **options)
     assert not (folder / "out.safetensors").exists()
