@@ -60,7 +60,11 @@ def test_windows_are_drawn_and_decoded(monkeypatch):
     monkeypatch.setattr(point_screen, "POINTS_PER_SIDE", 3)
     scene = town((600, 600), seed=3)
     source = Source(
-        "town", [Picture("town", scene.image, {"building": scene.labels})], 1.0, {"building": Layer(1.0)}, (1.0, 1.0)
+        "town",
+        [Picture("town", scene.image, {"building": scene.labels.astype(np.uint16)})],
+        1.0,
+        {"building": Layer(1.0)},
+        (1.0, 1.0),
     )
     model = load_tiny(device="cpu", dtype="float32")
     windows = collect(model, [source], 2, np.random.default_rng(0))
