@@ -7,6 +7,7 @@ import pytest
 
 import samgeo
 from samgeo.errors import ModelError
+from samgeo.evaluation import match
 from samgeo.models import Gates
 from samgeo.segmentation.windows.automatic import automatic_masks
 from samgeo.synthetic import town
@@ -86,6 +87,6 @@ def test_screening_a_town_finds_what_every_point_finds():
     screened, every = (samgeo.segment(image, screen_points=given, progress=False, dtype="float32") for given in (True, False))
     assert screened.attrs["samgeo"]["options"]["screen_points"] is True
     assert every.attrs["samgeo"]["options"]["screen_points"] is False
-    both = samgeo.evaluation.match(screened, every)
+    both = match(screened, every)
     assert both.recall > 0.97
     assert both.precision > 0.97
