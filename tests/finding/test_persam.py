@@ -126,7 +126,7 @@ def test_the_guided_decoder_is_the_published_formula(sam):
 
 @torch.inference_mode()
 def test_without_guidance_the_decoder_computes_what_it_did(sam):
-    """The operations of the decoder without guidance, written out, give the same bytes."""
+    """The operations of the decoder without guidance, written out, give the same up to the order of sums."""
     transformer = sam.network.mask_decoder.transformer
     of = transformer.final_attn_token_to_image.projections
     generator = torch.Generator().manual_seed(2)
@@ -137,7 +137,8 @@ def test_without_guidance_the_decoder_computes_what_it_did(sam):
     scores = torch.baddbmm(absorbed @ positions.T, absorbed, cells.transpose(1, 2))
     pooled = (torch.softmax(scores, dim=-1) @ cells).view(2, of.heads, -1, 32)
     read = pooled @ of.weight(of.value).transpose(1, 2) + of.value.bias.view(of.heads, 1, -1)
-    assert torch.equal(read_image(of, tokens, cells, positions), of.output(read.transpose(1, 2).flatten(2)))
+    expected = of.output(read.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(read_image(of, tokens, cells, positions), expected, rtol=0, atol=1e-5)
     for image in (cells, cells[:1]):
         queries, keys = tokens, image
         for layer in transformer.layers:

@@ -1,5 +1,6 @@
 """Batches on a GPU: larger where there is memory, and the result does not depend on them. The GPU is one that only says so."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def clicked():
     model = samgeo.load_model("tiny", device="cpu")
     embedding = embed_window(model, town((512, 512), seed=1).image, (512, 512))
     points = np.random.default_rng(0).uniform(0, 512, (200, 2))
-    given = {"points": points, "gates": default_gates(model), "window": 512, "size": (512, 512)}
+    gates = replace(default_gates(model), screen_points=False)  # so that the sizes of the batches are known
+    given = {"points": points, "gates": gates, "window": 512, "size": (512, 512)}
     return model, embedding, given, automatic_masks(model, embedding, **given)
 
 
