@@ -8,14 +8,17 @@ from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 from samgeo.errors import ModelError
 
-__all__ = ["explain_no_memory", "fitting", "for_parts", "in_parts", "joined"]
+__all__ = ["by_cached_parts", "explain_no_memory", "fitting", "for_parts", "in_parts", "joined"]
 
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
 
+# Bytes of the images that a core of a CPU processes at once.
+CACHED_BYTES = 1 << 20
 # Messages of torch's allocators that raise a plain RuntimeError: the CPU allocators of Linux and Windows, and that of MPS.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
@@ -100,6 +103,35 @@ def joined(parts: list[Result]) -> Result:
     made: Any = type(parts[0])
     whole: Result = made(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(made)))
     return whole
+
+
+def by_cached_parts(work: Callable[[slice], Tensor], image: Tensor, into: Tensor | None = None) -> Tensor:
+    """Call ``work`` for parts of the prompts, and join the results.
+
+    On a CPU the images of a part fit the cache of a core, so that each operation finds there what the one before it wrote. On
+    other devices, and where gradients are computed, all prompts are one part.
+
+    Parameters
+    ----------
+    work : callable
+        Takes a slice of the prompts, and returns a tensor with a row for each.
+    image : tensor, shape (P, N, C)
+        The images of the prompts, from whose size the number of prompts in a part is computed.
+    into : tensor, optional
+        Overwritten with the results where there are several parts. By default the results get memory of their own.
+    """
+    prompts = len(image)
+    whole = image.device.type != "cpu" or torch.is_grad_enabled()
+    at_once = prompts if whole else max(CACHED_BYTES // image[:1].nbytes, 1)
+    first = work(slice(0, at_once))
+    if at_once >= prompts:
+        return first
+    results = first.new_empty(prompts, *first.shape[1:]) if into is None else into
+    results[:at_once] = first
+    for start in range(at_once, prompts, at_once):
+        part = slice(start, start + at_once)
+        results[part] = work(part)
+    return results
 
 
 class _Placed(Protocol):

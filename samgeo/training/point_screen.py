@@ -17,7 +17,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -79,24 +78,20 @@ def collect(model: Tiny, drawn_from: Sequence[Source], windows: int, rng: np.ran
         image = draw([source], side, 1, rng).image
         step = side / POINTS_PER_SIDE
         along = np.arange(POINTS_PER_SIDE) * step
-        points = np.stack(np.meshgrid(along, along), -1).reshape(-1, 2) + rng.uniform(0, step, 2)
+        points = np.stack(np.meshgrid(along, along), -1).reshape(-1, 1, 2) + rng.uniform(0, step, 2)
         embedding = model.embed(image[None])[0]
-        best = best_predicted(model, embedding, points.astype(np.float32))
-        at = torch.from_numpy(points.astype(np.float32))
-        collected.append(Decoded(source.name, features_at(embedding, at[:, None])[:, 0].clone(), best))
+        clicks = torch.from_numpy(points.astype(np.float32))
+        collected.append(Decoded(source.name, features_at(embedding, clicks)[:, 0], best_predicted(model, embedding, clicks)))
     return collected
 
 
-def best_predicted(model: Tiny, embedding: Features, points: NDArray[np.float32]) -> Tensor:
-    """Return the highest predicted IoU among the candidates of each point, without drawing masks."""
-    labels = np.ones((len(points), 1), dtype=np.int64)
-    best = torch.zeros(len(points))
+def best_predicted(model: Tiny, embedding: Features, clicks: Tensor) -> Tensor:
+    """Return the highest predicted IoU among the candidates of each of the clicks ``(P, 1, 2)``, without drawing masks."""
     window = model.network.window(embedding)
-    for start in range(0, len(points), POINTS_PER_SIDE):
-        part = slice(start, start + POINTS_PER_SIDE)
-        _, decoded = model.network.decode(window, torch.from_numpy(points[part])[:, None], torch.from_numpy(labels[part]))
-        best[part] = decoded.predicted_iou[:, 1:].amax(1)
-    return best
+    rows = (
+        model.network.decode(window, row, row.new_ones(len(row), 1).long())[1] for row in torch.split(clicks, POINTS_PER_SIDE)
+    )
+    return torch.cat([decoded.predicted_iou[:, 1:].amax(1) for decoded in rows])
 
 
 def fit(decoded: Sequence[Decoded], *, model: str, least_chance: float = 0.5, seed: int = 0) -> PointScreen:

@@ -24,14 +24,13 @@ from samgeo.training.data.examples import Source
 from samgeo.training.finder.options import FinderTraining
 from samgeo.training.finder.run import head_config, train_finder
 from samgeo.training.loop import TrainOptions, train_locked
-from samgeo.training.network_kinds import output_suffix, starting_network
+from samgeo.training.network_kinds import NetworkToTrain, TrainableNetwork, output_suffix, starting_network
 from samgeo.training.recipe import Recipe, load_recipe, needed, preset_blocks
 from samgeo.training.run_folder import LOG, locked
 
 if TYPE_CHECKING:
     import torch
 
-    from samgeo.training.network_kinds import NetworkToTrain, TrainableNetwork
     from samgeo.training.presets import PresetOptions
 
 __all__ = ["IDENTITY", "Trained", "identify", "log_line", "run_recipe", "sources_digest"]

@@ -18,8 +18,9 @@ from torch.nn import functional
 
 import samgeo.models
 from samgeo.errors import CheckpointError, OptionError
+from samgeo.models.batching import by_cached_parts
 from samgeo.models.protocols import Segmenter, embedding_digest
-from samgeo.models.sam1.attention import TokensForImage, by_cached_parts, read_image
+from samgeo.models.sam1.attention import add_read_of_tokens, read_image
 from samgeo.models.tiny import deepened, load_tiny, new_tiny
 from samgeo.models.tiny.layers import Attention, AttentionBlock, ConvolutionBlock, DepthwiseConv, nest, sample_bilinear, unnest
 from samgeo.models.tiny.mask_regions import BACKGROUND, LEAST_LOGIT
@@ -421,8 +422,22 @@ def test_absorbed_attention_is_attention(shared):
     expected = plain_attention(layer, placed, each + positions, each)
     torch.testing.assert_close(read_image(layer.projections, placed, image, positions), expected, rtol=0, atol=1e-5)
     expected = each + plain_attention(layer, each + positions, placed, tokens)
-    found = TokensForImage.prepare(layer.projections, placed, tokens).added_to(image, positions)
+    found = add_read_of_tokens(layer.projections, image, positions, placed, tokens)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_an_image_that_all_prompts_share_is_projected_once(monkeypatch):
+    torch.manual_seed(0)
+    layer, positions = Attention(32, 4, 16), torch.randn(64, 32)
+    tokens, image = torch.randn(5, 3, 32), torch.randn(1, 64, 32)
+    expected = add_read_of_tokens(layer.projections, image, positions, tokens, tokens)
+    monkeypatch.setattr("samgeo.models.batching.CACHED_BYTES", 1)
+    projected = []
+    layer.query.register_forward_hook(lambda *_: projected.append(1))
+    with torch.inference_mode():
+        found = add_read_of_tokens(layer.projections, image, positions, tokens, tokens)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert len(projected) == 1
 
 
 def test_prompts_in_parts_that_fit_the_cache_are_answered_as_all_at_once(tiny, monkeypatch):
@@ -434,7 +449,7 @@ def test_prompts_in_parts_that_fit_the_cache_are_answered_as_all_at_once(tiny, m
         parts.append(part)
         return 2 * image[part]
 
-    monkeypatch.setattr("samgeo.models.sam1.attention.CACHED_BYTES", 2 * image[0].nbytes)
+    monkeypatch.setattr("samgeo.models.batching.CACHED_BYTES", 2 * image[0].nbytes)
     with torch.inference_mode():
         assert by_cached_parts(double, image, into) is into
         assert torch.equal(into, 2 * image)
@@ -447,7 +462,7 @@ def test_prompts_in_parts_that_fit_the_cache_are_answered_as_all_at_once(tiny, m
     points = np.random.default_rng(1).uniform(0, 512, (9, 1, 2)).astype(np.float32)
     answers = []
     for cached in (1, 1 << 30):
-        monkeypatch.setattr("samgeo.models.sam1.attention.CACHED_BYTES", cached)
+        monkeypatch.setattr("samgeo.models.batching.CACHED_BYTES", cached)
         answers.append(tiny.decode(embedding, points=points, labels=np.ones((9, 1), dtype=np.int64)))
     for one, whole in zip(*answers, strict=True):
         torch.testing.assert_close(one, whole, rtol=0, atol=2e-4)

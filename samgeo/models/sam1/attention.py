@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Projections", "TokensForImage", "by_cached_parts", "read_image", "read_tokens"]
+from samgeo.models.batching import by_cached_parts
 
-# Bytes of the images that a core of a CPU processes at once.
-CACHED_BYTES = 1 << 20
+__all__ = ["Projections", "add_read_of_tokens", "read_image", "read_tokens"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,35 +106,6 @@ def read_image(of: Projections, placed: Tensor, image: Tensor, positions: Tensor
     return out
 
 
-def by_cached_parts(work: Callable[[slice], Tensor], image: Tensor, into: Tensor | None = None) -> Tensor:
-    """Call ``work`` for parts of the prompts, and join the results.
-
-    On a CPU the images of a part fit the cache of a core, so that each operation finds there what the one before it wrote. On
-    other devices, and where gradients are computed, all prompts are one part.
-
-    Parameters
-    ----------
-    work : callable
-        Takes a slice of the prompts, and returns a tensor with a row for each.
-    image : tensor, shape (P, N, C)
-        The images of the prompts, from whose size the number of prompts in a part is computed.
-    into : tensor, optional
-        Overwritten with the results where there are several parts. By default the results get memory of their own.
-    """
-    prompts = len(image)
-    whole = image.device.type != "cpu" or torch.is_grad_enabled()
-    at_once = prompts if whole else max(CACHED_BYTES // image[:1].nbytes, 1)
-    first = work(slice(0, at_once))
-    if at_once >= prompts:
-        return first
-    results = first.new_empty(prompts, *first.shape[1:]) if into is None else into
-    results[:at_once] = first
-    for start in range(at_once, prompts, at_once):
-        part = slice(start, start + at_once)
-        results[part] = work(part)
-    return results
-
-
 def _scores(absorbed: Tensor, image: Tensor, positions: Tensor) -> Tensor:
     """Multiply tokens ``(P, T, C)`` by the sum of an image ``(P, N, C)`` and positions ``(N, C)``: ``(P, T, N)``."""
     if image.device.type == "cpu":
@@ -162,65 +132,61 @@ def _read_shared(of: Projections, query: Tensor, image: Tensor, positions: Tenso
     return read.view(heads, prompts, tokens, width).transpose(0, 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TokensForImage:
-    """Tokens of ``P`` prompts, prepared for the cells of an image that attend to them.
+def add_read_of_tokens(
+    of: Projections,
+    image: Tensor,
+    positions: Tensor,
+    placed: Tensor,
+    tokens: Tensor,
+    *,
+    then: Callable[[Tensor], Tensor] | None = None,
+    into: Tensor | None = None,
+) -> Tensor:
+    """Let the cells of an image attend to tokens.
 
-    Attributes
+    Parameters
     ----------
     of : Projections
         The layers of the attention.
-    key : tensor, shape (P, heads, T, D / heads)
-        Scaled keys of the tokens.
-    absorbed : tensor, shape (P, heads * T, C)
-        The keys times the weight of the query.
-    bias : tensor, shape (P, heads * T, 1)
-        The keys times the bias of the query.
-    spread : tensor, shape (P, heads * T, C)
-        What each token adds to a cell that attends to it alone.
+    image : tensor, shape (P, N, C), or (1, N, C) where all prompts share it
+        Cells of the image.
+    positions : tensor, shape (N, C)
+        Positions of the cells.
+    placed, tokens : tensor, shape (P, T, C)
+        Tokens with and without their positions.
+    then : callable, optional
+        Applied to the result of some prompts while it is in the cache. By default nothing is applied.
+    into : tensor, shape (P, N, C), optional
+        As in `samgeo.models.batching.by_cached_parts`; it may be the image.
+
+    Returns
+    -------
+    tensor, shape (P, N, C)
+        The image plus the attended values of each cell, after ``then``.
     """
+    key, value = of.split(of.key(placed)), of.split(of.value(tokens))
+    key = key * key.shape[-1] ** -0.5
+    # The attention of a head sums to 1, so the bias of the output can be divided among the heads and added to the values.
+    spread = (_by_head(value, of.output_weight) + of.output.bias / of.heads).flatten(1, 2)
+    each = image.expand(len(placed), -1, -1)
+    if len(image) < len(placed):
+        query = of.split(of.query(image + positions)).transpose(2, 3)
 
-    of: Projections
-    key: Tensor
-    absorbed: Tensor
-    bias: Tensor
-    spread: Tensor
-
-    @classmethod
-    def prepare(cls, of: Projections, placed: Tensor, tokens: Tensor) -> TokensForImage:
-        """Prepare tokens ``(P, T, C)``, with and without their positions."""
-        key, value = of.split(of.key(placed)), of.split(of.value(tokens))
-        key = key * key.shape[-1] ** -0.5
+        def scores(part: slice) -> Tensor:
+            product: Tensor = key[part] @ query
+            return product
+    else:
         absorbed = _by_head(key, of.weight(of.query)).flatten(1, 2)
         bias = (key * of.query.bias.view(of.heads, 1, -1)).sum(-1).flatten(1, 2)[..., None]
-        # The attention of a head sums to 1, so the bias of the output can be divided among the heads and added to the values.
-        spread = (_by_head(value, of.output_weight) + of.output.bias / of.heads).flatten(1, 2)
-        return cls(of, key, absorbed, bias, spread)
 
-    def added_to(self, image: Tensor, positions: Tensor, part: slice = slice(None)) -> Tensor:
-        """Let the cells of an image attend to the tokens of some prompts.
+        def scores(part: slice) -> Tensor:
+            biased: Tensor = _scores(absorbed[part], image[part], positions).add_(bias[part])
+            return biased
 
-        Parameters
-        ----------
-        image : tensor, shape (P, N, C), or (1, N, C) where all prompts share it
-            Cells of the image of each of all prompts.
-        positions : tensor, shape (N, C)
-            Positions of the cells.
-        part : slice, optional
-            The prompts. By default all.
-
-        Returns
-        -------
-        tensor, shape (p, N, C)
-            The image plus the attended values of each cell.
-        """
-        key, absorbed, spread = self.key[part], self.absorbed[part], self.spread[part]
-        if len(image) < len(self.key):
-            scores = key @ self.of.split(self.of.query(image + positions)).transpose(2, 3)
-            own = image.expand(len(key), -1, -1)
-        else:
-            own = image[part]
-            scores = _scores(absorbed, own, positions).add_(self.bias[part])
+    def add(part: slice) -> Tensor:
         # The cells are the last axis, so that the softmax over the few tokens is vectorized along the cells.
-        attention = torch.softmax(scores.view(*key.shape[:3], -1), dim=2).flatten(1, 2)
-        return torch.baddbmm(own, attention.transpose(1, 2), spread)
+        attention = torch.softmax(scores(part).view(-1, *key.shape[1:3], image.shape[1]), dim=2).flatten(1, 2)
+        read = torch.baddbmm(each[part], attention.transpose(1, 2), spread[part])
+        return read if then is None else then(read)
+
+    return by_cached_parts(add, each, into)

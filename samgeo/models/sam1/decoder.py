@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from samgeo.models.sam1.architecture import DecoderSizes
-from samgeo.models.sam1.attention import Projections, TokensForImage, by_cached_parts, read_image, read_tokens
+from samgeo.models.sam1.attention import Projections, add_read_of_tokens, read_image, read_tokens
 from samgeo.models.sam1.encoder import ChannelNorm, Mlp
 
 __all__ = ["Details", "Guidance", "Head", "MaskDecoder"]
@@ -298,13 +298,7 @@ class TwoWayLayer(nn.Module):
         queries = self.norm2(queries + read)
         queries = self.norm3(queries + self.mlp(queries))
         to_tokens = self.cross_attn_image_to_token.projections
-        reading = TokensForImage.prepare(to_tokens, queries + tokens, queries)
-
-        def renew(part: slice) -> Tensor:
-            renewed: Tensor = self.norm4(reading.added_to(cells, positions, part))
-            return renewed
-
-        return queries, by_cached_parts(renew, cells.expand(len(queries), -1, -1))
+        return queries, add_read_of_tokens(to_tokens, cells, positions, queries + tokens, queries, then=self.norm4)
 
 
 class Attention(nn.Module):

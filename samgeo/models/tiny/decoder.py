@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from samgeo.models.sam1.attention import TokensForImage, by_cached_parts, read_image, read_tokens
+from samgeo.models.sam1.attention import add_read_of_tokens, read_image, read_tokens
 from samgeo.models.tiny.layers import Attention, DepthwiseConv, perceptron, zeroed
 from samgeo.models.tiny.prompt_encoder import Prompted, Window
 
@@ -61,15 +61,15 @@ class _TwoWayBlock(nn.Module):
         read = read_image(self.tokens_to_image.projections, tokens + positions, image, image_positions)
         tokens = self.norm_read(tokens + read)
         tokens = self.norm_perceptron(tokens + self.perceptron(tokens))
-        reading = TokensForImage.prepare(self.image_to_tokens.projections, tokens + positions, tokens)
         side = round(image.shape[1] ** 0.5)
 
-        def renew(part: slice) -> Tensor:
-            grid = reading.added_to(image, image_positions, part).view(-1, side, side, image.shape[2])
-            renewed: Tensor = self.norm_image(self.neighbourhood(grid))
+        def renew(pixels: Tensor) -> Tensor:
+            renewed: Tensor = self.norm_image(self.neighbourhood(pixels.view(len(pixels), side, side, -1)))
             return renewed.flatten(1, 2)
 
-        return tokens, by_cached_parts(renew, image, into=image)
+        to_tokens = self.image_to_tokens.projections
+        image = add_read_of_tokens(to_tokens, image, image_positions, tokens + positions, tokens, then=renew, into=image)
+        return tokens, image
 
 
 class Quality(nn.Module):

@@ -11,12 +11,11 @@ import math
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from samgeo.errors import CheckpointError
-from samgeo.models.weights_files import sorted_header
+from samgeo.models.weights_files import read_tensors, sorted_header, weights_file
 from samgeo.storage.atomic import check_new, write_whole
 
 __all__ = ["PointScreen", "bundled_screen", "load_screen", "save_screen"]
@@ -85,12 +84,8 @@ def load_screen(path: Path) -> PointScreen:
     CheckpointError
         If the file is missing, damaged, or no screen.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"the point screen {path} cannot be read ({error}); install samgeo again.") from None
+    tensors, header = read_tensors(weights_file(path))
+    state = {name: tensor.float() for name, tensor in tensors.items()}
     if header.get("architecture") != ARCHITECTURE:
         raise CheckpointError(
             f"{path} is no point screen: its header says architecture {header.get('architecture')!r}, not {ARCHITECTURE!r}."

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from samgeo.models.sam1.attention import by_cached_parts
+from samgeo.models.batching import by_cached_parts
 from samgeo.models.tiny.encoder import Features
 from samgeo.models.tiny.layers import nest, sample_bilinear, unnest
 
