@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,13 @@ class Notebook:
 
     def wait_for(self, expression: str) -> None:
         """Wait until a Python expression is true in the kernel."""
+        self.wait_until(lambda: self.ask(f"bool({expression})"), expression)
+
+    def wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until a function returns what is true; it may ask the kernel and the page anew each time."""
         end = time.monotonic() + PATIENCE_S
-        while not self.ask(f"bool({expression})"):
-            assert time.monotonic() < end, f"{expression} did not become true"
+        while not holds():
+            assert time.monotonic() < end, f"{what} did not become true"
             self.page.wait_for_timeout(POLL_MS)
 
     def use_theme(self, name: str) -> None:

@@ -39,6 +39,13 @@ class MapPage:
         self.page.locator(".leaflet-container").scroll_into_view_if_needed()
         self.notebook.wait_in_page(_DRAWN)
 
+    def wait_size_known(self) -> None:
+        """Wait until the kernel knows the width that the map has on the page, which may still change."""
+        self.notebook.wait_until(
+            lambda: round(self.notebook.ask("m.leaflet.right - m.leaflet.left")) == round(self.frame()["width"]),
+            "the width of the map in the kernel is that on the page",
+        )
+
     def frame(self) -> dict[str, float]:
         """The map's rectangle on the page, in pixels."""
         frame = self.page.locator(".leaflet-container").bounding_box()

@@ -66,7 +66,7 @@ def test_the_open_groups_are_readable_and_nothing_is_wider_than_the_panel(notebo
         weak[theme] = [(text, round(contrast, 2)) for text, contrast in page.evaluate(_CONTRASTS) if contrast < CONTRAST]
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 1400})
-            notebook.wait_for(f"round(m.leaflet.right - m.leaflet.left) == {round(on_map.frame()['width'])}")
+            on_map.wait_size_known()
             notebook.picture(f"groups-{theme.lower()}-{width}")
             # With all groups open, the panel beside the map may scroll; so may the list of files.
             may = ("samgeo-files", "samgeo-panel") if width == WIDTHS[0] else ("samgeo-files",)

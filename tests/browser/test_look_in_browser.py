@@ -121,11 +121,17 @@ def test_text_is_readable_and_nothing_scrolls_at_three_widths_and_in_both_themes
             }""",
             is_beside,
         )
-        assert page.evaluate(_OVERFLOWS) == [], width
         # The picture fills the map at its new size: the kernel knows the size.
-        notebook.wait_for(f"round(m.leaflet.right - m.leaflet.left) == {round(on_map.frame()['width'])}")
+        on_map.wait_size_known()
+        assert page.evaluate(_OVERFLOWS) == [], width
         notebook.picture(f"look-{width}")
     page.set_viewport_size({"width": WIDTHS[0], "height": 1100})
+    on_map.wait_size_known()
+    # The map may become narrower while the window does not.
+    page.evaluate("() => { document.querySelector('.samgeo-map').style.width = '300px'; }")
+    notebook.wait_in_page("() => document.querySelector('.samgeo-leaflet').clientWidth <= 300")
+    on_map.wait_size_known()
+    page.evaluate("() => { document.querySelector('.samgeo-map').style.width = ''; }")
     notebook.use_theme("Light")
 
 

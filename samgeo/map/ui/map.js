@@ -112,6 +112,16 @@ function listen(root, model) {
     screen.addEventListener("change", onScreen);
   };
   onScreen();
+  // Leaflet looks at its size when the size of the window changes. The map also becomes wider or narrower alone, as where a
+  // scroll bar appears beside the notebook.
+  const size = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
+  let sizeFrame = 0;
+  const watchSize = () => {
+    const map = root.querySelector(".samgeo-leaflet");
+    if (map) size.observe(map);
+    else sizeFrame = requestAnimationFrame(watchSize);
+  };
+  watchSize();
   const stopHandles = listenToHandles(root, model);
   root.addEventListener("mouseout", onOut);
   root.addEventListener("focusin", onFocus);
@@ -125,6 +135,8 @@ function listen(root, model) {
   document.addEventListener("mousedown", onDown, { capture: true });
   return () => {
     stopHandles();
+    size.disconnect();
+    cancelAnimationFrame(sizeFrame);
     clearTimeout(hint);
     root.removeEventListener("keyup", onKeyUp);
     root.removeEventListener("focusout", showShapes);
