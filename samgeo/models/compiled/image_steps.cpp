@@ -6,6 +6,9 @@
 #include <cmath>
 #include <cstring>
 
+// The number that library.py expects; both are raised whenever arguments change.
+extern "C" int interface_number() { return 1; }
+
 namespace {
 
 constexpr int CHANNELS = 128, HEADS = 4, SIDE = 32;
@@ -39,7 +42,7 @@ INLINE void by_panels(int rows, const float *from, const float *panels, Begin be
 
 }  // namespace
 
-extern "C" void merge_maps(int prompts, int cells, int count, const float *maps, const float *weight4, const float *weight8,
+extern "C" void merge_maps(int prompts, int cells, int count, int64_t map_length, const float *maps, const float *weight4, const float *weight8,
                            const float *bias8, const float *weight16, const float *shared, float *image) {
   constexpr int FEW = 12, MANY = 48;  // cells whose pixels at stride 4, and those at stride 8, are in the cache at once
   alignas(64) float panels8[4 * MAPS4 * MAPS8], panels16[CHANNELS * CHANNELS];
@@ -53,7 +56,7 @@ extern "C" void merge_maps(int prompts, int cells, int count, const float *maps,
       for (int inner = 0; inner < many; inner += FEW) {
         const int few = many - inner < FEW ? many - inner : FEW;
         const int64_t first = prompt * pixels + (outer + inner) * 16;
-        merge_pixels(maps, prompts * pixels, count, first, few * 16, weight4, merged4);
+        merge_pixels(maps, map_length, count, first, few * 16, weight4, merged4);
         by_panels<4 * MAPS4, MAPS8>(
             few * 4, merged4, panels8, [&](auto &tile, int, int column) INLINE_LAMBDA { tile.fill(bias8 + column); },
             [&](auto &tile, int row, int column) INLINE_LAMBDA {
