@@ -7,6 +7,9 @@
 #include "prompt_maps.h"
 #include "vectors.h"
 
+// The number that library.py expects; both are raised whenever arguments change.
+extern "C" int interface_number() { return 2; }
+
 namespace {
 
 constexpr int CHANNELS = 128, HEADS = 4, SIDE = 32;
@@ -15,7 +18,7 @@ constexpr int CHANNELS = 128, HEADS = 4, SIDE = 32;
 
 // ---------------------------------------------------------------------------------------------------- prompt maps to an image
 
-extern "C" void merge_maps(int prompts, int cells, int count, const float *maps, const float *weight4, const float *weight8,
+extern "C" void merge_maps(int prompts, int cells, int count, int64_t map_length, const float *maps, const float *weight4, const float *weight8,
                            const float *bias8, const float *weight16, const float *shared, float *image) {
   constexpr int FEW = 12, MANY = 48;  // cells whose pixels at stride 4, and those at stride 8, are in the cache at once
   alignas(64) float panels8[4 * MAPS4 * MAPS8], panels16[CHANNELS * CHANNELS];
@@ -29,7 +32,7 @@ extern "C" void merge_maps(int prompts, int cells, int count, const float *maps,
       for (int inner = 0; inner < many; inner += FEW) {
         const int few = many - inner < FEW ? many - inner : FEW;
         const int64_t first = prompt * pixels + (outer + inner) * 16;
-        merge_cells(maps, prompts * pixels, count, first, few, weight4, panels8, bias8, merged4, merged8 + inner * 4 * MAPS8);
+        merge_cells(maps, map_length, count, first, few, weight4, panels8, bias8, merged4, merged8 + inner * 4 * MAPS8);
       }
       const float *from = shared + outer * CHANNELS;
       float *to = image + (prompt * cells + outer) * CHANNELS;

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from samgeo.models.batching import by_cached_parts
+from samgeo.models.compiled import image_steps
 from samgeo.models.tiny.encoder import Features
 from samgeo.models.tiny.layers import nest, sample_bilinear, unnest
 
@@ -243,6 +244,8 @@ class PromptEncoder(nn.Module):
         # The bias is the weight of a map of ones: added to the largest tensor of the network, it took several times as long.
         stacked = torch.stack([*maps.values(), torch.ones_like(some)])
         weight = torch.cat([self.merge4.weight[:, list(maps)], self.merge4.bias[:, None]], dim=1).T
+        if self._is_compiled(window, stacked):
+            return stacked, weight, image_steps.merge_maps(stacked, weight, self.merge8, self.merge16, window.image16)
         prompts = len(some)
         shared = window.for_prompts(window.image16, prompts).expand(prompts, -1, -1)
 
@@ -252,6 +255,10 @@ class PromptEncoder(nn.Module):
             return torch.baddbmm(image, cells, self.merge16.weight.T.expand(len(image), -1, -1))
 
         return stacked, weight, by_cached_parts(merge, shared)
+
+    def _is_compiled(self, window: Window, maps: Tensor) -> bool:
+        sizes = (self.merge4.out_features, self.merge8.out_features)
+        return len(window.image16) == 1 and sizes == image_steps.MAPS and image_steps.fits(window.image16, maps)
 
     def merged(self, maps: Tensor, weight4: Tensor) -> tuple[Tensor, Tensor]:
         """Merge maps of `Prompted`, or parts of them, at strides 4 and 8.
