@@ -43,6 +43,13 @@ class Upscaler(nn.Module):
             at8, at4 = at8[0], at4[0]
         return _skip(at8, self.split8, self.maps8), _skip(at4, self.split4, self.maps4)
 
+    def drawing_layers(self) -> list[Tensor]:
+        """Return what draw_masks.cpp calls ``DrawingLayers``: the parameters in that order, without the biases in the skips."""
+        products = (self.split8, self.split4, self.maps8, self.maps4)
+        blocks = (layer for block in (self.refine8, self.refine4) for layer in (block.depthwise, block.norm, block.mix))
+        complete = (self.norm8, self.norm4, *blocks)
+        return [*(layer.weight for layer in products), *(values for layer in complete for values in (layer.weight, layer.bias))]
+
     def forward(self, image: Tensor, weights: Tensor, skips: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor]) -> Tensor:
         """Draw masks.
 
