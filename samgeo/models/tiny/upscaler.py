@@ -48,7 +48,7 @@ class Upscaler(nn.Module):
         products = (self.split8, self.split4, self.maps8, self.maps4)
         blocks = (layer for block in (self.refine8, self.refine4) for layer in (block.depthwise, block.norm, block.mix))
         complete = (self.norm8, self.norm4, *blocks)
-        return [*(layer.weight for layer in products), *(values for layer in complete for values in (layer.weight, layer.bias))]
+        return [*(layer.weight for layer in products), *(values for layer in complete for values in layer.parameters())]
 
     def forward(self, image: Tensor, weights: Tensor, skips: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor]) -> Tensor:
         """Draw masks.
