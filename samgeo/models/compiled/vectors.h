@@ -99,7 +99,7 @@ struct Tile {
   // Add left (ROWS x inner) times right (inner x 8 VECTORS). The distance of the left numbers is given for both of their axes,
   // so that they may be transposed; the right numbers lie in rows of right_length.
   INLINE_LAMBDA void add_product(const float *left, int64_t left_row, int64_t left_inner, const float *right, int64_t right_length, int inner) {
-    for (int k = 0; k < inner; k++) {
+    _Pragma("GCC unroll 2") for (int k = 0; k < inner; k++) {
       floats row[VECTORS];
       UNROLL for (int v = 0; v < VECTORS; v++) row[v] = load(right + k * right_length + 8 * v);
       UNROLL for (int r = 0; r < ROWS; r++) {

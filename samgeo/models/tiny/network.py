@@ -188,15 +188,13 @@ class TinyNetwork(nn.Module):
         return logits
 
     def _is_compiled(self, window: Window, prompted: Prompted, decoded: Decoded, side: int) -> bool:
-        config, tensors = self.config, (prompted.maps, decoded.image, *window.skips, *self._drawing_layers())
+        # The layers have the type of the skips.
+        config, tensors = self.config, (prompted.maps, decoded.image, *window.skips)
         return len(window.features) == 1 and mask_drawing.fits(config.channels, config.maps, config.masks, side, *tensors)
 
     def _draw_compiled(
         self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: CellRegions
     ) -> Tensor:
+        layers = [self.prompts.merge8.weight, self.prompts.merge8.bias, *self.upscaler.drawing_layers()]
         of_prompts = (prompted.maps, prompted.weight4, decoded.image, decoded.weights[regions.rows, masks])
-        return mask_drawing.draw(*of_prompts, skips=window.skips, layers=self._drawing_layers(), regions=regions)
-
-    def _drawing_layers(self) -> list[Tensor]:
-        merge = self.prompts.merge8
-        return [merge.weight, merge.bias, *self.upscaler.drawing_layers()]
+        return mask_drawing.draw(*of_prompts, skips=window.skips, layers=layers, regions=regions)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,10 +47,10 @@ class Upscaler(nn.Module):
 
     def drawing_layers(self) -> list[Tensor]:
         """Return what draw_masks.cpp calls ``DrawingLayers``: the parameters in that order, without the biases in the skips."""
-        products = (self.split8, self.split4, self.maps8, self.maps4)
         blocks = (layer for block in (self.refine8, self.refine4) for layer in (block.depthwise, block.norm, block.mix))
-        complete = (self.norm8, self.norm4, *blocks)
-        return [*(layer.weight for layer in products), *(values for layer in complete for values in layer.parameters())]
+        complete = (layer.parameters(recurse=False) for layer in (self.norm8, self.norm4, *blocks))
+        products = (self.split8, self.split4, self.maps8, self.maps4)
+        return [*(layer.weight for layer in products), *chain.from_iterable(complete)]
 
     def forward(self, image: Tensor, weights: Tensor, skips: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor]) -> Tensor:
         """Draw masks.
