@@ -19,10 +19,11 @@ from typing import Any
 FOLDER = Path(__file__).parent / "samgeo" / "models" / "compiled"
 LIBRARY = "steps.so"
 COMPILERS = ("c++", "g++", "clang++")
-# The instructions of x86-64-v3 by their names, because compilers before GCC 11 and clang 12 do not know that one. Without
-# -ffast-math, which changes how the whole process that loads the library rounds small numbers.
+# The instructions of x86-64-v3 by their names, because compilers before GCC 11 and clang 12 do not know that one. A product and
+# its sum may be one instruction. Without -ffast-math, which changes how the whole process that loads the library rounds small
+# numbers.
 INSTRUCTIONS = ("-mavx2", "-mfma", "-mf16c", "-mbmi2")
-FLAGS = ("-std=c++17", "-O3", *INSTRUCTIONS, "-fno-math-errno", "-shared", "-fPIC")
+FLAGS = ("-std=c++17", "-O3", *INSTRUCTIONS, "-fno-math-errno", "-ffp-contract=fast", "-shared", "-fPIC")
 LAST_LINES = 12
 ADVICE = "Install a C++ compiler (on Debian and Ubuntu: apt-get install g++), or name one in CXX, and install samgeo again."
 

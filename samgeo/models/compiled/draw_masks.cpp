@@ -116,8 +116,7 @@ INLINE void hidden_of(const float *const *rows, int first, const float *taps, co
 struct Square {
   Workspace &work;
   const DrawingLayers &layers;
-  const int side, cells, masks, count;
-  const int64_t map_length;
+  const int64_t side, cells, masks, count, map_length;
   const float *maps, *weight4, *image, *skip8, *skip4;
   float *logits;
 
@@ -142,7 +141,7 @@ struct Square {
 
   // Split row y of the cells into two rows at stride 8.
   void split_cells(int y) const {
-    const int64_t at = (int64_t)y * cells;
+    const int64_t at = y * cells;
     merge_cells(maps, map_length, count, at * 16, side, weight4, work.merge8, layers.merge8.bias, merged4(y), work.merged8);
     float *above = ring8(2 * y), *below = ring8(2 * y + 1);
     split<D16, D8, MAPS8>(side, image + at * D16, D16, work.merged8, 4 * MAPS8, work.split8, work.maps8, above, below, 2 * D8);
@@ -173,14 +172,14 @@ struct Square {
       const int nested = row % 2 * 2 + odd, to = odd * 2 * D4;
       split<D8, D4, MAPS4>(side, work.refined8 + odd * D8, 2 * D8, merged4(row / 2) + nested * 4 * MAPS4, 16 * MAPS4, work.split4, work.maps4,
                            above + to, below + to, 4 * D4);
-      const float *skip = skip4 + ((int64_t)row / 2 * cells * 4 + nested) * 4 * D4;
+      const float *skip = skip4 + (row / 2 * cells * 4 + nested) * 4 * D4;
       for (int x = 0; x < side; x++) add_skip<D4>(skip + x * 16 * D4, layers.norm4, above + to + x * 4 * D4, below + to + x * 4 * D4);
     }
   }
 
   // Draw a row at stride 4.
   void draw(int row) const {
-    const int width = 4 * side;
+    const int64_t width = 4 * side;
     const float *rows[KERNEL4];
     for (int dy = 0; dy < KERNEL4; dy++) {
       const int other = row + dy - EDGE4;
@@ -197,7 +196,7 @@ struct Square {
           UNROLL for (int i = 0; i < FOUR; i++)
             sums[i] += load(weight + channel) * load(own + i * D4 + channel) + load(weight + D4 + channel) * load(hidden + i * D4 + channel);
         const floats drawn = sums_of(sums) + all(work.biases[mask]);
-        _mm_storeu_ps(logits + ((int64_t)mask * width + row) * width + x, _mm256_castps256_ps128(drawn));
+        _mm_storeu_ps(logits + (mask * width + row) * width + x, _mm256_castps256_ps128(drawn));
       }
     }
   }
@@ -218,12 +217,13 @@ struct Square {
 
 }  // namespace
 
-extern "C" void draw_masks(int squares, int side, int cells, int masks, const int64_t *prompts, const int64_t *tops, const int64_t *lefts,
-                           int count, int64_t map_length, const float *maps, const float *weight4, const float *image,
-                           const float *weights, const float *skip8, const float *skip4, const DrawingLayers *layers, float *logits) {
+extern "C" void draw_masks(int64_t squares, int64_t side, int64_t cells, int64_t masks, const int64_t *prompts, const int64_t *tops,
+                           const int64_t *lefts, int64_t count, int64_t map_length, const float *maps, const float *weight4,
+                           const float *image, const float *weights, const float *skip8, const float *skip4, const DrawingLayers *layers,
+                           float *logits) {
   static thread_local Workspace work;
   work.pack(*layers);
-  for (int i = 0; i < squares; i++) {
+  for (int64_t i = 0; i < squares; i++) {
     const int64_t first = tops[i] * cells + lefts[i], own = prompts[i] * cells * cells + first;
     const Square square{work,
                         *layers,
@@ -237,8 +237,8 @@ extern "C" void draw_masks(int squares, int side, int cells, int masks, const in
                         image + own * D16,
                         skip8 + first * 4 * D8,
                         skip4 + first * 16 * D4,
-                        logits + (int64_t)i * masks * 16 * side * side};
-    square.weigh(weights + (int64_t)i * masks * D4);
+                        logits + i * masks * 16 * side * side};
+    square.weigh(weights + i * masks * D4);
     square.draw_all();
   }
 }

@@ -8,7 +8,7 @@
 #include "vectors.h"
 
 // The number that library.py expects; both are raised whenever arguments change.
-extern "C" int interface_number() { return 2; }
+extern "C" int64_t interface_number() { return 2; }
 
 namespace {
 
@@ -18,16 +18,16 @@ constexpr int CHANNELS = 128, HEADS = 4, SIDE = 32;
 
 // ---------------------------------------------------------------------------------------------------- prompt maps to an image
 
-extern "C" void merge_maps(int prompts, int cells, int count, int64_t map_length, const float *maps, const float *weight4, const float *weight8,
+extern "C" void merge_maps(int64_t prompts, int64_t cells, int64_t count, int64_t map_length, const float *maps, const float *weight4, const float *weight8,
                            const float *bias8, const float *weight16, const float *shared, float *image) {
   constexpr int FEW = 12, MANY = 48;  // cells whose pixels at stride 4, and those at stride 8, are in the cache at once
   alignas(64) float panels8[4 * MAPS4 * MAPS8], panels16[CHANNELS * CHANNELS];
   alignas(64) float merged4[FEW * 16 * MAPS4], merged8[MANY * 4 * MAPS8];
   pack_panels<MAPS8, 4 * MAPS4>(weight8, panels8);
   pack_panels<CHANNELS, 4 * MAPS8>(weight16, panels16);
-  const int64_t pixels = (int64_t)cells * 16;
+  const int64_t pixels = cells * 16;
   for (int64_t prompt = 0; prompt < prompts; prompt++)
-    for (int outer = 0; outer < cells; outer += MANY) {
+    for (int64_t outer = 0; outer < cells; outer += MANY) {
       const int many = cells - outer < MANY ? cells - outer : MANY;
       for (int inner = 0; inner < many; inner += FEW) {
         const int few = many - inner < FEW ? many - inner : FEW;
@@ -204,7 +204,7 @@ void renew(int64_t prompts, int tokens, float *image, const float *positions, co
 
 }  // namespace
 
-extern "C" void pool_image(int prompts, int tokens, const float *absorbed, const float *image, const float *positions, float *pooled) {
+extern "C" void pool_image(int64_t prompts, int64_t tokens, const float *absorbed, const float *image, const float *positions, float *pooled) {
   switch ((tokens + 1) / 2) {
     case 3: return pool<3>(prompts, tokens, absorbed, image, positions, pooled);
     case 4: return pool<4>(prompts, tokens, absorbed, image, positions, pooled);
@@ -213,7 +213,7 @@ extern "C" void pool_image(int prompts, int tokens, const float *absorbed, const
   }
 }
 
-extern "C" void renew_image(int prompts, int tokens, float *image, const float *positions, const float *absorbed, const float *bias,
+extern "C" void renew_image(int64_t prompts, int64_t tokens, float *image, const float *positions, const float *absorbed, const float *bias,
                             const float *values, const float *kernel, const float *kernel_bias, const float *scale, const float *shift,
                             float epsilon) {
   switch ((tokens + 1) / 2) {
@@ -226,7 +226,7 @@ extern "C" void renew_image(int prompts, int tokens, float *image, const float *
 
 // ------------------------------------------------------------------------------------------------------ the judgement of masks
 
-extern "C" void judge_candidates(int prompts, int candidates, const float *image, const float *weights, float bias, float *coverage,
+extern "C" void judge_candidates(int64_t prompts, int64_t candidates, const float *image, const float *weights, float bias, float *coverage,
                                  float *seen, float *area) {
   constexpr int MOST = 8, CELLS = SIDE * SIDE;
   alignas(64) float weight[CHANNELS * MOST], shares[SIDE * MOST], sums[MOST * CHANNELS];

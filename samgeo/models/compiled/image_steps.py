@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-from ctypes import c_float, c_int, c_int64
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from samgeo.models.compiled.library import library, over_prompts, pointer, usable
+from samgeo.models.compiled.library import call, over_prompts, usable
 
 __all__ = ["fits", "judge_candidates", "merge_maps", "pool_image", "renew_image"]
 
@@ -24,9 +21,7 @@ MAPS = (16, 32)
 
 def fits(image: Tensor, *others: Tensor, tokens: int = TOKENS.start, heads: int = HEADS) -> bool:
     """Return whether the compiled steps can take images ``(P, N, C)`` and these other tensors."""
-    return (
-        tuple(image.shape[1:]) == (CELLS, CHANNELS) and tokens in TOKENS and heads == HEADS and usable(image, *others)
-    )
+    return tuple(image.shape[1:]) == (CELLS, CHANNELS) and tokens in TOKENS and heads == HEADS and usable(image, *others)
 
 
 def merge_maps(maps: Tensor, weight4: Tensor, merge8: nn.Linear, merge16: nn.Linear, shared: Tensor) -> Tensor:
@@ -52,13 +47,9 @@ def merge_maps(maps: Tensor, weight4: Tensor, merge8: nn.Linear, merge16: nn.Lin
     image, weight4 = torch.empty(prompts, CELLS, CHANNELS), weight4.contiguous()
 
     def merge(part: slice) -> None:
-        _functions().merge_maps(
-            c_int(part.stop - part.start),
-            c_int(CELLS),
-            c_int(count),
-            c_int64(prompts * pixels),
-            *map(pointer, (maps[:, part], weight4, merge8.weight, merge8.bias, merge16.weight, shared, image[part])),
-        )
+        some, to = maps[:, part], image[part]
+        layers = (merge8.weight, merge8.bias, merge16.weight)
+        call("merge_maps", len(to), CELLS, count, prompts * pixels, some, weight4, *layers, shared, to)
 
     over_prompts(merge, prompts)
     return image
@@ -81,11 +72,7 @@ def pool_image(absorbed: Tensor, image: Tensor, positions: Tensor) -> Tensor:
     pooled, tokens = torch.empty_like(absorbed), absorbed.shape[1] // HEADS
 
     def pool(part: slice) -> None:
-        _functions().pool_image(
-            c_int(part.stop - part.start),
-            c_int(tokens),
-            *map(pointer, (absorbed[part], image[part], positions, pooled[part])),
-        )
+        call("pool_image", len(image[part]), tokens, absorbed[part], image[part], positions, pooled[part])
 
     over_prompts(pool, len(image))
     return pooled
@@ -94,9 +81,7 @@ def pool_image(absorbed: Tensor, image: Tensor, positions: Tensor) -> Tensor:
 def renew_image(
     image: Tensor,
     positions: Tensor,
-    absorbed: Tensor,
-    bias: Tensor,
-    values: Tensor,
+    read: tuple[Tensor, Tensor, Tensor],
     neighbourhood: tuple[Tensor, Tensor],
     norm: nn.LayerNorm,
 ) -> Tensor:
@@ -106,7 +91,7 @@ def renew_image(
     ----------
     image, positions : tensor, shapes (P, N, C) and (N, C)
         The image, which is overwritten, and what is added to it for the scores.
-    absorbed, bias, values : tensor, shapes (P, heads * T, C), (P, heads * T) and (P, heads * T, C)
+    read : (tensor, tensor, tensor), shapes (P, heads * T, C), (P, heads * T) and (P, heads * T, C)
         Keys of the tokens, addends of their scores, and what a cell gets from each.
     neighbourhood : (tensor, tensor), shapes (C, 1, 3, 3) and (C,)
         Kernel and bias of the depthwise convolution.
@@ -118,15 +103,14 @@ def renew_image(
     tensor, shape (P, N, C)
         The image.
     """
-    tokens = absorbed.shape[1] // HEADS
-    kernel = neighbourhood[0].contiguous()
+    tokens = read[0].shape[1] // HEADS
+    kernel, bias = neighbourhood
+    read = (read[0].contiguous(), read[1].contiguous(), read[2].contiguous())
 
     def renew(part: slice) -> None:
-        each = (image[part], positions, absorbed[part], bias[part], values[part])
-        shared = (kernel, neighbourhood[1], norm.weight, norm.bias)
-        _functions().renew_image(
-            c_int(part.stop - part.start), c_int(tokens), *map(pointer, (*each, *shared)), c_float(norm.eps)
-        )
+        own = image[part]
+        layers = (kernel, bias, norm.weight, norm.bias)
+        call("renew_image", len(own), tokens, own, positions, *(one[part] for one in read), *layers, float(norm.eps))
 
     over_prompts(renew, len(image))
     return image
@@ -158,17 +142,8 @@ def judge_candidates(image: Tensor, weights: Tensor, bias: float) -> tuple[Tenso
     area = torch.empty(prompts, candidates, 1)
 
     def judge(part: slice) -> None:
-        _functions().judge_candidates(
-            c_int(part.stop - part.start),
-            c_int(candidates),
-            *map(pointer, (image[part], weights[part])),
-            c_float(bias),
-            *map(pointer, (coverage[part], seen[part], area[part])),
-        )
+        results = (coverage[part], seen[part], area[part])
+        call("judge_candidates", len(seen[part]), candidates, image[part], weights[part], float(bias), *results)
 
     over_prompts(judge, prompts)
     return coverage, seen, area
-
-
-def _functions() -> Any:
-    return library()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from samgeo.errors import SamgeoWarning
 
-__all__ = ["SWITCH", "library", "over_prompts", "pointer", "usable"]
+__all__ = ["SWITCH", "call", "library", "over_prompts", "usable"]
 
 SWITCH = "SAMGEO_COMPILED"
 """Environment variable that switches the compiled functions off where it is 0."""
@@ -32,18 +32,17 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         loaded = ctypes.CDLL(str(FILE))
-        interface = loaded.interface_number()
+        if loaded.interface_number() == INTERFACE:
+            return loaded
+        why = "was built from another version of its sources"
     except (OSError, AttributeError) as error:
-        return _unusable(f"cannot be loaded ({error})")
-    return loaded if interface == INTERFACE else _unusable("was built from another version of its sources")
-
-
-def _unusable(why: str) -> None:
+        why = f"cannot be loaded ({error})"
     warnings.warn(
         f"{FILE} {why}, so that decoding on a CPU is slower. Install samgeo again, or run python hatch_build.py in its source.",
         SamgeoWarning,
-        stacklevel=3,
+        stacklevel=2,
     )
+    return None
 
 
 def usable(*tensors: Tensor) -> bool:
@@ -55,9 +54,23 @@ def usable(*tensors: Tensor) -> bool:
     )
 
 
-def pointer(tensor: Tensor) -> ctypes.c_void_p:
-    """Return the address of the first number of a tensor, as a compiled function takes it."""
-    return ctypes.c_void_p(tensor.data_ptr())
+def call(name: str, *given: int | float | Tensor) -> None:
+    """Call a compiled function, which `usable` has said to be there.
+
+    Parameters
+    ----------
+    name : str
+        Name of the function.
+    *given : int, float or tensor
+        A whole number is passed as ``int64_t``, another number as ``float``, and a tensor as the address of its first number.
+    """
+    getattr(library(), name)(*map(_passed, given))
+
+
+def _passed(value: float | Tensor) -> ctypes.c_int64 | ctypes.c_float | ctypes.c_void_p:
+    if isinstance(value, Tensor):
+        return ctypes.c_void_p(value.data_ptr())
+    return ctypes.c_int64(value) if isinstance(value, int) else ctypes.c_float(value)
 
 
 def over_prompts(work: Callable[[slice], None], prompts: int) -> None:

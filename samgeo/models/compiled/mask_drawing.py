@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import CDLL, c_int, c_int64, c_void_p
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from samgeo.models.compiled.library import library, over_prompts, pointer, usable
+from samgeo.models.compiled.library import call, over_prompts, usable
 
 if TYPE_CHECKING:
     from samgeo.models.tiny.mask_regions import CellRegions
@@ -64,25 +63,17 @@ def draw(
     tensor, shape (R, M, 4 side, 4 side)
         Logits.
     """
-    side, masks, map_length = regions.side, weights.shape[1], maps[0].numel()
+    side, masks = regions.side, weights.shape[1]
     logits = torch.empty(len(regions), masks, 4 * side, 4 * side)
     weight4, weights = weight4.contiguous(), weights.contiguous()
-    rows, top, left = (each.contiguous() for each in (regions.rows, regions.top, regions.left))
-    addresses = (c_void_p * len(layers))(*(layer.data_ptr() for layer in layers))
-
-    functions = cast("CDLL", library())
+    squares = [each.contiguous() for each in (regions.rows, regions.top, regions.left)]
+    addresses = torch.tensor([layer.data_ptr() for layer in layers])
+    stacked = (len(maps), maps[0].numel(), maps)
 
     def draw_part(part: slice) -> None:
-        sizes = (part.stop - part.start, side, regions.cells, masks)
-        functions.draw_masks(
-            *map(c_int, sizes),
-            *map(pointer, (rows[part], top[part], left[part])),
-            c_int(len(maps)),
-            c_int64(map_length),
-            *map(pointer, (maps, weight4, image, weights[part], *skips)),
-            addresses,
-            pointer(logits[part]),
-        )
+        own, to = (each[part] for each in squares), logits[part]
+        sizes = (len(to), side, regions.cells, masks)
+        call("draw_masks", *sizes, *own, *stacked, weight4, image, weights[part], *skips, addresses, to)
 
     over_prompts(draw_part, len(regions))
     return logits

@@ -6,7 +6,7 @@
 constexpr int MAPS4 = 16, MAPS8 = 32;  // channels at strides 4 and 8
 
 // Merge the maps of some cells, which begin at the pixel `first`. `maps` has a map of ones last. The weight at stride 8 is packed.
-INLINE void merge_cells(const float *maps, int64_t map_length, int count, int64_t first, int cells, const float *weight4,
+INLINE void merge_cells(const float *maps, int64_t map_length, int64_t count, int64_t first, int cells, const float *weight4,
                         const float *panels8, const float *bias8, float *merged4, float *merged8) {
   by_tiles(cells * 16, [&](auto rows, int row) INLINE_LAMBDA {
     Tile<rows, 2> tile;

@@ -64,9 +64,9 @@ class _TwoWayBlock(nn.Module):
         tokens = self.norm_perceptron(tokens + self.perceptron(tokens))
         to_tokens = self.image_to_tokens.projections
         if image_steps.fits(image, image_positions, tokens=tokens.shape[1], heads=to_tokens.heads):
-            read = what_cells_read(to_tokens, tokens + positions, tokens)
-            neighbourhood = (self.neighbourhood.kernel, self.neighbourhood.bias)
-            return tokens, image_steps.renew_image(image, image_positions, *read, neighbourhood, self.norm_image)
+            of_tokens = what_cells_read(to_tokens, tokens + positions, tokens)
+            depthwise = (self.neighbourhood.kernel, self.neighbourhood.bias)
+            return tokens, image_steps.renew_image(image, image_positions, of_tokens, depthwise, self.norm_image)
         side = round(image.shape[1] ** 0.5)
 
         def renew(pixels: Tensor) -> Tensor:

@@ -46,6 +46,8 @@ class DepthwiseConv(nn.Conv2d):
         through memory.
     """
 
+    bias: nn.Parameter
+
     def __init__(self, channels: int, kernel: int, *, residual: bool = False) -> None:
         super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
         self.residual = residual
