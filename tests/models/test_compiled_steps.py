@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 from samgeo.errors import SamgeoWarning
-from samgeo.models.compiled import image_steps, library
+from samgeo.models.compiled import dense_maps, image_steps, library
 from samgeo.models.sam1.attention import add_read_of_tokens, read_image, what_cells_read
 from samgeo.models.tiny import load_tiny
-from samgeo.models.tiny.layers import Attention, DepthwiseConv
+from samgeo.models.tiny.layers import Attention, DepthwiseConv, nest
 
 CELLS, CHANNELS, HEADS = image_steps.CELLS, image_steps.CHANNELS, image_steps.HEADS
 needs_library = pytest.mark.skipif(library.library() is None, reason="samgeo was installed without its compiled functions")
@@ -72,6 +72,30 @@ def in_threads_and_alone(work, prompts):
 
 def test_the_library_is_there_where_it_is_required():
     assert os.environ.get(library.SWITCH) != "required" or library.library() is not None
+
+
+@needs_library
+def test_maps_of_clicks_are_those_of_torch(random):
+    x, y, points = random(64) * 100, random(64) * 100, random(3, 4, 2) * 100
+    labels = torch.tensor([[1, 1, 0, 1], [0, 0, 0, 1], [1, 1, 1, 1]])
+    squared = (x - points[..., :1]) ** 2 + (y - points[..., 1:]) ** 2
+    for label in (0, 1):
+        nearest = squared.masked_fill((labels != label)[..., None], torch.inf).amin(1)
+        spot, decay = dense_maps.click_maps(x, y, points, labels, label, factors=(-0.001, -0.05))
+        assert torch.allclose(spot, torch.exp(-0.001 * nearest), rtol=1e-5, atol=1e-12)
+        assert torch.allclose(decay, torch.exp(-0.05 * nearest.sqrt()), rtol=1e-5, atol=1e-12)
+        assert (spot[2] == 0).all() == (label == 0)
+
+
+@needs_library
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("side", [2, 6, 32])
+def test_maps_are_enlarged_into_nested_order_as_by_torch(side, factor, random):
+    rows = random(3, side * side)
+    image = rows.view(3, 1, side, side)
+    larger = functional.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
+    expected = nest(larger[:, 0, :, :, None], 2)[..., 0]
+    assert torch.allclose(dense_maps.enlarge_nested(rows, factor), expected, atol=1e-6)
 
 
 @needs_library
