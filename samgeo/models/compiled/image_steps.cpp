@@ -1,46 +1,22 @@
 // The steps of the bundled network on the image of a prompt: 32 x 32 cells of 128 channels at stride 16. Each step goes through
 // the image once, in blocks that stay in the cache of a core. samgeo/models/compiled/image_steps.py describes the arguments,
 // which are C-contiguous, and checks them.
-#include "vectors.h"
-
-#include <cmath>
 #include <cstring>
 
+#include "pixels.h"
+#include "prompt_maps.h"
+#include "vectors.h"
+
 // The number that library.py expects; both are raised whenever arguments change.
-extern "C" int64_t interface_number() { return 1; }
+extern "C" int64_t interface_number() { return 2; }
 
 namespace {
 
 constexpr int CHANNELS = 128, HEADS = 4, SIDE = 32;
-constexpr int MAPS4 = 16, MAPS8 = 32;  // channels of the prompt maps at strides 4 and 8
-constexpr int PANEL = 16;              // columns of a tile of two vectors
-
-// ---------------------------------------------------------------------------------------------------- prompt maps to an image
-
-// Merge the dense maps of some cells, which begin at the pixel `first`, to channels at stride 4. `maps` has a map of ones last.
-INLINE void merge_pixels(const float *maps, int64_t map_length, int64_t count, int64_t first, int pixels, const float *weight, float *merged) {
-  by_tiles(pixels, [&](auto rows, int row) INLINE_LAMBDA {
-    Tile<rows, 2> tile;
-    tile.fill(weight + (count - 1) * MAPS4);  // the weight of the map of ones
-    tile.add_product(maps + first + row, 1, map_length, weight, MAPS4, count - 1);
-    tile.apply_gelu();
-    tile.write(merged + row * MAPS4, MAPS4);
-  });
-}
-
-// Merge `rows` rows of INPUTS numbers with the panels of a linear layer, one panel of 16 outputs after the other.
-template <int INPUTS, int OUTPUTS, class Begin, class End>
-INLINE void by_panels(int rows, const float *from, const float *panels, Begin begin, End end) {
-  for (int panel = 0; panel < OUTPUTS / PANEL; panel++)
-    by_tiles(rows, [&](auto tall, int row) INLINE_LAMBDA {
-      Tile<tall, 2> tile;
-      begin(tile, row, panel * PANEL);
-      tile.add_product(from + row * INPUTS, INPUTS, 1, panels + panel * INPUTS * PANEL, PANEL, INPUTS);
-      end(tile, row, panel * PANEL);
-    });
-}
 
 }  // namespace
+
+// ---------------------------------------------------------------------------------------------------- prompt maps to an image
 
 extern "C" void merge_maps(int64_t prompts, int64_t cells, int64_t count, int64_t map_length, const float *maps, const float *weight4, const float *weight8,
                            const float *bias8, const float *weight16, const float *shared, float *image) {
@@ -56,13 +32,7 @@ extern "C" void merge_maps(int64_t prompts, int64_t cells, int64_t count, int64_
       for (int inner = 0; inner < many; inner += FEW) {
         const int few = many - inner < FEW ? many - inner : FEW;
         const int64_t first = prompt * pixels + (outer + inner) * 16;
-        merge_pixels(maps, map_length, count, first, few * 16, weight4, merged4);
-        by_panels<4 * MAPS4, MAPS8>(
-            few * 4, merged4, panels8, [&](auto &tile, int, int column) INLINE_LAMBDA { tile.fill(bias8 + column); },
-            [&](auto &tile, int row, int column) INLINE_LAMBDA {
-              tile.apply_gelu();
-              tile.write(merged8 + (inner * 4 + row) * MAPS8 + column, MAPS8);
-            });
+        merge_cells(maps, map_length, count, first, few, weight4, panels8, bias8, merged4, merged8 + inner * 4 * MAPS8);
       }
       const float *from = shared + outer * CHANNELS;
       float *to = image + (prompt * cells + outer) * CHANNELS;
@@ -175,40 +145,14 @@ void pool(int64_t prompts, int tokens, const float *absorbed, const float *image
 
 // Of three rows of cells with a margin of one cell at each end, compute the depthwise convolution and the layer norm of the
 // cells of the middle row.
-INLINE void convolve_and_normalize(const float *const rows[3], const float *kernel, const float *bias, const float *scale, const float *shift,
+INLINE void convolve_and_normalize(const float *const rows[3], const float *taps, const float *bias, const float *scale, const float *shift,
                                    float epsilon, float *to) {
-  constexpr int SOME = 4;
-  for (int first = 0; first < SIDE; first += SOME) {
-    alignas(32) float cells[SOME * CHANNELS];
-    floats sum[SOME] = {};
-    for (int channel = 0; channel < CHANNELS; channel += 8) {
-      floats value[SOME];
-      UNROLL for (int i = 0; i < SOME; i++) value[i] = load(bias + channel);
-      UNROLL for (int dy = 0; dy < 3; dy++) {
-        const float *from = rows[dy] + first * CHANNELS + channel;
-        floats factor[3];
-        UNROLL for (int dx = 0; dx < 3; dx++) factor[dx] = load(kernel + (3 * dy + dx) * CHANNELS + channel);
-        UNROLL for (int i = 0; i < SOME; i++) UNROLL for (int dx = 0; dx < 3; dx++) value[i] += factor[dx] * load(from + (i + dx) * CHANNELS);
-      }
-      UNROLL for (int i = 0; i < SOME; i++) {
-        store(cells + i * CHANNELS + channel, value[i]);
-        sum[i] += value[i];
-      }
-    }
-    for (int i = 0; i < SOME; i++) {
-      const float *cell = cells + i * CHANNELS;
-      const floats mean = all(sum_of(sum[i]) / CHANNELS);
-      floats even = all(0.0f), odd = all(0.0f);  // two sums, which do not wait for each other
-      UNROLL for (int channel = 0; channel < CHANNELS; channel += 16) {
-        const floats one = load(cell + channel) - mean, other = load(cell + channel + 8) - mean;
-        even += one * one;
-        odd += other * other;
-      }
-      const floats factor = all(1.0f / std::sqrt(sum_of(even + odd) / CHANNELS + epsilon));
-      float *own = to + (first + i) * CHANNELS;
-      UNROLL for (int channel = 0; channel < CHANNELS; channel += 8)
-        store(own + channel, (load(cell + channel) - mean) * factor * load(scale + channel) + load(shift + channel));
-    }
+  alignas(32) float cells[FOUR * CHANNELS];
+  floats sums[FOUR];
+  for (int first = 0; first < SIDE; first += FOUR) {
+    convolve<3, CHANNELS>(rows, first, taps, bias, cells, sums);
+    normalize<CHANNELS>(cells, sums, scale, shift, epsilon,
+                        [&](int i, int channel, floats values) INLINE_LAMBDA { store(to + (first + i) * CHANNELS + channel, values); });
   }
 }
 
@@ -218,8 +162,7 @@ void renew(int64_t prompts, int tokens, float *image, const float *positions, co
   constexpr int COLUMNS = 8 * VECTORS, ROW = (SIDE + 2) * CHANNELS;
   alignas(64) float weight[CHANNELS * COLUMNS], biases[COLUMNS], panels[CHANNELS / PANEL * COLUMNS * PANEL], attention[SIDE * COLUMNS];
   alignas(64) float ring[3 * ROW] = {}, zero[ROW] = {}, taps[9 * CHANNELS];
-  for (int channel = 0; channel < CHANNELS; channel++)
-    for (int tap = 0; tap < 9; tap++) taps[tap * CHANNELS + channel] = kernel[channel * 9 + tap];
+  pack_taps<3, CHANNELS>(kernel, taps);
   for (int64_t prompt = 0; prompt < prompts; prompt++) {
     float *own = image + prompt * SIDE * SIDE * CHANNELS;
     pack_tokens<VECTORS>(absorbed + prompt * HEADS * tokens * CHANNELS, tokens, weight);

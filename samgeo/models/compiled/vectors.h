@@ -21,6 +21,12 @@ INLINE floats larger(floats one, floats other) { return _mm256_max_ps(one, other
 INLINE floats smaller(floats one, floats other) { return _mm256_min_ps(one, other); }
 INLINE floats swapped_halves(floats values) { return _mm256_permute2f128_ps(values, values, 1); }
 
+// Return the sums of four vectors, in the first four places and again in the last four.
+INLINE floats sums_of(const floats (&of)[4]) {
+  const floats halves = _mm256_hadd_ps(_mm256_hadd_ps(of[0], of[1]), _mm256_hadd_ps(of[2], of[3]));
+  return halves + swapped_halves(halves);
+}
+
 INLINE float sum_of(floats values) {
   __m128 sum = _mm_add_ps(_mm256_castps256_ps128(values), _mm256_extractf128_ps(values, 1));
   sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
@@ -78,6 +84,10 @@ struct Tile {
     UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++) at[r][v] = load(from + r * row_length + 8 * v);
   }
 
+  INLINE_LAMBDA void add(const float *from, int64_t row_length) {
+    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++) at[r][v] += load(from + r * row_length + 8 * v);
+  }
+
   INLINE_LAMBDA void write(float *to, int64_t row_length) const {
     UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++) store(to + r * row_length + 8 * v, at[r][v]);
   }
@@ -89,7 +99,7 @@ struct Tile {
   // Add left (ROWS x inner) times right (inner x 8 VECTORS). The distance of the left numbers is given for both of their axes,
   // so that they may be transposed; the right numbers lie in rows of right_length.
   INLINE_LAMBDA void add_product(const float *left, int64_t left_row, int64_t left_inner, const float *right, int64_t right_length, int inner) {
-    for (int k = 0; k < inner; k++) {
+    _Pragma("GCC unroll 2") for (int k = 0; k < inner; k++) {
       floats row[VECTORS];
       UNROLL for (int v = 0; v < VECTORS; v++) row[v] = load(right + k * right_length + 8 * v);
       UNROLL for (int r = 0; r < ROWS; r++) {
@@ -100,18 +110,33 @@ struct Tile {
   }
 };
 
-// Call work(std::integral_constant<int, ROWS>, first row) for tiles of 6 or 4 rows, which cover any even number of rows from 4 on.
+// Call work(std::integral_constant<int, ROWS>, first row) for tiles of 6 or 4 rows, which cover any number of rows from 4 on. Of an
+// odd number, the last tile begins in the tile before it, so that some rows are computed twice.
 template <class Work>
 INLINE void by_tiles(int rows, Work work) {
   int row = 0;
-  for (; row + 6 <= rows && rows - row != 8; row += 6) work(std::integral_constant<int, 6>{}, row);
-  for (; row < rows; row += 4) work(std::integral_constant<int, 4>{}, row);
+  for (; row + 6 <= rows && rows - row != 7 && rows - row != 8; row += 6) work(std::integral_constant<int, 6>{}, row);
+  for (; row < rows; row += 4) work(std::integral_constant<int, 4>{}, row + 4 <= rows ? row : rows - 4);
 }
+
+constexpr int PANEL = 16;  // columns of a tile of two vectors
 
 // Lay the weight of a linear layer (OUTPUTS x INPUTS) out in panels of 16 outputs: (OUTPUTS / 16) x INPUTS x 16.
 template <int OUTPUTS, int INPUTS>
 INLINE void pack_panels(const float *weight, float *panels) {
-  for (int panel = 0; panel < OUTPUTS / 16; panel++)
+  for (int panel = 0; panel < OUTPUTS / PANEL; panel++)
     for (int input = 0; input < INPUTS; input++)
-      for (int i = 0; i < 16; i++) panels[(panel * INPUTS + input) * 16 + i] = weight[(panel * 16 + i) * INPUTS + input];
+      for (int i = 0; i < PANEL; i++) panels[(panel * INPUTS + input) * PANEL + i] = weight[(panel * PANEL + i) * INPUTS + input];
+}
+
+// Merge `rows` rows of INPUTS numbers with the panels of a linear layer, one panel of 16 outputs after the other.
+template <int INPUTS, int OUTPUTS, class Begin, class End>
+INLINE void by_panels(int rows, const float *from, const float *panels, Begin begin, End end) {
+  for (int panel = 0; panel < OUTPUTS / PANEL; panel++)
+    by_tiles(rows, [&](auto tall, int row) INLINE_LAMBDA {
+      Tile<tall, 2> tile;
+      begin(tile, row, panel * PANEL);
+      tile.add_product(from + row * INPUTS, INPUTS, 1, panels + panel * INPUTS * PANEL, PANEL, INPUTS);
+      end(tile, row, panel * PANEL);
+    });
 }
