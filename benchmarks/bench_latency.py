@@ -5,7 +5,8 @@ Then clicks anywhere and boxes of buildings, drawn where masks are expected and 
 Then everything of a window in float32 and in bfloat16, in turns, and how much the masks differ; with SAMGEO_DATA also for
 windows of real imagery.
 
-python benchmarks/bench_latency.py [--model tiny] [--device auto] [--dtype auto] [--threads 2] [--parts floor compiled regions types]
+python benchmarks/bench_latency.py [--model tiny] [--device auto] [--dtype auto] [--threads 2]
+                                   [--parts floor compiled regions types]
 """
 
 from __future__ import annotations
