@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+LIBRARY := samgeo/models/compiled/steps.so
 BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 
 # One thread for each test process: together they use every core once.
@@ -79,7 +80,7 @@ gpu-kit: ## tests, benchmarks and a training on a GPU: OUT=folder MINUTES=9 PART
 		--pack $(PACK) $(if $(SMOKE),--smoke)
 
 clean: ## remove what was generated, but not .venv
-	rm -rf build dist site demo out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(LIBRARY) build dist site demo out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find samgeo tests benchmarks notebooks qgis-plugin -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.python:
@@ -101,10 +102,15 @@ $(VENV)/.torch: $(VENV)/.python constraints.txt
 	fi
 	@touch $@
 
-$(VENV)/.package: $(VENV)/.torch pyproject.toml constraints.txt
+# Where it cannot be built there is a warning and no file, and the next call tries again. A change of a source is no reason to
+# install the packages again, so the stamps below only ask that it is up to date.
+$(LIBRARY): hatch_build.py $(wildcard $(dir $(LIBRARY))*.cpp $(dir $(LIBRARY))*.h) | $(VENV)/.python
+	@$(BIN)/python hatch_build.py
+
+$(VENV)/.package: $(VENV)/.torch pyproject.toml constraints.txt | $(LIBRARY)
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.torch pyproject.toml constraints.txt
+$(VENV)/.test: $(VENV)/.torch pyproject.toml constraints.txt | $(LIBRARY)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,docs,browser]'
 	@touch $@ $(VENV)/.package

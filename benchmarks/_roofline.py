@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from unittest.mock import patch
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -26,12 +28,17 @@ def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> floa
 
 
 def flops_of(work: Callable[[], object]) -> int:
-    """Count the floating-point operations of the matrix products and convolutions in some work."""
+    """Count the floating-point operations of the matrix products and convolutions in some work, done by torch alone."""
     attention = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
     mapping = {} if attention is None else {attention: _attention}
-    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    with without_compiled(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         work()
     return int(counter.get_total_flops())
+
+
+def without_compiled() -> AbstractContextManager[object]:
+    """Return a context in which torch computes the steps that a compiled library does otherwise."""
+    return patch("samgeo.models.compiled.library.library", return_value=None)
 
 
 def _attention(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...], *_: object, **__: object) -> int:

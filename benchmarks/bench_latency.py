@@ -1,10 +1,12 @@
 """Latency of the bundled model: encoding a window, and decoding a hundred prompts, beside what their arithmetic takes at best.
 
+Then the same prompts with the compiled library and by torch alone, in turns, up to the predicted IoU and with their masks.
 Then clicks anywhere and boxes of buildings, drawn where masks are expected and in the whole window, in turns: the same masks.
 Then everything of a window in float32 and in bfloat16, in turns, and how much the masks differ; with SAMGEO_DATA also for
 windows of real imagery.
 
-python benchmarks/bench_latency.py [--model tiny] [--device auto] [--dtype auto] [--threads 2] [--parts floor regions types]
+python benchmarks/bench_latency.py [--model tiny] [--device auto] [--dtype auto] [--threads 2]
+                                   [--parts floor compiled regions types]
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from unittest.mock import patch
 import numpy as np
 import rasterio
 import torch
-from _roofline import flops_of, peak_flops
+from _roofline import flops_of, peak_flops, without_compiled
 from _turns import in_turns, say
 from scipy.ndimage import find_objects
 
@@ -36,7 +38,7 @@ from samgeo.training.data.simulated_prompts import centre_click
 keep_freed_memory()  # as the command line does
 
 REPEATS, CLICKS = 15, 100
-PARTS = ("floor", "regions", "types")
+PARTS = ("floor", "compiled", "regions", "types")
 # Points a side, and the gate, of everything mode with the bundled model.
 SIDE_POINTS, GATE = 24, 0.55
 WINDOWS = 8
@@ -66,6 +68,28 @@ def compare_regions(model: Any, embedding: Any, what: str, **prompts: Any) -> No
     drawn = (some != BACKGROUND).float().mean()
     print(f"\n{what}: {drawn:.0%} of the pixels have logits; {int(differing.sum())} of {differing.numel()} masks differ")
     say(what, in_turns(REPEATS // 3, regions=regions, whole_window=whole_window))
+
+
+def compare_compiled(model: Tiny, embedding: Any, what: str, **prompts: Any) -> None:
+    """Time prompts with the compiled library and without it."""
+    window = model.network.window(embedding)
+    names = ("points", "labels", "boxes", "masks")
+    given = [torch.from_numpy(prompts[name]) if name in prompts else None for name in names]
+
+    @torch.inference_mode()
+    def judged() -> None:
+        for start in range(0, CLICKS, 16):
+            model.network.decode(window, *(None if one is None else one[start : start + 16] for one in given))
+
+    def drawn() -> None:
+        model.decode(embedding, **prompts)
+
+    def by_torch(work: Callable[[], None]) -> None:
+        with without_compiled():
+            work()
+
+    say(f"{what}, up to the predicted IoU", in_turns(REPEATS // 2, compiled=judged, torch=partial(by_torch, judged)))
+    say(f"{what}, with masks", in_turns(REPEATS // 3, compiled=drawn, torch=partial(by_torch, drawn)))
 
 
 def compare_types(name: str, device: str, windows: dict[str, list[np.ndarray]]) -> None:
@@ -159,6 +183,9 @@ def main() -> None:
             taken, gflop = median_ms(work), flops_of(work) / 1e9
             least = 1e12 * gflop / peak
             print(f"{name}: {taken:.0f} ms, {taken / least:.1f} times the {least:.0f} ms of its {gflop:.1f} GFLOP", flush=True)
+    if "compiled" in options.parts and isinstance(model, Tiny):
+        for what, given in prompts.items():
+            compare_compiled(model, embedding, what, **given)
     if "regions" in options.parts and isinstance(model, Tiny):
         for what, given in prompts.items():
             compare_regions(model, embedding, what, **given)

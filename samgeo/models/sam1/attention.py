@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from samgeo.models.batching import by_cached_parts
+from samgeo.models.compiled import image_steps
 
-__all__ = ["Projections", "add_read_of_tokens", "read_image", "read_tokens"]
+__all__ = ["Projections", "add_read_of_tokens", "read_image", "read_tokens", "what_cells_read"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +101,9 @@ def read_image(of: Projections, placed: Tensor, image: Tensor, positions: Tensor
                 attention = torch.softmax(attention + bias, dim=-1)
             return attention @ image[part]
 
-        pooled = by_cached_parts(pool, image).view(len(image), of.heads, -1, image.shape[2])
+        is_compiled = bias is None and image_steps.fits(image, absorbed, positions, tokens=placed.shape[1], heads=of.heads)
+        pooled = image_steps.pool_image(absorbed, image, positions) if is_compiled else by_cached_parts(pool, image)
+        pooled = pooled.view(len(image), of.heads, -1, image.shape[2])
         read = _by_head(pooled, of.weight(of.value).transpose(1, 2)) + of.value.bias.view(of.heads, 1, -1)
     out: Tensor = of.output(read.transpose(1, 2).flatten(2))
     return out
@@ -164,10 +167,7 @@ def add_read_of_tokens(
     tensor, shape (P, N, C)
         The image plus the attended values of each cell, after ``then``.
     """
-    key, value = of.split(of.key(placed)), of.split(of.value(tokens))
-    key = key * key.shape[-1] ** -0.5
-    # The attention of a head sums to 1, so the bias of the output can be divided among the heads and added to the values.
-    spread = (_by_head(value, of.output_weight) + of.output.bias / of.heads).flatten(1, 2)
+    key, spread = _keys_and_values(of, placed, tokens)
     each = image.expand(len(placed), -1, -1)
     if len(image) < len(placed):
         query = of.split(of.query(image + positions)).transpose(2, 3)
@@ -176,11 +176,10 @@ def add_read_of_tokens(
             product: Tensor = key[part] @ query
             return product
     else:
-        absorbed = _by_head(key, of.weight(of.query)).flatten(1, 2)
-        bias = (key * of.query.bias.view(of.heads, 1, -1)).sum(-1).flatten(1, 2)[..., None]
+        absorbed, bias = _absorbed(of, key)
 
         def scores(part: slice) -> Tensor:
-            biased: Tensor = _scores(absorbed[part], image[part], positions).add_(bias[part])
+            biased: Tensor = _scores(absorbed[part], image[part], positions).add_(bias[part, :, None])
             return biased
 
     def add(part: slice) -> Tensor:
@@ -190,3 +189,33 @@ def add_read_of_tokens(
         return read if then is None else then(read)
 
     return by_cached_parts(add, each, into)
+
+
+def what_cells_read(of: Projections, placed: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `add_read_of_tokens` computes of the tokens alone.
+
+    Returns
+    -------
+    absorbed : tensor, shape (P, heads * T, C)
+        What the sum of a cell and its position is multiplied by for the scores.
+    bias : tensor, shape (P, heads * T)
+        What is added to the scores, before the softmax over the tokens of a head.
+    values : tensor, shape (P, heads * T, C)
+        What a cell gets from each.
+    """
+    key, values = _keys_and_values(of, placed, tokens)
+    return *_absorbed(of, key), values
+
+
+def _keys_and_values(of: Projections, placed: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return scaled keys of tokens, ``(P, heads, T, D / heads)``, and what a cell gets from them, ``(P, heads * T, C)``."""
+    key, value = of.split(of.key(placed)), of.split(of.value(tokens))
+    # The attention of a head sums to 1, so the bias of the output can be divided among the heads and added to the values.
+    spread = (_by_head(value, of.output_weight) + of.output.bias / of.heads).flatten(1, 2)
+    return key * key.shape[-1] ** -0.5, spread
+
+
+def _absorbed(of: Projections, key: Tensor) -> tuple[Tensor, Tensor]:
+    """Multiply keys by the weight and the bias of the queries: ``(P, heads * T, C)`` and ``(P, heads * T)``."""
+    bias = (key * of.query.bias.view(of.heads, 1, -1)).sum(-1).flatten(1, 2)
+    return _by_head(key, of.weight(of.query)).flatten(1, 2), bias

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from samgeo.models.sam1.attention import add_read_of_tokens, read_image, read_tokens
+from samgeo.models.compiled import image_steps
+from samgeo.models.sam1.attention import add_read_of_tokens, read_image, read_tokens, what_cells_read
 from samgeo.models.tiny.layers import Attention, DepthwiseConv, perceptron, zeroed
 from samgeo.models.tiny.prompt_encoder import Prompted, Window
 
@@ -61,13 +62,17 @@ class _TwoWayBlock(nn.Module):
         read = read_image(self.tokens_to_image.projections, tokens + positions, image, image_positions)
         tokens = self.norm_read(tokens + read)
         tokens = self.norm_perceptron(tokens + self.perceptron(tokens))
+        to_tokens = self.image_to_tokens.projections
+        if image_steps.fits(image, image_positions, tokens=tokens.shape[1], heads=to_tokens.heads):
+            of_tokens = what_cells_read(to_tokens, tokens + positions, tokens)
+            depthwise = (self.neighbourhood.kernel, self.neighbourhood.bias)
+            return tokens, image_steps.renew_image(image, image_positions, of_tokens, depthwise, self.norm_image)
         side = round(image.shape[1] ** 0.5)
 
         def renew(pixels: Tensor) -> Tensor:
             renewed: Tensor = self.norm_image(self.neighbourhood(pixels.view(len(pixels), side, side, -1)))
             return renewed.flatten(1, 2)
 
-        to_tokens = self.image_to_tokens.projections
         image = add_read_of_tokens(to_tokens, image, image_positions, tokens + positions, tokens, then=renew, into=image)
         return tokens, image
 
@@ -93,10 +98,15 @@ class Quality(nn.Module):
 
     def forward(self, overall: Tensor, candidates: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the addend to the logits of predicted IoU, shape (P, M), and the coverage, shape (P, M, pixels)."""
-        coverage = self.cover(candidates) @ image.transpose(1, 2) * image.shape[-1] ** -0.5 - EMPTY
-        shares = torch.sigmoid(coverage)
-        area = shares.sum(-1, keepdim=True) + LEAST_CELLS
-        seen = [overall.expand_as(candidates), candidates, shares @ image / area, torch.log(area)]
+        weights = self.cover(candidates) * image.shape[-1] ** -0.5
+        if image_steps.fits(image, weights) and candidates.shape[1] <= image_steps.CANDIDATES:
+            coverage, covered, area = image_steps.judge_candidates(image, weights, -EMPTY)
+        else:
+            coverage = weights @ image.transpose(1, 2) - EMPTY
+            shares = torch.sigmoid(coverage)
+            covered, area = shares @ image, shares.sum(-1, keepdim=True)
+        area = area + LEAST_CELLS
+        seen = [overall.expand_as(candidates), candidates, covered / area, torch.log(area)]
         return self.score(torch.cat(seen, dim=-1))[..., 0].float(), coverage.float()
 
 

@@ -46,19 +46,26 @@ class DepthwiseConv(nn.Conv2d):
         through memory.
     """
 
+    bias: nn.Parameter
+
     def __init__(self, channels: int, kernel: int, *, residual: bool = False) -> None:
         super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
         self.residual = residual
 
+    @property
+    def kernel(self) -> Tensor:
+        """The weight, with the input added where the convolution is residual; shape (C, 1, kernel, kernel)."""
+        if not self.residual:
+            return self.weight
+        middle = self.kernel_size[0] // 2
+        weight = self.weight.clone()
+        weight[:, :, middle, middle] += 1
+        return weight
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Return ``(B, H, W, C)``; the permutations make a channels-last tensor without a copy."""
-        weight = self.weight
-        if self.residual:
-            middle = self.kernel_size[0] // 2
-            weight = weight.clone()
-            weight[:, :, middle, middle] += 1
         rows = pixels.permute(0, 3, 1, 2)
-        filtered = functional.conv2d(rows, weight, self.bias, padding=self.kernel_size[0] // 2, groups=self.groups)
+        filtered = functional.conv2d(rows, self.kernel, self.bias, padding=self.kernel_size[0] // 2, groups=self.groups)
         return filtered.permute(0, 2, 3, 1)
 
 

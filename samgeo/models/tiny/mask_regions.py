@@ -58,6 +58,11 @@ class CellRegions:
     def __getitem__(self, part: slice) -> CellRegions:
         return CellRegions(self.rows[part], self.top[part], self.left[part], self.side, self.cells)
 
+    @classmethod
+    def of_windows(cls, rows: Tensor, cells: int) -> CellRegions:
+        """Return squares that are the whole window."""
+        return cls(rows, torch.zeros_like(rows), torch.zeros_like(rows), cells, cells)
+
     @property
     def whole(self) -> bool:
         """Whether the squares are the whole window."""

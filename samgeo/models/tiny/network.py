@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from samgeo.errors import OptionError
+from samgeo.models.compiled import mask_drawing
 from samgeo.models.protocols import Answer
 from samgeo.models.tiny.decoder import Decoded, Decoder
 from samgeo.models.tiny.encoder import Features, ImageEncoder
@@ -155,6 +157,10 @@ class TinyNetwork(nn.Module):
 
     def draw(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, rows: Tensor | slice) -> Tensor:
         """Compute the candidates ``masks`` of the prompts ``rows``: logits of shape (rows, masks, S / 4, S / 4)."""
+        cells = round(decoded.image.shape[1] ** 0.5)
+        if self._is_compiled(window, prompted, decoded, cells):
+            windows = CellRegions.of_windows(torch.arange(len(decoded.image))[rows], cells)
+            return self._draw_compiled(window, prompted, decoded, masks, windows)
         maps4, maps8 = self.prompts.merged(prompted.maps[:, rows], prompted.weight4)
         skips = window.skips
         if len(window.features) > 1:
@@ -165,6 +171,8 @@ class TinyNetwork(nn.Module):
 
     def draw_regions(self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: CellRegions) -> Tensor:
         """Compute the candidates ``masks`` in squares of the window: logits of shape (regions, masks, 4 side, 4 side)."""
+        if self._is_compiled(window, prompted, decoded, regions.side):
+            return self._draw_compiled(window, prompted, decoded, masks, regions)
         cells = regions.indices()
         at = (regions.rows[:, None] * regions.cells**2 + cells).flatten()
 
@@ -178,3 +186,15 @@ class TinyNetwork(nn.Module):
         skips = (shared(window.skips[0]), shared(window.skips[1]))
         logits: Tensor = self.upscaler(own, decoded.weights[regions.rows, masks], skips, (maps8, maps4))
         return logits
+
+    def _is_compiled(self, window: Window, prompted: Prompted, decoded: Decoded, side: int) -> bool:
+        # The layers have the type of the skips.
+        config, tensors = self.config, (prompted.maps, decoded.image, *window.skips)
+        return len(window.features) == 1 and mask_drawing.fits(config.channels, config.maps, config.masks, side, *tensors)
+
+    def _draw_compiled(
+        self, window: Window, prompted: Prompted, decoded: Decoded, masks: slice, regions: CellRegions
+    ) -> Tensor:
+        layers = [self.prompts.merge8.weight, self.prompts.merge8.bias, *self.upscaler.drawing_layers()]
+        of_prompts = (prompted.maps, prompted.weight4, decoded.image, decoded.weights[regions.rows, masks])
+        return mask_drawing.draw(*of_prompts, skips=window.skips, layers=layers, regions=regions)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from samgeo.models.batching import by_cached_parts
+from samgeo.models.compiled import dense_maps, image_steps
 from samgeo.models.tiny.encoder import Features
 from samgeo.models.tiny.layers import nest, sample_bilinear, unnest
 
@@ -243,6 +244,8 @@ class PromptEncoder(nn.Module):
         # The bias is the weight of a map of ones: added to the largest tensor of the network, it took several times as long.
         stacked = torch.stack([*maps.values(), torch.ones_like(some)])
         weight = torch.cat([self.merge4.weight[:, list(maps)], self.merge4.bias[:, None]], dim=1).T
+        if self._is_compiled(window, stacked):
+            return stacked, weight, image_steps.merge_maps(stacked, weight, self.merge8, self.merge16, window.image16)
         prompts = len(some)
         shared = window.for_prompts(window.image16, prompts).expand(prompts, -1, -1)
 
@@ -252,6 +255,10 @@ class PromptEncoder(nn.Module):
             return torch.baddbmm(image, cells, self.merge16.weight.T.expand(len(image), -1, -1))
 
         return stacked, weight, by_cached_parts(merge, shared)
+
+    def _is_compiled(self, window: Window, maps: Tensor) -> bool:
+        sizes = (self.merge4.out_features, self.merge8.out_features)
+        return len(window.image16) == 1 and sizes == image_steps.MAPS and image_steps.fits(window.image16, maps)
 
     def merged(self, maps: Tensor, weight4: Tensor) -> tuple[Tensor, Tensor]:
         """Merge maps of `Prompted`, or parts of them, at strides 4 and 8.
@@ -293,14 +300,21 @@ def _cells(pixels: Tensor) -> Tensor:
 
 def _click_maps(window: Window, points: Tensor, labels: Tensor) -> dict[DenseMap, Tensor]:
     """Return maps of the distance from each pixel to the nearest click of each label."""
-    squared = (window.x_px - points[..., :1]) ** 2 + (window.y_px - points[..., 1:]) ** 2
     maps = {}
     for label, spot, decay in (
         (Kind.FOREGROUND, DenseMap.FOREGROUND_SPOT, DenseMap.FOREGROUND_DECAY),
         (Kind.BACKGROUND, DenseMap.BACKGROUND_SPOT, DenseMap.BACKGROUND_DECAY),
     ):
         other = labels != label
-        if not other.all():
+        if other.all():
+            continue
+        if dense_maps.usable(window.x_px, window.y_px, points):
+            factors = (-0.5 / CLICK_SIGMA_PX**2, -1 / CLICK_DECAY_PX)
+            maps[spot], maps[decay] = dense_maps.click_maps(
+                window.x_px, window.y_px, points, labels.contiguous(), label, factors=factors
+            )
+        else:
+            squared = (window.x_px - points[..., :1]) ** 2 + (window.y_px - points[..., 1:]) ** 2
             nearest = squared.masked_fill(other[..., None], torch.inf).amin(1)
             maps[spot] = torch.exp((nearest / (-2 * CLICK_SIGMA_PX**2)).clamp(min=LEAST_EXPONENT))
             maps[decay] = torch.exp(nearest.sqrt() / -CLICK_DECAY_PX)
@@ -339,15 +353,14 @@ def _likeness_maps(
         like = []
         if points is not None and labels is not None:
             cosine = _cosines(sample_bilinear(pixels, points, stride), flat)
-            like.append((cosine + UNLIKE * (labels != Kind.FOREGROUND)[..., None]).amax(1).clamp(min=UNLIKE))
+            like.append(_largest(cosine, labels == Kind.FOREGROUND))
             background = labels == Kind.BACKGROUND
             if stride == 4 and background.any():
-                unlike = (cosine + UNLIKE * ~background[..., None]).amax(1)
-                maps[DenseMap.LIKE_BACKGROUND4] = unlike * background.any(1)[:, None]
+                maps[DenseMap.LIKE_BACKGROUND4] = _largest(cosine, background) * background.any(1)[:, None]
         if inside is not None:
             like.append(_cosines(functional.normalize(_box_mean(inside, pixels), dim=-1), flat))
-        likeness = torch.stack(like).amax(0)
-        maps[name] = likeness if stride == 4 else _enlarge(likeness, stride // 4).index_select(1, window.order4)
+        likeness = torch.stack(like).amax(0) if len(like) > 1 else like[0]
+        maps[name] = likeness if stride == 4 else _enlarge(window, likeness, stride // 4)
     return maps
 
 
@@ -356,6 +369,13 @@ def _cosines(vectors: Tensor, flat: Tensor) -> Tensor:
     if flat.ndim == 2:
         return vectors @ flat
     return (vectors.reshape(len(flat), -1, vectors.shape[-1]) @ flat).view(*vectors.shape[:-1], flat.shape[-1])
+
+
+def _largest(cosines: Tensor, chosen: Tensor) -> Tensor:
+    """Return the largest of the ``(P, N, pixels)`` cosines to the chosen points of each prompt; `UNLIKE` without any."""
+    if chosen.shape[1] == 1 and chosen.all():
+        return cosines[:, 0]
+    return (cosines + UNLIKE * ~chosen[..., None]).amax(1).clamp(min=UNLIKE)
 
 
 def _box_mean(inside: Tensor, pixels: Tensor) -> Tensor:
@@ -369,8 +389,11 @@ def _box_mean(inside: Tensor, pixels: Tensor) -> Tensor:
     return (fitted.view(windows, -1, height * width) @ pixels.view(windows, -1, channels)).flatten(0, 1)
 
 
-def _enlarge(rows: Tensor, factor: int) -> Tensor:
-    """Interpolate maps ``(P, pixels)`` in rows to ``factor`` times as many rows and columns."""
+def _enlarge(window: Window, rows: Tensor, factor: int) -> Tensor:
+    """Interpolate maps ``(P, pixels)`` in rows to ``factor`` times as many rows and columns, in nested order."""
+    if len(window.order4) <= dense_maps.MOST_PIXELS**2 and dense_maps.usable(rows):
+        return dense_maps.enlarge_nested(rows, factor)
     side = round(rows.shape[1] ** 0.5)
     image = rows.view(-1, 1, side, side)
-    return functional.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False).flatten(1)
+    larger = functional.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
+    return larger.flatten(1).index_select(1, window.order4)

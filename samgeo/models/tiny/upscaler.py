@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,6 +44,13 @@ class Upscaler(nn.Module):
         if len(features) == 1:
             at8, at4 = at8[0], at4[0]
         return _skip(at8, self.split8, self.maps8), _skip(at4, self.split4, self.maps4)
+
+    def drawing_layers(self) -> list[Tensor]:
+        """Return what draw_masks.cpp calls ``DrawingLayers``: the parameters in that order, without the biases in the skips."""
+        blocks = (layer for block in (self.refine8, self.refine4) for layer in (block.depthwise, block.norm, block.mix))
+        complete = (layer.parameters(recurse=False) for layer in (self.norm8, self.norm4, *blocks))
+        products = (self.split8, self.split4, self.maps8, self.maps4)
+        return [*(layer.weight for layer in products), *chain.from_iterable(complete)]
 
     def forward(self, image: Tensor, weights: Tensor, skips: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor]) -> Tensor:
         """Draw masks.
