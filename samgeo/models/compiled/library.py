@@ -20,7 +20,7 @@ __all__ = ["SWITCH", "call", "library", "over_prompts", "usable"]
 SWITCH = "SAMGEO_COMPILED"
 """Environment variable that switches the compiled functions off where it is 0."""
 
-INTERFACE = 2
+INTERFACE = 3
 FILE = Path(__file__).parent / "steps.so"
 _CAPABLE = ("AVX2", "AVX512")
 
