@@ -1,12 +1,13 @@
-"""The compiled blocks of the image encoder: the first convolution, inverted residual blocks, and blocks that refine the pyramid.
+"""The compiled blocks of the image encoder: the first convolution, inverted residual blocks, and those that refine the pyramid.
 
-``fits`` and the functions with its name in theirs tell whether they can take pixels; of torch: the ``forward`` of the modules in
-`samgeo.models.tiny.encoder` and `samgeo.models.tiny.layers`.
+``fits_stem``, ``fits_inverted`` and ``fits_refining`` tell whether the functions can take pixels; of torch: the ``forward`` of
+the modules in `samgeo.models.tiny.encoder` and `samgeo.models.tiny.layers`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,11 @@ from samgeo.models.compiled.library import call, over_prompts, usable
 
 __all__ = ["fits_inverted", "fits_refining", "fits_stem", "invert", "refine", "stem"]
 
+# The sizes of the refining blocks for which encoder_blocks.cpp is compiled. All blocks of the bundled network are there, because
+# for windows of 512 pixels each takes less time than with torch: the first of MobileNetV2, whose hidden pixels do not fit the
+# cache, a fifth to a half of it, and those at stride 32, which are little more than products with large weights, four fifths.
 REFINED = (128, 64, 32)
 TIMES, KERNEL = 4, 5
-"""The sizes for which encoder_blocks.cpp is compiled."""
 
 Layer = nn.Linear | nn.Conv2d
 
@@ -94,7 +97,9 @@ def invert(pixels: Tensor, expand: nn.Conv2d | None, depthwise: nn.Conv2d, proje
     options = (inputs, hidden, outputs, stride, int(residual), int(expand is not None))
 
     def work(part: slice, first: int, end: int) -> None:
-        call("inverted_residual", len(pixels[part]), height, width, *options, first, end, pixels[part], *parameters, result[part])
+        call(
+            "inverted_residual", len(pixels[part]), height, width, *options, first, end, pixels[part], *parameters, result[part]
+        )
 
     _over_rows(work, batch, height // stride)
     return result
@@ -140,8 +145,7 @@ def refine(pixels: Tensor, depthwise: nn.Conv2d, norm: nn.LayerNorm, widen: nn.L
 
 
 def _parameters(layer: Layer | nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    assert layer.bias is not None
-    return layer.weight, layer.bias
+    return layer.weight, cast("Tensor", layer.bias)  # no layer of the encoder is without a bias
 
 
 def _over_rows(work: Callable[[slice, int, int], None], images: int, rows: int) -> None:

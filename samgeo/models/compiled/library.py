@@ -46,10 +46,14 @@ def library() -> ctypes.CDLL | None:
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Return whether compiled functions can take these tensors: float32 in C order on a CPU, and no gradient is wanted."""
+    """Return whether compiled functions can take these tensors: float32 in C order on a CPU, and no gradient is wanted.
+
+    Never while ``torch.compile`` reads the code: it cannot see into the functions.
+    """
     return (
-        library() is not None
-        and not torch.is_grad_enabled()
+        not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and library() is not None
         and all(one.device.type == "cpu" and one.dtype == torch.float32 and one.is_contiguous() for one in tensors)
     )
 
