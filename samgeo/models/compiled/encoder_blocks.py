@@ -16,9 +16,9 @@ from samgeo.models.compiled.library import call, over_prompts, usable
 
 __all__ = ["fits_inverted", "fits_refining", "fits_stem", "invert", "refine", "stem"]
 
-# The sizes of the refining blocks for which encoder_blocks.cpp is compiled. All blocks of the bundled network are there, because
-# for windows of 512 pixels each takes less time than with torch: the first of MobileNetV2, whose hidden pixels do not fit the
-# cache, a fifth to a half of it, and those at stride 32, which are little more than products with large weights, four fifths.
+# The sizes of the refining blocks for which encoder_blocks.cpp is compiled. All blocks of the bundled network are there: for
+# windows of 512 pixels each takes less time than with torch. The first of MobileNetV2, whose hidden pixels exceed the cache,
+# take a fifth to a half of it, and those at stride 32, which are little more than products with large weights, four fifths.
 REFINED = (128, 64, 32)
 TIMES, KERNEL = 4, 5
 

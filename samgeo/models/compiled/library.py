@@ -38,7 +38,7 @@ def library() -> ctypes.CDLL | None:
     except (OSError, AttributeError) as error:
         why = f"cannot be loaded ({error})"
     warnings.warn(
-        f"{FILE} {why}, so that decoding on a CPU is slower. Install samgeo again, or run python hatch_build.py in its source.",
+        f"{FILE} {why}, so that the bundled model is slower on a CPU. Install samgeo again, or run python hatch_build.py in its source.",
         SamgeoWarning,
         stacklevel=2,
     )
