@@ -214,7 +214,7 @@ template <int CHANNELS, int TIMES>
 void refine(int64_t images, int64_t height, int64_t width, int64_t first, int64_t end, const float *pixels, float epsilon,
             const RefiningLayers &layers, float *to) {
   constexpr int WIDE = TIMES > 0 ? TIMES * CHANNELS : CHANNELS;
-  constexpr int64_t ENOUGH = 48;  // pixels whose wide channels are in the cache at once
+  constexpr int64_t ENOUGH = 32;  // pixels whose wide channels are in the cache at once
   const int64_t band = width < ENOUGH ? ENOUGH / width : 1, row_length = (width + 2 * EDGE) * CHANNELS;
   const Numbers taps(KERNEL * KERNEL * CHANNELS), widens_to(CHANNELS * WIDE), narrows_to(WIDE * CHANNELS), wide(ENOUGH * WIDE);
   const Numbers rows(KERNEL * row_length, true), zero(row_length, true), normed(band * width * CHANNELS);
@@ -246,9 +246,9 @@ void refine(int64_t images, int64_t height, int64_t width, int64_t first, int64_
       }
       const int64_t at = y * width * CHANNELS;
       for (int64_t next = 0; next < count; next += ENOUGH) {
-        const int64_t few = count < ENOUGH ? count : ENOUGH, pixel = next + few <= count ? next : count - few;
-        const float *from = normed.at + pixel * CHANNELS, *own = given + at + pixel * CHANNELS;
-        float *result = to + image * height * width * CHANNELS + at + pixel * CHANNELS;
+        const int64_t few = count - next < ENOUGH ? count - next : ENOUGH;  // at least four
+        const float *from = normed.at + next * CHANNELS, *own = given + at + next * CHANNELS;
+        float *result = to + image * height * width * CHANNELS + at + next * CHANNELS;
         if constexpr (TIMES > 0) {
           by_panels<CHANNELS, WIDE>(
               few, from, widens_to.at, [&](auto &tile, int, int column) INLINE_LAMBDA { tile.fill(layers.widen_bias + column); },
