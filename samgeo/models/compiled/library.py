@@ -88,5 +88,15 @@ def over_prompts(work: Callable[[slice], None], prompts: int) -> None:
         work(slice(0, prompts))
         return
     ends = [prompts * thread // threads for thread in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, map(slice, ends, ends[1:])))
+    list(_threads(torch.get_num_threads()).map(work, map(slice, ends, ends[1:])))
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Return threads that wait for work: to start them takes longer than a prompt."""
+    return ThreadPoolExecutor(count, thread_name_prefix="samgeo")
+
+
+# A process that is forked has none of the threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)
