@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samgeo.errors import SamgeoWarning
+from samgeo.errors import warn
 
 __all__ = ["SWITCH", "call", "library", "over_prompts", "usable"]
 
@@ -37,11 +36,7 @@ def library() -> ctypes.CDLL | None:
         why = "was built from another version of its sources"
     except (OSError, AttributeError) as error:
         why = f"cannot be loaded ({error})"
-    warnings.warn(
-        f"{FILE} {why}, so that decoding on a CPU is slower. Install samgeo again, or run python hatch_build.py in its source.",
-        SamgeoWarning,
-        stacklevel=2,
-    )
+    warn(f"{FILE} {why}, so that decoding on a CPU is slower. Install samgeo again, or run python hatch_build.py in its source.")
     return None
 
 
