@@ -36,7 +36,7 @@ def library() -> ctypes.CDLL | None:
         why = "was built from another version of its sources"
     except (OSError, AttributeError) as error:
         why = f"cannot be loaded ({error})"
-    warn(f"{FILE} {why}, so that decoding on a CPU is slower. Install samgeo again, or run python hatch_build.py in its source.")
+    warn(f"{FILE} {why}, so that CPUs decode more slowly. Install samgeo again, or run python hatch_build.py in its source.")
     return None
 
 
