@@ -117,6 +117,7 @@ def segment(image: Path, folder: str, scales: list[int], **options: Any) -> Any:
         overlap=OVERLAP,
         scales=tuple(scales),
         points_per_side=4,
+        nodata="none",
         scheduler="synchronous",
         run_dir=Path(folder) / "run",
         progress=False,

@@ -207,6 +207,21 @@ def test_small_numbers_are_computed_with_as_before_the_library_was_loaded():
     assert torch.tensor([1e-40]).mul(0.5).item() > 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the threads that Python 3.12 warns of wait for work
+def test_a_forked_process_starts_threads_of_its_own():
+    torch.set_num_threads(2)
+    seen = []
+    library.over_prompts(seen.append, 4)
+    assert sorted(part.start for part in seen) == [0, 2]
+    child = os.fork()
+    if child == 0:
+        seen.clear()
+        library.over_prompts(seen.append, 4)
+        os._exit(len(seen))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+
+
 def test_a_library_that_cannot_be_used_is_named_in_a_warning_and_left_out(tmp_path, monkeypatch):
     load = library.library.__wrapped__
     monkeypatch.delenv(library.SWITCH, raising=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samgeo.errors import SamgeoWarning
+from samgeo.errors import warn
 
 __all__ = ["SWITCH", "call", "library", "over_prompts", "usable"]
 
@@ -37,11 +36,7 @@ def library() -> ctypes.CDLL | None:
         why = "was built from another version of its sources"
     except (OSError, AttributeError) as error:
         why = f"cannot be loaded ({error})"
-    warnings.warn(
-        f"{FILE} {why}, so that the bundled model is slower on a CPU. Install samgeo again, or run python hatch_build.py in its source.",
-        SamgeoWarning,
-        stacklevel=2,
-    )
+    warn(f"{FILE} {why}, so that CPUs are slower. Install samgeo again, or run python hatch_build.py in its source.")
     return None
 
 
@@ -92,5 +87,15 @@ def over_prompts(work: Callable[[slice], None], prompts: int) -> None:
         work(slice(0, prompts))
         return
     ends = [prompts * thread // threads for thread in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, map(slice, ends, ends[1:])))
+    list(_threads(torch.get_num_threads()).map(work, map(slice, ends, ends[1:])))
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Return threads that wait for work: to start them takes longer than a prompt."""
+    return ThreadPoolExecutor(count, thread_name_prefix="samgeo")
+
+
+# A process that is forked has none of the threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)
