@@ -160,8 +160,8 @@ extern "C" void inverted_residual(int64_t images, int64_t height, int64_t width,
   pack(project, outputs, hidden, projects_to.at);
   for (int64_t channel = 0; channel < hidden; channel++)
     for (int64_t tap = 0; tap < 9; tap++) taps.at[(channel / PANEL * 9 + tap) * PANEL + channel % PANEL] = depthwise[channel * 9 + tap];
-  const Inverted block{height,        width,          inputs,       hidden,        outputs, stride,     expands != 0,
-                       residual != 0, expand_bias,    depthwise_bias, project_bias, expands_to.at, taps.at, projects_to.at};
+  const Inverted block{height, width, inputs, hidden, outputs, stride, expands != 0, residual != 0,
+                       expand_bias, depthwise_bias, project_bias, expands_to.at, taps.at, projects_to.at};
   for (int64_t image = 0; image < images; image++) {
     const float *given = pixels + image * height * width * inputs;
     float *result = to + image * tall * wide * outputs;
