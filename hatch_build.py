@@ -1,4 +1,4 @@
-"""Builds the compiled library of samgeo, which makes decoding faster on x86-64 processors: ``python hatch_build.py``.
+"""Builds the compiled library of samgeo, which makes the bundled model faster on x86-64 processors: ``python hatch_build.py``.
 
 hatchling calls the hook for wheels and for editable installations. The library is optional: where it cannot be built, samgeo is
 installed without it, with a warning. Needs only the standard library and a C++ compiler.
@@ -61,7 +61,7 @@ def build(folder: Path, warn: Callable[[str], None]) -> bool:
 
 def message(reason: str, *, advice: str) -> str:
     """Return the warning for a person who installs samgeo."""
-    consequence = "Everything works without it, but decoding is slower on CPUs."
+    consequence = "Everything works without it, but encoding and decoding are slower on CPUs."
     return f"The compiled library of samgeo was not built: {reason}.\n{consequence} {advice}".rstrip()
 
 

@@ -517,10 +517,11 @@ BOX = torch.tensor([[4.0, 4, 40, 50]])
 
 
 def test_new_blocks_change_nothing_until_they_are_trained():
-    shallow, window = small(replace(DEEP, attend=(0, 0), deepen=(0, 0, 0)))
+    shallow = new_tiny(replace(DEEP, attend=(0, 0), deepen=(0, 0, 0)))
     deep = deepened(shallow, DEEP.attend, DEEP.deepen)
     assert deep.config == DEEP
     with torch.no_grad():
+        window = shallow.window(shallow.encode(SMALL_IMAGE)[0])
         again = deep.window(deep.encode(SMALL_IMAGE)[0])
         before, after = shallow.answer(window, *POINT), deep.answer(again, *POINT)
     assert torch.equal(before.logits, after.logits)

@@ -19,7 +19,7 @@ __all__ = ["SWITCH", "call", "library", "over_prompts", "usable"]
 SWITCH = "SAMGEO_COMPILED"
 """Environment variable that switches the compiled functions off where it is 0."""
 
-INTERFACE = 2
+INTERFACE = 3
 FILE = Path(__file__).parent / "steps.so"
 _CAPABLE = ("AVX2", "AVX512")
 
@@ -36,15 +36,19 @@ def library() -> ctypes.CDLL | None:
         why = "was built from another version of its sources"
     except (OSError, AttributeError) as error:
         why = f"cannot be loaded ({error})"
-    warn(f"{FILE} {why}, so that CPUs decode more slowly. Install samgeo again, or run python hatch_build.py in its source.")
+    warn(f"{FILE} {why}, so that CPUs are slower. Install samgeo again, or run python hatch_build.py in its source.")
     return None
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Return whether compiled functions can take these tensors: float32 in C order on a CPU, and no gradient is wanted."""
+    """Return whether compiled functions can take these tensors: float32 in C order on a CPU, and no gradient is wanted.
+
+    Never while ``torch.compile`` reads the code: it cannot see into the functions.
+    """
     return (
-        library() is not None
-        and not torch.is_grad_enabled()
+        not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and library() is not None
         and all(one.device.type == "cpu" and one.dtype == torch.float32 and one.is_contiguous() for one in tensors)
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from torch import Tensor, nn
 from torch.nn import functional
 
+from samgeo.models.compiled import encoder_blocks
 from samgeo.models.tiny.layers import AttentionBlock, ConvolutionBlock, DepthwiseResidual
 
 __all__ = ["Features", "ImageEncoder"]
@@ -79,6 +80,9 @@ class _InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, pixels: Tensor) -> Tensor:
+        layers = (self.expand, self.depthwise, self.project)
+        if encoder_blocks.fits_inverted(pixels, *layers):
+            return encoder_blocks.invert(pixels, *layers, residual=self.residual)
         wide = pixels if self.expand is None else functional.relu6(_mixed(self.expand, pixels), inplace=True)
         filtered = functional.relu6(_filtered(self.depthwise, wide), inplace=True)
         narrow = _mixed(self.project, filtered)
@@ -112,7 +116,10 @@ class _Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the layers ``(B, H, W, C)`` at strides 4, 8, 16 and 32 of images ``(B, S, S, 3)``."""
-        pixels = functional.relu6(_filtered(self.stem, images), inplace=True)
+        if encoder_blocks.fits_stem(images, self.stem):
+            pixels = encoder_blocks.stem(images, self.stem)
+        else:
+            pixels = functional.relu6(_filtered(self.stem, images), inplace=True)
         taps = []
         for layer, block in enumerate(self.blocks, start=1):
             pixels = block(pixels)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from samgeo.models.compiled import encoder_blocks
 from samgeo.models.sam1.attention import Projections, read_tokens
 
 __all__ = [
@@ -84,6 +85,9 @@ class DepthwiseResidual(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
+        layers = (self.depthwise, self.norm, None, self.mix)
+        if encoder_blocks.fits_refining(pixels, *layers):
+            return encoder_blocks.refine(pixels, *layers)
         mixed: Tensor = pixels + self.mix(self.hidden(pixels))
         return mixed
 
@@ -111,6 +115,9 @@ class ConvolutionBlock(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
+        layers = (self.depthwise, self.norm, self.widen, self.narrow)
+        if encoder_blocks.fits_refining(pixels, *layers):
+            return encoder_blocks.refine(pixels, *layers)
         deeper: Tensor = pixels + self.narrow(functional.gelu(self.widen(self.norm(self.depthwise(pixels)))))
         return deeper
 
