@@ -15,7 +15,7 @@ from samgeo.annotations import read_annotations
 from samgeo.cli import main
 from samgeo.errors import OptionError, SamgeoError, VectorError
 from samgeo.evaluation import evaluate
-from samgeo.geo.coordinates.area_of_interest import to_pixels
+from samgeo.geo.coordinates.area_of_interest import FEW, read_area, to_pixels
 from samgeo.geo.coordinates.overlay import repaired_polygons
 from samgeo.geo.coordinates.prompt_geometry import read_boxes, read_points, read_polygons
 from samgeo.geo.vector.reading import write_vectors
@@ -187,3 +187,13 @@ def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
     assert ran.stderr.startswith("Error: the area of interest has a CRS")
     assert ran.stderr.count("\n") == 1
     assert not (tmp_path / "out.gpkg").exists()
+
+
+def test_many_polygons_are_united_as_few_are() -> None:
+    x, y = (axis.ravel() * 10.0 for axis in np.meshgrid(np.arange(40), np.arange(40)))
+    apart, joined = shapely.box(x, y, x + 8, y + 8), shapely.box(x[::7] + 5, y[::7], x[::7] + 13, y[::7] + 8)
+    many = np.concatenate([apart, joined])
+    assert len(many) > FEW
+    united = read_area(gpd.GeoSeries(many, crs=32633)).geometry
+    assert shapely.is_valid(united)
+    assert shapely.normalize(united) == shapely.normalize(shapely.union_all(many))

@@ -34,6 +34,9 @@ __all__ = ["Area", "read_area", "to_pixels"]
 
 WHAT = "the area of interest"
 
+# The order of the parts of a union of so many polygons, which the description of a run holds, is that of all versions of GEOS.
+FEW = 1000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Area:
@@ -108,12 +111,19 @@ def read_area(area: FeaturesLike, crs: pyproj.CRS | None = None) -> Area:
         frame = read_vectors(area)
         geometries, crs = frame.geometry.to_numpy(), frame.crs
     try:
-        joined = shapely.union_all(repaired_polygons(geometries, WHAT))
+        joined = _united(repaired_polygons(geometries, WHAT))
     except VectorError as error:
         raise OptionError(str(error)) from None
     if not shapely.area(joined) > 0:
         raise OptionError(f"{WHAT} contains no polygon with an area (it has {len(geometries)} features); give at least one.")
     return Area(joined, crs)
+
+
+def _united(polygons: NDArray[np.object_]) -> shapely.Geometry:
+    """Unite polygons. Of many, those that touch no other, such as fields, are only collected, which is linear."""
+    if len(polygons) > FEW and shapely.geos_version >= (3, 12):
+        return shapely.disjoint_subset_union_all(polygons)
+    return shapely.union_all(polygons)
 
 
 def to_pixels(area: FeaturesLike, geobox: GeoBox, *, name: str = "the raster") -> shapely.Geometry:
