@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tiny"]
 
-# Number of prompts that are decoded and drawn at once on a CPU. What is computed on images is done in parts that fit the cache in
-# any case; with fewer prompts the overhead of calls on their few tokens dominates, and with more they need more memory alone.
+# Number of prompts that are decoded and drawn at once on a CPU. What is computed on images is done in parts that fit the cache
+# in any case; with fewer prompts the overhead of calls on their few tokens dominates, and more only need more memory.
 DECODE_AT_ONCE = 64
 DRAW_AT_ONCE = 4
 # A GPU is fastest with many prompts at once, as far as its memory allows.
