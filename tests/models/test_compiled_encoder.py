@@ -4,35 +4,21 @@ from dataclasses import fields
 
 import pytest
 import torch
+from compiled_parity import by_torch, needs_library, same
 from torch.nn import functional
 
-from samgeo.models.compiled import encoder_blocks, library
+from samgeo.models.compiled import encoder_blocks
 from samgeo.models.tiny import load_tiny
 from samgeo.models.tiny.encoder import ImageEncoder, _InvertedResidual, _SameConv
 from samgeo.models.tiny.layers import ConvolutionBlock, DepthwiseResidual
 
-needs_library = pytest.mark.skipif(library.library() is None, reason="samgeo was installed without its compiled functions")
+pytestmark = pytest.mark.usefixtures("one_thread_without_gradients")
 
 # Inputs, outputs, stride and expansion of blocks of MobileNetV2: without and with a residual, and with half a panel of outputs.
 INVERTED = [(32, 16, 1, 1), (16, 24, 2, 6), (24, 24, 1, 6), (24, 32, 2, 6), (64, 96, 1, 6), (96, 160, 2, 6), (160, 160, 1, 6)]
 REFINING = [(DepthwiseResidual, channels) for channels in (128, 64, 32)] + [
     (ConvolutionBlock, channels) for channels in (128, 64, 32)
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread_without_gradients():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.inference_mode():
-        yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def random():
-    generator = torch.Generator().manual_seed(5)
-    return lambda *shape: torch.randn(*shape, generator=generator)
 
 
 def with_random_weights(module, random):
@@ -43,13 +29,6 @@ def with_random_weights(module, random):
     return module
 
 
-def by_torch(monkeypatch, work):
-    """What a function returns without the compiled library."""
-    with monkeypatch.context() as patched:
-        patched.setattr(library, "library", lambda: None)
-        return work()
-
-
 def by_functions(monkeypatch, name, work):
     """What a function returns that must call the function of encoder_blocks with this name."""
     calls, function = [], getattr(encoder_blocks, name)
@@ -58,10 +37,6 @@ def by_functions(monkeypatch, name, work):
         result = work()
     assert calls
     return result
-
-
-def same(one, other):
-    return one.shape == other.shape and torch.linalg.vector_norm(one - other) < 3e-6 * torch.linalg.vector_norm(other)
 
 
 def has_the_same_bits_in_any_company(work, pixels):

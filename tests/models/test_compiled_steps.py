@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from compiled_parity import by_torch, needs_library, same
 from torch import nn
 from torch.nn import functional
 
@@ -17,22 +18,7 @@ from samgeo.models.tiny import load_tiny
 from samgeo.models.tiny.layers import Attention, DepthwiseConv, nest
 
 CELLS, CHANNELS, HEADS = image_steps.CELLS, image_steps.CHANNELS, image_steps.HEADS
-needs_library = pytest.mark.skipif(library.library() is None, reason="samgeo was installed without its compiled functions")
-
-
-@pytest.fixture(autouse=True)
-def one_thread_without_gradients():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.inference_mode():
-        yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def random():
-    generator = torch.Generator().manual_seed(5)
-    return lambda *shape: torch.randn(*shape, generator=generator)
+pytestmark = pytest.mark.usefixtures("one_thread_without_gradients")
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +32,6 @@ def embedding(model):
     coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 24, 24)).astype(np.float32))
     image = functional.interpolate(coarse, size=(512, 512), mode="bicubic").clamp(0, 255)
     return model.embed(np.ascontiguousarray(image.permute(0, 2, 3, 1).to(torch.uint8).numpy()))
-
-
-def by_torch(monkeypatch, work):
-    """What a function returns without the compiled library."""
-    with monkeypatch.context() as patched:
-        patched.setattr(library, "library", lambda: None)
-        assert not image_steps.fits(torch.zeros(1, CELLS, CHANNELS))
-        return work()
-
-
-def same(one, other):
-    return torch.linalg.vector_norm(one - other) < 3e-6 * torch.linalg.vector_norm(other)
 
 
 def in_threads_and_alone(work, prompts):

@@ -27,12 +27,6 @@ INLINE floats sums_of(const floats (&of)[4]) {
   return halves + swapped_halves(halves);
 }
 
-INLINE float sum_of(floats values) {
-  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(values), _mm256_extractf128_ps(values, 1));
-  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
-  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
-}
-
 // Return e^x for x up to 88, with an error of some units in the last place, by the polynomial of the Cephes library (expf). It is 0
 // below -60: so small numbers are lost where they are added up, and products with them would be slow subnormal numbers.
 INLINE floats exponential(floats x) {
